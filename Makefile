@@ -1,0 +1,49 @@
+# Everything a newcomer needs: `make demo` and `make test` set themselves up in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup test test-slow test-gpu test-external demo clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make setup          a virtual environment in $(VENV), with muomni in it"
+	@echo "make demo           train a small Thinker and chat with it"
+	@echo "make test           ruff, mypy and every test that needs neither minutes nor a GPU"
+	@echo "make test-slow      the tests that take minutes"
+	@echo "make test-gpu       the tests that need a CUDA device"
+	@echo "make test-external  the tests that install packages of others"
+	@echo "make clean          remove what tools leave behind; $(VENV) and runs/ stay"
+
+setup: $(STAMP)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: muomni needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)" >&2; \
+	  echo "  fix: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  rm -rf $(VENV); \
+	  echo "error: $(PYTHON) cannot make a virtual environment" >&2; \
+	  echo "  fix: install its venv module (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+
+$(STAMP): pyproject.toml Makefile | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[train,bench,dev]'
+	@touch $@
+
+test: setup
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest -q -m "not slow and not gpu and not external"
+
+test-slow test-gpu test-external: test-%: setup
+	$(BIN)/python -m pytest -q -m $*
+
+demo: setup
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

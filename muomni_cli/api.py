@@ -1,0 +1,98 @@
+"""All that a plugin imports: declarations, capabilities, and the protocols its parts fulfil.
+
+This module imports no torch and no numpy, so declaring a part costs nothing. A plugin is an import package that
+implements some of the hooks of :mod:`muomni_cli.hookspecs` with :data:`hookimpl` and returns declarations::
+
+    from muomni_cli.api import Can, ThinkerPart, hookimpl
+
+    @hookimpl
+    def register_thinkers():
+        return [ThinkerPart(name="transformer", doc="...", config=TransformerConfig,
+                            build="muomni_thinker.model:build", can={Can.CACHE, Can.RAGGED})]
+
+Shapes in docstrings use the letters B batch, T tokens, D width, V vocabulary, H heads, L layers.
+The records and protocols themselves, with their documentation, are in :mod:`muomni_cli.contract`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from muomni_cli.contract.data import (
+    Conversation,
+    Dataset,
+    Document,
+    Message,
+)
+from muomni_cli.contract.declarations import (
+    CallbackPart,
+    Can,
+    DatasetPart,
+    EncoderPart,
+    Part,
+    PartConfig,
+    RecipeFile,
+    ThinkerPart,
+    TokenizerPart,
+)
+from muomni_cli.contract.models import (
+    Cache,
+    Encoder,
+    EncoderOutput,
+    Peer,
+    Thinker,
+    ThinkerOutput,
+    Tokenizer,
+)
+from muomni_cli.contract.training import (
+    Batch,
+    Callback,
+    Loss,
+    Objective,
+    Sample,
+)
+from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli.folders import expand_path
+
+if TYPE_CHECKING:
+    from muomni_cli.training.context import StageContext as StageContext  # noqa: PLC0414  (for plugins' annotations)
+
+API_VERSION = 1
+"""Raised when a declaration or protocol changes in a way that breaks plugins written for the one before."""
+
+hookimpl = pluggy.HookimplMarker("muomni")
+
+__all__ = [
+    "API_VERSION",
+    "Batch",
+    "Cache",
+    "Callback",
+    "CallbackPart",
+    "Can",
+    "Conversation",
+    "Dataset",
+    "DatasetPart",
+    "Document",
+    "Encoder",
+    "EncoderOutput",
+    "EncoderPart",
+    "Loss",
+    "Message",
+    "MuomniError",
+    "Objective",
+    "Part",
+    "PartConfig",
+    "Peer",
+    "RecipeFile",
+    "RequestError",
+    "Sample",
+    "Thinker",
+    "ThinkerOutput",
+    "ThinkerPart",
+    "Tokenizer",
+    "TokenizerPart",
+    "expand_path",
+    "hookimpl",
+]

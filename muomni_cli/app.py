@@ -1,0 +1,165 @@
+"""The ``muomni`` command: collects the verbs, and turns errors into exit codes, here and nowhere else.
+
+0 done, 1 failed, 2 the request was wrong, 130 interrupted. Knows no verb's meaning.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import typer
+
+from muomni_cli import __version__
+from muomni_cli.commands import bench, data, plugins, recipes, runs
+from muomni_cli.commands.chat import chat
+from muomni_cli.commands.doctor import doctor
+from muomni_cli.commands.train import train
+from muomni_cli.console import complain, forgive_encoding, say
+from muomni_cli.errors import MuomniError
+from muomni_cli.plugins import Plugin, describe
+from muomni_cli.registry import get_registry
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code (raises :class:`SystemExit`)."""
+    forgive_encoding()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = _take_debug(words)
+    try:
+        code = _run(words)
+        _flush_stdout()
+    except BrokenPipeError:
+        code = 1
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        code = report(error)
+    _settle_stdout()
+    raise SystemExit(code)
+
+
+def report(error: BaseException) -> int:
+    """Say on stderr what went wrong and what to do; the exit code that goes with it."""
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return INTERRUPTED
+    if isinstance(error, MuomniError):
+        complain(error.what, error.fix)
+        return error.exit_code
+    if isinstance(error, typer.TyperException):
+        return _report_usage(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return _report_system(error)
+    complain(f"a bug of muomni: {describe(error)}", "run it again with --debug, and report what that prints")
+    return 1
+
+
+def _report_usage(error: typer.TyperException) -> int:
+    message = error.format_message()
+    if "\n" in message:  # a group that was given no command answers with its help
+        say(message)
+    else:
+        context = getattr(error, "ctx", None)
+        complain(
+            message[:1].lower() + message[1:].removesuffix("."),
+            f"see {getattr(context, 'command_path', 'muomni')} --help",
+        )
+    return error.exit_code
+
+
+def _report_system(error: OSError) -> int:
+    where = f": {error.filename}" if error.filename else ""
+    fixes = {
+        errno.ENOSPC: "free some space; nothing is left half written, so the same command can be run again",
+        errno.EDQUOT: "free some space within your quota, then run the same command again",
+        errno.EACCES: "give yourself the right to it, or name another path",
+        errno.EROFS: "name a path that can be written to",
+        errno.ENOENT: "name a path that exists",
+    }
+    fix = fixes.get(error.errno or 0, "run it again with --debug to see where it happened")
+    complain(f"{(error.strerror or 'system error').lower()}{where}", fix)
+    return 1
+
+
+def _flush_stdout() -> None:
+    print(end="", flush=True)  # print knows what to do when there is no stdout at all
+
+
+def _settle_stdout() -> None:
+    """Drop what cannot be written any more, or the interpreter complains about it as it ends."""
+    try:
+        _flush_stdout()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _take_debug(words: list[str]) -> bool:
+    """Take ``--debug`` out of the words, wherever it stands before a ``--``: it means the same to every command."""
+    options = words[: words.index("--")] if "--" in words else words
+    if "--debug" not in options:
+        return False
+    words.remove("--debug")
+    return True
+
+
+def _run(words: list[str]) -> int:
+    cli = build_cli(get_registry().plugins)
+    result = typer.main.get_command(cli)(words, prog_name="muomni", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
+    """The Typer app with every verb, ours first; says on stderr which plugins are left out."""
+    cli = _own_cli()
+    taken = set(typer.main.get_group(cli).commands)
+    for plugin in installed:
+        theirs = plugin.commands(taken)
+        if theirs is not None:
+            cli.registered_commands += theirs.registered_commands
+            cli.registered_groups += theirs.registered_groups
+            taken |= typer.main.get_group(theirs).commands.keys()
+        if plugin.info.status == "broken":
+            say(f"warning: plugin {plugin.info.name} ({plugin.info.origin}) is left out: {plugin.info.reason}")
+    return cli
+
+
+def _own_cli() -> typer.Typer:
+    cli = typer.Typer(
+        rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    cli.callback(invoke_without_command=True)(_root)
+    cli.command()(train)
+    cli.command()(chat)
+    cli.add_typer(runs.app, name="runs")
+    cli.add_typer(bench.app, name="bench")
+    cli.add_typer(recipes.app, name="recipes")
+    cli.add_typer(data.app, name="data")
+    cli.add_typer(plugins.app, name="plugins")
+    cli.command()(doctor)
+    return cli
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"muomni {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  (its callback does the work)
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[  # noqa: ARG001  (taken out by main; here for --help)
+        bool, typer.Option("--debug", help="Print a traceback when something fails.")
+    ] = False,
+) -> None:
+    """Train, run and deploy tiny omni models."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())

@@ -1,0 +1,185 @@
+"""A Thinker against other people's implementation of it: training steps and cached generation.
+
+Both are built from one recipe with random weights and do the same work in turn. Training goes through the engine's own
+step (:class:`muomni_cli.training.step.Stepper`) on both sides: same optimiser, clipping, precision. Generation is ours
+through the loop that ``muomni chat`` uses, theirs through their own ``generate``. Knows no model by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from muomni_cli.api import Batch, Loss, Peer, RequestError, Sample
+from muomni_cli.bench.measure import Comparison, Work, alternate
+from muomni_cli.generation import Request, Sampling, generate
+from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.recipe import Chosen, Recipe, TrainSettings
+from muomni_cli.registry import resolve
+from muomni_cli.training.device import choose_device, set_threads
+from muomni_cli.training.next_token import summed_loss, to_batch
+from muomni_cli.training.step import Stepper
+
+OURS = "muomni"
+
+VOCAB_SIZE = 5000
+"""Where the recipe's tokenizer does not say."""
+
+FIRST = 6
+"""Tokens below are special; random text has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """How much one round does.
+
+    Args:
+        batch: rows.
+        length: tokens of a training sequence, or of a prompt.
+        count: training steps, or tokens to generate.
+        rounds: counted rounds.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: CPU threads; 0 for PyTorch's choice.
+    """
+
+    batch: int
+    length: int
+    count: int
+    rounds: int
+    device: str = "auto"
+    threads: int = 0
+
+
+class Numbers:
+    """A tokenizer of tokens without text, so that only the model's work is measured."""
+
+    specials: Mapping[str, int] = {"eos": -1}
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+
+    def token_bytes(self, token: int) -> bytes:  # noqa: ARG002
+        """Nothing."""
+        return b""
+
+
+class Repeated:
+    """An objective that trains on one random batch of (B,T+1) tokens again and again."""
+
+    unit = "tokens"
+    adam_only: frozenset[str] = frozenset()
+    blocks: Sequence[nn.Module] = ()
+
+    def __init__(self, module: nn.Module, loss: Callable[[dict[str, Tensor]], Tensor], tokens: Tensor) -> None:
+        self.module = module
+        self._loss = loss
+        self._batch = to_batch(tokens.numpy(), np.ones((len(tokens), tokens.shape[1] - 1), dtype=bool))
+        self._batch.tensors["tokens"] = tokens
+
+    def batch(self, step: int, micro: int) -> Batch:  # noqa: ARG002
+        """The batch."""
+        return self._batch
+
+    def loss(self, batch: Batch) -> Loss:
+        """Summed over the targets."""
+        return Loss(self._loss(batch.tensors))
+
+    def validate(self) -> dict[str, float]:
+        """Nothing is held out."""
+        return {"loss": 0.0}
+
+    def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
+        """Nothing to look at."""
+        return ()
+
+
+def compare_training(recipe: Recipe, work: Workload, peers: Sequence[str]) -> Comparison:
+    """Tokens a second of whole training steps (forward, backward, clipping, optimiser)."""
+    settings, device = recipe.train_for("thinker"), choose_device(work.device)
+    set_threads(work.threads)
+    vocab_size = _vocab_size(recipe)
+    tokens = torch.randint(FIRST, vocab_size, (work.batch, work.length + 1))
+    thinker = _ours(recipe, vocab_size)
+    contestants = {OURS: Repeated(thinker, lambda tensors: summed_loss(thinker, tensors), tokens)}  # type: ignore[arg-type]
+    for name, peer in _peers(recipe, vocab_size, peers).items():
+        contestants[name] = Repeated(peer.module, _loss_of(peer), tokens)
+    return alternate(
+        {name: _training(objective, settings, device, work.count) for name, objective in contestants.items()},
+        rounds=work.rounds,
+    )
+
+
+def _loss_of(peer: Peer) -> Callable[[dict[str, Tensor]], Tensor]:
+    """The peer's mean loss, as a sum over the targets."""
+    return lambda tensors: peer.loss(tensors["tokens"]) * tensors["targets"].numel()
+
+
+def _training(objective: Repeated, settings: TrainSettings, device: torch.device, count: int) -> Work:
+    stepper = Stepper(objective, settings, device)
+    batch = objective.batch(0, 0)
+
+    def work() -> int:
+        for step in range(count):
+            stepper.step(step, [batch])
+        stepper.read_window()[1].tolist()  # waits for the device
+        return batch.items * count
+
+    return work
+
+
+def compare_generation(recipe: Recipe, work: Workload, peers: Sequence[str]) -> Comparison:
+    """New tokens a second of greedy generation with a cache, prompt included."""
+    device = choose_device(work.device)
+    set_threads(work.threads)
+    vocab_size = _vocab_size(recipe)
+    prompts = torch.randint(FIRST, vocab_size, (work.batch, work.length))
+    contestants = {OURS: _our_generation(_ours(recipe, vocab_size).to(device), prompts, work.count)}
+    for name, peer in _peers(recipe, vocab_size, peers).items():
+        peer.module.to(device).eval()
+        contestants[name] = _their_generation(peer, prompts.to(device), work.count)
+    return alternate(contestants, rounds=work.rounds, warmup=2)
+
+
+def _our_generation(thinker: nn.Module, prompts: Tensor, count: int) -> Work:
+    model: Any = thinker
+    backend = TorchBackend(model, frozen=True)
+    tokenizer: Any = Numbers(model.vocab_size)
+    requests = [Request(row, Sampling(temperature=0), max_tokens=count) for row in prompts.tolist()]
+    return lambda: sum(1 for _ in generate(backend, tokenizer, requests))
+
+
+def _their_generation(peer: Peer, prompts: Tensor, count: int) -> Work:
+    return lambda: peer.generate(prompts, count).numel() - prompts.numel()
+
+
+def _ours(recipe: Recipe, vocab_size: int) -> nn.Module:
+    chosen = _thinker(recipe)
+    part = chosen.registered.part
+    torch.manual_seed(recipe.seed)
+    thinker: nn.Module = resolve(part.build, f"thinker {part.name}")(chosen.config, vocab_size)
+    return thinker
+
+
+def _peers(recipe: Recipe, vocab_size: int, names: Sequence[str]) -> dict[str, Peer]:
+    chosen = _thinker(recipe)
+    part = chosen.registered.part
+    if unknown := [name for name in names if name not in part.peers]:
+        raise RequestError(
+            f"the thinker {part.name} declares no peer {unknown[0]!r}", f"its peers: {', '.join(part.peers) or 'none'}"
+        )
+    return {name: resolve(part.peers[name], f"peer {name}")(chosen.config, vocab_size) for name in names}
+
+
+def _thinker(recipe: Recipe) -> Chosen:
+    if recipe.thinker is None:
+        raise RequestError(f"recipe {recipe.name} has no Thinker", "add a table [thinker], or name another recipe")
+    return recipe.thinker
+
+
+def _vocab_size(recipe: Recipe) -> int:
+    return int(getattr(recipe.tokenizer.config, "vocab_size", VOCAB_SIZE)) if recipe.tokenizer else VOCAB_SIZE

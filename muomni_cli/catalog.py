@@ -1,0 +1,74 @@
+"""Plugins and parts as plain data, for listings: what JSON prints and tables lay out.
+
+Knows what a declaration holds; imports no part and prints nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from muomni_cli.api import Part, RecipeFile
+from muomni_cli.hookspecs import KINDS
+from muomni_cli.plugins import Plugin
+from muomni_cli.registry import Offer, Registry
+
+AnyOffer = Offer[Part] | Offer[RecipeFile]
+
+
+def offers(registry: Registry) -> list[AnyOffer]:
+    """Everything that is offered, kind by kind, recipes last."""
+    return [*(offer for kind in KINDS for offer in registry.all(kind)), *registry.recipes()]
+
+
+def describe_plugin(plugin: Plugin) -> dict[str, Any]:
+    """What is known of a plugin, and how many parts of each kind it offers."""
+    kinds = [part.kind for part in plugin.parts]
+    return asdict(plugin.info) | {
+        "doc": plugin.doc,
+        "parts": {kind: kinds.count(kind) for kind in KINDS if kind in kinds},
+    }
+
+
+def describe_part(offer: AnyOffer) -> dict[str, Any]:
+    """One part with its capabilities and settings, or one recipe with its file."""
+    part = offer.part
+    entry = {"name": part.name, "use": offer.use, "kind": part.kind, "plugin": offer.plugin.name, "doc": part.doc}
+    if isinstance(part, RecipeFile):
+        return entry | {"path": str(part.path)}
+    return entry | {"can": sorted(part.can), "config": describe_settings(part.config)}
+
+
+def describe_settings(config: type[BaseModel]) -> list[dict[str, Any]]:
+    """Name, type in words, default and description of every setting; one without a default is ``required``."""
+    schema = config.model_json_schema()
+    settings = []
+    for name, field in config.model_fields.items():
+        setting = {
+            "name": name,
+            "type": _type(schema["properties"][field.alias or name], schema.get("$defs", {})),
+            "required": field.is_required(),
+            "description": field.description or "",
+        }
+        if not field.is_required():
+            setting["default"] = to_jsonable_python(field.get_default(call_default_factory=True), fallback=str)
+        settings.append(setting)
+    return settings
+
+
+def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """A JSON Schema type in words: ``integer``, ``"a" or "b"``, ``list of string``, ``number or null``."""
+    if "$ref" in schema:
+        return _type(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "const" in schema:
+        return f'"{schema["const"]}"'
+    if "enum" in schema:
+        return " or ".join(f'"{value}"' for value in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(_type(option, definitions) for option in schema["anyOf"])
+    if schema.get("type") == "array" and "items" in schema:
+        return f"list of {_type(schema['items'], definitions)}"
+    return "table" if schema.get("type") == "object" else str(schema.get("type", "any"))

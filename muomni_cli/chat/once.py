@@ -1,0 +1,46 @@
+"""One question, one answer: text on stdout as it comes, or one JSON object."""
+
+from __future__ import annotations
+
+from muomni_cli.chat.settings import AnswerSettings, describe
+from muomni_cli.chat.speaker import Answer, Speaker
+from muomni_cli.chat.terminal import write_answer
+from muomni_cli.console import print_json, say
+from muomni_cli.prompt import one_shot_ids
+
+
+def answer_once(speaker: Speaker, settings: AnswerSettings, prompt: str, *, json: bool, stats: bool) -> None:
+    """Answer ``prompt``.
+
+    Raises:
+        RequestError: the prompt is empty or does not fit the context.
+    """
+    ids = one_shot_ids(speaker.tokenizer, prompt, speaker.context, settings.template, settings.system)
+    answer = Answer()
+    for text in speaker.answer(ids, settings, answer):
+        if not json:
+            write_answer(text)
+    if json:
+        print_json(_report(speaker, settings, answer, len(ids)))
+    else:
+        print()
+    if stats:
+        say(stats_line(answer))
+
+
+def stats_line(answer: Answer) -> str:
+    """How much was said, how fast, and why it ended."""
+    return f"{len(answer.tokens)} tokens, {answer.rate:.0f} tokens/s, {answer.finish or 'interrupted'}"
+
+
+def _report(speaker: Speaker, settings: AnswerSettings, answer: Answer, prompt_tokens: int) -> dict[str, object]:
+    return {
+        "text": answer.text,
+        "tokens": len(answer.tokens),
+        "prompt_tokens": prompt_tokens,
+        "finish": answer.finish,
+        "tokens_per_second": round(answer.rate, 1),
+        "model": speaker.label,
+        "seed": settings.seed,
+        "settings": describe(settings),
+    }

@@ -1,0 +1,33 @@
+"""Opening a model for talking: finds it, says which it is, and wraps it. The one file here that leads to torch."""
+
+from __future__ import annotations
+
+from muomni_cli.chat.settings import AnswerSettings, Changes, apply, from_recipe
+from muomni_cli.chat.speaker import Speaker
+from muomni_cli.console import say
+from muomni_cli.runs.model import find_model
+
+DEFAULT_SEED = 0
+
+
+def open_speaker(
+    model: str | None, changes: Changes, *, device: str = "auto", threads: int | None = None
+) -> tuple[Speaker, AnswerSettings]:
+    """Open ``model`` (see :func:`muomni_cli.runs.model.find_model`) and settle how it shall answer.
+
+    Raises:
+        RequestError: no such model, or settings that cannot be.
+    """
+    found = find_model(model)
+    settings = apply(from_recipe(found.chat, DEFAULT_SEED), changes)
+    import torch
+
+    from muomni_cli.generation.torch_backend import TorchBackend
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    thinker = found.thinker(device)
+    registered, _, _ = found.run.part("thinker", "muomni train all RECIPE")
+    backend = TorchBackend(thinker, registered.part.can, keep=True, frozen=True)
+    say(f"model: {found.label}")
+    return Speaker(backend, found.tokenizer(), found.label), settings

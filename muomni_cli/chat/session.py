@@ -1,0 +1,145 @@
+"""A conversation at a terminal: lines in, answers out, and /commands. The answers go to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from muomni_cli.api import MuomniError, RequestError
+from muomni_cli.chat.conversation import Conversation
+from muomni_cli.chat.once import stats_line
+from muomni_cli.chat.settings import AnswerSettings, describe, set_by_name
+from muomni_cli.chat.speaker import Answer, Speaker
+from muomni_cli.chat.terminal import write_answer
+from muomni_cli.console import complain, say
+from muomni_cli.files import write_text
+from muomni_cli.registry import nearest
+
+HELP = """\
+/retry            answer the last question again, differently
+/reset            forget the conversation
+/system [TEXT]    show or set the system message, and start anew
+/set [NAME VALUE] show or change how answers are drawn: /set temperature 0.5
+/save FILE        write the conversation as text
+/help             this list
+/quit             leave (so does Ctrl-D; Ctrl-C stops an answer)"""
+
+ReadLine = Callable[[str], str]
+
+
+class Session:
+    """State of one conversation. Commands are methods, found by name."""
+
+    def __init__(self, speaker: Speaker, settings: AnswerSettings, *, stats: bool = False) -> None:
+        self.speaker = speaker
+        self.settings = settings
+        self.stats = stats
+        self.talk = self._fresh()
+        self.commands: dict[str, Callable[[str], None]] = {
+            "help": lambda _: say(HELP),
+            "retry": self.retry,
+            "reset": self.reset,
+            "system": self.system,
+            "set": self.set,
+            "save": self.save,
+        }
+
+    def run(self, read_line: ReadLine) -> None:
+        """Until Ctrl-D or /quit. A mistake costs one message, never the conversation."""
+        say("type to talk, /help for commands, Ctrl-D to leave")
+        while True:
+            try:
+                line = read_line("> ").strip()
+            except EOFError:
+                say("")
+                return
+            except KeyboardInterrupt:
+                say("")
+                continue
+            if line in ("/quit", "/exit"):
+                return
+            try:
+                self.take(line)
+            except MuomniError as error:
+                complain(error.what, error.fix)
+
+    def take(self, line: str) -> None:
+        """One line: a command, or something to answer.
+
+        Raises:
+            RequestError: it cannot be done; the conversation is as it was.
+        """
+        if not line:
+            return
+        if not line.startswith("/"):
+            self.ask(line)
+            return
+        name, _, rest = line[1:].partition(" ")
+        if name not in self.commands:
+            near = nearest(name, [*self.commands, "quit"])
+            hint = f"did you mean /{near}? " if near else ""
+            raise RequestError(f"there is no command /{name}", f"{hint}see /help")
+        self.commands[name](rest.strip())
+
+    def ask(self, question: str) -> None:
+        """Answer on stdout. Ctrl-C stops the answer; what was said until then stands."""
+        ids, dropped = self.talk.ask(question, self.settings.max_tokens)
+        if dropped:
+            say(f"(the context is full: the {dropped} oldest exchange{'s are' if dropped > 1 else ' is'} forgotten)")
+        answer = Answer()
+        try:
+            for text in self.speaker.answer(ids, self.settings, answer):
+                write_answer(text)
+        except KeyboardInterrupt:
+            say("\n(stopped)")
+        else:
+            print(flush=True)
+        self.talk.answered(question, answer.text, answer.tokens, cut=answer.finish == "stop")
+        if self.stats:
+            say(f"({stats_line(answer)})")
+
+    def retry(self, _: str = "") -> None:
+        """Answer the last question again with the next seed."""
+        question = self.talk.take_back()
+        if question is None:
+            raise RequestError("there is no answer to retry", "ask something first")
+        self.settings = set_by_name(self.settings, "seed", str(self.settings.seed + 1))
+        self.ask(question)
+
+    def reset(self, _: str = "") -> None:
+        """Forget everything but the system message."""
+        self.talk = self._fresh(self.talk.system)
+        say("(forgotten)")
+
+    def system(self, text: str) -> None:
+        """Show the system message, or set it and start anew."""
+        if not text:
+            say(self.talk.system or "(no system message)")
+            return
+        self.talk = self._fresh(text)
+        say("(a new conversation)")
+
+    def set(self, words: str) -> None:
+        """Show every setting, or change one."""
+        name, _, value = words.partition(" ")
+        if value:
+            self.settings = set_by_name(self.settings, name, value.strip())
+            return
+        shown = describe(self.settings)
+        if name and name not in shown:
+            raise RequestError(f"there is no setting {name!r}", f"one of: {', '.join(shown)}")
+        for key in [name] if name else list(shown):
+            say(f"{key} {shown[key]}")
+
+    def save(self, path: str) -> None:
+        """Write the conversation to a file, by rename."""
+        if not path:
+            raise RequestError("/save needs a file", "for example: /save talk.txt")
+        lines = [f"system: {self.talk.system}\n"] if self.talk.system else []
+        lines += [f"> {exchange.question}\n{exchange.answer}\n" for exchange in self.talk.exchanges]
+        write_text(Path(path).expanduser(), "\n".join(lines))
+        say(f"(saved {path})")
+
+    def _fresh(self, system: str | None = None) -> Conversation:
+        told = self.settings.system if system is None else system
+        return Conversation(self.speaker.tokenizer, self.settings.template, self.speaker.context, told)

@@ -1,0 +1,100 @@
+"""How the model shall answer: what its recipe says, changed by options and by ``/set``. Knows no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from muomni_cli.api import RequestError
+from muomni_cli.generation.sampling import Sampling
+from muomni_cli.prompt import Template
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import ChatSettings
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSettings:
+    """The recipe's chat settings and a seed; see :class:`muomni_cli.generation.sampling.Sampling`."""
+
+    template: Template
+    system: str
+    sampling: Sampling
+    max_tokens: int
+    stop: tuple[str, ...]
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise RequestError(f"max_tokens is {self.max_tokens}", "max_tokens must be 1 or more")
+        if self.seed < 0:
+            raise RequestError(f"seed is {self.seed}", "seed must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What the user wants otherwise than the recipe; None leaves a setting as it is."""
+
+    system: str | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    max_tokens: int | None = None
+    stop: Sequence[str] | None = None
+    seed: int | None = None
+
+
+SAMPLING = tuple(field.name for field in fields(Sampling))
+
+
+def from_recipe(chat: ChatSettings, seed: int) -> AnswerSettings:
+    """The settings that a model was trained to be used with."""
+    return AnswerSettings(
+        template=chat.template,
+        system=chat.system or "",
+        sampling=Sampling(**{name: getattr(chat, name) for name in SAMPLING}),
+        max_tokens=chat.max_tokens,
+        stop=tuple(chat.stop),
+        seed=seed,
+    )
+
+
+def apply(settings: AnswerSettings, changes: Changes) -> AnswerSettings:
+    """``settings`` with ``changes``.
+
+    Raises:
+        RequestError: for a value that cannot be.
+    """
+    given = {f.name: value for f in fields(changes) if (value := getattr(changes, f.name)) is not None}
+    drawn = {name: given.pop(name) for name in SAMPLING if name in given}
+    if "stop" in given:
+        given["stop"] = tuple(given["stop"])
+    return replace(settings, sampling=replace(settings.sampling, **drawn), **given)
+
+
+def set_by_name(settings: AnswerSettings, name: str, value: str) -> AnswerSettings:
+    """Change one number by the name and text a user typed.
+
+    Raises:
+        RequestError: no such setting, or not such a number.
+    """
+    kinds = {"temperature": float, "top_k": int, "top_p": float, "min_p": float, "repetition_penalty": float}
+    kinds |= {"max_tokens": int, "seed": int}
+    name = name.replace("-", "_")
+    if name not in kinds:
+        raise RequestError(f"there is no setting {name!r}", f"one of: {', '.join(kinds)}")
+    try:
+        number = kinds[name](value)
+    except ValueError as error:
+        wanted = "a whole number" if kinds[name] is int else "a number"
+        raise RequestError(f"{name} cannot be {value!r}", f"give {wanted}") from error
+    return apply(settings, Changes(**{name: number}))
+
+
+def describe(settings: AnswerSettings) -> dict[str, object]:
+    """Every setting by name, for ``/set`` and for JSON."""
+    drawn = {name: getattr(settings.sampling, name) for name in SAMPLING}
+    return {**drawn, "max_tokens": settings.max_tokens, "seed": settings.seed, "stop": list(settings.stop)}

@@ -1,0 +1,61 @@
+"""``muomni chat``: one answer to a prompt, or a conversation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from muomni_cli.errors import RequestError
+
+
+def chat(
+    prompt: Annotated[str | None, typer.Argument(help="What to say; - reads stdin; nothing begins a session.")] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="A run's folder or name (default: $MUOMNI_MODEL or the newest).")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="System message.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 always takes the most likely token.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k most likely tokens; 0 for all.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from the fewest tokens that hold this probability.")] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Leave out tokens less likely than this share of the best.")
+    ] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1 makes repeating less likely.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest answer.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same answer.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given again.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Say tokens/s on stderr.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+) -> None:
+    """Talk to a trained model."""
+    from muomni_cli.chat.once import answer_once
+    from muomni_cli.chat.open import open_speaker
+    from muomni_cli.chat.session import Session
+    from muomni_cli.chat.settings import Changes
+    from muomni_cli.chat.terminal import history, read_line, read_prompt
+
+    text = read_prompt(prompt)
+    if text is None and json:
+        raise RequestError("--json answers one prompt, and there is none", 'give one: muomni chat --json "Hello"')
+    if text is not None and not text.strip():
+        raise RequestError("the prompt is empty", 'give some text: muomni chat "Once upon a time"')
+    changes = Changes(
+        system=system,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        max_tokens=max_tokens,
+        stop=stop or None,
+        seed=seed,
+    )
+    speaker, settings = open_speaker(model, changes, device=device, threads=threads)
+    if text is not None:
+        answer_once(speaker, settings, text, json=json, stats=stats)
+        return
+    with history():
+        Session(speaker, settings, stats=stats).run(read_line)

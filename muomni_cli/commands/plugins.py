@@ -1,0 +1,117 @@
+"""``muomni plugins``: what is installed, what it offers, and what is switched off."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import Annotated, Any
+
+import typer
+
+from muomni_cli.catalog import describe_part, describe_plugin, offers
+from muomni_cli.console import print_json, print_table, say
+from muomni_cli.errors import RequestError
+from muomni_cli.registry import get_registry, nearest
+from muomni_cli.switches import switch
+
+app = typer.Typer(no_args_is_help=True, help="List plugins, look into them, switch them on and off.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PluginName = Annotated[str, typer.Argument(metavar="NAME", help="A name from `muomni plugins list`.")]
+
+
+@app.command("list")
+def list_plugins(json: Json = False) -> None:
+    """List every plugin, where it comes from and how many parts it offers."""
+    described = [describe_plugin(plugin) for plugin in get_registry().plugins]
+    if json:
+        print_json(described)
+        return
+    rows = [
+        (p["name"], f"{p['origin']} {p['version']}", p["status"], p["reason"] or _counted(p["parts"]))
+        for p in described
+    ]
+    print_table(("NAME", "ORIGIN", "STATUS", "OFFERS"), rows)
+
+
+@app.command()
+def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or a part.")], json: Json = False) -> None:
+    """Show one plugin, or one part with its settings and capabilities."""
+    registry = get_registry()
+    everything = offers(registry)
+    plugin = next((plugin for plugin in registry.plugins if plugin.info.name == name), None)
+    if plugin:
+        parts = [describe_part(offer) for offer in everything if offer.plugin.name == name]
+        described = [describe_plugin(plugin) | {"parts": parts}]
+    else:
+        named = (o for o in everything if name in (o.use, o.part.name, f"{o.plugin.name}:{o.part.name}"))
+        described = [describe_part(offer) for offer in named]
+    if not described:
+        known = [p.info.name for p in registry.plugins] + [offer.use for offer in everything]
+        raise RequestError(f"there is no plugin or part {name!r}{registry.absences()}", _hint(name, known))
+    if json:
+        print_json(described[0] if len(described) == 1 else described)
+        return
+    for number, entry in enumerate(described):
+        print(end="\n" if number else "")
+        _print_plugin(entry) if plugin else _print_part(entry)
+
+
+@app.command()
+def enable(name: PluginName) -> None:
+    """Switch a plugin on again."""
+    _known(name)
+    say(f"{name} is enabled" if switch(name, on=True) else f"{name} is enabled already")
+
+
+@app.command()
+def disable(name: PluginName) -> None:
+    """Leave a plugin out of every later command."""
+    _known(name)
+    say(
+        f"{name} is disabled; undo with: muomni plugins enable {name}"
+        if switch(name, on=False)
+        else f"{name} is disabled already"
+    )
+
+
+def _known(name: str) -> None:
+    names = [plugin.info.name for plugin in get_registry().plugins]
+    if name not in names:
+        raise RequestError(f"there is no plugin {name!r}", _hint(name, names))
+
+
+def _hint(name: str, names: list[str]) -> str:
+    near = nearest(name, names)
+    return f"did you mean {near!r}? see: muomni plugins list" if near else "see: muomni plugins list"
+
+
+def _counted(parts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in parts.items()) or "-"
+
+
+def _print_plugin(entry: dict[str, Any]) -> None:
+    print(f"{entry['name']}  {entry['origin']} {entry['version']}, {entry['status']}")
+    for line in (entry["doc"], entry["reason"]):
+        if line:
+            print(line)
+    if entry["parts"]:
+        print()
+        print_table(("KIND", "NAME", "WHAT"), [(part["kind"], part["use"], part["doc"]) for part in entry["parts"]])
+
+
+def _print_part(entry: dict[str, Any]) -> None:
+    print(f"{entry['kind']} {entry['name']}  (plugin {entry['plugin']})\n{entry['doc']}")
+    if "path" in entry:
+        print(f"file: {entry['path']}")
+        return
+    print(f"can: {', '.join(entry['can']) or 'nothing beyond its protocol'}\n")
+    rows = [(f["name"], _default(f), f["type"], f["description"]) for f in entry["config"]]
+    if rows:
+        print_table(("SETTING", "DEFAULT", "TYPE", "WHAT"), rows)
+
+
+def _default(setting: dict[str, Any]) -> str:
+    """As a recipe would write it."""
+    if setting["required"]:
+        return "(required)"
+    return "-" if setting["default"] is None else dumps(setting["default"], ensure_ascii=False)

@@ -1,0 +1,121 @@
+"""``muomni recipes``: list, show, copy, check, compare and describe recipes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muomni_cli.console import print_json, print_table, say
+
+app = typer.Typer(no_args_is_help=True, help="List, show, copy, check and compare recipes.")
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's file or name.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(name="list")
+def list_recipes(json: Json = False) -> None:
+    """List the recipes that come with muomni and with plugins."""
+    from muomni_cli.recipe import shipped_recipes
+
+    shipped = shipped_recipes()
+    if json:
+        print_json([asdict(recipe) | {"path": str(recipe.path)} for recipe in shipped])
+    else:
+        print_table(("NAME", "FROM", "WHAT"), [(recipe.name, recipe.origin, recipe.doc) for recipe in shipped])
+
+
+@app.command()
+def show(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Fill in and explain every key.")] = False,
+    json: Json = False,
+) -> None:
+    """Print a recipe: as its file has it, or with every default filled in."""
+    from muomni_cli.recipe import as_data, load_recipe, read_recipe, resolved_toml
+
+    if json:
+        print_json(as_data(load_recipe(recipe, overrides or ())))
+    elif resolved:
+        print(resolved_toml(load_recipe(recipe, overrides or ())), end="")
+    else:
+        print(read_recipe(recipe, overrides or ()), end="")
+
+
+@app.command()
+def copy(
+    recipe: RecipeArgument,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE] [KEY=VALUE]...", help="Where to; changes to the recipe.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Copy a recipe with its comments, to be changed."""
+    from muomni_cli.recipe import copy_recipe
+
+    written = copy_recipe(recipe, words or (), force=force)
+    print(written)
+    say(f"next: muomni recipes check {written}    muomni train all {written}")
+
+
+@app.command()
+def check(
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Recipes, and KEY=VALUE changes to all.")],
+    json: Json = False,
+) -> None:
+    """Check recipes; every mistake with its line. Exits with 2 if there is one."""
+    from muomni_cli.recipe import check_recipes
+
+    reports = check_recipes(recipes)
+    if json:
+        print_json([asdict(report) for report in reports])
+    else:
+        for report in reports:
+            print(f"{report.recipe}: {'; '.join(report.problems) if report.problems else 'right'}")
+            for mistake in report.mistakes:
+                print(f"  {mistake}")
+    raise typer.Exit(0 if all(report.right for report in reports) else 2)
+
+
+@app.command()
+def diff(
+    left: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's file or name.")],
+    right: Annotated[str, typer.Argument(metavar="OTHER", help="Another one.")],
+    json: Json = False,
+) -> None:
+    """Compare two recipes key by key, defaults filled in."""
+    from muomni_cli.recipe import diff as compare
+    from muomni_cli.recipe import load_recipe
+
+    changes = compare(load_recipe(left), load_recipe(right))
+    if json:
+        print_json([asdict(change) for change in changes])
+    else:
+        print_table(
+            ("KEY", left, right), [(change.key, _short(change.left), _short(change.right)) for change in changes]
+        )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+@app.command()
+def schema(
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it there.")] = None,
+) -> None:
+    """Print the JSON Schema of recipes, for editors that complete and explain TOML."""
+    from muomni_cli.files import write_json
+    from muomni_cli.recipe.schema import recipe_schema
+
+    if output is None:
+        print_json(recipe_schema())
+    else:
+        write_json(output, recipe_schema())
+        say(f"wrote {output}; a first line `#:schema {output}` in a recipe makes editors use it")

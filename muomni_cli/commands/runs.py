@@ -1,0 +1,122 @@
+"""``muomni runs``: what has been trained, and how it went."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from shutil import get_terminal_size
+from typing import Annotated, Any
+
+import typer
+
+from muomni_cli.console import print_json, print_table, say
+from muomni_cli.errors import RequestError
+
+app = typer.Typer(no_args_is_help=True, help="List runs, look into them, plot their curves.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_runs(json: Json = False) -> None:
+    """List the runs under runs/, the newest first."""
+    from muomni_cli.runs.listing import all_runs
+
+    found = all_runs()
+    if json:
+        print_json(found)
+    elif not found:
+        say("there are no runs here; train one: muomni train all RECIPE")
+    else:
+        print_table(
+            ("RUN", "STAGE", "STATUS", "STEP", "LOSS", "VAL LOSS", "BITS/BYTE", "SIZE", "AGE"),
+            [row for run in found for row in _rows(run)],
+        )
+        for run in found:
+            if "error" in run:
+                say(f"warning: {run['name']}: {run['error']}")
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A run's name or folder.")], json: Json = False) -> None:
+    """Show one run: stages, parts, files, and what it was made with."""
+    from muomni_cli.runs.listing import details, find_run
+
+    run = details(find_run(name))
+    if json:
+        print_json(run)
+        return
+    print_table(("RUN", "STAGE", "STATUS", "STEP", "LOSS", "VAL LOSS", "BITS/BYTE", "SIZE", "AGE"), _rows(run))
+    print()
+    print_table(
+        ("PART", "USE", "PLUGIN", "WEIGHTS"),
+        [(k, p["use"], p["plugin"], p["weights"]) for k, p in run["parts"].items()],
+    )
+    print()
+    print_table(("FILE", "SIZE"), [(path, _size(count)) for path, count in run["files"].items()])
+    if lock := run["lock"]:
+        versions = "  ".join(f"{package} {version}" for package, version in lock["packages"].items())
+        print(f"\nmade with python {lock['python']}  {versions}  seed {lock['seed']}")
+
+
+@app.command()
+def plot(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Runs' names or folders.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write a PNG instead of text.")] = None,
+    metric: Annotated[str, typer.Option(help="What to plot, as it is called in metrics.jsonl.")] = "loss",
+    stage: Annotated[str, typer.Option(help="Of which stage; the last one that has the metric.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print the points as JSON instead.")] = False,
+) -> None:
+    """Plot a metric of one or several runs with its validation values, in the terminal or as a PNG."""
+    from muomni_cli.runs.listing import curve, find_run
+    from muomni_cli.runs.plots import Curve, png_plot, text_plot
+
+    curves = []
+    for name in names:
+        run = find_run(name)
+        found, steps, values = curve(run, metric, stage or None)
+        curves.append(Curve(f"{name} ({found}): {metric} {values[-1]:.4g}", steps, values))
+        with suppress(RequestError):  # not every metric is measured on held-out data too
+            _, steps, values = curve(run, f"val_{metric}", found)
+            curves.append(Curve(f"{name} ({found}): validation {metric} {values[-1]:.4g}", steps, values, True))
+    if json:
+        print_json([{"name": c.name, "steps": c.steps, "values": c.values, "validation": c.measured} for c in curves])
+    if output is not None:
+        png_plot(curves, _with_unit(metric), output)
+        say(f"wrote {output}")
+    elif not json:
+        print(text_plot(curves, columns=get_terminal_size().columns - 1))
+
+
+def _with_unit(metric: str) -> str:
+    """For the axis of a plot."""
+    units = {"loss": "nats a target", "lr": "learning rate", "memory": "bytes", "time": "seconds"}
+    unit = units.get(metric.removeprefix("val_"))
+    return f"{metric} ({unit})" if unit else metric
+
+
+def _rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One row a stage; name, size and age stand in the first."""
+    stages = run["stages"] or {"-": {"status": "broken" if "error" in run else "empty"}}
+    rows = []
+    for number, (stage, state) in enumerate(stages.items()):
+        step = f"{state['step']}/{state.get('steps') or '?'}" if state.get("step") is not None else "-"
+        numbers = [_number(state.get(key)) for key in ("loss", "val_loss", "bits_per_byte")]
+        whole = (_size(run["bytes"]), _age(run["age_seconds"])) if number == 0 else ("", "")
+        rows.append((run["name"] if number == 0 else "", stage, str(state["status"]), step, *numbers, *whole))
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,69 @@
+"""``muomni train STAGE RECIPE``: parses, calls, prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from muomni_cli.console import print_json, say
+from muomni_cli.errors import RequestError
+
+if TYPE_CHECKING:
+    from muomni_cli.runs.folder import RunFolder
+
+
+def train(
+    stage: Annotated[str, typer.Argument(help="tokenizer, thinker, ... or all.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or a name from `muomni recipes list`.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe, as TOML values.")
+    ] = None,
+    run: Annotated[str, typer.Option(metavar="NAME", help="The run's folder under runs/; the recipe's name.")] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue with the run's own recipe.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train the stage again; its old files are removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Try one step, print its cost, write nothing.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
+) -> None:
+    """Train one stage of a recipe, or all of them."""
+    if resume and force:
+        raise RequestError("--resume continues and --force begins again", "choose one of them")
+    if json and not dry_run:
+        raise RequestError("--json belongs to --dry-run", "metrics of a run: muomni runs show NAME --json")
+    from muomni_cli.recipe import load_recipe
+    from muomni_cli.runs.folder import RUNS, RunFolder
+    from muomni_cli.training.stages import Job, stages_of, try_stage
+    from muomni_cli.training.stages import train as train_stages
+
+    asked = load_recipe(recipe, overrides or [])
+    name = run or asked.name
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise RequestError(f"{name!r} is no name for a run", f"a run is a folder under {RUNS}/: --run NAME")
+    folder = RunFolder(RUNS / name)
+    if resume:
+        if not folder.recipe_path.is_file():
+            raise RequestError(f"there is no run {folder.root} to continue", "begin it: the same without --resume")
+        asked = load_recipe(str(folder.recipe_path), overrides or [])
+    options = f" --run {run}" if run else ""
+    jobs = [
+        Job(asked, one, folder, f"muomni train {one} {recipe}{options}")
+        for one in (stages_of(asked) if stage == "all" else [stage])
+    ]
+    if dry_run:
+        tried = [try_stage(job) for job in jobs if stage != "all" or job.stage != "tokenizer"]
+        if json:
+            print_json([one.as_json() for one in tried] if stage == "all" else tried[0].as_json())
+        else:
+            print("\n\n".join(one.as_text() for one in tried))
+        return
+    train_stages(jobs, resume=resume, force=force)
+    _say_next(folder, stages_of(asked), f"{recipe}{options}")
+
+
+def _say_next(run: RunFolder, stages: list[str], recipe: str) -> None:
+    missing = [stage for stage in stages if run.status(stage) != "finished"]
+    if missing:
+        say(f"next: muomni train {missing[0]} {recipe}")
+    elif "thinker" in stages:
+        say(f"next: muomni chat -m {run.name}")

@@ -1,0 +1,135 @@
+"""How a plugin says what it offers: frozen records that name code without importing it. No torch, no numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class PartConfig(BaseModel):
+    """Base of every part's own configuration: unknown keys are mistakes, values never change after validation.
+
+    Give every field a default and a ``Field(description=...)``: the defaults are the documentation, and the
+    description appears in ``muomni plugins info``, in the JSON Schema, and as a comment in the resolved recipe.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Can(StrEnum):
+    """The closed set of capabilities. What a part declares is tested by ``muomni plugins check``; nothing else is."""
+
+    CACHE = "cache"  # thinker: cached steps give what one uncached pass gives
+    RAGGED = "ragged"  # thinker: a batch of unequal prompts gives what each prompt gives alone
+    TRUNCATE = "truncate"  # thinker: its cache can be cut back
+    EMBEDS = "embeds"  # thinker: takes embeddings in place of ids
+    CAUSAL = "causal"  # thinker: a later token never changes an earlier output
+    LOSSLESS = "lossless"  # tokenizer: decode(encode(text)) == text for every string
+    TRAINABLE = "trainable"  # tokenizer: learns its vocabulary from text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A replaceable part of a model, declared without importing it.
+
+    Args:
+        name: what a recipe writes after ``use =``; lower case letters, digits, ``-`` and ``_``.
+        doc: one line for listings.
+        config: the part's own configuration; its fields are the other keys of the recipe's table.
+        build: ``"package.module:attr"`` of what makes the part; its signature depends on the kind.
+        objective: ``"package.module:attr"`` of how the part trains by itself (see :class:`Objective`), if it does.
+        graphs: ``"package.module:attr"`` of how the part is exported, if it is.
+        peers: other people's implementations to measure speed against, name -> ``"package.module:attr"`` (see
+            :class:`Peer`).
+        can: the capabilities that the conformance suite shall test.
+    """
+
+    kind: ClassVar[str] = "part"
+
+    name: str
+    doc: str
+    config: type[PartConfig]
+    build: str
+    objective: str | None = None
+    graphs: str | None = None
+    peers: Mapping[str, str] = field(default_factory=dict)
+    can: frozenset[Can] | set[Can] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerPart(Part):
+    """``build(config, folder: Path) -> Tokenizer`` opens what :meth:`Tokenizer.save` wrote.
+
+    ``objective(config, texts: Iterator[str]) -> Tokenizer`` learns one from text (with :attr:`Can.TRAINABLE`); a
+    tokenizer that learns nothing is built by the same call and reads no text.
+    """
+
+    kind: ClassVar[str] = "tokenizer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThinkerPart(Part):
+    """``build(config, vocab_size: int) -> Thinker`` with freshly initialised weights (torch's global RNG).
+
+    ``objective(module: Thinker, context: StageContext) -> Objective`` trains it on text alone; the host's next-token
+    objective serves every Thinker. The config must have ``ctx_len`` (most tokens in one sequence) and ``d_model``
+    (width of the embeddings it takes).
+    """
+
+    kind: ClassVar[str] = "thinker"
+
+    objective: str | None = "muomni_cli.training.next_token:NextToken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderPart(Part):
+    """``build(config) -> Encoder`` with freshly initialised weights (torch's global RNG).
+
+    ``read(config, path: Path) -> numpy array`` turns a file into one input of the encoder, the same in training, chat
+    and on devices: it imports no torch, has limits, and raises :class:`RequestError` for anything it cannot take.
+    ``objective(module: Encoder, context: StageContext) -> Objective`` trains it by itself, in its modality's stage.
+
+    Args:
+        modality: what a recipe's ``[encoders.<modality>]``, a stage and ``--attach <modality>=PATH`` call it.
+        read: ``"package.module:attr"``.
+    """
+
+    kind: ClassVar[str] = "encoder"
+
+    modality: str
+    read: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetPart(Part):
+    """``build(config) -> Dataset``: an object with ``documents() -> Iterator[Document | Conversation]``.
+
+    ``documents`` must give the same documents in the same order each time, stream (never hold a corpus in memory) and
+    raise :class:`RequestError` for a path that is not there. ``files() -> list[Path]`` names what it reads, for
+    fingerprints; a source that makes its own data returns an empty list.
+    """
+
+    kind: ClassVar[str] = "dataset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackPart(Part):
+    """``build(config) -> Callback``, active when a recipe has a ``[callbacks.<name>]`` table."""
+
+    kind: ClassVar[str] = "callback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeFile:
+    """A recipe that a plugin ships: ``name`` for ``muomni recipes copy``, and where the TOML file lies."""
+
+    kind: ClassVar[str] = "recipe"
+
+    name: str
+    doc: str
+    path: Path

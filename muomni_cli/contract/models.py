@@ -1,0 +1,175 @@
+"""The protocols that built parts fulfil: tokenizers, Thinkers, encoders, and the peers they are measured against.
+
+Shapes use the letters B batch, T tokens, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back. Torch-free."""
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    @property
+    def specials(self) -> Mapping[str, int]:
+        """Ids of ``pad`` (0), ``bos`` (1), ``eos`` (2), ``system``, ``user`` and ``assistant``."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of ``text`` without special tokens. Text that spells a special token is encoded as plain text."""
+        ...
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """``[encode(t) for t in texts]``, in parallel where the tokenizer can."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ``ids``; special tokens give nothing, bytes that are not UTF-8 give U+FFFD."""
+        ...
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that one token stands for; empty for special tokens."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what ``build`` needs to open this tokenizer again."""
+        ...
+
+
+class Cache(Protocol):
+    """What a Thinker remembers of the tokens it has seen. One object a batch, created by :meth:`Thinker.new_cache`."""
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens held for each row of the batch."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """Most tokens a row can hold."""
+        ...
+
+    def truncate(self, lengths: Sequence[int]) -> None:
+        """Forget all but the first ``lengths[b]`` tokens of row b. Only with :attr:`Can.TRUNCATE`."""
+        ...
+
+
+@dataclass(slots=True)
+class ThinkerOutput:
+    """``logits`` (B,T,V), or (B,1,V) of each row's last real token with ``last_only``; ``hidden`` (B,T,D) after the
+    final norm."""
+
+    logits: Tensor
+    hidden: Tensor
+
+
+class Thinker(Protocol):
+    """A causal model over tokens. Also an ``nn.Module``."""
+
+    config: Any
+    vocab_size: int
+    blocks: Iterable[nn.Module]
+    """The repeated layers, for activation checkpointing and compilation; may be empty."""
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """Names of the parameters that are embedding tables or output heads; see :attr:`Objective.adam_only`."""
+        ...
+
+    @property
+    def head_weight(self) -> Tensor:
+        """(V,D): logits are ``hidden @ head_weight.T``. Losses make them chunk by chunk."""
+        ...
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """(B,T) ids -> (B,T,D) embeddings."""
+        ...
+
+    def __call__(
+        self,
+        ids: Tensor | None = None,
+        *,
+        embeds: Tensor | None = None,
+        cache: Cache | None = None,
+        lengths: Sequence[int] | None = None,
+        last_only: bool = False,
+    ) -> ThinkerOutput:
+        """Run over (B,T) ``ids`` or (B,T,D) ``embeds`` (one of the two).
+
+        Args:
+            cache: continue after what it holds, and add the T new tokens to it.
+            lengths: how many of the T tokens are real in each row (padding is on the right); all of them by default.
+            last_only: compute logits for each row's last real token only.
+        """
+        ...
+
+    def hidden(
+        self,
+        ids: Tensor | None = None,
+        *,
+        embeds: Tensor | None = None,
+        cache: Cache | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> Tensor:
+        """(B,T,D) states after the final norm; arguments as for a call, and no logits."""
+        ...
+
+    def new_cache(self, batch: int, capacity: int) -> Cache:
+        """An empty cache on the module's device and in its dtype."""
+        ...
+
+
+@dataclass(slots=True)
+class EncoderOutput:
+    """``tokens`` (B,T,W): T tokens of the encoder's own width W; ``lengths[b]`` of them are real (padding is on the
+    right)."""
+
+    tokens: Tensor
+    lengths: list[int]
+
+
+class Encoder(Protocol):
+    """Turns one modality into tokens. Also an ``nn.Module``. A linear projector of the host's makes them as wide as the
+    Thinker's embeddings."""
+
+    config: Any
+
+    @property
+    def width(self) -> int:
+        """W, the width of its tokens."""
+        ...
+
+    def __call__(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:
+        """Encode a batch of what ``EncoderPart.read`` gives, padded on the right to (B, ...).
+
+        Args:
+            inputs: for pictures (B,3,S,S), for sound (B,N).
+            lengths: real size of each row along its first axis of unequal size; all of it by default. Padding changes
+                nothing.
+        """
+        ...
+
+
+class Peer(Protocol):
+    """Other people's implementation of a Thinker, to measure speed against. What ``Part.peers`` names, called with the
+    part's config and the vocabulary size."""
+
+    module: nn.Module
+
+    def loss(self, tokens: Tensor) -> Tensor:
+        """(B,T+1) tokens -> mean next-token loss, a scalar in nats."""
+        ...
+
+    def generate(self, ids: Tensor, count: int) -> Tensor:
+        """Greedy continuation by the peer's own loop: (B,T) -> (B,T+count)."""
+        ...

@@ -1,0 +1,175 @@
+"""What ``muomni data check`` finds out: it reads every source to its end, and reports instead of raising.
+
+Memory is bounded: lengths are counted in buckets, and at most ``REMEMBERED`` validation lines are held, as hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from muomni_cli.api import Conversation, Document, RequestError, Tokenizer
+from muomni_cli.data.corpus import SourceStats, batches, encode_items, size_of
+from muomni_cli.data.lengths import Lengths
+from muomni_cli.data.sources import Source, Split, open_sources, split_of, texts_of
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Recipe
+
+LONG_LINE = 40
+"""Characters from which on a line that is on both sides is no chance."""
+
+REMEMBERED = 1_000_000
+"""Most validation lines that are compared."""
+
+PERCENTILES = (5, 50, 95, 99)
+
+
+@dataclass(slots=True)
+class SourceReport:
+    """One source: what it gave, how long its items are in ``unit``, and how many are longer than the model's context
+    (``longer``; None where tokens or context are not known).
+
+    ``error`` says why a source gave nothing at all.
+    """
+
+    stats: SourceStats
+    unit: str
+    percentiles: dict[str, int] = field(default_factory=dict)
+    longest: int = 0
+    longer: int | None = None
+    example: str = ""
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Report:
+    """All sources, and how many long validation lines there are (``val_lines``), how many of them are in training text
+    too (``shared``), and one such line."""
+
+    sources: list[SourceReport]
+    ctx_len: int | None
+    val_lines: int = 0
+    shared: int = 0
+    shared_example: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is anything to train on."""
+        return any(source.stats.documents["train"] for source in self.sources)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should mend, in words."""
+        found = [f"{source.stats.name}: {source.error}" for source in self.sources if source.error]
+        found += [
+            f"{source.stats.name}: no text in what it names"
+            for source in self.sources
+            if not source.error and not any(source.stats.documents.values())
+        ]
+        for source in self.sources:
+            found += [f"{path}: {reason}" for path, reason in source.stats.unreadable.items()]
+        if self.usable and not any(source.stats.documents["val"] for source in self.sources):
+            found.append("nothing is for validation: raise data.val_fraction, or name documents with `holdout`")
+        if self.shared:
+            found.append(
+                f"{self.shared} of {self.val_lines} long validation lines are in the training text too, such as "
+                f"{self.shared_example[:80]!r}"
+            )
+        return found
+
+
+def check(recipe: Recipe, tokenizer: Tokenizer | None) -> Report:
+    """Read all text of the recipe.
+
+    Args:
+        tokenizer: counts tokens; without one, lengths are in characters.
+    """
+    ctx_len: int | None = getattr(recipe.thinker.config, "ctx_len", None) if recipe.thinker else None
+    sources = open_sources(recipe)
+    reports = [_check_source(source, recipe, tokenizer, ctx_len) for source in sources]
+    report = Report(reports, ctx_len)
+    sound = [source for source, one in zip(sources, reports, strict=True) if not one.error]
+    _compare(report, sound, recipe.data.val_fraction)
+    return report
+
+
+def _check_source(source: Source, recipe: Recipe, tokenizer: Tokenizer | None, ctx_len: int | None) -> SourceReport:
+    report = SourceReport(SourceStats(source.name), "tokens" if tokenizer else "characters")
+    lengths = Lengths()
+    if tokenizer is not None and ctx_len is not None:
+        report.longer = 0
+    try:
+        for batch in batches(source.dataset.documents()):
+            for item, length in zip(batch, _lengths(batch, tokenizer, recipe), strict=True):
+                lengths.add(length)
+                _count(report.stats, item, split_of(item, recipe.data.val_fraction), length if tokenizer else 0)
+                if report.longer is not None and ctx_len is not None and length > ctx_len:
+                    report.longer += 1
+            report.example = report.example or _example(batch[0], tokenizer, recipe)
+    except (RequestError, OSError) as error:
+        report.error = str(error)
+    report.stats.unreadable = dict(source.dataset.unreadable)
+    report.percentiles = {str(percent): lengths.percentile(percent) for percent in PERCENTILES}
+    report.longest = lengths.longest
+    return report
+
+
+def _lengths(batch: list[Document | Conversation], tokenizer: Tokenizer | None, recipe: Recipe) -> Iterable[int]:
+    if tokenizer is None:
+        return map(size_of, batch)
+    return (len(ids) for ids, _ in encode_items(tokenizer, batch, recipe.chat.template))
+
+
+def _count(stats: SourceStats, item: Document | Conversation, side: Split, tokens: int) -> None:
+    stats.documents[side] += 1
+    stats.characters[side] += size_of(item)
+    stats.tokens[side] += tokens
+
+
+def _example(item: Document | Conversation, tokenizer: Tokenizer | None, recipe: Recipe) -> str:
+    """How an item begins, as the model will read it: encoded, laid out and decoded again."""
+    if tokenizer is None:
+        return "\n".join(texts_of(item))[:200]
+    ids, _ = next(iter(encode_items(tokenizer, [item], recipe.chat.template)))
+    names = {token: f"<{name}>" for name, token in tokenizer.specials.items()}
+    shown: list[str] = []
+    plain: list[int] = []
+    for token in ids[:80]:
+        if token in names:
+            shown += [tokenizer.decode(plain), names[token]]
+            plain = []
+        else:
+            plain.append(token)
+    return "".join([*shown, tokenizer.decode(plain)])
+
+
+def _compare(report: Report, sources: list[Source], val_fraction: float) -> None:
+    """Look for long validation lines in the training text; the text is read once for each side."""
+    held = set[bytes]()
+    for _, mark in _long_lines(sources, "val", val_fraction):
+        held.add(mark)
+        if len(held) == REMEMBERED:
+            break
+    report.val_lines = len(held)
+    if not held:
+        return
+    for line, mark in _long_lines(sources, "train", val_fraction):
+        if mark in held:
+            held.remove(mark)
+            report.shared += 1
+            report.shared_example = report.shared_example or line
+
+
+def _long_lines(sources: list[Source], side: Split, val_fraction: float) -> Iterator[tuple[str, bytes]]:
+    """Lines of one side that are long enough, and their hashes."""
+    for source in sources:
+        for item in source.dataset.documents():
+            if split_of(item, val_fraction) != side:
+                continue
+            for text in texts_of(item):
+                for line in map(str.strip, text.split("\n")):
+                    if len(line) >= LONG_LINE:
+                        yield line, hashlib.blake2b(line.encode("utf-8"), digest_size=8).digest()

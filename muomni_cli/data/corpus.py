@@ -1,0 +1,235 @@
+"""From sources to shards to :class:`TextData`: tokenised once, kept in the cache under a fingerprint.
+
+The folder ``shards/<fingerprint>`` of the cache holds one stream for each source and side of the split, and
+``corpus.json``. It is written under another name and renamed when whole; nothing larger than a batch is ever held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muomni_cli.api import Conversation, Document, MuomniError, RequestError, Tokenizer
+from muomni_cli.data.shards import Stream, StreamWriter, open_stream, token_type
+from muomni_cli.data.sources import SPLITS, Source, Split, open_sources, split_of, state_of_files
+from muomni_cli.data.windows import Mixture
+from muomni_cli.folders import cache_folder
+from muomni_cli.prompt import Template, lay_out, turn_texts
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Recipe
+
+FORMAT = 1
+"""Raised when what is written for the same sources and tokenizer changes."""
+
+BATCH = 4 << 20
+"""Characters tokenised at a time: enough pieces to busy several cores, at about a hundred bytes each until written."""
+
+Progress = Callable[[str], None]
+"""Told a line of talk now and then."""
+
+
+@dataclass(slots=True)
+class SourceStats:
+    """What one source gave: documents, characters and tokens on each side, and what it could not read."""
+
+    name: str
+    documents: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    characters: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    tokens: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TextData:
+    """Tokenised text.
+
+    Args:
+        train: what to train on.
+        val: the validation streams, one for each source that has some.
+        stats: one entry a source.
+        fingerprint: of sources, tokenizer, template and split; names the folder in the cache.
+    """
+
+    train: Mixture
+    val: Sequence[Stream]
+    stats: Sequence[SourceStats]
+    fingerprint: str
+
+
+def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextData:
+    """The recipe's text as tokens: from the cache if nothing changed, tokenised now otherwise.
+
+    Raises:
+        RequestError: no text, or nothing of it on one side of the split.
+        MuomniError: the cache cannot be written.
+    """
+    sources = open_sources(recipe)
+    mark = fingerprint(recipe, sources, tokenizer)
+    folder = cache_folder() / "shards" / mark
+    if not (folder / "corpus.json").exists():
+        try:
+            _make(recipe, sources, tokenizer, folder, progress)
+        except OSError as error:
+            raise MuomniError(
+                f"the tokens cannot be written to {folder.parent}: {error.strerror or error}",
+                "free some space, or set MUOMNI_CACHE to a folder on another disk",
+            ) from error
+    stats = [SourceStats(**entry) for entry in json.loads((folder / "corpus.json").read_text("utf-8"))]
+    for entry in stats:
+        for path, reason in entry.unreadable.items():
+            progress(f"warning: not all of {path} could be used: {reason}")
+    return _open(folder, sources, stats, tokenizer, mark, recipe.data.val_fraction)
+
+
+def fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
+    """24 hex digits that change when, and only when, the tokens might: text, tokenizer, layout, split or format."""
+    identity = {
+        "format": FORMAT,
+        "template": recipe.chat.template,
+        "val_fraction": recipe.data.val_fraction,
+        "sources": [[source.identity, state_of_files(source)] for source in sources],
+        "tokenizer": _tokenizer_hash(tokenizer),
+    }
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode("utf-8"), digest_size=12).hexdigest()
+
+
+def _tokenizer_hash(tokenizer: Tokenizer) -> str:
+    """A hash of all that the tokenizer saves."""
+    digest = hashlib.blake2b()
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save(Path(folder))
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file():
+                digest.update(path.relative_to(folder).as_posix().encode("utf-8") + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _make(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer, folder: Path, progress: Progress) -> None:
+    """Write ``folder`` whole or not at all. Whoever comes second, of two that make the same, keeps the first one's."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        stats = [_write(recipe, source, tokenizer, partial, progress) for source in sources]
+        text = json.dumps([asdict(entry) for entry in stats], indent=1)
+        (partial / "corpus.json").write_text(text, "utf-8")
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not (folder / "corpus.json").exists():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(recipe: Recipe, source: Source, tokenizer: Tokenizer, folder: Path, progress: Progress) -> SourceStats:
+    """Tokenise one source into a stream for each side."""
+    stats = SourceStats(source.name)
+    dtype = token_type(tokenizer.vocab_size)
+    began = told = time.monotonic()
+    with ExitStack() as stack:
+        writers = {
+            side: stack.enter_context(StreamWriter(folder / f"{source.name}-{side}.tokens", dtype)) for side in SPLITS
+        }
+        for batch in batches(source.dataset.documents()):
+            for item, (ids, mask) in zip(batch, encode_items(tokenizer, batch, recipe.chat.template), strict=True):
+                side = split_of(item, recipe.data.val_fraction)
+                writers[side].append(ids, mask)
+                stats.documents[side] += 1
+                stats.characters[side] += size_of(item)
+                stats.tokens[side] += len(ids)
+            if time.monotonic() > told + 5:
+                told = time.monotonic()
+                millions = sum(stats.characters.values()) / 1e6
+                progress(f"tokenising {source.name}: {millions:,.1f} M characters, {millions / (told - began):.1f} M/s")
+    stats.unreadable = dict(source.dataset.unreadable)
+    return stats
+
+
+def size_of(item: Document | Conversation) -> int:
+    """Characters of an item."""
+    return len(item.text) if isinstance(item, Document) else sum(len(message.text) for message in item.messages)
+
+
+def batches(items: Iterator[Document | Conversation]) -> Iterator[list[Document | Conversation]]:
+    """Items in their order, in lists that end once they hold ``BATCH`` characters."""
+    held: list[Document | Conversation] = []
+    size = 0
+    for item in items:
+        held.append(item)
+        size += size_of(item)
+        if size >= BATCH:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
+
+
+def encode_items(
+    tokenizer: Tokenizer, items: Sequence[Document | Conversation], template: Template
+) -> Iterator[tuple[list[int], Sequence[bool] | None]]:
+    """Ids of each item, ``bos`` and ``eos`` included, and its mask (None: all of it is to be learned)."""
+    texts = [[item.text] if isinstance(item, Document) else turn_texts(item.messages, template) for item in items]
+    encoded = iter(tokenizer.encode_batch([text for own in texts for text in own]))
+    bos, eos = tokenizer.specials["bos"], tokenizer.specials["eos"]
+    for item in items:
+        if isinstance(item, Document):
+            yield [bos, *next(encoded), eos], None
+        else:
+            layout = lay_out(tokenizer, item.messages, islice(encoded, len(item.messages)), template)
+            if template == "plain":  # nothing else says that a plain conversation is over
+                layout.ids.append(eos)
+                layout.answer.append(True)
+            yield layout.ids, layout.answer if item.learn == "answers" else None
+
+
+def _open(
+    folder: Path,
+    sources: Sequence[Source],
+    stats: Sequence[SourceStats],
+    tokenizer: Tokenizer,
+    mark: str,
+    val_fraction: float,
+) -> TextData:
+    dtype = token_type(tokenizer.vocab_size)
+    streams: dict[Split, list[tuple[Stream, float]]] = {side: [] for side in SPLITS}
+    for source in sources:
+        for side in SPLITS:
+            stream = open_stream(folder / f"{source.name}-{side}.tokens", source.name, dtype)
+            if len(stream) > 1:
+                streams[side].append((stream, source.weight))
+    documents = {side: sum(entry.documents[side] for entry in stats) for side in SPLITS}
+    for side in SPLITS:
+        if not streams[side]:
+            raise _nothing(side, documents, val_fraction)
+    return TextData(
+        train=Mixture([stream for stream, _ in streams["train"]], [weight for _, weight in streams["train"]]),
+        val=[stream for stream, _ in streams["val"]],
+        stats=stats,
+        fingerprint=mark,
+    )
+
+
+def _nothing(side: Split, documents: dict[Split, int], val_fraction: float) -> RequestError:
+    """The error for a side of the split that has nothing on it."""
+    total = sum(documents.values())
+    if not total:
+        return RequestError("the text has no documents", "see what is wrong with `muomni data check RECIPE`")
+    if side == "val":
+        return RequestError(
+            f"none of the {total} documents is for validation (data.val_fraction = {val_fraction})",
+            "raise data.val_fraction, name documents with `holdout`, or cut the text into more documents with `split`",
+        )
+    return RequestError(
+        f"all of the {total} documents are for validation (data.val_fraction = {val_fraction})",
+        "lower data.val_fraction, or cut the text into more documents with `split`",
+    )

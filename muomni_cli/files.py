@@ -1,0 +1,81 @@
+"""Writing files so that they are either whole or as they were. Knows nothing of what is in them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from muomni_cli.errors import MuomniError, RequestError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path``; what was written there takes the place of ``path`` at the end.
+
+    Raises:
+        MuomniError: if the disk is full or the folder cannot be written; ``path`` is then as it was.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        yield temporary
+        temporary.chmod(mode)  # some libraries make files that only their owner can read
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise MuomniError(
+            f"could not write {path}: {error.strerror or error}",
+            "free some space or check the folder's permissions; the file that was there before is untouched",
+        ) from error
+    finally:
+        with suppress(OSError):  # it was never made, and could not be
+            temporary.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file by rename."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a whole UTF-8 file by rename."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON by rename."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file that we wrote.
+
+    Raises:
+        RequestError: if it is not there or not whole.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror or error}", "is this a run folder?") from error
+    except ValueError as error:
+        raise RequestError(f"{path} is not valid JSON ({error})", "restore it, or train the run again") from error
+    if not isinstance(content, dict):
+        raise RequestError(f"{path} does not hold a JSON object", "restore it, or train the run again")
+    return content
+
+
+def _sync(path: Path) -> None:
+    """Make sure that a file or a folder's entries have reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,122 @@
+"""The generation loop's backend over PyTorch: wraps any Thinker. With ``panels``, all of this folder
+that imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.api import Cache, Can, Thinker
+from muomni_cli.generation.backend import IDLE
+from muomni_cli.generation.panels import lay_out_for_reading
+
+ALL = frozenset({Can.CACHE, Can.RAGGED, Can.TRUNCATE})
+"""What makes generation fast; every Thinker should promise it."""
+
+
+@dataclass(slots=True)
+class Group:
+    """Rows that run together: the tokens each holds, and the cache that holds them (none: everything is run again)."""
+
+    ids: list[list[int]]
+    cache: Cache | None
+
+
+class TorchBackend:
+    """A :class:`muomni_cli.generation.backend.Backend` over ``thinker``, which runs in evaluation mode.
+
+    Args:
+        thinker: any Thinker; also an ``nn.Module``.
+        can: what its declaration promises. Without ``RAGGED`` rows run one by one, without ``CACHE`` from the start.
+        keep: remember the rows after a request, so that a prompt that begins alike runs only what is new.
+        frozen: the weights will not change any more, so they may be laid out for speed.
+    """
+
+    def __init__(
+        self,
+        thinker: Thinker,
+        can: frozenset[Can] | set[Can] = ALL,
+        *,
+        keep: bool = False,
+        frozen: bool = False,
+    ) -> None:
+        self.thinker = thinker
+        self.can = can
+        self.keep = keep and Can.TRUNCATE in can
+        self._kept: list[Group] = []
+        assert isinstance(thinker, nn.Module)
+        self._module = thinker
+        self._device = next(thinker.parameters()).device
+        if frozen:
+            lay_out_for_reading(thinker)
+
+    @property
+    def context(self) -> int:
+        """Most tokens a row can hold."""
+        return int(self.thinker.config.ctx_len)
+
+    def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[list[Group], NDArray[np.float32]]:
+        """See :class:`muomni_cli.generation.backend.Backend`."""
+        self._module.eval()
+        rows = [list(prompt) for prompt in prompts]
+        if self.keep and [len(group.ids) for group in self._kept] == [len(part) for part in self._split(rows)]:
+            groups = self._kept
+        else:
+            groups = [self._new_group(len(part), capacity) for part in self._split(rows)]
+        self._kept = []  # an interrupt may leave a cache that does not hold what its group says
+        logits = [self._read(group, part) for group, part in zip(groups, self._split(rows), strict=True)]
+        self._kept = groups if self.keep else []
+        return groups, np.concatenate(logits)
+
+    def step(self, state: list[Group], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """See :class:`muomni_cli.generation.backend.Backend`."""
+        rows = [[] if token == IDLE else [token] for token in tokens.tolist()]
+        self._kept = []
+        logits = [self._add(group, part) for group, part in zip(state, self._split(rows), strict=True)]
+        self._kept = state if self.keep else []
+        return np.concatenate(logits)
+
+    def _split(self, rows: list[list[int]]) -> list[list[list[int]]]:
+        """Which rows run together."""
+        return [rows] if {Can.RAGGED, Can.CACHE} <= self.can else [[row] for row in rows]
+
+    def _new_group(self, rows: int, capacity: int) -> Group:
+        with torch.inference_mode():
+            room = self.context if self.keep else capacity
+            return Group(
+                [[] for _ in range(rows)], self.thinker.new_cache(rows, room) if Can.CACHE in self.can else None
+            )
+
+    def _read(self, group: Group, prompts: list[list[int]]) -> NDArray[np.float32]:
+        """Make the group hold ``prompts``, keeping what it holds of them already."""
+        shared = [_shared(held, prompt) for held, prompt in zip(group.ids, prompts, strict=True)]
+        if group.cache is not None and any(group.ids):
+            group.cache.truncate(shared)
+        group.ids = [held[:count] for held, count in zip(group.ids, shared, strict=True)]
+        return self._add(group, [prompt[count:] for prompt, count in zip(prompts, shared, strict=True)])
+
+    @torch.inference_mode()
+    def _add(self, group: Group, new: list[list[int]]) -> NDArray[np.float32]:
+        """Run the new tokens of each row; logits (B,V) after each row's last."""
+        if not any(new):  # rows that run alone and are finished
+            return np.zeros((len(new), self.thinker.vocab_size), np.float32)
+        group.ids = [held + more for held, more in zip(group.ids, new, strict=True)]
+        todo = new if group.cache is not None else group.ids
+        lengths = [len(row) for row in todo]
+        width = max(lengths)
+        ids = torch.tensor([row + [0] * (width - len(row)) for row in todo], device=self._device)
+        ragged = None if min(lengths) == width else lengths
+        output = self.thinker(ids, cache=group.cache, lengths=ragged, last_only=True)
+        logits: Tensor = output.logits[:, -1].float().cpu()
+        return logits.numpy()
+
+
+def _shared(held: Sequence[int], prompt: Sequence[int]) -> int:
+    """How many tokens of ``prompt`` need not be run again: all that begin alike, but never its last."""
+    limit = min(len(held), len(prompt) - 1)
+    return next((place for place in range(limit) if held[place] != prompt[place]), limit)

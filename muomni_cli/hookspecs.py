@@ -1,0 +1,130 @@
+"""What can be declared: the hooks a plugin may implement, and what each may return.
+
+Knows the declarations of :mod:`muomni_cli.api`, and neither who makes them nor what becomes of them. A hook comes here
+together with the declaration it returns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from muomni_cli.api import (
+    CallbackPart,
+    Can,
+    DatasetPart,
+    EncoderPart,
+    Part,
+    PartConfig,
+    RecipeFile,
+    ThinkerPart,
+    TokenizerPart,
+)
+
+if TYPE_CHECKING:
+    import typer
+
+hookspec = pluggy.HookspecMarker("muomni")
+
+
+class HookSpecs:
+    """Every hook returns a list of declarations, except ``register_commands``. All are called once, at start-up."""
+
+    @hookspec
+    def register_tokenizers(self) -> Sequence[TokenizerPart]:  # type: ignore[empty-body]
+        """Ways to turn text into ids."""
+
+    @hookspec
+    def register_thinkers(self) -> Sequence[ThinkerPart]:  # type: ignore[empty-body]
+        """Models that understand and write."""
+
+    @hookspec
+    def register_encoders(self) -> Sequence[EncoderPart]:  # type: ignore[empty-body]
+        """Models that turn pictures, sound or another modality into tokens."""
+
+    @hookspec
+    def register_datasets(self) -> Sequence[DatasetPart]:  # type: ignore[empty-body]
+        """Sources of documents and conversations."""
+
+    @hookspec
+    def register_callbacks(self) -> Sequence[CallbackPart]:  # type: ignore[empty-body]
+        """Objects that follow a training stage from outside."""
+
+    @hookspec
+    def register_recipes(self) -> Sequence[RecipeFile]:  # type: ignore[empty-body]
+        """Recipes to list and copy."""
+
+    @hookspec
+    def register_commands(self, cli: typer.Typer) -> None:
+        """Add commands to ``cli``. None may have the name of a command that is there already."""
+
+
+DECLARES: dict[str, type[Part] | type[RecipeFile]] = {
+    "register_tokenizers": TokenizerPart,
+    "register_thinkers": ThinkerPart,
+    "register_encoders": EncoderPart,
+    "register_datasets": DatasetPart,
+    "register_callbacks": CallbackPart,
+    "register_recipes": RecipeFile,
+}
+"""Hook -> the only type its list may hold."""
+
+KINDS = tuple(declared.kind for declared in DECLARES.values())
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_THINKER_FIELDS = {"ctx_len", "d_model"}
+
+
+def check_declaration(hook: str, declared: object) -> Part | RecipeFile:
+    """Give ``declared`` back if ``hook`` may return it.
+
+    Raises:
+        TypeError: it is of another type, or one of its fields is.
+        ValueError: a field has the right type and an impossible value.
+    """
+    expected = DECLARES[hook]
+    if not isinstance(declared, expected):
+        raise TypeError(f"{hook} returned {type(declared).__name__}, not {expected.__name__}")
+    if not isinstance(declared.name, str) or not _NAME.fullmatch(declared.name):
+        raise ValueError(f"{hook}: {declared.name!r} is no name (lower case letters, digits, - and _)")
+    where = f"{declared.kind} {declared.name}"
+    if not isinstance(declared.doc, str) or not declared.doc.strip() or "\n" in declared.doc:
+        raise ValueError(f"{where}: doc must be one line of text")
+    if isinstance(declared, RecipeFile):
+        _check_recipe(declared, where)
+    else:
+        _check_part(declared, where)
+    return declared
+
+
+def _check_recipe(recipe: RecipeFile, where: str) -> None:
+    if not isinstance(recipe.path, Path):
+        raise TypeError(f"{where}: path must be a pathlib.Path")
+    if not recipe.path.is_file():
+        raise ValueError(f"{where}: there is no file {recipe.path}")
+
+
+def _check_part(part: Part, where: str) -> None:
+    if not isinstance(part.config, type) or not issubclass(part.config, PartConfig):
+        raise TypeError(f"{where}: config must be a subclass of PartConfig")
+    missing = _THINKER_FIELDS - part.config.model_fields.keys() if isinstance(part, ThinkerPart) else set()
+    if missing:
+        raise ValueError(f"{where}: its config has no {' and no '.join(sorted(missing))}")
+    named = {"build": part.build, "objective": part.objective, "graphs": part.graphs}
+    references = {field: value for field, value in named.items() if field == "build" or value is not None}
+    if isinstance(part, EncoderPart):
+        references["read"] = part.read
+        if not isinstance(part.modality, str) or not _NAME.fullmatch(part.modality):
+            raise ValueError(f"{where}: {part.modality!r} is no modality (lower case letters, digits, - and _)")
+    references |= {f"peers[{peer!r}]": value for peer, value in dict(part.peers).items()}
+    for field, value in references.items():
+        if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
+            raise ValueError(f'{where}: {field} is {value!r}, not "package.module:attr"')
+    unknown = [can for can in part.can if not isinstance(can, Can)]
+    if unknown:
+        raise ValueError(f"{where}: unknown capability {unknown[0]!r}; known: {', '.join(Can)}")

@@ -1,0 +1,190 @@
+"""Who declares: finds plugins, loads each one in isolation, and asks it for its declarations.
+
+Built-ins and strangers go through the same code. What they declare is judged by :mod:`muomni_cli.hookspecs` and looked
+up in :mod:`muomni_cli.registry`; nothing here knows a part by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from importlib import metadata
+from types import ModuleType
+from typing import Literal, TypeVar
+
+import pluggy
+import typer
+
+from muomni_cli import __version__
+from muomni_cli.api import API_VERSION, Part, RecipeFile
+from muomni_cli.errors import MuomniError
+from muomni_cli.hookspecs import DECLARES, HookSpecs, check_declaration
+from muomni_cli.switches import disabled_plugins
+
+Result = TypeVar("Result")
+
+ENTRY_POINTS = "muomni"
+BUILTINS = (
+    "muomni_text.plugin",
+    "muomni_vit.plugin",
+    "muomni_listener.plugin",
+    "muomni_thinker.plugin",
+    "muomni_datasets.plugin",
+    "muomni_tensorboard.plugin",
+)
+"""Modules with the hooks of the built-in parts. The only place where the host names one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """What is known of a plugin without asking it anything.
+
+    Args:
+        name: what ``muomni plugins`` and ``plugin:name`` call it.
+        module: where its hooks are.
+        version: of the package it came with.
+        origin: ``built-in``, or the package it came with.
+        status: whether its declarations count.
+        reason: why not, in one line, when it is broken.
+    """
+
+    name: str
+    module: str
+    version: str
+    origin: str
+    status: Literal["loaded", "disabled", "broken"]
+    reason: str = ""
+
+
+class Plugin:
+    """One plugin, loaded, disabled or broken. A broken one declares nothing."""
+
+    def __init__(self, info: PluginInfo) -> None:
+        self.info = info
+        self.doc = ""
+        self.parts: list[Part | RecipeFile] = []
+        self._hooks: pluggy.PluginManager | None = None
+
+    def load(self) -> None:
+        """Import the module and collect what it declares.
+
+        Raises:
+            MuomniError: it is broken, and either a built-in or ``MUOMNI_STRICT_PLUGINS=1``.
+        """
+        self._guarded(self._load)
+
+    def commands(self, taken: Collection[str]) -> typer.Typer | None:
+        """The commands that the plugin adds to those already ``taken``; None if it adds none or fails to."""
+        return self._guarded(lambda: self._commands(taken))
+
+    def fail(self, error: BaseException) -> None:
+        """Count the plugin as broken from here on, for the reason of ``error``; raises as :meth:`load` does."""
+        reason = describe(error)
+        self.info = replace(self.info, status="broken", reason=reason)
+        self.parts, self._hooks = [], None
+        if self.info.origin == "built-in":
+            fix = "reinstall muomni; if it stays so, it is a bug of muomni: run again with --debug and report it"
+            raise MuomniError(f"the built-in plugin {self.info.name} is broken: {reason}", fix) from error
+        if os.environ.get("MUOMNI_STRICT_PLUGINS") == "1":
+            fix = f"mend {self.info.module}, or unset MUOMNI_STRICT_PLUGINS to go on without it"
+            raise MuomniError(f"the plugin {self.info.name} is broken: {reason}", fix) from error
+
+    def _load(self) -> None:
+        module = importlib.import_module(self.info.module)
+        _check_api(module)
+        self.doc = (module.__doc__ or "").strip().partition("\n")[0]
+        self._hooks = _manager(module)
+        self.parts = list(_declarations(self._hooks))
+
+    def _commands(self, taken: Collection[str]) -> typer.Typer | None:
+        if self._hooks is None or not self._hooks.hook.register_commands.get_hookimpls():
+            return None
+        cli = typer.Typer()
+        self._hooks.hook.register_commands(cli=cli)
+        names = typer.main.get_group(cli).commands.keys()  # also finds signatures that Typer cannot read
+        if clash := names & taken:
+            raise ValueError(f"there is a command {min(clash)} already")
+        return cli
+
+    def _guarded(self, act: Callable[[], Result]) -> Result | None:
+        """Whatever a plugin raises stays its own, and what it prints does not get into the product on stdout."""
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                return act()
+        except (Exception, SystemExit) as error:
+            self.fail(error)
+            return None
+
+
+def load_plugins() -> list[Plugin]:
+    """Every plugin there is, built-ins first, each loaded unless it is switched off."""
+    disabled = disabled_plugins()
+    plugins: list[Plugin] = []
+    for info in _found():
+        plugin = Plugin(replace(info, status="disabled") if info.name in disabled else info)
+        if plugin.info.status == "loaded":
+            namesake = next((other for other in plugins if other.info.name == info.name), None)
+            if namesake is None:
+                plugin.load()
+            else:
+                plugin.fail(ValueError(f"{namesake.info.origin} has a plugin of this name already"))
+        plugins.append(plugin)
+    return plugins
+
+
+def describe(error: BaseException) -> str:
+    """One line that names an exception."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}".removesuffix(": "), 240, placeholder=" ...")
+
+
+def _found() -> Iterator[PluginInfo]:
+    """Built-ins that are present, then entry points; a module that is both comes once.
+
+    A folder without ``__init__.py`` (left behind by an uninstalled package, say) is no package.
+    """
+    for module in BUILTINS:
+        package = module.partition(".")[0]
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            yield PluginInfo(package, module, __version__, "built-in", "loaded")
+    for entry in sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, entry.value)):
+        if entry.value not in BUILTINS:
+            origin, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
+            yield PluginInfo(entry.name, entry.value, version, origin, "loaded")
+
+
+def _check_api(module: ModuleType) -> None:
+    needed = getattr(module, "MUOMNI_API", API_VERSION)
+    if not isinstance(needed, int):
+        raise TypeError(f"MUOMNI_API must be a whole number, not {needed!r}")
+    if needed > API_VERSION:
+        raise RuntimeError(f"needs plugin API {needed}, this muomni has {API_VERSION}: upgrade muomni")
+
+
+def _manager(module: ModuleType) -> pluggy.PluginManager:
+    """A pluggy manager for this module alone, so that one that fails leaves nothing behind in the others'."""
+    manager = pluggy.PluginManager("muomni")
+    manager.add_hookspecs(HookSpecs)
+    manager.register(module)
+    manager.check_pending()
+    return manager
+
+
+def _declarations(hooks: pluggy.PluginManager) -> Iterator[Part | RecipeFile]:
+    seen: set[tuple[str, str]] = set()
+    for hook in DECLARES:
+        for returned in getattr(hooks.hook, hook)():
+            if not isinstance(returned, (list, tuple)):
+                raise TypeError(f"{hook} returned {type(returned).__name__}, not a list")
+            for declared in returned:
+                part = check_declaration(hook, declared)
+                if (part.kind, part.name) in seen:
+                    raise ValueError(f"declares {part.kind} {part.name} twice")
+                seen.add((part.kind, part.name))
+                yield part

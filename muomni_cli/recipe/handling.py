@@ -1,0 +1,93 @@
+"""What one does with recipes besides training them: read as they are, copy with changes, check several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from muomni_cli.errors import RequestError
+from muomni_cli.files import write_text
+from muomni_cli.recipe.load import load_recipe
+from muomni_cli.recipe.mistakes import Mistake, RecipeMistakesError
+from muomni_cli.recipe.overrides import lay_over
+from muomni_cli.recipe.shipped import find_recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is wrong with one recipe: mistakes in it, or problems that kept it from being read."""
+
+    recipe: str
+    mistakes: tuple[Mistake, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def right(self) -> bool:
+        """Whether it can be used."""
+        return not self.mistakes and not self.problems
+
+
+def read_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> str:
+    """The text of a recipe with its comments, and with ``key=value`` words put in.
+
+    Raises:
+        RequestError: it cannot be read, or a word cannot be put in.
+    """
+    file = find_recipe(path_or_name)
+    try:
+        text = file.read_text(encoding="utf-8")
+        if not overrides:
+            return text
+        document = tomlkit.parse(text)
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{file} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+    except TOMLKitError as error:
+        raise RequestError(f"{file} is not TOML: {error}", f"see muomni recipes check {file}") from error
+    _, mistakes = lay_over(document, overrides)
+    if mistakes:
+        raise RecipeMistakesError(str(file), mistakes)
+    return tomlkit.dumps(document)
+
+
+def copy_recipe(path_or_name: str, words: Sequence[str] = (), *, force: bool) -> Path:
+    """Write a recipe's text, comments included, to a file.
+
+    Args:
+        path_or_name: which recipe.
+        words: the file or folder to write to (default: the recipe's name, here) if the first is no ``key=value``; then
+            overrides.
+        force: replace a file that is there.
+
+    Raises:
+        RequestError: the file is there already and not ``force``, or the recipe cannot be read or has mistakes.
+    """
+    named = bool(words) and "=" not in words[0]
+    overrides = words[1:] if named else words
+    load_recipe(path_or_name, overrides)
+    target = Path(words[0]) if named else Path(find_recipe(path_or_name).name)
+    if target.is_dir():
+        target = target / find_recipe(path_or_name).name
+    if target.exists() and not force:
+        raise RequestError(f"{target} is there already", "name another file, or replace it with --force")
+    write_text(target, read_recipe(path_or_name, overrides))
+    return target
+
+
+def check_recipes(words: Sequence[str]) -> list[Report]:
+    """Check every recipe among ``words``, with those that are ``key=value`` laid over each."""
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    return [_check(word, overrides) for word in words if word not in overrides]
+
+
+def _check(recipe: str, overrides: Sequence[str]) -> Report:
+    try:
+        load_recipe(recipe, overrides)
+    except RecipeMistakesError as error:
+        return Report(recipe, tuple(error.mistakes), (f"{len(error.mistakes)} to mend",))
+    except RequestError as error:
+        return Report(recipe, (), (f"{error.what}; {error.fix}",))
+    return Report(recipe)

@@ -1,0 +1,233 @@
+"""TOML to a :class:`Recipe`: finds every mistake before it complains. Knows the tables of a recipe, no part by name."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.errors import RequestError
+from muomni_cli.recipe.mistakes import Mistake, Path, RecipeMistakesError, dotted, from_pydantic, unknown
+from muomni_cli.recipe.model import SLOTS, STAGES, Chosen, Data, Recipe, Source
+from muomni_cli.recipe.overrides import lay_over
+from muomni_cli.recipe.positions import key_lines
+from muomni_cli.recipe.settings import ChatSettings, DataSettings, Settings, TrainSettings
+from muomni_cli.recipe.shipped import find_recipe
+from muomni_cli.registry import get_registry
+
+Model = TypeVar("Model", bound=BaseModel)
+
+SOURCES = ("text",)
+"""Lists of sources that ``[[data.<name>]]`` may make."""
+
+_TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        path_or_name: a TOML file, or the name of a shipped recipe.
+        overrides: ``key=value`` words laid over it.
+
+    Raises:
+        RequestError: it cannot be read.
+        RecipeMistakesError: it can, and has mistakes: all of them.
+    """
+    file = find_recipe(path_or_name)
+    try:
+        text = file.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
+        tables = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{file} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeMistakesError(str(file), [_syntax_mistake(file, error)]) from error
+    origins, mistakes = lay_over(tables, overrides)
+    reader = _Reader(tables)
+    recipe = reader.recipe(default_name=file.stem, source=path_or_name)
+    lines = key_lines(text)
+    found = dict.fromkeys(reader.mistakes)  # a table that is none is met more than once
+    mistakes += [_place(path, message, file, lines, origins) for path, message in found]
+    if mistakes:
+        raise RecipeMistakesError(str(file), mistakes)
+    return recipe
+
+
+def _syntax_mistake(file: FilePath, error: tomllib.TOMLDecodeError) -> Mistake:
+    message, _, position = str(error).partition(" (at ")
+    number = re.search(r"line (\d+)", position)
+    end = file.read_text(encoding="utf-8").count("\n") + 1
+    line = int(number[1]) if number else end
+    return Mistake("", f"not TOML: {message[:1].lower()}{message[1:]}", f"{file}:{line}", line)
+
+
+def _place(path: Path, message: str, file: FilePath, lines: Mapping[Path, int], origins: Mapping[Path, str]) -> Mistake:
+    """Blame the override that set ``path`` or what holds it; else the line of its longest prefix in the file, and the
+    overrides inside it if the mistake is a table's."""
+    prefixes = [path[:length] for length in range(len(path), 0, -1)]
+    words = [origins[prefix] for prefix in prefixes if prefix in origins]
+    if words:
+        return Mistake(dotted(path), message, f"override {words[0]!r}")
+    line = next((lines[prefix] for prefix in prefixes if prefix in lines), 0)
+    inside = [repr(word) for changed, word in origins.items() if path and changed[: len(path)] == path]
+    where = f"{file}:{line}" if line else str(file)
+    return Mistake(dotted(path), message, f"{where} with {', '.join(inside)}" if inside else where, line)
+
+
+class _Reader:
+    """Walks the tables of one recipe; what is wrong is collected in ``mistakes`` and left out of the result."""
+
+    def __init__(self, tables: dict[str, Any]) -> None:
+        self.tables = tables
+        self.mistakes: list[tuple[Path, str]] = []
+
+    def recipe(self, *, default_name: str, source: str) -> Recipe:
+        for key in self.tables.keys() - set(_TOP):
+            self.wrong((key,), unknown(key, _TOP, "table" if isinstance(self.tables[key], dict) else "key"))
+        encoders = self.many("encoders", "encoder")
+        for modality, encoder in encoders.items():
+            part = encoder.registered.part
+            if isinstance(part, EncoderPart) and part.modality != modality:
+                self.wrong(("encoders", modality, "use"), f"{encoder.use!r} encodes {part.modality}, not {modality}")
+        if not self.mistakes and not self.tables.keys() & {*SLOTS, "encoders"}:
+            self.wrong((), "names no part: a recipe needs tables such as [tokenizer] and [thinker]")
+        return Recipe(
+            name=self.name(default_name),
+            doc=self.plain("doc", str, ""),
+            seed=self.seed(),
+            parts={
+                slot: chosen
+                for slot in SLOTS
+                if slot in self.tables and (chosen := self.part((slot,), slot)) is not None
+            },
+            encoders=encoders,
+            data=self.data(),
+            train=self.train((*STAGES, *self.table(("encoders",)))),
+            chat=self.settings(("chat",), ChatSettings, self.table(("chat",))) or ChatSettings(),
+            callbacks=self.many("callbacks", "callback"),
+            source=source,
+        )
+
+    def wrong(self, path: Path, message: str) -> None:
+        self.mistakes.append((path, message))
+
+    def plain(self, key: str, kind: type[Any], default: Any) -> Any:
+        value = self.tables.get(key, default)
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return value
+        self.wrong((key,), f"{value!r} is no {'whole number' if kind is int else 'text'}")
+        return default
+
+    def name(self, default: str) -> str:
+        """The recipe's name, which is also its run's folder."""
+        name = str(self.plain("name", str, default))
+        if not _RUN_NAME.fullmatch(name):
+            self.wrong(("name",), f"{name!r} is no name (letters, digits, -, _ and .)")
+        return name
+
+    def seed(self) -> int:
+        seed = int(self.plain("seed", int, 0))
+        if not 0 <= seed < 2**63:
+            self.wrong(("seed",), f"{seed} is no seed (0 or more, below 2^63)")
+        return seed
+
+    def table(self, path: Path) -> dict[str, Any]:
+        """The table at ``path``; empty if there is none, or something else is there."""
+        value: Any = self.tables
+        for step in path:
+            value = value[step] if not isinstance(value, dict) or step in value else {}
+        if isinstance(value, dict):
+            return value
+        self.wrong(path, f"{value!r} stands where a table is needed: write [{dotted(path)}]")
+        return {}
+
+    def settings(self, path: Path, model: type[Model], values: Mapping[str, Any]) -> Model | None:
+        """Validate a table. Strictly: "4" is no number, and true is no 1."""
+        try:
+            return model.model_validate_json(json.dumps(values, default=str), strict=True)
+        except ValidationError as error:
+            for where, message in from_pydantic(error, model, path):
+                self.wrong(where, message)
+            self.together(path, model, values, {str(item["loc"][0]) for item in error.errors() if item["loc"]})
+            return None
+
+    def together(self, path: Path, model: type[BaseModel], values: Mapping[str, Any], bad: set[str]) -> None:
+        """Contradictions among the keys that are right by themselves, which validation does not get to."""
+        if not issubclass(model, Settings) or not bad:
+            return
+        good = {key: value for key, value in values.items() if key not in bad}
+        for key, other, message in model.model_construct(**good).contradictions():
+            if not bad & {key, other}:
+                self.wrong((*path, key), message)
+
+    def part(self, path: Path, kind: str, host_keys: Sequence[str] = ()) -> Chosen | None:
+        """One table with ``use``."""
+        values = dict(self.table(path))
+        use = values.pop("use", None)
+        if not isinstance(use, str):
+            if all(where != path for where, _ in self.mistakes):  # else it is no table at all
+                self.wrong((*path, "use"), f'needs use = "...", the name of a {kind}')
+            return None
+        try:
+            registered = get_registry().get(kind, use)
+        except RequestError as error:
+            self.wrong((*path, "use"), f"{error.what}; {error.fix}")
+            return None
+        own = {key: value for key, value in values.items() if key not in host_keys}
+        config = self.settings(path, registered.part.config, own)
+        return None if config is None else Chosen(use, registered, config)
+
+    def many(self, table: str, kind: str) -> dict[str, Chosen]:
+        """``[table.<name>]`` tables, each with ``use``."""
+        found = {name: self.part((table, name), kind) for name in self.table((table,))}
+        return {name: chosen for name, chosen in found.items() if chosen is not None}
+
+    def data(self) -> Data:
+        table = self.table(("data",))
+        lists = {key: value for key, value in table.items() if key in SOURCES or isinstance(value, list | dict)}
+        plain = {key: value for key, value in table.items() if key not in lists}
+        sources: dict[str, tuple[Source, ...]] = {}
+        for name, elements in lists.items():
+            if name not in SOURCES:
+                self.wrong(("data", name), unknown(name, [*SOURCES, *DataSettings.model_fields], "key"))
+            elif not isinstance(elements, list):
+                self.wrong(("data", name), f"is a list of tables: write [[data.{name}]]")
+            else:
+                read = [self.source(("data", name, index)) for index in range(len(elements))]
+                sources[name] = tuple(source for source in read if source is not None)
+        return Data(self.settings(("data",), DataSettings, plain) or DataSettings(), sources)
+
+    def source(self, path: Path) -> Source | None:
+        chosen = self.part(path, "dataset", host_keys=("weight",))
+        weight = self.table(path).get("weight", 1.0)
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
+            self.wrong((*path, "weight"), f"{weight!r} is no weight (a number above 0)")
+            return None
+        return Source(chosen.use, chosen.registered, chosen.config, float(weight)) if chosen else None
+
+    def train(self, stages: Sequence[str]) -> dict[str, TrainSettings]:
+        """``[train]`` for all stages, and for each ``[train.<stage>]`` the same with its differences."""
+        table = self.table(("train",))
+        common = {key: value for key, value in table.items() if not isinstance(value, dict)}
+        found = {"": self.settings(("train",), TrainSettings, common)}
+        said = {(path[-1], message) for path, message in self.mistakes if path[:1] == ("train",)}
+        for stage, own in table.items():
+            if not isinstance(own, dict):
+                continue
+            if stage not in stages:
+                self.wrong(("train", stage), unknown(stage, stages, "stage"))
+            before = len(self.mistakes)
+            found[stage] = self.settings(("train", stage), TrainSettings, {**common, **own})
+            self.mistakes[before:] = [  # what [train] has wrong already is not a mistake of every stage
+                (path, message)
+                for path, message in self.mistakes[before:]
+                if path[2] in own or (path[-1], message) not in said
+            ]
+        return {stage: settings for stage, settings in found.items() if settings is not None}

@@ -1,0 +1,112 @@
+"""A recipe that has been read: parts chosen and configured, settings of the host. Knows no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from muomni_cli.api import PartConfig
+from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
+from muomni_cli.registry import Registered
+
+STAGES = ("tokenizer", "thinker", "image", "audio", "codec", "talker", "vocoder", "omni")
+"""What ``[train.<stage>]`` may name, besides the modalities of ``[encoders.<modality>]``."""
+
+SLOTS = ("tokenizer", "thinker", "talker", "codec", "vocoder")
+"""Tables that each choose one part of the kind of the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A part with its settings: one table with ``use``.
+
+    Args:
+        use: what the recipe wrote.
+        registered: the declaration and who made it.
+        config: the part's own settings, validated.
+    """
+
+    use: str
+    registered: Registered
+    config: PartConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Chosen):
+    """A source of data: one element of ``[[data.<name>]]``. ``weight``: how often it is drawn, relative to others."""
+
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """``[data]`` and its lists of sources."""
+
+    settings: DataSettings = field(default_factory=DataSettings)
+    sources: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
+
+    @property
+    def text(self) -> tuple[Source, ...]:
+        """Sources of text for the tokenizer and the Thinker."""
+        return self.sources.get("text", ())
+
+    @property
+    def val_fraction(self) -> float:
+        """Share of documents held out by hash."""
+        return self.settings.val_fraction
+
+    @property
+    def tokenizer_chars(self) -> int:
+        """Most characters that the tokenizer learns from."""
+        return self.settings.tokenizer_chars
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One model and all its stages. Equal recipes make equal models.
+
+    Args:
+        parts: slot -> the part chosen for it.
+        train: the settings of each stage that the recipe trains differently, ``""`` for all others.
+        source: what was loaded, to be loaded again by commands; no part of what the recipe says.
+    """
+
+    name: str
+    doc: str = ""
+    seed: int = 0
+    parts: Mapping[str, Chosen] = field(default_factory=dict)
+    encoders: Mapping[str, Chosen] = field(default_factory=dict)
+    data: Data = field(default_factory=Data)
+    train: Mapping[str, TrainSettings] = field(default_factory=dict)
+    chat: ChatSettings = field(default_factory=ChatSettings)
+    callbacks: Mapping[str, Chosen] = field(default_factory=dict)
+    source: str = field(default="", compare=False)
+
+    @property
+    def tokenizer(self) -> Chosen | None:
+        """Text to ids."""
+        return self.parts.get("tokenizer")
+
+    @property
+    def thinker(self) -> Chosen | None:
+        """Understands and writes."""
+        return self.parts.get("thinker")
+
+    @property
+    def talker(self) -> Chosen | None:
+        """Text to code frames."""
+        return self.parts.get("talker")
+
+    @property
+    def codec(self) -> Chosen | None:
+        """Code frames to mel."""
+        return self.parts.get("codec")
+
+    @property
+    def vocoder(self) -> Chosen | None:
+        """Mel to waveform."""
+        return self.parts.get("vocoder")
+
+    def train_for(self, stage: str) -> TrainSettings:
+        """The settings of one stage."""
+        return self.train.get(stage) or self.train.get("") or TrainSettings()

@@ -1,0 +1,160 @@
+"""What there is by which name: parts and recipes of all loaded plugins, and why one is missing.
+
+Knows names and kinds. It builds nothing and imports no part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Generic, TypeVar
+
+from muomni_cli.api import Part, RecipeFile
+from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli.plugins import Plugin, PluginInfo, load_plugins
+
+Declared = TypeVar("Declared", Part, RecipeFile)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer(Generic[Declared]):
+    """A declaration and who made it.
+
+    Args:
+        use: what to write to get exactly this one: its name, or ``plugin:name`` where two plugins offer the name.
+    """
+
+    plugin: PluginInfo
+    part: Declared
+    use: str
+
+
+Registered = Offer[Part]
+RegisteredRecipe = Offer[RecipeFile]
+
+
+class Registry:
+    """All parts of all plugins. ``kind`` is the ``kind`` of a declaration: ``tokenizer``, ``thinker`` ..."""
+
+    def __init__(self, plugins: Sequence[Plugin]) -> None:
+        self._plugins = plugins
+
+    @property
+    def plugins(self) -> list[Plugin]:
+        """Every plugin, loaded or not, built-ins first."""
+        return list(self._plugins)
+
+    def all(self, kind: str) -> list[Registered]:
+        """Every part of this kind, built-ins first."""
+        return _offers(
+            [(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Part) and part.kind == kind]
+        )
+
+    def recipes(self) -> list[RegisteredRecipe]:
+        """Every recipe that a plugin ships."""
+        return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, RecipeFile)])
+
+    def get(self, kind: str, name: str) -> Registered:
+        """The part called ``name`` or ``plugin:name``.
+
+        Raises:
+            RequestError: there is none (with the nearest name, and the reason if its plugin is missing), or two
+                plugins offer the name.
+        """
+        return self._pick(kind, name, self.all(kind))
+
+    def recipe(self, name: str) -> RegisteredRecipe:
+        """The recipe called ``name`` or ``plugin:name``; errors as in :meth:`get`."""
+        return self._pick(RecipeFile.kind, name, self.recipes())
+
+    def _pick(self, kind: str, name: str, offers: list[Offer[Declared]]) -> Offer[Declared]:
+        plugin, _, bare = name.rpartition(":")
+        found = [offer for offer in offers if offer.part.name == bare and plugin in ("", offer.plugin.name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            owners = " and ".join(offer.plugin.name for offer in found)
+            raise RequestError(
+                f"{kind} {name!r} is offered by {owners}", f"say which: {' or '.join(o.use for o in found)}"
+            )
+        fix = _suggestion(name, [offer.use for offer in offers])
+        raise RequestError(f"there is no {kind} {name!r}{self.absences(plugin)}", fix)
+
+    def absences(self, plugin: str = "") -> str:
+        """What to add when a name is not found: the plugin that has it is often the broken or disabled one.
+
+        Args:
+            plugin: look at this one only.
+        """
+        absent = [p.info for p in self._plugins if p.info.status != "loaded" and plugin in ("", p.info.name)]
+        return "".join(f"; plugin {info.name} is {info.status} ({_why(info)})" for info in absent)
+
+
+@functools.cache
+def get_registry() -> Registry:
+    """The registry of this process: plugins are loaded by the first call."""
+    return Registry(load_plugins())
+
+
+def resolve(reference: str, wanted_by: str = "") -> Any:
+    """Import what ``"package.module:attr"`` names.
+
+    Args:
+        wanted_by: the part that is built of it, for the error: ``"thinker tiny"``.
+
+    Raises:
+        MuomniError: a package it needs is not installed, or there is no such attribute.
+    """
+    wanted_by = wanted_by or reference
+    module, _, path = reference.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for attribute in path.split("."):
+            found = getattr(found, attribute)
+    except ModuleNotFoundError as error:
+        package = (error.name or module).partition(".")[0]
+        raise MuomniError(f"{wanted_by} needs {package}, which is not installed", _how_to_install(package)) from error
+    except AttributeError as error:
+        raise MuomniError(
+            f"{wanted_by}: {module} has no {path}", "the plugin that declares it must be mended"
+        ) from error
+    return found
+
+
+def _why(info: PluginInfo) -> str:
+    """Why a plugin that is not loaded is not, or what to do about it."""
+    return info.reason if info.status == "broken" else f"muomni plugins enable {info.name}"
+
+
+def nearest(name: str, names: Sequence[str]) -> str | None:
+    """The one of ``names`` that ``name`` is most likely a misspelling of, if any is near."""
+    return next(iter(difflib.get_close_matches(name, names, n=1)), None)
+
+
+def _offers(declared: list[tuple[PluginInfo, Declared]]) -> list[Offer[Declared]]:
+    names = [part.name for _, part in declared]
+    return [
+        Offer(info, part, part.name if names.count(part.name) == 1 else f"{info.name}:{part.name}")
+        for info, part in declared
+    ]
+
+
+def _suggestion(name: str, names: Sequence[str]) -> str:
+    near = nearest(name, names)
+    listed = f"there is {', '.join(names)}" if names else "no plugin offers one: muomni plugins list"
+    return f"did you mean {near!r}? {listed}" if near else listed
+
+
+def _how_to_install(package: str) -> str:
+    """The extra of muomni that brings ``package``, or the package itself."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for requirement in metadata.requires("muomni") or []:
+            name, _, extra = requirement.partition('extra == "')
+            if extra and name.startswith(package):
+                return f"install it: pip install 'muomni[{extra.rstrip(chr(34))}]'"
+    return f"install it: pip install {package}"

@@ -1,0 +1,84 @@
+"""``lock.json``: what a run was made with, to make it again. Knows nothing of training."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from muomni_cli.registry import Registered
+
+PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic", "pluggy")
+
+
+def make_lock(parts: Iterable[Registered], *, seed: int, data: Mapping[str, str]) -> dict[str, Any]:
+    """Versions, platform, plugins with a hash of their files, commit, data fingerprints, seed and command line.
+
+    Args:
+        parts: the parts in use.
+        seed: the recipe's.
+        data: source -> fingerprint.
+    """
+    plugins = {part.plugin.name: part.plugin for part in parts}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "plugins": {
+            name: {"module": plugin.module, "version": plugin.version, "sha256": _hash_module(plugin.module)}
+            for name, plugin in sorted(plugins.items())
+        },
+        "git": _git(Path(__file__).parent),
+        "data": dict(data),
+        "seed": seed,
+        "command": sys.argv,
+    }
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a file's contents."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _hash_module(module: str) -> str | None:
+    """SHA-256 over names and contents of the Python files of the top-level package of ``module``."""
+    spec = importlib.util.find_spec(module.partition(".")[0])
+    if spec is None or spec.origin is None:
+        return None
+    origin = Path(spec.origin)
+    files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(origin.parent)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _git(folder: Path) -> dict[str, Any] | None:
+    """Commit and whether files differ from it, in a checkout with a commit; None elsewhere."""
+
+    def ask(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", folder, *words], capture_output=True, text=True, timeout=10, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = ask("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(ask("status", "--porcelain"))} if commit else None

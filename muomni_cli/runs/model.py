@@ -1,0 +1,131 @@
+"""Which model a command means, and opening its parts. Imports torch only when a Thinker is opened."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muomni_cli.api import RequestError, Thinker, Tokenizer
+from muomni_cli.registry import nearest, resolve
+from muomni_cli.runs.folder import RUNS, RunFolder
+from muomni_cli.runs.header import read_header
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import ChatSettings
+
+WEIGHTS = ("best.safetensors", "last.safetensors")
+TRAIN = "muomni train all RECIPE"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A trained model: a run, and the Thinker checkpoint to use."""
+
+    run: RunFolder
+    weights: Path
+
+    @property
+    def label(self) -> str:
+        """What to call it on stderr: the checkpoint and how far it was trained."""
+        return f"{self.weights} (step {read_header(self.weights)['step']})"
+
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """Part name -> use, plugin, config, weights."""
+        parts: dict[str, dict[str, Any]] = self.run.model()["parts"]
+        return parts
+
+    @property
+    def chat(self) -> ChatSettings:
+        """The chat settings of the recipe that trained it."""
+        from muomni_cli.recipe import ChatSettings
+
+        return ChatSettings.model_validate(self.run.model()["chat"])
+
+    def tokenizer(self) -> Tokenizer:
+        """Open the tokenizer. RequestError if there is none."""
+        return self.run.tokenizer()
+
+    def thinker(self, device: str = "auto") -> Thinker:
+        """Open the Thinker for inference; averaged weights where the checkpoint has them.
+
+        Raises:
+            RequestError: for a broken checkpoint, a missing plugin, or a device that is not there.
+        """
+        from muomni_cli.training.checkpoint import load_model, read_checkpoint
+        from muomni_cli.training.device import choose_device
+
+        place = choose_device(device)
+        registered, config, entry = self.run.part("thinker", TRAIN)
+        module = resolve(registered.part.build)(config, entry["vocab_size"])
+        load_model(module, read_checkpoint(self.weights), ema=True)
+        thinker: Thinker = module.eval().requires_grad_(False).to(place)
+        return thinker
+
+
+def find_model(spec: str | None = None, runs: Path = RUNS) -> ModelFolder:
+    """The model to use: ``spec``, else ``$MUOMNI_MODEL``, else the newest complete run under ``runs``.
+
+    Args:
+        spec: a run folder, the name of one under ``runs``, or a checkpoint file inside one.
+        runs: where runs lie.
+
+    Raises:
+        RequestError: says what was looked for, and what to train.
+    """
+    spec = spec or os.environ.get("MUOMNI_MODEL") or None
+    if spec is None:
+        return _newest(runs)
+    path = Path(spec).expanduser()
+    if path.is_file():
+        read_header(path)
+        return _open(RunFolder(path.parent.parent), path)
+    for root in (path, runs / spec):
+        if (root / "model.json").is_file():
+            return _open(RunFolder(root), None)
+    known = sorted(p.parent.name for p in runs.glob("*/model.json"))
+    listed = f"runs here: {', '.join(known)}" if known else f"there are no runs here yet; train one: {TRAIN}"
+    if near := nearest(spec, known):
+        listed = f"did you mean {near!r}? {listed}"
+    raise RequestError(f"there is no model {spec!r}: neither a run folder, nor {runs / spec}, nor a checkpoint", listed)
+
+
+def _open(run: RunFolder, weights: Path | None) -> ModelFolder:
+    found = weights or _thinker_weights(run)
+    if run.status("tokenizer") != "finished" or found is None or "thinker" not in run.model()["parts"]:
+        raise RequestError(
+            f"run {run.root} is not complete: it needs a tokenizer and a Thinker checkpoint",
+            f"train what is missing: muomni train all {run.recipe_path}",
+        )
+    return ModelFolder(run, found)
+
+
+def _thinker_weights(run: RunFolder) -> Path | None:
+    """The best checkpoint of the Thinker, else the last."""
+    candidates = [run.stage("thinker") / name for name in WEIGHTS]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _has_tokenizer(run: RunFolder) -> bool:
+    try:
+        return run.status("tokenizer") == "finished"
+    except RequestError:  # a damaged neighbour is no reason to refuse the others
+        return False
+
+
+def _newest(runs: Path) -> ModelFolder:
+    complete = []
+    for path in runs.glob("*/model.json"):
+        run = RunFolder(path.parent)
+        weights = _thinker_weights(run)
+        if weights is not None and _has_tokenizer(run):
+            complete.append((weights.stat().st_mtime, str(run.root), weights))
+    if not complete:
+        raise RequestError(
+            f"no model was named, MUOMNI_MODEL is not set, and there is no complete run under {runs.resolve()}",
+            f"train one ({TRAIN}), or name one with -m",
+        )
+    _, root, weights = max(complete)
+    return _open(RunFolder(Path(root)), weights)

@@ -1,0 +1,86 @@
+"""What an objective sees of the host: its recipe, stage, settings, seed, device and run, and the parts made before it.
+
+Knows no command; what is missing is named together with the command that makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from muomni_cli.api import Thinker, Tokenizer
+from muomni_cli.console import say
+from muomni_cli.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from muomni_cli.data import TextData
+    from muomni_cli.recipe import Recipe, TrainSettings
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """One stage of one recipe on one device. ``progress`` is told of long preparations, such as tokenising."""
+
+    recipe: Recipe
+    stage: str
+    settings: TrainSettings
+    seed: int
+    device: torch.device
+    run: RunFolder
+    progress: Callable[[str], None] = say
+
+    def tokenizer(self) -> Tokenizer:
+        """The run's tokenizer.
+
+        Raises:
+            RequestError: if it has not been trained; names the command.
+        """
+        return self._tokenizer
+
+    def text(self) -> TextData:
+        """The recipe's text as token shards, split into train and validation; made on first use.
+
+        Raises:
+            RequestError: for data that is not there.
+        """
+        return self._text
+
+    def generate(self, thinker: Thinker, prompts: Sequence[str], max_tokens: int) -> list[str]:
+        """Continuations of ``prompts`` with the recipe's chat settings, always the same for the same weights."""
+        from muomni_cli.generation.loop import Request, generate
+        from muomni_cli.generation.sampling import Sampling
+        from muomni_cli.generation.torch_backend import TorchBackend
+
+        tokenizer, chat, chosen = self.tokenizer(), self.recipe.chat, self.recipe.thinker
+        assert chosen is not None, "a stage that generates has a Thinker"
+        sampling = Sampling(
+            temperature=chat.temperature,
+            top_k=chat.top_k,
+            top_p=chat.top_p,
+            min_p=chat.min_p,
+            repetition_penalty=chat.repetition_penalty,
+        )
+        bos = tokenizer.specials["bos"]
+        requests = [
+            Request([bos, *tokenizer.encode(prompt)], sampling, seed=self.seed + row, max_tokens=max_tokens)
+            for row, prompt in enumerate(prompts)
+        ]
+        texts = [""] * len(requests)
+        for event in generate(TorchBackend(thinker, chosen.registered.part.can), tokenizer, requests):
+            texts[event.row] += event.text
+        return texts
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        option = "" if self.run.name == self.recipe.name else f" --run {self.run.name}"
+        return self.run.tokenizer(f"muomni train tokenizer {self.recipe.source}{option}")
+
+    @cached_property
+    def _text(self) -> TextData:
+        from muomni_cli.data import open_text
+
+        return open_text(self.recipe, self.tokenizer(), self.progress)

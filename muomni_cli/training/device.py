@@ -1,0 +1,53 @@
+"""Where training runs: device, threads, autocast, memory. The only file of the engine that asks the hardware."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import psutil  # type: ignore[import-untyped]
+import torch
+
+from muomni_cli.errors import RequestError
+
+
+def choose_device(wanted: str) -> torch.device:
+    """``"auto"`` is CUDA where there is some, else the CPU; anything else must be there.
+
+    Raises:
+        RequestError: for a device that this machine or this build of PyTorch does not have.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise RequestError(f"there is no device {wanted!r}", "write device = auto, cpu, cuda or cuda:0") from error
+    if device.type not in ("cpu", "cuda"):
+        raise RequestError(f"device {wanted!r} is not supported", "write device = auto, cpu, cuda or cuda:0")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RequestError(
+            f"device {wanted!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices",
+            "write device=cpu (or device=auto), or look at `muomni doctor`",
+        )
+    return device
+
+
+def set_threads(threads: int) -> None:
+    """Let PyTorch use ``threads`` CPU threads; 0 leaves the choice to PyTorch."""
+    if threads > 0:
+        torch.set_num_threads(threads)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """bfloat16 autocast where the recipe asks for it; weights and optimiser state stay fp32."""
+    if precision == "bf16":
+        context: AbstractContextManager[None] = torch.autocast(device.type, dtype=torch.bfloat16)
+        return context
+    return nullcontext()
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Peak memory of the tensors on a CUDA device, or the process's resident memory on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return int(psutil.Process().memory_info().rss)

@@ -1,0 +1,314 @@
+"""The training loop: one for every stage. Knows objectives, checkpoints and callbacks; no model, no recipe."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+
+from muomni_cli.api import MuomniError, Objective, RequestError
+from muomni_cli.files import replacing, write_bytes
+from muomni_cli.runs.metrics import MetricsLog
+from muomni_cli.training.checkpoint import (
+    load_model,
+    load_rng,
+    model_tensors,
+    read_checkpoint,
+    rng_tensors,
+    write_checkpoint,
+)
+from muomni_cli.training.device import autocast, memory_bytes
+from muomni_cli.training.display import Display
+from muomni_cli.training.followers import Followers
+from muomni_cli.training.prefetch import Prefetch
+from muomni_cli.training.readback import Readback
+from muomni_cli.training.signals import NAMES, StoppedError, StopRequests
+from muomni_cli.training.step import Stepper
+
+if TYPE_CHECKING:
+    from muomni_cli.training.context import StageContext
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is known on the host about the steps since the last log line."""
+
+    step: int
+    items: int
+    names: list[str]
+
+
+class Trainer:
+    """Trains one stage and keeps its files.
+
+    Args:
+        objective: what is trained.
+        context: stage, settings, seed, device and run; also handed to callbacks.
+        folder: where ``metrics.jsonl``, ``last.safetensors``, ``best.safetensors`` and ``samples/`` go.
+        about: what checkpoints say of themselves (part, recipe hash); step, best and the like are added.
+        command: what continues this stage, for messages.
+        followers: callbacks.
+        display: what is said meanwhile.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        context: StageContext,
+        *,
+        folder: Path,
+        about: Mapping[str, Any],
+        command: str,
+        followers: Followers,
+        display: Display,
+    ) -> None:
+        self.objective = objective
+        self.context = context
+        self.settings = context.settings
+        self.device = context.device
+        self.folder = folder
+        self.about = about
+        self.command = command
+        self.followers = followers
+        self.display = display
+        self.metrics = MetricsLog(folder / "metrics.jsonl")
+        self.stepper = Stepper(objective, self.settings, self.device)
+        self.best = math.inf
+        self._readback: Readback[Window] = Readback(self.device)
+        self._seconds = 0.0  # trained so far, over all sittings
+        self._items = 0
+        self._begin = self._mark = time.perf_counter()
+        self._done = self._first = 0  # steps, ever and before this sitting
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to continue from."""
+        return self.folder / "last.safetensors"
+
+    def run(self, *, resume: bool = False) -> int:
+        """Train to the last step; gives the number of steps done.
+
+        Args:
+            resume: continue from :attr:`last`, bit for bit (on the CPU) as if training had never stopped.
+
+        Raises:
+            StoppedError: after a signal, when everything is saved.
+            MuomniError: for a loss that is not finite, a full disk, too little memory.
+            RequestError: for a checkpoint that cannot be continued.
+        """
+        torch.manual_seed(self.context.seed)
+        self._done = self._first = self._restore() if resume else 0
+        self.metrics.cut(self._done)
+        self._begin = self._mark = time.perf_counter()
+        with self.display:
+            try:
+                self.followers.on_start(self.context)
+                asked = self._train()
+            except BaseException as error:
+                with suppress(MuomniError):  # such as a disk that is full: the first error is the one to tell
+                    self.followers.on_end(self._done, "failed")
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise MuomniError(
+                        f"out of memory on {self.device} in step {self._done + 1}",
+                        "raise accumulate, lower batch_size, or set checkpoint_activations=true",
+                    ) from error
+                raise
+            self.followers.on_end(self._done, "stopped" if asked else "finished")
+        if asked:
+            raise StoppedError(
+                f"{self.context.stage} stopped by {NAMES[asked]} after step {self._done} of {self.settings.steps}; "
+                f"saved to {self.last}",
+                f"continue with: {self.command} --resume",
+                asked,
+            )
+        return self._done
+
+    def _train(self) -> signal.Signals | None:
+        """Do the steps that are left; gives the signal that stopped it, if one did."""
+        steps, cuda = self.settings.steps, self.device.type == "cuda"
+        coming = Prefetch(self.objective, self._done, steps, accumulate=self.settings.accumulate, pin=cuda)
+        with StopRequests(self.display.say) as stop, coming as batches:
+            while self._done < steps and stop.asked is None:
+                micro = batches.next()
+                self.stepper.step(self._done, micro)
+                self._items += sum(batch.items for batch in micro)
+                self._done += 1
+                self.display.advance(self._done)
+                self._between_steps(self._done, stop)
+        return stop.asked
+
+    def _between_steps(self, done: int, stop: StopRequests) -> None:
+        if self._due(done, self.settings.log_every):
+            names, values = self.stepper.read_window()
+            self._readback.post(Window(done, self._items, names), values)
+            self._items = 0
+        self._report(self._readback.take())
+        if self._due(done, self.settings.val_every):
+            with self._apart():
+                self._validate(done)
+        if self._due(done, self.settings.sample_every):
+            with self._apart():
+                self._sample(done)
+        if self._due(done, self.settings.save_every) or done == self.settings.steps or stop.asked:
+            with self._apart():
+                self._save(done)
+
+    def _due(self, done: int, every: int) -> bool:
+        return every > 0 and (done % every == 0 or done == self.settings.steps)
+
+    # -- what is read, said and kept between steps ---------------------------------------------------------------------
+
+    def _report(self, arrived: list[tuple[Window, list[float]]]) -> None:
+        """Write down the windows that have come back from the device."""
+        for window, (bad_step, *means) in arrived:
+            self._require_finite(int(bad_step))
+            now = time.perf_counter()
+            values = dict(sorted(zip(window.names, means, strict=True)))
+            metrics = {
+                "loss": values.pop("loss"),
+                **values,
+                "lr": self.stepper.optimizers.lr(window.step - 1),
+                f"{self.objective.unit}/s": window.items / max(now - self._mark, 1e-9),
+                "memory": memory_bytes(self.device),
+                "time": round(self._elapsed(), 3),
+            }
+            self._mark = now
+            self.metrics.write(window.step, metrics)
+            a_step = (now - self._begin) / max(1, window.step - self._first)
+            self.display.log(window.step, metrics, a_step * (self.settings.steps - window.step))
+            self.followers.on_log(window.step, metrics)
+
+    def _validate(self, done: int) -> None:
+        with self._held_out(done):
+            metrics = self.objective.validate()
+        loss = metrics["loss"]
+        better = loss < self.best
+        if better:
+            self.best = loss
+            write_checkpoint(self.folder / "best.safetensors", self._header(done), self._weights())
+        self.metrics.write(done, {**{f"val_{k}": v for k, v in metrics.items()}, "time": round(self._elapsed(), 3)})
+        self.display.validation(done, metrics, best=better)
+        self.followers.on_validation(done, metrics)
+
+    def _sample(self, done: int) -> None:
+        with self._held_out(done):
+            samples = list(self.objective.samples(done))
+        for sample in samples:
+            content = sample.content if isinstance(sample.content, bytes) else sample.content.encode()
+            write_bytes(self.folder / "samples" / f"{done:06}-{sample.name}", content)
+
+    def _save(self, done: int) -> None:
+        stepper = self.stepper
+        sections = {
+            **self._weights(),
+            "optim": stepper.optimizers.state_tensors(),
+            "rng": rng_tensors(self.device),
+            "log": stepper.window,
+        }
+        write_checkpoint(self.last, self._header(done), sections)
+        self.followers.on_checkpoint(done, self.last)
+
+    def _restore(self) -> int:
+        """Take everything back to where :meth:`_save` left it; gives the number of steps done."""
+        checkpoint = read_checkpoint(self.last)
+        header, stepper = checkpoint.header, self.stepper
+        if header["seed"] != self.context.seed:
+            raise RequestError(
+                f"{self.last} was trained with seed {header['seed']}, not {self.context.seed}",
+                "leave the seed as it was, or train again with --force",
+            )
+        load_model(self.objective.module, checkpoint)
+        if not checkpoint.section("rng"):
+            raise RequestError(
+                f"{self.last} holds weights alone, and training cannot go on from those",
+                "put the file that training wrote back, or train again with --force",
+            )
+        try:
+            stepper.optimizers.load_state_tensors(checkpoint.section("optim"))
+            if stepper.ema is not None:
+                stepper.ema.load(checkpoint.section("ema"))
+            load_rng(checkpoint.section("rng"), self.device)
+            done, stepper.count, best = int(header["step"]), int(header["window"]), header["best"]
+        except KeyError as error:
+            raise RequestError(
+                f"{self.last} cannot be continued with these settings: it has no {error.args[0]!r}",
+                "leave optimizer and ema as they were, or train again with --force",
+            ) from error
+        stepper.window = {name: t.to(self.device) for name, t in checkpoint.section("log").items()}
+        self.best = math.inf if best is None else float(best)
+        self._seconds = float(header["seconds"])
+        return done
+
+    def _weights(self) -> dict[str, Mapping[str, torch.Tensor]]:
+        ema = self.stepper.ema
+        return {"model": model_tensors(self.objective.module), "ema": ema.average if ema else {}}
+
+    def _header(self, done: int) -> dict[str, Any]:
+        return {
+            **self.about,
+            "stage": self.context.stage,
+            "seed": self.context.seed,
+            "step": done,
+            "steps": self.settings.steps,
+            "finished": done >= self.settings.steps,
+            "best": None if math.isinf(self.best) else self.best,
+            "seconds": self._elapsed(),
+            "window": self.stepper.count,
+        }
+
+    def _elapsed(self) -> float:
+        return self._seconds + time.perf_counter() - self._begin
+
+    # -- guards --------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Work that is no step: settles what the device still owes, and is not counted in the rate."""
+        self._report(self._readback.take(wait=True))
+        self._require_finite(int(self.stepper.bad_step))
+        begin = time.perf_counter()
+        yield
+        self._mark += time.perf_counter() - begin
+
+    @contextmanager
+    def _held_out(self, done: int) -> Iterator[None]:
+        """Evaluation: averaged weights, no dropout, no gradients, and random numbers that training does not notice."""
+        module, ema = self.objective.module, self.stepper.ema
+        devices = [self.device] if self.device.type == "cuda" else []
+        module.eval()
+        with (
+            torch.random.fork_rng(devices),
+            torch.no_grad(),
+            torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext(),
+            autocast(self.device, self.settings.precision),
+            ema.applied() if ema else nullcontext(),
+        ):
+            torch.manual_seed(self.context.seed + done)
+            yield
+        module.train()
+
+    def _require_finite(self, bad_step: int) -> None:
+        """Stop if a step went wrong. No weight has seen it: every update since was left out on the device."""
+        if bad_step < 0:
+            return
+        path = self.folder / f"bad-batch-{bad_step + 1}.safetensors"
+        tensors = {
+            f"{micro}.{name}": tensor.contiguous()
+            for micro in range(self.settings.accumulate)
+            for name, tensor in self.objective.batch(bad_step, micro).tensors.items()
+        }
+        with replacing(path) as temporary:
+            save_file(tensors, temporary)
+        kept = f"the checkpoint {self.last} is good" if self.last.is_file() else "no checkpoint had been written yet"
+        raise MuomniError(
+            f"loss or gradient was not finite in step {bad_step + 1}; its batch is in {path}; {kept}",
+            "try a lower lr, a smaller clip, precision=fp32, or look into the batch; then use --resume or --force",
+        )

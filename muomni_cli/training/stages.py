@@ -1,0 +1,279 @@
+"""Which stages a recipe has, in which order, and how each begins, goes on and ends in its run.
+
+Knows recipes, the run folder and declarations; the training itself is :mod:`muomni_cli.training.loop`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from muomni_cli.api import MuomniError, Objective, RequestError
+from muomni_cli.console import say
+from muomni_cli.data import train_tokenizer
+from muomni_cli.files import write_json, write_text
+from muomni_cli.recipe import resolved_toml
+from muomni_cli.registry import nearest, resolve
+from muomni_cli.runs.claim import claimed
+from muomni_cli.runs.folder import RunFolder, part_entry
+from muomni_cli.runs.header import read_header
+from muomni_cli.runs.lock import make_lock
+from muomni_cli.training.context import StageContext
+from muomni_cli.training.device import choose_device, set_threads
+from muomni_cli.training.display import Display
+from muomni_cli.training.dry_run import DryRun, dry_run
+from muomni_cli.training.followers import Followers
+from muomni_cli.training.loop import Trainer
+from muomni_cli.training.recorder import Recorder
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Chosen, Recipe
+
+IDENTITY = ("kind", "use", "plugin", "config")
+"""What makes a part the same part."""
+
+
+def parts_of(recipe: Recipe) -> dict[str, Chosen]:
+    """The parts that a recipe names, by the stage that trains them, in the order in which they are trained."""
+    named = {
+        "tokenizer": recipe.tokenizer,
+        "thinker": recipe.thinker,
+        **recipe.encoders,
+        "codec": recipe.codec,
+        "talker": recipe.talker,
+        "vocoder": recipe.vocoder,
+    }
+    return {stage: chosen for stage, chosen in named.items() if chosen is not None}
+
+
+def stages_of(recipe: Recipe) -> list[str]:
+    """The stages of ``all``: every part that trains by itself."""
+    return [stage for stage, chosen in parts_of(recipe).items() if chosen.registered.part.objective]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One stage to be trained.
+
+    Args:
+        recipe: with its overrides.
+        stage: which one.
+        run: where to.
+        command: what the user would type to train this stage, without options.
+    """
+
+    recipe: Recipe
+    stage: str
+    run: RunFolder
+    command: str
+
+    @property
+    def chosen(self) -> Chosen:
+        """The part that this stage trains. RequestError if there is none or it does not train by itself."""
+        known = stages_of(self.recipe)
+        if self.stage not in known:
+            near = nearest(self.stage, [*known, "all"])
+            listed = f"its stages: {', '.join([*known, 'all'])}" if known else "name a part that can be trained"
+            raise RequestError(
+                f"recipe {self.recipe.name} has no stage {self.stage!r}",
+                f"did you mean {near!r}? {listed}" if near else listed,
+            )
+        return parts_of(self.recipe)[self.stage]
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that training goes on from."""
+        return self.run.stage(self.stage) / "last.safetensors"
+
+
+def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> None:
+    """Train stages of one run, one after the other, and let no other process train into it meanwhile.
+
+    Args:
+        jobs: what to train, at least one.
+        resume: continue an unfinished stage, or a finished one if the recipe now has more steps.
+        force: train again in place; a stage's old files are removed once the new ones can be made.
+
+    Raises:
+        RequestError: if a stage is unfinished and neither is asked for, or does not fit what the run holds; if another
+            process is training into the run.
+        StoppedError: after a signal, when everything is saved.
+    """
+    again = frozenset(job.stage for job in jobs) if force else frozenset[str]()
+    for job in jobs:
+        _ = job.chosen  # a stage that is not there is told before anything is made
+    with claimed(jobs[0].run.root):
+        for job in jobs:
+            _train(job, resume=resume, force=force, again=again)
+
+
+def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> None:
+    """Train one stage, unless it is finished; ``again``: what is trained again in any case."""
+    _require_same_parts(job, again if resume else again | {job.stage})
+    status = job.run.status(job.stage)
+    if not force:
+        if status == "finished" and not (resume and _has_more_steps(job)):
+            say(
+                f"{job.stage} of {job.run.root} is finished; train it again with --force, "
+                "or keep it and train another run with --run NAME"
+            )
+            return
+        if status == "unfinished" and not resume and job.last.is_file():
+            raise RequestError(
+                f"{job.stage} of {job.run.root} is unfinished",
+                f"continue it: {job.command} --resume    or begin again: {job.command} --force",
+            )
+    elif job.stage == "tokenizer":
+        _require_unused_tokenizer(job, again)
+    if job.chosen.registered.part.kind == "tokenizer":
+        _train_tokenizer(job, again)
+        return
+    if resume and status == "unfinished" and not job.last.is_file():
+        say(f"{job.stage} of {job.run.root} has no checkpoint yet and begins at its first step")
+    _train_part(job, resume=resume and job.last.is_file(), force=force)
+
+
+def try_stage(job: Job) -> DryRun:
+    """One real step of a stage, in memory. RequestError if it cannot be trained yet."""
+    if job.chosen.registered.part.kind == "tokenizer":
+        raise RequestError("the tokenizer stage has no steps to try", f"train it: {job.command}")
+    context = _context(job)
+    return dry_run(_objective(job, context), context)
+
+
+def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
+    tokenizer = train_tokenizer(job.recipe, say)
+    folder = job.run.stage(job.stage)
+    beside = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        tokenizer.save(beside)
+        for stage in again - {job.stage}:  # made with the old one
+            job.run.forget(stage)
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+    except OSError as error:
+        raise MuomniError(
+            f"could not write {folder}: {error.strerror or error}",
+            "free some space or check the folder's permissions, then run the same command again",
+        ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    _write_recipe(job, {})
+    chosen = job.chosen
+    part = part_entry(chosen.registered, chosen.config, job.stage, vocab_size=tokenizer.vocab_size)
+    job.run.record(job.stage, {"status": "finished"}, part, job.recipe.chat.model_dump(mode="json"))
+    say(f"wrote {folder} ({tokenizer.vocab_size:,} tokens)")
+
+
+def _train_part(job: Job, *, resume: bool, force: bool) -> None:
+    if resume:
+        _require_steps_left(job)
+    context = _context(job)
+    objective = _objective(job, context)
+    part = _entry(job, context)
+    folder = job.run.stage(job.stage)
+    if force:
+        shutil.rmtree(folder, ignore_errors=True)
+    data = {"text": context.text().fingerprint} if job.recipe.data.text else {}
+    _write_recipe(job, data)
+    callbacks = [
+        (name, resolve(chosen.registered.part.build, f"callback {name}")(chosen.config))
+        for name, chosen in job.recipe.callbacks.items()
+    ]
+    trainer = Trainer(
+        objective,
+        context,
+        folder=folder,
+        about={"part": part, "recipe": hashlib.sha256(resolved_toml(job.recipe).encode()).hexdigest()},
+        command=job.command,
+        followers=Followers([("recorder", Recorder(job.run, job.stage, part)), *callbacks], say),
+        display=Display(job.stage, context.settings.steps),
+    )
+    job.run.record(job.stage, {"status": "unfinished"}, chat=job.recipe.chat.model_dump(mode="json"))
+    count = sum(p.numel() for p in objective.module.parameters())
+    say(f"training {job.stage} ({count:,} parameters) on {context.device} into {folder}")
+    done = trainer.run(resume=resume)
+    best = folder / "best.safetensors"
+    say(f"wrote {trainer.last}{f' and {best}' if best.is_file() else ''} (step {done})")
+
+
+def _context(job: Job) -> StageContext:
+    settings = job.recipe.train_for(job.stage)
+    device = choose_device(settings.device)
+    set_threads(settings.threads)
+    return StageContext(job.recipe, job.stage, settings, job.recipe.seed, device, job.run)
+
+
+def _objective(job: Job, context: StageContext) -> Objective:
+    part = job.chosen.registered.part
+    wanted = f"{part.kind} {part.name}"
+    assert part.objective is not None, "Job.chosen has looked"
+    torch.manual_seed(context.seed)
+    build: Callable[..., Any] = resolve(part.build, wanted)
+    module = build(job.chosen.config, **_build_arguments(job, context))
+    objective: Objective = resolve(part.objective, wanted)(module, context)
+    return objective
+
+
+def _build_arguments(job: Job, context: StageContext) -> dict[str, int]:
+    """What a kind's ``build`` takes besides the config (see the declarations in :mod:`muomni_cli.api`)."""
+    return {"vocab_size": context.tokenizer().vocab_size} if job.chosen.registered.part.kind == "thinker" else {}
+
+
+def _entry(job: Job, context: StageContext) -> dict[str, Any]:
+    chosen = job.chosen
+    weights = str(job.last.relative_to(job.run.root))
+    return part_entry(chosen.registered, chosen.config, weights, **_build_arguments(job, context))
+
+
+def _write_recipe(job: Job, data: dict[str, str]) -> None:
+    write_text(job.run.recipe_path, resolved_toml(job.recipe))
+    registered = [chosen.registered for chosen in parts_of(job.recipe).values()]
+    write_json(job.run.root / "lock.json", make_lock(registered, seed=job.recipe.seed, data=data))
+
+
+def _has_more_steps(job: Job) -> bool:
+    done = job.run.model()["stages"][job.stage].get("step")
+    return done is not None and job.recipe.train_for(job.stage).steps > done
+
+
+def _require_steps_left(job: Job) -> None:
+    """A checkpoint that can be read, and not one from beyond the last step."""
+    done, steps = int(read_header(job.last).get("step", 0)), job.recipe.train_for(job.stage).steps
+    if done > steps:
+        raise RequestError(
+            f"{job.stage} of {job.run.root} has done {done} steps already, and the recipe asks for {steps}",
+            f"raise train.{job.stage}.steps, or begin again with --force",
+        )
+
+
+def _require_same_parts(job: Job, leave_out: frozenset[str]) -> None:
+    """What has been trained in this run must be what the recipe names."""
+    held = job.run.model()["parts"]
+    for stage, chosen in parts_of(job.recipe).items():
+        if stage not in held or stage in leave_out:
+            continue
+        named = part_entry(chosen.registered, chosen.config, "")
+        changed = [key for key in IDENTITY if held[stage][key] != named[key]]
+        if changed:
+            raise RequestError(
+                f"{stage} of {job.run.root} was trained with another {' and '.join(changed)} than the recipe has now",
+                f"leave it as it was, train another run with --run NAME, or train {stage} again with --force",
+            )
+
+
+def _require_unused_tokenizer(job: Job, again: frozenset[str]) -> None:
+    users = [stage for stage in job.run.model()["stages"] if stage not in again | {job.stage}]
+    if users:
+        raise RequestError(
+            f"{', '.join(users)} of {job.run.root} was trained with this tokenizer and would not fit another",
+            "train everything again (muomni train all RECIPE --force), or another run with --run NAME",
+        )

@@ -1,0 +1,72 @@
+"""Configuration of the sources; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from muomni_cli.api import PartConfig
+
+Learn = Literal["answers", "all"]
+
+
+def _compiles(expression: str) -> str:
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise ValueError(f"{expression!r} is not a regular expression: {error}") from error
+    return expression
+
+
+class FilesConfig(PartConfig):
+    """What every source that reads files is told."""
+
+    path: str = Field("", description="a file, a folder (searched through) or a glob; ~ and $NAME are expanded")
+    pattern: str = Field("*", description="in a folder, only files whose name matches this glob")
+
+
+class TextConfig(FilesConfig):
+    """Plain text."""
+
+    split: str = Field(
+        "blank-line", description='what parts documents: "blank-line", "line", "file", or a regular expression'
+    )
+    holdout: tuple[str, ...] = Field(
+        (),
+        description="regular expressions: a document in whose first 300 characters one is found is for validation",
+    )
+
+    @field_validator("split")
+    @classmethod
+    def _split(cls, value: str) -> str:
+        return _compiles(value)
+
+    @field_validator("holdout")
+    @classmethod
+    def _holdout(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_compiles, value))
+
+
+class JsonLinesConfig(FilesConfig):
+    """One JSON object a line."""
+
+    field: str = Field("text", description="where the text is; a.b is the field b of the field a")
+
+
+class ConversationsConfig(FilesConfig):
+    """Conversations, as JSON Lines or as plain text with turn prefixes."""
+
+    user_prefix: str = Field("U: ", description="what begins a user's turn in plain text")
+    assistant_prefix: str = Field("A: ", description="what begins an assistant's turn in plain text")
+    learn: Learn = Field("answers", description='train on the "answers" alone, or on "all" turns')
+
+
+class TalesConfig(PartConfig):
+    """Tales and conversations made from a grammar."""
+
+    count: int = Field(10_000, ge=1, description="how many items to make")
+    seed: int = Field(0, ge=0, description="another seed, other tales")
+    conversations: float = Field(0.5, ge=0, le=1, description="share of the items that are conversations")
+    learn: Learn = Field("answers", description='train on the "answers" of conversations alone, or on "all" turns')

@@ -1,0 +1,96 @@
+"""Conversations, as JSON Lines of ``{"messages": [{"role": ..., "content": ...}]}`` or as plain text.
+
+Plain text has one turn a line, begun by a prefix (a line without one goes on with the turn before), and a blank line
+between conversations. Files that end in ``.jsonl`` or ``.ndjson`` are JSON Lines, all others plain text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from muomni_cli.api import Conversation, Message
+from muomni_datasets.config import ConversationsConfig
+from muomni_datasets.jsonl import records
+from muomni_datasets.reading import Files, content_key, is_unicode
+from muomni_datasets.text import pieces
+
+JSON_LINES = (".jsonl", ".ndjson")
+ROLES: dict[str, Literal["system", "user", "assistant"]] = {
+    "system": "system",
+    "user": "user",
+    "assistant": "assistant",
+}
+
+
+class Conversations:
+    """The conversations of files."""
+
+    def __init__(self, config: ConversationsConfig) -> None:
+        self._config = config
+        self._files = Files(config, (*JSON_LINES, ".txt"))
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        return self._files.unreadable
+
+    def files(self) -> list[Path]:
+        return self._files.paths()
+
+    def documents(self) -> Iterator[Conversation]:
+        for path in self._files.paths():
+            is_json = path.name.removesuffix(".gz").endswith(JSON_LINES)
+            for messages in self._from_json(path) if is_json else self._from_text(path):
+                key = content_key(*(part for message in messages for part in (message.role, message.text)))
+                yield Conversation(messages=messages, key=key, source=str(path), learn=self._config.learn)
+
+    def _from_json(self, path: Path) -> Iterator[tuple[Message, ...]]:
+        for number, record in records(self._files, path):
+            messages = _messages(record)
+            if messages:
+                yield messages
+            else:
+                self._files.note(path, f"line {number} is not a list of messages with role and content")
+
+    def _from_text(self, path: Path) -> Iterator[tuple[Message, ...]]:
+        for text, begins in pieces(self._files.lines(path), "blank-line"):
+            turns = self._turns(text.split("\n")) if begins else ()
+            if turns:
+                yield turns
+            else:
+                self._files.note(path, f"this block begins with no turn: {text[:40]!r}")
+
+    def _turns(self, lines: Sequence[str]) -> tuple[Message, ...]:
+        """Messages of one block; none if it does not begin with a turn."""
+        turns: list[tuple[Literal["user", "assistant"], list[str]]] = []
+        for line in lines:
+            if line.startswith(self._config.user_prefix):
+                turns.append(("user", [line.removeprefix(self._config.user_prefix)]))
+            elif line.startswith(self._config.assistant_prefix):
+                turns.append(("assistant", [line.removeprefix(self._config.assistant_prefix)]))
+            elif turns:
+                turns[-1][1].append(line)
+            else:
+                return ()
+        return tuple(Message(role=role, text="\n".join(said).strip()) for role, said in turns)
+
+
+def build(config: ConversationsConfig) -> Conversations:
+    """A source of conversations."""
+    return Conversations(config)
+
+
+def _messages(record: Any) -> tuple[Message, ...]:
+    """Messages of one JSON object; none if anything about it is not as it should be."""
+    listed = record.get("messages") if isinstance(record, dict) else None
+    if not isinstance(listed, list):
+        return ()
+    messages: list[Message] = []
+    for entry in listed:
+        role = ROLES.get(str(entry.get("role"))) if isinstance(entry, dict) else None
+        content = entry.get("content") if isinstance(entry, dict) else None
+        if role is None or not isinstance(content, str) or not is_unicode(content):
+            return ()
+        messages.append(Message(role=role, text=content))
+    return tuple(messages)

@@ -1,0 +1,107 @@
+"""Finding and reading files: folders, globs, gzip, text that is not UTF-8. Knows nothing of what the text means.
+
+A file that cannot be read to its end is not fatal: what was read counts, and :attr:`Files.unreadable` names the file
+and the reason, for ``muomni data check`` and for the talk of a run.
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from muomni_cli.api import RequestError, expand_path
+from muomni_datasets.config import FilesConfig
+
+PIECE = 1 << 20
+"""Characters in one piece of a document; whatever is longer is cut, so that memory stays bounded."""
+
+
+class Files:
+    """The files of one source, in the order of their names.
+
+    Args:
+        config: which files.
+        suffixes: endings (before ``.gz``) that count in a folder; a file or glob is taken at its word.
+    """
+
+    def __init__(self, config: FilesConfig, suffixes: tuple[str, ...]) -> None:
+        self._config = config
+        self._suffixes = suffixes
+        self._notes: dict[str, tuple[str, int]] = {}
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Files that could not be used whole, and why."""
+        return {
+            path: reason if count == 1 else f"{reason}, and {count - 1:,} more"
+            for path, (reason, count) in self._notes.items()
+        }
+
+    def paths(self) -> list[Path]:
+        """Files in the order of their names.
+
+        Raises:
+            RequestError: there is none.
+        """
+        if not self._config.path:
+            raise RequestError("a source of text has no path", 'write path = "FILE, FOLDER or GLOB" in its table')
+        path = expand_path(self._config.path)
+        if path.is_file():
+            return [path]
+        if path.is_dir():
+            found = [file for file in path.rglob(self._config.pattern) if file.is_file() and self._counts(file)]
+            what = f"the folder {path} has no {' or '.join(self._suffixes)} file named {self._config.pattern}"
+        else:
+            found = [Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file()]
+            what = f"there is no file, folder or glob {path}"
+        if not found:
+            raise RequestError(what, "correct the path in the recipe; relative paths start where the command is run")
+        return sorted(found)
+
+    def _counts(self, file: Path) -> bool:
+        return not file.name.startswith(".") and file.name.removesuffix(".gz").endswith(self._suffixes)
+
+    def lines(self, path: Path, longest: int = PIECE) -> Iterator[str]:
+        """Lines of a UTF-8 file with their ends as they are; one longer than ``longest`` characters comes in pieces."""
+        self._notes.pop(str(path), None)  # what is read again is judged again
+        try:
+            # newline="\n": a carriage return is text like any other and comes back as it was.
+            with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n") as text:
+                while line := text.readline(longest):
+                    yield line
+        except UnicodeDecodeError as error:
+            self.note(path, f"not UTF-8 ({error.reason})")
+        except (OSError, EOFError, zlib.error) as error:
+            self.note(path, str(error) or type(error).__name__)
+
+    def note(self, path: Path, reason: str) -> None:
+        """Remember that (part of) a file cannot be used; the first reason is kept, and how many there are."""
+        first, count = self._notes.get(str(path), (reason, 0))
+        self._notes[str(path)] = first, count + 1
+
+
+def _open(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def content_key(*texts: str) -> str:
+    """A key for a document without a name: equal texts get equal keys and so land on the same side of the split."""
+    digest = hashlib.blake2b(digest_size=12)
+    for text in texts:
+        digest.update(text.encode("utf-8") + b"\0")
+    return digest.hexdigest()
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can carry it; JSON can smuggle in half a surrogate pair."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The built-in audio encoder. Importing this package imports nothing else."""

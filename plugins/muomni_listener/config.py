@@ -1,0 +1,102 @@
+"""The sizes of the audio encoder and of its mel front end, and which of them fit together. Knows no torch.
+
+A model carries these settings with it, so training, chat and exported graphs hear with the same ears.
+"""
+
+from typing import Literal, Self
+
+from pydantic import Field, FiniteFloat, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from muomni_cli.api import PartConfig
+
+
+class ListenerConfig(PartConfig):
+    """Sizes of :class:`muomni_listener.model.Listener`; the defaults give 2,209,088 parameters.
+
+    They are: convolutions 1 -> 64 -> 64 of 3 x 3 (640 + 36,928), Linear 2048 -> 192 (393,408), four blocks of 444,480
+    and a final RMSNorm (192). A block is two RMSNorms (384), queries, keys, values and output (4 x 37,056), and an MLP
+    192 -> 768 -> 192 (295,872). Convolutions and linear layers have biases; positions are rotary and cost nothing. The
+    projector to the Thinker's width is the host's and not counted.
+    """
+
+    sample_rate: int = Field(
+        16000, ge=4000, le=48000, description="samples a second that the encoder hears; files are resampled"
+    )
+    n_fft: PositiveInt = Field(1024, description="length of the Fourier transform, in samples")
+    window: PositiveInt = Field(640, description="length of the Hann window inside n_fft, in samples (even)")
+    hop: PositiveInt = Field(160, description="samples from one mel frame to the next")
+    n_mels: PositiveInt = Field(128, description="mel bins F")
+    f_min: NonNegativeFloat = Field(0.0, description="where the lowest mel bin begins, in Hz")
+    f_max: PositiveFloat | None = Field(
+        None, description="where the highest mel bin ends, in Hz (unset: half of sample_rate)"
+    )
+    mel_floor: PositiveFloat = Field(
+        1e-5, description="added to the power before the logarithm: what is quieter counts as silence"
+    )
+    mel_mean: FiniteFloat = Field(-5.0, description="subtracted from the log-mel for the network")
+    mel_scale: PositiveFloat = Field(4.0, description="divides the log-mel for the network, after mel_mean")
+    channels: PositiveInt = Field(64, description="channels of the convolutions")
+    downsample: Literal[4, 8] = Field(4, description="mel frames a token: 4 gives 25 tokens a second, 8 gives 12.5")
+    d_model: PositiveInt = Field(192, description="width W of the tokens")
+    n_layers: PositiveInt = Field(4, description="blocks of attention and MLP")
+    n_heads: PositiveInt = Field(3, description="attention heads; each is d_model / n_heads wide")
+    d_ff: PositiveInt = Field(768, description="width of the MLP's hidden layer")
+    rope_theta: PositiveFloat = Field(10000.0, description="base of the rotary wavelengths")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of each branch's output dropped in training")
+    norm_eps: PositiveFloat = Field(1e-5, description="added to the mean square inside RMSNorm")
+    characters: str = Field(
+        " 'abcdefghijklmnopqrstuvwxyz", min_length=1, description="what transcripts are spelled with, one class each"
+    )
+    max_seconds: float = Field(60.0, gt=0, le=3600, description="longest sound that is read from one file")
+
+    @property
+    def top(self) -> float:
+        """Where the highest mel bin ends, in Hz."""
+        return self.sample_rate / 2 if self.f_max is None else self.f_max
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head."""
+        return self.d_model // self.n_heads
+
+    @property
+    def convolutions(self) -> int:
+        """Convolutions of stride 2 that make one token of ``downsample`` frames."""
+        return self.downsample.bit_length() - 1
+
+    @property
+    def shortest(self) -> int:
+        """Samples of the shortest sound: those of one token."""
+        return self.hop * self.downsample
+
+    @model_validator(mode="after")
+    def _mel_fits(self) -> Self:
+        if self.window % 2:
+            raise ValueError(f"window {self.window} must be even, so that a frame has a sample at its centre")
+        if not self.hop <= self.window <= self.n_fft:
+            raise ValueError(
+                f"hop {self.hop}, window {self.window} and n_fft {self.n_fft} must not be smaller than the one before"
+            )
+        if not self.f_min < self.top <= self.sample_rate / 2:
+            raise ValueError(
+                f"f_min {self.f_min:g} and f_max {self.top:g} must rise and stay within half of sample_rate, "
+                f"{self.sample_rate / 2:g} Hz"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _characters_differ(self) -> Self:
+        if twice := {c for c in self.characters if self.characters.count(c) > 1}:
+            raise ValueError(f"characters has {min(twice)!r} more than once")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} equal heads")
+        if self.head_dim % 2:
+            raise ValueError(
+                f"a head is d_model / n_heads = {self.d_model} / {self.n_heads} = {self.head_dim} wide; "
+                "rotary positions need an even width"
+            )
+        return self

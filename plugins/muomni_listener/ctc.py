@@ -1,0 +1,189 @@
+"""Characters from scores, by connectionist temporal classification (Graves et al., ICML 2006). Knows no torch.
+
+Class 0 is the blank, class 1 + i the i-th character of an alphabet. Scores are (T,C) natural log-probabilities of one
+sound: T tokens, C classes. Equal classes in a row are one character; a blank between them makes two.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLANK = 0
+_NEVER = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """The characters that transcripts are spelled with."""
+
+    characters: str
+
+    @property
+    def classes(self) -> int:
+        """C: one a character, and the blank."""
+        return 1 + len(self.characters)
+
+    def spell(self, text: str) -> str:
+        """``text`` in these characters: small letters, accents dropped where the alphabet has none, anything else a
+        space, never two spaces in a row."""
+        composed = unicodedata.normalize("NFKC", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")).casefold()
+        return " ".join("".join(self._known(character) for character in composed).split())
+
+    def _known(self, character: str) -> str:
+        if character in self.characters:
+            return character
+        parts = unicodedata.normalize("NFKD", character)
+        kept = "".join(part for part in parts if part in self.characters)
+        return kept or ("" if unicodedata.combining(character) else " ")
+
+    def encode(self, text: str) -> list[int]:
+        """Classes of ``text`` as it is spelled."""
+        spelled = self.spell(text)
+        return [1 + self.characters.index(character) for character in spelled if character in self.characters]
+
+    def decode(self, classes: Sequence[int]) -> str:
+        """Text of classes; blanks give nothing."""
+        return "".join(self.characters[index - 1] for index in classes if index != BLANK)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One character: its class, and the tokens ``begin`` to ``end`` (not included) that it was heard in."""
+
+    symbol: int
+    begin: int
+    end: int
+
+
+def needed(classes: Sequence[int]) -> int:
+    """Fewest tokens that can say ``classes``: one each, and a blank between two that are equal."""
+    return len(classes) + sum(one == other for one, other in pairwise(classes))
+
+
+def greedy(scores: NDArray[np.floating]) -> list[Mark]:
+    """The best class of every token, runs joined and blanks dropped."""
+    classes = scores.argmax(1).tolist()
+    return _marks(classes, classes)
+
+
+def prefix_beam(scores: NDArray[np.floating], width: int = 16, narrow: float = 12.0) -> list[tuple[list[int], float]]:
+    """The likeliest texts, each over all the ways to say it (Hannun et al., arXiv:1408.2873), best first.
+
+    Args:
+        scores: (T,C).
+        width: texts that are kept after every token.
+        narrow: classes further than this below a token's best are not tried.
+
+    Returns:
+        Up to ``width`` texts as classes, with the logarithm of their probability.
+    """
+    tree = _Tree()
+    beams = {0: (0.0, _NEVER)}  # text -> log-probability of ending in a blank, and in its last character
+    for row in scores.tolist():
+        lowest = max(row) - narrow
+        tried = [(symbol, score) for symbol, score in enumerate(row) if score >= lowest]
+        grown = _grown(beams, tried, tree)
+        beams = dict(sorted(grown.items(), key=lambda beam: -_add(*beam[1]))[:width])
+    return [(tree.text(node), _add(*ends)) for node, ends in beams.items()]
+
+
+def _grown(
+    beams: Mapping[int, tuple[float, float]], tried: Sequence[tuple[int, float]], tree: _Tree
+) -> dict[int, tuple[float, float]]:
+    """What all ``beams`` become with one more token, which is one of the classes ``tried``."""
+    grown: dict[int, tuple[float, float]] = {}
+
+    def count(node: int, blank: float, spoken: float) -> None:
+        if max(blank, spoken) > _NEVER:
+            before = grown.get(node, (_NEVER, _NEVER))
+            grown[node] = _add(before[0], blank), _add(before[1], spoken)
+
+    for node, (blank, spoken) in beams.items():
+        either = _add(blank, spoken)
+        for symbol, score in tried:
+            if symbol == BLANK:
+                count(node, either + score, _NEVER)
+            elif symbol != tree.symbols[node]:
+                count(tree.child(node, symbol), _NEVER, either + score)
+            else:  # the same character goes on, or after a blank comes once more
+                count(node, _NEVER, spoken + score)
+                count(tree.child(node, symbol), _NEVER, blank + score)
+    return grown
+
+
+class _Tree:
+    """Texts that share their beginnings: a node is its parent's text and one character; node 0 is the empty text."""
+
+    def __init__(self) -> None:
+        self.parents, self.symbols = [0], [BLANK]
+        self._children: dict[tuple[int, int], int] = {}
+
+    def child(self, node: int, symbol: int) -> int:
+        """The text of ``node`` and ``symbol``."""
+        found = self._children.setdefault((node, symbol), len(self.parents))
+        if found == len(self.parents):
+            self.parents.append(node)
+            self.symbols.append(symbol)
+        return found
+
+    def text(self, node: int) -> list[int]:
+        """The classes on the way to ``node``."""
+        found: list[int] = []
+        while node:
+            found.append(self.symbols[node])
+            node = self.parents[node]
+        return found[::-1]
+
+
+def align(scores: NDArray[np.floating], classes: Sequence[int]) -> list[Mark]:
+    """When each of ``classes`` was said: the likeliest way through ``scores`` (Viterbi) that says exactly them.
+
+    Raises:
+        ValueError: there are too few tokens to say them in.
+    """
+    if needed(classes) > len(scores):
+        raise ValueError(f"{len(scores)} tokens cannot say {len(classes)} characters, {needed(classes)} are needed")
+    states = np.zeros(2 * len(classes) + 1, np.int64)  # blank, character, blank, character, ..., blank
+    states[1::2] = classes
+    skips = np.zeros(states.size, bool)  # a character may follow another directly if they differ
+    skips[3::2] = states[3::2] != states[1:-2:2]
+    best = np.full(states.size, _NEVER)
+    best[:2] = scores[0, states[:2]]
+    came = np.zeros((len(scores), states.size), np.int8)
+    for t in range(1, len(scores)):
+        options = np.full((3, states.size), _NEVER)
+        options[0], options[1, 1:] = best, best[:-1]
+        options[2, 2:] = np.where(skips[2:], best[:-2], _NEVER)
+        came[t] = options.argmax(0)
+        best = options.max(0) + scores[t, states]
+    place = states.size - 1 - int(states.size > 1 and best[-2] >= best[-1])
+    path = [place]
+    for t in range(len(scores) - 1, 0, -1):
+        place -= int(came[t, place])
+        path.append(place)
+    path.reverse()
+    return _marks(states[path].tolist(), path)
+
+
+def _marks(classes: Sequence[int], states: Sequence[int]) -> list[Mark]:
+    """Runs of equal ``states``, one mark each, without those whose class is the blank."""
+    marks, begin = [], 0
+    for _, run in groupby(states):
+        end = begin + len(list(run))
+        if classes[begin] != BLANK:
+            marks.append(Mark(classes[begin], begin, end))
+        begin = end
+    return marks
+
+
+def _add(one: float, other: float) -> float:
+    """Logarithm of the sum of two probabilities that are given by their logarithms."""
+    low, high = (one, other) if one < other else (other, one)
+    return high if low == _NEVER else high + math.log1p(math.exp(low - high))

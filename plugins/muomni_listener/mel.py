@@ -1,0 +1,98 @@
+"""Waveform to log-mel: the ears of the encoder. Knows samples and bins, nothing of the network behind it.
+
+The mel of frame t is ``log(power + mel_floor)`` in nats, with ``power`` what a triangular filter on the HTK mel scale
+sums of the squared magnitudes of a Hann window around sample ``t * hop``. A full-scale sine reaches about 10 in its
+bin, digital silence is ``log(mel_floor)``, -11.5 by default: the floor lies above the rounding noise of 16-bit files,
+so one sound stored in two ways gives one picture.
+
+Shapes: B batch, N samples, T frames, F mel bins, K = n_fft / 2 + 1 frequencies.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.api import RequestError
+from muomni_listener.config import ListenerConfig
+
+
+def mel_filters(config: ListenerConfig) -> NDArray[np.float64]:
+    """(K,F) weights of triangles that are evenly spaced on the HTK mel scale, 2595 log10(1 + f / 700), peak 1.
+
+    Raises:
+        RequestError: a filter lies between two frequencies of the transform and would hear nothing.
+    """
+    low, high = (2595 * math.log10(1 + f / 700) for f in (config.f_min, config.top))
+    edges = 700 * (10 ** (np.linspace(low, high, config.n_mels + 2) / 2595) - 1)
+    frequencies = np.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1)[:, None]
+    rising = (frequencies - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - frequencies) / (edges[2:] - edges[1:-1])
+    filters = np.maximum(0, np.minimum(rising, falling))
+    if deaf := int((filters.sum(0) == 0).sum()):
+        raise RequestError(
+            f"{deaf} of {config.n_mels} mel filters are narrower than a step of the transform, and hear nothing",
+            f"set n_mels below {config.n_mels}, or n_fft above {config.n_fft}",
+        )
+    return filters
+
+
+class LogMel(nn.Module):
+    """(B,N) waveforms -> (B,T,F) log-mel with T = N // hop: exactly 100 frames a second at 16 kHz and hop 160.
+
+    As torch's centred STFT with zeros around the sound, less its last frame. It learns nothing, and keeps nothing in a
+    checkpoint.
+    """
+
+    window: Tensor
+    cosines: Tensor
+    sines: Tensor
+    filters: Tensor
+
+    def __init__(self, config: ListenerConfig) -> None:
+        super().__init__()
+        self.hop, self.side, self.n_fft, self.floor = config.hop, config.window // 2, config.n_fft, config.mel_floor
+        window = torch.hann_window(config.window, dtype=torch.float64)
+        after = torch.arange(self.side, dtype=torch.float64)  # samples after the centre
+        angles = 2 * math.pi / self.n_fft * torch.outer(after, torch.arange(self.n_fft // 2 + 1, dtype=torch.float64))
+        right = window[self.side :, None]
+        buffers = {
+            "window": window,
+            "cosines": angles.cos() * right,
+            "sines": (angles.sin() * right)[1:],
+            "filters": torch.from_numpy(mel_filters(config)),
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, value.float(), persistent=False)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        """(B,N) -> (B,T,F), in float32 even under autocast: a bf16 power spectrum is deaf to quiet sounds."""
+        if torch.is_autocast_enabled(waves.device.type):
+            with torch.autocast(waves.device.type, enabled=False):
+                return self.forward(waves)
+        frames = self.frames(waves.float())
+        power = self.power_of_products(frames) if torch.compiler.is_exporting() else self.power(frames)
+        return torch.log(power @ self.filters + self.floor)
+
+    def frames(self, waves: Tensor) -> Tensor:
+        """(B,N) -> (B,T,window): what lies around every hop-th sample, silence beyond both ends."""
+        padded = F.pad(waves, (self.side, self.side))
+        return padded.unfold(1, 2 * self.side, self.hop)[:, : waves.shape[1] // self.hop]
+
+    def power(self, frames: Tensor) -> Tensor:
+        """(B,T,window) -> (B,T,K) squared magnitudes."""
+        spectrum = torch.fft.rfft(frames * self.window, n=self.n_fft)
+        return spectrum.real.square() + spectrum.imag.square()  # type: ignore[no-any-return]
+
+    def power_of_products(self, frames: Tensor) -> Tensor:
+        """The same from plain products, for exported graphs. About its centre a frame is an even part, which only
+        cosines see, plus an odd one, which only sines see: half the work of one matrix for the whole window."""
+        left, right = frames[..., 1 : self.side].flip(-1), frames[..., self.side :]
+        centre, right = right[..., :1], right[..., 1:]
+        even = torch.cat((centre, right + left), dim=-1)
+        return (even @ self.cosines).square() + ((right - left) @ self.sines).square()

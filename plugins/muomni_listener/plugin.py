@@ -1,0 +1,19 @@
+"""What this package offers to muomni. Knows no torch and no numpy: a listing imports this module."""
+
+from muomni_cli.api import EncoderPart, hookimpl
+from muomni_listener.config import ListenerConfig
+
+
+@hookimpl
+def register_encoders() -> list[EncoderPart]:
+    """The encoders of this package."""
+    return [
+        EncoderPart(
+            name="listener",
+            doc="log-mel front end, two strided convolutions and a transformer; 25 tokens a second",
+            modality="audio",
+            config=ListenerConfig,
+            build="muomni_listener.model:build",
+            read="muomni_listener.reading:read",
+        )
+    ]

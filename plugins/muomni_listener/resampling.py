@@ -1,0 +1,65 @@
+"""One sampling rate to another, with numpy alone, so that a device hears what the model heard in training.
+
+Polyphase filtering by a Kaiser-windowed sinc (Crochiere and Rabiner, Multirate Digital Signal Processing, 1983),
+written as one matrix product: a block of input samples times the filter's phases gives a block of output samples.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+CROSSINGS = 64
+"""Zero crossings of the sinc on each side: flat to 0.92 of the lower Nyquist frequency, stopped from there on."""
+
+ATTENUATION = 80.0
+"""Decibels by which the stop band is lowered."""
+
+FINEST = 1000
+"""Largest denominator of a ratio, so that a filter stays small. All common rates are exact; an odd one is met within
+one part in two thousand, less than a hundredth of a semitone."""
+
+BLOCK = 256
+"""Fewest output samples a row of the product makes."""
+
+
+def resample(wave: NDArray[np.float32], rate: int, target: int) -> NDArray[np.float32]:
+    """(N,) samples at ``rate`` -> (ceil(N * target / rate),) at ``target``, with silence beyond both ends."""
+    if rate == target or not wave.size:
+        return wave
+    ratio = Fraction(target, rate).limit_denominator(FINEST)
+    up, down = ratio.numerator, ratio.denominator
+    filters, reach = _filters(up, down)
+    count = -(-wave.size * target // rate)
+    rows = -(-count // filters.shape[1])
+    step = filters.shape[1] // up * down
+    padded = np.zeros(rows * step + filters.shape[0], np.float32)
+    taken = wave[: padded.size - reach]  # a ratio met by a hair may leave the last sample unread
+    padded[reach : reach + taken.size] = taken
+    blocks = sliding_window_view(padded, filters.shape[0])[::step][:rows]
+    return (blocks @ filters).ravel()[:count]
+
+
+@lru_cache(maxsize=8)
+def _filters(up: int, down: int) -> tuple[NDArray[np.float32], int]:
+    """Matrix (input samples, output samples) of one block, and how many input samples before it begins it needs.
+
+    Output j of a block lies at ``j * down / up`` input samples; its column is the sinc around that place.
+    """
+    periods = -(-BLOCK // up)
+    lower = min(1.0, up / down)  # Nyquist frequency of the lower rate, in those of the input
+    width = (ATTENUATION - 8) / (2.285 * 2 * CROSSINGS * math.pi)  # of the transition, for Kaiser's window
+    cutoff = lower * (1 - width / 2)
+    reach = math.ceil(CROSSINGS / lower)
+    places = np.arange(-reach * up, reach * up + 1)  # in steps of 1 / up input samples
+    window = np.kaiser(places.size, 0.1102 * (ATTENUATION - 8.7))
+    response = np.append(cutoff * np.sinc(cutoff / up * places) * window, 0).astype(np.float32)
+    inputs, outputs = np.arange(periods * down + 2 * reach), np.arange(periods * up)
+    index = up * inputs[:, None] - down * outputs
+    index[(index < 0) | (index >= places.size)] = -1  # out of reach: the zero at the end
+    return response[index], reach

@@ -1,0 +1,1 @@
+"""The built-in tokenizers: byte-level BPE and plain bytes."""

@@ -1,0 +1,1 @@
+"""The built-in Thinker: a decoder-only transformer. Importing this package imports nothing else."""

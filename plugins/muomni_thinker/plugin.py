@@ -1,0 +1,19 @@
+"""What this package offers to muomni. Knows no torch: a listing imports this module."""
+
+from muomni_cli.api import Can, ThinkerPart, hookimpl
+from muomni_thinker.config import TransformerConfig
+
+
+@hookimpl
+def register_thinkers() -> list[ThinkerPart]:
+    """The Thinkers of this package."""
+    return [
+        ThinkerPart(
+            name="transformer",
+            doc="decoder with RMSNorm, rotary positions, SwiGLU and grouped-query attention",
+            config=TransformerConfig,
+            build="muomni_thinker.model:build",
+            peers={"transformers": "muomni_thinker.peer:llama"},
+            can=frozenset({Can.CACHE, Can.RAGGED, Can.TRUNCATE, Can.EMBEDS, Can.CAUSAL}),
+        )
+    ]

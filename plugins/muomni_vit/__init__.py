@@ -1,0 +1,1 @@
+"""The built-in image encoder: a vision transformer. Importing this package imports nothing else."""

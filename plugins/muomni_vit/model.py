@@ -1,0 +1,194 @@
+"""The vision transformer (arXiv:2010.11929), pre-norm. It knows pixels and tokens, not files, text or training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from muomni_cli.api import EncoderOutput
+from muomni_vit.config import VitConfig
+from muomni_vit.positions import pooling, rotary_tables
+
+Turn = tuple[Tensor, Tensor]
+"""Cosines and sines of the rotary positions, each broadcast over (B,T,H,Dh)."""
+
+
+class Attention(nn.Module):
+    """Self-attention in which every token sees every other."""
+
+    def __init__(self, config: VitConfig) -> None:
+        super().__init__()
+        self.head_dim = config.head_dim
+        self.qkv = nn.Linear(config.d_model, 3 * config.d_model)
+        self.out = nn.Linear(config.d_model, config.d_model)
+
+    def forward(self, x: Tensor, turn: Turn | None, seen: int) -> Tensor:
+        """(B,T,D) -> (B,seen,D): what the first ``seen`` tokens gather from all T."""
+        query, key, value = self.project(x, turn, seen)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def project(self, x: Tensor, turn: Turn | None, seen: int) -> tuple[Tensor, Tensor, Tensor]:
+        """(B,T,D) -> queries (B,H,seen,Dh), keys and values (B,H,T,Dh), with positions in queries and keys."""
+        batch, time, width = x.shape
+        if seen == time:
+            query, key, value = self.qkv(x).view(batch, time, 3, -1, self.head_dim).unbind(2)
+        else:
+            weight, bias = self.qkv.weight, self.qkv.bias
+            query = F.linear(x[:, :seen], weight[:width], bias[:width]).view(batch, seen, -1, self.head_dim)
+            both = F.linear(x, weight[width:], bias[width:]).view(batch, time, 2, -1, self.head_dim)
+            key, value = both.unbind(2)
+        if turn is not None:
+            cos, sin = turn
+            query, key = rotate(query, cos[:seen], sin[:seen]), rotate(key, cos, sin)
+        return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+
+
+def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn (B,T,H,Dh) ``heads`` by (T,1,Dh) tables of :func:`muomni_vit.positions.rotary_tables`."""
+    return torch.addcmul(heads * cos, heads.roll(heads.shape[3] // 2, dims=3), sin)
+
+
+class Block(nn.Module):
+    """One layer: attention, then MLP, each on a normalised copy and added to the stream."""
+
+    def __init__(self, config: VitConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.d_model, config.norm_eps)
+        self.attention = Attention(config)
+        self.mlp_norm = nn.LayerNorm(config.d_model, config.norm_eps)
+        self.up = nn.Linear(config.d_model, config.d_ff)
+        self.down = nn.Linear(config.d_ff, config.d_model)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, turn: Turn | None, seen: int) -> Tensor:
+        """(B,T,D) -> (B,seen,D): the first ``seen`` tokens after this layer."""
+        x = x[:, :seen] + self.dropout(self.attention(self.attention_norm(x), turn, seen))
+        return x + self.dropout(self.down(F.gelu(self.up(self.mlp_norm(x)))))  # type: ignore[no-any-return]
+
+
+class Vit(nn.Module):
+    """A :class:`muomni_cli.api.Encoder` of pictures.
+
+    ``config.tokens`` and ``config.fit`` change no weight: what was trained with one choice can be opened with another.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    turn_cos: Tensor | None
+    turn_sin: Tensor | None
+    pool: Tensor | None
+
+    def __init__(self, config: VitConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.d_model
+        self.proj = nn.Conv2d(3, width, config.patch, stride=config.patch, bias=False)
+        self.cls = nn.Parameter(torch.empty(1, 1, width))
+        learned = config.positions == "learned"
+        self.pos = nn.Parameter(torch.empty(1, 1 + config.grid**2, width)) if learned else None
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.norm = nn.LayerNorm(width, config.norm_eps)
+        self._make_tables()
+        self.reset_parameters()
+
+    def _make_tables(self) -> None:
+        """Constants that follow from the config; checkpoints do not carry them."""
+        config = self.config
+        mean, std = torch.tensor(config.mean, dtype=torch.float64), torch.tensor(config.std, dtype=torch.float64)
+        rope = config.positions == "rope"
+        cos, sin = rotary_tables(config.grid, config.head_dim, config.rope_theta) if rope else (None, None)
+        whole = config.tokens in ("cls", config.grid)
+        tables = {
+            "scale": (1 / (255 * std)).float()[:, None, None],
+            "shift": (-mean / std).float()[:, None, None],
+            "turn_cos": cos,
+            "turn_sin": sin,
+            "pool": None if whole else pooling(config.grid, int(config.tokens)),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
+
+    def reset_parameters(self) -> None:
+        """Normal weights of deviation 0.02; what writes to the residual stream is smaller by sqrt(2L), as in GPT-2.
+
+        Learned positions start ten times larger, near the size of a patch: from 0.02 it takes far longer to learn where
+        something is.
+        """
+        residual = 0.02 / math.sqrt(2 * self.config.n_layers)
+        for name, parameter in self.named_parameters():
+            if name.endswith("norm.weight"):
+                nn.init.ones_(parameter)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.normal_(parameter, std=residual if name.endswith(("out.weight", "down.weight")) else 0.02)
+        if self.pos is not None:
+            nn.init.normal_(self.pos, std=0.2)
+
+    @property
+    def width(self) -> int:
+        """Width of its tokens."""
+        return self.config.d_model
+
+    @property
+    def token_count(self) -> int:
+        """Tokens for each picture."""
+        return 1 if self.config.tokens == "cls" else int(self.config.tokens) ** 2
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """Parameters that are looked up or read pixels, not multiplied through: Muon leaves them to AdamW."""
+        return frozenset({"cls", "proj.weight"} if self.pos is None else {"cls", "pos", "proj.weight"})
+
+    def forward(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:  # noqa: ARG002
+        """(B,3,S,S) pictures of 0 to 255, bytes or floats -> tokens (B,1,D), or (B,g²,D) row by row from the top left.
+
+        ``lengths`` is there for encoders of unequal inputs: pictures are all of one size.
+
+        Raises:
+            ValueError: pictures of another shape.
+        """
+        x = self.embed(self.patches(inputs))
+        if self.config.tokens == "cls":
+            tokens = self.norm(self.encode(x, seen=1))
+        else:
+            patches = self.encode(x)[:, 1:]
+            tokens = self.norm(patches if self.pool is None else self.pool.to(patches.dtype) @ patches)
+        return EncoderOutput(tokens=tokens, lengths=[self.token_count] * len(inputs))
+
+    def patches(self, inputs: Tensor) -> Tensor:
+        """(B,3,S,S) pictures -> (B,D,G,G) patches of the normalised picture."""
+        size = self.config.size
+        if inputs.ndim != 4 or tuple(inputs.shape[1:]) != (3, size, size):
+            raise ValueError(f"pictures must be (B, 3, {size}, {size}), not {tuple(inputs.shape)}")
+        pixels = torch.addcmul(self.shift, inputs.to(self.scale.dtype), self.scale)
+        return self.proj(pixels)  # type: ignore[no-any-return]
+
+    def embed(self, patches: Tensor) -> Tensor:
+        """(B,D,G,G) patches -> (B,1+G²,D): CLS and the patches row by row, with learned positions if it has them."""
+        rows = patches.flatten(2).transpose(1, 2).to(self.cls.dtype)  # under autocast the stream stays in fp32
+        x = torch.cat((self.cls.expand(len(rows), -1, -1), rows), dim=1)
+        return x if self.pos is None else x + self.pos
+
+    def encode(self, x: Tensor, seen: int | None = None) -> Tensor:
+        """(B,T,D) -> (B,seen,D) through all blocks, before the final norm.
+
+        Only the first ``seen`` tokens are wanted (all by default), so the last block makes no more: for CLS alone that
+        saves a fifth of the work and changes nothing.
+        """
+        turn = None if self.turn_cos is None or self.turn_sin is None else (self.turn_cos, self.turn_sin)
+        count = x.shape[1]
+        last = len(self.blocks) - 1
+        for layer, block in enumerate(self.blocks):
+            x = block(x, turn, count if seen is None or layer < last else seen)
+        return x
+
+
+def build(config: VitConfig) -> Vit:
+    """A vision transformer with fresh weights from torch's global random numbers."""
+    return Vit(config)

@@ -1,0 +1,20 @@
+"""What this package offers to muomni. Knows no torch, numpy or Pillow: a listing imports this module."""
+
+from muomni_cli.api import EncoderPart, hookimpl
+from muomni_vit.config import VitConfig
+
+
+@hookimpl
+def register_encoders() -> list[EncoderPart]:
+    """The encoders of this package."""
+    return [
+        EncoderPart(
+            name="vit",
+            doc="vision transformer on square patches; gives its CLS token, or its patches pooled to a grid",
+            modality="image",
+            config=VitConfig,
+            build="muomni_vit.model:build",
+            read="muomni_vit.reading:read",
+            peers={"transformers": "muomni_vit.peer:vit"},
+        )
+    ]

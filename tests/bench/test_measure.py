@@ -1,0 +1,72 @@
+"""The measuring itself, on work whose length is known, and the commands on a model small enough to run here."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from muomni_cli.app import main
+from muomni_cli.bench import measure
+from muomni_cli.bench.measure import Comparison, Measured, alternate
+
+
+def test_contestants_take_turns_and_warm_up_uncounted() -> None:
+    order: list[str] = []
+
+    def work(name: str) -> int:
+        order.append(name)
+        return 1
+
+    comparison = alternate({"a": lambda: work("a"), "b": lambda: work("b")}, rounds=2, warmup=1)
+    assert order == ["b", "a", "a", "b", "b", "a"]
+    assert [len(one.rates) for one in comparison.contestants] == [2, 2]
+
+
+def test_rates_are_items_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 2.0, 10.0, 14.0])
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
+    comparison = alternate({"ours": lambda: 8, "theirs": lambda: 8}, rounds=1, warmup=0)
+    assert [one.rate for one in comparison.contestants] == [4.0, 2.0]
+    assert comparison.ratio("theirs") == 2.0
+
+
+def test_the_ratio_is_taken_round_by_round() -> None:
+    # The machine slows down tenfold between the rounds; within each, ours is twice as fast.
+    comparison = Comparison((Measured("ours", (200.0, 20.0, 200.0), 1), Measured("theirs", (100.0, 10.0, 100.0), 1)))
+    assert comparison.ratios("theirs") == [2.0, 2.0, 2.0]
+
+
+SMALL = ["omni", "tokenizer.vocab_size=300", "thinker.d_model=16", "thinker.n_layers=1", "thinker.d_ff=32"]
+
+
+@pytest.mark.parametrize("verb", ["train", "generate"])
+def test_a_benchmark_from_the_command_line(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    size = ["--length", "8", "--steps", "1"] if verb == "train" else ["--prompt", "4", "--tokens", "6"]
+    words = ["bench", verb, *SMALL, *size, "--vs-transformers", "--rounds", "2", "--vary", "batch=3", "--json"]
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    assert exit_.value.code == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [line["setting"] for line in report["lines"]][1:] == ["batch=3"]
+    for line, rows in zip(report["lines"], (8 if verb == "train" else 1, 3), strict=True):
+        names = [one["name"] for one in line["contestants"]]
+        assert names == ["muomni", "transformers"]
+        expected = rows * (8 if verb == "train" else 6)
+        assert [one["items"] for one in line["contestants"]] == [expected, expected]
+        assert line["ratio"]["transformers"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--vary", "batch=none"], "'batch=none' is no setting"),
+        (["--vary", "thinker.n_layer=2"], "did you mean 'n_layers'?"),
+        (["thinker.qk_norm=true", "--vs-transformers"], "Llama has no QK norm"),
+    ],
+)
+def test_wrong_settings_are_named(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["bench", "generate", *SMALL, "--prompt", "4", "--tokens", "2", "--rounds", "1", *words])
+    assert exit_.value.code == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,17 @@
+"""What every test shares: nothing outside the test's own folder is read or written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Own cache and config folders, no model from the environment."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("MUOMNI_CACHE", str(home / "cache"))
+    monkeypatch.setenv("MUOMNI_CONFIG", str(home / "config"))
+    monkeypatch.delenv("MUOMNI_MODEL", raising=False)
+    return home

@@ -1,0 +1,205 @@
+"""A session over a real tiny model: commands, memory, forgetting and saving; and the one-shot answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from muomni_cli.api import RequestError
+from muomni_cli.chat.conversation import ids_of
+from muomni_cli.chat.once import answer_once
+from muomni_cli.chat.session import Session
+from muomni_cli.chat.settings import AnswerSettings, Changes, apply
+from muomni_cli.chat.speaker import Speaker
+from muomni_cli.chat.terminal import history, write_answer
+from muomni_cli.generation import Sampling
+from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_text.byte import ByteTokenizer
+from muomni_thinker.config import TransformerConfig
+from muomni_thinker.model import build
+
+SETTINGS = AnswerSettings(template="roles", system="", sampling=Sampling(), max_tokens=6, stop=(), seed=0)
+
+
+@pytest.fixture
+def speaker() -> Speaker:
+    torch.manual_seed(0)
+    tokenizer = ByteTokenizer()
+    config = TransformerConfig(d_model=32, n_layers=1, n_heads=2, d_ff=48, ctx_len=64)
+    thinker = build(config, tokenizer.vocab_size).eval()
+    return Speaker(TorchBackend(thinker, keep=True, frozen=True), tokenizer, "tiny")
+
+
+def run(session: Session, *lines: str) -> None:
+    waiting = list(lines)
+
+    def read_line(_: str) -> str:
+        if not waiting:
+            raise EOFError
+        return waiting.pop(0)
+
+    session.run(read_line)
+
+
+def test_only_answers_go_to_stdout(speaker: Speaker, capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session(speaker, SETTINGS, stats=True)
+    run(session, "hello", "", "/help", "/nonsense", "/set", "/quit", "never read")
+    out, err = capsys.readouterr()
+    assert out == session.talk.exchanges[0].answer + "\n"
+    assert "there is no command /nonsense" in err
+    assert "tokens/s" in err
+    assert len(session.talk.exchanges) == 1
+
+
+def test_retry_says_something_else_in_the_same_place(speaker: Speaker) -> None:
+    session = Session(speaker, SETTINGS)
+    run(session, "hello")
+    first = session.talk.exchanges[0].answer_ids
+    run(session, "/retry")
+    assert len(session.talk.exchanges) == 1
+    assert session.talk.exchanges[0].question == "hello"
+    assert session.talk.exchanges[0].answer_ids != first
+    run(session, "/reset")
+    with pytest.raises(RequestError, match="no answer to retry"):
+        session.take("/retry")
+
+
+def test_oldest_exchanges_are_forgotten_and_said_so(speaker: Speaker, capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session(speaker, SETTINGS)
+    run(session, *(f"question {n}" for n in range(6)))
+    assert "forgotten" in capsys.readouterr().err
+    assert session.talk.exchanges[-1].question == "question 5"
+    assert 0 < len(session.talk.exchanges) < 6
+    before = len(session.talk.exchanges)
+    with pytest.raises(RequestError, match="context holds 64"):
+        session.ask("x" * 100)
+    assert len(session.talk.exchanges) == before
+
+
+def test_settings_are_changed_by_name(speaker: Speaker) -> None:
+    session = Session(speaker, SETTINGS)
+    session.take("/set temperature 0")
+    assert session.settings.sampling.temperature == 0
+    for mistake in ("/set temperature warm", "/set top-p 7", "/set volume 3"):
+        with pytest.raises(RequestError):
+            session.take(mistake)
+    assert session.settings.sampling == Sampling(temperature=0)
+    session.take("/system speak softly")
+    assert session.talk.system == "speak softly"
+
+
+def test_save_writes_the_conversation(speaker: Speaker, tmp_path: Path) -> None:
+    session = Session(speaker, SETTINGS)
+    session.take("hello")
+    session.take(f"/save {tmp_path / 'talk.txt'}")
+    assert (tmp_path / "talk.txt").read_text(encoding="utf-8").startswith("> hello\n")
+
+
+def test_an_interrupt_stops_the_answer_only(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, said = Session(speaker, SETTINGS), []
+
+    def stop_after_two(text: str) -> int:
+        said.append(text)
+        if len(said) == 2:
+            raise KeyboardInterrupt
+        return len(text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout.write", stop_after_two)
+        session.ask("hello")
+    assert 0 < len(session.talk.exchanges[0].answer_ids) < SETTINGS.max_tokens
+    session.ask("again")
+    assert len(session.talk.exchanges) == 2
+
+
+def test_one_json_object(speaker: Speaker, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = apply(SETTINGS, Changes(temperature=0, max_tokens=4, seed=7))
+    answer_once(speaker, settings, "hello", json=True, stats=False)
+    report = json.loads(capsys.readouterr().out)
+    assert (report["tokens"], report["finish"], report["model"], report["seed"]) == (4, "length", "tiny", 7)
+    answer_once(speaker, settings, "hello", json=False, stats=False)
+    assert capsys.readouterr().out == report["text"] + "\n"
+
+
+def test_a_stop_string_is_not_remembered(speaker: Speaker) -> None:
+    session = Session(speaker, apply(SETTINGS, Changes(temperature=0, max_tokens=12)))
+    session.ask("hello")
+    whole = session.talk.exchanges[0].answer
+    stop = whole[3:5]
+    stopped = Session(speaker, apply(session.settings, Changes(stop=[stop])))
+    stopped.ask("hello")
+    exchange = stopped.talk.exchanges[0]
+    assert exchange.answer == whole[: whole.index(stop)]
+    assert exchange.answer_ids[-1] == speaker.tokenizer.specials["eos"]
+    assert speaker.tokenizer.decode(exchange.answer_ids) == exchange.answer
+
+
+@pytest.mark.parametrize("text", ["", "a", "añ", "añ b", "añ b日"])
+def test_ids_of_the_beginning_of_an_answer(speaker: Speaker, text: str) -> None:
+    tokens = speaker.tokenizer.encode("añ b日本")
+    kept = ids_of(speaker.tokenizer, text, tokens)
+    assert speaker.tokenizer.decode(kept) == text
+    assert kept == tokens[: len(kept)]
+
+
+def test_an_interrupt_inside_the_model_harms_no_later_answer(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = apply(SETTINGS, Changes(temperature=0))
+    fresh = Session(speaker, settings)
+    fresh.ask("hello")
+    forward, calls = type(speaker.backend)._add, 0
+
+    def interrupted(self: TorchBackend, *rest: object) -> object:
+        nonlocal calls
+        calls += 1
+        done = forward(self, *rest)
+        if calls == 3:
+            self._kept and self._kept[0].ids[0].append(7)  # as when the ids are noted and the cache is not
+            raise KeyboardInterrupt
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TorchBackend, "_add", interrupted)
+        Session(speaker, settings).ask("hello")
+    assert speaker.backend._kept == []
+    again = Session(speaker, settings)
+    again.ask("hello")
+    assert again.talk.exchanges[0].answer_ids == fresh.talk.exchanges[0].answer_ids
+
+
+def test_a_file_that_cannot_be_written_does_not_end_the_session(
+    speaker: Speaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    session = Session(speaker, SETTINGS)
+    run(session, "/system be brief", "/reset", f"/save {tmp_path / 'file' / 'x'}", "/rtry", "hello")
+    assert len(session.talk.exchanges) == 1
+    assert session.talk.system == "be brief"
+    told = capsys.readouterr().err
+    assert "could not write" in told
+    assert "did you mean /retry?" in told
+
+
+def test_a_terminal_gets_no_control_characters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_answer("a\x1b[2Jb\n")
+    assert capsys.readouterr().out == "a\x1b[2Jb\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    write_answer("a\x1b[2J\x07\x9b\x7f\rb\tü\n")
+    assert capsys.readouterr().out == "a[2Jb\tü\n"
+    monkeypatch.setattr("sys.stdout", None)
+    write_answer("nobody reads this")
+
+
+def test_a_history_that_cannot_be_kept_costs_a_line(
+    isolated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("readline")
+    (isolated / "file").touch()
+    monkeypatch.setenv("MUOMNI_CONFIG", str(isolated / "file" / "folder"))
+    with history():
+        pass
+    assert "the history is not kept" in capsys.readouterr().err

@@ -1,0 +1,84 @@
+"""A declaration that cannot work is refused when it is made, not when somebody uses it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muomni_cli.api import Can, DatasetPart, Part, PartConfig, RecipeFile, ThinkerPart, TokenizerPart
+from muomni_cli.hookspecs import DECLARES, HookSpecs, check_declaration
+
+
+class Config(PartConfig):
+    """What a Thinker must have at least."""
+
+    ctx_len: int = 8
+    d_model: int = 4
+
+
+GOOD = ThinkerPart(
+    name="tiny-1",
+    doc="a tiny one",
+    config=Config,
+    build="a_package.model:Model.build",
+    objective="a_package.train:objective",
+    peers={"other": "another:make"},
+    can={Can.CACHE},
+)
+
+
+def test_a_good_declaration_comes_back_as_it_is() -> None:
+    assert check_declaration("register_thinkers", GOOD) is GOOD
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("name", "Tiny", "is no name"),
+        ("name", "", "is no name"),
+        ("name", "a:b", "is no name"),
+        ("name", 3, "is no name"),
+        ("doc", " ", "doc must be one line"),
+        ("doc", "two\nlines", "doc must be one line"),
+        ("config", dict, "subclass of PartConfig"),
+        ("config", Config(), "subclass of PartConfig"),
+        ("config", PartConfig, "no ctx_len and no d_model"),
+        ("build", "a_package.model", 'build is .*, not "package.module:attr"'),
+        ("build", None, "build is None"),
+        ("objective", "a package:x", "objective is"),
+        ("graphs", "a:", "graphs is"),
+        ("peers", {"other": "nowhere"}, r"peers\['other'\] is 'nowhere'"),
+        ("can", {"fly"}, "unknown capability 'fly'"),
+    ],
+)
+def test_a_wrong_field_is_named(field: str, value: Any, message: str) -> None:
+    changes: dict[str, Any] = {field: value}
+    with pytest.raises((TypeError, ValueError), match=message):
+        check_declaration("register_thinkers", replace(GOOD, **changes))
+
+
+@pytest.mark.parametrize("declared", [None, "tiny", GOOD])
+def test_a_hook_returns_its_own_declarations_only(declared: object) -> None:
+    with pytest.raises(TypeError, match=r"register_tokenizers returned .*, not TokenizerPart"):
+        check_declaration("register_tokenizers", declared)
+
+
+def test_a_recipe_must_be_there(tmp_path: Path) -> None:
+    recipe = RecipeFile(name="nest", doc="a nest", path=tmp_path / "nest.toml")
+    with pytest.raises(ValueError, match="there is no file"):
+        check_declaration("register_recipes", recipe)
+    recipe.path.touch()
+    assert check_declaration("register_recipes", recipe) is recipe
+
+
+def test_every_declaring_hook_is_specified() -> None:
+    specified = {name for name in vars(HookSpecs) if name.startswith("register_")}
+    assert specified == {*DECLARES, "register_commands"}
+
+
+@pytest.mark.parametrize("part", [TokenizerPart, DatasetPart])
+def test_kinds_name_their_hook(part: type[Part]) -> None:
+    assert DECLARES[f"register_{part.kind}s"] is part

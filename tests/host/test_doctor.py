@@ -1,0 +1,69 @@
+"""The doctor tells what is there from what is broken, and its exit code says which."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from muomni_cli import doctor
+
+Install = Callable[..., Path]
+Muomni = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def found(checks: list[doctor.Check]) -> dict[str, doctor.Check]:
+    return {check.name: check for check in checks}
+
+
+@pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without PyTorch, which also keeps these tests quick."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_absent_torch_is_a_note() -> None:
+    check = found(doctor.examine())["torch"]
+    assert check.status == "note"
+    assert "pip install 'muomni[train]'" in check.found
+
+
+def test_torch_that_does_not_import_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch.py").write_text("raise OSError('libcudart.so is missing')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    check = found(doctor.examine())["torch"]
+    assert (check.status, check.found) == ("broken", "OSError: libcudart.so is missing")
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_folder_that_cannot_be_made_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MUOMNI_CACHE", str(tmp_path / "file" / "cache"))
+    check = found(doctor.examine())["cache folder"]
+    assert check.status == "broken"
+    assert str(tmp_path / "file" / "cache") in check.found
+
+
+@pytest.mark.usefixtures("no_torch")
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_folder_without_permission_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    monkeypatch.setenv("MUOMNI_CONFIG", str(tmp_path / "locked" / "config"))
+    assert found(doctor.examine())["config folder"].status == "broken"
+
+
+def test_broken_plugin_makes_it_exit_1(install: Install, muomni: Muomni, strangers: Path) -> None:
+    (strangers / "torch.py").write_text("__version__ = '2'\nraise ModuleNotFoundError(name='torch')")
+    assert muomni("doctor", "--json").returncode == 0
+    install("sad", "raise ValueError('rain')")
+    done = muomni("doctor", "--json")
+    assert done.returncode == 1
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    assert checks["plugin sad"] == {"name": "plugin sad", "status": "broken", "found": "ValueError: rain"}

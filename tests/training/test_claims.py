@@ -1,0 +1,154 @@
+"""One training a run, stages that replace each other, and requests that cannot be continued."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from test_stages import RECIPE
+from tiny import settings, trainer
+
+from muomni_cli.commands.train import train
+from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli.files import read_json
+from muomni_cli.runs.claim import claimed
+from muomni_cli.runs.folder import RunFolder
+from muomni_cli.runs.header import read_header
+from muomni_cli.runs.model import find_model
+from muomni_cli.training.optimizers import Optimizers
+
+HOLD = (
+    "import sys, pathlib; from muomni_cli.runs.claim import claimed\n"
+    "with claimed(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text(RECIPE)
+    lines = (f"Line {n}: the {n % 7} cats and {n % 5} dogs ran up the hill to see the sea.\n" for n in range(200))
+    Path("text.txt").write_text("".join(lines))
+
+
+def test_a_second_training_of_a_run_is_refused_until_the_first_is_gone() -> None:
+    root = Path("runs/small")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RequestError, match="another process is training into"):
+            train("tokenizer", "small.toml")
+        holder.kill()
+    train("tokenizer", "small.toml")
+    assert RunFolder(root).status("tokenizer") == "finished"
+
+
+def test_a_claim_leaves_no_folder_behind(tmp_path: Path) -> None:
+    with claimed(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
+    assert not (tmp_path / "a").exists()
+
+
+def test_all_stages_can_be_trained_again_at_once() -> None:
+    train("all", "small.toml")
+    train("all", "small.toml", ["tokenizer.vocab_size=280", "thinker.d_ff=48"], force=True)
+    assert find_model().parts["thinker"]["vocab_size"] == 280
+    assert read_header(Path("runs/small/thinker/last.safetensors"))["part"]["config"]["d_ff"] == 48
+
+
+def test_a_checkpoint_beyond_the_last_step_is_not_called_finished() -> None:
+    train("all", "small.toml")
+    run = RunFolder(Path("runs/small"))
+    run.record("thinker", {"status": "unfinished"})
+    with pytest.raises(RequestError, match="has done 4 steps already"):
+        train("thinker", "small.toml", ["train.thinker.steps=2"], resume=True)
+    assert run.status("thinker") == "unfinished"
+
+
+def test_weights_alone_cannot_be_continued_and_the_state_stays() -> None:
+    train("all", "small.toml")
+    folder = Path("runs/small/thinker")
+    (folder / "last.safetensors").write_bytes((folder / "best.safetensors").read_bytes())
+    with pytest.raises(RequestError, match="weights alone"):
+        train("thinker", "small.toml", ["train.thinker.steps=6"], resume=True)
+    (folder / "last.safetensors").write_bytes(b"garbage")
+    before = read_json(Path("runs/small/model.json"))
+    with pytest.raises(RequestError, match="damaged"):
+        train("thinker", "small.toml", ["train.thinker.steps=6"], resume=True)
+    assert read_json(Path("runs/small/model.json")) == before
+
+
+def test_an_optimiser_does_not_take_the_state_of_another() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4, bias=False))
+    adam = Optimizers(module, settings(optimizer="adamw"))
+    module(torch.ones(1, 4)).sum().backward()
+    adam.step(0, torch.tensor(False))
+    with pytest.raises(KeyError, match="adamw"):
+        Optimizers(module, settings(optimizer="muon")).load_state_tensors(adam.state_tensors())
+
+
+def test_a_damaged_run_does_not_stand_in_the_way_of_others() -> None:
+    train("all", "small.toml")
+    for name, content in (("cut", "{"), ("odd", '{"stages": []}'), ("odder", '{"parts": {"thinker": 3}}')):
+        Path(f"runs/{name}/thinker").mkdir(parents=True)
+        Path(f"runs/{name}/thinker/last.safetensors").touch()
+        Path(f"runs/{name}/model.json").write_text(content)
+        with pytest.raises(RequestError):
+            find_model(name)
+    assert find_model().run.name == "small"
+
+
+@pytest.mark.parametrize(("stage", "near"), [("tinker", "thinker"), ("tokeniser", "tokenizer"), ("al", "all")])
+def test_an_unknown_stage_names_the_nearest(stage: str, near: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        train(stage, "small.toml")
+    assert f"did you mean '{near}'?" in caught.value.fix
+    assert not Path("runs").exists()
+
+
+def test_a_recipe_without_text_says_so() -> None:
+    Path("text.txt").write_text("")
+    with pytest.raises(RequestError, match="no text to learn a tokenizer from"):
+        train("tokenizer", "small.toml")
+    assert not Path("runs").exists()
+
+
+def test_a_tokenizer_that_cannot_be_written_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("muomni_text.bpe.BPETokenizer.save", full)
+    with pytest.raises(MuomniError, match=r"could not write runs/small/tokenizer: No space left"):
+        train("tokenizer", "small.toml")
+    assert not Path("runs").exists()
+
+
+def test_the_first_error_is_told_even_if_the_end_cannot_be_recorded(tmp_path: Path) -> None:
+    class FailsTwice:
+        ended: tuple[int, str] | None = None
+
+        def on_start(self, context: object) -> None: ...
+
+        def on_log(self, step: int, metrics: object) -> None:  # noqa: ARG002
+            if step == 2:
+                raise MuomniError("first", "")
+
+        def on_validation(self, step: int, metrics: object) -> None: ...
+
+        def on_checkpoint(self, step: int, path: Path) -> None: ...
+
+        def on_end(self, step: int, reason: str) -> None:
+            self.ended = (step, reason)
+            raise MuomniError("second", "")
+
+    callback = FailsTwice()
+    with pytest.raises(MuomniError, match="first"):
+        trainer(tmp_path, settings(), [("fails", callback)]).run()
+    assert callback.ended == (2, "failed")
