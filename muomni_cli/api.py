@@ -24,6 +24,8 @@ from muomni_cli.contract.data import (
     Conversation,
     Dataset,
     Document,
+    Example,
+    Item,
     Message,
 )
 from muomni_cli.contract.declarations import (
@@ -37,6 +39,12 @@ from muomni_cli.contract.declarations import (
     ThinkerPart,
     TokenizerPart,
 )
+from muomni_cli.contract.media import (
+    FileMedia,
+    Media,
+    SliceMedia,
+    open_regular,
+)
 from muomni_cli.contract.models import (
     Cache,
     Encoder,
@@ -45,6 +53,8 @@ from muomni_cli.contract.models import (
     Thinker,
     ThinkerOutput,
     Tokenizer,
+    Transcriber,
+    Word,
 )
 from muomni_cli.contract.training import (
     Batch,
@@ -78,7 +88,11 @@ __all__ = [
     "Encoder",
     "EncoderOutput",
     "EncoderPart",
+    "Example",
+    "FileMedia",
+    "Item",
     "Loss",
+    "Media",
     "Message",
     "MuomniError",
     "Objective",
@@ -88,11 +102,15 @@ __all__ = [
     "RecipeFile",
     "RequestError",
     "Sample",
+    "SliceMedia",
     "Thinker",
     "ThinkerOutput",
     "ThinkerPart",
     "Tokenizer",
     "TokenizerPart",
+    "Transcriber",
+    "Word",
     "expand_path",
     "hookimpl",
+    "open_regular",
 ]

@@ -119,6 +119,9 @@ def _check_part(part: Part, where: str) -> None:
     references = {field: value for field, value in named.items() if field == "build" or value is not None}
     if isinstance(part, EncoderPart):
         references["read"] = part.read
+        references |= {"transcribe": part.transcribe} if part.transcribe is not None else {}
+        if not 0 < part.share <= 1:
+            raise ValueError(f"{where}: share is {part.share}, not above 0 and at most 1")
         if not isinstance(part.modality, str) or not _NAME.fullmatch(part.modality):
             raise ValueError(f"{where}: {part.modality!r} is no modality (lower case letters, digits, - and _)")
     references |= {f"peers[{peer!r}]": value for peer, value in dict(part.peers).items()}

@@ -1,4 +1,4 @@
-"""What data sources give: documents and conversations."""
+"""What data sources give: documents, conversations, and examples of one modality with words to them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
+
+from muomni_cli.contract.media import Media
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation: what is shown or played (``media``, before the text), and what is said."""
 
     role: Literal["system", "user", "assistant"]
     text: str
+    media: tuple[Media, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,29 @@ class Conversation:
     learn: Literal["answers", "all"] = "answers"
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One input of an encoder and words to it, for the encoder's own stage; split and key as in :class:`Document`.
+
+    ``text``: what is said in a sound, or to be seen in a picture. ``label``: its class, where it has one. Examples of
+    one speaker, or of one scene, share a key and so stay on one side.
+    """
+
+    media: Media
+    text: str
+    key: str
+    label: str | None = None
+    source: str = ""
+    split: Literal["train", "val"] | None = None
+
+
+Item = Document | Conversation | Example
+
+
 class Dataset(Protocol):
     """What a dataset part builds; see :class:`DatasetPart`."""
 
-    def documents(self) -> Iterator[Document | Conversation]: ...
+    def documents(self) -> Iterator[Item]: ...
 
     def files(self) -> list[Path]: ...
 

@@ -90,24 +90,35 @@ class ThinkerPart(Part):
 class EncoderPart(Part):
     """``build(config) -> Encoder`` with freshly initialised weights (torch's global RNG).
 
-    ``read(config, path: Path) -> numpy array`` turns a file into one input of the encoder, the same in training, chat
-    and on devices: it imports no torch, has limits, and raises :class:`RequestError` for anything it cannot take.
-    ``objective(module: Encoder, context: StageContext) -> Objective`` trains it by itself, in its modality's stage.
+    ``read(config, file: BinaryIO, name: str) -> numpy array`` turns the bytes of a file that can seek into one input of
+    the encoder, the same in training, chat and on devices: it imports no torch, has limits, and raises
+    :class:`RequestError`, in which ``name`` stands for the file, for anything it cannot take.
+    ``objective(module: Encoder, context: StageContext) -> Objective`` trains it by itself, in its modality's stage;
+    the objective's module holds the encoder as its attribute ``encoder``.
+    ``transcribe(config) -> Transcriber`` builds the encoder (as ``encoder``) with the head that its own stage trains,
+    under the same names of weights, for encoders whose tokens can be read as words.
 
     Args:
         modality: what a recipe's ``[encoders.<modality>]``, a stage and ``--attach <modality>=PATH`` call it.
         read: ``"package.module:attr"``.
+        transcribe: ``"package.module:attr"``, if it does.
+        share: largest part of the Thinker's context that the tokens of this modality may fill in one conversation.
     """
 
     kind: ClassVar[str] = "encoder"
 
     modality: str
     read: str
+    transcribe: str | None = None
+    share: float = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetPart(Part):
-    """``build(config) -> Dataset``: an object with ``documents() -> Iterator[Document | Conversation]``.
+    """``build(config) -> Dataset``: an object with ``documents() -> Iterator[Document | Conversation | Example]``.
+
+    ``[[data.text]]`` takes documents and conversations without media, ``[[data.<modality>]]`` examples of that
+    modality, ``[[data.omni]]`` documents and conversations.
 
     ``documents`` must give the same documents in the same order each time, stream (never hold a corpus in memory) and
     raise :class:`RequestError` for a path that is not there. ``files() -> list[Path]`` names what it reads, for

@@ -5,12 +5,13 @@ Shapes use the letters B batch, T tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 
@@ -149,6 +150,10 @@ class Encoder(Protocol):
         """W, the width of its tokens."""
         ...
 
+    def count(self, inputs: NDArray[Any]) -> int:
+        """How many tokens it makes of one input, as ``EncoderPart.read`` gives it. Looks at its shape alone."""
+        ...
+
     def __call__(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:
         """Encode a batch of what ``EncoderPart.read`` gives, padded on the right to (B, ...).
 
@@ -156,6 +161,30 @@ class Encoder(Protocol):
             inputs: for pictures (B,3,S,S), for sound (B,N).
             lengths: real size of each row along its first axis of unequal size; all of it by default. Padding changes
                 nothing.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word that was heard, and when: seconds from the beginning."""
+
+    text: str
+    begin: float
+    end: float
+
+
+class Transcriber(Protocol):
+    """An encoder with the head that reads its tokens as words (``EncoderPart.transcribe``). Also an ``nn.Module``."""
+
+    encoder: Encoder
+
+    def words(self, inputs: NDArray[Any], *, beam: int = 0) -> Iterator[Word]:
+        """The words of one input, as ``EncoderPart.read`` gives it, in order and each as soon as it is sure.
+
+        Args:
+            inputs: of any length; long ones are heard in windows that overlap.
+            beam: texts kept in prefix-beam search; 0 is greedy.
         """
         ...
 

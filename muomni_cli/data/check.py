@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from muomni_cli.api import Conversation, Document, RequestError, Tokenizer
 from muomni_cli.data.corpus import SourceStats, batches, encode_items, size_of
 from muomni_cli.data.lengths import Lengths
-from muomni_cli.data.sources import Source, Split, open_sources, split_of, texts_of
+from muomni_cli.data.sources import Source, Split, open_sources, split_of, text_items, texts_of
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
@@ -102,7 +102,7 @@ def _check_source(source: Source, recipe: Recipe, tokenizer: Tokenizer | None, c
     if tokenizer is not None and ctx_len is not None:
         report.longer = 0
     try:
-        for batch in batches(source.dataset.documents()):
+        for batch in batches(text_items(source)):
             for item, length in zip(batch, _lengths(batch, tokenizer, recipe), strict=True):
                 lengths.add(length)
                 _count(report.stats, item, split_of(item, recipe.data.val_fraction), length if tokenizer else 0)
@@ -166,7 +166,7 @@ def _compare(report: Report, sources: list[Source], val_fraction: float) -> None
 def _long_lines(sources: list[Source], side: Split, val_fraction: float) -> Iterator[tuple[str, bytes]]:
     """Lines of one side that are long enough, and their hashes."""
     for source in sources:
-        for item in source.dataset.documents():
+        for item in text_items(source):
             if split_of(item, val_fraction) != side:
                 continue
             for text in texts_of(item):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from muomni_cli.api import Conversation, Document, MuomniError, RequestError, Tokenizer
 from muomni_cli.data.shards import Stream, StreamWriter, open_stream, token_type
-from muomni_cli.data.sources import SPLITS, Source, Split, open_sources, split_of, state_of_files
+from muomni_cli.data.sources import SPLITS, Source, Split, open_sources, split_of, state_of_files, text_items
 from muomni_cli.data.windows import Mixture
 from muomni_cli.folders import cache_folder
 from muomni_cli.prompt import Template, lay_out, turn_texts
@@ -140,7 +140,7 @@ def _write(recipe: Recipe, source: Source, tokenizer: Tokenizer, folder: Path, p
         writers = {
             side: stack.enter_context(StreamWriter(folder / f"{source.name}-{side}.tokens", dtype)) for side in SPLITS
         }
-        for batch in batches(source.dataset.documents()):
+        for batch in batches(text_items(source)):
             for item, (ids, mask) in zip(batch, encode_items(tokenizer, batch, recipe.chat.template), strict=True):
                 side = split_of(item, recipe.data.val_fraction)
                 writers[side].append(ids, mask)

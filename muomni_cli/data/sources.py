@@ -1,4 +1,4 @@
-"""The sources of text that a recipe names: built, named, split, and told apart by a fingerprint.
+"""The sources that a recipe names: built, named, split, and told apart by a fingerprint.
 
 Knows nothing of tokens.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from muomni_cli.api import Conversation, Dataset, Document, RequestError
+from muomni_cli.api import Conversation, Dataset, Document, Example, Item, RequestError
 from muomni_cli.registry import resolve
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SPLITS: tuple[Split, ...] = ("train", "val")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One ``[[data.text]]`` table, opened.
+    """One ``[[data.<name>]]`` table, opened.
 
     Args:
         name: for people and for file names: its number in the recipe and its part.
@@ -37,16 +37,18 @@ class Source:
     identity: dict[str, Any]
 
 
-def open_sources(recipe: Recipe) -> list[Source]:
-    """Every source of text of the recipe, in its order.
+def open_sources(recipe: Recipe, name: str = "text") -> list[Source]:
+    """Every source in ``[[data.<name>]]``, in its order.
 
     Raises:
         RequestError: the recipe names none.
     """
-    if not recipe.data.text:
-        raise RequestError("the recipe names no text", 'add a table [[data.text]] with use = "text" and path = "..."')
+    chosen_sources = recipe.data.sources.get(name, ())
+    if not chosen_sources:
+        what = "no text" if name == "text" else f"no data for {name}"
+        raise RequestError(f"the recipe names {what}", f'add a table [[data.{name}]] with use = "..."')
     opened: list[Source] = []
-    for index, chosen in enumerate(recipe.data.text):
+    for index, chosen in enumerate(chosen_sources):
         plugin, part = chosen.registered.plugin, chosen.registered.part
         dataset: Dataset = resolve(part.build, wanted_by=f"dataset {part.name}")(chosen.config)
         identity = {
@@ -58,6 +60,21 @@ def open_sources(recipe: Recipe) -> list[Source]:
     return opened
 
 
+def text_items(source: Source) -> Iterator[Document | Conversation]:
+    """The items of a source of text.
+
+    Raises:
+        RequestError: an item is no text, or has media.
+    """
+    for item in source.dataset.documents():
+        if isinstance(item, Example) or (isinstance(item, Conversation) and any(m.media for m in item.messages)):
+            raise RequestError(
+                f"{source.name} in [[data.text]] gives more than text",
+                "examples belong into [[data.<modality>]], conversations with pictures or sound into [[data.omni]]",
+            )
+        yield item
+
+
 def state_of_files(source: Source) -> list[tuple[str, int, int]]:
     """Path, size and time of change (ns) of each file that a source reads."""
     found: list[tuple[str, int, int]] = []
@@ -67,7 +84,7 @@ def state_of_files(source: Source) -> list[tuple[str, int, int]]:
     return found
 
 
-def split_of(item: Document | Conversation, val_fraction: float) -> Split:
+def split_of(item: Item, val_fraction: float) -> Split:
     """On which side an item is: as its source says, else by the hash of its key, whatever the order of the items."""
     if item.split is not None:
         return item.split

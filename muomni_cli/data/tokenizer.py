@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from muomni_cli.api import Can, RequestError, Tokenizer
 from muomni_cli.data.corpus import Progress
-from muomni_cli.data.sources import Source, open_sources, split_of, texts_of
+from muomni_cli.data.sources import Source, open_sources, split_of, text_items, texts_of
 from muomni_cli.registry import resolve
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def training_texts(recipe: Recipe, sources: Sequence[Source]) -> Iterator[str]:
 
 
 def _texts(source: Source, val_fraction: float) -> Iterator[str]:
-    for item in source.dataset.documents():
+    for item in text_items(source):
         if split_of(item, val_fraction) == "train":
             yield from texts_of(item)
 

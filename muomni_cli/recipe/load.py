@@ -23,8 +23,8 @@ from muomni_cli.registry import get_registry
 
 Model = TypeVar("Model", bound=BaseModel)
 
-SOURCES = ("text",)
-"""Lists of sources that ``[[data.<name>]]`` may make."""
+SOURCES = ("text", "omni")
+"""Lists of sources that ``[[data.<name>]]`` may make, besides one for each of ``[encoders.<modality>]``."""
 
 _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -191,12 +191,13 @@ class _Reader:
 
     def data(self) -> Data:
         table = self.table(("data",))
-        lists = {key: value for key, value in table.items() if key in SOURCES or isinstance(value, list | dict)}
+        known = (*SOURCES, *self.table(("encoders",)))
+        lists = {key: value for key, value in table.items() if key in known or isinstance(value, list | dict)}
         plain = {key: value for key, value in table.items() if key not in lists}
         sources: dict[str, tuple[Source, ...]] = {}
         for name, elements in lists.items():
-            if name not in SOURCES:
-                self.wrong(("data", name), unknown(name, [*SOURCES, *DataSettings.model_fields], "key"))
+            if name not in known:
+                self.wrong(("data", name), unknown(name, [*known, *DataSettings.model_fields], "key"))
             elif not isinstance(elements, list):
                 self.wrong(("data", name), f"is a list of tables: write [[data.{name}]]")
             else:

@@ -18,6 +18,7 @@ from muomni_cli.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from muomni_cli.data import TextData
+    from muomni_cli.data.examples import ExampleData
     from muomni_cli.recipe import Recipe, TrainSettings
 
 
@@ -49,6 +50,14 @@ class StageContext:
         """
         return self._text
 
+    def examples(self) -> ExampleData:
+        """The recipe's examples of this stage's modality, decoded and split; made on first use.
+
+        Raises:
+            RequestError: for data that is not there.
+        """
+        return self._examples
+
     def generate(self, thinker: Thinker, prompts: Sequence[str], max_tokens: int) -> list[str]:
         """Continuations of ``prompts`` with the recipe's chat settings, always the same for the same weights."""
         from muomni_cli.generation.loop import Request, generate
@@ -78,6 +87,12 @@ class StageContext:
     def _tokenizer(self) -> Tokenizer:
         option = "" if self.run.name == self.recipe.name else f" --run {self.run.name}"
         return self.run.tokenizer(f"muomni train tokenizer {self.recipe.source}{option}")
+
+    @cached_property
+    def _examples(self) -> ExampleData:
+        from muomni_cli.data.examples import open_examples
+
+        return open_examples(self.recipe, self.stage, self.seed, self.progress)
 
     @cached_property
     def _text(self) -> TextData:

@@ -1,0 +1,161 @@
+"""Examples of one modality, decoded once: inputs in a memory-mapped file, words beside them, batches by seed and step.
+
+Knows datasets and the reading function of an encoder, not models. Inputs are decoded by worker processes into the
+cache, in a folder named by a fingerprint of sources, encoder settings and split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from muomni_cli.api import Example, MuomniError, RequestError
+from muomni_cli.data.decoding import InputsWriter, decode_all, open_inputs
+from muomni_cli.data.order import Order
+from muomni_cli.data.sources import SPLITS, Source, Split, open_sources, split_of, state_of_files
+from muomni_cli.folders import cache_folder
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Chosen, Recipe
+
+FORMAT = 1
+"""Raised when what is written for the same sources and settings changes."""
+
+Progress = Callable[[str], None]
+
+
+class Examples:
+    """The examples of one side of the split.
+
+    Args:
+        inputs: what the encoder's ``read`` gave for each, memory-mapped.
+        texts: what is said in it or to be seen.
+        labels: its class, where it has one.
+        order: which are drawn when.
+    """
+
+    def __init__(
+        self, inputs: Sequence[NDArray[Any]], texts: Sequence[str], labels: Sequence[str | None], order: Order
+    ) -> None:
+        self.inputs, self.texts, self.labels, self._order = inputs, texts, labels, order
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def draw(self, step: int, batch_size: int) -> list[int]:
+        """Indices of batch number ``step``, of about equal size each: a pure function of the seed and both numbers."""
+        return self._order.draw(step, batch_size)
+
+    def every(self, batch_size: int) -> Iterator[list[int]]:
+        """All indices once, from the smallest input to the largest."""
+        return self._order.every(batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleData:
+    """Both sides of one modality's examples. ``fingerprint`` names their folder in the cache."""
+
+    train: Examples
+    val: Examples
+    fingerprint: str
+
+
+def open_examples(recipe: Recipe, modality: str, seed: int, progress: Progress) -> ExampleData:
+    """The recipe's examples of ``modality``: from the cache if nothing changed, decoded now otherwise.
+
+    Raises:
+        RequestError: no source, another kind of item in one, or nothing on one side of the split.
+        MuomniError: the cache cannot be written.
+    """
+    chosen = recipe.encoders[modality]
+    sources = open_sources(recipe, modality)
+    mark = _fingerprint(recipe, chosen, sources)
+    folder = cache_folder() / "examples" / mark
+    if not (folder / "examples.json").exists():
+        try:
+            _make(recipe, chosen, sources, folder, progress)
+        except OSError as error:
+            raise MuomniError(
+                f"the {modality} examples cannot be written to {folder.parent}: {error.strerror or error}",
+                "free some space, or set MUOMNI_CACHE to a folder on another disk",
+            ) from error
+    return _open(recipe, modality, folder, mark, seed, progress)
+
+
+def _fingerprint(recipe: Recipe, chosen: Chosen, sources: Sequence[Source]) -> str:
+    identity = {
+        "format": FORMAT,
+        "encoder": [chosen.registered.plugin.name, chosen.registered.plugin.version, chosen.registered.part.name],
+        "config": chosen.config.model_dump(mode="json"),
+        "val_fraction": recipe.data.val_fraction,
+        "sources": [[source.identity, source.weight, state_of_files(source)] for source in sources],
+    }
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode("utf-8"), digest_size=12).hexdigest()
+
+
+def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Path, progress: Progress) -> None:
+    """Write ``folder`` whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        rows: dict[Split, list[dict[str, Any]]] = {side: [] for side in SPLITS}
+        unreadable: dict[str, str] = {}
+        writers = {side: InputsWriter(partial / side) for side in SPLITS}
+        for number, source in enumerate(sources):
+            examples = map(_example, source.dataset.documents())
+            for example, result in decode_all(chosen, examples, lambda one: one.media, progress):
+                if isinstance(result, str):
+                    unreadable[example.media.name] = result
+                    continue
+                side = split_of(example, recipe.data.val_fraction)
+                writers[side].append(result)
+                rows[side].append({"text": example.text, "label": example.label, "source": number})
+            unreadable |= source.dataset.unreadable
+        for writer in writers.values():
+            writer.close()
+        found = {"rows": rows, "weights": [source.weight for source in sources], "unreadable": unreadable}
+        (partial / "examples.json").write_text(json.dumps(found), "utf-8")
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not (folder / "examples.json").exists():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _example(item: object) -> Example:
+    if not isinstance(item, Example):
+        raise RequestError(
+            f"an encoder learns from examples, and a source gave a {type(item).__name__.lower()}",
+            "name a source of examples there, and conversations in [[data.omni]]",
+        )
+    return item
+
+
+def _open(recipe: Recipe, modality: str, folder: Path, mark: str, seed: int, progress: Progress) -> ExampleData:
+    found = json.loads((folder / "examples.json").read_text("utf-8"))
+    for name, reason in found["unreadable"].items():
+        progress(f"warning: {name} could not be used: {reason}")
+    sides = {}
+    for side in SPLITS:
+        rows = found["rows"][side]
+        if not rows:
+            raise RequestError(
+                f"none of the {modality} examples is for {'training' if side == 'train' else 'validation'} "
+                f"(data.val_fraction = {recipe.data.val_fraction})",
+                f"change data.val_fraction, or name some with `holdout` in [[data.{modality}]]",
+            )
+        inputs = open_inputs(folder / side)
+        sizes = [len(one) for one in inputs]
+        order = Order(sizes, [row["source"] for row in rows], found["weights"], seed)
+        sides[side] = Examples(inputs, [row["text"] for row in rows], [row["label"] for row in rows], order)
+    return ExampleData(sides["train"], sides["val"], mark)
