@@ -2,19 +2,25 @@
 
 Knows a tokenizer's special tokens and two templates, not models or files::
 
-    plain   bos text, later turns on a line of their own; for models of documents
-    roles   bos (role text)*, with eos after what the assistant says; for models of conversations
+    plain   media bos text, later turns on a line of their own; for models of documents
+    roles   bos (role media text)*, with eos after what the assistant says; for models of conversations
+
+A picture or a sound is a run of *soft* ids: negative numbers, one for each token that its encoder makes. Who lays out
+gives them their meaning; a tokenizer has none below 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from muomni_cli.api import Message, RequestError, Tokenizer
+from muomni_cli.api import Media, Message, RequestError, Tokenizer
 
 Template = Literal["plain", "roles"]
+
+Soft = Callable[[Media], Sequence[int]]
+"""What stands for one picture or sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +31,39 @@ class Layout:
     answer: list[bool]
 
 
-def start_ids(tokenizer: Tokenizer) -> list[int]:
-    """What every sequence begins with."""
-    return [tokenizer.specials["bos"]]
-
-
 def turn_text(message: Message, template: Template, *, first: bool = False) -> str:
     """What of a turn is encoded. ``first``: nothing but the start stands before it."""
     return "\n" + message.text if template == "plain" and not first else message.text
 
 
-def message_ids(tokenizer: Tokenizer, message: Message, template: Template, *, first: bool = False) -> list[int]:
-    """One finished turn. ``first``: nothing but the start stands before it."""
-    return _turn_ids(tokenizer, message, template, tokenizer.encode(turn_text(message, template, first=first)))
+def turn_ids(
+    tokenizer: Tokenizer, message: Message, template: Template, *, first: bool = False, soft: Sequence[int] = ()
+) -> list[int]:
+    """One finished turn, with the start of the sequence before it if it is the ``first``.
+
+    Args:
+        tokenizer: gives ids and special tokens.
+        message: the turn.
+        template: see the module.
+        first: nothing stands before it.
+        soft: what stands for the message's media.
+    """
+    encoded = tokenizer.encode(turn_text(message, template, first=first))
+    return _turn(tokenizer, message, template, encoded, soft, first).ids
 
 
-def _turn_ids(tokenizer: Tokenizer, message: Message, template: Template, encoded: list[int]) -> list[int]:
+def _turn(
+    tokenizer: Tokenizer, message: Message, template: Template, encoded: list[int], soft: Sequence[int], first: bool
+) -> Layout:
+    """The role token and the start are given, never learned: the model speaks only when its turn was opened."""
+    specials = tokenizer.specials
+    start = [specials["bos"]] if first else []
     if template == "plain":
-        return encoded
-    end = [tokenizer.specials["eos"]] if message.role == "assistant" else []
-    return [tokenizer.specials[message.role], *encoded, *end]
+        given, said = [*soft, *start], encoded
+    else:
+        end = [specials["eos"]] if message.role == "assistant" else []
+        given, said = [*start, specials[message.role], *soft], [*encoded, *end]
+    return Layout([*given, *said], [False] * len(given) + [message.role == "assistant"] * len(said))
 
 
 def reply_ids(tokenizer: Tokenizer, template: Template) -> list[int]:
@@ -53,7 +72,12 @@ def reply_ids(tokenizer: Tokenizer, template: Template) -> list[int]:
 
 
 def chat_ids(
-    tokenizer: Tokenizer, messages: Sequence[Message], template: Template = "roles", *, reply: bool = False
+    tokenizer: Tokenizer,
+    messages: Sequence[Message],
+    template: Template = "roles",
+    *,
+    reply: bool = False,
+    soft: Soft | None = None,
 ) -> Layout:
     """Lay out a conversation.
 
@@ -62,8 +86,10 @@ def chat_ids(
         messages: the turns in order.
         template: see the module.
         reply: end with an open assistant's turn, for generation.
+        soft: what stands for pictures and sounds; needed where there are some.
     """
-    return lay_out(tokenizer, messages, map(tokenizer.encode, turn_texts(messages, template)), template, reply=reply)
+    encoded = map(tokenizer.encode, turn_texts(messages, template))
+    return lay_out(tokenizer, messages, encoded, template, reply=reply, soft=soft)
 
 
 def turn_texts(messages: Sequence[Message], template: Template) -> list[str]:
@@ -78,16 +104,16 @@ def lay_out(
     template: Template,
     *,
     reply: bool = False,
+    soft: Soft | None = None,
 ) -> Layout:
     """:func:`chat_ids` for turns whose :func:`turn_texts` are encoded already, which is faster for many at once."""
-    ids = start_ids(tokenizer)
-    answer = [False]
-    for message, own in zip(messages, encoded, strict=True):
-        turn = _turn_ids(tokenizer, message, template, own)
-        ids += turn
-        # The role token is given, never learned: the model speaks only when its turn was opened.
-        spoken = message.role == "assistant"
-        answer += [spoken and not (template == "roles" and place == 0) for place in range(len(turn))]
+    ids: list[int] = []
+    answer: list[bool] = []
+    for number, (message, own) in enumerate(zip(messages, encoded, strict=True)):
+        shown = [token for media in message.media for token in soft(media)] if soft is not None else []
+        turn = _turn(tokenizer, message, template, own, shown, first=number == 0)
+        ids += turn.ids
+        answer += turn.answer
     if reply:
         opening = reply_ids(tokenizer, template)
         ids += opening
@@ -95,21 +121,37 @@ def lay_out(
     return Layout(ids, answer)
 
 
+def require_room(ids: Sequence[int], context: int) -> None:
+    """Refuse what is longer than the context.
+
+    Raises:
+        RequestError: with the counts.
+    """
+    if len(ids) > context:
+        shown = sum(token < 0 for token in ids)
+        counts = f" ({shown} of pictures and sound, {len(ids) - shown} of text)" if shown else ""
+        raise RequestError(
+            f"the prompt is {len(ids)} tokens long{counts} and the model's context holds {context}",
+            f"shorten it by {len(ids) - context} tokens, or train with a larger ctx_len",
+        )
+
+
 def one_shot_ids(
-    tokenizer: Tokenizer, text: str, context: int, template: Template = "roles", system: str | None = None
+    tokenizer: Tokenizer,
+    message: Message,
+    context: int,
+    template: Template = "roles",
+    system: str | None = None,
+    soft: Soft | None = None,
 ) -> list[int]:
     """Ids of one question, ready for the answer.
 
     Raises:
         RequestError: nothing was asked, or it leaves no room in a context of ``context`` tokens.
     """
-    if not text.strip():
+    if not message.text.strip() and not message.media:
         raise RequestError("the prompt is empty", 'give some text: muomni chat "Once upon a time"')
     messages = [Message("system", system)] if system else []
-    ids = chat_ids(tokenizer, [*messages, Message("user", text)], template, reply=True).ids
-    if len(ids) > context:
-        raise RequestError(
-            f"the prompt is {len(ids)} tokens long and the model's context holds {context}",
-            f"shorten it by {len(ids) - context} tokens, or train with a larger ctx_len",
-        )
+    ids = chat_ids(tokenizer, [*messages, message], template, reply=True, soft=soft).ids
+    require_room(ids, context)
     return ids

@@ -5,18 +5,19 @@ Knows the layout of prompts, not models or terminals.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from muomni_cli.api import Message, RequestError, Tokenizer
-from muomni_cli.prompt import Template, message_ids, reply_ids, start_ids
+from muomni_cli.api import Message, Tokenizer
+from muomni_cli.prompt import Template, reply_ids, require_room, turn_ids
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What the user said and what the model answered."""
+    """What the user said and showed, as a message and as the soft ids of its media, and what the model answered."""
 
-    question: str
-    question_ids: list[int]
+    question: Message
+    soft: Sequence[int]
     answer: str
     answer_ids: list[int]
 
@@ -31,7 +32,7 @@ class Conversation:
     system: str = ""
     exchanges: list[Exchange] = field(default_factory=list)
 
-    def ask(self, question: str, room: int) -> tuple[list[int], int]:
+    def ask(self, question: Message, soft: Sequence[int], room: int) -> tuple[list[int], int]:
         """Ids of the conversation with ``question`` at its end, and how many exchanges were dropped.
 
         Oldest exchanges are dropped until ``room`` tokens (at most half the context) are left for the answer.
@@ -40,23 +41,23 @@ class Conversation:
             RequestError: the question alone does not fit the context.
         """
         room = min(room, self.context // 2)
-        asked = self._question_ids(question)
-        if len(asked) + len(self._head()) > self.context:
-            raise RequestError(
-                f"that is {len(asked) + len(self._head())} tokens and the model's context holds {self.context}",
-                "say it in fewer words",
-            )
+        require_room(self._ids([], question, soft), self.context)
         dropped = 0
-        while self.exchanges and len(self._before()) + len(asked) + room > self.context:
-            self.exchanges.pop(0)
+        while len(ids := self._ids(self.exchanges[dropped:], question, soft)) + room > self.context:
+            if dropped == len(self.exchanges):
+                break
             dropped += 1
-        return self._before() + asked, dropped
+        del self.exchanges[:dropped]
+        return ids, dropped
 
-    def answered(self, question: str, answer: str, tokens: list[int], *, cut: bool = False) -> None:
+    def answered(
+        self, question: Message, soft: Sequence[int], answer: str, tokens: list[int], *, cut: bool = False
+    ) -> None:
         """Remember an exchange.
 
         Args:
             question: what was asked.
+            soft: what stood for its media.
             answer: what was shown.
             tokens: what the model made, with or without an ``eos``.
             cut: a stop string ended the answer, so the last tokens are no part of it.
@@ -66,27 +67,22 @@ class Conversation:
         if cut:
             said = ids_of(self.tokenizer, answer, said)
         end = [eos] if self.template == "roles" else []
-        self.exchanges.append(Exchange(question, self._question_ids(question), answer, [*said, *end]))
+        self.exchanges.append(Exchange(question, soft, answer, [*said, *end]))
 
-    def take_back(self) -> str | None:
-        """Forget the last exchange; the question it began with, or None if there is none."""
-        return self.exchanges.pop().question if self.exchanges else None
+    def take_back(self) -> Exchange | None:
+        """Forget the last exchange and give it back; None if there is none."""
+        return self.exchanges.pop() if self.exchanges else None
 
-    def _question_ids(self, question: str) -> list[int]:
-        asked = message_ids(self.tokenizer, Message("user", question), self.template, first=not self._has_before())
-        return asked + reply_ids(self.tokenizer, self.template)
-
-    def _has_before(self) -> bool:
-        return bool(self.exchanges or self.system)
-
-    def _head(self) -> list[int]:
-        system = Message("system", self.system)
-        told = message_ids(self.tokenizer, system, self.template, first=True) if self.system else []
-        return start_ids(self.tokenizer) + told
-
-    def _before(self) -> list[int]:
-        turns = [part for e in self.exchanges for part in (e.question_ids, e.answer_ids)]
-        return self._head() + [token for turn in turns for token in turn]
+    def _ids(self, exchanges: Sequence[Exchange], question: Message, soft: Sequence[int]) -> list[int]:
+        """The system message, ``exchanges``, and ``question`` ready for its answer."""
+        ids: list[int] = []
+        if self.system:
+            ids += turn_ids(self.tokenizer, Message("system", self.system), self.template, first=True)
+        reply = reply_ids(self.tokenizer, self.template)
+        for exchange in exchanges:
+            asked = turn_ids(self.tokenizer, exchange.question, self.template, first=not ids, soft=exchange.soft)
+            ids += [*asked, *reply, *exchange.answer_ids]
+        return ids + turn_ids(self.tokenizer, question, self.template, first=not ids, soft=soft) + reply
 
 
 def ids_of(tokenizer: Tokenizer, text: str, tokens: list[int]) -> list[int]:

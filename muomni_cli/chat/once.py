@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from muomni_cli.api import Media
 from muomni_cli.chat.settings import AnswerSettings, describe
 from muomni_cli.chat.speaker import Answer, Speaker
 from muomni_cli.chat.terminal import write_answer
@@ -9,13 +12,21 @@ from muomni_cli.console import print_json, say
 from muomni_cli.prompt import one_shot_ids
 
 
-def answer_once(speaker: Speaker, settings: AnswerSettings, prompt: str, *, json: bool, stats: bool) -> None:
-    """Answer ``prompt``.
+def answer_once(
+    speaker: Speaker,
+    settings: AnswerSettings,
+    prompt: str,
+    media: Sequence[Media] = (),
+    *,
+    json: bool,
+    stats: bool,
+) -> None:
+    """Answer ``prompt``, asked about ``media``.
 
     Raises:
-        RequestError: the prompt is empty or does not fit the context.
+        RequestError: the prompt is empty, it does not fit the context, or one of the media cannot be used.
     """
-    ids = one_shot_ids(speaker.tokenizer, prompt, speaker.context, settings.template, settings.system)
+    ids = question_ids(speaker, settings, prompt, media)
     answer = Answer()
     for text in speaker.answer(ids, settings, answer):
         if not json:
@@ -26,6 +37,20 @@ def answer_once(speaker: Speaker, settings: AnswerSettings, prompt: str, *, json
         print()
     if stats:
         say(stats_line(answer))
+
+
+def question_ids(speaker: Speaker, settings: AnswerSettings, prompt: str, media: Sequence[Media] = ()) -> list[int]:
+    """Ids of one question about ``media``, ready for the answer. Errors as in :func:`answer_once`."""
+    message, soft = speaker.see(prompt, media)
+    whole = iter([soft])  # the media of a message come together
+    return one_shot_ids(
+        speaker.tokenizer,
+        message,
+        speaker.context,
+        settings.template,
+        settings.system,
+        soft=lambda _: next(whole, ()),
+    )
 
 
 def stats_line(answer: Answer) -> str:

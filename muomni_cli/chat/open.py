@@ -11,14 +11,14 @@ DEFAULT_SEED = 0
 
 
 def open_speaker(
-    model: str | None, changes: Changes, *, device: str = "auto", threads: int | None = None
+    spec: str | None, changes: Changes, *, device: str = "auto", threads: int | None = None
 ) -> tuple[Speaker, AnswerSettings]:
-    """Open ``model`` (see :func:`muomni_cli.runs.model.find_model`) and settle how it shall answer.
+    """Open ``spec`` (see :func:`muomni_cli.runs.model.find_model`) and settle how it shall answer.
 
     Raises:
         RequestError: no such model, or settings that cannot be.
     """
-    found = find_model(model)
+    found = find_model(spec)
     settings = apply(from_recipe(found.chat, DEFAULT_SEED), changes)
     import torch
 
@@ -26,8 +26,12 @@ def open_speaker(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    thinker = found.thinker(device)
-    registered, _, _ = found.run.part("thinker", "muomni train all RECIPE")
-    backend = TorchBackend(thinker, registered.part.can, keep=True, frozen=True)
+    model = found.open(device)
+    backend = TorchBackend(model.thinker, model.can, keep=True, frozen=True)
     say(f"model: {found.label}")
-    return Speaker(backend, found.tokenizer(), found.label), settings
+    if model.omni is None:
+        return Speaker(backend, found.tokenizer(), found.label), settings
+    from muomni_cli.omni.senses import Senses
+
+    take_in = Senses(model.omni, model.senses, backend.context, say)
+    return Speaker(backend, found.tokenizer(), found.label, take_in, model.senses), settings

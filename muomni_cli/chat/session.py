@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from muomni_cli.api import MuomniError, RequestError
+from muomni_cli.api import Media, Message, MuomniError, RequestError
+from muomni_cli.chat.attachments import attachment
 from muomni_cli.chat.conversation import Conversation
 from muomni_cli.chat.once import stats_line
 from muomni_cli.chat.settings import AnswerSettings, describe, set_by_name
@@ -16,6 +18,7 @@ from muomni_cli.files import write_text
 from muomni_cli.registry import nearest
 
 HELP = """\
+/attach NAME=FILE show or play a file with the next message; also /image FILE, /audio FILE, /NAME FILE
 /retry            answer the last question again, differently
 /reset            forget the conversation
 /system [TEXT]    show or set the system message, and start anew
@@ -30,13 +33,18 @@ ReadLine = Callable[[str], str]
 class Session:
     """State of one conversation. Commands are methods, found by name."""
 
-    def __init__(self, speaker: Speaker, settings: AnswerSettings, *, stats: bool = False) -> None:
+    def __init__(
+        self, speaker: Speaker, settings: AnswerSettings, media: Sequence[Media] = (), *, stats: bool = False
+    ) -> None:
         self.speaker = speaker
         self.settings = settings
         self.stats = stats
+        self.attached = list(media)
         self.talk = self._fresh()
         self.commands: dict[str, Callable[[str], None]] = {
             "help": lambda _: say(HELP),
+            "attach": self.attach,
+            **{name: partial(self._attach_as, name) for name in speaker.senses},
             "retry": self.retry,
             "reset": self.reset,
             "system": self.system,
@@ -81,9 +89,27 @@ class Session:
             raise RequestError(f"there is no command /{name}", f"{hint}see /help")
         self.commands[name](rest.strip())
 
-    def ask(self, question: str) -> None:
-        """Answer on stdout. Ctrl-C stops the answer; what was said until then stands."""
-        ids, dropped = self.talk.ask(question, self.settings.max_tokens)
+    def ask(self, text: str) -> None:
+        """Answer on stdout, about what is attached. Ctrl-C stops the answer; what was said until then stands."""
+        question, soft = self.speaker.see(text, self.attached)
+        self._answer(question, soft)
+
+    def attach(self, words: str) -> None:
+        """Attach a file to the next message, or say what is attached."""
+        if words:
+            modality, _, path = words.partition("=")
+            self.attached.append(attachment(modality.strip(), path.strip(), self.speaker.senses))
+        for media in self.attached:
+            say(f"(attached {media.modality}: {media.name})")
+        if not self.attached:
+            say("(nothing is attached)")
+
+    def _attach_as(self, modality: str, path: str) -> None:
+        self.attach(f"{modality}={path}")
+
+    def _answer(self, question: Message, soft: Sequence[int]) -> None:
+        ids, dropped = self.talk.ask(question, soft, self.settings.max_tokens)
+        self.attached = []
         if dropped:
             say(f"(the context is full: the {dropped} oldest exchange{'s are' if dropped > 1 else ' is'} forgotten)")
         answer = Answer()
@@ -94,17 +120,17 @@ class Session:
             say("\n(stopped)")
         else:
             print(flush=True)
-        self.talk.answered(question, answer.text, answer.tokens, cut=answer.finish == "stop")
+        self.talk.answered(question, soft, answer.text, answer.tokens, cut=answer.finish == "stop")
         if self.stats:
             say(f"({stats_line(answer)})")
 
     def retry(self, _: str = "") -> None:
         """Answer the last question again with the next seed."""
-        question = self.talk.take_back()
-        if question is None:
+        last = self.talk.take_back()
+        if last is None:
             raise RequestError("there is no answer to retry", "ask something first")
         self.settings = set_by_name(self.settings, "seed", str(self.settings.seed + 1))
-        self.ask(question)
+        self._answer(last.question, last.soft)
 
     def reset(self, _: str = "") -> None:
         """Forget everything but the system message."""
@@ -136,7 +162,9 @@ class Session:
         if not path:
             raise RequestError("/save needs a file", "for example: /save talk.txt")
         lines = [f"system: {self.talk.system}\n"] if self.talk.system else []
-        lines += [f"> {exchange.question}\n{exchange.answer}\n" for exchange in self.talk.exchanges]
+        for exchange in self.talk.exchanges:
+            lines += [f"[{media.modality}: {media.name}]" for media in exchange.question.media]
+            lines.append(f"> {exchange.question.text}\n{exchange.answer}\n")
         write_text(Path(path).expanduser(), "\n".join(lines))
         say(f"(saved {path})")
 

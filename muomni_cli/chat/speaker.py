@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from muomni_cli.api import Tokenizer
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.api import Media, Message, Tokenizer
 from muomni_cli.chat.settings import AnswerSettings
 from muomni_cli.generation import Backend, Event, Finish, Request, generate
+from muomni_cli.omni.shares import Sense, in_order
 
 
 @dataclass(slots=True)
@@ -33,13 +37,37 @@ class Answer:
         self.finish = event.finish
 
 
+class TakeIn(Protocol):
+    """Runs the encoders: media in the order in which they stand before the text -> the embeddings (T,D) of each."""
+
+    def __call__(self, media: Sequence[Media]) -> list[tuple[Media, NDArray[np.float32]]]: ...
+
+
+def text_alone(media: Sequence[Media]) -> list[tuple[Media, NDArray[np.float32]]]:
+    """What a model without encoders takes in. RequestError if there is anything."""
+    in_order(media, {})
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A model ready to answer. ``label`` is what to call it."""
+    """A model ready to answer. ``label`` is what to call it; ``senses`` name what ``take_in`` takes."""
 
     backend: Backend[Any]
     tokenizer: Tokenizer
     label: str
+    take_in: TakeIn = text_alone
+    senses: Mapping[str, Sense] = field(default_factory=dict)
+
+    def see(self, text: str, media: Sequence[Media]) -> tuple[Message, list[int]]:
+        """A question with pictures and sound as a message of the user's, and the soft ids that stand for them.
+
+        Raises:
+            RequestError: one cannot be read, the model has no encoder for it, or they do not fit.
+        """
+        taken = self.take_in(media)
+        soft = [token for _, rows in taken for token in self.backend.remember(rows)]
+        return Message("user", text, tuple(one for one, _ in taken)), soft
 
     @property
     def context(self) -> int:

@@ -14,6 +14,11 @@ def chat(
     model: Annotated[
         str | None, typer.Option("-m", "--model", help="A run's folder or name (default: $MUOMNI_MODEL or the newest).")
     ] = None,
+    image: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Show a picture; may be given again.")] = None,
+    audio: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Play a sound; may be given again.")] = None,
+    attach: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="An input of any modality that the model takes.")
+    ] = None,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 always takes the most likely token.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k most likely tokens; 0 for all.")] = None,
@@ -31,6 +36,7 @@ def chat(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Talk to a trained model."""
+    from muomni_cli.chat.attachments import attachments
     from muomni_cli.chat.once import answer_once
     from muomni_cli.chat.open import open_speaker
     from muomni_cli.chat.session import Session
@@ -40,7 +46,8 @@ def chat(
     text = read_prompt(prompt)
     if text is None and json:
         raise RequestError("--json answers one prompt, and there is none", 'give one: muomni chat --json "Hello"')
-    if text is not None and not text.strip():
+    words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
+    if text is not None and not text.strip() and not words:
         raise RequestError("the prompt is empty", 'give some text: muomni chat "Once upon a time"')
     changes = Changes(
         system=system,
@@ -54,8 +61,9 @@ def chat(
         seed=seed,
     )
     speaker, settings = open_speaker(model, changes, device=device, threads=threads)
+    media = attachments(words, speaker.senses)
     if text is not None:
-        answer_once(speaker, settings, text, json=json, stats=stats)
+        answer_once(speaker, settings, text, media, json=json, stats=stats)
         return
     with history():
-        Session(speaker, settings, stats=stats).run(read_line)
+        Session(speaker, settings, media, stats=stats).run(read_line)

@@ -97,12 +97,16 @@ class EncoderPart(Part):
     the objective's module holds the encoder as its attribute ``encoder``.
     ``transcribe(config) -> Transcriber`` builds the encoder (as ``encoder``) with the head that its own stage trains,
     under the same names of weights, for encoders whose tokens can be read as words.
+    ``pieces(config, file: BinaryIO, name: str, max_seconds: float) -> Iterator[numpy array]`` reads what is too long to
+    ``read``, piece by piece in bounded memory, for :meth:`Transcriber.stream`.
 
     Args:
         modality: what a recipe's ``[encoders.<modality>]``, a stage and ``--attach <modality>=PATH`` call it.
         read: ``"package.module:attr"``.
         transcribe: ``"package.module:attr"``, if it does.
+        pieces: ``"package.module:attr"``, if it does; a part that transcribes must.
         share: largest part of the Thinker's context that the tokens of this modality may fill in one conversation.
+        in_time: its tokens are in the order of time, so of an input that is too long the beginning can be used.
     """
 
     kind: ClassVar[str] = "encoder"
@@ -110,7 +114,9 @@ class EncoderPart(Part):
     modality: str
     read: str
     transcribe: str | None = None
+    pieces: str | None = None
     share: float = 0.25
+    in_time: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

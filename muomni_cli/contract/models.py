@@ -188,6 +188,10 @@ class Transcriber(Protocol):
         """
         ...
 
+    def stream(self, pieces: Iterable[NDArray[Any]], *, beam: int = 0) -> Iterator[Word]:
+        """:meth:`words` of an input that comes in pieces (see ``EncoderPart.pieces``), in bounded memory."""
+        ...
+
 
 class Peer(Protocol):
     """Other people's implementation of a Thinker, to measure speed against. What ``Part.peers`` names, called with the

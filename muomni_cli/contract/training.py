@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class Batch:
     """What one forward pass sees. ``weight`` is the number of targets in it (known on the host, so that normalising
-    over accumulated batches needs no sync); ``items`` what throughput counts, in ``Objective.unit``."""
+    over accumulated batches needs no sync); ``items`` what throughput counts, in ``Objective.unit``; ``host`` what the
+    forward pass wants to know without asking the device, such as lengths."""
 
     tensors: dict[str, Tensor]
     weight: float
     items: int
+    host: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -98,12 +98,12 @@ def fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer)
         "template": recipe.chat.template,
         "val_fraction": recipe.data.val_fraction,
         "sources": [[source.identity, state_of_files(source)] for source in sources],
-        "tokenizer": _tokenizer_hash(tokenizer),
+        "tokenizer": tokenizer_hash(tokenizer),
     }
     return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode("utf-8"), digest_size=12).hexdigest()
 
 
-def _tokenizer_hash(tokenizer: Tokenizer) -> str:
+def tokenizer_hash(tokenizer: Tokenizer) -> str:
     """A hash of all that the tokenizer saves."""
     digest = hashlib.blake2b()
     with tempfile.TemporaryDirectory() as folder:

@@ -22,6 +22,10 @@ class Backend(Protocol[State]):
         """Most tokens a row can hold."""
         ...
 
+    def remember(self, rows: NDArray[np.float32]) -> list[int]:
+        """Take (T,D) embeddings of a picture or a sound; gives the negative ids that stand for them in prompts."""
+        ...
+
     def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[State, NDArray[np.float32]]:
         """Read the prompts, with room for ``capacity`` tokens a row.
 

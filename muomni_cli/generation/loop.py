@@ -16,6 +16,7 @@ from muomni_cli.api import RequestError, Tokenizer
 from muomni_cli.generation.backend import IDLE, Backend, State
 from muomni_cli.generation.sampling import Sampling, draw
 from muomni_cli.generation.text import TextStream
+from muomni_cli.prompt import require_room
 
 Finish = Literal["eos", "stop", "length", "context"]
 """Why a row ended: the model said so, a stop string came, ``max_tokens`` were made, or the context is full."""
@@ -23,7 +24,10 @@ Finish = Literal["eos", "stop", "length", "context"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt and how to go on from it. Its random numbers are its own: batching changes no text."""
+    """One prompt and how to go on from it. Its random numbers are its own: batching changes no text.
+
+    Negative ids stand for what :meth:`muomni_cli.generation.backend.Backend.remember` was given.
+    """
 
     ids: Sequence[int]
     sampling: Sampling = field(default_factory=Sampling)
@@ -105,10 +109,6 @@ def generate(backend: Backend[State], tokenizer: Tokenizer, requests: Sequence[R
 def _check(request: Request, context: int) -> None:
     if not request.ids:
         raise RequestError("the prompt is empty", "give at least one token")
-    if len(request.ids) > context:
-        raise RequestError(
-            f"the prompt is {len(request.ids)} tokens long and the model's context holds {context}",
-            f"shorten it by {len(request.ids) - context} tokens, or train with a larger ctx_len",
-        )
+    require_room(request.ids, context)
     if request.max_tokens < 1:
         raise RequestError(f"max_tokens is {request.max_tokens}", "max_tokens must be 1 or more")

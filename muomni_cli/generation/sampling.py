@@ -51,6 +51,7 @@ def penalise(logits: NDArray[np.float32], seen: Sequence[int], penalty: float) -
         return logits
     changed = logits.copy()
     index = np.unique(np.asarray(seen, dtype=np.int64))
+    index = index[index >= 0]  # below: pictures and sound
     chosen = changed[index]
     changed[index] = np.where(chosen > 0, chosen / penalty, chosen * penalty)
     return changed

@@ -11,11 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Cache, Can, Thinker
+from muomni_cli.api import Cache, Can, RequestError, Thinker
 from muomni_cli.generation.backend import IDLE
 from muomni_cli.generation.panels import lay_out_for_reading
 
-ALL = frozenset({Can.CACHE, Can.RAGGED, Can.TRUNCATE})
+FIRST_SOFT = -2
+"""The first id that stands for an embedding; -1 is IDLE."""
+
+ALL = frozenset({Can.CACHE, Can.RAGGED, Can.TRUNCATE, Can.EMBEDS})
 """What makes generation fast; every Thinker should promise it."""
 
 
@@ -49,6 +52,7 @@ class TorchBackend:
         self.can = can
         self.keep = keep and Can.TRUNCATE in can
         self._kept: list[Group] = []
+        self._soft: Tensor | None = None  # (N,D): row n is what FIRST_SOFT - n stands for
         assert isinstance(thinker, nn.Module)
         self._module = thinker
         self._device = next(thinker.parameters()).device
@@ -59,6 +63,19 @@ class TorchBackend:
     def context(self) -> int:
         """Most tokens a row can hold."""
         return int(self.thinker.config.ctx_len)
+
+    def remember(self, rows: NDArray[np.float32]) -> list[int]:
+        """See :class:`muomni_cli.generation.backend.Backend`."""
+        if Can.EMBEDS not in self.can:
+            raise RequestError(
+                "this Thinker takes no embeddings, so it can neither see nor hear",
+                f"use one that declares {Can.EMBEDS.value}",
+            )
+        like = next(self._module.parameters())
+        first = FIRST_SOFT if self._soft is None else FIRST_SOFT - len(self._soft)
+        new = torch.from_numpy(rows).to(like)
+        self._soft = new if self._soft is None else torch.cat((self._soft, new))
+        return list(range(first, first - len(rows), -1))
 
     def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[list[Group], NDArray[np.float32]]:
         """See :class:`muomni_cli.generation.backend.Backend`."""
@@ -111,9 +128,21 @@ class TorchBackend:
         width = max(lengths)
         ids = torch.tensor([row + [0] * (width - len(row)) for row in todo], device=self._device)
         ragged = None if min(lengths) == width else lengths
-        output = self.thinker(ids, cache=group.cache, lengths=ragged, last_only=True)
+        if any(token < 0 for row in todo for token in row):
+            embeds = self._embed(ids)
+            output = self.thinker(embeds=embeds, cache=group.cache, lengths=ragged, last_only=True)
+        else:
+            output = self.thinker(ids, cache=group.cache, lengths=ragged, last_only=True)
         logits: Tensor = output.logits[:, -1].float().cpu()
         return logits.numpy()
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        """(B,T) ids, some of them soft -> (B,T,D)."""
+        assert self._soft is not None, "negative ids come from remember"
+        embeds = self.thinker.embed(ids.clamp(min=0))
+        row, place = (ids < 0).nonzero(as_tuple=True)
+        embeds[row, place] = self._soft[FIRST_SOFT - ids[row, place]]
+        return embeds
 
 
 def _shared(held: Sequence[int], prompt: Sequence[int]) -> int:

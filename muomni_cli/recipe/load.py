@@ -216,11 +216,12 @@ class _Reader:
     def train(self, stages: Sequence[str]) -> dict[str, TrainSettings]:
         """``[train]`` for all stages, and for each ``[train.<stage>]`` the same with its differences."""
         table = self.table(("train",))
-        common = {key: value for key, value in table.items() if not isinstance(value, dict)}
+        own_keys = TrainSettings.model_fields
+        common = {key: value for key, value in table.items() if not isinstance(value, dict) or key in own_keys}
         found = {"": self.settings(("train",), TrainSettings, common)}
         said = {(path[-1], message) for path, message in self.mistakes if path[:1] == ("train",)}
         for stage, own in table.items():
-            if not isinstance(own, dict):
+            if not isinstance(own, dict) or stage in own_keys:
                 continue
             if stage not in stages:
                 self.wrong(("train", stage), unknown(stage, stages, "stage"))

@@ -48,6 +48,12 @@ class TrainSettings(Settings):
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon moves hidden matrices, AdamW the rest")
     lr: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
     muon_lr: float = Field(0.02, gt=0, description="peak learning rate of Muon")
+    lr_scale: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="factors of both rates for parameters whose names begin so; 0 freezes them"
+    )
+    init: Literal["trained", "random"] = Field(
+        "trained", description="what the omni stage begins with: parts from their own stages, or fresh ones"
+    )
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.95), description="AdamW's decay of the first and second moment"
     )

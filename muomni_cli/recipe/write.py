@@ -103,6 +103,13 @@ def _train_table(recipe: Recipe, values: Mapping[str, Any]) -> tomlkit.items.Tab
     return table
 
 
+def _inline(values: Mapping[str, Any]) -> tomlkit.items.InlineTable:
+    """A table on one line, so that its comment stands beside it."""
+    table = tomlkit.inline_table()
+    table.update(values)
+    return table
+
+
 def _explained(values: Mapping[str, Any], model: type[BaseModel]) -> tomlkit.items.Table:
     """A table whose every key has a comment: what it is, its type, its default. What is unset stands in a comment."""
     settings = {setting["name"]: setting for setting in describe_settings(model)}
@@ -114,7 +121,7 @@ def _explained(values: Mapping[str, Any], model: type[BaseModel]) -> tomlkit.ite
         if value is None:
             table.add(tomlkit.comment(f"{key} is unset: {about}"))
             continue
-        item = tomlkit.item(value)
+        item = _inline(value) if isinstance(value, dict) else tomlkit.item(value)
         item.comment(about)
         table.add(key, item)
     return table

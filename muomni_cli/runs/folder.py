@@ -91,8 +91,7 @@ class RunFolder:
         entry = self.model()["parts"].get(name)
         if entry is None:
             raise RequestError(f"run {self.root} has no {name} yet", f"train it first: {command}")
-        registered = get_registry().get(entry["kind"], f"{entry['plugin']}:{entry['use']}")
-        return registered, registered.part.config.model_validate(entry["config"]), entry
+        return (*open_entry(entry), entry)
 
     def tokenizer(self, command: str = "muomni train tokenizer RECIPE") -> Tokenizer:
         """Open the run's tokenizer.
@@ -105,6 +104,12 @@ class RunFolder:
             raise RequestError(f"the tokenizer of run {self.root} is not there", f"train it: {command}")
         tokenizer: Tokenizer = resolve(registered.part.build)(config, self.root / entry["weights"])
         return tokenizer
+
+
+def open_entry(entry: Mapping[str, Any]) -> tuple[Registered, Any]:
+    """The declaration and config of what :func:`part_entry` described. RequestError if its plugin is missing."""
+    registered = get_registry().get(entry["kind"], f"{entry['plugin']}:{entry['use']}")
+    return registered, registered.part.config.model_validate(entry["config"])
 
 
 def _values(table: Any) -> list[Any]:

@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import RequestError, Thinker, Tokenizer
-from muomni_cli.registry import nearest, resolve
-from muomni_cli.runs.folder import RUNS, RunFolder
+from muomni_cli.api import Can, RequestError, Thinker, Tokenizer
+from muomni_cli.registry import nearest
+from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 from muomni_cli.runs.header import read_header
 
 if TYPE_CHECKING:
+    from muomni_cli.omni.model import Omni
+    from muomni_cli.omni.shares import Sense
     from muomni_cli.recipe import ChatSettings
+
+JOINT = "omni"
+"""The stage that tunes the Thinker together with its encoders."""
 
 WEIGHTS = ("best.safetensors", "last.safetensors")
 TRAIN = "muomni train all RECIPE"
 
 
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A model ready for inference.
+
+    Args:
+        thinker: on its device.
+        can: what its declaration promises.
+        senses: what else it takes besides text.
+        omni: encoders and projectors; None for a model of text alone.
+    """
+
+    thinker: Thinker
+    can: frozenset[Can] | set[Can]
+    senses: Mapping[str, Sense] = field(default_factory=dict)
+    omni: Omni | None = None
+
+
 @dataclass(frozen=True)
 class ModelFolder:
-    """A trained model: a run, and the Thinker checkpoint to use."""
+    """A trained model: a run, and the checkpoint to use, of the omni stage or of the Thinker's own."""
 
     run: RunFolder
     weights: Path
@@ -48,21 +71,34 @@ class ModelFolder:
         """Open the tokenizer. RequestError if there is none."""
         return self.run.tokenizer()
 
-    def thinker(self, device: str = "auto") -> Thinker:
-        """Open the Thinker for inference; averaged weights where the checkpoint has them.
+    @property
+    def joint(self) -> bool:
+        """Whether the weights are those of the omni stage, and the model takes more than text."""
+        return self.weights.parent.name == JOINT
+
+    def open(self, device: str = "auto") -> OpenModel:
+        """Open it for inference; averaged weights where the checkpoint has them.
 
         Raises:
             RequestError: for a broken checkpoint, a missing plugin, or a device that is not there.
         """
+        from muomni_cli.runs.parts import build_part, omni_entries, open_omni, senses_of
         from muomni_cli.training.checkpoint import load_model, read_checkpoint
         from muomni_cli.training.device import choose_device
 
         place = choose_device(device)
+        if self.joint:
+            omni = open_omni(self.run, self.weights).eval().requires_grad_(False).to(place)
+            registered, _ = open_entry(omni_entries(self.run)["thinker"])
+            return OpenModel(omni.thinker, registered.part.can, senses_of(self.run), omni)
         registered, config, entry = self.run.part("thinker", TRAIN)
-        module = resolve(registered.part.build)(config, entry["vocab_size"])
+        module = build_part(registered, config, entry)
         load_model(module, read_checkpoint(self.weights), ema=True)
-        thinker: Thinker = module.eval().requires_grad_(False).to(place)
-        return thinker
+        return OpenModel(module.eval().requires_grad_(False).to(place), registered.part.can)
+
+    def thinker(self, device: str = "auto") -> Thinker:
+        """:meth:`open`, for those who want the Thinker alone."""
+        return self.open(device).thinker
 
 
 def find_model(spec: str | None = None, runs: Path = RUNS) -> ModelFolder:
@@ -94,7 +130,8 @@ def find_model(spec: str | None = None, runs: Path = RUNS) -> ModelFolder:
 
 def _open(run: RunFolder, weights: Path | None) -> ModelFolder:
     found = weights or _thinker_weights(run)
-    if run.status("tokenizer") != "finished" or found is None or "thinker" not in run.model()["parts"]:
+    parts = {*run.model()["parts"], *run.model()["stages"].get(JOINT, {}).get("parts", {})}
+    if run.status("tokenizer") != "finished" or found is None or "thinker" not in parts:
         raise RequestError(
             f"run {run.root} is not complete: it needs a tokenizer and a Thinker checkpoint",
             f"train what is missing: muomni train all {run.recipe_path}",
@@ -103,8 +140,8 @@ def _open(run: RunFolder, weights: Path | None) -> ModelFolder:
 
 
 def _thinker_weights(run: RunFolder) -> Path | None:
-    """The best checkpoint of the Thinker, else the last."""
-    candidates = [run.stage("thinker") / name for name in WEIGHTS]
+    """The best checkpoint of the Thinker, else the last; those of the omni stage, which tuned it further, first."""
+    candidates = [run.stage(stage) / name for stage in (JOINT, "thinker") for name in WEIGHTS]
     return next((path for path in candidates if path.is_file()), None)
 
 

@@ -80,8 +80,14 @@ def model_tensors(module: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def load_model(module: nn.Module, checkpoint: Checkpoint, *, ema: bool = False) -> None:
+def load_model(module: nn.Module, checkpoint: Checkpoint, *, ema: bool = False, prefix: str = "") -> None:
     """Put a checkpoint's weights into ``module``; with ``ema``, their average where the checkpoint has one.
+
+    Args:
+        module: what to fill.
+        checkpoint: of this module, or of one that holds it.
+        ema: see above.
+        prefix: what the names of this module's weights begin with in the checkpoint.
 
     Raises:
         RequestError: if the weights are those of a model of another shape.
@@ -90,6 +96,7 @@ def load_model(module: nn.Module, checkpoint: Checkpoint, *, ema: bool = False) 
     given = checkpoint.section("model")
     if ema:
         given |= checkpoint.section("ema")
+    given = {name.removeprefix(prefix): tensor for name, tensor in given.items() if name.startswith(prefix)}
     wrong = sorted(
         {n for n, t in wanted.items() if n not in given or given[n].shape != t.shape} | (given.keys() - wanted.keys())
     )

@@ -7,6 +7,7 @@ shape, so that a model of many layers costs a handful of kernels, and can be tol
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose matrix is orthogonalised before it is applied.
 
     Args:
-        params: 2-D parameters only.
+        params: 2-D parameters only, or groups of them.
         lr: size of the update's singular values, times ``sqrt(max(1, rows / columns))``; 0.02 is a usual rate.
         momentum: of the Nesterov average.
         weight_decay: decoupled.
@@ -42,11 +43,16 @@ class Muon(torch.optim.Optimizer):
     """A scalar on the device; where it is true, :meth:`step` changes neither weights nor state."""
 
     def __init__(
-        self, params: Sequence[Tensor], lr: float, *, momentum: float = 0.95, weight_decay: float = 0.0
+        self,
+        params: Sequence[Tensor] | Sequence[dict[str, Any]],
+        lr: float,
+        *,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
     ) -> None:
-        params = list(params)
-        assert all(p.ndim == 2 for p in params), "Muon moves matrices only"
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        matrices = all(p.ndim == 2 for group in self.param_groups for p in group["params"])
+        assert matrices, "Muon moves matrices only"
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

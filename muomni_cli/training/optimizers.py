@@ -7,7 +7,7 @@ rest, and everything under ``optimizer = "adamw"``, goes to fused AdamW. Vectors
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,13 @@ def table_names(module: nn.Module) -> set[str]:
     return {name for name, p in module.named_parameters() if id(p) in tables}
 
 
+def scale_of(name: str, scales: Mapping[str, float]) -> float:
+    """The factor of the longest prefix (of whole words between dots) that ``name`` has in ``scales``; 1 for none."""
+    words = name.split(".")
+    prefixes = (".".join(words[:count]) for count in range(len(words), 0, -1))
+    return next((scales[prefix] for prefix in prefixes if prefix in scales), 1.0)
+
+
 class Optimizers:
     """The optimisers of one stage, stepped together.
 
@@ -36,6 +43,10 @@ class Optimizers:
 
     def __init__(self, module: nn.Module, settings: TrainSettings, adam_only: frozenset[str] = frozenset()) -> None:
         self.settings = settings
+        self._scales = {name: scale_of(name, settings.lr_scale) for name, _ in module.named_parameters()}
+        for name, p in module.named_parameters():
+            if self._scales[name] == 0:
+                p.requires_grad_(False)
         self.names = {name: p for name, p in module.named_parameters() if p.requires_grad}
         unknown = adam_only - dict(module.named_parameters(remove_duplicate=False)).keys()
         assert not unknown, f"adam_only names no parameters: {sorted(unknown)}"
@@ -47,23 +58,23 @@ class Optimizers:
         plain = [n for n in rest if n not in set(decayed)]
         self.named: dict[str, torch.optim.Optimizer] = {}
         if rest:
-            self.named["adamw"] = self._adamw(decayed, plain)
-        if hidden:
-            self.named["muon"] = Muon(
-                [self.names[n] for n in hidden], settings.muon_lr, weight_decay=settings.weight_decay
+            groups = [*self._groups(decayed, settings.weight_decay), *self._groups(plain, 0.0)]
+            # Fused also because it alone can leave out a step on the device (``found_inf``).
+            self.named["adamw"] = torch.optim.AdamW(
+                groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True
             )
+        if hidden:
+            self.named["muon"] = Muon(self._groups(hidden, settings.weight_decay), settings.muon_lr)
         self._peaks = {"adamw": settings.lr, "muon": settings.muon_lr}
 
-    def _adamw(self, decayed: list[str], plain: list[str]) -> torch.optim.Optimizer:
-        groups = [
-            {"params": [self.names[n] for n in decayed], "weight_decay": self.settings.weight_decay},
-            {"params": [self.names[n] for n in plain], "weight_decay": 0.0},
-        ]
-        b1, b2 = self.settings.betas
-        # Fused also because it alone can leave out a step on the device (``found_inf``).
-        return torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=self.settings.lr, betas=(b1, b2), eps=self.settings.eps, fused=True
-        )
+    def _groups(self, names: list[str], weight_decay: float) -> list[dict[str, Any]]:
+        """One group of parameters for each factor of the rate."""
+        groups: dict[float, dict[str, Any]] = {}
+        for name in names:
+            scale = self._scales[name]
+            group = groups.setdefault(scale, {"params": [], "weight_decay": weight_decay, "scale": scale})
+            group["params"].append(self.names[name])
+        return list(groups.values())
 
     @property
     def params(self) -> list[nn.Parameter]:
@@ -75,7 +86,7 @@ class Optimizers:
         share = factor(self.settings, step)
         for name, optimizer in self.named.items():
             for group in optimizer.param_groups:
-                group["lr"] = self._peaks[name] * share
+                group["lr"] = self._peaks[name] * share * group["scale"]
             if isinstance(optimizer, Muon):
                 optimizer.skip = skip
             else:

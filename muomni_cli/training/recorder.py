@@ -18,14 +18,18 @@ class Recorder:
     Args:
         run: whose ``model.json``.
         stage: which stage.
-        part: the entry of the part that the stage makes, without weights: they are named once there are some.
+        part: the entry of the part that the stage makes, without weights: they are named once there are some. None for
+            a stage that makes no part of its own.
+        about: what else to say of the stage.
     """
 
-    def __init__(self, run: RunFolder, stage: str, part: Mapping[str, Any]) -> None:
+    def __init__(
+        self, run: RunFolder, stage: str, part: Mapping[str, Any] | None, about: Mapping[str, Any] | None = None
+    ) -> None:
         self._run = run
         self._stage = stage
-        self._part = dict(part)
-        self._known: dict[str, Any] = {}
+        self._part = None if part is None else dict(part)
+        self._known: dict[str, Any] = dict(about or {})
 
     def on_start(self, context: StageContext) -> None:
         """The stage is under way."""
@@ -45,7 +49,8 @@ class Recorder:
         best = path.with_name("best.safetensors")
         weights = best if best.is_file() else path
         self._known["step"] = step
-        self._part["weights"] = str(weights.relative_to(self._run.root))
+        if self._part is not None:
+            self._part["weights"] = str(weights.relative_to(self._run.root))
         self._run.record(self._stage, self._known, self._part)
 
     def on_end(self, step: int, reason: str) -> None:

@@ -35,6 +35,9 @@ from muomni_cli.training.recorder import Recorder
 if TYPE_CHECKING:
     from muomni_cli.recipe import Chosen, Recipe
 
+OMNI = "omni"
+"""The stage that trains no part of its own, but the Thinker and the encoders together."""
+
 IDENTITY = ("kind", "use", "plugin", "config")
 """What makes a part the same part."""
 
@@ -53,8 +56,9 @@ def parts_of(recipe: Recipe) -> dict[str, Chosen]:
 
 
 def stages_of(recipe: Recipe) -> list[str]:
-    """The stages of ``all``: every part that trains by itself."""
-    return [stage for stage, chosen in parts_of(recipe).items() if chosen.registered.part.objective]
+    """The stages of ``all``: every part that trains by itself, and at last all of them together."""
+    alone = [stage for stage, chosen in parts_of(recipe).items() if chosen.registered.part.objective]
+    return [*alone, OMNI] if recipe.encoders and recipe.data.sources.get(OMNI) else alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,8 @@ class Job:
     command: str
 
     @property
-    def chosen(self) -> Chosen:
-        """The part that this stage trains. RequestError if there is none or it does not train by itself."""
+    def chosen(self) -> Chosen | None:
+        """The part that this stage trains; None for one that trains several. RequestError if there is no such stage."""
         known = stages_of(self.recipe)
         if self.stage not in known:
             near = nearest(self.stage, [*known, "all"])
@@ -84,7 +88,12 @@ class Job:
                 f"recipe {self.recipe.name} has no stage {self.stage!r}",
                 f"did you mean {near!r}? {listed}" if near else listed,
             )
-        return parts_of(self.recipe)[self.stage]
+        return parts_of(self.recipe).get(self.stage)
+
+    @property
+    def kind(self) -> str:
+        """The kind of its part, or the stage's own name."""
+        return self.chosen.registered.part.kind if self.chosen else self.stage
 
     @property
     def last(self) -> Path:
@@ -131,7 +140,7 @@ def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Non
             )
     elif job.stage == "tokenizer":
         _require_unused_tokenizer(job, again)
-    if job.chosen.registered.part.kind == "tokenizer":
+    if job.kind == "tokenizer":
         _train_tokenizer(job, again)
         return
     if resume and status == "unfinished" and not job.last.is_file():
@@ -141,7 +150,7 @@ def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Non
 
 def try_stage(job: Job) -> DryRun:
     """One real step of a stage, in memory. RequestError if it cannot be trained yet."""
-    if job.chosen.registered.part.kind == "tokenizer":
+    if job.kind == "tokenizer":
         raise RequestError("the tokenizer stage has no steps to try", f"train it: {job.command}")
     context = _context(job)
     return dry_run(_objective(job, context), context)
@@ -168,6 +177,7 @@ def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
         shutil.rmtree(beside, ignore_errors=True)
     _write_recipe(job, {})
     chosen = job.chosen
+    assert chosen is not None, "the tokenizer stage has a tokenizer"
     part = part_entry(chosen.registered, chosen.config, job.stage, vocab_size=tokenizer.vocab_size)
     job.run.record(job.stage, {"status": "finished"}, part, job.recipe.chat.model_dump(mode="json"))
     say(f"wrote {folder} ({tokenizer.vocab_size:,} tokens)")
@@ -179,11 +189,11 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
     context = _context(job)
     objective = _objective(job, context)
     part = _entry(job, context)
+    about = {"parts": _joint_entries(job, context)} if job.stage == OMNI else {}
     folder = job.run.stage(job.stage)
     if force:
         shutil.rmtree(folder, ignore_errors=True)
-    data = {"text": context.text().fingerprint} if job.recipe.data.text else {}
-    _write_recipe(job, data)
+    _write_recipe(job, _data_marks(job, context))
     callbacks = [
         (name, resolve(chosen.registered.part.build, f"callback {name}")(chosen.config))
         for name, chosen in job.recipe.callbacks.items()
@@ -194,7 +204,7 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
         folder=folder,
         about={"part": part, "recipe": hashlib.sha256(resolved_toml(job.recipe).encode()).hexdigest()},
         command=job.command,
-        followers=Followers([("recorder", Recorder(job.run, job.stage, part)), *callbacks], say),
+        followers=Followers([("recorder", Recorder(job.run, job.stage, part, about)), *callbacks], say),
         display=Display(job.stage, context.settings.steps),
     )
     job.run.record(job.stage, {"status": "unfinished"}, chat=job.recipe.chat.model_dump(mode="json"))
@@ -213,10 +223,14 @@ def _context(job: Job) -> StageContext:
 
 
 def _objective(job: Job, context: StageContext) -> Objective:
+    torch.manual_seed(context.seed)
+    if job.chosen is None:
+        from muomni_cli.training.omni import Answering, build_omni
+
+        return Answering(build_omni(context), context)
     part = job.chosen.registered.part
     wanted = f"{part.kind} {part.name}"
     assert part.objective is not None, "Job.chosen has looked"
-    torch.manual_seed(context.seed)
     build: Callable[..., Any] = resolve(part.build, wanted)
     module = build(job.chosen.config, **_build_arguments(job, context))
     objective: Objective = resolve(part.objective, wanted)(module, context)
@@ -225,13 +239,31 @@ def _objective(job: Job, context: StageContext) -> Objective:
 
 def _build_arguments(job: Job, context: StageContext) -> dict[str, int]:
     """What a kind's ``build`` takes besides the config (see the declarations in :mod:`muomni_cli.api`)."""
-    return {"vocab_size": context.tokenizer().vocab_size} if job.chosen.registered.part.kind == "thinker" else {}
+    return {"vocab_size": context.tokenizer().vocab_size} if job.kind == "thinker" else {}
 
 
-def _entry(job: Job, context: StageContext) -> dict[str, Any]:
+def _data_marks(job: Job, context: StageContext) -> dict[str, str]:
+    """Fingerprints of the data that the stage learns from."""
+    if job.kind == "thinker":
+        return {"text": context.text().fingerprint} if job.recipe.data.text else {}
+    return {job.stage: context.examples().fingerprint} if job.kind == "encoder" else {}
+
+
+def _entry(job: Job, context: StageContext) -> dict[str, Any] | None:
     chosen = job.chosen
+    if chosen is None:
+        return None
     weights = str(job.last.relative_to(job.run.root))
     return part_entry(chosen.registered, chosen.config, weights, **_build_arguments(job, context))
+
+
+def _joint_entries(job: Job, context: StageContext) -> dict[str, dict[str, Any]]:
+    """What the joint stage trains, each part described as if it had been trained alone."""
+    assert job.recipe.thinker is not None, "the stage has looked"
+    size = context.tokenizer().vocab_size
+    thinker = part_entry(job.recipe.thinker.registered, job.recipe.thinker.config, "", vocab_size=size)
+    encoders = {name: part_entry(c.registered, c.config, "") for name, c in job.recipe.encoders.items()}
+    return {"thinker": thinker, **encoders}
 
 
 def _write_recipe(job: Job, data: dict[str, str]) -> None:

@@ -5,9 +5,49 @@ A model carries these settings with it, so training, chat and exported graphs he
 
 from typing import Literal, Self
 
-from pydantic import Field, FiniteFloat, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    FiniteFloat,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from muomni_cli.api import PartConfig
+
+
+class AugmentConfig(PartConfig):
+    """What is done to sounds in the encoder's own training, so that few recordings stand for many. It changes no shape.
+
+    Every sound is drawn anew in every step: faster or slower (and so higher or lower), with silence around it, louder
+    or quieter, with noise or another sound under it, and with stripes cut out of its log-mel.
+    """
+
+    speed: float = Field(0.1, ge=0, le=0.5, description="largest change of speed and pitch; 0.1: from 0.9 to 1.1 times")
+    shift: NonNegativeFloat = Field(0.1, le=10, description="longest silence put before and after a sound, in seconds")
+    gain: NonNegativeFloat = Field(10.0, le=40, description="largest change of loudness, in dB")
+    noise: float = Field(0.5, ge=0, le=1, description="share of sounds with noise added, of any colour")
+    noise_level: tuple[FiniteFloat, FiniteFloat] = Field(
+        (5.0, 30.0), description="how far noise lies below the sound, in dB: lowest and highest"
+    )
+    babble: float = Field(0.1, ge=0, le=1, description="share of sounds with another one mixed under them")
+    babble_level: tuple[FiniteFloat, FiniteFloat] = Field(
+        (10.0, 30.0), description="how far the other sound lies below, in dB: lowest and highest"
+    )
+    time_masks: NonNegativeInt = Field(2, description="stripes of time cut out of the log-mel (arXiv:1904.08779)")
+    time_width: float = Field(0.1, ge=0, le=1, description="widest stripe of time, as a share of the sound")
+    time_seconds: PositiveFloat = Field(0.4, description="widest stripe of time, in seconds, whatever the share")
+    bin_masks: NonNegativeInt = Field(2, description="stripes of frequency cut out of the log-mel")
+    bin_width: float = Field(0.15, ge=0, le=1, description="widest stripe of frequency, as a share of the bins")
+
+    @model_validator(mode="after")
+    def _levels_rise(self) -> Self:
+        for name, (low, high) in (("noise_level", self.noise_level), ("babble_level", self.babble_level)):
+            if low > high:
+                raise ValueError(f"{name} begins at {low:g} dB, above its end, {high:g} dB")
+        return self
 
 
 class ListenerConfig(PartConfig):
@@ -48,6 +88,7 @@ class ListenerConfig(PartConfig):
         " 'abcdefghijklmnopqrstuvwxyz", min_length=1, description="what transcripts are spelled with, one class each"
     )
     max_seconds: float = Field(60.0, gt=0, le=3600, description="longest sound that is read from one file")
+    augment: AugmentConfig = Field(AugmentConfig(), description="what training does to its sounds")
 
     @property
     def top(self) -> float:

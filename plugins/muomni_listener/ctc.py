@@ -70,7 +70,7 @@ def needed(classes: Sequence[int]) -> int:
 def greedy(scores: NDArray[np.floating]) -> list[Mark]:
     """The best class of every token, runs joined and blanks dropped."""
     classes = scores.argmax(1).tolist()
-    return _marks(classes, classes)
+    return marks(classes, classes)
 
 
 def prefix_beam(scores: NDArray[np.floating], width: int = 16, narrow: float = 12.0) -> list[tuple[list[int], float]]:
@@ -142,6 +142,40 @@ class _Tree:
         return found[::-1]
 
 
+def log_probabilities(scores: NDArray[np.floating], texts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """The logarithm of each text's probability, over all the ways to say it (the forward algorithm).
+
+    Args:
+        scores: (T,C).
+        texts: n texts as classes; one that needs more tokens than there are has a probability of 0.
+
+    Returns:
+        (n,) nats, ``-inf`` for what cannot be said.
+    """
+    sizes = np.array([len(text) for text in texts], np.int64)
+    states = np.zeros((len(texts), 2 * int(sizes.max(initial=0)) + 1), np.int64)  # blank, character, blank, ..., blank
+    for row, text in zip(states, texts, strict=True):
+        row[1 : 2 * len(text) : 2] = text
+    skips = np.zeros(states.shape, bool)  # a character may follow another directly if they differ
+    skips[:, 3::2] = states[:, 3::2] != states[:, 1:-2:2]
+    rows = np.arange(len(texts))
+    ways = np.full(states.shape, _NEVER)
+    ways[:, 0] = 0.0  # as if a blank had come before the first token
+    for t, row in enumerate(np.asarray(scores, np.float64)):
+        options = np.full((3, *states.shape), _NEVER)
+        options[0], options[1, :, 1:] = ways, ways[:, :-1]
+        if t:
+            options[2, :, 2:] = np.where(skips[:, 2:], ways[:, :-2], _NEVER)
+        ways = np.logaddexp.reduce(options, axis=0) + row[states]
+    last = ways[rows, 2 * sizes]
+    return np.where(sizes > 0, np.logaddexp(last, ways[rows, 2 * sizes - 1]), last)
+
+
+def choose(scores: NDArray[np.floating], texts: Sequence[Sequence[int]]) -> int:
+    """Which of some texts was said most likely: for a vocabulary that is closed."""
+    return int(log_probabilities(scores, texts).argmax())
+
+
 def align(scores: NDArray[np.floating], classes: Sequence[int]) -> list[Mark]:
     """When each of ``classes`` was said: the likeliest way through ``scores`` (Viterbi) that says exactly them.
 
@@ -169,18 +203,18 @@ def align(scores: NDArray[np.floating], classes: Sequence[int]) -> list[Mark]:
         place -= int(came[t, place])
         path.append(place)
     path.reverse()
-    return _marks(states[path].tolist(), path)
+    return marks(states[path].tolist(), path)
 
 
-def _marks(classes: Sequence[int], states: Sequence[int]) -> list[Mark]:
+def marks(classes: Sequence[int], states: Sequence[int]) -> list[Mark]:
     """Runs of equal ``states``, one mark each, without those whose class is the blank."""
-    marks, begin = [], 0
+    found, begin = [], 0
     for _, run in groupby(states):
         end = begin + len(list(run))
         if classes[begin] != BLANK:
-            marks.append(Mark(classes[begin], begin, end))
+            found.append(Mark(classes[begin], begin, end))
         begin = end
-    return marks
+    return found
 
 
 def _add(one: float, other: float) -> float:

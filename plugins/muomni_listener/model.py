@@ -11,9 +11,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import EncoderOutput, RequestError
@@ -141,9 +143,13 @@ class Listener(nn.Module):
         inputs = inputs[:, : max(samples)]
         equal = min(samples) == max(samples)
         tokens = self.encode(inputs, None if equal else torch.tensor(samples, device=inputs.device))
-        return EncoderOutput(tokens, [self.count(n) for n in samples])
+        return EncoderOutput(tokens, [self.heard(n) for n in samples])
 
-    def count(self, samples: int) -> int:
+    def count(self, inputs: NDArray[Any]) -> int:
+        """Tokens of one sound, (N,) samples."""
+        return self.heard(len(inputs))
+
+    def heard(self, samples: int) -> int:
         """Tokens of a sound of so many samples."""
         frames = samples // self.config.hop
         for _ in range(self.config.convolutions):

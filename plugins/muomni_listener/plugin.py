@@ -14,6 +14,9 @@ def register_encoders() -> list[EncoderPart]:
             modality="audio",
             config=ListenerConfig,
             build="muomni_listener.model:build",
+            objective="muomni_listener.objective:Spelling",
             read="muomni_listener.reading:read",
+            pieces="muomni_listener.reading:pieces",
+            transcribe="muomni_listener.recognizer:build",
         )
     ]

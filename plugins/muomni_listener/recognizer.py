@@ -1,21 +1,30 @@
-"""An encoder that spells: one Linear from tokens to characters, and the loss that teaches both. Knows no data."""
+"""An encoder that spells: one Linear from tokens to characters, and the loss that teaches both. Knows no data.
+
+Shapes: B batch, N samples, T tokens, W width, C classes, L characters of all rows together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_listener.ctc import BLANK, Alphabet
-from muomni_listener.model import Listener
+from muomni_cli.api import Word
+from muomni_listener import model
+from muomni_listener.config import ListenerConfig
+from muomni_listener.ctc import BLANK, Alphabet, Mark
+from muomni_listener.streaming import BeamSpeller, GreedySpeller, Windows, marks_of, words_of
 
 
 class Recognizer(nn.Module):
-    """(B,N) waveforms -> (B,T,C) log-probabilities of the characters of the encoder's alphabet and the blank."""
+    """(B,N) waveforms -> (B,T,C) log-probabilities of the characters of the encoder's alphabet and the blank. A
+    :class:`muomni_cli.api.Transcriber`."""
 
-    def __init__(self, encoder: Listener) -> None:
+    def __init__(self, encoder: model.Listener) -> None:
         super().__init__()
         self.encoder = encoder
         self.alphabet = Alphabet(encoder.config.characters)
@@ -32,6 +41,34 @@ class Recognizer(nn.Module):
         """(B,T,W) -> (B,T,C), in float32 even under autocast: the loss adds up many small probabilities."""
         return F.log_softmax(self.head(tokens).float(), dim=-1)
 
+    def spelled(self, marks: Iterable[Mark]) -> str:
+        """The text of marks, as the alphabet spells it: no spaces at its ends, nor two in a row."""
+        return self.alphabet.spell(self.alphabet.decode([mark.symbol for mark in marks]))
+
+    @torch.inference_mode()
+    def hear(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N,) samples -> (T,C) scores of one sound, heard in one go."""
+        waves = torch.from_numpy(np.array(wave, np.float32))[None].to(self.head.weight.device)
+        scores: NDArray[np.float32] = self(waves)[0][0].cpu().numpy()
+        return scores
+
+    def words(self, inputs: NDArray[np.float32], *, beam: int = 0) -> Iterator[Word]:
+        """See :class:`muomni_cli.api.Transcriber`."""
+        return self.stream([inputs], beam=beam)
+
+    def stream(self, pieces: Iterable[NDArray[np.float32]], *, beam: int = 0) -> Iterator[Word]:
+        """See :class:`muomni_cli.api.Transcriber`."""
+        config = self.encoder.config
+        windows = Windows(config.shortest, config.sample_rate)
+        speller = BeamSpeller(beam) if beam else GreedySpeller()
+        marks = marks_of(speller, windows.scores(self.hear, pieces))
+        return words_of(marks, self.alphabet, config.shortest / config.sample_rate)
+
+
+def build(config: ListenerConfig) -> Recognizer:
+    """An encoder with its head, with fresh weights from torch's global random numbers."""
+    return Recognizer(model.build(config))
+
 
 def spelling_loss(scores: Tensor, lengths: Sequence[int], texts: Sequence[Sequence[int]]) -> Tensor:
     """The sum over rows of -log p(text), a scalar in nats.
@@ -43,11 +80,16 @@ def spelling_loss(scores: Tensor, lengths: Sequence[int], texts: Sequence[Sequen
             :func:`muomni_listener.ctc.needed`) cannot be said and counts as nothing.
     """
     targets = torch.tensor([symbol for text in texts for symbol in text], dtype=torch.long)
+    return summed_loss(scores, lengths, targets.to(scores.device), [len(text) for text in texts])
+
+
+def summed_loss(scores: Tensor, lengths: Sequence[int], targets: Tensor, sizes: Sequence[int]) -> Tensor:
+    """:func:`spelling_loss` with all texts in one tensor on the scores' device: (L,) classes, ``sizes[b]`` of row b."""
     return F.ctc_loss(
         scores.transpose(0, 1),
-        targets.to(scores.device),
+        targets,
         torch.tensor(lengths),
-        torch.tensor([len(text) for text in texts]),
+        torch.tensor(sizes),
         blank=BLANK,
         reduction="sum",
         zero_infinity=True,

@@ -7,6 +7,7 @@ written as one matrix product: a block of input samples times the filter's phase
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 
@@ -45,7 +46,32 @@ def resample(wave: NDArray[np.float32], rate: int, target: int) -> NDArray[np.fl
     return (blocks @ filters).ravel()[:count]
 
 
-@lru_cache(maxsize=8)
+def resampled(pieces: Iterable[NDArray[np.float32]], rate: int, target: int) -> Iterator[NDArray[np.float32]]:
+    """:func:`resample` of a sound that comes in pieces, cut anywhere: the same samples, in bounded memory."""
+    if rate == target:
+        yield from pieces
+        return
+    ratio = Fraction(target, rate).limit_denominator(FINEST)
+    filters, reach = _filters(ratio.numerator, ratio.denominator)
+    step = filters.shape[1] // ratio.numerator * ratio.denominator
+    held, given, size = np.zeros(reach, np.float32), 0, 0
+    for piece in pieces:
+        size += piece.size
+        held = np.concatenate([held, piece])
+        rows = (held.size - filters.shape[0]) // step + 1
+        if rows > 0:
+            made = (sliding_window_view(held, filters.shape[0])[::step][:rows] @ filters).ravel()
+            held, given = held[rows * step :], given + made.size
+            yield made
+    count = -(-size * target // rate) - given
+    rows = -(-count // filters.shape[1])
+    if rows > 0:
+        padded = np.zeros(rows * step + filters.shape[0], np.float32)
+        padded[: min(held.size, padded.size)] = held[: padded.size]
+        yield (sliding_window_view(padded, filters.shape[0])[::step][:rows] @ filters).ravel()[:count]
+
+
+@lru_cache(maxsize=32)  # the rates of files, and the speeds that training draws
 def _filters(up: int, down: int) -> tuple[NDArray[np.float32], int]:
     """Matrix (input samples, output samples) of one block, and how many input samples before it begins it needs.
 

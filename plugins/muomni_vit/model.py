@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import EncoderOutput
@@ -139,6 +141,10 @@ class Vit(nn.Module):
     def token_count(self) -> int:
         """Tokens for each picture."""
         return 1 if self.config.tokens == "cls" else int(self.config.tokens) ** 2
+
+    def count(self, inputs: NDArray[Any]) -> int:  # noqa: ARG002
+        """Tokens of one picture: of any."""
+        return self.token_count
 
     @property
     def tables(self) -> frozenset[str]:

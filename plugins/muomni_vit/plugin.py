@@ -15,6 +15,7 @@ def register_encoders() -> list[EncoderPart]:
             config=VitConfig,
             build="muomni_vit.model:build",
             read="muomni_vit.reading:read",
+            share=0.5,
             peers={"transformers": "muomni_vit.peer:vit"},
         )
     ]

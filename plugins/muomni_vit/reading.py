@@ -7,10 +7,9 @@ mean and dividing by the deviation happens inside the model, so that an exported
 from __future__ import annotations
 
 import contextlib
-import stat
+import os
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -27,31 +26,22 @@ _RUNS_PROGRAMS = frozenset({"EPS"})
 """Formats that Pillow reads by running another program on the file."""
 
 
-def read(config: VitConfig, path: Path) -> NDArray[np.uint8]:
-    """The picture in ``path`` as (3,S,S) red, green and blue, 0 to 255: one input of :class:`muomni_vit.model.Vit`.
+def read(config: VitConfig, file: BinaryIO, name: str) -> NDArray[np.uint8]:
+    """A picture as (3,S,S) red, green and blue, 0 to 255: one input of :class:`muomni_vit.model.Vit`.
 
     Anything Pillow decodes: turned upright as its EXIF data say, the first frame if it moves, transparent parts over
     white, grey and other colours as RGB, 16 bits cut to 8, fitted to the square as ``config.fit`` says. Size limits
     are checked against the header, before anything is decoded; memory stays below some 16 bytes a pixel.
 
-    Raises:
-        RequestError: no such file, not a regular file, not a picture, damaged, or beyond a limit.
-    """
-    _check_file(config, path)
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise RequestError(f"cannot read {path}: {error.strerror}", "give a file that you may read") from error
-    with file:
-        return decode(config, file, str(path))
-
-
-def decode(config: VitConfig, file: BinaryIO, name: str) -> NDArray[np.uint8]:
-    """:func:`read` for an open file: a member of an archive, bytes in memory. ``name`` is for messages.
+    Args:
+        config: the encoder's.
+        file: can seek.
+        name: stands for the file in messages.
 
     Raises:
         RequestError: not a picture, damaged, or beyond a limit.
     """
+    _check_bytes(config, file, name)
     with _quiet_pillow(), _refusing(name), Image.open(file) as image:
         if image.format in _RUNS_PROGRAMS:
             raise RequestError(f"{name} is {image.format}, which takes another program to read", _READABLE)
@@ -62,24 +52,12 @@ def decode(config: VitConfig, file: BinaryIO, name: str) -> NDArray[np.uint8]:
         return to_input(config, image)
 
 
-def _check_file(config: VitConfig, path: Path) -> None:
-    """Refuse what is not a regular file of a sane size, without opening it: a pipe would wait for ever."""
-    try:
-        status = path.stat()
-    except FileNotFoundError as error:
-        raise RequestError(f"there is no file {path}", "correct the path of the picture") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(f"cannot read {path}: {reason}", "give a file that you may read") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise RequestError(f"{path} is a folder, not a picture", "name a file in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise RequestError(f"{path} is a device or a pipe, not a file", "save the picture to a file and give that")
-    if status.st_size == 0:
-        raise RequestError(f"{path} is empty (0 bytes)", _READABLE)
-    if status.st_size > config.max_bytes:
+def _check_bytes(config: VitConfig, file: BinaryIO, name: str) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size > config.max_bytes:
         raise RequestError(
-            f"{path} has {status.st_size:,} bytes; at most {config.max_bytes:,} are read",
+            f"{name} has {size:,} bytes; at most {config.max_bytes:,} are read",
             "make the picture smaller, or raise max_bytes of the image encoder",
         )
 

@@ -34,6 +34,10 @@ class Data:
     val_fraction: float = 0.2
     tokenizer_chars: int = 1_000_000
 
+    @property
+    def sources(self) -> dict[str, list[Chosen]]:
+        return {"text": self.text}
+
 
 @dataclass
 class Chat:

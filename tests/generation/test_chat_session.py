@@ -60,7 +60,7 @@ def test_retry_says_something_else_in_the_same_place(speaker: Speaker) -> None:
     first = session.talk.exchanges[0].answer_ids
     run(session, "/retry")
     assert len(session.talk.exchanges) == 1
-    assert session.talk.exchanges[0].question == "hello"
+    assert session.talk.exchanges[0].question.text == "hello"
     assert session.talk.exchanges[0].answer_ids != first
     run(session, "/reset")
     with pytest.raises(RequestError, match="no answer to retry"):
@@ -71,7 +71,7 @@ def test_oldest_exchanges_are_forgotten_and_said_so(speaker: Speaker, capsys: py
     session = Session(speaker, SETTINGS)
     run(session, *(f"question {n}" for n in range(6)))
     assert "forgotten" in capsys.readouterr().err
-    assert session.talk.exchanges[-1].question == "question 5"
+    assert session.talk.exchanges[-1].question.text == "question 5"
     assert 0 < len(session.talk.exchanges) < 6
     before = len(session.talk.exchanges)
     with pytest.raises(RequestError, match="context holds 64"):

@@ -38,10 +38,10 @@ def test_text_that_spells_a_role_is_text() -> None:
 @pytest.mark.parametrize("text", ["", "  \n"])
 def test_an_empty_prompt_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match="empty"):
-        one_shot_ids(T, text, 10)
+        one_shot_ids(T, Message("user", text), 10)
 
 
 def test_a_long_prompt_says_both_counts() -> None:
-    assert len(one_shot_ids(T, "x" * 9, 10, "plain")) == 10
+    assert len(one_shot_ids(T, Message("user", "x" * 9), 10, "plain")) == 10
     with pytest.raises(RequestError, match=r"11 tokens.*holds 10"):
-        one_shot_ids(T, "x" * 10, 10, "plain")
+        one_shot_ids(T, Message("user", "x" * 10), 10, "plain")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -14,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from muomni_listener.alignment import alignments
 from muomni_listener.config import ListenerConfig
-from muomni_listener.ctc import BLANK, Alphabet, Mark, align, greedy, needed, prefix_beam
+from muomni_listener.ctc import BLANK, Alphabet, Mark, align, choose, greedy, log_probabilities, needed, prefix_beam
 from muomni_listener.model import build
 from muomni_listener.recognizer import Recognizer, spelling_loss
 
@@ -91,17 +93,49 @@ def test_greedy_joins_runs_drops_blanks_and_says_when() -> None:
     assert greedy(scores) == [Mark(2, 1, 3), Mark(2, 4, 5), Mark(3, 5, 7)]
 
 
-def test_alignment_agrees_with_torchaudio() -> None:
+@settings(max_examples=15, deadline=None)
+@given(**sizes)
+def test_the_probability_of_each_of_some_texts(tokens: int, classes: int, seed: int) -> None:
+    scores = scored(tokens, classes, seed)
+    ways = counted(scores)
+    expected = [math.log(sum(math.exp(way) for way, _ in found)) for found in ways.values()]
+    assert log_probabilities(scores, [*ways, (1,) * (tokens + 1)]).tolist() == pytest.approx([*expected, -math.inf])
+    assert list(ways)[choose(scores, list(ways))] == list(ways)[int(np.argmax(expected))]
+
+
+def test_the_probability_of_a_text_is_torch_s() -> None:
+    scores, texts = scored(40, 28, 5), [[5, 5, 9, 1, 27], [3], [4, 4, 4, 4], list(range(1, 28))]
+    found = log_probabilities(scores, texts)
+    for text, value in zip(texts, found, strict=True):
+        loss = torch.nn.functional.ctc_loss(
+            torch.from_numpy(scores)[:, None], torch.tensor([text]), [40], [len(text)], reduction="sum"
+        )
+        assert value == pytest.approx(-loss.item(), rel=1e-9)
+
+
+def batch_of_scores() -> tuple[torch.Tensor, list[int], list[list[int]]]:
+    lengths, texts = [60, 33, 12, 5], [[5, 5, 9, 1, 27, 3, 3, 3, 8], [1, 2, 1], [], [7, 7, 7]]
+    return torch.from_numpy(np.stack([scored(60, 28, seed) for seed in range(4)])).float(), lengths, texts
+
+
+def test_alignment_of_many_agrees_with_torchaudio() -> None:
     try:
-        from torchaudio.functional import forced_align
+        import torchaudio  # noqa: F401
     except (ImportError, OSError) as error:
         pytest.skip(f"torchaudio does not import here: {error}")
-    scores, text = scored(60, 28, 3), [5, 5, 9, 1, 27, 3, 3, 3, 8]
-    path, _ = forced_align(torch.from_numpy(scores)[None].float(), torch.tensor([text], dtype=torch.int32))
-    ours = [BLANK] * 60
-    for mark in align(scores, text):
-        ours[mark.begin : mark.end] = [mark.symbol] * (mark.end - mark.begin)
-    assert ours == path[0].tolist()
+    scores, lengths, texts = batch_of_scores()
+    found = alignments(scores, lengths, texts)
+    for row, length, text, marks in zip(scores.numpy(), lengths, texts, found, strict=True):
+        assert marks == align(row[:length], text)
+    with pytest.raises(ValueError, match="4 tokens cannot say 3 characters, 5 are needed"):
+        alignments(scores[3:], [4], texts[3:])
+
+
+def test_alignment_of_many_needs_no_torchaudio(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, lengths, texts = batch_of_scores()
+    monkeypatch.setitem(sys.modules, "torchaudio.functional", None)
+    rows = zip(scores.numpy(), lengths, texts, strict=True)
+    assert alignments(scores, lengths, texts) == [align(row[:length], text) for row, length, text in rows]
 
 
 def test_a_text_that_cannot_be_said_in_time() -> None:

@@ -16,10 +16,10 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from muomni_cli.api import RequestError
+from muomni_cli.api import FileMedia, RequestError
+from muomni_listener import reading
 from muomni_listener.config import ListenerConfig
 from muomni_listener.model import Listener, build
-from muomni_listener.reading import read
 from muomni_listener.resampling import resample
 
 CONFIG = ListenerConfig()
@@ -27,6 +27,18 @@ SPEECH = Path(__file__).resolve().parents[3] / "shared" / "data" / "speech" / "l
 
 Voice = Callable[..., NDArray[np.float64]]
 Write = Callable[..., Path]
+
+
+def read(config: ListenerConfig, path: Path) -> NDArray[np.float32]:
+    """As the host reads a file: it opens, and the encoder reads."""
+    media = FileMedia("audio", path)
+    with media.open() as file:
+        return reading.read(config, file, media.name)
+
+
+def in_pieces(config: ListenerConfig, path: Path, max_seconds: float) -> list[NDArray[np.float32]]:
+    with FileMedia("audio", path).open() as file:
+        return list(reading.pieces(config, file, str(path), max_seconds))
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +161,7 @@ def wav(data: bytes, *, claimed: int | None = None, rate: int = 16000, channels:
 @pytest.mark.parametrize(
     ("content", "what", "fix"),
     [
-        (b"", "is no sound", "WAV"),
+        (b"", "is empty", "holds something"),
         (b"RIFF", "is no sound", "WAV"),
         (b"Once upon a time there was a file that was no sound.\n" * 50, "is no sound", "WAV"),
         (wav(b""), "holds no sound at all", "samples in it"),
@@ -182,7 +194,7 @@ def test_samples_that_are_no_numbers(wrong: float, subtype: str, written: Write)
     samples = np.zeros(16000, np.float64)
     samples[77] = wrong
     with np.errstate(over="ignore"):
-        refuses(written(samples, subtype=subtype), "holds 1 samples that are no finite numbers", "again")
+        refuses(written(samples, subtype=subtype), "holds samples that are no finite numbers (1 of 16,000", "again")
 
 
 def test_integers_written_as_floats(written: Write) -> None:
@@ -212,12 +224,38 @@ def test_a_length_that_no_header_tells_is_cut_off_while_reading(
     refuses(path, "at most 2 s", "max_seconds", ListenerConfig(max_seconds=2))
 
 
+@pytest.mark.parametrize("rate", [16000, 8000, 44100, 48000, 11025])
+def test_a_sound_read_in_pieces_is_the_same_sound(
+    rate: int, voice: Voice, written: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(voice(rate, 2.5), rate)
+    whole = read(CONFIG, path)
+    for size in (100, 4096, 30_000):
+        monkeypatch.setattr("muomni_listener.reading.AT_ONCE", size)
+        np.testing.assert_allclose(np.concatenate(in_pieces(CONFIG, path, 3.0)), whole, atol=1e-6)
+    with pytest.raises(RequestError, match="at most 2 s"):
+        in_pieces(CONFIG, path, 2.0)
+
+
+def test_long_sounds_in_pieces_cost_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    with path.open("wb") as file:
+        file.write(wav(b"", claimed=2 * 48000 * 600, rate=48000))
+        file.truncate(44 + 2 * 48000 * 600)  # ten minutes, sparse
+    config = ListenerConfig(max_seconds=1)
+    tracemalloc.start()
+    with FileMedia("audio", path).open() as file:
+        assert sum(piece.size for piece in reading.pieces(config, file, "long", 600.0)) == 9_600_000
+    assert tracemalloc.get_traced_memory()[1] < 40 << 20  # all of it: 38 MB at 16 kHz, 115 MB at 48 kHz
+    tracemalloc.stop()
+
+
 def test_paths_that_are_no_file(tmp_path: Path) -> None:
-    refuses(tmp_path, "is a folder", "one sound file")
+    refuses(tmp_path, "is a folder", "name a file in it")
     refuses(tmp_path / "missing.wav", "No such file", "check the path")
     refuses(tmp_path / ("x" * 300), "cannot read", "check the path")
     refuses(tmp_path / "a\0b.wav", "null", "check the path")
-    refuses(Path("/dev/zero"), "a device", "one sound file")
+    refuses(Path("/dev/zero"), "a device", "save it to a file")
     (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
     refuses(tmp_path / "loop.wav", "cannot read", "check the path")
     (tmp_path / "a.raw").write_bytes(b"\0" * 9000)
@@ -226,7 +264,7 @@ def test_paths_that_are_no_file(tmp_path: Path) -> None:
 
 def test_a_pipe_is_refused_and_does_not_wait(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
-    thread = threading.Thread(target=refuses, args=(tmp_path / "pipe.wav", "a pipe", "one sound file"), daemon=True)
+    thread = threading.Thread(target=refuses, args=(tmp_path / "pipe.wav", "a pipe", "save it to a file"), daemon=True)
     thread.start()
     thread.join(20)
     assert not thread.is_alive()

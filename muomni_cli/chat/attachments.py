@@ -1,0 +1,33 @@
+"""Files that a user shows or plays: ``--image x.png``, ``--attach motion=walk.csv``. Reads nothing yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from muomni_cli.api import FileMedia, Media, RequestError
+from muomni_cli.omni.shares import Sense
+from muomni_cli.registry import nearest
+
+
+def attachment(modality: str, path: str, senses: Mapping[str, Sense]) -> Media:
+    """One file for a model with ``senses``.
+
+    Raises:
+        RequestError: the words are not NAME=PATH, or the model has no such sense.
+    """
+    if not modality or not path:
+        raise RequestError(f"{modality or path!r} is not NAME=PATH", "for example: --attach image=cat.png")
+    if modality not in senses:
+        near = nearest(modality, list(senses))
+        listed = f"it takes {' and '.join(senses)}" if senses else "it takes text alone: train the stage omni"
+        raise RequestError(
+            f"this model has no encoder for {modality}", f"did you mean {near!r}? {listed}" if near else listed
+        )
+    return FileMedia(modality, Path(path).expanduser())
+
+
+def attachments(words: Sequence[str], senses: Mapping[str, Sense]) -> list[Media]:
+    """``NAME=PATH`` words as media; errors as in :func:`attachment`."""
+    pairs = [word.partition("=") for word in words]
+    return [attachment(modality, path, senses) for modality, _, path in pairs]

@@ -1,0 +1,45 @@
+"""``muomni listen``: what is said in sound files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muomni_cli.errors import RequestError
+
+
+def listen(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Sound files, of any length.")],
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="A run's folder or name (default: $MUOMNI_MODEL or the newest).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: words with times.")] = False,
+    srt: Annotated[bool, typer.Option("--srt", help="Print subtitles (SubRip).")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write there; - is stdout.")] = None,
+    beam: Annotated[int, typer.Option(min=0, max=1000, help="Texts kept in the search; 0 is greedy.")] = 0,
+    max_seconds: Annotated[float, typer.Option(min=0.01, help="Longest file, in seconds.")] = 4 * 3600,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+) -> None:
+    """Transcribe sound files: each word appears as soon as it is sure."""
+    from muomni_cli.listening.listen import listen as transcribe
+    from muomni_cli.listening.model import find_ear
+
+    if json and srt:
+        raise RequestError("--json and --srt cannot both be had", "choose one")
+    ear = find_ear(model)
+    if threads is not None:
+        from muomni_cli.training.device import set_threads
+
+        set_threads(threads)
+    transcribe(
+        files,
+        ear,
+        kind="json" if json else "srt" if srt else "text",
+        beam=beam,
+        max_seconds=max_seconds,
+        device=device,
+        output=None if output == Path("-") else output,
+    )

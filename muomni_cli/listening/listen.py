@@ -1,0 +1,60 @@
+"""Files to transcripts: the encoder is opened, each file is heard, and what is heard is written where it shall go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from muomni_cli.api import FileMedia, RequestError
+from muomni_cli.console import say
+from muomni_cli.files import replacing
+from muomni_cli.listening.model import Ear, open_ear
+from muomni_cli.listening.transcripts import Write, write_json, write_lines, write_subtitles
+
+Format = Literal["text", "json", "srt"]
+WRITERS = {"text": write_lines, "json": write_json, "srt": write_subtitles}
+
+
+def listen(
+    files: Sequence[Path], ear: Ear, *, kind: Format, beam: int, max_seconds: float, device: str, output: Path | None
+) -> None:
+    """Transcribe ``files``.
+
+    Args:
+        files: what to hear; that all can be opened is seen before the first is heard.
+        ear: the encoder that hears.
+        kind: what to write.
+        beam: texts kept in the search; 0 is greedy.
+        max_seconds: longest file.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        output: the file to write, by rename; stdout if None.
+
+    Raises:
+        RequestError: a file cannot be read, or is no sound.
+    """
+    if kind == "srt" and len(files) > 1:
+        raise RequestError("subtitles are written for one file at a time", "name one file with --srt")
+    for path in files:
+        FileMedia(ear.part.modality, path).open().close()
+    opened = open_ear(ear, device)
+    say(f"listening with {ear.weights}")
+    heard = [(str(path), opened.words(path, beam=beam, max_seconds=max_seconds)) for path in files]
+    with _written(output) as write:
+        WRITERS[kind](heard, write)
+    if output is not None:
+        say(f"wrote {output}")
+
+
+@contextmanager
+def _written(output: Path | None) -> Iterator[Write]:
+    if output is None:
+        yield _show
+        return
+    with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yield file.write
+
+
+def _show(text: str) -> None:
+    print(text, end="", flush=True)

@@ -1,0 +1,72 @@
+"""The whole model that reads: encoders, one Linear each, and a Thinker over their tokens and text in one sequence.
+
+The arrangement of LLaVA (arXiv:2304.08485). Knows protocols, no part by name.
+
+Shapes: B batch, T tokens, D the Thinker's width, W an encoder's width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, cast
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.api import Encoder, Thinker
+
+
+class Omni(nn.Module):
+    """A Thinker that takes more than text.
+
+    Args:
+        thinker: also an ``nn.Module``; takes embeddings.
+        encoders: by modality.
+        frozen: modalities whose encoder is not trained: it runs without gradients and without dropout.
+    """
+
+    def __init__(self, thinker: Thinker, encoders: Mapping[str, Encoder], frozen: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self.thinker = cast("Any", thinker)
+        self.encoders = nn.ModuleDict(cast("Any", dict(encoders)))
+        width = int(thinker.config.d_model)
+        self.projectors = nn.ModuleDict({name: nn.Linear(e.width, width) for name, e in encoders.items()})
+        self.frozen = frozen
+
+    def reset_projectors(self) -> None:
+        """Fresh projectors whose tokens are about as large as embeddings of text, so that training starts calmly."""
+        with torch.no_grad():
+            ids = torch.arange(self.thinker.vocab_size, device=self.thinker.head_weight.device)
+            size = self.thinker.embed(ids[None]).float().std().item()
+        for layer in self.projectors.values():
+            assert isinstance(layer, nn.Linear)
+            nn.init.normal_(layer.weight, std=size / layer.in_features**0.5)  # encoders end in a norm: inputs near 1
+            nn.init.zeros_(layer.bias)
+
+    def train(self, mode: bool = True) -> Self:
+        """As usual; frozen encoders stay in evaluation mode."""
+        super().train(mode)
+        for modality in self.frozen:
+            self.encoders[modality].eval()
+        return self
+
+    def count(self, modality: str, inputs: NDArray[Any]) -> int:
+        """How many tokens one input makes."""
+        encoder: Encoder = cast("Any", self.encoders[modality])
+        return encoder.count(inputs)
+
+    def take_in(self, modality: str, inputs: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+        """A batch of one modality's inputs, padded on the right -> (B,T,D); see :class:`muomni_cli.api.Encoder`."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and modality not in self.frozen):
+            tokens = self.encoders[modality](inputs, lengths).tokens
+        projected: Tensor = self.projectors[modality](tokens)
+        return projected
+
+    def embed(self, ids: Tensor, rows: Sequence[Tensor], places: Sequence[Tensor]) -> Tensor:
+        """(B,T) ids -> (B,T,D) embeddings, with each of ``rows`` (n,D) at its flat ``places`` (n,) among the B x T."""
+        embeds: Tensor = self.thinker.embed(ids)
+        if not rows:
+            return embeds
+        flat = embeds.flatten(0, 1)
+        return flat.index_copy(0, torch.cat(list(places)), torch.cat(list(rows)).to(flat.dtype)).view_as(embeds)

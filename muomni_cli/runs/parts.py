@@ -1,0 +1,72 @@
+"""Parts of a run as modules, with the weights that training left. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from muomni_cli.api import EncoderPart, RequestError
+from muomni_cli.omni.model import Omni
+from muomni_cli.omni.shares import Sense, sense_of
+from muomni_cli.registry import Registered, resolve
+from muomni_cli.runs.folder import RunFolder, open_entry
+from muomni_cli.training.checkpoint import load_model, read_checkpoint
+
+ENCODER = "encoder."
+"""What the names of an encoder's weights begin with in its own stage's checkpoints; see ``EncoderPart``."""
+
+
+def build_part(registered: Registered, config: Any, entry: Mapping[str, Any]) -> Any:
+    """A part with fresh weights, from what ``model.json`` says of it."""
+    part = registered.part
+    more = {"vocab_size": entry["vocab_size"]} if "vocab_size" in entry else {}
+    return resolve(part.build, f"{part.kind} {part.name}")(config, **more)
+
+
+def weights_of(run: RunFolder, stage: str, command: str) -> Path:
+    """The checkpoint of a stage that others build on: the best, else the last.
+
+    Raises:
+        RequestError: there is none; ``command`` is what makes it.
+    """
+    folder = run.stage(stage)
+    found = next((p for name in ("best", "last") if (p := folder / f"{name}.safetensors").is_file()), None)
+    if found is None:
+        raise RequestError(f"run {run.root} has no trained {stage} yet", f"train it first: {command}")
+    return found
+
+
+def open_part(run: RunFolder, stage: str, command: str) -> tuple[nn.Module, Path]:
+    """The part that a stage trained, and where its weights came from. Averaged weights where there are some.
+
+    Raises:
+        RequestError: it has not been trained; ``command`` is what does.
+    """
+    registered, config, entry = run.part(stage, command)
+    weights = weights_of(run, stage, command)
+    module = build_part(registered, config, entry)
+    prefix = ENCODER if isinstance(registered.part, EncoderPart) else ""
+    load_model(module, read_checkpoint(weights), ema=True, prefix=prefix)
+    return module, weights
+
+
+def omni_entries(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """What the omni stage says of the parts that it trained together: ``thinker``, and its encoders in their order."""
+    entries: dict[str, dict[str, Any]] = run.model()["stages"].get("omni", {}).get("parts", {})
+    return entries
+
+
+def senses_of(run: RunFolder) -> dict[str, Sense]:
+    """The senses that the run's omni stage was trained with, in their order."""
+    return {name: sense_of(*open_entry(entry)) for name, entry in omni_entries(run).items() if name != "thinker"}
+
+
+def open_omni(run: RunFolder, weights: Path) -> Omni:
+    """The whole model as the omni stage left it in ``weights``."""
+    made = {name: build_part(*open_entry(entry), entry) for name, entry in omni_entries(run).items()}
+    omni = Omni(made.pop("thinker"), made)
+    load_model(omni, read_checkpoint(weights), ema=True)
+    return omni

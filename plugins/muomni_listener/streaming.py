@@ -1,0 +1,167 @@
+"""Long sounds: heard in windows that overlap, spelled on the way, each word given as soon as it is sure.
+
+Memory is bounded however long the sound is: by one window and one word, or, with a beam, by what lies between two
+pauses (:data:`PATIENCE` at most). Knows numpy, no torch.
+
+Shapes: N samples, T tokens, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.api import Word
+from muomni_listener.ctc import BLANK, Alphabet, Mark, align, prefix_beam
+
+WINDOW = 20.0
+"""Seconds that are heard in one go."""
+
+SIDE = 2.0
+"""Seconds at either side of a window that are only heard for what they tell of the rest."""
+
+PAUSE = 10
+"""Tokens of silence (0.4 seconds at 25 a second) after which a beam's best text is sure."""
+
+SILENCE = math.log(0.98)
+"""A token whose blank is likelier than this is silence."""
+
+PATIENCE = 750
+"""Tokens (30 seconds at 25 a second) after which a beam's best text counts as sure without a pause."""
+
+Scores = NDArray[np.floating]
+
+
+class Windows:
+    """Scores of a sound of any length, as if it were heard in one go (but for what is further away than a window).
+
+    Args:
+        shortest: samples a token.
+        rate: samples a second.
+        window: seconds of a window.
+        side: seconds of it whose scores are dropped, at either side.
+    """
+
+    def __init__(self, shortest: int, rate: int, window: float = WINDOW, side: float = SIDE) -> None:
+        self._shortest = shortest
+        self._window, self._side = (round(seconds * rate / shortest) for seconds in (window, side))  # tokens
+        assert self._window > 2 * self._side, "windows must move on"
+
+    def scores(
+        self, hear: Callable[[NDArray[np.float32]], Scores], pieces: Iterable[NDArray[np.float32]]
+    ) -> Iterator[Scores]:
+        """(T,C) scores of the whole sound, in parts.
+
+        Args:
+            hear: (N,) samples -> (T,C) scores of one window.
+            pieces: the sound, cut anywhere.
+        """
+        window, kept = self._window * self._shortest, self._window - 2 * self._side
+        held, first = np.zeros(0, np.float32), 0
+        for piece in pieces:
+            held = np.concatenate([held, piece])
+            while held.size > window:
+                yield hear(held[:window])[first : self._window - self._side]
+                held, first = held[kept * self._shortest :], self._side
+        if held.size >= self._shortest:
+            yield hear(held)[first:]
+
+
+class Speller(Protocol):
+    """Makes marks of scores that come in parts."""
+
+    def feed(self, scores: Scores) -> Iterator[Mark]:
+        """The marks that are sure after (T,C) more scores; they count tokens from the beginning of the sound."""
+        ...
+
+    def finish(self) -> Iterator[Mark]:
+        """The marks that are left when the sound ends."""
+        ...
+
+
+class GreedySpeller:
+    """The best class of every token; what :func:`muomni_listener.ctc.greedy` says of the whole."""
+
+    def __init__(self) -> None:
+        self._run = Mark(BLANK, 0, 0)  # goes on until another class comes
+
+    def feed(self, scores: Scores) -> Iterator[Mark]:
+        """See :class:`Speller`."""
+        for symbol in scores.argmax(1).tolist():
+            end = self._run.end + 1
+            if symbol == self._run.symbol:
+                self._run = Mark(symbol, self._run.begin, end)
+                continue
+            yield from self.finish()
+            self._run = Mark(symbol, end - 1, end)
+
+    def finish(self) -> Iterator[Mark]:
+        """See :class:`Speller`."""
+        if self._run.symbol != BLANK:
+            yield self._run
+
+
+class BeamSpeller:
+    """The likeliest text by prefix-beam search, one stretch between two pauses after the other.
+
+    In a pause every text ends in a blank, whatever it is, so the best of a stretch stays the best of it.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._rows: list[Scores] = []  # (C,) each, since the last pause
+        self._silent = 0  # how many of the last are silence
+        self._spelled = 0  # tokens before the first of them
+
+    def feed(self, scores: Scores) -> Iterator[Mark]:
+        """See :class:`Speller`."""
+        for row in scores:
+            self._rows.append(row)
+            self._silent = self._silent + 1 if row[BLANK] > SILENCE else 0
+            if self._silent == PAUSE or len(self._rows) == PATIENCE:
+                yield from self.finish()
+
+    def finish(self) -> Iterator[Mark]:
+        """See :class:`Speller`."""
+        held, origin = self._rows, self._spelled
+        self._rows, self._spelled, self._silent = [], origin + len(held), 0
+        if len(held) > 0:
+            stretch = np.stack(held)
+            text, _ = prefix_beam(stretch, self._width)[0]
+            for mark in align(stretch, text):
+                yield Mark(mark.symbol, origin + mark.begin, origin + mark.end)
+
+
+def marks_of(speller: Speller, parts: Iterable[Scores]) -> Iterator[Mark]:
+    """All marks of a sound whose scores come in ``parts``."""
+    for scores in parts:
+        yield from speller.feed(scores)
+    yield from speller.finish()
+
+
+def words_of(marks: Iterable[Mark], alphabet: Alphabet, seconds: float) -> Iterator[Word]:
+    """Marks to words: what lies between spaces, each given when the space after it, or the end, is there.
+
+    Args:
+        marks: in order.
+        alphabet: what they are spelled with.
+        seconds: a token's length.
+    """
+    word: list[Mark] = []
+    for mark in marks:
+        if alphabet.decode([mark.symbol]) != " ":
+            word.append(mark)
+        elif word:
+            yield _word(word, alphabet, seconds)
+            word = []
+    if word:
+        yield _word(word, alphabet, seconds)
+
+
+def _word(marks: Sequence[Mark], alphabet: Alphabet, seconds: float) -> Word:
+    text = alphabet.decode([mark.symbol for mark in marks])
+    return Word(text, round(marks[0].begin * seconds, 3), round(marks[-1].end * seconds, 3))

@@ -1,0 +1,121 @@
+"""What training does to sounds: always the same for the same seed, within what the settings say, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from muomni_listener.augment import coloured_noise, fitted, stripes, vary, with_speed
+from muomni_listener.config import AugmentConfig
+
+RATE = 16000
+NOTHING = AugmentConfig(speed=0, shift=0, gain=0, noise=0, babble=0, time_masks=0, bin_masks=0)
+Wave = NDArray[np.float32]
+
+
+def tone(seconds: float = 1.0, hertz: float = 440.0) -> Wave:
+    return (0.1 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def decibels(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    return float(10 * np.log10(np.mean(np.square(one, dtype=np.float64)) / np.mean(np.square(other, dtype=np.float64))))
+
+
+def test_the_same_seed_gives_the_same_sound() -> None:
+    for seed in range(8):
+        made = [vary(tone(), tone(0.5, 700), AugmentConfig(babble=0.5), RATE, rng(seed)) for _ in range(2)]
+        np.testing.assert_array_equal(*made)
+        assert made[0].dtype == np.float32
+    assert len({vary(tone(), tone(), AugmentConfig(), RATE, rng(seed)).tobytes() for seed in range(20)}) == 20
+
+
+def test_settings_of_nothing_change_nothing() -> None:
+    np.testing.assert_array_equal(vary(tone(), tone(2.0), NOTHING, RATE, rng()), tone())
+
+
+def test_speed_changes_length_and_pitch_alike() -> None:
+    for seed in range(10):
+        wave = with_speed(tone(), 0.2, rng(seed))
+        speed = RATE / wave.size
+        assert 0.8 - 1e-3 < speed < 1.2 + 1e-3
+        heard = np.abs(np.fft.rfft(wave)).argmax() * RATE / wave.size
+        assert heard == pytest.approx(440 * speed, abs=2)
+    assert len({with_speed(tone(), 0.2, rng(seed)).size for seed in range(20)}) > 10
+
+
+def test_silence_goes_around_and_nothing_is_cut() -> None:
+    config = NOTHING.model_copy(update={"shift": 0.25})
+    wave = np.ones(RATE, np.float32)
+    for seed in range(10):
+        made = vary(wave, wave, config, RATE, rng(seed))
+        (places,) = np.nonzero(made)
+        assert places.size == RATE
+        assert places[0] < RATE // 4
+        assert made.size - 1 - places[-1] < RATE // 4
+
+
+@pytest.mark.parametrize("kind", ["noise", "babble"])
+def test_noise_and_voices_lie_as_far_below_as_asked(kind: str) -> None:
+    config = NOTHING.model_copy(update={kind: 1.0, f"{kind}_level": (7.0, 9.0)})
+    for seed in range(10):
+        made = vary(tone(), tone(1.0, 1234), config, RATE, rng(seed))
+        assert 7 - 0.1 < decibels(tone(), made - tone()) < 9 + 0.1
+
+
+def test_loudness_changes_within_its_bounds() -> None:
+    config = NOTHING.model_copy(update={"gain": 6.0})
+    changes = [decibels(vary(tone(), tone(), config, RATE, rng(seed)), tone()) for seed in range(30)]
+    assert -6.01 < min(changes) < -3
+    assert 3 < max(changes) < 6.01
+
+
+def test_silence_gets_a_little_noise_and_stays_finite() -> None:
+    silent = np.zeros(RATE, np.float32)
+    config = AugmentConfig(noise=1, babble=1)
+    made = vary(silent, silent, config, RATE, rng())
+    assert np.isfinite(made).all()
+    assert 0 < np.abs(made).max() < 0.01
+
+
+def test_noise_has_many_colours() -> None:
+    def slope(noise: Wave) -> float:
+        power = np.abs(np.fft.rfft(noise)) ** 2
+        return decibels(power[4000:8000] ** 0.5, power[200:400] ** 0.5)
+
+    slopes = [slope(coloured_noise(RATE, rng(seed))) for seed in range(30)]
+    assert max(slopes) > -6
+    assert min(slopes) < -18
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 50), st.integers(1, 50), st.integers(0, 99))
+def test_another_sound_is_fitted(size: int, samples: int, seed: int) -> None:
+    wave = np.arange(1, size + 1, dtype=np.float32)
+    made = fitted(wave, samples, rng(seed))
+    assert made.size == samples
+    heard = made[made > 0]
+    assert heard.size == min(size, samples)
+    assert (np.diff(heard) == 1).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 4), st.floats(0, 40), st.integers(0, 60), st.integers(0, 99))
+def test_stripes_lie_inside_and_are_no_wider_than_asked(count: int, widest: float, size: int, seed: int) -> None:
+    found = stripes(count, widest, size, rng(seed))
+    assert found.shape == (count, 2)
+    assert (found[:, 0] >= 0).all()
+    assert (found[:, 1] <= size).all()
+    assert ((found[:, 1] - found[:, 0]) <= widest).all()
+    assert (found[:, 1] >= found[:, 0]).all()
+
+
+def test_levels_that_fall_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="noise_level begins at 30 dB, above its end, 5 dB"):
+        AugmentConfig(noise_level=(30.0, 5.0))
