@@ -63,7 +63,7 @@ def train(
 
 def _say_next(run: RunFolder, stages: list[str], recipe: str) -> None:
     missing = [stage for stage in stages if run.status(stage) != "finished"]
-    if missing:
+    if missing and run.status("omni") != "finished":
         say(f"next: muomni train {missing[0]} {recipe}")
-    elif "thinker" in stages:
+    elif "thinker" in stages:  # the omni stage makes a whole model, whatever it began from
         say(f"next: muomni chat -m {run.name}")

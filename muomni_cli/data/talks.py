@@ -110,7 +110,7 @@ def open_talks(
         MuomniError: the cache cannot be written.
     """
     sources = open_sources(recipe, "omni")
-    mark = _fingerprint(recipe, sources, tokenizer)
+    mark = talks_fingerprint(recipe, sources, tokenizer)
     folder = cache_folder() / "talks" / mark
     if not (folder / "talks.json").exists():
         try:
@@ -135,7 +135,8 @@ def open_talks(
     return TalkData(sides["train"], sides["val"], inputs, [source.name for source in sources], mark)
 
 
-def _fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
+def talks_fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
+    """Changes when anything does that decides what is written for ``sources``."""
     identity = {
         "format": FORMAT,
         "encoders": [

@@ -17,6 +17,8 @@ import torch
 from muomni_cli.api import MuomniError, Objective, RequestError
 from muomni_cli.console import say
 from muomni_cli.data import train_tokenizer
+from muomni_cli.data.sources import open_sources
+from muomni_cli.data.talks import talks_fingerprint
 from muomni_cli.files import write_json, write_text
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.registry import nearest, resolve
@@ -246,6 +248,8 @@ def _data_marks(job: Job, context: StageContext) -> dict[str, str]:
     """Fingerprints of the data that the stage learns from."""
     if job.kind == "thinker":
         return {"text": context.text().fingerprint} if job.recipe.data.text else {}
+    if job.stage == OMNI:
+        return {OMNI: talks_fingerprint(job.recipe, open_sources(job.recipe, OMNI), context.tokenizer())}
     return {job.stage: context.examples().fingerprint} if job.kind == "encoder" else {}
 
 

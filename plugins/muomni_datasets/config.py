@@ -61,6 +61,9 @@ class ConversationsConfig(FilesConfig):
     user_prefix: str = Field("U: ", description="what begins a user's turn in plain text")
     assistant_prefix: str = Field("A: ", description="what begins an assistant's turn in plain text")
     learn: Learn = Field("answers", description='train on the "answers" alone, or on "all" turns')
+    media: tuple[str, ...] = Field(
+        ("image", "audio"), description="fields of a message that name files to be shown or played with it"
+    )
 
 
 class TalesConfig(PartConfig):
