@@ -5,12 +5,11 @@ Knows nothing of tokens.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from muomni_cli.api import Conversation, Dataset, Document, Example, Item, RequestError
+from muomni_cli.api import Conversation, Dataset, Document, Example, Item, RequestError, side_of
 from muomni_cli.registry import resolve
 
 if TYPE_CHECKING:
@@ -86,10 +85,7 @@ def state_of_files(source: Source) -> list[tuple[str, int, int]]:
 
 def split_of(item: Item, val_fraction: float) -> Split:
     """On which side an item is: as its source says, else by the hash of its key, whatever the order of the items."""
-    if item.split is not None:
-        return item.split
-    digest = hashlib.blake2b(item.key.encode("utf-8"), digest_size=8).digest()
-    return "val" if int.from_bytes(digest, "big") < val_fraction * 2**64 else "train"
+    return item.split or side_of(item.key, val_fraction)
 
 
 def texts_of(item: Document | Conversation) -> Iterator[str]:

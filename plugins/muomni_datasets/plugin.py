@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from muomni_cli.api import DatasetPart, hookimpl
+from muomni_datasets.asked_config import AskedConfig
 from muomni_datasets.config import ConversationsConfig, JsonLinesConfig, TalesConfig, TextConfig
 from muomni_datasets.examples_config import FolderConfig, IdxConfig, ManifestConfig, TarConfig
+from muomni_datasets.made_config import ScenesConfig, SoundsConfig, SpokenConfig
 
 
 @hookimpl
 def register_datasets() -> list[DatasetPart]:
-    """Text and conversations, then examples from files."""
+    """Text and conversations, examples from files, examples made on the spot, and questions about examples."""
     return [
         DatasetPart(
             name="text",
@@ -58,5 +60,29 @@ def register_datasets() -> list[DatasetPart]:
             doc="IDX files of grey pictures and labels, as of MNIST; .gz is read as it is",
             config=IdxConfig,
             build="muomni_datasets.idx:build",
+        ),
+        DatasetPart(
+            name="scenes",
+            doc="drawn scenes of coloured shapes, with captions or questions; reads no files",
+            config=ScenesConfig,
+            build="muomni_datasets.scenes:build",
+        ),
+        DatasetPart(
+            name="sounds",
+            doc="tones, sweeps, noise and clicks with labels and captions; reads no files",
+            config=SoundsConfig,
+            build="muomni_datasets.sounds:build",
+        ),
+        DatasetPart(
+            name="spoken",
+            doc="any text, spoken by the program flite",
+            config=SpokenConfig,
+            build="muomni_datasets.spoken:build",
+        ),
+        DatasetPart(
+            name="asked",
+            doc="questions about the examples of other sources, of several modalities at once",
+            config=AskedConfig,
+            build="muomni_datasets.asked:build",
         ),
     ]
