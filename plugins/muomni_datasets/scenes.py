@@ -59,7 +59,7 @@ class Scenes:
         for index in range(config.count):
             media = SceneMedia("image", config, index)
             told = dict(media.facts)
-            key = f"scene {config.split} {config.seed} {index}"
+            key = f"scene {config.seed}{config.split}/{index}"
             if config.give == "captions":
                 yield Example(media, told["text"], key, told["label"], source="scenes", split=split)
             else:

@@ -155,7 +155,7 @@ class Sounds:
         config, split = self._config, SIDES[self._config.split]
         for index in range(config.count):
             sound, _ = imagine(config, index)
-            key = f"sound {config.split} {config.seed} {index}"
+            key = f"sound {config.seed}{config.split}/{index}"
             media = SoundMedia("audio", config, index)
             yield Example(media, sound.caption, key, sound.label, source="sounds", split=split)
 
