@@ -27,6 +27,7 @@ from muomni_cli.contract.data import (
     Example,
     Item,
     Message,
+    side_of,
 )
 from muomni_cli.contract.declarations import (
     CallbackPart,
@@ -113,4 +114,5 @@ __all__ = [
     "expand_path",
     "hookimpl",
     "open_regular",
+    "side_of",
 ]

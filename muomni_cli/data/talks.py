@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Conversation, Document, Example, Media, Message, MuomniError, RequestError, Tokenizer
+from muomni_cli.api import Conversation, Document, Media, Message, MuomniError, RequestError, Tokenizer
 from muomni_cli.data.corpus import tokenizer_hash
 from muomni_cli.data.decoding import Inputs, InputsWriter, decode_all, open_inputs
 from muomni_cli.data.order import Order
-from muomni_cli.data.sources import SPLITS, Source, Split, open_sources, split_of, state_of_files
+from muomni_cli.data.sources import SPLITS, Source, Split, open_sources, split_of, state_of_files, talk_items
 from muomni_cli.folders import cache_folder
 from muomni_cli.omni.shares import Sense, in_order
 from muomni_cli.prompt import chat_ids
@@ -195,7 +195,7 @@ class _Maker:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            items = [list(map(self._item, source.dataset.documents())) for source in sources]
+            items = [list(talk_items(source)) for source in sources]
             for modality in self.senses:
                 self._decode(modality, items, partial)
             sides = {side: _Side(partial / side) for side in SPLITS}
@@ -214,15 +214,6 @@ class _Maker:
                     raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-    def _item(self, item: object) -> Conversation | Document:
-        if isinstance(item, Example):
-            raise RequestError(
-                "the omni stage learns from conversations, and a source gave an example",
-                "give the source questions to ask about it, or move it to its modality's own list",
-            )
-        assert isinstance(item, Conversation | Document), "a dataset gives items"
-        return item
 
     def _decode(self, modality: str, items: Sequence[Sequence[Conversation | Document]], folder: Path) -> None:
         wanted = dict.fromkeys(
