@@ -56,6 +56,9 @@ from muomni_cli.contract.models import (
     Transcriber,
     Word,
 )
+from muomni_cli.contract.tracing import (
+    Step,
+)
 from muomni_cli.contract.training import (
     Batch,
     Callback,
@@ -103,6 +106,7 @@ __all__ = [
     "RequestError",
     "Sample",
     "SliceMedia",
+    "Step",
     "Thinker",
     "ThinkerOutput",
     "ThinkerPart",

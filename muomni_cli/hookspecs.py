@@ -115,7 +115,7 @@ def _check_part(part: Part, where: str) -> None:
     missing = _THINKER_FIELDS - part.config.model_fields.keys() if isinstance(part, ThinkerPart) else set()
     if missing:
         raise ValueError(f"{where}: its config has no {' and no '.join(sorted(missing))}")
-    named = {"build": part.build, "objective": part.objective, "graphs": part.graphs}
+    named = {"build": part.build, "objective": part.objective, "graphs": part.graphs, "steps": part.steps}
     references = {field: value for field, value in named.items() if field == "build" or value is not None}
     if isinstance(part, EncoderPart):
         references["read"] = part.read

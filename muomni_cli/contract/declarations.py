@@ -44,6 +44,8 @@ class Part:
         build: ``"package.module:attr"`` of what makes the part; its signature depends on the kind.
         objective: ``"package.module:attr"`` of how the part trains by itself (see :class:`Objective`), if it does.
         graphs: ``"package.module:attr"`` of how the part is exported, if it is.
+        steps: ``"package.module:attr"`` of ``steps(module) -> Sequence[Step]``: what ``muomni trace`` shows of what
+            happens inside (see :class:`Step`); the top-level submodules if there is none.
         peers: other people's implementations to measure speed against, name -> ``"package.module:attr"`` (see
             :class:`Peer`).
         can: the capabilities that the conformance suite shall test.
@@ -57,6 +59,7 @@ class Part:
     build: str
     objective: str | None = None
     graphs: str | None = None
+    steps: str | None = None
     peers: Mapping[str, str] = field(default_factory=dict)
     can: frozenset[Can] | set[Can] = frozenset()
 

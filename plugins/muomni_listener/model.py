@@ -58,7 +58,11 @@ class Downsample(nn.Module):
                 x = x.masked_fill(~real(counts, x.shape[2])[:, None, :, None], 0.0)
                 counts = (counts + 1) // 2
             x = F.gelu(convolution(x))  # (B,C,T/2,F/2)
-        return self.proj(x.permute(0, 2, 1, 3).flatten(2)), counts
+        return self.proj(self.in_rows(x)), counts
+
+    def in_rows(self, x: Tensor) -> Tensor:
+        """(B,C,T,F) -> (B,T,C*F)."""
+        return x.permute(0, 2, 1, 3).flatten(2)
 
 
 class Attention(nn.Module):

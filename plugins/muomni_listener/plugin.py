@@ -14,9 +14,11 @@ def register_encoders() -> list[EncoderPart]:
             modality="audio",
             config=ListenerConfig,
             build="muomni_listener.model:build",
+            steps="muomni_listener.steps:steps",
             objective="muomni_listener.objective:Spelling",
             read="muomni_listener.reading:read",
             pieces="muomni_listener.reading:pieces",
             transcribe="muomni_listener.recognizer:build",
+            in_time=True,
         )
     ]
