@@ -119,7 +119,8 @@ def _check_part(part: Part, where: str) -> None:
     references = {field: value for field, value in named.items() if field == "build" or value is not None}
     if isinstance(part, EncoderPart):
         references["read"] = part.read
-        references |= {"transcribe": part.transcribe} if part.transcribe is not None else {}
+        optional = {"transcribe": part.transcribe, "pieces": part.pieces, "bench_inputs": part.bench_inputs}
+        references |= {field: value for field, value in optional.items() if value is not None}
         if not 0 < part.share <= 1:
             raise ValueError(f"{where}: share is {part.share}, not above 0 and at most 1")
         if not isinstance(part.modality, str) or not _NAME.fullmatch(part.modality):

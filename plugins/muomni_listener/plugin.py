@@ -19,6 +19,11 @@ def register_encoders() -> list[EncoderPart]:
             read="muomni_listener.reading:read",
             pieces="muomni_listener.reading:pieces",
             transcribe="muomni_listener.recognizer:build",
+            bench_inputs="muomni_listener.bench:inputs",
+            peers={
+                "transformers": "muomni_listener.peer:whisper",
+                "transformers-half": "muomni_listener.peer:whisper_at_our_rate",
+            },
             in_time=True,
         )
     ]
