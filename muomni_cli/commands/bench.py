@@ -84,7 +84,7 @@ def encode(
     recipe: RecipeArgument = "omni",
     overrides: Overrides = None,
     vs_transformers: Versus = False,
-    batch: Annotated[int, typer.Option(min=1, help="Rows, in training.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Rows, in training.")] = 16,
     steps: Annotated[int, typer.Option(min=1, help="Training steps a round.")] = 2,
     rounds: Rounds = 7,
     device: Device = "auto",
