@@ -27,7 +27,7 @@ def steps(module: Listener) -> list[Step]:
         Step(
             at="downsample.proj",
             title="projection",
-            what="one linear layer to the encoder's width",
+            what="GELU; one linear layer to the encoder's width",
             counts=lambda a, b: f"{a[1]:,} frames -> {b[1]:,} tokens of {b[2]}",
         ),
         *(
