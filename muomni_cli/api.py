@@ -57,6 +57,9 @@ from muomni_cli.contract.models import (
     Transcriber,
     Word,
 )
+from muomni_cli.contract.tracing import (
+    Step,
+)
 from muomni_cli.contract.training import (
     Batch,
     Callback,
@@ -104,6 +107,7 @@ __all__ = [
     "RequestError",
     "Sample",
     "SliceMedia",
+    "Step",
     "Thinker",
     "ThinkerOutput",
     "ThinkerPart",

@@ -58,9 +58,15 @@ def parts_of(recipe: Recipe) -> dict[str, Chosen]:
 
 
 def stages_of(recipe: Recipe) -> list[str]:
-    """The stages of ``all``: every part that trains by itself, and at last all of them together."""
+    """The stages there are: every part that trains by itself, and at last all of them together."""
     alone = [stage for stage, chosen in parts_of(recipe).items() if chosen.registered.part.objective]
     return [*alone, OMNI] if recipe.encoders and recipe.data.sources.get(OMNI) else alone
+
+
+def stages_of_all(recipe: Recipe) -> list[str]:
+    """The stages of ``all``: those of :func:`stages_of`, but of encoders only where the recipe has data for them."""
+    without = [modality for modality in recipe.encoders if not recipe.data.sources.get(modality)]
+    return [stage for stage in stages_of(recipe) if stage not in without]
 
 
 @dataclass(frozen=True, slots=True)

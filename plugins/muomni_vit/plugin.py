@@ -14,7 +14,9 @@ def register_encoders() -> list[EncoderPart]:
             modality="image",
             config=VitConfig,
             build="muomni_vit.model:build",
+            steps="muomni_vit.steps:steps",
             read="muomni_vit.reading:read",
+            bench_inputs="muomni_vit.bench:inputs",
             share=0.5,
             peers={"transformers": "muomni_vit.peer:vit"},
         )
