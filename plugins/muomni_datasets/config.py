@@ -13,6 +13,9 @@ Learn = Literal["answers", "all"]
 Side = Literal["", "train", "val"]
 """For which side of the split all items of a source are; empty where their keys decide."""
 
+SIDES: dict[str, Literal["train", "val"] | None] = {"": None, "train": "train", "val": "val"}
+"""The same as items have it."""
+
 
 def _compiles(expression: str) -> str:
     try:

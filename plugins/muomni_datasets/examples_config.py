@@ -26,7 +26,7 @@ class NamedConfig(FilesConfig):
         "stay on one side of the split, such as a speaker; otherwise the name); by default the folder is the label",
     )
     names: dict[str, str] = Field({}, description='better labels for those in the names, such as "0" = "zero"')
-    labels: tuple[str, ...] = Field((), description="labels to keep; empty for all")
+    labels: tuple[str, ...] = Field((), description="labels to keep, as names has them; empty for all")
     holdout: tuple[Expression, ...] = Field(
         (), description="regular expressions: keys in which one is found are for validation, and no others"
     )

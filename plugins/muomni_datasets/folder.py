@@ -36,6 +36,9 @@ class Folder:
             modality = self._namer.modality(name)
             if modality is None:
                 continue
+            if safe_name(name) is None:
+                self._notes.note(root, f"{name!r} is no name of printable text")
+                continue
             media = FileMedia(modality, root / name)
             found = self._namer.example(name, media, str(root), captions, lambda beside: _read(root / beside))
             if isinstance(found, str):
@@ -63,9 +66,7 @@ class Folder:
                 name = (Path(folder) / file).relative_to(root).as_posix()
                 if file.startswith(".") or not (fnmatch(file, self._config.pattern) or self._is_aside(name)):
                     continue
-                if safe_name(name) is None:
-                    self._notes.note(root, f"{name!r} is no name of printable text")
-                elif (root / name).is_file():
+                if (root / name).is_file():
                     yield name
 
     def _is_aside(self, name: str) -> bool:

@@ -19,8 +19,8 @@ from typing import BinaryIO, cast
 from PIL import Image
 
 from muomni_cli.api import Example, RequestError, expand_path, open_regular
+from muomni_datasets.config import SIDES
 from muomni_datasets.examples_config import IdxConfig
-from muomni_datasets.manifest import SIDES
 
 MOST = 1 << 30
 """Most bytes of pictures in one file: all of it is held in memory."""

@@ -16,9 +16,9 @@ from muomni_datasets.made_config import PAIRS, ScenesConfig
 from muomni_datasets.plots import Chance
 
 UNITS = 64
-RADII = {"small": (7.0, 9.0), "big": (12.0, 14.0)}
-OTHER = (9.0, 11.0)
-"""Radius of the things beside the first, of which no size is told."""
+RADII = {"small": (7.2, 8.6), "big": (12.0, 14.0)}
+OTHER = (9.6, 10.8)
+"""Radius of the things beside the first, of which no size is told. By it the first is known: it is small or big."""
 
 COLOURS = {
     "red": (220, 40, 40),

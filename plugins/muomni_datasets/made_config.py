@@ -27,6 +27,31 @@ def _is_pair(text: str) -> str:
 Pair = Annotated[str, AfterValidator(_is_pair)]
 """A colour and a shape: ``"green star"``."""
 
+LONGEST = 1000
+"""Characters that are said at most; more takes minutes to listen to."""
+
+
+def unsayable(text: str) -> str:
+    """Why flite would not say a text as it is written; empty if it would. Letters it does not know it leaves out."""
+    if len(text) > LONGEST:
+        return f"is longer than {LONGEST} characters"
+    if not text.isprintable():
+        return "holds control characters"
+    letters = [character for character in text if character.isalnum()]
+    if not letters or not all(character.isascii() for character in letters):
+        return "has no letters of English, or others too"
+    return ""
+
+
+def _is_sayable(text: str) -> str:
+    if reason := unsayable(text):
+        raise ValueError(f"flite cannot say it: it {reason}")
+    return text
+
+
+Sayable = Annotated[str, AfterValidator(_is_sayable)]
+"""A text that flite says as it is written."""
+
 
 class MadeConfig(PartConfig):
     """What every source that makes its examples is told."""
@@ -77,8 +102,8 @@ class SpokenConfig(FilesConfig):
     """Text spoken by the program flite."""
 
     path: str = Field("", description="text files with a sentence on each line: a file, a folder or a glob")
-    sentences: tuple[str, ...] = Field((), description="sentences to say, in place of a file")
-    words: tuple[str, ...] = Field((), description="single words to say, which become labels, in place of a file")
+    sentences: tuple[Sayable, ...] = Field((), description="sentences to say, in place of a file")
+    words: tuple[Sayable, ...] = Field((), description="single words to say, which become labels, in place of a file")
     voices: tuple[Literal["slt", "rms", "awb", "kal16"], ...] = Field(
         ("slt", "rms", "awb", "kal16"), min_length=1, description="who may say them"
     )

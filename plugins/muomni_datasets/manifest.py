@@ -9,32 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from muomni_cli.api import Example, FileMedia
+from muomni_datasets.config import SIDES
 from muomni_datasets.examples_config import ManifestConfig
 from muomni_datasets.jsonl import records
 from muomni_datasets.reading import Files, is_unicode
 
-SIDES: dict[str, Literal["train", "val"] | None] = {"": None, "train": "train", "val": "val"}
+ENDINGS = (".jsonl", ".ndjson")
 
 
 class Manifest:
     """The examples of JSON Lines files."""
 
     def __init__(self, config: ManifestConfig) -> None:
+        self._config = config
         self._modality = config.modality
-        self._files = Files(config, (".jsonl", ".ndjson"))
+        self._files = Files(config, ENDINGS)
 
     @property
     def unreadable(self) -> dict[str, str]:
         return self._files.unreadable
 
     def files(self) -> list[Path]:
-        lists = self._files.paths()
-        found = dict.fromkeys(lists)
-        for path in lists:
-            for _, record in records(self._files, path):
+        lists = Files(self._config, ENDINGS)  # of its own: what documents() has noted stays
+        found = dict.fromkeys(lists.paths())
+        for path in list(found):
+            for _, record in records(lists, path):
                 named = record.get(self._modality) if isinstance(record, dict) else None
                 if isinstance(named, str) and _is_file(path.parent / named):
                     found[path.parent / named] = None

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from muomni_cli.api import Conversation, Example, Message
+from muomni_datasets.config import SIDES
 from muomni_datasets.layout import draw, lay_out
 from muomni_datasets.made_config import ScenesConfig
-from muomni_datasets.manifest import SIDES
 from muomni_datasets.plots import Chance
 from muomni_datasets.scene_words import ask, facts
 

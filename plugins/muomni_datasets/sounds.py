@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import Example
+from muomni_datasets.config import SIDES
 from muomni_datasets.made_config import SoundsConfig
-from muomni_datasets.manifest import SIDES
 from muomni_datasets.plots import Chance
 from muomni_datasets.words import NUMBERS
 

@@ -11,23 +11,20 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from muomni_cli.api import Example, RequestError
-from muomni_datasets.made_config import SpokenConfig
-from muomni_datasets.manifest import SIDES
+from muomni_datasets.config import SIDES
+from muomni_datasets.made_config import SpokenConfig, unsayable
 from muomni_datasets.plots import Chance
 from muomni_datasets.reading import Files
 
 PITCH = {"slt": 172, "awb": 130, "kal16": 95, "rms": 100}
 """Mean pitch of each voice in Hz. What rms says follows its recordings, whatever is asked for."""
-
-LONGEST = 1000
-"""Characters that are said at most; more takes minutes to listen to."""
 
 PATIENCE = 60
 """Seconds that flite may take; it takes a fraction of one."""
@@ -89,7 +86,7 @@ class Spoken:
         return [] if self._config.sentences or self._config.words else self._files.paths()
 
     def documents(self) -> Iterator[Example]:
-        _flite()
+        _require_voices(self._config.voices)
         count = self._config.count
         for index, text in enumerate(islice(cycle(self._texts()), count) if count else self._texts()):
             chance = Chance(f"spoken/{self._config.seed}/{index}")
@@ -119,8 +116,8 @@ class Spoken:
         for path in self._files.paths():
             for number, line in enumerate(self._files.lines(path), start=1):
                 text = line.strip()
-                if len(text) > LONGEST or not text.isprintable():
-                    self._files.note(path, f"line {number} is longer than {LONGEST} characters, or no plain text")
+                if reason := unsayable(text) if text else "":
+                    self._files.note(path, f"line {number} {reason}")
                 elif text:
                     yield text
 
@@ -128,6 +125,17 @@ class Spoken:
 def build(config: SpokenConfig) -> Spoken:
     """A source of spoken text."""
     return Spoken(config)
+
+
+def _require_voices(voices: Sequence[str]) -> None:
+    """Refuse a voice that this flite does not have: it would speak with another one, and say nothing of it."""
+    told = subprocess.run([_flite(), "-lv"], stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
+    _, _, names = told.stdout.partition("Voices available:")
+    lacking = sorted(set(voices) - set(names.split()))
+    if names and lacking:
+        raise RequestError(
+            f"the program flite has no voice {', '.join(lacking)}", f"write voices = [...] of these: {names.strip()}"
+        )
 
 
 def _flite() -> str:

@@ -261,3 +261,17 @@ def test_real_speech_is_split_by_speaker(shared_data: Path) -> None:
     sentences = list(read.documents())
     assert (len(sentences), read.unreadable) == (345, {})
     assert sentences[1].text == "in being comparatively modern."
+
+
+def test_asking_for_the_files_forgets_nothing(tmp_path: Path, png: bytes) -> None:
+    plant(tmp_path, {"a/1.png": png, "alone.png": png, "m.jsonl": b"{broken\n", "a/\x1b.png": png})
+    sources: list[Folder | Manifest] = [
+        Folder(FolderConfig(path=str(tmp_path))),
+        Manifest(ManifestConfig(path=str(tmp_path / "m.jsonl"))),
+    ]
+    for source in sources:
+        list(source.documents())
+        noted = dict(source.unreadable)
+        assert noted
+        source.files()
+        assert source.unreadable == noted

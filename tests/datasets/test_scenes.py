@@ -80,6 +80,7 @@ def test_relations_are_true_and_things_do_not_touch() -> None:
             seen = {"left of": x, "right of": -x, "above": y, "below": -y}
             assert seen[relation] == max(seen.values()) > first.radius + other.radius
         assert len({thing.kind for thing in scene.things}) == len(scene.things)
+        assert all(abs(first.radius - other.radius) >= 1 for other in scene.things[1:])
 
 
 def test_colours_stay_apart_from_each_other_and_from_the_ground() -> None:

@@ -80,12 +80,12 @@ def speak(**config: Any) -> list[Example]:
 
 @needs_flite
 def test_texts_are_spoken(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("Hello there.\n\nHow are you?\n" + "x" * 2000 + "\nbad\0line\n")
+    (tmp_path / "a.txt").write_text("Hello there.\n\nHow are you?\n" + "x" * 2000 + "\nbad\0line\ncaf\u00e9\n...\n")
     source = Spoken(SpokenConfig(path=str(tmp_path / "a.txt"), voices=["slt", "awb"], count=5))
     examples = list(source.documents())
     assert [example.text for example in examples] == ["Hello there.", "How are you?"] * 2 + ["Hello there."]
     assert [example.key for example in examples] == [example.text for example in examples]
-    assert source.unreadable[str(tmp_path / "a.txt")].endswith("and 1 more")
+    assert source.unreadable[str(tmp_path / "a.txt")].endswith("and 3 more")
     assert source.files() == [tmp_path / "a.txt"]
     wave, rate = heard(examples[0])
     assert rate == 16_000
@@ -116,7 +116,13 @@ def test_a_longer_stretch_takes_longer() -> None:
 
 
 def test_what_is_odd_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for config in ({"stretch": [2, 1]}, {"pitch": [0.1, 1]}, {"voices": ["somebody"]}, {"voices": []}):
+    for config in (
+        {"stretch": [2, 1]},
+        {"pitch": [0.1, 1]},
+        {"voices": ["somebody"]},
+        {"voices": []},
+        {"words": ["..."]},
+    ):
         with pytest.raises(ValidationError):
             SpokenConfig.model_validate(config)
     monkeypatch.setenv("PATH", "")
@@ -130,8 +136,10 @@ def test_what_is_odd_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_flite_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (example,) = speak(words=["yes"])
     broken = tmp_path / "flite"
-    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.write_text("#!/bin/sh\necho Voices available: slt\nexit 3\n")
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RequestError, match="yes"):
         example.media.open()
+    with pytest.raises(RequestError, match="no voice awb, kal16, rms"):
+        speak(words=["yes"])
