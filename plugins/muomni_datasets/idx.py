@@ -61,7 +61,10 @@ class Idx:
     def files(self) -> list[Path]:
         if not self._config.images or not self._config.labels:
             raise RequestError("a source of IDX files lacks one of them", "write images = ... and labels = ...")
-        return [expand_path(self._config.images), expand_path(self._config.labels)]
+        found = [expand_path(self._config.images), expand_path(self._config.labels)]
+        for path in found:
+            open_regular(path).close()  # refuses what is not there
+        return found
 
     def documents(self) -> Iterator[Example]:
         images, labels = self.files()

@@ -80,5 +80,6 @@ def test_what_is_wrong_is_said(images: bytes, labels: bytes, words: str, tmp_pat
 def test_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="lacks one"):
         Idx(IdxConfig()).files()
-    with pytest.raises(RequestError, match="cannot read"):
-        list(Idx(IdxConfig(images=str(tmp_path / "a"), labels=str(tmp_path / "b"))).documents())
+    for look in (Idx.files, lambda source: list(source.documents())):
+        with pytest.raises(RequestError, match="cannot read"):
+            look(Idx(IdxConfig(images=str(tmp_path / "a"), labels=str(tmp_path / "b"))))
