@@ -177,6 +177,7 @@ class Listener(nn.Module):
         cos, sin = self._rotations(x.shape[1])
         kept = None if counts is None else real(counts, x.shape[1])
         mask = None if kept is None else kept[:, None, None]  # (B,1,1,T): every query sees the real keys
+        x = x.to(self.norm.weight.dtype)  # what the blocks add up stays precise under autocast
         for block in self.blocks:
             x = block(x, cos, sin, mask)
         x = self.norm(x)

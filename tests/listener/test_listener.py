@@ -52,6 +52,15 @@ def test_parameter_count_of_the_specification(spec: Listener) -> None:
 
 
 @torch.no_grad()
+def test_under_autocast_the_stream_stays_in_the_weights_precision(lively: Lively) -> None:
+    model = lively()
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model(noise(4000)).tokens
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, model(noise(4000)).tokens, atol=0.1, rtol=0.1)
+
+
+@torch.no_grad()
 def test_every_shape_of_the_audio_pipeline(spec: Listener) -> None:
     seen: list[tuple[int, ...]] = []
     hooked = [spec.mel, *spec.downsample.convolutions, spec.downsample.proj, *spec.blocks]
