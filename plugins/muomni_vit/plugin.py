@@ -14,6 +14,7 @@ def register_encoders() -> list[EncoderPart]:
             modality="image",
             config=VitConfig,
             build="muomni_vit.model:build",
+            objective="muomni_vit.objective:choose",
             read="muomni_vit.reading:read",
             share=0.5,
             peers={"transformers": "muomni_vit.peer:vit"},
