@@ -27,6 +27,7 @@ from muomni_cli.contract.data import (
     Example,
     Item,
     Message,
+    side_of,
 )
 from muomni_cli.contract.declarations import (
     CallbackPart,
@@ -55,6 +56,9 @@ from muomni_cli.contract.models import (
     Tokenizer,
     Transcriber,
     Word,
+)
+from muomni_cli.contract.tracing import (
+    Step,
 )
 from muomni_cli.contract.training import (
     Batch,
@@ -106,6 +110,7 @@ __all__ = [
     "RequestError",
     "Sample",
     "SliceMedia",
+    "Step",
     "Thinker",
     "ThinkerOutput",
     "ThinkerPart",
@@ -116,4 +121,5 @@ __all__ = [
     "expand_path",
     "hookimpl",
     "open_regular",
+    "side_of",
 ]

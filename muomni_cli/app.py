@@ -19,6 +19,7 @@ from muomni_cli.commands import bench, data, plugins, recipes, runs
 from muomni_cli.commands.chat import chat
 from muomni_cli.commands.doctor import doctor
 from muomni_cli.commands.listen import listen
+from muomni_cli.commands.trace import trace
 from muomni_cli.commands.train import train
 from muomni_cli.console import complain, forgive_encoding, say
 from muomni_cli.errors import MuomniError
@@ -138,6 +139,7 @@ def _own_cli() -> typer.Typer:
     cli.command()(train)
     cli.command()(chat)
     cli.command()(listen)
+    cli.command()(trace)
     cli.add_typer(runs.app, name="runs")
     cli.add_typer(bench.app, name="bench")
     cli.add_typer(recipes.app, name="recipes")

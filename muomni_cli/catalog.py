@@ -47,9 +47,10 @@ def describe_settings(config: type[BaseModel]) -> list[dict[str, Any]]:
     schema = config.model_json_schema()
     settings = []
     for name, field in config.model_fields.items():
+        written = field.alias or name
         setting = {
-            "name": name,
-            "type": _type(schema["properties"][field.alias or name], schema.get("$defs", {})),
+            "name": written,
+            "type": _type(schema["properties"][written], schema.get("$defs", {})),
             "required": field.is_required(),
             "description": field.description or "",
         }

@@ -115,11 +115,12 @@ def _check_part(part: Part, where: str) -> None:
     missing = _THINKER_FIELDS - part.config.model_fields.keys() if isinstance(part, ThinkerPart) else set()
     if missing:
         raise ValueError(f"{where}: its config has no {' and no '.join(sorted(missing))}")
-    named = {"build": part.build, "objective": part.objective, "graphs": part.graphs}
+    named = {"build": part.build, "objective": part.objective, "graphs": part.graphs, "steps": part.steps}
     references = {field: value for field, value in named.items() if field == "build" or value is not None}
     if isinstance(part, EncoderPart):
         references["read"] = part.read
-        references |= {"transcribe": part.transcribe} if part.transcribe is not None else {}
+        optional = {"transcribe": part.transcribe, "pieces": part.pieces, "bench_inputs": part.bench_inputs}
+        references |= {field: value for field, value in optional.items() if value is not None}
         if not 0 < part.share <= 1:
             raise ValueError(f"{where}: share is {part.share}, not above 0 and at most 1")
         if not isinstance(part.modality, str) or not _NAME.fullmatch(part.modality):

@@ -19,7 +19,9 @@ class Line:
     comparison: Comparison
 
 
-HEADINGS = ("SETTING", "WHO", "TOKENS/S", "MS A TOKEN", "OURS / THEIRS", "FROM", "TO")
+def headings(unit: str = "token") -> tuple[str, ...]:
+    """Over :func:`rows`; ``unit``: what is counted."""
+    return ("SETTING", "WHO", f"{unit.upper()}S/S", f"MS A {unit.upper()}", "OURS / THEIRS", "FROM", "TO")
 
 
 def rows(lines: list[Line]) -> list[tuple[str, ...]]:
@@ -33,7 +35,7 @@ def rows(lines: list[Line]) -> list[tuple[str, ...]]:
                 (
                     line.setting if place == 0 else "",
                     one.name,
-                    f"{one.rate:,.0f}",
+                    f"{one.rate:,.0f}" if one.rate >= 100 else f"{one.rate:.3g}",
                     f"{1000 / one.rate:.3f}",
                     *(ratio if place else ("", "", "")),
                 )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from muomni_cli.bench.measure import Comparison
+    from muomni_cli.bench.report import Line
     from muomni_cli.bench.thinker import Workload
     from muomni_cli.recipe import Recipe
 
@@ -78,6 +79,28 @@ def generate(
     _run(compare_generation, recipe, overrides or [], work, vary or [], vs_transformers, json)
 
 
+@app.command()
+def encode(
+    recipe: RecipeArgument = "omni",
+    overrides: Overrides = None,
+    vs_transformers: Versus = False,
+    batch: Annotated[int, typer.Option(min=1, help="Rows, in training.")] = 16,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps a round.")] = 2,
+    rounds: Rounds = 7,
+    device: Device = "auto",
+    threads: Threads = 0,
+    json: Json = False,
+) -> None:
+    """The encoders: one input after the other, and whole training steps, in inputs a second."""
+    from muomni_cli.bench.encoders import compare_encoders
+    from muomni_cli.bench.thinker import Workload
+    from muomni_cli.recipe import load_recipe
+
+    work = Workload(batch, 0, steps, rounds, device, threads)
+    lines = compare_encoders(load_recipe(recipe, overrides or []), work, versus=vs_transformers, progress=say)
+    _report(lines, "input", json)
+
+
 def _run(
     compare: Callable[[Recipe, Workload, Sequence[str]], Comparison],
     recipe: str,
@@ -87,13 +110,19 @@ def _run(
     vs_transformers: bool,
     json: bool,
 ) -> None:
-    from muomni_cli.bench.report import HEADINGS, as_json, machine, rows
     from muomni_cli.bench.variations import measure
 
     peers = ["transformers"] if vs_transformers else []
-    lines = measure(compare, recipe, overrides, work, vary, peers, progress=say)
+    _report(measure(compare, recipe, overrides, work, vary, peers, progress=say), "token", json)
+
+
+def _report(lines: list[Line], unit: str, json: bool) -> None:
+    from muomni_cli.bench.report import as_json, headings, machine, rows
+
     if json:
         print_json(as_json(lines))
         return
-    print_table(HEADINGS, rows(lines))
-    say("  ".join(f"{key} {value}" for key, value in machine(("muomni", "torch", *peers)).items()))
+    print_table(headings(unit), rows(lines))
+    others = [one.name for line in lines for one in line.comparison.contestants[1:]]
+    packages = ("muomni", "torch", *(["transformers"] if others else []))
+    say("  ".join(f"{key} {value}" for key, value in machine(packages).items()))

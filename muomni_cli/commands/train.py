@@ -33,7 +33,7 @@ def train(
         raise RequestError("--json belongs to --dry-run", "metrics of a run: muomni runs show NAME --json")
     from muomni_cli.recipe import load_recipe
     from muomni_cli.runs.folder import RUNS, RunFolder
-    from muomni_cli.training.stages import Job, stages_of, try_stage
+    from muomni_cli.training.stages import Job, stages_of_all, try_stage
     from muomni_cli.training.stages import train as train_stages
 
     asked = load_recipe(recipe, overrides or [])
@@ -48,7 +48,7 @@ def train(
     options = f" --run {run}" if run else ""
     jobs = [
         Job(asked, one, folder, f"muomni train {one} {recipe}{options}")
-        for one in (stages_of(asked) if stage == "all" else [stage])
+        for one in (stages_of_all(asked) if stage == "all" else [stage])
     ]
     if dry_run:
         tried = [try_stage(job) for job in jobs if stage != "all" or job.stage != "tokenizer"]
@@ -58,12 +58,12 @@ def train(
             print("\n\n".join(one.as_text() for one in tried))
         return
     train_stages(jobs, resume=resume, force=force)
-    _say_next(folder, stages_of(asked), f"{recipe}{options}")
+    _say_next(folder, stages_of_all(asked), f"{recipe}{options}")
 
 
 def _say_next(run: RunFolder, stages: list[str], recipe: str) -> None:
     missing = [stage for stage in stages if run.status(stage) != "finished"]
-    if missing:
+    if missing and run.status("omni") != "finished":
         say(f"next: muomni train {missing[0]} {recipe}")
-    elif "thinker" in stages:
+    elif "thinker" in stages:  # the omni stage makes a whole model, whatever it began from
         say(f"next: muomni chat -m {run.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,12 @@ class Example:
 
 
 Item = Document | Conversation | Example
+
+
+def side_of(key: str, val_fraction: float) -> Literal["train", "val"]:
+    """On which side of the split a key is that no source puts on one: by its hash, whatever else there is."""
+    digest = hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest()
+    return "val" if int.from_bytes(digest, "big") < val_fraction * 2**64 else "train"
 
 
 class Dataset(Protocol):

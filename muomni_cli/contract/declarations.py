@@ -44,6 +44,8 @@ class Part:
         build: ``"package.module:attr"`` of what makes the part; its signature depends on the kind.
         objective: ``"package.module:attr"`` of how the part trains by itself (see :class:`Objective`), if it does.
         graphs: ``"package.module:attr"`` of how the part is exported, if it is.
+        steps: ``"package.module:attr"`` of ``steps(module) -> Sequence[Step]``: what ``muomni trace`` shows of what
+            happens inside (see :class:`Step`); the top-level submodules if there is none.
         peers: other people's implementations to measure speed against, name -> ``"package.module:attr"`` (see
             :class:`Peer`).
         can: the capabilities that the conformance suite shall test.
@@ -57,6 +59,7 @@ class Part:
     build: str
     objective: str | None = None
     graphs: str | None = None
+    steps: str | None = None
     peers: Mapping[str, str] = field(default_factory=dict)
     can: frozenset[Can] | set[Can] = frozenset()
 
@@ -99,12 +102,16 @@ class EncoderPart(Part):
     under the same names of weights, for encoders whose tokens can be read as words.
     ``pieces(config, file: BinaryIO, name: str, max_seconds: float) -> Iterator[numpy array]`` reads what is too long to
     ``read``, piece by piece in bounded memory, for :meth:`Transcriber.stream`.
+    ``bench_inputs(config) -> Mapping[str, numpy array]`` gives inputs that speed is measured with, by what to call
+    them; training is measured with the first. ``peers`` are called with the config alone and give a module that is
+    called as the encoder is, with an equally good input of its own making inside where it needs another.
 
     Args:
         modality: what a recipe's ``[encoders.<modality>]``, a stage and ``--attach <modality>=PATH`` call it.
         read: ``"package.module:attr"``.
         transcribe: ``"package.module:attr"``, if it does.
         pieces: ``"package.module:attr"``, if it does; a part that transcribes must.
+        bench_inputs: ``"package.module:attr"``, if ``muomni bench encode`` shall measure it.
         share: largest part of the Thinker's context that the tokens of this modality may fill in one conversation.
         in_time: its tokens are in the order of time, so of an input that is too long the beginning can be used.
     """
@@ -115,6 +122,7 @@ class EncoderPart(Part):
     read: str
     transcribe: str | None = None
     pieces: str | None = None
+    bench_inputs: str | None = None
     share: float = 0.25
     in_time: bool = False
 

@@ -6,14 +6,16 @@ Memory is bounded: lengths are counted in buckets, and at most ``REMEMBERED`` va
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from muomni_cli.api import Conversation, Document, RequestError, Tokenizer
+from muomni_cli.data.check_examples import ExamplesReport, Keys, check_examples
 from muomni_cli.data.corpus import SourceStats, batches, encode_items, size_of
 from muomni_cli.data.lengths import Lengths
-from muomni_cli.data.sources import Source, Split, open_sources, split_of, text_items, texts_of
+from muomni_cli.data.sources import Source, Split, open_sources, split_of, text_items, texts_of, word_items
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
@@ -26,13 +28,16 @@ REMEMBERED = 1_000_000
 
 PERCENTILES = (5, 50, 95, 99)
 
+TALK = ("text", "omni")
+"""Lists of sources of words; each other one is of a modality's examples."""
+
 
 @dataclass(slots=True)
 class SourceReport:
     """One source: what it gave, how long its items are in ``unit``, and how many are longer than the model's context
     (``longer``; None where tokens or context are not known).
 
-    ``error`` says why a source gave nothing at all.
+    ``error`` says why a source gave nothing at all; ``media`` counts the pictures, sounds and so on in conversations.
     """
 
     stats: SourceStats
@@ -42,23 +47,35 @@ class SourceReport:
     longer: int | None = None
     example: str = ""
     error: str = ""
+    table: str = "text"
+    media: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Report:
-    """All sources, and how many long validation lines there are (``val_lines``), how many of them are in training text
-    too (``shared``), and one such line."""
+    """All sources: ``sources`` of text and conversations, ``examples`` of the modalities.
+
+    ``val_lines``: how many long validation lines of text there are; ``shared``: how many of them are in training text
+    too, with one of them. ``both_sides``: how many keys of a modality are on both sides, and one of them.
+    """
 
     sources: list[SourceReport]
     ctx_len: int | None
     val_lines: int = 0
     shared: int = 0
     shared_example: str = ""
+    examples: list[ExamplesReport] = field(default_factory=list)
+    both_sides: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    @property
+    def everything(self) -> list[SourceReport | ExamplesReport]:
+        """Every source."""
+        return [*self.sources, *self.examples]
 
     @property
     def usable(self) -> bool:
         """Whether there is anything to train on."""
-        return any(source.stats.documents["train"] for source in self.sources)
+        return any(source.stats.documents["train"] for source in self.everything)
 
     @property
     def warnings(self) -> list[str]:
@@ -69,10 +86,17 @@ class Report:
             for source in self.sources
             if not source.error and not any(source.stats.documents.values())
         ]
-        for source in self.sources:
-            found += [f"{path}: {reason}" for path, reason in source.stats.unreadable.items()]
-        if self.usable and not any(source.stats.documents["val"] for source in self.sources):
-            found.append("nothing is for validation: raise data.val_fraction, or name documents with `holdout`")
+        for examples in self.examples:
+            found += examples.warnings
+        for one in self.everything:
+            found += [f"{path}: {reason}" for path, reason in one.stats.unreadable.items()]
+        for table in dict.fromkeys(one.table for one in self.everything):
+            own = [one.stats.documents for one in self.everything if one.table == table]
+            if any(documents["train"] for documents in own) and not any(documents["val"] for documents in own):
+                where = "nothing" if table == "text" else f"nothing of [[data.{table}]]"
+                found.append(f"{where} is for validation: raise data.val_fraction, or name documents with `holdout`")
+        for modality, (count, key) in self.both_sides.items():
+            found.append(f"{count:,} keys of [[data.{modality}]] are on both sides of the split, such as {key!r}")
         if self.shared:
             found.append(
                 f"{self.shared} of {self.val_lines} long validation lines are in the training text too, such as "
@@ -82,29 +106,40 @@ class Report:
 
 
 def check(recipe: Recipe, tokenizer: Tokenizer | None) -> Report:
-    """Read all text of the recipe.
+    """Read every source of the recipe.
 
     Args:
         tokenizer: counts tokens; without one, lengths are in characters.
     """
     ctx_len: int | None = getattr(recipe.thinker.config, "ctx_len", None) if recipe.thinker else None
-    sources = open_sources(recipe)
+    tables = [table for table, chosen in recipe.data.sources.items() if chosen] or ["text"]
+    sources = [source for table in tables if table in TALK for source in open_sources(recipe, table)]
     reports = [_check_source(source, recipe, tokenizer, ctx_len) for source in sources]
     report = Report(reports, ctx_len)
-    sound = [source for source, one in zip(sources, reports, strict=True) if not one.error]
+    for table in tables:
+        if table not in TALK:
+            keys = Keys()
+            found = [check_examples(source, recipe.data.val_fraction, keys) for source in open_sources(recipe, table)]
+            report.examples += found
+            if keys.shared:
+                report.both_sides[table] = len(keys.shared), next(iter(keys.shared.values()))
+    pairs = zip(sources, reports, strict=True)
+    sound = [source for source, one in pairs if not one.error and source.table == "text"]
     _compare(report, sound, recipe.data.val_fraction)
     return report
 
 
 def _check_source(source: Source, recipe: Recipe, tokenizer: Tokenizer | None, ctx_len: int | None) -> SourceReport:
-    report = SourceReport(SourceStats(source.name), "tokens" if tokenizer else "characters")
+    report = SourceReport(SourceStats(source.name), "tokens" if tokenizer else "characters", table=source.table)
+    media = Counter[str]()
     lengths = Lengths()
     if tokenizer is not None and ctx_len is not None:
         report.longer = 0
     try:
-        for batch in batches(text_items(source)):
+        for batch in batches(word_items(source)):
             for item, length in zip(batch, _lengths(batch, tokenizer, recipe), strict=True):
                 lengths.add(length)
+                media.update(_modalities(item))
                 _count(report.stats, item, split_of(item, recipe.data.val_fraction), length if tokenizer else 0)
                 if report.longer is not None and ctx_len is not None and length > ctx_len:
                     report.longer += 1
@@ -114,7 +149,13 @@ def _check_source(source: Source, recipe: Recipe, tokenizer: Tokenizer | None, c
     report.stats.unreadable = dict(source.dataset.unreadable)
     report.percentiles = {str(percent): lengths.percentile(percent) for percent in PERCENTILES}
     report.longest = lengths.longest
+    report.media = dict(media)
     return report
+
+
+def _modalities(item: Document | Conversation) -> Iterator[str]:
+    if isinstance(item, Conversation):
+        yield from (media.modality for message in item.messages for media in message.media)
 
 
 def _lengths(batch: list[Document | Conversation], tokenizer: Tokenizer | None, recipe: Recipe) -> Iterable[int]:

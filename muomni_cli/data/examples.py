@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from muomni_cli.api import Example, MuomniError, RequestError
+from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.data.decoding import InputsWriter, decode_all, open_inputs
 from muomni_cli.data.order import Order
-from muomni_cli.data.sources import SPLITS, Source, Split, open_sources, split_of, state_of_files
+from muomni_cli.data.sources import SPLITS, Source, Split, example_items, open_sources, split_of, state_of_files
 from muomni_cli.folders import cache_folder
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Pat
         unreadable: dict[str, str] = {}
         writers = {side: InputsWriter(partial / side) for side in SPLITS}
         for number, source in enumerate(sources):
-            examples = map(_example, source.dataset.documents())
-            for example, result in decode_all(chosen, examples, lambda one: one.media, progress):
+            for example, result in decode_all(chosen, example_items(source), lambda one: one.media, progress):
                 if isinstance(result, str):
                     unreadable[example.media.name] = result
                     continue
@@ -130,15 +129,6 @@ def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Pat
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _example(item: object) -> Example:
-    if not isinstance(item, Example):
-        raise RequestError(
-            f"an encoder learns from examples, and a source gave a {type(item).__name__.lower()}",
-            "name a source of examples there, and conversations in [[data.omni]]",
-        )
-    return item
 
 
 def _open(recipe: Recipe, modality: str, folder: Path, mark: str, seed: int, progress: Progress) -> ExampleData:

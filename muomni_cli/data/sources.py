@@ -5,12 +5,11 @@ Knows nothing of tokens.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from muomni_cli.api import Conversation, Dataset, Document, Example, Item, RequestError
+from muomni_cli.api import Conversation, Dataset, Document, Example, Item, RequestError, side_of
 from muomni_cli.registry import resolve
 
 if TYPE_CHECKING:
@@ -29,12 +28,14 @@ class Source:
         weight: how often it is drawn, relative to the others.
         dataset: what its part built.
         identity: what of the recipe decides its documents, as JSON can hold it.
+        table: NAME of ``[[data.<NAME>]]``.
     """
 
     name: str
     weight: float
     dataset: Dataset
     identity: dict[str, Any]
+    table: str = "text"
 
 
 def open_sources(recipe: Recipe, name: str = "text") -> list[Source]:
@@ -56,7 +57,7 @@ def open_sources(recipe: Recipe, name: str = "text") -> list[Source]:
             "version": plugin.version,
             "config": chosen.config.model_dump(mode="json"),
         }
-        opened.append(Source(f"{index}-{part.name}", chosen.weight, dataset, identity))
+        opened.append(Source(f"{index}-{part.name}", chosen.weight, dataset, identity, name))
     return opened
 
 
@@ -66,11 +67,52 @@ def text_items(source: Source) -> Iterator[Document | Conversation]:
     Raises:
         RequestError: an item is no text, or has media.
     """
-    for item in source.dataset.documents():
-        if isinstance(item, Example) or (isinstance(item, Conversation) and any(m.media for m in item.messages)):
+    for item in talk_items(source):
+        if isinstance(item, Conversation) and any(message.media for message in item.messages):
             raise RequestError(
-                f"{source.name} in [[data.text]] gives more than text",
-                "examples belong into [[data.<modality>]], conversations with pictures or sound into [[data.omni]]",
+                f"{source.name} in [[data.{source.table}]] gives more than text",
+                "conversations with pictures or sound belong into [[data.omni]]",
+            )
+        yield item
+
+
+def talk_items(source: Source) -> Iterator[Document | Conversation]:
+    """The items of a source of text or conversations, which may have media.
+
+    Raises:
+        RequestError: an item is an example.
+    """
+    for item in source.dataset.documents():
+        if isinstance(item, Example):
+            raise RequestError(
+                f"{source.name} in [[data.{source.table}]] gives examples of {item.media.modality}",
+                f"move it to [[data.{item.media.modality}]], or ask questions about them in [[data.omni]]",
+            )
+        yield item
+
+
+def word_items(source: Source) -> Iterator[Document | Conversation]:
+    """The items of a source of either, as its table allows."""
+    return text_items(source) if source.table == "text" else talk_items(source)
+
+
+def example_items(source: Source) -> Iterator[Example]:
+    """The items of a source of one modality's examples.
+
+    Raises:
+        RequestError: an item is something else, or of another modality.
+    """
+    for item in source.dataset.documents():
+        if not isinstance(item, Example):
+            raise RequestError(
+                f"an encoder learns from examples, and {source.name} in [[data.{source.table}]] gives a "
+                f"{type(item).__name__.lower()}",
+                "name a source of examples there, and conversations in [[data.omni]]",
+            )
+        if item.media.modality != source.table:
+            raise RequestError(
+                f"{source.name} in [[data.{source.table}]] gives examples of {item.media.modality}",
+                f"move it to [[data.{item.media.modality}]], or leave such files out",
             )
         yield item
 
@@ -86,10 +128,7 @@ def state_of_files(source: Source) -> list[tuple[str, int, int]]:
 
 def split_of(item: Item, val_fraction: float) -> Split:
     """On which side an item is: as its source says, else by the hash of its key, whatever the order of the items."""
-    if item.split is not None:
-        return item.split
-    digest = hashlib.blake2b(item.key.encode("utf-8"), digest_size=8).digest()
-    return "val" if int.from_bytes(digest, "big") < val_fraction * 2**64 else "train"
+    return item.split or side_of(item.key, val_fraction)
 
 
 def texts_of(item: Document | Conversation) -> Iterator[str]:

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Conversation, Document, Example, Media, Message, MuomniError, RequestError, Tokenizer
+from muomni_cli.api import Conversation, Document, Media, Message, MuomniError, RequestError, Tokenizer
 from muomni_cli.data.corpus import tokenizer_hash
 from muomni_cli.data.decoding import Inputs, InputsWriter, decode_all, open_inputs
 from muomni_cli.data.order import Order
-from muomni_cli.data.sources import SPLITS, Source, Split, open_sources, split_of, state_of_files
+from muomni_cli.data.sources import SPLITS, Source, Split, open_sources, split_of, state_of_files, talk_items
 from muomni_cli.folders import cache_folder
 from muomni_cli.omni.shares import Sense, in_order
 from muomni_cli.prompt import chat_ids
@@ -110,7 +110,7 @@ def open_talks(
         MuomniError: the cache cannot be written.
     """
     sources = open_sources(recipe, "omni")
-    mark = _fingerprint(recipe, sources, tokenizer)
+    mark = talks_fingerprint(recipe, sources, tokenizer)
     folder = cache_folder() / "talks" / mark
     if not (folder / "talks.json").exists():
         try:
@@ -135,7 +135,8 @@ def open_talks(
     return TalkData(sides["train"], sides["val"], inputs, [source.name for source in sources], mark)
 
 
-def _fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
+def talks_fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
+    """Changes when anything does that decides what is written for ``sources``."""
     identity = {
         "format": FORMAT,
         "encoders": [
@@ -194,7 +195,7 @@ class _Maker:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            items = [list(map(self._item, source.dataset.documents())) for source in sources]
+            items = [list(talk_items(source)) for source in sources]
             for modality in self.senses:
                 self._decode(modality, items, partial)
             sides = {side: _Side(partial / side) for side in SPLITS}
@@ -213,15 +214,6 @@ class _Maker:
                     raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-    def _item(self, item: object) -> Conversation | Document:
-        if isinstance(item, Example):
-            raise RequestError(
-                "the omni stage learns from conversations, and a source gave an example",
-                "give the source questions to ask about it, or move it to its modality's own list",
-            )
-        assert isinstance(item, Conversation | Document), "a dataset gives items"
-        return item
 
     def _decode(self, modality: str, items: Sequence[Sequence[Conversation | Document]], folder: Path) -> None:
         wanted = dict.fromkeys(

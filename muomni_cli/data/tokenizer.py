@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from muomni_cli.api import Can, RequestError, Tokenizer
 from muomni_cli.data.corpus import Progress
-from muomni_cli.data.sources import Source, open_sources, split_of, text_items, texts_of
+from muomni_cli.data.sources import Source, open_sources, split_of, texts_of, word_items
 from muomni_cli.registry import resolve
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def train_tokenizer(recipe: Recipe, progress: Progress) -> Tokenizer:
-    """Learn the recipe's tokenizer from at most ``data.tokenizer_chars`` characters, taken evenly from all sources.
+    """Learn the recipe's tokenizer from at most ``data.tokenizer_chars`` characters, taken evenly from all sources of
+    ``[[data.text]]``, and then of ``[[data.omni]]``: what is asked and answered there, without the media.
 
     Raises:
         RequestError: no tokenizer in the recipe, no text, or too little text for the vocabulary.
@@ -29,7 +30,8 @@ def train_tokenizer(recipe: Recipe, progress: Progress) -> Tokenizer:
     if part.objective is None:
         raise RequestError(f"the tokenizer {part.name} cannot be made from text", 'use another one, such as "bpe"')
     learn = resolve(part.objective, wanted_by=f"tokenizer {part.name}")
-    sources = open_sources(recipe)
+    tables = [table for table in ("text", "omni") if recipe.data.sources.get(table)] or ["text"]
+    sources = [source for table in tables for source in open_sources(recipe, table)]
     progress(f"learning a tokenizer from up to {recipe.data.tokenizer_chars:,} characters")
     texts = training_texts(recipe, sources)
     try:
@@ -58,7 +60,7 @@ def training_texts(recipe: Recipe, sources: Sequence[Source]) -> Iterator[str]:
 
 
 def _texts(source: Source, val_fraction: float) -> Iterator[str]:
-    for item in text_items(source):
+    for item in word_items(source):
         if split_of(item, val_fraction) == "train":
             yield from texts_of(item)
 

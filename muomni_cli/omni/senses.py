@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,21 +35,34 @@ class Senses:
         Raises:
             RequestError: one cannot be read, the model has no encoder for it, or they do not fit.
         """
-        ordered = in_order(media, self._senses)
-        inputs = [self._senses[one.modality].read(one) for one in ordered]
-        taken: Taken = []
+        inputs = [(one, self.read(one)) for one in in_order(media, self._senses)]
+        return [
+            (one, self.encode(one, array, kept)) for (one, array), kept in zip(inputs, self.allot(inputs), strict=True)
+        ]
+
+    def read(self, one: Media) -> NDArray[Any]:
+        """One input of its encoder. RequestError if it cannot be read."""
+        return self._senses[one.modality].read(one)
+
+    def allot(self, inputs: Sequence[tuple[Media, NDArray[Any]]]) -> list[int]:
+        """How many tokens of each of a message's inputs are used; they are in the order of the senses.
+
+        Raises:
+            RequestError: they do not fit.
+        """
+        allotted: list[int] = []
         for modality, sense in self._senses.items():
-            own = [(one, array) for one, array in zip(ordered, inputs, strict=True) if one.modality == modality]
-            counts = [self._omni.count(modality, array) for _, array in own]
-            for (one, array), made, kept in zip(own, counts, sense.allot(counts, self._context), strict=True):
+            own = [(one, self._omni.count(modality, array)) for one, array in inputs if one.modality == modality]
+            for (one, made), kept in zip(own, sense.allot([made for _, made in own], self._context), strict=True):
                 if kept < made:
                     self._notice(f"({one.name}: its first {kept} of {made} tokens are used; no more fit the context)")
-                taken.append((one, self._encode(modality, array)[:kept]))
-        return taken
+                allotted.append(kept)
+        return allotted
 
     @torch.inference_mode()
-    def _encode(self, modality: str, array: NDArray[np.generic]) -> NDArray[np.float32]:
+    def encode(self, one: Media, array: NDArray[Any], kept: int) -> NDArray[np.float32]:
+        """The first ``kept`` of its tokens, (T,D)."""
         device = next(self._omni.parameters()).device
         inputs = torch.from_numpy(np.array(array))[None].to(device)
-        tokens: NDArray[np.float32] = self._omni.take_in(modality, inputs)[0].float().cpu().numpy()
+        tokens: NDArray[np.float32] = self._omni.take_in(one.modality, inputs)[0, :kept].float().cpu().numpy()
         return tokens

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from muomni_cli.errors import RequestError
 from muomni_cli.registry import nearest
@@ -62,17 +64,64 @@ def from_pydantic(error: ValidationError, model: type[BaseModel], at: Path) -> l
     """
     found: list[tuple[Path, str]] = []
     for item in error.errors(include_url=False):
-        location = tuple(step for step in item["loc"] if isinstance(step, str | int))
-        found.append(((*at, *location), _message(dict(item), location, model)))
+        owner, location = _owner(model, tuple(step for step in item["loc"] if isinstance(step, str | int)))
+        found.append(((*at, *location), _message(dict(item), location, owner)))
     return found
+
+
+def _owner(model: type[BaseModel], location: Path) -> tuple[type[BaseModel], Path]:
+    """The settings class whose key ``location`` ends in, however deep in tables, and the location as a recipe has it:
+    pydantic puts in between which member of a union it looked at."""
+    owner, path, kind = model, list[str | int](), cast("Any", model)
+    for step in location:
+        while get_origin(kind) is Annotated:
+            kind = get_args(kind)[0]
+        members = [one for one in get_args(kind) if _is_settings(one)] if _is_union(kind) else []
+        if len(members) > 1:
+            kind = next((one for one in members if step in _tags(one)), None)
+            continue
+        path.append(step)
+        kind = members[0] if members else kind
+        if _is_settings(kind):
+            owner = kind
+            field = _fields(owner).get(str(step))
+            kind = field.annotation if field else None
+        else:
+            arguments = get_args(kind)
+            kind = arguments[isinstance(step, str)] if len(arguments) > isinstance(step, str) else None
+    return owner, tuple(path)
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in (Union, UnionType)
+
+
+def _is_settings(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _tags(model: type[BaseModel]) -> set[Any]:
+    """What its fields of one possible value say."""
+    literal = [field.annotation for field in model.model_fields.values() if get_origin(field.annotation) is Literal]
+    return {get_args(annotation)[0] for annotation in literal if len(get_args(annotation)) == 1}
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Fields by the names that a recipe has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _message(item: dict[str, Any], location: Path, model: type[BaseModel]) -> str:
     if item["type"] == "extra_forbidden":
-        names = [field.alias or name for name, field in model.model_fields.items()]
-        return unknown(str(location[-1]), names, "key")
+        return unknown(str(location[-1]), list(_fields(model)), "key")
     if item["type"] == "string_pattern_mismatch":
-        return f"{item['input']!r} is not {model.model_fields[str(location[0])].description}"
+        key = next(step for step in reversed(location) if isinstance(step, str))
+        return f"{item['input']!r} is not {_fields(model)[key].description}"
+    if item["type"] == "union_tag_not_found":
+        return f'needs {str(item["ctx"]["discriminator"]).strip(chr(39))} = "...", which says what else is in it'
+    if item["type"] == "union_tag_invalid":
+        tags = [tag.strip(" '") for tag in str(item["ctx"]["expected_tags"]).split(",")]
+        return unknown(str(item["ctx"]["tag"]), tags, str(item["ctx"]["discriminator"]).strip("'"))
     if item["type"] == "literal_error":
         wanted = str(item["ctx"]["expected"])
         near = nearest(str(item["input"]), [option.strip(" '") for option in wanted.replace(" or ", ",").split(",")])

@@ -26,7 +26,9 @@ def recipe_schema() -> Schema:
     train = _inlined(TrainSettings)
     stages = {stage: _inlined(TrainSettings) for stage in STAGES}
     data = _inlined(DataSettings)
-    data["properties"] |= {name: {"type": "array", "items": _part("dataset", {"weight": _WEIGHT})} for name in SOURCES}
+    sources = {"type": "array", "items": _part("dataset", {"weight": _WEIGHT})}
+    data["properties"] |= dict.fromkeys(SOURCES, sources)
+    data["additionalProperties"] = sources  # one list for each [encoders.<modality>]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "muomni recipe",
@@ -83,4 +85,5 @@ def _resolve(value: Any, definitions: Schema) -> Any:
         return value
     if "$ref" in value:
         return _resolve(definitions[value["$ref"].rpartition("/")[2]], definitions)
-    return {key: _resolve(member, definitions) for key, member in value.items()}
+    # "discriminator" is OpenAPI's, and would point at definitions that are gone.
+    return {key: _resolve(member, definitions) for key, member in value.items() if key != "discriminator"}

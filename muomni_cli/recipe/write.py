@@ -67,7 +67,7 @@ def resolved_toml(recipe: Recipe) -> str:
 
 def _table(chosen: Chosen) -> dict[str, Any]:
     weight = {"weight": chosen.weight} if isinstance(chosen, Source) else {}
-    return {"use": chosen.use, **weight, **chosen.config.model_dump(mode="json")}
+    return {"use": chosen.use, **weight, **chosen.config.model_dump(mode="json", by_alias=True)}
 
 
 def _part_table(values: Mapping[str, Any], chosen: Chosen) -> tomlkit.items.Table:
@@ -103,11 +103,19 @@ def _train_table(recipe: Recipe, values: Mapping[str, Any]) -> tomlkit.items.Tab
     return table
 
 
-def _inline(values: Mapping[str, Any]) -> tomlkit.items.InlineTable:
-    """A table on one line, so that its comment stands beside it."""
-    table = tomlkit.inline_table()
-    table.update(values)
-    return table
+def _item(value: Any) -> tomlkit.items.Item:
+    """A value that its comment can stand beside: tables, and lists of them, on one line. What is unset inside of them
+    is left out, as in any recipe."""
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        table.update({key: _item(member) for key, member in value.items() if member is not None})
+        return table
+    if isinstance(value, list | tuple):
+        array = tomlkit.array()
+        array.extend([_item(member) for member in value])
+        return array
+    item: tomlkit.items.Item = tomlkit.item(value)
+    return item
 
 
 def _explained(values: Mapping[str, Any], model: type[BaseModel]) -> tomlkit.items.Table:
@@ -121,7 +129,7 @@ def _explained(values: Mapping[str, Any], model: type[BaseModel]) -> tomlkit.ite
         if value is None:
             table.add(tomlkit.comment(f"{key} is unset: {about}"))
             continue
-        item = _inline(value) if isinstance(value, dict) else tomlkit.item(value)
+        item = _item(value)
         item.comment(about)
         table.add(key, item)
     return table

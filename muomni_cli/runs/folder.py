@@ -122,7 +122,7 @@ def part_entry(registered: Registered, config: Any, weights: str, **more: Any) -
         "kind": registered.part.kind,
         "use": registered.part.name,
         "plugin": registered.plugin.name,
-        "config": config.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", by_alias=True),
         "weights": weights,
         **more,
     }

@@ -17,6 +17,8 @@ import torch
 from muomni_cli.api import MuomniError, Objective, RequestError
 from muomni_cli.console import say
 from muomni_cli.data import train_tokenizer
+from muomni_cli.data.sources import open_sources
+from muomni_cli.data.talks import talks_fingerprint
 from muomni_cli.files import write_json, write_text
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.registry import nearest, resolve
@@ -56,9 +58,15 @@ def parts_of(recipe: Recipe) -> dict[str, Chosen]:
 
 
 def stages_of(recipe: Recipe) -> list[str]:
-    """The stages of ``all``: every part that trains by itself, and at last all of them together."""
+    """The stages there are: every part that trains by itself, and at last all of them together."""
     alone = [stage for stage, chosen in parts_of(recipe).items() if chosen.registered.part.objective]
     return [*alone, OMNI] if recipe.encoders and recipe.data.sources.get(OMNI) else alone
+
+
+def stages_of_all(recipe: Recipe) -> list[str]:
+    """The stages of ``all``: those of :func:`stages_of`, but of encoders only where the recipe has data for them."""
+    without = [modality for modality in recipe.encoders if not recipe.data.sources.get(modality)]
+    return [stage for stage in stages_of(recipe) if stage not in without]
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +254,8 @@ def _data_marks(job: Job, context: StageContext) -> dict[str, str]:
     """Fingerprints of the data that the stage learns from."""
     if job.kind == "thinker":
         return {"text": context.text().fingerprint} if job.recipe.data.text else {}
+    if job.stage == OMNI:
+        return {OMNI: talks_fingerprint(job.recipe, open_sources(job.recipe, OMNI), context.tokenizer())}
     return {job.stage: context.examples().fingerprint} if job.kind == "encoder" else {}
 
 

@@ -1,1 +1,1 @@
-"""The built-in sources of text: files, JSON Lines, conversations, and tales the project makes itself."""
+"""The built-in sources: text, conversations, pictures and sounds, from files or made by the project itself."""

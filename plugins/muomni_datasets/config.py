@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from muomni_cli.api import PartConfig
 
 Learn = Literal["answers", "all"]
+Side = Literal["", "train", "val"]
+"""For which side of the split all items of a source are; empty where their keys decide."""
+
+SIDES: dict[str, Literal["train", "val"] | None] = {"": None, "train": "train", "val": "val"}
+"""The same as items have it."""
 
 
 def _compiles(expression: str) -> str:
@@ -18,6 +23,10 @@ def _compiles(expression: str) -> str:
     except re.error as error:
         raise ValueError(f"{expression!r} is not a regular expression: {error}") from error
     return expression
+
+
+Expression = Annotated[str, AfterValidator(_compiles)]
+"""A regular expression."""
 
 
 class FilesConfig(PartConfig):
@@ -30,23 +39,13 @@ class FilesConfig(PartConfig):
 class TextConfig(FilesConfig):
     """Plain text."""
 
-    split: str = Field(
+    split: Expression = Field(
         "blank-line", description='what parts documents: "blank-line", "line", "file", or a regular expression'
     )
-    holdout: tuple[str, ...] = Field(
+    holdout: tuple[Expression, ...] = Field(
         (),
         description="regular expressions: a document in whose first 300 characters one is found is for validation",
     )
-
-    @field_validator("split")
-    @classmethod
-    def _split(cls, value: str) -> str:
-        return _compiles(value)
-
-    @field_validator("holdout")
-    @classmethod
-    def _holdout(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_compiles, value))
 
 
 class JsonLinesConfig(FilesConfig):
@@ -61,6 +60,9 @@ class ConversationsConfig(FilesConfig):
     user_prefix: str = Field("U: ", description="what begins a user's turn in plain text")
     assistant_prefix: str = Field("A: ", description="what begins an assistant's turn in plain text")
     learn: Learn = Field("answers", description='train on the "answers" alone, or on "all" turns')
+    media: tuple[str, ...] = Field(
+        ("image", "audio"), description="fields of a message that name files to be shown or played with it"
+    )
 
 
 class TalesConfig(PartConfig):

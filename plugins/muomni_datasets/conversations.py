@@ -1,5 +1,9 @@
 """Conversations, as JSON Lines of ``{"messages": [{"role": ..., "content": ...}]}`` or as plain text.
 
+A message of JSON Lines may show or play something: ``"image": "cat.png"`` or ``"audio": ["a.wav", "b.wav"]``, files
+relative to the one that names them. A line may have a ``"key"`` (lines that share one stay on one side of the split)
+and a ``"split"``.
+
 Plain text has one turn a line, begun by a prefix (a line without one goes on with the turn before), and a blank line
 between conversations. Files that end in ``.jsonl`` or ``.ndjson`` are JSON Lines, all others plain text.
 """
@@ -10,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from muomni_cli.api import Conversation, Message
+from muomni_cli.api import Conversation, FileMedia, Media, Message
 from muomni_datasets.config import ConversationsConfig
 from muomni_datasets.jsonl import records
 from muomni_datasets.reading import Files, content_key, is_unicode
@@ -41,23 +45,58 @@ class Conversations:
     def documents(self) -> Iterator[Conversation]:
         for path in self._files.paths():
             is_json = path.name.removesuffix(".gz").endswith(JSON_LINES)
-            for messages in self._from_json(path) if is_json else self._from_text(path):
-                key = content_key(*(part for message in messages for part in (message.role, message.text)))
-                yield Conversation(messages=messages, key=key, source=str(path), learn=self._config.learn)
+            yield from self._from_json(path) if is_json else self._from_text(path)
 
-    def _from_json(self, path: Path) -> Iterator[tuple[Message, ...]]:
+    def _from_json(self, path: Path) -> Iterator[Conversation]:
         for number, record in records(self._files, path):
-            messages = _messages(record)
-            if messages:
-                yield messages
-            else:
+            messages = self._messages(record, path.parent)
+            key, split = _placed(record) if messages else (None, None)
+            if not messages:
                 self._files.note(path, f"line {number} is not a list of messages with role and content")
+            elif not (key is None or (isinstance(key, str) and is_unicode(key))) or split not in (None, "train", "val"):
+                self._files.note(
+                    path, f'line {number} has a key that is no text, or a split that is not "train" or "val"'
+                )
+            else:
+                yield self._conversation(messages, path, key, split)
 
-    def _from_text(self, path: Path) -> Iterator[tuple[Message, ...]]:
+    def _conversation(
+        self,
+        messages: tuple[Message, ...],
+        path: Path,
+        key: str | None = None,
+        split: Literal["train", "val"] | None = None,
+    ) -> Conversation:
+        said = (part for m in messages for part in (m.role, m.text, *(media.name for media in m.media)))
+        return Conversation(messages, key or content_key(*said), str(path), split, self._config.learn)
+
+    def _messages(self, record: Any, folder: Path) -> tuple[Message, ...]:
+        """Messages of one JSON object; none if anything about it is not as it should be."""
+        listed = record.get("messages") if isinstance(record, dict) else None
+        if not isinstance(listed, list):
+            return ()
+        messages = [self._message(entry, folder) for entry in listed]
+        return tuple(message for message in messages if message) if all(messages) else ()
+
+    def _message(self, entry: Any, folder: Path) -> Message | None:
+        role = ROLES.get(str(entry.get("role"))) if isinstance(entry, dict) else None
+        content = entry.get("content") if isinstance(entry, dict) else None
+        if role is None or not isinstance(content, str) or not is_unicode(content):
+            return None
+        media: list[Media] = []
+        for modality in self._config.media:
+            named = entry.get(modality, [])
+            names = [named] if isinstance(named, str) else named
+            if not isinstance(names, list) or not all(isinstance(n, str) and n and is_unicode(n) for n in names):
+                return None
+            media += [FileMedia(modality, folder / name) for name in names]
+        return Message(role, content, tuple(media))
+
+    def _from_text(self, path: Path) -> Iterator[Conversation]:
         for text, begins in pieces(self._files.lines(path), "blank-line"):
             turns = self._turns(text.split("\n")) if begins else ()
             if turns:
-                yield turns
+                yield self._conversation(turns, path)
             else:
                 self._files.note(path, f"this block begins with no turn: {text[:40]!r}")
 
@@ -81,16 +120,5 @@ def build(config: ConversationsConfig) -> Conversations:
     return Conversations(config)
 
 
-def _messages(record: Any) -> tuple[Message, ...]:
-    """Messages of one JSON object; none if anything about it is not as it should be."""
-    listed = record.get("messages") if isinstance(record, dict) else None
-    if not isinstance(listed, list):
-        return ()
-    messages: list[Message] = []
-    for entry in listed:
-        role = ROLES.get(str(entry.get("role"))) if isinstance(entry, dict) else None
-        content = entry.get("content") if isinstance(entry, dict) else None
-        if role is None or not isinstance(content, str) or not is_unicode(content):
-            return ()
-        messages.append(Message(role=role, text=content))
-    return tuple(messages)
+def _placed(record: Any) -> tuple[Any, Any]:
+    return record.get("key"), record.get("split")

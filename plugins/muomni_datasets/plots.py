@@ -28,6 +28,10 @@ class Chance:
         """A number from 0 to ``count - 1``."""
         return int(self._random.random() * count)
 
+    def between(self, low: float, high: float) -> float:
+        """A number from ``low`` up to ``high``."""
+        return low + self._random.random() * (high - low)
+
     def one(self, options: Sequence[T]) -> T:
         """One of the options."""
         return options[self.below(len(options))]

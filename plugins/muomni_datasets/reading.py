@@ -22,17 +22,10 @@ PIECE = 1 << 20
 """Characters in one piece of a document; whatever is longer is cut, so that memory stays bounded."""
 
 
-class Files:
-    """The files of one source, in the order of their names.
+class Notes:
+    """What could not be used, file by file: the first reason, and how many there are."""
 
-    Args:
-        config: which files.
-        suffixes: endings (before ``.gz``) that count in a folder; a file or glob is taken at its word.
-    """
-
-    def __init__(self, config: FilesConfig, suffixes: tuple[str, ...]) -> None:
-        self._config = config
-        self._suffixes = suffixes
+    def __init__(self) -> None:
         self._notes: dict[str, tuple[str, int]] = {}
 
     @property
@@ -43,6 +36,29 @@ class Files:
             for path, (reason, count) in self._notes.items()
         }
 
+    def note(self, path: Path, reason: str) -> None:
+        """Remember that (part of) a file cannot be used."""
+        first, count = self._notes.get(str(path), (reason, 0))
+        self._notes[str(path)] = first, count + 1
+
+    def forget(self, path: Path) -> None:
+        """What is read again is judged again."""
+        self._notes.pop(str(path), None)
+
+
+class Files(Notes):
+    """The files of one source, in the order of their names.
+
+    Args:
+        config: which files.
+        suffixes: endings (before ``.gz``) that count in a folder; a file or glob is taken at its word.
+    """
+
+    def __init__(self, config: FilesConfig, suffixes: tuple[str, ...]) -> None:
+        super().__init__()
+        self._config = config
+        self._suffixes = suffixes
+
     def paths(self) -> list[Path]:
         """Files in the order of their names.
 
@@ -50,7 +66,7 @@ class Files:
             RequestError: there is none.
         """
         if not self._config.path:
-            raise RequestError("a source of text has no path", 'write path = "FILE, FOLDER or GLOB" in its table')
+            raise RequestError("a source of files has no path", 'write path = "FILE, FOLDER or GLOB" in its table')
         path = expand_path(self._config.path)
         if path.is_file():
             return [path]
@@ -69,7 +85,7 @@ class Files:
 
     def lines(self, path: Path, longest: int = PIECE) -> Iterator[str]:
         """Lines of a UTF-8 file with their ends as they are; one longer than ``longest`` characters comes in pieces."""
-        self._notes.pop(str(path), None)  # what is read again is judged again
+        self.forget(path)
         try:
             # newline="\n": a carriage return is text like any other and comes back as it was.
             with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n") as text:
@@ -79,11 +95,6 @@ class Files:
             self.note(path, f"not UTF-8 ({error.reason})")
         except (OSError, EOFError, zlib.error) as error:
             self.note(path, str(error) or type(error).__name__)
-
-    def note(self, path: Path, reason: str) -> None:
-        """Remember that (part of) a file cannot be used; the first reason is kept, and how many there are."""
-        first, count = self._notes.get(str(path), (reason, 0))
-        self._notes[str(path)] = first, count + 1
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -14,9 +14,16 @@ def register_encoders() -> list[EncoderPart]:
             modality="audio",
             config=ListenerConfig,
             build="muomni_listener.model:build",
+            steps="muomni_listener.steps:steps",
             objective="muomni_listener.objective:Spelling",
             read="muomni_listener.reading:read",
             pieces="muomni_listener.reading:pieces",
             transcribe="muomni_listener.recognizer:build",
+            bench_inputs="muomni_listener.bench:inputs",
+            peers={
+                "transformers": "muomni_listener.peer:whisper",
+                "transformers-half": "muomni_listener.peer:whisper_at_our_rate",
+            },
+            in_time=True,
         )
     ]

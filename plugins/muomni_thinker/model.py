@@ -201,8 +201,11 @@ class Transformer(nn.Module):
         """
         hidden = self.hidden(ids, embeds=embeds, cache=cache, lengths=lengths)
         seen = _last(hidden, lengths) if last_only else hidden
-        logits = F.linear(seen, self.tok_emb.weight) if self.lm_head is None else self.lm_head(seen)
-        return ThinkerOutput(logits=logits, hidden=hidden)
+        return ThinkerOutput(logits=self.read_out(seen), hidden=hidden)
+
+    def read_out(self, hidden: Tensor) -> Tensor:
+        """(B,T,D) states after the final norm -> (B,T,V) logits."""
+        return F.linear(hidden, self.tok_emb.weight) if self.lm_head is None else self.lm_head(hidden)
 
     def hidden(
         self,

@@ -194,8 +194,7 @@ class Vit(nn.Module):
         if self.config.tokens == "cls":
             tokens = self.norm(self.encode(x, seen=1))
         else:
-            patches = self.encode(x)[:, 1:]
-            tokens = self.norm(patches if self.pool is None else self.pool.to(patches.dtype) @ patches)
+            tokens = self.norm(self.pooled(self.encode(x)[:, 1:]))
         return EncoderOutput(tokens=tokens, lengths=[self.token_count] * len(inputs))
 
     def patches(self, inputs: Tensor) -> Tensor:
@@ -208,9 +207,25 @@ class Vit(nn.Module):
 
     def embed(self, patches: Tensor) -> Tensor:
         """(B,D,G,G) patches -> (B,1+G²,D): CLS and the patches row by row, with learned positions if it has them."""
-        rows = patches.flatten(2).transpose(1, 2).to(self.cls.dtype)  # under autocast the stream stays in fp32
-        x = torch.cat((self.cls.expand(len(rows), -1, -1), rows), dim=1)
-        return x if self.pos is None else x + self.pos
+        x = self.add_cls(self.in_rows(patches))
+        return x if self.pos is None else self.add_positions(x)
+
+    def in_rows(self, patches: Tensor) -> Tensor:
+        """(B,D,G,G) -> (B,G²,D), row by row from the top left."""
+        return patches.flatten(2).transpose(1, 2).to(self.cls.dtype)  # under autocast the stream stays in fp32
+
+    def add_cls(self, rows: Tensor) -> Tensor:
+        """(B,G²,D) -> (B,1+G²,D)."""
+        return torch.cat((self.cls.expand(len(rows), -1, -1), rows), dim=1)
+
+    def add_positions(self, x: Tensor) -> Tensor:
+        """(B,1+G²,D) with the learned vector of each place added."""
+        assert self.pos is not None, "rotary positions are in the attention"
+        return x + self.pos
+
+    def pooled(self, patches: Tensor) -> Tensor:
+        """(B,G²,D) -> (B,g²,D): the means of squares of patches; all of them where none are asked for."""
+        return patches if self.pool is None else self.pool.to(patches.dtype) @ patches
 
     def encode(self, x: Tensor, seen: int | None = None) -> Tensor:
         """(B,T,D) -> (B,seen,D) through all blocks, before the final norm.

@@ -174,6 +174,9 @@ def choose(encoder: Vit, context: StageContext) -> Seeing:
     if learn == "auto":
         learn = "labels" if all_labelled(data) else "contrast"
         context.progress(f"learning {learn}")
+    known = set(data.train.labels)
+    if learn == "labels" and (strange := sum(label not in known for label in data.val.labels)):
+        context.progress(f"warning: {strange:,} held-out pictures have labels that no other has; they count as wrong")
     return Seeing(LESSONS[learn](encoder, data), context)
 
 

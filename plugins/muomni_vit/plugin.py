@@ -15,7 +15,9 @@ def register_encoders() -> list[EncoderPart]:
             config=VitConfig,
             build="muomni_vit.model:build",
             objective="muomni_vit.objective:choose",
+            steps="muomni_vit.steps:steps",
             read="muomni_vit.reading:read",
+            bench_inputs="muomni_vit.bench:inputs",
             share=0.5,
             peers={"transformers": "muomni_vit.peer:vit"},
         )

@@ -70,3 +70,42 @@ def test_wrong_settings_are_named(words: list[str], said: str, capsys: pytest.Ca
         main(["bench", "generate", *SMALL, "--prompt", "4", "--tokens", "2", "--rounds", "1", *words])
     assert exit_.value.code == 2
     assert said in capsys.readouterr().err
+
+
+EARS = ["n_mels=16", "n_fft=256", "window=160", "channels=4", "d_model=16", "n_layers=1", "n_heads=2", "d_ff=32"]
+EYES = ["size=32", "d_model=16", "n_layers=1", "n_heads=2", "d_ff=32"]
+ENCODERS = [*(f"encoders.audio.{word}" for word in EARS), *(f"encoders.image.{word}" for word in EYES)]
+
+
+@pytest.mark.parametrize("versus", [True, False])
+def test_encoders_from_the_command_line(
+    versus: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muomni_cli.bench.encoders.ROUND_SECONDS", 0.001)
+    words = ["--vs-transformers"] if versus else []
+    with pytest.raises(SystemExit) as exit_:
+        main(["bench", "encode", "omni", *ENCODERS, *words, "--rounds", "2", "--batch", "3", "--steps", "2", "--json"])
+    assert exit_.value.code == 0
+    lines = {line["setting"]: line for line in json.loads(capsys.readouterr().out)["lines"]}
+    assert list(lines) == [
+        "image: one image",
+        "image: training on 3 x one image",
+        "audio: one second",
+        "audio: one minute",
+        "audio: training on 3 x one second",
+    ]
+    for setting, line in lines.items():
+        names = [one["name"] for one in line["contestants"]]
+        theirs = ["transformers"] if setting.startswith("image") else ["transformers", "transformers-half"]
+        assert names == ["muomni", *(theirs if versus else [])]
+        assert set(line["ratio"]) == set(names[1:])
+        assert len({one["items"] for one in line["contestants"]}) == 1
+        if "training" in setting:
+            assert line["contestants"][0]["items"] == 6
+
+
+def test_a_recipe_without_encoders_has_none_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["bench", "encode", "stories", "--rounds", "1"])
+    assert exit_.value.code == 2
+    assert "has no encoder to measure" in capsys.readouterr().err

@@ -50,6 +50,7 @@ def test_a_good_declaration_comes_back_as_it_is() -> None:
         ("build", None, "build is None"),
         ("objective", "a package:x", "objective is"),
         ("graphs", "a:", "graphs is"),
+        ("steps", "a", "steps is"),
         ("peers", {"other": "nowhere"}, r"peers\['other'\] is 'nowhere'"),
         ("can", {"fly"}, "unknown capability 'fly'"),
     ],

@@ -11,8 +11,10 @@ import torch
 from muomni_cli.commands.train import train
 from muomni_cli.errors import RequestError
 from muomni_cli.files import read_json
+from muomni_cli.recipe import load_recipe
 from muomni_cli.runs.header import read_header
 from muomni_cli.runs.model import find_model
+from muomni_cli.training.stages import stages_of_all
 
 RECIPE = """
 name = "small"
@@ -164,3 +166,14 @@ def test_tensorboard_that_is_not_installed_is_said_before_training(monkeypatch: 
     with pytest.raises(RequestError, match="needs tensorboard") as caught:
         TensorboardCallback(TensorboardConfig())
     assert "muomni[tensorboard]" in caught.value.fix
+
+
+def test_all_leaves_out_encoders_without_data() -> None:
+    Path("small.toml").write_text(RECIPE + '[encoders.audio]\nuse = "listener"\n')
+    train("all", "small.toml")
+    assert sorted(path.name for path in Path("runs/small").iterdir() if path.is_dir()) == ["thinker", "tokenizer"]
+    with pytest.raises(RequestError):
+        train("audio", "small.toml")
+    with Path("small.toml").open("a") as file:
+        file.write('[[data.audio]]\nuse = "text"\npath = "text.txt"\n')
+    assert stages_of_all(load_recipe("small.toml")) == ["tokenizer", "thinker", "audio"]

@@ -1,0 +1,138 @@
+"""Conversations about the examples of other sources: templates become questions and answers, and one message may show
+pictures and play sounds of several sources.
+
+Examples that are for training are only mixed with such, and those for validation likewise, so a speaker or a scene that
+is kept apart never gets in beside another one. Conversation ``i`` of a side is a function of the seed and ``i``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from muomni_cli.api import Conversation, Dataset, Example, Message, RequestError, side_of
+from muomni_datasets import folder, idx, manifest, scenes, sounds, spoken, tar
+from muomni_datasets.asked_config import (
+    AskConfig,
+    AskedConfig,
+    From,
+    FromFolder,
+    FromIdx,
+    FromManifest,
+    FromScenes,
+    FromSounds,
+    FromSpoken,
+    FromTar,
+)
+from muomni_datasets.plots import Chance
+from muomni_datasets.templates import fill
+
+Side = Literal["train", "val"]
+SIDES: tuple[Side, ...] = ("train", "val")
+
+TRIES = 100
+"""Examples that are tried until one has all the facts that a question needs."""
+
+
+class Asked:
+    """``count`` conversations for training and ``val_count`` for validation."""
+
+    def __init__(self, config: AskedConfig) -> None:
+        self._config = config
+        self._sources = {name: _source(source) for name, source in config.sources.items()}
+        self._notes: dict[str, str] = {}
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        found = dict(self._notes)
+        for source in self._sources.values():
+            found |= source.unreadable
+        return found
+
+    def files(self) -> list[Path]:
+        return list(dict.fromkeys(path for source in self._sources.values() for path in source.files()))
+
+    def documents(self) -> Iterator[Conversation]:
+        if not self._sources or not self._config.ask:
+            raise RequestError(
+                "asked has nothing to ask about", "write from.<name> = {use = ...} and [[...ask]] tables"
+            )
+        self._notes.clear()
+        examples = {name: self._by_side(source) for name, source in self._sources.items()}
+        for side, count in zip(SIDES, (self._config.count, self._config.val_count), strict=True):
+            there = {name: sides[side] for name, sides in examples.items() if sides[side]}
+            asks = [ask for ask in self._config.ask if self._shown(ask) <= there.keys()]
+            if not asks and count:
+                lacking = ", ".join(sorted(self._sources.keys() - there.keys()))
+                self._notes[f"asked for {side}"] = f"no examples are for that side: {lacking}"
+            for index in range(count if asks else 0):
+                yield from self._conversation(side, index, asks, there)
+
+    def _by_side(self, source: Dataset) -> Mapping[Side, Sequence[Example]]:
+        found: dict[Side, list[Example]] = {side: [] for side in SIDES}
+        for example in source.documents():
+            assert isinstance(example, Example), "the settings allow sources of examples alone"
+            found[example.split or side_of(example.key, self._config.val_fraction)].append(example)
+        return found
+
+    def _shown(self, ask: AskConfig) -> set[str]:
+        return set(ask.media or self._config.sources)
+
+    def _conversation(
+        self, side: Side, index: int, asks: Sequence[AskConfig], there: Mapping[str, Sequence[Example]]
+    ) -> Iterator[Conversation]:
+        chance = Chance(f"asked/{side}/{self._config.seed}/{index}")
+        ask = _weighted(asks, chance)
+        names = ask.media or tuple(self._config.sources)
+        way = chance.one(ask.question)
+        for _ in range(TRIES):
+            chosen = {name: chance.one(there[name]) for name in names}
+            facts = {f"{name}.{fact}": value for name in names for fact, value in facts_of(chosen[name]).items()}
+            question, answer = fill(way, facts), fill(ask.answer, facts)
+            if question is not None and answer is not None:
+                media = tuple(example.media for example in chosen.values())
+                key = "|".join(example.key for example in chosen.values())
+                messages = Message("user", question, media), Message("assistant", answer)
+                yield Conversation(messages, key, source="asked", split=side)
+                return
+        self._notes[way] = f"no example of {TRIES} has what it needs: {', '.join(sorted(ask.facts))}"
+
+
+def facts_of(example: Example) -> Mapping[str, str]:
+    """``text``, ``label`` and ``key`` of an example, and what its media tell in a mapping ``facts``, if they do."""
+    told: Mapping[str, str] = getattr(example.media, "facts", {})
+    label = {} if example.label is None else {"label": example.label}
+    return {"text": example.text, "key": example.key, **label, **told}
+
+
+def _weighted(asks: Sequence[AskConfig], chance: Chance) -> AskConfig:
+    left = chance.between(0, sum(ask.weight for ask in asks))
+    for ask in asks:
+        left -= ask.weight
+        if left < 0:
+            return ask
+    return asks[-1]
+
+
+def _source(config: From) -> Dataset:
+    match config:
+        case FromManifest():
+            return manifest.build(config)
+        case FromFolder():
+            return folder.build(config)
+        case FromTar():
+            return tar.build(config)
+        case FromIdx():
+            return idx.build(config)
+        case FromScenes():
+            return scenes.build(config)
+        case FromSounds():
+            return sounds.build(config)
+        case FromSpoken():
+            return spoken.build(config)
+
+
+def build(config: AskedConfig) -> Asked:
+    """A source of conversations about examples."""
+    return Asked(config)

@@ -1,0 +1,127 @@
+"""Configuration of the sources that make their own examples; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from muomni_cli.api import PartConfig
+from muomni_datasets.config import Expression, FilesConfig, Side
+
+COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white")
+SHAPES = ("circle", "square", "triangle", "star")
+PAIRS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
+"""Every kind of thing in a scene."""
+
+Kind = Literal["high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones"]
+KINDS: tuple[Kind, ...] = ("high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones")
+
+
+def _is_pair(text: str) -> str:
+    if text not in PAIRS:
+        raise ValueError(f"no colour ({', '.join(COLOURS)}) and shape ({', '.join(SHAPES)})")
+    return text
+
+
+Pair = Annotated[str, AfterValidator(_is_pair)]
+"""A colour and a shape: ``"green star"``."""
+
+LONGEST = 1000
+"""Characters that are said at most; more takes minutes to listen to."""
+
+
+def unsayable(text: str) -> str:
+    """Why flite would not say a text as it is written; empty if it would. Letters it does not know it leaves out."""
+    if len(text) > LONGEST:
+        return f"is longer than {LONGEST} characters"
+    if not text.isprintable():
+        return "holds control characters"
+    letters = [character for character in text if character.isalnum()]
+    if not letters or not all(character.isascii() for character in letters):
+        return "has no letters of English, or others too"
+    return ""
+
+
+def _is_sayable(text: str) -> str:
+    if reason := unsayable(text):
+        raise ValueError(f"flite cannot say it: it {reason}")
+    return text
+
+
+Sayable = Annotated[str, AfterValidator(_is_sayable)]
+"""A text that flite says as it is written."""
+
+
+class MadeConfig(PartConfig):
+    """What every source that makes its examples is told."""
+
+    count: int = Field(10_000, ge=1, description="how many to make")
+    seed: int = Field(0, ge=0, description="another seed, other examples")
+    split: Side = Field(
+        "", description='"train" or "val": all are for that side, and other ones than on the other; empty: by hash'
+    )
+
+
+class ScenesConfig(MadeConfig):
+    """Drawn scenes."""
+
+    size: int = Field(64, ge=16, le=1024, description="width and height in pixels")
+    objects: tuple[Annotated[int, Field(ge=1, le=3)], ...] = Field(
+        (1, 2), min_length=1, description="how many things a scene may show: of 1, 2 and 3"
+    )
+    counting: float = Field(0.0, ge=0, le=1, description="share of the scenes that show one to four equal things")
+    without: tuple[Pair, ...] = Field((), description='kinds that are never drawn, such as "green star"')
+    only: tuple[Pair, ...] = Field(
+        (), description="kinds that the first thing is of, and no other thing; empty for all"
+    )
+    smooth: bool = Field(False, description="draw soft edges")
+    give: Literal["captions", "questions"] = Field(
+        "captions", description='examples with "captions", or conversations with "questions"'
+    )
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> ScenesConfig:
+        if not set(self.only or PAIRS) - set(self.without):
+            raise ValueError("`without` leaves nothing that the first thing could be")
+        if len(set(PAIRS) - set(self.without) - set(self.only)) < 3:
+            raise ValueError("`without` and `only` leave fewer than three kinds for the other things")
+        return self
+
+
+class SoundsConfig(MadeConfig):
+    """Tones, sweeps, noise and clicks."""
+
+    seconds: float = Field(1.0, ge=0.2, le=60, description="length of each")
+    sample_rate: int = Field(16_000, ge=8_000, le=48_000, description="samples a second")
+    kinds: tuple[Kind, ...] = Field(KINDS, min_length=1, description="what to make")
+    hiss: float = Field(0.02, ge=0, le=0.2, description="loudest hiss under the sound, of full scale")
+
+
+class SpokenConfig(FilesConfig):
+    """Text spoken by the program flite."""
+
+    path: str = Field("", description="text files with a sentence on each line: a file, a folder or a glob")
+    sentences: tuple[Sayable, ...] = Field((), description="sentences to say, in place of a file")
+    words: tuple[Sayable, ...] = Field((), description="single words to say, which become labels, in place of a file")
+    voices: tuple[Literal["slt", "rms", "awb", "kal16"], ...] = Field(
+        ("slt", "rms", "awb", "kal16"), min_length=1, description="who may say them"
+    )
+    count: int = Field(0, ge=0, description="how many to make, going round; 0 for each text once")
+    seed: int = Field(0, ge=0, description="another seed, other voices for the texts")
+    split: Side = Field("", description='"train" or "val": all are for that side; empty: by hash of the key')
+    key: Literal["text", "voice"] = Field("text", description="what stays on one side of the split")
+    holdout: tuple[Expression, ...] = Field(
+        (), description="regular expressions: keys in which one is found are for validation, and no others"
+    )
+    stretch: tuple[float, float] = Field((0.9, 1.2), description="least and most duration, relative to the voice's own")
+    pitch: tuple[float, float] = Field(
+        (0.9, 1.1), description="lowest and highest pitch, relative to the voice's own (rms keeps its own)"
+    )
+
+    @model_validator(mode="after")
+    def _ranges(self) -> SpokenConfig:
+        for low, high in (self.stretch, self.pitch):
+            if not 0.5 <= low <= high <= 2:
+                raise ValueError("stretch and pitch go from a lower to a higher number, from 0.5 to 2")
+        return self

@@ -1,0 +1,134 @@
+"""Sources of pictures and sounds in a recipe: checked before training, and their words learned by the tokenizer."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from muomni_cli.api import RequestError
+from muomni_cli.app import main
+from muomni_cli.data.check import check
+from muomni_cli.data.sources import example_items, open_sources, talk_items, text_items
+from muomni_cli.data.tokenizer import train_tokenizer, training_texts
+from muomni_cli.recipe import Recipe, load_recipe
+
+HEAD = """
+name = "small"
+[tokenizer]
+use = "bpe"
+vocab_size = 300
+[encoders.image]
+use = "vit"
+[encoders.audio]
+use = "listener"
+[data]
+val_fraction = 0.2
+"""
+ASKED = """
+[[data.omni]]
+use = "asked"
+count = 60
+val_count = 10
+val_fraction = 0.2
+from.image = {use = "scenes", count = 50}
+[[data.omni.ask]]
+question = ["Zebra, which colour has the {image.some_shape}?"]
+answer = "{image.colour_of_some_shape}"
+"""
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[[str], Recipe]:
+    def write(text: str) -> Recipe:
+        path = tmp_path / "small.toml"
+        path.write_text(HEAD + text, encoding="utf-8")
+        return load_recipe(str(path))
+
+    return write
+
+
+Load = Callable[[str], Recipe]
+
+
+def test_counts_labels_and_an_example(load: Load) -> None:
+    recipe = load('[[data.image]]\nuse = "scenes"\ncount = 100\nonly = ["red star"]\nobjects = [1]\n' + ASKED)
+    report = check(recipe, None)
+    (images,), (talks,) = report.examples, report.sources
+    assert sum(images.stats.documents.values()) == 100 == images.labels["red star"]
+    assert 5 < images.stats.documents["val"] < 40
+    assert "label 'red star'" in images.example
+    assert talks.stats.documents == {"train": 60, "val": 10}
+    assert talks.media == {"image": 70}
+    assert talks.example.startswith("Zebra")
+    assert report.usable
+    assert report.warnings == []
+
+
+def test_what_is_wrong_is_a_warning(load: Load, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("cat/1.png", "cat/2.png", "alone.png"):
+            info = tarfile.TarInfo(name)
+            info.size = 1
+            archive.addfile(info, io.BytesIO(b"x"))
+    (tmp_path / "list.jsonl").write_text(
+        '{"image": "list.jsonl", "text": "x", "key": "cat/1.png", "split": "val"}\n[]\n'
+    )
+    table = '[[data.image]]\nuse = "{}"\npath = "{}"\n'
+    recipe = load(
+        table.format("tar", tmp_path / "a.tar") + 'holdout = ["nobody"]\n'
+        + table.format("manifest", tmp_path / "list.jsonl")
+        + table.format("folder", tmp_path / "nowhere")
+        + '[[data.audio]]\nuse = "scenes"\ncount = 3\n'
+        + '[[data.omni]]\nuse = "scenes"\ncount = 3\n'
+    )  # fmt: skip
+    report = check(recipe, None)
+    warnings = "\n".join(report.warnings)
+    for words in (
+        "alone.png has no label",
+        "line 2 is no object",
+        "nowhere",
+        "0-scenes in [[data.audio]] gives examples of image",
+        "0-scenes in [[data.omni]] gives examples of image",
+        "1 keys of [[data.image]] are on both sides of the split, such as 'cat/1.png'",
+    ):
+        assert words in warnings
+    assert report.usable
+
+
+def test_the_command_shows_them(load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load('[[data.image]]\nuse = "scenes"\ncount = 100\nobjects = [1]\nonly = ["blue circle"]\n' + ASKED)
+    for words in ([], ["--json"]):
+        with pytest.raises(SystemExit) as exit_:
+            main(["data", "check", str(tmp_path / "small.toml"), *words])
+        assert exit_.value.code == 0
+    shown, found = capsys.readouterr().out.split("nothing to complain about\n")
+    assert "labels: blue circle 100" in shown
+    assert "shows: 70 image" in shown
+    assert json.loads(found)["examples"][0]["labels"] == {"blue circle": 100}
+
+
+def test_items_of_another_kind_are_refused(load: Load) -> None:
+    recipe = load('[[data.text]]\nuse = "scenes"\ngive = "questions"\n[[data.image]]\nuse = "tales"\n')
+    with pytest.raises(RequestError, match="more than text"):
+        next(text_items(open_sources(recipe)[0]))
+    assert next(talk_items(open_sources(recipe)[0]))
+    with pytest.raises(RequestError, match="learns from examples"):
+        next(example_items(open_sources(recipe, "image")[0]))
+
+
+def test_a_tokenizer_learns_from_what_is_asked_and_answered(load: Load) -> None:
+    tokenizer = train_tokenizer(load(ASKED), lambda _: None)
+    assert len(tokenizer.encode("Zebra, which colour has the circle?")) < 15
+    both = load('[[data.text]]\nuse = "tales"\ncount = 5\n' + ASKED)
+    sources = [*open_sources(both), *open_sources(both, "omni")]
+    texts = list(training_texts(both, sources))
+    begin = next(number for number, text in enumerate(texts) if text.startswith("Zebra"))
+    assert begin > 0
+    assert len(texts) - begin == 120  # questions and answers for training
+    with pytest.raises(RequestError, match="no text"):
+        train_tokenizer(load(""), lambda _: None)

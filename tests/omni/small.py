@@ -1,0 +1,99 @@
+"""A recipe with every part in it, coloured squares, tones, and questions about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from PIL import Image
+
+COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220)}
+TONES = {"low": 200.0, "high": 2500.0}
+
+RECIPE = """
+name = "small"
+
+[tokenizer]
+use = "bpe"
+vocab_size = 300
+
+[thinker]
+use = "transformer"
+d_model = 32
+n_layers = 2
+n_heads = 2
+d_ff = 64
+ctx_len = 64
+
+[encoders.image]
+use = "vit"
+size = 32
+patch = 8
+d_model = 16
+n_layers = 1
+n_heads = 2
+d_ff = 32
+tokens = 2
+
+[encoders.audio]
+use = "listener"
+n_mels = 32
+channels = 4
+d_model = 16
+n_layers = 1
+n_heads = 2
+d_ff = 32
+
+[[data.text]]
+use = "text"
+path = "text.txt"
+split = "line"
+
+[[data.omni]]
+use = "conversations"
+path = "world.jsonl"
+
+[data]
+val_fraction = 0.2
+
+[train]
+device = "cpu"
+threads = 1
+precision = "fp32"
+
+[train.omni]
+init = "random"
+steps = 6
+batch_size = 4
+lr = 5e-3
+warmup_steps = 1
+log_every = 1
+val_every = 3
+save_every = 3
+sample_every = 3
+
+[chat]
+template = "roles"
+temperature = 0.0
+max_tokens = 8
+"""
+
+
+def paint(path: Path, colour: str, shade: int = 0) -> Path:
+    """A picture of one colour, a little lighter by ``shade``."""
+    Image.new("RGB", (32, 32), tuple(min(255, part + shade) for part in COLOURS[colour])).save(path)
+    return path
+
+
+def play(path: Path, tone: str, seconds: float = 0.3, phase: float = 0.0) -> Path:
+    """A tone."""
+    times = np.arange(round(16000 * seconds)) / 16000
+    soundfile.write(path, 0.4 * np.sin(2 * np.pi * TONES[tone] * times + phase), 16000)
+    return path
+
+
+def conversation(question: str, answer: str, split: str, **media: str) -> dict[str, object]:
+    """One line of JSON Lines."""
+    messages = [{"role": "user", "content": question, **media}, {"role": "assistant", "content": answer}]
+    return {"messages": messages, "split": split}

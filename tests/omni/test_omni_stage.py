@@ -1,0 +1,123 @@
+"""`muomni train omni`: what it starts from, what it learns, and that chat sees what training saw."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small import COLOURS, TONES, paint, play
+
+from muomni_cli.api import FileMedia, RequestError
+from muomni_cli.chat.once import question_ids
+from muomni_cli.chat.open import open_speaker
+from muomni_cli.chat.settings import Changes
+from muomni_cli.chat.speaker import Answer
+from muomni_cli.commands.train import train
+from muomni_cli.training.checkpoint import read_checkpoint
+
+LONG = ["train.omni.steps=300", "train.omni.val_every=150", "train.omni.batch_size=12", "train.omni.sample_every=300"]
+
+
+def weights(stage: str = "omni", run: str = "small") -> dict[str, torch.Tensor]:
+    tensors = read_checkpoint(Path(f"runs/{run}/{stage}/last.safetensors")).tensors
+    return {name: tensor for name, tensor in tensors.items() if name.startswith("model.")}
+
+
+def ask(question: str, **files: Path) -> str:
+    speaker, settings = open_speaker("small", Changes())
+    media = [FileMedia(modality, path) for modality, path in files.items()]
+    return "".join(speaker.answer(question_ids(speaker, settings, question, media), settings, Answer()))
+
+
+def test_random_parts_are_refused_unless_asked_for(world: Path) -> None:  # noqa: ARG001
+    train("tokenizer", "small.toml")
+    with pytest.raises(RequestError, match="has no thinker yet") as caught:
+        train("omni", "small.toml", ['train.omni.init="trained"'])
+    assert "muomni train thinker" in caught.value.fix
+    assert 'train.omni.init="random"' in caught.value.fix
+
+
+def test_it_says_where_each_part_came_from(world: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001
+    train("tokenizer", "small.toml")
+    train("thinker", "small.toml", ["train.thinker.steps=2", "train.thinker.batch_size=2"])
+    with pytest.raises(RequestError, match="has no image yet"):
+        train("omni", "small.toml", ['train.omni.init="trained"'])
+    capsys.readouterr()
+    train("omni", "small.toml")
+    told = capsys.readouterr().err
+    assert "thinker: random weights" in told
+    assert "audio: random weights" in told
+
+
+def test_it_learns_what_is_seen_and_heard_and_chat_sees_the_same(world: Path) -> None:
+    train("tokenizer", "small.toml")
+    train("omni", "small.toml", LONG)
+    last = [json.loads(line) for line in Path("runs/small/omni/metrics.jsonl").read_text().splitlines()][-1]
+    assert last["val_exact_0-conversations"] == 1.0
+    for colour in COLOURS:
+        for tone in TONES:
+            picture = paint(world / "new.png", colour, 3)
+            sound = play(world / "new.wav", tone, 0.35)
+            assert ask("What colour?", image=picture, audio=sound) == colour
+            assert ask("Which tone?", audio=sound, image=picture) == tone
+        assert ask("What colour?", image=picture) == colour
+
+
+def test_resumed_is_never_stopped(world: Path) -> None:  # noqa: ARG001
+    steady = 'train.omni.schedule="constant"'
+    train("tokenizer", "small.toml")
+    train("omni", "small.toml", [steady])
+    whole = weights()
+    train("tokenizer", "small.toml", run="halves")
+    train("omni", "small.toml", [steady, "train.omni.steps=3"], run="halves")
+    train("omni", "small.toml", ["train.omni.steps=6"], run="halves", resume=True)
+    halves = weights(run="halves")
+    assert whole.keys() == halves.keys()
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+def test_a_scale_of_nought_freezes_and_accumulation_changes_nothing(world: Path) -> None:  # noqa: ARG001
+    frozen = ['train.omni.lr_scale={encoders=0, "thinker.blocks"=0}']
+    train("tokenizer", "small.toml")
+    train("omni", "small.toml", [*frozen, "train.omni.steps=1"])
+    one = weights()
+    train("omni", "small.toml", [*frozen, "train.omni.steps=6"], force=True)
+    six = weights()
+    moved = {name for name in one if not torch.equal(one[name], six[name])}
+    assert moved
+    assert all("projectors" in name or name.startswith("model.thinker.") for name in moved)
+    assert not any(".encoders." in name or "thinker.blocks" in name for name in moved)
+    train("omni", "small.toml", [*frozen, "train.omni.accumulate=2"], force=True)
+    for name, tensor in weights().items():
+        torch.testing.assert_close(tensor, six[name], atol=2e-4, rtol=1e-3)
+
+
+def test_training_and_chat_lay_out_the_same_tokens(world: Path) -> None:
+    """The states that training learns from are those that a question in chat is answered from."""
+    from muomni_cli.generation.torch_backend import TorchBackend
+    from muomni_cli.omni.senses import Senses
+    from muomni_cli.runs.model import find_model
+
+    train("tokenizer", "small.toml")
+    train("omni", "small.toml")
+    model = find_model("small").open("cpu")
+    assert model.omni is not None
+    senses = Senses(model.omni, model.senses, 64, print)
+    media = [FileMedia("audio", world / "low0.wav"), FileMedia("image", world / "red0.png")]
+    taken = senses(media)
+    assert [one.modality for one, _ in taken] == ["image", "audio"]
+    assert [len(tokens) for _, tokens in taken] == [4, 8]
+    backend = TorchBackend(model.thinker, model.can)
+    soft = [backend.remember(tokens) for _, tokens in taken]
+    ids = [1, *soft[0], *soft[1], 40, 41, 42]
+    _, logits = backend.begin([ids], 32)
+    text = torch.tensor([[1, *[0] * 12, 40, 41, 42]])
+    rows = [torch.from_numpy(tokens) for _, tokens in taken]
+    with torch.no_grad():
+        embeds = model.omni.embed(text, rows, [torch.arange(1, 5), torch.arange(5, 13)])
+        expected: Any = model.thinker(embeds=embeds, last_only=True).logits[:, 0]
+    np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5)

@@ -1,0 +1,95 @@
+"""Conversations with media: laid out as chat lays them out, in the same order each time, nothing lost silently."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small import conversation
+
+from muomni_cli.api import FileMedia, Message, RequestError
+from muomni_cli.data.talks import TalkData, open_talks
+from muomni_cli.omni.shares import sense_of
+from muomni_cli.prompt import chat_ids
+from muomni_cli.recipe import load_recipe
+from muomni_text.byte import ByteTokenizer
+
+TOKENS = {"image": 4, "audio": 3}
+
+
+def opened(told: list[str] | None = None, *overrides: str) -> TalkData:
+    recipe = load_recipe("small.toml", overrides)
+    senses = {name: sense_of(chosen.registered, chosen.config) for name, chosen in recipe.encoders.items()}
+    said = told if told is not None else []
+    return open_talks(recipe, ByteTokenizer(), senses, lambda modality, _: TOKENS[modality], said.append)
+
+
+def test_media_stand_before_the_text_in_the_recipes_order(world: Path) -> None:  # noqa: ARG001
+    data = opened()
+    tokenizer = ByteTokenizer()
+    both = next(talk for talk in data.train if len(talk.media) == 2)
+    assert [modality for modality, _ in both.media] == ["image", "audio"]
+    ids = both.ids.tolist()
+    user = ids.index(tokenizer.specials["user"])
+    assert ids[user + 1 : user + 8] == [-1] * 4 + [-2] * 3
+    message = Message("user", "Which tone?", (FileMedia("image", Path("a")), FileMedia("audio", Path("b"))))
+    soft = iter([[-1] * 4, [-2] * 3])
+    layout = chat_ids(tokenizer, [message, Message("assistant", "low")], "roles", soft=lambda _: next(soft))
+    assert ids == layout.ids
+    assert both.answer.tolist() == layout.answer
+    assert tokenizer.decode(both.ids[both.answer].tolist()) == "low"
+
+
+def test_equal_files_are_decoded_once(world: Path) -> None:  # noqa: ARG001
+    data = opened()
+    assert len(data.inputs["image"]) == 9
+    assert len(data.inputs["audio"]) == 6
+    used = {index for talk in data.train for modality, index in talk.media if modality == "image"}
+    assert len(used) == 6
+
+
+def test_draws_are_a_function_of_the_step_and_never_leave_their_side(world: Path) -> None:  # noqa: ARG001
+    one, other = opened(), opened()
+    for step in range(20):
+        rows = one.train.draw(step, 4)
+        assert rows == other.train.draw(step, 4)
+        assert len(rows) == 4
+    sides = [{index for talk in side for m, index in talk.media if m == "image"} for side in (one.train, one.val)]
+    assert not sides[0] & sides[1]
+    assert sorted(row for rows in one.val.every(4) for row in rows) == list(range(len(one.val)))
+
+
+def test_what_cannot_be_read_is_told_and_left_out(world: Path) -> None:
+    whole = len(opened().train)
+    lines = [json.loads(line) for line in (world / "world.jsonl").read_text().splitlines()]
+    lines.append(conversation("What?", "nothing", "train", image="missing.png"))
+    (world / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
+    lines.append(conversation("What?", "nothing", "train", image="broken.png"))
+    lines.append(conversation("What? " * 20, "nothing", "train", image="red0.png"))
+    (world / "world.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told: list[str] = []
+    assert len(opened(told).train) == whole
+    warnings = "\n".join(line for line in told if line.startswith("warning"))
+    assert "missing.png" in warnings
+    assert "broken.png" in warnings
+    assert "longer than the context" in warnings
+
+
+def test_a_modality_that_the_recipe_lacks_is_refused(world: Path) -> None:  # noqa: ARG001
+    recipe = load_recipe("small.toml")
+    senses = {"image": sense_of(recipe.encoders["image"].registered, recipe.encoders["image"].config)}
+    with pytest.raises(RequestError, match="no encoder for audio"):
+        open_talks(recipe, ByteTokenizer(), senses, lambda *_: 4, lambda _: None)
+
+
+def test_text_beside_media_loses_no_token(world: Path) -> None:
+    text = "".join(chr(97 + n % 26) for n in range(500))
+    (world / "text.txt").write_text(text + "\n" + text[::-1] + "\n")
+    source: Any = 'data.omni=[{use="text",path="text.txt",split="file"},{use="conversations",path="world.jsonl"}]'
+    data = opened(None, source, "data.val_fraction=0.0")
+    learned = [talk.ids[1:][talk.answer[1:]] for talk in data.train if not talk.media]
+    body = ByteTokenizer().decode(np.concatenate(learned).tolist())
+    assert body.rstrip("\n") == (text + "\n" + text[::-1])

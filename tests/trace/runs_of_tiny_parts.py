@@ -1,0 +1,46 @@
+"""A run of tiny parts with random weights, as training leaves one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from muomni_cli.omni.model import Omni
+from muomni_cli.registry import get_registry, resolve
+from muomni_cli.runs.folder import RunFolder, part_entry
+from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
+
+SIZES = {
+    "thinker": ("transformer", {"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 32}),
+    "image": ("vit", {"size": 32, "patch": 16, "d_model": 16, "n_layers": 2, "n_heads": 2, "d_ff": 32}),
+    "audio": ("listener", {"n_mels": 32, "channels": 4, "d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 32}),
+}
+
+
+def make_run(root: Path, *, senses: tuple[str, ...] = (), template: str = "plain", context: int = 256) -> None:
+    """A run of tiny parts with random weights: of a Thinker alone, or of the omni stage."""
+    registry, run = get_registry(), RunFolder(root)
+    bytes_ = registry.get("tokenizer", "bytes")
+    tokenizer = resolve(str(bytes_.part.objective))(bytes_.part.config(), iter(()))
+    tokenizer.save(run.stage("tokenizer"))
+    chat = {"template": template}
+    run.record("tokenizer", {"status": "finished"}, part_entry(bytes_, bytes_.part.config(), "tokenizer"), chat)
+    torch.manual_seed(1)
+    entries, modules = {}, {}
+    for name in ("thinker", *senses):
+        use, sizes = SIZES[name]
+        sizes = {**sizes, "ctx_len": context} if name == "thinker" else sizes
+        registered = registry.get("thinker" if name == "thinker" else "encoder", use)
+        config = registered.part.config.model_validate(sizes)
+        more = {"vocab_size": tokenizer.vocab_size} if name == "thinker" else {}
+        modules[name] = resolve(registered.part.build)(config, **more)
+        entries[name] = part_entry(registered, config, f"{name}/last.safetensors", **more)
+    if senses:
+        model = Omni(modules.pop("thinker"), modules)
+        run.record("omni", {"status": "finished", "parts": entries})
+    else:
+        model = modules["thinker"]
+        run.record("thinker", {"status": "finished"}, entries["thinker"])
+    folder = run.stage("omni" if senses else "thinker")
+    write_checkpoint(folder / "last.safetensors", {"step": 3}, {"model": model_tensors(model)})
