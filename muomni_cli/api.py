@@ -71,7 +71,10 @@ from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.folders import expand_path
 
 if TYPE_CHECKING:
-    from muomni_cli.training.context import StageContext as StageContext  # noqa: PLC0414  (for plugins' annotations)
+    # For plugins' annotations only.
+    from muomni_cli.data.examples import ExampleData as ExampleData  # noqa: PLC0414
+    from muomni_cli.data.examples import Examples as Examples  # noqa: PLC0414
+    from muomni_cli.training.context import StageContext as StageContext  # noqa: PLC0414
 
 API_VERSION = 1
 """Raised when a declaration or protocol changes in a way that breaks plugins written for the one before."""

@@ -1,12 +1,49 @@
-"""The sizes of the vision transformer, how pictures reach it, and which of them fit together. Knows no torch."""
+"""The sizes of the vision transformer, how pictures reach it, how it learns, and which of them fit together. Knows no
+torch."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from muomni_cli.api import PartConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class AugmentConfig(PartConfig):
+    """What is done to pictures in the encoder's own training, so that few stand for many. All of it is off at first:
+    what changes nothing in one set of pictures (left and right in clothes) is the very thing to be learned in another.
+    """
+
+    shift: NonNegativeInt = Field(0, description="furthest that a picture is moved, in pixels; its edges are drawn out")
+    flip: float = Field(0.0, ge=0, le=1, description="share of pictures of which left and right change places")
+    erase: float = Field(
+        0.0, ge=0, le=1, description="share of pictures from which a rectangle is cut out (arXiv:1708.04896)"
+    )
+    erase_width: float = Field(0.4, gt=0, le=1, description="longest side of that rectangle, as a share of the picture")
+
+
+class WordsConfig(PartConfig):
+    """Sizes of the text model beside the encoder in its own training: what reads captions (contrast) or writes them
+    (captions). It works on bytes, needs no tokenizer, and is not part of the model that is used later."""
+
+    d_model: PositiveInt = Field(128, description="width of the text model")
+    n_layers: PositiveInt = Field(2, description="its blocks of attention and MLP")
+    n_heads: PositiveInt = Field(4, description="its attention heads; must divide d_model")
+    longest: PositiveInt = Field(96, le=4096, description="bytes of a text that are learned; longer ones are cut")
+    hidden: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="captions: share of the bytes before that is hidden from the text model in training, so that it "
+        "looks at the picture and does not guess from the words (arXiv:1511.06349)",
+    )
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} equal heads")
+        return self
 
 
 class VitConfig(PartConfig):
@@ -25,6 +62,11 @@ class VitConfig(PartConfig):
 
     size: PositiveInt = Field(224, le=4096, description="side of the square that every picture becomes, in pixels")
     patch: PositiveInt = Field(16, description="side of one patch, in pixels; must divide size")
+    stem: Literal["patch", "conv"] = Field(
+        "patch",
+        description="what makes patches of pixels: one linear map, or convolutions of stride 2, which learn faster "
+        "from few pictures (arXiv:2106.14881; patch must be a power of 2)",
+    )
     d_model: PositiveInt = Field(128, description="width of its tokens")
     n_layers: PositiveInt = Field(4, description="blocks of attention and MLP")
     n_heads: PositiveInt = Field(4, description="attention heads; each is d_model / n_heads wide")
@@ -55,6 +97,16 @@ class VitConfig(PartConfig):
     )
     max_side: PositiveInt = Field(65_535, description="longest side of a picture that is read, in pixels")
     max_bytes: PositiveInt = Field(256 << 20, description="size of the largest file that is read, in bytes")
+    learn: Literal["auto", "labels", "contrast", "captions"] = Field(
+        "auto",
+        description="what its own stage teaches: to name a picture's label, to tell which text belongs to which "
+        "picture, or to write the text; auto: labels where all pictures have one, else contrast",
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="labels: share of the aim that is spread over all classes"
+    )
+    words: WordsConfig = Field(WordsConfig(), description="contrast and captions: the text model beside the encoder")
+    augment: AugmentConfig = Field(AugmentConfig(), description="what training does to its pictures")
 
     @property
     def grid(self) -> int:
@@ -70,6 +122,8 @@ class VitConfig(PartConfig):
     def _sizes_fit(self) -> Self:
         if self.size % self.patch:
             raise ValueError(f"size {self.size} cannot be cut into patches of {self.patch}")
+        if self.stem == "conv" and self.patch.bit_count() != 1:
+            raise ValueError(f"patch {self.patch} is no power of 2, and convolutions of stride 2 halve a picture")
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} equal heads")
         if self.positions == "rope" and self.head_dim % 4:

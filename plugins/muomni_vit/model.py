@@ -73,6 +73,31 @@ class Block(nn.Module):
         return x + self.dropout(self.down(F.gelu(self.up(self.mlp_norm(x)))))  # type: ignore[no-any-return]
 
 
+class ConvStem(nn.Sequential):
+    """(B,3,S,S) -> (B,D,G,G) by 3 x 3 convolutions of stride 2 whose channels double up to D, and a linear map
+    (arXiv:2106.14881). Norms are over each picture's own channels, so that a picture does not depend on its batch."""
+
+    def __init__(self, config: VitConfig) -> None:
+        halvings = config.patch.bit_length() - 1
+        layers: list[nn.Module] = []
+        before = 3
+        for number in range(halvings):
+            channels = max(8, config.d_model >> (halvings - 1 - number))
+            layers += [nn.Conv2d(before, channels, 3, stride=2, padding=1, bias=False)]
+            layers += [nn.GroupNorm(1, channels, config.norm_eps), nn.GELU()]
+            before = channels
+        super().__init__(*layers, nn.Conv2d(before, config.d_model, 1, bias=False))
+
+    def reset_parameters(self) -> None:
+        """Convolutions keep the size of what passes (arXiv:1502.01852), so patches are as large as positions."""
+        for layer in self:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            elif isinstance(layer, nn.GroupNorm):
+                nn.init.ones_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+
 class Vit(nn.Module):
     """A :class:`muomni_cli.api.Encoder` of pictures.
 
@@ -89,7 +114,11 @@ class Vit(nn.Module):
         super().__init__()
         self.config = config
         width = config.d_model
-        self.proj = nn.Conv2d(3, width, config.patch, stride=config.patch, bias=False)
+        self.proj: nn.Module = (
+            ConvStem(config)
+            if config.stem == "conv"
+            else nn.Conv2d(3, width, config.patch, stride=config.patch, bias=False)
+        )
         self.cls = nn.Parameter(torch.empty(1, 1, width))
         learned = config.positions == "learned"
         self.pos = nn.Parameter(torch.empty(1, 1 + config.grid**2, width)) if learned else None
@@ -131,6 +160,8 @@ class Vit(nn.Module):
                 nn.init.normal_(parameter, std=residual if name.endswith(("out.weight", "down.weight")) else 0.02)
         if self.pos is not None:
             nn.init.normal_(self.pos, std=0.2)
+        if isinstance(self.proj, ConvStem):
+            self.proj.reset_parameters()
 
     @property
     def width(self) -> int:
@@ -149,7 +180,7 @@ class Vit(nn.Module):
     @property
     def tables(self) -> frozenset[str]:
         """Parameters that are looked up or read pixels, not multiplied through: Muon leaves them to AdamW."""
-        return frozenset({"cls", "proj.weight"} if self.pos is None else {"cls", "pos", "proj.weight"})
+        return frozenset(name for name, _ in self.named_parameters() if name.startswith(("cls", "pos", "proj.")))
 
     def forward(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:  # noqa: ARG002
         """(B,3,S,S) pictures of 0 to 255, bytes or floats -> tokens (B,1,D), or (B,g²,D) row by row from the top left.

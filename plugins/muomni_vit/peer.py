@@ -23,6 +23,8 @@ class TransformersVit(nn.Module):
         super().__init__()
         if config.positions != "learned":
             raise RequestError("transformers' ViT has learned positions only", 'measure with positions = "learned"')
+        if config.stem != "patch":
+            raise RequestError("transformers' ViT has no convolutional stem", 'measure with stem = "patch"')
         if config.tokens not in ("cls", config.grid):
             raise RequestError("transformers' ViT pools no patches", 'measure with tokens = "cls"')
         self.config = config

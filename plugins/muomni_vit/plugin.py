@@ -14,6 +14,7 @@ def register_encoders() -> list[EncoderPart]:
             modality="image",
             config=VitConfig,
             build="muomni_vit.model:build",
+            objective="muomni_vit.objective:choose",
             steps="muomni_vit.steps:steps",
             read="muomni_vit.reading:read",
             bench_inputs="muomni_vit.bench:inputs",

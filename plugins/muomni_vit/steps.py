@@ -12,11 +12,14 @@ def steps(module: Vit) -> list[Step]:
     """From pixels to tokens."""
     config = module.config
     side = config.patch
+    made = f"a convolution of {side} x {side}, stride {side}, makes each patch one vector"
+    if config.stem == "conv":
+        made = f"{side.bit_length() - 1} convolutions of 3 x 3, stride 2, and a linear map make each patch one vector"
     found = [
         Step(
             at="patches",
             title="patch embedding",
-            what=f"less the mean colour; a convolution of {side} x {side}, stride {side}, makes each patch one vector",
+            what=f"less the mean colour; {made}",
             counts=lambda a, b: f"{prod(a[1:]):,} pixels -> {prod(b[2:]):,} patches",
         ),
         Step(

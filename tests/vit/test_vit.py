@@ -23,6 +23,7 @@ VARIANTS = {
     "grid": VitConfig(**TINY, tokens=2),
     "uneven-grid-rope": VitConfig(**TINY, tokens=4, positions="rope"),
     "patches": VitConfig(**TINY, tokens=6),
+    "conv": VitConfig(**TINY, stem="conv", tokens=3),
 }
 
 
@@ -32,7 +33,7 @@ def tiny(config: VitConfig) -> Vit:
     model = build(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.ndim > 1 and name not in ("proj.weight", "pos"):
+            if parameter.ndim > 1 and not name.startswith(("proj.", "pos")):
                 parameter.mul_(8)
     return model
 
@@ -124,6 +125,16 @@ def test_bytes_and_floats_are_the_same_picture_and_normalised_inside() -> None:
     mean, std = (torch.tensor(values)[:, None, None] for values in (config.mean, config.std))
     normalised = (batch / 255 - mean) / std
     torch.testing.assert_close(model.patches(batch), model.proj(normalised), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("patch", "grid"), [(1, 24), (2, 12), (8, 3)])
+@torch.no_grad()
+def test_convolutions_make_as_many_patches(patch: int, grid: int) -> None:
+    model = build(VitConfig(**{**TINY, "patch": patch}, stem="conv"))
+    batch = pictures(3)
+    assert model.patches(batch).shape == (3, 32, grid, grid)
+    assert 0.3 < model.patches(batch).std() < 3  # about as large as what stands beside them in the stream
+    assert model(batch).tokens.shape == (3, 1, 32)
 
 
 @pytest.mark.parametrize("positions", ["learned", "rope"])
@@ -219,6 +230,8 @@ def test_pictures_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     ("keys", "message"),
     [
         ({"size": 225}, "patches of 16"),
+        ({"size": 24, "patch": 12, "stem": "conv"}, "no power of 2"),
+        ({"words": {"n_heads": 3}}, "equal heads"),
         ({"n_heads": 3}, "equal heads"),
         ({"d_model": 24, "n_heads": 4, "positions": "rope"}, "multiple of 4"),
         ({"tokens": 15}, "14 x 14 patches"),
@@ -250,6 +263,8 @@ def test_the_host_knows_the_encoder_and_what_it_names_is_there() -> None:
     assert part.modality == "image"
     assert isinstance(resolve(part.build)(part.config(**TINY)), Vit)
     assert callable(resolve(part.read))
+    assert part.objective is not None
+    assert callable(resolve(part.objective))
 
 
 def test_a_recipe_names_its_keys_and_is_written_with_them(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""Contrast: which text belongs to which picture, by the sigmoid loss of SigLIP (arXiv:2303.15343). Knows tokens and
+texts, no files.
+
+Shapes: B pictures, U texts that differ, L bytes, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from muomni_vit.model import Vit
+from muomni_vit.words import END, Words, require_texts, spelled, text_of
+
+if TYPE_CHECKING:
+    from muomni_cli.api import ExampleData, Examples
+
+
+class Contrast(nn.Module):
+    """A lesson (:class:`muomni_vit.objective.Lesson`): the mean of a picture's tokens and the mean of its text's bytes,
+    read by a small transformer that sees their order, point the same way; those of other texts do not.
+
+    Pictures are compared with the texts of the step that differ. So equal texts are never taken for wrong ones, and
+    micro-batches, which see all texts of their step, add up to what one large batch gives.
+    """
+
+    measure = "retrieval"
+    adam_only = frozenset({"picture.weight", "text.weight"})
+
+    def __init__(self, encoder: Vit, data: ExampleData) -> None:
+        super().__init__()
+        config = encoder.config.words
+        require_texts(data)
+        self.longest = config.longest
+        self.encoder = encoder
+        self.words = Words(config)
+        self.picture = nn.Linear(encoder.width, config.d_model)
+        self.text = nn.Linear(config.d_model, config.d_model)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.bias = nn.Parameter(torch.tensor(-10.0))
+
+    def targets(
+        self,
+        examples: Examples,
+        rows: Sequence[int],
+        share: slice,
+        rng: np.random.Generator | None,  # noqa: ARG002
+    ) -> tuple[dict[str, Tensor], float]:
+        """``texts`` (U,L), those of the whole step that differ, and ``own`` (B,), which one is each picture's."""
+        places: dict[bytes, int] = {}
+        texts = [text_of(examples, row) for row in rows]
+        keys = [text.encode("utf-8")[: self.longest] for text in texts]
+        own = [places.setdefault(key, len(places)) for key in keys]
+        firsts = [texts[own.index(place)] for place in range(len(places))]
+        return {"texts": spelled(firsts, self.longest), "own": torch.tensor(own[share])}, float(len(own[share]))
+
+    def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """(B,U): scaled cosines of pictures and texts."""
+        pictures = F.normalize(self.picture(tokens.mean(1)).float(), dim=1)
+        texts = F.normalize(self.text(self._gist(targets["texts"])).float(), dim=1)
+        return pictures @ texts.t() * self.log_scale.exp() + self.bias
+
+    def _gist(self, symbols: Tensor) -> Tensor:
+        """(U,L) -> (U,W): the mean over the bytes and one end, which a text of no bytes has too."""
+        padding = (symbols == END).cumsum(1) > 1
+        real = (~padding)[:, :, None].float()
+        states: Tensor = self.words(symbols, padding=padding)
+        return (states * real).sum(1) / real.sum(1)
+
+    def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Nats of all pairs: does this text belong to this picture?"""
+        own = F.one_hot(targets["own"], scores.shape[1])
+        nats: Tensor = -F.logsigmoid(scores * (2 * own - 1)).sum()
+        return nats
+
+    def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Whose own text scores best among those of its batch."""
+        return scores.argmax(1) == targets["own"]
+
+    def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """Texts, and the best ones among those shown."""
+        texts = [text_of(examples, row) for row in rows]
+        best = self.scores(tokens, {"texts": spelled(texts, self.longest).to(tokens.device)}).argmax(1).tolist()
+        return [(text, texts[place]) for text, place in zip(texts, best, strict=True)]

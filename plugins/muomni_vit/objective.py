@@ -1,0 +1,187 @@
+"""How the image encoder learns by itself: labels, texts that belong to pictures, or texts to be written.
+
+Knows the host's examples and how a picture is varied; what is learned of it is in :mod:`muomni_vit.labels`,
+:mod:`muomni_vit.contrast` and :mod:`muomni_vit.captions`. Shapes: B batch, S side, T tokens, W width.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from muomni_cli.api import Batch, Loss, Sample
+from muomni_vit.augment import changed, drawn
+from muomni_vit.captions import Captions
+from muomni_vit.contrast import Contrast
+from muomni_vit.labels import Labels, all_labelled
+from muomni_vit.model import Vit
+
+if TYPE_CHECKING:
+    from muomni_cli.api import ExampleData, Examples, StageContext
+
+SHOWN = 8
+"""Pictures in a sample."""
+
+
+class Lesson(Protocol):
+    """What is learned of pictures. Also an ``nn.Module`` that holds the encoder as ``encoder``."""
+
+    encoder: Vit
+
+    measure: str
+    """What the share of pictures is called for which :meth:`right` holds."""
+
+    adam_only: frozenset[str]
+    """See :class:`muomni_cli.api.Objective`."""
+
+    def targets(
+        self, examples: Examples, rows: Sequence[int], share: slice, rng: np.random.Generator | None
+    ) -> tuple[dict[str, Tensor], float]:
+        """What is to be learned of a share of the step's ``rows``, and how many targets that is.
+
+        ``rng``: draws for all rows of the step, whatever the share, or None where nothing is made harder on purpose.
+        """
+        ...
+
+    def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """(B,T,W) tokens -> scores in float32, of a shape that is the lesson's own."""
+        ...
+
+    def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Nats, summed over the targets."""
+        ...
+
+    def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """(B,) bool: whose best score is the right one."""
+        ...
+
+    def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """What is right for each of some pictures, and what the model says."""
+        ...
+
+
+class Seeing:
+    """An :class:`muomni_cli.api.Objective`: one lesson about every example."""
+
+    unit = "images"
+
+    def __init__(self, lesson: Lesson, context: StageContext) -> None:
+        self.lesson = lesson
+        self.module = cast("nn.Module", lesson)
+        self.blocks = list(lesson.encoder.blocks)
+        self.adam_only = lesson.adam_only | {f"encoder.{name}" for name in lesson.encoder.tables}
+        self._config = lesson.encoder.config
+        self._settings, self._seed = context.settings, context.seed
+        data = context.examples()
+        self._train, self._val = data.train, data.val
+        augment = self._config.augment
+        self._varied = bool(augment.shift or augment.flip or augment.erase)
+        self._fill = np.array([round(255 * share) for share in self._config.mean], np.uint8)
+
+    def batch(self, step: int, micro: int) -> Batch:
+        """Share ``micro`` of the step's ``batch_size`` pictures, each varied as its row and the step have it:
+        ``pictures`` (B,3,S,S), and what the lesson wants."""
+        rows = self._train.draw(step, self._settings.batch_size)
+        shares = self._settings.accumulate
+        share = slice(len(rows) * micro // shares, len(rows) * (micro + 1) // shares)
+        rng = np.random.default_rng([self._seed, step])
+        changes = drawn(len(rows), self._config.size, self._config.augment, rng).share(share)
+        pictures = self._pictures(self._train, rows[share])
+        targets, weight = self.lesson.targets(self._train, rows, share, rng)
+        if self._varied:
+            pictures = changed(pictures, changes, self._fill)
+        return Batch({"pictures": torch.from_numpy(pictures), **targets}, weight, len(pictures))
+
+    def loss(self, batch: Batch) -> Loss:
+        """Nats, summed over the targets."""
+        return Loss(self.lesson.loss(self._scores(batch), batch.tensors))
+
+    def validate(self) -> dict[str, float]:
+        """``loss`` in nats a target; ``accuracy`` (labels), ``retrieval`` (contrast) or ``exact`` (captions), each a
+        share of the pictures; and ``n``, how many pictures there were."""
+        nats, targets, right, count = 0.0, 0.0, 0, 0
+        self.module.eval()
+        with torch.no_grad():
+            for rows in self._validation_rows():
+                batch = self._held_out(rows)
+                scores = self._scores(batch)
+                nats += self.lesson.loss(scores, batch.tensors).item()
+                right += int(self.lesson.right(scores, batch.tensors).sum())
+                targets += batch.weight
+                count += batch.items
+        self.module.train()
+        return {"loss": nats / max(targets, 1.0), self.lesson.measure: right / max(count, 1), "n": float(count)}
+
+    def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
+        """A few held-out pictures side by side, what is right for each, and what the model says."""
+        rows = np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist()
+        pictures = self._pictures(self._val, rows)
+        self.module.eval()
+        with torch.no_grad():
+            tokens = self.lesson.encoder(torch.from_numpy(pictures).to(self._device)).tokens
+            pairs = self.lesson.said(tokens, self._val, rows)
+        self.module.train()
+        yield Sample("pictures.png", _png(np.concatenate(list(pictures), axis=2)))
+        lines = (f"{n}. right: {right}\n   model: {said}\n" for n, (right, said) in enumerate(pairs, start=1))
+        yield Sample("pictures.txt", "\n".join(lines))
+
+    @property
+    def _device(self) -> torch.device:
+        return self.lesson.encoder.cls.device
+
+    def _pictures(self, examples: Examples, rows: Sequence[int]) -> NDArray[np.uint8]:
+        return np.stack([examples.inputs[row] for row in rows])
+
+    def _held_out(self, rows: Sequence[int]) -> Batch:
+        """Validation pictures as they are, on the model's device."""
+        targets, weight = self.lesson.targets(self._val, rows, slice(None), None)
+        tensors = {"pictures": torch.from_numpy(self._pictures(self._val, rows)), **targets}
+        return Batch({name: tensor.to(self._device) for name, tensor in tensors.items()}, weight, len(rows))
+
+    def _scores(self, batch: Batch) -> Tensor:
+        return self.lesson.scores(self.lesson.encoder(batch.tensors["pictures"]).tokens, batch.tensors)
+
+    def _validation_rows(self) -> list[list[int]]:
+        """All batches, or ``val_batches`` of them from all over: pictures often lie sorted by class."""
+        batches = list(self._val.every(self._settings.batch_size))
+        wanted = min(self._settings.val_batches or len(batches), len(batches))
+        return [batches[int(place)] for place in np.linspace(0, len(batches) - 1, wanted)]
+
+
+LESSONS: dict[str, Callable[[Vit, ExampleData], Lesson]] = {
+    "labels": Labels,
+    "contrast": Contrast,
+    "captions": Captions,
+}
+"""By what a config's ``learn`` calls them."""
+
+
+def choose(encoder: Vit, context: StageContext) -> Seeing:
+    """What the encoder's config wants it to learn, or what its examples can teach.
+
+    Raises:
+        RequestError: the examples cannot teach what the config wants.
+    """
+    data = context.examples()
+    learn = encoder.config.learn
+    if learn == "auto":
+        learn = "labels" if all_labelled(data) else "contrast"
+        context.progress(f"learning {learn}")
+    known = set(data.train.labels)
+    if learn == "labels" and (strange := sum(label not in known for label in data.val.labels)):
+        context.progress(f"warning: {strange:,} held-out pictures have labels that no other has; they count as wrong")
+    return Seeing(LESSONS[learn](encoder, data), context)
+
+
+def _png(picture: NDArray[np.uint8]) -> bytes:
+    """(3,H,W) -> a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0))).save(file, "PNG")
+    return file.getvalue()
