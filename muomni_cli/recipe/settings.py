@@ -54,6 +54,9 @@ class TrainSettings(Settings):
     init: Literal["trained", "random"] = Field(
         "trained", description="what the omni stage begins with: parts from their own stages, or fresh ones"
     )
+    start: dict[str, str] = Field(
+        {}, description="runs, by folder or name, that the omni stage takes parts from in place of its own run"
+    )
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.95), description="AdamW's decay of the first and second moment"
     )

@@ -126,3 +126,12 @@ def part_entry(registered: Registered, config: Any, weights: str, **more: Any) -
         "weights": weights,
         **more,
     }
+
+
+def differences(held: Mapping[str, Any], named: Mapping[str, Any]) -> list[str]:
+    """Where two descriptions of a part differ: ``kind``, ``use`` or ``plugin``, else the names of its settings."""
+    changed = [key for key in ("kind", "use", "plugin") if held[key] != named[key]]
+    if changed:
+        return changed
+    one, other = held["config"], named["config"]
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))

@@ -15,48 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Batch, Loss, RequestError, Sample
+from muomni_cli.api import Batch, Loss, Sample
 from muomni_cli.data.talks import Talk, Talks, open_talks
 from muomni_cli.omni.model import Omni
 from muomni_cli.omni.shares import sense_of
-from muomni_cli.runs.parts import build_part, open_part
 from muomni_cli.training.cross_entropy import summed_cross_entropy
-from muomni_cli.training.optimizers import scale_of
 
 if TYPE_CHECKING:
     from muomni_cli.training.context import StageContext
 
 SAMPLES = 8
 """Validation conversations that are shown as samples."""
-
-
-def build_omni(context: StageContext) -> Omni:
-    """The recipe's model, from the parts that its own stages trained, or fresh where the recipe says so.
-
-    Raises:
-        RequestError: a part is untrained and the recipe does not ask for random ones.
-    """
-    recipe, settings = context.recipe, context.settings
-    if recipe.thinker is None or not recipe.encoders:
-        raise RequestError(
-            f"recipe {recipe.name} has no {'Thinker' if recipe.thinker is None else 'encoder'}",
-            "the omni stage needs a table [thinker] and at least one [encoders.<modality>]",
-        )
-    parts = {}
-    for stage, chosen in (("thinker", recipe.thinker), *recipe.encoders.items()):
-        if settings.init == "random":
-            entry = {"vocab_size": context.tokenizer().vocab_size} if stage == "thinker" else {}
-            parts[stage] = build_part(chosen.registered, chosen.config, entry)
-            context.progress(f"{stage}: random weights")
-        else:
-            command = f'muomni train {stage} {recipe.source}    or begin with random parts: train.omni.init="random"'
-            parts[stage], weights = open_part(context.run, stage, command)
-            context.progress(f"{stage}: {weights}")
-    thinker = parts.pop("thinker")
-    frozen = {name for name in parts if scale_of(f"encoders.{name}", settings.lr_scale) == 0}
-    omni = Omni(thinker, parts, frozenset(frozen))
-    omni.reset_projectors()
-    return omni
 
 
 class Answering:

@@ -23,7 +23,7 @@ from muomni_cli.files import write_json, write_text
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.registry import nearest, resolve
 from muomni_cli.runs.claim import claimed
-from muomni_cli.runs.folder import RunFolder, part_entry
+from muomni_cli.runs.folder import RunFolder, differences, part_entry
 from muomni_cli.runs.header import read_header
 from muomni_cli.runs.lock import make_lock
 from muomni_cli.training.context import StageContext
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 OMNI = "omni"
 """The stage that trains no part of its own, but the Thinker and the encoders together."""
 
-IDENTITY = ("kind", "use", "plugin", "config")
 """What makes a part the same part."""
 
 
@@ -233,7 +232,8 @@ def _context(job: Job) -> StageContext:
 def _objective(job: Job, context: StageContext) -> Objective:
     torch.manual_seed(context.seed)
     if job.chosen is None:
-        from muomni_cli.training.omni import Answering, build_omni
+        from muomni_cli.training.omni import Answering
+        from muomni_cli.training.omni_parts import build_omni
 
         return Answering(build_omni(context), context)
     part = job.chosen.registered.part
@@ -304,7 +304,7 @@ def _require_same_parts(job: Job, leave_out: frozenset[str]) -> None:
         if stage not in held or stage in leave_out:
             continue
         named = part_entry(chosen.registered, chosen.config, "")
-        changed = [key for key in IDENTITY if held[stage][key] != named[key]]
+        changed = differences(held[stage], named)
         if changed:
             raise RequestError(
                 f"{stage} of {job.run.root} was trained with another {' and '.join(changed)} than the recipe has now",

@@ -53,6 +53,31 @@ def test_it_says_where_each_part_came_from(world: Path, capsys: pytest.CaptureFi
     assert "audio: random weights" in told
 
 
+def test_encoders_of_other_runs_are_taken_as_they_are(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (world / "pictures").mkdir()
+    for colour in COLOURS:
+        (world / "pictures" / colour).mkdir()
+        for shade in range(4):
+            paint(world / "pictures" / colour / f"{shade}.png", colour, shade)
+    picture_data = ['data.image=[{use="folder",path="pictures"}]', "data.val_fraction=0.4", "train.image.steps=2"]
+    train("image", "small.toml", [*picture_data, "train.image.batch_size=2"], run="eyes")
+    train("tokenizer", "small.toml")
+    still = ['train.omni.start={image="eyes"}', "train.omni.lr_scale={encoders=0}"]
+    train("omni", "small.toml", still)
+    assert "image: runs/eyes/image/" in capsys.readouterr().err
+    eyes = read_checkpoint(Path("runs/eyes/image/best.safetensors")).tensors
+    for name, tensor in weights().items():
+        if name.startswith("model.encoders.image."):
+            assert torch.equal(tensor, eyes[name.replace("encoders.image", "encoder")])
+    train("tokenizer", "small.toml", run="other")
+    with pytest.raises(RequestError, match="trained with another d_ff and n_layers") as caught:
+        train("omni", "small.toml", [*still, "encoders.image.d_ff=48", "encoders.image.n_layers=2"], run="other")
+    assert "[encoders.image]" in caught.value.fix
+    for wrong in ('{image="nobody"}', '{thinker="eyes"}'):
+        with pytest.raises(RequestError, match=r"train\.omni\.start"):
+            train("omni", "small.toml", [f"train.omni.start={wrong}"], force=True)
+
+
 def test_it_learns_what_is_seen_and_heard_and_chat_sees_the_same(world: Path) -> None:
     train("tokenizer", "small.toml")
     train("omni", "small.toml", LONG)

@@ -1,0 +1,77 @@
+"""What joint tuning begins with: parts that were trained, here or in other runs, or fresh ones. Knows runs, no data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from muomni_cli.api import RequestError
+from muomni_cli.omni.model import Omni
+from muomni_cli.runs.folder import RUNS, RunFolder, differences, part_entry
+from muomni_cli.runs.parts import build_part, open_part
+from muomni_cli.training.optimizers import scale_of
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Chosen
+    from muomni_cli.training.context import StageContext
+
+
+def build_omni(context: StageContext) -> Omni:
+    """The recipe's model, from the parts that its own stages trained, or fresh where the recipe says so.
+
+    Raises:
+        RequestError: a part is untrained and the recipe does not ask for random ones.
+    """
+    recipe, settings = context.recipe, context.settings
+    if recipe.thinker is None or not recipe.encoders:
+        raise RequestError(
+            f"recipe {recipe.name} has no {'Thinker' if recipe.thinker is None else 'encoder'}",
+            "the omni stage needs a table [thinker] and at least one [encoders.<modality>]",
+        )
+    for stage in settings.start:
+        if stage not in recipe.encoders:
+            raise RequestError(
+                f"train.omni.start names {stage}, and recipe {recipe.name} has no such encoder",
+                f"name one of {', '.join(recipe.encoders)}; the Thinker goes with the run's own tokenizer",
+            )
+    wanted = {"thinker": recipe.thinker, **recipe.encoders}
+    parts = {stage: _begin(stage, chosen, context) for stage, chosen in wanted.items()}
+    thinker = parts.pop("thinker")
+    frozen = {name for name in parts if scale_of(f"encoders.{name}", settings.lr_scale) == 0}
+    omni = Omni(thinker, parts, frozenset(frozen))
+    omni.reset_projectors()
+    return omni
+
+
+def _begin(stage: str, chosen: Chosen, context: StageContext) -> Any:
+    """One part, as its own stage left it in this run or in the one that ``start`` names, or fresh; says which."""
+    settings, recipe = context.settings, context.recipe
+    weights: object = "random weights"
+    if stage in settings.start:
+        part, weights = _from_another(stage, chosen, settings.start[stage])
+    elif settings.init == "random":
+        size = {"vocab_size": context.tokenizer().vocab_size} if stage == "thinker" else {}
+        part = build_part(chosen.registered, chosen.config, size)
+    else:
+        command = f'muomni train {stage} {recipe.source}    or begin with random parts: train.omni.init="random"'
+        part, weights = open_part(context.run, stage, command)
+    context.progress(f"{stage}: {weights}")
+    return part
+
+
+def _from_another(stage: str, chosen: Chosen, name: str) -> tuple[nn.Module, Path]:
+    """An encoder of another run, whose settings must be those that the recipe has: weights mean nothing without."""
+    root = next((path for path in (Path(name), RUNS / name) if (path / "model.json").is_file()), None)
+    if root is None:
+        raise RequestError(f"train.omni.start.{stage} names {name}, and there is no such run", "muomni runs list")
+    run = RunFolder(root)
+    command = f"muomni train {stage} {run.recipe_path} --run {run.name}"
+    _, _, held = run.part(stage, command)
+    if changed := differences(held, part_entry(chosen.registered, chosen.config, "")):
+        raise RequestError(
+            f"{stage} of {run.root} was trained with another {' and '.join(changed)} than the recipe has now",
+            f"write into [encoders.{stage}] what {run.recipe_path} has there",
+        )
+    return open_part(run, stage, command)
