@@ -64,7 +64,8 @@ class Contrast(nn.Module):
         """(B,U): scaled cosines of pictures and texts."""
         pictures = F.normalize(self.picture(tokens.mean(1)).float(), dim=1)
         texts = F.normalize(self.text(self._gist(targets["texts"])).float(), dim=1)
-        return pictures @ texts.t() * self.log_scale.exp() + self.bias
+        with torch.autocast(tokens.device.type, enabled=False):  # bfloat16 cannot tell near texts apart
+            return pictures @ texts.t() * self.log_scale.exp() + self.bias
 
     def _gist(self, symbols: Tensor) -> Tensor:
         """(U,L) -> (U,W): the mean over the bytes and one end, which a text of no bytes has too."""

@@ -7,7 +7,8 @@ Knows the host's examples and how a picture is varied; what is learned of it is 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
@@ -107,8 +108,7 @@ class Seeing:
         """``loss`` in nats a target; ``accuracy`` (labels), ``retrieval`` (contrast) or ``exact`` (captions), each a
         share of the pictures; and ``n``, how many pictures there were."""
         nats, targets, right, count = 0.0, 0.0, 0, 0
-        self.module.eval()
-        with torch.no_grad():
+        with self._as_it_is_used():
             for rows in self._validation_rows():
                 batch = self._held_out(rows)
                 scores = self._scores(batch)
@@ -116,21 +116,27 @@ class Seeing:
                 right += int(self.lesson.right(scores, batch.tensors).sum())
                 targets += batch.weight
                 count += batch.items
-        self.module.train()
         return {"loss": nats / max(targets, 1.0), self.lesson.measure: right / max(count, 1), "n": float(count)}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
         """A few held-out pictures side by side, what is right for each, and what the model says."""
         rows = np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist()
         pictures = self._pictures(self._val, rows)
-        self.module.eval()
-        with torch.no_grad():
+        with self._as_it_is_used():
             tokens = self.lesson.encoder(torch.from_numpy(pictures).to(self._device)).tokens
             pairs = self.lesson.said(tokens, self._val, rows)
-        self.module.train()
         yield Sample("pictures.png", _png(np.concatenate(list(pictures), axis=2)))
         lines = (f"{n}. right: {right}\n   model: {said}\n" for n, (right, said) in enumerate(pairs, start=1))
         yield Sample("pictures.txt", "\n".join(lines))
+
+    @contextmanager
+    def _as_it_is_used(self) -> Iterator[None]:
+        """Without what is done in training only."""
+        was_training = self.module.training
+        self.module.eval()
+        with torch.no_grad():
+            yield
+        self.module.train(was_training)
 
     @property
     def _device(self) -> torch.device:

@@ -127,6 +127,17 @@ def test_validation_is_the_same_one_by_one(learn: str) -> None:
     assert batched["n"] == 8
 
 
+@pytest.mark.parametrize("learn", LESSONS)
+def test_bf16_is_near(learn: str) -> None:
+    one = stage(learn)
+    batch = one.batch(0, 0)
+    exact = one.loss(batch).total
+    with torch.autocast("cpu", torch.bfloat16):
+        near = one.loss(batch).total
+    assert near.dtype == torch.float32
+    torch.testing.assert_close(near, exact, rtol=0.02, atol=0.0)
+
+
 def trained(one: Seeing, steps: int) -> Seeing:
     """The stage after some steps, as the engine makes them."""
     settings = TrainSettings(batch_size=8, steps=max(steps, 6), lr=4e-3, optimizer="muon", warmup_steps=5)
