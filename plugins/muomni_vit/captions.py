@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from muomni_vit.model import Vit
-from muomni_vit.words import END, HIDDEN, Words, read, require_texts, spelled, text_of
+from muomni_vit.words import END, HIDDEN, SPACE, Words, read, require_texts, spelled, text_of
 
 if TYPE_CHECKING:
     from muomni_cli.api import ExampleData, Examples
@@ -45,13 +45,14 @@ class Captions(nn.Module):
     def targets(
         self, examples: Examples, rows: Sequence[int], share: slice, rng: np.random.Generator | None
     ) -> tuple[dict[str, Tensor], float]:
-        """``given`` (B,L-1), the bytes that the next is guessed from, some of them hidden; ``symbols`` (B,L), what is
+        """``given`` (B,L-1), the bytes that the next is guessed from, some words hidden; ``symbols`` (B,L), what is
         to be guessed; and how many that are."""
         symbols = spelled([text_of(examples, row) for row in rows[share]], self.longest)
         given = symbols[:, :-1]
         if rng is not None and self.hidden:
-            hidden = rng.random((len(rows), self.longest))[share, : given.shape[1]] < self.hidden
-            given = given.masked_fill(torch.from_numpy(hidden), HIDDEN)
+            chances = torch.from_numpy(rng.random((len(rows), 1 + self.longest))[share])
+            words = (given == SPACE).cumsum(1)  # the spaces stay: what is hidden can be told from the picture alone
+            given = given.masked_fill((chances.gather(1, words) < self.hidden) & (given != SPACE), HIDDEN)
         symbols = symbols.masked_fill((symbols == END).cumsum(1) > 1, IGNORED)
         return {"given": given, "symbols": symbols}, float((symbols != IGNORED).sum())
 

@@ -35,8 +35,8 @@ class WordsConfig(PartConfig):
         0.0,
         ge=0,
         lt=1,
-        description="captions: share of the bytes before that is hidden from the text model in training, so that it "
-        "looks at the picture and does not guess from the words (arXiv:1511.06349)",
+        description="captions: share of the words that is hidden from the text model in training, so that it looks at "
+        "the picture and does not guess from the words before (arXiv:1511.06349)",
     )
 
     @model_validator(mode="after")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 END, HIDDEN = 256, 257
 """What follows the last byte of a text (and fills its row), and what stands for a byte that is not shown."""
 
+SPACE = ord(" ")
+
 SYMBOLS = 258
 """Bytes, the end, and the hidden byte."""
 
