@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -229,13 +230,17 @@ def test_captions_are_exact_where_greedy_writing_says_so(steps: int) -> None:
         assert all(right)
 
 
-def test_hidden_bytes_are_hidden_from_what_is_given_and_not_from_what_is_asked() -> None:
+def test_hidden_words_are_hidden_whole_from_what_is_given_and_not_from_what_is_asked() -> None:
     one = stage("captions", {"words": {**WORDS, "hidden": 0.5}})
     batch = one.batch(0, 0)
     given, symbols = batch.tensors["given"], batch.tensors["symbols"]
     seen = given != HIDDEN
     assert 0.3 < seen.float().mean() < 0.7
     assert given[seen].equal(symbols[:, :-1].where(symbols[:, :-1] >= 0, END)[seen])
+    for row, hidden in zip(symbols[:, :-1].tolist(), (~seen).tolist(), strict=True):
+        words = [[h for _, h in group] for _, group in groupby(zip(row, hidden, strict=True), lambda p: p[0] == 32)]
+        assert all(len(set(word)) == 1 for word in words)
+    assert not (~seen & (symbols[:, :-1] == 32)).any()
     assert batch.weight == float((symbols >= 0).sum())
     assert not (one._held_out([0, 1]).tensors["given"] == HIDDEN).any()
 
