@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from muomni_cli.api import EncoderPart, FileMedia, MuomniError, RequestError, Transcriber, Word
-from muomni_cli.registry import nearest, resolve
+from muomni_cli.registry import resolve
+from muomni_cli.runs.find import find_run
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 
 WEIGHTS = ("best.safetensors", "last.safetensors")
@@ -59,17 +60,7 @@ def find_ear(spec: str | None = None, runs: Path = RUNS) -> Ear:
     spec = spec or os.environ.get("MUOMNI_MODEL") or None
     if spec is None:
         return _newest(runs)
-    path = Path(spec).expanduser()
-    if path.is_file():
-        return _only(RunFolder(path.resolve().parent.parent), path)
-    for root in (path, runs / spec):
-        if (root / "model.json").is_file():
-            return _only(RunFolder(root), None)
-    known = sorted(p.parent.name for p in runs.glob("*/model.json"))
-    listed = f"runs here: {', '.join(known)}" if known else f"there are no runs here yet; train one: {TRAIN}"
-    if near := nearest(spec, known):
-        listed = f"did you mean {near!r}? {listed}"
-    raise RequestError(f"there is no model {spec!r}: neither a run folder, nor {runs / spec}, nor a checkpoint", listed)
+    return _only(*find_run(spec, runs, TRAIN))
 
 
 def open_ear(ear: Ear, device: str = "auto") -> OpenEar:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.api import Can, RequestError, Thinker, Tokenizer
-from muomni_cli.registry import nearest
+from muomni_cli.runs.find import find_run
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 from muomni_cli.runs.header import read_header
 
@@ -114,18 +114,7 @@ def find_model(spec: str | None = None, runs: Path = RUNS) -> ModelFolder:
     spec = spec or os.environ.get("MUOMNI_MODEL") or None
     if spec is None:
         return _newest(runs)
-    path = Path(spec).expanduser()
-    if path.is_file():
-        read_header(path)
-        return _open(RunFolder(path.parent.parent), path)
-    for root in (path, runs / spec):
-        if (root / "model.json").is_file():
-            return _open(RunFolder(root), None)
-    known = sorted(p.parent.name for p in runs.glob("*/model.json"))
-    listed = f"runs here: {', '.join(known)}" if known else f"there are no runs here yet; train one: {TRAIN}"
-    if near := nearest(spec, known):
-        listed = f"did you mean {near!r}? {listed}"
-    raise RequestError(f"there is no model {spec!r}: neither a run folder, nor {runs / spec}, nor a checkpoint", listed)
+    return _open(*find_run(spec, runs, TRAIN))
 
 
 def _open(run: RunFolder, weights: Path | None) -> ModelFolder:

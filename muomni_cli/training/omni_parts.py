@@ -9,7 +9,8 @@ from torch import nn
 
 from muomni_cli.api import RequestError
 from muomni_cli.omni.model import Omni
-from muomni_cli.runs.folder import RUNS, RunFolder, differences, part_entry
+from muomni_cli.runs.find import find_run
+from muomni_cli.runs.folder import differences, part_entry
 from muomni_cli.runs.parts import build_part, open_part
 from muomni_cli.training.optimizers import scale_of
 
@@ -63,10 +64,7 @@ def _begin(stage: str, chosen: Chosen, context: StageContext) -> Any:
 
 def _from_another(stage: str, chosen: Chosen, name: str) -> tuple[nn.Module, Path]:
     """An encoder of another run, whose settings must be those that the recipe has: weights mean nothing without."""
-    root = next((path for path in (Path(name), RUNS / name) if (path / "model.json").is_file()), None)
-    if root is None:
-        raise RequestError(f"train.omni.start.{stage} names {name}, and there is no such run", "muomni runs list")
-    run = RunFolder(root)
+    run, _ = find_run(name)
     command = f"muomni train {stage} {run.recipe_path} --run {run.name}"
     _, _, held = run.part(stage, command)
     if changed := differences(held, part_entry(chosen.registered, chosen.config, "")):

@@ -73,8 +73,8 @@ def test_encoders_of_other_runs_are_taken_as_they_are(world: Path, capsys: pytes
     with pytest.raises(RequestError, match="trained with another d_ff and n_layers") as caught:
         train("omni", "small.toml", [*still, "encoders.image.d_ff=48", "encoders.image.n_layers=2"], run="other")
     assert "[encoders.image]" in caught.value.fix
-    for wrong in ('{image="nobody"}', '{thinker="eyes"}'):
-        with pytest.raises(RequestError, match=r"train\.omni\.start"):
+    for wrong, message in (('{image="nobody"}', "no model 'nobody'"), ('{thinker="eyes"}', r"train\.omni\.start")):
+        with pytest.raises(RequestError, match=message):
             train("omni", "small.toml", [f"train.omni.start={wrong}"], force=True)
 
 
