@@ -19,6 +19,7 @@ from muomni_cli.registry import nearest
 
 HELP = """\
 /attach NAME=FILE show or play a file with the next message; also /image FILE, /audio FILE, /NAME FILE
+/detach           take back what is attached
 /retry            answer the last question again, differently
 /reset            forget the conversation
 /system [TEXT]    show or set the system message, and start anew
@@ -31,7 +32,14 @@ ReadLine = Callable[[str], str]
 
 
 class Session:
-    """State of one conversation. Commands are methods, found by name."""
+    """State of one conversation. Commands are methods, found by name.
+
+    A file is read and encoded when it is attached, so that one that cannot be used is told at once and never stands in
+    the way of a question.
+
+    Raises:
+        RequestError: ``media``, what the first message is about, cannot be used.
+    """
 
     def __init__(
         self, speaker: Speaker, settings: AnswerSettings, media: Sequence[Media] = (), *, stats: bool = False
@@ -39,11 +47,12 @@ class Session:
         self.speaker = speaker
         self.settings = settings
         self.stats = stats
-        self.attached = list(media)
+        self.attached = speaker.take_in(media)
         self.talk = self._fresh()
         self.commands: dict[str, Callable[[str], None]] = {
             "help": lambda _: say(HELP),
             "attach": self.attach,
+            "detach": self.detach,
             **{name: partial(self._attach_as, name) for name in speaker.senses},
             "retry": self.retry,
             "reset": self.reset,
@@ -70,6 +79,8 @@ class Session:
                 self.take(line)
             except MuomniError as error:
                 complain(error.what, error.fix)
+            except KeyboardInterrupt:
+                say("\n(stopped)")
 
     def take(self, line: str) -> None:
         """One line: a command, or something to answer.
@@ -91,25 +102,31 @@ class Session:
 
     def ask(self, text: str) -> None:
         """Answer on stdout, about what is attached. Ctrl-C stops the answer; what was said until then stands."""
-        question, soft = self.speaker.see(text, self.attached)
+        question, soft = self.speaker.question(text, self.attached)
         self._answer(question, soft)
+        self.attached = []
 
     def attach(self, words: str) -> None:
         """Attach a file to the next message, or say what is attached."""
         if words:
             modality, _, path = words.partition("=")
-            self.attached.append(attachment(modality.strip(), path.strip(), self.speaker.senses))
-        for media in self.attached:
+            media = attachment(modality.strip(), path.strip(), self.speaker.senses)
+            self.attached = self.speaker.take_in([*(one for one, _ in self.attached), media])
+        for media, _ in self.attached:
             say(f"(attached {media.modality}: {media.name})")
         if not self.attached:
             say("(nothing is attached)")
+
+    def detach(self, _: str = "") -> None:
+        """Take back what is attached."""
+        self.attached = []
+        self.attach("")
 
     def _attach_as(self, modality: str, path: str) -> None:
         self.attach(f"{modality}={path}")
 
     def _answer(self, question: Message, soft: Sequence[int]) -> None:
         ids, dropped = self.talk.ask(question, soft, self.settings.max_tokens)
-        self.attached = []
         if dropped:
             say(f"(the context is full: the {dropped} oldest exchange{'s are' if dropped > 1 else ' is'} forgotten)")
         answer = Answer()

@@ -37,13 +37,18 @@ class Answer:
         self.finish = event.finish
 
 
+Taken = list[tuple[Media, NDArray[np.float32]]]
+"""Media with the embeddings (T,D) of each."""
+
+
 class TakeIn(Protocol):
-    """Runs the encoders: media in the order in which they stand before the text -> the embeddings (T,D) of each."""
+    """Runs the encoders: media of one message -> each with its embeddings, in the order in which they stand before the
+    text. RequestError if one cannot be read, the model has no encoder for it, or they do not fit."""
 
-    def __call__(self, media: Sequence[Media]) -> list[tuple[Media, NDArray[np.float32]]]: ...
+    def __call__(self, media: Sequence[Media]) -> Taken: ...
 
 
-def text_alone(media: Sequence[Media]) -> list[tuple[Media, NDArray[np.float32]]]:
+def text_alone(media: Sequence[Media]) -> Taken:
     """What a model without encoders takes in. RequestError if there is anything."""
     in_order(media, {})
     return []
@@ -65,7 +70,10 @@ class Speaker:
         Raises:
             RequestError: one cannot be read, the model has no encoder for it, or they do not fit.
         """
-        taken = self.take_in(media)
+        return self.question(text, self.take_in(media))
+
+    def question(self, text: str, taken: Taken) -> tuple[Message, list[int]]:
+        """:meth:`see`, for what has been taken in already."""
         soft = [token for _, rows in taken for token in self.backend.remember(rows)]
         return Message("user", text, tuple(one for one, _ in taken)), soft
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from muomni_cli.api import Conversation, Document, RequestError, Tokenizer
+from muomni_cli.api import Conversation, Document, FileMedia, Media, RequestError, Tokenizer
 from muomni_cli.data.check_examples import ExamplesReport, Keys, check_examples
 from muomni_cli.data.corpus import SourceStats, batches, encode_items, size_of
 from muomni_cli.data.lengths import Lengths
@@ -37,7 +37,8 @@ class SourceReport:
     """One source: what it gave, how long its items are in ``unit``, and how many are longer than the model's context
     (``longer``; None where tokens or context are not known).
 
-    ``error`` says why a source gave nothing at all; ``media`` counts the pictures, sounds and so on in conversations.
+    ``error`` says why a source gave nothing at all; ``media`` counts the pictures, sounds and so on in conversations,
+    ``missing`` the files among them that cannot be opened, and ``missing_example`` says why one cannot.
     """
 
     stats: SourceStats
@@ -49,6 +50,8 @@ class SourceReport:
     error: str = ""
     table: str = "text"
     media: dict[str, int] = field(default_factory=dict)
+    missing: int = 0
+    missing_example: str = ""
 
 
 @dataclass(slots=True)
@@ -85,6 +88,11 @@ class Report:
             f"{source.stats.name}: no text in what it names"
             for source in self.sources
             if not source.error and not any(source.stats.documents.values())
+        ]
+        found += [
+            f"{source.stats.name}: {source.missing:,} files that it shows cannot be used: {source.missing_example}"
+            for source in self.sources
+            if source.missing
         ]
         for examples in self.examples:
             found += examples.warnings
@@ -132,6 +140,7 @@ def check(recipe: Recipe, tokenizer: Tokenizer | None) -> Report:
 def _check_source(source: Source, recipe: Recipe, tokenizer: Tokenizer | None, ctx_len: int | None) -> SourceReport:
     report = SourceReport(SourceStats(source.name), "tokens" if tokenizer else "characters", table=source.table)
     media = Counter[str]()
+    opened = set[int]()
     lengths = Lengths()
     if tokenizer is not None and ctx_len is not None:
         report.longer = 0
@@ -139,7 +148,13 @@ def _check_source(source: Source, recipe: Recipe, tokenizer: Tokenizer | None, c
         for batch in batches(word_items(source)):
             for item, length in zip(batch, _lengths(batch, tokenizer, recipe), strict=True):
                 lengths.add(length)
-                media.update(_modalities(item))
+                shown = (
+                    [one for message in item.messages for one in message.media]
+                    if isinstance(item, Conversation)
+                    else []
+                )
+                media.update(one.modality for one in shown)
+                _open_files(report, shown, opened)
                 _count(report.stats, item, split_of(item, recipe.data.val_fraction), length if tokenizer else 0)
                 if report.longer is not None and ctx_len is not None and length > ctx_len:
                     report.longer += 1
@@ -153,9 +168,18 @@ def _check_source(source: Source, recipe: Recipe, tokenizer: Tokenizer | None, c
     return report
 
 
-def _modalities(item: Document | Conversation) -> Iterator[str]:
-    if isinstance(item, Conversation):
-        yield from (media.modality for message in item.messages for media in message.media)
+def _open_files(report: SourceReport, shown: Iterable[Media], opened: set[int]) -> None:
+    """Note which of the files that are shown cannot be opened; each is tried once. What else media are is not made."""
+    for one in shown:
+        if not isinstance(one, FileMedia) or hash(one) in opened:
+            continue
+        if len(opened) < REMEMBERED:
+            opened.add(hash(one))
+        try:
+            one.open().close()
+        except RequestError as error:
+            report.missing += 1
+            report.missing_example = report.missing_example or error.what
 
 
 def _lengths(batch: list[Document | Conversation], tokenizer: Tokenizer | None, recipe: Recipe) -> Iterable[int]:

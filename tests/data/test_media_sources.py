@@ -100,6 +100,24 @@ def test_what_is_wrong_is_a_warning(load: Load, tmp_path: Path) -> None:
     assert report.usable
 
 
+def test_files_that_conversations_show_and_that_are_not_there(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "there.png").write_bytes(b"whatever it is")
+    (tmp_path / "empty.wav").touch()
+    shown = [{"image": "there.png"}, {"image": "gone.png"}, {"image": "gone.png"}, {"audio": "empty.wav"}]
+    lines = [
+        {"messages": [{"role": "user", "content": "?", **media}, {"role": "assistant", "content": "!"}]}
+        for media in shown
+    ]
+    (tmp_path / "talks.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    recipe = load(f'[[data.omni]]\nuse = "conversations"\npath = "{tmp_path / "talks.jsonl"}"\n')
+    report = check(recipe, None)
+    (talks,) = report.sources
+    assert (talks.media, talks.missing) == ({"image": 3, "audio": 1}, 2)
+    (warning,) = [one for one in report.warnings if "cannot be used" in one]
+    assert "2 files that it shows cannot be used: cannot read" in warning
+    assert "gone.png" in warning
+
+
 def test_the_command_shows_them(load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load('[[data.image]]\nuse = "scenes"\ncount = 100\nobjects = [1]\nonly = ["blue circle"]\n' + ASKED)
     for words in ([], ["--json"]):

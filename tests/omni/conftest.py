@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -11,7 +10,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from small import COLOURS, RECIPE, TONES, conversation, paint, play
+from small import TONES, make_world
+
+from muomni_cli.commands.train import train
 
 
 @pytest.fixture(autouse=True)
@@ -21,18 +22,37 @@ def one_thread() -> None:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with ``small.toml``, and questions about six pictures and four sounds."""
+    """The working directory, with ``small.toml``, and questions about nine pictures and six sounds."""
     monkeypatch.chdir(tmp_path)
-    Path("small.toml").write_text(RECIPE)
-    Path("text.txt").write_text("".join(f"Line {n}: what colour? red green blue low high {n}.\n" for n in range(99)))
-    lines = []
-    for split, shade in (("train", 0), ("train", 12), ("val", 6)):
-        for colour in COLOURS:
-            picture = paint(Path(f"{colour}{shade}.png"), colour, shade).name
-            lines.append(conversation("What colour?", colour, split, image=picture))
-            for tone in TONES:
-                sound = play(Path(f"{tone}{shade}.wav"), tone, 0.3 + shade / 100, shade).name
-                lines.append(conversation("Which tone?", tone, split, audio=sound, image=picture))
-                lines.append(conversation("What colour?", colour, split, audio=sound, image=picture))
-    Path("world.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    make_world()
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world with a run ``small`` that has done one step, and an encoder that transcribes, for who only asks."""
+    folder = tmp_path_factory.mktemp("once")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MUOMNI_CACHE", str(folder / "cache"))
+        torch.set_num_threads(1)
+        make_world()
+        Path("heard.jsonl").write_text(
+            "".join(
+                f'{{"audio": "{tone}{n}.wav", "text": "{tone}", "split": "{side}"}}\n'
+                for tone in TONES
+                for n, side in ((0, "train"), (6, "val"))
+            )
+        )
+        heard = ['data.audio=[{use="manifest",path="heard.jsonl",modality="audio"}]']
+        train("tokenizer", "small.toml")
+        train("audio", "small.toml", [*heard, "train.audio.steps=1", "train.audio.batch_size=2"])
+        train("omni", "small.toml", [*heard, "train.omni.steps=1"])
+    return folder
+
+
+@pytest.fixture
+def trained(once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of :func:`once` as the working directory."""
+    monkeypatch.chdir(once)
+    return once

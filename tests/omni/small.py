@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,19 @@ def conversation(question: str, answer: str, split: str, **media: str) -> dict[s
     """One line of JSON Lines."""
     messages = [{"role": "user", "content": question, **media}, {"role": "assistant", "content": answer}]
     return {"messages": messages, "split": split}
+
+
+def make_world() -> None:
+    """``small.toml`` in the working directory, and questions about nine pictures and six sounds."""
+    Path("small.toml").write_text(RECIPE)
+    Path("text.txt").write_text("".join(f"Line {n}: what colour? red green blue low high {n}.\n" for n in range(99)))
+    lines = []
+    for split, shade in (("train", 0), ("train", 12), ("val", 6)):
+        for colour in COLOURS:
+            picture = paint(Path(f"{colour}{shade}.png"), colour, shade).name
+            lines.append(conversation("What colour?", colour, split, image=picture))
+            for tone in TONES:
+                sound = play(Path(f"{tone}{shade}.wav"), tone, 0.3 + shade / 100, shade).name
+                lines.append(conversation("Which tone?", tone, split, audio=sound, image=picture))
+                lines.append(conversation("What colour?", colour, split, audio=sound, image=picture))
+    Path("world.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

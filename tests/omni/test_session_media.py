@@ -1,0 +1,107 @@
+"""A session with pictures and sounds: what is attached is used once, and what is broken costs one message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from muomni_cli.api import FileMedia, RequestError
+from muomni_cli.chat.open import open_speaker
+from muomni_cli.chat.session import Session
+from muomni_cli.chat.settings import Changes
+from muomni_cli.chat.speaker import Speaker
+
+
+@pytest.fixture
+def session(trained: Path) -> Session:  # noqa: ARG001
+    return Session(*open_speaker("small", Changes(max_tokens=2)))
+
+
+@pytest.fixture(autouse=True)
+def heard(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+    capsys.readouterr()
+    return capsys
+
+
+def play_lines(session: Session, *lines: str) -> None:
+    waiting = iter(lines)
+
+    def read_line(_: str) -> str:
+        line = next(waiting, None)
+        if line is None:
+            raise EOFError
+        return line
+
+    session.run(read_line)
+
+
+def names(session: Session) -> list[str]:
+    return [one.name for one, _ in session.attached]
+
+
+def test_what_is_attached_is_asked_about_once(session: Session) -> None:
+    play_lines(session, "/audio low0.wav", "/image red0.png", "What colour?", "And now?")
+    first, second = session.talk.exchanges
+    assert [one.modality for one in first.question.media] == ["image", "audio"]
+    assert len(first.soft) > 4
+    assert second.question.media == ()
+    assert second.soft == []
+    assert session.attached == []
+
+
+def test_a_broken_file_is_told_at_once_and_stands_in_nobody_s_way(
+    session: Session, heard: pytest.CaptureFixture[str]
+) -> None:
+    Path("text.png").write_text("no picture")
+    play_lines(session, "/image red0.png", "What colour?", "/audio low0.wav", "/image text.png", "/attach image=no.png")
+    told = heard.readouterr().err
+    assert told.count("error: ") == told.count("  fix: ") == 2
+    assert "text.png is not a picture" in told
+    assert names(session) == ["low0.wav"]
+    play_lines(session, "Which tone?", "/image text.png", "Still there?")
+    assert [exchange.question.text for exchange in session.talk.exchanges] == [
+        "What colour?",
+        "Which tone?",
+        "Still there?",
+    ]
+    assert [len(exchange.question.media) for exchange in session.talk.exchanges] == [1, 1, 0]
+
+
+def test_too_many_are_told_with_the_counts_and_can_be_taken_back(
+    session: Session, heard: pytest.CaptureFixture[str]
+) -> None:
+    play_lines(session, *["/image red0.png"] * 9)
+    assert len(session.attached) == 8  # of four tokens each, in half of 64
+    assert "9 image inputs would take 36 tokens" in heard.readouterr().err
+    play_lines(session, "a question that is so long that it does not fit beside eight pictures " * 3)
+    assert len(session.attached) == 8
+    play_lines(session, "/detach", "And now?")
+    assert session.talk.exchanges[0].question.media == ()
+    assert "(nothing is attached)" in heard.readouterr().err
+
+
+def test_retry_is_about_the_same_picture_and_keeps_what_is_attached_since(session: Session) -> None:
+    play_lines(session, "/image red0.png", "What colour?", "/audio low0.wav", "/retry")
+    (only,) = session.talk.exchanges
+    assert [one.name for one in only.question.media] == ["red0.png"]
+    assert names(session) == ["low0.wav"]
+
+
+def test_a_broken_file_on_the_command_line_begins_no_session(trained: Path) -> None:
+    speaker, settings = open_speaker("small", Changes())
+    with pytest.raises(RequestError, match="missing"):
+        Session(speaker, settings, [FileMedia("image", trained / "missing.png")])
+
+
+def test_an_interrupt_while_a_file_is_read_ends_no_session(
+    session: Session, monkeypatch: pytest.MonkeyPatch, heard: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Speaker, "question", interrupted)
+    play_lines(session, "/image red0.png", "What colour?", "/help")
+    assert names(session) == ["red0.png"]
+    assert "/quit" in heard.readouterr().err
