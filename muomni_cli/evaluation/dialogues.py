@@ -115,7 +115,7 @@ class Dialogues:
         self._omni: Omni = open_omni(run, weights_of(run, STAGE, "muomni train omni RECIPE"))
         self._omni.eval().requires_grad_(False).to(subject.device)
         self._can = open_entry(omni_entries(run)["thinker"])[0].part.can
-        self._stop = ("\n",) if recipe.chat.template == "plain" else ()
+        self._ends = recipe.chat.template != "plain"
         data = open_talks(recipe, self.tokenizer, senses_of(run), self._omni.count, subject.progress)
         self._inputs, self.names = data.inputs, data.names
         self.context = int(self._omni.thinker.config.ctx_len)
@@ -141,15 +141,14 @@ class Dialogues:
             Request(
                 self._prompt(backend, question),
                 Sampling(temperature=0.0),
-                max_tokens=ROOM[0] * len(question.wanted) + ROOM[1],
+                # Nothing ends a plain answer, so it is compared as far as the right one goes.
+                max_tokens=ROOM[0] * len(question.wanted) + ROOM[1] if self._ends else len(question.wanted),
             )
             for question in questions
         ]
         texts = [""] * len(requests)
         for event in generate(backend, self.tokenizer, requests):
             texts[event.row] += event.text
-        if self._stop:  # a plain answer begins on a new line, and ends with it
-            texts = [text.strip().split("\n")[0] for text in texts]
         return texts
 
     def _prompt(self, backend: TorchBackend, question: Question) -> list[int]:
