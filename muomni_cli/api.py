@@ -47,6 +47,7 @@ from muomni_cli.contract.media import (
     open_regular,
 )
 from muomni_cli.contract.models import (
+    Answerer,
     Cache,
     Encoder,
     EncoderOutput,
@@ -83,6 +84,7 @@ hookimpl = pluggy.HookimplMarker("muomni")
 
 __all__ = [
     "API_VERSION",
+    "Answerer",
     "Batch",
     "Cache",
     "Callback",

@@ -18,6 +18,7 @@ from muomni_cli import __version__
 from muomni_cli.commands import bench, data, plugins, recipes, runs
 from muomni_cli.commands.chat import chat
 from muomni_cli.commands.doctor import doctor
+from muomni_cli.commands.eval import evaluate
 from muomni_cli.commands.listen import listen
 from muomni_cli.commands.trace import trace
 from muomni_cli.commands.train import train
@@ -139,6 +140,7 @@ def _own_cli() -> typer.Typer:
     cli.command()(train)
     cli.command()(chat)
     cli.command()(listen)
+    cli.command("eval")(evaluate)
     cli.command()(trace)
     cli.add_typer(runs.app, name="runs")
     cli.add_typer(bench.app, name="bench")

@@ -37,7 +37,9 @@ class Message:
 class Conversation:
     """Messages in order; split and key as in :class:`Document`.
 
-    ``learn`` says what a model is trained on: what the assistant says, or all of it.
+    ``learn`` says what a model is trained on: what the assistant says, or all of it. ``about``: the modalities that the
+    last answer depends on, where the source knows. Where what is shown and played comes from several examples, their
+    keys joined by ``|`` are a key.
     """
 
     messages: tuple[Message, ...]
@@ -45,6 +47,7 @@ class Conversation:
     source: str = ""
     split: Literal["train", "val"] | None = None
     learn: Literal["answers", "all"] = "answers"
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,9 @@ class EncoderPart(Part):
     the objective's module holds the encoder as its attribute ``encoder``.
     ``transcribe(config) -> Transcriber`` builds the encoder (as ``encoder``) with the head that its own stage trains,
     under the same names of weights, for encoders whose tokens can be read as words.
+    ``answer(config, learned: Mapping) -> Answerer`` builds the encoder with the head that its stage trains, likewise,
+    for ``muomni eval``. ``learned`` is what the objective's attribute ``learned`` held, if it has one: what the head
+    needs to know besides the config, such as the names of its classes, as JSON can hold it.
     ``pieces(config, file: BinaryIO, name: str, max_seconds: float) -> Iterator[numpy array]`` reads what is too long to
     ``read``, piece by piece in bounded memory, for :meth:`Transcriber.stream`.
     ``bench_inputs(config) -> Mapping[str, numpy array]`` gives inputs that speed is measured with, by what to call
@@ -110,6 +113,7 @@ class EncoderPart(Part):
         modality: what a recipe's ``[encoders.<modality>]``, a stage and ``--attach <modality>=PATH`` call it.
         read: ``"package.module:attr"``.
         transcribe: ``"package.module:attr"``, if it does.
+        answer: ``"package.module:attr"``, if what its own stage learns can be right or wrong.
         pieces: ``"package.module:attr"``, if it does; a part that transcribes must.
         bench_inputs: ``"package.module:attr"``, if ``muomni bench encode`` shall measure it.
         share: largest part of the Thinker's context that the tokens of this modality may fill in one conversation.
@@ -121,6 +125,7 @@ class EncoderPart(Part):
     modality: str
     read: str
     transcribe: str | None = None
+    answer: str | None = None
     pieces: str | None = None
     bench_inputs: str | None = None
     share: float = 0.25

@@ -193,6 +193,32 @@ class Transcriber(Protocol):
         ...
 
 
+class Answerer(Protocol):
+    """An encoder with the head that its own stage trains, asked about inputs (``EncoderPart.answer``). Also an
+    ``nn.Module``, in evaluation mode."""
+
+    encoder: Encoder
+
+    @property
+    def ways(self) -> Mapping[str, bool]:
+        """What the share of right answers is called for each way to answer, and whether it is to choose from what a
+        task's right answers are (else freely)."""
+        ...
+
+    @property
+    def vocabulary(self) -> Sequence[str]:
+        """All free answers there are; empty where they cannot be counted."""
+        ...
+
+    def wanted(self, text: str, label: str | None) -> str:
+        """The right answer to an example with this text and label, as :meth:`answers` would give it."""
+        ...
+
+    def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
+        """An answer to each input, as ``EncoderPart.read`` gives it: the likeliest of ``choices``, or a free one."""
+        ...
+
+
 class Peer(Protocol):
     """Other people's implementation of a Thinker, to measure speed against. What ``Part.peers`` names, called with the
     part's config and the vocabulary size."""

@@ -84,7 +84,8 @@ def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextD
                 f"the tokens cannot be written to {folder.parent}: {error.strerror or error}",
                 "free some space, or set MUOMNI_CACHE to a folder on another disk",
             ) from error
-    stats = [SourceStats(**entry) for entry in json.loads((folder / "corpus.json").read_text("utf-8"))]
+    written = json.loads((folder / "corpus.json").read_text("utf-8"))
+    stats = [SourceStats(**{**entry, "name": source.name}) for entry, source in zip(written, sources, strict=True)]
     for entry in stats:
         for path, reason in entry.unreadable.items():
             progress(f"warning: not all of {path} could be used: {reason}")
@@ -138,7 +139,7 @@ def _write(recipe: Recipe, source: Source, tokenizer: Tokenizer, folder: Path, p
     began = told = time.monotonic()
     with ExitStack() as stack:
         writers = {
-            side: stack.enter_context(StreamWriter(folder / f"{source.name}-{side}.tokens", dtype)) for side in SPLITS
+            side: stack.enter_context(StreamWriter(folder / f"{source.stem}-{side}.tokens", dtype)) for side in SPLITS
         }
         for batch in batches(text_items(source)):
             for item, (ids, mask) in zip(batch, encode_items(tokenizer, batch, recipe.chat.template), strict=True):
@@ -204,7 +205,7 @@ def _open(
     streams: dict[Split, list[tuple[Stream, float]]] = {side: [] for side in SPLITS}
     for source in sources:
         for side in SPLITS:
-            stream = open_stream(folder / f"{source.name}-{side}.tokens", source.name, dtype)
+            stream = open_stream(folder / f"{source.stem}-{side}.tokens", source.name, dtype)
             if len(stream) > 1:
                 streams[side].append((stream, source.weight))
     documents = {side: sum(entry.documents[side] for entry in stats) for side in SPLITS}

@@ -26,7 +26,7 @@ from muomni_cli.folders import cache_folder
 if TYPE_CHECKING:
     from muomni_cli.recipe import Chosen, Recipe
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what is written for the same sources and settings changes."""
 
 Progress = Callable[[str], None]
@@ -40,12 +40,21 @@ class Examples:
         texts: what is said in it or to be seen.
         labels: its class, where it has one.
         order: which are drawn when.
+        keys: its speaker or scene; see :class:`muomni_cli.api.Example`.
+        sources: number of the source it came from.
     """
 
     def __init__(
-        self, inputs: Sequence[NDArray[Any]], texts: Sequence[str], labels: Sequence[str | None], order: Order
+        self,
+        inputs: Sequence[NDArray[Any]],
+        texts: Sequence[str],
+        labels: Sequence[str | None],
+        order: Order,
+        keys: Sequence[str] = (),
+        sources: Sequence[int] = (),
     ) -> None:
         self.inputs, self.texts, self.labels, self._order = inputs, texts, labels, order
+        self.keys, self.sources = keys, sources
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -61,11 +70,12 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class ExampleData:
-    """Both sides of one modality's examples. ``fingerprint`` names their folder in the cache."""
+    """Both sides of one modality's examples. ``fingerprint`` names their folder in the cache; ``names``: of sources."""
 
     train: Examples
     val: Examples
     fingerprint: str
+    names: Sequence[str] = ()
 
 
 def open_examples(recipe: Recipe, modality: str, seed: int, progress: Progress) -> ExampleData:
@@ -87,7 +97,8 @@ def open_examples(recipe: Recipe, modality: str, seed: int, progress: Progress) 
                 f"the {modality} examples cannot be written to {folder.parent}: {error.strerror or error}",
                 "free some space, or set MUOMNI_CACHE to a folder on another disk",
             ) from error
-    return _open(recipe, modality, folder, mark, seed, progress)
+    sides = _open(recipe, modality, folder, seed, progress)
+    return ExampleData(sides["train"], sides["val"], mark, [source.name for source in sources])
 
 
 def _fingerprint(recipe: Recipe, chosen: Chosen, sources: Sequence[Source]) -> str:
@@ -116,7 +127,8 @@ def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Pat
                     continue
                 side = split_of(example, recipe.data.val_fraction)
                 writers[side].append(result)
-                rows[side].append({"text": example.text, "label": example.label, "source": number})
+                told = {"text": example.text, "label": example.label, "key": example.key}
+                rows[side].append({**told, "source": number})
             unreadable |= source.dataset.unreadable
         for writer in writers.values():
             writer.close()
@@ -131,11 +143,11 @@ def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Pat
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _open(recipe: Recipe, modality: str, folder: Path, mark: str, seed: int, progress: Progress) -> ExampleData:
+def _open(recipe: Recipe, modality: str, folder: Path, seed: int, progress: Progress) -> dict[Split, Examples]:
     found = json.loads((folder / "examples.json").read_text("utf-8"))
     for name, reason in found["unreadable"].items():
         progress(f"warning: {name} could not be used: {reason}")
-    sides = {}
+    sides: dict[Split, Examples] = {}
     for side in SPLITS:
         rows = found["rows"][side]
         if not rows:
@@ -146,6 +158,6 @@ def _open(recipe: Recipe, modality: str, folder: Path, mark: str, seed: int, pro
             )
         inputs = open_inputs(folder / side)
         sizes = [len(one) for one in inputs]
-        order = Order(sizes, [row["source"] for row in rows], found["weights"], seed)
-        sides[side] = Examples(inputs, [row["text"] for row in rows], [row["label"] for row in rows], order)
-    return ExampleData(sides["train"], sides["val"], mark)
+        texts, labels, keys, numbers = ([row[key] for row in rows] for key in ("text", "label", "key", "source"))
+        sides[side] = Examples(inputs, texts, labels, Order(sizes, numbers, found["weights"], seed), keys, numbers)
+    return sides

@@ -24,11 +24,12 @@ class Source:
     """One ``[[data.<name>]]`` table, opened.
 
     Args:
-        name: for people and for file names: its number in the recipe and its part.
+        name: for people and metrics: its task, or its number in the recipe and its part.
         weight: how often it is drawn, relative to the others.
         dataset: what its part built.
         identity: what of the recipe decides its documents, as JSON can hold it.
         table: NAME of ``[[data.<NAME>]]``.
+        stem: for file names: its number and its part, whatever it is called.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source:
     dataset: Dataset
     identity: dict[str, Any]
     table: str = "text"
+    stem: str = ""
 
 
 def open_sources(recipe: Recipe, name: str = "text") -> list[Source]:
@@ -57,7 +59,8 @@ def open_sources(recipe: Recipe, name: str = "text") -> list[Source]:
             "version": plugin.version,
             "config": chosen.config.model_dump(mode="json"),
         }
-        opened.append(Source(f"{index}-{part.name}", chosen.weight, dataset, identity, name))
+        stem = f"{index}-{part.name}"
+        opened.append(Source(chosen.task or stem, chosen.weight, dataset, identity, name, stem))
     return opened
 
 

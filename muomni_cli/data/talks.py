@@ -31,7 +31,7 @@ from muomni_cli.prompt import chat_ids
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what is written for the same sources and settings changes."""
 
 Progress = Callable[[str], None]
@@ -48,12 +48,16 @@ class Talk:
         answer: (T,) bool, whether the id is to be learned.
         media: modality and number of the input of each.
         source: number of the source it came from.
+        key: see :class:`muomni_cli.api.Conversation`.
+        about: modalities that the answer depends on, where the source says so or only one is there.
     """
 
     ids: NDArray[np.int32]
     answer: NDArray[np.bool_]
     media: Sequence[tuple[str, int]]
     source: int
+    key: str = ""
+    about: Sequence[str] = ()
 
 
 class Talks(Sequence[Talk]):
@@ -65,6 +69,7 @@ class Talks(Sequence[Talk]):
         rows = json.loads((folder / "rows.json").read_text("utf-8"))
         self._media: list[list[tuple[str, int]]] = [[(m, n) for m, n in row["media"]] for row in rows]
         self.sources = [int(row["source"]) for row in rows]
+        self._told: list[tuple[str, list[str]]] = [(row["key"], row["about"]) for row in rows]
         sizes = [int(row["size"]) for row in rows]
         self._starts = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
         self._order = Order(sizes, self.sources, weights, seed) if rows else None
@@ -76,7 +81,8 @@ class Talks(Sequence[Talk]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         begin, end = self._starts[index], self._starts[index + 1]
-        return Talk(self._ids[begin:end], self._answer[begin:end], self._media[index], self.sources[index])
+        own = self._media[index], self.sources[index], *self._told[index]
+        return Talk(self._ids[begin:end], self._answer[begin:end], *own)
 
     def draw(self, step: int, batch_size: int) -> list[int]:
         """Numbers of batch ``step``, of about equal length each: a pure function of the seed and both numbers."""
@@ -158,6 +164,9 @@ def _context(recipe: Recipe) -> int:
     return int(recipe.thinker.config.ctx_len)  # type: ignore[attr-defined]
 
 
+_Row = dict[str, Any]
+
+
 class _Side:
     """Writes the conversations of one side."""
 
@@ -165,12 +174,15 @@ class _Side:
         self._folder = folder
         self._ids: list[NDArray[np.int32]] = []
         self._answer: list[NDArray[np.bool_]] = []
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[_Row] = []
 
-    def append(self, ids: Sequence[int], answer: Sequence[bool], media: Sequence[tuple[str, int]], source: int) -> None:
+    def append(self, ids: Sequence[int], answer: Sequence[bool], source: int, item: Conversation | Document) -> _Row:
+        """Add a row, and give what is known of it for more to be written there."""
         self._ids.append(np.asarray(ids, np.int32))
         self._answer.append(np.asarray(answer, np.bool_))
-        self._rows.append({"media": media, "source": source, "size": len(ids)})
+        row: _Row = {"media": [], "source": source, "size": len(ids), "key": item.key, "about": []}
+        self._rows.append(row)
+        return row
 
     def close(self) -> None:
         self._folder.mkdir()
@@ -240,7 +252,7 @@ class _Maker:
             ids = [specials["bos"], *self.tokenizer.encode(item.text), specials["eos"]]
             for begin in range(0, len(ids) - 1, self.context):  # neighbours overlap by one, so all are learned
                 piece = ids[begin : begin + self.context + 1]
-                side.append(piece, [True] * len(piece), [], source)
+                side.append(piece, [True] * len(piece), source, item)
             return
         messages = [Message(m.role, m.text, tuple(in_order(m.media, self.senses))) for m in item.messages]
         media = [one for message in messages for one in message.media]
@@ -252,7 +264,10 @@ class _Maker:
             self.unreadable[item.source] = f"a conversation of {len(layout.ids)} tokens is longer than the context"
             return
         learned = layout.answer if item.learn == "answers" else [True] * len(layout.ids)
-        side.append(layout.ids, learned, [(one.modality, self.known[one][0]) for one in media], source)
+        row = side.append(layout.ids, learned, source, item)
+        row["media"] = [(one.modality, self.known[one][0]) for one in media]
+        only = {one.modality for one in media}
+        row["about"] = list(item.about or (only if len(only) == 1 else ()))
 
     def _kept(self, media: Sequence[Media]) -> list[int]:
         """How many tokens of each are used."""

@@ -26,7 +26,11 @@ Model = TypeVar("Model", bound=BaseModel)
 SOURCES = ("text", "omni")
 """Lists of sources that ``[[data.<name>]]`` may make, besides one for each of ``[encoders.<modality>]``."""
 
+HOST_KEYS = ("weight", "task")
+"""Keys of a source that are the host's, not its part's."""
+
 _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")
+_TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -203,15 +207,27 @@ class _Reader:
             else:
                 read = [self.source(("data", name, index)) for index in range(len(elements))]
                 sources[name] = tuple(source for source in read if source is not None)
+                self.tasks(name, read)
         return Data(self.settings(("data",), DataSettings, plain) or DataSettings(), sources)
 
     def source(self, path: Path) -> Source | None:
-        chosen = self.part(path, "dataset", host_keys=("weight",))
-        weight = self.table(path).get("weight", 1.0)
+        chosen = self.part(path, "dataset", host_keys=HOST_KEYS)
+        weight, task = self.table(path).get("weight", 1.0), self.table(path).get("task", "")
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
             self.wrong((*path, "weight"), f"{weight!r} is no weight (a number above 0)")
             return None
-        return Source(chosen.use, chosen.registered, chosen.config, float(weight)) if chosen else None
+        if task != "" and not (isinstance(task, str) and _TASK_NAME.fullmatch(task)):
+            self.wrong((*path, "task"), f"{task!r} is no name of a task (small letters, digits, - and _)")
+            return None
+        return Source(chosen.use, chosen.registered, chosen.config, float(weight), task) if chosen else None
+
+    def tasks(self, name: str, sources: Sequence[Source | None]) -> None:
+        """Two sources under one name could not be told apart in the metrics."""
+        seen: set[str] = set()
+        for index, source in enumerate(sources):
+            if source is not None and source.task and source.task in seen:
+                self.wrong(("data", name, index, "task"), f"{source.task!r} names another table of this list already")
+            seen |= {source.task} if source is not None else set()
 
     def train(self, stages: Sequence[str]) -> dict[str, TrainSettings]:
         """``[train]`` for all stages, and for each ``[train.<stage>]`` the same with its differences."""

@@ -33,9 +33,15 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Source(Chosen):
-    """A source of data: one element of ``[[data.<name>]]``. ``weight``: how often it is drawn, relative to others."""
+    """A source of data: one element of ``[[data.<name>]]``.
+
+    Args:
+        weight: how often it is drawn, relative to others.
+        task: what its metrics and cards are called; its number and its part if empty.
+    """
 
     weight: float = 1.0
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)

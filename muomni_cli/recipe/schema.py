@@ -20,13 +20,19 @@ _WEIGHT: Schema = {
     "description": "how often this source is drawn, relative to the others",
 }
 
+_TASK: Schema = {
+    "type": "string",
+    "pattern": "^[a-z0-9][a-z0-9_-]*$",
+    "description": "what its metrics and cards are called; its number and its part by default",
+}
+
 
 def recipe_schema() -> Schema:
     """The schema (draft 2020-12) of recipes that the plugins loaded now can resolve."""
     train = _inlined(TrainSettings)
     stages = {stage: _inlined(TrainSettings) for stage in STAGES}
     data = _inlined(DataSettings)
-    sources = {"type": "array", "items": _part("dataset", {"weight": _WEIGHT})}
+    sources = {"type": "array", "items": _part("dataset", {"weight": _WEIGHT, "task": _TASK})}
     data["properties"] |= dict.fromkeys(SOURCES, sources)
     data["additionalProperties"] = sources  # one list for each [encoders.<modality>]
     return {

@@ -11,6 +11,7 @@ import tomlkit
 from pydantic import BaseModel
 
 from muomni_cli.catalog import describe_settings
+from muomni_cli.recipe.load import HOST_KEYS
 from muomni_cli.recipe.model import Chosen, Recipe, Source
 from muomni_cli.recipe.settings import TrainSettings
 
@@ -66,16 +67,18 @@ def resolved_toml(recipe: Recipe) -> str:
 
 
 def _table(chosen: Chosen) -> dict[str, Any]:
-    weight = {"weight": chosen.weight} if isinstance(chosen, Source) else {}
-    return {"use": chosen.use, **weight, **chosen.config.model_dump(mode="json", by_alias=True)}
+    own: dict[str, Any] = {}
+    if isinstance(chosen, Source):
+        own = {"weight": chosen.weight, **({"task": chosen.task} if chosen.task else {})}
+    return {"use": chosen.use, **own, **chosen.config.model_dump(mode="json", by_alias=True)}
 
 
 def _part_table(values: Mapping[str, Any], chosen: Chosen) -> tomlkit.items.Table:
     table = _explained(
-        {key: value for key, value in values.items() if key not in {"use", "weight"}}, type(chosen.config)
+        {key: value for key, value in values.items() if key not in {"use", *HOST_KEYS}}, type(chosen.config)
     )
     head = tomlkit.table()
-    for key in ("use", "weight"):
+    for key in ("use", *HOST_KEYS):
         if key in values:
             head.add(key, tomlkit.item(values[key]))
     head["use"].comment(chosen.registered.part.doc)

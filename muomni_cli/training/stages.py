@@ -195,7 +195,7 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
         _require_steps_left(job)
     context = _context(job)
     objective = _objective(job, context)
-    part = _entry(job, context)
+    part = _entry(job, context, objective)
     about = {"parts": _joint_entries(job, context)} if job.stage == OMNI else {}
     folder = job.run.stage(job.stage)
     if force:
@@ -259,12 +259,14 @@ def _data_marks(job: Job, context: StageContext) -> dict[str, str]:
     return {job.stage: context.examples().fingerprint} if job.kind == "encoder" else {}
 
 
-def _entry(job: Job, context: StageContext) -> dict[str, Any] | None:
+def _entry(job: Job, context: StageContext, objective: Objective) -> dict[str, Any] | None:
     chosen = job.chosen
     if chosen is None:
         return None
     weights = str(job.last.relative_to(job.run.root))
-    return part_entry(chosen.registered, chosen.config, weights, **_build_arguments(job, context))
+    learned = getattr(objective, "learned", None)
+    more = {} if learned is None else {"learned": learned}
+    return part_entry(chosen.registered, chosen.config, weights, **_build_arguments(job, context), **more)
 
 
 def _joint_entries(job: Job, context: StageContext) -> dict[str, dict[str, Any]]:

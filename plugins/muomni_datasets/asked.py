@@ -94,7 +94,8 @@ class Asked:
                 media = tuple(example.media for example in chosen.values())
                 key = "|".join(example.key for example in chosen.values())
                 messages = Message("user", question, media), Message("assistant", answer)
-                yield Conversation(messages, key, source="asked", split=side)
+                about = sorted({chosen[fact.partition(".")[0]].media.modality for fact in ask.asked_of})
+                yield Conversation(messages, key, source="asked", split=side, about=tuple(about))
                 return
         self._notes[way] = f"no example of {TRIES} has what it needs: {', '.join(sorted(ask.facts))}"
 

@@ -81,6 +81,11 @@ class AskConfig(PartConfig):
         """All facts that it may name, as ``audio.label``."""
         return {name for text in (*self.question, self.answer) for name in places(text)}
 
+    @property
+    def asked_of(self) -> set[str]:
+        """The facts that the answer tells."""
+        return set(places(self.answer))
+
 
 class AskedConfig(PartConfig):
     """Questions about the examples of other sources."""

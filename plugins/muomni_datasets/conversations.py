@@ -1,8 +1,8 @@
 """Conversations, as JSON Lines of ``{"messages": [{"role": ..., "content": ...}]}`` or as plain text.
 
 A message of JSON Lines may show or play something: ``"image": "cat.png"`` or ``"audio": ["a.wav", "b.wav"]``, files
-relative to the one that names them. A line may have a ``"key"`` (lines that share one stay on one side of the split)
-and a ``"split"``.
+relative to the one that names them. A line may have a ``"key"`` (lines that share one stay on one side of the split),
+a ``"split"``, and say what the last answer is ``"about"``: ``["audio"]``.
 
 Plain text has one turn a line, begun by a prefix (a line without one goes on with the turn before), and a blank line
 between conversations. Files that end in ``.jsonl`` or ``.ndjson`` are JSON Lines, all others plain text.
@@ -11,6 +11,7 @@ between conversations. Files that end in ``.jsonl`` or ``.ndjson`` are JSON Line
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,15 +51,17 @@ class Conversations:
     def _from_json(self, path: Path) -> Iterator[Conversation]:
         for number, record in records(self._files, path):
             messages = self._messages(record, path.parent)
-            key, split = _placed(record) if messages else (None, None)
+            key, split, about = _placed(record) if messages else (None, None, [])
             if not messages:
                 self._files.note(path, f"line {number} is not a list of messages with role and content")
             elif not (key is None or (isinstance(key, str) and is_unicode(key))) or split not in (None, "train", "val"):
                 self._files.note(
                     path, f'line {number} has a key that is no text, or a split that is not "train" or "val"'
                 )
+            elif not isinstance(about, list) or not all(name in self._config.media for name in about):
+                self._files.note(path, f"line {number} is about what is no list of {', '.join(self._config.media)}")
             else:
-                yield self._conversation(messages, path, key, split)
+                yield replace(self._conversation(messages, path, key, split), about=tuple(about))
 
     def _conversation(
         self,
@@ -120,5 +123,5 @@ def build(config: ConversationsConfig) -> Conversations:
     return Conversations(config)
 
 
-def _placed(record: Any) -> tuple[Any, Any]:
-    return record.get("key"), record.get("split")
+def _placed(record: Any) -> tuple[Any, Any, Any]:
+    return record.get("key"), record.get("split"), record.get("about", [])

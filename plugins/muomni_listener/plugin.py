@@ -19,6 +19,7 @@ def register_encoders() -> list[EncoderPart]:
             read="muomni_listener.reading:read",
             pieces="muomni_listener.reading:pieces",
             transcribe="muomni_listener.recognizer:build",
+            answer="muomni_listener.recognizer:answering",
             bench_inputs="muomni_listener.bench:inputs",
             peers={
                 "transformers": "muomni_listener.peer:whisper",

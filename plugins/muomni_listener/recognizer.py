@@ -5,7 +5,9 @@ Shapes: B batch, N samples, T tokens, W width, C classes, L characters of all ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +18,16 @@ from torch import Tensor, nn
 from muomni_cli.api import Word
 from muomni_listener import model
 from muomni_listener.config import ListenerConfig
-from muomni_listener.ctc import BLANK, Alphabet, Mark
+from muomni_listener.ctc import BLANK, Alphabet, Mark, choose, greedy
 from muomni_listener.streaming import BeamSpeller, GreedySpeller, Windows, marks_of, words_of
 
 
 class Recognizer(nn.Module):
     """(B,N) waveforms -> (B,T,C) log-probabilities of the characters of the encoder's alphabet and the blank. A
-    :class:`muomni_cli.api.Transcriber`."""
+    :class:`muomni_cli.api.Transcriber` and an :class:`muomni_cli.api.Answerer`."""
+
+    ways: Mapping[str, bool] = MappingProxyType({"exact": False, "choice": True})
+    vocabulary: Sequence[str] = ()
 
     def __init__(self, encoder: model.Listener) -> None:
         super().__init__()
@@ -64,10 +69,32 @@ class Recognizer(nn.Module):
         marks = marks_of(speller, windows.scores(self.hear, pieces))
         return words_of(marks, self.alphabet, config.shortest / config.sample_rate)
 
+    def wanted(self, text: str, label: str | None) -> str:  # noqa: ARG002
+        """The text, in the alphabet's characters."""
+        return self.alphabet.decode(self.alphabet.encode(text))
+
+    @torch.inference_mode()
+    def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
+        """Greedy transcripts, or the likeliest of ``choices``, over all the ways to say each."""
+        waves = torch.zeros(len(inputs), max(map(len, inputs)))
+        for row, wave in zip(waves, inputs, strict=True):
+            row[: len(wave)] = torch.from_numpy(np.array(wave, np.float32))
+        scores, lengths = self(waves.to(self.head.weight.device), [len(wave) for wave in inputs])
+        heard = [row[:length] for row, length in zip(scores.cpu().numpy(), lengths, strict=True)]
+        if choices is None:
+            return [self.spelled(greedy(row)) for row in heard]
+        texts = [self.alphabet.encode(choice) for choice in choices]
+        return [choices[choose(row, texts)] for row in heard]
+
 
 def build(config: ListenerConfig) -> Recognizer:
     """An encoder with its head, with fresh weights from torch's global random numbers."""
     return Recognizer(model.build(config))
+
+
+def answering(config: ListenerConfig, learned: Mapping[str, Any]) -> Recognizer:  # noqa: ARG001
+    """:func:`build`, as ``EncoderPart.answer``: all that the head must know is in the config."""
+    return build(config)
 
 
 def spelling_loss(scores: Tensor, lengths: Sequence[int], texts: Sequence[Sequence[int]]) -> Tensor:

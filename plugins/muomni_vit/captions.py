@@ -6,18 +6,20 @@ Shapes: B pictures, T tokens, L bytes with the end, W width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_vit.model import Vit
-from muomni_vit.words import END, HIDDEN, SPACE, Words, read, require_texts, spelled, text_of
+from muomni_vit.words import END, HIDDEN, SPACE, Words, read, spelled, text_of
 
 if TYPE_CHECKING:
-    from muomni_cli.api import ExampleData, Examples
+    from muomni_cli.api import Examples
 
 IGNORED = -100
 """The target after the end of a text."""
@@ -28,12 +30,13 @@ class Captions(nn.Module):
     the bytes of its text, as the Thinker will later."""
 
     measure = "exact"
+    ways: Mapping[str, bool] = MappingProxyType({measure: False})
+    vocabulary: Sequence[str] = ()
     adam_only = frozenset({"head.weight"})
 
-    def __init__(self, encoder: Vit, data: ExampleData) -> None:
+    def __init__(self, encoder: Vit) -> None:
         super().__init__()
         config = encoder.config.words
-        require_texts(data)
         self.longest, self.hidden = config.longest, config.hidden
         self.encoder = encoder
         self.picture = nn.Linear(encoder.width, config.d_model)
@@ -72,6 +75,14 @@ class Captions(nn.Module):
         """Whose text greedy writing would give: that in which every byte is the likeliest after the right ones."""
         symbols = targets["symbols"]
         return ((scores.argmax(2) == symbols) | (symbols == IGNORED)).all(1)
+
+    def wanted(self, text: str, label: str | None) -> str:
+        """The text, or the label where there is none, as long as it is learned."""
+        return read(spelled([text or label or ""], self.longest)[0].tolist())
+
+    def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:  # noqa: ARG002
+        """What is written."""
+        return self.written(self.encoder.see(inputs))
 
     def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
         """Texts, and what is written."""

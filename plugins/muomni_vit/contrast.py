@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_vit.model import Vit
-from muomni_vit.words import END, Words, require_texts, spelled, text_of
+from muomni_vit.words import END, Words, spelled, text_of
 
 if TYPE_CHECKING:
-    from muomni_cli.api import ExampleData, Examples
+    from muomni_cli.api import Examples
 
 
 class Contrast(nn.Module):
@@ -31,12 +33,13 @@ class Contrast(nn.Module):
     """
 
     measure = "retrieval"
+    ways: Mapping[str, bool] = MappingProxyType({measure: True})
+    vocabulary: Sequence[str] = ()
     adam_only = frozenset({"picture.weight", "text.weight"})
 
-    def __init__(self, encoder: Vit, data: ExampleData) -> None:
+    def __init__(self, encoder: Vit) -> None:
         super().__init__()
         config = encoder.config.words
-        require_texts(data)
         self.longest = config.longest
         self.encoder = encoder
         self.words = Words(config)
@@ -83,6 +86,18 @@ class Contrast(nn.Module):
     def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Whose own text scores best among those of its batch."""
         return scores.argmax(1) == targets["own"]
+
+    def wanted(self, text: str, label: str | None) -> str:
+        """The text, or the label where there is none."""
+        return text or label or ""
+
+    @torch.inference_mode()
+    def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
+        """Which of ``choices`` points most as the picture does."""
+        assert choices is not None, "its one way is to choose"
+        tokens = self.encoder.see(inputs)
+        best = self.scores(tokens, {"texts": spelled(choices, self.longest).to(tokens.device)}).argmax(1).tolist()
+        return [choices[place] for place in best]
 
     def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
         """Texts, and the best ones among those shown."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import RequestError
@@ -22,22 +24,16 @@ UNKNOWN = -1
 
 class Labels(nn.Module):
     """A lesson (:class:`muomni_vit.objective.Lesson`): one Linear on the mean of what reaches the Thinker, so that all
-    that it needs must be in there."""
+    that it needs must be in there. An :class:`muomni_cli.api.Answerer`."""
 
     measure = "accuracy"
+    ways: Mapping[str, bool] = MappingProxyType({measure: False})
     adam_only = frozenset({"head.weight"})
 
-    def __init__(self, encoder: Vit, data: ExampleData) -> None:
+    def __init__(self, encoder: Vit, classes: Sequence[str]) -> None:
         super().__init__()
-        missing = sum(label is None for label in data.train.labels)
-        if missing:
-            raise RequestError(
-                f"{missing:,} of {len(data.train):,} pictures have no label",
-                'take them out, or set learn = "contrast" or "captions" to learn from their texts',
-            )
-        self.classes = sorted({label for label in data.train.labels if label is not None})
-        if len(self.classes) < 2:
-            raise RequestError(f"all pictures have the label {self.classes[0]!r}", "add pictures of another class")
+        self.classes = list(classes)
+        self.vocabulary = self.classes
         self._places = {label: place for place, label in enumerate(self.classes)}
         self.smoothing = encoder.config.label_smoothing
         self.encoder = encoder
@@ -72,10 +68,38 @@ class Labels(nn.Module):
         """Whose likeliest class is its label."""
         return scores.argmax(1) == targets["classes"]
 
+    def wanted(self, text: str, label: str | None) -> str:  # noqa: ARG002
+        """The label."""
+        return label or ""
+
+    @torch.inference_mode()
+    def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:  # noqa: ARG002
+        """The likeliest of its classes."""
+        best = self.scores(self.encoder.see(inputs), {}).argmax(1).tolist()
+        return [self.classes[place] for place in best]
+
     def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
         """Labels, and the likeliest ones."""
         best = self.scores(tokens, {}).argmax(1).tolist()
         return [(examples.labels[row] or "", self.classes[place]) for row, place in zip(rows, best, strict=True)]
+
+
+def classes_of(data: ExampleData) -> list[str]:
+    """The labels of the training pictures, in order.
+
+    Raises:
+        RequestError: a picture has none, or all have the same.
+    """
+    missing = sum(label is None for label in data.train.labels)
+    if missing:
+        raise RequestError(
+            f"{missing:,} of {len(data.train):,} pictures have no label",
+            'take them out, or set learn = "contrast" or "captions" to learn from their texts',
+        )
+    classes = sorted({label for label in data.train.labels if label is not None})
+    if len(classes) < 2:
+        raise RequestError(f"all pictures have the label {classes[0]!r}", "add pictures of another class")
+    return classes
 
 
 def all_labelled(data: ExampleData) -> bool:

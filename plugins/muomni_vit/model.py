@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
@@ -172,6 +173,10 @@ class Vit(nn.Module):
     def token_count(self) -> int:
         """Tokens for each picture."""
         return 1 if self.config.tokens == "cls" else int(self.config.tokens) ** 2
+
+    def see(self, inputs: Sequence[NDArray[Any]]) -> Tensor:
+        """Pictures, (3,S,S) each -> their tokens (B,T,D)."""
+        return self(torch.from_numpy(np.stack(inputs)).to(self.cls.device)).tokens  # type: ignore[no-any-return]
 
     def count(self, inputs: NDArray[Any]) -> int:  # noqa: ARG002
         """Tokens of one picture: of any."""

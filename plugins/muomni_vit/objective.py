@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from muomni_cli.api import Batch, Loss, Sample
+from muomni_cli.api import Batch, Loss, RequestError, Sample
 from muomni_vit.augment import changed, drawn
 from muomni_vit.captions import Captions
+from muomni_vit.config import VitConfig
 from muomni_vit.contrast import Contrast
-from muomni_vit.labels import Labels, all_labelled
-from muomni_vit.model import Vit
+from muomni_vit.labels import Labels, all_labelled, classes_of
+from muomni_vit.model import Vit, build
+from muomni_vit.words import require_texts
 
 if TYPE_CHECKING:
-    from muomni_cli.api import ExampleData, Examples, StageContext
+    from muomni_cli.api import Examples, StageContext
 
 SHOWN = 8
 """Pictures in a sample."""
@@ -73,8 +75,9 @@ class Seeing:
 
     unit = "images"
 
-    def __init__(self, lesson: Lesson, context: StageContext) -> None:
+    def __init__(self, lesson: Lesson, context: StageContext, learned: Mapping[str, Any]) -> None:
         self.lesson = lesson
+        self.learned = learned
         self.module = cast("nn.Module", lesson)
         self.blocks = list(lesson.encoder.blocks)
         self.adam_only = lesson.adam_only | {f"encoder.{name}" for name in lesson.encoder.tables}
@@ -161,12 +164,8 @@ class Seeing:
         return [batches[int(place)] for place in np.linspace(0, len(batches) - 1, wanted)]
 
 
-LESSONS: dict[str, Callable[[Vit, ExampleData], Lesson]] = {
-    "labels": Labels,
-    "contrast": Contrast,
-    "captions": Captions,
-}
-"""By what a config's ``learn`` calls them."""
+OF_TEXTS: dict[str, Callable[[Vit], Lesson]] = {"contrast": Contrast, "captions": Captions}
+"""Lessons that learn texts, by what a config's ``learn`` calls them."""
 
 
 def choose(encoder: Vit, context: StageContext) -> Seeing:
@@ -183,7 +182,27 @@ def choose(encoder: Vit, context: StageContext) -> Seeing:
     known = set(data.train.labels)
     if learn == "labels" and (strange := sum(label not in known for label in data.val.labels)):
         context.progress(f"warning: {strange:,} held-out pictures have labels that no other has; they count as wrong")
-    return Seeing(LESSONS[learn](encoder, data), context)
+    if learn == "labels":
+        lesson = Labels(encoder, classes_of(data))
+        return Seeing(lesson, context, {"learn": learn, "classes": lesson.classes})
+    require_texts(data)
+    return Seeing(OF_TEXTS[learn](encoder), context, {"learn": learn})
+
+
+def answering(config: VitConfig, learned: Mapping[str, Any]) -> Lesson:
+    """The lesson that a stage learned, with fresh weights, to be asked (``EncoderPart.answer``).
+
+    Raises:
+        RequestError: ``learned`` does not say which one, as of a stage that was trained by an older version.
+    """
+    learn = learned.get("learn", config.learn)
+    if learn in OF_TEXTS:
+        return OF_TEXTS[learn](build(config))
+    if learn != "labels" or "classes" not in learned:
+        raise RequestError(
+            "the image encoder does not say which classes it has learned", "train it again: muomni train image RECIPE"
+        )
+    return Labels(build(config), learned["classes"])
 
 
 def _png(picture: NDArray[np.uint8]) -> bytes:

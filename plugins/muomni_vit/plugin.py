@@ -17,6 +17,7 @@ def register_encoders() -> list[EncoderPart]:
             objective="muomni_vit.objective:choose",
             steps="muomni_vit.steps:steps",
             read="muomni_vit.reading:read",
+            answer="muomni_vit.objective:answering",
             bench_inputs="muomni_vit.bench:inputs",
             share=0.5,
             peers={"transformers": "muomni_vit.peer:vit"},

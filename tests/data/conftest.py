@@ -21,6 +21,7 @@ class Chosen:
     registered: Registered
     config: PartConfig
     weight: float = 1.0
+    task: str = ""
 
 
 def _choose(kind: str, use: str, weight: float = 1.0, **config: Any) -> Chosen:

@@ -218,7 +218,7 @@ def documents():
     for number in range(int(sys.argv[1])):
         yield Document("some words in a line\\n" * 5000, str(number))
 
-source = Space(name="s", dataset=Space(documents=documents, unreadable={}))
+source = Space(name="s", stem="s", dataset=Space(documents=documents, unreadable={}))
 recipe = Space(data=Space(val_fraction=0.1), chat=Space(template="plain"))
 corpus._write(recipe, source, ByteTokenizer(), Path(sys.argv[2]), print)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

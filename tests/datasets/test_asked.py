@@ -57,7 +57,9 @@ def test_answers_are_facts_of_what_is_shown(voices: dict[str, Any]) -> None:
         match user.text:
             case "What is left?":
                 assert assistant.text == picture.facts["left"]
+                assert talk.about == ("image",)
             case "What digit do you hear?" | "Which number is spoken?":
+                assert talk.about == ("audio",)
                 assert user.media[1].name.startswith({"zero": "0"}.get(assistant.text, assistant.text))
             case _:
                 assert picture.facts["some_shape"] in user.text

@@ -78,6 +78,24 @@ def test_what_cannot_be_read_is_told_and_left_out(world: Path) -> None:
     assert "longer than the context" in warnings
 
 
+def test_a_task_names_the_metrics_and_what_an_answer_is_about_is_known(world: Path) -> None:
+    lines = [json.loads(line) for line in (world / "world.jsonl").read_text().splitlines()]
+    for number, line in enumerate(lines):
+        both = {"audio", "image"} <= line["messages"][0].keys()
+        lines[number] = {**line, "key": f"k{number}", **({"about": ["audio"]} if both else {})}
+    (world / "world.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = opened(None, 'data.omni.0.task="questions"')
+    assert data.names == ["questions"]
+    for talk in data.val:
+        assert talk.about == (["audio"] if len(talk.media) == 2 else ["image"])
+        assert talk.key in {line["key"] for line in lines if line["split"] == "val"}
+    (world / "world.jsonl").write_text(json.dumps({**lines[0], "about": "audio"}) + "\n" + json.dumps(lines[-1]))
+    told: list[str] = []
+    with pytest.raises(RequestError, match="no conversation"):
+        opened(told)
+    assert any("line 1 is about" in line for line in told)
+
+
 def test_a_modality_that_the_recipe_lacks_is_refused(world: Path) -> None:  # noqa: ARG001
     recipe = load_recipe("small.toml")
     senses = {"image": sense_of(recipe.encoders["image"].registered, recipe.encoders["image"].config)}

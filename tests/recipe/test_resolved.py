@@ -8,7 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from muomni_cli.api import RequestError
 from muomni_cli.recipe import Recipe, diff, find_recipe, fingerprint, load_recipe, resolved_toml, shipped_recipes
+from muomni_cli.recipe.write import as_data
 
 SHIPPED = [recipe.name for recipe in shipped_recipes()]
 
@@ -104,3 +106,17 @@ def test_the_difference_of_two_recipes() -> None:
     assert (change.key, change.left, change.right) == ("thinker.n_layers", 4, 2)
     added = diff(load_recipe("omni"), load_recipe("omni", ["data.text.1.use=tales"]))
     assert {change.left for change in added} == {"(absent)"}
+
+
+def test_a_task_is_kept_and_changes_nothing_else(tmp_path: Path) -> None:
+    recipe = load_recipe("tales", ['data.text.0.task="little-tales"'])
+    assert [source.task for source in recipe.data.text] == ["little-tales"]
+    assert again(recipe, tmp_path) == recipe
+    assert "task" not in as_data(load_recipe("tales"))["data"]["text"][0]
+
+
+@pytest.mark.parametrize("words", [["data.text.0.task=7"], ['data.text.0.task="a b"'], ["data.text.1.use=tales"]])
+def test_a_task_that_cannot_be_told_apart_is_a_mistake(words: list[str]) -> None:
+    both = ['data.text.0.task="a"', 'data.text.1.task="a"'] if "use" in words[0] else []
+    with pytest.raises(RequestError, match="task"):
+        load_recipe("tales", [*words, *both])

@@ -1,0 +1,197 @@
+"""Cards of the whole model: its answers to the conversations of ``[[data.omni]]``, and to the same questions about
+another picture or sound. Imports torch to open it, no part by name.
+
+A question is answered greedily, as in chat, and is right if the text is, whatever its white space and capitals.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from muomni_cli.data.talks import Talk, open_talks
+from muomni_cli.evaluation.card import Card, card_of
+from muomni_cli.generation import Request, Sampling, generate
+from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.runs.folder import open_entry
+from muomni_cli.runs.parts import omni_entries, open_omni, senses_of, weights_of
+
+if TYPE_CHECKING:
+    from muomni_cli.evaluation.subject import Subject
+    from muomni_cli.omni.model import Omni
+
+STAGE = "omni"
+ROOM = 2, 4
+"""Tokens that an answer may take: so many times those of the right one, and so many more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A conversation up to its last answer.
+
+    Args:
+        prompt: ids; below 0 for media, as in :class:`muomni_cli.data.talks.Talk`.
+        media: modality and number of the input of each.
+        wanted: the ids of the right answer.
+        task: name of its source.
+        key, about: as in the talk.
+    """
+
+    prompt: tuple[int, ...]
+    media: tuple[tuple[str, int], ...]
+    wanted: tuple[int, ...]
+    task: str
+    key: str
+    about: tuple[str, ...]
+
+    @property
+    def asked(self) -> tuple[Any, ...]:
+        """What another question is the same by: words, and what is shown and played, but not what is in it."""
+        words = tuple(token for token in self.prompt if token >= 0)
+        return words, tuple(modality for modality, _ in self.media), self.about
+
+
+def question_of(talk: Talk, task: str) -> Question | None:
+    """The last question of a conversation; None where there is none, as in a document."""
+    learned = np.flatnonzero(talk.answer)
+    if not len(learned):
+        return None
+    gaps = np.flatnonzero(np.diff(learned) > 1)
+    begin = int(learned[gaps[-1] + 1] if len(gaps) else learned[0])
+    if begin == 0 or talk.answer[:1].any():
+        return None
+    end = int(learned[-1]) + 1
+    ids = talk.ids.tolist()
+    return Question(
+        tuple(ids[:begin]), tuple(talk.media), tuple(ids[begin:end]), task, talk.key, tuple(sorted(talk.about))
+    )
+
+
+def exchanged(question: Question, other: Question) -> Question:
+    """``question`` with what it is about taken from ``other``, whose answer is then the right one."""
+    (modality,) = question.about
+    ids: list[int] = []
+    for token, run in groupby(question.prompt):
+        taken = token < 0 and question.media[-1 - token][0] == modality
+        ids += [token] * other.prompt.count(token) if taken else run
+    media = zip(question.media, other.media, strict=True)
+    own = tuple(theirs if ours[0] == modality else ours for ours, theirs in media)
+    return replace(question, prompt=tuple(ids), media=own, wanted=other.wanted)
+
+
+def partners(questions: Sequence[Question]) -> Iterator[tuple[Question, Question]]:
+    """Each question about one modality, with the next that asks the same and has another answer, where there is one."""
+    alike: dict[Any, list[Question]] = defaultdict(list)
+    for question in questions:
+        if len(question.about) == 1:
+            alike[question.asked].append(question)
+    for group in alike.values():
+        for place, question in enumerate(group):
+            later = (*group[place + 1 :], *group[:place])
+            other = next((one for one in later if one.wanted != question.wanted), None)
+            if other is not None:
+                yield question, other
+
+
+def same(text: str) -> str:
+    """What of a text decides whether it is right."""
+    return " ".join(text.casefold().split())
+
+
+class Dialogues:
+    """An open model and the inputs that questions are about."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        run, recipe = subject.run, subject.recipe
+        self.tokenizer = run.tokenizer()
+        self._omni: Omni = open_omni(run, weights_of(run, STAGE, "muomni train omni RECIPE"))
+        self._omni.eval().requires_grad_(False).to(subject.device)
+        self._can = open_entry(omni_entries(run)["thinker"])[0].part.can
+        self._ends = recipe.chat.template != "plain"
+        data = open_talks(recipe, self.tokenizer, senses_of(run), self._omni.count, subject.progress)
+        self._inputs, self.names = data.inputs, data.names
+        self.context = int(self._omni.thinker.config.ctx_len)
+        talks = data.train if subject.split == "train" else data.val
+        found = (question_of(talk, self.names[talk.source]) for talk in talks)
+        self.questions = [question for question in found if question is not None]
+
+    def right(self, questions: Sequence[Question]) -> list[float]:
+        """1 for each question that is answered rightly, else 0."""
+        size = self._subject.batch_size
+        order = sorted(range(len(questions)), key=lambda place: len(questions[place].prompt))
+        scores = [0.0] * len(questions)
+        for begin in range(0, len(order), size):
+            places = order[begin : begin + size]
+            for place, text in zip(places, self._answers([questions[place] for place in places]), strict=True):
+                scores[place] = float(same(text) == same(self.tokenizer.decode(questions[place].wanted)))
+        return scores
+
+    def _answers(self, questions: Sequence[Question]) -> list[str]:
+        # Each batch has a backend of its own, which forgets its pictures and sounds with it.
+        backend = TorchBackend(self._omni.thinker, self._can)
+        requests = [
+            Request(
+                self._prompt(backend, question),
+                Sampling(temperature=0.0),
+                # Nothing ends a plain answer, so it is compared as far as the right one goes.
+                max_tokens=ROOM[0] * len(question.wanted) + ROOM[1] if self._ends else len(question.wanted),
+            )
+            for question in questions
+        ]
+        texts = [""] * len(requests)
+        for event in generate(backend, self.tokenizer, requests):
+            texts[event.row] += event.text
+        return texts
+
+    def _prompt(self, backend: TorchBackend, question: Question) -> list[int]:
+        """Its ids, with what the backend calls the tokens of its media in their places."""
+        ids = list(question.prompt)
+        for number, (modality, index) in enumerate(question.media):
+            places = [place for place, token in enumerate(question.prompt) if token == -1 - number]
+            soft = backend.remember(self._embedded(modality, index)[: len(places)])
+            for place, token in zip(places, soft, strict=True):
+                ids[place] = token
+        return ids
+
+    @torch.inference_mode()
+    def _embedded(self, modality: str, index: int) -> NDArray[np.float32]:
+        """(T,D) of one input."""
+        inputs = torch.from_numpy(np.array(self._inputs[modality][index]))[None].to(self._subject.device)
+        tokens: NDArray[np.float32] = self._omni.take_in(modality, inputs)[0].float().cpu().numpy()
+        return tokens
+
+
+def dialogue_cards(subject: Subject) -> Iterator[Card]:
+    """For every source of ``[[data.omni]]``: ``exact``, the share of right answers, of all questions and of each kind;
+    and ``exchanged``, the share of questions that are answered rightly for another picture (sound) in the place of
+    their own, of those whose answer must change then."""
+    dialogues = Dialogues(subject)
+    for task in dialogues.names:
+        of_task = [question for question in dialogues.questions if question.task == task]
+        chosen = [of_task[place] for place in subject.limited(range(len(of_task)))]
+        if not chosen:
+            continue
+        scores = dialogues.right(chosen)
+        yield card_of(STAGE, task, "exact", scores, [question.key for question in chosen])
+        kinds = sorted({question.about for question in chosen})
+        for kind in kinds if len(kinds) > 1 else ():
+            own = [(score, one.key) for score, one in zip(scores, chosen, strict=True) if one.about == kind]
+            yield card_of(STAGE, _named(task, kind), "exact", [score for score, _ in own], [key for _, key in own])
+        pairs = list(partners(chosen))
+        for kind in sorted({question.about for question, _ in pairs}):
+            made = [exchanged(one, other) for one, other in pairs if one.about == kind]
+            made = [one for one in made if len(one.prompt) <= dialogues.context]
+            if made:
+                yield card_of(STAGE, _named(task, kind), "exchanged", dialogues.right(made), [one.key for one in made])
+
+
+def _named(task: str, kind: Sequence[str]) -> str:
+    return f"{task}/{'+'.join(kind) or 'other'}"
