@@ -20,6 +20,9 @@ class PartConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
+    practice: ClassVar[frozenset[str]] = frozenset()
+    """Settings that matter only while the part is trained: whatever they are, the same weights do the same."""
+
 
 class Can(StrEnum):
     """The closed set of capabilities. What a part declares is tested by ``muomni plugins check``; nothing else is."""

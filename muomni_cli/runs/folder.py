@@ -128,10 +128,11 @@ def part_entry(registered: Registered, config: Any, weights: str, **more: Any) -
     }
 
 
-def differences(held: Mapping[str, Any], named: Mapping[str, Any]) -> list[str]:
-    """Where two descriptions of a part differ: ``kind``, ``use`` or ``plugin``, else the names of its settings."""
+def differences(held: Mapping[str, Any], named: Mapping[str, Any], besides: frozenset[str] = frozenset()) -> list[str]:
+    """Where two descriptions of a part differ: ``kind``, ``use`` or ``plugin``, else the names of its settings, but for
+    those in ``besides``."""
     changed = [key for key in ("kind", "use", "plugin") if held[key] != named[key]]
     if changed:
         return changed
     one, other = held["config"], named["config"]
-    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+    return sorted(key for key in (one.keys() | other.keys()) - besides if one.get(key) != other.get(key))

@@ -67,7 +67,8 @@ def _from_another(stage: str, chosen: Chosen, name: str) -> tuple[nn.Module, Pat
     run, _ = find_run(name)
     command = f"muomni train {stage} {run.recipe_path} --run {run.name}"
     _, _, held = run.part(stage, command)
-    if changed := differences(held, part_entry(chosen.registered, chosen.config, "")):
+    named = part_entry(chosen.registered, chosen.config, "")
+    if changed := differences(held, named, chosen.registered.part.config.practice):
         raise RequestError(
             f"{stage} of {run.root} was trained with another {' and '.join(changed)} than the recipe has now",
             f"write into [encoders.{stage}] what {run.recipe_path} has there",

@@ -3,7 +3,7 @@
 A model carries these settings with it, so training, chat and exported graphs hear with the same ears.
 """
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import (
     Field,
@@ -58,6 +58,8 @@ class ListenerConfig(PartConfig):
     192 -> 768 -> 192 (295,872). Convolutions and linear layers have biases; positions are rotary and cost nothing. The
     projector to the Thinker's width is the host's and not counted.
     """
+
+    practice: ClassVar[frozenset[str]] = frozenset({"dropout", "augment"})
 
     sample_rate: int = Field(
         16000, ge=4000, le=48000, description="samples a second that the encoder hears; files are resampled"

@@ -1,7 +1,7 @@
 """The sizes of the vision transformer, how pictures reach it, how it learns, and which of them fit together. Knows no
 torch."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -59,6 +59,8 @@ class VitConfig(PartConfig):
 
     The patches have no bias because the positions already add one vector to each.
     """
+
+    practice: ClassVar[frozenset[str]] = frozenset({"dropout", "learn", "label_smoothing", "words", "augment"})
 
     size: PositiveInt = Field(224, le=4096, description="side of the square that every picture becomes, in pixels")
     patch: PositiveInt = Field(16, description="side of one patch, in pixels; must divide size")

@@ -62,7 +62,7 @@ def test_encoders_of_other_runs_are_taken_as_they_are(world: Path, capsys: pytes
     picture_data = ['data.image=[{use="folder",path="pictures"}]', "data.val_fraction=0.4", "train.image.steps=2"]
     train("image", "small.toml", [*picture_data, "train.image.batch_size=2"], run="eyes")
     train("tokenizer", "small.toml")
-    still = ['train.omni.start={image="eyes"}', "train.omni.lr_scale={encoders=0}"]
+    still = ["encoders.image.augment.shift=1", 'train.omni.start={image="eyes"}', "train.omni.lr_scale={encoders=0}"]
     train("omni", "small.toml", still)
     assert "image: runs/eyes/image/" in capsys.readouterr().err
     eyes = read_checkpoint(Path("runs/eyes/image/best.safetensors")).tensors
