@@ -2,10 +2,12 @@
 
 Reads whatever libsndfile reads (WAV, FLAC, Ogg, MP3, AIFF, ...), integers and floats alike, and trusts no header:
 memory is bounded by what is really read, and that by the config's ``max_seconds``. Longer ones can be had in pieces.
+A WAV file that was cut off is refused: libsndfile would read what is left and say nothing.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -27,6 +29,9 @@ CHANNELS = 64
 LOUDEST = 16.0
 """Largest sample, where full scale is 1. Float files may go over it; ones this far above hold something else, integers
 written as floats for example."""
+
+UNKNOWN = 0x7FFF_F000
+"""Bytes that a WAV header claims at least where the length was not known, as when a program writes to a pipe."""
 
 AT_ONCE = 1 << 18
 """Samples, of all channels together, that are read at a time."""
@@ -75,6 +80,7 @@ def pieces(config: ListenerConfig, file: BinaryIO, name: str, max_seconds: float
 @contextmanager
 def _opened(file: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
     """The file as libsndfile sees it, whose complaints become ours."""
+    _check_promise(file, name)
     try:
         with soundfile.SoundFile(file) as sound:
             yield sound
@@ -83,6 +89,25 @@ def _opened(file: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
         raise RequestError(
             f"{name} is no sound that can be read{detail}", "give a WAV, FLAC, Ogg or MP3 file, or convert it to one"
         ) from error
+
+
+def _check_promise(file: BinaryIO, name: str) -> None:
+    """Refuse a WAV file that ends before its samples do; leaves ``file`` at its beginning."""
+    end = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head = file.read(12)
+    if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+        while len(chunk := file.read(8)) == 8:
+            claimed, there = int.from_bytes(chunk[4:], "little"), end - file.tell()
+            if chunk[:4] == b"data" and 0 < there < claimed < UNKNOWN:
+                raise RequestError(
+                    f"{name} is cut off: its header promises {claimed:,} bytes of samples, and {there:,} are there",
+                    "restore the file, or save what is left of it with a true header",
+                )
+            if chunk[:4] == b"data" or claimed > there:
+                break
+            file.seek(claimed + claimed % 2, io.SEEK_CUR)
+    file.seek(0)
 
 
 def _check_header(sound: soundfile.SoundFile, name: str, max_seconds: float, longer: str) -> None:

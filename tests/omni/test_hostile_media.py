@@ -111,6 +111,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object] | None, str]] = {
     "empty.wav": (Path.touch, "empty"),
     "header.wav": (holding(wav(0)), "no sound"),
     "hollow.wav": (holding(wav(2**32 - 1)), "no sound"),
+    "claims_more.wav": (holding(wav(40_000_000) + PCM), "promises 40,000,000 bytes"),
     "claims_nothing.wav": (holding(wav(0) + PCM), "no sound"),
     "cut.wav": (holding(wav(32000)[:30]), "no sound"),
     "nan.wav": (floats(sample=np.nan), "no finite numbers"),
@@ -133,7 +134,7 @@ ANSWERED: dict[str, Callable[[Path], object]] = {
     "deep.png": lambda path: Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64) * 16).save(path),
     "palette.png": lambda path: Image.new("P", (40, 40), 3).save(path, transparency=3),
     "really_a.png": lambda path: Image.new("RGB", (40, 40)).save(path, format="JPEG"),
-    "claims_more.wav": holding(wav(2**31) + PCM),
+    "claims_unknown.wav": holding(wav(2**31) + PCM),
     "claims_less.wav": holding(wav(16000) + PCM),
 }
 
