@@ -24,6 +24,7 @@ def trace(
         str | None, typer.Option(metavar="RECIPE", help="Instead of a trained model: a recipe with random weights.")
     ] = None,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens to answer with.")] = 8,
+    speech: Annotated[bool, typer.Option("--speech", help="Trace the spoken answer, too: needs a Talker.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of steps.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
@@ -45,6 +46,9 @@ def trace(
     set_threads(threads or 0)
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
     subject = open_recipe(recipe, device) if recipe else open_run(model, device)
+    if speech:
+        # Nothing that can be opened so far holds a Talker.
+        raise RequestError("this model has no Talker, so it does not speak", "leave --speech out")
     lines = run_trace(subject, asked, attachments(words, subject.model.senses), tokens, say)
     if json:
         print_json(as_json(lines))
