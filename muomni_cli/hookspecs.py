@@ -16,13 +16,16 @@ import pluggy
 from muomni_cli.api import (
     CallbackPart,
     Can,
+    CodecPart,
     DatasetPart,
     EncoderPart,
     Part,
     PartConfig,
     RecipeFile,
+    TalkerPart,
     ThinkerPart,
     TokenizerPart,
+    VocoderPart,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +50,18 @@ class HookSpecs:
         """Models that turn pictures, sound or another modality into tokens."""
 
     @hookspec
+    def register_codecs(self) -> Sequence[CodecPart]:  # type: ignore[empty-body]
+        """Models that turn mel spectrograms into codes and back."""
+
+    @hookspec
+    def register_talkers(self) -> Sequence[TalkerPart]:  # type: ignore[empty-body]
+        """Models that turn text into codes."""
+
+    @hookspec
+    def register_vocoders(self) -> Sequence[VocoderPart]:  # type: ignore[empty-body]
+        """Ways to turn mel spectrograms into sound."""
+
+    @hookspec
     def register_datasets(self) -> Sequence[DatasetPart]:  # type: ignore[empty-body]
         """Sources of documents and conversations."""
 
@@ -67,6 +82,9 @@ DECLARES: dict[str, type[Part] | type[RecipeFile]] = {
     "register_tokenizers": TokenizerPart,
     "register_thinkers": ThinkerPart,
     "register_encoders": EncoderPart,
+    "register_codecs": CodecPart,
+    "register_talkers": TalkerPart,
+    "register_vocoders": VocoderPart,
     "register_datasets": DatasetPart,
     "register_callbacks": CallbackPart,
     "register_recipes": RecipeFile,
@@ -119,12 +137,19 @@ def _check_part(part: Part, where: str) -> None:
     references = {field: value for field, value in named.items() if field == "build" or value is not None}
     if isinstance(part, EncoderPart):
         references["read"] = part.read
-        optional = {"transcribe": part.transcribe, "pieces": part.pieces, "bench_inputs": part.bench_inputs}
+        optional = {
+            "transcribe": part.transcribe,
+            "pieces": part.pieces,
+            "bench_inputs": part.bench_inputs,
+            "align": part.align,
+        }
         references |= {field: value for field, value in optional.items() if value is not None}
         if not 0 < part.share <= 1:
             raise ValueError(f"{where}: share is {part.share}, not above 0 and at most 1")
         if not isinstance(part.modality, str) or not _NAME.fullmatch(part.modality):
             raise ValueError(f"{where}: {part.modality!r} is no modality (lower case letters, digits, - and _)")
+    if isinstance(part, CodecPart):
+        references["read"] = part.read
     references |= {f"peers[{peer!r}]": value for peer, value in dict(part.peers).items()}
     for field, value in references.items():
         if not isinstance(value, str) or not _REFERENCE.fullmatch(value):

@@ -55,7 +55,7 @@ class Example:
     """One input of an encoder and words to it, for the encoder's own stage; split and key as in :class:`Document`.
 
     ``text``: what is said in a sound, or to be seen in a picture. ``label``: its class, where it has one. Examples of
-    one speaker, or of one scene, share a key and so stay on one side.
+    one speaker, or of one scene, share a key and so stay on one side. ``voice``: who says it, where it matters.
     """
 
     media: Media
@@ -64,6 +64,7 @@ class Example:
     label: str | None = None
     source: str = ""
     split: Literal["train", "val"] | None = None
+    voice: str = ""
 
 
 Item = Document | Conversation | Example

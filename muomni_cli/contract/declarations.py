@@ -106,6 +106,7 @@ class EncoderPart(Part):
     ``answer(config, learned: Mapping) -> Answerer`` builds the encoder with the head that its stage trains, likewise,
     for ``muomni eval``. ``learned`` is what the objective's attribute ``learned`` held, if it has one: what the head
     needs to know besides the config, such as the names of its classes, as JSON can hold it.
+    ``align(config) -> Aligner`` likewise, for encoders that know where in a sound its text was said.
     ``pieces(config, file: BinaryIO, name: str, max_seconds: float) -> Iterator[numpy array]`` reads what is too long to
     ``read``, piece by piece in bounded memory, for :meth:`Transcriber.stream`.
     ``bench_inputs(config) -> Mapping[str, numpy array]`` gives inputs that speed is measured with, by what to call
@@ -119,6 +120,7 @@ class EncoderPart(Part):
         answer: ``"package.module:attr"``, if what its own stage learns can be right or wrong.
         pieces: ``"package.module:attr"``, if it does; a part that transcribes must.
         bench_inputs: ``"package.module:attr"``, if ``muomni bench encode`` shall measure it.
+        align: ``"package.module:attr"``, if what its own stage learns can tell when a text was said.
         share: largest part of the Thinker's context that the tokens of this modality may fill in one conversation.
         in_time: its tokens are in the order of time, so of an input that is too long the beginning can be used.
     """
@@ -131,8 +133,46 @@ class EncoderPart(Part):
     answer: str | None = None
     pieces: str | None = None
     bench_inputs: str | None = None
+    align: str | None = None
     share: float = 0.25
     in_time: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecPart(Part):
+    """``build(config) -> Codec`` with freshly initialised weights (torch's global RNG).
+
+    ``read(config, file: BinaryIO, name: str) -> (N,) samples`` as for :class:`EncoderPart`, at the rate of its mel;
+    all stages that make speech read ``[[data.speech]]`` with it.
+    ``objective(module: Codec, context: StageContext) -> Objective`` trains it; the objective's module is the codec.
+    """
+
+    kind: ClassVar[str] = "codec"
+
+    read: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocoderPart(Part):
+    """``build(config, mel: MelConfig) -> Vocoder`` for the mel of a codec.
+
+    ``objective(module: Vocoder, context: StageContext) -> Objective`` trains it; one without needs no training and is
+    ready as it is built. The objective's module holds the vocoder as its attribute ``vocoder``.
+    """
+
+    kind: ClassVar[str] = "vocoder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TalkerPart(Part):
+    """``build(config, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> Talker`` with freshly
+    initialised weights (torch's global RNG). ``thinker_width``: D of the Thinker's states that it hears as well; 0 if
+    there is no Thinker.
+
+    ``objective(module: Talker, context: StageContext) -> Objective`` trains it; the objective's module is the Talker.
+    """
+
+    kind: ClassVar[str] = "talker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +180,7 @@ class DatasetPart(Part):
     """``build(config) -> Dataset``: an object with ``documents() -> Iterator[Document | Conversation | Example]``.
 
     ``[[data.text]]`` takes documents and conversations without media, ``[[data.<modality>]]`` examples of that
-    modality, ``[[data.omni]]`` documents and conversations.
+    modality, ``[[data.speech]]`` examples of sound, ``[[data.omni]]`` documents and conversations.
 
     ``documents`` must give the same documents in the same order each time, stream (never hold a corpus in memory) and
     raise :class:`RequestError` for a path that is not there. ``files() -> list[Path]`` names what it reads, for

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_cli.sound.resampling import resample
 from muomni_listener.config import AugmentConfig
-from muomni_listener.resampling import resample
 
 Wave = NDArray[np.float32]
 

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from muomni_cli.api import PartConfig
+from muomni_cli.api import PartConfig, mel_mistake
 
 
 class AugmentConfig(PartConfig):
@@ -114,17 +114,8 @@ class ListenerConfig(PartConfig):
 
     @model_validator(mode="after")
     def _mel_fits(self) -> Self:
-        if self.window % 2:
-            raise ValueError(f"window {self.window} must be even, so that a frame has a sample at its centre")
-        if not self.hop <= self.window <= self.n_fft:
-            raise ValueError(
-                f"hop {self.hop}, window {self.window} and n_fft {self.n_fft} must not be smaller than the one before"
-            )
-        if not self.f_min < self.top <= self.sample_rate / 2:
-            raise ValueError(
-                f"f_min {self.f_min:g} and f_max {self.top:g} must rise and stay within half of sample_rate, "
-                f"{self.sample_rate / 2:g} Hz"
-            )
+        if mistake := mel_mistake(self):
+            raise ValueError(mistake)
         return self
 
     @model_validator(mode="after")

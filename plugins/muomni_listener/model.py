@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import EncoderOutput, RequestError
+from muomni_cli.sound.mel import LogMel
 from muomni_listener.config import ListenerConfig
-from muomni_listener.mel import LogMel
 
 
 def halved(count: int) -> int:

@@ -1,6 +1,6 @@
 """The nearest architecture by other people: transformers' WhisperEncoder, to measure speed against.
 
-The same width, layers, heads and MLP, SDPA attention, and the log-mel of :class:`muomni_listener.mel.LogMel` before it,
+The same width, layers, heads and MLP, SDPA attention, and the log-mel of :class:`muomni_cli.sound.mel.LogMel` in front,
 so that both begin with samples. It differs in front: Whisper's convolutions run along time alone, with the mel bins as
 channels (F -> W, then W -> W with stride 2), and give 50 tokens a second where ours gives 25. Its positions are added,
 not rotary, its norms are LayerNorms, its keys have no bias. It pads nothing here, though Whisper itself always pads to
@@ -16,8 +16,8 @@ from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from muomni_cli.api import EncoderOutput
+from muomni_cli.sound.mel import LogMel
 from muomni_listener.config import ListenerConfig
-from muomni_listener.mel import LogMel
 
 
 class TransformersWhisper(nn.Module):

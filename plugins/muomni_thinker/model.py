@@ -1,159 +1,32 @@
-"""The transformer: pre-RMSNorm decoder with rotary positions, SwiGLU, and a cache of keys and values.
+"""The transformer that thinks: a table of tokens, a stack of blocks, and a head that reads them out.
 
 Llama's architecture (arXiv:2302.13971). It knows tokens and embeddings, not text, recipes or training.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from muomni_cli.api import RequestError, ThinkerOutput
-from muomni_thinker.cache import KVCache
+from muomni_cli.api import ThinkerOutput
+from muomni_cli.layers.cache import KVCache
+from muomni_cli.layers.transformer import Stack
 from muomni_thinker.config import TransformerConfig
-from muomni_thinker.decode import Decoder
-from muomni_thinker.swiglu import swiglu
 
 
-@dataclass(slots=True)
-class Span:
-    """Where the T new tokens stand: what all layers of one forward pass share.
-
-    ``cos`` and ``sin`` broadcast over (B,T,H,Dh). ``mask`` is (T,S) or (B,1,T,S), true where a query may look; with
-    no mask, ``causal`` says whether queries are aligned with keys (else each sees every key).
-    """
-
-    cos: Tensor
-    sin: Tensor
-    mask: Tensor | None
-    causal: bool
-    cache: KVCache | None
-
-
-def rotary_tables(config: TransformerConfig) -> tuple[Tensor, Tensor]:
-    """(ctx_len,1,Dh) cosines and sines of RoPE (arXiv:2104.09864).
-
-    Dimension i turns with dimension i + Dh/2. The sign of that rotation is folded into the sines, so that rotating is
-    ``x * cos + roll(x, Dh/2) * sin``.
-    """
-    half = config.head_dim // 2
-    speeds = config.rope_theta ** (-torch.arange(half, dtype=torch.float64) / half)
-    angles = torch.outer(torch.arange(config.ctx_len, dtype=torch.float64), speeds)
-    cos = torch.cat((angles.cos(), angles.cos()), dim=1)
-    sin = torch.cat((-angles.sin(), angles.sin()), dim=1)
-    return cos[:, None].float(), sin[:, None].float()
-
-
-class Attention(nn.Module):
-    """Causal self-attention; several query heads may share one key and value head (GQA, arXiv:2305.13245)."""
-
-    def __init__(self, config: TransformerConfig, layer: int) -> None:
-        super().__init__()
-        self.layer = layer
-        self.heads, self.kv_heads, self.head_dim = config.n_heads, config.kv_heads, config.head_dim
-        self.qkv = nn.Linear(config.d_model, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=False)
-        self.out = nn.Linear(self.heads * self.head_dim, config.d_model, bias=False)
-        self.q_norm = nn.RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None
-        self.k_norm = nn.RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None
-
-    def forward(self, x: Tensor, span: Span) -> Tensor:
-        """(B,T,D) -> (B,T,D)."""
-        batch, time, _ = x.shape
-        query, key, value = self.project(x, span)
-        if span.cache is not None:
-            key, value = span.cache.write(self.layer, key, value)
-        mixed = self.attend(query, key, value, span)
-        return self.out(mixed.transpose(1, 2).reshape(batch, time, -1))  # type: ignore[no-any-return]
-
-    def project(self, x: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
-        """(B,T,D) -> queries (B,H,T,Dh), keys and values (B,Hkv,T,Dh), with positions in queries and keys."""
-        heads = self.qkv(x).unflatten(2, (-1, self.head_dim))  # (B,T,H+2Hkv,Dh)
-        turning, value = heads.split_with_sizes([self.heads + self.kv_heads, self.kv_heads], dim=2)
-        if self.q_norm is not None and self.k_norm is not None:
-            exact = turning.to(self.q_norm.weight.dtype)  # under autocast the heads are bf16 and the norm is not
-            query, key = exact.split_with_sizes([self.heads, self.kv_heads], dim=2)
-            turning = torch.cat((self.q_norm(query), self.k_norm(key)), dim=2)
-        turned = torch.addcmul(turning * span.cos, turning.roll(self.head_dim // 2, dims=3), span.sin)
-        query, key = turned.transpose(1, 2).split_with_sizes([self.heads, self.kv_heads], dim=1)
-        return query, key, value.transpose(1, 2)
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, span: Span) -> Tensor:
-        """(B,H,T,Dh) queries over (B,Hkv,S,Dh) keys and values -> (B,H,T,Dh)."""
-        grouped = self.heads != self.kv_heads
-        if grouped and query.shape[2] == 1:
-            # One position: the queries that share a key are as good as several positions of one head.
-            shared = query.view(query.shape[0], self.kv_heads, -1, self.head_dim)
-            mixed = F.scaled_dot_product_attention(shared, key, value, attn_mask=span.mask)
-            return mixed.reshape(query.shape)
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=span.mask, is_causal=span.causal, enable_gqa=grouped
-        )
-
-
-class SwiGLU(nn.Module):
-    """Gated MLP (arXiv:2002.05202): ``down(silu(gate(x)) * up(x))``, gate and up in one matrix."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.gate_up = nn.Linear(config.d_model, 2 * config.d_ff, bias=False)
-        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B,T,D) -> (B,T,D)."""
-        return self.down(swiglu(self.gate_up(x)))  # type: ignore[no-any-return]
-
-
-class Block(nn.Module):
-    """One layer: attention, then MLP, each on a normalised copy and added to the stream."""
-
-    def __init__(self, config: TransformerConfig, layer: int) -> None:
-        super().__init__()
-        self.attention_norm = nn.RMSNorm(config.d_model, config.norm_eps)
-        self.attention = Attention(config, layer)
-        self.mlp_norm = nn.RMSNorm(config.d_model, config.norm_eps)
-        self.mlp = SwiGLU(config)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, x: Tensor, span: Span) -> Tensor:
-        """(B,T,D) -> (B,T,D)."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), span))
-        return x + self.dropout(self.mlp(self.mlp_norm(x)))  # type: ignore[no-any-return]
-
-
-class Transformer(nn.Module):
+class Transformer(Stack):
     """A :class:`muomni_cli.api.Thinker`."""
 
-    rope_cos: Tensor
-    rope_sin: Tensor
-
     def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
         self.vocab_size = vocab_size
         self.tok_emb = nn.Embedding(vocab_size, config.d_model)
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
-        self.norm = nn.RMSNorm(config.d_model, config.norm_eps)
         self.lm_head = None if config.tie_embeddings else nn.Linear(config.d_model, vocab_size, bias=False)
-        cos, sin = rotary_tables(config)
-        self.register_buffer("rope_cos", cos, persistent=False)
-        self.register_buffer("rope_sin", sin, persistent=False)
         self.reset_parameters()
-        self._decoder: Decoder | None = None
-
-    def reset_parameters(self) -> None:
-        """Normal weights of deviation 0.02; what writes to the residual stream is smaller by sqrt(2L), as in GPT-2."""
-        residual = 0.02 / math.sqrt(2 * self.config.n_layers)
-        for name, parameter in self.named_parameters():
-            if parameter.ndim == 1:
-                nn.init.ones_(parameter)
-            else:
-                nn.init.normal_(parameter, std=residual if name.endswith(("out.weight", "down.weight")) else 0.02)
 
     @property
     def head_weight(self) -> Tensor:
@@ -168,22 +41,6 @@ class Transformer(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         """(B,T) ids -> (B,T,D) embeddings."""
         return self.tok_emb(ids)  # type: ignore[no-any-return]
-
-    def compile(self, *args: Any, **options: Any) -> None:
-        """Compile block by block: all share one piece of code, and the loss stays free to make logits in chunks."""
-        for block in self.blocks:
-            block.compile(*args, **options)
-
-    def new_cache(self, batch: int, capacity: int) -> KVCache:
-        """An empty cache for ``batch`` rows of up to ``capacity`` tokens."""
-        return KVCache(
-            layers=self.config.n_layers,
-            batch=batch,
-            heads=self.config.kv_heads,
-            capacity=capacity,
-            head_dim=self.config.head_dim,
-            like=self.tok_emb.weight.detach(),
-        )
 
     def forward(
         self,
@@ -220,56 +77,7 @@ class Transformer(nn.Module):
             raise ValueError("give ids or embeds, one of the two")
         x = self.embed(ids) if ids is not None else embeds
         assert x is not None
-        if cache is not None and lengths is None and x.shape[1] == 1 and cache.uniform and not torch.is_grad_enabled():
-            return self._step(x[:, 0], cache)[:, None]
-        counts = [x.shape[1]] * x.shape[0] if lengths is None else list(lengths)
-        span = self._span(x.shape[1], counts, cache)
-        for block in self.blocks:
-            x = block(x, span)
-        if cache is not None:
-            cache.commit(counts)
-        return self.norm(x)  # type: ignore[no-any-return]
-
-    def _step(self, x: Tensor, cache: KVCache) -> Tensor:
-        """(B,D) embeddings of one more token in rows of equal length -> (B,D) states after the final norm."""
-        position, counts = cache.lengths[0], [1] * len(x)
-        self._require_context(position + 1)
-        cache.reserve(counts)
-        self._decoder = self._decoder or Decoder(self)
-        states = self._decoder.step(x, self.rope_cos[position], self.rope_sin[position], cache)
-        cache.commit(counts)
-        return self.norm(states)  # type: ignore[no-any-return]
-
-    def _require_context(self, total: int) -> None:
-        if total > self.config.ctx_len:
-            raise RequestError(
-                f"{total} tokens do not fit the Thinker's context of {self.config.ctx_len}",
-                "give fewer tokens, or train with a larger ctx_len",
-            )
-
-    def _span(self, time: int, counts: list[int], cache: KVCache | None) -> Span:
-        """Positions and mask of ``counts[b]`` real tokens out of ``time`` in each row, after what the cache holds."""
-        starts = [0] * len(counts) if cache is None else cache.lengths
-        total = max(start + count for start, count in zip(starts, counts, strict=True))
-        self._require_context(total)
-        if cache is not None:
-            cache.reserve(counts)
-            if not cache.uniform:
-                return self._ragged_span(time, starts, total, cache)
-        start = starts[0]
-        cos, sin = self.rope_cos[start : start + time], self.rope_sin[start : start + time]
-        mask = None
-        if start and time > 1:
-            mask = cos.new_ones(time, total, dtype=torch.bool).tril(start)
-        return Span(cos, sin, mask, causal=time > 1 and mask is None, cache=cache)
-
-    def _ragged_span(self, time: int, starts: list[int], total: int, cache: KVCache) -> Span:
-        """Rows that continue at different positions: each has its own rotations and sees its own past."""
-        offsets = torch.arange(time, device=self.rope_cos.device)
-        places = torch.tensor(starts, device=offsets.device)[:, None] + offsets  # (B,T)
-        visible = torch.arange(total, device=offsets.device) <= places[:, None, :, None]  # (B,1,T,S)
-        places = places.clamp_max(self.config.ctx_len - 1)  # padding may stand beyond the context
-        return Span(self.rope_cos[places], self.rope_sin[places], visible, causal=False, cache=cache)
+        return self.states(x, cache=cache, lengths=lengths)
 
 
 def _last(hidden: Tensor, lengths: Sequence[int] | None) -> Tensor:

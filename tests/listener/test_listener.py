@@ -220,7 +220,7 @@ def test_it_is_registered_and_its_plugin_imports_nothing_heavy() -> None:
     code = (
         "import sys, muomni_listener.plugin\n"
         "print(sorted({'torch', 'numpy', 'soundfile', 'torchaudio'} & sys.modules.keys()))\n"
-        "import muomni_listener.reading\n"
+        "import muomni_cli.sound.reading\n"
         "print(sorted({'torch', 'torchaudio'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

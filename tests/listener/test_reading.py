@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from muomni_cli.api import FileMedia, RequestError
-from muomni_listener import reading
+from muomni_cli.sound import reading
+from muomni_cli.sound.resampling import resample
 from muomni_listener.config import ListenerConfig
 from muomni_listener.model import Listener, build
-from muomni_listener.resampling import resample
 
 CONFIG = ListenerConfig()
 SPEECH = Path(__file__).resolve().parents[3] / "shared" / "data" / "speech" / "ljspeech_part_16k_flac.tar"
@@ -223,7 +223,7 @@ def test_a_length_that_no_header_tells_is_cut_off_while_reading(
     content = bytearray(path.read_bytes())
     content[21:26] = bytes([content[21] & 0xF0, 0, 0, 0, 0])  # total samples in STREAMINFO: unknown
     path.write_bytes(content)
-    monkeypatch.setattr("muomni_listener.reading.AT_ONCE", 4096)
+    monkeypatch.setattr("muomni_cli.sound.reading.AT_ONCE", 4096)
     refuses(path, "at most 2 s", "max_seconds", ListenerConfig(max_seconds=2))
 
 
@@ -234,7 +234,7 @@ def test_a_sound_read_in_pieces_is_the_same_sound(
     path = written(voice(rate, 2.5), rate)
     whole = read(CONFIG, path)
     for size in (100, 4096, 30_000):
-        monkeypatch.setattr("muomni_listener.reading.AT_ONCE", size)
+        monkeypatch.setattr("muomni_cli.sound.reading.AT_ONCE", size)
         np.testing.assert_allclose(np.concatenate(in_pieces(CONFIG, path, 3.0)), whole, atol=1e-6)
     with pytest.raises(RequestError, match="at most 2 s"):
         in_pieces(CONFIG, path, 2.0)

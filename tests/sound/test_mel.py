@@ -10,8 +10,8 @@ import torch
 from pydantic import ValidationError
 
 from muomni_cli.api import RequestError
+from muomni_cli.sound.mel import LogMel, mel_filters
 from muomni_listener.config import ListenerConfig
-from muomni_listener.mel import LogMel, mel_filters
 
 VARIANTS = [
     ListenerConfig(),

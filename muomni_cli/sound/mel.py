@@ -1,4 +1,4 @@
-"""Waveform to log-mel: the ears of the encoder. Knows samples and bins, nothing of the network behind it.
+"""Waveform to log-mel: what ears hear and voices are made of. Knows samples and bins, no network.
 
 The mel of frame t is ``log(power + mel_floor)`` in nats, with ``power`` what a triangular filter on the HTK mel scale
 sums of the squared magnitudes of a Hann window around sample ``t * hop``. A full-scale sine reaches about 10 in its
@@ -18,11 +18,11 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import RequestError
-from muomni_listener.config import ListenerConfig
+from muomni_cli.contract.sound import MelSettings
+from muomni_cli.errors import RequestError
 
 
-def mel_filters(config: ListenerConfig) -> NDArray[np.float64]:
+def mel_filters(config: MelSettings) -> NDArray[np.float64]:
     """(K,F) weights of triangles that are evenly spaced on the HTK mel scale, 2595 log10(1 + f / 700), peak 1.
 
     Raises:
@@ -54,7 +54,7 @@ class LogMel(nn.Module):
     sines: Tensor
     filters: Tensor
 
-    def __init__(self, config: ListenerConfig) -> None:
+    def __init__(self, config: MelSettings) -> None:
         super().__init__()
         self.hop, self.side, self.n_fft, self.floor = config.hop, config.window // 2, config.n_fft, config.mel_floor
         window = torch.hann_window(config.window, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""A sound file to samples: one channel at the encoder's rate, full scale 1. Knows no torch and no model.
+"""A sound file to samples: one channel at a part's rate, full scale 1. Knows no torch and no model.
 
 Reads whatever libsndfile reads (WAV, FLAC, Ogg, MP3, AIFF, ...), integers and floats alike, and trusts no header:
 memory is bounded by what is really read, and that by the config's ``max_seconds``. Longer ones can be had in pieces.
@@ -16,9 +16,9 @@ import numpy as np
 import soundfile  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from muomni_cli.api import RequestError
-from muomni_listener.config import ListenerConfig
-from muomni_listener.resampling import resample, resampled
+from muomni_cli.contract.sound import ReadSettings
+from muomni_cli.errors import RequestError
+from muomni_cli.sound.resampling import resample, resampled
 
 RATES = (4_000, 384_000)
 """Samples a second that a file may have."""
@@ -37,7 +37,7 @@ AT_ONCE = 1 << 18
 """Samples, of all channels together, that are read at a time."""
 
 
-def read(config: ListenerConfig, file: BinaryIO, name: str) -> NDArray[np.float32]:
+def read(config: ReadSettings, file: BinaryIO, name: str) -> NDArray[np.float32]:
     """(N,) samples of a file at ``config.sample_rate``, the mean of its channels.
 
     Args:
@@ -59,7 +59,7 @@ def read(config: ListenerConfig, file: BinaryIO, name: str) -> NDArray[np.float3
     return wave
 
 
-def pieces(config: ListenerConfig, file: BinaryIO, name: str, max_seconds: float) -> Iterator[NDArray[np.float32]]:
+def pieces(config: ReadSettings, file: BinaryIO, name: str, max_seconds: float) -> Iterator[NDArray[np.float32]]:
     """The samples of a file as :func:`read` gives them, piece by piece, of up to ``max_seconds``.
 
     The cuts do not show: each piece is resampled together with what lies around it.
@@ -151,7 +151,7 @@ def _check_samples(wave: NDArray[np.float32], name: str) -> None:
         )
 
 
-def _check_enough(config: ListenerConfig, samples: int, name: str) -> None:
+def _check_enough(config: ReadSettings, samples: int, name: str) -> None:
     if samples < config.shortest:
         raise RequestError(
             f"{name} holds {_seconds(samples / config.sample_rate)}, which is less than one token hears",

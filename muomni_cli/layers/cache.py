@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from muomni_cli.api import RequestError
+from muomni_cli.errors import RequestError
 
 
 class KVCache:

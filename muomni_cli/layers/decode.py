@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from muomni_thinker.cache import KVCache
+from muomni_cli.layers.cache import KVCache
 
 if TYPE_CHECKING:
-    from muomni_thinker.model import Block, Transformer
+    from muomni_cli.layers.transformer import Block, Stack
 
 Matrix = Callable[[Tensor], Tensor]
 
@@ -42,8 +42,8 @@ class Decoder:
         model: whose layers to use. Their weights may be moved or changed in place, but not exchanged for others.
     """
 
-    def __init__(self, model: Transformer) -> None:
-        config = model.config
+    def __init__(self, model: Stack) -> None:
+        config = model.sizes
         self.layers = [_layer(block) for block in model.blocks]  # type: ignore[arg-type]
         self.eps, self.width = config.norm_eps, (config.d_model,)
         self.heads, self.kv_heads, self.head_dim = config.n_heads, config.kv_heads, config.head_dim

@@ -1,0 +1,169 @@
+"""The protocols of the parts that speak: codecs, Talkers, vocoders, and who says when a text was said.
+
+Shapes use the letters B batch, T code frames, M mel frames, N samples, F mel bins, Q codebooks, K codebook size,
+L characters, D width of a Thinker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from muomni_cli.contract.sound import MelConfig
+
+Choose = Callable[["NDArray[Any]"], int]
+"""Draws one code from (K,) logits: greedily, or by temperature from the host's own random numbers."""
+
+
+class Streamed(Protocol):
+    """Something on its way through a module, piece by piece. All pieces that come out, joined, are what the module
+    makes of the whole."""
+
+    def push(self, piece: Tensor) -> Tensor:
+        """Take (B,T,F), give what is sure with it; may be of length 0."""
+        ...
+
+    def finish(self) -> Tensor:
+        """What is left when no more comes."""
+        ...
+
+
+class Codec(Protocol):
+    """Mel spectrograms to codes and back. Also an ``nn.Module``. ``frame`` mel frames are one code frame."""
+
+    config: Any
+
+    @property
+    def mel(self) -> MelConfig:
+        """The log-mel that it takes and gives; see :class:`muomni_cli.sound.mel.LogMel`."""
+        ...
+
+    @property
+    def frame(self) -> int:
+        """Mel frames of a code frame."""
+        ...
+
+    @property
+    def codebooks(self) -> int:
+        """Q."""
+        ...
+
+    @property
+    def codebook_size(self) -> int:
+        """K, the same for each."""
+        ...
+
+    def windows(self, mel: Tensor) -> Tensor:
+        """(B, frame*T, F) log-mel -> (B,T,F): each code frame's window as one vector."""
+        ...
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """(B,T,F) -> (B,T,Q) codes, int64."""
+        ...
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """(B,T,Q) codes -> (B,T,F)."""
+        ...
+
+    def expand(self, frames: Tensor) -> Tensor:
+        """(B,T,F) -> (B, frame*T, F) log-mel."""
+        ...
+
+    def stream(self, batch: int = 1) -> Streamed:
+        """:meth:`expand` of (B,T,F) that comes in pieces."""
+        ...
+
+
+class Vocoder(Protocol):
+    """Log-mel to samples. Also an ``nn.Module``. Built for the mel settings of a codec; ``hop`` samples a mel frame."""
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """(B,M,F) log-mel -> (B, hop*M) samples, full scale 1."""
+        ...
+
+    def stream(self, batch: int = 1) -> Streamed:
+        """The same of (B,M,F) that comes in pieces."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CodeShape:
+    """What a Talker must know of a codec: Q codebooks of K codes each, so many seconds a frame."""
+
+    codebooks: int
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A piece of the text to be spoken, as it comes: the characters, and what the Thinker thought of them.
+
+    ``hidden``: (D,) state that chose this piece, if a Thinker did.
+    """
+
+    text: str
+    hidden: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How to speak: a voice by name (the first if None), and how fast, relative to the voice's own speed."""
+
+    voice: str | None = None
+    speed: float = 1.0
+
+
+class Talker(Protocol):
+    """Text to code frames. Also an ``nn.Module``."""
+
+    config: Any
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """Names of the voices that it was trained with."""
+        ...
+
+    def __call__(self, codes: Tensor) -> tuple[Tensor, ...]:
+        """(B,T,Q) codes of the frames before -> logits of each codebook's next code, Q times (B,T,K). Without any
+        text: what it would babble."""
+        ...
+
+    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
+        """Code frames (n,Q), int64, as soon as they can be made; ``text`` is asked for more only when more is needed.
+        How the text is cut into pieces changes nothing.
+
+        Raises:
+            RequestError: there is no such voice.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """When characters ``begin`` to ``end`` (not included) of a text were said, in seconds from the sound's beginning."""
+
+    begin: int
+    end: int
+    since: float
+    until: float
+
+
+class Aligner(Protocol):
+    """An encoder with the head that its own stage trains, which finds where in a sound its text was said
+    (``EncoderPart.align``). Also an ``nn.Module``, in evaluation mode."""
+
+    def align(self, inputs: Sequence[NDArray[Any]], texts: Sequence[str]) -> list[list[Timed] | None]:
+        """When each character that it can spell was said; spans of one sound are in order, do not overlap and leave no
+        time out between the first and the last. None where a text cannot be said in its sound.
+
+        Args:
+            inputs: as ``EncoderPart.read`` gives them.
+            texts: what is said in each.
+        """
+        ...
