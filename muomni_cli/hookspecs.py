@@ -139,6 +139,7 @@ def _check_part(part: Part, where: str) -> None:
         references["read"] = part.read
         optional = {
             "transcribe": part.transcribe,
+            "answer": part.answer,
             "pieces": part.pieces,
             "bench_inputs": part.bench_inputs,
             "align": part.align,

@@ -35,6 +35,9 @@ BUILTINS = (
     "muomni_vit.plugin",
     "muomni_listener.plugin",
     "muomni_thinker.plugin",
+    "muomni_rvq.plugin",
+    "muomni_talker.plugin",
+    "muomni_vocoders.plugin",
     "muomni_datasets.plugin",
     "muomni_tensorboard.plugin",
 )

@@ -146,7 +146,7 @@ class Talker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """When characters ``begin`` to ``end`` (not included) of a text were said, in seconds from the sound's beginning."""
+    """When characters ``begin`` to ``end`` (not included) of a text were said: seconds from the start of its sound."""
 
     begin: int
     end: int

@@ -1,0 +1,1 @@
+"""The built-in codec. Importing this package imports nothing else."""

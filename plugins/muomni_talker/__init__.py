@@ -1,0 +1,1 @@
+"""The built-in Talkers. Importing this package imports nothing else."""

@@ -1,0 +1,1 @@
+"""The built-in vocoders. Importing this package imports nothing else."""
