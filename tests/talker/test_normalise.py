@@ -99,6 +99,7 @@ SAID = {
     "0.5 %": "zero point five percent",
     "5-10%": "five to ten percent",
     "5 km": "five kilometres",
+    "5 ft. of snow": "five feet of snow",
     "1 km": "one kilometre",
     "60 mph": "sixty miles per hour",
     "60 km/h": "sixty kilometres per hour",

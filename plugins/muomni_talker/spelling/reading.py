@@ -137,7 +137,10 @@ def _with_next(word: Written, follow: Sequence[Written], past: str) -> Reading |
     if DECADE.fullmatch(core) and (len(core) > 4 or past.lower() == "the"):
         return None  # not seconds
     if (counted_so := amount(core, after)) is not None:
-        return _closed(counted_so[0], word, follow, int(counted_so[1]))
+        closed = _closed(counted_so[0], word, follow, int(counted_so[1]))
+        after_all = follow[closed.taken] if closed.taken < len(follow) else None
+        shortened = closed.mark == "." and after_all is not None and after_all.core[:1].islower()
+        return replace(closed, mark="", ends=False) if shortened else closed  # 5 ft. of snow
     if word.lead.endswith("(") and re.fullmatch(r"\d{3}", core) and word.tail == ")" and follow:
         if re.fullmatch(r"\d{3}[-.]\d{4}", follow[0].core):
             return _closed(f"{digits(core)} {digits(follow[0].core)}", word, follow, 1)
