@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 import pytest
@@ -96,11 +97,14 @@ def test_a_batch_is_its_rows() -> None:
         torch.testing.assert_close(codec(alone), made[row : row + 1], atol=1e-5, rtol=1e-5)
 
 
-def test_what_follows_a_sound_reaches_no_further_than_the_encoder_sees() -> None:
-    """Two blocks of seven frames look six ahead: rows of unequal length can be padded with that much in mind."""
-    codec, mel = lively(), torch.randn(1, 160, 16)
-    longer = torch.cat([mel, torch.randn(1, 40, 16)], dim=1)
-    torch.testing.assert_close(codec.windows(longer)[:, :14], codec.windows(mel)[:, :14], atol=1e-5, rtol=1e-5)
+@pytest.mark.parametrize("kernel", [7, 4])
+def test_a_row_with_silence_after_it_is_the_row_alone(kernel: int) -> None:
+    codec, mel = lively(kernel=kernel), torch.randn(1, 48, 16) * 3 - 5
+    silence = torch.full((1, 160, 16), math.log(codec.mel.mel_floor))
+    longer = codec.windows(torch.cat([mel, silence], dim=1))[:, :6]
+    torch.testing.assert_close(longer, codec.windows(mel), atol=1e-5, rtol=1e-5)
+    other = codec.windows(torch.cat([mel, silence + 3], dim=1))[:, :6]
+    assert (other - longer).abs().max() > 1e-3, "what follows is heard at all"
 
 
 def test_log_mel_that_does_not_fit_is_refused() -> None:
