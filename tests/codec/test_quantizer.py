@@ -113,3 +113,11 @@ def test_everything_learned_is_in_the_checkpoint() -> None:
         torch.manual_seed(5)
         quantizer.update(points[50:90], quantizer.encode(points[50:90]))
     assert all(torch.equal(a, b) for a, b in zip(one.buffers(), other.buffers(), strict=True))
+
+
+def test_autocast_changes_no_code() -> None:
+    torch.manual_seed(0)
+    quantizer, points = ResidualQuantizer(4, 64, 8), torch.randn(50, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        codes = quantizer.encode(points)
+    assert torch.equal(codes, quantizer.encode(points))
