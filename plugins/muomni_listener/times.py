@@ -30,8 +30,8 @@ BELOW = 34.0
 """dB below the loudest fiftieth of a sound, from where on it is quiet."""
 
 DEEP = 46.0
-"""dB below it that silence falls to in a clean sound. Speech begins where it rises above, for f and th are hardly louder
-than BELOW; speech that ends may echo."""
+"""dB below it that silence falls to in a clean sound. Speech begins where it rises above, for f and th are hardly
+louder than BELOW; speech that ends may echo."""
 
 ABOVE, LEAST = 6.0, 15.0
 """In a noisy sound, what lies within so many dB of its quietest twentieth is quiet, and LEAST dB below the loudest."""

@@ -43,7 +43,10 @@ voices = ["{VOICE}"]
 count = 400
 stretch = [0.95, 1.1]
 pitch = [0.97, 1.03]
-patterns = ["{{d}}", "{{d}} {{d}} {{d}}", "{{d}} {{d}} {{d}} {{d}} {{d}}", "turn {{onoff}} the {{room}} {{thing}}", "{{move}} {{d}} steps"]
+patterns = [
+  "{{d}}", "{{d}} {{d}} {{d}}", "{{d}} {{d}} {{d}} {{d}} {{d}}",
+  "turn {{onoff}} the {{room}} {{thing}}", "{{move}} {{d}} steps",
+]
 slots.d = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 slots.onoff = ["on", "off"]
 slots.room = ["kitchen", "bathroom", "bedroom", "garden", "office"]
