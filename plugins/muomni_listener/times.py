@@ -26,8 +26,12 @@ STEP = 0.005
 AROUND = 0.01
 """Seconds before and after that are measured: a period of the lowest voices."""
 
-BELOW = 32.0
-"""dB below the loudest twentieth of a sound, from where on it is quiet."""
+BELOW = 34.0
+"""dB below the loudest fiftieth of a sound, from where on it is quiet."""
+
+DEEP = 46.0
+"""dB below it that silence falls to in a clean sound. Speech begins where it rises above, for f and th are hardly
+louder than BELOW; speech that ends may echo."""
 
 ABOVE, LEAST = 6.0, 15.0
 """In a noisy sound, what lies within so many dB of its quietest twentieth is quiet, and LEAST dB below the loudest."""
@@ -93,10 +97,14 @@ def quiet(wave: NDArray[np.floating], rate: int) -> Quiet:
     total = np.concatenate([[0.0], np.cumsum(power)])
     centres = (np.arange(int(len(wave) / (STEP * rate)) + 1) * STEP * rate).astype(np.int64)
     loudness = 10 * np.log10((total[centres + 2 * around] - total[centres]).clip(0) / (2 * around) + 1e-10)
-    lowest, highest = np.percentile(loudness, [5, 95])
+    lowest, highest = np.percentile(loudness, [5, 98])
     below = max(highest - BELOW, min(lowest + ABOVE, highest - LEAST))
     turns = np.diff(np.concatenate([[0], (loudness < below).astype(np.int8), [0]]))
-    return Quiet(np.flatnonzero(turns == 1) * STEP, np.flatnonzero(turns == -1) * STEP, len(wave) / rate)
+    begins, ends = np.flatnonzero(turns == 1), np.flatnonzero(turns == -1)
+    deep = np.flatnonzero(loudness < highest - DEEP)
+    last = deep[(np.searchsorted(deep, ends) - 1).clip(0)] if deep.size else begins - 1
+    ends = np.where((last >= begins) & (last < ends), last + 1, ends)
+    return Quiet(begins * STEP, ends * STEP, len(wave) / rate)
 
 
 def edges(
@@ -110,26 +118,33 @@ def edges(
         marked: (L,) which of them stand for marks too, such as a comma.
         silence: of the sound.
     """
+    usual = float(np.median(np.diff(centres))) if len(centres) > 1 else 2 * STEP
+    since, until = _first(centres[0], usual, silence), _last(centres[-1], usual, silence)
+    centres = centres.clip(since, max(since, until))  # a spike may lie in the silence before what it stands for
     found = np.empty(len(centres) + 1)
-    found[1:-1] = (centres[:-1] + centres[1:]) / 2
+    found[0], found[1:-1], found[-1] = since, (centres[:-1] + centres[1:]) / 2, until
     for place in np.flatnonzero(spaces[1:-1]) + 1:
         begin, end = silence.longest(centres[place - 1], centres[place + 1])
         if end - begin < (MARKED_PAUSE if marked[place] else PAUSE):
             begin = end = centres[place - 1 : place + 2].mean()
         found[place], found[place + 1] = begin, end
-    usual = float(np.median(np.diff(centres))) if len(centres) > 1 else 2 * STEP
-    found[0], found[-1] = _first(centres[0], usual, silence), _last(centres[-1], usual, silence)
     return np.maximum.accumulate(found.clip(0.0, silence.seconds))
 
 
 def _first(centre: float, usual: float, silence: Quiet) -> float:
     """When speech begins whose first character is at ``centre``: after the silence before it."""
-    before = silence.ends[silence.begins < centre]
-    return min(float(before[-1]), centre) if before.size else centre - usual / 2
+    before = silence.begins < centre
+    if not before.any():
+        return max(0.0, centre - usual / 2)
+    begin, end = float(silence.begins[before][-1]), float(silence.ends[before][-1])
+    return end if begin <= STEP else min(end, centre)
 
 
 def _last(centre: float, usual: float, silence: Quiet) -> float:
     """When speech ends whose last character is at ``centre``: where it falls silent for long, or for good."""
-    lasting = (silence.ends - silence.begins >= PAUSE) | (silence.ends >= silence.seconds - STEP)
-    after = silence.begins[(silence.ends > centre) & lasting]
-    return max(float(after[0]), centre) if after.size else centre + usual
+    for_good = silence.ends >= silence.seconds - 2 * STEP
+    after = (silence.ends > centre) & (for_good | (silence.ends - silence.begins >= PAUSE))
+    if not after.any():
+        return min(silence.seconds, centre + usual)
+    begin = float(silence.begins[after][0])
+    return begin if for_good[after][0] else max(begin, centre)
