@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig
-from muomni_cli.sound.mel import mel_filters
 from muomni_vocoders.config import GriffinLimConfig
+from muomni_vocoders.magnitudes import Magnitudes
 from muomni_vocoders.overlap import Overlap
 from muomni_vocoders.phases import predicted
 
@@ -26,14 +26,12 @@ TINY = 1e-20
 class GriffinLim(nn.Module):
     """A :class:`muomni_cli.api.Vocoder` that is ready as it is built; it keeps nothing in a checkpoint."""
 
-    inverse: Tensor
     window: Tensor
 
     def __init__(self, config: GriffinLimConfig, mel: MelConfig) -> None:
         super().__init__()
         self.config, self.mel = config, mel
-        inverse = torch.linalg.pinv(torch.from_numpy(mel_filters(mel)))  # (F,K)
-        self.register_buffer("inverse", inverse.float(), persistent=False)
+        self.magnitudes = Magnitudes(mel)
         self.register_buffer("window", torch.hann_window(mel.window), persistent=False)
 
     def forward(self, mel: Tensor) -> Tensor:
@@ -44,11 +42,6 @@ class GriffinLim(nn.Module):
     def stream(self, batch: int = 1) -> Blocks:
         """The same of (B,M,F) that comes in pieces."""
         return Blocks(self, batch)
-
-    def magnitudes(self, mel: Tensor) -> Tensor:
-        """(B,M,F) -> (B,M,K): the smallest power that the filters hear as the mel, where it is one."""
-        power = (mel.float().exp() - self.mel.mel_floor) @ self.inverse
-        return power.clamp_min(0).sqrt()
 
     def settled(self, spectrum: Tensor, magnitudes: Tensor, before: Overlap) -> Tensor:
         """(B,M,K) complex: phases that agree better with each other and with the samples ``before`` than those of

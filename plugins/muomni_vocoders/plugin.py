@@ -1,7 +1,7 @@
 """What this package offers to muomni. Knows no torch and no numpy: a listing imports this module."""
 
 from muomni_cli.api import VocoderPart, hookimpl
-from muomni_vocoders.config import GriffinLimConfig
+from muomni_vocoders.config import GriffinLimConfig, VocosConfig
 
 
 @hookimpl
@@ -13,5 +13,12 @@ def register_vocoders() -> list[VocoderPart]:
             doc="phases that agree with each other, found block by block; learns nothing, ready at once",
             config=GriffinLimConfig,
             build="muomni_vocoders.griffin_lim:build",
-        )
+        ),
+        VocoderPart(
+            name="vocos",
+            doc="ConvNeXt blocks at the rate of the mel, then an inverse Fourier transform; learns from waveforms",
+            config=VocosConfig,
+            build="muomni_vocoders.vocos:build",
+            objective="muomni_vocoders.objective:Sounding",
+        ),
     ]

@@ -1,0 +1,109 @@
+"""A vocoder that learns: ConvNeXt blocks at the rate of the mel, then one inverse Fourier transform a frame.
+
+Vocos (arXiv:2306.00814), made causal with a short look-ahead. Its magnitudes begin at those that the mel tells (see
+:mod:`muomni_vocoders.magnitudes`), so that what it has to learn is phases and corrections.
+
+Shapes: B batch, M mel frames, F mel bins, K frequencies, W samples of a window, N samples.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from muomni_cli.api import MelConfig
+from muomni_cli.layers.convnext import ConvNeXt
+from muomni_cli.layers.streaming import CausalConv, CausalStack, State, Stream, joined
+from muomni_vocoders.config import VocosConfig
+from muomni_vocoders.magnitudes import Magnitudes
+from muomni_vocoders.overlap import Overlap
+
+
+class Vocos(nn.Module):
+    """A :class:`muomni_cli.api.Vocoder` that must be trained."""
+
+    window: Tensor
+
+    def __init__(self, config: VocosConfig, mel: MelConfig) -> None:
+        super().__init__()
+        self.config, self.mel = config, mel
+        width, frequencies = config.channels, mel.n_fft // 2 + 1
+        blocks = [
+            ConvNeXt(width, config.hidden, kernel=config.kernel, scale=1 / config.layers) for _ in range(config.layers)
+        ]
+        self.head = nn.Linear(width, 2 * frequencies)
+        ends = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.backbone = CausalStack(
+            [CausalConv(mel.n_mels, config.kernel, width), ends[0], *blocks, ends[1]], mel.n_mels
+        )
+        self.magnitudes = Magnitudes(mel)
+        self.register_buffer("window", torch.hann_window(mel.window), persistent=False)
+        self.silence = torch.tensor(mel.mel_floor).log().item()
+        self.loudest = self.window.sum().log().item()  # of a full-scale constant; no sound has more in one frequency
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """(B,M,F) log-mel -> (B, hop*M) samples."""
+        late = self.config.lookahead
+        frames, _ = self.step(F.pad(mel, (0, 0, 0, late), value=self.silence))
+        overlap = Overlap(self.window, self.mel.hop, mel.shape[0])
+        return torch.cat((overlap.push(frames[:, late:]), overlap.finish()), dim=1)
+
+    def stream(self, batch: int = 1) -> Sounds:
+        """The same of (B,M,F) that comes in pieces."""
+        return Sounds(self, batch)
+
+    def step(self, mel: Tensor, past: State | None = None) -> tuple[Tensor, State]:
+        """(B,M,F) and the state after the mel before -> (B,M,W) windowed frames, late by the look-ahead, and the
+        state."""
+        normal = (mel - self.config.mel_mean) / self.config.mel_scale
+        hidden, state = self.backbone(normal, None if past is None else past[:-1])
+        known, held = joined(mel, None if past is None else past[-1], self.config.lookahead)
+        return self.frames(self.head(hidden), known[:, : mel.shape[1]]), (*state, held)
+
+    def frames(self, told: Tensor, mel: Tensor) -> Tensor:
+        """(B,M,2K) corrections of log-magnitudes, and phases at the middle of the window; (B,M,F) the mel of the same
+        frames -> (B,M,W)."""
+        if not mel.shape[1]:  # which a transform refuses
+            return told.new_zeros(mel.shape[0], 0, self.mel.window)
+        corrections, phases = told.float().chunk(2, dim=-1)
+        known = self.magnitudes.power(mel).clamp_min(self.mel.mel_floor).log() / 2
+        magnitudes = (known + corrections).clamp_max(self.loudest).exp()
+        samples = torch.fft.irfft(torch.polar(magnitudes, phases), n=self.mel.n_fft)
+        side = self.mel.window // 2
+        return torch.cat((samples[..., -side:], samples[..., :side]), dim=-1) * self.window
+
+
+class Sounds:
+    """A sound on its way through :class:`Vocos`; a :class:`muomni_cli.api.Streamed`. After its end another begins."""
+
+    def __init__(self, vocoder: Vocos, batch: int) -> None:
+        mel, late = vocoder.mel, vocoder.config.lookahead
+        tail = vocoder.window.new_full((batch, late, mel.n_mels), vocoder.silence)
+        self._frames = Stream(vocoder.step, tail, late)
+        self._vocoder, self._batch = vocoder, batch
+        self._overlap = self._new()
+
+    @torch.no_grad()
+    def push(self, piece: Tensor) -> Tensor:
+        """Take (B,M,F), give the samples that no later mel changes."""
+        return self._overlap.push(self._frames.push(piece))
+
+    @torch.no_grad()
+    def finish(self) -> Tensor:
+        """The samples that are left."""
+        made = self._overlap.push(self._frames.finish()), self._overlap.finish()
+        self._overlap = self._new()
+        return torch.cat(made, dim=1)
+
+    def _new(self) -> Overlap:
+        return Overlap(self._vocoder.window, self._vocoder.mel.hop, self._batch)
+
+
+def build(config: VocosConfig, mel: MelConfig) -> Vocos:
+    """A Vocos with fresh weights from torch's global random numbers, for the mel of a codec.
+
+    Raises:
+        RequestError: a mel filter hears nothing.
+    """
+    return Vocos(config, mel)

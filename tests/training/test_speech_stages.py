@@ -1,0 +1,186 @@
+"""All stages of a recipe that speaks, with the built-in parts: what each needs, leaves, and carries on with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from muomni_cli import app
+
+RATE = 16000
+PITCHES = {"a": 300.0, "b": 500.0, "c": 800.0, "d": 1200.0}
+
+RECIPE = """
+name = "small"
+
+[tokenizer]
+use = "bytes"
+
+[thinker]
+use = "transformer"
+d_model = 32
+n_layers = 1
+n_heads = 2
+d_ff = 32
+ctx_len = 64
+
+[encoders.audio]
+use = "listener"
+n_mels = 32
+channels = 4
+d_model = 16
+n_layers = 1
+n_heads = 2
+d_ff = 32
+
+[codec]
+use = "rvq"
+codebook_size = 16
+code_dim = 8
+width = 16
+fine_width = 16
+encoder_layers = 1
+decoder_layers = 1
+crop_seconds = 0.8
+
+[vocoder]
+use = "griffin-lim"
+
+[talker]
+use = "cursor"
+d_text = 16
+text_layers = 1
+d_model = 16
+n_layers = 1
+n_heads = 2
+d_ff = 32
+
+[[data.text]]
+use = "text"
+path = "text.txt"
+split = "line"
+
+[[data.speech]]
+use = "manifest"
+modality = "audio"
+path = "world.jsonl"
+
+[data]
+val_fraction = 0.3
+
+[train]
+steps = 4
+batch_size = 4
+val_every = 2
+save_every = 2
+threads = 1
+"""
+
+
+def tones(word: str) -> np.ndarray[Any, Any]:
+    """A fifth of a second a letter, a pause at each end."""
+    t = np.arange(RATE // 5) / RATE
+    said = [0.3 * np.sin(2 * np.pi * PITCHES[letter] * t) * np.hanning(t.size) for letter in word]
+    return np.concatenate([np.zeros(RATE // 10), *said, np.zeros(RATE // 10)])
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the recipe, twelve words, and how they sound."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MUOMNI_CACHE", str(tmp_path / "cache"))
+    torch.set_num_threads(1)
+    words = ["abc", "cab", "dab", "bad", "add", "dad", "abba", "acdc", "bacd", "cdab", "ad", "cb"]
+    for word in words:
+        soundfile.write(f"{word}.wav", tones(word), RATE)
+    rows = [{"audio": f"{word}.wav", "text": word, "voice": "ann"} for word in words]
+    Path("world.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("text.txt").write_text("".join(f"{word} and {word}\n" for word in words) * 4)
+    Path("small.toml").write_text(RECIPE)
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as done:
+        app.main(list(words))
+    code = done.value.code
+    return int(code or 0), capsys.readouterr().err
+
+
+def test_every_stage_trains_and_the_run_speaks(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = run(capsys, "train", "all", "small.toml")
+    assert code == 0, told
+    model = json.loads((world / "runs/small/model.json").read_text())
+    assert list(model["stages"]) == ["tokenizer", "thinker", "audio", "codec", "talker"]
+    assert {stage["status"] for stage in model["stages"].values()} == {"finished"}
+    talker = model["parts"]["talker"]
+    assert talker["codes"] == {"codebooks": 2, "size": 16, "seconds": 0.08}
+    assert (talker["voices"], talker["thinker_width"]) == (["ann"], 32)
+    assert "speech" in json.loads((world / "runs/small/lock.json").read_text())["data"]
+    code, told = run(capsys, "tts", "abba cab", "-m", "small", "-o", "out.wav", "--seed", "1")
+    assert code == 0, told
+    samples, rate = soundfile.read("out.wav")
+    assert rate == RATE
+    assert len(samples) % 1280 == 0
+    assert np.isfinite(samples).all()
+
+
+@pytest.mark.parametrize(
+    ("stage", "without", "fix"),
+    [
+        ("talker", "codec", "muomni train codec small.toml"),
+        ("talker", "audio", "muomni train audio small.toml"),
+        ("talker", "thinker", "muomni train thinker small.toml"),
+        ("codec", "", ""),
+    ],
+)
+def test_what_a_stage_needs_is_named_with_its_command(
+    world: Path, capsys: pytest.CaptureFixture[str], stage: str, without: str, fix: str
+) -> None:
+    for before in ("tokenizer", "thinker", "audio", "codec"):
+        if before not in (without, stage) and (stage == "talker"):
+            assert run(capsys, "train", before, "small.toml", "train.steps=1", "train.val_every=0")[0] == 0
+    code, told = run(capsys, "train", stage, "small.toml", "train.steps=1")
+    assert code == (2 if without else 0), told
+    assert fix in told
+
+
+def test_a_talker_that_stopped_ends_as_if_it_never_had(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for stage in ("tokenizer", "thinker", "audio", "codec"):
+        assert run(capsys, "train", stage, "small.toml", "train.steps=1", "train.val_every=0")[0] == 0
+    assert run(capsys, "train", "talker", "small.toml", "train.talker.steps=4")[0] == 0
+    whole = load_file("runs/small/talker/last.safetensors")
+    assert run(capsys, "train", "talker", "small.toml", "train.talker.steps=2", "--force")[0] == 0
+    assert run(capsys, "train", "talker", "small.toml", "train.talker.steps=4", "--resume")[0] == 0
+    again = load_file("runs/small/talker/last.safetensors")
+    weights = [name for name in whole if name.startswith("model.")]
+    assert weights
+    assert all(torch.equal(whole[name], again[name]) for name in weights)
+
+
+def test_speech_is_encoded_once(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for stage in ("tokenizer", "thinker", "audio", "codec", "talker"):
+        assert run(capsys, "train", stage, "small.toml", "train.steps=1", "train.val_every=0")[0] == 0
+    made = sorted(path.name for path in (world / "cache/speech").iterdir())
+    assert run(capsys, "train", "talker", "small.toml", "train.steps=1", "--force", "train.val_every=0")[0] == 0
+    assert sorted(path.name for path in (world / "cache/speech").iterdir()) == made
+    assert run(capsys, "train", "codec", "small.toml", "train.steps=2", "--force", "train.val_every=0")[0] == 0
+    assert run(capsys, "train", "talker", "small.toml", "train.steps=1", "--force", "train.val_every=0")[0] == 0
+    assert len(list((world / "cache/speech").iterdir())) == len(made) + 1
+
+
+def test_the_decoded_sounds_are_shared_between_stages(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Encoder and codec read alike, so nothing is decoded twice; other sizes of either decode nothing again."""
+    for stage in ("audio", "codec"):
+        assert run(capsys, "train", stage, "small.toml", "train.steps=1", "train.val_every=0")[0] == 0
+    assert len(list((world / "cache/examples").iterdir())) == 1
+    code, told = run(capsys, "train", "codec", "small.toml", "codec.width=24", "--force", "train.steps=1")
+    assert code == 0, told
+    assert len(list((world / "cache/examples").iterdir())) == 1
