@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from muomni_cli.api import Media
+from muomni_cli.chat.aloud import Mouth, deliver
 from muomni_cli.chat.settings import AnswerSettings, describe
 from muomni_cli.chat.speaker import Answer, Speaker
 from muomni_cli.chat.terminal import write_answer
@@ -20,17 +22,18 @@ def answer_once(
     *,
     json: bool,
     stats: bool,
+    mouth: Mouth | None = None,
 ) -> None:
-    """Answer ``prompt``, asked about ``media``.
+    """Answer ``prompt``, asked about ``media``; aloud, with a ``mouth``.
 
     Raises:
         RequestError: the prompt is empty, it does not fit the context, or one of the media cannot be used.
     """
     ids = question_ids(speaker, settings, prompt, media)
     answer = Answer()
-    for text in speaker.answer(ids, settings, answer):
-        if not json:
-            write_answer(text)
+    pieces = speaker.answer(ids, settings, answer)
+    with mouth.session() if mouth else nullcontext():
+        deliver(pieces, _unseen if json else write_answer, mouth, seed=settings.seed, stats=stats)
     if json:
         print_json(_report(speaker, settings, answer, len(ids)))
     else:
@@ -51,6 +54,10 @@ def question_ids(speaker: Speaker, settings: AnswerSettings, prompt: str, media:
         settings.system,
         soft=lambda _: next(whole, ()),
     )
+
+
+def _unseen(_: str) -> None:
+    """What is printed at the end as JSON is not shown before."""
 
 
 def stats_line(answer: Answer) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 from muomni_cli.api import Media, Message, MuomniError, RequestError
+from muomni_cli.chat.aloud import Mouth, deliver
 from muomni_cli.chat.attachments import attachment
 from muomni_cli.chat.conversation import Conversation
 from muomni_cli.chat.once import stats_line
@@ -42,11 +44,18 @@ class Session:
     """
 
     def __init__(
-        self, speaker: Speaker, settings: AnswerSettings, media: Sequence[Media] = (), *, stats: bool = False
+        self,
+        speaker: Speaker,
+        settings: AnswerSettings,
+        media: Sequence[Media] = (),
+        *,
+        stats: bool = False,
+        mouth: Mouth | None = None,
     ) -> None:
         self.speaker = speaker
         self.settings = settings
         self.stats = stats
+        self.mouth = mouth
         self.attached = speaker.take_in(media)
         self.talk = self._fresh()
         self.commands: dict[str, Callable[[str], None]] = {
@@ -63,6 +72,10 @@ class Session:
 
     def run(self, read_line: ReadLine) -> None:
         """Until Ctrl-D or /quit. A mistake costs one message, never the conversation."""
+        with self.mouth.session() if self.mouth else nullcontext():
+            self._run(read_line)
+
+    def _run(self, read_line: ReadLine) -> None:
         say("type to talk, /help for commands, Ctrl-D to leave")
         while True:
             try:
@@ -131,8 +144,8 @@ class Session:
             say(f"(the context is full: the {dropped} oldest exchange{'s are' if dropped > 1 else ' is'} forgotten)")
         answer = Answer()
         try:
-            for text in self.speaker.answer(ids, self.settings, answer):
-                write_answer(text)
+            pieces = self.speaker.answer(ids, self.settings, answer)
+            deliver(pieces, write_answer, self.mouth, seed=self.settings.seed, stats=self.stats)
         except KeyboardInterrupt:
             say("\n(stopped)")
         else:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Media, Message, Tokenizer
+from muomni_cli.api import Media, Message, Said, Tokenizer
 from muomni_cli.chat.settings import AnswerSettings
 from muomni_cli.generation import Backend, Event, Finish, Request, generate
 from muomni_cli.omni.shares import Sense, in_order
@@ -56,13 +56,15 @@ def text_alone(media: Sequence[Media]) -> Taken:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A model ready to answer. ``label`` is what to call it; ``senses`` name what ``take_in`` takes."""
+    """A model ready to answer. ``label`` is what to call it; ``senses`` name what ``take_in`` takes; ``hidden``: the
+    backend keeps the Thinker's states."""
 
     backend: Backend[Any]
     tokenizer: Tokenizer
     label: str
     take_in: TakeIn = text_alone
     senses: Mapping[str, Sense] = field(default_factory=dict)
+    hidden: bool = False
 
     def see(self, text: str, media: Sequence[Media]) -> tuple[Message, list[int]]:
         """A question with pictures and sound as a message of the user's, and the soft ids that stand for them.
@@ -82,16 +84,17 @@ class Speaker:
         """Most tokens in a conversation."""
         return self.backend.context
 
-    def answer(self, ids: Sequence[int], settings: AnswerSettings, answer: Answer) -> Iterator[str]:
-        """Go on from ``ids``: pieces of text as they become sure, recorded in ``answer`` before each is given out.
+    def answer(self, ids: Sequence[int], settings: AnswerSettings, answer: Answer) -> Iterator[Said]:
+        """Go on from ``ids``: pieces of text as they become sure, recorded in ``answer`` before each is given out; with
+        the states that chose them, where those are kept.
 
         Raises:
             RequestError: the prompt is empty or does not fit.
         """
         request = Request(ids, settings.sampling, settings.seed, settings.max_tokens, settings.stop)
         begin = time.perf_counter()
-        for event in generate(self.backend, self.tokenizer, [request]):
+        for event in generate(self.backend, self.tokenizer, [request], hidden=self.hidden):
             answer.add(event)
             answer.seconds = time.perf_counter() - begin
             if event.text:
-                yield event.text
+                yield Said(event.text, event.hidden)

@@ -101,6 +101,26 @@ def encode(
     _report(lines, "input", json)
 
 
+@app.command()
+def tts(
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="A run's folder or name (default: $MUOMNI_MODEL or the newest).")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each sentence is spoken; the best counts.")] = 1,
+    device: Device = "auto",
+    threads: Threads = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, with the machine.")] = False,
+) -> None:
+    """A trained voice: real-time factor and time to the first sound, with every vocoder it can use."""
+    from muomni_cli.bench import speech
+
+    speeds = speech.measure_speech(model, rounds=rounds, device=device, threads=threads, progress=say)
+    if json:
+        print_json(speech.as_json(speeds))
+        return
+    print_table(speech.headings(), speech.rows(speeds))
+
+
 def _run(
     compare: Callable[[Recipe, Workload, Sequence[str]], Comparison],
     recipe: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,6 +31,10 @@ def chat(
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same answer.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given again.")] = None,
+    speak: Annotated[Path | None, typer.Option(metavar="FILE", help="Speak the answers, too, into this file.")] = None,
+    play: Annotated[bool, typer.Option("--play", help="Speak the answers, too, aloud.")] = False,
+    voice: Annotated[str | None, typer.Option(help="A voice of the model, by name (default: its first).")] = None,
+    vocoder: Annotated[str | None, typer.Option(metavar="NAME", help="Use this vocoder, not the run's own.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Say tokens/s on stderr.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
@@ -38,10 +43,11 @@ def chat(
     """Talk to a trained model."""
     from muomni_cli.chat.attachments import attachments
     from muomni_cli.chat.once import answer_once
-    from muomni_cli.chat.open import open_speaker
+    from muomni_cli.chat.open import open_mouth, open_speaker
     from muomni_cli.chat.session import Session
     from muomni_cli.chat.settings import Changes
     from muomni_cli.chat.terminal import history, read_line, read_prompt
+    from muomni_cli.speaking.aloud import Ways
 
     text = read_prompt(prompt)
     if text is None and json:
@@ -60,10 +66,12 @@ def chat(
         stop=stop or None,
         seed=seed,
     )
-    speaker, settings = open_speaker(model, changes, device=device, threads=threads)
+    ways = Ways.beside_text(speak, play)
+    mouth = open_mouth(model, ways, voice=voice, vocoder=vocoder, device=device) if ways else None
+    speaker, settings = open_speaker(model, changes, device=device, threads=threads, hidden=mouth is not None)
     media = attachments(words, speaker.senses)
     if text is not None:
-        answer_once(speaker, settings, text, media, json=json, stats=stats)
+        answer_once(speaker, settings, text, media, json=json, stats=stats, mouth=mouth)
         return
     with history():
-        Session(speaker, settings, media, stats=stats).run(read_line)
+        Session(speaker, settings, media, stats=stats, mouth=mouth).run(read_line)

@@ -38,3 +38,8 @@ class Backend(Protocol[State]):
         """Add (B,) ``tokens`` to the rows and give logits (B,V) for the next; rows given :data:`IDLE` stay as they are
         and their logits mean nothing."""
         ...
+
+    def hidden(self, state: State) -> NDArray[np.float32]:
+        """(B,D) states behind the logits that were given last: what the Thinker thought as it chose the next tokens.
+        Those of rows that were :data:`IDLE` mean nothing. Only where the backend was told to keep them."""
+        ...

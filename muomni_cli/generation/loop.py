@@ -38,12 +38,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One new token of row ``row``; ``text`` is what became sure with it, ``finish`` is set on the row's last event."""
+    """One new token of row ``row``; ``text`` is what became sure with it, ``finish`` is set on the row's last event.
+    ``hidden``: (D,) state that chose the token, where it was asked for."""
 
     row: int
     text: str
     token: int
     finish: Finish | None = None
+    hidden: NDArray[np.float32] | None = None
 
 
 class _Row:
@@ -57,7 +59,7 @@ class _Row:
         self.ids = list(request.ids)
         self.running = True
 
-    def advance(self, logits: NDArray[np.float32]) -> Event:
+    def advance(self, logits: NDArray[np.float32], hidden: NDArray[np.float32] | None = None) -> Event:
         """Draw a token from (V,) ``logits`` and say what came of it."""
         token = draw(logits, self.request.sampling, self.rng, self.ids)
         self.ids.append(token)
@@ -66,7 +68,7 @@ class _Row:
         if finish is not None:
             self.running = False
             text += self.stream.finish()
-        return Event(self.row, text, token, finish)
+        return Event(self.row, text, token, finish, hidden)
 
     def _finish(self, token: int) -> Finish | None:
         if token == self.eos:
@@ -78,10 +80,13 @@ class _Row:
         return "context" if len(self.ids) > self.context else None
 
 
-def generate(backend: Backend[State], tokenizer: Tokenizer, requests: Sequence[Request]) -> Iterator[Event]:
+def generate(
+    backend: Backend[State], tokenizer: Tokenizer, requests: Sequence[Request], *, hidden: bool = False
+) -> Iterator[Event]:
     """Go on from every request until each is finished; one event a token, rows interleaved.
 
-    The texts of a row's events, joined, are the decoded tokens up to a stop string.
+    The texts of a row's events, joined, are the decoded tokens up to a stop string. ``hidden``: events carry the states
+    that chose their tokens; the backend must keep them.
 
     Raises:
         RequestError: a prompt is empty or does not fit the context; nothing has been generated then.
@@ -95,9 +100,10 @@ def generate(backend: Backend[State], tokenizer: Tokenizer, requests: Sequence[R
     state, logits = backend.begin([request.ids for request in requests], min(wanted, backend.context))
     while True:
         tokens = np.full(len(rows), IDLE, dtype=np.int64)
+        states = backend.hidden(state) if hidden else None
         for row in rows:
             if row.running:
-                event = row.advance(logits[row.row])
+                event = row.advance(logits[row.row], None if states is None else states[row.row])
                 yield event
                 if row.running:
                     tokens[row.row] = event.token

@@ -28,6 +28,7 @@ class Group:
 
     ids: list[list[int]]
     cache: Cache | None
+    hidden: Tensor | None = None  # (rows,D), where they are kept
 
 
 class TorchBackend:
@@ -38,6 +39,7 @@ class TorchBackend:
         can: what its declaration promises. Without ``RAGGED`` rows run one by one, without ``CACHE`` from the start.
         keep: remember the rows after a request, so that a prompt that begins alike runs only what is new.
         frozen: the weights will not change any more, so they may be laid out for speed.
+        hidden: keep the states behind the last logits, for :meth:`hidden`.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class TorchBackend:
         *,
         keep: bool = False,
         frozen: bool = False,
+        hidden: bool = False,
     ) -> None:
         self.thinker = thinker
+        self._keeps_hidden = hidden
         self.can = can
         self.keep = keep and Can.TRUNCATE in can
         self._kept: list[Group] = []
@@ -98,6 +102,13 @@ class TorchBackend:
         self._kept = state if self.keep else []
         return np.concatenate(logits)
 
+    def hidden(self, state: list[Group]) -> NDArray[np.float32]:
+        """See :class:`muomni_cli.generation.backend.Backend`."""
+        assert self._keeps_hidden, "only where they are kept"
+        width = int(self.thinker.config.d_model)
+        rows = [torch.zeros(len(g.ids), width) if g.hidden is None else g.hidden.float().cpu() for g in state]
+        return torch.cat(rows).numpy()
+
     def _split(self, rows: list[list[int]]) -> list[list[list[int]]]:
         """Which rows run together."""
         return [rows] if {Can.RAGGED, Can.CACHE} <= self.can else [[row] for row in rows]
@@ -133,6 +144,9 @@ class TorchBackend:
             output = self.thinker(embeds=embeds, cache=group.cache, lengths=ragged, last_only=True)
         else:
             output = self.thinker(ids, cache=group.cache, lengths=ragged, last_only=True)
+        if self._keeps_hidden:
+            last = torch.tensor(lengths, device=self._device).sub(1).clamp(min=0)
+            group.hidden = output.hidden[torch.arange(len(new), device=self._device), last]
         logits: Tensor = output.logits[:, -1].float().cpu()
         return logits.numpy()
 

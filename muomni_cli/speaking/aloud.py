@@ -42,6 +42,15 @@ class Ways:
         if self.play:
             find_player()
 
+    @classmethod
+    def beside_text(cls, output: Path | None, play: bool) -> Ways | None:
+        """Where the speech goes of a command whose stdout is text; None for a silent one. RequestError as above."""
+        if output is None and not play:
+            return None
+        if output == STDOUT:
+            raise RequestError("text and speech both want stdout", "write the speech to a file: --speak out.wav")
+        return cls(output, play=play)
+
     @property
     def named(self) -> str | None:
         """The file that is written; None where there is none."""

@@ -41,9 +41,13 @@ def find_speaking(spec: str | None = None, vocoder: str | None = None, runs: Pat
     Raises:
         RequestError: says what was looked for, what is not trained, and what to train.
     """
+    return speaking_with(find_speaking_run(spec, runs), vocoder)
+
+
+def find_speaking_run(spec: str | None = None, runs: Path = RUNS) -> RunFolder:
+    """The run alone, whatever its vocoder; see :func:`find_speaking`."""
     spec = spec or os.environ.get("MUOMNI_MODEL") or None
-    run = find_run(spec, runs, TRAIN)[0] if spec is not None else _newest(runs)
-    return speaking_with(run, vocoder)
+    return find_run(spec, runs, TRAIN)[0] if spec is not None else _newest(runs)
 
 
 def speaking_with(run: RunFolder, vocoder: str | None = None) -> Speaking:

@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,29 +70,59 @@ def playing(player: str, rate: int) -> Iterator[Write]:
     process = subprocess.Popen(
         PLAYERS[player](rate), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    assert process.stdin is not None
-    write = streamed(process.stdin, rate, raw=True)
-
-    def play(samples: NDArray[np.float32]) -> None:
-        try:
-            write(samples)
-        except BrokenPipeError as error:
-            _finished(process, player)
-            raise MuomniError(f"{player} stopped before the end", "write a file with -o instead") from error
-
+    feeder = _Feeder(process, player, rate)
     try:
-        yield play
+        yield feeder.take
+        feeder.finish()
         _finished(process, player)
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait()
+        feeder.finish()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+class _Feeder:
+    """Hands samples to a player at the pace at which it plays, while more are made."""
+
+    def __init__(self, process: subprocess.Popen[bytes], player: str, rate: int) -> None:
+        assert process.stdin is not None
+        self._process, self._player, self._pipe = process, player, process.stdin
+        self._write = streamed(self._pipe, rate, raw=True)
+        self._queue: SimpleQueue[NDArray[np.float32] | None] = SimpleQueue()
+        self._gone = Event()
+        self._thread = Thread(target=self._feed, daemon=True)
+        self._thread.start()
+
+    def take(self, samples: NDArray[np.float32]) -> None:
+        """Play these after those before. MuomniError if the player has gone."""
+        if self._gone.is_set():
+            _finished(self._process, self._player)
+            raise MuomniError(f"{self._player} stopped before the end", "write a file instead")
+        self._queue.put(samples)
+
+    def finish(self) -> None:
+        """Wait until the player has taken all."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _feed(self) -> None:
+        with suppress(OSError):  # what the player says of it comes with its end
+            while (samples := self._queue.get()) is not None:
+                self._write(samples)
+        self._gone.set()
+        with suppress(OSError):
+            self._pipe.close()
 
 
 def _finished(process: subprocess.Popen[bytes], player: str) -> None:
     """Wait until all is played. MuomniError if it was not."""
-    _, told = process.communicate()
-    if process.returncode:
+    assert process.stderr is not None
+    with process.stderr as pipe:
+        told = pipe.read()
+    if process.wait():
         lines = told.decode(errors="replace").strip().splitlines()
         raise MuomniError(
             f"{player} could not play: {lines[-1] if lines else f'exit code {process.returncode}'}",

@@ -30,7 +30,8 @@ def weights(stage: str = "omni", run: str = "small") -> dict[str, torch.Tensor]:
 def ask(question: str, **files: Path) -> str:
     speaker, settings = open_speaker("small", Changes())
     media = [FileMedia(modality, path) for modality, path in files.items()]
-    return "".join(speaker.answer(question_ids(speaker, settings, question, media), settings, Answer()))
+    ids = question_ids(speaker, settings, question, media)
+    return "".join(said.text for said in speaker.answer(ids, settings, Answer()))
 
 
 def test_random_parts_are_refused_unless_asked_for(world: Path) -> None:  # noqa: ARG001

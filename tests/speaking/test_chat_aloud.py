@@ -1,0 +1,148 @@
+"""A chat that speaks: the same answer in text, and its words while they are thought."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from muomni_cli import app
+from muomni_cli.api import RequestError, Said
+from muomni_cli.bench.speech import measure_speech
+from muomni_cli.chat.aloud import Mouth, deliver
+from muomni_cli.chat.once import answer_once
+from muomni_cli.chat.session import Session
+from muomni_cli.chat.settings import AnswerSettings
+from muomni_cli.chat.speaker import Answer, Speaker
+from muomni_cli.generation import Request, Sampling, generate
+from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.runs.folder import RunFolder
+from muomni_cli.speaking.aloud import Ways
+from muomni_cli.speaking.open import open_voice, speaking_with
+from muomni_cli.speaking.speech import Drawing
+from muomni_text.byte import ByteTokenizer
+from muomni_thinker.config import TransformerConfig
+from muomni_thinker.model import build
+
+MakeRun = Callable[..., RunFolder]
+SETTINGS = AnswerSettings(template="roles", system="", sampling=Sampling(), max_tokens=80, stop=(), seed=0)
+WIDTH = 32
+
+
+@pytest.fixture
+def thinker() -> torch.nn.Module:
+    torch.manual_seed(0)
+    config = TransformerConfig(d_model=WIDTH, n_layers=1, n_heads=2, d_ff=48, ctx_len=256)
+    module: torch.nn.Module = build(config, ByteTokenizer().vocab_size).eval()
+    return module
+
+
+@pytest.fixture
+def speaker(thinker: torch.nn.Module) -> Speaker:
+    backend = TorchBackend(thinker, keep=True, hidden=True)  # type: ignore[arg-type]
+    return Speaker(backend, ByteTokenizer(), "tiny", hidden=True)
+
+
+@pytest.fixture
+def mouth(make_run: MakeRun, here: Path) -> Mouth:
+    voice = open_voice(speaking_with(make_run(width=WIDTH)), "cpu")
+    return Mouth(voice, voice.manner(), Ways(here / "a.wav"))
+
+
+def test_states_are_those_that_chose_the_tokens(thinker: torch.nn.Module) -> None:
+    backend = TorchBackend(thinker, hidden=True)  # type: ignore[arg-type]
+    prompts = [[1, 70, 80], [1, 90, 91, 92, 93]]
+    requests = [Request(prompt, Sampling(temperature=0), max_tokens=4) for prompt in prompts]
+    events = list(generate(backend, ByteTokenizer(), requests, hidden=True))
+    for row, prompt in enumerate(prompts):
+        mine = [event for event in events if event.row == row]
+        with torch.inference_mode():
+            states = thinker(torch.tensor([[*prompt, *(event.token for event in mine)]])).hidden[0]
+        for place, event in enumerate(mine):
+            np.testing.assert_allclose(event.hidden, states[len(prompt) - 1 + place].numpy(), atol=1e-4)
+    assert all(event.hidden is None for event in generate(backend, ByteTokenizer(), requests))
+
+
+def test_an_answer_in_text_and_speech(speaker: Speaker, mouth: Mouth, capsys: pytest.CaptureFixture[str]) -> None:
+    answer_once(speaker, SETTINGS, "hello", json=False, stats=True)
+    silent = capsys.readouterr()
+    answer_once(speaker, SETTINGS, "hello", json=False, stats=True, mouth=mouth)
+    loud = capsys.readouterr()
+    assert loud.out == silent.out
+    assert "real-time factor" in loud.err
+    assert "wrote" in loud.err
+    answer_once(speaker, SETTINGS, "hello", json=True, stats=False, mouth=mouth)
+    assert json.loads(capsys.readouterr().out)["text"] + "\n" == silent.out
+    ids = speaker.tokenizer.encode("hello")
+    pieces = list(speaker.answer(ids, SETTINGS, Answer()))
+    assert all(piece.hidden is not None and piece.hidden.shape == (WIDTH,) for piece in pieces)
+
+
+def test_speech_begins_before_the_answer_ends(mouth: Mouth, here: Path) -> None:
+    happened: list[str] = []
+
+    def pieces() -> Iterator[Said]:
+        for word in ("one ", "two ", "three"):
+            yield Said(word)
+
+    with mouth.session():
+        wrapped = mouth._file
+        assert wrapped is not None
+
+        def write(samples: np.ndarray) -> None:
+            happened.append("sound")
+            wrapped(samples)
+
+        mouth._file = write
+        deliver(pieces(), happened.append, mouth, seed=0, stats=False)
+    assert happened.index("sound") < happened.index("two ")
+    whole = np.concatenate(list(mouth.voice.say([Said("one two three")], mouth.manner, Drawing())))
+    samples, _ = soundfile.read(here / "a.wav", dtype="float32")
+    np.testing.assert_allclose(samples, whole, atol=1.5 / 32768)
+
+
+def test_a_session_is_one_file(speaker: Speaker, mouth: Mouth, here: Path) -> None:
+    lines = ["hello", "and you", "/quit"]
+    session = Session(speaker, SETTINGS, mouth=mouth)
+    session.run(lambda _: lines.pop(0))
+    assert len(session.talk.exchanges) == 2
+    letters = sum(
+        sum("a" <= c <= "z" or c == " " for c in exchange.answer.lower()) for exchange in session.talk.exchanges
+    )
+    assert letters
+    assert soundfile.info(here / "a.wav").frames == 2 * letters * 640
+
+
+def test_an_answer_that_cannot_be_spoken_is_shown(mouth: Mouth, capsys: pytest.CaptureFixture[str]) -> None:
+    shown: list[str] = []
+    with mouth.session():
+        deliver([Said("?"), Said("!")], shown.append, mouth, seed=0, stats=True)
+    assert shown == ["?", "!"]
+    assert "nothing of this answer" in capsys.readouterr().err
+
+
+def test_speech_does_not_share_stdout() -> None:
+    assert Ways.beside_text(None, False) is None
+    with pytest.raises(RequestError, match="stdout"):
+        Ways.beside_text(Path("-"), False)
+
+
+def test_the_bench_measures_every_usable_vocoder(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run("voice", vocoder="learned")
+    told: list[str] = []
+    speeds = measure_speech("voice", rounds=1, device="cpu", threads=0, progress=told.append)
+    names = [one.vocoder for one in speeds]
+    assert names[0] == "learned"
+    assert "ready" in names
+    for one in speeds:
+        assert 0 < one.factor.p50 <= one.factor.p95
+        assert 0 < one.first_ms.p50 <= one.first_ms.p95
+        assert one.seconds > 10
+    with pytest.raises(SystemExit):
+        app.main(["bench", "tts", "-m", "nobody"])
+    assert "no model 'nobody'" in capsys.readouterr().err
