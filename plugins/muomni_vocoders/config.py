@@ -14,7 +14,7 @@ class GriffinLimConfig(PartConfig):
     because fewer, larger blocks cost less.
     """
 
-    iterations: PositiveInt = Field(32, description="times that a block's phases are made to agree; 16 sounds alike")
+    iterations: PositiveInt = Field(16, description="times that a block's phases are made to agree")
     momentum: float = Field(0.99, ge=0, lt=1, description="how far each iteration goes on in the direction of the last")
     first: PositiveInt = Field(4, description="mel frames of the first block")
     block: PositiveInt = Field(16, description="mel frames of all blocks after the first few")

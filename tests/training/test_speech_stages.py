@@ -141,8 +141,9 @@ def test_every_stage_trains_and_the_run_speaks(world: Path, capsys: pytest.Captu
         ("codec", "", ""),
     ],
 )
+@pytest.mark.usefixtures("world")
 def test_what_a_stage_needs_is_named_with_its_command(
-    world: Path, capsys: pytest.CaptureFixture[str], stage: str, without: str, fix: str
+    capsys: pytest.CaptureFixture[str], stage: str, without: str, fix: str
 ) -> None:
     for before in ("tokenizer", "thinker", "audio", "codec"):
         if before not in (without, stage) and (stage == "talker"):
@@ -152,7 +153,8 @@ def test_what_a_stage_needs_is_named_with_its_command(
     assert fix in told
 
 
-def test_a_talker_that_stopped_ends_as_if_it_never_had(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("world")
+def test_a_talker_that_stopped_ends_as_if_it_never_had(capsys: pytest.CaptureFixture[str]) -> None:
     for stage in ("tokenizer", "thinker", "audio", "codec"):
         assert run(capsys, "train", stage, "small.toml", "train.steps=1", "train.val_every=0")[0] == 0
     assert run(capsys, "train", "talker", "small.toml", "train.talker.steps=4")[0] == 0
