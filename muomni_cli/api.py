@@ -75,6 +75,7 @@ from muomni_cli.contract.speech import (
     Said,
     Streamed,
     Talker,
+    Teacher,
     Timed,
     Vocoder,
 )
@@ -90,6 +91,7 @@ from muomni_cli.contract.training import (
 )
 from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.folders import expand_path
+from muomni_cli.sentences import cut_sentences
 
 if TYPE_CHECKING:
     # For plugins' annotations only.
@@ -145,6 +147,7 @@ __all__ = [
     "Streamed",
     "Talker",
     "TalkerPart",
+    "Teacher",
     "Thinker",
     "ThinkerOutput",
     "ThinkerPart",
@@ -155,6 +158,7 @@ __all__ = [
     "Vocoder",
     "VocoderPart",
     "Word",
+    "cut_sentences",
     "expand_path",
     "hookimpl",
     "mel_mistake",

@@ -151,6 +151,8 @@ def _check_part(part: Part, where: str) -> None:
             raise ValueError(f"{where}: {part.modality!r} is no modality (lower case letters, digits, - and _)")
     if isinstance(part, CodecPart):
         references["read"] = part.read
+    if isinstance(part, DatasetPart) and part.teacher is not None:
+        references["teacher"] = part.teacher
     references |= {f"peers[{peer!r}]": value for peer, value in dict(part.peers).items()}
     for field, value in references.items():
         if not isinstance(value, str) or not _REFERENCE.fullmatch(value):

@@ -1,8 +1,10 @@
-"""``muomni data``: look at what a recipe trains on, before it does."""
+"""``muomni data``: look at what a recipe trains on, before it does, and make speech to train on."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,12 +17,20 @@ if TYPE_CHECKING:
 SHOWN = 12
 """Labels that are listed."""
 
-app = typer.Typer(no_args_is_help=True, help="Look at the data of a recipe.")
+
+class Format(StrEnum):
+    """Of sounds that are made."""
+
+    WAV = "wav"
+    FLAC = "flac"
+
+
+app = typer.Typer(no_args_is_help=True, help="Look at the data of a recipe, or make some.")
 
 
 @app.callback()
 def data() -> None:
-    """Look at the data of a recipe."""
+    """Look at the data of a recipe, or make some."""
 
 
 @app.command()
@@ -49,6 +59,46 @@ def check(
     else:
         _print(report)
     raise typer.Exit(0 if report.usable else 1)
+
+
+@app.command()
+def speak(
+    files: Annotated[list[Path], typer.Argument(metavar="TEXTFILE...", help="Running text, UTF-8.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the corpus goes.")],
+    voice: Annotated[str | None, typer.Option(help="Whose voice (default: the teacher's first).")] = None,
+    teacher: Annotated[str | None, typer.Option(metavar="NAME", help="A source of data that has a teacher.")] = None,
+    model: Annotated[str | None, typer.Option("-m", "--model", help="Let this trained model speak.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Most sentences; 0 for all.")] = 0,
+    min_words: Annotated[int, typer.Option(min=1, help="Words of the shortest sentence.")] = 2,
+    max_words: Annotated[int, typer.Option(min=1, help="Words of the longest sentence.")] = 25,
+    form: Annotated[Format, typer.Option("--format", help="Of the sounds.")] = Format.WAV,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make speech of text files: a sound for each sentence, and a list of them that recipes read.
+
+    What was made before is kept: an interrupted corpus goes on where it was.
+    """
+    from muomni_cli.data.speak import speak as make
+    from muomni_cli.data.speak import texts_of
+    from muomni_cli.data.teachers import find_speaker
+    from muomni_cli.errors import RequestError
+
+    if min_words > max_words:
+        raise RequestError(
+            f"--min-words {min_words} is more than --max-words {max_words}", "raise --max-words or lower --min-words"
+        )
+    if model is not None and teacher is not None:
+        raise RequestError("--model and --teacher both say who speaks", "choose one of them")
+    texts = texts_of(files, (min_words, max_words), limit)
+    speaker = find_speaker(teacher, voice, model)
+    say(f"speaking {len(texts):,} sentences with the voice {speaker.teacher.voice}")
+    corpus = make(texts, speaker, output, form=form.value, progress=say)
+    say(f"wrote {corpus.sentences:,} sentences, {corpus.seconds / 60:,.1f} minutes; {corpus.made:,} of them now")
+    say(f'train on them: modality = "audio" and path = "{corpus.path}" in a table of [[data.speech]]')
+    if json:
+        print_json(asdict(corpus) | {"path": str(corpus.path)})
+    else:
+        print(corpus.path)
 
 
 def _print(report: Report) -> None:

@@ -189,9 +189,16 @@ class DatasetPart(Part):
     ``documents`` must give the same documents in the same order each time, stream (never hold a corpus in memory) and
     raise :class:`RequestError` for a path that is not there. ``files() -> list[Path]`` names what it reads, for
     fingerprints; a source that makes its own data returns an empty list.
+    ``teacher(voice: str | None) -> Teacher`` is who makes speech of any text, for ``muomni data speak``: the voice of
+    that name, or the usual one. RequestError if there is no such voice, or a program that it needs is missing.
+
+    Args:
+        teacher: ``"package.module:attr"``, if it has one.
     """
 
     kind: ClassVar[str] = "dataset"
+
+    teacher: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,3 +167,20 @@ class Aligner(Protocol):
             texts: what is said in each.
         """
         ...
+
+
+class Teacher(Protocol):
+    """Somebody to learn to speak from (``DatasetPart.teacher``): any text, said as it is written."""
+
+    @property
+    def voice(self) -> str:
+        """Its name."""
+        ...
+
+    def say(self, text: str) -> bytes:
+        """A sound file of the text. May be called by several threads at once.
+
+        Raises:
+            RequestError: it cannot say that.
+        """
+        ...

@@ -1,6 +1,7 @@
 """Examples listed in JSON Lines: one a line, with the path of its file relative to the list.
 
     {"image": "cats/1.png", "text": "A cat on a mat.", "label": "cat", "key": "photographer 3", "split": "val"}
+    {"audio": "1.wav", "text": "Good morning.", "voice": "anna"}
 
 ``text`` or ``label`` must be there. Without a ``key`` the path is the key.
 """
@@ -75,6 +76,7 @@ class Manifest:
             label=label or None,
             source=str(path),
             split=SIDES[side],
+            voice=_text(record, "voice") or "",
         )
 
 

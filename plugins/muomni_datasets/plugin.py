@@ -78,6 +78,7 @@ def register_datasets() -> list[DatasetPart]:
             doc="any text, spoken by the program flite",
             config=SpokenConfig,
             build="muomni_datasets.spoken:build",
+            teacher="muomni_datasets.spoken:teacher",
         ),
         DatasetPart(
             name="asked",

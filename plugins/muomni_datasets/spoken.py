@@ -17,13 +17,12 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from muomni_cli.api import Example, RequestError
+from muomni_cli.api import Example, RequestError, cut_sentences
 from muomni_datasets.config import SIDES
 from muomni_datasets.grammar import made
 from muomni_datasets.made_config import SpokenConfig, unsayable
 from muomni_datasets.plots import Chance
 from muomni_datasets.reading import Files
-from muomni_datasets.sentences import sentences
 
 PITCH = {"slt": 172, "awb": 130, "kal16": 95, "rms": 100}
 """Mean pitch of each voice in Hz. What rms says follows its recordings, whatever is asked for."""
@@ -124,7 +123,7 @@ class Spoken:
 
     def _texts_of(self, path: Path) -> Iterator[str]:
         if self._config.cut == "sentences":
-            yield from sentences(self._files.lines(path), self._config.min_words, self._config.max_words)
+            yield from cut_sentences(self._files.lines(path), self._config.min_words, self._config.max_words)
             return
         for number, line in enumerate(self._files.lines(path), start=1):
             text = line.strip()
@@ -137,6 +136,28 @@ class Spoken:
 def build(config: SpokenConfig) -> Spoken:
     """A source of spoken text."""
     return Spoken(config)
+
+
+class Flite:
+    """A :class:`muomni_cli.api.Teacher`: one voice of flite, at its own speed and pitch."""
+
+    def __init__(self, voice: str) -> None:
+        self.voice = voice
+
+    def say(self, text: str) -> bytes:
+        """WAV, 16 kHz."""
+        if reason := unsayable(text):
+            raise RequestError(f"flite cannot say {text[:40]!r}: it {reason}", "leave that text out")
+        return SpokenMedia("audio", text, self.voice, 1.0, PITCH[self.voice]).open().read()
+
+
+def teacher(voice: str | None) -> Flite:
+    """The voice of that name; slt, the clearest, where none is named."""
+    if voice is not None and voice not in PITCH:
+        raise RequestError(f"the program flite has no voice {voice!r}", f"its voices: {', '.join(PITCH)}")
+    chosen = voice or next(iter(PITCH))
+    _require_voices([chosen])
+    return Flite(chosen)
 
 
 def _require_voices(voices: Sequence[str]) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from muomni_cli.api import cut_sentences as sentences
 from muomni_datasets.grammar import made
 from muomni_datasets.made_config import SpokenConfig, unsayable
-from muomni_datasets.sentences import sentences
 from muomni_datasets.spoken import Spoken
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="the program flite is not installed")

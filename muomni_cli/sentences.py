@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from muomni_datasets.made_config import unsayable
-
 WRAPPED = 100
 """Characters in a line that may go on in the next one; nobody wraps wider, so a longer line is a paragraph."""
+
+LONGEST = 1000
+"""Characters of a sentence; more takes minutes to listen to."""
 
 _PARAGRAPH = 100_000
 """Characters of a paragraph that are held at most: text without a blank line is cut there."""
@@ -44,8 +45,8 @@ _SAID = re.compile(r"[A-Z][A-Za-z ,.;:!?'()\-]*[A-Za-z)][.!?]+[)]?")
 _CAPITALS = re.compile(r"\b[A-Z]{2,}")
 
 
-def sentences(lines: Iterable[str], min_words: int, max_words: int) -> Iterator[str]:
-    """Whole sentences of ``min_words`` to ``max_words`` words that are said as they are written."""
+def cut_sentences(lines: Iterable[str], min_words: int, max_words: int) -> Iterator[str]:
+    """Whole English sentences of ``min_words`` to ``max_words`` words that are said as they are written."""
     for paragraph in _paragraphs(lines):
         for sentence in _cut(_plain(paragraph)):
             if min_words <= len(sentence.split()) <= max_words and _is_said(sentence):
@@ -94,4 +95,4 @@ def _is_abbreviated(before: str, end: str) -> bool:
 
 
 def _is_said(sentence: str) -> bool:
-    return bool(_SAID.fullmatch(sentence)) and not _CAPITALS.search(sentence) and not unsayable(sentence)
+    return len(sentence) <= LONGEST and bool(_SAID.fullmatch(sentence)) and not _CAPITALS.search(sentence)
