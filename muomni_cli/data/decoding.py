@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import EncoderPart, Media, PartConfig, RequestError
+from muomni_cli.api import CodecPart, EncoderPart, Media, PartConfig, RequestError
 from muomni_cli.registry import resolve
 
 if TYPE_CHECKING:
@@ -52,14 +52,15 @@ def decode_all(
 ) -> Iterator[tuple[T, NDArray[Any] | str]]:
     """Every item with its decoded input, in order, or with the reason why it cannot be used."""
     part = chosen.registered.part
-    assert isinstance(part, EncoderPart)
+    assert isinstance(part, EncoderPart | CodecPart)
     items = iter(items)
+    what = part.modality if isinstance(part, EncoderPart) else "speech"
     begin = told = time.monotonic()
     for done, (item, result) in enumerate(_decoded(part.read, chosen.config, items, media_of), start=1):
         yield item, result
         if time.monotonic() > told + 5:
             told = time.monotonic()
-            progress(f"decoding {part.modality}: {done:,}, {done / (told - begin):,.0f} a second")
+            progress(f"decoding {what}: {done:,}, {done / (told - begin):,.0f} a second")
 
 
 def _decoded(

@@ -26,7 +26,7 @@ from muomni_cli.folders import cache_folder
 if TYPE_CHECKING:
     from muomni_cli.recipe import Chosen, Recipe
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what is written for the same sources and settings changes."""
 
 Progress = Callable[[str], None]
@@ -41,6 +41,7 @@ class Examples:
         labels: its class, where it has one.
         order: which are drawn when.
         keys: its speaker or scene; see :class:`muomni_cli.api.Example`.
+        voices: who says it, where that matters.
         sources: number of the source it came from.
     """
 
@@ -52,9 +53,10 @@ class Examples:
         order: Order,
         keys: Sequence[str] = (),
         sources: Sequence[int] = (),
+        voices: Sequence[str] = (),
     ) -> None:
         self.inputs, self.texts, self.labels, self._order = inputs, texts, labels, order
-        self.keys, self.sources = keys, sources
+        self.keys, self.sources, self.voices = keys, sources, voices
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -78,15 +80,18 @@ class ExampleData:
     names: Sequence[str] = ()
 
 
-def open_examples(recipe: Recipe, modality: str, seed: int, progress: Progress) -> ExampleData:
-    """The recipe's examples of ``modality``: from the cache if nothing changed, decoded now otherwise.
+def open_examples(recipe: Recipe, table: str, seed: int, progress: Progress) -> ExampleData:
+    """The examples of ``[[data.<table>]]``, a modality's or of speech: from the cache if nothing changed, decoded now
+    otherwise.
 
     Raises:
         RequestError: no source, another kind of item in one, or nothing on one side of the split.
         MuomniError: the cache cannot be written.
     """
-    chosen = recipe.encoders[modality]
-    sources = open_sources(recipe, modality)
+    chosen = recipe.reader(table)
+    if chosen is None:
+        raise RequestError(f"recipe {recipe.name} has no part that reads {table}", "add a table [codec] with use = ...")
+    sources = open_sources(recipe, table)
     mark = _fingerprint(recipe, chosen, sources)
     folder = cache_folder() / "examples" / mark
     if not (folder / "examples.json").exists():
@@ -94,10 +99,10 @@ def open_examples(recipe: Recipe, modality: str, seed: int, progress: Progress) 
             _make(recipe, chosen, sources, folder, progress)
         except OSError as error:
             raise MuomniError(
-                f"the {modality} examples cannot be written to {folder.parent}: {error.strerror or error}",
+                f"the {table} examples cannot be written to {folder.parent}: {error.strerror or error}",
                 "free some space, or set MUOMNI_CACHE to a folder on another disk",
             ) from error
-    sides = _open(recipe, modality, folder, seed, progress)
+    sides = _open(recipe, table, folder, seed, progress)
     return ExampleData(sides["train"], sides["val"], mark, [source.name for source in sources])
 
 
@@ -127,7 +132,12 @@ def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Pat
                     continue
                 side = split_of(example, recipe.data.val_fraction)
                 writers[side].append(result)
-                told = {"text": example.text, "label": example.label, "key": example.key}
+                told = {
+                    "text": example.text,
+                    "label": example.label,
+                    "key": example.key,
+                    "voice": example.voice,
+                }
                 rows[side].append({**told, "source": number})
             unreadable |= source.dataset.unreadable
         for writer in writers.values():
@@ -143,7 +153,7 @@ def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Pat
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _open(recipe: Recipe, modality: str, folder: Path, seed: int, progress: Progress) -> dict[Split, Examples]:
+def _open(recipe: Recipe, table: str, folder: Path, seed: int, progress: Progress) -> dict[Split, Examples]:
     found = json.loads((folder / "examples.json").read_text("utf-8"))
     for name, reason in found["unreadable"].items():
         progress(f"warning: {name} could not be used: {reason}")
@@ -152,12 +162,14 @@ def _open(recipe: Recipe, modality: str, folder: Path, seed: int, progress: Prog
         rows = found["rows"][side]
         if not rows:
             raise RequestError(
-                f"none of the {modality} examples is for {'training' if side == 'train' else 'validation'} "
+                f"none of the {table} examples is for {'training' if side == 'train' else 'validation'} "
                 f"(data.val_fraction = {recipe.data.val_fraction})",
-                f"change data.val_fraction, or name some with `holdout` in [[data.{modality}]]",
+                f"change data.val_fraction, or name some with `holdout` in [[data.{table}]]",
             )
         inputs = open_inputs(folder / side)
         sizes = [len(one) for one in inputs]
-        texts, labels, keys, numbers = ([row[key] for row in rows] for key in ("text", "label", "key", "source"))
-        sides[side] = Examples(inputs, texts, labels, Order(sizes, numbers, found["weights"], seed), keys, numbers)
+        columns = ("text", "label", "key", "source", "voice")
+        texts, labels, keys, numbers, voices = ([row[key] for row in rows] for key in columns)
+        order = Order(sizes, numbers, found["weights"], seed)
+        sides[side] = Examples(inputs, texts, labels, order, keys, numbers, voices)
     return sides

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from muomni_cli.api import Conversation, Dataset, Document, Example, Item, RequestError, side_of
+from muomni_cli.recipe.model import SPEECH
 from muomni_cli.registry import resolve
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
+
+SOUND = "audio"
+"""The modality of examples of speech."""
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")
@@ -108,11 +112,11 @@ def example_items(source: Source) -> Iterator[Example]:
     for item in source.dataset.documents():
         if not isinstance(item, Example):
             raise RequestError(
-                f"an encoder learns from examples, and {source.name} in [[data.{source.table}]] gives a "
+                f"this is learned from examples, and {source.name} in [[data.{source.table}]] gives a "
                 f"{type(item).__name__.lower()}",
                 "name a source of examples there, and conversations in [[data.omni]]",
             )
-        if item.media.modality != source.table:
+        if item.media.modality != (SOUND if source.table == SPEECH else source.table):
             raise RequestError(
                 f"{source.name} in [[data.{source.table}]] gives examples of {item.media.modality}",
                 f"move it to [[data.{item.media.modality}]], or leave such files out",

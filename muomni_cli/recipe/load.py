@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.errors import RequestError
 from muomni_cli.recipe.mistakes import Mistake, Path, RecipeMistakesError, dotted, from_pydantic, unknown
-from muomni_cli.recipe.model import SLOTS, STAGES, Chosen, Data, Recipe, Source
+from muomni_cli.recipe.model import SLOTS, SPEECH, STAGES, Chosen, Data, Recipe, Source
 from muomni_cli.recipe.overrides import lay_over
 from muomni_cli.recipe.positions import key_lines
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, Settings, TrainSettings
@@ -23,7 +23,7 @@ from muomni_cli.registry import get_registry
 
 Model = TypeVar("Model", bound=BaseModel)
 
-SOURCES = ("text", "omni")
+SOURCES = ("text", "omni", SPEECH)
 """Lists of sources that ``[[data.<name>]]`` may make, besides one for each of ``[encoders.<modality>]``."""
 
 HOST_KEYS = ("weight", "task")

@@ -16,6 +16,18 @@ SLOTS = ("tokenizer", "thinker", "talker", "codec", "vocoder")
 """Tables that each choose one part of the kind of the same name."""
 
 
+SPEECH = "speech"
+"""The list of sources, sound with its text, that all parts learn from that make speech."""
+
+SPEAKING = ("codec", "vocoder", "talker")
+"""The stages of those parts."""
+
+
+def table_of(stage: str) -> str:
+    """NAME of ``[[data.<NAME>]]`` that a stage learns from."""
+    return "text" if stage == "thinker" else SPEECH if stage in SPEAKING else stage
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """A part with its settings: one table with ``use``.
@@ -112,6 +124,10 @@ class Recipe:
     def vocoder(self) -> Chosen | None:
         """Mel to waveform."""
         return self.parts.get("vocoder")
+
+    def reader(self, table: str) -> Chosen | None:
+        """The part that reads the examples of ``[[data.<table>]]``, if there is one."""
+        return self.codec if table == SPEECH else self.encoders.get(table)
 
     def train_for(self, stage: str) -> TrainSettings:
         """The settings of one stage."""

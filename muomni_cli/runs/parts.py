@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from muomni_cli.api import EncoderPart, RequestError
+from muomni_cli.api import CodeShape, EncoderPart, MelConfig, Part, RequestError, VocoderPart
 from muomni_cli.omni.model import Omni
 from muomni_cli.omni.shares import Sense, sense_of
 from muomni_cli.registry import Registered, resolve
 from muomni_cli.runs.folder import RunFolder, open_entry
 from muomni_cli.training.checkpoint import load_model, read_checkpoint
 
-ENCODER = "encoder."
-"""What the names of an encoder's weights begin with in its own stage's checkpoints; see ``EncoderPart``."""
+PREFIXES: dict[type[Part], str] = {EncoderPart: "encoder.", VocoderPart: "vocoder."}
+"""What the names of a part's weights begin with in its own stage's checkpoints; see the declarations."""
+
+ARGUMENTS: dict[str, Callable[[Any], Any]] = {
+    "vocab_size": int,
+    "mel": MelConfig.model_validate,
+    "codes": lambda shape: CodeShape(**shape),
+    "voices": tuple,
+    "thinker_width": int,
+}
+"""What a kind's ``build`` takes besides the config, and how it is made of what ``model.json`` says."""
+
+
+def build_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``build`` that an entry of ``model.json`` holds."""
+    return {name: make(entry[name]) for name, make in ARGUMENTS.items() if name in entry}
 
 
 def build_part(registered: Registered, config: Any, entry: Mapping[str, Any]) -> Any:
     """A part with fresh weights, from what ``model.json`` says of it."""
     part = registered.part
-    more = {"vocab_size": entry["vocab_size"]} if "vocab_size" in entry else {}
-    return resolve(part.build, f"{part.kind} {part.name}")(config, **more)
+    return resolve(part.build, f"{part.kind} {part.name}")(config, **build_arguments(entry))
 
 
 def weights_of(run: RunFolder, stage: str, command: str) -> Path:
@@ -48,7 +61,7 @@ def open_part(run: RunFolder, stage: str, command: str) -> tuple[nn.Module, Path
     registered, config, entry = run.part(stage, command)
     weights = weights_of(run, stage, command)
     module = build_part(registered, config, entry)
-    prefix = ENCODER if isinstance(registered.part, EncoderPart) else ""
+    prefix = next((prefix for kind, prefix in PREFIXES.items() if isinstance(registered.part, kind)), "")
     load_model(module, read_checkpoint(weights), ema=True, prefix=prefix)
     return module, weights
 

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from muomni_cli.api import Thinker, Tokenizer
+from muomni_cli.api import Codec, Thinker, Tokenizer, Vocoder
 from muomni_cli.console import say
+from muomni_cli.recipe.model import table_of
 from muomni_cli.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from muomni_cli.data import TextData
     from muomni_cli.data.examples import ExampleData
+    from muomni_cli.data.speech import SpeechData
     from muomni_cli.recipe import Recipe, TrainSettings
 
 
@@ -51,12 +53,64 @@ class StageContext:
         return self._text
 
     def examples(self) -> ExampleData:
-        """The recipe's examples of this stage's modality, decoded and split; made on first use.
+        """The recipe's examples for this stage, of its modality or of speech, decoded and split; made on first use.
 
         Raises:
             RequestError: for data that is not there.
         """
         return self._examples
+
+    def fresh_codec(self) -> Codec:
+        """The recipe's codec with random weights, for those who want to know its shapes.
+
+        Raises:
+            RequestError: if the recipe names none.
+        """
+        from muomni_cli.training.voice_parts import fresh_codec
+
+        return fresh_codec(self.recipe)
+
+    def codec(self) -> Codec:
+        """The run's trained codec, in evaluation mode on this stage's device, without gradients.
+
+        Raises:
+            RequestError: if it has not been trained; names the command.
+        """
+        return self._codec
+
+    def vocoder(self) -> Vocoder | None:
+        """The run's vocoder likewise, if it is trained or needs no training."""
+        from muomni_cli.training.voice_parts import open_vocoder
+
+        return open_vocoder(self)
+
+    def thinker(self) -> Thinker | None:
+        """The run's trained Thinker likewise; None if the recipe has none.
+
+        Raises:
+            RequestError: if it has not been trained; names the command.
+        """
+        from muomni_cli.training.voice_parts import open_thinker
+
+        return open_thinker(self)
+
+    def speech(self, spell: Callable[[str], str]) -> SpeechData:
+        """The recipe's speech as the run's codec encodes it, with the times of every character of its text.
+
+        Args:
+            spell: what is spoken of a written text, such as "five" of "5"; empty if nothing.
+
+        Raises:
+            RequestError: if the codec, or an encoder that can align, has not been trained; names the command.
+        """
+        from muomni_cli.training.voice_parts import open_stage_speech
+
+        return open_stage_speech(self, spell)
+
+    def command(self, stage: str) -> str:
+        """What the user types to train ``stage``."""
+        option = "" if self.run.name == self.recipe.name else f" --run {self.run.name}"
+        return f"muomni train {stage} {self.recipe.source}{option}"
 
     def generate(self, thinker: Thinker, prompts: Sequence[str], max_tokens: int) -> list[str]:
         """Continuations of ``prompts`` with the recipe's chat settings, always the same for the same weights."""
@@ -85,14 +139,19 @@ class StageContext:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        option = "" if self.run.name == self.recipe.name else f" --run {self.run.name}"
-        return self.run.tokenizer(f"muomni train tokenizer {self.recipe.source}{option}")
+        return self.run.tokenizer(self.command("tokenizer"))
 
     @cached_property
     def _examples(self) -> ExampleData:
         from muomni_cli.data.examples import open_examples
 
-        return open_examples(self.recipe, self.stage, self.seed, self.progress)
+        return open_examples(self.recipe, table_of(self.stage), self.seed, self.progress)
+
+    @cached_property
+    def _codec(self) -> Codec:
+        from muomni_cli.training.voice_parts import open_codec
+
+        return open_codec(self)
 
     @cached_property
     def _text(self) -> TextData:

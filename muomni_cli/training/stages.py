@@ -21,11 +21,13 @@ from muomni_cli.data.sources import open_sources
 from muomni_cli.data.talks import talks_fingerprint
 from muomni_cli.files import write_json, write_text
 from muomni_cli.recipe import resolved_toml
+from muomni_cli.recipe.model import SPEAKING, table_of
 from muomni_cli.registry import nearest, resolve
 from muomni_cli.runs.claim import claimed
 from muomni_cli.runs.folder import RunFolder, differences, part_entry
 from muomni_cli.runs.header import read_header
 from muomni_cli.runs.lock import make_lock
+from muomni_cli.training.arguments import part_arguments
 from muomni_cli.training.context import StageContext
 from muomni_cli.training.device import choose_device, set_threads
 from muomni_cli.training.display import Display
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
 OMNI = "omni"
 """The stage that trains no part of its own, but the Thinker and the encoders together."""
 
-"""What makes a part the same part."""
-
 
 def parts_of(recipe: Recipe) -> dict[str, Chosen]:
     """The parts that a recipe names, by the stage that trains them, in the order in which they are trained."""
@@ -50,8 +50,8 @@ def parts_of(recipe: Recipe) -> dict[str, Chosen]:
         "thinker": recipe.thinker,
         **recipe.encoders,
         "codec": recipe.codec,
-        "talker": recipe.talker,
         "vocoder": recipe.vocoder,
+        "talker": recipe.talker,
     }
     return {stage: chosen for stage, chosen in named.items() if chosen is not None}
 
@@ -63,8 +63,9 @@ def stages_of(recipe: Recipe) -> list[str]:
 
 
 def stages_of_all(recipe: Recipe) -> list[str]:
-    """The stages of ``all``: those of :func:`stages_of`, but of encoders only where the recipe has data for them."""
-    without = [modality for modality in recipe.encoders if not recipe.data.sources.get(modality)]
+    """The stages of ``all``: those of :func:`stages_of`, but of encoders and what speaks only where the recipe has data
+    for them."""
+    without = [stage for stage in (*recipe.encoders, *SPEAKING) if not recipe.data.sources.get(table_of(stage))]
     return [stage for stage in stages_of(recipe) if stage not in without]
 
 
@@ -240,14 +241,11 @@ def _objective(job: Job, context: StageContext) -> Objective:
     wanted = f"{part.kind} {part.name}"
     assert part.objective is not None, "Job.chosen has looked"
     build: Callable[..., Any] = resolve(part.build, wanted)
-    module = build(job.chosen.config, **_build_arguments(job, context))
+    arguments = part_arguments(job.recipe, job.stage, context)
+    torch.manual_seed(context.seed)  # whatever was opened to know the arguments
+    module = build(job.chosen.config, **arguments.built)
     objective: Objective = resolve(part.objective, wanted)(module, context)
     return objective
-
-
-def _build_arguments(job: Job, context: StageContext) -> dict[str, int]:
-    """What a kind's ``build`` takes besides the config (see the declarations in :mod:`muomni_cli.api`)."""
-    return {"vocab_size": context.tokenizer().vocab_size} if job.kind == "thinker" else {}
 
 
 def _data_marks(job: Job, context: StageContext) -> dict[str, str]:
@@ -256,7 +254,8 @@ def _data_marks(job: Job, context: StageContext) -> dict[str, str]:
         return {"text": context.text().fingerprint} if job.recipe.data.text else {}
     if job.stage == OMNI:
         return {OMNI: talks_fingerprint(job.recipe, open_sources(job.recipe, OMNI), context.tokenizer())}
-    return {job.stage: context.examples().fingerprint} if job.kind == "encoder" else {}
+    learns = job.kind == "encoder" or job.stage in SPEAKING
+    return {table_of(job.stage): context.examples().fingerprint} if learns else {}
 
 
 def _entry(job: Job, context: StageContext, objective: Objective) -> dict[str, Any] | None:
@@ -266,7 +265,8 @@ def _entry(job: Job, context: StageContext, objective: Objective) -> dict[str, A
     weights = str(job.last.relative_to(job.run.root))
     learned = getattr(objective, "learned", None)
     more = {} if learned is None else {"learned": learned}
-    return part_entry(chosen.registered, chosen.config, weights, **_build_arguments(job, context), **more)
+    arguments = part_arguments(job.recipe, job.stage, context)
+    return part_entry(chosen.registered, chosen.config, weights, **arguments.written, **more)
 
 
 def _joint_entries(job: Job, context: StageContext) -> dict[str, dict[str, Any]]:

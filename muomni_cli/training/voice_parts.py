@@ -1,0 +1,139 @@
+"""The parts that a stage of speech builds on, as earlier stages left them: codec, vocoder, Thinker, and who aligns.
+
+Knows runs and declarations, no part by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from muomni_cli.api import Aligner, Codec, EncoderPart, RequestError, Thinker, Vocoder
+from muomni_cli.data.examples import open_examples
+from muomni_cli.data.speech import Makers, SpeechData, open_speech
+from muomni_cli.recipe.model import SPEECH
+from muomni_cli.registry import resolve
+from muomni_cli.runs.find import find_run
+from muomni_cli.runs.parts import build_part, open_part, weights_of
+from muomni_cli.sound.coding import encode_waves
+from muomni_cli.sound.resampling import resample
+from muomni_cli.training.checkpoint import load_model, read_checkpoint
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Chosen, Recipe
+    from muomni_cli.training.context import StageContext
+
+
+def fresh_codec(recipe: Recipe) -> Codec:
+    """The recipe's codec with random weights. RequestError if it names none."""
+    codec: Codec = build_part(_codec_of(recipe).registered, _codec_of(recipe).config, {})
+    return codec
+
+
+def _codec_of(recipe: Recipe) -> Chosen:
+    if recipe.codec is None:
+        raise RequestError(
+            f"recipe {recipe.name} has no codec, which speech needs", 'add a table [codec] with use = "..."'
+        )
+    return recipe.codec
+
+
+def open_codec(context: StageContext) -> Codec:
+    """The run's trained codec."""
+    _codec_of(context.recipe)
+    module, _ = open_part(context.run, "codec", context.command("codec"))
+    return cast("Codec", _frozen(module, context))
+
+
+def open_vocoder(context: StageContext) -> Vocoder | None:
+    """The run's vocoder, if there is one that may be used."""
+    chosen = context.recipe.vocoder
+    if chosen is None:
+        return None
+    if chosen.registered.part.objective is None:
+        mel = fresh_codec(context.recipe).mel.model_dump(mode="json")
+        return cast("Vocoder", _frozen(build_part(chosen.registered, chosen.config, {"mel": mel}), context))
+    if context.run.status("vocoder") == "missing":
+        return None
+    return cast("Vocoder", _frozen(open_part(context.run, "vocoder", context.command("vocoder"))[0], context))
+
+
+def open_thinker(context: StageContext) -> Thinker | None:
+    """The run's trained Thinker."""
+    if context.recipe.thinker is None:
+        return None
+    module, _ = open_part(context.run, "thinker", context.command("thinker"))
+    return cast("Thinker", _frozen(module, context))
+
+
+def open_aligner(context: StageContext) -> tuple[Aligner, Any, Path]:
+    """Who aligns, its encoder's config, and its weights: the recipe's encoder that can, trained in this run or in the
+    one that ``start`` names.
+
+    Raises:
+        RequestError: the recipe has none, or it has not been trained; names the command.
+    """
+    found = [(name, c) for name, c in context.recipe.encoders.items() if _align_of(c)]
+    if not found:
+        raise RequestError(
+            f"recipe {context.recipe.name} has no encoder that can tell when a text was said",
+            "add [encoders.audio] with one that can, and train it on the same speech",
+        )
+    modality, chosen = found[0]
+    run, command = context.run, context.command(modality)
+    if modality in context.settings.start:
+        run, _ = find_run(context.settings.start[modality])
+        command = f"muomni train {modality} {run.recipe_path} --run {run.name}"
+    registered, config, _ = run.part(modality, command)
+    align = _align_of_part(registered.part)
+    if align is None:
+        raise RequestError(
+            f"the {modality} encoder of {run.root} cannot align", "name another run in train.talker.start"
+        )
+    weights = weights_of(run, modality, command)
+    module: nn.Module = resolve(align, f"encoder {chosen.use}")(config)
+    load_model(module, read_checkpoint(weights), ema=True)
+    return cast("Aligner", _frozen(module, context)), config, weights
+
+
+def _align_of(chosen: Chosen) -> str | None:
+    return _align_of_part(chosen.registered.part)
+
+
+def _align_of_part(part: Any) -> str | None:
+    return part.align if isinstance(part, EncoderPart) else None
+
+
+def open_stage_speech(context: StageContext, spell: Callable[[str], str]) -> SpeechData:
+    """See :meth:`muomni_cli.training.context.StageContext.speech`."""
+    aligner, config, heard_with = open_aligner(context)
+    codec = context.codec()
+    target, rate = getattr(config, "sample_rate", None), codec.mel.sample_rate
+    if target is None:
+        raise RequestError("the encoder that aligns takes no samples", "align with an encoder of sound")
+
+    def resampled(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        return resample(wave, rate, int(target))
+
+    marks = [_mark(heard_with), _mark(weights_of(context.run, "codec", context.command("codec")))]
+    data = open_examples(context.recipe, SPEECH, context.seed, context.progress)
+    weights = [source.weight for source in context.recipe.data.sources[SPEECH]]
+    makers = Makers(partial(encode_waves, codec), aligner, marks, spell, resampled)
+    return open_speech(data, makers, weights, context.seed, context.progress)
+
+
+def _mark(weights: Path) -> str:
+    """What tells one file of weights from another."""
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
+
+
+def _frozen(module: nn.Module, context: StageContext) -> nn.Module:
+    return module.eval().requires_grad_(False).to(context.device)
