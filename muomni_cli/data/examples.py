@@ -80,15 +80,16 @@ class ExampleData:
     names: Sequence[str] = ()
 
 
-def open_examples(recipe: Recipe, table: str, seed: int, progress: Progress) -> ExampleData:
-    """The examples of ``[[data.<table>]]``, a modality's or of speech: from the cache if nothing changed, decoded now
+def open_examples(recipe: Recipe, stage: str, seed: int, progress: Progress) -> ExampleData:
+    """The recipe's examples for an encoder's stage or one of speech: from the cache if nothing changed, decoded now
     otherwise.
 
     Raises:
         RequestError: no source, another kind of item in one, or nothing on one side of the split.
         MuomniError: the cache cannot be written.
     """
-    chosen = recipe.reader(table)
+    chosen = recipe.reader(stage)
+    table = recipe.table_of(stage)
     if chosen is None:
         raise RequestError(f"recipe {recipe.name} has no part that reads {table}", "add a table [codec] with use = ...")
     sources = open_sources(recipe, table)

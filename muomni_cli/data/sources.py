@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from muomni_cli.api import Conversation, Dataset, Document, Example, Item, RequestError, side_of
-from muomni_cli.recipe.model import SPEECH
+from muomni_cli.recipe.model import SOUND, SPEECH
 from muomni_cli.registry import resolve
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
-
-SOUND = "audio"
-"""The modality of examples of speech."""
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")

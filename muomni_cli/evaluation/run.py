@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from muomni_cli.api import EncoderPart, MuomniError, RequestError
-from muomni_cli.recipe.model import table_of
 from muomni_cli.registry import resolve
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 from muomni_cli.runs.listing import find_run
@@ -108,7 +107,7 @@ def _unscored(run: RunFolder, recipe: Recipe, stage: str) -> str:
     """Why a stage has no cards; empty if it has."""
     if not any((run.stage(stage) / name).is_file() for name in WEIGHTS):
         return "is not trained"
-    if not recipe.data.sources.get(table_of(stage)):
+    if not recipe.data.sources.get(recipe.table_of(stage)):
         return "has no data in the recipe"
     if stage in recipe.encoders:
         part = recipe.encoders[stage].registered.part

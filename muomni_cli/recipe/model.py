@@ -23,9 +23,8 @@ SPEAKING = ("codec", "vocoder", "talker")
 """The stages of those parts."""
 
 
-def table_of(stage: str) -> str:
-    """NAME of ``[[data.<NAME>]]`` that a stage learns from."""
-    return "text" if stage == "thinker" else SPEECH if stage in SPEAKING else stage
+SOUND = "audio"
+"""The modality of speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +124,15 @@ class Recipe:
         """Mel to waveform."""
         return self.parts.get("vocoder")
 
-    def reader(self, table: str) -> Chosen | None:
-        """The part that reads the examples of ``[[data.<table>]]``, if there is one."""
-        return self.codec if table == SPEECH else self.encoders.get(table)
+    def table_of(self, stage: str) -> str:
+        """NAME of ``[[data.<NAME>]]`` that a stage learns from; an encoder of sound that has none takes the speech."""
+        if stage in SPEAKING or (stage == SOUND and SOUND not in self.data.sources and SPEECH in self.data.sources):
+            return SPEECH
+        return "text" if stage == "thinker" else stage
+
+    def reader(self, stage: str) -> Chosen | None:
+        """The part that reads the examples of a stage, if there is one."""
+        return self.codec if stage in SPEAKING else self.encoders.get(stage)
 
     def train_for(self, stage: str) -> TrainSettings:
         """The settings of one stage."""

@@ -14,7 +14,6 @@ import torch
 
 from muomni_cli.api import Codec, Thinker, Tokenizer, Vocoder
 from muomni_cli.console import say
-from muomni_cli.recipe.model import table_of
 from muomni_cli.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ class StageContext:
     def _examples(self) -> ExampleData:
         from muomni_cli.data.examples import open_examples
 
-        return open_examples(self.recipe, table_of(self.stage), self.seed, self.progress)
+        return open_examples(self.recipe, self.stage, self.seed, self.progress)
 
     @cached_property
     def _codec(self) -> Codec:

@@ -21,7 +21,7 @@ from muomni_cli.data.sources import open_sources
 from muomni_cli.data.talks import talks_fingerprint
 from muomni_cli.files import write_json, write_text
 from muomni_cli.recipe import resolved_toml
-from muomni_cli.recipe.model import SPEAKING, table_of
+from muomni_cli.recipe.model import SPEAKING
 from muomni_cli.registry import nearest, resolve
 from muomni_cli.runs.claim import claimed
 from muomni_cli.runs.folder import RunFolder, differences, part_entry
@@ -65,7 +65,7 @@ def stages_of(recipe: Recipe) -> list[str]:
 def stages_of_all(recipe: Recipe) -> list[str]:
     """The stages of ``all``: those of :func:`stages_of`, but of encoders and what speaks only where the recipe has data
     for them."""
-    without = [stage for stage in (*recipe.encoders, *SPEAKING) if not recipe.data.sources.get(table_of(stage))]
+    without = [stage for stage in (*recipe.encoders, *SPEAKING) if not recipe.data.sources.get(recipe.table_of(stage))]
     return [stage for stage in stages_of(recipe) if stage not in without]
 
 
@@ -255,7 +255,7 @@ def _data_marks(job: Job, context: StageContext) -> dict[str, str]:
     if job.stage == OMNI:
         return {OMNI: talks_fingerprint(job.recipe, open_sources(job.recipe, OMNI), context.tokenizer())}
     learns = job.kind == "encoder" or job.stage in SPEAKING
-    return {table_of(job.stage): context.examples().fingerprint} if learns else {}
+    return {job.recipe.table_of(job.stage): context.examples().fingerprint} if learns else {}
 
 
 def _entry(job: Job, context: StageContext, objective: Objective) -> dict[str, Any] | None:

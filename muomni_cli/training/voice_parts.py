@@ -123,7 +123,7 @@ def open_stage_speech(context: StageContext, spell: Callable[[str], str]) -> Spe
         return resample(wave, rate, int(target))
 
     marks = [_mark(heard_with), _mark(weights_of(context.run, "codec", context.command("codec")))]
-    data = open_examples(context.recipe, SPEECH, context.seed, context.progress)
+    data = open_examples(context.recipe, context.stage, context.seed, context.progress)
     weights = [source.weight for source in context.recipe.data.sources[SPEECH]]
     makers = Makers(partial(encode_waves, codec), aligner, marks, spell, resampled)
     return open_speech(data, makers, weights, context.seed, context.progress)

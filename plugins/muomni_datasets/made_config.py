@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from muomni_cli.api import PartConfig
 from muomni_datasets.config import Expression, FilesConfig, Side
+from muomni_datasets.grammar import SLOT, mistake
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white")
 SHAPES = ("circle", "square", "triangle", "star")
@@ -101,14 +102,27 @@ class SoundsConfig(MadeConfig):
 class SpokenConfig(FilesConfig):
     """Text spoken by the program flite."""
 
-    path: str = Field("", description="text files with a sentence on each line: a file, a folder or a glob")
+    path: str = Field("", description="text files: a file, a folder or a glob")
+    cut: Literal["lines", "sentences"] = Field(
+        "lines",
+        description='what is said of a file: each of its "lines", or the "sentences" of running text; of those, none '
+        "with numbers, words in capitals or letters that are not English",
+    )
+    min_words: int = Field(1, ge=1, description="words of the shortest sentence that is cut from running text")
+    max_words: int = Field(100, ge=1, description="words of the longest one")
     sentences: tuple[Sayable, ...] = Field((), description="sentences to say, in place of a file")
+    patterns: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description='sentences with slots, such as "turn the {room} light {onoff}", in place of a file'
+    )
+    slots: dict[str, Annotated[tuple[Sayable, ...], Field(min_length=1)]] = Field(
+        {}, description="what may stand in each slot of the patterns"
+    )
     words: tuple[Sayable, ...] = Field((), description="single words to say, which become labels, in place of a file")
     voices: tuple[Literal["slt", "rms", "awb", "kal16"], ...] = Field(
         ("slt", "rms", "awb", "kal16"), min_length=1, description="who may say them"
     )
-    count: int = Field(0, ge=0, description="how many to make, going round; 0 for each text once")
-    seed: int = Field(0, ge=0, description="another seed, other voices for the texts")
+    count: int = Field(0, ge=0, description="how many to make, going round; 0 for each text once (not for patterns)")
+    seed: int = Field(0, ge=0, description="another seed, other voices for the texts, and other ones of patterns")
     split: Side = Field("", description='"train" or "val": all are for that side; empty: by hash of the key')
     key: Literal["text", "voice"] = Field("text", description="what stays on one side of the split")
     holdout: tuple[Expression, ...] = Field(
@@ -124,4 +138,25 @@ class SpokenConfig(FilesConfig):
         for low, high in (self.stretch, self.pitch):
             if not 0.5 <= low <= high <= 2:
                 raise ValueError("stretch and pitch go from a lower to a higher number, from 0.5 to 2")
+        return self
+
+    @model_validator(mode="after")
+    def _one_kind_of_text(self) -> SpokenConfig:
+        given = [name for name in ("path", "sentences", "words", "patterns") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are each a kind of text of their own: write one of them")
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is more than max_words {self.max_words}")
+        return self
+
+    @model_validator(mode="after")
+    def _patterns_can_be_filled(self) -> SpokenConfig:
+        if wrong := mistake(self.patterns, self.slots):
+            raise ValueError(wrong)
+        if self.patterns and not self.count:
+            raise ValueError("patterns have no end by themselves: write count, how many sentences to make")
+        for pattern in self.patterns:
+            longest = SLOT.sub(lambda slot: max(self.slots[slot.group(1)], key=len), pattern)
+            if reason := unsayable(longest):
+                raise ValueError(f"flite cannot say {pattern[:60]!r}: it {reason}")
         return self

@@ -19,9 +19,11 @@ from typing import BinaryIO, Literal
 
 from muomni_cli.api import Example, RequestError
 from muomni_datasets.config import SIDES
+from muomni_datasets.grammar import made
 from muomni_datasets.made_config import SpokenConfig, unsayable
 from muomni_datasets.plots import Chance
 from muomni_datasets.reading import Files
+from muomni_datasets.sentences import sentences
 
 PITCH = {"slt": 172, "awb": 130, "kal16": 95, "rms": 100}
 """Mean pitch of each voice in Hz. What rms says follows its recordings, whatever is asked for."""
@@ -83,7 +85,8 @@ class Spoken:
         return self._files.unreadable
 
     def files(self) -> list[Path]:
-        return [] if self._config.sentences or self._config.words else self._files.paths()
+        listed = self._config.sentences or self._config.words or self._config.patterns
+        return [] if listed else self._files.paths()
 
     def documents(self) -> Iterator[Example]:
         _require_voices(self._config.voices)
@@ -101,6 +104,7 @@ class Spoken:
                 label=text if self._config.words else None,
                 source="spoken",
                 split=self._side(key),
+                voice=voice,
             )
 
     def _side(self, key: str) -> Literal["train", "val"] | None:
@@ -112,14 +116,22 @@ class Spoken:
         listed = self._config.words or self._config.sentences
         if listed:
             yield from listed
+        elif self._config.patterns:
+            yield from made(self._config.patterns, self._config.slots, self._config.seed)
+        else:
+            for path in self._files.paths():
+                yield from self._texts_of(path)
+
+    def _texts_of(self, path: Path) -> Iterator[str]:
+        if self._config.cut == "sentences":
+            yield from sentences(self._files.lines(path), self._config.min_words, self._config.max_words)
             return
-        for path in self._files.paths():
-            for number, line in enumerate(self._files.lines(path), start=1):
-                text = line.strip()
-                if reason := unsayable(text) if text else "":
-                    self._files.note(path, f"line {number} {reason}")
-                elif text:
-                    yield text
+        for number, line in enumerate(self._files.lines(path), start=1):
+            text = line.strip()
+            if reason := unsayable(text) if text else "":
+                self._files.note(path, f"line {number} {reason}")
+            elif text:
+                yield text
 
 
 def build(config: SpokenConfig) -> Spoken:

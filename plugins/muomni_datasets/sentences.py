@@ -1,0 +1,97 @@
+"""Running text cut into sentences to be read aloud, line by line: no more than a paragraph is ever held.
+
+A sentence comes with plain commas for dashes and without quotation marks, which nobody hears. What is not said as it is
+written (numbers, headings in capitals, letters that are not English) is left out.
+"""
+
+# ruff: noqa: SIM905 (a list of words reads better as text)
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from muomni_datasets.made_config import unsayable
+
+WRAPPED = 100
+"""Characters in a line that may go on in the next one; nobody wraps wider, so a longer line is a paragraph."""
+
+_PARAGRAPH = 100_000
+"""Characters of a paragraph that are held at most: text without a blank line is cut there."""
+
+_ABBREVIATED = frozenset(
+    "mr mrs ms messrs dr prof rev hon st sr jr capt col gen lt sgt maj esq gov sen rep pres mt ft vol ch pp vs viz "
+    "jan feb mar apr jun jul aug sept sep oct nov dec".split()
+)
+"""Words whose full stop ends no sentence."""
+
+_MARKS = str.maketrans({
+    "\u2018": "\u2018", "\u201b": "\u2018", "\u2019": "'", "\u02bc": "'", "\u2032": "'", "`": "\u2018",
+    "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u201f": '"', "\u00ab": '"', "\u00bb": '"',
+    "\u2013": "--", "\u2014": "--", "\u2015": "--", "\u2212": "-", "\u2010": "-", "\u2011": "-",
+    "\u2026": "...", "\u00a0": " ", "_": "", "*": "",
+})  # fmt: skip
+
+_QUOTATION = re.compile(
+    r"\"|\u2018|(?<![^\s(\-])'(?!(?:tis|twas|em|twere|twill)\b)|(?<=[.,!?;:\-])'|'(?=[.,!?;:])", re.IGNORECASE
+)
+"""Quotation marks, but no apostrophes: those stand between letters, or after an s."""
+
+_DASH = re.compile(r"\s*-{2,}\s*|\s+-\s+")
+_DOUBLED = re.compile(r"([.,!?;:])(?:\s*,)+")
+_END = re.compile(r"[.!?]+[)]?(?=\s+\(?[A-Z])")
+_SAID = re.compile(r"[A-Z][A-Za-z ,.;:!?'()\-]*[A-Za-z)][.!?]+[)]?")
+"""All of a sentence that is said as it is written."""
+_CAPITALS = re.compile(r"\b[A-Z]{2,}")
+
+
+def sentences(lines: Iterable[str], min_words: int, max_words: int) -> Iterator[str]:
+    """Whole sentences of ``min_words`` to ``max_words`` words that are said as they are written."""
+    for paragraph in _paragraphs(lines):
+        for sentence in _cut(_plain(paragraph)):
+            if min_words <= len(sentence.split()) <= max_words and _is_said(sentence):
+                yield sentence
+
+
+def _paragraphs(lines: Iterable[str]) -> Iterator[str]:
+    held: list[str] = []
+    size = 0
+    for line in lines:
+        text = line.strip()
+        if not text or len(text) > WRAPPED or size > _PARAGRAPH:
+            if held:
+                yield " ".join(held)
+            held, size = [], 0
+        if len(text) > WRAPPED:
+            yield text
+        elif text:
+            held.append(text)
+            size += len(text)
+    if held:
+        yield " ".join(held)
+
+
+def _plain(text: str) -> str:
+    """Without quotation marks, with commas for dashes, one space between words."""
+    text = _QUOTATION.sub("", text.translate(_MARKS))
+    text = _DOUBLED.sub(r"\1", _DASH.sub(", ", text))
+    return " ".join(text.split())
+
+
+def _cut(paragraph: str) -> Iterator[str]:
+    begin = 0
+    for end in _END.finditer(paragraph):
+        if not _is_abbreviated(paragraph[begin : end.start()], end.group()):
+            yield paragraph[begin : end.end()]
+            begin = end.end() + 1
+    yield paragraph[begin:]
+
+
+def _is_abbreviated(before: str, end: str) -> bool:
+    """Whether a full stop belongs to the word before it: an abbreviation, or the first letter of a name."""
+    word = before.rsplit(None, 1)[-1] if before.strip() else ""
+    word = word.lstrip("(")
+    return end == "." and (word.lower() in _ABBREVIATED or (len(word) == 1 and word != "I") or "." in word)
+
+
+def _is_said(sentence: str) -> bool:
+    return bool(_SAID.fullmatch(sentence)) and not _CAPITALS.search(sentence) and not unsayable(sentence)

@@ -1,0 +1,204 @@
+"""How the codec learns: to give back the log-mel of crops of speech, at first without codes, then through them.
+
+The quantiser is passed straight through by gradients (arXiv:1308.3432). For the first share of the steps there is none;
+then its codes begin as k-means of the frames that the encoder has learned to make by then. Knows the host's examples,
+not files or optimisers.
+
+Shapes: B batch, N samples, T code frames, M mel frames, F mel bins, D width of the space of codes, Q codebooks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.api import Batch, Loss, Sample
+from muomni_cli.layers.convnext import ConvNeXt
+from muomni_cli.sound.mel import LogMel
+from muomni_rvq.model import Codec
+
+if TYPE_CHECKING:
+    from muomni_cli.api import StageContext
+
+POINTS = 16
+"""Frames for each code that k-means begins with."""
+
+BATCHES = 32
+"""Most batches that they are taken from."""
+
+PAUSE = 0.25
+"""Longest silence between two sounds in a crop, in seconds."""
+
+
+class Reconstruction:
+    """An :class:`muomni_cli.api.Objective`: log-mel through codes."""
+
+    unit = "seconds"
+
+    def __init__(self, codec: Codec, context: StageContext) -> None:
+        self.module = codec
+        self.blocks = [layer for layer in codec.modules() if isinstance(layer, ConvNeXt)]
+        ends = {codec.encoder.patch, codec.inward, codec.outward, codec.decoder.layers[-1]}
+        self.adam_only = frozenset(
+            f"{name}.weight" if isinstance(layer, nn.Linear) else f"{name}.proj.weight"
+            for name, layer in codec.named_modules()
+            if layer in ends
+        )
+        self._config = codec.config
+        self._settings, self._seed = context.settings, context.seed
+        data = context.examples()
+        self._train, self._val = data.train, data.val
+        self._mel = LogMel(codec.mel)
+        self._free = round(codec.config.free_steps * context.settings.steps)
+        self._frames = max(1, round(codec.config.crop_seconds * codec.config.sample_rate / codec.config.samples))
+        self._coded: bool | None = None  # whether codes stand for something; asked once of the restored module
+
+    def batch(self, step: int, micro: int) -> Batch:
+        """Share ``micro`` of the step's ``batch_size`` crops, each of its own place in its sound: ``waves`` (B,N), and
+        the codebooks that each is decoded from, ``depths`` (B,)."""
+        chosen = self._train.draw(step, self._settings.batch_size)
+        shares = self._settings.accumulate
+        rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
+        draws = [np.random.default_rng([self._seed, step, row]) for row in rows]
+        tensors = {
+            "waves": torch.from_numpy(
+                np.stack([self._crop(chosen[row], rng) for row, rng in zip(rows, draws, strict=True)])
+            ),
+            "depths": torch.tensor([self._depth(rng) for rng in draws]),
+        }
+        seconds = max(1, round(len(rows) * self._frames * self._config.samples / self._config.sample_rate))
+        return Batch(tensors, float(len(rows)), seconds, {"step": [step], "micro": [micro]})
+
+    def loss(self, batch: Batch) -> Loss:
+        """The mean over a row's log-mel, summed over rows; and how far frames lie from their codes."""
+        step, micro = batch.host["step"][0], batch.host["micro"][0]
+        mel = self._heard(batch.tensors["waves"])
+        if self._coded is None:
+            self._coded = bool(self.module.quantizer.ready)
+        if not self._coded and step >= self._free:
+            self._begin(step, micro)
+        points = self.module.inward(self.module.windows(mel))
+        if self._coded:
+            coded, committed = self._through(points, batch.tensors["depths"])
+        else:
+            coded, committed = points, points.new_zeros(())
+        frames = self.module.outward(coded)
+        config, made = self._config, self.module.expand(frames)
+        apart = (made - mel).float() / config.mel_scale
+        absolute, squared = apart.abs().mean(), apart.square().mean()
+        total = absolute + config.squared * squared + config.commitment * committed
+        if config.tie:
+            total = total + config.tie * self._untied(frames, mel)
+        rows = batch.weight
+        logs = {"l1": absolute * config.mel_scale * rows, "commitment": committed * rows}
+        for number, counts in enumerate(self.module.quantizer.counts, 1):
+            logs[f"perplexity_{number}"] = perplexity(counts) * rows
+        return Loss(total * rows, logs)
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Held-out sounds through their codes, as the codec is used: ``loss``, ``l1`` in nats and ``db`` of the
+        log-mel, and of each codebook the share that is used and the perplexity of its use.
+
+        While codes stand for nothing yet, the loss says so: such a codec is never the best one.
+        """
+        config, hits = self._config, torch.zeros_like(self.module.quantizer.counts)
+        absolute = squared = count = 0.0
+        for rows in itertools.islice(self._val.every(self._settings.batch_size), self._settings.val_batches or None):
+            waves = [self._val.inputs[row] for row in rows]
+            mel = self._heard(torch.from_numpy(self._side_by_side(waves)).to(hits.device))
+            codes = self.module.encode(self.module.windows(mel))
+            made = self.module.expand(self.module.decode(codes))
+            sizes = torch.tensor([-(-wave.size // config.samples) for wave in waves], device=mel.device)
+            real = torch.arange(codes.shape[1], device=mel.device) < sizes[:, None]  # (B,T)
+            apart = (made - mel).float().reshape(*codes.shape[:2], -1)[real] / config.mel_scale
+            absolute, squared = absolute + apart.abs().sum().item(), squared + apart.square().sum().item()
+            count += apart.numel()
+            for number, code in enumerate(codes[real].unbind(-1)):
+                hits[number] += torch.bincount(code, minlength=config.codebook_size)
+        l1 = absolute / count
+        metrics = {"loss": l1 + config.squared * squared / count, "l1": l1 * config.mel_scale}
+        metrics["db"] = metrics["l1"] * 10 / float(np.log(10))
+        for number, counts in enumerate(hits, 1):
+            metrics[f"use_{number}"] = (counts > 0).float().mean().item()
+            metrics[f"perplexity_{number}"] = perplexity(counts).item()
+        return metrics
+
+    def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
+        """None: log-mel cannot be listened to without a vocoder."""
+        return ()
+
+    def _heard(self, waves: Tensor) -> Tensor:
+        """(B,N) -> (B,M,F) log-mel."""
+        return self._mel.to(waves.device)(waves)  # type: ignore[no-any-return]
+
+    def _crop(self, index: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """(N,) of one sound from a random place; where it is too short, others follow after pauses."""
+        row = np.zeros(self._frames * self._config.samples, np.float32)
+        wave = self._train.inputs[index]
+        wave = wave[int(rng.integers(max(1, wave.size - row.size + 1))) :]
+        place, pause = 0, max(2, round(PAUSE * self._config.sample_rate))
+        while place < row.size:
+            taken = wave[: row.size - place]
+            row[place : place + taken.size] = taken
+            place += taken.size + int(rng.integers(1, pause))
+            wave = self._train.inputs[int(rng.integers(len(self._train)))]
+        return row
+
+    def _depth(self, rng: np.random.Generator) -> int:
+        """How many codebooks a row is decoded from: mostly all."""
+        books = self._config.codebooks
+        return int(rng.integers(1, books + 1)) if rng.random() < self._config.codebook_dropout else books
+
+    def _side_by_side(self, waves: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """(B,N) with silence after each sound; N is a whole number of code frames."""
+        size = self._config.samples
+        rows = np.zeros((len(waves), -(-max(wave.size for wave in waves) // size) * size), np.float32)
+        for row, wave in zip(rows, waves, strict=True):
+            row[: wave.size] = wave
+        return rows
+
+    def _through(self, points: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,T,D) -> the same as its codes have it, with the gradient of what came in; and the distance, squared."""
+        quantizer = self.module.quantizer
+        exact = points.float()
+        with torch.no_grad():
+            codes = quantizer.encode(exact)
+            found = quantizer.looked_up(codes)  # (B,T,Q,D)
+            quantizer.update(exact.flatten(0, 1), codes.flatten(0, 1))
+        committed = F.mse_loss(exact, found.sum(2))
+        kept = torch.arange(quantizer.codebooks, device=depths.device) < depths[:, None]  # (B,Q)
+        coded = (found * kept[:, None, :, None]).sum(2)
+        return exact + (coded - exact).detach(), committed
+
+    @torch.no_grad()
+    def _begin(self, step: int, micro: int) -> None:
+        """Let codes begin as k-means of the frames of this batch and of those that come next."""
+        config, quantizer = self._config, self.module.quantizer
+        found: list[Tensor] = []
+        for later in range(BATCHES):
+            waves = self.batch(step + later, micro).tensors["waves"].to(quantizer.table.device)
+            found.append(self.module.inward(self.module.windows(self._heard(waves))).float().flatten(0, 1))
+            if sum(map(len, found)) >= POINTS * config.codebook_size:
+                break
+        quantizer.begin(torch.cat(found), len(found[0]), self._seed)
+        self._coded = True
+
+    def _untied(self, frames: Tensor, mel: Tensor) -> Tensor:
+        """How far (B,T,F) frames are from the mean log-mel of their windows."""
+        config = self._config
+        mean = mel.reshape(*frames.shape[:2], config.frame, -1).mean(2)
+        return F.l1_loss(frames.float(), (mean - config.mel_mean) / config.mel_scale)
+
+
+def perplexity(counts: Tensor) -> Tensor:
+    """Of how many codes (K,) uses are worth, if all were used equally; 1 for no use at all."""
+    shares = counts / counts.sum().clamp_min(1e-9)
+    return torch.exp(-torch.xlogy(shares, shares).sum())

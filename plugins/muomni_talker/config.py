@@ -1,0 +1,73 @@
+"""The sizes of the Talkers. Knows no torch."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from muomni_cli.api import PartConfig
+
+
+class SpeakerConfig(PartConfig):
+    """What all Talkers of this package have: the text encoder, durations, and a stack of transformer blocks."""
+
+    practice: ClassVar[frozenset[str]] = frozenset(
+        {"dropout", "corrupt", "forget", "duration_weight", "unheard", "unsaid"}
+    )
+
+    d_text: PositiveInt = Field(160, description="width of the characters' features")
+    text_layers: PositiveInt = Field(5, description="convolutions over the characters")
+    text_kernel: int = Field(5, ge=3, le=15, description="characters that one convolution sees (odd)")
+    slots: PositiveInt = Field(4, description="times a frame at which the pointer may move on")
+    longest: PositiveInt = Field(60, description="longest that one character may last, in slots")
+    d_model: PositiveInt = Field(224, description="width D of the frames' states")
+    n_layers: PositiveInt = Field(4, description="transformer blocks over the frames")
+    n_heads: PositiveInt = Field(4, description="attention heads; each is d_model / n_heads wide")
+    d_ff: PositiveInt = Field(448, description="width of the blocks' hidden layer")
+    ctx_len: PositiveInt = Field(1024, description="most frames of one sentence")
+    rope_theta: PositiveFloat = Field(10000.0, description="base of the rotary wavelengths")
+    norm_eps: PositiveFloat = Field(1e-5, description="added to the mean square inside RMSNorm")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of each branch's output dropped in training")
+    duration_weight: float = Field(0.5, ge=0, description="of the durations' loss, a character, beside that of a frame")
+    unheard: float = Field(0.3, ge=0, le=1, description="share of sentences trained without the Thinker's states")
+    unsaid: float = Field(0.02, ge=0, le=1, description="share of sentences trained without their text")
+
+    @property
+    def kv_heads(self) -> int:
+        """Key and value heads: one for each query head."""
+        return self.n_heads
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head."""
+        return self.d_model // self.n_heads
+
+    @property
+    def qk_norm(self) -> bool:
+        """Always: steadier at high learning rates."""
+        return True
+
+    @property
+    def reach(self) -> int:
+        """Characters on either side that a character's features depend on."""
+        return self.text_layers * (self.text_kernel // 2)
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.d_model % (2 * self.n_heads):
+            raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} heads of even width")
+        if self.text_kernel % 2 == 0:
+            raise ValueError(f"text_kernel {self.text_kernel} must be odd, so that a character is in its middle")
+        return self
+
+
+class CursorConfig(SpeakerConfig):
+    """The autoregressive Talker."""
+
+    corrupt: float = Field(0.15, ge=0, le=1, description="share of the frames before that training replaces by others")
+    forget: float = Field(0.1, ge=0, le=1, description="share of sentences trained without any frame before")
+
+
+class ParallelConfig(SpeakerConfig):
+    """The Talker that makes all frames of a sentence at once."""

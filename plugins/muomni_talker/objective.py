@@ -1,0 +1,197 @@
+"""How a Talker learns: teacher forcing on codes shifted by one, under a pointer that forced alignment found.
+
+Part 6 of the specification, with what keeps small Talkers from babbling: some of the frames before are exchanged for
+others, and now and then all of them are forgotten. Knows the host's encoded speech, not files or optimisers.
+
+Shapes: B batch, S symbols, U slots, T frames, Q codebooks.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from muomni_cli.api import Batch, Loss, Manner, Said, Sample
+from muomni_talker import symbols
+from muomni_talker.config import CursorConfig
+from muomni_talker.heads import summed
+from muomni_talker.model import Speaker
+from muomni_talker.normalise import normalise
+from muomni_talker.reading import Pointer
+
+if TYPE_CHECKING:
+    from muomni_cli.api import StageContext
+
+SHOWN = 3
+"""Held-out texts that are spoken as samples."""
+
+
+class Speaking:
+    """An :class:`muomni_cli.api.Objective`: the codes of every utterance, and how long its characters last."""
+
+    unit = "frames"
+
+    def __init__(self, talker: Speaker, context: StageContext) -> None:
+        self.module = talker
+        self.blocks = list(talker.blocks)
+        self.adam_only = talker.tables
+        self._context, self._settings, self._seed = context, context.settings, context.seed
+        self._config, self._slots = talker.config, talker.config.slots
+        speech = context.speech(normalise)
+        self._train, self._val = speech.train, speech.val
+
+    def batch(self, step: int, micro: int) -> Batch:
+        """Share ``micro`` of the step's utterances; what is exchanged and forgotten is drawn by step and row."""
+        chosen = self._train.draw(step, self._settings.batch_size)
+        shares = self._settings.accumulate
+        rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
+        return self._collate(self._train, [chosen[r] for r in rows], [[self._seed, step, row] for row in rows])
+
+    def loss(self, batch: Batch) -> Loss:
+        """Nats, summed over frames: of the base code, of the residual codes, and of the durations."""
+        tensors = batch.tensors
+        given, features = self._predict(batch)
+        frames = summed(given, tensors["codes"], tensors["real"])
+        lasting = self._lasting(features, tensors)
+        logs = {"base": frames[0].detach(), "lasting": lasting.detach()}
+        if len(frames) > 1:
+            logs["residual"] = torch.stack(frames[1:]).detach().sum()
+        return Loss(torch.stack(frames).sum() + self._config.duration_weight * lasting, logs)
+
+    def validate(self) -> dict[str, float]:
+        """``loss`` in nats a frame over all codebooks, teacher forced; the share of codes that are likeliest to it
+        (``right_base``, ``right_residual``); and ``length``, the mean error of sentences' lengths."""
+        was_training = self.module.training
+        self.module.eval()
+        nats = frames = base = residual = wrong = sentences = 0.0
+        batches = self._val.every(self._settings.batch_size)
+        with torch.no_grad():
+            for rows in itertools.islice(batches, self._settings.val_batches or None):
+                batch = self._to_device(self._collate(self._val, rows, None))
+                tensors = batch.tensors
+                given, features = self._predict(batch)
+                nats += float(sum(summed(given, tensors["codes"], tensors["real"])))
+                right = [(one.argmax(-1) == tensors["codes"][..., q])[tensors["real"]] for q, one in enumerate(given)]
+                base += float(right[0].sum())
+                residual += float(sum(one.float().sum() for one in right[1:])) / max(1, len(right) - 1)
+                frames += batch.weight
+                expected = self.module.reader.expected(features) * (tensors["ids"] != symbols.PAD)
+                true = tensors["lasting"].sum(1)
+                wrong += float(((expected.sum(1) - true).abs() / true).sum())
+                sentences += len(rows)
+        self.module.train(was_training)
+        found = {"loss": nats / frames, "right_base": base / frames, "length": wrong / sentences}
+        if self.module.codes.codebooks > 1:
+            found["right_residual"] = residual / frames
+        return found
+
+    def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
+        """A few held-out texts, spoken greedily, if there is a vocoder to hear them with."""
+        vocoder = self._context.vocoder()
+        if vocoder is None:
+            return
+        import soundfile  # type: ignore[import-untyped]
+
+        codec = self._context.codec()
+        was_training = self.module.training
+        self.module.eval()
+        for number in np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist():
+            said = [Said(self._val.texts[number])]
+            manner = Manner(self._val.voices[number] or None)
+            codes = np.concatenate(list(self.module.speak(said, manner, lambda logits: int(logits.argmax()))))
+            with torch.inference_mode():
+                rows = torch.from_numpy(codes)[None].to(self._context.device)
+                wave = vocoder(codec.expand(codec.decode(rows)))[0].cpu().numpy()
+            file = io.BytesIO()
+            soundfile.write(file, wave, codec.mel.sample_rate, format="WAV", subtype="PCM_16")
+            yield Sample(f"{number}.wav", file.getvalue())
+            yield Sample(f"{number}.txt", self._val.texts[number] + "\n")
+        self.module.train(was_training)
+
+    # -- batches -------------------------------------------------------------------------------------------------------
+
+    def _predict(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """Q times (B,T,K) logits, and (B,S,W) features."""
+        tensors, talker = batch.tensors, self.module
+        pointer = Pointer(tensors["symbol"], tensors["elapsed"], tensors["left"])
+        thoughts = tensors.get("thoughts")
+        plan, features = talker.plan(tensors["ids"], pointer, tensors["voice"], tensors["frames"], thoughts)
+        plan = torch.where(tensors["said"][:, None, None], plan, talker.framer.nothing.to(plan.dtype))
+        states = talker.states(
+            tensors["before"], plan, lengths=batch.host["frames"], known=tensors["known"][:, None, None]
+        )
+        return talker.heads(states, tensors["codes"]), features
+
+    def _lasting(self, features: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """Cross-entropy of the durations, summed over the symbols."""
+        real = tensors["ids"] != symbols.PAD
+        given = self.module.reader.durations(features)[real].float()
+        return F.cross_entropy(given, tensors["lasting"][real].clamp(max=self._config.longest), reduction="sum")
+
+    def _collate(self, speech: Any, rows: Sequence[int], seeds: Sequence[Sequence[int]] | None) -> Batch:
+        """Utterances padded on the right; with ``seeds``, one a row, they are made harder as training does."""
+        lasting = [self._lasting_of(speech, row) for row in rows]
+        frames = [len(speech.codes[row]) for row in rows]
+        width, slots = max(frames), max(frames) * self._slots
+        ids = np.full((len(rows), max(map(len, lasting))), symbols.PAD)
+        counts = np.zeros_like(ids)
+        pointer = np.zeros((3, len(rows), slots), np.int64)
+        codes = np.zeros((len(rows), width, self.module.codes.codebooks), np.int64)
+        for place, (row, own) in enumerate(zip(rows, lasting, strict=True)):
+            ids[place, : len(own)] = [symbols.START, *symbols.numbers(speech.texts[row]), symbols.END]
+            counts[place, : len(own)] = own
+            under = np.repeat(np.arange(len(own)), own)
+            elapsed = np.arange(under.size) - np.repeat(np.cumsum(own) - own, own)
+            pointer[:, place, : under.size] = under, elapsed, own[under] - 1 - elapsed
+            codes[place, : frames[place]] = speech.codes[row]
+        before = np.roll(codes, 1, axis=1)
+        before[:, 0] = 0
+        known, said = np.ones(len(rows), np.float32), np.ones(len(rows), bool)
+        if seeds is not None:
+            for place, seed in enumerate(seeds):
+                known[place], said[place] = self._harden(before[place], frames[place], np.random.default_rng(seed))
+        names = self.module.voices
+        arrays = {
+            "ids": ids,
+            "lasting": counts,
+            "symbol": pointer[0],
+            "elapsed": pointer[1],
+            "left": pointer[2],
+            "voice": np.array([names.index(speech.voices[row]) for row in rows]),
+            "codes": codes,
+            "before": before,
+            "frames": np.array(frames),
+            "real": np.arange(width) < np.array(frames)[:, None],
+            "known": known,
+            "said": said,
+        }
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return Batch(tensors, float(sum(frames)), sum(frames), {"frames": frames})
+
+    def _lasting_of(self, speech: Any, row: int) -> NDArray[np.int64]:
+        """(S,) slots of the silence before, of each character, and of the silence after."""
+        edges, frames = speech.edges[row], len(speech.codes[row])
+        slot = self.module.codes.seconds / self._slots
+        places = np.clip(np.rint(edges / slot), 0, frames * self._slots).astype(np.int64)
+        return np.diff(np.concatenate([[0], places, [frames * self._slots]]))
+
+    def _harden(self, before: NDArray[np.int64], frames: int, rng: np.random.Generator) -> tuple[float, bool]:
+        """Exchange some of a row's (T,Q) frames before for others of it; say whether it is known and said at all."""
+        config = self._config
+        if isinstance(config, CursorConfig):
+            wrong = np.flatnonzero(rng.random(frames) < config.corrupt)
+            before[wrong] = before[rng.integers(0, frames, wrong.size)]
+        forgotten = isinstance(config, CursorConfig) and rng.random() < config.forget
+        return float(not forgotten), bool(rng.random() >= config.unsaid)
+
+    def _to_device(self, batch: Batch) -> Batch:
+        device = self._context.device
+        return Batch({k: v.to(device) for k, v in batch.tensors.items()}, batch.weight, batch.items, batch.host)

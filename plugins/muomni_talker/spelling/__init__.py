@@ -1,0 +1,1 @@
+"""How written words are spoken: tables and readers of one word each. No torch, no numpy."""
