@@ -1,0 +1,169 @@
+"""Cards of the stages that make speech, on held-out sounds: what is understood of them as they are, and after each
+part. Imports torch to open the parts, no part by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.api import Codec, RequestError, Vocoder
+from muomni_cli.evaluation.card import Card, card_of
+from muomni_cli.evaluation.hearing import Heard, Hearing, Wave, hearing
+from muomni_cli.evaluation.judge import OTHERS
+from muomni_cli.evaluation.resynthesis import MUTE
+from muomni_cli.sound.coding import decode_codes, encode_waves, mel_of, to_samples
+from muomni_cli.training.context import StageContext
+from muomni_cli.training.voice_parts import any_vocoder, fresh_codec, open_vocoder
+
+if TYPE_CHECKING:
+    from muomni_cli.data.examples import Examples
+    from muomni_cli.evaluation.subject import Subject
+
+USUAL = 100
+"""Sentences of each source that are heard, if no limit is set."""
+
+
+class Sentences:
+    """Those of one source that are asked about.
+
+    Args:
+        task: name of the source.
+        rows: of the examples, in order.
+        others: texts that could have been said as well.
+        rate: samples a second.
+        progress: told what cannot be judged.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        examples: Examples,
+        rows: Sequence[int],
+        others: Sequence[str],
+        rate: int,
+        progress: Callable[[str], None],
+    ) -> None:
+        self.task, self.rate, self._others, self._progress = task, rate, others, progress
+        self.texts = [examples.texts[row] for row in rows]
+        self.waves: list[Wave] = [np.array(examples.inputs[row]) for row in rows]
+        self.voices = [examples.voices[row] for row in rows]
+        self.keys = [examples.keys[row] for row in rows]
+
+    @cached_property
+    def hearing(self) -> Hearing | None:
+        """Who hears them, if anybody does."""
+        return hearing(self.texts, self._others, self._progress)
+
+    @cached_property
+    def original(self) -> Heard | None:
+        """What is understood of them as they are."""
+        return self.heard(self.waves)
+
+    def heard(self, waves: Sequence[Wave]) -> Heard | None:
+        """What is understood of one sound for each of them."""
+        if self.hearing is None:
+            return None
+        return self.hearing.of([waves[row] for row in self.hearing.rows], self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """Sentences through the codec: (T,Q) codes, (M,F) log-mel and (N,) samples of each."""
+
+    codes: list[NDArray[np.uint16]]
+    mels: list[NDArray[np.float32]]
+    heard: Heard | None
+
+
+class SpeechCards:
+    """The speech of a run, and what is said of it.
+
+    Raises:
+        RequestError: the recipe has no codec, or its data are not there.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        recipe = subject.recipe
+        settings = recipe.train_for("codec")
+        self._subject = subject
+        self._context = StageContext(
+            recipe, "codec", settings, recipe.seed, subject.device, subject.run, subject.progress
+        )
+        data = self._context.examples()
+        examples, rest = (data.train, data.val) if subject.split == "train" else (data.val, data.train)
+        self._shapes = fresh_codec(recipe)
+        self._coded: dict[str, Coded] = {}
+        self._sentences = [
+            self._chosen(task, examples, rest, np.flatnonzero(np.asarray(examples.sources) == number).tolist())
+            for number, task in enumerate(data.names)
+        ]
+
+    def _chosen(self, task: str, examples: Examples, rest: Examples, rows: list[int]) -> Sentences:
+        chosen = self._subject.limited(rows, USUAL)
+        left = sorted(set(rows) - set(chosen))
+        order = np.random.default_rng(0).permutation(len(left)).tolist()
+        others = [examples.texts[left[place]] for place in order[: 2 * OTHERS]] + list(rest.texts[: 2 * OTHERS])
+        rate = self._shapes.mel.sample_rate
+        return Sentences(task, examples, chosen, others, rate, self._subject.progress)
+
+    def of(self, stage: str) -> Iterator[Card]:
+        """Cards of ``codec``, ``vocoder`` or ``talker``, source by source."""
+        make = {"codec": self._codec, "vocoder": self._vocoder}[stage]
+        for sentences in self._sentences:
+            if sentences.texts:
+                yield from make(sentences)
+
+    def _codec(self, sentences: Sentences) -> Iterator[Card]:
+        """Resynthesis: log-mel to codes and back, heard through a vocoder."""
+        task, size = sentences.task, self._shapes.codebook_size
+        coded = self._through_codes(sentences)
+        apart = [
+            float(np.abs(mel_of(self._shapes, wave) - mel).mean())
+            for wave, mel in zip(sentences.waves, coded.mels, strict=True)
+        ]
+        yield card_of("codec", task, "mel_l1", apart, sentences.keys)
+        for number, used in enumerate(np.concatenate(coded.codes).T, start=1):
+            yield Card("codec", task, f"use_{number}", len(np.unique(used)) / size)
+        yield from _understood("codec", "wer_resynthesis", sentences, coded.heard)
+
+    def _vocoder(self, sentences: Sentences) -> Iterator[Card]:
+        """Copy synthesis: the true log-mel to samples."""
+        mels = [mel_of(self._shapes, wave) for wave in sentences.waves]
+        vocoder = open_vocoder(self._context)
+        if vocoder is None:
+            raise RequestError(f"run {self._subject.run.root} has no trained vocoder", "leave the vocoder out")
+        made = self._aloud(vocoder, mels, sentences.waves)
+        apart = [float(np.abs(mel_of(self._shapes, wave) - mel).mean()) for wave, mel in zip(made, mels, strict=True)]
+        yield card_of("vocoder", sentences.task, "mel_l1", apart, sentences.keys)
+        yield from _understood("vocoder", "wer_copy", sentences, sentences.heard(made))
+
+    def _through_codes(self, sentences: Sentences) -> Coded:
+        if sentences.task not in self._coded:
+            codec: Codec = self._context.codec()
+            codes = [encode_waves(codec, [wave])[0] for wave in sentences.waves]
+            mels = [decode_codes(codec, one) for one in codes]
+            vocoder = any_vocoder(self._context, codec) if sentences.hearing else None
+            if vocoder is None and sentences.hearing:
+                self._subject.progress(MUTE)
+            heard = sentences.heard(self._aloud(vocoder, mels, sentences.waves)) if vocoder else None
+            self._coded[sentences.task] = Coded(codes, mels, heard)
+        return self._coded[sentences.task]
+
+    def _aloud(self, vocoder: Vocoder, mels: Sequence[NDArray[np.float32]], waves: Sequence[Wave]) -> list[Wave]:
+        """(M,F) log-mel of each -> as many samples as the original has."""
+        device = self._subject.device
+        return [to_samples(vocoder, mel, device)[: wave.size] for mel, wave in zip(mels, waves, strict=True)]
+
+
+def _understood(stage: str, metric: str, sentences: Sentences, heard: Heard | None) -> Iterator[Card]:
+    """The word error rates of the originals and of what was made of them, and how much higher the latter is."""
+    if heard is None or sentences.original is None:
+        return
+    yield sentences.original.card(stage, sentences.task, "wer_original")
+    yield heard.card(stage, sentences.task, metric)
+    yield heard.added(sentences.original, stage, sentences.task)
