@@ -1,0 +1,139 @@
+"""Log-mel to samples without learning: magnitudes by the pseudo-inverse of the filters, phases by fast Griffin-Lim.
+
+The momentum is that of Perraudin, Balazs and Sondergaard 2013. Phases are found block by block, each block with a few
+frames of look-ahead and onto the samples of the blocks before, as in RTISI-LA (Zhu, Beauregard and Wyse 2007). The
+blocks lie on a fixed grid of mel frames, so a sound that comes in pieces is the same, sample by sample, as in one go.
+Nothing is random.
+
+Shapes: B batch, M mel frames, F mel bins, K frequencies, W samples of a window, N samples.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from muomni_cli.api import MelConfig
+from muomni_cli.sound.mel import mel_filters
+from muomni_vocoders.config import GriffinLimConfig
+from muomni_vocoders.overlap import Overlap
+from muomni_vocoders.phases import predicted
+
+TINY = 1e-20
+"""Added to squared magnitudes before they are divided by: silence has no phase."""
+
+
+class GriffinLim(nn.Module):
+    """A :class:`muomni_cli.api.Vocoder` that is ready as it is built; it keeps nothing in a checkpoint."""
+
+    inverse: Tensor
+    window: Tensor
+
+    def __init__(self, config: GriffinLimConfig, mel: MelConfig) -> None:
+        super().__init__()
+        self.config, self.mel = config, mel
+        inverse = torch.linalg.pinv(torch.from_numpy(mel_filters(mel)))  # (F,K)
+        self.register_buffer("inverse", inverse.float(), persistent=False)
+        self.register_buffer("window", torch.hann_window(mel.window), persistent=False)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """(B,M,F) log-mel -> (B, hop*M) samples."""
+        stream = self.stream(mel.shape[0])
+        return torch.cat((stream.push(mel), stream.finish()), dim=1)
+
+    def stream(self, batch: int = 1) -> Blocks:
+        """The same of (B,M,F) that comes in pieces."""
+        return Blocks(self, batch)
+
+    def magnitudes(self, mel: Tensor) -> Tensor:
+        """(B,M,F) -> (B,M,K): the smallest power that the filters hear as the mel, where it is one."""
+        power = (mel.float().exp() - self.mel.mel_floor) @ self.inverse
+        return power.clamp_min(0).sqrt()
+
+    def settled(self, spectrum: Tensor, magnitudes: Tensor, before: Overlap) -> Tensor:
+        """(B,M,K) complex: phases that agree better with each other and with the samples ``before`` than those of
+        ``spectrum``; ``magnitudes`` as they are."""
+        scale = 1 / before.weights(magnitudes.shape[1])
+        push = self.config.momentum / (1 + self.config.momentum)
+        last: Tensor | None = None
+        for _ in range(self.config.iterations):
+            heard = self.analysed(before.laid(self.synthesised(spectrum)).mul_(scale))
+            moved = heard if last is None else torch.sub(heard, last, alpha=push)
+            last = heard
+            real, imag = moved.real, moved.imag
+            spectrum = moved * torch.addcmul(real * real, imag, imag).add_(TINY).rsqrt_().mul_(magnitudes)
+        return spectrum
+
+    def synthesised(self, spectrum: Tensor) -> Tensor:
+        """(B,M,K) -> (B,M,W) windowed frames."""
+        return torch.fft.irfft(spectrum, n=self.mel.n_fft)[..., : self.mel.window] * self.window  # type: ignore[no-any-return]
+
+    def analysed(self, samples: Tensor) -> Tensor:
+        """(B,N) -> (B,M,K) spectrum of every frame that fits."""
+        frames = samples.unfold(1, self.mel.window, self.mel.hop)
+        return torch.fft.rfft(frames * self.window, n=self.mel.n_fft)  # type: ignore[no-any-return]
+
+
+class Blocks:
+    """A sound on its way through :class:`GriffinLim`; a :class:`muomni_cli.api.Streamed`. After its end another begins.
+
+    A block runs as soon as its look-ahead is there. What it found for the look-ahead is where the next one begins.
+    """
+
+    def __init__(self, vocoder: GriffinLim, batch: int) -> None:
+        self._vocoder, self._batch = vocoder, batch
+        self._begin()
+
+    def _begin(self) -> None:
+        vocoder = self._vocoder
+        self._size = min(vocoder.config.first, vocoder.config.block)
+        self._mel = vocoder.window.new_zeros(self._batch, 0, vocoder.mel.n_mels)  # not yet done
+        self._ahead: Tensor | None = None  # (B,M,K) spectrum of the last frame done, and of the look-ahead
+        self._overlap = Overlap(vocoder.window, vocoder.mel.hop, self._batch)
+
+    @torch.no_grad()
+    def push(self, piece: Tensor) -> Tensor:
+        """Take (B,M,F), give the samples of the blocks that are complete with it."""
+        self._mel = torch.cat((self._mel, piece), dim=1)
+        config, made = self._vocoder.config, [self._mel.new_zeros(self._batch, 0)]
+        while self._mel.shape[1] >= self._size + config.lookahead:
+            made.append(self._run(self._size, self._size + config.lookahead))
+            self._size = min(2 * self._size, config.block)
+        return torch.cat(made, dim=1)
+
+    @torch.no_grad()
+    def finish(self) -> Tensor:
+        """The samples of the last block, which has no look-ahead."""
+        left = self._mel.shape[1]
+        made = [self._run(left, left)] if left else []
+        made.append(self._overlap.finish())
+        self._begin()
+        return torch.cat(made, dim=1)
+
+    def _run(self, done: int, frames: int) -> Tensor:
+        """Settle the next ``frames``, and give the samples of the first ``done`` of them."""
+        vocoder = self._vocoder
+        magnitudes = vocoder.magnitudes(self._mel[:, :frames])
+        spectrum = vocoder.settled(self._guess(magnitudes), magnitudes, self._overlap)
+        self._mel, self._ahead = self._mel[:, done:], spectrum[:, done - 1 :]
+        return self._overlap.push(vocoder.synthesised(spectrum[:, :done]))
+
+    def _guess(self, magnitudes: Tensor) -> Tensor:
+        """What the block before found, and how it would go on."""
+        mel = self._vocoder.mel
+        if self._ahead is None:
+            return predicted(magnitudes, None, mel.hop, mel.n_fft)
+        known = self._ahead[:, 1 : magnitudes.shape[1] + 1]
+        new = magnitudes[:, known.shape[1] :]
+        if not new.shape[1]:
+            return known
+        return torch.cat((known, predicted(new, self._ahead[:, known.shape[1]], mel.hop, mel.n_fft)), dim=1)
+
+
+def build(config: GriffinLimConfig, mel: MelConfig) -> GriffinLim:
+    """Griffin-Lim for the mel of a codec.
+
+    Raises:
+        RequestError: a mel filter hears nothing, so nothing can be told from it.
+    """
+    return GriffinLim(config, mel)
