@@ -22,6 +22,7 @@ from muomni_cli.commands.eval import evaluate
 from muomni_cli.commands.listen import listen
 from muomni_cli.commands.trace import trace
 from muomni_cli.commands.train import train
+from muomni_cli.commands.tts import tts
 from muomni_cli.console import complain, forgive_encoding, say
 from muomni_cli.errors import MuomniError
 from muomni_cli.plugins import Plugin, describe
@@ -140,6 +141,7 @@ def _own_cli() -> typer.Typer:
     cli.command()(train)
     cli.command()(chat)
     cli.command()(listen)
+    cli.command()(tts)
     cli.command("eval")(evaluate)
     cli.command()(trace)
     cli.add_typer(runs.app, name="runs")

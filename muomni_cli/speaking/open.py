@@ -1,0 +1,171 @@
+"""Which run speaks, and opening its Talker, codec and vocoder. Imports torch only to open them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muomni_cli.api import MuomniError, RequestError
+from muomni_cli.registry import Registered, get_registry
+from muomni_cli.runs.find import find_run
+from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
+
+if TYPE_CHECKING:
+    from muomni_cli.api import Codec
+    from muomni_cli.speaking.voice import Voice
+
+WEIGHTS = ("best.safetensors", "last.safetensors")
+TRAIN = "muomni train all RECIPE"
+
+
+@dataclass(frozen=True, slots=True)
+class Speaking:
+    """A run that speaks, and its vocoder: ``config`` is set where it needs no training, else its own stage's weights
+    are used."""
+
+    run: RunFolder
+    vocoder: Registered
+    config: Any = None
+
+
+def find_speaking(spec: str | None = None, vocoder: str | None = None, runs: Path = RUNS) -> Speaking:
+    """The run to speak with: of ``spec``, else ``$MUOMNI_MODEL``, else the newest under ``runs`` with a Talker.
+
+    Args:
+        spec: a run folder, the name of one under ``runs``, or a checkpoint file inside one.
+        vocoder: the vocoder to use in place of the run's own.
+        runs: where runs lie.
+
+    Raises:
+        RequestError: says what was looked for, what is not trained, and what to train.
+    """
+    spec = spec or os.environ.get("MUOMNI_MODEL") or None
+    run = find_run(spec, runs, TRAIN)[0] if spec is not None else _newest(runs)
+    return speaking_with(run, vocoder)
+
+
+def speaking_with(run: RunFolder, vocoder: str | None = None) -> Speaking:
+    """``run`` with its own vocoder or another; errors as in :func:`find_speaking`."""
+    for stage in ("talker", "codec"):
+        if _weights(run, stage) is None:
+            raise RequestError(
+                f"run {run.root} has no trained {stage}, so it cannot speak",
+                f"train it: muomni train {stage} {run.recipe_path}, or name another run with -m",
+            )
+    entry = run.model()["parts"].get("vocoder")
+    if entry is not None and _weights(run, "vocoder") is not None:
+        registered, _ = open_entry(entry)
+        if vocoder is None or registered.part.name == vocoder.rpartition(":")[2]:
+            return Speaking(run, registered)
+    registered, config = _untrained(run, vocoder)
+    if registered.part.objective is not None:
+        raise RequestError(
+            f"the vocoder {registered.use} of run {run.root} is not trained",
+            f"train it: muomni train vocoder {run.recipe_path}, or use one that needs no training: {_ready()}",
+        )
+    return Speaking(run, registered, config)
+
+
+def open_voice(speaking: Speaking, device: str = "auto") -> Voice:
+    """The parts on their device, averaged weights where the checkpoints have them.
+
+    Raises:
+        RequestError: for a broken checkpoint, a device that is not there, or parts that were not trained together.
+    """
+    from muomni_cli.registry import resolve
+    from muomni_cli.runs.parts import open_part
+    from muomni_cli.speaking.voice import Voice
+    from muomni_cli.training.device import choose_device
+
+    run, place = speaking.run, choose_device(device)
+
+    def ready(module: Any) -> Any:
+        return module.eval().requires_grad_(False).to(place)
+
+    talker, weights = open_part(run, "talker", _command(run, "talker"))
+    codec = ready(open_part(run, "codec", _command(run, "codec"))[0])
+    _require_made_for(run, "talker", codec)
+    if speaking.config is None:
+        _require_made_for(run, "vocoder", codec)
+        vocoder: Any = open_part(run, "vocoder", _command(run, "vocoder"))[0]
+    else:
+        part = speaking.vocoder.part
+        vocoder = resolve(part.build, f"vocoder {part.name}")(speaking.config, codec.mel)
+    return Voice(ready(talker), codec, ready(vocoder), str(weights), speaking.vocoder.part.name)
+
+
+def usable_vocoders(run: RunFolder) -> list[str]:
+    """Names of the vocoders that ``run`` can speak with: its own where it is trained, and all that need no training."""
+    own = _entry_name(run) if _weights(run, "vocoder") is not None else None
+    ready = [one.use for one in get_registry().all("vocoder") if one.part.objective is None]
+    return list(dict.fromkeys([*([own] if own else []), *ready]))
+
+
+def _entry_name(run: RunFolder) -> str | None:
+    entry = run.model()["parts"].get("vocoder")
+    return None if entry is None else str(entry["use"])
+
+
+def _weights(run: RunFolder, stage: str) -> Path | None:
+    """The checkpoint of a stage that the run's model knows of."""
+    if stage not in run.model()["parts"]:
+        return None
+    return next((path for name in WEIGHTS if (path := run.stage(stage) / name).is_file()), None)
+
+
+def _untrained(run: RunFolder, name: str | None) -> tuple[Registered, Any]:
+    """The vocoder that is named, with the settings that the run's recipe has for it, else the defaults."""
+    from muomni_cli.recipe import load_recipe
+
+    chosen = load_recipe(str(run.recipe_path)).vocoder if run.recipe_path.is_file() else None
+    if name is None:
+        if chosen is None:
+            raise RequestError(f"run {run.root} has no vocoder", f"name one that needs no training: {_ready()}")
+        return chosen.registered, chosen.config
+    registered = get_registry().get("vocoder", name)
+    if chosen is not None and chosen.registered.part == registered.part:
+        return registered, chosen.config
+    return registered, registered.part.config()
+
+
+def _ready() -> str:
+    """What to type for a vocoder that needs no training."""
+    names = [one.use for one in get_registry().all("vocoder") if one.part.objective is None]
+    return " or ".join(f"--vocoder {name}" for name in names) or "none is installed"
+
+
+def _require_made_for(run: RunFolder, stage: str, codec: Codec) -> None:
+    """Refuse a part that was trained for another codec than the run has now."""
+    from muomni_cli.training.arguments import code_shape
+
+    entry = run.model()["parts"][stage]
+    now = {"codes": asdict(code_shape(codec)), "mel": codec.mel.model_dump(mode="json")}
+    if any(entry[name] != value for name, value in now.items() if name in entry):
+        raise RequestError(
+            f"the {stage} of run {run.root} was trained for another codec than the run has now",
+            f"train it again: {_command(run, stage)} --force",
+        )
+
+
+def _command(run: RunFolder, stage: str) -> str:
+    return f"muomni train {stage} {run.recipe_path}"
+
+
+def _newest(runs: Path) -> RunFolder:
+    found = []
+    for path in runs.glob("*/model.json"):
+        run = RunFolder(path.parent)
+        try:
+            weights = _weights(run, "talker")
+        except MuomniError:  # a damaged neighbour is no reason to refuse the others
+            continue
+        if weights is not None:
+            found.append((weights.stat().st_mtime, str(run.root)))
+    if not found:
+        raise RequestError(
+            f"no model was named, MUOMNI_MODEL is not set, and no run under {runs.resolve()} has a trained Talker",
+            f"train one ({TRAIN}), or name one with -m",
+        )
+    return RunFolder(Path(max(found)[1]))

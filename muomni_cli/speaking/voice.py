@@ -1,0 +1,119 @@
+"""A Talker, a codec and a vocoder as one voice: text in pieces to samples in pieces. Knows protocols, no part by name.
+
+The Talker makes code frames as the text comes, the codec's decoder and the vocoder carry their own state, so that what
+comes out in pieces is what would come out in one go.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from muomni_cli.api import Choose, Codec, Manner, RequestError, Said, Talker, Vocoder
+from muomni_cli.generation.sampling import Sampling, draw
+from muomni_cli.registry import nearest
+from muomni_cli.speaking.speech import Drawing, Speech, checked_speed
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What speaks, opened once.
+
+    Args:
+        talker: text to codes.
+        codec: codes to log-mel.
+        vocoder: log-mel to samples.
+        label: what to call it.
+        vocoder_name: what the vocoder is called.
+    """
+
+    talker: Talker
+    codec: Codec
+    vocoder: Vocoder
+    label: str
+    vocoder_name: str
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second."""
+        return self.codec.mel.sample_rate
+
+    def manner(self, voice: str | None = None, speed: float = 1.0) -> Manner:
+        """How to speak, checked.
+
+        Raises:
+            RequestError: there is no such voice, or nobody speaks at that speed.
+        """
+        names = list(self.talker.voices)
+        if voice is not None and voice not in names:
+            near = nearest(voice, names)
+            listed = f"its voices: {', '.join(names)}" if names else "this model has one voice, without a name"
+            raise RequestError(
+                f"this model has no voice {voice!r}", f"did you mean {near!r}? {listed}" if near else listed
+            )
+        return Manner(voice, checked_speed(speed))
+
+    def say(
+        self, pieces: Iterable[Said], manner: Manner, drawing: Drawing, speech: Speech | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Samples (n,), full scale 1, as soon as they can be made; ``pieces`` is asked for more only when more is
+        needed. The same text, manner and drawing always give the same samples, however the text is cut.
+
+        Args:
+            pieces: the text.
+            manner: of :meth:`manner`.
+            drawing: see there.
+            speech: kept up to date, each time before samples are given out.
+
+        Raises:
+            RequestError: there is no such voice.
+        """
+        speech = speech or Speech(self.sample_rate)
+        limit = drawing.max_seconds * self.sample_rate
+        made = self._samples(pieces, manner, _chooser(self.talker, drawing), speech)
+        while True:
+            begin = time.perf_counter()
+            samples = next(made, None)
+            speech.busy += time.perf_counter() - begin
+            if samples is None:
+                return
+            if speech.first is None and samples.size:
+                speech.first = speech.busy
+            if speech.samples + samples.size > limit:
+                speech.cut = True
+                samples = samples[: max(0, int(limit) - speech.samples)]
+            speech.samples += samples.size
+            if samples.size:
+                yield samples
+            if speech.cut:
+                return
+
+    def _samples(
+        self, pieces: Iterable[Said], manner: Manner, choose: Choose, speech: Speech
+    ) -> Iterator[NDArray[np.float32]]:
+        mels, waves = self.codec.stream(), self.vocoder.stream()
+        device = next(self.codec.parameters()).device  # type: ignore[attr-defined]
+        for codes in self.talker.speak(pieces, manner, choose):
+            speech.frames += len(codes)
+            with torch.inference_mode():
+                frames = self.codec.decode(torch.from_numpy(np.ascontiguousarray(codes)).to(device)[None])
+                samples = waves.push(mels.push(frames))
+            if samples.shape[1]:
+                yield samples[0].float().cpu().numpy()
+        if speech.frames:
+            with torch.inference_mode():
+                last = torch.cat((waves.push(mels.finish()), waves.finish()), dim=1)
+            yield last[0].float().cpu().numpy()
+
+
+def _chooser(talker: Talker, drawing: Drawing) -> Choose:
+    """Draws one code, with random numbers of its own."""
+    own = float(getattr(talker.config, "temperature", 0.0))
+    sampling = Sampling(temperature=own if drawing.temperature is None else drawing.temperature)
+    rng = np.random.default_rng(drawing.seed)
+    return lambda logits: draw(logits, sampling, rng)
