@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Codec, RequestError, Vocoder
+from muomni_cli.api import Codec, RequestError, Said, Vocoder
 from muomni_cli.evaluation.card import Card, card_of
 from muomni_cli.evaluation.hearing import Heard, Hearing, Wave, hearing
 from muomni_cli.evaluation.judge import OTHERS
+from muomni_cli.evaluation.lexicon import words_of
 from muomni_cli.evaluation.resynthesis import MUTE
 from muomni_cli.sound.coding import decode_codes, encode_waves, mel_of, to_samples
+from muomni_cli.speaking.open import open_voice, speaking_with, usable_vocoders
+from muomni_cli.speaking.speech import Drawing, Speech
 from muomni_cli.training.context import StageContext
 from muomni_cli.training.voice_parts import any_vocoder, fresh_codec, open_vocoder
 
 if TYPE_CHECKING:
     from muomni_cli.data.examples import Examples
     from muomni_cli.evaluation.subject import Subject
+    from muomni_cli.speaking.voice import Voice
 
 USUAL = 100
 """Sentences of each source that are heard, if no limit is set."""
@@ -72,6 +76,14 @@ class Sentences:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoken:
+    """What a voice said: samples, and code frames that it took."""
+
+    wave: Wave
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
 class Coded:
     """Sentences through the codec: (T,Q) codes, (M,F) log-mel and (N,) samples of each."""
 
@@ -113,7 +125,7 @@ class SpeechCards:
 
     def of(self, stage: str) -> Iterator[Card]:
         """Cards of ``codec``, ``vocoder`` or ``talker``, source by source."""
-        make = {"codec": self._codec, "vocoder": self._vocoder}[stage]
+        make = {"codec": self._codec, "vocoder": self._vocoder, "talker": self._talker}[stage]
         for sentences in self._sentences:
             if sentences.texts:
                 yield from make(sentences)
@@ -142,6 +154,41 @@ class SpeechCards:
         yield card_of("vocoder", sentences.task, "mel_l1", apart, sentences.keys)
         yield from _understood("vocoder", "wer_copy", sentences, sentences.heard(made))
 
+    def _talker(self, sentences: Sentences) -> Iterator[Card]:
+        """The texts, spoken: understood or not, with their words in another order, and how long they are."""
+        stage, task, said = "talker", sentences.task, self._spoken
+        spoken = [said(text, name) for text, name in zip(sentences.texts, sentences.voices, strict=True)]
+        heard = sentences.heard([one.wave for one in spoken])
+        yield from _understood(stage, "wer_spoken", sentences, heard)
+        between = self._through_codes(sentences).heard
+        if between is not None:
+            yield between.card(stage, task, "wer_resynthesis")
+        if sentences.hearing is not None:
+            rows = [row for row in sentences.hearing.rows if len(set(words_of(sentences.texts[row]))) > 1]
+            turned = [said(shuffled(sentences.texts[row], row), sentences.voices[row]).wave for row in rows]
+            if rows:
+                yield sentences.hearing.of(turned, sentences.rate, rows).card(stage, task, "wer_shuffled")
+        lengths = [one.wave.size / wave.size for one, wave in zip(spoken, sentences.waves, strict=True)]
+        for name, number in (("median", np.median(lengths)), ("min", min(lengths)), ("max", max(lengths))):
+            yield Card(stage, task, f"length_{name}", float(number))
+        bounds = [most_frames(len(words_of(text))) for text in sentences.texts]
+        hits = [float(one.frames >= bound) for one, bound in zip(spoken, bounds, strict=True)]
+        yield card_of(stage, task, "at_bound", hits, sentences.keys)
+
+    @cached_property
+    def _voice(self) -> Voice:
+        """The run's, with a vocoder that is ready."""
+        run = self._subject.run
+        return open_voice(speaking_with(run, next(iter(usable_vocoders(run)), None)), str(self._subject.device))
+
+    def _spoken(self, text: str, name: str) -> Spoken:
+        """The text in the voice called ``name``, or in the first where there is none."""
+        voice = self._voice
+        speech = Speech(voice.sample_rate)
+        manner = voice.manner(name if name in voice.talker.voices else None)
+        pieces = list(voice.say([Said(text)], manner, Drawing(seed=self._subject.recipe.seed), speech))
+        return Spoken(np.concatenate(pieces) if pieces else np.zeros(0, np.float32), speech.frames)
+
     def _through_codes(self, sentences: Sentences) -> Coded:
         if sentences.task not in self._coded:
             codec: Codec = self._context.codec()
@@ -158,6 +205,21 @@ class SpeechCards:
         """(M,F) log-mel of each -> as many samples as the original has."""
         device = self._subject.device
         return [to_samples(vocoder, mel, device)[: wave.size] for mel, wave in zip(mels, waves, strict=True)]
+
+
+def most_frames(words: int) -> int:
+    """The specification's bound on the code frames of a text: 30 a word, but from 50 to 1000."""
+    return max(50, min(1000, 30 * words))
+
+
+def shuffled(text: str, seed: int) -> str:
+    """Its words in another order; there must be two that differ."""
+    words = words_of(text)
+    rng = np.random.default_rng(seed)
+    while True:
+        turned = [words[place] for place in rng.permutation(len(words)).tolist()]
+        if turned != words:
+            return " ".join(turned)
 
 
 def _understood(stage: str, metric: str, sentences: Sentences, heard: Heard | None) -> Iterator[Card]:

@@ -36,9 +36,7 @@ class Ways:
 
     def __post_init__(self) -> None:
         if self.output is None and not self.play:
-            raise RequestError(
-                "the speech would go nowhere", "write it with -o out.wav, or hear it with --play"
-            )
+            raise RequestError("the speech would go nowhere", "write it with -o out.wav, or hear it with --play")
         if self.output is not None:
             check_output(self.output, raw=self.raw)
         if self.play:

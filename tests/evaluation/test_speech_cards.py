@@ -7,13 +7,24 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from muomni_cli import app
 from muomni_cli.commands.train import train
+from muomni_cli.evaluation.lexicon import words_of
+from muomni_cli.evaluation.speech_cards import most_frames, shuffled
+from muomni_cli.recipe import load_recipe
+from muomni_cli.runs.folder import RunFolder, part_entry
+from muomni_cli.runs.parts import build_part
+from muomni_cli.training.arguments import part_arguments
+from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
+from muomni_cli.training.context import StageContext
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Recipe
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -51,6 +62,16 @@ save_every = 1000
 sample_every = 1000
 """
 
+TALKER = """
+[talker]
+use = "cursor"
+d_text = 16
+text_layers = 1
+d_model = 16
+n_layers = 1
+n_heads = 2
+d_ff = 16
+"""
 VOCODER = '\n[vocoder]\nuse = "griffin-lim"\niterations = 16\n'
 
 
@@ -126,12 +147,57 @@ def test_without_a_judge_the_other_cards_are_there(run: Run, monkeypatch: pytest
     assert err.count("pip install 'muomni[judge]'") == 1
 
 
+def test_a_talker_is_heard_beside_its_codec_and_its_teacher(run: Run, spoken: Path) -> None:
+    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[judge]")
+    Path("talking.toml").write_text(f'name = "small"\n{RECIPE}{VOCODER}{TALKER}')
+    leave_talker(load_recipe("talking.toml"), RunFolder(spoken / "runs/small"))
+    code, out, err = run("talking.toml", "--json", "--limit", "3")
+    assert code == 0, err
+    cards = {metric: card for (stage, metric), card in by_name(out).items() if stage == "talker"}
+    assert set(cards) == {
+        "wer_original", "wer_resynthesis", "wer_spoken", "wer_added", "wer_shuffled", "length_median", "length_min",
+        "length_max", "at_bound",
+    }  # fmt: skip
+    assert cards["wer_original"]["value"] <= 0.1
+    assert cards["wer_spoken"]["value"] > 0.5  # it has learnt nothing
+    assert cards["wer_shuffled"]["n"] <= 3
+    said = {one["text"] for one in cards["wer_spoken"]["sentences"]}
+    assert {one["text"] for one in cards["wer_shuffled"]["sentences"]} <= said
+    lengths = [cards[f"length_{name}"]["value"] for name in ("min", "median", "max")]
+    assert 0 < lengths[0] <= lengths[1] <= lengths[2]
+    assert 0 <= cards["at_bound"]["value"] <= 1
+
+
+def leave_talker(recipe: Recipe, run: RunFolder) -> None:
+    """Leave a Talker with random weights as training would."""
+    chosen, settings = recipe.talker, recipe.train_for("talker")
+    assert chosen is not None
+    context = StageContext(recipe, "talker", settings, 0, torch.device("cpu"), run)
+    arguments = part_arguments(recipe, "talker", context)
+    torch.manual_seed(0)
+    module = build_part(chosen.registered, chosen.config, arguments.written)
+    write_checkpoint(run.stage("talker") / "last.safetensors", {"step": 1}, {"model": model_tensors(module)})
+    entry = part_entry(chosen.registered, chosen.config, "talker/last.safetensors", **arguments.written)
+    run.record("talker", {"status": "finished"}, entry)
+
+
+def test_shuffled_words_are_the_same_words_in_another_order() -> None:
+    text = "Don't open the old, old door!"
+    turned = {shuffled(text, seed) for seed in range(20)}
+    assert len(turned) > 10
+    assert all(sorted(one.split()) == sorted(words_of(text)) for one in turned)
+    assert " ".join(words_of(text)) not in turned
+    assert shuffled(text, 3) == shuffled(text, 3)
+    assert shuffled("one one two", 0) in ("one two one", "two one one")
+
+
+@pytest.mark.parametrize(("words", "frames"), [(1, 50), (2, 60), (10, 300), (34, 1000)])
+def test_the_bound_is_the_specifications(words: int, frames: int) -> None:
+    assert most_frames(words) == frames
+
+
 def test_training_can_ask_how_its_codec_sounds(spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[judge]")
-    from muomni_cli.recipe import load_recipe
-    from muomni_cli.runs.folder import RunFolder
-    from muomni_cli.training.context import StageContext
-
     monkeypatch.chdir(spoken)
     monkeypatch.setenv("MUOMNI_CACHE", str(spoken / "cache"))
     recipe, told = load_recipe("small.toml"), list[str]()
