@@ -116,6 +116,8 @@ class EncoderPart(Part):
     Args:
         modality: what a recipe's ``[encoders.<modality>]``, a stage and ``--attach <modality>=PATH`` call it.
         read: ``"package.module:attr"``.
+        reads: the settings and properties of the config that ``read`` looks at; all of them if None. Files are read
+            again only when one of these has changed.
         transcribe: ``"package.module:attr"``, if it does.
         answer: ``"package.module:attr"``, if what its own stage learns can be right or wrong.
         pieces: ``"package.module:attr"``, if it does; a part that transcribes must.
@@ -129,6 +131,7 @@ class EncoderPart(Part):
 
     modality: str
     read: str
+    reads: frozenset[str] | None = None
     transcribe: str | None = None
     answer: str | None = None
     pieces: str | None = None
@@ -150,6 +153,7 @@ class CodecPart(Part):
     kind: ClassVar[str] = "codec"
 
     read: str
+    reads: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

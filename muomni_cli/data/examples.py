@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from muomni_cli.api import MuomniError, RequestError
+from muomni_cli.api import CodecPart, EncoderPart, MuomniError, RequestError
 from muomni_cli.data.decoding import InputsWriter, decode_all, open_inputs
 from muomni_cli.data.order import Order
 from muomni_cli.data.sources import SPLITS, Source, Split, example_items, open_sources, split_of, state_of_files
@@ -26,7 +26,7 @@ from muomni_cli.folders import cache_folder
 if TYPE_CHECKING:
     from muomni_cli.recipe import Chosen, Recipe
 
-FORMAT = 3
+FORMAT = 4
 """Raised when what is written for the same sources and settings changes."""
 
 Progress = Callable[[str], None]
@@ -108,10 +108,15 @@ def open_examples(recipe: Recipe, stage: str, seed: int, progress: Progress) -> 
 
 
 def _fingerprint(recipe: Recipe, chosen: Chosen, sources: Sequence[Source]) -> str:
+    part = chosen.registered.part
+    assert isinstance(part, EncoderPart | CodecPart), "Recipe.reader has looked"
+    settings = chosen.config.model_dump(mode="json")
     identity = {
         "format": FORMAT,
-        "encoder": [chosen.registered.plugin.name, chosen.registered.plugin.version, chosen.registered.part.name],
-        "config": chosen.config.model_dump(mode="json"),
+        "read": [chosen.registered.plugin.version, part.read],
+        "config": settings
+        if part.reads is None
+        else {name: getattr(chosen.config, name) for name in sorted(part.reads)},
         "val_fraction": recipe.data.val_fraction,
         "sources": [[source.identity, source.weight, state_of_files(source)] for source in sources],
     }

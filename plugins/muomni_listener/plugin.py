@@ -17,6 +17,7 @@ def register_encoders() -> list[EncoderPart]:
             steps="muomni_listener.steps:steps",
             objective="muomni_listener.objective:Spelling",
             read="muomni_cli.sound.reading:read",
+            reads=frozenset({"sample_rate", "max_seconds", "shortest"}),
             pieces="muomni_cli.sound.reading:pieces",
             transcribe="muomni_listener.recognizer:build",
             answer="muomni_listener.recognizer:answering",

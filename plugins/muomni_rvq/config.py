@@ -65,5 +65,5 @@ class CodecConfig(PartConfig):
 
     @property
     def shortest(self) -> int:
-        """Samples of the shortest sound: those of one code frame."""
-        return self.samples
+        """Samples of the shortest sound: those of one mel window; the rest of a code frame is silence."""
+        return self.mel.window

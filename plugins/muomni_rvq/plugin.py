@@ -16,5 +16,6 @@ def register_codecs() -> list[CodecPart]:
             steps="muomni_rvq.steps:steps",
             objective="muomni_rvq.objective:Reconstruction",
             read="muomni_cli.sound.reading:read",
+            reads=frozenset({"sample_rate", "max_seconds", "shortest"}),
         )
     ]
