@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from muomni_cli.api import Codec, RequestError, Said, Vocoder
 from muomni_cli.evaluation.card import Card, card_of
 from muomni_cli.evaluation.hearing import Heard, Hearing, Wave, hearing
-from muomni_cli.evaluation.judge import OTHERS
 from muomni_cli.evaluation.lexicon import words_of
 from muomni_cli.evaluation.resynthesis import MUTE
 from muomni_cli.sound.coding import decode_codes, encode_waves, mel_of, to_samples
@@ -110,16 +109,16 @@ class SpeechCards:
         examples, rest = (data.train, data.val) if subject.split == "train" else (data.val, data.train)
         self._shapes = fresh_codec(recipe)
         self._coded: dict[str, Coded] = {}
-        self._sentences = [
-            self._chosen(task, examples, rest, np.flatnonzero(np.asarray(examples.sources) == number).tolist())
-            for number, task in enumerate(data.names)
-        ]
+        self._sentences = [self._chosen(task, number, examples, rest) for number, task in enumerate(data.names)]
 
-    def _chosen(self, task: str, examples: Examples, rest: Examples, rows: list[int]) -> Sentences:
+    def _chosen(self, task: str, number: int, examples: Examples, rest: Examples) -> Sentences:
+        rows = _of_source(examples, number)
         chosen = self._subject.limited(rows, USUAL)
-        left = sorted(set(rows) - set(chosen))
-        order = np.random.default_rng(0).permutation(len(left)).tolist()
-        others = [examples.texts[left[place]] for place in order[: 2 * OTHERS]] + list(rest.texts[: 2 * OTHERS])
+        kept = set(chosen)
+        left = [examples.texts[row] for row in rows if row not in kept]
+        learned = [rest.texts[row] for row in _of_source(rest, number)]
+        rng = np.random.default_rng(0)
+        others = [texts[place] for texts in (left, learned) for place in rng.permutation(len(texts)).tolist()]
         rate = self._shapes.mel.sample_rate
         return Sentences(task, examples, chosen, others, rate, self._subject.progress)
 
@@ -205,6 +204,12 @@ class SpeechCards:
         """(M,F) log-mel of each -> as many samples as the original has."""
         device = self._subject.device
         return [to_samples(vocoder, mel, device)[: wave.size] for mel, wave in zip(mels, waves, strict=True)]
+
+
+def _of_source(examples: Examples, number: int) -> list[int]:
+    """Rows of the examples of one source."""
+    rows: list[int] = np.flatnonzero(np.asarray(examples.sources) == number).tolist()
+    return rows
 
 
 def most_frames(words: int) -> int:
