@@ -17,6 +17,7 @@ from muomni_cli.evaluation.hearing import Heard, Hearing, Wave, hearing
 from muomni_cli.evaluation.lexicon import words_of
 from muomni_cli.evaluation.resynthesis import MUTE
 from muomni_cli.sound.coding import decode_codes, encode_waves, mel_of, to_samples
+from muomni_cli.speaking.bound import most_frames
 from muomni_cli.speaking.open import open_voice, speaking_with, usable_vocoders
 from muomni_cli.speaking.speech import Drawing, Speech
 from muomni_cli.training.context import StageContext
@@ -210,11 +211,6 @@ def _of_source(examples: Examples, number: int) -> list[int]:
     """Rows of the examples of one source."""
     rows: list[int] = np.flatnonzero(np.asarray(examples.sources) == number).tolist()
     return rows
-
-
-def most_frames(words: int) -> int:
-    """The specification's bound on the code frames of a text: 30 a word, but from 50 to 1000."""
-    return max(50, min(1000, 30 * words))
 
 
 def shuffled(text: str, seed: int) -> str:

@@ -15,10 +15,11 @@ import torch
 from muomni_cli import app
 from muomni_cli.commands.train import train
 from muomni_cli.evaluation.lexicon import words_of
-from muomni_cli.evaluation.speech_cards import most_frames, shuffled
+from muomni_cli.evaluation.speech_cards import shuffled
 from muomni_cli.recipe import load_recipe
 from muomni_cli.runs.folder import RunFolder, part_entry
 from muomni_cli.runs.parts import build_part
+from muomni_cli.speaking.bound import most_frames
 from muomni_cli.training.arguments import part_arguments
 from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
 from muomni_cli.training.context import StageContext
