@@ -67,3 +67,5 @@ def _say_next(run: RunFolder, stages: list[str], recipe: str) -> None:
         say(f"next: muomni train {missing[0]} {recipe}")
     elif "thinker" in stages:  # the omni stage makes a whole model, whatever it began from
         say(f"next: muomni chat -m {run.name}")
+    elif "talker" in stages:
+        say(f'next: muomni tts -m {run.name} "hello" -o hello.wav')

@@ -41,8 +41,8 @@ class Speech:
         codes: (T,Q) of each, memory-mapped.
         edges: (L+1,) of each: seconds at which each character of its text begins, and at which the last one ends.
         texts: what is spoken, L characters each.
+        written: the texts that it was made of.
         voices: who speaks.
-        rows: the number of each among the examples that it was made of.
         order: which are drawn when.
     """
 
@@ -51,11 +51,11 @@ class Speech:
         codes: Inputs,
         edges: Inputs,
         texts: Sequence[str],
+        written: Sequence[str],
         voices: Sequence[str],
-        rows: Sequence[int],
         order: Order,
     ) -> None:
-        self.codes, self.edges, self.texts, self.voices, self.rows = codes, edges, texts, voices, rows
+        self.codes, self.edges, self.texts, self.written, self.voices = codes, edges, texts, written, voices
         self._order = order
 
     def __len__(self) -> int:
@@ -149,7 +149,12 @@ def _make(data: ExampleData, texts: dict[Split, list[str]], makers: Makers, fold
             codes.close()
             edges.close()
             written[side] = [
-                {"row": r, "text": texts[side][r], "voice": examples.voices[r], "source": examples.sources[r]}
+                {
+                    "written": examples.texts[r],
+                    "text": texts[side][r],
+                    "voice": examples.voices[r],
+                    "source": examples.sources[r],
+                }
                 for r in sorted(made)
             ]
         (partial / "speech.json").write_text(json.dumps(written), "utf-8")
@@ -206,6 +211,6 @@ def _open(folder: Path, side: Split, rows: Sequence[dict[str, Any]], weights: Se
             "check that texts and sounds belong together, and that the encoder knows the texts' letters",
         )
     codes, edges = open_inputs(folder / f"{side}-codes"), open_inputs(folder / f"{side}-edges")
-    texts, voices, numbers, sources = ([row[key] for row in rows] for key in ("text", "voice", "row", "source"))
+    texts, written, voices, sources = ([row[key] for row in rows] for key in ("text", "written", "voice", "source"))
     order = Order([len(one) for one in codes], sources, weights, seed)
-    return Speech(codes, edges, texts, voices, numbers, order)
+    return Speech(codes, edges, texts, written, voices, order)

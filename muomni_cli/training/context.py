@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from muomni_cli.api import Codec, Thinker, Tokenizer, Vocoder
+from muomni_cli.api import Codec, Said, Thinker, Tokenizer, Vocoder
 from muomni_cli.console import say
 from muomni_cli.runs.folder import RunFolder
 
@@ -83,15 +83,15 @@ class StageContext:
 
         return open_vocoder(self)
 
-    def thinker(self) -> Thinker | None:
-        """The run's trained Thinker likewise; None if the recipe has none.
+    def thoughts(self, text: str) -> list[Said]:
+        """``text`` token by token, each with the state of the run's trained Thinker that would have chosen it.
 
         Raises:
-            RequestError: if it has not been trained; names the command.
+            RequestError: if the Thinker has not been trained; names the command.
         """
-        from muomni_cli.training.voice_parts import open_thinker
+        from muomni_cli.training.voice_parts import think_aloud
 
-        return open_thinker(self)
+        return think_aloud(self._thinker, self.tokenizer(), self.recipe.chat.template, text)
 
     def speech(self, spell: Callable[[str], str]) -> SpeechData:
         """The recipe's speech as the run's codec encodes it, with the times of every character of its text.
@@ -153,6 +153,12 @@ class StageContext:
         from muomni_cli.data.examples import open_examples
 
         return open_examples(self.recipe, self.stage, self.seed, self.progress)
+
+    @cached_property
+    def _thinker(self) -> Thinker:
+        from muomni_cli.training.voice_parts import open_thinker
+
+        return open_thinker(self)
 
     @cached_property
     def _codec(self) -> Codec:

@@ -12,12 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from muomni_cli.api import Aligner, Codec, EncoderPart, RequestError, Thinker, Vocoder, VocoderPart
+from muomni_cli.api import (
+    Aligner,
+    Codec,
+    EncoderPart,
+    Message,
+    RequestError,
+    Said,
+    Thinker,
+    Tokenizer,
+    Vocoder,
+    VocoderPart,
+)
 from muomni_cli.data.examples import open_examples
 from muomni_cli.data.speech import Makers, SpeechData, open_speech
+from muomni_cli.generation.text import TextStream
+from muomni_cli.prompt import Template, chat_ids
 from muomni_cli.recipe.model import SPEECH
 from muomni_cli.registry import get_registry, resolve
 from muomni_cli.runs.find import find_run
@@ -77,12 +91,25 @@ def any_vocoder(context: StageContext, codec: Codec) -> Vocoder | None:
     return None
 
 
-def open_thinker(context: StageContext) -> Thinker | None:
+def open_thinker(context: StageContext) -> Thinker:
     """The run's trained Thinker."""
-    if context.recipe.thinker is None:
-        return None
     module, _ = open_part(context.run, "thinker", context.command("thinker"))
     return cast("Thinker", _frozen(module, context))
+
+
+@torch.no_grad()
+def think_aloud(thinker: Thinker, tokenizer: Tokenizer, template: Template, text: str) -> list[Said]:
+    """An answer token by token, each with the (D,) state that would have chosen it; without those for which there is no
+    room in the context."""
+    layout = chat_ids(tokenizer, [Message("assistant", text)], template)
+    ids, answer = (row[: thinker.config.ctx_len] for row in (layout.ids, layout.answer))
+    device = thinker.head_weight.device
+    states = thinker.hidden(torch.tensor([ids], device=device))[0].float().cpu().numpy()
+    stream = TextStream(tokenizer)
+    places = [place for place, said in enumerate(answer) if said and place > 0]
+    said = [Said(stream.push(ids[place]), states[place - 1]) for place in places]
+    rest = text[len("".join(piece.text for piece in said)) :]
+    return [*said, Said(rest)] if rest else said
 
 
 def open_aligner(context: StageContext) -> tuple[Aligner, Any, Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
@@ -36,6 +36,23 @@ class Alphabet:
         composed = unicodedata.normalize("NFKC", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")).casefold()
         return " ".join("".join(self._known(character) for character in composed).split())
 
+    def places(self, text: str) -> list[Spelled]:
+        """What :meth:`encode` makes of ``text``, each class with the characters of ``text`` that it stands for: the run
+        that is spelled as one space, a letter with its accents, or a ligature for each of its letters."""
+        found: list[Spelled] = []
+        for begin, end in _clusters(text):
+            composed = unicodedata.normalize("NFKC", text[begin:end].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+            for character in "".join(map(self._known, composed.casefold())):
+                if not character.isspace():
+                    found.append(Spelled(character, begin, end))
+                elif found and found[-1].character == " ":
+                    found[-1] = Spelled(" ", found[-1].begin, end)
+                elif found:
+                    found.append(Spelled(" ", begin, end))
+        if found and found[-1].character == " ":
+            found.pop()
+        return [one for one in found if one.character in self.characters]
+
     def _known(self, character: str) -> str:
         if character in self.characters:
             return character
@@ -45,12 +62,39 @@ class Alphabet:
 
     def encode(self, text: str) -> list[int]:
         """Classes of ``text`` as it is spelled."""
-        spelled = self.spell(text)
+        return self.classes_of(self.spell(text))
+
+    def classes_of(self, spelled: Iterable[str]) -> list[int]:
+        """Classes of characters; without those that it does not have."""
         return [1 + self.characters.index(character) for character in spelled if character in self.characters]
 
     def decode(self, classes: Sequence[int]) -> str:
         """Text of classes; blanks give nothing."""
         return "".join(self.characters[index - 1] for index in classes if index != BLANK)
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """A character of an alphabet, and the characters ``begin`` to ``end`` (not included) of a text it stands for."""
+
+    character: str
+    begin: int
+    end: int
+
+
+def _clusters(text: str) -> Iterator[tuple[int, int]]:
+    """Where ``text`` can be cut so that its pieces are composed (NFKC) as the whole is."""
+    begin = 0
+    for end in range(1, len(text) + 1):
+        here = text[begin:end]
+        if end < len(text):
+            if unicodedata.combining(text[end]):
+                continue
+            both = unicodedata.normalize("NFKC", here + text[end])
+            if both != unicodedata.normalize("NFKC", here) + unicodedata.normalize("NFKC", text[end]):
+                continue
+        yield begin, end
+        begin = end
 
 
 @dataclass(frozen=True, slots=True)

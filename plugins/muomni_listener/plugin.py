@@ -21,6 +21,7 @@ def register_encoders() -> list[EncoderPart]:
             pieces="muomni_cli.sound.reading:pieces",
             transcribe="muomni_listener.recognizer:build",
             answer="muomni_listener.recognizer:answering",
+            align="muomni_listener.recognizer:build",
             bench_inputs="muomni_listener.bench:inputs",
             peers={
                 "transformers": "muomni_listener.peer:whisper",

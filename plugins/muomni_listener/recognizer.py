@@ -6,6 +6,7 @@ Shapes: B batch, N samples, T tokens, W width, C classes, L characters of all ro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -15,16 +16,16 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Word
-from muomni_listener import model
+from muomni_cli.api import Timed, Word
+from muomni_listener import model, times
 from muomni_listener.config import ListenerConfig
-from muomni_listener.ctc import BLANK, Alphabet, Mark, choose, greedy
+from muomni_listener.ctc import BLANK, Alphabet, Mark, Spelled, choose, greedy, needed
 from muomni_listener.streaming import BeamSpeller, GreedySpeller, Windows, marks_of, words_of
 
 
 class Recognizer(nn.Module):
     """(B,N) waveforms -> (B,T,C) log-probabilities of the characters of the encoder's alphabet and the blank. A
-    :class:`muomni_cli.api.Transcriber` and an :class:`muomni_cli.api.Answerer`."""
+    :class:`muomni_cli.api.Transcriber`, an :class:`muomni_cli.api.Answerer` and an :class:`muomni_cli.api.Aligner`."""
 
     ways: Mapping[str, bool] = MappingProxyType({"exact": False, "choice": True})
     vocabulary: Sequence[str] = ()
@@ -73,18 +74,51 @@ class Recognizer(nn.Module):
         """The text, in the alphabet's characters."""
         return self.alphabet.decode(self.alphabet.encode(text))
 
-    @torch.inference_mode()
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
         """Greedy transcripts, or the likeliest of ``choices``, over all the ways to say each."""
-        waves = torch.zeros(len(inputs), max(map(len, inputs)))
-        for row, wave in zip(waves, inputs, strict=True):
-            row[: len(wave)] = torch.from_numpy(np.array(wave, np.float32))
-        scores, lengths = self(waves.to(self.head.weight.device), [len(wave) for wave in inputs])
-        heard = [row[:length] for row, length in zip(scores.cpu().numpy(), lengths, strict=True)]
+        heard = self.hear_all(inputs)
         if choices is None:
             return [self.spelled(greedy(row)) for row in heard]
         texts = [self.alphabet.encode(choice) for choice in choices]
         return [choices[choose(row, texts)] for row in heard]
+
+    def align(self, inputs: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[Timed] | None]:
+        """See :class:`muomni_cli.api.Aligner`. A space takes no time unless there is a pause; the silence before the
+        first and after the last character is in no span."""
+        said = [self.alphabet.places(text) for text in texts]
+        found: list[list[Timed] | None] = [None if row else [] for row in said]
+        classes = [self.alphabet.classes_of(one.character for one in row) for row in said]
+        tokens = [self.encoder.heard(len(wave)) for wave in inputs]
+        possible = [row for row in range(len(texts)) if 0 < needed(classes[row]) <= tokens[row]]
+        heard = self.hear_all([inputs[row] for row in possible]) if possible else []
+        for row, scores in zip(possible, heard, strict=True):
+            found[row] = self._timed(scores, inputs[row], texts[row], said[row])
+        return found
+
+    def _timed(
+        self, scores: NDArray[np.float32], wave: NDArray[np.float32], text: str, said: Sequence[Spelled]
+    ) -> list[Timed]:
+        config = self.encoder.config
+        classes = self.alphabet.classes_of(one.character for one in said)
+        # A token's convolutions are centred on the first of its frames, and a frame on its first sample.
+        centres = times.places(scores, classes) * config.shortest / config.sample_rate
+        spaces = np.array([one.character == " " for one in said])
+        marked = np.array([not text[one.begin : one.end].isspace() for one in said])
+        edges = times.edges(centres, spaces, marked, times.quiet(wave, config.sample_rate))
+        spans: list[Timed] = []
+        for one, (since, until) in zip(said, pairwise(edges.tolist()), strict=True):
+            whole = spans.pop().since if spans and spans[-1].begin == one.begin else since  # a ligature
+            spans.append(Timed(one.begin, one.end, whole, until))
+        return spans
+
+    @torch.inference_mode()
+    def hear_all(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """(N,) samples each -> (T,C) scores each, heard side by side."""
+        waves = torch.zeros(len(inputs), max(map(len, inputs)))
+        for row, wave in zip(waves, inputs, strict=True):
+            row[: len(wave)] = torch.from_numpy(np.array(wave, np.float32))
+        scores, lengths = self(waves.to(self.head.weight.device), [len(wave) for wave in inputs])
+        return [row[:length] for row, length in zip(scores.cpu().numpy(), lengths, strict=True)]
 
 
 def build(config: ListenerConfig) -> Recognizer:

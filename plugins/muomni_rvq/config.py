@@ -31,6 +31,7 @@ class CodecConfig(PartConfig):
     decoder_layers: NonNegativeInt = Field(4, description="blocks of the decoder that see code frames")
     fine_width: PositiveInt = Field(128, description="channels of the blocks that see mel frames")
     fine_layers: NonNegativeInt = Field(1, description="blocks of the decoder that see mel frames")
+    expansion: PositiveInt = Field(4, description="width inside of a block, as a multiple of its channels")
     kernel: PositiveInt = Field(7, description="frames that a block's convolution sees")
     lookahead: NonNegativeInt = Field(
         1, description="later code frames that the decoder waits for: a better sound, 80 ms later each"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig, RequestError
@@ -25,9 +26,10 @@ class Encoder(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.frame, self.mean, self.scale = config.frame, config.mel_mean, config.mel_scale
+        self.reach = config.encoder_layers * (config.kernel // 2)  # code frames that it sees ahead, or fewer
         bins = config.mel.n_mels
         self.patch = linear(config.frame * bins, config.width)
-        blocks = (ConvNeXt(config.width, kernel=config.kernel) for _ in range(config.encoder_layers))
+        blocks = (block(config, config.width) for _ in range(config.encoder_layers))
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.head = linear(config.width, bins)
@@ -37,9 +39,9 @@ class Encoder(nn.Module):
         batch, frames, bins = mel.shape
         x = ((mel - self.mean) / self.scale).reshape(batch, frames // self.frame, self.frame * bins)
         x = self.patch(x)
-        for block in self.blocks:
-            assert isinstance(block, ConvNeXt)
-            x = block.centred(x)
+        for layer in self.blocks:
+            assert isinstance(layer, ConvNeXt)
+            x = layer.centred(x)
         return self.head(self.norm(x))  # type: ignore[no-any-return]
 
 
@@ -86,9 +88,9 @@ class Codec(nn.Module):
         self.decoder = CausalStack(
             [
                 linear(bins, config.width),
-                *(ConvNeXt(config.width, kernel=config.kernel) for _ in range(config.decoder_layers)),
+                *(block(config, config.width) for _ in range(config.decoder_layers)),
                 Unfold(config.width, config.frame, config.fine_width),
-                *(ConvNeXt(config.fine_width, kernel=config.kernel) for _ in range(config.fine_layers)),
+                *(block(config, config.fine_width) for _ in range(config.fine_layers)),
                 Bins(config),
             ],
             bins,
@@ -119,6 +121,8 @@ class Codec(nn.Module):
     def windows(self, mel: Tensor) -> Tensor:
         """(B, frame*T, F) log-mel -> (B,T,F): each code frame's window as one vector.
 
+        After the end the encoder sees silence, so that a row with silence after it gives what it gives alone.
+
         Raises:
             RequestError: the mel frames are no whole number of code frames, or have another number of bins.
         """
@@ -127,7 +131,9 @@ class Codec(nn.Module):
                 f"log-mel of shape {tuple(mel.shape)} does not fit the codec",
                 f"give a multiple of {self.frame} frames of {self.mel.n_mels} bins",
             )
-        return self.encoder(mel)  # type: ignore[no-any-return]
+        silence = math.log(self.mel.mel_floor)
+        padded = F.pad(mel, (0, 0, 0, self.encoder.reach * self.frame), value=silence)
+        return self.encoder(padded)[:, : mel.shape[1] // self.frame]  # type: ignore[no-any-return]
 
     def encode(self, frames: Tensor) -> Tensor:
         """(B,T,F) -> (B,T,Q) codes, int64."""
@@ -148,6 +154,11 @@ class Codec(nn.Module):
     def forward(self, mel: Tensor) -> Tensor:
         """(B, frame*T, F) log-mel -> what is left of it after coding, in the same shape."""
         return self.expand(self.decode(self.encode(self.windows(mel))))
+
+
+def block(config: CodecConfig, width: int) -> ConvNeXt:
+    """One of the blocks, all of which are made alike."""
+    return ConvNeXt(width, config.expansion * width, kernel=config.kernel)
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:

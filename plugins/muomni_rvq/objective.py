@@ -84,7 +84,7 @@ class Reconstruction:
             self._coded = bool(self.module.quantizer.ready)
         if not self._coded and step >= self._free:
             self._begin(step, micro)
-        points = self.module.inward(self.module.windows(mel))
+        points = self.module.inward(self.module.encoder(mel))
         if self._coded:
             coded, committed = self._through(points, batch.tensors["depths"])
         else:
@@ -185,7 +185,7 @@ class Reconstruction:
         found: list[Tensor] = []
         for later in range(BATCHES):
             waves = self.batch(step + later, micro).tensors["waves"].to(quantizer.table.device)
-            found.append(self.module.inward(self.module.windows(self._heard(waves))).float().flatten(0, 1))
+            found.append(self.module.inward(self.module.encoder(self._heard(waves))).float().flatten(0, 1))
             if sum(map(len, found)) >= POINTS * config.codebook_size:
                 break
         quantizer.begin(torch.cat(found), len(found[0]), self._seed)

@@ -26,6 +26,7 @@ from muomni_talker.heads import summed
 from muomni_talker.model import Speaker
 from muomni_talker.normalise import normalise
 from muomni_talker.reading import Pointer
+from muomni_talker.script import script
 
 if TYPE_CHECKING:
     from muomni_cli.api import StageContext
@@ -173,6 +174,9 @@ class Speaking:
             "known": known,
             "said": said,
         }
+        if self.module.thinker_width:
+            heard = [True] * len(rows) if seeds is None else [self._heard(seed) for seed in seeds]
+            arrays["thoughts"] = self._thoughts(speech, rows, heard, ids.shape[1])
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return Batch(tensors, float(sum(frames)), sum(frames), {"frames": frames})
 
@@ -191,6 +195,23 @@ class Speaking:
             before[wrong] = before[rng.integers(0, frames, wrong.size)]
         forgotten = isinstance(config, CursorConfig) and rng.random() < config.forget
         return float(not forgotten), bool(rng.random() >= config.unsaid)
+
+    def _heard(self, seed: Sequence[int]) -> bool:
+        """Whether a row is trained with the Thinker's states."""
+        return bool(np.random.default_rng([*seed, 1]).random() >= self._config.unheard)
+
+    def _thoughts(self, speech: Any, rows: Sequence[int], heard: Sequence[bool], width: int) -> NDArray[np.float32]:
+        """(B,S,Dh): for each character the state that chose its word; zeros where there is none."""
+        found = np.zeros((len(rows), width, self.module.thinker_width), np.float32)
+        for place, row in enumerate(rows):
+            if not heard[place]:
+                continue
+            begin = 1  # after the silence
+            for word in script(self._context.thoughts(speech.written[row])):
+                if word.hidden is not None:
+                    found[place, begin : begin + len(word.text)] = word.hidden
+                begin += len(word.text) + word.ends  # between sentences there is a space
+        return found
 
     def _to_device(self, batch: Batch) -> Batch:
         device = self._context.device

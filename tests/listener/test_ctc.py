@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from ways import counted, said, scored
 
 from muomni_listener.alignment import alignments
 from muomni_listener.config import ListenerConfig
@@ -22,23 +22,6 @@ from muomni_listener.model import build
 from muomni_listener.recognizer import Recognizer, spelling_loss
 
 ENGLISH = Alphabet(ListenerConfig().characters)
-
-
-def scored(tokens: int, classes: int, seed: int, sharp: float = 2.0) -> NDArray[np.float64]:
-    raw = sharp * np.random.default_rng(seed).standard_normal((tokens, classes))
-    return raw - np.log(np.exp(raw).sum(1, keepdims=True))
-
-
-def said(path: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(symbol for symbol, _ in itertools.groupby(path) if symbol != BLANK)
-
-
-def counted(scores: NDArray[np.float64]) -> dict[tuple[int, ...], list[tuple[float, tuple[int, ...]]]]:
-    """Text -> log-probability of every path that says it."""
-    ways = defaultdict(list)
-    for path in itertools.product(range(scores.shape[1]), repeat=len(scores)):
-        ways[said(path)].append((float(scores[range(len(scores)), path].sum()), path))
-    return ways
 
 
 sizes = {"tokens": st.integers(1, 5), "classes": st.integers(2, 4), "seed": st.integers(0, 999)}

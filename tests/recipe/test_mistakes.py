@@ -86,7 +86,7 @@ def test_five_mistakes_are_five_each_with_its_line(write: Write, newline: str) -
         ("[thinker]\nuse='transformer'\n[train]\nlr = inf", "train.lr", 4, "finite"),
         ("[thinker]\nuse='transformer'\n[train]\ndevice = 'gpu'", "train.device", 4, '"auto", "cpu"'),
         ("[thinker]\nuse='transformer'\nd_model = 250", "thinker", 1, "cannot be split"),
-        ("[codec]\nuse = 'none'", "codec.use", 2, "no plugin offers one"),
+        ("[codec]\nuse = 'none'", "codec.use", 2, "there is no codec 'none'"),
         ("[encoders.audio]\nuse = 'vit'", "encoders.audio.use", 2, "encodes image, not audio"),
         (
             "[thinker]\nuse='transformer'\n[callbacks.tb]\nuse = 'tensorbord'",

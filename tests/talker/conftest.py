@@ -60,8 +60,7 @@ def said(text: str, frames: int = 1) -> tuple[np.ndarray[Any, Any], np.ndarray[A
 def speech(texts: Sequence[str], voices: Sequence[str] = ()) -> Speech:
     codes, edges = zip(*(said(text) for text in texts), strict=True)
     order = Order([len(one) for one in codes], [0] * len(texts), [1.0], 0)
-    rows = list(range(len(texts)))
-    return Speech(codes, edges, texts, voices or ["slt"] * len(texts), rows, order)  # type: ignore[arg-type]
+    return Speech(codes, edges, texts, texts, voices or ["slt"] * len(texts), order)  # type: ignore[arg-type]
 
 
 def objective(module: Speaker, side: Speech, **settings: Any) -> Speaking:

@@ -17,7 +17,7 @@ from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
 Steps = Callable[..., list[dict[str, Any]]]
 Command = Callable[..., tuple[int, str, str]]
 
-TEXT = "This is a test of text to speech."
+TEXT = "This is a test."
 OMNI = Path(__file__).parents[2] / "recipes/omni.toml"
 SPEAKS = '\n[codec]\nuse = "rvq"\n\n[vocoder]\nuse = "griffin-lim"\niterations = 1\n\n[talker]\nuse = "{talker}"\n'
 SMALL = "d_text = 16\ntext_layers = 1\nd_model = 16\nn_layers = 1\nn_heads = 2\nd_ff = 16\n"
@@ -30,22 +30,22 @@ def of(found: list[dict[str, Any]], section: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("talker", ["cursor", "parallel"])
 def test_the_sizes_of_the_specification(talker: str, here: Path, steps: Steps) -> None:
-    (here / "speaks.toml").write_text(OMNI.read_text() + SPEAKS.format(talker=talker) + SMALL)
+    (here / "speaks.toml").write_text(OMNI.read_text().replace('use = "cursor"', f'use = "{talker}"'))
     found = steps(TEXT, "--speech", "--recipe", "speaks.toml", "--tokens", "1")
     assert [s["step"] for s in found if s["section"] == "text again"] == ["decode"]  # the answer is traced as well
     text = of(found, "spoken text")
     assert text["tokenize"]["out"] == [[len(TEXT)]]  # bytes stand in for the untrained tokenizer
     assert len(text["tokenize"]["ids"]) == len(TEXT)
-    assert text["bound"]["max_frames"] == 990
-    assert "max(50, min(1000, 30 x 33)) = 990 frames, 79.2 s" in text["bound"]["counts"]
+    assert text["bound"]["max_frames"] == 450
+    assert "max(50, min(1000, 30 x 15)) = 450 frames, 36 s" in text["bound"]["counts"]
     said = of(found, "talker")
     codes = of(found, "codes")["codes"]
     count = codes["frames"]
-    assert 0 < count <= 990
+    assert 0 < count <= 450
     assert codes["out"] == [[1, count, 2]]
     assert f"= {2 * count:,} code indices" in codes["counts"]
-    assert said["characters"]["out"][0][2] == 16
-    assert said["transformer"]["out"][0][2] == 16
+    assert said["characters"]["out"][0][2] == 160
+    assert said["transformer"]["out"][0][2] == 224
     codec = of(found, "codec")
     assert (codec["decoder"]["in"], codec["decoder"]["out"]) == ([[1, count, 2]], [[1, 8 * count, 128]])
     assert codec["codes to frames"]["out"] == [[1, count, 128]]
