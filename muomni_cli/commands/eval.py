@@ -19,7 +19,9 @@ def evaluate(
         str | None, typer.Option("-m", "--model", help="The run to evaluate, if not the recipe's own.")
     ] = None,
     split: Annotated[str, typer.Option(help="Which side of the data: val or train.")] = "val",
-    limit: Annotated[int, typer.Option(min=0, help="Most examples of each source; 0 for all.")] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="Most examples of each source; 0 for all (default: all, 100 of speech).")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,

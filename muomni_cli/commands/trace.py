@@ -37,19 +37,26 @@ def trace(
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
     from muomni_cli.chat.attachments import attachments
     from muomni_cli.chat.terminal import read_prompt
-    from muomni_cli.trace.open import open_recipe, open_run
+    from muomni_cli.trace.aloud import trace_speech
+    from muomni_cli.trace.open import open_recipe, open_recipe_mouth, open_run, open_run_mouth
     from muomni_cli.trace.report import as_json, as_markdown, as_text
+    from muomni_cli.trace.run import answer_of
     from muomni_cli.trace.run import trace as run_trace
     from muomni_cli.training.device import set_threads
 
     asked = "" if text is None else read_prompt(text) or ""
     set_threads(threads or 0)
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
-    subject = open_recipe(recipe, device) if recipe else open_run(model, device)
-    if speech:
-        # Nothing that can be opened so far holds a Talker.
-        raise RequestError("this model has no Talker, so it does not speak", "leave --speech out")
-    lines = run_trace(subject, asked, attachments(words, subject.model.senses), tokens, say)
+    mouth = (open_recipe_mouth(recipe, device) if recipe else open_run_mouth(model, device)) if speech else None
+    lines = []
+    if mouth is None or mouth.thinks:
+        subject = open_recipe(recipe, device) if recipe else open_run(model, device)
+        lines = run_trace(subject, asked, attachments(words, subject.model.senses), tokens, say)
+    elif words:
+        raise RequestError("this model has no Thinker, so it can neither see nor hear", "trace text alone")
+    if mouth is not None:
+        # What random weights answer is noise, of which hardly anything can be spoken.
+        lines += trace_speech(mouth, asked if recipe else answer_of(lines) or asked)
     if json:
         print_json(as_json(lines))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ class Card:
         unit: what the bootstrap drew; see :class:`muomni_cli.evaluation.interval.Interval`.
         keys: how many keys (speakers, scenes) the examples have.
         chance: what guessing would give, where that is known.
+        sentences: what was said and heard, sentence by sentence, where something was.
     """
 
     stage: str
@@ -39,6 +40,7 @@ class Card:
     unit: str = ""
     keys: int | None = None
     chance: float | None = None
+    sentences: Sequence[Mapping[str, Any]] | None = None
 
 
 def card_of(
@@ -51,8 +53,9 @@ def card_of(
 
 
 def as_json(cards: Sequence[Card]) -> list[dict[str, Any]]:
-    """Plain data, a card an entry."""
-    return [asdict(card) for card in cards]
+    """Plain data, a card an entry; ``sentences`` only where there are some."""
+    entries = [asdict(card) for card in cards]
+    return [{k: v for k, v in entry.items() if k != "sentences" or v is not None} for entry in entries]
 
 
 def rows(cards: Sequence[Card]) -> list[tuple[str, ...]]:

@@ -29,7 +29,9 @@ class Interval:
     keys: int
 
 
-def bootstrap(scores: Sequence[float], keys: Sequence[str], seed: int = 0) -> Interval:
+def bootstrap(
+    scores: Sequence[float], keys: Sequence[str], seed: int = 0, sizes: Sequence[float] | None = None
+) -> Interval:
     """The percentile bootstrap (Efron, 1979) of the mean of ``scores``, with the same draws each time.
 
     Examples that share a key (clips of one speaker) are not independent, so where keys repeat they are what is drawn.
@@ -39,6 +41,7 @@ def bootstrap(scores: Sequence[float], keys: Sequence[str], seed: int = 0) -> In
         scores: one a row, at least one.
         keys: of each row; see :func:`clusters`.
         seed: another seed, other draws.
+        sizes: how much each row counts, where ``scores`` are sums over that many (words of a sentence); 1 by default.
     """
     values: NDArray[np.float64] = np.asarray(scores, np.float64)
     _, owner = np.unique(np.asarray(clusters(keys), dtype=np.str_), return_inverse=True)
@@ -46,8 +49,8 @@ def bootstrap(scores: Sequence[float], keys: Sequence[str], seed: int = 0) -> In
     by_key = 1 < count < len(values)
     group = owner if by_key else np.arange(len(values))
     sums = np.bincount(group, weights=values).astype(np.float64)
-    sizes = np.bincount(group).astype(np.float64)
-    means = _resampled(sums, sizes, np.random.default_rng(seed))
+    counts = np.bincount(group, weights=sizes).astype(np.float64)
+    means = _resampled(sums, counts, np.random.default_rng(seed))
     low, high = np.percentile(means, (2.5, 97.5))
     return Interval(float(low), float(high), "key" if by_key else "example", count)
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from muomni_cli.api import EncoderPart, MuomniError, RequestError
+from muomni_cli.recipe.model import SPEAKING
 from muomni_cli.registry import resolve
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 from muomni_cli.runs.listing import find_run
 
 if TYPE_CHECKING:
     from muomni_cli.evaluation.card import Card
+    from muomni_cli.evaluation.speech_cards import SpeechCards
     from muomni_cli.evaluation.subject import Subject
     from muomni_cli.recipe import Recipe
 
 WEIGHTS = ("best.safetensors", "last.safetensors")
+VOCODER = "vocoder"
 
 
 def find_subject(spec: str, model: str | None, overrides: Sequence[str]) -> tuple[RunFolder, Recipe]:
@@ -64,7 +68,7 @@ def evaluate(
     recipe: Recipe,
     *,
     split: Literal["train", "val"],
-    limit: int,
+    limit: int | None,
     device: str,
     progress: Callable[[str], None],
 ) -> Iterator[Card]:
@@ -77,6 +81,7 @@ def evaluate(
     from muomni_cli.training.device import choose_device
 
     subject = Subject(run, recipe, split, limit, choose_device(device), progress)
+    speech = cache(lambda: _speech(subject))
     left_out: list[str] = []
     scored = False
     for stage in _stages(recipe):
@@ -85,7 +90,7 @@ def evaluate(
             left_out.append(f"{stage} {reason}")
             continue
         progress(f"evaluating {stage} of {run.root}")
-        for card in _cards(subject, stage):
+        for card in speech().of(stage) if stage in SPEAKING else _cards(subject, stage):
             scored = True
             yield card
     if not scored:
@@ -100,12 +105,21 @@ def evaluate(
 def _stages(recipe: Recipe) -> list[str]:
     from muomni_cli.training.stages import stages_of
 
-    return [stage for stage in stages_of(recipe) if stage != "tokenizer"]
+    found = [stage for stage in stages_of(recipe) if stage != "tokenizer"]
+    # A vocoder that needs no training has no stage, but can be heard as well.
+    return [*found, VOCODER] if recipe.vocoder and VOCODER not in found and recipe.codec else found
+
+
+def _speech(subject: Subject) -> SpeechCards:
+    from muomni_cli.evaluation.speech_cards import SpeechCards
+
+    return SpeechCards(subject)
 
 
 def _unscored(run: RunFolder, recipe: Recipe, stage: str) -> str:
     """Why a stage has no cards; empty if it has."""
-    if not any((run.stage(stage) / name).is_file() for name in WEIGHTS):
+    ready = stage == VOCODER and recipe.vocoder is not None and recipe.vocoder.registered.part.objective is None
+    if not ready and not any((run.stage(stage) / name).is_file() for name in WEIGHTS):
         return "is not trained"
     if not recipe.data.sources.get(recipe.table_of(stage)):
         return "has no data in the recipe"
@@ -142,7 +156,7 @@ def text_card(subject: Subject) -> Card:
     stage, recipe = "thinker", subject.recipe
     module, _ = open_part(subject.run, stage, f"muomni train {stage} {recipe.source}")
     settings = recipe.train_for(stage)
-    batches = -(-subject.limit // settings.batch_size)
+    batches = -(-(subject.limit or 0) // settings.batch_size)
     context = StageContext(
         recipe,
         stage,

@@ -21,7 +21,7 @@ class Subject:
         run: with the weights.
         recipe: names the data; its parts are those of the run.
         split: which side of the data.
-        limit: most examples of each source; 0 for all.
+        limit: most examples of each source; 0 for all, None for as many as are usual.
         device: where the model runs.
         progress: told of long preparations.
         batch_size: inputs that are asked about at a time.
@@ -30,14 +30,15 @@ class Subject:
     run: RunFolder
     recipe: Recipe
     split: Split
-    limit: int
+    limit: int | None
     device: torch.device
     progress: Callable[[str], None]
     batch_size: int = 32
 
-    def limited(self, rows: Sequence[int]) -> list[int]:
-        """At most ``limit`` of ``rows`` from all over, the same each time, in their order."""
-        if not self.limit or len(rows) <= self.limit:
+    def limited(self, rows: Sequence[int], usual: int = 0) -> list[int]:
+        """At most ``limit`` of ``rows`` from all over, the same each time, in their order; ``usual`` if none is set."""
+        limit = usual if self.limit is None else self.limit
+        if not limit or len(rows) <= limit:
             return list(rows)
-        chosen = np.random.default_rng(0).permutation(len(rows))[: self.limit]
+        chosen = np.random.default_rng(0).permutation(len(rows))[:limit]
         return sorted(rows[place] for place in chosen.tolist())

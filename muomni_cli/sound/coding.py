@@ -1,4 +1,4 @@
-"""Samples to codes with any codec, and back to log-mel. Knows the codec's protocol.
+"""Samples to codes with any codec, back to log-mel, and to samples with any vocoder. Knows their protocols.
 
 Shapes: N samples, T code frames, Q codebooks, M mel frames, F mel bins.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from muomni_cli.contract.speech import Codec
+from muomni_cli.contract.speech import Codec, Vocoder
 from muomni_cli.sound.mel import LogMel
 
 
@@ -38,3 +38,20 @@ def decode_codes(codec: Codec, codes: NDArray[np.integer]) -> NDArray[np.float32
     rows = torch.from_numpy(codes.astype(np.int64))[None].to(device)
     mel: NDArray[np.float32] = codec.expand(codec.decode(rows))[0].cpu().numpy()
     return mel
+
+
+@torch.inference_mode()
+def mel_of(codec: Codec, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N,) samples -> (M,F) log-mel as the codec wants it, N filled up with silence to whole code frames."""
+    step = codec.frame * codec.mel.hop
+    padded = torch.zeros(1, -(-wave.size // step) * step)
+    padded[0, : wave.size] = torch.from_numpy(np.array(wave, np.float32))
+    mel: NDArray[np.float32] = LogMel(codec.mel)(padded)[0].numpy()
+    return mel
+
+
+@torch.inference_mode()
+def to_samples(vocoder: Vocoder, mel: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
+    """(M,F) log-mel -> (N,) samples."""
+    wave: NDArray[np.float32] = vocoder(torch.from_numpy(mel)[None].to(device))[0].float().cpu().numpy()
+    return wave

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -16,6 +16,9 @@ from muomni_cli.registry import get_registry, resolve
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 from muomni_cli.runs.model import OpenModel, find_model
 from muomni_cli.runs.parts import build_part, omni_entries
+from muomni_cli.speaking.open import find_speaking, open_voice
+from muomni_cli.speaking.voice import Voice
+from muomni_cli.training.arguments import code_shape
 from muomni_cli.training.device import choose_device
 
 
@@ -104,3 +107,62 @@ def _untrained() -> tuple[str, Tokenizer]:
             tokenizer: Tokenizer = resolve(part.objective, f"tokenizer {part.name}")(part.config(), iter(()))
             return offer.use, tokenizer
     raise RequestError("no tokenizer works without training", "train the recipe's: muomni train tokenizer RECIPE")
+
+
+@dataclass(frozen=True, slots=True)
+class Mouth:
+    """What speaks, to be traced.
+
+    Args:
+        voice: Talker, codec and vocoder on their device.
+        talker, codec, vocoder: their declarations.
+        tokenizer: what counts the tokens of a text; None where the model has none.
+        thinks: the model has a Thinker as well.
+    """
+
+    voice: Voice
+    talker: Part
+    codec: Part
+    vocoder: Part
+    tokenizer: Tokenizer | None
+    thinks: bool
+
+
+def open_run_mouth(spec: str | None, device: str) -> Mouth:
+    """What speaks of a trained model; see :func:`muomni_cli.speaking.open.find_speaking`.
+
+    Raises:
+        RequestError: there is none, or it cannot be opened.
+    """
+    speaking = find_speaking(spec)
+    parts = speaking.run.model()["parts"]
+    voice = open_voice(speaking, device)
+    say(f"voice: {voice.label}, vocoder {voice.vocoder_name}")
+    talker, codec = (open_entry(parts[stage])[0].part for stage in ("talker", "codec"))
+    tokenizer = speaking.run.tokenizer() if speaking.run.status("tokenizer") == "finished" else None
+    return Mouth(voice, talker, codec, speaking.vocoder.part, tokenizer, "thinker" in parts)
+
+
+def open_recipe_mouth(name: str, device: str) -> Mouth:
+    """What speaks of a recipe, with fresh random weights.
+
+    Raises:
+        RequestError: no such recipe, or a part that speaks is missing.
+    """
+    recipe = load_recipe(name)
+    talker, codec, vocoder = recipe.talker, recipe.codec, recipe.vocoder
+    if talker is None or codec is None or vocoder is None:
+        lacking = "Talker" if talker is None else "codec" if codec is None else "vocoder"
+        raise RequestError(f"recipe {recipe.name} has no {lacking}, so it does not speak", "leave --speech out")
+    torch.manual_seed(recipe.seed)
+    place = choose_device(device)
+    coding = build_part(codec.registered, codec.config, {})
+    width = 0 if recipe.thinker is None else int(recipe.thinker.config.d_model)  # type: ignore[attr-defined]
+    told = {"codes": asdict(code_shape(coding)), "voices": [""], "thinker_width": width}
+    talking = build_part(talker.registered, talker.config, told)
+    sounding = build_part(vocoder.registered, vocoder.config, {"mel": coding.mel.model_dump(mode="json")})
+    ready = [one.eval().requires_grad_(False).to(place) for one in (talking, coding, sounding)]
+    voice = Voice(ready[0], ready[1], ready[2], f"recipe {recipe.name}", vocoder.use)
+    tokenizer = _tokenizer(recipe)[0] if recipe.tokenizer is not None else None
+    parts = [one.registered.part for one in (talker, codec, vocoder)]
+    return Mouth(voice, parts[0], parts[1], parts[2], tokenizer, recipe.thinker is not None)

@@ -238,6 +238,11 @@ class _Run:
         )
 
 
+def answer_of(lines: Sequence[Line]) -> str:
+    """The text of the answer that was traced; empty if none was."""
+    return next((str(line.values["text"]).strip() for line in reversed(lines) if "text" in line.values), "")
+
+
 def declared(part: Part, module: nn.Module) -> list[Step]:
     """What a part says happens inside of it, or its top-level submodules."""
     if part.steps is None:

@@ -106,6 +106,14 @@ class StageContext:
 
         return open_stage_speech(self, spell)
 
+    def understood(self, codec: Codec) -> dict[str, float]:
+        """How much of a few held-out sounds a recogniser of others understands: the word error rates of the sounds
+        themselves, ``wer_original``, and of what ``codec`` makes of them, ``wer``.
+
+        Empty where the recogniser (``muomni[judge]``) or any vocoder is missing; ``progress`` is told so once.
+        """
+        return self._understood(codec)
+
     def command(self, stage: str) -> str:
         """What the user types to train ``stage``."""
         option = "" if self.run.name == self.recipe.name else f" --run {self.run.name}"
@@ -157,6 +165,12 @@ class StageContext:
         from muomni_cli.training.voice_parts import open_codec
 
         return open_codec(self)
+
+    @cached_property
+    def _understood(self) -> Callable[[Codec], dict[str, float]]:
+        from muomni_cli.evaluation.resynthesis import Resynthesis
+
+        return Resynthesis(self)
 
     @cached_property
     def _text(self) -> TextData:

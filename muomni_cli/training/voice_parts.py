@@ -16,13 +16,24 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from muomni_cli.api import Aligner, Codec, EncoderPart, Message, RequestError, Said, Thinker, Tokenizer, Vocoder
+from muomni_cli.api import (
+    Aligner,
+    Codec,
+    EncoderPart,
+    Message,
+    RequestError,
+    Said,
+    Thinker,
+    Tokenizer,
+    Vocoder,
+    VocoderPart,
+)
 from muomni_cli.data.examples import open_examples
 from muomni_cli.data.speech import Makers, SpeechData, open_speech
 from muomni_cli.generation.text import TextStream
 from muomni_cli.prompt import Template, chat_ids
 from muomni_cli.recipe.model import SPEECH
-from muomni_cli.registry import resolve
+from muomni_cli.registry import get_registry, resolve
 from muomni_cli.runs.find import find_run
 from muomni_cli.runs.parts import build_part, open_part, weights_of
 from muomni_cli.sound.coding import encode_waves
@@ -66,6 +77,18 @@ def open_vocoder(context: StageContext) -> Vocoder | None:
     if context.run.status("vocoder") == "missing":
         return None
     return cast("Vocoder", _frozen(open_part(context.run, "vocoder", context.command("vocoder"))[0], context))
+
+
+def any_vocoder(context: StageContext, codec: Codec) -> Vocoder | None:
+    """The run's vocoder, or else the first there is that needs no training, to hear ``codec`` with."""
+    own = open_vocoder(context)
+    if own is not None:
+        return own
+    mel = codec.mel.model_dump(mode="json")
+    for offer in get_registry().all(VocoderPart.kind):
+        if offer.part.objective is None:
+            return cast("Vocoder", _frozen(build_part(offer, offer.part.config(), {"mel": mel}), context))
+    return None
 
 
 def open_thinker(context: StageContext) -> Thinker:

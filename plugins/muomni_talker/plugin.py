@@ -13,6 +13,7 @@ def register_talkers() -> list[TalkerPart]:
             doc="autoregressive transformer over code frames, under a text pointer that only moves forward",
             config=CursorConfig,
             build="muomni_talker.model:build",
+            steps="muomni_talker.steps:steps",
             objective="muomni_talker.objective:Speaking",
         ),
         TalkerPart(
@@ -20,6 +21,7 @@ def register_talkers() -> list[TalkerPart]:
             doc="the same text and durations; all frames of a sentence at once",
             config=ParallelConfig,
             build="muomni_talker.model:build_parallel",
+            steps="muomni_talker.steps:steps",
             objective="muomni_talker.objective:Speaking",
         ),
     ]

@@ -263,7 +263,7 @@ def test_a_trained_tokenizer_is_used(here: Path, capsys: pytest.CaptureFixture[s
         (("a" * 600, "--recipe", "omni"), "the prompt is 601 tokens long"),
         (("hello", "--image", "x.png", "--recipe", "stories"), "no encoder for image"),
         (("hello", "--recipe", "omni", "--tokens", "0"), "--tokens"),
-        (("hello", "--recipe", "omni", "--speech"), "has no Talker"),
+        (("hello", "--recipe", "stories", "--speech"), "has no Talker"),
         (("hello", "--recipe", "omni", "--device", "tpu"), "there is no device 'tpu'"),
     ],
 )

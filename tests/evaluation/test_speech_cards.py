@@ -1,0 +1,212 @@
+"""``muomni eval`` of the stages that make speech: what is understood of the originals, and after each part."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from muomni_cli import app
+from muomni_cli.commands.train import train
+from muomni_cli.evaluation.lexicon import words_of
+from muomni_cli.evaluation.speech_cards import shuffled
+from muomni_cli.recipe import load_recipe
+from muomni_cli.runs.folder import RunFolder, part_entry
+from muomni_cli.runs.parts import build_part
+from muomni_cli.speaking.bound import most_frames
+from muomni_cli.training.arguments import part_arguments
+from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
+from muomni_cli.training.context import StageContext
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Recipe
+
+Run = Callable[..., tuple[int, str, str]]
+
+RECIPE = """
+[codec]
+use = "rvq"
+codebook_size = 8
+code_dim = 8
+width = 16
+encoder_layers = 1
+decoder_layers = 1
+fine_width = 16
+
+[[data.speech]]
+use = "spoken"
+task = "digits"
+patterns = ["{d} {d} {d}"]
+slots = { d = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"] }
+voices = ["slt"]
+count = 40
+
+[data]
+val_fraction = 0.3
+
+[train]
+device = "cpu"
+threads = 1
+precision = "fp32"
+batch_size = 2
+steps = 2
+warmup_steps = 1
+log_every = 50
+val_every = 1000
+save_every = 1000
+sample_every = 1000
+"""
+
+TALKER = """
+[talker]
+use = "cursor"
+d_text = 16
+text_layers = 1
+d_model = 16
+n_layers = 1
+n_heads = 2
+d_ff = 16
+"""
+VOCODER = '\n[vocoder]\nuse = "griffin-lim"\niterations = 16\n'
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the recipe ``small``, and its run, whose codec has hardly learnt anything."""
+    if shutil.which("flite") is None:
+        pytest.skip("the program flite, which says what is judged, is not installed")
+    folder = tmp_path_factory.mktemp("spoken")
+    (folder / "small.toml").write_text(RECIPE + VOCODER)
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MUOMNI_CACHE", str(folder / "cache"))
+        train("codec", "small.toml")
+    return folder
+
+
+@pytest.fixture
+def run(spoken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """``run("small", "--json")`` gives the exit code, stdout and stderr."""
+    monkeypatch.chdir(spoken)
+    monkeypatch.setenv("MUOMNI_CACHE", str(spoken / "cache"))
+
+    def call(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as raised:
+            app.main(["eval", *words])
+        assert isinstance(raised.value.code, int)
+        return raised.value.code, *capsys.readouterr()
+
+    return call
+
+
+def by_name(out: str) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(card["stage"], card["metric"]): card for card in json.loads(out)}
+
+
+def test_the_original_and_its_copy_are_understood_and_a_fresh_codec_is_not(run: Run) -> None:
+    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[judge]")
+    code, out, err = run("small.toml", "--json", "--limit", "6")
+    assert code == 0, err
+    cards = by_name(out)
+    assert {stage for stage, _ in cards} == {"codec", "vocoder"}
+    assert {metric for stage, metric in cards if stage == "codec"} == {
+        "mel_l1", "use_1", "use_2", "wer_original", "wer_resynthesis", "wer_added",
+    }  # fmt: skip
+    for card in cards.values():
+        assert card["task"] == "digits"
+        assert card["n"] == (6 if card["low"] is not None else None)
+    for stage, metric in (("codec", "wer_original"), ("vocoder", "wer_original"), ("vocoder", "wer_copy")):
+        card = cards[stage, metric]
+        assert card["value"] <= 0.1
+        assert card["low"] <= card["value"] <= card["high"]
+        assert card["unit"] == "sentence"
+    lost = cards["codec", "wer_resynthesis"]
+    assert lost["value"] > 0.5
+    assert cards["codec", "wer_added"]["value"] == lost["value"] - cards["codec", "wer_original"]["value"]
+    edits, words = (sum(one[key] for one in lost["sentences"]) for key in ("edits", "words"))
+    assert (words, edits / words) == (18, lost["value"])
+    assert all(len(one["text"].split()) == 3 and isinstance(one["heard"], str) for one in lost["sentences"])
+    assert 0 < cards["vocoder", "mel_l1"]["value"] < cards["codec", "mel_l1"]["value"]
+    assert 1 / 8 <= cards["codec", "use_1"]["value"] <= 1
+
+
+def test_without_a_judge_the_other_cards_are_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from muomni_cli.evaluation.lexicon import english
+
+    english.cache_clear()
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    code, out, err = run("small.toml", "--json", "--limit", "2")
+    assert code == 0, err
+    assert set(by_name(out)) == {("codec", "mel_l1"), ("codec", "use_1"), ("codec", "use_2"), ("vocoder", "mel_l1")}
+    assert err.count("pip install 'muomni[judge]'") == 1
+
+
+def test_a_talker_is_heard_beside_its_codec_and_its_teacher(run: Run, spoken: Path) -> None:
+    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[judge]")
+    Path("talking.toml").write_text(f'name = "small"\n{RECIPE}{VOCODER}{TALKER}')
+    leave_talker(load_recipe("talking.toml"), RunFolder(spoken / "runs/small"))
+    code, out, err = run("talking.toml", "--json", "--limit", "3")
+    assert code == 0, err
+    cards = {metric: card for (stage, metric), card in by_name(out).items() if stage == "talker"}
+    assert set(cards) == {
+        "wer_original", "wer_resynthesis", "wer_spoken", "wer_added", "wer_shuffled", "length_median", "length_min",
+        "length_max", "at_bound",
+    }  # fmt: skip
+    assert cards["wer_original"]["value"] <= 0.1
+    assert cards["wer_spoken"]["value"] > 0.5  # it has learnt nothing
+    assert cards["wer_shuffled"]["n"] <= 3
+    said = {one["text"] for one in cards["wer_spoken"]["sentences"]}
+    assert {one["text"] for one in cards["wer_shuffled"]["sentences"]} <= said
+    lengths = [cards[f"length_{name}"]["value"] for name in ("min", "median", "max")]
+    assert 0 < lengths[0] <= lengths[1] <= lengths[2]
+    assert 0 <= cards["at_bound"]["value"] <= 1
+
+
+def leave_talker(recipe: Recipe, run: RunFolder) -> None:
+    """Leave a Talker with random weights as training would."""
+    chosen, settings = recipe.talker, recipe.train_for("talker")
+    assert chosen is not None
+    context = StageContext(recipe, "talker", settings, 0, torch.device("cpu"), run)
+    arguments = part_arguments(recipe, "talker", context)
+    torch.manual_seed(0)
+    module = build_part(chosen.registered, chosen.config, arguments.written)
+    write_checkpoint(run.stage("talker") / "last.safetensors", {"step": 1}, {"model": model_tensors(module)})
+    entry = part_entry(chosen.registered, chosen.config, "talker/last.safetensors", **arguments.written)
+    run.record("talker", {"status": "finished"}, entry)
+
+
+def test_shuffled_words_are_the_same_words_in_another_order() -> None:
+    text = "Don't open the old, old door!"
+    turned = {shuffled(text, seed) for seed in range(20)}
+    assert len(turned) > 10
+    assert all(sorted(one.split()) == sorted(words_of(text)) for one in turned)
+    assert " ".join(words_of(text)) not in turned
+    assert shuffled(text, 3) == shuffled(text, 3)
+    assert shuffled("one one two", 0) in ("one two one", "two one one")
+
+
+@pytest.mark.parametrize(("words", "frames"), [(1, 50), (2, 60), (10, 300), (34, 1000)])
+def test_the_bound_is_the_specifications(words: int, frames: int) -> None:
+    assert most_frames(words) == frames
+
+
+def test_training_can_ask_how_its_codec_sounds(spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[judge]")
+    monkeypatch.chdir(spoken)
+    monkeypatch.setenv("MUOMNI_CACHE", str(spoken / "cache"))
+    recipe, told = load_recipe("small.toml"), list[str]()
+    run = RunFolder(spoken / "runs/small")
+    context = StageContext(recipe, "codec", recipe.train_for("codec"), 0, torch.device("cpu"), run, told.append)
+    found = context.understood(context.codec())
+    assert set(found) == {"wer_original", "wer"}
+    assert found["wer_original"] <= 0.1
+    assert found["wer"] > 0.5
+    assert context.understood(context.codec()) == found
+    assert told == []
