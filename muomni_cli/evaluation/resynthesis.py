@@ -45,9 +45,7 @@ class Resynthesis:
         if self._vocoder is None:
             self._vocoder = any_vocoder(self._context, codec)
         if self._vocoder is None:
-            self._context.progress(
-                "no word error rates: no vocoder is trained, and there is none that needs no training"
-            )
+            self._context.progress(MUTE)
             self._hearing = None
             return {}
         rate = codec.mel.sample_rate

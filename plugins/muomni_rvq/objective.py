@@ -52,7 +52,7 @@ class Reconstruction:
             if layer in ends
         )
         self._config = codec.config
-        self._settings, self._seed = context.settings, context.seed
+        self._settings, self._seed, self._understood = context.settings, context.seed, context.understood
         data = context.examples()
         self._train, self._val = data.train, data.val
         self._mel = LogMel(codec.mel)
@@ -105,7 +105,8 @@ class Reconstruction:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Held-out sounds through their codes, as the codec is used: ``loss``, ``l1`` in nats and ``db`` of the
-        log-mel, and of each codebook the share that is used and the perplexity of its use.
+        log-mel, of each codebook the share that is used and the perplexity of its use, and how much of it a recogniser
+        understands, where there is one.
 
         While codes stand for nothing yet, the loss says so: such a codec is never the best one.
         """
@@ -129,7 +130,7 @@ class Reconstruction:
         for number, counts in enumerate(hits, 1):
             metrics[f"use_{number}"] = (counts > 0).float().mean().item()
             metrics[f"perplexity_{number}"] = perplexity(counts).item()
-        return metrics
+        return metrics | self._understood(self.module) if bool(self.module.quantizer.ready) else metrics
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
         """None: log-mel cannot be listened to without a vocoder."""

@@ -62,6 +62,7 @@ def objective(config: CodecConfig = TINY, seed: int = 0, **train: Any) -> Recons
         seed=seed,
         examples=lambda: ExampleData(data, data, ""),
         progress=print,
+        understood=lambda _: {"wer": 0.5},
     )
     return Reconstruction(build(config), context)
 
@@ -160,6 +161,7 @@ def test_it_learns_a_batch_by_heart() -> None:
         l1 = (stage.module(mel) - mel).abs().mean().item()
     assert l1 < 0.25 * first
     after = stage.validate()
+    assert ("wer" in before, after["wer"]) == (False, 0.5)  # nobody is asked before there are codes
     assert after["loss"] < before["loss"]
     assert after["use_1"] > 0.2
     assert 1 <= after["perplexity_1"] <= 64
@@ -186,7 +188,7 @@ def trainer(folder: Path, steps: int) -> Trainer:
     data = examples(tones())
     context: Any = SimpleNamespace(
         settings=settings, seed=0, device=torch.device("cpu"), run=RunFolder(folder), stage="codec",
-        examples=lambda: ExampleData(data, data, ""), progress=print,
+        examples=lambda: ExampleData(data, data, ""), progress=print, understood=lambda _: {},
     )  # fmt: skip
     return Trainer(
         Reconstruction(build(TINY.model_copy(update={"free_steps": 3 / steps})), context),

@@ -220,6 +220,33 @@ def test_in_free_running_the_text_is_followed_letter_by_letter(taught: Trained, 
         assert spoken(module, text)[:, 1].tolist() == codes[:, 1].tolist()
 
 
+def test_a_rule_of_codes_is_followed_in_free_running() -> None:
+    """Each code is a function of the one before, no text is given: what would fail if targets were a frame off."""
+    permutation = np.random.default_rng(0).permutation(CODES.size)
+    base = [int(permutation[0])]
+    for _ in range(30):
+        base.append(int(permutation[base[-1]]))
+    codes = torch.tensor([[[b, (b + 7) % CODES.size] for b in base]])
+    before = codes.roll(1, dims=1)
+    before[:, 0] = 0
+    module = talker()
+    plan = module.framer.nothing.expand(1, len(base), -1)
+    optimizer = torch.optim.AdamW(module.parameters(), 5e-3)
+    for _ in range(120):
+        given_logits = module.heads(module.states(before, plan), codes)
+        loss = torch.stack(summed(given_logits, codes, torch.ones(1, len(base), dtype=torch.bool))).sum()
+        optimizer.zero_grad()
+        (loss / len(base)).backward()
+        optimizer.step()
+    made = torch.zeros(1, 1, 2, dtype=torch.long)  # the start frame; then nothing but its own codes
+    with torch.inference_mode():
+        for _ in base:
+            base_logit, residual_logit = module(made)
+            frame = torch.stack([base_logit[:, -1:].argmax(-1), residual_logit[:, -1:].argmax(-1)], dim=-1)
+            made = torch.cat([made, frame], dim=1)
+    assert torch.equal(made[:, 1:], codes)
+
+
 def test_shuffled_text_says_something_else(taught: Trained) -> None:
     module = taught()
     one, other = spoken(module, "head cab")[:, 0].tolist(), spoken(module, "cab head")[:, 0].tolist()
