@@ -145,7 +145,7 @@ def test_recipes_and_folders_of_the_tree_are_there() -> None:
     tree = README.split("## The tree")[1].split("## What")[0]
     named = tree[tree.index("recipes/") : tree.index("docs/")]
     recipes = {path.stem for path in (ROOT / "recipes").glob("*.toml")}
-    assert set(re.findall(r"\w+", re.sub(r"\(.*?\)", "", named))) - {"recipes"} <= recipes
+    assert set(re.findall(r"[\w-]+", re.sub(r"\(.*?\)", "", named))) - {"recipes"} <= recipes
     for name in re.findall(r"^ {4}([\w/]+/) ", tree, re.MULTILINE) + re.findall(r"muomni_\w+(?= \(|,| *$)", tree):
         assert (ROOT / name).is_dir() or (ROOT / "plugins" / name).is_dir(), name
     targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
