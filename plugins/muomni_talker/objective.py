@@ -47,6 +47,8 @@ class Speaking:
         self._context, self._settings, self._seed = context, context.settings, context.seed
         self._config, self._slots = talker.config, talker.config.slots
         speech = context.speech(normalise)
+        if talker.thinker_width:
+            context.thoughts("")  # opens the Thinker now, and not in the thread that makes batches
         self._train, self._val = speech.train, speech.val
 
     def batch(self, step: int, micro: int) -> Batch:
