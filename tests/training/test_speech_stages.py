@@ -80,6 +80,8 @@ steps = 4
 batch_size = 4
 val_every = 2
 save_every = 2
+sample_every = 4
+precision = "bf16"
 threads = 1
 """
 
