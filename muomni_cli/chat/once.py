@@ -34,10 +34,10 @@ def answer_once(
     pieces = speaker.answer(ids, settings, answer)
     with mouth.session() if mouth else nullcontext():
         deliver(pieces, _unseen if json else write_answer, mouth, seed=settings.seed, stats=stats)
+        if not json:
+            print(flush=True)  # before anything is told of the speech
     if json:
         print_json(_report(speaker, settings, answer, len(ids)))
-    else:
-        print()
     if stats:
         say(stats_line(answer))
 

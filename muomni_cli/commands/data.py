@@ -71,6 +71,7 @@ def speak(
     limit: Annotated[int, typer.Option(min=0, help="Most sentences; 0 for all.")] = 0,
     min_words: Annotated[int, typer.Option(min=1, help="Words of the shortest sentence.")] = 2,
     max_words: Annotated[int, typer.Option(min=1, help="Words of the longest sentence.")] = 25,
+    lines: Annotated[bool, typer.Option("--lines", help="Speak every line as it is, whole sentence or not.")] = False,
     form: Annotated[Format, typer.Option("--format", help="Of the sounds.")] = Format.WAV,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -89,7 +90,7 @@ def speak(
         )
     if model is not None and teacher is not None:
         raise RequestError("--model and --teacher both say who speaks", "choose one of them")
-    texts = texts_of(files, (min_words, max_words), limit)
+    texts = texts_of(files, (min_words, max_words), limit, cut=not lines)
     speaker = find_speaker(teacher, voice, model)
     say(f"speaking {len(texts):,} sentences with the voice {speaker.teacher.voice}")
     corpus = make(texts, speaker, output, form=form.value, progress=say)

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -48,34 +48,43 @@ class Corpus:
     left_out: int
 
 
-def texts_of(files: Sequence[Path], words: tuple[int, int], limit: int) -> list[str]:
+def texts_of(files: Sequence[Path], words: tuple[int, int], limit: int, *, cut: bool = True) -> list[str]:
     """Different sentences of running text, in order; the first ``limit`` of them unless it is 0.
 
     Args:
         files: UTF-8.
         words: fewest and most in a sentence.
+        cut: into sentences; else every line is one, however it is written.
         limit: most sentences.
 
     Raises:
         RequestError: a file cannot be read, or there is no sentence.
     """
-    found = list(islice(_different(files, words), limit or None))
+    found = list(islice(_different(files, words, cut), limit or None))
     if not found:
+        what = "English sentence" if cut else "line"
         raise RequestError(
-            f"no English sentence of {words[0]} to {words[1]} words in {', '.join(map(str, files))}",
-            "give text of whole sentences, or change --min-words and --max-words",
+            f"no {what} of {words[0]} to {words[1]} words in {', '.join(map(str, files))}",
+            "change --min-words and --max-words, or give text of whole sentences, or --lines",
         )
     return found
 
 
-def _different(files: Sequence[Path], words: tuple[int, int]) -> Iterator[str]:
+def _different(files: Sequence[Path], words: tuple[int, int], cut: bool) -> Iterator[str]:
     seen: set[str] = set()
     for file in files:
         with open_regular(file) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace") as lines:
-            for text in cut_sentences(lines, *words):
+            for text in cut_sentences(lines, *words) if cut else _lines(lines, *words):
                 if text not in seen:
                     seen.add(text)
                     yield text
+
+
+def _lines(lines: Iterable[str], min_words: int, max_words: int) -> Iterator[str]:
+    for line in lines:
+        words = line.split()
+        if min_words <= len(words) <= max_words:
+            yield " ".join(words)
 
 
 def speak(

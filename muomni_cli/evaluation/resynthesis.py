@@ -48,10 +48,11 @@ class Resynthesis:
             self._context.progress(MUTE)
             self._hearing = None
             return {}
-        rate = codec.mel.sample_rate
+        rate, device = codec.mel.sample_rate, self._context.device
         if self._original is None:
             self._original = self._hearing.of(self._waves, rate).errors.rate
-        made = [resynthesized(codec, self._vocoder, wave, self._context.device)[1] for wave in self._waves]
+        with torch.autocast(device.type, enabled=False):  # heard as it will be used
+            made = [resynthesized(codec, self._vocoder, wave, device)[1] for wave in self._waves]
         return {"wer_original": self._original, "wer": self._hearing.of(made, rate).errors.rate}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from muomni_cli.api import CodeShape, EncoderPart, MelConfig, Part, RequestError, VocoderPart
@@ -39,6 +40,13 @@ def build_part(registered: Registered, config: Any, entry: Mapping[str, Any]) ->
     return resolve(part.build, f"{part.kind} {part.name}")(config, **build_arguments(entry))
 
 
+def build_aside(registered: Registered, config: Any, entry: Mapping[str, Any]) -> Any:
+    """:func:`build_part` that leaves torch's random numbers as they were, so that a training in which it happens goes
+    on alike, whenever it happens."""
+    with torch.random.fork_rng(devices=[]):
+        return build_part(registered, config, entry)
+
+
 def weights_of(run: RunFolder, stage: str, command: str) -> Path:
     """The checkpoint of a stage that others build on: the best, else the last.
 
@@ -60,7 +68,7 @@ def open_part(run: RunFolder, stage: str, command: str) -> tuple[nn.Module, Path
     """
     registered, config, entry = run.part(stage, command)
     weights = weights_of(run, stage, command)
-    module = build_part(registered, config, entry)
+    module = build_aside(registered, config, entry)
     prefix = next((prefix for kind, prefix in PREFIXES.items() if isinstance(registered.part, kind)), "")
     load_model(module, read_checkpoint(weights), ema=True, prefix=prefix)
     return module, weights

@@ -35,7 +35,7 @@ from muomni_cli.prompt import Template, chat_ids
 from muomni_cli.recipe.model import SPEECH
 from muomni_cli.registry import get_registry, resolve
 from muomni_cli.runs.find import find_run
-from muomni_cli.runs.parts import build_part, open_part, weights_of
+from muomni_cli.runs.parts import build_aside, open_part, weights_of
 from muomni_cli.sound.coding import encode_waves
 from muomni_cli.sound.resampling import resample
 from muomni_cli.training.checkpoint import load_model, read_checkpoint
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 def fresh_codec(recipe: Recipe) -> Codec:
     """The recipe's codec with random weights. RequestError if it names none."""
-    codec: Codec = build_part(_codec_of(recipe).registered, _codec_of(recipe).config, {})
+    codec: Codec = build_aside(_codec_of(recipe).registered, _codec_of(recipe).config, {})
     return codec
 
 
@@ -73,7 +73,7 @@ def open_vocoder(context: StageContext) -> Vocoder | None:
         return None
     if chosen.registered.part.objective is None:
         mel = fresh_codec(context.recipe).mel.model_dump(mode="json")
-        return cast("Vocoder", _frozen(build_part(chosen.registered, chosen.config, {"mel": mel}), context))
+        return cast("Vocoder", _frozen(build_aside(chosen.registered, chosen.config, {"mel": mel}), context))
     if context.run.status("vocoder") == "missing":
         return None
     return cast("Vocoder", _frozen(open_part(context.run, "vocoder", context.command("vocoder"))[0], context))
@@ -87,7 +87,7 @@ def any_vocoder(context: StageContext, codec: Codec) -> Vocoder | None:
     mel = codec.mel.model_dump(mode="json")
     for offer in get_registry().all(VocoderPart.kind):
         if offer.part.objective is None:
-            return cast("Vocoder", _frozen(build_part(offer, offer.part.config(), {"mel": mel}), context))
+            return cast("Vocoder", _frozen(build_aside(offer, offer.part.config(), {"mel": mel}), context))
     return None
 
 

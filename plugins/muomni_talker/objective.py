@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from muomni_cli.api import Batch, Loss, Manner, Said, Sample
+from muomni_cli.api import Batch, Loss, Manner, Said, Sample, Vocoder
 from muomni_talker import symbols
 from muomni_talker.config import CursorConfig
 from muomni_talker.heads import summed
@@ -47,6 +47,8 @@ class Speaking:
         self._context, self._settings, self._seed = context, context.settings, context.seed
         self._config, self._slots = talker.config, talker.config.slots
         speech = context.speech(normalise)
+        if talker.thinker_width:
+            context.thoughts("")  # opens the Thinker now, and not in the thread that makes batches
         self._train, self._val = speech.train, speech.val
 
     def batch(self, step: int, micro: int) -> Batch:
@@ -99,6 +101,10 @@ class Speaking:
         vocoder = self._context.vocoder()
         if vocoder is None:
             return
+        with torch.autocast(self._context.device.type, enabled=False):  # heard as it will be used
+            yield from self._spoken(vocoder)
+
+    def _spoken(self, vocoder: Vocoder) -> Iterator[Sample]:
         import soundfile  # type: ignore[import-untyped]
 
         codec = self._context.codec()

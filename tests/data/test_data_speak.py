@@ -172,3 +172,11 @@ def test_without_flite_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", "")
     with pytest.raises(RequestError, match="not installed"):
         find_speaker(None, None, None)
+
+
+def test_lines_are_spoken_as_they_are(tmp_path: Path) -> None:
+    text = tmp_path / "lines.txt"
+    text.write_text("turn on  the light\n\nfive nine two\nturn on the light\nstop\n")
+    assert texts_of([text], (2, 25), 0, cut=False) == ["turn on the light", "five nine two"]
+    with pytest.raises(RequestError, match="no line of 5 to 25 words"):
+        texts_of([text], (5, 25), 0, cut=False)

@@ -80,6 +80,8 @@ steps = 4
 batch_size = 4
 val_every = 2
 save_every = 2
+sample_every = 4
+precision = "bf16"
 threads = 1
 """
 
@@ -100,7 +102,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     words = ["abc", "cab", "dab", "bad", "add", "dad", "abba", "acdc", "bacd", "cdab", "ad", "cb"]
     for word in words:
         soundfile.write(f"{word}.wav", tones(word), RATE)
-    rows = [{"audio": f"{word}.wav", "text": word, "voice": "ann"} for word in words]
+    rows = [{"audio": f"{w}.wav", "text": w, "voice": ("ann", "bob")[n % 2]} for n, w in enumerate(words)]
     Path("world.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     Path("text.txt").write_text("".join(f"{word} and {word}\n" for word in words) * 4)
     Path("small.toml").write_text(RECIPE)
@@ -122,7 +124,7 @@ def test_every_stage_trains_and_the_run_speaks(world: Path, capsys: pytest.Captu
     assert {stage["status"] for stage in model["stages"].values()} == {"finished"}
     talker = model["parts"]["talker"]
     assert talker["codes"] == {"codebooks": 2, "size": 16, "seconds": 0.08}
-    assert (talker["voices"], talker["thinker_width"]) == (["ann"], 32)
+    assert (talker["voices"], talker["thinker_width"]) == (["ann", "bob"], 32)
     assert "speech" in json.loads((world / "runs/small/lock.json").read_text())["data"]
     code, told = run(capsys, "tts", "abba cab", "-m", "small", "-o", "out.wav", "--seed", "1")
     assert code == 0, told
@@ -130,6 +132,10 @@ def test_every_stage_trains_and_the_run_speaks(world: Path, capsys: pytest.Captu
     assert rate == RATE
     assert len(samples) % 1280 == 0
     assert np.isfinite(samples).all()
+    assert run(capsys, "tts", "abba cab", "-m", "small", "-o", "bob.wav", "--voice", "bob")[0] == 0
+    code, told = run(capsys, "tts", "abba cab", "-m", "small", "-o", "eve.wav", "--voice", "eve")
+    assert (code, Path("eve.wav").exists()) == (2, False)
+    assert "ann, bob" in told
 
 
 @pytest.mark.parametrize(
@@ -155,12 +161,13 @@ def test_what_a_stage_needs_is_named_with_its_command(
 
 @pytest.mark.usefixtures("world")
 def test_a_talker_that_stopped_ends_as_if_it_never_had(capsys: pytest.CaptureFixture[str]) -> None:
+    even = ['train.schedule="constant"']  # what a schedule does depends on all its steps
     for stage in ("tokenizer", "thinker", "audio", "codec"):
         assert run(capsys, "train", stage, "small.toml", "train.steps=1", "train.val_every=0")[0] == 0
-    assert run(capsys, "train", "talker", "small.toml", "train.talker.steps=4")[0] == 0
+    assert run(capsys, "train", "talker", "small.toml", "train.talker.steps=4", *even)[0] == 0
     whole = load_file("runs/small/talker/last.safetensors")
-    assert run(capsys, "train", "talker", "small.toml", "train.talker.steps=2", "--force")[0] == 0
-    assert run(capsys, "train", "talker", "small.toml", "train.talker.steps=4", "--resume")[0] == 0
+    assert run(capsys, "train", "talker", "small.toml", "train.talker.steps=2", "--force", *even)[0] == 0
+    assert run(capsys, "train", "talker", "small.toml", "train.talker.steps=4", "--resume", *even)[0] == 0
     again = load_file("runs/small/talker/last.safetensors")
     weights = [name for name in whole if name.startswith("model.")]
     assert weights

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from muomni_cli.api import Batch, RequestError
+from muomni_cli.api import Batch, EncoderPart, RequestError
 from muomni_cli.data.examples import ExampleData, Examples
 from muomni_cli.data.order import Order
 from muomni_cli.recipe import TrainSettings
-from muomni_cli.runs.parts import ENCODER
+from muomni_cli.runs.parts import PREFIXES
 from muomni_cli.training.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 from muomni_cli.training.step import Stepper
 from muomni_vit.config import VitConfig
@@ -297,7 +297,7 @@ def test_what_is_learned_is_opened_as_an_encoder(learn: str, tmp_path: Path) -> 
     path = tmp_path / "last.safetensors"
     write_checkpoint(path, {}, {"model": model_tensors(one.module)})
     again = build(one.lesson.encoder.config)
-    load_model(again, read_checkpoint(path), ema=True, prefix=ENCODER)
+    load_model(again, read_checkpoint(path), ema=True, prefix=PREFIXES[EncoderPart])
     assert again.eval()(pixels).tokens.equal(one.lesson.encoder.eval()(pixels).tokens)
 
 
