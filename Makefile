@@ -29,7 +29,7 @@ $(BIN)/python:
 	  echo "  fix: install its venv module (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
 
 $(STAMP): pyproject.toml Makefile | $(BIN)/python
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[train,bench,judge,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[train,onnx,bench,judge,dev]'
 	@touch $@
 
 test: setup

@@ -40,6 +40,7 @@ BUILTINS = (
     "muomni_vocoders.plugin",
     "muomni_datasets.plugin",
     "muomni_tensorboard.plugin",
+    "muomni_onnx.plugin",
 )
 """Modules with the hooks of the built-in parts. The only place where the host names one of them."""
 

@@ -7,11 +7,20 @@ device to learn how long a row is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from muomni_cli.errors import RequestError
+
+
+class Written(Protocol):
+    """What a layer asks of a cache."""
+
+    def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store (B,H,T,Dh) new keys and values of ``layer``; returns all of them, (B,H,S,Dh) each."""
+        ...
 
 
 class KVCache:

@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from muomni_cli.errors import RequestError
-from muomni_cli.layers.cache import KVCache
+from muomni_cli.layers.cache import KVCache, Written
 from muomni_cli.layers.decode import Decoder
 from muomni_cli.layers.swiglu import swiglu
 
@@ -60,7 +60,7 @@ class Span:
     sin: Tensor
     mask: Tensor | None
     causal: bool
-    cache: KVCache | None
+    cache: Written | None
 
 
 def rotary_tables(config: StackSettings) -> tuple[Tensor, Tensor]:

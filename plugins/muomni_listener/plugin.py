@@ -14,6 +14,7 @@ def register_encoders() -> list[EncoderPart]:
             modality="audio",
             config=ListenerConfig,
             build="muomni_listener.model:build",
+            graphs="muomni_listener.graphs:graphs",
             steps="muomni_listener.steps:steps",
             objective="muomni_listener.objective:Spelling",
             read="muomni_cli.sound.reading:read",

@@ -13,6 +13,7 @@ def register_thinkers() -> list[ThinkerPart]:
             doc="decoder with RMSNorm, rotary positions, SwiGLU and grouped-query attention",
             config=TransformerConfig,
             build="muomni_thinker.model:build",
+            graphs="muomni_thinker.graphs:graphs",
             steps="muomni_thinker.steps:steps",
             peers={"transformers": "muomni_thinker.peer:llama"},
             can=frozenset({Can.CACHE, Can.RAGGED, Can.TRUNCATE, Can.EMBEDS, Can.CAUSAL}),

@@ -195,12 +195,14 @@ class Vit(nn.Module):
         Raises:
             ValueError: pictures of another shape.
         """
+        return EncoderOutput(tokens=self.tokens(inputs), lengths=[self.token_count] * len(inputs))
+
+    def tokens(self, inputs: Tensor) -> Tensor:
+        """(B,3,S,S) -> (B,T,D): the same as a tensor alone, so that it can be exported."""
         x = self.embed(self.patches(inputs))
         if self.config.tokens == "cls":
-            tokens = self.norm(self.encode(x, seen=1))
-        else:
-            tokens = self.norm(self.pooled(self.encode(x)[:, 1:]))
-        return EncoderOutput(tokens=tokens, lengths=[self.token_count] * len(inputs))
+            return self.norm(self.encode(x, seen=1))  # type: ignore[no-any-return]
+        return self.norm(self.pooled(self.encode(x)[:, 1:]))  # type: ignore[no-any-return]
 
     def patches(self, inputs: Tensor) -> Tensor:
         """(B,3,S,S) pictures -> (B,D,G,G) patches of the normalised picture."""
@@ -221,7 +223,8 @@ class Vit(nn.Module):
 
     def add_cls(self, rows: Tensor) -> Tensor:
         """(B,G²,D) -> (B,1+G²,D)."""
-        return torch.cat((self.cls.expand(len(rows), -1, -1), rows), dim=1)
+        # shape, not len(): an exporter would take the latter for a constant
+        return torch.cat((self.cls.expand(rows.shape[0], -1, -1), rows), dim=1)
 
     def add_positions(self, x: Tensor) -> Tensor:
         """(B,1+G²,D) with the learned vector of each place added."""

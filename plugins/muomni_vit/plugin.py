@@ -15,6 +15,7 @@ def register_encoders() -> list[EncoderPart]:
             config=VitConfig,
             build="muomni_vit.model:build",
             objective="muomni_vit.objective:choose",
+            graphs="muomni_vit.graphs:graphs",
             steps="muomni_vit.steps:steps",
             read="muomni_vit.reading:read",
             answer="muomni_vit.objective:answering",

@@ -1,0 +1,128 @@
+"""The folder that runs without PyTorch: graphs, tokenizer, and ``muomni.json``, which says what is in it.
+
+Knows files and numpy. ``muomni.json`` holds, besides ``format`` and ``name``:
+
+- ``parts``: name -> kind, use, plugin, config, and ``graphs``: name -> file, inputs with their axes, outputs, states,
+  tolerance and the error that was measured
+- ``tokenizer``: kind, use, plugin, config, folder; ``special_tokens``: name -> id
+- ``chat``: how the model answers unless asked otherwise
+- ``files``: path -> SHA-256 of every other file
+- ``provenance``: run, checkpoint, step, recipe hash, versions
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from muomni_cli.api import MuomniError, RequestError
+from muomni_cli.files import read_json, write_json
+
+FORMAT = 1
+MANIFEST = "muomni.json"
+REFERENCE = "reference.npz"
+AGAIN = "export the model again, or copy the whole folder again"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A folder with a manifest that this version reads."""
+
+    root: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """Part name -> what the manifest says of it."""
+        parts: Mapping[str, Any] = self.manifest["parts"]
+        return parts
+
+    def graph(self, part: str, graph: str) -> Mapping[str, Any]:
+        """What the manifest says of one graph. RequestError if there is none."""
+        try:
+            entry: Mapping[str, Any] = self.parts[part]["graphs"][graph]
+        except KeyError as error:
+            raise RequestError(f"{self.root} has no graph {graph} of a {part}", AGAIN) from error
+        return entry
+
+    def file(self, part: str, graph: str) -> Path:
+        """Where a graph lies."""
+        return self.root / str(self.graph(part, graph)["file"])
+
+    def verify(self) -> None:
+        """Compare every file with what the manifest says.
+
+        Raises:
+            RequestError: one is missing, changed, or does not belong there.
+        """
+        expected: Mapping[str, str] = self.manifest["files"]
+        there = {path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file()}
+        for name in sorted(expected.keys() - there):
+            raise RequestError(f"{self.root} is not whole: {name} is missing", AGAIN)
+        for name in sorted(there - expected.keys() - {MANIFEST}):
+            raise RequestError(f"{self.root} has a file that does not belong there: {name}", "remove it")
+        for name, digest in expected.items():
+            if sha256(self.root / name) != digest:
+                raise RequestError(f"{self.root / name} is not what was exported", AGAIN)
+
+
+def open_bundle(root: Path) -> Bundle:
+    """Read the manifest; looks at no other file.
+
+    Raises:
+        RequestError: it is no bundle, damaged, or of a newer format.
+    """
+    path = root / MANIFEST
+    if not path.is_file():
+        raise RequestError(f"{root} is no bundle: it has no {MANIFEST}", "make one: muomni export --onnx -o FOLDER")
+    manifest = read_json(path)
+    version = manifest.get("format")
+    if version != FORMAT:
+        raise RequestError(
+            f"{root} has bundle format {version}, this muomni reads {FORMAT}", "upgrade muomni, or export again"
+        )
+    whole = all(isinstance(manifest.get(key), dict) for key in ("parts", "tokenizer", "files", "chat"))
+    if not whole or not all(isinstance(part.get("graphs"), dict) for part in manifest["parts"].values()):
+        raise RequestError(f"{path} is damaged", AGAIN)
+    return Bundle(root, manifest)
+
+
+@contextmanager
+def new_folder(root: Path) -> Iterator[Path]:
+    """A temporary folder beside ``root`` that takes its place at the end, if nothing is raised.
+
+    Raises:
+        RequestError: something is there already.
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise RequestError(f"{root} is there already", "name another folder with -o, or remove it first")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    try:
+        temporary.chmod(0o755)
+        yield temporary
+        temporary.replace(root)
+    except OSError as error:
+        raise MuomniError(
+            f"could not write {root}: {error.strerror or error}", "free some space or name another folder with -o"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest with the digest of every file that is there."""
+    files = {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    write_json(folder / MANIFEST, {"format": FORMAT, **manifest, "files": files})
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,181 @@
+"""Making a bundle: every graph is traced, compared with PyTorch, and written only if it agrees. Imports torch."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from muomni_cli import __version__
+from muomni_cli.api import Graph, MuomniError
+from muomni_cli.generation.backend import Backend
+from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.runs.folder import open_entry
+from muomni_cli.runs.header import read_header
+from muomni_cli.runs.model import ModelFolder
+from muomni_onnx.backend import OnnxBackend
+from muomni_onnx.bundle import REFERENCE, new_folder, seal
+from muomni_onnx.parity import Parity, compare
+from muomni_onnx.parts import Exported, parts_of, those_with_graphs
+from muomni_onnx.sessions import Session
+from muomni_onnx.trace import OPSET, write_graph
+
+GREEDY = 128
+"""Tokens of the answer that is compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table: a graph, how far it is from PyTorch, and its size in bytes."""
+
+    part: str
+    graph: str
+    parity: Parity
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was exported. ``equal`` of ``asked`` greedy tokens were PyTorch's."""
+
+    lines: Sequence[Line]
+    equal: int
+    asked: int
+
+
+def export(found: ModelFolder, root: Path, *, partial: bool = False, tell: Callable[[str], None]) -> Report:
+    """Export the model to the folder ``root``, which appears only when everything in it agrees with PyTorch.
+
+    Args:
+        found: what to export.
+        root: the folder to make.
+        partial: leave out parts that declare no graphs.
+        tell: told what is being done.
+
+    Raises:
+        RequestError: the folder is there, or a part declares no graphs.
+        MuomniError: a graph cannot be traced, or does not do what PyTorch does.
+    """
+    parts = those_with_graphs(parts_of(found), partial=partial)
+    with new_folder(root) as folder:
+        described: dict[str, dict[str, Any]] = {}
+        lines: list[Line] = []
+        saved: dict[str, Any] = {}
+        for part in parts:
+            graphs = {}
+            for graph in part.graphs:
+                tell(f"exporting {part.name}: {graph.name}")
+                line = _write(part, graph, folder)
+                lines.append(line)
+                saved |= _saved(line)
+                graphs[graph.name] = _description(part, graph, line.parity)
+            described[part.name] = {**part.entry, "weights": "", "graphs": graphs}
+        tell(f"comparing {GREEDY} greedy tokens")
+        prompt, ours, theirs = _greedy(parts[0], described["thinker"], folder)
+        _require(lines, ours, theirs)
+        np.savez(folder / REFERENCE, **saved, prompt=prompt, greedy=theirs)
+        seal(folder, {"name": found.run.name, "parts": described, **_rest(found, folder)})
+    return Report(lines, int((ours == theirs).sum()), len(theirs))
+
+
+def _write(part: Exported, graph: Graph, folder: Path) -> Line:
+    path = folder / _file(part, graph)
+    path.parent.mkdir(exist_ok=True)
+    write_graph(graph, path)
+    return Line(part.name, graph.name, compare(graph, Session(path)), path.stat().st_size)
+
+
+def _file(part: Exported, graph: Graph) -> str:
+    return f"{part.name}/{graph.name}.onnx"
+
+
+def _description(part: Exported, graph: Graph, parity: Parity) -> dict[str, Any]:
+    return {
+        "file": _file(part, graph),
+        "inputs": {port.name: list(port.axes) for port in graph.inputs},
+        "types": {name: str(array.dtype) for name, array in parity.feeds.items()},
+        "outputs": list(graph.outputs),
+        "states": dict(graph.states),
+        "begin": dict(graph.begin),
+        "tolerance": graph.tolerance,
+        "error": parity.error,
+    }
+
+
+def _saved(line: Line) -> dict[str, Any]:
+    """Inputs and outputs to check with later, under ``part/graph/in/name`` and ``part/graph/out/name``."""
+    sides = {"in": line.parity.feeds, "out": line.parity.expected}
+    return {
+        f"{line.part}/{line.graph}/{side}/{name}": array for side, held in sides.items() for name, array in held.items()
+    }
+
+
+def _greedy(
+    part: Exported, entry: Mapping[str, Any], folder: Path
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """A random prompt, what the graphs make of it, and what PyTorch does."""
+    thinker: Any = part.module
+    context = int(thinker.config.ctx_len)
+    prompt = np.random.default_rng(0).integers(0, thinker.vocab_size, min(4, context // 2))
+    count = min(GREEDY, context - len(prompt))
+    graphs = entry["graphs"]
+    embed, think = (Session(folder / graphs[name]["file"]) for name in ("embed", "thinker"))
+    ours: Backend[Any] = OnnxBackend(embed, think, graphs["thinker"], context)
+    registered, _ = open_entry(part.entry)
+    theirs: Backend[Any] = TorchBackend(thinker, registered.part.can)
+    return prompt, greedy(ours, prompt, count), greedy(theirs, prompt, count)
+
+
+def greedy(backend: Backend[Any], prompt: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The likeliest token, ``count`` times."""
+    state, logits = backend.begin([prompt.tolist()], len(prompt) + count)
+    tokens = [int(logits[0].argmax())]
+    while len(tokens) < count:
+        tokens.append(int(backend.step(state, np.array(tokens[-1:], np.int64))[0].argmax()))
+    return np.array(tokens, np.int64)
+
+
+def _require(lines: Sequence[Line], ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> None:
+    """Raises MuomniError unless everything agrees."""
+    for line in lines:
+        if not line.parity.holds:
+            raise MuomniError(
+                f"{line.part}: {line.graph} is {line.parity.error:.2g} from PyTorch ({line.parity.where}), and "
+                f"{line.parity.tolerance:.2g} is allowed; nothing was written",
+                "its graphs= must do what its forward does",
+            )
+    if not np.array_equal(ours, theirs):
+        raise MuomniError(
+            f"{int((ours == theirs).sum())} of {len(theirs)} greedy tokens are PyTorch's; nothing was written",
+            "its graphs= must do what its forward does",
+        )
+
+
+def _rest(found: ModelFolder, folder: Path) -> dict[str, Any]:
+    """Tokenizer, special tokens, chat settings and provenance."""
+    entry = found.parts["tokenizer"]
+    shutil.copytree(found.run.root / entry["weights"], folder / "tokenizer")
+    header = read_header(found.weights)
+    recipe = found.run.recipe_path
+    return {
+        "tokenizer": {**entry, "weights": "tokenizer"},
+        "special_tokens": dict(found.tokenizer().specials),
+        "chat": found.run.model()["chat"],
+        "precision": "fp32",
+        "provenance": {
+            "run": found.run.name,
+            "checkpoint": found.weights.relative_to(found.run.root).as_posix(),
+            "step": header["step"],
+            "recipe_sha256": hashlib.sha256(recipe.read_bytes()).hexdigest() if recipe.is_file() else None,
+            "muomni": __version__,
+            "torch": str(torch.__version__),
+            "opset": OPSET,
+        },
+    }

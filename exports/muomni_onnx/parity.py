@@ -1,0 +1,109 @@
+"""Whether a graph does what PyTorch does: on random inputs of every size that matters, and call after call.
+
+Imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from muomni_cli.api import Graph
+from muomni_onnx.sessions import Arrays, Session
+
+SEED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far a graph is from PyTorch.
+
+    Args:
+        error: largest absolute difference of any output in any case; infinite where shapes differ or one is NaN.
+        where: the case and the output that it was found in.
+        tolerance: what the part declares.
+        feeds: the inputs of the first case.
+        expected: what PyTorch gives for them.
+    """
+
+    error: float
+    where: str
+    tolerance: float
+    feeds: Arrays
+    expected: Arrays
+
+    @property
+    def holds(self) -> bool:
+        """Whether the graph may be used."""
+        return self.error <= self.tolerance
+
+
+@torch.inference_mode()
+def expect(graph: Graph, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    """What PyTorch gives, by the model's own way."""
+    tensors = [torch.from_numpy(feeds[port.name]) for port in graph.inputs]
+    outputs = (graph.reference or graph.module)(*tensors)
+    return {name: output.numpy().copy() for name, output in zip(graph.outputs, outputs, strict=True)}
+
+
+def compare(graph: Graph, session: Session) -> Parity:
+    """Run ``session`` beside PyTorch over the cases of ``graph``, then over its calls in a row."""
+    random = np.random.default_rng(SEED)
+    worst, where = 0.0, "everywhere"
+    first: tuple[Arrays, Arrays] | None = None
+    for case, sizes in graph.cases.items():
+        feeds = {p.name: a for p, a in zip(graph.inputs, graph.draw(sizes, random), strict=True)}
+        expected = expect(graph, feeds)
+        first = first or (feeds, expected)
+        error, output = difference(expected, session(feeds))
+        if error > worst:
+            worst, where = error, f"{case}: {output}"
+    error, output = _in_a_row(graph, session, random)
+    if error > worst:
+        worst, where = error, output
+    assert first is not None, "a graph has cases"
+    return Parity(worst, where, graph.tolerance, *first)
+
+
+def difference(expected: Arrays, made: Arrays) -> tuple[float, str]:
+    """The largest absolute difference, and the output that has it."""
+    errors = {name: _distance(value, made[name]) for name, value in expected.items()}
+    name = max(errors, key=lambda name: errors[name])
+    return errors[name], name
+
+
+def _distance(one: NDArray[Any], other: NDArray[Any]) -> float:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return float("inf")
+    error = float(np.max(np.abs(one.astype(np.float64) - other), initial=0.0))
+    return error if np.isfinite(error) else float("inf")
+
+
+def _in_a_row(graph: Graph, session: Session, random: np.random.Generator) -> tuple[float, str]:
+    """Calls of which each takes the states of the one before: the graph its own, PyTorch its own."""
+    worst, where = 0.0, ""
+    ours, theirs = _zeros(graph), _zeros(graph)
+    for call in range(graph.calls):
+        free = [port for port in graph.inputs if port.name not in graph.states]
+        fresh = {port.name: port.draw(random, port.shape(graph.begin)) for port in free}
+        made, expected = session({**fresh, **ours}), expect(graph, {**fresh, **theirs})
+        error, output = difference(expected, made)
+        if error > worst:
+            worst, where = error, f"call {call + 1}: {output}"
+        ours, theirs = ({past: gave[now] for past, now in graph.states.items()} for gave in (made, expected))
+    return worst, where
+
+
+def _zeros(graph: Graph) -> Mapping[str, NDArray[Any]]:
+    """The states before the first call."""
+    random = np.random.default_rng(0)
+    return {
+        port.name: np.zeros_like(port.draw(random, port.shape(graph.begin)))
+        for port in graph.inputs
+        if port.name in graph.states
+    }

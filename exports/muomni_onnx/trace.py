@@ -1,0 +1,86 @@
+"""From a declared graph to an ONNX file of standard operators. Knows no model. Imports torch."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxscript  # noqa: F401 - torch needs it, and its own word for that is no help
+import torch
+from torch import Tensor, nn
+
+from muomni_cli.api import Graph, MuomniError
+
+OPSET = 23
+"""The first with Attention, RotaryEmbedding and RMSNormalization."""
+
+
+class _Flat(nn.Module):
+    """Any graph's module, called with however many tensors."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.module(*tensors))
+
+
+def write_graph(graph: Graph, path: Path) -> None:
+    """Trace ``graph`` and write it to ``path``, weights included.
+
+    Raises:
+        MuomniError: it cannot be traced, or needs operators that are not in the standard.
+    """
+    sizes = next(iter(graph.cases.values()))
+    examples = tuple(torch.from_numpy(array) for array in graph.draw(sizes, np.random.default_rng(0)))
+    axes = tuple({n: axis for n, axis in enumerate(port.axes) if isinstance(axis, str)} for port in graph.inputs)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                _Flat(graph.module).eval(),
+                examples,
+                dynamo=True,
+                verbose=False,
+                opset_version=OPSET,
+                input_names=[port.name for port in graph.inputs],
+                output_names=list(graph.outputs),
+                dynamic_shapes=(axes,),
+                external_data=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise MuomniError(
+            f"graph {graph.name} cannot be exported: {describe(error.__cause__ or error)}",
+            "its forward must be made of tensors alone; run again with --debug to see what is in the way",
+        ) from error
+    assert program is not None, "with dynamo there is a program"
+    strangers = {node.domain for node in program.model.graph.all_nodes()} - {""}
+    if strangers:
+        raise MuomniError(
+            f"graph {graph.name} needs operators of {', '.join(sorted(strangers))}",
+            f"its forward must be made of what ONNX opset {OPSET} has",
+        )
+    program.save(path, external_data=False)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing of what torch says about its own internals."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def describe(error: BaseException) -> str:
+    """One line of an exception of many."""
+    return " ".join(str(error).split())[:300]

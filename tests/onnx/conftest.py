@@ -1,0 +1,45 @@
+"""A small model that sees and hears, and the bundle made of it once."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "omni"))
+
+from small import make_world
+
+from muomni_cli.commands.train import train
+from muomni_cli.console import say
+from muomni_cli.runs.model import ModelFolder, find_model
+
+if TYPE_CHECKING:
+    from muomni_onnx.export import Report
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelFolder, Report]:
+    """The bundle, the run that it was made of, and the report."""
+    from muomni_onnx.export import export
+
+    folder = tmp_path_factory.mktemp("exported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MUOMNI_CACHE", str(folder / "cache"))
+        torch.set_num_threads(1)
+        make_world()
+        train("tokenizer", "small.toml")
+        train("omni", "small.toml", ["train.omni.steps=1"])
+        found = find_model(str(folder / "runs" / "small"))
+        return folder / "bundle", found, export(found, folder / "bundle", tell=say)
+
+
+@pytest.fixture
+def bundle(made: tuple[Path, ModelFolder, Report], tmp_path: Path) -> Path:
+    """A copy of the bundle, to do what one likes with."""
+    return Path(shutil.copytree(made[0], tmp_path / "bundle"))

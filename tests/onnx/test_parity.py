@@ -1,0 +1,100 @@
+# ruff: noqa: E402
+"""The gate lets through what PyTorch does and nothing else; the backend is the torch backend's equal."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+for package in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(package, reason=f"{package} is not installed: pip install 'muomni[onnx]'")
+
+import onnx
+from onnx import numpy_helper
+
+from muomni_cli.api import Graph, MuomniError
+from muomni_cli.generation.backend import IDLE, Backend
+from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.runs.model import ModelFolder
+from muomni_onnx import export as exporting
+from muomni_onnx.backend import OnnxBackend
+from muomni_onnx.bundle import open_bundle
+from muomni_onnx.export import Report
+from muomni_onnx.parity import compare
+from muomni_onnx.parts import parts_of
+from muomni_onnx.sessions import Session
+
+Made = tuple[Path, ModelFolder, Report]
+
+
+def thinker_graph(found: ModelFolder) -> Graph:
+    return next(graph for graph in parts_of(found)[0].graphs if graph.name == "thinker")
+
+
+def mutate(path: Path) -> None:
+    """Change eight columns of one matrix by 5%."""
+    model = onnx.load(path)
+    matrix = next(one for one in model.graph.initializer if len(one.dims) == 2 and min(one.dims) >= 32)
+    values = numpy_helper.to_array(matrix).copy()
+    values[:, :8] *= 1.05
+    matrix.CopyFrom(numpy_helper.from_array(values, matrix.name))
+    onnx.save(model, path)
+
+
+def test_only_standard_operators_of_one_opset(made: Made) -> None:
+    for path in made[0].rglob("*.onnx"):
+        model = onnx.load(path)
+        assert [(entry.domain, entry.version) for entry in model.opset_import if entry.domain == ""] == [("", 23)]
+        assert {node.domain for node in model.graph.node} == {""}
+        assert not model.functions
+
+
+def test_a_mutated_weight_fails_the_gate(made: Made, bundle: Path) -> None:
+    path, graph = bundle / "thinker" / "thinker.onnx", thinker_graph(made[1])
+    assert compare(graph, Session(path, 1)).holds
+    mutate(path)
+    assert not compare(graph, Session(path, 1)).holds
+
+
+def test_nothing_is_written_of_what_disagrees(
+    made: Made, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutate(bundle / "thinker" / "thinker.onnx")
+    whose = {part.name: part.graphs for part in parts_of(made[1])}
+
+    def copy(graph: Graph, path: Path) -> None:
+        assert graph.name in {one.name for one in whose[path.parent.name]}
+        shutil.copy(bundle / path.parent.name / path.name, path)
+
+    monkeypatch.setattr(exporting, "write_graph", copy)
+    with pytest.raises(MuomniError, match=r"thinker: thinker is .* from PyTorch"):
+        exporting.export(made[1], tmp_path / "out", tell=print)
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def backends(made: Made, **options: bool) -> tuple[OnnxBackend, TorchBackend]:
+    bundle, opened = open_bundle(made[0]), made[1].open("cpu")
+    embed, think = (Session(bundle.file("thinker", name), 1) for name in ("embed", "thinker"))
+    ours = OnnxBackend(embed, think, bundle.graph("thinker", "thinker"), 64, **options)
+    return ours, TorchBackend(opened.thinker, opened.can, **options)
+
+
+def logits_of(backend: Backend[Any]) -> list[np.ndarray[Any, Any]]:
+    """Unequal prompts, one with a picture in it, of which one row rests; then a prompt that begins like the first."""
+    soft = backend.remember(np.random.default_rng(0).standard_normal((3, 32), np.float32))
+    state, first = backend.begin([[1, *soft, 5, 6], [7, 8]], 32)
+    second = backend.step(state, np.array([3, 4]))
+    third = backend.step(state, np.array([IDLE, 9]))[1:]
+    hidden = backend.hidden(state)[1:]
+    return [first, second, third, hidden, backend.begin([[1, *soft, 5, 9], [7, 8, 4]], 32)[1]]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_backend_gives_what_the_torch_backend_gives(made: Made, keep: bool) -> None:
+    ours, theirs = backends(made, keep=keep, hidden=True)
+    for mine, its in zip(logits_of(ours), logits_of(theirs), strict=True):
+        np.testing.assert_allclose(mine, its, atol=1e-5)
