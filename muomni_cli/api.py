@@ -43,6 +43,13 @@ from muomni_cli.contract.declarations import (
     TokenizerPart,
     VocoderPart,
 )
+from muomni_cli.contract.export import (
+    Draw,
+    Graph,
+    Port,
+    below,
+    normal,
+)
 from muomni_cli.contract.media import (
     FileMedia,
     Media,
@@ -121,11 +128,13 @@ __all__ = [
     "Dataset",
     "DatasetPart",
     "Document",
+    "Draw",
     "Encoder",
     "EncoderOutput",
     "EncoderPart",
     "Example",
     "FileMedia",
+    "Graph",
     "Item",
     "Loss",
     "Manner",
@@ -138,6 +147,7 @@ __all__ = [
     "Part",
     "PartConfig",
     "Peer",
+    "Port",
     "RecipeFile",
     "RequestError",
     "Said",
@@ -158,10 +168,12 @@ __all__ = [
     "Vocoder",
     "VocoderPart",
     "Word",
+    "below",
     "cut_sentences",
     "expand_path",
     "hookimpl",
     "mel_mistake",
+    "normal",
     "open_regular",
     "side_of",
 ]

@@ -46,7 +46,8 @@ class Part:
         config: the part's own configuration; its fields are the other keys of the recipe's table.
         build: ``"package.module:attr"`` of what makes the part; its signature depends on the kind.
         objective: ``"package.module:attr"`` of how the part trains by itself (see :class:`Objective`), if it does.
-        graphs: ``"package.module:attr"`` of how the part is exported, if it is.
+        graphs: ``"package.module:attr"`` of ``graphs(module) -> Sequence[Graph]``: how the part is exported (see
+            :class:`Graph`), if it is.
         steps: ``"package.module:attr"`` of ``steps(module) -> Sequence[Step]``: what ``muomni trace`` shows of what
             happens inside (see :class:`Step`); the top-level submodules if there is none.
         peers: other people's implementations to measure speed against, name -> ``"package.module:attr"`` (see
