@@ -13,6 +13,7 @@ def register_codecs() -> list[CodecPart]:
             doc="80 ms windows of log-mel by residual vector quantisation; decodes as codes come",
             config=CodecConfig,
             build="muomni_rvq.model:build",
+            graphs="muomni_rvq.graphs:graphs",
             steps="muomni_rvq.steps:steps",
             objective="muomni_rvq.objective:Reconstruction",
             read="muomni_cli.sound.reading:read",

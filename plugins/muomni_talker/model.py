@@ -22,6 +22,7 @@ from muomni_talker.config import CursorConfig, ParallelConfig, SpeakerConfig
 from muomni_talker.heads import Heads
 from muomni_talker.reading import Framer, Pointer, Reader
 from muomni_talker.speaking import speak
+from muomni_talker.torch_engine import TorchEngine
 
 
 class Speaker(nn.Module):
@@ -83,7 +84,7 @@ class Speaker(nn.Module):
 
     def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
         """See :class:`muomni_cli.api.Talker`."""
-        return speak(self, text, manner, choose)
+        return speak(TorchEngine(self), text, manner, choose)
 
 
 class CursorTalker(Speaker):

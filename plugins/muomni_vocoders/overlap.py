@@ -12,6 +12,11 @@ LEAST = 1e-3
 """Share of a window's largest square below which a sum of squares is not divided by."""
 
 
+def least_of(window: Tensor) -> float:
+    """The least that sums of squares of this window are divided by."""
+    return float(window.max().item() ** 2 * LEAST)
+
+
 def overlap_add(frames: Tensor, hop: int) -> Tensor:
     """(B,T,W) -> (B, (T-1)*hop + W): the sum of frames that begin ``hop`` samples after each other."""
     count, window = frames.shape[1:]
@@ -37,7 +42,17 @@ class Overlap:
         self._weight = window.new_zeros(1, window.numel() - hop)
         self._before = window.numel() // 2  # samples of the next frame that lie before the sound
         self._after = window.numel() // 2  # samples from the last frame's centre to the end of its window
-        self._least = window.max().item() ** 2 * LEAST
+        self.least = least_of(window)
+        """What sums of squares are at least divided by."""
+
+    def resume(self, tail: Tensor, weight: Tensor) -> None:
+        """Go on in the middle of a sound, after frames that left (B, W-hop) sums and (1, W-hop) sums of squares."""
+        self._tail, self._weight, self._before = tail, weight, 0
+
+    @property
+    def left(self) -> tuple[Tensor, Tensor]:
+        """What :meth:`resume` takes to go on from here."""
+        return self._tail, self._weight
 
     def laid(self, frames: Tensor) -> Tensor:
         """(B,T,W) windowed frames that might come next -> (B, (T-1)*hop + W) what they add to the samples there."""
@@ -48,7 +63,7 @@ class Overlap:
     def weights(self, count: int) -> Tensor:
         """What :meth:`laid` of ``count`` frames is divided by, (1, (count-1)*hop + W); no sample is blown up that only
         the feet of windows reach."""
-        return self._counted(count).clamp_min(self._least)
+        return self._counted(count).clamp_min(self.least)
 
     def push(self, frames: Tensor) -> Tensor:
         """(B,T,W) windowed frames -> samples that no later frame changes."""
@@ -57,7 +72,7 @@ class Overlap:
             return self._tail[:, :0]
         sums, weights = self.laid(frames), self._counted(count)
         done = count * self._hop
-        samples = sums[:, :done] / weights[:, :done].clamp_min(self._least)
+        samples = sums[:, :done] / weights[:, :done].clamp_min(self.least)
         self._tail, self._weight = sums[:, done:], weights[:, done:]
         outside = min(self._before, done)
         self._before -= outside
@@ -65,7 +80,7 @@ class Overlap:
 
     def finish(self) -> Tensor:
         """The samples that are left: with them there are ``hop`` for each frame."""
-        samples = self._tail / self._weight.clamp_min(self._least)
+        samples = self._tail / self._weight.clamp_min(self.least)
         wanted = self._after - self._before
         rest = samples[:, self._before : self._after]
         return F.pad(rest, (0, wanted - rest.shape[1]))

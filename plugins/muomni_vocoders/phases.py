@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 
@@ -24,8 +25,8 @@ def peak_frequencies(magnitudes: Tensor) -> Tensor:
     peak = (here > below) & (here >= above)
     bend = (below - 2 * here + above).clamp_max(-torch.finfo(magnitudes.dtype).tiny)
     tops = inner + ((below - above) / (2 * bend)).clamp(-0.5, 0.5)
-    left = torch.where(peak, inner, -count).cummax(-1).values
-    right = torch.where(peak, inner, 2 * count).flip(-1).cummin(-1).values.flip(-1)
+    left = running_max(torch.where(peak, inner, -count))
+    right = -running_max(torch.where(peak, -inner, -2 * count).flip(-1)).flip(-1)
     nearest = torch.where(inner - left <= right - inner, left, right)
     found = (nearest > 0) & (nearest < count)
     chosen = tops.gather(-1, torch.where(found, nearest, inner).long() - 1)
@@ -40,10 +41,28 @@ def predicted(magnitudes: Tensor, before: Tensor | None, hop: int, n_fft: int) -
 
     Args:
         magnitudes: (B,T,K), T at least 1.
-        before: (B,K) complex spectrum of the frame before the first, if there is one.
+        before: (B,K) complex spectrum of the frame before the first, if there is one. Silence has phase zero.
         hop: samples from one frame to the next.
         n_fft: length of the transform.
     """
-    turns = (hop / n_fft) * peak_frequencies(magnitudes)
-    phases = turns.cumsum(1) if before is None else turns.cumsum(1) + before.angle()[:, None] / (2 * math.pi)
-    return torch.polar(magnitudes, 2 * math.pi * phases)
+    phases = 2 * math.pi * turns(magnitudes, hop, n_fft).cumsum(1)
+    if before is not None:
+        phases = phases + torch.where(before == 0, 0, before.angle())[:, None]
+    return torch.polar(magnitudes, phases)
+
+
+def turns(magnitudes: Tensor, hop: int, n_fft: int) -> Tensor:
+    """(B,T,K) -> (B,T,K): how far each phase is from that of the frame before, in turns, without whole ones."""
+    moved = (hop / n_fft) * peak_frequencies(magnitudes)
+    return moved - moved.floor()  # sums of whole turns would only cost digits
+
+
+def running_max(x: Tensor) -> Tensor:
+    """(...,K) -> (...,K): the largest value so far."""
+    if not torch.compiler.is_exporting():
+        return x.cummax(-1).values
+    reach = 1
+    while reach < x.shape[-1]:  # for exported graphs, which have no such operator: over 2, 4, 8 ... places
+        before = F.pad(x[..., :-reach], (reach, 0), value=-math.inf)
+        x, reach = torch.maximum(x, before), 2 * reach
+    return x

@@ -13,12 +13,14 @@ def register_vocoders() -> list[VocoderPart]:
             doc="phases that agree with each other, found block by block; learns nothing, ready at once",
             config=GriffinLimConfig,
             build="muomni_vocoders.griffin_lim:build",
+            graphs="muomni_vocoders.graphs:griffin_lim_graphs",
         ),
         VocoderPart(
             name="vocos",
             doc="ConvNeXt blocks at the rate of the mel, then an inverse Fourier transform; learns from waveforms",
             config=VocosConfig,
             build="muomni_vocoders.vocos:build",
+            graphs="muomni_vocoders.graphs:vocos_graphs",
             objective="muomni_vocoders.objective:Sounding",
         ),
     ]

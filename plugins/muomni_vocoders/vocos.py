@@ -66,12 +66,15 @@ class Vocos(nn.Module):
         frames -> (B,M,W)."""
         if not mel.shape[1]:  # which a transform refuses
             return told.new_zeros(mel.shape[0], 0, self.mel.window)
-        corrections, phases = told.float().chunk(2, dim=-1)
-        known = self.magnitudes.power(mel).clamp_min(self.mel.mel_floor).log() / 2
-        magnitudes = (known + corrections).clamp_max(self.loudest).exp()
-        samples = torch.fft.irfft(torch.polar(magnitudes, phases), n=self.mel.n_fft)
+        samples = torch.fft.irfft(torch.polar(*self.polar(told, mel)), n=self.mel.n_fft)
         side = self.mel.window // 2
         return torch.cat((samples[..., -side:], samples[..., :side]), dim=-1) * self.window
+
+    def polar(self, told: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """The same -> (B,M,K) magnitudes, and phases at the middle of the window."""
+        corrections, phases = told.float().chunk(2, dim=-1)
+        known = self.magnitudes.power(mel).clamp_min(self.mel.mel_floor).log() / 2
+        return (known + corrections).clamp_max(self.loudest).exp(), phases
 
 
 class Sounds:

@@ -19,7 +19,7 @@ from muomni_talker import symbols
 from muomni_talker.config import CursorConfig, ParallelConfig
 from muomni_talker.heads import Heads, summed
 from muomni_talker.model import Speaker, build, build_parallel, pointer_of
-from muomni_talker.speaking import bound_of, speak
+from muomni_talker.speaking import bound_of
 from tests.talker.conftest import CODES, Trained, objective, said, speech, talker
 
 SPEC = CodeShape(codebooks=2, size=128, seconds=0.08)
@@ -301,7 +301,7 @@ def test_it_never_goes_on_for_ever() -> None:
 @pytest.mark.parametrize(("manner", "fix"), [({"voice": "x"}, "rms, slt"), ({"speed": 3.0}, "0.5 to 2")])
 def test_what_cannot_be_spoken_is_refused_before_anything_is(manner: dict[str, Any], fix: str) -> None:
     with pytest.raises(RequestError) as error:
-        speak(talker(voices=("rms", "slt")), [], Manner(**manner), greedy)
+        talker(voices=("rms", "slt")).speak([], Manner(**manner), greedy)
     assert fix in error.value.fix
 
 

@@ -1,0 +1,103 @@
+"""The codec as two graphs: samples to codes, and codes to log-mel as they come.
+
+Shapes: B batch, T code frames, N samples of a code frame, F mel bins, Q codebooks.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F  # noqa: N812
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.api import Graph, Port, below
+from muomni_cli.sound.mel import LogMel
+from muomni_rvq.model import Codec
+
+
+class Encoding(nn.Module):
+    """(B,T,N) samples -> (B,T,Q) codes. The mel is made inside, from plain products."""
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__()
+        self.codec, self.mel = codec, LogMel(codec.mel)
+
+    def forward(self, waves: Tensor) -> tuple[Tensor]:
+        """As :meth:`Codec.windows` and :meth:`Codec.encode`, without the former's questions about lengths."""
+        encoder, silence = self.codec.encoder, math.log(self.codec.mel.mel_floor)
+        padded = F.pad(self.mel(waves.flatten(1)), (0, 0, 0, encoder.reach * encoder.frame), value=silence)
+        return (self.codec.encode(encoder(padded)[:, : waves.shape[1]]),)
+
+
+class Decoding(nn.Module):
+    """(B,T,Q) codes, (B,T) factors and what the decoder remembers -> (B, frame*T, F) log-mel, late by the lookahead,
+    and what it remembers then.
+
+    The factor is 1 for a frame of a sound and 0 after its end, where the decoder is fed silence for its lookahead.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, codes: Tensor, real: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        """See above."""
+        mel, present = self.codec.decoder(self.codec.decode(codes) * real[..., None], past)
+        return mel, *present
+
+
+def graphs(module: Codec) -> list[Graph]:
+    """See :class:`muomni_cli.api.Graph`."""
+    memories = module.decoder.memories
+    states = {f"past.{number}": f"present.{number}" for number in range(len(memories))}
+
+    def by_its_own(waves: Tensor) -> tuple[Tensor]:
+        return (module.encode(module.windows(LogMel(module.mel)(waves.flatten(1)))),)
+
+    return [
+        Graph(
+            name="encoder",
+            module=Encoding(module),
+            inputs=[Port("waves", ("batch", "frames", module.config.samples), quiet)],
+            outputs=["codes"],
+            cases={
+                "traced": {"batch": 2, "frames": 5},
+                "one frame": {"batch": 1, "frames": 1},
+                "batch 3": {"batch": 3, "frames": 7},
+            },
+            reference=by_its_own,
+            tolerance=0.0,
+        ),
+        Graph(
+            name="decoder",
+            module=Decoding(module),
+            inputs=[
+                Port("codes", ("batch", "frames", module.codebooks), below(module.codebook_size)),
+                Port("real", ("batch", "frames"), ones),
+                *(Port(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
+            ],
+            outputs=["mel", *states.values()],
+            cases={
+                "traced": {"batch": 2, "frames": 5},
+                "one frame": {"batch": 1, "frames": 1},
+                "batch 3": {"batch": 3, "frames": 40},
+            },
+            states=states,
+            begin={"batch": 2, "frames": 1},
+            calls=20,
+        ),
+    ]
+
+
+def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Noise of deviation 0.1, in float32."""
+    return 0.1 * random.standard_normal(shape, dtype="float32")
+
+
+def ones(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: ARG001
+    """Nothing is left out."""
+    return np.ones(shape, np.float32)

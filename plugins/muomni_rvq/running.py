@@ -1,0 +1,70 @@
+"""The codec's graphs, run: samples to codes, and codes to log-mel as they come. Knows no torch.
+
+Shapes: N samples, T code frames, M mel frames, F mel bins, Q codebooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_rvq.config import CodecConfig
+
+Run = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""A graph that was opened: inputs by name to outputs by name."""
+
+
+def encode(run: Run, config: CodecConfig, wave: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(N,) samples -> (T,Q) codes, the last frame filled up with silence. ``run``: the graph ``encoder``."""
+    padded = np.zeros((1, -(-wave.size // config.samples), config.samples), np.float32)
+    padded.reshape(-1)[: wave.size] = wave
+    if not wave.size:
+        return np.zeros((0, config.codebooks), np.int64)
+    return np.asarray(run({"waves": padded})["codes"][0])
+
+
+class Decoded:
+    """Log-mel of codes that come in pieces; after the end of a sound another begins.
+
+    Args:
+        run: the graph ``decoder``.
+        config: of the codec.
+    """
+
+    def __init__(self, run: Run, config: CodecConfig) -> None:
+        self._run, self._config = run, config
+        self._begin()
+
+    def push(self, codes: NDArray[Any]) -> NDArray[np.float32]:
+        """(T,Q) codes -> (M,F) log-mel that is sure with them; M may be 0."""
+        return self._step(codes, 1.0) if len(codes) else self._nothing()
+
+    def finish(self) -> NDArray[np.float32]:
+        """(M,F): what is left."""
+        late = self._config.lookahead
+        made = self._step(np.zeros((late, self._config.codebooks), np.int64), 0.0) if late else self._nothing()
+        self._begin()
+        return made
+
+    def _begin(self) -> None:
+        config, reach = self._config, self._config.kernel - 1
+        widths = [config.width] * config.decoder_layers + [config.fine_width] * config.fine_layers
+        self._past: dict[str, Any] = {
+            f"past.{number}": np.zeros((1, reach, width), np.float32) for number, width in enumerate(widths)
+        }
+        self._drop = config.lookahead * config.frame
+
+    def _step(self, codes: NDArray[Any], real: float) -> NDArray[np.float32]:
+        given = {"codes": codes[None].astype(np.int64), "real": np.full((1, len(codes)), real, np.float32)}
+        made = self._run({**given, **self._past})
+        self._past = {name: made[name.replace("past", "present")] for name in self._past}
+        mel: NDArray[np.float32] = made["mel"][0]
+        drop = min(self._drop, len(mel))
+        self._drop -= drop
+        return mel[drop:]
+
+    def _nothing(self) -> NDArray[np.float32]:
+        return np.zeros((0, self._config.mel.n_mels), np.float32)

@@ -1,0 +1,234 @@
+"""The vocoders as graphs: log-mel and the state of a sound in, samples and the state out.
+
+Shapes: B batch, M mel frames, A mel frames of look-ahead, F mel bins, K frequencies, W samples of a window.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.api import Graph, Port
+from muomni_cli.layers.streaming import joined
+from muomni_vocoders.griffin_lim import TINY, GriffinLim
+from muomni_vocoders.overlap import Overlap
+from muomni_vocoders.phases import predicted, turns
+from muomni_vocoders.products import Analysis, Laying
+from muomni_vocoders.vocos import Vocos
+
+TOLERANCE = 1e-3
+"""Of samples, full scale 1."""
+
+
+class Sounding(nn.Module):
+    """(B,M,F) log-mel, (1,M) factors and the state -> what :class:`Laying` gives, and the state.
+
+    Frames come out late by the look-ahead: the factor is 0 for those that lie before the sound, and 1 for all others.
+    """
+
+    def __init__(self, vocoder: Vocos) -> None:
+        super().__init__()
+        self.vocoder = vocoder
+        self.laying = Laying(vocoder.mel, vocoder.window, vocoder.mel.window // 2)
+
+    def forward(
+        self, mel: Tensor, real: Tensor, tail: Tensor, weight: Tensor, held: Tensor, *past: Tensor
+    ) -> tuple[Tensor, ...]:
+        """``held``: (B,A,F) the mel before, ``past``: what the backbone remembers."""
+        vocoder, config = self.vocoder, self.vocoder.config
+        hidden, present = vocoder.backbone((mel - config.mel_mean) / config.mel_scale, past)
+        known, held = joined(mel, held, config.lookahead)
+        magnitudes, phases = vocoder.polar(vocoder.head(hidden), known[:, : mel.shape[1]])
+        spectrum = torch.cat((magnitudes * phases.cos(), magnitudes * phases.sin()), dim=2).transpose(1, 2)
+        return *self.laying(spectrum, real, tail, weight), held, *present
+
+
+class Settling(nn.Module):
+    """One block of Griffin-Lim: (B,M,F) log-mel, (B,A,F) of look-ahead after it, and the state of the sound -> samples
+    of the block, and the state; see :class:`Laying` for all that comes out.
+
+    ``known`` (B,2K,P): what the block before found for the frames that it looked ahead at, P = 0 in the first block;
+    ``last`` (B,2K): the spectrum of the last of them, zeros in the first block.
+    """
+
+    def __init__(self, vocoder: GriffinLim) -> None:
+        super().__init__()
+        self.vocoder = vocoder
+        self.analysis = Analysis(vocoder.mel, vocoder.window)
+        self.laying = Laying(vocoder.mel, vocoder.window)
+
+    def forward(
+        self, mel: Tensor, ahead: Tensor, tail: Tensor, weight: Tensor, last: Tensor, known: Tensor
+    ) -> tuple[Tensor, ...]:
+        """See above."""
+        magnitudes = self.vocoder.magnitudes(torch.cat((mel, ahead), dim=1))
+        guess = self._guess(magnitudes, last, known)
+        ones = torch.ones_like(magnitudes[:1, :, 0])
+        scale = 1 / self.laying.weights(ones, weight).clamp_min(self.laying.least)
+        found = self._settled(guess, magnitudes.transpose(1, 2), tail, scale)
+        done = mel.shape[1]
+        made = self.laying(found[:, :, :done], ones[:, :done], tail, weight)
+        return *made, found[:, :, -1], found[:, :, done:]
+
+    def _guess(self, magnitudes: Tensor, last: Tensor, known: Tensor) -> Tensor:
+        """(B,T,K) magnitudes -> (B,2K,T): ``known``, and then as :func:`muomni_vocoders.phases.predicted` after
+        ``last``. What is known is masked, not cut off: no length depends on a difference of others."""
+        mel = self.vocoder.mel
+        fresh = torch.arange(magnitudes.shape[1], device=known.device) >= known.shape[2]
+        moved = turns(magnitudes, mel.hop, mel.n_fft) * fresh[:, None]
+        phases = (2 * math.pi * moved.cumsum(1)).transpose(1, 2)
+        real, imag = (half[..., None] for half in last.chunk(2, dim=1))
+        power = real.square() + imag.square()
+        silent = power == 0
+        length = torch.where(silent, 1.0, power).sqrt()
+        cosine, sine = torch.where(silent, 1.0, real / length), imag / length
+        turned = phases.cos() * cosine - phases.sin() * sine, phases.cos() * sine + phases.sin() * cosine
+        new = torch.cat(turned, dim=1) * torch.cat((magnitudes, magnitudes), dim=2).transpose(1, 2)
+        old = torch.cat((known, torch.zeros_like(new)), dim=2)[:, :, : magnitudes.shape[1]]
+        return torch.where(fresh, new, old)
+
+    def _settled(self, spectrum: Tensor, magnitudes: Tensor, tail: Tensor, scale: Tensor) -> Tensor:
+        """(B,2K,T) and (B,K,T) -> (B,2K,T); as :meth:`GriffinLim.settled`."""
+        config = self.vocoder.config
+        push, last = config.momentum / (1 + config.momentum), None
+        for _ in range(config.iterations):
+            heard = self.analysis(self.laying.sums(spectrum, tail) * scale)
+            moved = heard if last is None else heard - push * last
+            last = heard
+            real, imag = moved.chunk(2, dim=1)
+            factor = (real.square() + imag.square() + TINY).rsqrt() * magnitudes
+            spectrum = torch.cat((real * factor, imag * factor), dim=1)
+        return spectrum
+
+
+def vocos_graphs(module: Vocos) -> list[Graph]:
+    """See :class:`muomni_cli.api.Graph`."""
+    mel, config = module.mel, module.config
+    memories = module.backbone.memories
+    states = {
+        **_left(),
+        "held": "held_now",
+        **{f"past.{number}": f"present.{number}" for number in range(len(memories))},
+    }
+
+    def by_fft(
+        given: Tensor, real: Tensor, tail: Tensor, weight: Tensor, held: Tensor, *past: Tensor
+    ) -> tuple[Tensor, ...]:
+        assert bool((real == 1).all()), "frames before the sound are nothing to the overlap"
+        frames, (*present, kept) = module.step(given, (*past, held))
+        return *_laid(module, frames, tail, weight), kept, *present
+
+    return [
+        Graph(
+            name="vocoder",
+            module=Sounding(module),
+            inputs=[
+                Port("mel", ("batch", "frames", mel.n_mels), levels),
+                Port("real", (1, "frames"), ones),
+                *_left_ports(module),
+                Port("held", ("batch", config.lookahead, mel.n_mels), levels),
+                *(Port(f"past.{n}", ("batch", *shape)) for n, shape in enumerate(memories)),
+            ],
+            outputs=["samples", "rest", *states.values()],
+            cases={
+                "traced": {"batch": 2, "frames": 5},
+                "one frame": {"batch": 1, "frames": 1},
+                "batch 3": {"batch": 3, "frames": 40},
+            },
+            states=states,
+            begin={"batch": 2, "frames": 3},
+            calls=8,
+            reference=by_fft,
+            tolerance=TOLERANCE,
+        )
+    ]
+
+
+def griffin_lim_graphs(module: GriffinLim) -> list[Graph]:
+    """See :class:`muomni_cli.api.Graph`."""
+    mel, config = module.mel, module.config
+    double = 2 * (mel.n_fft // 2 + 1)
+    late = config.lookahead
+
+    def by_fft(
+        given: Tensor, ahead: Tensor, tail: Tensor, weight: Tensor, last: Tensor, known: Tensor
+    ) -> tuple[Tensor, ...]:
+        magnitudes = module.magnitudes(torch.cat((given, ahead), dim=1))
+        new = predicted(magnitudes[:, known.shape[2] :], torch.complex(*last.chunk(2, dim=1)), mel.hop, mel.n_fft)
+        guess = torch.cat((torch.complex(*known.chunk(2, dim=1)).transpose(1, 2), new), dim=1)
+        before = Overlap(module.window, mel.hop, given.shape[0])
+        before.resume(tail, weight)
+        found = module.settled(guess, magnitudes, before)
+        parts = torch.cat((found.real, found.imag), dim=2).transpose(1, 2)
+        done = given.shape[1]
+        made = _laid(module, module.synthesised(found[:, :done]), tail, weight)
+        return *made, parts[:, :, -1], parts[:, :, done:]
+
+    states = {**_left(), "last": "last_now", "known": "known_now"}
+    first, block = min(config.first, config.block), config.block
+    return [
+        Graph(
+            name="vocoder",
+            module=Settling(module),
+            inputs=[
+                Port("mel", ("batch", "frames", mel.n_mels), levels),
+                Port("ahead", ("batch", "ahead", mel.n_mels), levels),
+                *_left_ports(module),
+                Port("last", ("batch", double)),
+                Port("known", ("batch", double, "known")),
+            ],
+            outputs=["samples", "rest", *states.values()],
+            cases={
+                "traced": {"batch": 2, "frames": 7, "ahead": 4, "known": 3},
+                "the first block": {"batch": 1, "frames": first, "ahead": late, "known": 0},
+                "a block": {"batch": 1, "frames": block, "ahead": late, "known": late},
+                "the last block": {"batch": 3, "frames": late + 1, "ahead": 0, "known": late},
+                "one frame alone": {"batch": 1, "frames": 1, "ahead": 0, "known": 0},
+            },
+            states=states,
+            begin={"batch": 2, "frames": block, "ahead": late, "known": 0},
+            calls=4,
+            reference=by_fft,
+            tolerance=TOLERANCE,
+        )
+    ]
+
+
+def _left() -> dict[str, str]:
+    """The states of an overlap."""
+    return {"tail": "tail_now", "weight": "weight_now"}
+
+
+def _left_ports(module: Vocos | GriffinLim) -> list[Port]:
+    size = module.mel.window - module.mel.hop
+    return [Port("tail", ("batch", size), quiet), Port("weight", (1, size), ones)]
+
+
+def _laid(module: Vocos | GriffinLim, frames: Tensor, tail: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+    """What :class:`Laying` gives, by the built-in overlap of (B,T,W) windowed frames."""
+    overlap = Overlap(module.window, module.mel.hop, frames.shape[0])
+    overlap.resume(tail, weight)
+    samples = overlap.push(frames)
+    left, counted = overlap.left
+    return samples, left / counted.clamp_min(overlap.least), left, counted
+
+
+def levels(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Log-mel of something like speech, in nats."""
+    return (2 * random.standard_normal(shape) - 4).astype(np.float32)
+
+
+def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Noise of deviation 0.1, in float32."""
+    return 0.1 * random.standard_normal(shape, dtype="float32")
+
+
+def ones(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: ARG001
+    """Nothing is left out."""
+    return np.ones(shape, np.float32)
