@@ -1,0 +1,185 @@
+"""The Talkers as graphs: characters to features, features to plans, plans to states, states to codes.
+
+Shapes: B batch, S symbols, T frames, W and D widths, Q codebooks, K codes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from muomni_cli.api import Graph, Port, below
+from muomni_cli.layers.growing import filled, grow, held_by, past_cases, past_ports, past_states
+from muomni_cli.layers.transformer import Span
+from muomni_talker import symbols
+from muomni_talker.model import CursorTalker, Speaker
+from muomni_talker.reading import Pointer
+
+
+class Reading(nn.Module):
+    """(B,S) symbols, (B,) voices and, if a Thinker is heard, (B,S,Dh) thoughts -> (B,S,W) features, (B,S) slots."""
+
+    def __init__(self, talker: Speaker) -> None:
+        super().__init__()
+        self.reader = talker.reader
+
+    def forward(self, ids: Tensor, voice: Tensor, *thoughts: Tensor) -> tuple[Tensor, ...]:
+        """See above."""
+        features = self.reader(ids, voice, *thoughts)
+        return features, self.reader.expected(features)
+
+
+class Framing(nn.Module):
+    """(B,S,W) features, and (B,T,slots) symbol, elapsed and left of each slot -> (B,T,D) plan."""
+
+    def __init__(self, talker: Speaker) -> None:
+        super().__init__()
+        self.framer = talker.framer
+
+    def forward(self, features: Tensor, symbol: Tensor, elapsed: Tensor, left: Tensor) -> tuple[Tensor, ...]:
+        """See above."""
+        return (self.framer(features, Pointer(symbol.flatten(1), elapsed.flatten(1), left.flatten(1))),)
+
+
+class Stepping(nn.Module):
+    """(B,T,Q) codes of the frames before, (B,T,D) plan and the cache -> (B,T,D) states and the cache."""
+
+    def __init__(self, talker: CursorTalker) -> None:
+        super().__init__()
+        self.stack, self.history = talker.stack, talker.history
+
+    def forward(self, before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        """See :func:`muomni_cli.layers.growing.grow`."""
+        for q, table in enumerate(self.history):
+            plan = plan + table(before[..., q])
+        states, present = grow(self.stack, plan, past)
+        return states, *present
+
+
+class Whole(nn.Module):
+    """(B,T,D) plan of whole sentences -> (B,T,D) states, each of which sees all."""
+
+    def __init__(self, talker: Speaker) -> None:
+        super().__init__()
+        self.stack = talker.stack
+
+    def forward(self, plan: Tensor) -> tuple[Tensor, ...]:
+        """See above."""
+        places = torch.arange(plan.shape[1], device=plan.device)
+        span = Span(self.stack.rope_cos[places], self.stack.rope_sin[places], None, causal=False, cache=None)
+        for block in self.stack.blocks:
+            plan = block(plan, span)
+        return (self.stack.norm(plan),)
+
+
+class Head(nn.Module):
+    """(B,D) states and, after the first head, the (B,q) codes before -> (B,K) logits."""
+
+    def __init__(self, talker: Speaker, number: int) -> None:
+        super().__init__()
+        self.heads, self.number = talker.heads, number
+
+    def forward(self, states: Tensor, *codes: Tensor) -> tuple[Tensor, ...]:
+        """See above."""
+        given = self.heads.given(states, self.number, codes[0]) if codes else states
+        return (self.heads.heads[self.number](given),)
+
+
+def graphs(module: Speaker) -> list[Graph]:
+    """See :class:`muomni_cli.api.Graph`."""
+    told = _step(module) if isinstance(module, CursorTalker) else _whole(module)
+    return [_reader(module), _framer(module), told, *(_head(module, q) for q in range(module.codes.codebooks))]
+
+
+def _reader(module: Speaker) -> Graph:
+    heard = module.thinker_width
+    return Graph(
+        name="reader",
+        module=Reading(module),
+        inputs=[
+            Port("ids", ("batch", "symbols"), below(symbols.COUNT)),
+            Port("voice", ("batch",), below(max(1, len(module.voices)))),
+            *([Port("thoughts", ("batch", "symbols", heard))] if heard else []),
+        ],
+        outputs=["features", "durations"],
+        cases={
+            "traced": {"batch": 2, "symbols": 9},
+            "one symbol": {"batch": 1, "symbols": 1},
+            "a long sentence": {"batch": 3, "symbols": 200},
+        },
+    )
+
+
+def _framer(module: Speaker) -> Graph:
+    config = module.config
+    slots = ("batch", "frames", config.slots)
+    return Graph(
+        name="framer",
+        module=Framing(module),
+        inputs=[
+            Port("features", ("batch", "symbols", config.d_text)),
+            Port("symbol", slots, below(2)),  # there are two symbols in every case
+            Port("elapsed", slots, below(2 * config.longest)),
+            Port("left", slots, below(2 * config.longest)),
+        ],
+        outputs=["plan"],
+        cases={
+            "traced": {"batch": 2, "frames": 5, "symbols": 7},
+            "one frame": {"batch": 1, "frames": 1, "symbols": 2},
+            "a long sentence": {"batch": 1, "frames": 100, "symbols": 200},
+        },
+    )
+
+
+def _step(module: CursorTalker) -> Graph:
+    config, states = module.config, past_states(module.config)
+
+    def by_its_cache(before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        cache = filled(module.stack, past, plan.shape[1])
+        return module.states(before, plan, cache), *held_by(cache)
+
+    return Graph(
+        name="step",
+        module=Stepping(module),
+        inputs=[
+            Port("before", ("batch", "time", module.codes.codebooks), below(module.codes.size)),
+            Port("plan", ("batch", "time", config.d_model)),
+            *past_ports(config),
+        ],
+        outputs=["states", *states.values()],
+        cases=past_cases(config.ctx_len),
+        states=states,
+        begin={"batch": 2, "time": 1, "past": 0},
+        calls=min(100, config.ctx_len),
+        reference=by_its_cache,
+    )
+
+
+def _whole(module: Speaker) -> Graph:
+    def by_its_own(plan: Tensor) -> tuple[Tensor, ...]:
+        before = torch.zeros(*plan.shape[:2], module.codes.codebooks, dtype=torch.long)
+        return (module.states(before, plan),)
+
+    return Graph(
+        name="whole",
+        module=Whole(module),
+        inputs=[Port("plan", ("batch", "frames", module.config.d_model))],
+        outputs=["states"],
+        cases={
+            "traced": {"batch": 2, "frames": 5},
+            "one frame": {"batch": 1, "frames": 1},
+            "whole context": {"batch": 1, "frames": module.config.ctx_len},
+        },
+        reference=by_its_own,
+    )
+
+
+def _head(module: Speaker, number: int) -> Graph:
+    given = [Port("codes", ("batch", number), below(module.codes.size))] if number else []
+    return Graph(
+        name=f"head{number}",
+        module=Head(module, number),
+        inputs=[Port("states", ("batch", module.config.d_model)), *given],
+        outputs=["logits"],
+        cases={"traced": {"batch": 3}, "one frame": {"batch": 1}},
+    )

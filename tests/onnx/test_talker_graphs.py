@@ -1,0 +1,90 @@
+"""The Talkers without PyTorch: each graph gives what the model gives, and a whole text is spoken in the same codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+pytest.importorskip("onnxscript", reason="needs onnxscript")
+pytest.importorskip("muomni_onnx.trace", reason="needs the exporter")
+
+from muomni_cli.api import Manner, Said
+from muomni_talker.config import CursorConfig, ParallelConfig
+from muomni_talker.graph_engine import GraphEngine
+from muomni_talker.graphs import graphs
+from muomni_talker.model import Speaker, build, build_parallel
+from muomni_talker.speaking import speak
+from tests.onnx.speech_parts import CODES, Opened, lively, opened
+
+SIZES: dict[str, Any] = {
+    "d_text": 16, "text_layers": 2, "text_kernel": 3, "d_model": 24, "n_layers": 2, "n_heads": 2, "d_ff": 32,
+    "longest": 12, "ctx_len": 512,
+}  # fmt: skip
+VOICES, HEARD = ("rms", "slt"), 12
+TEXT = "the quick brown fox, jumps over a lazy dog and then it sleeps for a very long time. it costs $5, or more!"
+
+
+@pytest.fixture(scope="module", params=["cursor", "parallel"])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Speaker, Opened]:
+    """A Talker that hears a Thinker, and its graphs."""
+    folder: Path = tmp_path_factory.mktemp(request.param)
+    if request.param == "cursor":
+        module = lively(lambda: build(CursorConfig(**SIZES), CODES, VOICES, HEARD))
+    else:
+        module = lively(lambda: build_parallel(ParallelConfig(**SIZES), CODES, VOICES, HEARD))
+    return module, opened(graphs(module), folder)
+
+
+def told() -> list[Said]:
+    """Words of which some have a thought."""
+    rng = np.random.default_rng(0)
+    thoughts = [rng.standard_normal(HEARD, np.float32) if n % 3 else None for n in range(len(TEXT.split()))]
+    return [Said(word + " ", thought) for word, thought in zip(TEXT.split(), thoughts, strict=True)]
+
+
+def heard(made: Any) -> NDArray[Any]:
+    return np.concatenate(list(made))
+
+
+def test_a_text_is_spoken_in_the_same_codes(pair: tuple[Speaker, Opened]) -> None:
+    module, sessions = pair
+    engine = GraphEngine(module.config, CODES, VOICES, HEARD, sessions)
+    logits: list[list[NDArray[Any]]] = [[], []]
+
+    def choose(side: int) -> Any:
+        def greedy(given: NDArray[Any]) -> int:
+            logits[side].append(given.copy())
+            return int(given.argmax())
+
+        return greedy
+
+    for manner in (Manner("slt", 0.8), Manner("rms")):
+        codes = [heard(module.speak(told(), manner, choose(0))), heard(speak(engine, told(), manner, choose(1)))]
+        assert len(codes[0]) >= 100
+        assert len(np.unique(codes[0])) > 10, "a model that always says the same tests nothing"
+        assert np.array_equal(*codes)
+    assert len(logits[0]) >= 2 * 300
+    np.testing.assert_allclose(logits[0], logits[1], atol=1e-4, rtol=1e-4)
+
+
+def test_a_changed_weight_is_noticed(pair: tuple[Speaker, Opened]) -> None:
+    import torch
+
+    from muomni_onnx.parity import compare
+
+    module, sessions = pair
+    graph = next(graph for graph in graphs(module) if graph.name in ("step", "whole"))
+    weight = module.stack.blocks[0].attention.out.weight  # type: ignore[union-attr]
+    kept = weight.detach().clone()  # type: ignore[operator]
+    with torch.no_grad():
+        weight[:, :2].mul_(1.05)  # type: ignore[operator,index]
+    try:
+        assert not compare(graph, sessions[graph.name]).holds
+    finally:
+        with torch.no_grad():
+            weight.copy_(kept)  # type: ignore[operator]
