@@ -60,7 +60,7 @@ def look_up(words: list[str]) -> dict[str, Any]:
 
     Fails for a command or an option that is not there, and for a value that cannot be.
     """
-    command: Any = typer.main.get_command(build_cli([]))
+    command: Any = typer.main.get_command(build_cli(get_registry().plugins))
     rest = ["1" if word in NUMBERS else word for word in words]
     context = command.make_context("muomni", rest)
     while rest and hasattr(command, "resolve_command"):
