@@ -62,12 +62,15 @@ def look_up(words: list[str]) -> dict[str, Any]:
     """
     command: Any = typer.main.get_command(build_cli(get_registry().plugins))
     rest = ["1" if word in NUMBERS else word for word in words]
-    context = command.make_context("muomni", rest)
+    context, params = command.make_context("muomni", rest), {}
     while rest and hasattr(command, "resolve_command"):
         name, command, rest = command.resolve_command(context, rest)
         if rest:
             context = command.make_context(name, list(rest), parent=context)
-    return dict(context.params) if rest else {}
+            params = dict(context.params)
+            if hasattr(command, "resolve_command"):  # a group may have options of its own, and no command after them
+                rest = [*context._protected_args, *context.args]
+    return params
 
 
 @pytest.fixture
