@@ -62,6 +62,9 @@ class OnnxModel:
         if entry is None:
             raise RequestError(f"{self.label} has no tokenizer, so it reads no text", "name another model with -m")
         registered, config = open_entry(entry)
+        for name in self._bundle.manifest["files"]:
+            if Path(name).parts[0] == entry["weights"]:
+                self._bundle.trusted(name)
         tokenizer: Tokenizer = resolve(registered.part.build)(config, self._bundle.root / entry["weights"])
         return tokenizer
 
@@ -108,7 +111,7 @@ class OnnxModel:
         with self._lock:
             for graph in graphs:
                 if (part, graph) not in self._sessions:
-                    path = self._bundle.file(part, graph)
+                    path = self._bundle.trusted(str(self._bundle.graph(part, graph)["file"]))
                     self._sessions[part, graph] = Session(path, self._threads)
         return {graph: self._sessions[part, graph] for graph in graphs}
 
