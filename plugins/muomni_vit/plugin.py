@@ -19,6 +19,7 @@ def register_encoders() -> list[EncoderPart]:
             steps="muomni_vit.steps:steps",
             read="muomni_vit.reading:read",
             answer="muomni_vit.objective:answering",
+            head_graphs="muomni_vit.graphs:head_graphs",
             bench_inputs="muomni_vit.bench:inputs",
             share=0.5,
             peers={"transformers": "muomni_vit.peer:vit"},
