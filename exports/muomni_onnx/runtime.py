@@ -16,8 +16,9 @@ from muomni_cli.generation.backend import Backend
 from muomni_cli.registry import resolve
 from muomni_cli.runs.arguments import run_arguments
 from muomni_cli.runs.folder import open_entry
-from muomni_onnx.backend import PAST, OnnxBackend
+from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.bundle import Bundle, open_bundle
+from muomni_onnx.rows import PAST
 from muomni_onnx.sessions import Arrays, Session, open_sessions
 
 
