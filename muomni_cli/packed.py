@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from muomni_cli.speaking.voice import Voice
 
 
+JOINT = {"encoder", "projector"}
+"""Graphs of an encoder that only takes something in for the Thinker; any other belongs to what it learned by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class PackedFolder:
     """A folder and the runtime that opens it."""
@@ -57,7 +61,7 @@ def senses_of(packed: Packed) -> dict[str, Sense]:
 def encoders_of(packed: Packed) -> Iterator[tuple[str, EncoderPart, PartConfig]]:
     """The name of each encoder that is there, its declaration and its config."""
     for name, entry in packed.parts.items():
-        if entry["kind"] == EncoderPart.kind:
+        if entry["kind"] == EncoderPart.kind and entry["graphs"].keys() - JOINT:
             registered, config = open_entry(entry)
             assert isinstance(registered.part, EncoderPart), "of that kind"
             yield name, registered.part, config
