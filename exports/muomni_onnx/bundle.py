@@ -55,6 +55,15 @@ class Bundle:
         """Where a graph lies."""
         return self.root / str(self.graph(part, graph)["file"])
 
+    def trusted(self, name: str) -> Path:
+        """A file of the bundle, once it is seen to be what was exported. RequestError if it is missing or changed."""
+        path = self.root / name
+        if not path.is_file():
+            raise RequestError(f"{self.root} is not whole: {name} is missing", AGAIN)
+        if name not in self.manifest["files"] or sha256(path) != self.manifest["files"][name]:
+            raise RequestError(f"{path} is not what was exported", AGAIN)
+        return path
+
     def verify(self) -> None:
         """Compare every file with what the manifest says.
 
@@ -63,13 +72,10 @@ class Bundle:
         """
         expected: Mapping[str, str] = self.manifest["files"]
         there = {path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file()}
-        for name in sorted(expected.keys() - there):
-            raise RequestError(f"{self.root} is not whole: {name} is missing", AGAIN)
         for name in sorted(there - expected.keys() - {MANIFEST}):
             raise RequestError(f"{self.root} has a file that does not belong there: {name}", "remove it")
-        for name, digest in expected.items():
-            if sha256(self.root / name) != digest:
-                raise RequestError(f"{self.root / name} is not what was exported", AGAIN)
+        for name in expected:
+            self.trusted(name)
 
 
 def open_bundle(root: Path) -> Bundle:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+Run = Callable[[Mapping[str, "NDArray[Any]"]], Mapping[str, "NDArray[Any]"]]
+"""A graph that was opened: inputs by name to outputs by name."""
+
 Draw = Callable[["Generator", tuple[int, ...]], "NDArray[Any]"]
 """Makes random values of a shape, of the dtype that the graph takes."""
 

@@ -116,7 +116,7 @@ class Dialogues:
         self._omni.eval().requires_grad_(False).to(subject.device)
         self._can = open_entry(omni_entries(run)["thinker"])[0].part.can
         self._ends = recipe.chat.template != "plain"
-        data = open_talks(recipe, self.tokenizer, senses_of(run), self._omni.count, subject.progress)
+        data = open_talks(recipe, self.tokenizer, senses_of(run), subject.progress)
         self._inputs, self.names = data.inputs, data.names
         self.context = int(self._omni.thinker.config.ctx_len)
         talks = data.train if subject.split == "train" else data.val

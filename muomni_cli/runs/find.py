@@ -32,4 +32,4 @@ def find_run(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE
     listed = f"runs here: {', '.join(known)}" if known else f"there are no runs here yet; train one: {train}"
     if near := nearest(spec, known):
         listed = f"did you mean {near!r}? {listed}"
-    raise RequestError(f"there is no model {spec!r}: neither a run folder, nor {runs / spec}, nor a checkpoint", listed)
+    raise RequestError(f"there is no model {spec!r}: no bundle, run folder, {runs / spec} or checkpoint", listed)

@@ -1,4 +1,4 @@
-"""Which run speaks, and opening its Talker, codec and vocoder. Imports torch only to open them."""
+"""Which model speaks, and opening its Talker, codec and vocoder. Imports torch only to open those of a run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.api import MuomniError, RequestError
+from muomni_cli.packed import find_packed, voice_of
 from muomni_cli.registry import Registered, get_registry
 from muomni_cli.runs.find import find_run
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 
 if TYPE_CHECKING:
     from muomni_cli.api import Codec
+    from muomni_cli.speaking.parts import SpeakingParts
     from muomni_cli.speaking.voice import Voice
 
 WEIGHTS = ("best.safetensors", "last.safetensors")
@@ -72,7 +74,37 @@ def speaking_with(run: RunFolder, vocoder: str | None = None) -> Speaking:
     return Speaking(run, registered, config)
 
 
+def open_mouth(
+    spec: str | None, vocoder: str | None = None, *, device: str = "auto", threads: int | None = None
+) -> Voice:
+    """The voice of the model that is meant, whatever runs it.
+
+    Args:
+        spec: a folder that a runtime opens, or as of :func:`find_speaking`.
+        vocoder: the vocoder to use in place of the model's own.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        threads: CPU threads.
+
+    Raises:
+        RequestError: as of :func:`find_speaking` and :func:`open_voice`.
+    """
+    packed = find_packed(spec)
+    if packed is not None:
+        return voice_of(packed.open(device, threads), vocoder)
+    speaking = find_speaking(spec, vocoder)
+    if threads is not None:
+        from muomni_cli.training.device import set_threads
+
+        set_threads(threads)
+    return open_voice(speaking, device)
+
+
 def open_voice(speaking: Speaking, device: str = "auto") -> Voice:
+    """The voice of :func:`open_parts`."""
+    return open_parts(speaking, device).voice()
+
+
+def open_parts(speaking: Speaking, device: str = "auto") -> SpeakingParts:
     """The parts on their device, averaged weights where the checkpoints have them.
 
     Raises:
@@ -80,7 +112,7 @@ def open_voice(speaking: Speaking, device: str = "auto") -> Voice:
     """
     from muomni_cli.registry import resolve
     from muomni_cli.runs.parts import open_part
-    from muomni_cli.speaking.voice import Voice
+    from muomni_cli.speaking.parts import SpeakingParts
     from muomni_cli.training.device import choose_device
 
     run, place = speaking.run, choose_device(device)
@@ -97,7 +129,7 @@ def open_voice(speaking: Speaking, device: str = "auto") -> Voice:
     else:
         part = speaking.vocoder.part
         vocoder = resolve(part.build, f"vocoder {part.name}")(speaking.config, codec.mel)
-    return Voice(ready(talker), codec, ready(vocoder), str(weights), speaking.vocoder.part.name)
+    return SpeakingParts(ready(talker), codec, ready(vocoder), str(weights), speaking.vocoder.part.name)
 
 
 def usable_vocoders(run: RunFolder) -> list[str]:

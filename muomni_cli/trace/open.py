@@ -16,8 +16,8 @@ from muomni_cli.registry import get_registry, resolve
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 from muomni_cli.runs.model import OpenModel, find_model
 from muomni_cli.runs.parts import build_part, omni_entries
-from muomni_cli.speaking.open import find_speaking, open_voice
-from muomni_cli.speaking.voice import Voice
+from muomni_cli.speaking.open import find_speaking, open_parts
+from muomni_cli.speaking.parts import SpeakingParts
 from muomni_cli.training.arguments import code_shape
 from muomni_cli.training.device import choose_device
 
@@ -114,13 +114,13 @@ class Mouth:
     """What speaks, to be traced.
 
     Args:
-        voice: Talker, codec and vocoder on their device.
+        parts: Talker, codec and vocoder on their device.
         talker, codec, vocoder: their declarations.
         tokenizer: what counts the tokens of a text; None where the model has none.
         thinks: the model has a Thinker as well.
     """
 
-    voice: Voice
+    parts: SpeakingParts
     talker: Part
     codec: Part
     vocoder: Part
@@ -136,11 +136,11 @@ def open_run_mouth(spec: str | None, device: str) -> Mouth:
     """
     speaking = find_speaking(spec)
     parts = speaking.run.model()["parts"]
-    voice = open_voice(speaking, device)
-    say(f"voice: {voice.label}, vocoder {voice.vocoder_name}")
+    opened = open_parts(speaking, device)
+    say(f"voice: {opened.label}, vocoder {opened.vocoder_name}")
     talker, codec = (open_entry(parts[stage])[0].part for stage in ("talker", "codec"))
     tokenizer = speaking.run.tokenizer() if speaking.run.status("tokenizer") == "finished" else None
-    return Mouth(voice, talker, codec, speaking.vocoder.part, tokenizer, "thinker" in parts)
+    return Mouth(opened, talker, codec, speaking.vocoder.part, tokenizer, "thinker" in parts)
 
 
 def open_recipe_mouth(name: str, device: str) -> Mouth:
@@ -162,7 +162,7 @@ def open_recipe_mouth(name: str, device: str) -> Mouth:
     talking = build_part(talker.registered, talker.config, told)
     sounding = build_part(vocoder.registered, vocoder.config, {"mel": coding.mel.model_dump(mode="json")})
     ready = [one.eval().requires_grad_(False).to(place) for one in (talking, coding, sounding)]
-    voice = Voice(ready[0], ready[1], ready[2], f"recipe {recipe.name}", vocoder.use)
+    opened = SpeakingParts(ready[0], ready[1], ready[2], f"recipe {recipe.name}", vocoder.use)
     tokenizer = _tokenizer(recipe)[0] if recipe.tokenizer is not None else None
     parts = [one.registered.part for one in (talker, codec, vocoder)]
-    return Mouth(voice, parts[0], parts[1], parts[2], tokenizer, recipe.thinker is not None)
+    return Mouth(opened, parts[0], parts[1], parts[2], tokenizer, recipe.thinker is not None)

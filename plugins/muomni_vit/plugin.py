@@ -18,6 +18,7 @@ def register_encoders() -> list[EncoderPart]:
             graphs="muomni_vit.graphs:graphs",
             steps="muomni_vit.steps:steps",
             read="muomni_vit.reading:read",
+            count="muomni_vit.reading:count",
             answer="muomni_vit.objective:answering",
             bench_inputs="muomni_vit.bench:inputs",
             share=0.5,
