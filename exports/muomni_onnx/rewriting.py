@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-LAID_OUT = frozenset({"Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice"})
+LAID_OUT = frozenset({"Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice"})
 """What tracing leaves between a weight and the node that multiplies with it."""
 
 
