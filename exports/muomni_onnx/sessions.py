@@ -74,6 +74,11 @@ class Session:
         """What runs it: ``CPUExecutionProvider`` or ``CUDAExecutionProvider``."""
         return self._place.provider
 
+    @property
+    def device(self) -> str:
+        """Where it runs, as ``device`` names it."""
+        return "cpu" if self._place.provider == CPU else f"cuda:{self._place.index}"
+
     def type(self, name: str) -> np.dtype[Any]:
         """The element type of an input."""
         return self._types[name]
