@@ -2,12 +2,15 @@
 
 Knows files and numpy. ``muomni.json`` holds, besides ``format`` and ``name``:
 
-- ``parts``: name -> kind, use, plugin, config, and ``graphs``: name -> file, inputs with their axes, outputs, states,
-  tolerance and the error that was measured
-- ``tokenizer``: kind, use, plugin, config, folder; ``special_tokens``: name -> id
+- ``parts``: name -> what ``model.json`` of a run says of it (kind, use, plugin, config, and what else it is built with
+  or has learned), and ``graphs``: name -> file, inputs with their axes, outputs, states, tolerance and the error that
+  was measured. An encoder is called by its modality. One that the Thinker hears or sees with has a graph ``projector``;
+  one whose own stage trained it to answer has what it declares as ``head_graphs``. Where the omni stage tuned it
+  further, the encoder of the own stage is a part of its own, ``audio-alone``, with that head
+- ``tokenizer``: kind, use, plugin, config, folder; null for a model without a Thinker; ``special_tokens``: name -> id
 - ``chat``: how the model answers unless asked otherwise
 - ``files``: path -> SHA-256 of every other file
-- ``provenance``: run, checkpoint, step, recipe hash, versions
+- ``provenance``: run, steps of each checkpoint, recipe hash, commit that trained it, versions; or ``untrained``
 """
 
 from __future__ import annotations
@@ -93,8 +96,12 @@ def open_bundle(root: Path) -> Bundle:
         raise RequestError(
             f"{root} has bundle format {version}, this muomni reads {FORMAT}", "upgrade muomni, or export again"
         )
-    whole = all(isinstance(manifest.get(key), dict) for key in ("parts", "tokenizer", "files", "chat"))
-    if not whole or not all(isinstance(part.get("graphs"), dict) for part in manifest["parts"].values()):
+    whole = all(isinstance(manifest.get(key), dict) for key in ("parts", "files", "chat"))
+    if (
+        not whole
+        or not isinstance(manifest.get("tokenizer", {}), dict | None)
+        or not all(isinstance(part.get("graphs"), dict) for part in manifest["parts"].values())
+    ):
         raise RequestError(f"{path} is damaged", AGAIN)
     return Bundle(root, manifest)
 
