@@ -55,7 +55,7 @@ def senses_of(packed: Packed) -> dict[str, Sense]:
 def ear_of(packed: Packed) -> tuple[str, EncoderPart, PartConfig]:
     """The encoder that transcribes: its name, its declaration and its config. RequestError if there is none."""
     for name, entry in packed.parts.items():
-        if entry["kind"] == EncoderPart.kind:
+        if entry["kind"] == EncoderPart.kind and entry.get("answers"):
             registered, config = open_entry(entry)
             if isinstance(registered.part, EncoderPart) and registered.part.transcribe and registered.part.runs:
                 return name, registered.part, config
