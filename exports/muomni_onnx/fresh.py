@@ -59,7 +59,7 @@ def _encoders(recipe: Recipe) -> list[Exported]:
         if lesson is None:
             parts.append(exported(modality, entry, build_part(chosen.registered, chosen.config, entry)))
         else:
-            parts.append(exported(modality, entry, lesson.encoder, head=head_of(chosen.registered, lesson)))
+            parts.append(exported(modality, entry, lesson.encoder, more=head_of(chosen.registered, lesson)))
     return parts
 
 

@@ -91,24 +91,12 @@ def those_with_graphs(parts: Sequence[Exported], *, partial: bool) -> list[Expor
     return kept
 
 
-def exported(
-    name: str,
-    entry: Mapping[str, Any],
-    module: Any,
-    *weights: Path,
-    more: Sequence[Graph] = (),
-    head: Sequence[Graph] = (),
-) -> Exported:
-    """A part with the graphs that it declares, and beside them ``more``, and the ``head`` that answers."""
+def exported(name: str, entry: Mapping[str, Any], module: Any, *weights: Path, more: Sequence[Graph] = ()) -> Exported:
+    """A part with the graphs that it declares, and ``more`` beside them."""
     registered, _ = open_entry(entry)
     ready = module.eval().requires_grad_(False)
     graphs = _called(registered.part, registered.part.graphs, ready)
-    return Exported(name, answering(entry, head), ready, [*graphs, *more, *head] if graphs else [], weights)
-
-
-def answering(entry: Mapping[str, Any], head: Sequence[Graph]) -> Mapping[str, Any]:
-    """The entry of an encoder; it says ``answers`` where there is a head, so that others need not know its graphs."""
-    return {**entry, "answers": True} if head else entry
+    return Exported(name, entry, ready, [*graphs, *more] if graphs else [], weights)
 
 
 def head_of(registered: Registered, lesson: nn.Module) -> list[Graph]:

@@ -24,7 +24,7 @@ from muomni_cli.runs.model import JOINT, WEIGHTS, ModelFolder
 from muomni_cli.runs.parts import PREFIXES, build_aside, omni_entries
 from muomni_cli.speaking.open import require_made_for, untrained_vocoder
 from muomni_cli.training.checkpoint import load_model, read_checkpoint
-from muomni_onnx.parts import THINKER, Exported, Model, answering, exported, head_of, lesson_of, projection
+from muomni_onnx.parts import THINKER, Exported, Model, exported, head_of, lesson_of, projection
 
 TRAIN = "muomni train all RECIPE"
 ALONE = "-alone"
@@ -130,13 +130,13 @@ def _alone(trained: Trained, stage: str, sense: Exported | None) -> Exported | N
     load_model(lesson, read_checkpoint(weights), ema=True)
     head = head_of(registered, lesson)
     if sense is None:
-        return exported(stage, entry, lesson.encoder, weights, head=head)
+        return exported(stage, entry, lesson.encoder, weights, more=head)
     practice = registered.part.config.practice
     if not differences(sense.entry, entry, practice) and _equal(lesson.encoder, sense.module):
         learned = {"learned": entry["learned"]} if "learned" in entry else {}
         both = (*sense.weights, weights)
-        return Exported(stage, answering({**sense.entry, **learned}, head), sense.module, [*sense.graphs, *head], both)
-    return exported(f"{stage}{ALONE}", entry, lesson.encoder, weights, head=head)
+        return Exported(stage, {**sense.entry, **learned}, sense.module, [*sense.graphs, *head], both)
+    return exported(f"{stage}{ALONE}", entry, lesson.encoder, weights, more=head)
 
 
 def _equal(one: nn.Module, other: nn.Module) -> bool:

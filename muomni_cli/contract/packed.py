@@ -26,8 +26,8 @@ class Packed(Protocol):
     @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
         """What there is: ``thinker``, ``codec``, ``talker``, ``vocoder``, and each encoder by its modality. Each says
-        kind, use, plugin, config and what else its ``build`` takes, as ``model.json`` of a run does; an encoder also
-        whether it ``answers``: whether the head that its own stage trained is there."""
+        kind, use, plugin, config and what else its ``build`` takes, as ``model.json`` of a run does; ``graphs`` are
+        those that it has, by name."""
         ...
 
     @property
@@ -50,6 +50,14 @@ class Packed(Protocol):
         Args:
             keep: remember the rows after a request, so that a prompt that begins alike runs only what is new.
             hidden: keep the Thinker's states as well.
+
+        Raises:
+            RequestError: there is no Thinker.
+        """
+        ...
+
+    def score(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """(T,) ids, no more than the context holds -> (T,V) float32 logits of what follows each.
 
         Raises:
             RequestError: there is no Thinker.

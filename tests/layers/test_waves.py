@@ -39,4 +39,4 @@ def test_a_graph_holds_the_table_and_not_the_matrix(tmp_path: Path) -> None:
     graph = Graph(name="mel", module=Hearing(), inputs=[Port("x", ("batch", "samples"))], outputs=["y"], cases=cases)
     write_graph(graph, tmp_path / "mel.onnx")
     filters = 513 * 128 * 4
-    assert (tmp_path / "mel.onnx").stat().st_size < filters + 60_000
+    assert (tmp_path / "mel.onnx").stat().st_size < filters + 100_000  # and neither 1.3 MB of cosines and sines
