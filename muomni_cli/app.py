@@ -25,6 +25,7 @@ from muomni_cli.commands.train import train
 from muomni_cli.commands.tts import tts
 from muomni_cli.console import complain, forgive_encoding, say
 from muomni_cli.errors import MuomniError
+from muomni_cli.extras import absence, missing_package
 from muomni_cli.plugins import Plugin, add_file, describe
 from muomni_cli.registry import get_registry
 
@@ -45,13 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        code = report(error)
+        code = report(error, " ".join(["muomni", *words[:1]]))
     _settle_stdout()
     raise SystemExit(code)
 
 
-def report(error: BaseException) -> int:
-    """Say on stderr what went wrong and what to do; the exit code that goes with it."""
+def report(error: BaseException, command: str = "muomni") -> int:
+    """Say on stderr what went wrong with ``command`` and what to do; the exit code that goes with it."""
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return INTERRUPTED
     if isinstance(error, MuomniError):
@@ -61,6 +62,9 @@ def report(error: BaseException) -> int:
         return _report_usage(error)
     if isinstance(error, OSError) and error.errno is not None:
         return _report_system(error)
+    if isinstance(error, ModuleNotFoundError) and (package := missing_package(error)):
+        complain(*absence(command, [package]))
+        return 1
     complain(f"a bug of muomni: {describe(error)}", "run it again with --debug, and report what that prints")
     return 1
 

@@ -8,6 +8,7 @@ from muomni_cli.chat.speaker import Speaker, text_alone
 from muomni_cli.console import say
 from muomni_cli.omni.senses import Senses
 from muomni_cli.packed import PackedFolder, find_packed, senses_of, voice_of
+from muomni_cli.runs.find import require_torch
 from muomni_cli.runs.model import find_model
 from muomni_cli.speaking.aloud import Ways
 
@@ -28,12 +29,14 @@ def open_speaker(
 
     Raises:
         RequestError: no such model, or settings that cannot be.
+        MuomniError: a run, and PyTorch is not installed.
     """
     packed = find_packed(spec)
     if packed is not None:
         return _open_packed(packed, changes, device, threads, hidden)
     found = find_model(spec)
     settings = apply(from_recipe(found.chat, DEFAULT_SEED), changes)
+    require_torch(found.run)
     import torch
 
     from muomni_cli.generation.torch_backend import TorchBackend
@@ -81,6 +84,8 @@ def open_mouth(
     if packed is not None:
         opened = voice_of(packed.open(device, threads), vocoder)
     else:
-        opened = open_voice(speaking_with(find_model(spec).run, vocoder), device)
+        speaking = speaking_with(find_model(spec).run, vocoder)
+        require_torch(speaking.run)
+        opened = open_voice(speaking, device)
     say(f"speaking with {opened.label} and {opened.vocoder_name}")
     return Mouth(opened, opened.manner(voice), ways)

@@ -12,7 +12,7 @@ from typing import Any
 from muomni_cli.api import EncoderPart, FileMedia, MuomniError, RequestError, Transcriber, Word
 from muomni_cli.packed import PackedFolder, ear_of, find_packed
 from muomni_cli.registry import resolve
-from muomni_cli.runs.find import find_run
+from muomni_cli.runs.find import find_run, require_torch
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 
 WEIGHTS = ("best.safetensors", "last.safetensors")
@@ -100,6 +100,7 @@ def _trained(part: EncoderPart, config: Any, weights: Path) -> Ear:
     """Of a run: averaged weights where the checkpoint has them."""
 
     def transcriber(device: str, threads: int | None) -> Transcriber:
+        require_torch(RunFolder(weights.parent.parent))
         from torch import nn
 
         from muomni_cli.training.checkpoint import load_model, read_checkpoint

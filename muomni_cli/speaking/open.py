@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.packed import find_packed, voice_of
 from muomni_cli.registry import Registered, get_registry
-from muomni_cli.runs.find import find_run
+from muomni_cli.runs.find import find_run, require_torch
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 
 if TYPE_CHECKING:
@@ -87,11 +87,13 @@ def open_mouth(
 
     Raises:
         RequestError: as of :func:`find_speaking` and :func:`open_voice`.
+        MuomniError: a run, and PyTorch is not installed.
     """
     packed = find_packed(spec)
     if packed is not None:
         return voice_of(packed.open(device, threads), vocoder)
     speaking = find_speaking(spec, vocoder)
+    require_torch(speaking.run)
     if threads is not None:
         from muomni_cli.training.device import set_threads
 
