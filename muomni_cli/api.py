@@ -72,6 +72,7 @@ from muomni_cli.contract.models import (
     Word,
 )
 from muomni_cli.contract.packed import (
+    GraphCall,
     Packed,
 )
 from muomni_cli.contract.sound import (
@@ -147,6 +148,7 @@ __all__ = [
     "FileMedia",
     "Flow",
     "Graph",
+    "GraphCall",
     "Item",
     "Loss",
     "Manner",
