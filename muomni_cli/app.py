@@ -26,7 +26,7 @@ from muomni_cli.commands.tts import tts
 from muomni_cli.console import complain, forgive_encoding, say
 from muomni_cli.errors import MuomniError
 from muomni_cli.extras import absence, missing_package
-from muomni_cli.plugins import Plugin, describe
+from muomni_cli.plugins import Plugin, add_file, describe
 from muomni_cli.registry import get_registry
 
 INTERRUPTED = 130
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_debug(words)
     try:
+        _take_plugins(words)
         code = _run(words)
         _flush_stdout()
     except BrokenPipeError:
@@ -116,6 +117,19 @@ def _take_debug(words: list[str]) -> bool:
     return True
 
 
+def _take_plugins(words: list[str]) -> None:
+    """Take every ``--plugin FILE`` out of the words, likewise. RequestError for what is no plugin."""
+    place = 0
+    while place < len(words) and words[place] != "--":
+        option, _, file = words[place].partition("=")
+        if option != "--plugin":
+            place += 1
+            continue
+        taken = 1 if file else 2
+        add_file(file or "".join(words[place + 1 : place + 2]))
+        del words[place : place + taken]
+
+
 def _run(words: list[str]) -> int:
     cli = build_cli(get_registry().plugins)
     result = typer.main.get_command(cli)(words, prog_name="muomni", standalone_mode=False)
@@ -171,6 +185,9 @@ def _root(
     debug: Annotated[  # noqa: ARG001  (taken out by main; here for --help)
         bool, typer.Option("--debug", help="Print a traceback when something fails.")
     ] = False,
+    plugin: Annotated[  # noqa: ARG001  (likewise)
+        list[str] | None, typer.Option("--plugin", metavar="FILE", help="Load a plugin of one file, for this command.")
+    ] = None,
 ) -> None:
     """Train, run and deploy tiny omni models."""
     if context.invoked_subcommand is None:

@@ -154,6 +154,7 @@ def _check_part(part: Part, where: str) -> None:
         optional = {
             "transcribe": part.transcribe,
             "answer": part.answer,
+            "head_graphs": part.head_graphs,
             "pieces": part.pieces,
             "bench_inputs": part.bench_inputs,
             "align": part.align,

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from muomni_cli.speaking.voice import Voice
 
 
+JOINT = {"encoder", "projector"}
+"""Graphs of an encoder that only takes something in for the Thinker; any other belongs to what it learned by itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class PackedFolder:
     """A folder and the runtime that opens it."""
@@ -55,7 +59,7 @@ def senses_of(packed: Packed) -> dict[str, Sense]:
 def ear_of(packed: Packed) -> tuple[str, EncoderPart, PartConfig]:
     """The encoder that transcribes: its name, its declaration and its config. RequestError if there is none."""
     for name, entry in packed.parts.items():
-        if entry["kind"] == EncoderPart.kind:
+        if entry["kind"] == EncoderPart.kind and entry["graphs"].keys() - JOINT:
             registered, config = open_entry(entry)
             if isinstance(registered.part, EncoderPart) and registered.part.transcribe and registered.part.runs:
                 return name, registered.part, config

@@ -82,6 +82,8 @@ class Registry:
                 f"{kind} {name!r} is offered by {owners}", f"say which: {' or '.join(o.use for o in found)}"
             )
         fix = _suggestion(name, [offer.use for offer in offers])
+        if plugin and plugin not in {p.info.name for p in self._plugins}:
+            fix = f"install the plugin {plugin}, or name its file with --plugin; {fix}"
         raise RequestError(f"there is no {kind} {name!r}{self.absences(plugin)}", fix)
 
     def absences(self, plugin: str = "") -> str:

@@ -18,7 +18,7 @@ from muomni_cli.runs.arguments import build_arguments
 from muomni_cli.runs.folder import open_entry
 from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.bundle import Bundle, open_bundle
-from muomni_onnx.sessions import Arrays, Session
+from muomni_onnx.sessions import Arrays, Session, open_sessions
 
 
 class OnnxModel:
@@ -26,19 +26,21 @@ class OnnxModel:
 
     Args:
         bundle: what was exported.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: CUDA if the first graphs that are needed open on it.
         threads: of the CPU; all of them by default.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
-        self._bundle, self._threads = bundle, threads
+    def __init__(self, bundle: Bundle, device: str = "auto", threads: int | None = None) -> None:
+        self._bundle, self._device, self._threads = bundle, device, threads
+        self._provider = ""
         self._sessions: dict[tuple[str, str], Session] = {}
         self._runners: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     @property
     def label(self) -> str:
-        """What to call it."""
-        return str(self._bundle.root)
+        """What to call it; with what runs it, once that is known."""
+        return f"{self._bundle.root} ({self._provider})" if self._provider else str(self._bundle.root)
 
     @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
@@ -62,6 +64,9 @@ class OnnxModel:
         if entry is None:
             raise RequestError(f"{self.label} has no tokenizer, so it reads no text", "name another model with -m")
         registered, config = open_entry(entry)
+        for name in self._bundle.manifest["files"]:
+            if Path(name).parts[0] == entry["weights"]:
+                self._bundle.trusted(name)
         tokenizer: Tokenizer = resolve(registered.part.build)(config, self._bundle.root / entry["weights"])
         return tokenizer
 
@@ -106,13 +111,17 @@ class OnnxModel:
 
     def _open(self, part: str, graphs: Sequence[str]) -> dict[str, Session]:
         with self._lock:
-            for graph in graphs:
-                if (part, graph) not in self._sessions:
-                    path = self._bundle.file(part, graph)
-                    self._sessions[part, graph] = Session(path, self._threads)
-        return {graph: self._sessions[part, graph] for graph in graphs}
+            missing = [graph for graph in graphs if (part, graph) not in self._sessions]
+            entries = {graph: self._bundle.graph(part, graph) for graph in missing}
+            paths = {graph: self._bundle.trusted(str(entry["file"])) for graph, entry in entries.items()}
+            kept = {graph: entry["states"].values() for graph, entry in entries.items()}
+            for graph, session in open_sessions(paths, self._device, self._threads, kept).items():
+                self._sessions[part, graph] = session
+                # A model does not change its place: what one graph keeps there another may take.
+                self._device, self._provider = session.device, session.provider
+            return {graph: self._sessions[part, graph] for graph in graphs}
 
 
 def build(config: PartConfig, folder: Path, device: str, threads: int | None) -> Packed:  # noqa: ARG001
     """See :class:`muomni_cli.api.RuntimePart`."""
-    return OnnxModel(open_bundle(folder), threads)
+    return OnnxModel(open_bundle(folder), device, threads)

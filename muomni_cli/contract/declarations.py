@@ -112,6 +112,9 @@ class EncoderPart(Part):
     ``answer(config, learned: Mapping) -> Answerer`` builds the encoder with the head that its stage trains, likewise,
     for ``muomni eval``. ``learned`` is what the objective's attribute ``learned`` held, if it has one: what the head
     needs to know besides the config, such as the names of its classes, as JSON can hold it.
+    ``head_graphs(module) -> Sequence[Graph]`` is how that head is exported: what turns ``tokens``, as the encoder's own
+    graph gives them, into what ``module`` says of them. ``module`` is what ``answer`` or else ``transcribe`` built,
+    with its weights, on the CPU in evaluation mode. Names must differ from those of ``graphs``.
     ``align(config) -> Aligner`` likewise, for encoders that know where in a sound its text was said.
     ``pieces(config, file: BinaryIO, name: str, max_seconds: float) -> Iterator[numpy array]`` reads what is too long to
     ``read``, piece by piece in bounded memory, for :meth:`Transcriber.stream`.
@@ -129,6 +132,7 @@ class EncoderPart(Part):
             again only when one of these has changed.
         transcribe: ``"package.module:attr"``, if it does.
         answer: ``"package.module:attr"``, if what its own stage learns can be right or wrong.
+        head_graphs: ``"package.module:attr"``, if what its own stage learns can be exported.
         pieces: ``"package.module:attr"``, if it does; a part that transcribes must.
         bench_inputs: ``"package.module:attr"``, if ``muomni bench encode`` shall measure it.
         align: ``"package.module:attr"``, if what its own stage learns can tell when a text was said.
@@ -144,6 +148,7 @@ class EncoderPart(Part):
     reads: frozenset[str] | None = None
     transcribe: str | None = None
     answer: str | None = None
+    head_graphs: str | None = None
     pieces: str | None = None
     bench_inputs: str | None = None
     align: str | None = None

@@ -26,7 +26,8 @@ class Packed(Protocol):
     @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
         """What there is: ``thinker``, ``codec``, ``talker``, ``vocoder``, and each encoder by its modality. Each says
-        kind, use, plugin, config and what else its ``build`` takes, as ``model.json`` of a run does."""
+        kind, use, plugin, config and what else its ``build`` takes, as ``model.json`` of a run does; ``graphs`` are
+        those that it has, by name."""
         ...
 
     @property

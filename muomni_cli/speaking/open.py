@@ -65,7 +65,7 @@ def speaking_with(run: RunFolder, vocoder: str | None = None) -> Speaking:
         registered, _ = open_entry(entry)
         if vocoder is None or registered.part.name == vocoder.rpartition(":")[2]:
             return Speaking(run, registered)
-    registered, config = _untrained(run, vocoder)
+    registered, config = untrained_vocoder(run, vocoder)
     if registered.part.objective is not None:
         raise RequestError(
             f"the vocoder {registered.use} of run {run.root} is not trained",
@@ -124,9 +124,9 @@ def open_parts(speaking: Speaking, device: str = "auto") -> SpeakingParts:
 
     talker, weights = open_part(run, "talker", _command(run, "talker"))
     codec = ready(open_part(run, "codec", _command(run, "codec"))[0])
-    _require_made_for(run, "talker", codec)
+    require_made_for(run, "talker", codec)
     if speaking.config is None:
-        _require_made_for(run, "vocoder", codec)
+        require_made_for(run, "vocoder", codec)
         vocoder: Any = open_part(run, "vocoder", _command(run, "vocoder"))[0]
     else:
         part = speaking.vocoder.part
@@ -153,7 +153,7 @@ def _weights(run: RunFolder, stage: str) -> Path | None:
     return next((path for name in WEIGHTS if (path := run.stage(stage) / name).is_file()), None)
 
 
-def _untrained(run: RunFolder, name: str | None) -> tuple[Registered, Any]:
+def untrained_vocoder(run: RunFolder, name: str | None = None) -> tuple[Registered, Any]:
     """The vocoder that is named, with the settings that the run's recipe has for it, else the defaults."""
     from muomni_cli.recipe import load_recipe
 
@@ -174,7 +174,7 @@ def _ready() -> str:
     return " or ".join(f"--vocoder {name}" for name in names) or "none is installed"
 
 
-def _require_made_for(run: RunFolder, stage: str, codec: Codec) -> None:
+def require_made_for(run: RunFolder, stage: str, codec: Codec) -> None:
     """Refuse a part that was trained for another codec than the run has now."""
     from muomni_cli.training.arguments import code_shape
 

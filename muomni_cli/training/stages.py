@@ -280,7 +280,9 @@ def _joint_entries(job: Job, context: StageContext) -> dict[str, dict[str, Any]]
 
 def _write_recipe(job: Job, data: dict[str, str]) -> None:
     write_text(job.run.recipe_path, resolved_toml(job.recipe))
-    registered = [chosen.registered for chosen in parts_of(job.recipe).values()]
+    sources = [source for group in job.recipe.data.sources.values() for source in group]
+    chosen = [*parts_of(job.recipe).values(), *sources, *job.recipe.callbacks.values()]
+    registered = [one.registered for one in chosen]
     write_json(job.run.root / "lock.json", make_lock(registered, seed=job.recipe.seed, data=data))
 
 

@@ -24,6 +24,7 @@ def register_encoders() -> list[EncoderPart]:
             pieces="muomni_cli.sound.reading:pieces",
             transcribe="muomni_listener.recognizer:build",
             answer="muomni_listener.recognizer:answering",
+            head_graphs="muomni_listener.graphs:head_graphs",
             align="muomni_listener.recognizer:build",
             bench_inputs="muomni_listener.bench:inputs",
             peers={

@@ -20,12 +20,14 @@ from muomni_cli.runs.model import ModelFolder, find_model
 
 if TYPE_CHECKING:
     from muomni_onnx.export import Report
+    from muomni_onnx.parts import Model
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelFolder, Report]:
     """The bundle, the run that it was made of, and the report."""
     from muomni_onnx.export import export
+    from muomni_onnx.trained import Trained, model_of
 
     folder = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch:
@@ -36,7 +38,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelFolder, R
         train("tokenizer", "small.toml")
         train("omni", "small.toml", ["train.omni.steps=1"])
         found = find_model(str(folder / "runs" / "small"))
-        return folder / "bundle", found, export(found, folder / "bundle", tell=say)
+        return folder / "bundle", found, export(model_of(Trained(found.run)), folder / "bundle", tell=say)
+
+
+@pytest.fixture(scope="session")
+def model(made: tuple[Path, ModelFolder, Report]) -> Model:
+    """What the bundle was made of, opened."""
+    from muomni_onnx.trained import Trained, model_of
+
+    return model_of(Trained(made[1].run))
 
 
 @pytest.fixture
