@@ -60,6 +60,7 @@ from muomni_cli.contract.media import (
 )
 from muomni_cli.contract.models import (
     Answerer,
+    Answers,
     Cache,
     Encoder,
     EncoderOutput,
@@ -124,6 +125,7 @@ __all__ = [
     "API_VERSION",
     "Aligner",
     "Answerer",
+    "Answers",
     "Batch",
     "Cache",
     "Callback",

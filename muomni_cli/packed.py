@@ -4,11 +4,13 @@ name."""
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import EncoderPart, MelConfig, Packed, PartConfig, RequestError, RuntimePart
+from muomni_cli.api import Answers, EncoderPart, MelConfig, Packed, PartConfig, RequestError, RuntimePart
 from muomni_cli.omni.shares import Sense, sense_of
 from muomni_cli.registry import get_registry, resolve
 from muomni_cli.runs.folder import RUNS, open_entry
@@ -56,14 +58,37 @@ def senses_of(packed: Packed) -> dict[str, Sense]:
     return {modality: sense_of(*open_entry(packed.parts[modality])) for modality in packed.senses}
 
 
-def ear_of(packed: Packed) -> tuple[str, EncoderPart, PartConfig]:
-    """The encoder that transcribes: its name, its declaration and its config. RequestError if there is none."""
+def encoders_of(packed: Packed) -> Iterator[tuple[str, EncoderPart, PartConfig]]:
+    """The name of each encoder that is there, its declaration and its config."""
     for name, entry in packed.parts.items():
         if entry["kind"] == EncoderPart.kind and entry["graphs"].keys() - JOINT:
             registered, config = open_entry(entry)
-            if isinstance(registered.part, EncoderPart) and registered.part.transcribe and registered.part.runs:
-                return name, registered.part, config
+            assert isinstance(registered.part, EncoderPart), "of that kind"
+            yield name, registered.part, config
+
+
+def ear_of(packed: Packed) -> tuple[str, EncoderPart, PartConfig]:
+    """The encoder that transcribes: its name, its declaration and its config. RequestError if there is none."""
+    for name, part, config in encoders_of(packed):
+        if part.transcribe and part.runs:
+            with suppress(RequestError):  # it came without its head
+                packed.runner(name)
+                return name, part, config
     raise RequestError(f"{packed.label} has no encoder that transcribes", "name another model with -m")
+
+
+def answers_of(packed: Packed, modality: str) -> Answers:
+    """Who answers questions about one modality by itself. RequestError if nobody does."""
+    reason = f"no encoder of {modality} in it answers"
+    for name, part, _ in encoders_of(packed):
+        if part.modality == modality and part.answer and part.runs:
+            try:
+                answers: Answers = packed.runner(name)
+            except RequestError as error:
+                reason = error.what
+                continue
+            return answers
+    raise RequestError(reason, f"train the stage {modality}, and export the run again")
 
 
 def voice_of(packed: Packed, vocoder: str | None = None) -> Voice:

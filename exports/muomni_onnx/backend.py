@@ -50,6 +50,8 @@ class OnnxBackend:
         hidden: bool = False,
     ) -> None:
         self._embed, self._thinker, self._context = embed, thinker, context
+        embed.keep("inputs_embeds")
+        thinker.keep(*entry["states"].values())
         self._names: Mapping[str, str] = entry["states"]
         self._states = States(thinker, entry["inputs"], list(self._names))
         self._last = ["logits", *(["hidden"] if hidden else [])]
@@ -131,12 +133,11 @@ class OnnxBackend:
 
     def _embeds(self, ids: NDArray[np.int64]) -> Value:
         """(B,T) ids, some of them soft -> (B,T,D)."""
-        embeds = self._embed({"input_ids": ids.clip(min=0)})["inputs_embeds"]
-        soft = np.argwhere(ids < 0)
-        if len(soft):
-            embeds = fetch(embeds)
-            for row, place in soft:
-                embeds[row, place] = self._soft[FIRST_SOFT - ids[row, place]]
+        if ids.min() >= 0:
+            return self._embed({"input_ids": ids})["inputs_embeds"]
+        embeds = fetch(self._embed({"input_ids": ids.clip(min=0)})["inputs_embeds"])
+        for row, place in np.argwhere(ids < 0):
+            embeds[row, place] = self._soft[FIRST_SOFT - ids[row, place]]
         return embeds
 
 

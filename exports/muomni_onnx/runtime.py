@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from muomni_cli.api import Packed, PartConfig, RequestError, Run, Tokenizer
 from muomni_cli.generation.backend import Backend
 from muomni_cli.registry import resolve
-from muomni_cli.runs.arguments import build_arguments
+from muomni_cli.runs.arguments import run_arguments
 from muomni_cli.runs.folder import open_entry
 from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.bundle import Bundle, open_bundle
+from muomni_onnx.rows import PAST
 from muomni_onnx.sessions import Arrays, Session, open_sessions
 
 
@@ -72,12 +73,20 @@ class OnnxModel:
 
     def backend(self, *, keep: bool = False, hidden: bool = False) -> Backend[Any]:
         """See :class:`muomni_cli.api.Packed`."""
-        if "thinker" not in self.parts:
-            raise RequestError(f"{self.label} has no Thinker, so it answers nothing", "name another model with -m")
-        opened = self._open("thinker", ("embed", "thinker"))
+        opened = self._thinking()
         context = int(self.parts["thinker"]["config"]["ctx_len"])
         entry = self._bundle.graph("thinker", "thinker")
         return OnnxBackend(opened["embed"], opened["thinker"], entry, context, keep=keep, hidden=hidden)
+
+    def score(self, ids: NDArray[Any]) -> NDArray[np.float32]:
+        """See :class:`muomni_cli.api.Packed`."""
+        opened = self._thinking()
+        entry = self._bundle.graph("thinker", "thinker")
+        embeds = opened["embed"]({"input_ids": ids[None].astype(np.int64)})["inputs_embeds"]
+        nothing = {name: np.zeros(_empty(entry["inputs"][name]), entry["types"][name]) for name in entry["states"]}
+        made = opened["thinker"]({"inputs_embeds": embeds, **nothing}, ["logits"])
+        logits: NDArray[np.float32] = made["logits"][0].astype(np.float32)
+        return logits
 
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """See :class:`muomni_cli.api.Packed`."""
@@ -98,8 +107,13 @@ class OnnxModel:
                 raise RequestError(f"{name} does not say who runs its graphs", "its plugin must declare runs=")
             runs = resolve(registered.part.runs, name)
             graphs = {graph: self._run(part, graph) for graph in entry["graphs"]}
-            self._runners[part] = runs(config, graphs, **build_arguments(entry))
+            self._runners[part] = runs(config, graphs, **run_arguments(entry))
         return self._runners[part]
+
+    def _thinking(self) -> dict[str, Session]:
+        if "thinker" not in self.parts:
+            raise RequestError(f"{self.label} has no Thinker, so it answers nothing", "name another model with -m")
+        return self._open("thinker", ("embed", "thinker"))
 
     def _run(self, part: str, graph: str) -> Run:
         """A graph that is opened when it is first run."""
@@ -120,6 +134,11 @@ class OnnxModel:
                 # A model does not change its place: what one graph keeps there another may take.
                 self._device, self._provider = session.device, session.provider
             return {graph: self._sessions[part, graph] for graph in graphs}
+
+
+def _empty(axes: Sequence[int | str]) -> list[int]:
+    """The shape of a state of one row that holds nothing."""
+    return [axis if isinstance(axis, int) else 0 if axis == PAST else 1 for axis in axes]
 
 
 def build(config: PartConfig, folder: Path, device: str, threads: int | None) -> Packed:  # noqa: ARG001

@@ -79,6 +79,10 @@ class Session:
         """Where it runs, as ``device`` names it."""
         return "cpu" if self._place.provider == CPU else f"cuda:{self._place.index}"
 
+    def keep(self, *outputs: str) -> None:
+        """Let these outputs stay on the device, too."""
+        self._kept |= frozenset(outputs)
+
     def type(self, name: str) -> np.dtype[Any]:
         """The element type of an input."""
         return self._types[name]

@@ -188,11 +188,8 @@ class Transcriber(Protocol):
         ...
 
 
-class Answerer(Protocol):
-    """An encoder with the head that its own stage trains, asked about inputs (``EncoderPart.answer``). Also an
-    ``nn.Module``, in evaluation mode."""
-
-    encoder: Encoder
+class Answers(Protocol):
+    """An encoder with the head that its own stage trains, asked about inputs, whatever runs it."""
 
     @property
     def ways(self) -> Mapping[str, bool]:
@@ -212,6 +209,12 @@ class Answerer(Protocol):
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
         """An answer to each input, as ``EncoderPart.read`` gives it: the likeliest of ``choices``, or a free one."""
         ...
+
+
+class Answerer(Answers, Protocol):
+    """:class:`Answers` of PyTorch (``EncoderPart.answer``). Also an ``nn.Module``, in evaluation mode."""
+
+    encoder: Encoder
 
 
 class Peer(Protocol):

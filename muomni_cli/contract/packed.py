@@ -56,6 +56,14 @@ class Packed(Protocol):
         """
         ...
 
+    def score(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """(T,) ids, no more than the context holds -> (T,V) float32 logits of what follows each.
+
+        Raises:
+            RequestError: there is no Thinker.
+        """
+        ...
+
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[Any]:
         """One input, as ``EncoderPart.read`` gives it -> (T,D) float32 tokens as wide as the Thinker's embeddings."""
         ...

@@ -53,6 +53,16 @@ class RunCodec(Protocol):
         """The log-mel that it gives."""
         ...
 
+    @property
+    def frame(self) -> int:
+        """Mel frames of a code frame."""
+        ...
+
+    @property
+    def codebook_size(self) -> int:
+        """K, the same for each."""
+        ...
+
     def encode(self, wave: NDArray[Any]) -> NDArray[Any]:
         """(N,) samples -> (T,Q) codes, int64; the last frame is filled up with silence."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from muomni_cli.api import CodeShape, MelConfig
+from muomni_cli.api import CodeShape, EncoderPart, MelConfig
 
 ARGUMENTS: dict[str, Callable[[Any], Any]] = {
     "vocab_size": int,
@@ -20,3 +20,9 @@ ARGUMENTS: dict[str, Callable[[Any], Any]] = {
 def build_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of ``build`` that an entry of ``model.json`` holds."""
     return {name: make(entry[name]) for name, make in ARGUMENTS.items() if name in entry}
+
+
+def run_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``runs`` besides the config and the graphs."""
+    learned = {"learned": entry.get("learned", {})} if entry["kind"] == EncoderPart.kind else {}
+    return build_arguments(entry) | learned

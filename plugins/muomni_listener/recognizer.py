@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,14 @@ from muomni_cli.api import Timed, Word
 from muomni_listener import model, times
 from muomni_listener.config import ListenerConfig
 from muomni_listener.ctc import BLANK, Alphabet, Mark, Spelled, needed
-from muomni_listener.running import answers_of, spelled, transcribe
+from muomni_listener.running import WAYS, answers_of, spelled, transcribe, wanted_of
 
 
 class Recognizer(nn.Module):
     """(B,N) waveforms -> (B,T,C) log-probabilities of the characters of the encoder's alphabet and the blank. A
     :class:`muomni_cli.api.Transcriber`, an :class:`muomni_cli.api.Answerer` and an :class:`muomni_cli.api.Aligner`."""
 
-    ways: Mapping[str, bool] = MappingProxyType({"exact": False, "choice": True})
+    ways = WAYS
     vocabulary: Sequence[str] = ()
 
     def __init__(self, encoder: model.Listener) -> None:
@@ -68,7 +67,7 @@ class Recognizer(nn.Module):
 
     def wanted(self, text: str, label: str | None) -> str:  # noqa: ARG002
         """The text, in the alphabet's characters."""
-        return self.alphabet.decode(self.alphabet.encode(text))
+        return wanted_of(self.alphabet, text)
 
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
         """Greedy transcripts, or the likeliest of ``choices``, over all the ways to say each."""

@@ -6,14 +6,19 @@ Shapes: N samples, T tokens, W width, C classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Run, Word
+from muomni_cli.api import RequestError, Run, Word
 from muomni_listener.config import ListenerConfig
 from muomni_listener.ctc import Alphabet, Mark, choose, greedy
 from muomni_listener.streaming import BeamSpeller, GreedySpeller, Windows, marks_of, words_of
+
+WAYS: Mapping[str, bool] = MappingProxyType({"exact": False, "choice": True})
+"""See :class:`muomni_cli.api.Answers`: a transcript, or the likeliest of some texts."""
 
 Hear = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """(N,) samples -> (T,C) scores of one sound, heard in one go."""
@@ -35,6 +40,11 @@ def spelled(alphabet: Alphabet, marks: Iterable[Mark]) -> str:
     return alphabet.spell(alphabet.decode([mark.symbol for mark in marks]))
 
 
+def wanted_of(alphabet: Alphabet, text: str) -> str:
+    """The text, in the alphabet's characters."""
+    return alphabet.decode(alphabet.encode(text))
+
+
 def answers_of(
     alphabet: Alphabet, heard: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None
 ) -> list[str]:
@@ -46,16 +56,26 @@ def answers_of(
 
 
 class RunRecognizer:
-    """The encoder and the head that spells, as a :class:`muomni_cli.api.Transcriber`.
+    """The encoder and the head that spells: a :class:`muomni_cli.api.Transcriber`, and :class:`muomni_cli.api.Answers`.
 
     Args:
         config: of the encoder.
         graphs: the open ``encoder``, (1,N) ``inputs`` -> (1,T,W) ``tokens``, and ``head``, (1,T,W) ``tokens`` ->
             (1,T,C) ``scores``.
+        learned: nothing.
+
+    Raises:
+        RequestError: there is no head.
     """
 
-    def __init__(self, config: ListenerConfig, graphs: Mapping[str, Run]) -> None:
+    ways = WAYS
+    vocabulary: Sequence[str] = ()
+
+    def __init__(self, config: ListenerConfig, graphs: Mapping[str, Run], learned: Mapping[str, Any]) -> None:  # noqa: ARG002
+        if "head" not in graphs:
+            raise RequestError("the audio encoder is there without its head", "export a run with a trained stage audio")
         self._config, self._graphs = config, graphs
+        self._alphabet = Alphabet(config.characters)
 
     def hear(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N,) samples -> (T,C) scores."""
@@ -71,6 +91,10 @@ class RunRecognizer:
         """See :class:`muomni_cli.api.Transcriber`."""
         return transcribe(self._config, self.hear, pieces, beam)
 
+    def wanted(self, text: str, label: str | None) -> str:  # noqa: ARG002
+        """The text, in the alphabet's characters."""
+        return wanted_of(self._alphabet, text)
+
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
-        """As of :class:`muomni_cli.api.Answerer`."""
-        return answers_of(Alphabet(self._config.characters), [self.hear(wave) for wave in inputs], choices)
+        """See :class:`muomni_cli.api.Answers`."""
+        return answers_of(self._alphabet, [self.hear(wave) for wave in inputs], choices)

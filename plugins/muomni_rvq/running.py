@@ -87,6 +87,16 @@ class RunCodec:
         """The log-mel that it gives."""
         return self._config.mel
 
+    @property
+    def frame(self) -> int:
+        """Mel frames of a code frame."""
+        return self._config.frame
+
+    @property
+    def codebook_size(self) -> int:
+        """K, the same for each."""
+        return self._config.codebook_size
+
     def encode(self, wave: NDArray[np.float32]) -> NDArray[np.int64]:
         """(N,) samples -> (T,Q) codes."""
         return encode(self._graphs["encoder"], self._config, wave)

@@ -99,7 +99,7 @@ def graphs(module: Vit) -> list[Graph]:
 def head_graphs(module: Labels | Contrast | Captions) -> list[Graph]:
     """See ``EncoderPart.head_graphs``."""
     config = module.encoder.config
-    tokens = Port("tokens", ("batch", module.encoder.config.token_count, module.encoder.width))
+    tokens = Port("tokens", ("batch", config.token_count, module.encoder.width))
     one, two, three = {"batch": 1}, {"batch": 2}, {"batch": 3}
     if isinstance(module, Labels):
         return [_head(Naming(module), [tokens], {"traced": two, "one": one, "three": three})]

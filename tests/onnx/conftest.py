@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -53,3 +53,12 @@ def model(made: tuple[Path, ModelFolder, Report]) -> Model:
 def bundle(made: tuple[Path, ModelFolder, Report], tmp_path: Path) -> Path:
     """A copy of the bundle, to do what one likes with."""
     return Path(shutil.copytree(made[0], tmp_path / "bundle"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder of a tiny Thinker's graphs, and what a manifest says of them."""
+    from tests.onnx.thinker_parts import write_thinker
+
+    folder = tmp_path_factory.mktemp("tiny")
+    return folder, write_thinker(folder)
