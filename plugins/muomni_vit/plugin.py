@@ -22,6 +22,7 @@ def register_encoders() -> list[EncoderPart]:
             answer="muomni_vit.objective:answering",
             head_graphs="muomni_vit.graphs:head_graphs",
             bench_inputs="muomni_vit.bench:inputs",
+            small={"size": 32, "patch": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64},
             share=0.5,
             peers={"transformers": "muomni_vit.peer:vit"},
         )
