@@ -25,7 +25,8 @@ from muomni_cli.commands.train import train
 from muomni_cli.commands.tts import tts
 from muomni_cli.console import complain, forgive_encoding, say
 from muomni_cli.errors import MuomniError
-from muomni_cli.plugins import Plugin, describe
+from muomni_cli.extras import absence, missing_package
+from muomni_cli.plugins import Plugin, add_file, describe
 from muomni_cli.registry import get_registry
 
 INTERRUPTED = 130
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_debug(words)
     try:
+        _take_plugins(words)
         code = _run(words)
         _flush_stdout()
     except BrokenPipeError:
@@ -44,13 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        code = report(error)
+        code = report(error, " ".join(["muomni", *words[:1]]))
     _settle_stdout()
     raise SystemExit(code)
 
 
-def report(error: BaseException) -> int:
-    """Say on stderr what went wrong and what to do; the exit code that goes with it."""
+def report(error: BaseException, command: str = "muomni") -> int:
+    """Say on stderr what went wrong with ``command`` and what to do; the exit code that goes with it."""
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return INTERRUPTED
     if isinstance(error, MuomniError):
@@ -60,6 +62,9 @@ def report(error: BaseException) -> int:
         return _report_usage(error)
     if isinstance(error, OSError) and error.errno is not None:
         return _report_system(error)
+    if isinstance(error, ModuleNotFoundError) and (package := missing_package(error)):
+        complain(*absence(command, [package]))
+        return 1
     complain(f"a bug of muomni: {describe(error)}", "run it again with --debug, and report what that prints")
     return 1
 
@@ -110,6 +115,19 @@ def _take_debug(words: list[str]) -> bool:
         return False
     words.remove("--debug")
     return True
+
+
+def _take_plugins(words: list[str]) -> None:
+    """Take every ``--plugin FILE`` out of the words, likewise. RequestError for what is no plugin."""
+    place = 0
+    while place < len(words) and words[place] != "--":
+        option, _, file = words[place].partition("=")
+        if option != "--plugin":
+            place += 1
+            continue
+        taken = 1 if file else 2
+        add_file(file or "".join(words[place + 1 : place + 2]))
+        del words[place : place + taken]
 
 
 def _run(words: list[str]) -> int:
@@ -167,6 +185,9 @@ def _root(
     debug: Annotated[  # noqa: ARG001  (taken out by main; here for --help)
         bool, typer.Option("--debug", help="Print a traceback when something fails.")
     ] = False,
+    plugin: Annotated[  # noqa: ARG001  (likewise)
+        list[str] | None, typer.Option("--plugin", metavar="FILE", help="Load a plugin of one file, for this command.")
+    ] = None,
 ) -> None:
     """Train, run and deploy tiny omni models."""
     if context.invoked_subcommand is None:

@@ -27,7 +27,8 @@ def offers(registry: Registry) -> list[AnyOffer]:
 def describe_plugin(plugin: Plugin) -> dict[str, Any]:
     """What is known of a plugin, and how many parts of each kind it offers."""
     kinds = [part.kind for part in plugin.parts]
-    return asdict(plugin.info) | {
+    told = {name: value for name, value in asdict(plugin.info).items() if name != "file"}  # its origin says that
+    return told | {
         "doc": plugin.doc,
         "parts": {kind: kinds.count(kind) for kind in KINDS if kind in kinds},
     }

@@ -5,6 +5,7 @@ Knows nothing of models. Imports PyTorch and ONNX Runtime only while it looks at
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import platform
@@ -18,13 +19,17 @@ from pathlib import Path
 from typing import Literal
 
 from muomni_cli import __version__
+from muomni_cli.extras import extras, how_to_install
 from muomni_cli.folders import cache_folder, config_folder
 from muomni_cli.plugins import describe
 from muomni_cli.registry import get_registry
 
 GIB = 2**30
 LITTLE_SPACE = 1 * GIB
-PACKAGES = ("numpy", "tokenizers", "safetensors", "onnxruntime", "torchaudio", "matplotlib")
+PACKAGES = ("numpy", "tokenizers", "safetensors", "torchaudio", "matplotlib", "psutil", "onnx", "onnxscript")
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+"""Packages that own the same folder: at most one of them can be there."""
+PROVIDER = "ExecutionProvider"
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "neon", "asimd", "bf16")
 
 
@@ -42,17 +47,45 @@ class Check:
 
 def examine() -> list[Check]:
     """Look at everything, in the order of the report."""
-    return [*_versions(), *_torch(), *_processor(), *_plugins(), *_folders(), _terminal()]
+    return [*_versions(), *_runtimes(), *_torch(), *_processor(), *_plugins(), *_folders(), _terminal()]
 
 
 def _versions() -> Iterator[Check]:
     yield Check("muomni", "ok", f"{__version__} in {Path(__file__).parent}")
     yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}, {platform.platform()}")
+    known = extras()
     for package in PACKAGES:
-        try:
-            yield Check(package, "ok", metadata.version(package))
-        except metadata.PackageNotFoundError:
-            yield Check(package, "note", "not installed")
+        version = _version(package)
+        fix = f"not installed: {how_to_install([package])}" if package in known else "not installed"
+        yield Check(package, "ok" if version else "note", version or fix)
+
+
+def _version(package: str) -> str | None:
+    """The version that is installed; None if there is none."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return None
+
+
+def _runtimes() -> Iterator[Check]:
+    """What runs bundles: onnxruntime, or onnxruntime-gpu in its place. Of two that were written over each other either
+    may be there, in part or as a whole."""
+    there = {name: version for name in RUNTIMES if (version := _version(name))}
+    found = " and ".join(f"{name} {version}" for name, version in there.items())
+    if len(there) > 1:
+        both, keep = " ".join(there), "onnxruntime-gpu"
+        mend = f"keep one: pip uninstall -y {both} && pip install {keep}"
+        yield Check("runtime", "broken", f"{found} in one folder; {mend}")
+        return
+    if not there:
+        yield Check("runtime", "note", "not installed; bundles need it: pip install onnxruntime")
+        return
+    try:
+        providers = importlib.import_module("onnxruntime").get_available_providers()
+    except Exception as error:
+        yield Check("runtime", "broken", f"{found}: {describe(error)}")
+        return
+    yield Check("runtime", "ok", f"{found}, {', '.join(name.removesuffix(PROVIDER) for name in providers)}")
 
 
 def _torch() -> Iterator[Check]:

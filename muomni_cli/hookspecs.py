@@ -22,6 +22,7 @@ from muomni_cli.api import (
     Part,
     PartConfig,
     RecipeFile,
+    RuntimePart,
     TalkerPart,
     ThinkerPart,
     TokenizerPart,
@@ -70,6 +71,10 @@ class HookSpecs:
         """Objects that follow a training stage from outside."""
 
     @hookspec
+    def register_runtimes(self) -> Sequence[RuntimePart]:  # type: ignore[empty-body]
+        """What runs trained models without PyTorch."""
+
+    @hookspec
     def register_recipes(self) -> Sequence[RecipeFile]:  # type: ignore[empty-body]
         """Recipes to list and copy."""
 
@@ -87,6 +92,7 @@ DECLARES: dict[str, type[Part] | type[RecipeFile]] = {
     "register_vocoders": VocoderPart,
     "register_datasets": DatasetPart,
     "register_callbacks": CallbackPart,
+    "register_runtimes": RuntimePart,
     "register_recipes": RecipeFile,
 }
 """Hook -> the only type its list may hold."""
@@ -133,13 +139,22 @@ def _check_part(part: Part, where: str) -> None:
     missing = _THINKER_FIELDS - part.config.model_fields.keys() if isinstance(part, ThinkerPart) else set()
     if missing:
         raise ValueError(f"{where}: its config has no {' and no '.join(sorted(missing))}")
-    named = {"build": part.build, "objective": part.objective, "graphs": part.graphs, "steps": part.steps}
+    named = {
+        "build": part.build,
+        "objective": part.objective,
+        "graphs": part.graphs,
+        "runs": part.runs,
+        "steps": part.steps,
+    }
     references = {field: value for field, value in named.items() if field == "build" or value is not None}
+    if isinstance(part, RuntimePart) and (not isinstance(part.marker, str) or Path(part.marker).name != part.marker):
+        raise ValueError(f"{where}: marker is {part.marker!r}, not the name of a file")
     if isinstance(part, EncoderPart):
-        references["read"] = part.read
+        references |= {"read": part.read, "count": part.count}
         optional = {
             "transcribe": part.transcribe,
             "answer": part.answer,
+            "head_graphs": part.head_graphs,
             "pieces": part.pieces,
             "bench_inputs": part.bench_inputs,
             "align": part.align,

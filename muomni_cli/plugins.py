@@ -15,6 +15,7 @@ import textwrap
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 from typing import Literal, TypeVar
 
@@ -23,13 +24,15 @@ import typer
 
 from muomni_cli import __version__
 from muomni_cli.api import API_VERSION, Part, RecipeFile
-from muomni_cli.errors import MuomniError
+from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.hookspecs import DECLARES, HookSpecs, check_declaration
 from muomni_cli.switches import disabled_plugins
 
 Result = TypeVar("Result")
 
 ENTRY_POINTS = "muomni"
+FILES = "MUOMNI_PLUGINS"
+"""The environment variable that names further plugins: Python files, with what separates paths between them."""
 BUILTINS = (
     "muomni_text.plugin",
     "muomni_vit.plugin",
@@ -53,9 +56,10 @@ class PluginInfo:
         name: what ``muomni plugins`` and ``plugin:name`` call it.
         module: where its hooks are.
         version: of the package it came with.
-        origin: ``built-in``, or the package it came with.
+        origin: ``built-in``, the package it came with, or the file that it is.
         status: whether its declarations count.
         reason: why not, in one line, when it is broken.
+        file: where it lies, for one that is a single file.
     """
 
     name: str
@@ -64,6 +68,7 @@ class PluginInfo:
     origin: str
     status: Literal["loaded", "disabled", "broken"]
     reason: str = ""
+    file: Path | None = None
 
 
 class Plugin:
@@ -100,7 +105,7 @@ class Plugin:
             raise MuomniError(f"the plugin {self.info.name} is broken: {reason}", fix) from error
 
     def _load(self) -> None:
-        module = importlib.import_module(self.info.module)
+        module = _import_file(self.info) if self.info.file else importlib.import_module(self.info.module)
         _check_api(module)
         self.doc = (module.__doc__ or "").strip().partition("\n")[0]
         self._hooks = _manager(module)
@@ -161,6 +166,52 @@ def _found() -> Iterator[PluginInfo]:
         if entry.value not in BUILTINS:
             origin, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
             yield PluginInfo(entry.name, entry.value, version, origin, "loaded")
+    for file in files():
+        yield PluginInfo(file.stem, file.stem, "", str(file), "loaded", file=file)
+
+
+def files() -> list[Path]:
+    """The plugins that are single files."""
+    return [Path(name) for name in os.environ.get(FILES, "").split(os.pathsep) if name]
+
+
+def add_file(path: str) -> None:
+    """Let this process, and those that it starts, load the plugin in a Python file.
+
+    Raises:
+        RequestError: there is no such file, or Python could not tell it from another module.
+    """
+    file = Path(path).expanduser().resolve()
+    if not file.is_file() or file.suffix != ".py":
+        raise RequestError(f"{path} is no Python file", "name the file of a plugin: --plugin my_encoder.py")
+    if not file.stem.isidentifier() or not _is_free(file):
+        raise RequestError(
+            f"a plugin cannot be called {file.name}: there is a module {file.stem} already, or it is no name",
+            "give the file another name: letters, digits and _",
+        )
+    os.environ[FILES] = os.pathsep.join(str(one) for one in dict.fromkeys([*files(), file]))
+
+
+def _is_free(file: Path) -> bool:
+    """Whether no other module has the file's name."""
+    spec = importlib.util.find_spec(file.stem)
+    return spec is None or (spec.origin is not None and Path(spec.origin).resolve() == file)
+
+
+def _import_file(info: PluginInfo) -> ModuleType:
+    """Under its own name, so that what it declares can name what is in it."""
+    assert info.file is not None, "only of a file"
+    spec = importlib.util.spec_from_file_location(info.module, info.file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{info.file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[info.module] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[info.module]
+        raise
+    return module
 
 
 def _check_api(module: ModuleType) -> None:

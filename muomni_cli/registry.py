@@ -5,17 +5,16 @@ Knows names and kinds. It builds nothing and imports no part.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any, Generic, TypeVar
 
 from muomni_cli.api import Part, RecipeFile
 from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli.extras import absence
 from muomni_cli.plugins import Plugin, PluginInfo, load_plugins
 
 Declared = TypeVar("Declared", Part, RecipeFile)
@@ -83,6 +82,8 @@ class Registry:
                 f"{kind} {name!r} is offered by {owners}", f"say which: {' or '.join(o.use for o in found)}"
             )
         fix = _suggestion(name, [offer.use for offer in offers])
+        if plugin and plugin not in {p.info.name for p in self._plugins}:
+            fix = f"install the plugin {plugin}, or name its file with --plugin; {fix}"
         raise RequestError(f"there is no {kind} {name!r}{self.absences(plugin)}", fix)
 
     def absences(self, plugin: str = "") -> str:
@@ -118,7 +119,7 @@ def resolve(reference: str, wanted_by: str = "") -> Any:
             found = getattr(found, attribute)
     except ModuleNotFoundError as error:
         package = (error.name or module).partition(".")[0]
-        raise MuomniError(f"{wanted_by} needs {package}, which is not installed", _how_to_install(package)) from error
+        raise MuomniError(*absence(wanted_by, [package])) from error
     except AttributeError as error:
         raise MuomniError(
             f"{wanted_by}: {module} has no {path}", "the plugin that declares it must be mended"
@@ -148,13 +149,3 @@ def _suggestion(name: str, names: Sequence[str]) -> str:
     near = nearest(name, names)
     listed = f"there is {', '.join(names)}" if names else "no plugin offers one: muomni plugins list"
     return f"did you mean {near!r}? {listed}" if near else listed
-
-
-def _how_to_install(package: str) -> str:
-    """The extra of muomni that brings ``package``, or the package itself."""
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        for requirement in metadata.requires("muomni") or []:
-            name, _, extra = requirement.partition('extra == "')
-            if extra and name.startswith(package):
-                return f"install it: pip install 'muomni[{extra.rstrip(chr(34))}]'"
-    return f"install it: pip install {package}"

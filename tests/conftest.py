@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,28 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("MUOMNI_CONFIG", str(home / "config"))
     monkeypatch.delenv("MUOMNI_MODEL", raising=False)
     return home
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A tiny model of all parts, trained by nobody, twice: as the ``run`` and as the ``bundle`` exported of it; and a
+    ``picture`` and a ``sound`` to ask about."""
+
+    run: Path
+    bundle: Path
+    picture: Path
+    sound: Path
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Made once for all tests that use it, and never changed."""
+    import torch
+
+    from tests.whole import export, make_media, make_run
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("whole")
+    run, bundle = make_run(folder / "run").root, folder / "bundle"
+    export(run, bundle)
+    return Whole(run, bundle, *make_media(folder))

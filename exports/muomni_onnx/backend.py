@@ -1,34 +1,30 @@
 """The generation loop's backend over onnxruntime. Knows graphs and numpy, no PyTorch.
 
-Rows run one by one, each with a cache of its own, so rows of any lengths give what each gives alone.
+Rows that hold equally many tokens and take equally many run together in one call. What a row gives is what it gives
+alone, but for the last bits of sums that a larger matrix product adds in another order: 1e-5 of a logit.
+
+Shapes: B rows, T tokens, V vocabulary, D width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.generation.backend import IDLE
-from muomni_onnx.sessions import Session
+from muomni_onnx.rows import Group, Row, States
+from muomni_onnx.sessions import Session, Value, fetch
 
 FIRST_SOFT = -2
 """The first id that stands for an embedding; -1 is IDLE."""
-PAST = "past"
-"""The axis along which a cache of keys and values grows."""
+LOGITS = 2**24
+"""Most logits of one call, 64 MiB: a graph gives those of every token, so long prompts are read in pieces."""
 
-
-@dataclass(slots=True)
-class Row:
-    """The tokens a row holds, what the graph remembers of them, and what it gave last."""
-
-    ids: list[int] = field(default_factory=list)
-    states: dict[str, NDArray[Any]] = field(default_factory=dict)
-    logits: NDArray[np.float32] | None = None
-    hidden: NDArray[np.float32] | None = None
+Pair = tuple[Row, Sequence[int]]
+"""A row and the tokens that it takes."""
 
 
 class OnnxBackend:
@@ -54,10 +50,13 @@ class OnnxBackend:
         hidden: bool = False,
     ) -> None:
         self._embed, self._thinker, self._context = embed, thinker, context
-        self._states: Mapping[str, str] = entry["states"]
-        self._axes: Mapping[str, list[int | str]] = entry["inputs"]
-        self._wanted = ["logits", *(["hidden"] if hidden else []), *self._states.values()]
-        self._keep = keep and all(PAST in self._axes[name] for name in self._states)
+        embed.keep("inputs_embeds")
+        thinker.keep(*entry["states"].values())
+        self._names: Mapping[str, str] = entry["states"]
+        self._states = States(thinker, entry["inputs"], list(self._names))
+        self._last = ["logits", *(["hidden"] if hidden else [])]
+        self._vocabulary = int(thinker.shape("logits")[-1])
+        self._keep = keep and self._states.cuttable
         self._kept: list[Row] = []
         self._soft: list[NDArray[np.float32]] = []
 
@@ -79,19 +78,13 @@ class OnnxBackend:
     ) -> tuple[list[Row], NDArray[np.float32]]:
         """See :class:`muomni_cli.generation.backend.Backend`."""
         rows = self._kept if len(self._kept) == len(prompts) else [Row() for _ in prompts]
-        self._kept = []
         for row, prompt in zip(rows, prompts, strict=True):
-            self._cut(row, _shared(row.ids, prompt))
-            self._add(row, prompt[len(row.ids) :])
-        self._kept = rows if self._keep else []
-        return rows, _logits(rows)
+            row.ids = row.ids[: _shared(row.ids, prompt)] if row.group is not None else []
+        return rows, self._add(rows, [prompt[len(row.ids) :] for row, prompt in zip(rows, prompts, strict=True)])
 
     def step(self, state: list[Row], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """See :class:`muomni_cli.generation.backend.Backend`."""
-        for row, token in zip(state, tokens.tolist(), strict=True):
-            if token != IDLE:
-                self._add(row, [token])
-        return _logits(state)
+        return self._add(state, [[] if token == IDLE else [token] for token in tokens.tolist()])
 
     def hidden(self, state: list[Row]) -> NDArray[np.float32]:
         """See :class:`muomni_cli.generation.backend.Backend`."""
@@ -99,40 +92,61 @@ class OnnxBackend:
         assert len(rows) == len(state), "only where they are kept"
         return np.stack(rows)
 
-    def _cut(self, row: Row, count: int) -> None:
-        """Forget all but the row's first ``count`` tokens."""
-        row.ids = row.ids[:count]
-        if not row.states:
-            row.states = {name: np.zeros(self._empty(name), np.float32) for name in self._states}
-            return
-        for name, held in row.states.items():
-            axis = self._axes[name].index(PAST)
-            row.states[name] = held[(slice(None),) * axis + (slice(count),)]
+    def _add(self, rows: list[Row], new: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Run the new tokens of each row, which may be none; logits (B,V) after each row's last."""
+        self._kept = []  # an interrupt may leave states that do not hold what their rows say
+        together: dict[tuple[int, ...], list[Pair]] = {}
+        for number, row in enumerate(rows):
+            tokens = _missing(row, new[number])
+            if tokens:
+                key = (len(row.ids), len(tokens), 0 if self._states.batched else number)
+                together.setdefault(key, []).append((row, tokens))
+        parts = list(together.values())
+        groups = self._states.regroup([[row for row, _ in pairs] for pairs in parts])
+        for group, pairs in zip(groups, parts, strict=True):
+            self._run(group, pairs)
+        self._kept = rows if self._keep else []
+        return np.stack([row.logits for row in rows if row.logits is not None])
 
-    def _empty(self, name: str) -> list[int]:
-        """The shape of a state of one row that holds nothing."""
-        return [axis if isinstance(axis, int) else 0 if axis == PAST else 1 for axis in self._axes[name]]
+    def _run(self, group: Group, pairs: Sequence[Pair]) -> None:
+        """Run new tokens of a group's rows, equally many of each; rows that rest are carried along."""
+        ids = np.zeros((len(group.rows), len(pairs[0][1])), np.int64)
+        for row, tokens in pairs:
+            ids[row.place] = tokens
+        made = self._read(group, ids)
+        for row, tokens in pairs:
+            row.ids += tokens
+            row.logits = made["logits"][row.place]
+            row.hidden = made["hidden"][row.place] if "hidden" in made else None
 
-    def _add(self, row: Row, new: Sequence[int]) -> None:
-        """Run ``new`` tokens of one row."""
-        made = self._thinker({"inputs_embeds": self._embeds(new), **row.states}, self._wanted)
-        row.ids = [*row.ids, *new]
-        row.states = {past: made[present] for past, present in self._states.items()}
-        row.logits = made["logits"][0, -1]
-        row.hidden = made["hidden"][0, -1] if "hidden" in made else None
+    def _read(self, group: Group, ids: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+        """(B,T) ids, after what the group holds -> logits (B,V) after the last, and hidden (B,D) where it is kept."""
+        piece = max(1, LOGITS // (len(ids) * self._vocabulary))
+        made: dict[str, Value] = {}
+        for start in range(0, ids.shape[1], piece):
+            wanted = [*(self._last if start + piece >= ids.shape[1] else []), *self._names.values()]
+            feeds = {"inputs_embeds": self._embeds(ids[:, start : start + piece]), **group.states}
+            made = self._thinker(feeds, wanted)
+            group.states = {past: made[present] for past, present in self._names.items()}
+        group.length += ids.shape[1]
+        return {name: np.array(made[name][:, -1], np.float32) for name in self._last}
 
-    def _embeds(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Ids, some of them soft -> (1,T,D)."""
-        array = np.array([ids], np.int64)
-        embeds: NDArray[np.float32] = self._embed({"input_ids": array.clip(min=0)})["inputs_embeds"]
-        for place in np.flatnonzero(array[0] < 0).tolist():
-            embeds[0, place] = self._soft[FIRST_SOFT - ids[place]]
+    def _embeds(self, ids: NDArray[np.int64]) -> Value:
+        """(B,T) ids, some of them soft -> (B,T,D)."""
+        if ids.min() >= 0:
+            return self._embed({"input_ids": ids})["inputs_embeds"]
+        embeds = fetch(self._embed({"input_ids": ids.clip(min=0)})["inputs_embeds"])
+        for row, place in np.argwhere(ids < 0):
+            embeds[row, place] = self._soft[FIRST_SOFT - ids[row, place]]
         return embeds
 
 
-def _logits(rows: Sequence[Row]) -> NDArray[np.float32]:
-    """(B,V) of what each row gave last."""
-    return np.stack([row.logits for row in rows if row.logits is not None])
+def _missing(row: Row, new: Sequence[int]) -> Sequence[int]:
+    """What to run for a row to take ``new``: all that it holds as well, if its states were given up as it rested."""
+    if not new or row.group is not None:
+        return new
+    held, row.ids = row.ids, []
+    return [*held, *new]
 
 
 def _shared(held: Sequence[int], prompt: Sequence[int]) -> int:

@@ -2,12 +2,15 @@
 
 Knows files and numpy. ``muomni.json`` holds, besides ``format`` and ``name``:
 
-- ``parts``: name -> kind, use, plugin, config, and ``graphs``: name -> file, inputs with their axes, outputs, states,
-  tolerance and the error that was measured
-- ``tokenizer``: kind, use, plugin, config, folder; ``special_tokens``: name -> id
+- ``parts``: name -> what ``model.json`` of a run says of it (kind, use, plugin, config, and what else it is built with
+  or has learned), and ``graphs``: name -> file, inputs with their axes, outputs, states, tolerance and the error that
+  was measured. An encoder is called by its modality. One that the Thinker hears or sees with has a graph ``projector``;
+  one whose own stage trained it to answer has what it declares as ``head_graphs``. Where the omni stage tuned it
+  further, the encoder of the own stage is a part of its own, ``audio-alone``, with that head
+- ``tokenizer``: kind, use, plugin, config, folder; null for a model without a Thinker; ``special_tokens``: name -> id
 - ``chat``: how the model answers unless asked otherwise
 - ``files``: path -> SHA-256 of every other file
-- ``provenance``: run, checkpoint, step, recipe hash, versions
+- ``provenance``: run, steps of each checkpoint, recipe hash, commit that trained it, versions; or ``untrained``
 """
 
 from __future__ import annotations
@@ -55,6 +58,15 @@ class Bundle:
         """Where a graph lies."""
         return self.root / str(self.graph(part, graph)["file"])
 
+    def trusted(self, name: str) -> Path:
+        """A file of the bundle, once it is seen to be what was exported. RequestError if it is missing or changed."""
+        path = self.root / name
+        if not path.is_file():
+            raise RequestError(f"{self.root} is not whole: {name} is missing", AGAIN)
+        if name not in self.manifest["files"] or sha256(path) != self.manifest["files"][name]:
+            raise RequestError(f"{path} is not what was exported", AGAIN)
+        return path
+
     def verify(self) -> None:
         """Compare every file with what the manifest says.
 
@@ -63,13 +75,10 @@ class Bundle:
         """
         expected: Mapping[str, str] = self.manifest["files"]
         there = {path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file()}
-        for name in sorted(expected.keys() - there):
-            raise RequestError(f"{self.root} is not whole: {name} is missing", AGAIN)
         for name in sorted(there - expected.keys() - {MANIFEST}):
             raise RequestError(f"{self.root} has a file that does not belong there: {name}", "remove it")
-        for name, digest in expected.items():
-            if sha256(self.root / name) != digest:
-                raise RequestError(f"{self.root / name} is not what was exported", AGAIN)
+        for name in expected:
+            self.trusted(name)
 
 
 def open_bundle(root: Path) -> Bundle:
@@ -87,8 +96,12 @@ def open_bundle(root: Path) -> Bundle:
         raise RequestError(
             f"{root} has bundle format {version}, this muomni reads {FORMAT}", "upgrade muomni, or export again"
         )
-    whole = all(isinstance(manifest.get(key), dict) for key in ("parts", "tokenizer", "files", "chat"))
-    if not whole or not all(isinstance(part.get("graphs"), dict) for part in manifest["parts"].values()):
+    whole = all(isinstance(manifest.get(key), dict) for key in ("parts", "files", "chat"))
+    if (
+        not whole
+        or not isinstance(manifest.get("tokenizer", {}), dict | None)
+        or not all(isinstance(part.get("graphs"), dict) for part in manifest["parts"].values())
+    ):
         raise RequestError(f"{path} is damaged", AGAIN)
     return Bundle(root, manifest)
 

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from muomni_cli.api import RequestError
+
+OVERRIDES = "muomni_onnx.overrides"
+"""Where a context keeps the words among the options of ``muomni export``."""
+
+
+class WithOverrides(TyperGroup):
+    """A group that does something itself: words among its options are changes to a recipe, unless the first of all
+    words names a command of the group."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See above."""
+        if args and args[0] in self.commands:
+            return super().parse_args(ctx, args)
+        ctx.allow_interspersed_args = True
+        super().parse_args(ctx, args)
+        ctx.meta[OVERRIDES] = [*ctx._protected_args, *ctx.args]
+        ctx._protected_args, ctx.args = [], []
+        return []
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """As for a command with such words."""
+        return [*super().collect_usage_pieces(ctx), "[KEY=VALUE]..."]
 
 
 def export(
@@ -16,22 +39,33 @@ def export(
     model: Annotated[
         str | None, typer.Option("-m", "--model", help="A run's folder or name (default: $MUOMNI_MODEL or the newest).")
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="Instead of a trained model: a recipe with random weights, changed by KEY=VALUE words.",
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The folder to make.")] = None,
-    partial: Annotated[bool, typer.Option("--partial", help="Leave out parts that declare no graphs.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Leave out parts that cannot be exported.")] = False,
 ) -> None:
     """Write a trained model as a folder that runs without PyTorch, once it is shown to agree with it."""
     if context.invoked_subcommand is not None:
         return
-    if not onnx:
-        raise RequestError("there is nothing to export to", "say which: muomni export --onnx -o FOLDER")
-    if output is None:
-        raise RequestError("there is no folder to export to", "name one: muomni export --onnx -o FOLDER")
+    overrides: list[str] = context.meta.get(OVERRIDES, [])
+    _check_request(onnx, model, recipe, output, overrides)
+    assert output is not None, "checked"
     from muomni_cli.console import print_table, say
     from muomni_cli.registry import resolve
-    from muomni_cli.runs.model import find_model
 
-    found = find_model(model)
-    report = resolve("muomni_onnx.export:export", "muomni export")(found, output, partial=partial, tell=say)
+    make = resolve("muomni_onnx.export:export", "muomni export")  # says so if a package is missing, before any work
+    if recipe is not None:
+        found = resolve("muomni_onnx.fresh:model_of_recipe")(recipe, overrides)
+        say(f"recipe {found.name}: fresh random weights; what it says is noise")
+    else:
+        trained = resolve("muomni_onnx.trained:find_trained")(model)
+        found = resolve("muomni_onnx.trained:model_of")(trained, partial=partial)
+    report = make(found, output, partial=partial, tell=say)
     print_table(
         ("part", "graph", "error", "allowed", "MB"),
         [
@@ -39,8 +73,25 @@ def export(
             for x in report.lines
         ],
     )
-    say(f"{report.equal} of {report.asked} greedy tokens are those of PyTorch")
+    if report.asked:
+        say(f"{report.equal} of {report.asked} greedy tokens are those of PyTorch")
     say(f"wrote {output}")
+
+
+def _check_request(
+    onnx: bool, model: str | None, recipe: str | None, output: Path | None, overrides: list[str]
+) -> None:
+    """RequestError for words that do not go together."""
+    if not onnx:
+        raise RequestError("there is nothing to export to", "say which: muomni export --onnx -o FOLDER")
+    if output is None:
+        raise RequestError("there is no folder to export to", "name one: muomni export --onnx -o FOLDER")
+    if model and recipe:
+        raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
+    if overrides and not recipe:
+        raise RequestError(
+            f"{overrides[0]!r} changes a recipe, and none is named", "name a trained model with -m, or add --recipe"
+        )
 
 
 def check(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder.")]) -> None:
@@ -58,7 +109,7 @@ def check(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The fol
 
 def add_to(cli: typer.Typer) -> None:
     """Add ``export`` with its subcommand."""
-    group = typer.Typer(invoke_without_command=True)
+    group = typer.Typer(cls=WithOverrides, invoke_without_command=True)
     group.callback()(export)
     group.command()(check)
     cli.add_typer(group, name="export")

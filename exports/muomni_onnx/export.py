@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +16,10 @@ from muomni_cli.api import Graph, MuomniError
 from muomni_cli.generation.backend import Backend
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.runs.folder import open_entry
-from muomni_cli.runs.header import read_header
-from muomni_cli.runs.model import ModelFolder
 from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.bundle import REFERENCE, new_folder, seal
 from muomni_onnx.parity import Parity, compare
-from muomni_onnx.parts import Exported, parts_of, those_with_graphs
+from muomni_onnx.parts import THINKER, Exported, Model, those_with_graphs
 from muomni_onnx.sessions import Session
 from muomni_onnx.trace import OPSET, write_graph
 
@@ -50,11 +46,11 @@ class Report:
     asked: int
 
 
-def export(found: ModelFolder, root: Path, *, partial: bool = False, tell: Callable[[str], None]) -> Report:
+def export(model: Model, root: Path, *, partial: bool = False, tell: Callable[[str], None]) -> Report:
     """Export the model to the folder ``root``, which appears only when everything in it agrees with PyTorch.
 
     Args:
-        found: what to export.
+        model: what to export.
         root: the folder to make.
         partial: leave out parts that declare no graphs.
         tell: told what is being done.
@@ -63,7 +59,7 @@ def export(found: ModelFolder, root: Path, *, partial: bool = False, tell: Calla
         RequestError: the folder is there, or a part declares no graphs.
         MuomniError: a graph cannot be traced, or does not do what PyTorch does.
     """
-    parts = those_with_graphs(parts_of(found), partial=partial)
+    parts = those_with_graphs(model.parts, partial=partial)
     with new_folder(root) as folder:
         described: dict[str, dict[str, Any]] = {}
         lines: list[Line] = []
@@ -73,16 +69,21 @@ def export(found: ModelFolder, root: Path, *, partial: bool = False, tell: Calla
             for graph in part.graphs:
                 tell(f"exporting {part.name}: {graph.name}")
                 line = _write(part, graph, folder)
+                _require_parity(line)
                 lines.append(line)
                 saved |= _saved(line)
                 graphs[graph.name] = _description(part, graph, line.parity)
             described[part.name] = {**part.entry, "weights": "", "graphs": graphs}
-        tell(f"comparing {GREEDY} greedy tokens")
-        prompt, ours, theirs = _greedy(parts[0], described["thinker"], folder)
-        _require(lines, ours, theirs)
-        np.savez(folder / REFERENCE, **saved, prompt=prompt, greedy=theirs)
-        seal(folder, {"name": found.run.name, "parts": described, **_rest(found, folder)})
-    return Report(lines, int((ours == theirs).sum()), len(theirs))
+        equal = asked = 0
+        if thinker := model.part(THINKER):
+            tell(f"comparing {GREEDY} greedy tokens")
+            prompt, ours, theirs = _greedy(thinker, described[THINKER], folder)
+            _require_equal(ours, theirs)
+            equal, asked = int((ours == theirs).sum()), len(theirs)
+            saved |= {"prompt": prompt, "greedy": theirs}
+        np.savez(folder / REFERENCE, **saved)
+        seal(folder, {"name": model.name, "parts": described, **_rest(model, folder)})
+    return Report(lines, equal, asked)
 
 
 def _write(part: Exported, graph: Graph, folder: Path) -> Line:
@@ -142,15 +143,18 @@ def greedy(backend: Backend[Any], prompt: NDArray[np.int64], count: int) -> NDAr
     return np.array(tokens, np.int64)
 
 
-def _require(lines: Sequence[Line], ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> None:
-    """Raises MuomniError unless everything agrees."""
-    for line in lines:
-        if not line.parity.holds:
-            raise MuomniError(
-                f"{line.part}: {line.graph} is {line.parity.error:.2g} from PyTorch ({line.parity.where}), and "
-                f"{line.parity.tolerance:.2g} is allowed; nothing was written",
-                "its graphs= must do what its forward does",
-            )
+def _require_parity(line: Line) -> None:
+    """Raises MuomniError unless the graph agrees."""
+    if not line.parity.holds:
+        raise MuomniError(
+            f"{line.part}: {line.graph} is {line.parity.error:.2g} from PyTorch ({line.parity.where}), and "
+            f"{line.parity.tolerance:.2g} is allowed; nothing was written",
+            "its graphs= must do what its forward does",
+        )
+
+
+def _require_equal(ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> None:
+    """Raises MuomniError unless the tokens agree."""
     if not np.array_equal(ours, theirs):
         raise MuomniError(
             f"{int((ours == theirs).sum())} of {len(theirs)} greedy tokens are PyTorch's; nothing was written",
@@ -158,22 +162,21 @@ def _require(lines: Sequence[Line], ours: NDArray[np.int64], theirs: NDArray[np.
         )
 
 
-def _rest(found: ModelFolder, folder: Path) -> dict[str, Any]:
+def _rest(model: Model, folder: Path) -> dict[str, Any]:
     """Tokenizer, special tokens, chat settings and provenance."""
-    entry = found.parts["tokenizer"]
-    shutil.copytree(found.run.root / entry["weights"], folder / "tokenizer")
-    header = read_header(found.weights)
-    recipe = found.run.recipe_path
+    tokenizer: dict[str, Any] | None = None
+    specials: dict[str, int] = {}
+    if model.tokenizer is not None:
+        opened, entry = model.tokenizer
+        opened.save(folder / "tokenizer")
+        tokenizer, specials = {**entry, "weights": "tokenizer"}, dict(opened.specials)
     return {
-        "tokenizer": {**entry, "weights": "tokenizer"},
-        "special_tokens": dict(found.tokenizer().specials),
-        "chat": found.run.model()["chat"],
+        "tokenizer": tokenizer,
+        "special_tokens": specials,
+        "chat": dict(model.chat),
         "precision": "fp32",
         "provenance": {
-            "run": found.run.name,
-            "checkpoint": found.weights.relative_to(found.run.root).as_posix(),
-            "step": header["step"],
-            "recipe_sha256": hashlib.sha256(recipe.read_bytes()).hexdigest() if recipe.is_file() else None,
+            **model.provenance,
             "muomni": __version__,
             "torch": str(torch.__version__),
             "opset": OPSET,

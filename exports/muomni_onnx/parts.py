@@ -1,20 +1,19 @@
-"""What of a run is exported: each trained part with the graphs that it declares. Imports torch."""
+"""Parts on their way into a bundle: each with its weights and the graphs that it declares. Imports torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from muomni_cli.api import Graph, Port, RequestError
+from muomni_cli.api import EncoderPart, Graph, Part, Port, RequestError, Tokenizer
 from muomni_cli.registry import Registered, resolve
 from muomni_cli.runs.folder import open_entry
-from muomni_cli.runs.model import ModelFolder
-from muomni_cli.runs.parts import omni_entries, open_part
 
-SPEAKING = ("codec", "talker", "vocoder")
+THINKER = "thinker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +25,42 @@ class Exported:
         entry: what ``model.json`` says of it.
         module: with its weights, on the CPU, in evaluation mode.
         graphs: what it declares; empty if it declares nothing.
+        weights: the checkpoints that they came from; none for fresh ones.
     """
 
     name: str
     entry: Mapping[str, Any]
     module: nn.Module
     graphs: Sequence[Graph]
+    weights: tuple[Path, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What to call it in an error."""
+        return f"{self.entry['kind']} {self.entry['use']} (plugin {self.entry['plugin']})"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """All that becomes one bundle.
+
+    Args:
+        name: what to call it.
+        parts: the Thinker first, then its encoders in their order.
+        chat: how it answers unless asked otherwise.
+        tokenizer: with what ``model.json`` says of it; None for a model that knows no text.
+        provenance: where it came from.
+    """
+
+    name: str
+    parts: Sequence[Exported]
+    chat: Mapping[str, Any]
+    tokenizer: tuple[Tokenizer, Mapping[str, Any]] | None
+    provenance: Mapping[str, Any]
+
+    def part(self, name: str) -> Exported | None:
+        """The part of that name, if it has it."""
+        return next((part for part in self.parts if part.name == name), None)
 
 
 class Projecting(nn.Module):
@@ -46,54 +75,60 @@ class Projecting(nn.Module):
         return (self.linear(tokens),)
 
 
-def parts_of(found: ModelFolder) -> list[Exported]:
-    """Everything that the model consists of, the Thinker first, then its encoders in their order."""
-    opened = found.open("cpu")
-    thinker: Any = opened.thinker
-    if opened.omni is None:
-        parts = [_exported("thinker", found.parts["thinker"], thinker)]
-    else:
-        entries = omni_entries(found.run)
-        parts = [_exported("thinker", entries["thinker"], thinker)]
-        for modality, encoder in opened.omni.encoders.items():
-            projector: Any = opened.omni.projectors[modality]
-            parts.append(_exported(modality, entries[modality], encoder, _projection(projector)))
-    for stage in SPEAKING:
-        if found.run.status(stage) != "missing":
-            module, _ = open_part(found.run, stage, f"muomni train {stage} RECIPE")
-            parts.append(_exported(stage, found.parts[stage], module.eval().requires_grad_(False)))
-    return parts
-
-
 def those_with_graphs(parts: Sequence[Exported], *, partial: bool) -> list[Exported]:
     """The parts that can be exported.
 
     Raises:
         RequestError: a part declares no graphs, and the rest alone was not asked for; or the Thinker is without.
     """
-    without = [part for part in parts if not part.graphs]
-    for part in without:
-        name = f"{part.entry['kind']} {part.entry['use']} (plugin {part.entry['plugin']})"
-        if not partial or part.name == "thinker":
-            fix = "its plugin must declare graphs=" + ("" if part.name == "thinker" else "; --partial exports the rest")
-            raise RequestError(f"{name} declares no graphs, so it cannot be exported", fix)
-    return [part for part in parts if part.graphs]
+    for part in parts:
+        if not part.graphs and (not partial or part.name == THINKER):
+            fix = "its plugin must declare graphs=" + ("" if part.name == THINKER else "; --partial exports the rest")
+            raise RequestError(f"{part.label} declares no graphs, so it cannot be exported", fix)
+    kept = [part for part in parts if part.graphs]
+    if not kept:
+        raise RequestError("there is nothing to export", "name a run that has trained a part that declares graphs")
+    return kept
 
 
-def _exported(name: str, entry: Mapping[str, Any], module: Any, more: Sequence[Graph] = ()) -> Exported:
+def exported(name: str, entry: Mapping[str, Any], module: Any, *weights: Path, more: Sequence[Graph] = ()) -> Exported:
+    """A part with the graphs that it declares, and ``more`` beside them."""
     registered, _ = open_entry(entry)
-    declared = _declared(registered, module)
-    return Exported(name, entry, module, [*declared, *more] if declared else [])
+    ready = module.eval().requires_grad_(False)
+    graphs = _called(registered.part, registered.part.graphs, ready)
+    return Exported(name, entry, ready, [*graphs, *more] if graphs else [], weights)
 
 
-def _declared(registered: Registered, module: nn.Module) -> list[Graph]:
-    reference = registered.part.graphs
-    if reference is None:
-        return []
-    return list(resolve(reference, f"{registered.part.kind} {registered.part.name}")(module))
+def head_of(registered: Registered, lesson: nn.Module) -> list[Graph]:
+    """The graphs of what an encoder's own stage learned on top of it; none if it declares none.
+
+    Args:
+        registered: the encoder's declaration.
+        lesson: what its ``answer`` or ``transcribe`` built, with its weights.
+    """
+    part = registered.part
+    assert isinstance(part, EncoderPart), "only encoders have a head of their own"
+    return _called(part, part.head_graphs, lesson.eval().requires_grad_(False))
 
 
-def _projection(linear: nn.Linear) -> list[Graph]:
+def lesson_of(registered: Registered, config: Any, learned: Mapping[str, Any] | None) -> Any:
+    """The encoder as ``encoder`` with the head that its own stage trains, with fresh weights; None where it declares
+    no graphs of it, or where it is not known what it would have learned.
+
+    Args:
+        registered: the encoder's declaration.
+        config: of the encoder.
+        learned: what its stage learned besides weights; None if it has not been trained.
+    """
+    part, name = registered.part, f"encoder {registered.part.name}"
+    if not isinstance(part, EncoderPart) or part.head_graphs is None:
+        return None
+    if part.answer is not None and learned is not None:
+        return resolve(part.answer, name)(config, learned)
+    return resolve(part.transcribe, name)(config) if part.transcribe is not None else None
+
+
+def projection(linear: nn.Linear) -> list[Graph]:
     """What makes an encoder's tokens as wide as the Thinker's embeddings."""
     return [
         Graph(
@@ -101,6 +136,14 @@ def _projection(linear: nn.Linear) -> list[Graph]:
             module=Projecting(linear),
             inputs=[Port("tokens", ("batch", "tokens", linear.in_features))],
             outputs=["inputs_embeds"],
-            cases={"traced": {"batch": 2, "tokens": 3}, "one token": {"batch": 1, "tokens": 1}},
+            cases={
+                "traced": {"batch": 2, "tokens": 3},
+                "one token": {"batch": 1, "tokens": 1},
+                "many": {"batch": 3, "tokens": 64},
+            },
         )
     ]
+
+
+def _called(part: Part, reference: str | None, module: nn.Module) -> list[Graph]:
+    return list(resolve(reference, f"{part.kind} {part.name}")(module)) if reference is not None else []

@@ -2,8 +2,22 @@
 
 import typer
 
-from muomni_cli.api import hookimpl
+from muomni_cli.api import PartConfig, RuntimePart, hookimpl
 from muomni_onnx.commands import add_to
+
+
+@hookimpl
+def register_runtimes() -> list[RuntimePart]:
+    """What runs bundles."""
+    return [
+        RuntimePart(
+            name="onnx",
+            doc="bundles that muomni export --onnx wrote, with onnxruntime",
+            config=PartConfig,
+            build="muomni_onnx.runtime:build",
+            marker="muomni.json",
+        )
+    ]
 
 
 @hookimpl

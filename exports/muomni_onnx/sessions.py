@@ -1,48 +1,231 @@
-"""Graphs as functions of numpy arrays. Knows onnxruntime."""
+"""Graphs as functions of arrays, on the CPU or on CUDA. Knows onnxruntime.
+
+What a graph must remember (a cache of keys and values, the state of a stream) goes out of one call and into the next.
+On the CPU it is a numpy array, like everything else: there, binding is no faster than ``run``, which copies nothing
+either. On CUDA it stays on the device, as an onnxruntime ``OrtValue``, and only the rest crosses.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from muomni_cli.api import RequestError
+from muomni_onnx.devices import CPU, CUDA, Place, cores, load_cuda, places, why_not_cuda
 
 Arrays = Mapping[str, "NDArray[Any]"]
+Value = Any
+"""A numpy array, or what a device holds in its place."""
+
+TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(bool)": np.bool_,
+}
+WORK = re.compile("MatMul|Gemm|Conv|Attention")
+"""In the names of operators that do a graph's work. On CUDA, onnxruntime leaves arithmetic on shapes to the CPU, which
+is right, and in silence also whatever has no kernel there (Attention before 1.25), which is not."""
 
 
 class Session:
-    """One open graph, on the CPU.
+    """One open graph.
 
     Args:
         path: the file.
-        threads: of the CPU; all of them by default.
+        threads: of the CPU; by default as many as there are cores.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: CUDA if the graph opens on it, else the CPU.
+        kept: outputs that stay on the device, to be given back to a later call.
+        bind: whether calls bind inputs and outputs to devices; by default where the device is not the CPU.
 
     Raises:
-        RequestError: it is not a whole ONNX file.
+        RequestError: it is not a whole ONNX file; or CUDA was asked for and cannot run it: says what is missing.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting must not eat a busy CPU
-        options.log_severity_level = 3
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # its errors have no common base
-            raise RequestError(
-                f"{path} cannot be opened: {str(error).partition(chr(10))[0]}", "export the model again"
-            ) from error
-        self.inputs: list[str] = [port.name for port in self._session.get_inputs()]
+    def __init__(
+        self,
+        path: Path,
+        threads: int | None = None,
+        device: str = "cpu",
+        kept: Collection[str] = (),
+        *,
+        bind: bool | None = None,
+    ) -> None:
+        self._place, self._session = _open(path, threads or cores(), places(device))
+        self._kept = frozenset(kept)
+        self._bind = self._place.provider != CPU if bind is None else bind
+        self._types = {port.name: np.dtype(TYPES[port.type]) for port in self._session.get_inputs()}
+        self.inputs: list[str] = list(self._types)
         self.outputs: list[str] = [port.name for port in self._session.get_outputs()]
 
-    def __call__(self, feeds: Arrays, wanted: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-        """All outputs by name, or only the ``wanted`` ones."""
+    @property
+    def provider(self) -> str:
+        """What runs it: ``CPUExecutionProvider`` or ``CUDAExecutionProvider``."""
+        return self._place.provider
+
+    @property
+    def device(self) -> str:
+        """Where it runs, as ``device`` names it."""
+        return "cpu" if self._place.provider == CPU else f"cuda:{self._place.index}"
+
+    def keep(self, *outputs: str) -> None:
+        """Let these outputs stay on the device, too."""
+        self._kept |= frozenset(outputs)
+
+    def type(self, name: str) -> np.dtype[Any]:
+        """The element type of an input."""
+        return self._types[name]
+
+    def shape(self, name: str) -> list[int | str]:
+        """Of an output: its axes' sizes, or their names."""
+        return list(self._session.get_outputs()[self.outputs.index(name)].shape)
+
+    def __call__(self, feeds: Mapping[str, Value], wanted: Sequence[str] | None = None) -> dict[str, Value]:
+        """All outputs by name, or only the ``wanted`` ones: arrays, but for the ``kept`` ones, which are as
+        :func:`fetch` and :meth:`put` know them. ``feeds``: arrays, and what earlier calls kept."""
         names = list(wanted) if wanted is not None else self.outputs
-        return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        if not self._bind:
+            return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        binding = self._session.io_binding()
+        for name, value in feeds.items():
+            if isinstance(value, onnxruntime.OrtValue):
+                binding.bind_ortvalue_input(name, value)
+            else:
+                binding.bind_cpu_input(name, np.ascontiguousarray(value))
+        for name in names:
+            if name in self._kept:
+                binding.bind_output(name, self._place.device, self._place.index)
+            else:
+                binding.bind_output(name)
+        self._session.run_with_iobinding(binding)
+        made = dict(zip(names, binding.get_outputs(), strict=True))
+        return {name: value if name in self._kept else value.numpy() for name, value in made.items()}
+
+    def put(self, array: NDArray[Any]) -> Value:
+        """``array`` where this session keeps what it remembers: the other way of :func:`fetch`."""
+        if not self._bind:
+            return array
+        contiguous = np.ascontiguousarray(array)
+        return onnxruntime.OrtValue.ortvalue_from_numpy(contiguous, self._place.device, self._place.index)
+
+
+def fetch(value: Value) -> NDArray[Any]:
+    """What a session kept, as an array."""
+    array: NDArray[Any] = value.numpy() if isinstance(value, onnxruntime.OrtValue) else value
+    return array
+
+
+def open_sessions(
+    paths: Mapping[str, Path],
+    device: str = "auto",
+    threads: int | None = None,
+    kept: Mapping[str, Collection[str]] | None = None,
+) -> dict[str, Session]:
+    """Open several graphs at the same time, all of them on the same device.
+
+    Args:
+        paths: name -> file.
+        device: see :class:`Session`; ``auto`` is CUDA if every graph opens on it.
+        threads: of the CPU, of each graph; graphs run one after the other.
+        kept: name -> outputs that stay on the device.
+
+    Raises:
+        RequestError: as :class:`Session` does, for the first of them that cannot be opened.
+    """
+    kept = kept or {}
+    *better, last = places(device)
+    for place in better:
+        try:
+            return _together(paths, threads, place, kept)
+        except RequestError:  # of CUDA, or of the file: then the CPU says so
+            continue
+    return _together(paths, threads, last, kept)
+
+
+def _together(
+    paths: Mapping[str, Path], threads: int | None, place: Place, kept: Mapping[str, Collection[str]]
+) -> dict[str, Session]:
+    device = "cpu" if place.provider == CPU else f"cuda:{place.index}"
+    with ThreadPoolExecutor(max(1, min(len(paths), cores()))) as pool:
+        coming = {name: pool.submit(Session, path, threads, device, kept.get(name, ())) for name, path in paths.items()}
+        return {name: session.result() for name, session in coming.items()}
+
+
+def _open(path: Path, threads: int, where: Iterable[Place]) -> tuple[Place, Any]:
+    """The graph on the first of these places that takes it."""
+    refused: RequestError | None = None
+    for place in where:
+        try:
+            return place, _open_on(path, threads, place)
+        except RequestError as error:
+            refused = error
+    assert refused is not None, "there is somewhere to open it"
+    raise refused
+
+
+def _open_on(path: Path, threads: int, place: Place) -> Any:
+    if place.provider == CUDA:
+        load_cuda()
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), sess_options=_options(threads, place), providers=[_provider(place)], enable_fallback=0
+        )
+    except Exception as error:  # its errors have no common base
+        if not path.is_file():
+            raise RequestError(f"{path} is missing", "export the model again") from error
+        raise RequestError(
+            f"{path} cannot be opened: {str(error).partition(chr(10))[0]}", "export the model again"
+        ) from error
+    if place.provider not in session.get_providers():  # it falls back to the CPU in silence
+        raise why_not_cuda()
+    if place.provider != CPU:
+        _require_work_on(session, path, place)
+    return session
+
+
+def _require_work_on(session: Any, path: Path, place: Place) -> None:
+    """Raises RequestError if the CPU would do what the provider was asked for."""
+    ask = getattr(session, "get_provider_graph_assignment_info", None)  # onnxruntime 1.24 and later
+    parts = ask() if ask is not None else []
+    others = {node.op_type for part in parts if part.ep_name != place.provider for node in part.get_nodes()}
+    left = sorted(operator for operator in others if WORK.search(operator))
+    if left:
+        raise RequestError(
+            f"{path}: {place.provider} has no {', '.join(left)} for this precision, so the CPU would run it",
+            "export with a precision for CUDA (fp16 or fp32), or use --device cpu",
+        )
+
+
+def _provider(place: Place) -> str | tuple[str, dict[str, str]]:
+    if place.provider == CPU:
+        return CPU
+    return CUDA, {
+        "device_id": str(place.index),
+        "use_tf32": "0",  # rounds fp32 to 10 bits, and parity is lost
+        "cudnn_conv_algo_search": "HEURISTIC",  # the default tries all of them for every new length
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+
+
+def _options(threads: int, place: Place) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    options.enable_mem_pattern = False  # plans memory for one shape, and a cache has another at every step
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting must not eat a busy CPU
+    if place.provider != CPU:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options

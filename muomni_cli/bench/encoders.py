@@ -6,7 +6,6 @@ step on all sides, with a mean-square loss on the tokens that asks for nothing. 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,16 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import Batch, EncoderPart, Loss, RequestError, Sample
-from muomni_cli.bench.measure import Comparison, Work, alternate
+from muomni_cli.bench.measure import Comparison, Work, alternate, long_enough
 from muomni_cli.bench.report import Line
-from muomni_cli.bench.thinker import OURS, Workload
+from muomni_cli.bench.workload import OURS, Workload, encoder_inputs
 from muomni_cli.recipe import Chosen, Recipe, TrainSettings
 from muomni_cli.registry import resolve
 from muomni_cli.training.device import choose_device, set_threads
 from muomni_cli.training.step import Stepper
-
-ROUND_SECONDS = 0.25
-"""How long our side encodes in one round, about: an input is encoded again and again until then."""
 
 
 class Still:
@@ -75,14 +71,14 @@ def compare_encoders(recipe: Recipe, work: Workload, *, versus: bool, progress: 
     for modality, chosen in recipe.encoders.items():
         part = chosen.registered.part
         assert isinstance(part, EncoderPart), "the registry gives what it is asked for"
-        if part.bench_inputs is None:
+        inputs = encoder_inputs(part, chosen.config)
+        if inputs is None:
             progress(f"{modality}: the encoder {part.name} says nothing of what to measure it with (bench_inputs)")
             continue
-        inputs: Mapping[str, NDArray[Any]] = resolve(part.bench_inputs, f"encoder {part.name}")(chosen.config)
         modules = _contestants(recipe, chosen, part.peers if versus else {})
         for name, array in inputs.items():
             progress(f"measuring {modality}: {name}")
-            lines.append(Line(f"{modality}: {name}", _encoding(modules, array, device, work.rounds)))
+            lines.append(Line(f"{modality}: {name}", _encoding(modules, array, device, work.rounds), "input"))
         progress(f"measuring {modality}: training")
         first = next(iter(inputs.values()))
         batch = torch.from_numpy(np.stack([first] * work.batch))
@@ -90,7 +86,7 @@ def compare_encoders(recipe: Recipe, work: Workload, *, versus: bool, progress: 
         training = {
             name: _training(Still(m, batch), recipe.train_for(modality), device, work) for name, m in modules.items()
         }
-        lines.append(Line(setting, alternate(training, rounds=work.rounds)))
+        lines.append(Line(setting, alternate(training, rounds=work.rounds), "input"))
     if not lines:
         raise RequestError(f"recipe {recipe.name} has no encoder to measure", "name one with [encoders.<modality>]")
     return lines
@@ -106,24 +102,15 @@ def _contestants(recipe: Recipe, chosen: Chosen, peers: Mapping[str, str]) -> di
 def _encoding(modules: Mapping[str, nn.Module], array: NDArray[Any], device: torch.device, rounds: int) -> Comparison:
     inputs = torch.from_numpy(array)[None].to(device)
     works = {name: _encoder(module.to(device).eval(), inputs) for name, module in modules.items()}
-    works[OURS](1)
-    begin = time.perf_counter()
-    works[OURS](1)
-    times = max(1, round(ROUND_SECONDS / (time.perf_counter() - begin)))
-    return alternate({name: _repeated(work, times) for name, work in works.items()}, rounds=rounds)
+    return alternate(long_enough(works), rounds=rounds)
 
 
-def _repeated(work: Callable[[int], int], times: int) -> Work:
-    return lambda: work(times)
-
-
-def _encoder(module: nn.Module, inputs: Tensor) -> Callable[[int], int]:
-    def work(times: int) -> int:
+def _encoder(module: nn.Module, inputs: Tensor) -> Work:
+    def work() -> int:
         with torch.inference_mode():
-            for _ in range(times):
-                tokens: Tensor = module(inputs).tokens
+            tokens: Tensor = module(inputs).tokens
             tokens.sum().item()  # waits for the device
-        return times
+        return 1
 
     return work
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+from muomni_cli.api import RequestError
 from muomni_cli.bench.measure import Comparison
+
+PACKAGES = ("muomni", "torch", "transformers", "onnxruntime", "onnxruntime-gpu")
+"""What can take part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One variation of a benchmark and what came of it."""
+    """One variation of a benchmark and what came of it. ``unit``: what is counted."""
 
     setting: str
     comparison: Comparison
+    unit: str = "token"
 
 
 def headings(unit: str = "token") -> tuple[str, ...]:
@@ -24,7 +31,15 @@ def headings(unit: str = "token") -> tuple[str, ...]:
     return ("SETTING", "WHO", f"{unit.upper()}S/S", f"MS A {unit.upper()}", "OURS / THEIRS", "FROM", "TO")
 
 
-def rows(lines: list[Line]) -> list[tuple[str, ...]]:
+def by_unit(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """Lines that can stand under the same headings."""
+    grouped: dict[str, list[Line]] = {}
+    for line in lines:
+        grouped.setdefault(line.unit, []).append(line)
+    return grouped
+
+
+def rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
     """One row a contestant: median rate, and the ratio's median, least and most over the rounds."""
     table: list[tuple[str, ...]] = []
     for line in lines:
@@ -43,13 +58,27 @@ def rows(lines: list[Line]) -> list[tuple[str, ...]]:
     return table
 
 
-def as_json(lines: list[Line], packages: tuple[str, ...] = ("muomni", "torch", "transformers")) -> dict[str, Any]:
+def short_names(models: Sequence[str]) -> dict[str, str]:
+    """What to call each of the models that take part -> as it was named: its folder's name where that tells them apart.
+
+    Raises:
+        RequestError: two are the same.
+    """
+    short = [Path(model).name or model for model in models]
+    names = short if len(set(short)) == len(short) else models
+    if len(set(names)) < len(names):
+        raise RequestError("a model would be measured against itself", "name another one with --vs")
+    return dict(zip(names, models, strict=True))
+
+
+def as_json(lines: Sequence[Line]) -> dict[str, Any]:
     """All rates of all rounds, and the machine they were measured on."""
     return {
-        "machine": machine(packages),
+        "machine": machine(),
         "lines": [
             {
                 "setting": line.setting,
+                "unit": line.unit,
                 "contestants": [asdict(one) | {"rate": one.rate} for one in line.comparison.contestants],
                 "ratio": {one.name: line.comparison.ratio(one.name) for one in line.comparison.contestants[1:]},
             }
@@ -58,8 +87,8 @@ def as_json(lines: list[Line], packages: tuple[str, ...] = ("muomni", "torch", "
     }
 
 
-def machine(packages: tuple[str, ...]) -> dict[str, Any]:
-    """Processor, cores and the versions of what takes part."""
+def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+    """Processor, cores and the versions of what is installed of ``packages``."""
     versions = {}
     for name in packages:
         try:

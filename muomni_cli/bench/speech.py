@@ -1,6 +1,7 @@
 """A whole voice, from text to samples: real-time factor and time to the first sound, sentence by sentence.
 
-All vocoders that the run can speak with take turns on each sentence, so that a noisy machine troubles all alike.
+All voices take turns on each sentence, so that a noisy machine troubles all alike: every vocoder that a run can speak
+with, and other models, whatever runs them. Imports torch only to open those of a run.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from muomni_cli.api import Said
-from muomni_cli.bench.report import machine
+from muomni_cli.api import RequestError, Said
+from muomni_cli.bench.report import machine, short_names
+from muomni_cli.packed import find_packed, voice_of
 from muomni_cli.speaking.open import find_speaking_run, open_voice, speaking_with, usable_vocoders
 from muomni_cli.speaking.speech import Drawing, Speech
 from muomni_cli.speaking.voice import Voice
-from muomni_cli.training.device import set_threads
 
 SENTENCES = (
     "Yes.",
@@ -50,59 +51,135 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class VoiceSpeed:
-    """One vocoder over all sentences: real-time factors, milliseconds to the first sound, and the sound made."""
+class Ratio:
+    """Our speed over theirs, sentence by sentence: above 1 means that we are faster."""
 
+    p50: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Who speaks: the model as it was named, and the vocoder it speaks with."""
+
+    model: str
+    vocoder: str
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSpeed:
+    """One voice over all sentences: real-time factors, milliseconds to the first sound, and the sound made. ``ratio``:
+    of the first model's real-time factors with the same vocoder, else with its first; None for its own."""
+
+    model: str
     vocoder: str
     factor: Spread
     first_ms: Spread
     seconds: float
+    ratio: Ratio | None = None
 
 
 def measure_speech(
-    model: str | None, *, rounds: int, device: str, threads: int, progress: Callable[[str], None]
+    model: str | None,
+    versus: Sequence[str] = (),
+    *,
+    rounds: int,
+    device: str,
+    threads: int,
+    progress: Callable[[str], None],
 ) -> list[VoiceSpeed]:
-    """Speak every sentence ``rounds`` times with each vocoder.
+    """Speak every sentence ``rounds`` times with each voice.
 
     Args:
-        model: which run speaks; see :func:`find_speaking_run`.
+        model: which one speaks: a folder that a runtime opens, or as of :func:`find_speaking_run`.
+        versus: others, with the vocoders of the first.
         rounds: how often; the best time of a sentence counts.
         device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads; 0 for PyTorch's choice.
+        threads: CPU threads; 0 leaves the choice to what runs.
         progress: told what is measured.
 
     Raises:
-        RequestError: no such run, or it cannot speak.
+        RequestError: no such model, or it cannot speak.
     """
-    set_threads(threads)
-    run = find_speaking_run(model)
-    names: list[str | None] = [*usable_vocoders(run)] or [None]  # None: says what is missing
-    opened = [open_voice(speaking_with(run, name), device) for name in names]
-    voices = {voice.vocoder_name: voice for voice in opened}
-    progress(f"measuring {run.root} with {', '.join(voices)}: {len(SENTENCES)} sentences, {rounds} rounds")
+    models = [model or _usual(), *versus]
+    voices: dict[Spoken, Voice] = {}
+    for name, spec in short_names(models).items():
+        wanted = [one.vocoder for one in voices] or None
+        voices |= {Spoken(name, voice.vocoder_name): voice for voice in open_voices(spec, device, threads, wanted)}
+    told = ", ".join(f"{one.model} with {one.vocoder}" for one in voices)
+    progress(f"measuring {told}: {len(SENTENCES)} sentences, {rounds} rounds")
     return measure_voices(voices, SENTENCES, rounds)
 
 
-def measure_voices(voices: Mapping[str, Voice], sentences: Sequence[str], rounds: int) -> list[VoiceSpeed]:
-    """Let the voices take turns on each sentence; a first one is not counted."""
-    spoken: dict[str, dict[str, list[Speech]]] = {name: {} for name in voices}
+def open_voices(model: str, device: str, threads: int, vocoders: Sequence[str] | None = None) -> list[Voice]:
+    """The voices of a model: of a run, one for every vocoder that it can use.
+
+    Args:
+        model: a folder that a runtime opens, or a run.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        threads: CPU threads; 0 leaves the choice to what runs.
+        vocoders: those that are wanted, where the model has them.
+
+    Raises:
+        RequestError: no such model, it cannot speak, or it has none of ``vocoders``.
+    """
+    found = find_packed(model)
+    if found is not None:
+        return [voice_of(found.open(device, threads or None))]
+    from muomni_cli.training.device import set_threads
+
+    set_threads(threads)
+    run = find_speaking_run(model)
+    usable: list[str | None] = [*usable_vocoders(run)] or [None]  # None: says what is missing
+    names = [name for name in usable if vocoders is None or name is None or name.rpartition(":")[2] in vocoders]
+    if not names:
+        raise RequestError(f"{run.root} has none of the vocoders {', '.join(vocoders or ())}", "name another model")
+    return [open_voice(speaking_with(run, name), device) for name in names]
+
+
+def _usual() -> str:
+    """The model that is meant where none is named."""
+    found = find_packed(None)
+    return str(found.root if found is not None else find_speaking_run(None).root)
+
+
+def measure_voices(voices: Mapping[Spoken, Voice], sentences: Sequence[str], rounds: int) -> list[VoiceSpeed]:
+    """Let the voices take turns on each sentence; a first one is not counted. The first voice's model is ours."""
+    spoken: dict[Spoken, dict[str, list[Speech]]] = {who: {} for who in voices}
     for turn in range(-1, rounds):
         for sentence in sentences if turn >= 0 else sentences[:1]:
-            for name, voice in voices.items():
+            for who, voice in voices.items():
                 speech = Speech(voice.sample_rate)
                 for _ in voice.say([Said(sentence)], voice.manner(), Drawing(), speech):
                     pass
                 if turn >= 0 and speech.samples:
-                    spoken[name].setdefault(sentence, []).append(speech)
-    return [_speed(name, list(of.values())) for name, of in spoken.items() if of]
+                    spoken[who].setdefault(sentence, []).append(speech)
+    ours = next(iter(voices))
+    return [
+        _speed(
+            who, said, None if who.model == ours.model else spoken.get(Spoken(ours.model, who.vocoder), spoken[ours])
+        )
+        for who, said in spoken.items()
+        if said
+    ]
 
 
-def _speed(name: str, sentences: list[list[Speech]]) -> VoiceSpeed:
+def _speed(
+    who: Spoken, sentences: Mapping[str, Sequence[Speech]], ours: Mapping[str, Sequence[Speech]] | None
+) -> VoiceSpeed:
+    factors = {sentence: min(speech.factor for speech in times) for sentence, times in sentences.items()}
+    ratio = None
+    if ours is not None:
+        both = [theirs / min(speech.factor for speech in ours[s]) for s, theirs in factors.items() if s in ours]
+        ratio = Ratio(statistics.median(both), min(both), max(both)) if both else None
     return VoiceSpeed(
-        name,
-        _spread([min(speech.factor for speech in times) for times in sentences]),
-        _spread([min(1000 * (speech.first or 0.0) for speech in times) for times in sentences]),
-        sum(times[0].seconds for times in sentences),
+        who.model,
+        who.vocoder,
+        _spread(list(factors.values())),
+        _spread([min(1000 * (speech.first or 0.0) for speech in times) for times in sentences.values()]),
+        sum(times[0].seconds for times in sentences.values()),
+        ratio,
     )
 
 
@@ -112,15 +189,17 @@ def _spread(values: list[float]) -> Spread:
     return Spread(statistics.median(values), statistics.quantiles(values, n=20, method="inclusive")[-1])
 
 
-def headings() -> tuple[str, ...]:
+def headings(speeds: Sequence[VoiceSpeed]) -> tuple[str, ...]:
     """Over :func:`rows`."""
-    return ("VOCODER", "RTF P50", "RTF P95", "FIRST MS P50", "FIRST MS P95", "SECONDS")
+    plain = ("VOCODER", "RTF P50", "RTF P95", "FIRST MS P50", "FIRST MS P95", "SECONDS")
+    return ("MODEL", *plain, "OURS / THEIRS", "FROM", "TO") if _several(speeds) else plain
 
 
 def rows(speeds: Sequence[VoiceSpeed]) -> list[tuple[str, ...]]:
-    """One row a vocoder."""
-    return [
-        (
+    """One row a voice; models and ratios where there are several models."""
+    table: list[tuple[str, ...]] = []
+    for one in speeds:
+        plain = (
             one.vocoder,
             f"{one.factor.p50:.3f}",
             f"{one.factor.p95:.3f}",
@@ -128,10 +207,17 @@ def rows(speeds: Sequence[VoiceSpeed]) -> list[tuple[str, ...]]:
             f"{one.first_ms.p95:.0f}",
             f"{one.seconds:.1f}",
         )
-        for one in speeds
-    ]
+        ratio = ("", "", "")
+        if one.ratio is not None:
+            ratio = (f"{one.ratio.p50:.2f}", f"{one.ratio.least:.2f}", f"{one.ratio.most:.2f}")
+        table.append((one.model, *plain, *ratio) if _several(speeds) else plain)
+    return table
 
 
 def as_json(speeds: Sequence[VoiceSpeed]) -> dict[str, Any]:
     """The same as plain data, with the machine it was measured on."""
-    return {"machine": machine(("muomni", "torch")), "voices": [asdict(one) for one in speeds]}
+    return {"machine": machine(), "voices": [asdict(one) for one in speeds]}
+
+
+def _several(speeds: Sequence[VoiceSpeed]) -> bool:
+    return len({one.model for one in speeds}) > 1

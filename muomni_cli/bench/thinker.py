@@ -7,8 +7,7 @@ through the loop that ``muomni chat`` uses, theirs through their own ``generate`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from muomni_cli.api import Batch, Loss, Peer, RequestError, Sample
 from muomni_cli.bench.measure import Comparison, Work, alternate
-from muomni_cli.generation import Request, Sampling, generate
+from muomni_cli.bench.workload import FIRST, OURS, Workload, generation
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.recipe import Chosen, Recipe, TrainSettings
 from muomni_cli.registry import resolve
@@ -25,47 +24,8 @@ from muomni_cli.training.device import choose_device, set_threads
 from muomni_cli.training.next_token import summed_loss, to_batch
 from muomni_cli.training.step import Stepper
 
-OURS = "muomni"
-
 VOCAB_SIZE = 5000
 """Where the recipe's tokenizer does not say."""
-
-FIRST = 6
-"""Tokens below are special; random text has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """How much one round does.
-
-    Args:
-        batch: rows.
-        length: tokens of a training sequence, or of a prompt.
-        count: training steps, or tokens to generate.
-        rounds: counted rounds.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        threads: CPU threads; 0 for PyTorch's choice.
-    """
-
-    batch: int
-    length: int
-    count: int
-    rounds: int
-    device: str = "auto"
-    threads: int = 0
-
-
-class Numbers:
-    """A tokenizer of tokens without text, so that only the model's work is measured."""
-
-    specials: Mapping[str, int] = {"eos": -1}
-
-    def __init__(self, vocab_size: int) -> None:
-        self.vocab_size = vocab_size
-
-    def token_bytes(self, token: int) -> bytes:  # noqa: ARG002
-        """Nothing."""
-        return b""
 
 
 class Repeated:
@@ -138,19 +98,13 @@ def compare_generation(recipe: Recipe, work: Workload, peers: Sequence[str]) -> 
     set_threads(work.threads)
     vocab_size = _vocab_size(recipe)
     prompts = torch.randint(FIRST, vocab_size, (work.batch, work.length))
-    contestants = {OURS: _our_generation(_ours(recipe, vocab_size).to(device), prompts, work.count)}
+    thinker: Any = _ours(recipe, vocab_size).to(device)
+    backend = TorchBackend(thinker, frozen=True)
+    contestants = {OURS: generation(backend, vocab_size, prompts.tolist(), work.count)}
     for name, peer in _peers(recipe, vocab_size, peers).items():
         peer.module.to(device).eval()
         contestants[name] = _their_generation(peer, prompts.to(device), work.count)
     return alternate(contestants, rounds=work.rounds, warmup=2)
-
-
-def _our_generation(thinker: nn.Module, prompts: Tensor, count: int) -> Work:
-    model: Any = thinker
-    backend = TorchBackend(model, frozen=True)
-    tokenizer: Any = Numbers(model.vocab_size)
-    requests = [Request(row, Sampling(temperature=0), max_tokens=count) for row in prompts.tolist()]
-    return lambda: sum(1 for _ in generate(backend, tokenizer, requests))
 
 
 def _their_generation(peer: Peer, prompts: Tensor, count: int) -> Work:

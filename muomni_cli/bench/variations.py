@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from muomni_cli.bench.measure import Comparison
 from muomni_cli.bench.report import Line
-from muomni_cli.bench.thinker import Workload
+from muomni_cli.bench.workload import Workload
 from muomni_cli.errors import RequestError
 from muomni_cli.recipe import Recipe, load_recipe
 
 OWN = ("batch", "length", "count", "threads")
 """Words that change the workload; all others change the recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is measured under one name; ``words`` change the recipe."""
+
+    name: str
+    work: Workload
+    words: Sequence[str]
+
+
+def planned(work: Workload, variations: Sequence[str]) -> list[Setting]:
+    """The base setting, then one for each of ``variations`` (``"length=128"``, several words in one).
+
+    Raises:
+        RequestError: for a word whose value is none.
+    """
+    return [
+        Setting(variation.strip() or _describe(work), *_changed(work, variation.split()))
+        for variation in ("", *variations)
+    ]
 
 
 def measure(
@@ -25,19 +46,16 @@ def measure(
     peers: Sequence[str],
     progress: Callable[[str], None],
 ) -> list[Line]:
-    """Compare at the base setting, then once for each of ``variations`` (``"length=128"``, several words in one).
+    """Compare at every planned setting.
 
     Raises:
         RequestError: for a word that is no setting.
     """
     lines = []
-    planned = [
-        (variation.strip() or _describe(work), *_changed(work, variation.split())) for variation in ("", *variations)
-    ]
-    for name, workload, words in planned:
-        loaded = load_recipe(recipe, [*overrides, *words])
-        progress(f"measuring {name}")
-        lines.append(Line(name, compare(loaded, workload, peers)))
+    for setting in planned(work, variations):
+        loaded = load_recipe(recipe, [*overrides, *setting.words])
+        progress(f"measuring {setting.name}")
+        lines.append(Line(setting.name, compare(loaded, setting.work, peers)))
     return lines
 
 
@@ -56,4 +74,5 @@ def _changed(work: Workload, words: Sequence[str]) -> tuple[Workload, list[str]]
 
 
 def _describe(work: Workload) -> str:
-    return f"batch={work.batch} length={work.length} count={work.count}"
+    threads = f" threads={work.threads}" if work.threads else ""
+    return f"batch={work.batch} length={work.length} count={work.count}{threads}"

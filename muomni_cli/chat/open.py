@@ -1,11 +1,14 @@
-"""Opening a model for talking: finds it, says which it is, and wraps it. The one file here that leads to torch."""
+"""Opening a model for talking: finds it, says which it is, and wraps it. Leads to torch only for a run."""
 
 from __future__ import annotations
 
 from muomni_cli.chat.aloud import Mouth
 from muomni_cli.chat.settings import AnswerSettings, Changes, apply, from_recipe
-from muomni_cli.chat.speaker import Speaker
+from muomni_cli.chat.speaker import Speaker, text_alone
 from muomni_cli.console import say
+from muomni_cli.omni.senses import Senses
+from muomni_cli.packed import PackedFolder, find_packed, senses_of, voice_of
+from muomni_cli.runs.find import require_torch
 from muomni_cli.runs.model import find_model
 from muomni_cli.speaking.aloud import Ways
 
@@ -15,15 +18,25 @@ DEFAULT_SEED = 0
 def open_speaker(
     spec: str | None, changes: Changes, *, device: str = "auto", threads: int | None = None, hidden: bool = False
 ) -> tuple[Speaker, AnswerSettings]:
-    """Open ``spec`` (see :func:`muomni_cli.runs.model.find_model`) and settle how it shall answer.
+    """Open ``spec`` and settle how it shall answer.
 
-    ``hidden``: let it keep the Thinker's states, which a Talker hears.
+    Args:
+        spec: a folder that a runtime opens, or as of :func:`muomni_cli.runs.model.find_model`.
+        changes: to how the model's recipe says that it answers.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        threads: CPU threads.
+        hidden: let it keep the Thinker's states, which a Talker hears.
 
     Raises:
         RequestError: no such model, or settings that cannot be.
+        MuomniError: a run, and PyTorch is not installed.
     """
+    packed = find_packed(spec)
+    if packed is not None:
+        return _open_packed(packed, changes, device, threads, hidden)
     found = find_model(spec)
     settings = apply(from_recipe(found.chat, DEFAULT_SEED), changes)
+    require_torch(found.run)
     import torch
 
     from muomni_cli.generation.torch_backend import TorchBackend
@@ -33,16 +46,32 @@ def open_speaker(
     model = found.open(device)
     backend = TorchBackend(model.thinker, model.can, keep=True, frozen=True, hidden=hidden)
     say(f"model: {found.label}")
-    if model.omni is None:
-        return Speaker(backend, found.tokenizer(), found.label, hidden=hidden), settings
-    from muomni_cli.omni.senses import Senses
-
-    take_in = Senses(model.omni, model.senses, backend.context, say)
+    take_in = text_alone if model.omni is None else Senses(model.omni.encode, model.senses, backend.context, say)
     return Speaker(backend, found.tokenizer(), found.label, take_in, model.senses, hidden), settings
 
 
+def _open_packed(
+    folder: PackedFolder, changes: Changes, device: str, threads: int | None, hidden: bool
+) -> tuple[Speaker, AnswerSettings]:
+    from muomni_cli.recipe.settings import ChatSettings
+
+    packed = folder.open(device, threads)
+    settings = apply(from_recipe(ChatSettings.model_validate(packed.chat), DEFAULT_SEED), changes)
+    backend = packed.backend(keep=True, hidden=hidden)
+    say(f"model: {packed.label}")
+    senses = senses_of(packed)
+    take_in = Senses(packed.encode, senses, backend.context, say)
+    return Speaker(backend, packed.tokenizer(), packed.label, take_in, senses, hidden), settings
+
+
 def open_mouth(
-    spec: str | None, ways: Ways, *, voice: str | None = None, vocoder: str | None = None, device: str = "auto"
+    spec: str | None,
+    ways: Ways,
+    *,
+    voice: str | None = None,
+    vocoder: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
 ) -> Mouth:
     """What speaks the answers of the model that :func:`open_speaker` opens for ``spec``.
 
@@ -51,6 +80,12 @@ def open_mouth(
     """
     from muomni_cli.speaking.open import open_voice, speaking_with
 
-    opened = open_voice(speaking_with(find_model(spec).run, vocoder), device)
+    packed = find_packed(spec)
+    if packed is not None:
+        opened = voice_of(packed.open(device, threads), vocoder)
+    else:
+        speaking = speaking_with(find_model(spec).run, vocoder)
+        require_torch(speaking.run)
+        opened = open_voice(speaking, device)
     say(f"speaking with {opened.label} and {opened.vocoder_name}")
     return Mouth(opened, opened.manner(voice), ways)

@@ -67,7 +67,7 @@ def chat(
         seed=seed,
     )
     ways = Ways.beside_text(speak, play)
-    mouth = open_mouth(model, ways, voice=voice, vocoder=vocoder, device=device) if ways else None
+    mouth = open_mouth(model, ways, voice=voice, vocoder=vocoder, device=device, threads=threads) if ways else None
     speaker, settings = open_speaker(model, changes, device=device, threads=threads, hidden=mouth is not None)
     media = attachments(words, speaker.senses)
     if text is not None:

@@ -16,7 +16,8 @@ def evaluate(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe, as TOML values.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("-m", "--model", help="The run to evaluate, if not the recipe's own.")
+        str | None,
+        typer.Option("-m", "--model", help="The run or bundle to evaluate, if not the recipe's own run."),
     ] = None,
     split: Annotated[str, typer.Option(help="Which side of the data: val or train.")] = "val",
     limit: Annotated[
@@ -28,18 +29,14 @@ def evaluate(
 ) -> None:
     """Score every trained stage on held-out data: a card for each task, with a bootstrap interval."""
     from muomni_cli.evaluation.card import HEADINGS, as_json, rows
+    from muomni_cli.evaluation.run import Asking, find_subject
     from muomni_cli.evaluation.run import evaluate as run_evaluation
-    from muomni_cli.evaluation.run import find_subject
 
     if split not in ("val", "train"):
         raise RequestError(f"there is no side {split!r}", "write --split val or --split train")
     side: Literal["train", "val"] = "train" if split == "train" else "val"
-    run, recipe = find_subject(what, model, overrides or [])
-    if threads is not None:
-        from muomni_cli.training.device import set_threads
-
-        set_threads(threads)
-    cards = list(run_evaluation(run, recipe, split=side, limit=limit, device=device, progress=say))
+    folder, recipe = find_subject(what, model, overrides or [])
+    cards = list(run_evaluation(folder, recipe, Asking(side, limit, device, threads), say))
     if json:
         print_json(as_json(cards))
     else:

@@ -30,10 +30,6 @@ def listen(
     if json and srt:
         raise RequestError("--json and --srt cannot both be had", "choose one")
     ear = find_ear(model)
-    if threads is not None:
-        from muomni_cli.training.device import set_threads
-
-        set_threads(threads)
     transcribe(
         files,
         ear,
@@ -41,5 +37,6 @@ def listen(
         beam=beam,
         max_seconds=max_seconds,
         device=device,
+        threads=threads,
         output=None if output == Path("-") else output,
     )

@@ -32,8 +32,9 @@ def train(
     if json and not dry_run:
         raise RequestError("--json belongs to --dry-run", "metrics of a run: muomni runs show NAME --json")
     from muomni_cli.recipe import load_recipe
+    from muomni_cli.recipe.stages import stages_of_all
     from muomni_cli.runs.folder import RUNS, RunFolder
-    from muomni_cli.training.stages import Job, stages_of_all, try_stage
+    from muomni_cli.training.stages import Job, try_stage
     from muomni_cli.training.stages import train as train_stages
 
     asked = load_recipe(recipe, overrides or [])

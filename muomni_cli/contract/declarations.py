@@ -48,6 +48,8 @@ class Part:
         objective: ``"package.module:attr"`` of how the part trains by itself (see :class:`Objective`), if it does.
         graphs: ``"package.module:attr"`` of ``graphs(module) -> Sequence[Graph]``: how the part is exported (see
             :class:`Graph`), if it is.
+        runs: ``"package.module:attr"`` of who runs the exported graphs without PyTorch; what it is called with and
+            gives depends on the kind. ``graphs`` there are the part's own by name, each a :data:`Run`.
         steps: ``"package.module:attr"`` of ``steps(module) -> Sequence[Step]``: what ``muomni trace`` shows of what
             happens inside (see :class:`Step`); the top-level submodules if there is none.
         peers: other people's implementations to measure speed against, name -> ``"package.module:attr"`` (see
@@ -63,6 +65,7 @@ class Part:
     build: str
     objective: str | None = None
     graphs: str | None = None
+    runs: str | None = None
     steps: str | None = None
     peers: Mapping[str, str] = field(default_factory=dict)
     can: frozenset[Can] | set[Can] = frozenset()
@@ -102,25 +105,35 @@ class EncoderPart(Part):
     :class:`RequestError`, in which ``name`` stands for the file, for anything it cannot take.
     ``objective(module: Encoder, context: StageContext) -> Objective`` trains it by itself, in its modality's stage;
     the objective's module holds the encoder as its attribute ``encoder``.
+    ``count(config, inputs) -> int`` is how many tokens it makes of one input, as ``read`` gives it; it imports no torch
+    and looks at nothing but the shape.
     ``transcribe(config) -> Transcriber`` builds the encoder (as ``encoder``) with the head that its own stage trains,
     under the same names of weights, for encoders whose tokens can be read as words.
     ``answer(config, learned: Mapping) -> Answerer`` builds the encoder with the head that its stage trains, likewise,
     for ``muomni eval``. ``learned`` is what the objective's attribute ``learned`` held, if it has one: what the head
     needs to know besides the config, such as the names of its classes, as JSON can hold it.
+    ``head_graphs(module) -> Sequence[Graph]`` is how that head is exported: what turns ``tokens``, as the encoder's own
+    graph gives them, into what ``module`` says of them. ``module`` is what ``answer`` or else ``transcribe`` built,
+    with its weights, on the CPU in evaluation mode. Names must differ from those of ``graphs``.
     ``align(config) -> Aligner`` likewise, for encoders that know where in a sound its text was said.
     ``pieces(config, file: BinaryIO, name: str, max_seconds: float) -> Iterator[numpy array]`` reads what is too long to
     ``read``, piece by piece in bounded memory, for :meth:`Transcriber.stream`.
     ``bench_inputs(config) -> Mapping[str, numpy array]`` gives inputs that speed is measured with, by what to call
     them; training is measured with the first. ``peers`` are called with the config alone and give a module that is
     called as the encoder is, with an equally good input of its own making inside where it needs another.
+    ``runs(config, graphs, learned)`` gives an object that is a :class:`Transcriber` where ``transcribe`` is declared,
+    and :class:`Answers` where ``answer`` is; RequestError if the graphs of the head are not there. The encoder's own
+    graph is run by whoever opens it.
 
     Args:
         modality: what a recipe's ``[encoders.<modality>]``, a stage and ``--attach <modality>=PATH`` call it.
         read: ``"package.module:attr"``.
+        count: ``"package.module:attr"``.
         reads: the settings and properties of the config that ``read`` looks at; all of them if None. Files are read
             again only when one of these has changed.
         transcribe: ``"package.module:attr"``, if it does.
         answer: ``"package.module:attr"``, if what its own stage learns can be right or wrong.
+        head_graphs: ``"package.module:attr"``, if what its own stage learns can be exported.
         pieces: ``"package.module:attr"``, if it does; a part that transcribes must.
         bench_inputs: ``"package.module:attr"``, if ``muomni bench encode`` shall measure it.
         align: ``"package.module:attr"``, if what its own stage learns can tell when a text was said.
@@ -132,9 +145,11 @@ class EncoderPart(Part):
 
     modality: str
     read: str
+    count: str
     reads: frozenset[str] | None = None
     transcribe: str | None = None
     answer: str | None = None
+    head_graphs: str | None = None
     pieces: str | None = None
     bench_inputs: str | None = None
     align: str | None = None
@@ -149,6 +164,7 @@ class CodecPart(Part):
     ``read(config, file: BinaryIO, name: str) -> (N,) samples`` as for :class:`EncoderPart`, at the rate of its mel;
     all stages that make speech read ``[[data.speech]]`` with it.
     ``objective(module: Codec, context: StageContext) -> Objective`` trains it; the objective's module is the codec.
+    ``runs(config, graphs) -> RunCodec``.
     """
 
     kind: ClassVar[str] = "codec"
@@ -163,6 +179,7 @@ class VocoderPart(Part):
 
     ``objective(module: Vocoder, context: StageContext) -> Objective`` trains it; one without needs no training and is
     ready as it is built. The objective's module holds the vocoder as its attribute ``vocoder``.
+    ``runs(config, graphs, mel: MelConfig) -> RunVocoder``.
     """
 
     kind: ClassVar[str] = "vocoder"
@@ -175,6 +192,7 @@ class TalkerPart(Part):
     there is no Thinker.
 
     ``objective(module: Talker, context: StageContext) -> Objective`` trains it; the objective's module is the Talker.
+    ``runs(config, graphs, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> Speaks``.
     """
 
     kind: ClassVar[str] = "talker"
@@ -207,6 +225,22 @@ class CallbackPart(Part):
     """``build(config) -> Callback``, active when a recipe has a ``[callbacks.<name>]`` table."""
 
     kind: ClassVar[str] = "callback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimePart(Part):
+    """What runs trained models that were written for it, in the place of PyTorch: ``build(config, folder: Path, device:
+    str, threads: int | None) -> Packed``, with ``device`` ``auto``, ``cpu``, ``cuda`` ... It looks at little more than
+    the folder's description; parts are opened when they are asked for. RequestError for a folder that is damaged or
+    too new, or a device that is not there.
+
+    Args:
+        marker: name of the file by which a folder that it opens is known.
+    """
+
+    kind: ClassVar[str] = "runtime"
+
+    marker: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+Run = Callable[[Mapping[str, "NDArray[Any]"]], Mapping[str, "NDArray[Any]"]]
+"""A graph that was opened: inputs by name to outputs by name."""
+
 Draw = Callable[["Generator", tuple[int, ...]], "NDArray[Any]"]
 """Makes random values of a shape, of the dtype that the graph takes."""
 
@@ -78,6 +81,9 @@ class Graph:
         reference: the same by the model's own way, where ``module`` is another one made for tracing; what comes out
             is checked against it.
         tolerance: largest absolute difference of any output from the reference.
+        loose: outputs that need not agree, since rounding decides between several that are equally good, such as
+            phases of what is nearly silent. As they are states, each of the ``calls`` begins with those of PyTorch,
+            and what the part makes of a whole input is not compared number by number.
     """
 
     name: str
@@ -90,6 +96,7 @@ class Graph:
     calls: int = 0
     reference: Callable[..., Sequence[Tensor]] | None = None
     tolerance: float = 1e-4
+    loose: frozenset[str] = frozenset()
 
     def draw(self, sizes: Mapping[str, int], random: Generator) -> list[NDArray[Any]]:
         """Random inputs with axes of these ``sizes``, in order."""

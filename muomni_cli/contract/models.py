@@ -150,10 +150,6 @@ class Encoder(Protocol):
         """W, the width of its tokens."""
         ...
 
-    def count(self, inputs: NDArray[Any]) -> int:
-        """How many tokens it makes of one input, as ``EncoderPart.read`` gives it. Looks at its shape alone."""
-        ...
-
     def __call__(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:
         """Encode a batch of what ``EncoderPart.read`` gives, padded on the right to (B, ...).
 
@@ -175,9 +171,8 @@ class Word:
 
 
 class Transcriber(Protocol):
-    """An encoder with the head that reads its tokens as words (``EncoderPart.transcribe``). Also an ``nn.Module``."""
-
-    encoder: Encoder
+    """An encoder with the head that reads its tokens as words. Of ``EncoderPart.transcribe`` it is an ``nn.Module`` as
+    well, with its ``encoder``; of ``EncoderPart.runs`` it needs no PyTorch."""
 
     def words(self, inputs: NDArray[Any], *, beam: int = 0) -> Iterator[Word]:
         """The words of one input, as ``EncoderPart.read`` gives it, in order and each as soon as it is sure.
@@ -193,11 +188,8 @@ class Transcriber(Protocol):
         ...
 
 
-class Answerer(Protocol):
-    """An encoder with the head that its own stage trains, asked about inputs (``EncoderPart.answer``). Also an
-    ``nn.Module``, in evaluation mode."""
-
-    encoder: Encoder
+class Answers(Protocol):
+    """An encoder with the head that its own stage trains, asked about inputs, whatever runs it."""
 
     @property
     def ways(self) -> Mapping[str, bool]:
@@ -217,6 +209,12 @@ class Answerer(Protocol):
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
         """An answer to each input, as ``EncoderPart.read`` gives it: the likeliest of ``choices``, or a free one."""
         ...
+
+
+class Answerer(Answers, Protocol):
+    """:class:`Answers` of PyTorch (``EncoderPart.answer``). Also an ``nn.Module``, in evaluation mode."""
+
+    encoder: Encoder
 
 
 class Peer(Protocol):

@@ -33,6 +33,53 @@ class Streamed(Protocol):
         ...
 
 
+class Flow(Protocol):
+    """:class:`Streamed` without PyTorch, for one sound at a time; after its end another begins."""
+
+    def push(self, piece: NDArray[Any]) -> NDArray[Any]:
+        """Take (T, ...), give what is sure with it; may be of length 0."""
+        ...
+
+    def finish(self) -> NDArray[Any]:
+        """What is left when no more comes."""
+        ...
+
+
+class RunCodec(Protocol):
+    """A codec's graphs, run without PyTorch (``CodecPart.runs``)."""
+
+    @property
+    def mel(self) -> MelConfig:
+        """The log-mel that it gives."""
+        ...
+
+    @property
+    def frame(self) -> int:
+        """Mel frames of a code frame."""
+        ...
+
+    @property
+    def codebook_size(self) -> int:
+        """K, the same for each."""
+        ...
+
+    def encode(self, wave: NDArray[Any]) -> NDArray[Any]:
+        """(N,) samples -> (T,Q) codes, int64; the last frame is filled up with silence."""
+        ...
+
+    def stream(self) -> Flow:
+        """(T,Q) codes that come in pieces -> (M,F) log-mel."""
+        ...
+
+
+class RunVocoder(Protocol):
+    """A vocoder's graphs, run without PyTorch (``VocoderPart.runs``)."""
+
+    def stream(self) -> Flow:
+        """(M,F) log-mel that comes in pieces -> (N,) samples."""
+        ...
+
+
 class Codec(Protocol):
     """Mel spectrograms to codes and back. Also an ``nn.Module``. ``frame`` mel frames are one code frame."""
 
@@ -119,19 +166,12 @@ class Manner:
     speed: float = 1.0
 
 
-class Talker(Protocol):
-    """Text to code frames. Also an ``nn.Module``."""
-
-    config: Any
+class Speaks(Protocol):
+    """Text to code frames, whatever runs it."""
 
     @property
     def voices(self) -> Sequence[str]:
         """Names of the voices that it was trained with."""
-        ...
-
-    def __call__(self, codes: Tensor) -> tuple[Tensor, ...]:
-        """(B,T,Q) codes of the frames before -> logits of each codebook's next code, Q times (B,T,K). Without any
-        text: what it would babble."""
         ...
 
     def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
@@ -141,6 +181,17 @@ class Talker(Protocol):
         Raises:
             RequestError: there is no such voice.
         """
+        ...
+
+
+class Talker(Speaks, Protocol):
+    """A :class:`Speaks` of PyTorch. Also an ``nn.Module``."""
+
+    config: Any
+
+    def __call__(self, codes: Tensor) -> tuple[Tensor, ...]:
+        """(B,T,Q) codes of the frames before -> logits of each codebook's next code, Q times (B,T,K). Without any
+        text: what it would babble."""
         ...
 
 

@@ -35,8 +35,6 @@ FORMAT = 2
 """Raised when what is written for the same sources and settings changes."""
 
 Progress = Callable[[str], None]
-Count = Callable[[str, NDArray[Any]], int]
-"""Modality and input -> tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +104,7 @@ class TalkData:
     fingerprint: str
 
 
-def open_talks(
-    recipe: Recipe, tokenizer: Tokenizer, senses: Mapping[str, Sense], count: Count, progress: Progress
-) -> TalkData:
+def open_talks(recipe: Recipe, tokenizer: Tokenizer, senses: Mapping[str, Sense], progress: Progress) -> TalkData:
     """The recipe's ``[[data.omni]]``: from the cache if nothing changed, decoded and laid out now otherwise.
 
     Raises:
@@ -120,7 +116,7 @@ def open_talks(
     folder = cache_folder() / "talks" / mark
     if not (folder / "talks.json").exists():
         try:
-            _Maker(recipe, tokenizer, senses, count, progress).make(sources, folder)
+            _Maker(recipe, tokenizer, senses, progress).make(sources, folder)
         except OSError as error:
             raise MuomniError(
                 f"the conversations cannot be written to {folder.parent}: {error.strerror or error}",
@@ -194,10 +190,8 @@ class _Side:
 class _Maker:
     """Decodes and lays out; what it cannot use is noted in ``unreadable``."""
 
-    def __init__(
-        self, recipe: Recipe, tokenizer: Tokenizer, senses: Mapping[str, Sense], count: Count, progress: Progress
-    ) -> None:
-        self.recipe, self.tokenizer, self.senses, self.count, self.progress = recipe, tokenizer, senses, count, progress
+    def __init__(self, recipe: Recipe, tokenizer: Tokenizer, senses: Mapping[str, Sense], progress: Progress) -> None:
+        self.recipe, self.tokenizer, self.senses, self.progress = recipe, tokenizer, senses, progress
         self.context = _context(recipe)
         self.known: dict[Media, tuple[int, int]] = {}  # number among its modality's inputs, and tokens
         self.unreadable: dict[str, str] = {}
@@ -242,7 +236,7 @@ class _Maker:
             if isinstance(result, str):
                 self.unreadable[media.name] = result
             else:
-                self.known[media] = writer.append(result), self.count(modality, result)
+                self.known[media] = writer.append(result), self.senses[modality].count(result)
         writer.close()
 
     def _lay_out(self, item: Conversation | Document, source: int, sides: Mapping[Split, _Side]) -> None:

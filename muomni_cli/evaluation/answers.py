@@ -1,47 +1,24 @@
-"""Cards of an encoder's own stage: its answers to the examples of each source. Imports torch to open it, no part by
-name."""
+"""Cards of an encoder's own stage: its answers to the examples of each source. Knows no part by name, and no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import nn
 
-from muomni_cli.api import Answerer, EncoderPart, RequestError
+from muomni_cli.api import Answers
 from muomni_cli.data.examples import open_examples
 from muomni_cli.evaluation.card import Card, card_of
-from muomni_cli.registry import resolve
-from muomni_cli.runs.parts import weights_of
-from muomni_cli.training.checkpoint import load_model, read_checkpoint
 
 if TYPE_CHECKING:
     from muomni_cli.data.examples import Examples
     from muomni_cli.evaluation.subject import Subject
 
 
-def open_answerer(subject: Subject, stage: str) -> Answerer:
-    """The encoder with the head that its stage trained, averaged weights where the checkpoint has them.
-
-    Raises:
-        RequestError: it gives no answers, or is not trained.
-    """
-    registered, config, entry = subject.run.part(stage, f"muomni train {stage} RECIPE")
-    part = registered.part
-    assert isinstance(part, EncoderPart), "the stage of a modality trains its encoder"
-    if part.answer is None:
-        raise RequestError(
-            f"the encoder {part.name} gives no answers by itself", "train the stage omni, and ask about what it encodes"
-        )
-    module: nn.Module = resolve(part.answer, f"encoder {part.name}")(config, entry.get("learned", {}))
-    load_model(module, read_checkpoint(weights_of(subject.run, stage, f"muomni train {stage} RECIPE")), ema=True)
-    return cast("Answerer", module.eval().requires_grad_(False).to(subject.device))
-
-
 def answer_cards(subject: Subject, stage: str) -> Iterator[Card]:
     """Cards of every source of ``[[data.<stage>]]`` that has examples on the side that is asked for."""
-    answerer = open_answerer(subject, stage)
+    answerer = subject.model.answers(stage)
     data = open_examples(subject.recipe, stage, subject.recipe.seed, subject.progress)
     examples: Examples = data.train if subject.split == "train" else data.val
     sources = np.asarray(examples.sources)
@@ -68,7 +45,7 @@ def _is_closed(choices: Sequence[str], count: int, *, alone: bool) -> bool:
 
 
 def _answers(
-    subject: Subject, answerer: Answerer, examples: Examples, rows: Sequence[int], choices: Sequence[str] | None
+    subject: Subject, answerer: Answers, examples: Examples, rows: Sequence[int], choices: Sequence[str] | None
 ) -> list[str]:
     """Answers in the order of ``rows``, asked from the smallest input to the largest, so that little is padding."""
     order = sorted(rows, key=lambda row: len(examples.inputs[row]))

@@ -1,5 +1,5 @@
 """Cards of the whole model: its answers to the conversations of ``[[data.omni]]``, and to the same questions about
-another picture or sound. Imports torch to open it, no part by name.
+another picture or sound. Knows no part by name, and no torch.
 
 A question is answered greedily, as in chat, and is right if the text is, whatever its white space and capitals.
 """
@@ -13,21 +13,15 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from muomni_cli.data.talks import Talk, open_talks
 from muomni_cli.evaluation.card import Card, card_of
-from muomni_cli.generation import Request, Sampling, generate
-from muomni_cli.generation.torch_backend import TorchBackend
-from muomni_cli.runs.folder import open_entry
-from muomni_cli.runs.parts import omni_entries, open_omni, senses_of, weights_of
+from muomni_cli.generation import Backend, Request, Sampling, generate
+from muomni_cli.recipe.stages import OMNI
 
 if TYPE_CHECKING:
     from muomni_cli.evaluation.subject import Subject
-    from muomni_cli.omni.model import Omni
 
-STAGE = "omni"
 ROOM = 2, 4
 """Tokens that an answer may take: so many times those of the right one, and so many more."""
 
@@ -110,15 +104,13 @@ class Dialogues:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        run, recipe = subject.run, subject.recipe
-        self.tokenizer = run.tokenizer()
-        self._omni: Omni = open_omni(run, weights_of(run, STAGE, "muomni train omni RECIPE"))
-        self._omni.eval().requires_grad_(False).to(subject.device)
-        self._can = open_entry(omni_entries(run)["thinker"])[0].part.can
+        model, recipe = subject.model, subject.recipe
+        self.tokenizer = model.tokenizer()
+        self._joint = model.joint()
         self._ends = recipe.chat.template != "plain"
-        data = open_talks(recipe, self.tokenizer, senses_of(run), self._omni.count, subject.progress)
+        data = open_talks(recipe, self.tokenizer, model.senses, subject.progress)
         self._inputs, self.names = data.inputs, data.names
-        self.context = int(self._omni.thinker.config.ctx_len)
+        self.context = self._joint.context
         talks = data.train if subject.split == "train" else data.val
         found = (question_of(talk, self.names[talk.source]) for talk in talks)
         self.questions = [question for question in found if question is not None]
@@ -136,7 +128,7 @@ class Dialogues:
 
     def _answers(self, questions: Sequence[Question]) -> list[str]:
         # Each batch has a backend of its own, which forgets its pictures and sounds with it.
-        backend = TorchBackend(self._omni.thinker, self._can)
+        backend = self._joint.backend()
         requests = [
             Request(
                 self._prompt(backend, question),
@@ -151,22 +143,15 @@ class Dialogues:
             texts[event.row] += event.text
         return texts
 
-    def _prompt(self, backend: TorchBackend, question: Question) -> list[int]:
+    def _prompt(self, backend: Backend[Any], question: Question) -> list[int]:
         """Its ids, with what the backend calls the tokens of its media in their places."""
         ids = list(question.prompt)
         for number, (modality, index) in enumerate(question.media):
             places = [place for place, token in enumerate(question.prompt) if token == -1 - number]
-            soft = backend.remember(self._embedded(modality, index)[: len(places)])
+            soft = backend.remember(self._joint.encode(modality, self._inputs[modality][index])[: len(places)])
             for place, token in zip(places, soft, strict=True):
                 ids[place] = token
         return ids
-
-    @torch.inference_mode()
-    def _embedded(self, modality: str, index: int) -> NDArray[np.float32]:
-        """(T,D) of one input."""
-        inputs = torch.from_numpy(np.array(self._inputs[modality][index]))[None].to(self._subject.device)
-        tokens: NDArray[np.float32] = self._omni.take_in(modality, inputs)[0].float().cpu().numpy()
-        return tokens
 
 
 def dialogue_cards(subject: Subject) -> Iterator[Card]:
@@ -180,17 +165,17 @@ def dialogue_cards(subject: Subject) -> Iterator[Card]:
         if not chosen:
             continue
         scores = dialogues.right(chosen)
-        yield card_of(STAGE, task, "exact", scores, [question.key for question in chosen])
+        yield card_of(OMNI, task, "exact", scores, [question.key for question in chosen])
         kinds = sorted({question.about for question in chosen})
         for kind in kinds if len(kinds) > 1 else ():
             own = [(score, one.key) for score, one in zip(scores, chosen, strict=True) if one.about == kind]
-            yield card_of(STAGE, _named(task, kind), "exact", [score for score, _ in own], [key for _, key in own])
+            yield card_of(OMNI, _named(task, kind), "exact", [score for score, _ in own], [key for _, key in own])
         pairs = list(partners(chosen))
         for kind in sorted({question.about for question, _ in pairs}):
             made = [exchanged(one, other) for one, other in pairs if one.about == kind]
             made = [one for one in made if len(one.prompt) <= dialogues.context]
             if made:
-                yield card_of(STAGE, _named(task, kind), "exchanged", dialogues.right(made), [one.key for one in made])
+                yield card_of(OMNI, _named(task, kind), "exchanged", dialogues.right(made), [one.key for one in made])
 
 
 def _named(task: str, kind: Sequence[str]) -> str:

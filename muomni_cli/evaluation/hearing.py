@@ -17,6 +17,9 @@ from muomni_cli.evaluation.word_errors import WordErrors, word_errors
 
 Wave = NDArray[np.float32]
 
+MUTE = "no word error rates: no vocoder is trained, and there is none that needs no training"
+"""Said where nothing can be heard."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:

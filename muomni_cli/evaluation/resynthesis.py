@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from muomni_cli.api import Codec, Vocoder
-from muomni_cli.evaluation.hearing import Hearing, Wave, hearing
+from muomni_cli.evaluation.hearing import MUTE, Hearing, Wave, hearing
 from muomni_cli.evaluation.judge import OTHERS
 from muomni_cli.sound.coding import decode_codes, encode_waves, to_samples
 from muomni_cli.training.voice_parts import any_vocoder
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 COUNT = 16
 """Sentences that are listened to: a few seconds' work each time."""
-
-MUTE = "no word error rates: no vocoder is trained, and there is none that needs no training"
 
 
 class Resynthesis:

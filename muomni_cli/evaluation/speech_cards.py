@@ -1,5 +1,5 @@
 """Cards of the stages that make speech, on held-out sounds: what is understood of them as they are, and after each
-part. Imports torch to open the parts, no part by name."""
+part. Knows no part by name, and no torch."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Codec, RequestError, Said, Vocoder
+from muomni_cli.api import RequestError, Said
+from muomni_cli.data.examples import open_examples
 from muomni_cli.evaluation.card import Card, card_of
-from muomni_cli.evaluation.hearing import Heard, Hearing, Wave, hearing
+from muomni_cli.evaluation.hearing import MUTE, Heard, Hearing, Wave, hearing
 from muomni_cli.evaluation.lexicon import words_of
-from muomni_cli.evaluation.resynthesis import MUTE
-from muomni_cli.sound.coding import decode_codes, encode_waves, mel_of, to_samples
+from muomni_cli.sound.log_mel import log_mel, whole_frames
 from muomni_cli.speaking.bound import most_frames
-from muomni_cli.speaking.open import open_voice, speaking_with, usable_vocoders
 from muomni_cli.speaking.speech import Drawing, Speech
-from muomni_cli.training.context import StageContext
-from muomni_cli.training.voice_parts import any_vocoder, fresh_codec, open_vocoder
 
 if TYPE_CHECKING:
     from muomni_cli.data.examples import Examples
+    from muomni_cli.evaluation.examined import Aloud
     from muomni_cli.evaluation.subject import Subject
     from muomni_cli.speaking.voice import Voice
 
@@ -87,28 +85,23 @@ class Spoken:
 class Coded:
     """Sentences through the codec: (T,Q) codes, (M,F) log-mel and (N,) samples of each."""
 
-    codes: list[NDArray[np.uint16]]
+    codes: list[NDArray[np.integer]]
     mels: list[NDArray[np.float32]]
     heard: Heard | None
 
 
 class SpeechCards:
-    """The speech of a run, and what is said of it.
+    """The speech of a model, and what is said of it.
 
     Raises:
         RequestError: the recipe has no codec, or its data are not there.
     """
 
     def __init__(self, subject: Subject) -> None:
-        recipe = subject.recipe
-        settings = recipe.train_for("codec")
-        self._subject = subject
-        self._context = StageContext(
-            recipe, "codec", settings, recipe.seed, subject.device, subject.run, subject.progress
-        )
-        data = self._context.examples()
+        self._subject, self._model = subject, subject.model
+        data = open_examples(subject.recipe, "codec", subject.recipe.seed, subject.progress)
         examples, rest = (data.train, data.val) if subject.split == "train" else (data.val, data.train)
-        self._shapes = fresh_codec(recipe)
+        self._sizes = subject.model.sizes()
         self._coded: dict[str, Coded] = {}
         self._sentences = [self._chosen(task, number, examples, rest) for number, task in enumerate(data.names)]
 
@@ -120,7 +113,7 @@ class SpeechCards:
         learned = [rest.texts[row] for row in _of_source(rest, number)]
         rng = np.random.default_rng(0)
         others = [texts[place] for texts in (left, learned) for place in rng.permutation(len(texts)).tolist()]
-        rate = self._shapes.mel.sample_rate
+        rate = self._sizes.mel.sample_rate
         return Sentences(task, examples, chosen, others, rate, self._subject.progress)
 
     def of(self, stage: str) -> Iterator[Card]:
@@ -132,11 +125,10 @@ class SpeechCards:
 
     def _codec(self, sentences: Sentences) -> Iterator[Card]:
         """Resynthesis: log-mel to codes and back, heard through a vocoder."""
-        task, size = sentences.task, self._shapes.codebook_size
+        task, size = sentences.task, self._sizes.codebook_size
         coded = self._through_codes(sentences)
         apart = [
-            float(np.abs(mel_of(self._shapes, wave) - mel).mean())
-            for wave, mel in zip(sentences.waves, coded.mels, strict=True)
+            float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(sentences.waves, coded.mels, strict=True)
         ]
         yield card_of("codec", task, "mel_l1", apart, sentences.keys)
         for number, used in enumerate(np.concatenate(coded.codes).T, start=1):
@@ -145,12 +137,12 @@ class SpeechCards:
 
     def _vocoder(self, sentences: Sentences) -> Iterator[Card]:
         """Copy synthesis: the true log-mel to samples."""
-        mels = [mel_of(self._shapes, wave) for wave in sentences.waves]
-        vocoder = open_vocoder(self._context)
+        mels = [self._mel(wave) for wave in sentences.waves]
+        vocoder = self._model.vocoder()
         if vocoder is None:
-            raise RequestError(f"run {self._subject.run.root} has no trained vocoder", "leave the vocoder out")
-        made = self._aloud(vocoder, mels, sentences.waves)
-        apart = [float(np.abs(mel_of(self._shapes, wave) - mel).mean()) for wave, mel in zip(made, mels, strict=True)]
+            raise RequestError(f"{self._model.label} has no trained vocoder", "leave the vocoder out")
+        made = _all_aloud(vocoder, mels, sentences.waves)
+        apart = [float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(made, mels, strict=True)]
         yield card_of("vocoder", sentences.task, "mel_l1", apart, sentences.keys)
         yield from _understood("vocoder", "wer_copy", sentences, sentences.heard(made))
 
@@ -177,9 +169,7 @@ class SpeechCards:
 
     @cached_property
     def _voice(self) -> Voice:
-        """The run's, with a vocoder that is ready."""
-        run = self._subject.run
-        return open_voice(speaking_with(run, next(iter(usable_vocoders(run)), None)), str(self._subject.device))
+        return self._model.voice()
 
     def _spoken(self, text: str, name: str) -> Spoken:
         """The text in the voice called ``name``, or in the first where there is none."""
@@ -191,20 +181,25 @@ class SpeechCards:
 
     def _through_codes(self, sentences: Sentences) -> Coded:
         if sentences.task not in self._coded:
-            codec: Codec = self._context.codec()
-            codes = [encode_waves(codec, [wave])[0] for wave in sentences.waves]
-            mels = [decode_codes(codec, one) for one in codes]
-            vocoder = any_vocoder(self._context, codec) if sentences.hearing else None
+            codec = self._model.codec()
+            codes = [codec.encode(wave) for wave in sentences.waves]
+            mels = [codec.decode(one) for one in codes]
+            vocoder = self._model.any_vocoder() if sentences.hearing else None
             if vocoder is None and sentences.hearing:
                 self._subject.progress(MUTE)
-            heard = sentences.heard(self._aloud(vocoder, mels, sentences.waves)) if vocoder else None
+            heard = sentences.heard(_all_aloud(vocoder, mels, sentences.waves)) if vocoder else None
             self._coded[sentences.task] = Coded(codes, mels, heard)
         return self._coded[sentences.task]
 
-    def _aloud(self, vocoder: Vocoder, mels: Sequence[NDArray[np.float32]], waves: Sequence[Wave]) -> list[Wave]:
-        """(M,F) log-mel of each -> as many samples as the original has."""
-        device = self._subject.device
-        return [to_samples(vocoder, mel, device)[: wave.size] for mel, wave in zip(mels, waves, strict=True)]
+    def _mel(self, wave: Wave) -> NDArray[np.float32]:
+        """(N,) samples -> (M,F) log-mel as the codec wants it, N filled up with silence to whole code frames."""
+        mel = self._sizes.mel
+        return log_mel(whole_frames(wave, self._sizes.frame * mel.hop), mel)
+
+
+def _all_aloud(vocoder: Aloud, mels: Sequence[NDArray[np.float32]], waves: Sequence[Wave]) -> list[Wave]:
+    """(M,F) log-mel of each -> as many samples as the original has."""
+    return [vocoder(mel)[: wave.size] for mel, wave in zip(mels, waves, strict=True)]
 
 
 def _of_source(examples: Examples, number: int) -> list[int]:

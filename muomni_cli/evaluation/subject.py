@@ -1,4 +1,4 @@
-"""What is evaluated: a run, the recipe whose data it is asked about, and how much of them. Imports torch."""
+"""What is evaluated: a model, the recipe whose data it is asked about, and how much of them. No torch."""
 
 from __future__ import annotations
 
@@ -6,32 +6,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from muomni_cli.data.sources import Split
+from muomni_cli.evaluation.examined import Examined
 from muomni_cli.recipe import Recipe
-from muomni_cli.runs.folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A trained run and questions to it.
+    """A trained model and questions to it.
 
     Args:
-        run: with the weights.
-        recipe: names the data; its parts are those of the run.
+        model: whatever runs it.
+        recipe: names the data; its parts are those of the model.
         split: which side of the data.
         limit: most examples of each source; 0 for all, None for as many as are usual.
-        device: where the model runs.
         progress: told of long preparations.
         batch_size: inputs that are asked about at a time.
     """
 
-    run: RunFolder
+    model: Examined
     recipe: Recipe
     split: Split
     limit: int | None
-    device: torch.device
     progress: Callable[[str], None]
     batch_size: int = 32
 

@@ -1,7 +1,9 @@
 """A stack as flat tensors, for exported graphs: its cache comes in, and goes out longer.
 
 The function of :meth:`muomni_cli.layers.transformer.Stack.states` without a word of Python about lengths, so that one
-graph serves the prompt, its pieces and every step after it. All rows of a call hold equally many tokens.
+graph serves the prompt, its pieces and every step after it. All rows of a call hold equally many tokens. It is written
+in operators that ONNX has for it since opset 23: rotation and attention take heads side by side as the matrix before
+gives them, and attention lengthens the cache itself, so nothing is moved about between two products.
 
 Shapes: B batch, T new tokens, S tokens held before, H key and value heads of width Dh, L layers, D width.
 """
@@ -11,24 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from muomni_cli.contract.export import Port
 from muomni_cli.layers.cache import KVCache
-from muomni_cli.layers.transformer import Span, Stack, StackSettings
-
-
-class _Growing:
-    """A cache that makes longer tensors instead of writing into its own. ``held``: keys and values, layer by layer."""
-
-    def __init__(self, held: Sequence[Tensor]) -> None:
-        self.held = list(held)
-
-    def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`muomni_cli.layers.cache.Written`."""
-        keys, values = self.held[2 * layer : 2 * layer + 2]
-        self.held[2 * layer : 2 * layer + 2] = [torch.cat((keys, key), dim=2), torch.cat((values, value), dim=2)]
-        return self.held[2 * layer], self.held[2 * layer + 1]
+from muomni_cli.layers.transformer import Attention, Block, Stack, StackSettings
 
 
 def grow(stack: Stack, x: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -39,11 +28,41 @@ def grow(stack: Stack, x: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[
     time, held = x.shape[1], past[0].shape[2]
     places = torch.arange(time, device=x.device) + held
     visible = torch.arange(held + time, device=x.device) <= places[:, None]  # (T,S+T)
-    cache = _Growing(past)
-    span = Span(stack.rope_cos[places], stack.rope_sin[places], visible, causal=False, cache=cache)
-    for block in stack.blocks:
-        x = block(x, span)
-    return stack.norm(x), cache.held
+    half = stack.sizes.head_dim // 2
+    # (B,T,Dh/2); the second half of the sines is without the sign that Stack folds into the first
+    turns = [table[:, 0, half:][places].expand(x.shape[0], -1, -1) for table in (stack.rope_cos, stack.rope_sin)]
+    present: list[Tensor] = []
+    for layer, block in enumerate(stack.blocks):
+        assert isinstance(block, Block)
+        mixed, *new = _attend(block.attention, block.attention_norm(x), turns, visible, past[2 * layer : 2 * layer + 2])
+        present += new
+        x = x + block.attention.out(mixed)
+        x = x + block.mlp(block.mlp_norm(x))
+    return stack.norm(x), present
+
+
+def _attend(
+    attention: Attention, x: Tensor, turns: Sequence[Tensor], visible: Tensor, past: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """(B,T,D) -> (B,T,H*Dh) for :attr:`Attention.out`, and the longer keys and values (B,Hkv,S+T,Dh)."""
+    heads, kv_heads, width = attention.heads, attention.kv_heads, attention.head_dim
+    qkv = attention.qkv(x)
+    if attention.q_norm is None or attention.k_norm is None:
+        both, value = qkv.split_with_sizes([(heads + kv_heads) * width, kv_heads * width], dim=2)
+        turned = torch.onnx.ops.rotary_embedding(both, *turns, num_heads=heads + kv_heads)
+        query, key = turned.split_with_sizes([heads * width, kv_heads * width], dim=2)
+    else:
+        query, key, value = qkv.split_with_sizes([heads * width, kv_heads * width, kv_heads * width], dim=2)
+        query, key = _normed(attention.q_norm, query), _normed(attention.k_norm, key)
+        query = torch.onnx.ops.rotary_embedding(query, *turns, num_heads=heads)
+        key = torch.onnx.ops.rotary_embedding(key, *turns, num_heads=kv_heads)
+    return torch.onnx.ops.attention(query, key, value, visible, *past, q_num_heads=heads, kv_num_heads=kv_heads)[:3]
+
+
+def _normed(norm: nn.RMSNorm, heads: Tensor) -> Tensor:
+    """(B,T,H*Dh) -> the same, each head normalised."""
+    apart: Tensor = heads.unflatten(2, (-1, norm.normalized_shape[0]))  # type: ignore[no-untyped-call]
+    return norm(apart).flatten(2)  # type: ignore[no-any-return]
 
 
 def filled(stack: Stack, past: Sequence[Tensor], room: int) -> KVCache:

@@ -18,7 +18,15 @@ WRITERS = {"text": write_lines, "json": write_json, "srt": write_subtitles}
 
 
 def listen(
-    files: Sequence[Path], ear: Ear, *, kind: Format, beam: int, max_seconds: float, device: str, output: Path | None
+    files: Sequence[Path],
+    ear: Ear,
+    *,
+    kind: Format,
+    beam: int,
+    max_seconds: float,
+    device: str,
+    threads: int | None,
+    output: Path | None,
 ) -> None:
     """Transcribe ``files``.
 
@@ -29,6 +37,7 @@ def listen(
         beam: texts kept in the search; 0 is greedy.
         max_seconds: longest file.
         device: ``auto``, ``cpu``, ``cuda``, ...
+        threads: CPU threads.
         output: the file to write, by rename; stdout if None.
 
     Raises:
@@ -38,7 +47,7 @@ def listen(
         raise RequestError("subtitles are written for one file at a time", "name one file with --srt")
     for path in files:
         FileMedia(ear.part.modality, path).open().close()
-    opened = open_ear(ear, device)
+    opened = open_ear(ear, device, threads)
     say(f"listening with {ear.weights}")
     heard = [(str(path), opened.words(path, beam=beam, max_seconds=max_seconds)) for path in files]
     with _written(output) as write:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -51,17 +52,20 @@ class Omni(nn.Module):
             self.encoders[modality].eval()
         return self
 
-    def count(self, modality: str, inputs: NDArray[Any]) -> int:
-        """How many tokens one input makes."""
-        encoder: Encoder = cast("Any", self.encoders[modality])
-        return encoder.count(inputs)
-
     def take_in(self, modality: str, inputs: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         """A batch of one modality's inputs, padded on the right -> (B,T,D); see :class:`muomni_cli.api.Encoder`."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and modality not in self.frozen):
             tokens = self.encoders[modality](inputs, lengths).tokens
         projected: Tensor = self.projectors[modality](tokens)
         return projected
+
+    @torch.inference_mode()
+    def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """One input, as ``EncoderPart.read`` gives it -> (T,D)."""
+        device = next(self.parameters()).device
+        tokens = self.take_in(modality, torch.from_numpy(np.array(inputs))[None].to(device))
+        made: NDArray[np.float32] = tokens[0].float().cpu().numpy()
+        return made
 
     def embed(self, ids: Tensor, rows: Sequence[Tensor], places: Sequence[Tensor]) -> Tensor:
         """(B,T) ids -> (B,T,D) embeddings, with each of ``rows`` (n,D) at its flat ``places`` (n,) among the B x T."""

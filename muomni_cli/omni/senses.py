@@ -1,4 +1,4 @@
-"""Running the encoders for one message: files in, embeddings out, within each modality's share. Imports torch."""
+"""Running the encoders for one message: files in, embeddings out, within each modality's share. Knows no torch."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from muomni_cli.api import Media
-from muomni_cli.omni.model import Omni
 from muomni_cli.omni.shares import Sense, in_order
 
 Taken = list[tuple[Media, NDArray[np.float32]]]
+
+Encode = Callable[[str, NDArray[Any]], NDArray[np.float32]]
+"""One input of a modality, as ``EncoderPart.read`` gives it -> (T,D) tokens as wide as the Thinker's embeddings."""
 
 
 class Senses:
     """Encoders and projectors of an open model.
 
     Args:
-        omni: in evaluation mode, on its device.
+        encode: runs them.
         senses: their declarations, in the order in which their tokens stand before the text.
         context: the Thinker's.
         notice: told when the end of an input is left out.
     """
 
-    def __init__(self, omni: Omni, senses: Mapping[str, Sense], context: int, notice: Callable[[str], None]) -> None:
-        self._omni, self._senses, self._context, self._notice = omni, senses, context, notice
+    def __init__(
+        self, encode: Encode, senses: Mapping[str, Sense], context: int, notice: Callable[[str], None]
+    ) -> None:
+        self._encode, self._senses, self._context, self._notice = encode, senses, context, notice
 
     def __call__(self, media: Sequence[Media]) -> Taken:
         """Media of one message -> each with its tokens (T,D), in the order in which they stand before the text.
@@ -52,17 +55,13 @@ class Senses:
         """
         allotted: list[int] = []
         for modality, sense in self._senses.items():
-            own = [(one, self._omni.count(modality, array)) for one, array in inputs if one.modality == modality]
+            own = [(one, sense.count(array)) for one, array in inputs if one.modality == modality]
             for (one, made), kept in zip(own, sense.allot([made for _, made in own], self._context), strict=True):
                 if kept < made:
                     self._notice(f"({one.name}: its first {kept} of {made} tokens are used; no more fit the context)")
                 allotted.append(kept)
         return allotted
 
-    @torch.inference_mode()
     def encode(self, one: Media, array: NDArray[Any], kept: int) -> NDArray[np.float32]:
         """The first ``kept`` of its tokens, (T,D)."""
-        device = next(self._omni.parameters()).device
-        inputs = torch.from_numpy(np.array(array))[None].to(device)
-        tokens: NDArray[np.float32] = self._omni.take_in(one.modality, inputs)[0, :kept].float().cpu().numpy()
-        return tokens
+        return self._encode(one.modality, array)[:kept]

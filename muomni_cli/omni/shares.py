@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import EncoderPart, Media, PartConfig, RequestError
 from muomni_cli.data.decoding import read_media
-from muomni_cli.registry import Registered
+from muomni_cli.registry import Registered, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,10 @@ class Sense:
     def read(self, media: Media) -> NDArray[Any]:
         """One input of the encoder. RequestError if it is not there or cannot be read."""
         return read_media(self.part.read, self.config, media)
+
+    def count(self, inputs: NDArray[Any]) -> int:
+        """How many tokens the encoder makes of one input."""
+        return int(resolve(self.part.count, f"encoder {self.part.name}")(self.config, inputs))
 
     def allot(self, counts: Sequence[int], context: int) -> list[int]:
         """How many tokens of each input of one conversation are used, of ``counts`` that the encoder makes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from muomni_cli.api import RequestError
+from muomni_cli.extras import require
 from muomni_cli.registry import nearest
 from muomni_cli.runs.folder import RUNS, RunFolder
 from muomni_cli.runs.header import read_header
@@ -32,4 +33,9 @@ def find_run(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE
     listed = f"runs here: {', '.join(known)}" if known else f"there are no runs here yet; train one: {train}"
     if near := nearest(spec, known):
         listed = f"did you mean {near!r}? {listed}"
-    raise RequestError(f"there is no model {spec!r}: neither a run folder, nor {runs / spec}, nor a checkpoint", listed)
+    raise RequestError(f"there is no model {spec!r}: no bundle, run folder, {runs / spec} or checkpoint", listed)
+
+
+def require_torch(run: RunFolder) -> None:
+    """See that a run's parts can be opened. MuomniError if PyTorch is not installed, which they need."""
+    require(f"run {run.root}", "torch", otherwise="or export it where PyTorch is, and name the bundle with -m")

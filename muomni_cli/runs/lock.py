@@ -31,7 +31,12 @@ def make_lock(parts: Iterable[Registered], *, seed: int, data: Mapping[str, str]
         "platform": platform.platform(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "plugins": {
-            name: {"module": plugin.module, "version": plugin.version, "sha256": _hash_module(plugin.module)}
+            name: {
+                "module": plugin.module,
+                "origin": plugin.origin,
+                "version": plugin.version,
+                "sha256": _hash_module(plugin.module),
+            }
             for name, plugin in sorted(plugins.items())
         },
         "git": _git(Path(__file__).parent),

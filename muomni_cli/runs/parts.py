@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from muomni_cli.api import CodeShape, EncoderPart, MelConfig, Part, RequestError, VocoderPart
+from muomni_cli.api import EncoderPart, Part, RequestError, VocoderPart
 from muomni_cli.omni.model import Omni
 from muomni_cli.omni.shares import Sense, sense_of
 from muomni_cli.registry import Registered, resolve
+from muomni_cli.runs.arguments import build_arguments
 from muomni_cli.runs.folder import RunFolder, open_entry
 from muomni_cli.training.checkpoint import load_model, read_checkpoint
 
 PREFIXES: dict[type[Part], str] = {EncoderPart: "encoder.", VocoderPart: "vocoder."}
 """What the names of a part's weights begin with in its own stage's checkpoints; see the declarations."""
-
-ARGUMENTS: dict[str, Callable[[Any], Any]] = {
-    "vocab_size": int,
-    "mel": MelConfig.model_validate,
-    "codes": lambda shape: CodeShape(**shape),
-    "voices": tuple,
-    "thinker_width": int,
-}
-"""What a kind's ``build`` takes besides the config, and how it is made of what ``model.json`` says."""
-
-
-def build_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``build`` that an entry of ``model.json`` holds."""
-    return {name: make(entry[name]) for name, make in ARGUMENTS.items() if name in entry}
 
 
 def build_part(registered: Registered, config: Any, entry: Mapping[str, Any]) -> Any:

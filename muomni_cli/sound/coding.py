@@ -41,16 +41,6 @@ def decode_codes(codec: Codec, codes: NDArray[np.integer]) -> NDArray[np.float32
 
 
 @torch.inference_mode()
-def mel_of(codec: Codec, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N,) samples -> (M,F) log-mel as the codec wants it, N filled up with silence to whole code frames."""
-    step = codec.frame * codec.mel.hop
-    padded = torch.zeros(1, -(-wave.size // step) * step)
-    padded[0, : wave.size] = torch.from_numpy(np.array(wave, np.float32))
-    mel: NDArray[np.float32] = LogMel(codec.mel)(padded)[0].numpy()
-    return mel
-
-
-@torch.inference_mode()
 def to_samples(vocoder: Vocoder, mel: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
     """(M,F) log-mel -> (N,) samples."""
     wave: NDArray[np.float32] = vocoder(torch.from_numpy(mel)[None].to(device))[0].float().cpu().numpy()

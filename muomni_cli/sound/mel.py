@@ -12,34 +12,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.contract.sound import MelSettings
-from muomni_cli.errors import RequestError
-
-
-def mel_filters(config: MelSettings) -> NDArray[np.float64]:
-    """(K,F) weights of triangles that are evenly spaced on the HTK mel scale, 2595 log10(1 + f / 700), peak 1.
-
-    Raises:
-        RequestError: a filter lies between two frequencies of the transform and would hear nothing.
-    """
-    low, high = (2595 * math.log10(1 + f / 700) for f in (config.f_min, config.top))
-    edges = 700 * (10 ** (np.linspace(low, high, config.n_mels + 2) / 2595) - 1)
-    frequencies = np.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1)[:, None]
-    rising = (frequencies - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - frequencies) / (edges[2:] - edges[1:-1])
-    filters = np.maximum(0, np.minimum(rising, falling))
-    if deaf := int((filters.sum(0) == 0).sum()):
-        raise RequestError(
-            f"{deaf} of {config.n_mels} mel filters are narrower than a step of the transform, and hear nothing",
-            f"set n_mels below {config.n_mels}, or n_fft above {config.n_fft}",
-        )
-    return filters
+from muomni_cli.sound.log_mel import mel_filters
 
 
 class LogMel(nn.Module):

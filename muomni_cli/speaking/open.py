@@ -1,4 +1,4 @@
-"""Which run speaks, and opening its Talker, codec and vocoder. Imports torch only to open them."""
+"""Which model speaks, and opening its Talker, codec and vocoder. Imports torch only to open those of a run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.api import MuomniError, RequestError
+from muomni_cli.packed import find_packed, voice_of
 from muomni_cli.registry import Registered, get_registry
-from muomni_cli.runs.find import find_run
+from muomni_cli.runs.find import find_run, require_torch
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 
 if TYPE_CHECKING:
     from muomni_cli.api import Codec
+    from muomni_cli.speaking.parts import SpeakingParts
     from muomni_cli.speaking.voice import Voice
 
 WEIGHTS = ("best.safetensors", "last.safetensors")
@@ -63,7 +65,7 @@ def speaking_with(run: RunFolder, vocoder: str | None = None) -> Speaking:
         registered, _ = open_entry(entry)
         if vocoder is None or registered.part.name == vocoder.rpartition(":")[2]:
             return Speaking(run, registered)
-    registered, config = _untrained(run, vocoder)
+    registered, config = untrained_vocoder(run, vocoder)
     if registered.part.objective is not None:
         raise RequestError(
             f"the vocoder {registered.use} of run {run.root} is not trained",
@@ -72,7 +74,39 @@ def speaking_with(run: RunFolder, vocoder: str | None = None) -> Speaking:
     return Speaking(run, registered, config)
 
 
+def open_mouth(
+    spec: str | None, vocoder: str | None = None, *, device: str = "auto", threads: int | None = None
+) -> Voice:
+    """The voice of the model that is meant, whatever runs it.
+
+    Args:
+        spec: a folder that a runtime opens, or as of :func:`find_speaking`.
+        vocoder: the vocoder to use in place of the model's own.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        threads: CPU threads.
+
+    Raises:
+        RequestError: as of :func:`find_speaking` and :func:`open_voice`.
+        MuomniError: a run, and PyTorch is not installed.
+    """
+    packed = find_packed(spec)
+    if packed is not None:
+        return voice_of(packed.open(device, threads), vocoder)
+    speaking = find_speaking(spec, vocoder)
+    require_torch(speaking.run)
+    if threads is not None:
+        from muomni_cli.training.device import set_threads
+
+        set_threads(threads)
+    return open_voice(speaking, device)
+
+
 def open_voice(speaking: Speaking, device: str = "auto") -> Voice:
+    """The voice of :func:`open_parts`."""
+    return open_parts(speaking, device).voice()
+
+
+def open_parts(speaking: Speaking, device: str = "auto") -> SpeakingParts:
     """The parts on their device, averaged weights where the checkpoints have them.
 
     Raises:
@@ -80,7 +114,7 @@ def open_voice(speaking: Speaking, device: str = "auto") -> Voice:
     """
     from muomni_cli.registry import resolve
     from muomni_cli.runs.parts import open_part
-    from muomni_cli.speaking.voice import Voice
+    from muomni_cli.speaking.parts import SpeakingParts
     from muomni_cli.training.device import choose_device
 
     run, place = speaking.run, choose_device(device)
@@ -90,14 +124,14 @@ def open_voice(speaking: Speaking, device: str = "auto") -> Voice:
 
     talker, weights = open_part(run, "talker", _command(run, "talker"))
     codec = ready(open_part(run, "codec", _command(run, "codec"))[0])
-    _require_made_for(run, "talker", codec)
+    require_made_for(run, "talker", codec)
     if speaking.config is None:
-        _require_made_for(run, "vocoder", codec)
+        require_made_for(run, "vocoder", codec)
         vocoder: Any = open_part(run, "vocoder", _command(run, "vocoder"))[0]
     else:
         part = speaking.vocoder.part
         vocoder = resolve(part.build, f"vocoder {part.name}")(speaking.config, codec.mel)
-    return Voice(ready(talker), codec, ready(vocoder), str(weights), speaking.vocoder.part.name)
+    return SpeakingParts(ready(talker), codec, ready(vocoder), str(weights), speaking.vocoder.part.name)
 
 
 def usable_vocoders(run: RunFolder) -> list[str]:
@@ -119,7 +153,7 @@ def _weights(run: RunFolder, stage: str) -> Path | None:
     return next((path for name in WEIGHTS if (path := run.stage(stage) / name).is_file()), None)
 
 
-def _untrained(run: RunFolder, name: str | None) -> tuple[Registered, Any]:
+def untrained_vocoder(run: RunFolder, name: str | None = None) -> tuple[Registered, Any]:
     """The vocoder that is named, with the settings that the run's recipe has for it, else the defaults."""
     from muomni_cli.recipe import load_recipe
 
@@ -140,7 +174,7 @@ def _ready() -> str:
     return " or ".join(f"--vocoder {name}" for name in names) or "none is installed"
 
 
-def _require_made_for(run: RunFolder, stage: str, codec: Codec) -> None:
+def require_made_for(run: RunFolder, stage: str, codec: Codec) -> None:
     """Refuse a part that was trained for another codec than the run has now."""
     from muomni_cli.training.arguments import code_shape
 

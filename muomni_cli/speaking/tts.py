@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from muomni_cli.api import RequestError
 from muomni_cli.console import print_json, say
 from muomni_cli.speaking.aloud import Ways, send, stats_line, tell
-from muomni_cli.speaking.open import find_speaking, open_voice
+from muomni_cli.speaking.open import open_mouth
 from muomni_cli.speaking.speech import Drawing, Speech, checked_speed
 from muomni_cli.speaking.text import read_pieces
 from muomni_cli.speaking.writing import STDOUT
@@ -41,8 +41,8 @@ def tts(
         drawing: how codes are drawn, and the longest speech.
         voice: the voice's name.
         speed: relative to its own.
-        model: which run speaks; see :func:`find_speaking`.
-        vocoder: which vocoder, in place of the run's own.
+        model: which model speaks; see :func:`open_mouth`.
+        vocoder: which vocoder, in place of the model's own.
         device: ``auto``, ``cpu``, ``cuda``, ...
         threads: CPU threads.
         json: print a report on stdout.
@@ -55,12 +55,7 @@ def tts(
         raise RequestError("--json and -o - both want stdout", "write a file: -o out.wav --json")
     checked_speed(speed)
     pieces = read_pieces(text, file)
-    speaking = find_speaking(model, vocoder)
-    if threads is not None:
-        from muomni_cli.training.device import set_threads
-
-        set_threads(threads)
-    opened = open_voice(speaking, device)
+    opened = open_mouth(model, vocoder, device=device, threads=threads)
     manner = opened.manner(voice, speed)
     say(f"speaking with {opened.label} and {opened.vocoder_name}")
     speech = Speech(opened.sample_rate)

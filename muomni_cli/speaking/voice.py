@@ -1,4 +1,5 @@
-"""A Talker, a codec and a vocoder as one voice: text in pieces to samples in pieces. Knows protocols, no part by name.
+"""A Talker, a codec and a vocoder as one voice: text in pieces to samples in pieces. Knows protocols, no part by name,
+and neither PyTorch nor what runs the parts in its place.
 
 The Talker makes code frames as the text comes, the codec's decoder and the vocoder carry their own state, so that what
 comes out in pieces is what would come out in one go.
@@ -7,14 +8,13 @@ comes out in pieces is what would come out in one go.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from muomni_cli.api import Choose, Codec, Manner, RequestError, Said, Talker, Vocoder
+from muomni_cli.api import Choose, Flow, Manner, RequestError, Said, Speaks
 from muomni_cli.generation.sampling import Sampling, draw
 from muomni_cli.registry import nearest
 from muomni_cli.speaking.speech import Drawing, Speech, checked_speed
@@ -26,22 +26,19 @@ class Voice:
 
     Args:
         talker: text to codes.
-        codec: codes to log-mel.
-        vocoder: log-mel to samples.
+        sounds: begins a sound: (T,Q) codes in, (N,) samples out.
+        sample_rate: samples a second.
         label: what to call it.
         vocoder_name: what the vocoder is called.
+        temperature: how codes are drawn unless asked otherwise; 0 takes the most likely one.
     """
 
-    talker: Talker
-    codec: Codec
-    vocoder: Vocoder
+    talker: Speaks
+    sounds: Callable[[], Flow]
+    sample_rate: int
     label: str
     vocoder_name: str
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples a second."""
-        return self.codec.mel.sample_rate
+    temperature: float = 0.0
 
     def manner(self, voice: str | None = None, speed: float = 1.0) -> Manner:
         """How to speak, checked.
@@ -75,7 +72,7 @@ class Voice:
         """
         speech = speech or Speech(self.sample_rate)
         limit = drawing.max_seconds * self.sample_rate
-        made = self._samples(pieces, manner, _chooser(self.talker, drawing), speech)
+        made = self._samples(pieces, manner, self._chooser(drawing), speech)
         while True:
             begin = time.perf_counter()
             samples = next(made, None)
@@ -96,24 +93,17 @@ class Voice:
     def _samples(
         self, pieces: Iterable[Said], manner: Manner, choose: Choose, speech: Speech
     ) -> Iterator[NDArray[np.float32]]:
-        mels, waves = self.codec.stream(), self.vocoder.stream()
-        device = next(self.codec.parameters()).device  # type: ignore[attr-defined]
+        sounds = self.sounds()
         for codes in self.talker.speak(pieces, manner, choose):
             speech.frames += len(codes)
-            with torch.inference_mode():
-                frames = self.codec.decode(torch.from_numpy(np.ascontiguousarray(codes)).to(device)[None])
-                samples = waves.push(mels.push(frames))
-            if samples.shape[1]:
-                yield samples[0].float().cpu().numpy()
+            samples = sounds.push(codes)
+            if samples.size:
+                yield samples
         if speech.frames:
-            with torch.inference_mode():
-                last = torch.cat((waves.push(mels.finish()), waves.finish()), dim=1)
-            yield last[0].float().cpu().numpy()
+            yield sounds.finish()
 
-
-def _chooser(talker: Talker, drawing: Drawing) -> Choose:
-    """Draws one code, with random numbers of its own."""
-    own = float(getattr(talker.config, "temperature", 0.0))
-    sampling = Sampling(temperature=own if drawing.temperature is None else drawing.temperature)
-    rng = np.random.default_rng(drawing.seed)
-    return lambda logits: draw(logits, sampling, rng)
+    def _chooser(self, drawing: Drawing) -> Choose:
+        """Draws one code, with random numbers of its own."""
+        sampling = Sampling(temperature=self.temperature if drawing.temperature is None else drawing.temperature)
+        rng = np.random.default_rng(drawing.seed)
+        return lambda logits: draw(logits, sampling, rng)

@@ -43,7 +43,7 @@ class _Speech:
 
     def __init__(self, mouth: Mouth) -> None:
         self.mouth = mouth
-        self.device: torch.device = next(mouth.voice.codec.parameters()).device  # type: ignore[attr-defined]
+        self.device = mouth.parts.device
         self.recorder = Recorder(self.device)
 
     @torch.inference_mode()
@@ -70,19 +70,19 @@ class _Speech:
             self.recorder.note(outputs=((count,),), counts=told, values={"ids": list(ids)})
         step = Step(at="", title="bound", what="the most frames that it may take; speech ends where the Talker says so")
         most = self.recorder.measure(step, most_frames, count)
-        seconds = most * self._frame_samples / self.mouth.voice.sample_rate
+        seconds = most * self._frame_samples / self.mouth.parts.codec.mel.sample_rate
         told = f"max({FEWEST}, min({MOST}, {EACH} x {count})) = {most} frames, {seconds:g} s"
         self.recorder.note(inputs=((count,),), counts=told, values={"max_frames": most})
 
     @property
     def _frame_samples(self) -> int:
-        codec = self.mouth.voice.codec
+        codec = self.mouth.parts.codec
         return codec.frame * codec.mel.hop
 
     def _codes(self, text: str) -> Tensor:
         """(1,T,Q) codes."""
         self.recorder.begin("talker")
-        talker = self.mouth.voice.talker
+        talker = self.mouth.parts.talker
         frames = talker.speak([Said(text)], Manner(), lambda logits: int(logits.argmax()))
         step = Step(at="", title="first frames", what="all of the following: as much text as is needed, and codes")
         with self._watching(talker, self.mouth.talker):
@@ -97,13 +97,13 @@ class _Speech:
         step = Step(at="", title="codes", what="one row of codes a frame, in the order of time")
         codes = self.recorder.measure(step, self._as_tensor, np.concatenate((first, rest)))
         _, count, books = codes.shape
-        seconds = count * self._frame_samples / self.mouth.voice.sample_rate
+        seconds = count * self._frame_samples / self.mouth.parts.codec.mel.sample_rate
         told = f"{_many(count, 'frame')} x {_many(books, 'codebook')} = {count * books:,} code indices, {seconds:g} s"
         self.recorder.note(counts=told, values={"frames": count})
         return codes
 
     def _sound(self, codes: Tensor) -> None:
-        codec, vocoder = self.mouth.voice.codec, self.mouth.voice.vocoder
+        codec, vocoder = self.mouth.parts.codec, self.mouth.parts.vocoder
         self.recorder.begin("codec")
         with self._watching(codec, self.mouth.codec):
             step = Step(at="", title="decoder", what="all of the following")
@@ -113,7 +113,7 @@ class _Speech:
         with self._watching(vocoder, self.mouth.vocoder):
             step = Step(at="", title="vocoder", what=self.mouth.vocoder.doc)
             wave = self.recorder.measure(step, vocoder, mel)
-        rate = self.mouth.voice.sample_rate
+        rate = self.mouth.parts.codec.mel.sample_rate
         told = f"{_many(mel.shape[1], 'mel frame')} -> {_many(wave.shape[1], 'sample')}: {wave.shape[1] / rate:g} s"
         self.recorder.note(counts=f"{told} at {rate:,} Hz")
 

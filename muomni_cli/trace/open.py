@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
@@ -12,14 +13,17 @@ from muomni_cli.data.tokenizer import known_tokenizer
 from muomni_cli.omni.model import Omni
 from muomni_cli.omni.shares import sense_of
 from muomni_cli.recipe import ChatSettings, Recipe, load_recipe
-from muomni_cli.registry import get_registry, resolve
-from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
+from muomni_cli.registry import Registered, get_registry, resolve
+from muomni_cli.runs.folder import RUNS, RunFolder, open_entry, part_entry
 from muomni_cli.runs.model import OpenModel, find_model
 from muomni_cli.runs.parts import build_part, omni_entries
-from muomni_cli.speaking.open import find_speaking, open_voice
-from muomni_cli.speaking.voice import Voice
+from muomni_cli.speaking.open import find_speaking, open_parts
+from muomni_cli.speaking.parts import SpeakingParts
 from muomni_cli.training.arguments import code_shape
 from muomni_cli.training.device import choose_device
+
+TOKENIZER = "tokenizer"
+"""The folder of a run in which its tokenizer lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def open_recipe(name: str, device: str) -> Subject:
     if recipe.thinker is None:
         raise RequestError(f"recipe {recipe.name} has no Thinker", "add a table [thinker], or name another recipe")
     place = choose_device(device)
-    tokenizer, size = _tokenizer(recipe)
+    tokenizer, _, size = tokenizer_for(recipe)
     say(f"recipe {recipe.name}: fresh random weights (seed {recipe.seed}); the shapes are real, the answer is noise")
     torch.manual_seed(recipe.seed)
     thinker = build_part(recipe.thinker.registered, recipe.thinker.config, {"vocab_size": size})
@@ -75,8 +79,8 @@ def open_recipe(name: str, device: str) -> Subject:
     return Subject(OpenModel(omni.thinker, part.can, senses, omni), part, tokenizer, recipe.chat)
 
 
-def _tokenizer(recipe: Recipe) -> tuple[Tokenizer, int]:
-    """A tokenizer, and the vocabulary that the Thinker is built for.
+def tokenizer_for(recipe: Recipe) -> tuple[Tokenizer, dict[str, Any], int]:
+    """A tokenizer, what ``model.json`` would say of it, and the vocabulary that the Thinker is built for.
 
     The recipe's own, if it needs no training or its run has trained it; else the first that needs none, whose ids lie
     within the vocabulary that the recipe's shall have.
@@ -86,26 +90,27 @@ def _tokenizer(recipe: Recipe) -> tuple[Tokenizer, int]:
         raise RequestError(f"recipe {recipe.name} names no tokenizer", "add a table [tokenizer]")
     own = known_tokenizer(recipe, RunFolder(RUNS / recipe.name).stage("tokenizer"))
     if own is not None:
-        return own, own.vocab_size
-    name, fallback = _untrained()
+        return own, part_entry(chosen.registered, chosen.config, TOKENIZER), own.vocab_size
+    registered, fallback = _untrained()
     size = int(getattr(chosen.config, "vocab_size", fallback.vocab_size))
     if fallback.vocab_size > size:
         raise RequestError(
-            f"the tokenizer {chosen.use} of recipe {recipe.name} is not trained, and {name} has {fallback.vocab_size} "
-            f"ids where the recipe's vocabulary has {size}",
+            f"the tokenizer {chosen.use} of recipe {recipe.name} is not trained, and {registered.use} has "
+            f"{fallback.vocab_size} ids where the recipe's vocabulary has {size}",
             f"train it: muomni train tokenizer {recipe.source}",
         )
+    name = registered.use
     say(f"the tokenizer {chosen.use} is not trained yet: {name} stands in for it, with {size:,} ids in the Thinker")
-    return fallback, size
+    return fallback, part_entry(registered, registered.part.config(), TOKENIZER), size
 
 
-def _untrained() -> tuple[str, Tokenizer]:
+def _untrained() -> tuple[Registered, Tokenizer]:
     """The first tokenizer that loses nothing and has nothing to learn."""
     for offer in get_registry().all("tokenizer"):
         part = offer.part
         if part.objective is not None and Can.LOSSLESS in part.can and Can.TRAINABLE not in part.can:
             tokenizer: Tokenizer = resolve(part.objective, f"tokenizer {part.name}")(part.config(), iter(()))
-            return offer.use, tokenizer
+            return offer, tokenizer
     raise RequestError("no tokenizer works without training", "train the recipe's: muomni train tokenizer RECIPE")
 
 
@@ -114,13 +119,13 @@ class Mouth:
     """What speaks, to be traced.
 
     Args:
-        voice: Talker, codec and vocoder on their device.
+        parts: Talker, codec and vocoder on their device.
         talker, codec, vocoder: their declarations.
         tokenizer: what counts the tokens of a text; None where the model has none.
         thinks: the model has a Thinker as well.
     """
 
-    voice: Voice
+    parts: SpeakingParts
     talker: Part
     codec: Part
     vocoder: Part
@@ -136,11 +141,11 @@ def open_run_mouth(spec: str | None, device: str) -> Mouth:
     """
     speaking = find_speaking(spec)
     parts = speaking.run.model()["parts"]
-    voice = open_voice(speaking, device)
-    say(f"voice: {voice.label}, vocoder {voice.vocoder_name}")
+    opened = open_parts(speaking, device)
+    say(f"voice: {opened.label}, vocoder {opened.vocoder_name}")
     talker, codec = (open_entry(parts[stage])[0].part for stage in ("talker", "codec"))
     tokenizer = speaking.run.tokenizer() if speaking.run.status("tokenizer") == "finished" else None
-    return Mouth(voice, talker, codec, speaking.vocoder.part, tokenizer, "thinker" in parts)
+    return Mouth(opened, talker, codec, speaking.vocoder.part, tokenizer, "thinker" in parts)
 
 
 def open_recipe_mouth(name: str, device: str) -> Mouth:
@@ -162,7 +167,7 @@ def open_recipe_mouth(name: str, device: str) -> Mouth:
     talking = build_part(talker.registered, talker.config, told)
     sounding = build_part(vocoder.registered, vocoder.config, {"mel": coding.mel.model_dump(mode="json")})
     ready = [one.eval().requires_grad_(False).to(place) for one in (talking, coding, sounding)]
-    voice = Voice(ready[0], ready[1], ready[2], f"recipe {recipe.name}", vocoder.use)
-    tokenizer = _tokenizer(recipe)[0] if recipe.tokenizer is not None else None
+    opened = SpeakingParts(ready[0], ready[1], ready[2], f"recipe {recipe.name}", vocoder.use)
+    tokenizer = tokenizer_for(recipe)[0] if recipe.tokenizer is not None else None
     parts = [one.registered.part for one in (talker, codec, vocoder)]
-    return Mouth(voice, parts[0], parts[1], parts[2], tokenizer, recipe.thinker is not None)
+    return Mouth(opened, parts[0], parts[1], parts[2], tokenizer, recipe.thinker is not None)

@@ -103,7 +103,7 @@ class _Run:
         if Can.EMBEDS not in self.model.can:
             raise RequestError("this Thinker takes no embeddings, so it can neither see nor hear", "trace text alone")
         assert self.model.omni is not None, "what has senses has encoders"
-        senses = Senses(self.model.omni, self.model.senses, int(self.thinker.config.ctx_len), self.notice)
+        senses = Senses(self.model.omni.encode, self.model.senses, int(self.thinker.config.ctx_len), self.notice)
         read = []
         for one in ordered:
             self.recorder.begin(f"{one.modality}: {one.name}")

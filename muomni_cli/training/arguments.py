@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.runs.parts import build_arguments
+from muomni_cli.runs.arguments import build_arguments
 
 if TYPE_CHECKING:
     from muomni_cli.api import Codec, CodeShape

@@ -6,9 +6,7 @@ Knows the Thinker's protocol, windows of tokens and their masks, not files, opti
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Batch, Loss, Sample, Thinker, Tokenizer
-from muomni_cli.data.windows import Mixture, Window
+from muomni_cli.api import Batch, Loss, Sample, Thinker
+from muomni_cli.data.held_out import HeldOut
+from muomni_cli.data.windows import Window
 from muomni_cli.training.cross_entropy import IGNORED, summed_cross_entropy
 
 if TYPE_CHECKING:
@@ -40,8 +39,8 @@ class NextToken:
         data = context.text()
         length = int(thinker.config.ctx_len)
         self._windows = data.train.windows(length, context.seed)
-        self._held_out = Mixture(data.val, [1.0] * len(data.val)).windows(length)
-        self._bytes = bytes_per_token(context.tokenizer())
+        settings = context.settings
+        self._held_out = HeldOut(data.val, context.tokenizer(), length, settings.batch_size, settings.val_batches)
 
     def batch(self, step: int, micro: int) -> Batch:
         """Share ``micro`` of the step's ``batch_size`` windows: ``ids`` and ``targets``, (B,T) each."""
@@ -55,28 +54,19 @@ class NextToken:
         return Loss(summed_loss(self._thinker, batch.tensors))
 
     def validate(self) -> dict[str, float]:
-        """``loss`` in nats a token, ``perplexity``, and ``bits_per_byte``: nats of all targets over their bytes."""
-        device = self._thinker.head_weight.device
-        nats, tokens, size = torch.zeros((), dtype=torch.float64, device=device), 0.0, 0
+        """See :meth:`muomni_cli.data.held_out.HeldOut.measure`."""
         was_training = self.module.training
         self.module.eval()
         with torch.no_grad():
-            for window in self._validation_windows():
-                batch = to_batch(window.tokens, window.mask)
-                nats += summed_loss(self._thinker, {k: v.to(device) for k, v in batch.tensors.items()})
-                tokens += batch.weight
-                size += int(self._bytes[window.tokens[:, 1:]][window.mask.astype(bool)].sum())
+            found = self._held_out.measure(self._nats)
         self.module.train(was_training)
-        loss = nats.item() / max(tokens, 1.0)
-        return {
-            "loss": loss,
-            "perplexity": math.exp(min(loss, 700.0)),
-            "bits_per_byte": nats.item() / math.log(2) / max(size, 1),
-        }
+        return found
 
-    def _validation_windows(self) -> Iterator[Window]:
-        """The held-out windows in order, all of them or the first ``val_batches`` batches."""
-        return itertools.islice(self._held_out.every(self._settings.batch_size), self._settings.val_batches or None)
+    def _nats(self, window: Window) -> Tensor:
+        """Of all that is to be said in a batch of windows."""
+        device = self._thinker.head_weight.device
+        batch = to_batch(window.tokens, window.mask)
+        return summed_loss(self._thinker, {k: v.to(device) for k, v in batch.tensors.items()}).double()
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
         """A continuation of each prompt the recipe names."""
@@ -86,11 +76,6 @@ class NextToken:
         texts = self._context.generate(self._thinker, prompts, self._settings.sample_tokens)
         for number, (prompt, text) in enumerate(zip(prompts, texts, strict=True), start=1):
             yield Sample(f"{number}.txt", f"{prompt}{text}\n")
-
-
-def bytes_per_token(tokenizer: Tokenizer) -> NDArray[np.int64]:
-    """(V,) how many bytes of text each token stands for; 0 for special tokens."""
-    return np.array([len(tokenizer.token_bytes(token)) for token in range(tokenizer.vocab_size)], dtype=np.int64)
 
 
 def to_batch(tokens: NDArray[np.integer], mask: NDArray[np.generic], rows: slice = slice(None)) -> Batch:

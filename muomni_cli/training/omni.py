@@ -48,7 +48,7 @@ class Answering:
         self._settings = context.settings
         self._tokenizer = context.tokenizer()
         senses = {m: sense_of(chosen.registered, chosen.config) for m, chosen in context.recipe.encoders.items()}
-        self._data = open_talks(context.recipe, self._tokenizer, senses, omni.count, context.progress)
+        self._data = open_talks(context.recipe, self._tokenizer, senses, context.progress)
         self._context = context
 
     def batch(self, step: int, micro: int) -> Batch:

@@ -23,6 +23,7 @@ from muomni_cli.data.talks import talks_fingerprint
 from muomni_cli.files import write_json, write_text
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import SPEAKING
+from muomni_cli.recipe.stages import OMNI, parts_of, stages_of
 from muomni_cli.registry import nearest, resolve
 from muomni_cli.runs.claim import changing, claimed
 from muomni_cli.runs.folder import RunFolder, differences, part_entry
@@ -39,35 +40,6 @@ from muomni_cli.training.recorder import Recorder
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Chosen, Recipe
-
-OMNI = "omni"
-"""The stage that trains no part of its own, but the Thinker and the encoders together."""
-
-
-def parts_of(recipe: Recipe) -> dict[str, Chosen]:
-    """The parts that a recipe names, by the stage that trains them, in the order in which they are trained."""
-    named = {
-        "tokenizer": recipe.tokenizer,
-        "thinker": recipe.thinker,
-        **recipe.encoders,
-        "codec": recipe.codec,
-        "vocoder": recipe.vocoder,
-        "talker": recipe.talker,
-    }
-    return {stage: chosen for stage, chosen in named.items() if chosen is not None}
-
-
-def stages_of(recipe: Recipe) -> list[str]:
-    """The stages there are: every part that trains by itself, and at last all of them together."""
-    alone = [stage for stage, chosen in parts_of(recipe).items() if chosen.registered.part.objective]
-    return [*alone, OMNI] if recipe.encoders and recipe.data.sources.get(OMNI) else alone
-
-
-def stages_of_all(recipe: Recipe) -> list[str]:
-    """The stages of ``all``: those of :func:`stages_of`, but of encoders and what speaks only where the recipe has data
-    for them."""
-    without = [stage for stage in (*recipe.encoders, *SPEAKING) if not recipe.data.sources.get(recipe.table_of(stage))]
-    return [stage for stage in stages_of(recipe) if stage not in without]
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +259,9 @@ def _joint_entries(job: Job, context: StageContext) -> dict[str, dict[str, Any]]
 
 
 def _write_recipe(job: Job, data: dict[str, str]) -> None:
-    registered = [chosen.registered for chosen in parts_of(job.recipe).values()]
-    lock = make_lock(registered, seed=job.recipe.seed, data=data)
+    sources = [source for group in job.recipe.data.sources.values() for source in group]
+    chosen = [*parts_of(job.recipe).values(), *sources, *job.recipe.callbacks.values()]
+    lock = make_lock([one.registered for one in chosen], seed=job.recipe.seed, data=data)
     with changing(job.run.root):
         write_text(job.run.recipe_path, resolved_toml(job.recipe))
         write_json(job.run.root / "lock.json", lock)

@@ -50,6 +50,11 @@ class AugmentConfig(PartConfig):
         return self
 
 
+def halved(count: int) -> int:
+    """Frames that a convolution of stride 2 makes of ``count``."""
+    return (count + 1) // 2
+
+
 class ListenerConfig(PartConfig):
     """Sizes of :class:`muomni_listener.model.Listener`; the defaults give 2,209,088 parameters.
 
@@ -111,6 +116,13 @@ class ListenerConfig(PartConfig):
     def shortest(self) -> int:
         """Samples of the shortest sound: those of one token."""
         return self.hop * self.downsample
+
+    def heard(self, samples: int) -> int:
+        """Tokens of a sound of so many samples."""
+        frames = samples // self.hop
+        for _ in range(self.convolutions):
+            frames = halved(frames)
+        return frames
 
     @model_validator(mode="after")
     def _mel_fits(self) -> Self:

@@ -1,4 +1,4 @@
-"""The audio encoder as one graph, with the mel spectrogram inside: waveforms in, tokens out."""
+"""The audio encoder as one graph, with the mel spectrogram inside: waveforms in, tokens out. Its head as another."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from muomni_cli.api import Graph, Port, normal
 from muomni_listener.model import Listener
+from muomni_listener.recognizer import Recognizer
 
 
 class Hearing(nn.Module):
@@ -22,6 +23,18 @@ class Hearing(nn.Module):
     def forward(self, waves: Tensor) -> tuple[Tensor]:
         """One tensor in, one out."""
         return (self.model.encode(waves),)
+
+
+class Spelling(nn.Module):
+    """(B,T,W) tokens -> (B,T,C) log-probabilities of characters and the blank."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.recognizer = recognizer
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor]:
+        """One tensor in, one out."""
+        return (self.recognizer.score(tokens),)
 
 
 def noise(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -43,6 +56,23 @@ def graphs(module: Listener) -> list[Graph]:
                 "shortest": {"batch": 1, "samples": config.shortest},
                 "a second, batch 3": {"batch": 3, "samples": config.sample_rate},
                 "longer": {"batch": 1, "samples": config.sample_rate * 3 + config.hop - 1},
+            },
+        )
+    ]
+
+
+def head_graphs(module: Recognizer) -> list[Graph]:
+    """See ``EncoderPart.head_graphs``."""
+    return [
+        Graph(
+            name="head",
+            module=Spelling(module),
+            inputs=[Port("tokens", ("batch", "tokens", module.encoder.width))],
+            outputs=["scores"],
+            cases={
+                "traced": {"batch": 2, "tokens": 3},
+                "one token": {"batch": 1, "tokens": 1},
+                "20 seconds": {"batch": 1, "tokens": 500},
             },
         )
     ]

@@ -11,21 +11,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import EncoderOutput, RequestError
 from muomni_cli.sound.mel import LogMel
-from muomni_listener.config import ListenerConfig
-
-
-def halved(count: int) -> int:
-    """Frames that a convolution of stride 2 makes of ``count``."""
-    return (count + 1) // 2
+from muomni_listener.config import ListenerConfig, halved
 
 
 def real(counts: Tensor, time: int) -> Tensor:
@@ -148,18 +141,7 @@ class Listener(nn.Module):
         inputs = inputs[:, : max(samples)]
         equal = min(samples) == max(samples)
         tokens = self.encode(inputs, None if equal else torch.tensor(samples, device=inputs.device))
-        return EncoderOutput(tokens, [self.heard(n) for n in samples])
-
-    def count(self, inputs: NDArray[Any]) -> int:
-        """Tokens of one sound, (N,) samples."""
-        return self.heard(len(inputs))
-
-    def heard(self, samples: int) -> int:
-        """Tokens of a sound of so many samples."""
-        frames = samples // self.config.hop
-        for _ in range(self.config.convolutions):
-            frames = halved(frames)
-        return frames
+        return EncoderOutput(tokens, [self.config.heard(n) for n in samples])
 
     def encode(self, waves: Tensor, samples: Tensor | None = None) -> Tensor:
         """(B,N) waveforms, with (B,) real samples each unless all are -> (B,T,W) tokens, zero where not real.

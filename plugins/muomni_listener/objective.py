@@ -76,7 +76,7 @@ class Spelling:
         frames = [n // self._config.hop for n in samples]
         real = None if min(frames) == max(frames) else torch.tensor(frames).to(mel.device, non_blocking=True)
         scores = self.module.score(encoder.hear(mel, real))
-        lengths = [encoder.heard(n) for n in samples]
+        lengths = [encoder.config.heard(n) for n in samples]
         return Loss(summed_loss(scores, lengths, batch.tensors["texts"], batch.host["sizes"]))
 
     def validate(self) -> dict[str, float]:
@@ -127,7 +127,7 @@ class Spelling:
 
     def _warn(self, context: StageContext) -> None:
         """Texts that are longer than their sounds teach nothing, and are most often those of other sounds."""
-        heard = map(self.module.encoder.count, self._train.inputs)
+        heard = (self.module.encoder.config.heard(len(wave)) for wave in self._train.inputs)
         late = sum(ctc.needed(text) > tokens for text, tokens in zip(self._texts, heard, strict=True))
         if late:
             context.progress(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,15 @@ from torch import Tensor, nn
 from muomni_cli.api import Timed, Word
 from muomni_listener import model, times
 from muomni_listener.config import ListenerConfig
-from muomni_listener.ctc import BLANK, Alphabet, Mark, Spelled, choose, greedy, needed
-from muomni_listener.streaming import BeamSpeller, GreedySpeller, Windows, marks_of, words_of
+from muomni_listener.ctc import BLANK, Alphabet, Mark, Spelled, needed
+from muomni_listener.running import WAYS, answers_of, spelled, transcribe, wanted_of
 
 
 class Recognizer(nn.Module):
     """(B,N) waveforms -> (B,T,C) log-probabilities of the characters of the encoder's alphabet and the blank. A
     :class:`muomni_cli.api.Transcriber`, an :class:`muomni_cli.api.Answerer` and an :class:`muomni_cli.api.Aligner`."""
 
-    ways: Mapping[str, bool] = MappingProxyType({"exact": False, "choice": True})
+    ways = WAYS
     vocabulary: Sequence[str] = ()
 
     def __init__(self, encoder: model.Listener) -> None:
@@ -49,7 +48,7 @@ class Recognizer(nn.Module):
 
     def spelled(self, marks: Iterable[Mark]) -> str:
         """The text of marks, as the alphabet spells it: no spaces at its ends, nor two in a row."""
-        return self.alphabet.spell(self.alphabet.decode([mark.symbol for mark in marks]))
+        return spelled(self.alphabet, marks)
 
     @torch.inference_mode()
     def hear(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,23 +63,15 @@ class Recognizer(nn.Module):
 
     def stream(self, pieces: Iterable[NDArray[np.float32]], *, beam: int = 0) -> Iterator[Word]:
         """See :class:`muomni_cli.api.Transcriber`."""
-        config = self.encoder.config
-        windows = Windows(config.shortest, config.sample_rate)
-        speller = BeamSpeller(beam) if beam else GreedySpeller()
-        marks = marks_of(speller, windows.scores(self.hear, pieces))
-        return words_of(marks, self.alphabet, config.shortest / config.sample_rate)
+        return transcribe(self.encoder.config, self.hear, pieces, beam)
 
     def wanted(self, text: str, label: str | None) -> str:  # noqa: ARG002
         """The text, in the alphabet's characters."""
-        return self.alphabet.decode(self.alphabet.encode(text))
+        return wanted_of(self.alphabet, text)
 
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
         """Greedy transcripts, or the likeliest of ``choices``, over all the ways to say each."""
-        heard = self.hear_all(inputs)
-        if choices is None:
-            return [self.spelled(greedy(row)) for row in heard]
-        texts = [self.alphabet.encode(choice) for choice in choices]
-        return [choices[choose(row, texts)] for row in heard]
+        return answers_of(self.alphabet, self.hear_all(inputs), choices)
 
     def align(self, inputs: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[Timed] | None]:
         """See :class:`muomni_cli.api.Aligner`. A space takes no time unless there is a pause; the silence before the
@@ -88,7 +79,7 @@ class Recognizer(nn.Module):
         said = [self.alphabet.places(text) for text in texts]
         found: list[list[Timed] | None] = [None if row else [] for row in said]
         classes = [self.alphabet.classes_of(one.character for one in row) for row in said]
-        tokens = [self.encoder.heard(len(wave)) for wave in inputs]
+        tokens = [self.encoder.config.heard(len(wave)) for wave in inputs]
         possible = [row for row in range(len(texts)) if 0 < needed(classes[row]) <= tokens[row]]
         heard = self.hear_all([inputs[row] for row in possible]) if possible else []
         for row, scores in zip(possible, heard, strict=True):

@@ -14,6 +14,7 @@ def register_codecs() -> list[CodecPart]:
             config=CodecConfig,
             build="muomni_rvq.model:build",
             graphs="muomni_rvq.graphs:graphs",
+            runs="muomni_rvq.running:RunCodec",
             steps="muomni_rvq.steps:steps",
             objective="muomni_rvq.objective:Reconstruction",
             read="muomni_cli.sound.reading:read",

@@ -5,16 +5,14 @@ Shapes: N samples, T code frames, M mel frames, F mel bins, Q codebooks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_cli.api import MelConfig, Run
 from muomni_rvq.config import CodecConfig
-
-Run = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""A graph that was opened: inputs by name to outputs by name."""
 
 
 def encode(run: Run, config: CodecConfig, wave: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -58,7 +56,10 @@ class Decoded:
         self._drop = config.lookahead * config.frame
 
     def _step(self, codes: NDArray[Any], real: float) -> NDArray[np.float32]:
-        given = {"codes": codes[None].astype(np.int64), "real": np.full((1, len(codes)), real, np.float32)}
+        given: dict[str, Any] = {
+            "codes": codes[None].astype(np.int64),
+            "real": np.full((1, len(codes)), real, np.float32),
+        }
         made = self._run({**given, **self._past})
         self._past = {name: made[name.replace("past", "present")] for name in self._past}
         mel: NDArray[np.float32] = made["mel"][0]
@@ -68,3 +69,38 @@ class Decoded:
 
     def _nothing(self) -> NDArray[np.float32]:
         return np.zeros((0, self._config.mel.n_mels), np.float32)
+
+
+class RunCodec:
+    """See :class:`muomni_cli.api.RunCodec`.
+
+    Args:
+        config: of the codec.
+        graphs: the open ``encoder`` and ``decoder``.
+    """
+
+    def __init__(self, config: CodecConfig, graphs: Mapping[str, Run]) -> None:
+        self._config, self._graphs = config, graphs
+
+    @property
+    def mel(self) -> MelConfig:
+        """The log-mel that it gives."""
+        return self._config.mel
+
+    @property
+    def frame(self) -> int:
+        """Mel frames of a code frame."""
+        return self._config.frame
+
+    @property
+    def codebook_size(self) -> int:
+        """K, the same for each."""
+        return self._config.codebook_size
+
+    def encode(self, wave: NDArray[np.float32]) -> NDArray[np.int64]:
+        """(N,) samples -> (T,Q) codes."""
+        return encode(self._graphs["encoder"], self._config, wave)
+
+    def stream(self) -> Decoded:
+        """(T,Q) codes that come in pieces -> (M,F) log-mel."""
+        return Decoded(self._graphs["decoder"], self._config)

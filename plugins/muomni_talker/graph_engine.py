@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Choose, CodeShape
+from muomni_cli.api import Choose, CodeShape, Manner, Run, Said
 from muomni_talker.config import SpeakerConfig
-
-Run = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""A graph that was opened: inputs by name to outputs by name."""
+from muomni_talker.speaking import speak
 
 
 class GraphEngine:
@@ -80,3 +78,26 @@ class GraphEngine:
             given = {"codes": codes[None, :q]} if q else {}
             codes[q] = choose(self._graphs[f"head{q}"]({"states": state[None], **given})["logits"][0])
         return codes
+
+
+class RunTalker:
+    """A Talker's graphs as a :class:`muomni_cli.api.Speaks`; arguments as of :class:`GraphEngine`."""
+
+    def __init__(
+        self,
+        config: SpeakerConfig,
+        graphs: Mapping[str, Run],
+        codes: CodeShape,
+        voices: Sequence[str],
+        thinker_width: int,
+    ) -> None:
+        self._engine = GraphEngine(config, codes, voices, thinker_width, graphs)
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """See :class:`muomni_cli.api.Speaks`."""
+        return self._engine.voices
+
+    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
+        """See :class:`muomni_cli.api.Speaks`."""
+        return speak(self._engine, text, manner, choose)

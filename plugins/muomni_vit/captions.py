@@ -40,7 +40,7 @@ class Captions(nn.Module):
         self.longest, self.hidden = config.longest, config.hidden
         self.encoder = encoder
         self.picture = nn.Linear(encoder.width, config.d_model)
-        self.words = Words(config, prefix=encoder.token_count, causal=True)
+        self.words = Words(config, prefix=encoder.config.token_count, causal=True)
         self.head = nn.Linear(config.d_model, END + 1)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)

@@ -120,6 +120,11 @@ class VitConfig(PartConfig):
         """Width of one head."""
         return self.d_model // self.n_heads
 
+    @property
+    def token_count(self) -> int:
+        """Tokens for each picture."""
+        return 1 if self.tokens == "cls" else int(self.tokens) ** 2
+
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         if self.size % self.patch:

@@ -65,17 +65,19 @@ class Contrast(nn.Module):
 
     def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """(B,U): scaled cosines of pictures and texts."""
+        return self.match(tokens, self._gist(targets["texts"]))
+
+    def match(self, tokens: Tensor, gist: Tensor) -> Tensor:
+        """(B,T,W) tokens and (U,W) means of texts -> (B,U)."""
         pictures = F.normalize(self.picture(tokens.mean(1)).float(), dim=1)
-        texts = F.normalize(self.text(self._gist(targets["texts"])).float(), dim=1)
+        texts = F.normalize(self.text(gist).float(), dim=1)
         with torch.autocast(tokens.device.type, enabled=False):  # bfloat16 cannot tell near texts apart
             return pictures @ texts.t() * self.log_scale.exp() + self.bias
 
     def _gist(self, symbols: Tensor) -> Tensor:
         """(U,L) -> (U,W): the mean over the bytes and one end, which a text of no bytes has too."""
-        padding = (symbols == END).cumsum(1) > 1
-        real = (~padding)[:, :, None].float()
-        states: Tensor = self.words(symbols, padding=padding)
-        return (states * real).sum(1) / real.sum(1)
+        padding = past_the_end(symbols)
+        return mean_of(self.words(symbols, padding=padding), padding)
 
     def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Nats of all pairs: does this text belong to this picture?"""
@@ -104,3 +106,14 @@ class Contrast(nn.Module):
         texts = [text_of(examples, row) for row in rows]
         best = self.scores(tokens, {"texts": spelled(texts, self.longest).to(tokens.device)}).argmax(1).tolist()
         return [(text, texts[place]) for text, place in zip(texts, best, strict=True)]
+
+
+def past_the_end(symbols: Tensor) -> Tensor:
+    """(U,L) bool: true for what only fills a text's row."""
+    return (symbols == END).cumsum(1) > 1
+
+
+def mean_of(states: Tensor, padding: Tensor) -> Tensor:
+    """(U,L,W) -> (U,W): the mean over what is no padding."""
+    real = (~padding)[:, :, None].float()
+    return (states * real).sum(1) / real.sum(1)

@@ -169,18 +169,9 @@ class Vit(nn.Module):
         """Width of its tokens."""
         return self.config.d_model
 
-    @property
-    def token_count(self) -> int:
-        """Tokens for each picture."""
-        return 1 if self.config.tokens == "cls" else int(self.config.tokens) ** 2
-
     def see(self, inputs: Sequence[NDArray[Any]]) -> Tensor:
         """Pictures, (3,S,S) each -> their tokens (B,T,D)."""
         return self(torch.from_numpy(np.stack(inputs)).to(self.cls.device)).tokens  # type: ignore[no-any-return]
-
-    def count(self, inputs: NDArray[Any]) -> int:  # noqa: ARG002
-        """Tokens of one picture: of any."""
-        return self.token_count
 
     @property
     def tables(self) -> frozenset[str]:
@@ -195,7 +186,7 @@ class Vit(nn.Module):
         Raises:
             ValueError: pictures of another shape.
         """
-        return EncoderOutput(tokens=self.tokens(inputs), lengths=[self.token_count] * len(inputs))
+        return EncoderOutput(tokens=self.tokens(inputs), lengths=[self.config.token_count] * len(inputs))
 
     def tokens(self, inputs: Tensor) -> Tensor:
         """(B,3,S,S) -> (B,T,D): the same as a tensor alone, so that it can be exported."""

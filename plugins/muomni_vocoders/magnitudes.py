@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig
-from muomni_cli.sound.mel import mel_filters
+from muomni_cli.sound.log_mel import mel_filters
 
 
 class Magnitudes(nn.Module):

@@ -14,6 +14,7 @@ def register_vocoders() -> list[VocoderPart]:
             config=GriffinLimConfig,
             build="muomni_vocoders.griffin_lim:build",
             graphs="muomni_vocoders.graphs:griffin_lim_graphs",
+            runs="muomni_vocoders.running:RunGriffinLim",
         ),
         VocoderPart(
             name="vocos",
@@ -21,6 +22,7 @@ def register_vocoders() -> list[VocoderPart]:
             config=VocosConfig,
             build="muomni_vocoders.vocos:build",
             graphs="muomni_vocoders.graphs:vocos_graphs",
+            runs="muomni_vocoders.running:RunVocos",
             objective="muomni_vocoders.objective:Sounding",
         ),
     ]

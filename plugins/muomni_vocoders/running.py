@@ -6,17 +6,14 @@ Shapes: M mel frames, F mel bins, K frequencies, N samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import MelConfig
+from muomni_cli.api import MelConfig, Run
 from muomni_vocoders.config import GriffinLimConfig, VocosConfig
-
-Run = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""A graph that was opened: inputs by name to outputs by name."""
 
 
 class _Sound:
@@ -155,3 +152,31 @@ class GriffinLimSounds(_Sound):
 def _next(name: str) -> str:
     """What a state is called when it comes out."""
     return name.replace("past", "present") if name.startswith("past.") else f"{name}_now"
+
+
+class RunVocos:
+    """Vocos as a :class:`muomni_cli.api.RunVocoder`.
+
+    Args:
+        config: of the vocoder.
+        graphs: the open ``vocoder``.
+        mel: of its codec.
+    """
+
+    def __init__(self, config: VocosConfig, graphs: Mapping[str, Run], mel: MelConfig) -> None:
+        self._config, self._graphs, self._mel = config, graphs, mel
+
+    def stream(self) -> VocosSounds:
+        """(M,F) log-mel that comes in pieces -> (N,) samples."""
+        return VocosSounds(self._graphs["vocoder"], self._config, self._mel)
+
+
+class RunGriffinLim:
+    """Griffin-Lim as a :class:`muomni_cli.api.RunVocoder`; arguments as for :class:`RunVocos`."""
+
+    def __init__(self, config: GriffinLimConfig, graphs: Mapping[str, Run], mel: MelConfig) -> None:
+        self._config, self._graphs, self._mel = config, graphs, mel
+
+    def stream(self) -> GriffinLimSounds:
+        """(M,F) log-mel that comes in pieces -> (N,) samples."""
+        return GriffinLimSounds(self._graphs["vocoder"], self._config, self._mel)

@@ -42,6 +42,34 @@ def test_torch_that_does_not_import_is_broken(tmp_path: Path, monkeypatch: pytes
     assert (check.status, check.found) == ("broken", "OSError: libcudart.so is missing")
 
 
+def runtime(monkeypatch: pytest.MonkeyPatch, **versions: str) -> doctor.Check:
+    """What is said of the runtimes that are installed in these versions."""
+    there = {name.replace("_", "-"): version for name, version in versions.items()}
+    monkeypatch.setattr(doctor, "_version", there.get)
+    return next(doctor._runtimes())
+
+
+def test_one_runtime_is_named_with_what_it_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    for name in doctor.RUNTIMES:
+        check = runtime(monkeypatch, **{name: "1.30"})
+        assert (check.status, check.found.split(",")[0]) == ("ok", f"{name} 1.30")
+        assert "CPU" in check.found
+
+
+def test_two_runtimes_in_one_folder_are_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = runtime(monkeypatch, onnxruntime="1.32", onnxruntime_gpu="1.31")
+    assert check.status == "broken"
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu" in check.found
+
+
+def test_no_runtime_is_a_note_and_one_that_does_not_import_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = runtime(monkeypatch)
+    assert (check.status, "pip install onnxruntime" in check.found) == ("note", True)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert runtime(monkeypatch, onnxruntime="1.32").status == "broken"
+
+
 @pytest.mark.usefixtures("no_torch")
 def test_folder_that_cannot_be_made_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()

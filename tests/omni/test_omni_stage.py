@@ -132,7 +132,7 @@ def test_training_and_chat_lay_out_the_same_tokens(world: Path) -> None:
     train("omni", "small.toml")
     model = find_model("small").open("cpu")
     assert model.omni is not None
-    senses = Senses(model.omni, model.senses, 64, print)
+    senses = Senses(model.omni.encode, model.senses, 64, print)
     media = [FileMedia("audio", world / "low0.wav"), FileMedia("image", world / "red0.png")]
     taken = senses(media)
     assert [one.modality for one, _ in taken] == ["image", "audio"]

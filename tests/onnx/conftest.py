@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -20,12 +20,14 @@ from muomni_cli.runs.model import ModelFolder, find_model
 
 if TYPE_CHECKING:
     from muomni_onnx.export import Report
+    from muomni_onnx.parts import Model
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelFolder, Report]:
     """The bundle, the run that it was made of, and the report."""
     from muomni_onnx.export import export
+    from muomni_onnx.trained import Trained, model_of
 
     folder = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch:
@@ -36,10 +38,27 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelFolder, R
         train("tokenizer", "small.toml")
         train("omni", "small.toml", ["train.omni.steps=1"])
         found = find_model(str(folder / "runs" / "small"))
-        return folder / "bundle", found, export(found, folder / "bundle", tell=say)
+        return folder / "bundle", found, export(model_of(Trained(found.run)), folder / "bundle", tell=say)
+
+
+@pytest.fixture(scope="session")
+def model(made: tuple[Path, ModelFolder, Report]) -> Model:
+    """What the bundle was made of, opened."""
+    from muomni_onnx.trained import Trained, model_of
+
+    return model_of(Trained(made[1].run))
 
 
 @pytest.fixture
 def bundle(made: tuple[Path, ModelFolder, Report], tmp_path: Path) -> Path:
     """A copy of the bundle, to do what one likes with."""
     return Path(shutil.copytree(made[0], tmp_path / "bundle"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder of a tiny Thinker's graphs, and what a manifest says of them."""
+    from tests.onnx.thinker_parts import write_thinker
+
+    folder = tmp_path_factory.mktemp("tiny")
+    return folder, write_thinker(folder)

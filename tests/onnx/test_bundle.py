@@ -20,7 +20,7 @@ from muomni_cli.runs.model import ModelFolder
 from muomni_onnx.bundle import open_bundle, sha256
 from muomni_onnx.check import check
 from muomni_onnx.export import Report, export
-from muomni_onnx.parts import Exported, parts_of, those_with_graphs
+from muomni_onnx.parts import Exported, Model, those_with_graphs
 
 Made = tuple[Path, ModelFolder, Report]
 
@@ -90,15 +90,15 @@ def test_a_bundle_that_is_not_whole_is_refused_in_one_line(
     assert error.value.fix
 
 
-def test_what_is_there_is_not_overwritten(made: Made, tmp_path: Path) -> None:
+def test_what_is_there_is_not_overwritten(model: Model, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(RequestError, match="there already"):
-        export(made[1], tmp_path, tell=print)
+        export(model, tmp_path, tell=print)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_part_without_graphs_is_named_and_left_out_only_when_asked(made: Made) -> None:
-    whole = parts_of(made[1])
+def test_a_part_without_graphs_is_named_and_left_out_only_when_asked(model: Model) -> None:
+    whole = model.parts
     image = next(part for part in whole if part.name == "image")
     silent = Exported(image.name, {**image.entry, "use": "eye", "plugin": "stranger"}, image.module, [])
     parts = [silent if part is image else part for part in whole]

@@ -25,14 +25,14 @@ from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.bundle import open_bundle
 from muomni_onnx.export import Report
 from muomni_onnx.parity import compare
-from muomni_onnx.parts import parts_of
+from muomni_onnx.parts import Model
 from muomni_onnx.sessions import Session
 
 Made = tuple[Path, ModelFolder, Report]
 
 
-def thinker_graph(found: ModelFolder) -> Graph:
-    return next(graph for graph in parts_of(found)[0].graphs if graph.name == "thinker")
+def thinker_graph(model: Model) -> Graph:
+    return next(graph for graph in model.parts[0].graphs if graph.name == "thinker")
 
 
 def mutate(path: Path) -> None:
@@ -53,18 +53,18 @@ def test_only_standard_operators_of_one_opset(made: Made) -> None:
         assert not model.functions
 
 
-def test_a_mutated_weight_fails_the_gate(made: Made, bundle: Path) -> None:
-    path, graph = bundle / "thinker" / "thinker.onnx", thinker_graph(made[1])
+def test_a_mutated_weight_fails_the_gate(model: Model, bundle: Path) -> None:
+    path, graph = bundle / "thinker" / "thinker.onnx", thinker_graph(model)
     assert compare(graph, Session(path, 1)).holds
     mutate(path)
     assert not compare(graph, Session(path, 1)).holds
 
 
 def test_nothing_is_written_of_what_disagrees(
-    made: Made, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Model, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutate(bundle / "thinker" / "thinker.onnx")
-    whose = {part.name: part.graphs for part in parts_of(made[1])}
+    whose = {part.name: part.graphs for part in model.parts}
 
     def copy(graph: Graph, path: Path) -> None:
         assert graph.name in {one.name for one in whose[path.parent.name]}
@@ -72,7 +72,7 @@ def test_nothing_is_written_of_what_disagrees(
 
     monkeypatch.setattr(exporting, "write_graph", copy)
     with pytest.raises(MuomniError, match=r"thinker: thinker is .* from PyTorch"):
-        exporting.export(made[1], tmp_path / "out", tell=print)
+        exporting.export(model, tmp_path / "out", tell=print)
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 

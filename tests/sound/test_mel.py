@@ -10,7 +10,8 @@ import torch
 from pydantic import ValidationError
 
 from muomni_cli.api import RequestError
-from muomni_cli.sound.mel import LogMel, mel_filters
+from muomni_cli.sound.log_mel import log_mel, mel_filters, whole_frames
+from muomni_cli.sound.mel import LogMel
 from muomni_listener.config import ListenerConfig
 
 VARIANTS = [
@@ -54,6 +55,19 @@ def test_the_spectrogram_is_that_of_torchaudio(config: ListenerConfig, torchaudi
     assert expected.shape[1] == 101  # the centred transform's last frame is dropped
     assert ours.shape == (2, 100, config.n_mels)
     torch.testing.assert_close(ours, expected[:, :-1], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+@pytest.mark.parametrize("size", [0, 1, 159, 160, 7777])
+def test_without_pytorch_it_is_the_same(config: ListenerConfig, size: int) -> None:
+    wave = np.random.default_rng(0).standard_normal(size).astype(np.float32) * 0.1
+    ours = log_mel(wave, config)
+    np.testing.assert_allclose(ours, LogMel(config)(torch.from_numpy(wave)[None])[0], atol=1e-4)
+    assert ours.shape == (size // config.hop, config.n_mels)
+
+
+def test_silence_fills_whole_frames_up() -> None:
+    assert [whole_frames(np.ones(size), 4).tolist() for size in (0, 3, 4)] == [[], [1, 1, 1, 0], [1, 1, 1, 1]]
 
 
 @pytest.mark.parametrize("config", VARIANTS)

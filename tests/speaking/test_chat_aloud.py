@@ -143,6 +143,37 @@ def test_the_bench_measures_every_usable_vocoder(make_run: MakeRun, capsys: pyte
         assert 0 < one.factor.p50 <= one.factor.p95
         assert 0 < one.first_ms.p50 <= one.first_ms.p95
         assert one.seconds > 10
+    assert {one.model for one in speeds} == {"voice"}
+    assert all(one.ratio is None for one in speeds), "there is no other model"
     with pytest.raises(SystemExit):
         app.main(["bench", "tts", "-m", "nobody"])
     assert "no model 'nobody'" in capsys.readouterr().err
+
+
+def test_the_bench_lets_models_take_turns(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muomni_cli.bench.speech.SENTENCES", ("Yes.", "Good morning."))
+    make_run("one", vocoder="learned")
+    make_run("other", vocoder="learned", seed=1)
+    with pytest.raises(SystemExit) as exit_:
+        app.main(["bench", "tts", "-m", "one", "--vs", "other", "--device", "cpu", "--json"])
+    assert exit_.value.code == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {"cpu", "cores", "torch", "muomni"} <= report["machine"].keys()
+    spoken = {(voice["model"], voice["vocoder"]): voice for voice in report["voices"]}
+    assert {model for model, _ in spoken} == {"one", "other"}
+    for (model, vocoder), voice in spoken.items():
+        assert ("one", vocoder) in spoken, "others speak with the vocoders of the first"
+        if model == "one":
+            assert voice["ratio"] is None
+        else:
+            assert 0 < voice["ratio"]["least"] <= voice["ratio"]["p50"] <= voice["ratio"]["most"]
+
+
+def test_a_model_is_not_measured_against_itself(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run("one")
+    with pytest.raises(SystemExit) as exit_:
+        app.main(["bench", "tts", "-m", "one", "--vs", "one"])
+    assert exit_.value.code == 2
+    assert "against itself" in capsys.readouterr().err

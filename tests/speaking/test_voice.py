@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import Manner, RequestError, Said
 from muomni_cli.runs.folder import RunFolder
-from muomni_cli.speaking.open import open_voice, speaking_with, usable_vocoders
+from muomni_cli.speaking.open import open_parts, open_voice, speaking_with, usable_vocoders
 from muomni_cli.speaking.speech import Drawing, Speech
 from muomni_cli.speaking.voice import Voice
 
@@ -31,12 +31,14 @@ def spoken(speaker: Voice, *texts: str, drawing: Drawing | None = None, **manner
     return np.concatenate([np.zeros(0, np.float32), *pieces])
 
 
-def test_streamed_equals_unstreamed(voice: Voice) -> None:
+def test_streamed_equals_unstreamed(make_run: MakeRun) -> None:
+    parts = open_parts(speaking_with(make_run(width=4)), "cpu")
+    voice = parts.voice()
     codes = np.concatenate(list(voice.talker.speak([Said(TEXT)], Manner(), lambda logits: int(logits.argmax()))))
     with torch.inference_mode():
-        mel = voice.codec.expand(voice.codec.decode(torch.from_numpy(codes)[None]))
-        whole = voice.vocoder(mel)[0].numpy()
-    assert whole.size == len(codes) * voice.codec.frame * voice.codec.mel.hop
+        mel = parts.codec.expand(parts.codec.decode(torch.from_numpy(codes)[None]))
+        whole = parts.vocoder(mel)[0].numpy()
+    assert whole.size == len(codes) * parts.codec.frame * parts.codec.mel.hop
     np.testing.assert_allclose(spoken(voice, TEXT), whole, atol=1e-5)
 
 

@@ -44,7 +44,7 @@ def logits_of_chat(subject: Subject, text: str, media: Sequence[Any]) -> Any:
     """(V,) logits after the question, as ``muomni chat`` computes them."""
     model = subject.model
     backend = TorchBackend(model.thinker, model.can)
-    take_in = {} if model.omni is None else {"take_in": Senses(model.omni, model.senses, backend.context, quiet)}
+    take_in = {} if model.omni is None else {"take_in": Senses(model.omni.encode, model.senses, backend.context, quiet)}
     speaker = Speaker(backend, subject.tokenizer, "", senses=model.senses, **take_in)  # type: ignore[arg-type]
     ids = question_ids(speaker, from_recipe(subject.chat, 0), text, media)
     return backend.begin([ids], len(ids))[1][0]
@@ -179,11 +179,12 @@ class Sums(nn.Module):
         super().__init__()
         self.layer = nn.Linear(2, 4)
 
-    def count(self, inputs: Any) -> int:  # noqa: ARG002
-        return 1
-
     def forward(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:  # noqa: ARG002
         return EncoderOutput(self.layer(inputs).sum(1, keepdim=True), [1] * len(inputs))
+
+
+def count(config: Config, inputs: Any) -> int:  # noqa: ARG001
+    return 1
 
 
 def read(config: Config, file: Any, name: str) -> Any:  # noqa: ARG001
@@ -194,9 +195,16 @@ def test_a_stranger_s_encoder_that_declares_no_steps(here: Path, monkeypatch: py
     make_run(here / "runs" / "tiny")
     subject = open_run("tiny", "cpu")
     part = EncoderPart(
-        name="sums", doc="sums", config=Config, build="a:b", read="muomni_cli.trace.words:read", modality="motion"
+        name="sums",
+        doc="sums",
+        config=Config,
+        build="a:b",
+        read="muomni_cli.trace.words:read",
+        count="muomni_cli.trace.words:count",
+        modality="motion",
     )
     monkeypatch.setattr("muomni_cli.trace.words.read", read, raising=False)
+    monkeypatch.setattr("muomni_cli.trace.words.count", count, raising=False)
     omni: Any = Omni(subject.model.thinker, {"motion": Sums()})  # type: ignore[dict-item]
     model = replace(subject.model, senses={"motion": Sense(part, Config())}, omni=omni.eval())
     (here / "walk.csv").write_text("1,2\n3,4\n5,6\n")

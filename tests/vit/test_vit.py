@@ -80,7 +80,7 @@ def test_how_many_tokens_reach_the_thinker(tokens: int | str, count: int) -> Non
     output = model(pictures(2, 224))
     assert output.tokens.shape == (2, count, 128)
     assert output.lengths == [count, count]
-    assert model.token_count == count
+    assert model.config.token_count == count
     assert model.width == 128
 
 

@@ -1,0 +1,138 @@
+"""A graph that is being rewritten: its constants as arrays, its nodes in order, and who feeds whom. Knows onnx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+LAID_OUT = frozenset({"Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice"})
+"""What tracing leaves between a weight and the node that multiplies with it."""
+
+
+class Rewriting:
+    """The graph of ``model``, taken apart until :meth:`finish`.
+
+    Args:
+        model: with all its constants inside; it is changed.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.nodes: list[Any] = list(model.graph.node)
+        self.constants: dict[str, Any] = {one.name: one for one in model.graph.initializer}
+        self._arrays: dict[str, NDArray[Any]] = {}
+        self._taken = {name for node in self.nodes for name in (*node.input, *node.output)} | set(self.constants)
+        self._lay_out()
+
+    def array(self, name: str) -> NDArray[Any]:
+        """A constant's values."""
+        if name not in self._arrays:
+            self._arrays[name] = numpy_helper.to_array(self.constants[name])
+        return self._arrays[name]
+
+    def weight(self, name: str) -> NDArray[np.float32] | None:
+        """A constant's values if it is one, of float32."""
+        one = self.constants.get(name)
+        return self.array(name) if one is not None and one.data_type == onnx.TensorProto.FLOAT else None
+
+    def constant(self, name: str, array: NDArray[Any]) -> str:
+        """A new constant; its name begins with ``name``."""
+        return self.tensor(numpy_helper.from_array(np.ascontiguousarray(array), self.name(name)))
+
+    def tensor(self, tensor: onnx.TensorProto) -> str:
+        """A new constant of a kind that numpy does not have."""
+        self.constants[tensor.name] = tensor
+        return str(tensor.name)
+
+    def name(self, begin: str) -> str:
+        """A name that is not taken."""
+        number, name = 0, begin
+        while name in self._taken:
+            number += 1
+            name = f"{begin}_{number}"
+        self._taken.add(name)
+        return name
+
+    def producers(self) -> dict[str, Any]:
+        """Name of a tensor -> the node that makes it."""
+        return {name: node for node in self.nodes for name in node.output}
+
+    def consumers(self) -> dict[str, list[Any]]:
+        """Name of a tensor -> the nodes that take it."""
+        taken: dict[str, list[Any]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                taken.setdefault(name, []).append(node)
+        return taken
+
+    def replace(self, changes: Sequence[tuple[Any, Sequence[Any]]]) -> None:
+        """Put nodes in the place of one, for each of ``changes``."""
+        instead = {id(node): list(new) for node, new in changes}
+        self.nodes = [new for node in self.nodes for new in instead.get(id(node), [node])]
+
+    def finish(self) -> onnx.ModelProto:
+        """The model, with the constants that are still used."""
+        used = {name for node in self.nodes for name in node.input} | {one.name for one in self.model.graph.output}
+        graph = self.model.graph
+        del graph.node[:], graph.initializer[:], graph.value_info[:]
+        graph.node.extend(self.nodes)
+        graph.initializer.extend(one for name, one in self.constants.items() if name in used)
+        return self.model
+
+    def _lay_out(self) -> None:
+        """Do once what can be done once: weights that are only moved about become constants themselves."""
+        left = []
+        for node in self.nodes:
+            if node.op_type in LAID_OUT and all(name in self.constants for name in node.input if name):
+                feeds = {name: self.array(name) for name in node.input if name}
+                for name, made in zip(node.output, ReferenceEvaluator(node).run(None, feeds), strict=True):
+                    self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(made), name)
+            else:
+                left.append(node)
+        self.nodes = left
+
+
+def attribute(node: Any, name: str, otherwise: Any) -> Any:
+    """The value of one of a node's attributes."""
+    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), otherwise)
+
+
+def ancestors(graph: Rewriting, ends: Iterable[Any], *, products: int | None = None) -> set[int]:
+    """Ids of the nodes that lead to ``ends``, these included; only through so many ``products`` of weights, if told."""
+    makers = graph.producers()
+    seen: dict[int, int] = {}
+    todo = [(node, -1 if products is None else products) for node in ends]
+    while todo:
+        node, left = todo.pop()
+        if node.op_type in PRODUCTS and left >= 0:
+            left -= 1
+            if left < 0:
+                continue
+        if seen.get(id(node), -2) >= left:
+            continue
+        seen[id(node)] = left
+        todo += [(makers[name], left) for name in node.input if name in makers]
+    return set(seen)
+
+
+def descendants(graph: Rewriting, begins: Iterable[Any]) -> set[int]:
+    """Ids of the nodes that come of ``begins``, these included."""
+    takers = graph.consumers()
+    seen: set[int] = set()
+    todo = list(begins)
+    while todo:
+        node = todo.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            todo += [taker for name in node.output for taker in takers.get(name, ())]
+    return seen
+
+
+PRODUCTS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
+"""What multiplies with weights."""

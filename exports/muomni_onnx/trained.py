@@ -1,0 +1,215 @@
+"""A run on its way into a bundle: which of its parts are trained, and with which weights. Imports torch.
+
+A run need not have everything: a voice has no Thinker, and an encoder can be exported alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from muomni_cli.api import Codec, EncoderPart, MuomniError, RequestError, VocoderPart
+from muomni_cli.files import read_json
+from muomni_cli.runs.find import find_run
+from muomni_cli.runs.folder import RUNS, RunFolder, differences, open_entry, part_entry
+from muomni_cli.runs.header import read_header
+from muomni_cli.runs.model import JOINT, WEIGHTS, ModelFolder
+from muomni_cli.runs.parts import PREFIXES, build_aside, omni_entries
+from muomni_cli.speaking.open import require_made_for, untrained_vocoder
+from muomni_cli.training.checkpoint import load_model, read_checkpoint
+from muomni_onnx.parts import THINKER, Exported, Model, exported, head_of, lesson_of, projection
+
+TRAIN = "muomni train all RECIPE"
+ALONE = "-alone"
+"""After the modality: the encoder as its own stage left it, where the omni stage tuned it further."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A run, and the checkpoint that was named, if one was: it is used for its stage in place of the best."""
+
+    run: RunFolder
+    named: Path | None = None
+
+    def weights(self, stage: str) -> Path | None:
+        """The checkpoint of a stage: the one that was named, else the best, else the last."""
+        folder = self.run.stage(stage)
+        if self.named is not None and self.named.resolve().parent == folder.resolve():
+            return self.named
+        return next((path for name in WEIGHTS if (path := folder / name).is_file()), None)
+
+
+def find_trained(spec: str | None = None, runs: Path = RUNS) -> Trained:
+    """The run to export: ``spec``, else ``$MUOMNI_MODEL``, else the newest under ``runs`` that has trained anything.
+
+    Args:
+        spec: a run folder, the name of one under ``runs``, or a checkpoint file inside one.
+        runs: where runs lie.
+
+    Raises:
+        RequestError: says what was looked for, and what to train.
+    """
+    spec = spec or os.environ.get("MUOMNI_MODEL") or None
+    if spec is not None:
+        return Trained(*find_run(spec, runs, TRAIN))
+    found = []
+    for path in runs.glob("*/model.json"):
+        run = RunFolder(path.parent)
+        try:
+            times = [weights.stat().st_mtime for stage in run.model()["stages"] for weights in _all(run, stage)]
+        except MuomniError:  # a damaged neighbour is no reason to refuse the others
+            continue
+        found += [(time, str(run.root)) for time in times]
+    if not found:
+        raise RequestError(
+            f"no model was named, MUOMNI_MODEL is not set, and no run under {runs.resolve()} has trained anything",
+            f"train one ({TRAIN}), or name one with -m",
+        )
+    return Trained(RunFolder(Path(max(found)[1])))
+
+
+def model_of(trained: Trained, *, partial: bool = False) -> Model:
+    """Everything that the run has trained, opened on the CPU.
+
+    Args:
+        trained: which run.
+        partial: leave out a vocoder that is not trained yet.
+
+    Raises:
+        RequestError: a broken checkpoint, a missing plugin, parts that do not go together, or nothing is trained.
+    """
+    thinking = _thinking(trained)
+    parts = {part.name: part for part in thinking}
+    for stage in trained.run.model()["parts"]:
+        if part := _alone(trained, stage, parts.get(stage)):
+            parts[part.name] = part
+    parts |= {part.name: part for part in _speaking(trained, partial=partial)}
+    if not parts:
+        raise RequestError(f"run {trained.run.root} has trained nothing yet", f"train it: {_command(trained, 'all')}")
+    run = trained.run
+    tokenizer = (run.tokenizer(), run.model()["parts"]["tokenizer"]) if THINKER in parts else None
+    used = sorted({path for part in parts.values() for path in part.weights})
+    return Model(run.name, list(parts.values()), run.model()["chat"], tokenizer, _provenance(trained, used))
+
+
+def _thinking(trained: Trained) -> list[Exported]:
+    """The Thinker, and the encoders that it was tuned with."""
+    run = trained.run
+    own, joint = trained.weights(THINKER), trained.weights(JOINT)
+    if joint is not None and (trained.named is None or trained.named != own):
+        opened = ModelFolder(run, joint).open("cpu")
+        assert opened.omni is not None, "of the omni stage"
+        entries = omni_entries(run)
+        senses = [
+            exported(name, entries[name], encoder, joint, more=projection(cast("Any", opened.omni.projectors[name])))
+            for name, encoder in opened.omni.encoders.items()
+        ]
+        return [exported(THINKER, entries[THINKER], opened.thinker, joint), *senses]
+    if own is None:
+        return []
+    return [exported(THINKER, run.model()["parts"][THINKER], ModelFolder(run, own).open("cpu").thinker, own)]
+
+
+def _alone(trained: Trained, stage: str, sense: Exported | None) -> Exported | None:
+    """What an encoder's own stage trained: the encoder with its head; the head beside ``sense``, the encoder that the
+    Thinker was tuned with, where that is still the same; None if there is nothing to add."""
+    entry, weights = trained.run.model()["parts"][stage], trained.weights(stage)
+    if entry["kind"] != EncoderPart.kind or weights is None:
+        return None
+    registered, config = open_entry(entry)
+    lesson = lesson_of(registered, config, entry.get("learned", {}))
+    if lesson is None:
+        return exported(stage, entry, _opened(entry, weights), weights) if sense is None else None
+    load_model(lesson, read_checkpoint(weights), ema=True)
+    head = head_of(registered, lesson)
+    if sense is None:
+        return exported(stage, entry, lesson.encoder, weights, more=head)
+    practice = registered.part.config.practice
+    if not differences(sense.entry, entry, practice) and _equal(lesson.encoder, sense.module):
+        learned = {"learned": entry["learned"]} if "learned" in entry else {}
+        both = (*sense.weights, weights)
+        return Exported(stage, {**sense.entry, **learned}, sense.module, [*sense.graphs, *head], both)
+    return exported(f"{stage}{ALONE}", entry, lesson.encoder, weights, more=head)
+
+
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules have the same weights."""
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def _speaking(trained: Trained, *, partial: bool) -> list[Exported]:
+    """Codec, Talker and vocoder, as far as they are there."""
+    entries = trained.run.model()["parts"]
+    there = {
+        stage: weights
+        for stage in ("codec", "talker", "vocoder")
+        if stage in entries and (weights := trained.weights(stage)) is not None
+    }
+    parts = [exported(stage, entries[stage], _opened(entries[stage], path), path) for stage, path in there.items()]
+    if "codec" not in there:
+        return parts
+    codec = cast("Codec", parts[0].module)
+    for stage in there.keys() - {"codec"}:
+        require_made_for(trained.run, stage, codec)
+    ready = None if "vocoder" in there else _ready_vocoder(trained, codec, needed="talker" in there and not partial)
+    return [*parts, ready] if ready is not None else parts
+
+
+def _ready_vocoder(trained: Trained, codec: Codec, *, needed: bool) -> Exported | None:
+    """The recipe's vocoder, if it needs no training.
+
+    Raises:
+        RequestError: it does, or there is none, and it is ``needed``.
+    """
+    try:
+        registered, config = untrained_vocoder(trained.run)
+    except RequestError:
+        if needed:
+            raise
+        return None
+    if registered.part.objective is not None:
+        if needed:
+            raise RequestError(
+                f"the vocoder {registered.use} of run {trained.run.root} is not trained",
+                f"train it: {_command(trained, 'vocoder')}; --partial exports the rest",
+            )
+        return None
+    entry = part_entry(registered, config, "", mel=codec.mel.model_dump(mode="json"))
+    return exported(VocoderPart.kind, entry, build_aside(registered, config, entry))
+
+
+def _opened(entry: Mapping[str, Any], weights: Path) -> nn.Module:
+    """A part by itself, with the weights of its own stage."""
+    registered, config = open_entry(entry)
+    module = cast("nn.Module", build_aside(registered, config, entry))
+    prefix = next((prefix for kind, prefix in PREFIXES.items() if isinstance(registered.part, kind)), "")
+    load_model(module, read_checkpoint(weights), ema=True, prefix=prefix)
+    return module
+
+
+def _provenance(trained: Trained, used: list[Path]) -> dict[str, Any]:
+    """The run, its recipe, and how far each checkpoint was trained, by which version."""
+    run, lock = trained.run, trained.run.root / "lock.json"
+    recipe = run.recipe_path
+    return {
+        "run": run.name,
+        "checkpoints": {f"{path.parent.name}/{path.name}": read_header(path)["step"] for path in used},
+        "recipe_sha256": hashlib.sha256(recipe.read_bytes()).hexdigest() if recipe.is_file() else None,
+        "training_commit": read_json(lock).get("git") if lock.is_file() else None,
+    }
+
+
+def _all(run: RunFolder, stage: str) -> list[Path]:
+    return [path for name in WEIGHTS if (path := run.stage(stage) / name).is_file()]
+
+
+def _command(trained: Trained, stage: str) -> str:
+    return f"muomni train {stage} {trained.run.recipe_path}"

@@ -1,0 +1,77 @@
+"""The protocol of a trained model that runs without PyTorch: what a runtime opens and commands use.
+
+Shapes use the letters B batch, T tokens, D width of the Thinker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from muomni_cli.contract.models import Tokenizer
+    from muomni_cli.generation.backend import Backend
+
+
+class Packed(Protocol):
+    """A model as ``RuntimePart.build`` opened it. Each part is opened when it is first asked for, and only then."""
+
+    @property
+    def label(self) -> str:
+        """What to call it: the folder, and what runs it where."""
+        ...
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, Any]]:
+        """What there is: ``thinker``, ``codec``, ``talker``, ``vocoder``, and each encoder by its modality. Each says
+        kind, use, plugin, config and what else its ``build`` takes, as ``model.json`` of a run does; ``graphs`` are
+        those that it has, by name."""
+        ...
+
+    @property
+    def senses(self) -> list[str]:
+        """Modalities that the Thinker takes, in the order in which their tokens stand before the text."""
+        ...
+
+    @property
+    def chat(self) -> Mapping[str, Any]:
+        """How it answers unless asked otherwise: the recipe's table ``[chat]``."""
+        ...
+
+    def tokenizer(self) -> Tokenizer:
+        """The Thinker's. RequestError if there is none."""
+        ...
+
+    def backend(self, *, keep: bool = False, hidden: bool = False) -> Backend[Any]:
+        """What the generation loop runs on.
+
+        Args:
+            keep: remember the rows after a request, so that a prompt that begins alike runs only what is new.
+            hidden: keep the Thinker's states as well.
+
+        Raises:
+            RequestError: there is no Thinker.
+        """
+        ...
+
+    def score(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """(T,) ids, no more than the context holds -> (T,V) float32 logits of what follows each.
+
+        Raises:
+            RequestError: there is no Thinker.
+        """
+        ...
+
+    def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[Any]:
+        """One input, as ``EncoderPart.read`` gives it -> (T,D) float32 tokens as wide as the Thinker's embeddings."""
+        ...
+
+    def runner(self, part: str) -> Any:
+        """What the part's ``runs`` gives for its graphs; the same object each time.
+
+        Raises:
+            RequestError: there is no such part, or it does not say who runs it.
+        """
+        ...

@@ -1,0 +1,134 @@
+"""Models that run without PyTorch: which one a command means, and what speaks of one. Knows declarations, no runtime by
+name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muomni_cli.api import Answers, EncoderPart, MelConfig, Packed, PartConfig, RequestError, RuntimePart
+from muomni_cli.omni.shares import Sense, sense_of
+from muomni_cli.registry import get_registry, resolve
+from muomni_cli.runs.folder import RUNS, open_entry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from muomni_cli.speaking.voice import Voice
+
+
+JOINT = {"encoder", "projector"}
+"""Graphs of an encoder that only takes something in for the Thinker; any other belongs to what it learned by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFolder:
+    """A folder and the runtime that opens it."""
+
+    root: Path
+    runtime: RuntimePart
+
+    def open(self, device: str = "auto", threads: int | None = None) -> Packed:
+        """Open its description; parts follow when they are used. RequestError if it is damaged or too new."""
+        build = resolve(self.runtime.build, f"runtime {self.runtime.name}")
+        opened: Packed = build(self.runtime.config(), self.root, device, threads)
+        return opened
+
+
+def find_packed(spec: str | None, runs: Path = RUNS) -> PackedFolder | None:
+    """The folder that ``spec``, else ``$MUOMNI_MODEL``, names; None if it is none that a runtime opens."""
+    spec = spec or os.environ.get("MUOMNI_MODEL") or None
+    if spec is None:
+        return None
+    for root in (Path(spec).expanduser(), runs / spec):
+        for offer in get_registry().all(RuntimePart.kind):
+            assert isinstance(offer.part, RuntimePart), "all parts of that kind are"
+            if (root / offer.part.marker).is_file():
+                return PackedFolder(root, offer.part)
+    return None
+
+
+def senses_of(packed: Packed) -> dict[str, Sense]:
+    """What it takes besides text, in the order in which the tokens stand before it."""
+    return {modality: sense_of(*open_entry(packed.parts[modality])) for modality in packed.senses}
+
+
+def encoders_of(packed: Packed) -> Iterator[tuple[str, EncoderPart, PartConfig]]:
+    """The name of each encoder that is there, its declaration and its config."""
+    for name, entry in packed.parts.items():
+        if entry["kind"] == EncoderPart.kind and entry["graphs"].keys() - JOINT:
+            registered, config = open_entry(entry)
+            assert isinstance(registered.part, EncoderPart), "of that kind"
+            yield name, registered.part, config
+
+
+def ear_of(packed: Packed) -> tuple[str, EncoderPart, PartConfig]:
+    """The encoder that transcribes: its name, its declaration and its config. RequestError if there is none."""
+    for name, part, config in encoders_of(packed):
+        if part.transcribe and part.runs:
+            with suppress(RequestError):  # it came without its head
+                packed.runner(name)
+                return name, part, config
+    raise RequestError(f"{packed.label} has no encoder that transcribes", "name another model with -m")
+
+
+def answers_of(packed: Packed, modality: str) -> Answers:
+    """Who answers questions about one modality by itself. RequestError if nobody does."""
+    reason = f"no encoder of {modality} in it answers"
+    for name, part, _ in encoders_of(packed):
+        if part.modality == modality and part.answer and part.runs:
+            try:
+                answers: Answers = packed.runner(name)
+            except RequestError as error:
+                reason = error.what
+                continue
+            return answers
+    raise RequestError(reason, f"train the stage {modality}, and export the run again")
+
+
+def voice_of(packed: Packed, vocoder: str | None = None) -> Voice:
+    """What speaks.
+
+    Args:
+        packed: the model.
+        vocoder: what its vocoder must be called; any if None.
+
+    Raises:
+        RequestError: it does not speak, or has another vocoder.
+    """
+    from muomni_cli.speaking.voice import Voice
+
+    for part in ("talker", "codec", "vocoder"):
+        if part not in packed.parts:
+            raise RequestError(f"{packed.label} has no {part}, so it cannot speak", "name another model with -m")
+    own = str(packed.parts["vocoder"]["use"])
+    if vocoder is not None and vocoder.rpartition(":")[2] != own:
+        raise RequestError(f"{packed.label} has the vocoder {own} alone, not {vocoder}", "leave --vocoder out")
+    mel: MelConfig = packed.runner("codec").mel
+    temperature = float(packed.parts["talker"]["config"].get("temperature", 0.0))
+    return Voice(
+        packed.runner("talker"), lambda: Sounds(packed), mel.sample_rate, packed.label, own, temperature=temperature
+    )
+
+
+class Sounds:
+    """A :class:`muomni_cli.api.Flow` from (T,Q) codes to (N,) samples."""
+
+    def __init__(self, packed: Packed) -> None:
+        self._mels, self._waves = packed.runner("codec").stream(), packed.runner("vocoder").stream()
+
+    def push(self, codes: NDArray[Any]) -> NDArray[np.float32]:
+        """Take (T,Q), give the samples that are sure."""
+        made: NDArray[np.float32] = self._waves.push(self._mels.push(codes))
+        return made
+
+    def finish(self) -> NDArray[np.float32]:
+        """The samples that are left."""
+        import numpy as np
+
+        return np.concatenate([self._waves.push(self._mels.finish()), self._waves.finish()])
