@@ -5,8 +5,8 @@ Knows files and numpy. ``muomni.json`` holds, besides ``format`` and ``name``:
 - ``parts``: name -> what ``model.json`` of a run says of it (kind, use, plugin, config, and what else it is built with
   or has learned), and ``graphs``: name -> file, inputs with their axes, outputs, states, tolerance and the error that
   was measured. An encoder is called by its modality. One that the Thinker hears or sees with has a graph ``projector``;
-  one whose own stage trained it to answer has what it declares as ``head_graphs``. Where the omni stage tuned it
-  further, the encoder of the own stage is a part of its own, ``audio-alone``, with that head
+  one whose own stage trained it to answer has what it declares as ``head_graphs``. Where the omni
+  stage tuned it further, the encoder of the own stage is a part of its own, ``audio-alone``, with that head
 - ``tokenizer``: kind, use, plugin, config, folder; null for a model without a Thinker; ``special_tokens``: name -> id
 - ``chat``: how the model answers unless asked otherwise
 - ``files``: path -> SHA-256 of every other file

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnxscript  # noqa: F401 - torch needs it, and its own word for that is no help
+import onnxscript  # torch needs it, and its own word for that is no help
+import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,9 @@ from muomni_cli.api import Graph, MuomniError
 
 OPSET = 23
 """The first with Attention, RotaryEmbedding and RMSNormalization."""
+LARGEST = 8192
+"""Most elements of a constant that is made of others when a graph is written: larger ones are made when it is opened,
+which is quicker than reading them."""
 
 
 class _Flat(nn.Module):
@@ -51,13 +55,15 @@ def write_graph(graph: Graph, path: Path) -> None:
                 output_names=list(graph.outputs),
                 dynamic_shapes=(axes,),
                 external_data=False,
+                optimize=False,
             )
+            assert program is not None, "with dynamo there is a program"
+            onnxscript.optimizer.optimize(program.model, output_size_limit=LARGEST)
     except torch.onnx.errors.OnnxExporterError as error:
         raise MuomniError(
             f"graph {graph.name} cannot be exported: {describe(error.__cause__ or error)}",
             "its forward must be made of tensors alone; run again with --debug to see what is in the way",
         ) from error
-    assert program is not None, "with dynamo there is a program"
     strangers = {node.domain for node in program.model.graph.all_nodes()} - {""}
     if strangers:
         raise MuomniError(

@@ -122,8 +122,7 @@ class EncoderPart(Part):
     them; training is measured with the first. ``peers`` are called with the config alone and give a module that is
     called as the encoder is, with an equally good input of its own making inside where it needs another.
     ``runs(config, graphs, learned)`` gives an object that is a :class:`Transcriber` where ``transcribe`` is declared,
-    and :class:`Answers` where ``answer`` is; RequestError if the graphs of the head are not there. The encoder's own
-    graph is run by whoever opens it.
+    and :class:`Answers` where ``answer`` is, by the graphs of ``graphs`` and ``head_graphs``.
 
     Args:
         modality: what a recipe's ``[encoders.<modality>]``, a stage and ``--attach <modality>=PATH`` call it.

@@ -10,13 +10,12 @@ Shapes: B batch, N samples, T frames, F mel bins, K = n_fft / 2 + 1 frequencies.
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from muomni_cli.contract.sound import MelSettings
+from muomni_cli.layers.waves import Waves
 from muomni_cli.sound.log_mel import mel_filters
 
 
@@ -28,24 +27,14 @@ class LogMel(nn.Module):
     """
 
     window: Tensor
-    cosines: Tensor
-    sines: Tensor
     filters: Tensor
 
     def __init__(self, config: MelSettings) -> None:
         super().__init__()
         self.hop, self.side, self.n_fft, self.floor = config.hop, config.window // 2, config.n_fft, config.mel_floor
         window = torch.hann_window(config.window, dtype=torch.float64)
-        after = torch.arange(self.side, dtype=torch.float64)  # samples after the centre
-        angles = 2 * math.pi / self.n_fft * torch.outer(after, torch.arange(self.n_fft // 2 + 1, dtype=torch.float64))
-        right = window[self.side :, None]
-        buffers = {
-            "window": window,
-            "cosines": angles.cos() * right,
-            "sines": (angles.sin() * right)[1:],
-            "filters": torch.from_numpy(mel_filters(config)),
-        }
-        for name, value in buffers.items():
+        self.waves = Waves(self.n_fft, self.side)  # at the samples after the centre
+        for name, value in {"window": window, "filters": torch.from_numpy(mel_filters(config))}.items():
             self.register_buffer(name, value.float(), persistent=False)
 
     def forward(self, waves: Tensor) -> Tensor:
@@ -64,13 +53,17 @@ class LogMel(nn.Module):
 
     def power(self, frames: Tensor) -> Tensor:
         """(B,T,window) -> (B,T,K) squared magnitudes."""
+        if not frames.numel():  # of a sound shorter than a hop; some builds' transforms refuse to take nothing
+            return frames.new_zeros(*frames.shape[:-1], self.n_fft // 2 + 1)
         spectrum = torch.fft.rfft(frames * self.window, n=self.n_fft)
         return spectrum.real.square() + spectrum.imag.square()  # type: ignore[no-any-return]
 
     def power_of_products(self, frames: Tensor) -> Tensor:
         """The same from plain products, for exported graphs. About its centre a frame is an even part, which only
         cosines see, plus an odd one, which only sines see: half the work of one matrix for the whole window."""
+        cosines, sines = (self.waves() * self.window[self.side :]).t().chunk(2, dim=1)  # (window/2,K) each
         left, right = frames[..., 1 : self.side].flip(-1), frames[..., self.side :]
         centre, right = right[..., :1], right[..., 1:]
         even = torch.cat((centre, right + left), dim=-1)
-        return (even @ self.cosines).square() + ((right - left) @ self.sines).square()
+        power: Tensor = (even @ cosines).square() + ((right - left) @ sines[1:]).square()
+        return power

@@ -20,6 +20,7 @@ def register_encoders() -> list[EncoderPart]:
             read="muomni_vit.reading:read",
             count="muomni_vit.reading:count",
             answer="muomni_vit.objective:answering",
+            runs="muomni_vit.running:RunLesson",
             head_graphs="muomni_vit.graphs:head_graphs",
             bench_inputs="muomni_vit.bench:inputs",
             share=0.5,

@@ -46,7 +46,7 @@ class Sounding(nn.Module):
         known, held = joined(mel, held, config.lookahead)
         magnitudes, phases = vocoder.polar(vocoder.head(hidden), known[:, : mel.shape[1]])
         spectrum = torch.cat((magnitudes * phases.cos(), magnitudes * phases.sin()), dim=2).transpose(1, 2)
-        return *self.laying(spectrum, real, tail, weight), held, *present
+        return *self.laying(spectrum, real, tail, weight, self.laying.kernel()), held, *present
 
 
 class Settling(nn.Module):
@@ -71,9 +71,10 @@ class Settling(nn.Module):
         guess = self._guess(magnitudes, last, known)
         ones = torch.ones_like(magnitudes[:1, :, 0])
         scale = 1 / self.laying.weights(ones, weight).clamp_min(self.laying.least)
-        found = self._settled(guess, magnitudes.transpose(1, 2), tail, scale)
+        laid = self.laying.kernel()
+        found = self._settled(guess, magnitudes.transpose(1, 2), tail, scale, laid)
         done = mel.shape[1]
-        made = self.laying(found[:, :, :done], ones[:, :done], tail, weight)
+        made = self.laying(found[:, :, :done], ones[:, :done], tail, weight, laid)
         return *made, found[:, :, -1], found[:, :, done:]
 
     def _guess(self, magnitudes: Tensor, last: Tensor, known: Tensor) -> Tensor:
@@ -93,12 +94,12 @@ class Settling(nn.Module):
         old = torch.cat((known, torch.zeros_like(new)), dim=2)[:, :, : magnitudes.shape[1]]
         return torch.where(fresh, new, old)
 
-    def _settled(self, spectrum: Tensor, magnitudes: Tensor, tail: Tensor, scale: Tensor) -> Tensor:
-        """(B,2K,T) and (B,K,T) -> (B,2K,T); as :meth:`GriffinLim.settled`."""
-        config = self.vocoder.config
+    def _settled(self, spectrum: Tensor, magnitudes: Tensor, tail: Tensor, scale: Tensor, laid: Tensor) -> Tensor:
+        """(B,2K,T) and (B,K,T) -> (B,2K,T); as :meth:`GriffinLim.settled`. ``laid``: of :meth:`Laying.kernel`."""
+        config, listened = self.vocoder.config, self.analysis.kernel()
         push, last = config.momentum / (1 + config.momentum), None
         for _ in range(config.iterations):
-            heard = self.analysis(self.laying.sums(spectrum, tail) * scale)
+            heard = self.analysis(self.laying.sums(spectrum, tail, laid) * scale, listened)
             moved = heard if last is None else heard - push * last
             last = heard
             real, imag = moved.chunk(2, dim=1)
