@@ -81,6 +81,7 @@ from muomni_cli.contract.models import (
     Word,
 )
 from muomni_cli.contract.packed import (
+    GraphCall,
     Packed,
 )
 from muomni_cli.contract.sound import (
@@ -159,6 +160,7 @@ __all__ = [
     "FileMedia",
     "Flow",
     "Graph",
+    "GraphCall",
     "Inapplicable",
     "Item",
     "Law",

@@ -56,9 +56,11 @@ def export(
     _check_request(onnx, model, recipe, output, overrides)
     assert output is not None, "checked"
     from muomni_cli.console import print_table, say
+    from muomni_cli.extras import require
     from muomni_cli.registry import resolve
 
-    make = resolve("muomni_onnx.export:export", "muomni export")  # says so if a package is missing, before any work
+    require("muomni export", "torch", "onnx", "onnxscript")
+    make = resolve("muomni_onnx.export:export", "muomni export")
     if recipe is not None:
         found = resolve("muomni_onnx.fresh:model_of_recipe")(recipe, overrides)
         say(f"recipe {found.name}: fresh random weights; what it says is noise")

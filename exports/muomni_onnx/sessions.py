@@ -8,7 +8,8 @@ either. On CUDA it stays on the device, as an onnxruntime ``OrtValue``, and only
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from muomni_onnx.devices import CPU, CUDA, Place, cores, load_cuda, places, why_
 Arrays = Mapping[str, "NDArray[Any]"]
 Value = Any
 """A numpy array, or what a device holds in its place."""
+Watcher = Callable[[Mapping[str, Value], Mapping[str, Value], float], None]
+"""Is told what went into a graph, what came out, and how many seconds it took."""
 
 TYPES = {
     "tensor(float)": np.float32,
@@ -68,6 +71,8 @@ class Session:
         self._types = {port.name: np.dtype(TYPES[port.type]) for port in self._session.get_inputs()}
         self.inputs: list[str] = list(self._types)
         self.outputs: list[str] = [port.name for port in self._session.get_outputs()]
+        self.watcher: Watcher | None = None
+        """Told of every call, if there is somebody."""
 
     @property
     def provider(self) -> str:
@@ -94,6 +99,14 @@ class Session:
     def __call__(self, feeds: Mapping[str, Value], wanted: Sequence[str] | None = None) -> dict[str, Value]:
         """All outputs by name, or only the ``wanted`` ones: arrays, but for the ``kept`` ones, which are as
         :func:`fetch` and :meth:`put` know them. ``feeds``: arrays, and what earlier calls kept."""
+        if self.watcher is None:
+            return self._called(feeds, wanted)
+        begin = time.perf_counter()
+        made = self._called(feeds, wanted)
+        self.watcher(feeds, made, time.perf_counter() - begin)
+        return made
+
+    def _called(self, feeds: Mapping[str, Value], wanted: Sequence[str] | None) -> dict[str, Value]:
         names = list(wanted) if wanted is not None else self.outputs
         if not self._bind:
             return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
