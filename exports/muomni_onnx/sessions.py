@@ -98,7 +98,8 @@ class Session:
 
     def __call__(self, feeds: Mapping[str, Value], wanted: Sequence[str] | None = None) -> dict[str, Value]:
         """All outputs by name, or only the ``wanted`` ones: arrays, but for the ``kept`` ones, which are as
-        :func:`fetch` and :meth:`put` know them. ``feeds``: arrays, and what earlier calls kept."""
+        :func:`fetch` and :meth:`put` know them. ``feeds``: arrays, and what earlier calls kept; floats may be larger
+        than the graph takes them."""
         if self.watcher is None:
             return self._called(feeds, wanted)
         begin = time.perf_counter()
@@ -108,8 +109,9 @@ class Session:
 
     def _called(self, feeds: Mapping[str, Value], wanted: Sequence[str] | None) -> dict[str, Value]:
         names = list(wanted) if wanted is not None else self.outputs
+        feeds = {name: self._as_taken(name, value) for name, value in feeds.items()}
         if not self._bind:
-            return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+            return dict(zip(names, self._session.run(names, feeds), strict=True))
         binding = self._session.io_binding()
         for name, value in feeds.items():
             if isinstance(value, onnxruntime.OrtValue):
@@ -124,6 +126,11 @@ class Session:
         self._session.run_with_iobinding(binding)
         made = dict(zip(names, binding.get_outputs(), strict=True))
         return {name: value if name in self._kept else value.numpy() for name, value in made.items()}
+
+    def _as_taken(self, name: str, value: Value) -> Value:
+        """In a graph of 16-bit floats, caches are such."""
+        halves = isinstance(value, np.ndarray) and value.dtype == np.float32 and self._types.get(name) == np.float16
+        return value.astype(np.float16) if halves else value
 
     def put(self, array: NDArray[Any]) -> Value:
         """``array`` where this session keeps what it remembers: the other way of :func:`fetch`."""
