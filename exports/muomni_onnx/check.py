@@ -12,22 +12,25 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import MuomniError, RequestError
 from muomni_onnx.bundle import AGAIN, REFERENCE, Bundle, open_bundle
+from muomni_onnx.distances import absolute, relative
 from muomni_onnx.sessions import Session
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One graph: largest absolute difference from what PyTorch gave, what is allowed, its size in bytes."""
+    """One graph: its precision; how far it is from what PyTorch gave, by largest difference, or, if it is no fp32
+    graph, from what it gave itself, relative; what is allowed; its size in bytes."""
 
     part: str
     graph: str
+    precision: str
     error: float
     tolerance: float
     size: int
 
 
 def check(root: Path) -> list[Checked]:
-    """Compare every file with its digest, then every graph with the saved outputs of PyTorch.
+    """Compare every file with its digest, then every graph with the saved outputs.
 
     Raises:
         RequestError: it is no whole bundle, or of a newer format.
@@ -40,7 +43,8 @@ def check(root: Path) -> list[Checked]:
     for one in checked:
         if not one.error <= one.tolerance:
             raise MuomniError(
-                f"{one.part}: {one.graph} is {one.error:.2g} from PyTorch here, and {one.tolerance:.2g} is allowed",
+                f"{one.part}: {one.graph} is {one.error:.2g} from what it gave when it was exported, and "
+                f"{one.tolerance:.2g} is allowed",
                 "try another version of onnxruntime",
             )
     return checked
@@ -59,9 +63,7 @@ def _run(bundle: Bundle, part: str, graph: str, saved: dict[str, NDArray[Any]]) 
     begin, end = f"{part}/{graph}/in/", f"{part}/{graph}/out/"
     feeds = {name.removeprefix(begin): array for name, array in saved.items() if name.startswith(begin)}
     made = Session(path)(feeds)
-    errors = [
-        float(np.abs(array.astype(np.float64) - made[name.removeprefix(end)]).max(initial=0.0))
-        for name, array in saved.items()
-        if name.startswith(end)
-    ]
-    return Checked(part, graph, max(errors), entry["tolerance"], path.stat().st_size)
+    precision = entry.get("precision", "fp32")
+    distance = absolute if precision == "fp32" else relative
+    errors = [distance(array, made[name.removeprefix(end)]) for name, array in saved.items() if name.startswith(end)]
+    return Checked(part, graph, precision, max(errors), entry["tolerance"], path.stat().st_size)
