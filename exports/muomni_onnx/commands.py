@@ -67,15 +67,24 @@ def export(
         found = resolve("muomni_onnx.trained:model_of")(trained, partial=partial)
     report = make(found, output, partial=partial, tell=say)
     print_table(
-        ("part", "graph", "error", "allowed", "MB"),
+        ("part", "graph", "error", "allowed", "speed", "MB"),
         [
-            (x.part, x.graph, f"{x.parity.error:.1e}", f"{x.parity.tolerance:.0e}", f"{x.size / 1e6:.2f}")
+            (
+                x.part,
+                x.graph,
+                f"{x.parity.error:.1e}",
+                f"{x.parity.tolerance:.0e}",
+                f"{x.parity.speed:.1f}x",
+                f"{x.size / 1e6:.2f}",
+            )
             for x in report.lines
         ],
     )
-    if report.asked:
-        say(f"{report.equal} of {report.asked} greedy tokens are those of PyTorch")
-    say(f"wrote {output}")
+    for whole in report.wholes:
+        say(whole.says)
+    total = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    say(f"wrote {output} ({total / 1e6:.1f} MB)")
+    say(f"check it wherever it runs: muomni export check {output}")
 
 
 def _check_request(
@@ -102,7 +111,10 @@ def check(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The fol
     checked = resolve("muomni_onnx.check:check", "muomni export check")(bundle)
     print_table(
         ("part", "graph", "error", "allowed", "MB"),
-        [(x.part, x.graph, f"{x.error:.1e}", f"{x.tolerance:.0e}", f"{x.size / 1e6:.2f}") for x in checked],
+        [
+            (x.part, x.graph, f"{x.error:.1e}", f"{x.tolerance:.0e}", f"{x.size / 1e6:.2f}" if x.size else "")
+            for x in checked
+        ],
     )
     say(f"{bundle} is whole and agrees")
 

@@ -5,7 +5,8 @@ Imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,22 @@ import torch
 from numpy.typing import NDArray
 
 from muomni_cli.api import Graph
-from muomni_onnx.sessions import Arrays, Session
+from muomni_onnx.reference import distance
+from muomni_onnx.sessions import Arrays, Session, fetch
 
 SEED = 20
+TIMED = 5
+"""Times that each side is timed; the quickest counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Inputs, what PyTorch gives for them, and what the graph does (nothing where it does not run)."""
+
+    name: str
+    feeds: Arrays
+    expected: Arrays
+    made: Arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +41,15 @@ class Parity:
         error: largest absolute difference of any output in any case; infinite where shapes differ or one is NaN.
         where: the case and the output that it was found in.
         tolerance: what the part declares.
-        feeds: the inputs of the first case.
-        expected: what PyTorch gives for them.
+        cases: what it was tried with, in order.
+        speed: how many times as fast as PyTorch it is on the first case.
     """
 
     error: float
     where: str
     tolerance: float
-    feeds: Arrays
-    expected: Arrays
+    cases: Sequence[Case]
+    speed: float
 
     @property
     def holds(self) -> bool:
@@ -54,34 +68,38 @@ def expect(graph: Graph, feeds: Arrays) -> dict[str, NDArray[Any]]:
 def compare(graph: Graph, session: Session) -> Parity:
     """Run ``session`` beside PyTorch over the cases of ``graph``, then over its calls in a row."""
     random = np.random.default_rng(SEED)
-    worst, where = 0.0, "everywhere"
-    first: tuple[Arrays, Arrays] | None = None
-    for case, sizes in graph.cases.items():
+    found = [(0.0, "everywhere")]
+    cases: list[Case] = []
+    for name, sizes in graph.cases.items():
         feeds = {p.name: a for p, a in zip(graph.inputs, graph.draw(sizes, random), strict=True)}
         expected = expect(graph, feeds)
-        first = first or (feeds, expected)
-        error, output = difference(expected, session(feeds), graph.loose)
-        if error > worst:
-            worst, where = error, f"{case}: {output}"
-    error, output = _in_a_row(graph, session, random)
-    if error > worst:
-        worst, where = error, output
-    assert first is not None, "a graph has cases"
-    return Parity(worst, where, graph.tolerance, *first)
+        error, where, made = _apart(graph, session, name, feeds, expected)
+        cases.append(Case(name, feeds, expected, made))
+        found.append((error, where))
+    found.append(_in_a_row(graph, session, random))
+    error, where = max(found, key=lambda one: one[0])
+    return Parity(error, where, graph.tolerance, cases, _speed(graph, session, cases[0].feeds))
 
 
-def difference(expected: Arrays, made: Arrays, loose: Collection[str] = ()) -> tuple[float, str]:
-    """The largest absolute difference of any output that is not ``loose``, and which one has it."""
-    errors = {name: _distance(value, made[name]) for name, value in expected.items() if name not in loose}
+def difference(
+    expected: Arrays, made: Arrays, loose: Collection[str] = (), undecided: float = 0.0
+) -> tuple[float, str]:
+    """The largest absolute difference of any output that is not ``loose``, and which one has it; see :class:`Graph`."""
+    errors = {
+        name: distance(value, fetch(made[name]), undecided) for name, value in expected.items() if name not in loose
+    }
     name = max(errors, key=lambda name: errors[name])
     return errors[name], name
 
 
-def _distance(one: NDArray[Any], other: NDArray[Any]) -> float:
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return float("inf")
-    error = float(np.max(np.abs(one.astype(np.float64) - other), initial=0.0))
-    return error if np.isfinite(error) else float("inf")
+def _apart(graph: Graph, session: Session, case: str, feeds: Arrays, expected: Arrays) -> tuple[float, str, Arrays]:
+    """How far the graph is in one case, where, and what it made; infinitely far where it does not run."""
+    try:
+        made = session(feeds)
+    except Exception as failure:  # onnxruntime's errors have no common base
+        return float("inf"), f"{case}: {str(failure).partition(chr(10))[0][:200]}", {}
+    error, output = difference(expected, made, graph.loose, graph.undecided)
+    return error, f"{case}: {output}", made
 
 
 def _in_a_row(graph: Graph, session: Session, random: np.random.Generator) -> tuple[float, str]:
@@ -92,10 +110,12 @@ def _in_a_row(graph: Graph, session: Session, random: np.random.Generator) -> tu
     for call in range(graph.calls):
         free = [port for port in graph.inputs if port.name not in graph.states]
         fresh = {port.name: port.draw(random, port.shape(graph.begin)) for port in free}
-        made, expected = session({**fresh, **ours}), expect(graph, {**fresh, **theirs})
-        error, output = difference(expected, made, graph.loose)
+        expected = expect(graph, {**fresh, **theirs})
+        error, output, made = _apart(graph, session, f"call {call + 1}", {**fresh, **ours}, expected)
         if error > worst:
-            worst, where = error, f"call {call + 1}: {output}"
+            worst, where = error, output
+        if not made:
+            break
         theirs = {past: expected[now] for past, now in graph.states.items()}
         ours = theirs if graph.loose else {past: made[now] for past, now in graph.states.items()}
     return worst, where
@@ -109,3 +129,19 @@ def _zeros(graph: Graph) -> Mapping[str, NDArray[Any]]:
         for port in graph.inputs
         if port.name in graph.states
     }
+
+
+def _speed(graph: Graph, session: Session, feeds: Arrays) -> float:
+    """Seconds of PyTorch for a second of the graph, one after the other in turns; 0 where it does not run."""
+    try:
+        session(feeds)
+    except Exception:  # that was reported
+        return 0.0
+    rounds = [(_seconds(lambda: expect(graph, feeds)), _seconds(lambda: session(feeds))) for _ in range(TIMED)]
+    return min(theirs for theirs, _ in rounds) / min(ours for _, ours in rounds)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    run()
+    return time.perf_counter() - begin
