@@ -20,6 +20,14 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from muomni_cli.contract.conformance import (
+    Broken,
+    Inapplicable,
+    Law,
+    Number,
+    Verdict,
+    require,
+)
 from muomni_cli.contract.data import (
     Conversation,
     Dataset,
@@ -32,6 +40,7 @@ from muomni_cli.contract.data import (
 from muomni_cli.contract.declarations import (
     CallbackPart,
     Can,
+    Check,
     CodecPart,
     DatasetPart,
     EncoderPart,
@@ -72,6 +81,7 @@ from muomni_cli.contract.models import (
     Word,
 )
 from muomni_cli.contract.packed import (
+    GraphCall,
     Packed,
 )
 from muomni_cli.contract.sound import (
@@ -112,6 +122,7 @@ from muomni_cli.sentences import cut_sentences
 
 if TYPE_CHECKING:
     # For plugins' annotations only.
+    from muomni_cli.conformance.subject import Subject as Subject  # noqa: PLC0414
     from muomni_cli.data.examples import ExampleData as ExampleData  # noqa: PLC0414
     from muomni_cli.data.examples import Examples as Examples  # noqa: PLC0414
     from muomni_cli.training.context import StageContext as StageContext  # noqa: PLC0414
@@ -127,10 +138,12 @@ __all__ = [
     "Answerer",
     "Answers",
     "Batch",
+    "Broken",
     "Cache",
     "Callback",
     "CallbackPart",
     "Can",
+    "Check",
     "Choose",
     "CodeShape",
     "Codec",
@@ -147,7 +160,10 @@ __all__ = [
     "FileMedia",
     "Flow",
     "Graph",
+    "GraphCall",
+    "Inapplicable",
     "Item",
+    "Law",
     "Loss",
     "Manner",
     "Media",
@@ -155,6 +171,7 @@ __all__ = [
     "MelSettings",
     "Message",
     "MuomniError",
+    "Number",
     "Objective",
     "Packed",
     "Part",
@@ -183,6 +200,7 @@ __all__ = [
     "Tokenizer",
     "TokenizerPart",
     "Transcriber",
+    "Verdict",
     "Vocoder",
     "VocoderPart",
     "Word",
@@ -193,5 +211,6 @@ __all__ = [
     "mel_mistake",
     "normal",
     "open_regular",
+    "require",
     "side_of",
 ]

@@ -73,8 +73,7 @@ def _runtimes() -> Iterator[Check]:
     there = {name: version for name in RUNTIMES if (version := _version(name))}
     found = " and ".join(f"{name} {version}" for name, version in there.items())
     if len(there) > 1:
-        both, keep = " ".join(there), "onnxruntime-gpu"
-        mend = f"keep one: pip uninstall -y {both} && pip install {keep}"
+        mend = f"keep one: pip uninstall -y {' '.join(there)} && pip install 'onnxruntime-gpu[cuda,cudnn]'"
         yield Check("runtime", "broken", f"{found} in one folder; {mend}")
         return
     if not there:

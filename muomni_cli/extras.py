@@ -44,9 +44,10 @@ def missing_package(error: ModuleNotFoundError) -> str | None:
 
 def absence(wanted_by: str, packages: Sequence[str], otherwise: str = "") -> tuple[str, str]:
     """What is wrong, and what to do about it, where ``packages`` are missing."""
-    one = len(packages) == 1
-    what = f"{wanted_by} needs {' and '.join(packages)}, which {'is' if one else 'are'} not installed"
-    fix = f"install {'it' if one else 'them'}: {how_to_install(packages)}"
+    *most, last = packages
+    listed = f"{', '.join(most)} and {last}" if most else last
+    what = f"{wanted_by} needs {listed}, which {'are' if most else 'is'} not installed"
+    fix = f"install {'them' if most else 'it'}: {how_to_install(packages)}"
     return what, f"{fix}; {otherwise}" if otherwise else fix
 
 

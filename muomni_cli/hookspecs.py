@@ -7,7 +7,7 @@ together with the declaration it returns.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import pluggy
 from muomni_cli.api import (
     CallbackPart,
     Can,
+    Check,
     CodecPart,
     DatasetPart,
     EncoderPart,
@@ -79,11 +80,15 @@ class HookSpecs:
         """Recipes to list and copy."""
 
     @hookspec
+    def register_checks(self) -> Sequence[Check]:  # type: ignore[empty-body]
+        """Laws that ``muomni plugins check`` tries as well."""
+
+    @hookspec
     def register_commands(self, cli: typer.Typer) -> None:
         """Add commands to ``cli``. None may have the name of a command that is there already."""
 
 
-DECLARES: dict[str, type[Part] | type[RecipeFile]] = {
+DECLARES: dict[str, type[Part] | type[RecipeFile] | type[Check]] = {
     "register_tokenizers": TokenizerPart,
     "register_thinkers": ThinkerPart,
     "register_encoders": EncoderPart,
@@ -94,6 +99,7 @@ DECLARES: dict[str, type[Part] | type[RecipeFile]] = {
     "register_callbacks": CallbackPart,
     "register_runtimes": RuntimePart,
     "register_recipes": RecipeFile,
+    "register_checks": Check,
 }
 """Hook -> the only type its list may hold."""
 
@@ -101,10 +107,17 @@ KINDS = tuple(declared.kind for declared in DECLARES.values())
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_REQUIRED = ("build", "read", "count")
+_OPTIONAL = (
+    *("objective", "graphs", "runs", "steps"),
+    *("transcribe", "answer", "head_graphs", "pieces", "bench_inputs", "align"),
+    *("sample", "teacher"),
+)
+"""Fields of declarations that name something, of whatever kind."""
 _THINKER_FIELDS = {"ctx_len", "d_model"}
 
 
-def check_declaration(hook: str, declared: object) -> Part | RecipeFile:
+def check_declaration(hook: str, declared: object) -> Part | RecipeFile | Check:
     """Give ``declared`` back if ``hook`` may return it.
 
     Raises:
@@ -121,6 +134,8 @@ def check_declaration(hook: str, declared: object) -> Part | RecipeFile:
         raise ValueError(f"{where}: doc must be one line of text")
     if isinstance(declared, RecipeFile):
         _check_recipe(declared, where)
+    elif isinstance(declared, Check):
+        _check_references(where, {"law": declared.law})
     else:
         _check_part(declared, where)
     return declared
@@ -139,39 +154,30 @@ def _check_part(part: Part, where: str) -> None:
     missing = _THINKER_FIELDS - part.config.model_fields.keys() if isinstance(part, ThinkerPart) else set()
     if missing:
         raise ValueError(f"{where}: its config has no {' and no '.join(sorted(missing))}")
-    named = {
-        "build": part.build,
-        "objective": part.objective,
-        "graphs": part.graphs,
-        "runs": part.runs,
-        "steps": part.steps,
-    }
-    references = {field: value for field, value in named.items() if field == "build" or value is not None}
     if isinstance(part, RuntimePart) and (not isinstance(part.marker, str) or Path(part.marker).name != part.marker):
         raise ValueError(f"{where}: marker is {part.marker!r}, not the name of a file")
     if isinstance(part, EncoderPart):
-        references |= {"read": part.read, "count": part.count}
-        optional = {
-            "transcribe": part.transcribe,
-            "answer": part.answer,
-            "head_graphs": part.head_graphs,
-            "pieces": part.pieces,
-            "bench_inputs": part.bench_inputs,
-            "align": part.align,
-        }
-        references |= {field: value for field, value in optional.items() if value is not None}
         if not 0 < part.share <= 1:
             raise ValueError(f"{where}: share is {part.share}, not above 0 and at most 1")
         if not isinstance(part.modality, str) or not _NAME.fullmatch(part.modality):
             raise ValueError(f"{where}: {part.modality!r} is no modality (lower case letters, digits, - and _)")
-    if isinstance(part, CodecPart):
-        references["read"] = part.read
-    if isinstance(part, DatasetPart) and part.teacher is not None:
-        references["teacher"] = part.teacher
-    references |= {f"peers[{peer!r}]": value for peer, value in dict(part.peers).items()}
-    for field, value in references.items():
-        if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
-            raise ValueError(f'{where}: {field} is {value!r}, not "package.module:attr"')
+    _check_references(where, references_of(part))
     unknown = [can for can in part.can if not isinstance(can, Can)]
     if unknown:
         raise ValueError(f"{where}: unknown capability {unknown[0]!r}; known: {', '.join(Can)}")
+    if strange := {*part.small} - {field.alias or name for name, field in part.config.model_fields.items()}:
+        raise ValueError(f"{where}: small names {min(strange)}, and its config has no such setting")
+
+
+def references_of(part: Part) -> dict[str, str]:
+    """What a part names, by the field that names it, without what may be unset and is."""
+    fields = [name for name in (*_REQUIRED, *_OPTIONAL) if hasattr(part, name)]
+    named = {name: getattr(part, name) for name in fields}
+    kept = {name: reference for name, reference in named.items() if name in _REQUIRED or reference is not None}
+    return kept | {f"peers[{peer!r}]": reference for peer, reference in dict(part.peers).items()}
+
+
+def _check_references(where: str, references: Mapping[str, object]) -> None:
+    for field, value in references.items():
+        if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
+            raise ValueError(f'{where}: {field} is {value!r}, not "package.module:attr"')

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +58,7 @@ def senses_of(packed: Packed) -> dict[str, Sense]:
 
 
 def encoders_of(packed: Packed) -> Iterator[tuple[str, EncoderPart, PartConfig]]:
-    """The name of each encoder that is there, its declaration and its config."""
+    """The name of each encoder that has what its own stage learned, its declaration and its config."""
     for name, entry in packed.parts.items():
         if entry["kind"] == EncoderPart.kind and entry["graphs"].keys() - JOINT:
             registered, config = open_entry(entry)
@@ -71,24 +70,19 @@ def ear_of(packed: Packed) -> tuple[str, EncoderPart, PartConfig]:
     """The encoder that transcribes: its name, its declaration and its config. RequestError if there is none."""
     for name, part, config in encoders_of(packed):
         if part.transcribe and part.runs:
-            with suppress(RequestError):  # it came without its head
-                packed.runner(name)
-                return name, part, config
+            return name, part, config
     raise RequestError(f"{packed.label} has no encoder that transcribes", "name another model with -m")
 
 
 def answers_of(packed: Packed, modality: str) -> Answers:
     """Who answers questions about one modality by itself. RequestError if nobody does."""
-    reason = f"no encoder of {modality} in it answers"
     for name, part, _ in encoders_of(packed):
         if part.modality == modality and part.answer and part.runs:
-            try:
-                answers: Answers = packed.runner(name)
-            except RequestError as error:
-                reason = error.what
-                continue
+            answers: Answers = packed.runner(name)
             return answers
-    raise RequestError(reason, f"train the stage {modality}, and export the run again")
+    raise RequestError(
+        f"{packed.label} has nothing that the stage {modality} learned", "train that stage, and export the run again"
+    )
 
 
 def voice_of(packed: Packed, vocoder: str | None = None) -> Voice:

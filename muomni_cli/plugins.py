@@ -23,7 +23,7 @@ import pluggy
 import typer
 
 from muomni_cli import __version__
-from muomni_cli.api import API_VERSION, Part, RecipeFile
+from muomni_cli.api import API_VERSION, Check, Part, RecipeFile
 from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.hookspecs import DECLARES, HookSpecs, check_declaration
 from muomni_cli.switches import disabled_plugins
@@ -77,7 +77,7 @@ class Plugin:
     def __init__(self, info: PluginInfo) -> None:
         self.info = info
         self.doc = ""
-        self.parts: list[Part | RecipeFile] = []
+        self.parts: list[Part | RecipeFile | Check] = []
         self._hooks: pluggy.PluginManager | None = None
 
     def load(self) -> None:
@@ -231,7 +231,7 @@ def _manager(module: ModuleType) -> pluggy.PluginManager:
     return manager
 
 
-def _declarations(hooks: pluggy.PluginManager) -> Iterator[Part | RecipeFile]:
+def _declarations(hooks: pluggy.PluginManager) -> Iterator[Part | RecipeFile | Check]:
     seen: set[tuple[str, str]] = set()
     for hook in DECLARES:
         for returned in getattr(hooks.hook, hook)():

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from muomni_cli.api import Part, RecipeFile
+from muomni_cli.api import Check, Part, RecipeFile
 from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.extras import absence
 from muomni_cli.plugins import Plugin, PluginInfo, load_plugins
 
-Declared = TypeVar("Declared", Part, RecipeFile)
+Declared = TypeVar("Declared", Part, RecipeFile, Check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,10 @@ class Registry:
     def recipes(self) -> list[RegisteredRecipe]:
         """Every recipe that a plugin ships."""
         return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, RecipeFile)])
+
+    def checks(self) -> list[Offer[Check]]:
+        """Every law that a plugin adds."""
+        return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Check)])
 
     def get(self, kind: str, name: str) -> Registered:
         """The part called ``name`` or ``plugin:name``.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.whole import Whole
 
 
 @pytest.fixture(autouse=True)
@@ -18,26 +21,9 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     return home
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A tiny model of all parts, trained by nobody, twice: as the ``run`` and as the ``bundle`` exported of it; and a
-    ``picture`` and a ``sound`` to ask about."""
-
-    run: Path
-    bundle: Path
-    picture: Path
-    sound: Path
-
-
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """Made once for all tests that use it, and never changed."""
-    import torch
+    """A tiny model of all parts, made once for all tests that use it, and never changed."""
+    from tests.whole import make_whole
 
-    from tests.whole import export, make_media, make_run
-
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("whole")
-    run, bundle = make_run(folder / "run").root, folder / "bundle"
-    export(run, bundle)
-    return Whole(run, bundle, *make_media(folder))
+    return make_whole(tmp_path_factory.mktemp("whole"))

@@ -3,7 +3,7 @@ speaks."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,24 @@ CODEC = {
 TALKER = {"d_text": 16, "text_layers": 1, "d_model": 16, **BLOCKS, "longest": 6, "ctx_len": 256}
 VOCODER = {"channels": 16, "layers": 1, "hidden": 16}
 VOICES = ("ann", "bob")
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The model twice, as the ``run`` and as the ``bundle`` exported of it, and a ``picture`` and a ``sound``."""
+
+    run: Path
+    bundle: Path
+    picture: Path
+    sound: Path
+
+
+def make_whole(folder: Path) -> Whole:
+    """All of it, in ``folder``; takes half a minute."""
+    torch.set_num_threads(1)
+    run, bundle = make_run(folder / "run").root, folder / "bundle"
+    export(run, bundle)
+    return Whole(run, bundle, *make_media(folder))
 
 
 def make_run(root: Path) -> RunFolder:

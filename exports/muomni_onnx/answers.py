@@ -17,8 +17,8 @@ from muomni_cli.runs.folder import open_entry
 from muomni_cli.sound.coding import decode_codes
 from muomni_cli.speaking.parts import TorchSounds
 from muomni_onnx import replay
+from muomni_onnx.distances import absolute
 from muomni_onnx.parts import THINKER, Exported, Model
-from muomni_onnx.reference import distance
 from muomni_onnx.replay import Told
 from muomni_onnx.runtime import OnnxModel
 
@@ -143,9 +143,9 @@ def _sounds(
     few = codes[:SAVED]
     saved |= {"sound/codes": few.astype(np.int32), "sound/samples": replay.sounded(Sounds(packed), few)}
     saved["sound/mel"] = replay.sounded(packed.runner("codec").stream(), few)
-    first = Whole("log-mel of code frames", ("codec",), error=distance(made, mel), allowed=MEL)
+    first = Whole("log-mel of code frames", ("codec",), error=absolute(made, mel), allowed=MEL)
     if not replay.is_loose(packed.parts["vocoder"]):
-        return [first, Whole("samples", ("codec", "vocoder"), error=distance(ours, theirs), allowed=SAMPLES)]
+        return [first, Whole("samples", ("codec", "vocoder"), error=absolute(ours, theirs), allowed=SAMPLES)]
     heard = [replay.heard_apart(samples, mel, codec.mel) for samples in (ours, theirs)]
     further = max(0.0, heard[0] / max(heard[1], 1e-9) - 1)
     return [first, Whole("what the samples sound like", ("codec", "vocoder"), error=further, allowed=FURTHER)]

@@ -48,6 +48,14 @@ def export(
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The folder to make.")] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Leave out parts that cannot be exported.")] = False,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[PART=]PRECISION",
+            help="fp32; int8: smaller and faster on a CPU; int4: smaller still; fp16: for GPUs. Of all parts, or "
+            "of one, as talker=fp32; repeatable. (default: fp32)",
+        ),
+    ] = None,
 ) -> None:
     """Write a trained model as a folder that runs without PyTorch, once it is shown to agree with it."""
     if context.invoked_subcommand is not None:
@@ -56,34 +64,41 @@ def export(
     _check_request(onnx, model, recipe, output, overrides)
     assert output is not None, "checked"
     from muomni_cli.console import print_table, say
+    from muomni_cli.extras import require
     from muomni_cli.registry import resolve
+    from muomni_onnx.choosing import choose
 
-    make = resolve("muomni_onnx.export:export", "muomni export")  # says so if a package is missing, before any work
+    chosen = choose(precision or [])
+    require("muomni export", "torch", "onnx", "onnxscript")
+    make = resolve("muomni_onnx.export:export", "muomni export")
     if recipe is not None:
         found = resolve("muomni_onnx.fresh:model_of_recipe")(recipe, overrides)
         say(f"recipe {found.name}: fresh random weights; what it says is noise")
     else:
         trained = resolve("muomni_onnx.trained:find_trained")(model)
         found = resolve("muomni_onnx.trained:model_of")(trained, partial=partial)
-    report = make(found, output, partial=partial, tell=say)
+    report = make(found, output, partial=partial, precision=chosen, tell=say)
     print_table(
-        ("part", "graph", "error", "allowed", "speed", "MB"),
+        ("part", "graph", "precision", "error", "allowed", "speed", "MB"),
         [
             (
                 x.part,
                 x.graph,
-                f"{x.parity.error:.1e}",
-                f"{x.parity.tolerance:.0e}",
+                x.written.precision,
+                *_near(x.parity.error, x.parity.tolerance),
                 f"{x.parity.speed:.1f}x",
-                f"{x.size / 1e6:.2f}",
+                _mb(x.written.size),
             )
             for x in report.lines
         ],
     )
+    for line in report.lines:
+        for kept in line.written.kept:
+            say(f"{line.part} {line.graph}: {_mb(kept.size)} MB stay in full precision: {kept.why}")
     for whole in report.wholes:
         say(whole.says)
     total = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-    say(f"wrote {output} ({total / 1e6:.1f} MB)")
+    say(f"wrote {output} ({_mb(total)} MB)")
     say(f"check it wherever it runs: muomni export check {output}")
 
 
@@ -104,19 +119,24 @@ def _check_request(
 
 
 def check(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder.")]) -> None:
-    """Compare a bundle with its digests, and its graphs with the outputs that PyTorch gave. Needs no PyTorch."""
+    """Compare a bundle with its digests, and its graphs with what they gave when it was exported. Needs no PyTorch."""
     from muomni_cli.console import print_table, say
     from muomni_cli.registry import resolve
 
     checked = resolve("muomni_onnx.check:check", "muomni export check")(bundle)
     print_table(
-        ("part", "graph", "error", "allowed", "MB"),
-        [
-            (x.part, x.graph, f"{x.error:.1e}", f"{x.tolerance:.0e}", f"{x.size / 1e6:.2f}" if x.size else "")
-            for x in checked
-        ],
+        ("part", "graph", "precision", "error", "allowed", "MB"),
+        [(x.part, x.graph, x.precision, *_near(x.error, x.tolerance), _mb(x.size) if x.size else "") for x in checked],
     )
     say(f"{bundle} is whole and agrees")
+
+
+def _near(error: float, tolerance: float) -> tuple[str, str]:
+    return f"{error:.1e}", f"{tolerance:.0e}"
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.2f}"
 
 
 def add_to(cli: typer.Typer) -> None:

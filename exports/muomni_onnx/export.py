@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from muomni_cli import __version__
 from muomni_cli.api import Graph, MuomniError
 from muomni_onnx.answers import Whole, answer
 from muomni_onnx.bundle import new_folder, open_bundle, seal
+from muomni_onnx.choosing import Chosen, Precision
 from muomni_onnx.genai import can_be_text, write_text_form
+from muomni_onnx.lowering import Written, lowered
 from muomni_onnx.parity import Parity, compare
 from muomni_onnx.parts import THINKER, Exported, Model, those_with_graphs
 from muomni_onnx.reference import case_arrays, write_reference
@@ -21,15 +24,23 @@ from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import Session
 from muomni_onnx.trace import OPSET, write_graph
 
+ALIKE = 1e-3
+"""How far a lowered graph may at least be from what it gave before, relative: another CPU adds in another order, which
+may round a number up instead of down. If it is further from PyTorch than that, it may be as far from itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table: a graph, how far it is from PyTorch, and its size in bytes."""
+    """One line of the table: a graph, and what became of it."""
 
     part: str
     graph: str
-    parity: Parity
-    size: int
+    written: Written
+
+    @property
+    def parity(self) -> Parity:
+        """How far it is from PyTorch."""
+        return self.written.parity
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +51,30 @@ class Report:
     wholes: Sequence[Whole]
 
 
-def export(model: Model, root: Path, *, partial: bool = False, tell: Callable[[str], None]) -> Report:
+def export(
+    model: Model,
+    root: Path,
+    *,
+    partial: bool = False,
+    precision: Chosen | None = None,
+    tell: Callable[[str], None],
+) -> Report:
     """Export the model to the folder ``root``, which appears only when everything in it agrees with PyTorch.
 
     Args:
         model: what to export.
         root: the folder to make.
         partial: leave out parts that declare no graphs.
+        precision: of each part; fp32 by default.
         tell: told what is being done.
 
     Raises:
-        RequestError: the folder is there, or a part declares no graphs.
+        RequestError: the folder is there, a part declares no graphs, or there is no part that ``precision`` names.
         MuomniError: a graph cannot be traced, or does not do what PyTorch does.
     """
     parts = those_with_graphs(model.parts, partial=partial)
+    chosen = precision or Chosen()
+    chosen.require([part.name for part in parts])
     with new_folder(root) as folder:
         described: dict[str, dict[str, Any]] = {}
         lines: list[Line] = []
@@ -62,29 +83,31 @@ def export(model: Model, root: Path, *, partial: bool = False, tell: Callable[[s
             graphs = {}
             for graph in part.graphs:
                 tell(f"exporting {part.name}: {graph.name}")
-                line = _write(part, graph, folder)
-                _require_parity(line)
+                line = Line(part.name, graph.name, _write(part, graph, folder, chosen.of(part.name)))
                 lines.append(line)
                 saved |= _saved(line)
-                graphs[graph.name] = _description(part, graph, line.parity)
+                graphs[graph.name] = _description(part, graph, line.written)
             described[part.name] = {**part.entry, "weights": "", **_rate(part), "graphs": graphs}
-        manifest = {"name": model.name, "parts": described, **_rest(model, folder)}
+        manifest = {"name": model.name, "parts": described, **_rest(model, folder, chosen)}
         if model.tokenizer is not None and can_be_text(described[THINKER]):
             write_text_form(folder, manifest)
         seal(folder, manifest)  # as it is opened later, so that whole answers come from what is in there
         answered = answer(model, OnnxModel(open_bundle(folder), "cpu", torch.get_num_threads()), tell)
         for whole in answered.wholes:
-            _require_whole(whole)
+            if all(chosen.of(part) == "fp32" for part in whole.parts):
+                _require_whole(whole)
         write_reference(folder, {**saved, **answered.saved})
         seal(folder, manifest)
     return Report(lines, answered.wholes)
 
 
-def _write(part: Exported, graph: Graph, folder: Path) -> Line:
+def _write(part: Exported, graph: Graph, folder: Path, precision: Precision) -> Written:
     path = folder / _file(part, graph)
     path.parent.mkdir(exist_ok=True)
     write_graph(graph, path)
-    return Line(part.name, graph.name, compare(graph, Session(path, torch.get_num_threads())), path.stat().st_size)
+    parity = compare(graph, Session(path, torch.get_num_threads()))
+    _require_parity(part, graph, parity)
+    return lowered(graph, path, parity, precision)
 
 
 def _rate(part: Exported) -> dict[str, int]:
@@ -100,15 +123,22 @@ def _file(part: Exported, graph: Graph) -> str:
     return f"{part.name}/{graph.name}.onnx"
 
 
-def _description(part: Exported, graph: Graph, parity: Parity) -> dict[str, Any]:
+def _description(part: Exported, graph: Graph, written: Written) -> dict[str, Any]:
+    parity, whole = written.parity, written.precision == "fp32"
+    first = parity.cases[0]
+    halves = {name for name, array in first.made.items() if array.dtype == np.float16}  # caches, in fp16
     return {
         "file": _file(part, graph),
         "inputs": {port.name: list(port.axes) for port in graph.inputs},
-        "types": {name: str(array.dtype) for name, array in parity.cases[0].feeds.items()},
+        "types": {
+            name: "float16" if graph.states.get(name) in halves else str(array.dtype)
+            for name, array in first.feeds.items()
+        },
         "outputs": list(graph.outputs),
         "states": dict(graph.states),
         "begin": dict(graph.begin),
-        "tolerance": graph.tolerance,
+        "precision": written.precision,
+        "tolerance": graph.tolerance if whole else max(parity.error, ALIKE),
         "loose": sorted(graph.loose),
         "undecided": graph.undecided,
         "error": parity.error,
@@ -116,19 +146,21 @@ def _description(part: Exported, graph: Graph, parity: Parity) -> dict[str, Any]
 
 
 def _saved(line: Line) -> dict[str, Any]:
-    """Cases to check with later."""
+    """Cases to check with later: PyTorch's outputs where the graph can be held to them, else its own."""
+    whole = line.written.precision == "fp32"
     saved: dict[str, Any] = {}
     for number, case in enumerate(line.parity.cases):
-        saved |= case_arrays(f"{line.part}/{line.graph}", number, case.feeds, case.expected)
+        outputs = case.expected if whole else case.made
+        saved |= case_arrays(f"{line.part}/{line.graph}", number, case.feeds, outputs)
     return saved
 
 
-def _require_parity(line: Line) -> None:
+def _require_parity(part: Exported, graph: Graph, parity: Parity) -> None:
     """Raises MuomniError unless the graph agrees."""
-    if not line.parity.holds:
+    if not parity.holds:
         raise MuomniError(
-            f"{line.part}: {line.graph} is {line.parity.error:.2g} from PyTorch ({line.parity.where}), and "
-            f"{line.parity.tolerance:.2g} is allowed; nothing was written",
+            f"{part.name}: {graph.name} is {parity.error:.2g} from PyTorch ({parity.where}), and "
+            f"{parity.tolerance:.2g} is allowed; nothing was written",
             "its graphs= must do what its forward does",
         )
 
@@ -141,7 +173,7 @@ def _require_whole(whole: Whole) -> None:
         )
 
 
-def _rest(model: Model, folder: Path) -> dict[str, Any]:
+def _rest(model: Model, folder: Path, chosen: Chosen) -> dict[str, Any]:
     """Tokenizer, special tokens, chat settings and provenance."""
     tokenizer: dict[str, Any] | None = None
     specials: dict[str, int] = {}
@@ -153,7 +185,7 @@ def _rest(model: Model, folder: Path) -> dict[str, Any]:
         "tokenizer": tokenizer,
         "special_tokens": specials,
         "chat": dict(model.chat),
-        "precision": "fp32",
+        "precision": chosen.rest,
         "provenance": {
             **model.provenance,
             "muomni": __version__,

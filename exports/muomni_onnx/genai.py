@@ -24,13 +24,15 @@ _PAST = re.compile(r"past_key_values\.(\d+)\.(key|value)")
 
 
 def can_be_text(entry: Mapping[str, Any]) -> bool:
-    """Whether a Thinker's graphs are such that its text alone can be run: every state is a cache of keys or values.
+    """Whether a Thinker's graphs are such that its text alone can be run: every state is a cache of keys or values, in
+    full precision.
 
     Args:
         entry: what the manifest says of the Thinker.
     """
     states = entry["graphs"].get("thinker", {}).get("states", {})
-    return "embed" in entry["graphs"] and bool(states) and all(_PAST.fullmatch(name) for name in states)
+    whole = all(graph.get("precision", "fp32") == "fp32" for graph in entry["graphs"].values())
+    return whole and "embed" in entry["graphs"] and bool(states) and all(_PAST.fullmatch(name) for name in states)
 
 
 def write_text_form(bundle: Path, manifest: Mapping[str, Any]) -> None:
@@ -54,6 +56,9 @@ def write_text_graph(folder: Path) -> Path:
     joined = compose.merge_models(
         embed, thinker, io_map=[("inputs_embeds", "inputs_embeds")], outputs=outputs, producer_name="muomni"
     )
+    versions = {entry.domain: entry.version for entry in joined.opset_import}  # it lists those of both
+    del joined.opset_import[:]
+    joined.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in versions.items())
     files = {name: (folder / name).read_bytes() for name in ("embed.onnx", "thinker.onnx")}
     for tensor in joined.graph.initializer:
         if len(tensor.raw_data) > SMALL:

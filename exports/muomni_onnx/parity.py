@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from muomni_cli.api import Graph
-from muomni_onnx.reference import distance
+from muomni_onnx.distances import Distance, absolute, forgiving
 from muomni_onnx.sessions import Arrays, Session, fetch
 
 SEED = 20
@@ -38,9 +38,9 @@ class Parity:
     """How far a graph is from PyTorch.
 
     Args:
-        error: largest absolute difference of any output in any case; infinite where shapes differ or one is NaN.
+        error: largest distance of any output in any case; infinite where shapes differ or one is NaN.
         where: the case and the output that it was found in.
-        tolerance: what the part declares.
+        tolerance: what is allowed.
         cases: what it was tried with, in order.
         speed: how many times as fast as PyTorch it is on the first case.
     """
@@ -65,44 +65,53 @@ def expect(graph: Graph, feeds: Arrays) -> dict[str, NDArray[Any]]:
     return {name: output.numpy().copy() for name, output in zip(graph.outputs, outputs, strict=True)}
 
 
-def compare(graph: Graph, session: Session) -> Parity:
-    """Run ``session`` beside PyTorch over the cases of ``graph``, then over its calls in a row."""
+def compare(graph: Graph, session: Session, tolerance: float | None = None, distance: Distance = absolute) -> Parity:
+    """Run ``session`` beside PyTorch over the cases of ``graph``, then over its calls in a row.
+
+    Args:
+        graph: what was exported.
+        session: what runs it.
+        tolerance: what is allowed; by default what ``graph`` declares.
+        distance: of two arrays.
+    """
+    distance = forgiving(distance, graph.undecided)
     random = np.random.default_rng(SEED)
     found = [(0.0, "everywhere")]
     cases: list[Case] = []
     for name, sizes in graph.cases.items():
         feeds = {p.name: a for p, a in zip(graph.inputs, graph.draw(sizes, random), strict=True)}
         expected = expect(graph, feeds)
-        error, where, made = _apart(graph, session, name, feeds, expected)
+        error, where, made = _apart(graph, session, name, feeds, expected, distance)
         cases.append(Case(name, feeds, expected, made))
         found.append((error, where))
-    found.append(_in_a_row(graph, session, random))
+    found.append(_in_a_row(graph, session, random, distance))
     error, where = max(found, key=lambda one: one[0])
-    return Parity(error, where, graph.tolerance, cases, _speed(graph, session, cases[0].feeds))
+    allowed = graph.tolerance if tolerance is None else tolerance
+    return Parity(error, where, allowed, cases, _speed(graph, session, cases[0].feeds))
 
 
 def difference(
-    expected: Arrays, made: Arrays, loose: Collection[str] = (), undecided: float = 0.0
+    expected: Arrays, made: Arrays, loose: Collection[str] = (), distance: Distance = absolute
 ) -> tuple[float, str]:
-    """The largest absolute difference of any output that is not ``loose``, and which one has it; see :class:`Graph`."""
-    errors = {
-        name: distance(value, fetch(made[name]), undecided) for name, value in expected.items() if name not in loose
-    }
+    """The largest distance of any output that is not ``loose``, and which one has it."""
+    errors = {name: distance(value, fetch(made[name])) for name, value in expected.items() if name not in loose}
     name = max(errors, key=lambda name: errors[name])
     return errors[name], name
 
 
-def _apart(graph: Graph, session: Session, case: str, feeds: Arrays, expected: Arrays) -> tuple[float, str, Arrays]:
+def _apart(
+    graph: Graph, session: Session, case: str, feeds: Arrays, expected: Arrays, distance: Distance
+) -> tuple[float, str, Arrays]:
     """How far the graph is in one case, where, and what it made; infinitely far where it does not run."""
     try:
         made = session(feeds)
     except Exception as failure:  # onnxruntime's errors have no common base
         return float("inf"), f"{case}: {str(failure).partition(chr(10))[0][:200]}", {}
-    error, output = difference(expected, made, graph.loose, graph.undecided)
+    error, output = difference(expected, made, graph.loose, distance)
     return error, f"{case}: {output}", made
 
 
-def _in_a_row(graph: Graph, session: Session, random: np.random.Generator) -> tuple[float, str]:
+def _in_a_row(graph: Graph, session: Session, random: np.random.Generator, distance: Distance) -> tuple[float, str]:
     """Calls of which each takes the states of the one before: the graph its own, PyTorch its own; both PyTorch's where
     some are loose."""
     worst, where = 0.0, ""
@@ -111,7 +120,7 @@ def _in_a_row(graph: Graph, session: Session, random: np.random.Generator) -> tu
         free = [port for port in graph.inputs if port.name not in graph.states]
         fresh = {port.name: port.draw(random, port.shape(graph.begin)) for port in free}
         expected = expect(graph, {**fresh, **theirs})
-        error, output, made = _apart(graph, session, f"call {call + 1}", {**fresh, **ours}, expected)
+        error, output, made = _apart(graph, session, f"call {call + 1}", {**fresh, **ours}, expected, distance)
         if error > worst:
             worst, where = error, output
         if not made:

@@ -2,7 +2,7 @@
 
 import typer
 
-from muomni_cli.api import PartConfig, RuntimePart, hookimpl
+from muomni_cli.api import Check, PartConfig, RuntimePart, hookimpl
 from muomni_onnx.commands import add_to
 
 
@@ -17,6 +17,15 @@ def register_runtimes() -> list[RuntimePart]:
             build="muomni_onnx.runtime:build",
             marker="muomni.json",
         )
+    ]
+
+
+@hookimpl
+def register_checks() -> list[Check]:
+    """Laws of parts that declare graphs."""
+    return [
+        Check(name="exports", doc="graphs give what PyTorch gives", law="muomni_onnx.laws:EXPORTS"),
+        Check(name="serves", doc="graphs together do what the part does", law="muomni_onnx.laws:SERVES"),
     ]
 
 

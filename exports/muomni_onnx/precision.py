@@ -18,16 +18,14 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import onnx
 
+from muomni_onnx.choosing import Precision
 from muomni_onnx.halve import Halving
 from muomni_onnx.quantise import Quantiser
-from muomni_onnx.rewriting import PRODUCTS, Rewriting, ancestors, attribute, descendants
-
-Precision = Literal["fp32", "fp16", "int8", "int4"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int4")
+from muomni_onnx.rewriting import PRODUCTS, Rewriting, ancestors, attribute, descendants, made_once
 
 SMALL = 4096
 """Values of a weight that is left alone: less than what it takes to say how to make it smaller would save."""
@@ -90,7 +88,7 @@ def _exact(graph: Rewriting) -> dict[int, str]:
 
     Whatever leads to a logarithm or follows an exponential handles magnitudes of a spectrum: log-mel front ends of
     encoders, and the last step of vocoders. Whatever leads to the choice of a smallest or largest, through one product,
-    compares with a codebook.
+    compares with a codebook. What these take that is made of constants alone must be as exact.
     """
     by_type = {
         kind: [node for node in graph.nodes if node.op_type in kinds]
@@ -98,7 +96,8 @@ def _exact(graph: Rewriting) -> dict[int, str]:
     }
     spectrum = ancestors(graph, by_type["log"]) | descendants(graph, by_type["exp"])
     nearest = ancestors(graph, by_type["choice"], products=1)
-    return dict.fromkeys(nearest, NEAREST) | dict.fromkeys(spectrum, SPECTRUM)
+    exact = dict.fromkeys(nearest, NEAREST) | dict.fromkeys(spectrum, SPECTRUM)
+    return exact | dict.fromkeys(made_once(graph, exact), SPECTRUM)
 
 
 def _quantise(graph: Rewriting, exact: Mapping[int, str], precision: Precision) -> None:

@@ -30,17 +30,6 @@ def few(array: NDArray[Any]) -> NDArray[Any]:
     return flat[np.linspace(0, flat.size - 1, min(SPREAD, flat.size)).astype(int)] if flat.size else flat
 
 
-def distance(one: NDArray[Any], other: NDArray[Any], undecided: float = 0.0) -> float:
-    """The largest absolute difference; infinite where shapes or types differ or a number is none. 0 where whole numbers
-    differ in no larger a share than may be ``undecided``."""
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return float("inf")
-    if undecided and one.dtype.kind in "iu" and float(np.mean(one != other)) <= undecided:
-        return 0.0
-    error = float(np.max(np.abs(one.astype(np.float64) - other), initial=0.0))
-    return error if np.isfinite(error) else float("inf")
-
-
 def case_arrays(prefix: str, number: int, feeds: Arrays, expected: Arrays) -> dict[str, NDArray[Any]]:
     """What is kept of case ``number``; nothing where it is too large. ``prefix``: ``part/graph``."""
     if number and sum(array.nbytes for array in feeds.values()) > LARGEST:

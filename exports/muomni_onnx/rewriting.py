@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,10 +91,14 @@ class Rewriting:
         for node in self.nodes:
             if node.op_type in LAID_OUT and all(name in self.constants for name in node.input if name):
                 feeds = {name: self.array(name) for name in node.input if name}
-                for name, made in zip(node.output, ReferenceEvaluator(node).run(None, feeds), strict=True):
-                    self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(made), name)
-            else:
-                left.append(node)
+                made = ReferenceEvaluator(node).run(None, feeds)
+                if sum(array.size for array in made) <= sum(array.size for array in feeds.values()):
+                    self.constants |= {
+                        name: numpy_helper.from_array(np.ascontiguousarray(array), name)
+                        for name, array in zip(node.output, made, strict=True)
+                    }
+                    continue
+            left.append(node)
         self.nodes = left
 
 
@@ -119,6 +123,23 @@ def ancestors(graph: Rewriting, ends: Iterable[Any], *, products: int | None = N
         seen[id(node)] = left
         todo += [(makers[name], left) for name in node.input if name in makers]
     return set(seen)
+
+
+def made_once(graph: Rewriting, ends: Collection[int]) -> set[int]:
+    """Ids of the nodes that lead to those with the ids ``ends`` from constants alone, done once when a graph opens."""
+    constant = set(graph.constants)
+    once = []
+    for node in graph.nodes:
+        if all(name in constant for name in node.input if name):
+            constant.update(node.output)
+            once.append(node)
+    wanted = {name for node in graph.nodes if id(node) in ends for name in node.input}
+    found: set[int] = set()
+    for node in reversed(once):
+        if wanted & set(node.output):
+            found.add(id(node))
+            wanted.update(node.input)
+    return found
 
 
 def descendants(graph: Rewriting, begins: Iterable[Any]) -> set[int]:

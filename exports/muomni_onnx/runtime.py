@@ -4,14 +4,15 @@ Knows no torch and no part by name."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Packed, PartConfig, RequestError, Run, Tokenizer
+from muomni_cli.api import GraphCall, Packed, PartConfig, RequestError, Run, Tokenizer
 from muomni_cli.generation.backend import Backend
 from muomni_cli.registry import resolve
 from muomni_cli.runs.arguments import run_arguments
@@ -19,7 +20,7 @@ from muomni_cli.runs.folder import open_entry
 from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.bundle import Bundle, open_bundle
 from muomni_onnx.rows import PAST
-from muomni_onnx.sessions import Arrays, Session, open_sessions
+from muomni_onnx.sessions import Arrays, Session, Value, Watcher, fetch, open_sessions
 
 
 class OnnxModel:
@@ -36,6 +37,7 @@ class OnnxModel:
         self._provider = ""
         self._sessions: dict[tuple[str, str], Session] = {}
         self._runners: dict[str, Any] = {}
+        self._tell: Callable[[GraphCall], None] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -81,10 +83,10 @@ class OnnxModel:
     def score(self, ids: NDArray[Any]) -> NDArray[np.float32]:
         """See :class:`muomni_cli.api.Packed`."""
         opened = self._thinking()
-        entry = self._bundle.graph("thinker", "thinker")
+        thinker, entry = opened["thinker"], self._bundle.graph("thinker", "thinker")
         embeds = opened["embed"]({"input_ids": ids[None].astype(np.int64)})["inputs_embeds"]
-        nothing = {name: np.zeros(_empty(entry["inputs"][name]), entry["types"][name]) for name in entry["states"]}
-        made = opened["thinker"]({"inputs_embeds": embeds, **nothing}, ["logits"])
+        nothing = {name: np.zeros(_empty(entry["inputs"][name]), thinker.type(name)) for name in entry["states"]}
+        made = thinker({"inputs_embeds": embeds, **nothing}, ["logits"])
         logits: NDArray[np.float32] = made["logits"][0].astype(np.float32)
         return logits
 
@@ -110,6 +112,33 @@ class OnnxModel:
             self._runners[part] = runs(config, graphs, **run_arguments(entry))
         return self._runners[part]
 
+    @contextmanager
+    def watched(self, tell: Callable[[GraphCall], None]) -> Iterator[None]:
+        """See :class:`muomni_cli.api.Packed`."""
+        self._tell = tell
+        try:
+            self._tell_all()
+            yield
+        finally:
+            self._tell = None
+            self._tell_all()
+
+    def _tell_all(self) -> None:
+        with self._lock:
+            for (part, graph), session in self._sessions.items():
+                session.watcher = self._watcher(part, graph)
+
+    def _watcher(self, part: str, graph: str) -> Watcher | None:
+        tell = self._tell
+        if tell is None:
+            return None
+
+        def told(feeds: Mapping[str, Value], made: Mapping[str, Value], seconds: float) -> None:
+            inputs, outputs = ({name: fetch(value) for name, value in held.items()} for held in (feeds, made))
+            tell(GraphCall(part, graph, inputs, outputs, seconds))
+
+        return told
+
     def _thinking(self) -> dict[str, Session]:
         if "thinker" not in self.parts:
             raise RequestError(f"{self.label} has no Thinker, so it answers nothing", "name another model with -m")
@@ -131,6 +160,7 @@ class OnnxModel:
             kept = {graph: entry["states"].values() for graph, entry in entries.items()}
             for graph, session in open_sessions(paths, self._device, self._threads, kept).items():
                 self._sessions[part, graph] = session
+                session.watcher = self._watcher(part, graph)
                 # A model does not change its place: what one graph keeps there another may take.
                 self._device, self._provider = session.device, session.provider
             return {graph: self._sessions[part, graph] for graph in graphs}

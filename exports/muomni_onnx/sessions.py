@@ -8,7 +8,8 @@ either. On CUDA it stays on the device, as an onnxruntime ``OrtValue``, and only
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from muomni_onnx.devices import CPU, CUDA, Place, cores, load_cuda, places, why_
 Arrays = Mapping[str, "NDArray[Any]"]
 Value = Any
 """A numpy array, or what a device holds in its place."""
+Watcher = Callable[[Mapping[str, Value], Mapping[str, Value], float], None]
+"""Is told what went into a graph, what came out, and how many seconds it took."""
 
 TYPES = {
     "tensor(float)": np.float32,
@@ -68,6 +71,8 @@ class Session:
         self._types = {port.name: np.dtype(TYPES[port.type]) for port in self._session.get_inputs()}
         self.inputs: list[str] = list(self._types)
         self.outputs: list[str] = [port.name for port in self._session.get_outputs()]
+        self.watcher: Watcher | None = None
+        """Told of every call, if there is somebody."""
 
     @property
     def provider(self) -> str:
@@ -93,10 +98,20 @@ class Session:
 
     def __call__(self, feeds: Mapping[str, Value], wanted: Sequence[str] | None = None) -> dict[str, Value]:
         """All outputs by name, or only the ``wanted`` ones: arrays, but for the ``kept`` ones, which are as
-        :func:`fetch` and :meth:`put` know them. ``feeds``: arrays, and what earlier calls kept."""
+        :func:`fetch` and :meth:`put` know them. ``feeds``: arrays, and what earlier calls kept; floats may be larger
+        than the graph takes them."""
+        if self.watcher is None:
+            return self._called(feeds, wanted)
+        begin = time.perf_counter()
+        made = self._called(feeds, wanted)
+        self.watcher(feeds, made, time.perf_counter() - begin)
+        return made
+
+    def _called(self, feeds: Mapping[str, Value], wanted: Sequence[str] | None) -> dict[str, Value]:
         names = list(wanted) if wanted is not None else self.outputs
+        feeds = {name: self._as_taken(name, value) for name, value in feeds.items()}
         if not self._bind:
-            return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+            return dict(zip(names, self._session.run(names, feeds), strict=True))
         binding = self._session.io_binding()
         for name, value in feeds.items():
             if isinstance(value, onnxruntime.OrtValue):
@@ -111,6 +126,11 @@ class Session:
         self._session.run_with_iobinding(binding)
         made = dict(zip(names, binding.get_outputs(), strict=True))
         return {name: value if name in self._kept else value.numpy() for name, value in made.items()}
+
+    def _as_taken(self, name: str, value: Value) -> Value:
+        """In a graph of 16-bit floats, caches are such."""
+        halves = isinstance(value, np.ndarray) and value.dtype == np.float32 and self._types.get(name) == np.float16
+        return value.astype(np.float16) if halves else value
 
     def put(self, array: NDArray[Any]) -> Value:
         """``array`` where this session keeps what it remembers: the other way of :func:`fetch`."""

@@ -1,4 +1,4 @@
-"""``muomni data``: look at what a recipe trains on, before it does, and make speech to train on."""
+"""``muomni data``: look at what a recipe trains on, before it does, take examples of it, make speech to train on."""
 
 from __future__ import annotations
 
@@ -25,12 +25,19 @@ class Format(StrEnum):
     FLAC = "flac"
 
 
-app = typer.Typer(no_args_is_help=True, help="Look at the data of a recipe, or make some.")
+class Side(StrEnum):
+    """Of the split."""
+
+    TRAIN = "train"
+    VAL = "val"
+
+
+app = typer.Typer(no_args_is_help=True, help="Look at the data of a recipe, take some of it, or make some.")
 
 
 @app.callback()
 def data() -> None:
-    """Look at the data of a recipe, or make some."""
+    """Look at the data of a recipe, take some of it, or make some."""
 
 
 @app.command()
@@ -59,6 +66,37 @@ def check(
     else:
         _print(report)
     raise typer.Exit(0 if report.usable else 1)
+
+
+@app.command()
+def write(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's file or name.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Where the files go.")] = None,
+    table: Annotated[str, typer.Option(metavar="NAME", help="Of which table [[data.NAME]].")] = "omni",
+    source: Annotated[
+        str, typer.Option(metavar="NAME", help="Its source, by task or number (default: the first).")
+    ] = "",
+    split: Annotated[Side, typer.Option(help="Which side of the data.")] = Side.VAL,
+    count: Annotated[int, typer.Option(min=1, help="Most examples.")] = 10,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write examples of a recipe's data as files: pictures, sounds, and a list of what is said of them."""
+    from muomni_cli.data.write import LIST
+    from muomni_cli.data.write import write as write_examples
+    from muomni_cli.errors import RequestError
+    from muomni_cli.recipe import load_recipe
+
+    if output is None:
+        raise RequestError("there is no folder to write to", "name one: -o FOLDER")
+    loaded = load_recipe(recipe, overrides or ())
+    written = write_examples(loaded, table, source, output, split=split.value, count=count)
+    if json:
+        print_json([{"files": [str(path) for path in one.files], "text": one.text} for one in written])
+    else:
+        shown = [(" ".join(path.name for path in one.files) or "-", terminal_safe(one.text)) for one in written]
+        print_table(("FILES", "TEXT"), shown)
+    say(f"wrote {len(written):,} examples and their list {output / LIST}")
 
 
 @app.command()

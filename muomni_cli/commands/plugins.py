@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from json import dumps
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from muomni_cli.catalog import describe_part, describe_plugin, offers
 from muomni_cli.console import print_json, print_table, say
-from muomni_cli.errors import RequestError
+from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.registry import get_registry, nearest
 from muomni_cli.switches import switch
 
-app = typer.Typer(no_args_is_help=True, help="List plugins, look into them, switch them on and off.")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from muomni_cli.conformance.examine import Report
+
+app = typer.Typer(no_args_is_help=True, help="List plugins, look into them, check them, switch them on and off.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PluginName = Annotated[str, typer.Argument(metavar="NAME", help="A name from `muomni plugins list`.")]
@@ -54,6 +59,27 @@ def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or a
     for number, entry in enumerate(described):
         print(end="\n" if number else "")
         _print_plugin(entry) if plugin else _print_part(entry)
+
+
+@app.command()
+def check(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or a part.")], json: Json = False) -> None:
+    """Try every law that parts must keep: shapes, caches, padding, streams, training, files and exports.
+
+    Whatever a part declares is tried on the smallest one that it allows, and nothing else is. Exits with 1 if a law is
+    broken.
+    """
+    from muomni_cli.conformance.examine import examine
+    from muomni_cli.conformance.find import parts_called
+
+    reports: list[Report] = []
+    for named in parts_called(name, get_registry()):
+        say(f"checking {named.part.kind} {named.part.name}")
+        reports.append(examine(named.part, named.plugin))
+        if not json:
+            _print_report(reports[-1], first=len(reports) == 1)
+    if json:
+        print_json([report.as_data() for report in reports])
+    _require_laws_kept(name, reports)
 
 
 @app.command()
@@ -104,10 +130,33 @@ def _print_part(entry: dict[str, Any]) -> None:
     if "path" in entry:
         print(f"file: {entry['path']}")
         return
+    if "law" in entry:
+        print(f"law: {entry['law']}")
+        return
     print(f"can: {', '.join(entry['can']) or 'nothing beyond its protocol'}\n")
     rows = [(f["name"], _default(f), f["type"], f["description"]) for f in entry["config"]]
     if rows:
         print_table(("SETTING", "DEFAULT", "TYPE", "WHAT"), rows)
+
+
+def _print_report(report: Report, *, first: bool) -> None:
+    print(f"{'' if first else chr(10)}{report.part.kind} {report.part.name}  (plugin {report.plugin})\n")
+    words = {"held": "held", "broken": "BROKEN", "not applicable": "-"}
+    rows = [(v.law.name, words[v.state], v.told or v.law.doc) for v in report.verdicts]
+    print_table(("LAW", "", "WHAT WAS SEEN"), rows)
+
+
+def _require_laws_kept(name: str, reports: Sequence[Report]) -> None:
+    broken = [(report.part, verdict) for report in reports for verdict in report.broken]
+    kept = sum(verdict.state == "held" for report in reports for verdict in report.verdicts)
+    for part, verdict in broken:
+        say(f"{part.kind} {part.name} breaks {verdict.law.name}: {verdict.law.doc}\n  {verdict.told}")
+    if broken:
+        raise MuomniError(
+            f"{name} breaks {len(broken)} of {len(broken) + kept} laws: {', '.join(v.law.name for _, v in broken)}",
+            "mend it, or take back the capability that it declares, then check it again",
+        )
+    say(f"{name} keeps all {kept} laws that can be tried on it")
 
 
 def _default(setting: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from muomni_cli.console import print_json, say
+from muomni_cli.console import print_json
 from muomni_cli.errors import RequestError
 
 
@@ -18,7 +18,10 @@ def trace(
         list[str] | None, typer.Option(metavar="NAME=FILE", help="An input of any modality that the model takes.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("-m", "--model", help="A run's folder or name (default: $MUOMNI_MODEL or the newest).")
+        str | None,
+        typer.Option(
+            "-m", "--model", help="A run's or bundle's folder or name (default: $MUOMNI_MODEL or the newest)."
+        ),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="RECIPE", help="Instead of a trained model: a recipe with random weights.")
@@ -35,28 +38,18 @@ def trace(
         raise RequestError("--json and --markdown cannot both be had", "choose one")
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
-    from muomni_cli.chat.attachments import attachments
     from muomni_cli.chat.terminal import read_prompt
-    from muomni_cli.trace.aloud import trace_speech
-    from muomni_cli.trace.open import open_recipe, open_recipe_mouth, open_run, open_run_mouth
+    from muomni_cli.packed import find_packed
+    from muomni_cli.trace.asked import Asked, of_modules, of_packed
     from muomni_cli.trace.report import as_json, as_markdown, as_text
-    from muomni_cli.trace.run import answer_of
-    from muomni_cli.trace.run import trace as run_trace
-    from muomni_cli.training.device import set_threads
 
-    asked = "" if text is None else read_prompt(text) or ""
-    set_threads(threads or 0)
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
-    mouth = (open_recipe_mouth(recipe, device) if recipe else open_run_mouth(model, device)) if speech else None
-    lines = []
-    if mouth is None or mouth.thinks:
-        subject = open_recipe(recipe, device) if recipe else open_run(model, device)
-        lines = run_trace(subject, asked, attachments(words, subject.model.senses), tokens, say)
-    elif words:
-        raise RequestError("this model has no Thinker, so it can neither see nor hear", "trace text alone")
-    if mouth is not None:
-        # What random weights answer is noise, of which hardly anything can be spoken.
-        lines += trace_speech(mouth, asked if recipe else answer_of(lines) or asked)
+    asked = Asked("" if text is None else read_prompt(text) or "", words, tokens, speech)
+    packed = None if recipe else find_packed(model)
+    if packed is not None:
+        lines = of_packed(packed.open(device, threads), asked)
+    else:
+        lines = of_modules(recipe, model, device, threads, asked)
     if json:
         print_json(as_json(lines))
     else:

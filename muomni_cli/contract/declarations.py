@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -55,6 +55,8 @@ class Part:
         peers: other people's implementations to measure speed against, name -> ``"package.module:attr"`` (see
             :class:`Peer`).
         can: the capabilities that the conformance suite shall test.
+        small: settings that make the part so small that it can be tried in a second, for the conformance suite; the
+            others keep their defaults.
     """
 
     kind: ClassVar[str] = "part"
@@ -69,6 +71,7 @@ class Part:
     steps: str | None = None
     peers: Mapping[str, str] = field(default_factory=dict)
     can: frozenset[Can] | set[Can] = frozenset()
+    small: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +125,7 @@ class EncoderPart(Part):
     them; training is measured with the first. ``peers`` are called with the config alone and give a module that is
     called as the encoder is, with an equally good input of its own making inside where it needs another.
     ``runs(config, graphs, learned)`` gives an object that is a :class:`Transcriber` where ``transcribe`` is declared,
-    and :class:`Answers` where ``answer`` is; RequestError if the graphs of the head are not there. The encoder's own
-    graph is run by whoever opens it.
+    and :class:`Answers` where ``answer`` is, by the graphs of ``graphs`` and ``head_graphs``.
 
     Args:
         modality: what a recipe's ``[encoders.<modality>]``, a stage and ``--attach <modality>=PATH`` call it.
@@ -208,15 +210,19 @@ class DatasetPart(Part):
     ``documents`` must give the same documents in the same order each time, stream (never hold a corpus in memory) and
     raise :class:`RequestError` for a path that is not there. ``files() -> list[Path]`` names what it reads, for
     fingerprints; a source that makes its own data returns an empty list.
+    ``sample(folder: Path) -> Mapping`` writes a few files into an empty folder, of the sort that it reads, and gives
+    the settings that read them: for the conformance suite, which cannot try a source of files without.
     ``teacher(voice: str | None) -> Teacher`` is who makes speech of any text, for ``muomni data speak``: the voice of
     that name, or the usual one. RequestError if there is no such voice, or a program that it needs is missing.
 
     Args:
+        sample: ``"package.module:attr"``, if it reads files.
         teacher: ``"package.module:attr"``, if it has one.
     """
 
     kind: ClassVar[str] = "dataset"
 
+    sample: str | None = None
     teacher: str | None = None
 
 
@@ -252,3 +258,15 @@ class RecipeFile:
     name: str
     doc: str
     path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A law that a plugin adds to ``muomni plugins check``, for parts of its own or of others: ``law`` is
+    ``"package.module:attr"`` of a :class:`muomni_cli.contract.conformance.Law`."""
+
+    kind: ClassVar[str] = "check"
+
+    name: str
+    doc: str
+    law: str

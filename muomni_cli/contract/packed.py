@@ -5,7 +5,9 @@ Shapes use the letters B batch, T tokens, D width of the Thinker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -13,6 +15,24 @@ if TYPE_CHECKING:
 
     from muomni_cli.contract.models import Tokenizer
     from muomni_cli.generation.backend import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class GraphCall:
+    """One run of a graph.
+
+    Args:
+        part: of the model.
+        graph: of the part.
+        inputs, outputs: what went in and what came out, by name.
+        seconds: how long it took.
+    """
+
+    part: str
+    graph: str
+    inputs: Mapping[str, NDArray[Any]]
+    outputs: Mapping[str, NDArray[Any]]
+    seconds: float
 
 
 class Packed(Protocol):
@@ -66,6 +86,10 @@ class Packed(Protocol):
 
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[Any]:
         """One input, as ``EncoderPart.read`` gives it -> (T,D) float32 tokens as wide as the Thinker's embeddings."""
+        ...
+
+    def watched(self, tell: Callable[[GraphCall], None]) -> AbstractContextManager[None]:
+        """Inside of it ``tell`` is told of every graph that is run, once it has been."""
         ...
 
     def runner(self, part: str) -> Any:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Answers, Packed, RequestError, RunCodec, RunVocoder, Tokenizer
+from muomni_cli.api import Answers, Packed, RunCodec, RunVocoder, Tokenizer
 from muomni_cli.data import open_text
 from muomni_cli.data.held_out import HeldOut, nats_of
 from muomni_cli.data.windows import Window
 from muomni_cli.evaluation.examined import Aloud, Sizes
 from muomni_cli.generation import Backend
 from muomni_cli.omni.shares import Sense
-from muomni_cli.packed import answers_of, senses_of, voice_of
+from muomni_cli.packed import answers_of, encoders_of, senses_of, voice_of
 from muomni_cli.recipe import Recipe
 from muomni_cli.recipe.model import SPEAKING
 from muomni_cli.recipe.stages import OMNI
@@ -45,19 +45,12 @@ class PackedModel:
             lacking = self._recipe.encoders.keys() - set(self._packed.senses)
             return f"is not in it with {' and '.join(sorted(lacking))}" if lacking else ""
         if stage in self._recipe.encoders:
-            return self._silent(stage)
+            own = [part for _, part, _ in encoders_of(self._packed) if part.modality == stage]
+            return "" if any(part.answer and part.runs for part in own) else "has no head in it"
         needed = SPEAKING if stage == "talker" else {"codec", stage} if stage in SPEAKING else {stage}
         if not self._packed.parts.keys() >= set(needed):
             return "is not in it"
         return "is in it only as the stage omni tuned it" if stage == "thinker" and self._packed.senses else ""
-
-    def _silent(self, stage: str) -> str:
-        """Why the encoder gives no answers."""
-        try:
-            self.answers(stage)
-        except RequestError as error:
-            return f"gives no answers: {error.what}"
-        return ""
 
     def tokenizer(self) -> Tokenizer:
         """See :class:`muomni_cli.evaluation.examined.Examined`."""

@@ -15,6 +15,7 @@ from typing import Any
 from muomni_cli.api import RequestError, Tokenizer
 from muomni_cli.files import read_json, write_json
 from muomni_cli.registry import Registered, get_registry, resolve
+from muomni_cli.runs.claim import changing
 
 RUNS = Path("runs")
 """Where runs lie, relative to the working directory."""
@@ -56,10 +57,11 @@ class RunFolder:
 
     def forget(self, stage: str) -> None:
         """Remove a stage: its entry first, so that nothing ever points to files that are gone."""
-        model = self.model()
-        for table in ("stages", "parts"):
-            model[table].pop(stage, None)
-        write_json(self.model_path, {"format": 1, **model})
+        with changing(self.root):
+            model = self.model()
+            for table in ("stages", "parts"):
+                model[table].pop(stage, None)
+            write_json(self.model_path, {"format": 1, **model})
         shutil.rmtree(self.stage(stage), ignore_errors=True)
 
     def record(
@@ -70,13 +72,14 @@ class RunFolder:
         chat: Mapping[str, Any] | None = None,
     ) -> None:
         """Merge a stage's state, its part's description and the chat settings into ``model.json``."""
-        model = self.model()
-        model["stages"][stage] = {**model["stages"].get(stage, {}), **status, "updated": round(time.time())}
-        if part is not None:
-            model["parts"][stage] = dict(part)
-        if chat is not None:
-            model["chat"] = dict(chat)
-        write_json(self.model_path, {"format": 1, **model})
+        with changing(self.root):
+            model = self.model()
+            model["stages"][stage] = {**model["stages"].get(stage, {}), **status, "updated": round(time.time())}
+            if part is not None:
+                model["parts"][stage] = dict(part)
+            if chat is not None:
+                model["chat"] = dict(chat)
+            write_json(self.model_path, {"format": 1, **model})
 
     def status(self, stage: str) -> str:
         """``missing``, ``unfinished`` or ``finished``."""

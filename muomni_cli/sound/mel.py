@@ -53,6 +53,8 @@ class LogMel(nn.Module):
 
     def power(self, frames: Tensor) -> Tensor:
         """(B,T,window) -> (B,T,K) squared magnitudes."""
+        if not frames.numel():  # of a sound shorter than a hop; some builds' transforms refuse to take nothing
+            return frames.new_zeros(*frames.shape[:-1], self.n_fft // 2 + 1)
         spectrum = torch.fft.rfft(frames * self.window, n=self.n_fft)
         return spectrum.real.square() + spectrum.imag.square()  # type: ignore[no-any-return]
 

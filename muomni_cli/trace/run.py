@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from itertools import groupby
 from typing import Any, cast
 
 import numpy as np
@@ -23,7 +22,8 @@ from muomni_cli.registry import resolve
 from muomni_cli.trace.lines import Line
 from muomni_cli.trace.open import Subject
 from muomni_cli.trace.recorder import Recorder, steps_of
-from muomni_cli.trace.words import likeliest, pieces, quoted
+from muomni_cli.trace.tellers import many, runs, spell_out, tell_likeliest
+from muomni_cli.trace.words import pieces, quoted
 
 Seen = list[tuple[Media, NDArray[np.float32]]]
 
@@ -69,7 +69,7 @@ class _Run:
             cache, logits = self._think(tokens)
         said = self._choose(logits)
         answer = self._go_on(said, cache, tokens)
-        self._decode(answer)
+        spell_out(self.recorder, self.tokenizer, answer)
 
     def _watch(self, stack: ExitStack) -> None:
         watching = self.recorder.watching
@@ -88,7 +88,7 @@ class _Run:
                         at=f"projectors.{modality}",
                         title="projector",
                         what=f"one linear layer to the Thinker's width, {width}",
-                        counts=lambda a, b: f"{_many(a[1], 'token')} of {a[2]} -> {_many(b[1], 'token')} of {b[2]}",
+                        counts=lambda a, b: f"{many(a[1], 'token')} of {a[2]} -> {many(b[1], 'token')} of {b[2]}",
                     )
                     for modality in self.model.senses
                 ],
@@ -115,7 +115,7 @@ class _Run:
             self.recorder.begin(f"{one.modality}: {one.name}")
             step = Step(at="", title="encoder", what="all of the following, and the projector")
             rows = self.recorder.measure(step, senses.encode, one, array, kept)
-            self.recorder.note(inputs=(array.shape,), counts=f"1 {one.modality} -> {_many(len(rows), 'token')}")
+            self.recorder.note(inputs=(array.shape,), counts=f"1 {one.modality} -> {many(len(rows), 'token')}")
             seen.append((one, rows))
         return seen
 
@@ -133,7 +133,7 @@ class _Run:
         words = [token for token in self.ids if token >= 0]
         self.recorder.note(
             outputs=((len(words),),),
-            counts=f"{_many(len(text), 'character')} -> {_many(len(words), 'id')}: {pieces(self.tokenizer, words)}",
+            counts=f"{many(len(text), 'character')} -> {many(len(words), 'id')}: {pieces(self.tokenizer, words)}",
             values={"ids": words},
         )
         if not seen:
@@ -160,7 +160,7 @@ class _Run:
         shape = (1, len(self.ids)) if self.embeds is None else tuple(self.embeds.shape)
         held = f"; the cache holds {cache.lengths[0]}" if cache is not None else ""
         self.recorder.note(
-            inputs=(shape,), counts=f"{_many(len(self.ids), 'token')} -> {len(self.ids)} sets of logits{held}"
+            inputs=(shape,), counts=f"{many(len(self.ids), 'token')} -> {len(self.ids)} sets of logits{held}"
         )
         return cache, output.logits
 
@@ -179,20 +179,14 @@ class _Run:
         self.recorder.begin("next token")
         step = Step(at="", title="last place", what="only what follows the last token is wanted")
         last = self.recorder.measure(step, lambda all_: all_[0, -1], logits)
-        self.recorder.note(counts=f"{_many(logits.shape[1], 'set')} of logits -> 1")
+        self.recorder.note(counts=f"{many(logits.shape[1], 'set')} of logits -> 1")
         step = Step(at="", title="probabilities", what="softmax: what it would say next, and how likely")
         self.recorder.measure(step, lambda scores: scores.float().softmax(-1), last)
-        self._tell(last)
+        tell_likeliest(self.recorder, self.tokenizer, last.float().cpu().numpy())
         step = Step(at="", title="choice", what="the likeliest token (argmax)")
         token: int = self.recorder.measure(step, lambda scores: int(scores.argmax()), last)
         self.recorder.note(counts=f"1 new token: {quoted(self.tokenizer, token)}", values={"token": token})
         return token
-
-    def _tell(self, logits: Tensor) -> None:
-        """Note the likeliest tokens beside the step that was recorded last."""
-        best = likeliest(self.tokenizer, logits.float().cpu().numpy())
-        told = ", ".join(f"{one['piece']} {one['probability']:.2%}" for one in best)
-        self.recorder.note(counts=told, values={"likeliest": best})
 
     def _go_on(self, token: int, cache: Cache | None, tokens: int) -> list[int]:
         """``tokens`` tokens from the first on: fewer where the model ends or the context does."""
@@ -222,26 +216,6 @@ class _Run:
             new = self.thinker.embed(torch.tensor([[token]], device=self.device))
             self.embeds = torch.cat((self.embeds, new), dim=1)
 
-    def _decode(self, answer: list[int]) -> None:
-        self.recorder.begin("text again")
-        known = [token for token in answer if token < self.tokenizer.vocab_size]
-        text = self.recorder.measure(
-            Step(at="", title="decode", what="ids to text; special tokens give nothing"), self.tokenizer.decode, known
-        )
-        left = (
-            f" ({_many(len(answer) - len(known), 'id')} unknown to the tokenizer)" if len(known) < len(answer) else ""
-        )
-        self.recorder.note(
-            inputs=((len(answer),),),
-            counts=f"{_many(len(answer), 'id')} -> {_many(len(text), 'character')}{left}: {text!r}",
-            values={"ids": answer, "text": text},
-        )
-
-
-def answer_of(lines: Sequence[Line]) -> str:
-    """The text of the answer that was traced; empty if none was."""
-    return next((str(line.values["text"]).strip() for line in reversed(lines) if "text" in line.values), "")
-
 
 def declared(part: Part, module: nn.Module) -> list[Step]:
     """What a part says happens inside of it, or its top-level submodules."""
@@ -257,15 +231,3 @@ def fuse(ids: Sequence[int], soft: Tensor, embedded: Tensor) -> Tensor:
     fused[0, shown] = soft
     fused[0, ~shown] = embedded[0]
     return fused
-
-
-def runs(ids: Sequence[int], media: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    """What the sequence consists of, in order: each of the media with its count, and stretches of text between them."""
-    owner = [name for name, count in media for _ in range(count)]
-    number = [place for place, (_, count) in enumerate(media) for _ in range(count)]
-    keys = [(owner[-1 - token], number[-1 - token]) if token < 0 else ("text", -1) for token in ids]
-    return [(name, len(list(group))) for (name, _), group in groupby(keys)]
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"

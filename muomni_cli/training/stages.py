@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import SPEAKING
 from muomni_cli.recipe.stages import OMNI, parts_of, stages_of
 from muomni_cli.registry import nearest, resolve
-from muomni_cli.runs.claim import claimed
+from muomni_cli.runs.claim import changing, claimed
 from muomni_cli.runs.folder import RunFolder, differences, part_entry
 from muomni_cli.runs.header import read_header
 from muomni_cli.runs.lock import make_lock
@@ -82,7 +83,8 @@ class Job:
 
 
 def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> None:
-    """Train stages of one run, one after the other, and let no other process train into it meanwhile.
+    """Train stages of one run, one after the other. Other processes may train other stages of it meanwhile, but for a
+    tokenizer, on which all others rest, and with ``force``.
 
     Args:
         jobs: what to train, at least one.
@@ -91,15 +93,21 @@ def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> 
 
     Raises:
         RequestError: if a stage is unfinished and neither is asked for, or does not fit what the run holds; if another
-            process is training into the run.
+            process is training the stage, or what it rests on.
         StoppedError: after a signal, when everything is saved.
     """
     again = frozenset(job.stage for job in jobs) if force else frozenset[str]()
     for job in jobs:
         _ = job.chosen  # a stage that is not there is told before anything is made
-    with claimed(jobs[0].run.root):
+    with claimed(jobs[0].run.root) if force else nullcontext():
         for job in jobs:
-            _train(job, resume=resume, force=force, again=again)
+            with nullcontext() if force else claimed(job.run.root, _own(job)):
+                _train(job, resume=resume, force=force, again=again)
+
+
+def _own(job: Job) -> str:
+    """The only folder that a stage changes, empty if that is the whole run: everything else rests on a tokenizer."""
+    return "" if job.kind == "tokenizer" and job.run.status(job.stage) != "finished" else job.stage
 
 
 def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> None:
@@ -251,11 +259,12 @@ def _joint_entries(job: Job, context: StageContext) -> dict[str, dict[str, Any]]
 
 
 def _write_recipe(job: Job, data: dict[str, str]) -> None:
-    write_text(job.run.recipe_path, resolved_toml(job.recipe))
     sources = [source for group in job.recipe.data.sources.values() for source in group]
     chosen = [*parts_of(job.recipe).values(), *sources, *job.recipe.callbacks.values()]
-    registered = [one.registered for one in chosen]
-    write_json(job.run.root / "lock.json", make_lock(registered, seed=job.recipe.seed, data=data))
+    lock = make_lock([one.registered for one in chosen], seed=job.recipe.seed, data=data)
+    with changing(job.run.root):
+        write_text(job.run.recipe_path, resolved_toml(job.recipe))
+        write_json(job.run.root / "lock.json", lock)
 
 
 def _has_more_steps(job: Job) -> bool:

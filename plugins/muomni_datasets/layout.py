@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from muomni_datasets.made_config import PAIRS, ScenesConfig
+from muomni_datasets.made_config import ScenesConfig
 from muomni_datasets.plots import Chance
 
 UNITS = 64
@@ -87,11 +87,11 @@ def lay_out(config: ScenesConfig, index: int) -> Scene:
 
 
 def _first(config: ScenesConfig) -> list[str]:
-    return [kind for kind in config.only or PAIRS if kind not in config.without]
+    return [kind for kind in config.only if kind in config.kinds] if config.only else config.kinds
 
 
 def _others(config: ScenesConfig) -> list[str]:
-    return [kind for kind in PAIRS if kind not in config.without and kind not in config.only]
+    return [kind for kind in config.kinds if kind not in config.only]
 
 
 def _background(chance: Chance) -> Rgb:

@@ -10,8 +10,10 @@ from muomni_cli.api import PartConfig
 from muomni_datasets.config import Expression, FilesConfig, Side
 from muomni_datasets.grammar import SLOT, mistake
 
-COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white")
-SHAPES = ("circle", "square", "triangle", "star")
+Colour = Literal["red", "green", "blue", "yellow", "purple", "orange", "black", "white"]
+COLOURS: tuple[Colour, ...] = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white")
+Shape = Literal["circle", "square", "triangle", "star"]
+SHAPES: tuple[Shape, ...] = ("circle", "square", "triangle", "star")
 PAIRS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 """Every kind of thing in a scene."""
 
@@ -72,6 +74,8 @@ class ScenesConfig(MadeConfig):
         (1, 2), min_length=1, description="how many things a scene may show: of 1, 2 and 3"
     )
     counting: float = Field(0.0, ge=0, le=1, description="share of the scenes that show one to four equal things")
+    colours: tuple[Colour, ...] = Field(COLOURS, min_length=1, description="what colours things may have")
+    shapes: tuple[Shape, ...] = Field(SHAPES, min_length=1, description="what shapes they may have")
     without: tuple[Pair, ...] = Field((), description='kinds that are never drawn, such as "green star"')
     only: tuple[Pair, ...] = Field(
         (), description="kinds that the first thing is of, and no other thing; empty for all"
@@ -81,12 +85,19 @@ class ScenesConfig(MadeConfig):
         "captions", description='examples with "captions", or conversations with "questions"'
     )
 
+    @property
+    def kinds(self) -> list[str]:
+        """What may be drawn at all, in the order of :data:`PAIRS`."""
+        pairs = [(pair, *pair.split()) for pair in PAIRS if pair not in self.without]
+        return [pair for pair, colour, shape in pairs if colour in self.colours and shape in self.shapes]
+
     @model_validator(mode="after")
     def _something_is_left(self) -> ScenesConfig:
-        if not set(self.only or PAIRS) - set(self.without):
-            raise ValueError("`without` leaves nothing that the first thing could be")
-        if len(set(PAIRS) - set(self.without) - set(self.only)) < 3:
-            raise ValueError("`without` and `only` leave fewer than three kinds for the other things")
+        kinds = set(self.kinds)
+        if not (kinds & set(self.only) if self.only else kinds):
+            raise ValueError("`without`, `colours` and `shapes` leave nothing that the first thing could be")
+        if len(kinds - set(self.only)) < 3:
+            raise ValueError("`without`, `only`, `colours` and `shapes` leave fewer than three kinds for other things")
         return self
 
 

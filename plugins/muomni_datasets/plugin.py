@@ -8,6 +8,15 @@ from muomni_datasets.config import ConversationsConfig, JsonLinesConfig, TalesCo
 from muomni_datasets.examples_config import FolderConfig, IdxConfig, ManifestConfig, TarConfig
 from muomni_datasets.made_config import ScenesConfig, SoundsConfig, SpokenConfig
 
+ABOUT_SCENES = {
+    "count": 20,
+    "val_count": 4,
+    "val_fraction": 0.3,
+    "from": {"scene": {"use": "scenes", "count": 20}},
+    "ask": [{"question": ("What is it?", "What do you see?"), "answer": "{scene.text}"}],
+}
+"""A few questions about scenes that are made on the spot."""
+
 
 @hookimpl
 def register_datasets() -> list[DatasetPart]:
@@ -18,66 +27,77 @@ def register_datasets() -> list[DatasetPart]:
             doc="text files, folders and globs; .gz is read as it is",
             config=TextConfig,
             build="muomni_datasets.text:build",
+            sample="muomni_datasets.samples:text",
         ),
         DatasetPart(
             name="jsonl",
             doc="JSON Lines: one document a line, in a field of your choice",
             config=JsonLinesConfig,
             build="muomni_datasets.jsonl:build",
+            sample="muomni_datasets.samples:json_lines",
         ),
         DatasetPart(
             name="conversations",
             doc="conversations: JSON Lines with messages, or plain text with turn prefixes",
             config=ConversationsConfig,
             build="muomni_datasets.conversations:build",
+            sample="muomni_datasets.samples:conversations",
         ),
         DatasetPart(
             name="tales",
             doc="tiny stories and conversations made from a grammar; reads no files",
             config=TalesConfig,
             build="muomni_datasets.tales:build",
+            small={"count": 20},
         ),
         DatasetPart(
             name="manifest",
             doc="pictures, sounds or others listed in JSON Lines with text, label, key and split",
             config=ManifestConfig,
             build="muomni_datasets.manifest:build",
+            sample="muomni_datasets.samples:manifest",
         ),
         DatasetPart(
             name="folder",
             doc="pictures or sounds in folders: class/file, or as a regular expression and captions say",
             config=FolderConfig,
             build="muomni_datasets.folder:build",
+            sample="muomni_datasets.samples:pictures",
         ),
         DatasetPart(
             name="tar",
             doc="members of tar archives, read in place; named as in folder",
             config=TarConfig,
             build="muomni_datasets.tar:build",
+            sample="muomni_datasets.samples:archive",
         ),
         DatasetPart(
             name="idx",
             doc="IDX files of grey pictures and labels, as of MNIST; .gz is read as it is",
             config=IdxConfig,
             build="muomni_datasets.idx:build",
+            sample="muomni_datasets.samples:idx",
         ),
         DatasetPart(
             name="scenes",
             doc="drawn scenes of coloured shapes, with captions or questions; reads no files",
             config=ScenesConfig,
             build="muomni_datasets.scenes:build",
+            small={"count": 20},
         ),
         DatasetPart(
             name="sounds",
             doc="tones, sweeps, noise and clicks with labels and captions; reads no files",
             config=SoundsConfig,
             build="muomni_datasets.sounds:build",
+            small={"count": 20},
         ),
         DatasetPart(
             name="spoken",
             doc="any text, spoken by the program flite",
             config=SpokenConfig,
             build="muomni_datasets.spoken:build",
+            small={"sentences": ("A hen.", "A fox.")},
             teacher="muomni_datasets.spoken:teacher",
         ),
         DatasetPart(
@@ -85,5 +105,6 @@ def register_datasets() -> list[DatasetPart]:
             doc="questions about the examples of other sources, of several modalities at once",
             config=AskedConfig,
             build="muomni_datasets.asked:build",
+            small=ABOUT_SCENES,
         ),
     ]

@@ -31,6 +31,7 @@ def register_encoders() -> list[EncoderPart]:
                 "transformers": "muomni_listener.peer:whisper",
                 "transformers-half": "muomni_listener.peer:whisper_at_our_rate",
             },
+            small={"n_mels": 32, "channels": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64},
             in_time=True,
         )
     ]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import RequestError, Run, Word
+from muomni_cli.api import Run, Word
 from muomni_listener.config import ListenerConfig
 from muomni_listener.ctc import Alphabet, Mark, choose, greedy
 from muomni_listener.streaming import BeamSpeller, GreedySpeller, Windows, marks_of, words_of
@@ -63,17 +63,12 @@ class RunRecognizer:
         graphs: the open ``encoder``, (1,N) ``inputs`` -> (1,T,W) ``tokens``, and ``head``, (1,T,W) ``tokens`` ->
             (1,T,C) ``scores``.
         learned: nothing.
-
-    Raises:
-        RequestError: there is no head.
     """
 
     ways = WAYS
     vocabulary: Sequence[str] = ()
 
     def __init__(self, config: ListenerConfig, graphs: Mapping[str, Run], learned: Mapping[str, Any]) -> None:  # noqa: ARG002
-        if "head" not in graphs:
-            raise RequestError("the audio encoder is there without its head", "export a run with a trained stage audio")
         self._config, self._graphs = config, graphs
         self._alphabet = Alphabet(config.characters)
 

@@ -3,6 +3,17 @@
 from muomni_cli.api import CodecPart, hookimpl
 from muomni_rvq.config import CodecConfig
 
+SMALL = {
+    "mel": {"sample_rate": 8000, "n_fft": 256, "window": 160, "hop": 40, "n_mels": 20},
+    "codebook_size": 32,
+    "code_dim": 8,
+    "width": 24,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+    "fine_width": 16,
+}
+"""Settings of the smallest that does all that a large one does."""
+
 
 @hookimpl
 def register_codecs() -> list[CodecPart]:
@@ -18,6 +29,7 @@ def register_codecs() -> list[CodecPart]:
             steps="muomni_rvq.steps:steps",
             objective="muomni_rvq.objective:Reconstruction",
             read="muomni_cli.sound.reading:read",
+            small=SMALL,
             reads=frozenset({"sample_rate", "max_seconds", "shortest"}),
         )
     ]

@@ -3,6 +3,19 @@
 from muomni_cli.api import TalkerPart, hookimpl
 from muomni_talker.config import CursorConfig, ParallelConfig
 
+SMALL = {
+    "d_text": 24,
+    "text_layers": 2,
+    "text_kernel": 3,
+    "d_model": 32,
+    "n_layers": 2,
+    "n_heads": 2,
+    "d_ff": 48,
+    "longest": 6,
+    "ctx_len": 128,
+}
+"""Settings of the smallest that does all that a large one does."""
+
 
 @hookimpl
 def register_talkers() -> list[TalkerPart]:
@@ -15,6 +28,7 @@ def register_talkers() -> list[TalkerPart]:
             build="muomni_talker.model:build",
             graphs="muomni_talker.graphs:graphs",
             runs="muomni_talker.graph_engine:RunTalker",
+            small=SMALL,
             steps="muomni_talker.steps:steps",
             objective="muomni_talker.objective:Speaking",
         ),
@@ -25,6 +39,7 @@ def register_talkers() -> list[TalkerPart]:
             build="muomni_talker.model:build_parallel",
             graphs="muomni_talker.graphs:graphs",
             runs="muomni_talker.graph_engine:RunTalker",
+            small=SMALL,
             steps="muomni_talker.steps:steps",
             objective="muomni_talker.objective:Speaking",
         ),

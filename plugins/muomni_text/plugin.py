@@ -16,6 +16,7 @@ def register_tokenizers() -> list[TokenizerPart]:
             config=BPEConfig,
             build="muomni_text.bpe:load",
             objective="muomni_text.bpe:learn",
+            small={"vocab_size": 300},
             can={Can.LOSSLESS, Can.TRAINABLE},
         ),
         TokenizerPart(

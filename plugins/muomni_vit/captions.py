@@ -6,17 +6,18 @@ Shapes: B pictures, T tokens, L bytes with the end, W width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from muomni_vit.asked import Asked
+from muomni_vit.asking import Writing
 from muomni_vit.model import Vit
-from muomni_vit.words import END, HIDDEN, SPACE, Words, read, spelled, text_of
+from muomni_vit.spelling import END, HIDDEN, SPACE
+from muomni_vit.words import Words, symbols_of, text_of
 
 if TYPE_CHECKING:
     from muomni_cli.api import Examples
@@ -25,20 +26,17 @@ IGNORED = -100
 """The target after the end of a text."""
 
 
-class Captions(nn.Module):
+class Captions(Asked):
     """A lesson (:class:`muomni_vit.objective.Lesson`): a small causal transformer goes on from a picture's tokens with
     the bytes of its text, as the Thinker will later."""
 
     measure = "exact"
-    ways: Mapping[str, bool] = MappingProxyType({measure: False})
-    vocabulary: Sequence[str] = ()
     adam_only = frozenset({"head.weight"})
 
     def __init__(self, encoder: Vit) -> None:
-        super().__init__()
         config = encoder.config.words
+        super().__init__(encoder, Writing(config.longest))
         self.longest, self.hidden = config.longest, config.hidden
-        self.encoder = encoder
         self.picture = nn.Linear(encoder.width, config.d_model)
         self.words = Words(config, prefix=encoder.config.token_count, causal=True)
         self.head = nn.Linear(config.d_model, END + 1)
@@ -50,7 +48,7 @@ class Captions(nn.Module):
     ) -> tuple[dict[str, Tensor], float]:
         """``given`` (B,L-1), the bytes that the next is guessed from, some words hidden; ``symbols`` (B,L), what is
         to be guessed; and how many that are."""
-        symbols = spelled([text_of(examples, row) for row in rows[share]], self.longest)
+        symbols = symbols_of([text_of(examples, row) for row in rows[share]], self.longest)
         given = symbols[:, :-1]
         if rng is not None and self.hidden:
             chances = torch.from_numpy(rng.random((len(rows), 1 + self.longest))[share])
@@ -76,25 +74,6 @@ class Captions(nn.Module):
         symbols = targets["symbols"]
         return ((scores.argmax(2) == symbols) | (symbols == IGNORED)).all(1)
 
-    def wanted(self, text: str, label: str | None) -> str:
-        """The text, or the label where there is none, as long as it is learned."""
-        return read(spelled([text or label or ""], self.longest)[0].tolist())
-
-    def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:  # noqa: ARG002
-        """What is written."""
-        return self.written(self.encoder.see(inputs))
-
     def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
         """Texts, and what is written."""
-        return list(zip([text_of(examples, row) for row in rows], self.written(tokens), strict=True))
-
-    @torch.no_grad()
-    def written(self, tokens: Tensor) -> list[str]:
-        """(B,T,W) tokens -> the likeliest text, byte by byte."""
-        symbols = torch.empty(len(tokens), 0, dtype=torch.long, device=tokens.device)
-        for _ in range(self.longest):
-            best = self.scores(tokens, {"given": symbols})[:, -1].argmax(1, keepdim=True)
-            symbols = torch.cat((symbols, best), dim=1)
-            if bool((symbols == END).any(1).all()):
-                break
-        return [read(row) for row in symbols.tolist()]
+        return list(zip([text_of(examples, row) for row in rows], self.answers_to(tokens), strict=True))

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from muomni_vit.asked import Asked
+from muomni_vit.asking import Matching
 from muomni_vit.model import Vit
-from muomni_vit.words import END, Words, spelled, text_of
+from muomni_vit.spelling import END
+from muomni_vit.words import Words, symbols_of, text_of
 
 if TYPE_CHECKING:
     from muomni_cli.api import Examples
 
 
-class Contrast(nn.Module):
+class Contrast(Asked):
     """A lesson (:class:`muomni_vit.objective.Lesson`): the mean of a picture's tokens and the mean of its text's bytes,
     read by a small transformer that sees their order, point the same way; those of other texts do not.
 
@@ -33,15 +34,12 @@ class Contrast(nn.Module):
     """
 
     measure = "retrieval"
-    ways: Mapping[str, bool] = MappingProxyType({measure: True})
-    vocabulary: Sequence[str] = ()
     adam_only = frozenset({"picture.weight", "text.weight"})
 
     def __init__(self, encoder: Vit) -> None:
-        super().__init__()
         config = encoder.config.words
+        super().__init__(encoder, Matching(config.longest))
         self.longest = config.longest
-        self.encoder = encoder
         self.words = Words(config)
         self.picture = nn.Linear(encoder.width, config.d_model)
         self.text = nn.Linear(config.d_model, config.d_model)
@@ -61,7 +59,7 @@ class Contrast(nn.Module):
         keys = [text.encode("utf-8")[: self.longest] for text in texts]
         own = [places.setdefault(key, len(places)) for key in keys]
         firsts = [texts[own.index(place)] for place in range(len(places))]
-        return {"texts": spelled(firsts, self.longest), "own": torch.tensor(own[share])}, float(len(own[share]))
+        return {"texts": symbols_of(firsts, self.longest), "own": torch.tensor(own[share])}, float(len(own[share]))
 
     def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """(B,U): scaled cosines of pictures and texts."""
@@ -89,23 +87,10 @@ class Contrast(nn.Module):
         """Whose own text scores best among those of its batch."""
         return scores.argmax(1) == targets["own"]
 
-    def wanted(self, text: str, label: str | None) -> str:
-        """The text, or the label where there is none."""
-        return text or label or ""
-
-    @torch.inference_mode()
-    def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
-        """Which of ``choices`` points most as the picture does."""
-        assert choices is not None, "its one way is to choose"
-        tokens = self.encoder.see(inputs)
-        best = self.scores(tokens, {"texts": spelled(choices, self.longest).to(tokens.device)}).argmax(1).tolist()
-        return [choices[place] for place in best]
-
     def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
         """Texts, and the best ones among those shown."""
         texts = [text_of(examples, row) for row in rows]
-        best = self.scores(tokens, {"texts": spelled(texts, self.longest).to(tokens.device)}).argmax(1).tolist()
-        return [(text, texts[place]) for text, place in zip(texts, best, strict=True)]
+        return list(zip(texts, self.answers_to(tokens, texts), strict=True))
 
 
 def past_the_end(symbols: Tensor) -> Tensor:

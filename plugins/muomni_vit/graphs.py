@@ -18,7 +18,7 @@ from muomni_vit.captions import Captions
 from muomni_vit.contrast import Contrast, mean_of, past_the_end
 from muomni_vit.labels import Labels
 from muomni_vit.model import Vit
-from muomni_vit.words import END
+from muomni_vit.spelling import END
 
 
 class Seeing(nn.Module):

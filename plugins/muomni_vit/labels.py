@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import RequestError
+from muomni_vit.asked import Asked
+from muomni_vit.asking import Naming
 from muomni_vit.model import Vit
 
 if TYPE_CHECKING:
@@ -22,21 +22,18 @@ UNKNOWN = -1
 """The class of a label that no training picture has. It teaches nothing and is always told wrong."""
 
 
-class Labels(nn.Module):
+class Labels(Asked):
     """A lesson (:class:`muomni_vit.objective.Lesson`): one Linear on the mean of what reaches the Thinker, so that all
-    that it needs must be in there. An :class:`muomni_cli.api.Answerer`."""
+    that it needs must be in there."""
 
     measure = "accuracy"
-    ways: Mapping[str, bool] = MappingProxyType({measure: False})
     adam_only = frozenset({"head.weight"})
 
     def __init__(self, encoder: Vit, classes: Sequence[str]) -> None:
-        super().__init__()
+        super().__init__(encoder, Naming(classes))
         self.classes = list(classes)
-        self.vocabulary = self.classes
         self._places = {label: place for place, label in enumerate(self.classes)}
         self.smoothing = encoder.config.label_smoothing
-        self.encoder = encoder
         self.head = nn.Linear(encoder.width, len(self.classes))
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -68,20 +65,9 @@ class Labels(nn.Module):
         """Whose likeliest class is its label."""
         return scores.argmax(1) == targets["classes"]
 
-    def wanted(self, text: str, label: str | None) -> str:  # noqa: ARG002
-        """The label."""
-        return label or ""
-
-    @torch.inference_mode()
-    def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:  # noqa: ARG002
-        """The likeliest of its classes."""
-        best = self.scores(self.encoder.see(inputs), {}).argmax(1).tolist()
-        return [self.classes[place] for place in best]
-
     def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
         """Labels, and the likeliest ones."""
-        best = self.scores(tokens, {}).argmax(1).tolist()
-        return [(examples.labels[row] or "", self.classes[place]) for row, place in zip(rows, best, strict=True)]
+        return list(zip([examples.labels[row] or "" for row in rows], self.answers_to(tokens), strict=True))
 
 
 def classes_of(data: ExampleData) -> list[str]:

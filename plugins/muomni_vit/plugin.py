@@ -20,8 +20,10 @@ def register_encoders() -> list[EncoderPart]:
             read="muomni_vit.reading:read",
             count="muomni_vit.reading:count",
             answer="muomni_vit.objective:answering",
+            runs="muomni_vit.running:RunLesson",
             head_graphs="muomni_vit.graphs:head_graphs",
             bench_inputs="muomni_vit.bench:inputs",
+            small={"size": 32, "patch": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64},
             share=0.5,
             peers={"transformers": "muomni_vit.peer:vit"},
         )

@@ -13,17 +13,10 @@ from torch import Tensor, nn
 
 from muomni_cli.api import RequestError
 from muomni_vit.config import WordsConfig
+from muomni_vit.spelling import SYMBOLS, spelled
 
 if TYPE_CHECKING:
     from muomni_cli.api import ExampleData, Examples
-
-END, HIDDEN = 256, 257
-"""What follows the last byte of a text (and fills its row), and what stands for a byte that is not shown."""
-
-SPACE = ord(" ")
-
-SYMBOLS = 258
-"""Bytes, the end, and the hidden byte."""
 
 
 def text_of(examples: Examples, row: int) -> str:
@@ -39,20 +32,9 @@ def require_texts(data: ExampleData) -> None:
         raise RequestError(found, "name a source whose pictures have texts that tell them apart")
 
 
-def spelled(texts: Sequence[str], longest: int) -> Tensor:
-    """(B,1+L) the bytes of each text, at most ``longest``, and at least one :data:`END` after them."""
-    rows = [text.encode("utf-8")[:longest] for text in texts]
-    symbols = torch.full((len(rows), 1 + max(map(len, rows), default=0)), END)
-    for row, text in zip(symbols, rows, strict=True):
-        row[: len(text)] = torch.tensor(list(text), dtype=torch.long)
-    return symbols
-
-
-def read(symbols: Sequence[int]) -> str:
-    """The text before the first :data:`END`."""
-    symbols = list(symbols)
-    ends = symbols.index(END) if END in symbols else len(symbols)
-    return bytes(symbol for symbol in symbols[:ends] if symbol < END).decode("utf-8", "replace")
+def symbols_of(texts: Sequence[str], longest: int) -> Tensor:
+    """See :func:`muomni_vit.spelling.spelled`."""
+    return torch.from_numpy(spelled(texts, longest))
 
 
 class Words(nn.Module):

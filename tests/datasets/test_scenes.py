@@ -72,6 +72,13 @@ def test_equal_records_open_as_equal_bytes() -> None:
         assert one.read() == other.read()
 
 
+def test_colours_and_shapes_can_be_fewer() -> None:
+    chosen: dict[str, Any] = {"colours": ("red", "blue"), "shapes": ("star", "circle"), "without": ("red star",)}
+    drawn = {thing.kind for scene in scenes(objects=(2, 3), counting=0.2, **chosen) for thing in scene.things}
+    assert drawn == {"red circle", "blue star", "blue circle"}
+    assert scenes(50, colours=tuple(COLOURS), shapes=("circle", "square", "triangle", "star")) == scenes(50)
+
+
 def test_relations_are_true_and_things_do_not_touch() -> None:
     for scene in scenes(objects=(2, 3)):
         first = scene.things[0]
@@ -105,7 +112,14 @@ def test_kinds_that_are_never_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [{"without": ["green sun"]}, {"only": ["red star"], "without": ["red star"]}, {"without": PAIRS[:-2]}]
+    "config",
+    [
+        {"without": ["green sun"]},
+        {"only": ["red star"], "without": ["red star"]},
+        {"only": ["red star"], "shapes": ["circle"]},
+        {"without": PAIRS[:-2]},
+        {"colours": ["red"], "shapes": ["circle", "star"]},
+    ],
 )
 def test_what_cannot_be_drawn_is_a_mistake(config: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

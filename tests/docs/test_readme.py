@@ -49,8 +49,9 @@ def commands(page: str) -> list[list[str]]:
 def shown() -> list[tuple[str, list[str]]]:
     """Every command of every page, once."""
     pairs = [(name, words) for name, page in PAGES.items() for words in commands(page)]
-    demo = re.findall(r"^(?:step )?(muomni .*)$", (ROOT / "docs/demo.sh").read_text("utf-8"), re.MULTILINE)
-    pairs += [("demo.sh", commands(line.replace(' "${resume[@]}"', ""))[0]) for line in demo]
+    demo = re.findall(r"^ *(?:step )?(muomni .*)$", (ROOT / "docs/demo.sh").read_text("utf-8"), re.MULTILINE)
+    plain = [re.sub(r'"\$\w+"', "demo", re.sub(r' "\$\{\w+\[@\]\}"', "", line)) for line in demo]
+    pairs += [("demo.sh", commands(line)[0]) for line in plain]
     return [pair for number, pair in enumerate(pairs) if pair not in pairs[:number]]
 
 

@@ -60,7 +60,7 @@ def test_one_runtime_is_named_with_what_it_runs_on(monkeypatch: pytest.MonkeyPat
 def test_two_runtimes_in_one_folder_are_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     check = runtime(monkeypatch, onnxruntime="1.32", onnxruntime_gpu="1.31")
     assert check.status == "broken"
-    assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu" in check.found
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime-gpu" in check.found
 
 
 def test_no_runtime_is_a_note_and_one_that_does_not_import_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import soundfile
+
+if TYPE_CHECKING:
+    from tests.whole import Whole
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMS = ("wheel", "editable")
@@ -103,3 +112,107 @@ def test_the_wheel_takes_no_common_name(environments: dict[str, Path], tmp_path:
         "print([name for name in ('plugins', 'exports', 'recipes', 'tests', 'docs') if util.find_spec(name)])"
     )
     assert call(environments["wheel"], "-c", code, cwd=tmp_path) == "[]\n"
+
+
+def base_packages(wheel: Path) -> set[str]:
+    """What ``pip install muomni`` brings, by what the packages that are installed here say that they need."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    with zipfile.ZipFile(wheel) as archive:
+        described = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = archive.read(described).decode().splitlines()
+    wanted = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
+    found: set[str] = set()
+    while wanted:
+        requirement = Requirement(wanted.pop())
+        name = canonicalize_name(requirement.name)
+        if name not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            found.add(name)
+            wanted += metadata.requires(name) or []
+    return found
+
+
+def files_of(package: str) -> Iterator[Path]:
+    """Top folders and files of an installed package."""
+    files = metadata.files(package) or []
+    yield from {Path(str(file.locate())) for file in files if len(file.parts) == 1}
+    names = {file.parts[0] for file in files if len(file.parts) > 1} - {"..", "__pycache__"}
+    yield from (Path(str(metadata.distribution(package).locate_file(name))) for name in names)
+
+
+@pytest.fixture(scope="module", params=["linked", pytest.param("from an index", marks=pytest.mark.external)])
+def runtime_only(
+    request: pytest.FixtureRequest, wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The Python of an environment that holds what ``pip install muomni`` brings and nothing else: links to our own
+    packages, or downloaded ones."""
+    home = tmp_path_factory.mktemp("runtime-only")
+    call(sys.executable, "-m", "venv", "--without-pip", home, cwd=home)
+    python = home / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet")
+    if request.param != "linked":
+        call(*pip, wheels["wheel"], cwd=home)
+        return python
+    call(*pip, "--no-deps", "--no-index", "--no-compile", wheels["wheel"], cwd=home)
+    packages = next((home / "lib").glob("python*/site-packages"))
+    for package in base_packages(wheels["wheel"]):
+        for path in files_of(package):
+            if not (packages / path.name).exists():
+                (packages / path.name).symlink_to(path)
+    return python
+
+
+def test_no_pytorch_comes_with_the_runtime(runtime_only: Path, tmp_path: Path) -> None:
+    code = "import importlib.util as util; print([name for name in {} if util.find_spec(name)])"
+    names = ["torch", "torchaudio", "onnx", "onnxscript", "matplotlib", "psutil", "onnxruntime"]
+    assert call(runtime_only, "-c", code.format(names), cwd=tmp_path) == "['onnxruntime']\n"
+
+
+def test_a_model_without_pytorch_gives_what_it_gives_with_it(whole: Whole, runtime_only: Path, tmp_path: Path) -> None:
+    chat = ("chat", "what is this?", "--image", whole.picture, "--audio", whole.sound, "-m")
+    here = (sys.executable, "-m", "muomni_cli")
+    there = runtime_only.with_name("muomni")
+    said = call(*here, *chat, whole.run, cwd=tmp_path, path=str(ROOT))
+    assert len(said.strip()) > 3
+    assert call(there, *chat, whole.bundle, cwd=tmp_path) == said
+    heard = call(*here, "listen", whole.sound, "-m", whole.run, cwd=tmp_path, path=str(ROOT))
+    assert len(heard.strip()) > 3
+    assert call(there, "listen", whole.sound, "-m", whole.bundle, cwd=tmp_path) == heard
+    tts = ("tts", "hello there, you", "--voice", "bob", "-o")
+    call(*here, *tts, "torch.wav", "-m", whole.run, cwd=tmp_path, path=str(ROOT))
+    call(there, *tts, "onnx.wav", "-m", whole.bundle, cwd=tmp_path)
+    (ours, rate), (theirs, expected) = (soundfile.read(tmp_path / f"{name}.wav") for name in ("onnx", "torch"))
+    assert (rate, ours.shape) == (expected, theirs.shape)
+    assert np.abs(theirs).max() > 0.01
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+COMMANDS = {
+    "chat hello -m {run}": "run {run} needs torch",
+    "tts hello -o out.wav -m {run}": "run {run} needs torch",
+    "listen {sound} -m {run}": "run {run} needs torch",
+    "eval omni -m {run}": "muomni eval needs torch",
+    "trace hello -m {run}": "muomni trace needs torch",
+    "train all omni": "muomni train needs torch",
+    "bench generate omni": "muomni bench needs ",
+    "bench tts -m {run}": "muomni bench needs ",
+    "export --onnx -m {run} -o out": "muomni export needs torch, onnx and onnxscript",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_needs_more_says_which_extra(
+    command: str, whole: Whole, runtime_only: Path, tmp_path: Path
+) -> None:
+    names = {"run": whole.run, "sound": whole.sound}
+    words = [word.format(**names) for word in command.split()]
+    done = subprocess.run(
+        [runtime_only.with_name("muomni"), *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    what, fix = done.stderr.splitlines()
+    assert done.returncode in (1, 2)
+    assert what.startswith("error: " + COMMANDS[command].format(**names))
+    assert what.endswith(" not installed")
+    assert re.match(r"  fix: install (it|them): pip install 'muomni\[[a-z,]*train[a-z,]*\]'", fix)
+    assert list(tmp_path.iterdir()) == []

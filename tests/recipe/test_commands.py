@@ -50,7 +50,7 @@ def test_copy_keeps_comments_and_what_is_there(muomni: Muomni, here: Path) -> No
     assert (code, out.strip()) == (0, "tales.toml")
     assert "next:" in err
     text = (here / "tales.toml").read_text(encoding="utf-8")
-    assert text.startswith("# The demo")
+    assert text.startswith("# Tiny tales")
     assert "n_layers = 2" in text
     code, _, err = muomni("recipes", "copy", "tales")
     assert (code, (here / "tales.toml").read_text(encoding="utf-8")) == (2, text)

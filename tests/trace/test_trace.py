@@ -23,8 +23,9 @@ from muomni_cli.omni.model import Omni
 from muomni_cli.omni.senses import Senses
 from muomni_cli.omni.shares import Sense
 from muomni_cli.trace.lines import Line
+from muomni_cli.trace.log import statistics_of
 from muomni_cli.trace.open import Subject, open_recipe, open_run
-from muomni_cli.trace.recorder import Recorder, statistics_of, steps_of
+from muomni_cli.trace.recorder import Recorder, steps_of
 from muomni_cli.trace.report import as_json, as_markdown, as_text
 from muomni_cli.trace.run import trace
 

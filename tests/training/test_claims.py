@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,11 @@ from muomni_cli.training.optimizers import Optimizers
 
 HOLD = (
     "import sys, pathlib; from muomni_cli.runs.claim import claimed\n"
-    "with claimed(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    "with claimed(pathlib.Path(sys.argv[1]), sys.argv[2]): print('held', flush=True); sys.stdin.read()"
+)
+RECORD = (
+    "import sys, pathlib; from muomni_cli.runs.folder import RunFolder\n"
+    "for n in range(15): RunFolder(pathlib.Path(sys.argv[1])).record(f'{sys.argv[2]}{n}', {'step': n})"
 )
 
 
@@ -35,19 +41,48 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("text.txt").write_text("".join(lines))
 
 
-def test_a_second_training_of_a_run_is_refused_until_the_first_is_gone() -> None:
-    root = Path("runs/small")
+@contextmanager
+def held_by_another(root: Path, stage: str = "") -> Iterator[None]:
+    """Another process has claimed it, and is killed at the end."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(root), stage], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(RequestError, match="another process is training into"):
-            train("tokenizer", "small.toml")
+        yield
         holder.kill()
+
+
+def test_a_second_training_of_a_run_is_refused_until_the_first_is_gone() -> None:
+    root = Path("runs/small")
+    with held_by_another(root), pytest.raises(RequestError, match="another process is training into"):
+        train("tokenizer", "small.toml")
     train("tokenizer", "small.toml")
     assert RunFolder(root).status("tokenizer") == "finished"
+
+
+def test_stages_are_trained_at_the_same_time_but_each_by_one_process() -> None:
+    root = Path("runs/small")
+    with held_by_another(root, "talker"), pytest.raises(RequestError, match="another process is training into"):
+        train("all", "small.toml")  # a tokenizer is for all of the run
+    train("tokenizer", "small.toml")
+    with held_by_another(root, "thinker"), pytest.raises(RequestError, match="training into runs/small/thinker"):
+        train("all", "small.toml")
+    with held_by_another(root, "talker"):
+        train("all", "small.toml")
+        with pytest.raises(RequestError, match="training into runs/small"):
+            train("thinker", "small.toml", force=True)
+    assert RunFolder(root).status("thinker") == "finished"
+    assert not (root / "talker").exists() or not list((root / "talker").iterdir())
+
+
+def test_what_processes_record_at_the_same_time_is_all_kept() -> None:
+    root = Path("runs/small")
+    command = [sys.executable, "-c", RECORD, str(root)]
+    writers = [subprocess.Popen([*command, name]) for name in ("codec", "thinker")]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert len(RunFolder(root).model()["stages"]) == 30
 
 
 def test_a_claim_leaves_no_folder_behind(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from muomni_cli.training.step import Stepper
 from muomni_vit.config import VitConfig
 from muomni_vit.model import build
 from muomni_vit.objective import Seeing, choose
-from muomni_vit.words import END, HIDDEN, read, spelled
+from muomni_vit.spelling import END, HIDDEN, read
+from muomni_vit.words import symbols_of
 
 TINY: dict[str, Any] = {"size": 16, "patch": 4, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "tokens": 2}
 WORDS = {"d_model": 32, "n_heads": 2, "longest": 24}
@@ -202,8 +203,8 @@ def test_the_order_of_words_matters_and_padding_does_not() -> None:
     one = stage("contrast")
     tokens = torch.randn(1, 4, 32)
     texts = ["left of blue", "blue of left", "a much longer text"]
-    scores = one.lesson.scores(tokens, {"texts": spelled(texts, 24)})
-    alone = torch.cat([one.lesson.scores(tokens, {"texts": spelled([text], 24)}) for text in texts], dim=1)
+    scores = one.lesson.scores(tokens, {"texts": symbols_of(texts, 24)})
+    alone = torch.cat([one.lesson.scores(tokens, {"texts": symbols_of([text], 24)}) for text in texts], dim=1)
     torch.testing.assert_close(scores, alone, atol=1e-4, rtol=1e-4)
     assert (scores[0, 0] - scores[0, 1]).abs() > 1e-3
 
@@ -222,7 +223,7 @@ def test_captions_are_exact_where_greedy_writing_says_so(steps: int) -> None:
         assert [said == text for text, said in pairs] == right
         # Each byte that was written is the likeliest after those before it, seen all at once.
         for (_, said), token in zip(pairs, tokens, strict=True):
-            symbols = spelled([said], 24)
+            symbols = symbols_of([said], 24)
             if HIDDEN not in symbols and "\N{REPLACEMENT CHARACTER}" not in said and len(said) < 24:
                 best = one.lesson.scores(token[None], {"given": symbols[:, :-1]}).argmax(2)
                 assert best.equal(symbols)
@@ -247,11 +248,11 @@ def test_hidden_words_are_hidden_whole_from_what_is_given_and_not_from_what_is_a
 
 def test_texts_are_bytes_with_an_end() -> None:
     texts = ["", "grün", "eins zwei"]
-    rows = spelled(texts, 6)
+    rows = symbols_of(texts, 6)
     assert rows.shape == (3, 7)
     assert [read(row) for row in rows.tolist()] == ["", "grün", "eins z"]
     assert all(row[-1] == END for row in rows.tolist())
-    assert spelled([""], 6).tolist() == [[END]]
+    assert symbols_of([""], 6).tolist() == [[END]]
 
 
 def test_auto_learns_labels_where_there_are_some_and_texts_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,97 @@
+"""Laws of codecs: what :class:`muomni_cli.api.Codec` promises.
+
+Shapes: B batch, T code frames, M mel frames, F mel bins, Q codebooks, K codes. Imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from muomni_cli.api import Law, Number, require
+from muomni_cli.conformance.sounds import CUTS, in_pieces, log_mel
+from muomni_cli.conformance.subject import SEED, Subject
+from muomni_cli.conformance.tensors import require_shape, same
+
+FRAMES = 9
+"""Code frames of a sound."""
+
+
+def mel_of(codec: Any) -> Tensor:
+    """(B,M,F) for :data:`FRAMES` code frames."""
+    return log_mel(codec.mel, FRAMES * codec.frame)
+
+
+def codes_of(codec: Any) -> Tensor:
+    """(B,T,Q) random codes."""
+    random = torch.Generator().manual_seed(SEED)
+    return torch.randint(0, codec.codebook_size, (2, FRAMES, codec.codebooks), generator=random)
+
+
+def outputs(subject: Subject, module: Any) -> list[Tensor]:  # noqa: ARG001 - as of every kind
+    """Codes of a sound, and the sound of codes."""
+    return [module.encode(module.windows(mel_of(module))), module.expand(module.decode(codes_of(module)))]
+
+
+@torch.no_grad()
+def shapes(subject: Subject) -> Sequence[Number]:
+    """Of all four steps."""
+    codec = subject.lively
+    mel, codes, bins = mel_of(codec), codes_of(codec), codec.mel.n_mels
+    frames = codec.windows(mel)
+    require_shape(frames, (2, FRAMES, bins), "windows")
+    made = codec.encode(frames)
+    require_shape(made, (2, FRAMES, codec.codebooks), "codes")
+    require(made.dtype == torch.int64, f"codes are {made.dtype}, not int64")
+    back = codec.decode(codes)
+    require_shape(back, (2, FRAMES, bins), "decoded frames")
+    require_shape(codec.expand(back), mel.shape, "log-mel of decoded frames")
+    return [Number("mel frames of a code frame", codec.frame)]
+
+
+@torch.no_grad()
+def in_range(subject: Subject) -> Sequence[Number]:
+    """Of sounds soft, loud and silent."""
+    codec = subject.lively
+    mel = mel_of(codec)
+    sounds = torch.cat([mel, mel + 8, mel - 8, torch.full_like(mel, float(torch.tensor(codec.mel.mel_floor).log()))])
+    codes = codec.encode(codec.windows(sounds))
+    require(int(codes.min()) >= 0, f"the code {int(codes.min())} is below 0")
+    return [Number("largest code", int(codes.max()), codec.codebook_size - 1)]
+
+
+@torch.no_grad()
+def batch(subject: Subject) -> Sequence[Number]:
+    """Codes and log-mel."""
+    codec = subject.lively
+    mel, codes = mel_of(codec), codes_of(codec)
+    frames, sound = codec.windows(mel), codec.expand(codec.decode(codes))
+    made, wanted, where = [], [], []
+    for row in range(len(mel)):
+        one = slice(row, row + 1)
+        made += [frames[one], sound[one]]
+        wanted += [codec.windows(mel[one]), codec.expand(codec.decode(codes[one]))]
+        where += [f"windows, row {row}", f"log-mel, row {row}"]
+    return [same(made, wanted, where)]
+
+
+@torch.no_grad()
+def streams(subject: Subject) -> Sequence[Number]:
+    """Cut in several ways, one sound after another through one stream."""
+    codec = subject.lively
+    frames = codec.decode(codes_of(codec))
+    stream = codec.stream(len(frames))
+    made = [in_pieces(stream, frames, cut) for cut in CUTS]
+    return [same(made, [codec.expand(frames)] * len(CUTS), [f"pieces of {cut}" for cut in CUTS])]
+
+
+LAWS = (
+    Law(name="shapes", doc="windows (B,T,F), codes (B,T,Q), decoded frames (B,T,F), log-mel (B,frame*T,F)",
+        check=shapes, after=("builds",)),
+    Law(name="range", doc="codes are from 0 to K - 1, whatever the sound", check=in_range, after=("shapes",)),
+    Law(name="batch", doc="a batch gives what each of its rows gives alone", check=batch, after=("repeats",)),
+    Law(name="streams", doc="log-mel in pieces, joined, is that of the whole", check=streams, after=("repeats",)),
+)  # fmt: skip

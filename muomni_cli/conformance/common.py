@@ -1,0 +1,144 @@
+"""Laws of every part, whatever its kind: it costs nothing to declare, its config can be written down and read again,
+and what it names is there. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+import tomlkit
+from pydantic import ValidationError
+
+from muomni_cli.api import Inapplicable, Law, Number, PartConfig, require
+from muomni_cli.catalog import describe_settings
+from muomni_cli.conformance.probe import imported
+from muomni_cli.conformance.subject import Subject
+from muomni_cli.hookspecs import references_of
+from muomni_cli.registry import resolve
+
+QUICK = 1.0
+"""Seconds that the module of a plugin may take to import, on a busy machine."""
+
+LIGHT = {
+    "encoder": ("read", "count", "pieces", "runs"),
+    "codec": ("read", "runs"),
+    "vocoder": ("runs",),
+    "talker": ("runs",),
+    "tokenizer": ("build", "objective"),
+    "dataset": ("build", "teacher"),
+    "runtime": ("build",),
+}
+"""Kind -> the fields that name what must work where there is no PyTorch."""
+
+STRANGE = "a_setting_that_nobody_has"
+
+
+def imports(subject: Subject) -> Sequence[Number]:
+    """The plugin's module alone."""
+    found = imported(_module(subject))
+    require(not found.failure, f"{_module(subject)} cannot be imported by itself: {found.failure}")
+    require(not found.heavy, f"importing {_module(subject)} imports {' and '.join(found.heavy)} as well")
+    return [Number("import", found.seconds, QUICK, unit="s")]
+
+
+def light(subject: Subject) -> Sequence[Number]:
+    """What is used where there may be no PyTorch."""
+    named = [getattr(subject.part, field) for field in LIGHT.get(subject.part.kind, ())]
+    modules = tuple(dict.fromkeys(reference.partition(":")[0] for reference in named if reference))
+    if not modules:
+        raise Inapplicable("all of it may use PyTorch")
+    found = imported(_module(subject), modules)
+    require(not found.failure, found.failure)
+    require(not found.guilty, f"importing {' and '.join(found.guilty)} imports torch as well")
+    return []
+
+
+def _module(subject: Subject) -> str:
+    if subject.plugin is None:
+        raise Inapplicable("only the declaration is known, not the plugin")
+    if subject.plugin.file is not None:
+        raise Inapplicable("the plugin is a single file, which is imported only where it is named")
+    return subject.plugin.module
+
+
+def named(subject: Subject) -> Sequence[Number]:
+    """Every reference of the declaration, but for peers, which are other people's."""
+    for field, reference in references_of(subject.part).items():
+        if not field.startswith("peers"):
+            resolve(reference, f"{subject.name}, {field}")
+    return []
+
+
+def settings(subject: Subject) -> Sequence[Number]:
+    """Defaults and descriptions."""
+    told = describe_settings(subject.part.config)
+    for setting in told:
+        require(not setting["required"], f"the setting {setting['name']} has no default")
+        require(bool(setting["description"]), f"the setting {setting['name']} has no description")
+    try:
+        subject.part.config(**{STRANGE: 1})
+    except ValidationError:
+        return [Number("settings", len(told))]
+    require(False, "a setting that is not there is no mistake: its config must not change extra=")
+    return []
+
+
+def config(subject: Subject) -> Sequence[Number]:
+    """As ``model.json`` and a resolved recipe hold it."""
+    kind = subject.part.config
+    for which, written in (("default", kind()), ("small", subject.config)):
+        data = written.model_dump(mode="json", by_alias=True)
+        for form, again in (("JSON", _through_json(kind, data)), ("TOML", _through_toml(kind, data))):
+            changed = [name for name in kind.model_fields if getattr(again, name) != getattr(written, name)]
+            told = ", ".join(f"{name} {getattr(written, name)!r} -> {getattr(again, name)!r}" for name in changed)
+            require(not changed, f"the {which} config comes back from {form} with {told}")
+    return []
+
+
+def _through_json(kind: type[PartConfig], data: dict[str, Any]) -> PartConfig:
+    return kind.model_validate(json.loads(json.dumps(data, allow_nan=False)))
+
+
+def _through_toml(kind: type[PartConfig], data: dict[str, Any]) -> PartConfig:
+    return kind.model_validate(tomllib.loads(tomlkit.dumps(_set(data))))
+
+
+def _set(value: Any) -> Any:
+    """Without what is unset, which TOML cannot say."""
+    if isinstance(value, dict):
+        return {key: _set(member) for key, member in value.items() if member is not None}
+    return [_set(member) for member in value] if isinstance(value, list) else value
+
+
+LAWS = (
+    Law(
+        name="imports",
+        doc="the plugin's module is imported quickly, without torch, numpy, onnxruntime or tokenizers",
+        check=imports,
+    ),
+    Law(
+        name="references",
+        doc="everything that the declaration names is there",
+        check=named,
+    ),
+    Law(
+        name="light",
+        doc="what must work without PyTorch is imported without it",
+        check=light,
+        kinds=frozenset(LIGHT),
+        after=("imports", "references"),
+    ),
+    Law(
+        name="settings",
+        doc="every setting has a default and a description, and unknown ones are mistakes",
+        check=settings,
+    ),
+    Law(
+        name="config",
+        doc="the config, written as JSON or as TOML and read again, is equal to what it was",
+        check=config,
+        after=("settings",),
+    ),
+)

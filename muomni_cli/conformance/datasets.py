@@ -1,0 +1,172 @@
+"""Laws of sources: what :class:`muomni_cli.api.DatasetPart` and :class:`muomni_cli.api.Dataset` promise. Imports no
+torch.
+
+A source that reads files is tried on its own ``sample``; one that makes its data, on its small config.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any
+
+from muomni_cli.api import (
+    Broken,
+    Conversation,
+    Document,
+    Example,
+    Inapplicable,
+    Item,
+    Law,
+    Number,
+    PartConfig,
+    RequestError,
+    require,
+)
+from muomni_cli.conformance.subject import Subject
+from muomni_cli.plugins import describe
+
+MOST = 200
+"""Documents that are looked at."""
+
+
+def source_of(subject: Subject) -> tuple[PartConfig, Path]:
+    """The config that the source is tried with, and the folder of its files, empty if it has none."""
+    return subject.once("source", lambda: _source(subject))
+
+
+def _source(subject: Subject) -> tuple[PartConfig, Path]:
+    folder = subject.folder()
+    if getattr(subject.part, "sample", None) is None:
+        return subject.config, folder
+    written = subject.find("sample")(folder)
+    require(any(folder.iterdir()), "sample writes no file")
+    return subject.part.config(**{**subject.part.small, **written}), folder
+
+
+def built(subject: Subject) -> Any:
+    """The source, anew."""
+    return subject.find("build")(source_of(subject)[0])
+
+
+def documents(subject: Subject) -> list[Item]:
+    """The first of its documents."""
+    return subject.once("documents", lambda: list(islice(_begun(subject), MOST)))
+
+
+def _begun(subject: Subject) -> Iterator[Item]:
+    """Its documents. Inapplicable where it wants files and declares no sample."""
+    try:
+        found: Iterator[Item] = built(subject).documents()
+        require(
+            hasattr(found, "__next__"), f"documents gives a {type(found).__name__}, which holds all of them at once"
+        )
+        first = next(found, None)
+    except RequestError as error:
+        if getattr(subject.part, "sample", None) is None:
+            raise Inapplicable(f"it declares no sample, and without: {error.what}") from error
+        raise
+    require(first is not None, "there is no document at all")
+    return _after(first, found)
+
+
+def _after(first: Item | None, rest: Iterator[Item]) -> Iterator[Item]:
+    if first is not None:
+        yield first
+    yield from rest
+
+
+def gives(subject: Subject) -> Sequence[Number]:
+    """The first of them."""
+    found = documents(subject)
+    for item in found:
+        kind = type(item).__name__
+        require(isinstance(item, Document | Conversation | Example), f"it gives a {kind}")
+        require(isinstance(item.key, str) and bool(item.key), f"a {kind} has the key {item.key!r}")
+        require(item.split in (None, "train", "val"), f"a {kind} is for the side {item.split!r}")
+        if isinstance(item, Document):
+            require(isinstance(item.text, str) and bool(item.text), f"a Document has the text {item.text!r}")
+        if isinstance(item, Conversation):
+            require(bool(item.messages), "a Conversation has no messages")
+            roles = {message.role for message in item.messages}
+            require(
+                roles <= {"system", "user", "assistant"}, f"a Conversation has the roles {', '.join(sorted(roles))}"
+            )
+    return [Number("documents", len(found))]
+
+
+def repeats(subject: Subject) -> Sequence[Number]:
+    """Again from the same source, and from another of the same config."""
+    wanted = documents(subject)
+    source = built(subject)
+    list(islice(source.documents(), MOST))
+    for which, again in (("the second time", source), ("built again", built(subject))):
+        _require_equal(islice(again.documents(), MOST), wanted, which)
+    return [Number("documents", len(wanted))]
+
+
+def streams(subject: Subject) -> Sequence[Number]:
+    """Two readers at a time, one of them behind."""
+    wanted, source = documents(subject), built(subject)
+    one, other = source.documents(), source.documents()
+    ahead = list(islice(one, 1))
+    behind = list(islice(other, MOST))
+    _require_equal(iter([*ahead, *islice(one, MOST - 1)]), wanted, "read beside another reader")
+    _require_equal(iter(behind), wanted, "read while another reader waits")
+    return []
+
+
+def _require_equal(made: Iterator[Item], wanted: Sequence[Item], when: str) -> None:
+    for place, (one, other) in enumerate(zip_longest(made, wanted)):
+        require(one is not None, f"{when} there are {place} documents, and there were {len(wanted)}")
+        require(other is not None, f"{when} there are more documents than {len(wanted)}")
+        require(one == other, f"{when} document {place} is another one")
+
+
+def files(subject: Subject) -> Sequence[Number]:
+    """And what it could not use."""
+    documents(subject)
+    source = built(subject)
+    list(islice(source.documents(), MOST))
+    named = source.files()
+    require(isinstance(named, list), f"files gives a {type(named).__name__}")
+    for path in named:
+        require(isinstance(path, Path), f"files names {path!r}, which is no Path")
+        require(path.exists(), f"files names {path.name}, which is not there")
+    require(isinstance(source.unreadable, Mapping), f"unreadable is a {type(source.unreadable).__name__}")
+    require(not source.unreadable, f"of what it was given it cannot use {dict(source.unreadable)}")
+    if getattr(subject.part, "sample", None) is not None:
+        require(bool(named), "it reads files and names none")
+    return [Number("files", len(named))]
+
+
+def refuses(subject: Subject) -> Sequence[Number]:
+    """Its files, when they are gone."""
+    config, folder = source_of(subject)
+    if getattr(subject.part, "sample", None) is None:
+        raise Inapplicable("it declares no sample, so it reads no files")
+    aside = subject.folder() / "aside"
+    shutil.move(folder, aside)
+    try:
+        list(islice(subject.find("build")(config).documents(), MOST))
+    except RequestError as error:
+        require(bool(error.fix), f"it does not say what to do: {error.what}")
+    except Exception as error:
+        raise Broken(f"files that are gone raise {describe(error)}, not a RequestError") from error
+    else:
+        raise Broken("files that are gone are no mistake to it")
+    finally:
+        shutil.move(aside, folder)
+    return []
+
+
+LAWS = (
+    Law(name="gives", doc="documents, conversations or examples, each with a key", check=gives, after=("references",)),
+    Law(name="repeats", doc="it gives the same documents in the same order each time", check=repeats, after=("gives",)),
+    Law(name="streams", doc="readers at the same time do not disturb each other", check=streams,
+        after=("gives", "repeats")),
+    Law(name="files", doc="files names what it reads, and nothing of it is unreadable", check=files, after=("gives",)),
+    Law(name="refuses", doc="files that are not there are a RequestError", check=refuses, after=("gives",)),
+)  # fmt: skip

@@ -1,0 +1,180 @@
+"""Laws of encoders: what :class:`muomni_cli.api.Encoder` and :class:`muomni_cli.api.EncoderPart` promise.
+
+Inputs come from ``bench_inputs``, cut short where tokens are in the order of time. Shapes: B batch, T tokens, W width.
+Imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from muomni_cli.api import EncoderPart, Inapplicable, Law, Number, require
+from muomni_cli.conformance.learning import by_heart, one_step
+from muomni_cli.conformance.subject import SEED, Subject
+from muomni_cli.conformance.tensors import require_shape, same, shape
+
+FEW = 16
+"""Tokens of an input that is cut short, about."""
+
+Array = NDArray[Any]
+
+
+def inputs_of(subject: Subject) -> list[Array]:
+    """Three inputs as ``read`` gives them, no two alike, of unequal lengths where there are such.
+
+    Raises:
+        Inapplicable: the declaration names none.
+    """
+    return subject.once("inputs", lambda: _inputs(subject))
+
+
+def _inputs(subject: Subject) -> list[Array]:
+    part = subject.part
+    assert isinstance(part, EncoderPart), "laws are tried on their own kind"
+    given = list(subject.find("bench_inputs")(subject.config).values())
+    require(bool(given), "bench_inputs gives nothing")
+    whole = min(given, key=lambda array: array.size)
+    if part.in_time:
+        while count(subject, whole) > FEW and count(subject, whole[: len(whole) // 2]) > 2:
+            whole = whole[: len(whole) // 2]
+    lengths = [len(whole)]
+    if part.in_time:
+        lengths += [n for n in (len(whole) * 3 // 5, len(whole) * 2 // 5 + 1) if count(subject, whole[:n]) >= 1]
+    random = np.random.default_rng(SEED)
+    flat = whole.reshape(-1)
+    shuffled = [whole, *(random.permutation(flat).reshape(whole.shape) for _ in range(2))]
+    return [array[: lengths[row % len(lengths)]].copy() for row, array in enumerate(shuffled)]
+
+
+def count(subject: Subject, array: Array) -> int:
+    """Tokens that the declaration promises for one input."""
+    return int(subject.find("count")(subject.config, array))
+
+
+def batch_of(arrays: Sequence[Array], longer: int = 0) -> tuple[Tensor, list[int]]:
+    """Inputs as the host puts them together: (B, ...) filled up on the right, and their lengths."""
+    lengths = [len(array) for array in arrays]
+    rows = np.zeros((len(arrays), max(lengths) + longer, *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in zip(rows, arrays, strict=True):
+        row[: len(array)] = array
+    return torch.from_numpy(rows), lengths
+
+
+def alone(subject: Subject, array: Array) -> Tensor:
+    """(T,W) tokens of one input by itself, those that are real."""
+    output = subject.lively(torch.from_numpy(array)[None])
+    return output.tokens[0, : output.lengths[0]]  # type: ignore[no-any-return]
+
+
+def outputs(subject: Subject, module: Any) -> list[Tensor]:
+    """Tokens of each input."""
+    return [module(torch.from_numpy(array)[None]).tokens for array in inputs_of(subject)]
+
+
+@torch.no_grad()
+def shapes(subject: Subject) -> Sequence[Number]:
+    """Of each input alone."""
+    encoder = subject.lively
+    for array in inputs_of(subject):
+        output = encoder(torch.from_numpy(array)[None])
+        told = f"tokens of an input of {array.shape}"
+        require(output.tokens.ndim == 3, f"{told} are {shape(output.tokens)}, and not (B, T, W)")
+        require_shape(output.tokens, (1, output.tokens.shape[1], encoder.width), told)
+        require(output.tokens.is_floating_point(), f"{told} are {output.tokens.dtype}")
+        require(len(output.lengths) == 1, f"there are {len(output.lengths)} lengths for one input")
+        require(1 <= output.lengths[0] <= output.tokens.shape[1], f"{output.lengths[0]} of {told} are real")
+    return [Number("width", encoder.width)]
+
+
+@torch.no_grad()
+def counts(subject: Subject) -> Sequence[Number]:
+    """Each input alone, and all in a batch."""
+    arrays = inputs_of(subject)
+    promised = [count(subject, array) for array in arrays]
+    made = [len(alone(subject, array)) for array in arrays]
+    batch, lengths = batch_of(arrays)
+    together = list(subject.lively(batch, lengths).lengths)
+    for array, one, other, third in zip(arrays, promised, made, together, strict=True):
+        require(one == other, f"count says {one} tokens for an input of {array.shape}, and {other} are made")
+        require(
+            one == third, f"count says {one} tokens for an input of {array.shape}, and {third} of its batch are real"
+        )
+    return [Number("tokens", sum(promised))]
+
+
+@torch.no_grad()
+def padding(subject: Subject) -> Sequence[Number]:
+    """One input with more and more zeros behind it, and with noise."""
+    arrays = inputs_of(subject)
+    if len({len(array) for array in arrays}) == 1:
+        raise Inapplicable("its inputs are all of one size")
+    array = min(arrays, key=len)
+    wanted = alone(subject, array)
+    made, where = [], []
+    for longer in (1, len(array) // 2, len(array)):
+        for fill in ("zeros", "noise"):
+            rows, lengths = batch_of([array], longer)
+            if fill == "noise":
+                noise = np.random.default_rng(SEED).permutation(array.reshape(-1)).reshape(array.shape)
+                rows[0, len(array) :] = torch.from_numpy(noise[:longer].copy())
+            made.append(subject.lively(rows, lengths).tokens[0, : len(wanted)])
+            where.append(f"{longer} of {fill} after {len(array)}")
+    return [same(made, [wanted] * len(made), where)]
+
+
+@torch.no_grad()
+def batch(subject: Subject) -> Sequence[Number]:
+    """All inputs together."""
+    arrays = inputs_of(subject)
+    rows, lengths = batch_of(arrays)
+    tokens = subject.lively(rows, lengths).tokens
+    wanted = [alone(subject, array) for array in arrays]
+    made = [tokens[b, : len(one)] for b, one in enumerate(wanted)]
+    return [same(made, wanted, [f"row {b} of {len(arrays)}" for b in range(len(arrays))])]
+
+
+def loss_of(subject: Subject) -> Any:
+    """How far a probe, one fixed linear map of an input's mean token, is from telling which input of a batch it was."""
+    rows, lengths = batch_of(inputs_of(subject))
+    probe = torch.randn(subject.lively.width, len(rows), generator=torch.Generator().manual_seed(SEED))
+
+    def loss(encoder: Any) -> Tensor:
+        output = encoder(rows, lengths)
+        means = [output.tokens[b, :length].float().mean(0) for b, length in enumerate(output.lengths)]
+        scores = torch.stack(means) @ probe / probe.shape[0] ** 0.5
+        return F.cross_entropy(scores, torch.arange(len(rows)))
+
+    return loss
+
+
+def trains(subject: Subject) -> Sequence[Number]:
+    """Through a fixed linear probe."""
+    return one_step(subject.fresh, loss_of(subject))
+
+
+def overfits(subject: Subject) -> Sequence[Number]:
+    """Three inputs, told apart by a fixed linear probe."""
+    return by_heart(subject.fresh, loss_of(subject))
+
+
+LAWS = (
+    Law(name="shapes", doc="tokens (B,T,W), of which one at least is real", check=shapes, declares="bench_inputs",
+        after=("builds",)),
+    Law(name="count", doc="count tells from an input's shape how many tokens are made of it", check=counts,
+        declares="bench_inputs", after=("shapes",)),
+    Law(name="padding", doc="what stands after an input, and how much of it, changes nothing", check=padding,
+        declares="bench_inputs", after=("repeats", "count")),
+    Law(name="batch", doc="a batch gives what each of its inputs gives alone", check=batch, declares="bench_inputs",
+        after=("repeats", "padding")),
+    Law(name="trains", doc="gradients reach its weights through a linear probe, and one step changes the loss",
+        check=trains, declares="bench_inputs", after=("shapes", "count")),
+    Law(name="overfits", doc="it learns through a fixed linear probe to tell the inputs of a batch apart",
+        check=overfits, declares="bench_inputs", after=("trains",)),
+)  # fmt: skip

@@ -1,0 +1,162 @@
+"""Laws of Talkers: what :class:`muomni_cli.api.Talker` promises.
+
+Shapes: B batch, T code frames, Q codebooks, K codes, D width of a Thinker's states. Imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from muomni_cli.api import Broken, Choose, Law, Manner, Number, RequestError, Said, require
+from muomni_cli.conformance.subject import CODES, SEED, VOICES, Subject
+from muomni_cli.conformance.tensors import require_shape
+
+TEXT = "Two hens, one egg. Is it 7 now? No."
+"""What is said: sentences, signs, a number."""
+
+MOST = 400
+"""Code frames that are listened to, of a Talker that would go on for ever."""
+
+WIDTH = 6
+"""Of the states of a Thinker that is heard as well."""
+
+
+def chance(seed: int = SEED) -> Choose:
+    """Draws codes as they are likely, from random numbers of its own; the same each time it is made."""
+    random = np.random.default_rng(seed)
+
+    def choose(logits: NDArray[Any]) -> int:
+        require(logits.shape == (CODES.size,), f"{logits.shape} logits are given to choose from, not ({CODES.size},)")
+        likely = np.exp(logits.astype(np.float64) - logits.max())
+        return int(random.choice(len(likely), p=likely / likely.sum()))
+
+    return choose
+
+
+def greedy(logits: NDArray[Any]) -> int:
+    """The likeliest."""
+    return int(logits.argmax())
+
+
+def spoken(talker: Any, pieces: Iterable[Said], choose: Choose, manner: Manner | None = None) -> NDArray[Any]:
+    """(T,Q) codes of all that is said, of at most :data:`MOST` pieces."""
+    made = list(islice(talker.speak(pieces, manner or Manner(), choose), MOST))
+    require(bool(made), f"nothing is said of {TEXT!r}")
+    for piece in made:
+        require(
+            piece.ndim == 2 and piece.shape[1] == CODES.codebooks and piece.dtype == np.int64,
+            f"codes of shape {piece.shape} and type {piece.dtype} are given, not (n, {CODES.codebooks}) of int64",
+        )
+    return np.concatenate(made)
+
+
+def outputs(subject: Subject, module: Any) -> list[Tensor]:  # noqa: ARG001 - as of every kind
+    """What it babbles, and what it says."""
+    return [*module(before()), torch.from_numpy(spoken(module, [Said(TEXT)], greedy))]
+
+
+def before() -> Tensor:
+    """(B,T,Q) random codes."""
+    random = torch.Generator().manual_seed(SEED)
+    return torch.randint(0, CODES.size, (2, 5, CODES.codebooks), generator=random)
+
+
+@torch.no_grad()
+def shapes(subject: Subject) -> Sequence[Number]:
+    """Of what it babbles without any text."""
+    logits = subject.lively(before())
+    require(len(logits) == CODES.codebooks, f"there are logits for {len(logits)} codebooks, not {CODES.codebooks}")
+    for number, one in enumerate(logits):
+        require_shape(one, (2, 5, CODES.size), f"logits of codebook {number}")
+    require(tuple(subject.lively.voices) == VOICES, f"built with voices {VOICES}, it has {subject.lively.voices}")
+    return []
+
+
+def speaks(subject: Subject) -> Sequence[Number]:
+    """By chance, in each voice."""
+    numbers = []
+    for voice in VOICES:
+        codes = spoken(subject.lively, [Said(TEXT)], chance(), Manner(voice))
+        require(int(codes.min()) >= 0, f"the code {int(codes.min())} is below 0")
+        numbers.append(
+            Number("largest code", int(codes.max()), CODES.size - 1, f"of {len(codes)} frames, voice {voice}")
+        )
+    return numbers
+
+
+def reads(subject: Subject) -> Sequence[Number]:
+    """Two texts of one length."""
+    one, other = (spoken(subject.lively, [Said(text)], greedy) for text in (TEXT, TEXT[::-1]))
+    require(one.shape != other.shape or bool((one != other).any()), "it says the same, whatever the text")
+    return []
+
+
+def repeats(subject: Subject) -> Sequence[Number]:
+    """Chance that is the same each time, and random numbers of torch's that have moved on."""
+    first = spoken(subject.lively, [Said(TEXT)], chance())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED + 1)
+        again = spoken(subject.lively, [Said(TEXT)], chance())
+    return [differing(again, first, "the second time")]
+
+
+def cuts(subject: Subject) -> Sequence[Number]:
+    """One piece against words, single characters, and pieces of unequal length with empty ones between."""
+    whole = spoken(subject.lively, [Said(TEXT)], chance())
+    words = [word + " " for word in TEXT.split(" ")]
+    words[-1] = words[-1].rstrip()
+    uneven = [TEXT[:3], "", TEXT[3:4], TEXT[4:17], "", TEXT[17:]]
+    ways = {"words": words, "characters": list(TEXT), "uneven pieces": uneven}
+    return [
+        differing(spoken(subject.lively, map(Said, pieces), chance()), whole, f"in {way}")
+        for way, pieces in ways.items()
+    ]
+
+
+def hears(subject: Subject) -> Sequence[Number]:
+    """Built for a Thinker: with its states at every word, and without any."""
+    talker = subject.lively_with(thinker_width=WIDTH)
+    random = np.random.default_rng(SEED)
+    thoughts = [Said(f"{word} ", random.standard_normal(WIDTH, dtype=np.float32)) for word in TEXT.split(" ")]
+    heard = spoken(talker, thoughts, greedy)
+    unheard = spoken(talker, [Said(TEXT)], greedy)
+    largest = max(int(heard.max()), int(unheard.max()))
+    return [Number("largest code", largest, CODES.size - 1, f"of {len(heard)} and {len(unheard)} frames")]
+
+
+def refuses(subject: Subject) -> Sequence[Number]:
+    """A voice that it was not built with."""
+    try:
+        list(islice(subject.lively.speak([Said(TEXT)], Manner("a voice that nobody has"), greedy), 1))
+    except RequestError as error:
+        require(bool(error.fix), f"it does not say what to do: {error.what}")
+        return []
+    raise Broken("it speaks with a voice that it does not have")
+
+
+def differing(made: NDArray[Any], wanted: NDArray[Any], where: str) -> Number:
+    """Codes that are not the same, one more for each frame that is missing or too many."""
+    shared = min(len(made), len(wanted))
+    count = int((made[:shared] != wanted[:shared]).sum()) + abs(len(made) - len(wanted))
+    return Number("codes that differ", count, 0, f"{where}, of {wanted.size}")
+
+
+LAWS = (
+    Law(name="shapes", doc="codes (B,T,Q) without any text give Q times (B,T,K) logits", check=shapes,
+        after=("builds",)),
+    Law(name="speaks", doc="text gives frames (n,Q) of codes from 0 to K - 1, in every voice", check=speaks,
+        after=("shapes",)),
+    Law(name="reads", doc="another text gives other codes", check=reads, after=("speaks", "repeats")),
+    Law(name="choice", doc="the same choice gives the same codes", check=repeats, after=("speaks", "repeats")),
+    Law(name="cuts", doc="how the text is cut into pieces changes nothing", check=cuts, after=("speaks", "choice")),
+    Law(name="hears", doc="built for a Thinker it speaks with the Thinker's states and without", check=hears,
+        after=("speaks",)),
+    Law(name="refuses", doc="a voice that it does not have is a RequestError", check=refuses, after=("speaks",)),
+)  # fmt: skip

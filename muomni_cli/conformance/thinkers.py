@@ -1,0 +1,243 @@
+"""Laws of Thinkers: what :class:`muomni_cli.api.Thinker` promises, and each capability that one may declare.
+
+Shapes: B batch, T tokens, D width, V vocabulary. Imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from muomni_cli.api import Can, Inapplicable, Law, Number, require
+from muomni_cli.conformance.learning import by_heart, one_step
+from muomni_cli.conformance.subject import SEED, VOCABULARY, Subject
+from muomni_cli.conformance.tensors import require_shape, same
+
+LONG = 12
+"""Tokens of a sequence, where the context has room for them."""
+
+
+def sequence(subject: Subject, rows: int = 2, length: int = LONG, seed: int = SEED) -> Tensor:
+    """(B,T) random ids; T is no more than the context has room for."""
+    random = torch.Generator().manual_seed(seed)
+    return torch.randint(0, VOCABULARY, (rows, min(length, subject.context)), generator=random)
+
+
+def outputs(subject: Subject, module: Any) -> list[Tensor]:
+    """Logits and states of two rows."""
+    output = module(sequence(subject))
+    return [output.logits, output.hidden]
+
+
+@torch.no_grad()
+def shapes(subject: Subject) -> Sequence[Number]:
+    """Of everything that it gives, to the last token that its context has room for."""
+    thinker, ids = subject.lively, sequence(subject)
+    (rows, length), width = ids.shape, int(subject.config.d_model)  # type: ignore[attr-defined]
+    require(thinker.vocab_size == VOCABULARY, f"vocab_size is {thinker.vocab_size}, not {VOCABULARY}")
+    require_shape(thinker.embed(ids), (rows, length, width), "embeddings")
+    output = thinker(ids)
+    require_shape(output.hidden, (rows, length, width), "states")
+    require_shape(output.logits, (rows, length, VOCABULARY), "logits")
+    require_shape(thinker.head_weight, (VOCABULARY, width), "head_weight")
+    whole = sequence(subject, 1, subject.context)
+    require_shape(thinker(whole).logits, (1, subject.context, VOCABULARY), "logits of the whole context")
+    strange = thinker.tables - dict(thinker.named_parameters(remove_duplicate=False)).keys()
+    require(not strange, f"tables names {', '.join(sorted(strange))}, which are no parameters")
+    require(all(isinstance(block, nn.Module) for block in thinker.blocks), "blocks holds something that is no module")
+    return [Number("tokens", subject.context)]
+
+
+@torch.no_grad()
+def head(subject: Subject) -> Sequence[Number]:
+    """What losses rely on, which make logits chunk by chunk."""
+    thinker, ids = subject.lively, sequence(subject)
+    output = thinker(ids)
+    made = [thinker.hidden(ids), output.hidden @ thinker.head_weight.T]
+    return [same(made, [output.hidden, output.logits], ["hidden()", "hidden @ head_weight.T"])]
+
+
+@torch.no_grad()
+def last_only(subject: Subject) -> Sequence[Number]:
+    """Of rows of equal length."""
+    thinker, ids = subject.lively, sequence(subject)
+    return [same([thinker(ids, last_only=True).logits], [thinker(ids).logits[:, -1:]])]
+
+
+@torch.no_grad()
+def embeds(subject: Subject) -> Sequence[Number]:
+    """Logits and states."""
+    thinker, ids = subject.lively, sequence(subject)
+    by_ids, by_embeds = thinker(ids), thinker(embeds=thinker.embed(ids))
+    return [same([by_embeds.logits, by_embeds.hidden], [by_ids.logits, by_ids.hidden], ["logits", "states"])]
+
+
+@torch.no_grad()
+def causal(subject: Subject) -> Sequence[Number]:
+    """Each token changed in turn, from the second on."""
+    thinker, ids = subject.lively, sequence(subject, 1)
+    before = thinker(ids).logits
+    made, wanted, where = [], [], []
+    for place in range(1, ids.shape[1]):
+        changed = ids.clone()
+        changed[:, place] = (changed[:, place] + 1) % VOCABULARY
+        made.append(thinker(changed).logits[:, :place])
+        wanted.append(before[:, :place])
+        where.append(f"before position {place}")
+    return [same(made, wanted, where)]
+
+
+def in_pieces(thinker: Any, ids: Tensor, pieces: Sequence[int]) -> Tensor:
+    """(B,T,V) logits of ``ids`` through a cache, so many tokens at a time."""
+    cache = thinker.new_cache(len(ids), ids.shape[1])
+    held, made = 0, []
+    for piece in torch.split(ids, list(pieces), dim=1):
+        made.append(thinker(piece, cache=cache).logits)
+        held += piece.shape[1]
+        require(list(cache.lengths) == [held] * len(ids), f"after {held} tokens the cache says {list(cache.lengths)}")
+    require(cache.capacity >= ids.shape[1], f"a cache made for {ids.shape[1]} tokens says {cache.capacity}")
+    return torch.cat(made, dim=1)
+
+
+@torch.no_grad()
+def cached(subject: Subject) -> Sequence[Number]:
+    """A prompt, then token by token."""
+    thinker, ids = subject.lively, sequence(subject)
+    first = max(1, ids.shape[1] // 2)
+    made = in_pieces(thinker, ids, [first, *[1] * (ids.shape[1] - first)])
+    wanted = thinker(ids).logits
+    places = range(ids.shape[1])
+    return [same(made.unbind(1), wanted.unbind(1), [f"position {place}" for place in places])]
+
+
+@torch.no_grad()
+def chunked(subject: Subject) -> Sequence[Number]:
+    """A prompt in pieces of several tokens each, cut in two ways."""
+    thinker, ids = subject.lively, sequence(subject)
+    length = ids.shape[1]
+    if length < 5:
+        raise Inapplicable(f"a context of {length} tokens has no room for pieces")
+    cuts = [[2, length - 2], [1, 3, length - 4]]
+    made = [in_pieces(thinker, ids, cut) for cut in cuts]
+    return [same(made, [thinker(ids).logits] * len(cuts), [f"pieces of {cut}" for cut in cuts])]
+
+
+def uneven(subject: Subject) -> list[Tensor]:
+    """Three rows (1,T) of unequal length."""
+    longest = min(LONG, subject.context)
+    lengths = sorted({max(1, longest // 3), max(1, longest // 2), longest})
+    return [sequence(subject, 1, length, SEED + length) for length in lengths]
+
+
+def padded(rows: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
+    """Rows (1,T) as one batch, filled up on the right with any token, and their lengths."""
+    lengths = [row.shape[1] for row in rows]
+    filled = [F.pad(row, (0, max(lengths) - row.shape[1]), value=VOCABULARY - 1) for row in rows]
+    return torch.cat(filled), lengths
+
+
+@torch.no_grad()
+def ragged(subject: Subject) -> Sequence[Number]:
+    """Without a cache: every real token of every row."""
+    thinker, rows = subject.lively, uneven(subject)
+    ids, lengths = padded(rows)
+    logits = thinker(ids, lengths=lengths).logits
+    last = thinker(ids, lengths=lengths, last_only=True).logits
+    made = [logits[b, :length] for b, length in enumerate(lengths)]
+    alone = [thinker(row).logits[0] for row in rows]
+    made += [last[b] for b in range(len(rows))]
+    where = [f"{kind} of a row of {length}" for kind in ("all", "the last token") for length in lengths]
+    return [same(made, [*alone, *(one[-1:] for one in alone)], where)]
+
+
+@torch.no_grad()
+def ragged_cache(subject: Subject) -> Sequence[Number]:
+    """Unequal prompts, then a token more for each of them."""
+    if Can.CACHE not in subject.part.can:
+        raise Inapplicable("it does not declare cache")
+    thinker, rows = subject.lively, [row for row in uneven(subject) if row.shape[1] > 1]
+    if not rows:
+        raise Inapplicable("its context has no room for two tokens")
+    ids, lengths = padded([row[:, :-1] for row in rows])
+    cache = thinker.new_cache(len(rows), max(lengths) + 1)
+    thinker(ids, cache=cache, lengths=lengths)
+    require(list(cache.lengths) == lengths, f"after prompts of {lengths} tokens the cache says {list(cache.lengths)}")
+    step = thinker(torch.cat([row[:, -1:] for row in rows]), cache=cache).logits
+    where = [f"after a prompt of {length}" for length in lengths]
+    return [same([step[b, 0] for b in range(len(rows))], [thinker(row).logits[0, -1] for row in rows], where)]
+
+
+@torch.no_grad()
+def truncate(subject: Subject) -> Sequence[Number]:
+    """To a part of what it holds, and to nothing; then other tokens."""
+    if Can.CACHE not in subject.part.can:
+        raise Inapplicable("it does not declare cache")
+    thinker, ids = subject.lively, sequence(subject)
+    other = sequence(subject, seed=SEED + 1)
+    length = ids.shape[1]
+    wanted = thinker(ids).logits
+    made, where = [], []
+    for kept in sorted({0, length // 2}):
+        cache = thinker.new_cache(len(ids), length)
+        thinker(torch.cat((ids[:, :kept], other[:, kept:]), dim=1), cache=cache)
+        cache.truncate([kept] * len(ids))
+        require(list(cache.lengths) == [kept] * len(ids), f"cut to {kept}, the cache says {list(cache.lengths)}")
+        made.append(thinker(ids[:, kept:], cache=cache).logits)
+        where.append(f"cut to {kept}")
+    return [same(made, [wanted[:, length - one.shape[1] :] for one in made], where)]
+
+
+def loss_of(subject: Subject) -> Any:
+    """Next-token loss of one batch of random ids, in nats."""
+    ids = sequence(subject, 4, LONG + 1)
+
+    def loss(thinker: Any) -> Tensor:
+        logits = thinker(ids[:, :-1]).logits
+        return F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+
+    return loss
+
+
+def trains(subject: Subject) -> Sequence[Number]:
+    """On the next token."""
+    return one_step(subject.fresh, loss_of(subject))
+
+
+def overfits(subject: Subject) -> Sequence[Number]:
+    """Random ids, which nothing but knowing them by heart predicts."""
+    return by_heart(subject.fresh, loss_of(subject))
+
+
+LAWS = (
+    Law(
+        name="shapes",
+        doc="embeddings (B,T,D), states (B,T,D), logits (B,T,V), head_weight (V,D), for all of ctx_len",
+        check=shapes,
+        after=("builds",),
+    ),
+    Law(name="head", doc="logits are states @ head_weight.T, and hidden() gives the states", check=head,
+        after=("repeats",)),
+    Law(name="last-only", doc="with last_only the logits are those of the last token", check=last_only,
+        after=("repeats",)),
+    Law(name="causal", doc="a later token never changes an earlier output", check=causal, needs=Can.CAUSAL,
+        after=("repeats",)),
+    Law(name="embeds", doc="embeddings are as good as the ids that they are of", check=embeds, needs=Can.EMBEDS,
+        after=("repeats",)),
+    Law(name="cache", doc="cached steps give what one uncached pass gives", check=cached, needs=Can.CACHE,
+        after=("repeats", "causal")),
+    Law(name="chunks", doc="a prompt in pieces gives what it gives in one go", check=chunked, needs=Can.CACHE,
+        after=("repeats", "causal", "cache")),
+    Law(name="ragged", doc="a batch of unequal prompts gives what each gives alone", check=ragged, needs=Can.RAGGED,
+        after=("repeats", "causal")),
+    Law(name="ragged-cache", doc="unequal prompts go on through a cache as each does alone", check=ragged_cache,
+        needs=Can.RAGGED, after=("cache", "ragged")),
+    Law(name="truncate", doc="a cache that was cut back goes on like a fresh one", check=truncate, needs=Can.TRUNCATE,
+        after=("cache", "chunks")),
+    Law(name="trains", doc="gradients reach its weights, and one step changes the loss", check=trains,
+        after=("shapes",)),
+    Law(name="overfits", doc="it learns one small batch by heart", check=overfits, after=("trains",)),
+)  # fmt: skip

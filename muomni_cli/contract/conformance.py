@@ -1,0 +1,125 @@
+"""Laws that parts must keep, and what came of trying one. No torch, no numpy.
+
+``muomni plugins check`` tries every law of a part's kind; a plugin adds some with ``register_checks`` (see
+:class:`muomni_cli.contract.declarations.Check`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from muomni_cli.contract.declarations import Can
+
+if TYPE_CHECKING:
+    from muomni_cli.conformance.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Something that was measured.
+
+    Args:
+        what: a few words: ``largest difference``.
+        value: how much it was. Not a number is never allowed.
+        allowed: the most that it may be; infinite for what is told and not judged.
+        where: what it was largest for; may be empty.
+        unit: ``s``, for example.
+    """
+
+    what: str
+    value: float
+    allowed: float = math.inf
+    where: str = ""
+    unit: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is allowed."""
+        return self.value <= self.allowed
+
+    def __str__(self) -> str:
+        """``largest difference 3.1e-02 (position 4), allowed 1e-04``."""
+        unit = f" {self.unit}" if self.unit else ""
+        where = f" ({self.where})" if self.where else ""
+        limit = "" if math.isinf(self.allowed) else f", allowed {self.allowed:.3g}{unit}"
+        return f"{self.what} {self.value:.3g}{unit}{where}{limit}"
+
+
+class Broken(Exception):  # noqa: N818 - a verdict, not an accident
+    """Raised by a law's check: the law is broken, in a way that no number says. One line."""
+
+
+class Inapplicable(Exception):  # noqa: N818
+    """Raised by a law's check: there is nothing here that it could be tried on. One line says why."""
+
+
+def require(kept: bool, otherwise: str) -> None:
+    """Raises :class:`Broken` with ``otherwise`` unless ``kept``."""
+    if not kept:
+        raise Broken(otherwise)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Law:
+    """One thing that parts of some kinds must do, always or if they declare it.
+
+    Args:
+        name: lower case letters, digits and ``-``; unique among the laws of a kind.
+        doc: the law itself, in one line.
+        check: tries it on a part, and gives what it measured. It raises :class:`Broken` or :class:`Inapplicable`;
+            anything else that it raises breaks the law as well.
+        kinds: the kinds of parts that it is for; all if empty.
+        needs: the capability that a part must declare for it to be tried, if it takes one.
+        declares: the field of the declaration that must be set for it to be tried, if it takes one: ``graphs``.
+        after: names of laws that it builds upon: where one of them is broken, it is not tried, so that a mistake is
+            told once, by the law that is about it.
+    """
+
+    name: str
+    doc: str
+    check: Callable[[Subject], Sequence[Number]]
+    kinds: frozenset[str] = frozenset()
+    needs: Can | None = None
+    declares: str | None = None
+    after: tuple[str, ...] = ()
+
+
+State = Literal["held", "broken", "not applicable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of trying a law on a part: numbers, and in words why it is broken or not applicable."""
+
+    law: Law
+    state: State
+    numbers: tuple[Number, ...] = ()
+    reason: str = ""
+
+    @property
+    def told(self) -> str:
+        """The reason and the numbers in one line; those that are not allowed first."""
+        numbers = sorted(self.numbers, key=lambda number: number.holds)
+        return "; ".join([*([self.reason] if self.reason else []), *map(str, numbers)])
+
+    def as_data(self) -> dict[str, Any]:
+        """As JSON can hold it: what is infinite, or no number, is null."""
+        return {
+            "law": self.law.name,
+            "doc": self.law.doc,
+            "verdict": self.state,
+            "reason": self.reason,
+            "numbers": [
+                {
+                    "what": number.what,
+                    "value": number.value if math.isfinite(number.value) else None,
+                    "allowed": number.allowed if math.isfinite(number.allowed) else None,
+                    "where": number.where,
+                    "unit": number.unit,
+                }
+                for number in self.numbers
+            ],
+        }

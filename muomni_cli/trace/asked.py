@@ -1,0 +1,82 @@
+"""A trace as it is asked for, of whatever runs the model. Imports torch only for modules of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from muomni_cli.api import RequestError
+from muomni_cli.chat.attachments import attachments
+from muomni_cli.console import say
+from muomni_cli.packed import senses_of
+from muomni_cli.trace.lines import Line
+from muomni_cli.trace.tellers import answer_of
+
+if TYPE_CHECKING:
+    from muomni_cli.api import Packed
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question.
+
+    Args:
+        text: of it.
+        words: its media, ``NAME=FILE`` each.
+        tokens: to answer with.
+        speech: whether the answer is spoken, too.
+    """
+
+    text: str
+    words: Sequence[str]
+    tokens: int
+    speech: bool
+
+    def require_no_media(self) -> None:
+        """For a model without a Thinker. RequestError if there are some."""
+        if self.words:
+            raise RequestError("this model has no Thinker, so it can neither see nor hear", "trace text alone")
+
+
+def of_packed(packed: Packed, asked: Asked) -> list[Line]:
+    """Of a model without PyTorch: every graph that is run."""
+    from muomni_cli.trace.packed import trace_packed, trace_packed_speech
+
+    say(f"model: {packed.label}")
+    lines: list[Line] = []
+    if not asked.speech or "thinker" in packed.parts:
+        media = attachments(asked.words, senses_of(packed))
+        lines = trace_packed(packed, asked.text, media, asked.tokens, say)
+    else:
+        asked.require_no_media()
+    return lines + (trace_packed_speech(packed, answer_of(lines) or asked.text) if asked.speech else [])
+
+
+def of_modules(recipe: str | None, model: str | None, device: str, threads: int | None, asked: Asked) -> list[Line]:
+    """Of a recipe with random weights, or of a run: every step inside of its parts.
+
+    Args:
+        recipe: its name or file, if it is one.
+        model: a run otherwise.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        threads: of the CPU.
+        asked: what.
+    """
+    from muomni_cli.trace.aloud import trace_speech
+    from muomni_cli.trace.open import open_recipe, open_recipe_mouth, open_run, open_run_mouth
+    from muomni_cli.trace.run import trace
+    from muomni_cli.training.device import set_threads
+
+    set_threads(threads or 0)
+    mouth = (open_recipe_mouth(recipe, device) if recipe else open_run_mouth(model, device)) if asked.speech else None
+    lines: list[Line] = []
+    if mouth is None or mouth.thinks:
+        subject = open_recipe(recipe, device) if recipe else open_run(model, device)
+        lines = trace(subject, asked.text, attachments(asked.words, subject.model.senses), asked.tokens, say)
+    else:
+        asked.require_no_media()
+    if mouth is not None:
+        # What random weights answer is noise, of which hardly anything can be spoken.
+        lines += trace_speech(mouth, asked.text if recipe else answer_of(lines) or asked.text)
+    return lines

@@ -1,0 +1,100 @@
+"""A few files for every source that reads some: what it is tried with (``DatasetPart.sample``). Imports no numpy."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+Settings = Mapping[str, Any]
+
+COLOURS = {"red": (200, 30, 20), "blue": (20, 40, 210)}
+"""The two classes of pictures."""
+
+
+def text(folder: Path) -> Settings:
+    """Two files, of two documents each."""
+    (folder / "one.txt").write_text("A hen laid an egg.\nIt was blue.\n\nA fox came by.\n", encoding="utf-8")
+    (folder / "two.txt").write_text("Nobody was at home.\n\nThe fox went on.\n", encoding="utf-8")
+    return {"path": str(folder)}
+
+
+def json_lines(folder: Path) -> Settings:
+    """One text a line."""
+    _write_lines(folder / "texts.jsonl", [{"text": f"The hen laid egg number {number}."} for number in range(6)])
+    return {"path": str(folder)}
+
+
+def conversations(folder: Path) -> Settings:
+    """As JSON Lines, one of them with a picture, and as plain text."""
+    _picture("red").save(folder / "hen.png")
+    asked = [
+        [{"role": "user", "content": "Who laid it?"}, {"role": "assistant", "content": f"Hen {number}."}]
+        for number in range(3)
+    ]
+    shown = {"role": "user", "content": "Which colour?", "image": "hen.png"}
+    asked.append([shown, {"role": "assistant", "content": "Red."}])
+    _write_lines(folder / "asked.jsonl", [{"messages": messages} for messages in asked])
+    (folder / "said.txt").write_text("U: Hello.\nA: Good day.\n\nU: Who is it?\nA: The fox.\n", encoding="utf-8")
+    return {"path": str(folder)}
+
+
+def manifest(folder: Path) -> Settings:
+    """Pictures and their list."""
+    listed = []
+    for name, content in _pictures():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        listed.append({"image": name, "text": f"All of it is {path.parent.name}.", "label": path.parent.name})
+    _write_lines(folder / "list.jsonl", listed)
+    return {"path": str(folder / "list.jsonl")}
+
+
+def pictures(folder: Path) -> Settings:
+    """Pictures in folders that are called as their classes are."""
+    for name, content in _pictures():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+    return {"path": str(folder)}
+
+
+def archive(folder: Path) -> Settings:
+    """The same in a tar archive."""
+    with tarfile.open(folder / "pictures.tar", "w") as tar:
+        for name, content in _pictures():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return {"path": str(folder / "pictures.tar")}
+
+
+def idx(folder: Path) -> Settings:
+    """Six grey pictures of 4 x 4, and their labels."""
+    count, side = 6, 4
+    sizes = b"".join(size.to_bytes(4, "big") for size in (count, side, side))
+    (folder / "images").write_bytes(b"\0\0\x08\x03" + sizes + bytes(range(count * side * side)))
+    (folder / "labels").write_bytes(b"\0\0\x08\x01" + count.to_bytes(4, "big") + bytes(n % 2 for n in range(count)))
+    return {"images": str(folder / "images"), "labels": str(folder / "labels")}
+
+
+def _pictures() -> Iterator[tuple[str, bytes]]:
+    """Names and PNG files of three pictures of each class."""
+    for colour in COLOURS:
+        for number in range(3):
+            file = io.BytesIO()
+            _picture(colour, 8 + number).save(file, "PNG")
+            yield f"{colour}/{number}.png", file.getvalue()
+
+
+def _picture(colour: str, side: int = 8) -> Image.Image:
+    return Image.new("RGB", (side, side), COLOURS[colour])
+
+
+def _write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")

@@ -1,0 +1,257 @@
+"""Every built-in part keeps every law of its kind, and the command and the library for tests say so."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from muomni_cli.api import CallbackPart, Can, Inapplicable, Law, Number, Part, PartConfig, Verdict
+from muomni_cli.conformance.examine import Trial
+from muomni_cli.conformance.find import Named, parts_called
+from muomni_cli.conformance.laws import HOMES, laws_of
+from muomni_cli.conformance.subject import Subject
+from muomni_cli.errors import RequestError
+from muomni_cli.hookspecs import DECLARES
+from muomni_cli.registry import get_registry
+from muomni_cli.testing import cases, examine
+
+Install = Callable[..., Path]
+Muomni = Callable[..., "subprocess.CompletedProcess[str]"]
+
+NEEDED = {"tensorboard": "tensorboard"}
+"""Parts that need a package that may not be here."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def built_ins() -> list[Named]:
+    """Every part of every built-in plugin."""
+    plugins = [plugin.info for plugin in get_registry().plugins if plugin.info.origin == "built-in"]
+    return [named for info in plugins for named in parts_called(info.name, get_registry())]
+
+
+def called(named: Named) -> str:
+    return f"{named.part.kind}-{named.part.name}"
+
+
+@pytest.mark.parametrize("named", built_ins(), ids=called)
+def test_a_built_in_keeps_every_law(named: Named) -> None:
+    package = NEEDED.get(named.part.name)
+    if package and importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    with Subject(named.part, named.plugin) as subject:
+        trial = Trial(subject, [law for law in laws_of(named.part.kind) if law.name not in SLOW])
+        verdicts = trial.verdicts()
+    assert [f"{one.law.name}: {one.told}" for one in verdicts if one.state == "broken"] == []
+    tried = {one.law.name for one in verdicts if one.state == "held"}
+    assert {"references", "settings", "config"} <= tried
+    for one in verdicts:
+        if one.law.needs in named.part.can:
+            assert one.state == "held", f"{one.law.name} was not tried: {one.reason}"
+
+
+SLOW = frozenset({"exports", "serves"})
+"""Laws that take seconds a part; they are tried where exports are tested."""
+
+
+def test_every_kind_has_laws_of_its_own() -> None:
+    assert {declared.kind for declared in DECLARES.values() if issubclass(declared, Part)} == set(HOMES)
+    for kind in HOMES:
+        names = [law.name for law in laws_of(kind)]
+        assert len(set(names)) == len(names)
+        for law in laws_of(kind):
+            assert set(law.after) <= set(names) | {"shapes"}, f"{kind}: {law.name} builds on a law that is not there"
+            assert law.doc
+            assert "\n" not in law.doc
+
+
+def test_every_capability_has_a_law() -> None:
+    tested = {law.needs for kind in HOMES for law in laws_of(kind)}
+    assert tested - {None} == set(Can)
+
+
+PART = CallbackPart(name="ear", doc="listens", config=PartConfig, build="builtins:dict")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "state", "told"),
+    [
+        ([Number("a", 1.0), Number("b", 3.1e-2, 1e-4, "row 2")], "broken", "b 0.031 (row 2), allowed 0.0001; a 1"),
+        ([Number("a", float("nan"), 1.0)], "broken", "a nan, allowed 1"),
+        ([Number("a", 0.5, 1.0, unit="s")], "held", "a 0.5 s, allowed 1 s"),
+    ],
+)
+def test_numbers_decide_and_are_told(numbers: list[Number], state: str, told: str) -> None:
+    with Subject(PART) as subject:
+        (verdict,) = Trial(subject, [Law(name="x", doc="x holds", check=lambda _: numbers)]).verdicts()
+    assert (verdict.state, verdict.told) == (state, told)
+    assert json.loads(json.dumps(verdict.as_data(), allow_nan=False))["verdict"] == state
+
+
+def test_a_law_is_tried_once_and_after_its_ground() -> None:
+    order: list[str] = []
+
+    def law(name: str, *after: str, broken: bool = False) -> Law:
+        def check(subject: Subject) -> list[Number]:  # noqa: ARG001
+            order.append(name)
+            return [Number("it", float(broken), 0.0)]
+
+        return Law(name=name, doc=name, check=check, after=after)
+
+    laws = [law("d", "c"), law("c", "b"), law("b", "a", broken=True), law("a")]
+    with Subject(PART) as subject:
+        trial = Trial(subject, laws)
+        states = {verdict.law.name: verdict for verdict in trial.verdicts()}
+        assert trial.verdict("b") is states["b"]
+    assert order == ["a", "b"]
+    assert {name: verdict.state for name, verdict in states.items()} == {
+        "d": "not applicable",
+        "c": "not applicable",
+        "b": "broken",
+        "a": "held",
+    }
+    assert states["d"].reason == "it breaks b, on which this builds"
+
+
+def test_what_a_law_raises_is_a_verdict_and_what_it_prints_no_product(capsys: pytest.CaptureFixture[str]) -> None:
+    def raises(error: BaseException) -> Verdict:
+        def check(subject: Subject) -> list[Number]:
+            print(subject.name)
+            raise error
+
+        with Subject(PART) as subject:
+            return Trial(subject, [Law(name="x", doc="x", check=check)]).verdict("x")
+
+    assert (raises(Inapplicable("no ears")).state, raises(Inapplicable("no ears")).reason) == (
+        "not applicable",
+        "no ears",
+    )
+    assert raises(RequestError("too loud", "less")).reason == "too loud"
+    assert raises(SystemExit(3)).reason == "SystemExit: 3"
+    assert capsys.readouterr().out == ""
+    with pytest.raises(KeyboardInterrupt):
+        raises(KeyboardInterrupt())
+
+
+def test_cases_share_what_they_build_and_fail_in_words() -> None:
+    found = cases("muomni_text:bytes")
+    assert {str(case) for case in found} >= {"tokenizer-bytes-lossless", "tokenizer-bytes-imports"}
+    for case in found:
+        case.check()
+    assert len({id(case.trial) for case in found}) == 1
+
+
+def test_random_numbers_stay_as_they_were() -> None:
+    before = torch.random.get_rng_state()
+    examine(get_registry().get("encoder", get_registry().all("encoder")[0].use).part)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+STRANGER = """
+    '''Stones.'''
+    from muomni_cli.api import Check, DatasetPart, Document, Law, Number, PartConfig, hookimpl
+
+    class Pebbles:
+        unreadable = {}
+        def __init__(self, config): pass
+        def files(self): return []
+        def documents(self):
+            yield Document(text="a pebble", key="KEY")
+
+    def few(subject):
+        print("looking")
+        return [Number("pebbles", 1, 3)]
+
+    FEW = Law(name="few", doc="no more pebbles than one can carry", check=few, kinds=frozenset({"dataset"}))
+
+    @hookimpl
+    def register_datasets():
+        return [DatasetPart(name="pebbles", doc="small stones", config=PartConfig, build="stranger_stones:Pebbles")]
+
+    @hookimpl
+    def register_checks():
+        return [Check(name="few", doc="few pebbles", law="stranger_stones:FEW"),
+                Check(name="gone", doc="not there", law="stranger_stones:NOWHERE")]
+"""
+
+
+def test_a_stranger_that_keeps_the_laws_and_adds_one(install: Install, muomni: Muomni) -> None:
+    install("stones", STRANGER)
+    done = muomni("plugins", "check", "stones")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^few +held +pebbles 1, allowed 3$", done.stdout, re.MULTILINE)
+    assert re.search(r"^refuses +- +it declares no sample", done.stdout, re.MULTILINE)
+    assert "looking" in done.stderr
+    assert "check gone of plugin stones is left out" in done.stderr
+    shown = muomni("plugins", "info", "stones")
+    assert re.search(r"^check +few +few pebbles$", shown.stdout, re.MULTILINE)
+    assert "law: stranger_stones:FEW" in muomni("plugins", "info", "few").stdout
+
+
+@pytest.mark.parametrize("name", ["stones", "pebbles", "stones:pebbles"])
+def test_a_stranger_that_breaks_one(name: str, install: Install, muomni: Muomni) -> None:
+    install("stones", STRANGER.replace("KEY", ""))
+    done = muomni("plugins", "check", name, "--json")
+    assert done.returncode == 1
+    assert f"error: {name} breaks 1 of " in done.stderr
+    assert "dataset pebbles breaks gives: documents, conversations or examples, each with a key" in done.stderr
+    (report,) = json.loads(done.stdout)
+    assert (report["kind"], report["name"], report["plugin"], report["holds"]) == (
+        "dataset",
+        "pebbles",
+        "stones",
+        False,
+    )
+    (broken,) = [law for law in report["laws"] if law["verdict"] == "broken"]
+    assert (broken["law"], broken["reason"]) == ("gives", "a Document has the key ''")
+
+
+def test_what_cannot_be_checked_says_why(install: Install, muomni: Muomni) -> None:
+    install("bad", "import a_package_that_nobody_has")
+    broken = muomni("plugins", "check", "bad")
+    assert broken.returncode == 1
+    assert "plugin bad is broken: ModuleNotFoundError: No module named 'a_package_that_nobody_has'" in broken.stderr
+    absent = muomni("plugins", "check", "muomni_txt")
+    assert absent.returncode == 2
+    assert "did you mean 'muomni_text'?" in absent.stderr
+
+
+def test_a_plugin_of_commands_alone_must_be_importable(install: Install, muomni: Muomni) -> None:
+    source = "from muomni_cli.api import hookimpl\n@hookimpl\ndef register_commands(cli): cli.command()(stones)\n"
+    install("verbs", source + "def stones(): pass\n")
+    done = muomni("plugins", "check", "verbs")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^imports +held", done.stdout, re.MULTILINE)
+
+
+def test_small_names_settings_that_are_there(install: Install, muomni: Muomni) -> None:
+    install("stones", STRANGER.replace("config=PartConfig,", "config=PartConfig, small={'size': 3},"))
+    listed = {entry["name"]: entry for entry in json.loads(muomni("plugins", "list", "--json").stdout)}
+    assert "small names size, and its config has no such setting" in listed["stones"]["reason"]
+
+
+def test_small_is_what_is_tried() -> None:
+    named = get_registry().get("thinker", get_registry().all("thinker")[0].use)
+    with Subject(named.part) as small, Subject(replace(named.part, small={})) as whole:
+        sizes = [sum(weight.numel() for weight in subject.fresh().parameters()) for subject in (small, whole)]
+    assert 50 * sizes[0] < sizes[1]
+
+
+def test_a_part_that_nobody_declares_has_only_common_laws() -> None:
+    report = examine(Part(name="x", doc="x", config=PartConfig, build="builtins:dict"))
+    assert {verdict.law.name for verdict in report.verdicts} >= {"references", "settings", "config"}
+    assert report.broken == []

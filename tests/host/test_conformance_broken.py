@@ -1,0 +1,255 @@
+"""A part that is wrong in one way breaks the law that is about it, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from muomni_cli.api import (
+    CallbackPart,
+    Can,
+    CodecPart,
+    DatasetPart,
+    EncoderPart,
+    Part,
+    PartConfig,
+    RuntimePart,
+    ThinkerPart,
+    TokenizerPart,
+)
+from muomni_cli.conformance.examine import examine
+from muomni_cli.plugins import PluginInfo
+from muomni_cli.registry import get_registry
+from muomni_cli.testing import assert_keeps_the_laws
+
+
+@pytest.fixture(autouse=True)
+def wrong_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The modules of ``wrong`` can be imported, and are slow with more than one thread."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "wrong"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def built_in(kind: str, name: str, **changes: Any) -> Any:
+    """A built-in declaration with some fields of another; without what only the built-in's own module can do."""
+    part = get_registry().get(kind, name).part
+    return replace(part, graphs=None, runs=None, steps=None, **changes)
+
+
+def breaks(part: Part, plugin: PluginInfo | None = None) -> dict[str, str]:
+    """The laws that it breaks, and what is told of each."""
+    return {verdict.law.name: verdict.told for verdict in examine(part, plugin).broken}
+
+
+def thinker(attribute: str, **changes: Any) -> ThinkerPart:
+    small = {"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 32, "ctx_len": 20}
+    made: ThinkerPart = built_in("thinker", "transformer", build=f"wrong_thinkers:{attribute}", small=small, **changes)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("attribute", "law", "told"),
+    [
+        ("ForgetsWhatTheCacheHolds", "cache", "largest difference"),
+        ("SeesTheFuture", "causal", "before position"),
+        ("PiecesSpoilIt", "chunks", "pieces of"),
+        ("MindsItsNeighbours", "ragged", "of a row of"),
+        ("CannotBeCut", "truncate", "cut to 6"),
+        ("PrefersIds", "embeds", "largest difference"),
+        ("TakesTheFirst", "last-only", "largest difference"),
+        ("KeepsItsOwnHead", "head", "head_weight.T"),
+        ("KeepsASecret", "state", "allowed 0"),
+        ("DrawsForItself", "seed", "tok_emb.weight"),
+        ("NeverSettles", "repeats", "largest difference"),
+        ("CannotLearn", "trains", "does not require grad"),
+        ("CannotTell", "overfits", "loss left"),
+        ("GivesTooMuch", "shapes", "logits are (2, 12, 62), and (2, 12, 61)"),
+        ("cannot_be_built", "builds", "ValueError: 61 is no prime"),
+        ("nowhere", "references", "has no nowhere"),
+    ],
+)
+def test_a_thinker(attribute: str, law: str, told: str) -> None:
+    broken = breaks(thinker(attribute))
+    assert list(broken) == [law], broken
+    assert told in broken[law]
+
+
+def test_a_capability_that_is_not_declared_is_not_tried() -> None:
+    part = thinker("ForgetsWhatTheCacheHolds", can={Can.EMBEDS})
+    report = examine(part)
+    assert report.broken == []
+    reasons = {verdict.law.name: verdict.reason for verdict in report.verdicts if verdict.state == "not applicable"}
+    assert reasons["cache"] == "it does not declare cache"
+    assert {"cache", "chunks", "causal", "ragged", "truncate"} <= reasons.keys()
+    assert "embeds" not in reasons
+
+
+def test_what_builds_on_a_broken_law_is_not_tried() -> None:
+    verdicts = {verdict.law.name: verdict for verdict in examine(thinker("SeesTheFuture")).verdicts}
+    assert verdicts["cache"].reason == "it breaks causal, on which this builds"
+
+
+MOTION = EncoderPart(
+    name="motion",
+    doc="three numbers, a hundred times a second",
+    modality="motion",
+    config=PartConfig,
+    build="wrong_encoders:Motion",
+    read="wrong_encoders:read",
+    count="wrong_encoders:count",
+    bench_inputs="wrong_encoders:inputs",
+    in_time=True,
+)
+
+
+def motion(config: str = "MotionConfig", **changes: str) -> EncoderPart:
+    import wrong_encoders  # type: ignore[import-not-found]
+
+    return replace(MOTION, config=getattr(wrong_encoders, config), **changes)  # type: ignore[arg-type]
+
+
+def test_an_encoder_that_is_right() -> None:
+    assert_keeps_the_laws(motion())
+
+
+@pytest.mark.parametrize(
+    ("changes", "law", "told"),
+    [
+        ({"build": "wrong_encoders:Leaks"}, "padding", "zeros after"),
+        ({"build": "wrong_encoders:MindsItsNeighbours"}, "batch", "row"),
+        ({"count": "wrong_encoders:counts_wrongly"}, "count", "tokens for an input of"),
+        ({"read": "wrong_encoders:reads_anything"}, "refuses", "is read as an array of (4, 3)"),
+        ({"read": "wrong_encoders:raises_anything"}, "refuses", "an empty file raises ValueError"),
+        ({"config": "Doubles"}, "config", "the default config comes back from JSON with width 16 -> 32"),
+        ({"config": "Silent"}, "settings", "width has no description"),
+        ({"config": "Generous"}, "settings", "a setting that is not there is no mistake"),
+    ],
+)
+def test_an_encoder(changes: dict[str, str], law: str, told: str) -> None:
+    broken = breaks(motion(**changes))
+    assert list(broken) == [law], broken
+    assert told in broken[law]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "attribute", "law", "told"),
+    [
+        ("codec", "rvq", "OutOfRange", "range", "largest code 32, allowed 31"),
+        ("codec", "rvq", "StutteringCodec", "streams", "pieces of"),
+        ("vocoder", "griffin-lim", "StutteringVocoder", "streams", "pieces of"),
+        ("vocoder", "griffin-lim", "OneTooMany", "shapes", "(2, 1601), and (2, 1600)"),
+        ("talker", "cursor", "DependsOnCuts", "cuts", "in words"),
+        ("talker", "cursor", "SaysWhatItLikes", "repeats", "largest difference"),
+        ("talker", "cursor", "HasEveryVoice", "refuses", "a voice that it does not have"),
+        ("talker", "cursor", "NeverListens", "reads", "whatever the text"),
+    ],
+)
+def test_a_part_that_speaks(kind: str, name: str, attribute: str, law: str, told: str) -> None:
+    broken = breaks(built_in(kind, name, build=f"wrong_speech:{attribute}"))
+    assert list(broken) == [law], broken
+    assert told in broken[law]
+
+
+@pytest.mark.parametrize(
+    ("objective", "build", "law"),
+    [
+        ("loses_capitals", "loses_capitals", "lossless"),
+        ("other_in_a_batch", "other_in_a_batch", "batch"),
+        ("takes_specials", "takes_specials", "specials"),
+        ("lies_about_bytes", "lies_about_bytes", "bytes"),
+        ("reads_a_text", "", "untaught"),
+    ],
+)
+def test_a_tokenizer(objective: str, build: str, law: str) -> None:
+    build = f"wrong_data:{build}" if build else "muomni_text.byte:load"
+    part = built_in("tokenizer", "bytes", objective=f"wrong_data:{objective}", build=build)
+    assert list(breaks(part)) == [law]
+
+
+def test_a_tokenizer_that_opens_as_another() -> None:
+    part = TokenizerPart(
+        name="bytes",
+        doc="bytes",
+        config=PartConfig,
+        build="wrong_data:opens_another",
+        objective="muomni_text.byte:learn",
+        can={Can.LOSSLESS},
+    )
+    assert list(breaks(part)) == ["state"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "law", "told"),
+    [
+        ("OthersEachTime", "repeats", "the second time document 0 is another one"),
+        ("OneReader", "streams", "another reader"),
+        ("NoKeys", "gives", "has the key ''"),
+        ("AllAtOnce", "gives", "documents gives a list"),
+        ("AbsentFiles", "files", "at all, which is not there"),
+    ],
+)
+def test_a_source(attribute: str, law: str, told: str) -> None:
+    broken = breaks(DatasetPart(name="numbers", doc="five", config=PartConfig, build=f"wrong_data:{attribute}"))
+    assert list(broken) == [law], broken
+    assert told in broken[law]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "told"), [("Follower", "no method on_end"), ("LastsOneStep", "on_end cannot be called with 2")]
+)
+def test_a_callback(attribute: str, told: str) -> None:
+    broken = breaks(CallbackPart(name="ear", doc="listens", config=PartConfig, build=f"wrong_data:{attribute}"))
+    assert list(broken) == ["methods"]
+    assert told in broken["methods"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "told"),
+    [("opens_anything", "an empty folder is opened as a model"), ("opens_with_a_bang", "raises KeyError")],
+)
+def test_a_runtime(attribute: str, told: str) -> None:
+    part = RuntimePart(name="box", doc="a box", config=PartConfig, build=f"wrong_data:{attribute}", marker="box.json")
+    broken = breaks(part)
+    assert list(broken) == ["refuses"]
+    assert told in broken["refuses"]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import torch", "imports torch and numpy as well"),
+        ("import time; time.sleep(1.2)", "allowed 1 s"),
+        ("import a_package_that_nobody_has", "No module named 'a_package_that_nobody_has'"),
+    ],
+)
+def test_a_module(source: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"stranger_{abs(hash(source))}"
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    part = CallbackPart(name="ear", doc="listens", config=PartConfig, build="wrong_data:LastsOneStep")
+    broken = breaks(part, PluginInfo("stranger", name, "1", "stranger-dist", "loaded"))
+    assert told in broken["imports"], broken
+
+
+def test_what_must_work_without_torch_and_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stranger_plugin.py").write_text("")
+    (tmp_path / "stranger_reading.py").write_text("import torch\ndef read(config, file, name): ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    part = CodecPart(
+        name="box", doc="a box", config=PartConfig, build="stranger_reading:read", read="stranger_reading:read"
+    )
+    broken = breaks(part, PluginInfo("stranger", "stranger_plugin", "1", "stranger-dist", "loaded"))
+    assert broken["light"] == "importing stranger_reading imports torch as well"
+
+
+def test_an_assertion_names_part_law_and_numbers() -> None:
+    with pytest.raises(AssertionError, match=r"thinker transformer breaks causal .*: largest difference .*, allowed"):
+        assert_keeps_the_laws(thinker("SeesTheFuture"))

@@ -1,0 +1,130 @@
+"""The laws that this package adds: graphs that do something else than their part are told apart from right ones."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from muomni_cli.api import EncoderPart, Graph, PartConfig, Port
+from muomni_cli.conformance.examine import Trial
+from muomni_cli.conformance.find import Named, parts_called
+from muomni_cli.conformance.laws import laws_of
+from muomni_cli.conformance.subject import Subject
+from muomni_cli.registry import get_registry
+
+LAWS = ("exports", "serves")
+
+
+class Doubler(nn.Module):
+    """Every number of (B,T,3) readings becomes twice itself and a little."""
+
+    width = 3
+
+    def __init__(self, config: PartConfig) -> None:
+        super().__init__()
+        self.config, self.scale = config, nn.Parameter(torch.full((3,), 2.0))
+
+    def forward(self, inputs: Tensor, lengths: Any = None) -> Any:
+        from muomni_cli.api import EncoderOutput
+
+        return EncoderOutput(inputs * self.scale, lengths or [inputs.shape[1]] * len(inputs))
+
+
+class Doubling(nn.Module):
+    """What is traced."""
+
+    def __init__(self, module: Doubler, more: float) -> None:
+        super().__init__()
+        self.module, self.more = module, more
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor]:
+        return (inputs * self.module.scale + self.more,)
+
+
+def graph(module: Doubler, name: str = "encoder", more: float = 0.0, reference: Any = None) -> list[Graph]:
+    return [
+        Graph(
+            name=name,
+            module=Doubling(module, more),
+            inputs=[Port("inputs", ("batch", "time", 3))],
+            outputs=["tokens"],
+            cases={"traced": {"batch": 2, "time": 5}, "one": {"batch": 1, "time": 1}},
+            reference=reference,
+        )
+    ]
+
+
+def right(module: Doubler) -> list[Graph]:
+    return graph(module)
+
+
+def not_its_reference(module: Doubler) -> list[Graph]:
+    return graph(module, more=0.1, reference=lambda inputs: (module(inputs).tokens,))
+
+
+def not_its_part(module: Doubler) -> list[Graph]:
+    return graph(module, more=0.1)
+
+
+def of_another_name(module: Doubler) -> list[Graph]:
+    return graph(module, "doubler")
+
+
+def read(config: PartConfig, file: Any, name: str) -> None: ...
+
+
+def count(config: PartConfig, inputs: Any) -> int:  # noqa: ARG001
+    return len(inputs)
+
+
+def inputs(config: PartConfig) -> dict[str, Any]:  # noqa: ARG001
+    return {"readings": torch.linspace(-1, 1, 24).reshape(8, 3).numpy()}
+
+
+@pytest.mark.parametrize(
+    ("graphs", "law", "told"),
+    [
+        ("right", None, ""),
+        ("not_its_reference", "exports", "largest difference 0.1 (graph encoder, "),
+        ("not_its_part", "serves", "largest difference 0.1 (an input of "),
+        ("of_another_name", "exports", "there is no graph called encoder"),
+    ],
+)
+def test_graphs_are_those_of_the_part(graphs: str, law: str | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "doubling", sys.modules[__name__])
+    names = {"build": "Doubler", "read": "read", "count": "count", "bench_inputs": "inputs", "graphs": graphs}
+    references: dict[str, Any] = {field: f"doubling:{name}" for field, name in names.items()}
+    part = EncoderPart(name="doubler", doc="twice", modality="motion", config=PartConfig, **references)
+    with Subject(part) as subject:
+        trial = Trial(subject, laws_of("encoder"))
+        verdicts = {name: trial.verdict(name) for name in LAWS}
+    assert [name for name in LAWS if verdicts[name].state == "broken"] == ([law] if law else [])
+    assert told in (verdicts[law].told if law else "")
+
+
+def built_ins() -> list[Named]:
+    """Every part of every built-in plugin that declares graphs."""
+    plugins = [plugin.info for plugin in get_registry().plugins if plugin.info.origin == "built-in"]
+    every = [named for info in plugins for named in parts_called(info.name, get_registry())]
+    return [named for named in every if named.part.graphs is not None]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", built_ins(), ids=lambda named: named.part.name)
+def test_the_graphs_of_a_built_in(named: Named) -> None:
+    with Subject(named.part, named.plugin) as subject:
+        trial = Trial(subject, laws_of(named.part.kind))
+        assert [f"{name}: {trial.verdict(name).told}" for name in LAWS if trial.verdict(name).state != "held"] == []
+
+
+def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muomni_onnx.laws.WANTED", ("a_package_that_nobody_has",))
+    part = built_ins()[0].part
+    with Subject(part) as subject:
+        verdict = Trial(subject, [law for law in laws_of(part.kind) if law.name in LAWS]).verdict("exports")
+    assert verdict.state == "not applicable"
+    assert "a_package_that_nobody_has must be installed" in verdict.reason
