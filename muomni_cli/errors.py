@@ -21,6 +21,8 @@ class MuomniError(Exception):
         super().__init__(what)
         self.what = what
         self.fix = fix
+        if fix:
+            self.add_note(f"fix: {fix}")  # a traceback shows it, where muomni is used as a library
 
 
 class RequestError(MuomniError):

@@ -28,7 +28,7 @@ IMAGE = {"size": 32, "patch": 8, "d_model": 16, **BLOCKS, "tokens": 2}
 AUDIO = {"n_mels": 32, "channels": 4, "d_model": 16, **BLOCKS}
 CODEC = {
     "mel": {"sample_rate": 8000, "n_fft": 256, "window": 160, "hop": 40, "n_mels": 20}, "codebook_size": 32,
-    "code_dim": 8, "width": 16, "encoder_layers": 1, "decoder_layers": 1, "fine_width": 16,
+    "code_dim": 8, "width": 16, "encoder_layers": 1, "decoder_layers": 1, "fine_width": 16, "mel_scale": 0.5,
 }  # fmt: skip
 TALKER = {"d_text": 16, "text_layers": 1, "d_model": 16, **BLOCKS, "longest": 6, "ctx_len": 256}
 VOCODER = {"channels": 16, "layers": 1, "hidden": 16}

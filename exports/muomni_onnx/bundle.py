@@ -4,17 +4,20 @@ Knows files and numpy. ``muomni.json`` holds, besides ``format`` and ``name``:
 
 - ``parts``: name -> what ``model.json`` of a run says of it (kind, use, plugin, config, and what else it is built with
   or has learned; ``sample_rate`` of sound), and ``graphs``: name -> file, inputs with their axes, outputs, states,
-  tolerance and the error that was measured. An encoder is called by its modality. One that the Thinker hears or sees
-  with has a graph ``projector``; one whose own stage trained it to answer has what it declares as ``head_graphs``.
-  Where the omni stage tuned it further, the encoder of the own stage is a part of its own, ``audio-alone``, with that
-  head
-- ``thinker/`` also holds ``genai_config.json`` and ``text.onnx`` (ids to logits; the weights stay in the other two
-  graphs), so that onnxruntime-genai loads that folder as it is
+  precision, tolerance and the error that was measured (fp32: largest difference from PyTorch; others: relative, and the
+  tolerance is how far the graph may be from what it gave itself), and what may differ: ``loose``, ``undecided``. An
+  encoder is called by its modality. One that the Thinker hears or sees with has a graph ``projector``; one whose own
+  stage trained it to answer has what it declares as ``head_graphs``. Where the omni stage tuned it further, the encoder
+  of the own stage is a part of its own, ``audio-alone``, with that head
 - ``tokenizer``: kind, use, plugin, config, folder; null for a model without a Thinker; ``special_tokens``: name -> id
 - ``chat``: how the model answers unless asked otherwise
 - ``files``: path -> SHA-256 of every other file
+- ``precision``: what parts have unless they were asked to have another
 - ``provenance``: run, steps of each checkpoint, recipe hash, commit that trained it, versions, and ``data``: what it
   learned from, list by list of the recipe, with the licence that the recipe states; or ``untrained``
+
+The folder ``thinker`` also holds ``genai_config.json`` and ``text.onnx`` (ids to logits; its weights stay in the other
+two graphs), so that onnxruntime-genai loads that folder as it is.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from muomni_cli.api import RequestError
 
 OVERRIDES = "muomni_onnx.overrides"
 """Where a context keeps the words among the options of ``muomni export``."""
+WORTH_A_LINE = 10_000
+"""Bytes that stayed in full precision, to be spoken of."""
 
 
 class WithOverrides(TyperGroup):
@@ -93,7 +95,7 @@ def export(
         ],
     )
     for line in report.lines:
-        for kept in line.written.kept:
+        for kept in (kept for kept in line.written.kept if kept.size >= WORTH_A_LINE):
             say(f"{line.part} {line.graph}: {_mb(kept.size)} MB stay in full precision: {kept.why}")
     for whole in report.wholes:
         say(whole.says)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from muomni_cli.api import Packed
 from muomni_cli.chat.aloud import Mouth
 from muomni_cli.chat.settings import AnswerSettings, Changes, apply, from_recipe
 from muomni_cli.chat.speaker import Speaker, text_alone
 from muomni_cli.console import say
 from muomni_cli.omni.senses import Senses
-from muomni_cli.packed import PackedFolder, find_packed, senses_of, voice_of
+from muomni_cli.packed import find_packed, senses_of, voice_of
 from muomni_cli.runs.find import require_torch
 from muomni_cli.runs.model import find_model
 from muomni_cli.speaking.aloud import Ways
@@ -31,9 +34,12 @@ def open_speaker(
         RequestError: no such model, or settings that cannot be.
         MuomniError: a run, and PyTorch is not installed.
     """
-    packed = find_packed(spec)
-    if packed is not None:
-        return _open_packed(packed, changes, device, threads, hidden)
+    folder = find_packed(spec)
+    if folder is not None:
+        packed = folder.open(device, threads)
+        settings, speaker = settings_of(packed, changes), speaker_of(packed, say, keep=True, hidden=hidden)
+        say(f"model: {packed.label}")
+        return speaker, settings
     found = find_model(spec)
     settings = apply(from_recipe(found.chat, DEFAULT_SEED), changes)
     require_torch(found.run)
@@ -50,18 +56,32 @@ def open_speaker(
     return Speaker(backend, found.tokenizer(), found.label, take_in, model.senses, hidden), settings
 
 
-def _open_packed(
-    folder: PackedFolder, changes: Changes, device: str, threads: int | None, hidden: bool
-) -> tuple[Speaker, AnswerSettings]:
+def settings_of(packed: Packed, changes: Changes) -> AnswerSettings:
+    """How a model that runs without PyTorch shall answer: as its recipe says, but for ``changes``.
+
+    Raises:
+        RequestError: settings that cannot be.
+    """
     from muomni_cli.recipe.settings import ChatSettings
 
-    packed = folder.open(device, threads)
-    settings = apply(from_recipe(ChatSettings.model_validate(packed.chat), DEFAULT_SEED), changes)
-    backend = packed.backend(keep=True, hidden=hidden)
-    say(f"model: {packed.label}")
-    senses = senses_of(packed)
-    take_in = Senses(packed.encode, senses, backend.context, say)
-    return Speaker(backend, packed.tokenizer(), packed.label, take_in, senses, hidden), settings
+    return apply(from_recipe(ChatSettings.model_validate(packed.chat), DEFAULT_SEED), changes)
+
+
+def speaker_of(packed: Packed, notice: Callable[[str], None], *, keep: bool = False, hidden: bool = False) -> Speaker:
+    """What answers of a model that runs without PyTorch.
+
+    Args:
+        packed: the model.
+        notice: told when the end of a sound is left out.
+        keep: for a conversation: what has been read is not read again.
+        hidden: let it keep the Thinker's states, which a Talker hears.
+
+    Raises:
+        RequestError: it has no Thinker or no tokenizer.
+    """
+    backend, senses = packed.backend(keep=keep, hidden=hidden), senses_of(packed)
+    take_in = Senses(packed.encode, senses, backend.context, notice)
+    return Speaker(backend, packed.tokenizer(), packed.label, take_in, senses, hidden)
 
 
 def open_mouth(

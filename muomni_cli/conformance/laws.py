@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from importlib import import_module
 
 from muomni_cli.api import Law, MuomniError
 from muomni_cli.console import say
@@ -25,11 +24,15 @@ HOMES: dict[str, tuple[str, ...]] = {
 
 
 def laws_of(kind: str) -> list[Law]:
-    """All laws for parts of this kind, in the order in which they are best tried."""
+    """All laws for parts of this kind, in the order in which they are best tried.
+
+    Raises:
+        MuomniError: PyTorch is needed for them and not installed, or two laws have one name.
+    """
     found = [
         law
         for home in ("common", *HOMES.get(kind, ()))
-        for law in import_module(f"{__package__}.{home}").LAWS
+        for law in resolve(f"{__package__}.{home}:LAWS", f"checking a {kind}")
         if not law.kinds or kind in law.kinds
     ]
     known = {law.name for law in found}

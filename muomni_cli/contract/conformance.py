@@ -41,11 +41,16 @@ class Number:
         return self.value <= self.allowed
 
     def __str__(self) -> str:
-        """``largest difference 3.1e-02 (position 4), allowed 1e-04``."""
+        """``largest difference 0.031 (position 4), allowed 0.0001``."""
         unit = f" {self.unit}" if self.unit else ""
         where = f" ({self.where})" if self.where else ""
-        limit = "" if math.isinf(self.allowed) else f", allowed {self.allowed:.3g}{unit}"
-        return f"{self.what} {self.value:.3g}{unit}{where}{limit}"
+        limit = "" if math.isinf(self.allowed) else f", allowed {_short(self.allowed)}{unit}"
+        return f"{self.what} {_short(self.value)}{unit}{where}{limit}"
+
+
+def _short(value: float) -> str:
+    """Whole numbers whole, others to three digits."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
 class Broken(Exception):  # noqa: N818 - a verdict, not an accident

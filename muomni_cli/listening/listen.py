@@ -45,11 +45,12 @@ def listen(
     """
     if kind == "srt" and len(files) > 1:
         raise RequestError("subtitles are written for one file at a time", "name one file with --srt")
-    for path in files:
-        FileMedia(ear.part.modality, path).open().close()
+    media = [FileMedia(ear.part.modality, path) for path in files]
+    for one in media:
+        one.open().close()
     opened = open_ear(ear, device, threads)
     say(f"listening with {ear.weights}")
-    heard = [(str(path), opened.words(path, beam=beam, max_seconds=max_seconds)) for path in files]
+    heard = [(one.name, opened.words(one, beam=beam, max_seconds=max_seconds)) for one in media]
     with _written(output) as write:
         WRITERS[kind](heard, write)
     if output is not None:

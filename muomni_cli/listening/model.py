@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import EncoderPart, FileMedia, MuomniError, RequestError, Transcriber, Word
+from muomni_cli.api import EncoderPart, Media, MuomniError, RequestError, Transcriber, Word
 from muomni_cli.packed import PackedFolder, ear_of, find_packed
 from muomni_cli.registry import resolve
 from muomni_cli.runs.find import find_run, require_torch
@@ -38,22 +38,21 @@ class Ear:
 
 @dataclass(frozen=True, slots=True)
 class OpenEar:
-    """An :class:`Ear` with its transcriber, on its device."""
+    """An encoder that transcribes: its declaration, its config, and itself on its device."""
 
-    ear: Ear
+    part: EncoderPart
+    config: Any
     transcriber: Transcriber
 
-    def words(self, path: Path, *, beam: int, max_seconds: float) -> Iterator[Word]:
-        """The words of a file of any length, each as soon as it is sure.
+    def words(self, media: Media, *, beam: int, max_seconds: float) -> Iterator[Word]:
+        """The words of a sound of any length, each as soon as it is sure.
 
         Raises:
             RequestError: it cannot be read, or is longer than ``max_seconds``.
         """
-        part = self.ear.part
-        assert part.pieces is not None, "a part that transcribes reads in pieces"
-        media = FileMedia(part.modality, path)
+        assert self.part.pieces is not None, "a part that transcribes reads in pieces"
         with media.open() as file:
-            pieces = resolve(part.pieces)(self.ear.config, file, media.name, max_seconds)
+            pieces = resolve(self.part.pieces)(self.config, file, media.name, max_seconds)
             yield from self.transcriber.stream(pieces, beam=beam)
 
 
@@ -83,7 +82,7 @@ def open_ear(ear: Ear, device: str = "auto", threads: int | None = None) -> Open
     Raises:
         RequestError: for a broken checkpoint or folder, or a device that is not there.
     """
-    return OpenEar(ear, ear.open(device, threads))
+    return OpenEar(ear.part, ear.config, ear.open(device, threads))
 
 
 def _packed(folder: PackedFolder) -> Ear:

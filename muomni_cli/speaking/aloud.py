@@ -90,8 +90,7 @@ def send(samples: Iterable[NDArray[np.float32]], write: Write, speech: Speech) -
     finally:
         if shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-    if not speech.samples:
-        raise RequestError("nothing in the text can be spoken", "write words in Latin letters, numbers or common signs")
+    speech.require()
 
 
 def progress(speech: Speech) -> str:

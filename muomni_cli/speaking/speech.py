@@ -58,6 +58,13 @@ class Speech:
         """Real-time factor: seconds of work for a second of sound; 0 before there is any."""
         return self.busy / self.seconds if self.samples else 0.0
 
+    def require(self) -> None:
+        """Raises RequestError if nothing was spoken."""
+        if not self.samples:
+            raise RequestError(
+                "nothing in the text can be spoken", "write words in Latin letters, numbers or common signs"
+            )
+
 
 def checked_speed(speed: float) -> float:
     """``speed``. RequestError if it is out of range."""

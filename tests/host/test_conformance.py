@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -157,7 +158,7 @@ def test_cases_share_what_they_build_and_fail_in_words() -> None:
 
 def test_random_numbers_stay_as_they_were() -> None:
     before = torch.random.get_rng_state()
-    examine(get_registry().get("encoder", get_registry().all("encoder")[0].use).part)
+    examine(replace(get_registry().all("encoder")[0].part, graphs=None))
     assert torch.equal(before, torch.random.get_rng_state())
 
 
@@ -228,6 +229,16 @@ def test_what_cannot_be_checked_says_why(install: Install, muomni: Muomni) -> No
     absent = muomni("plugins", "check", "muomni_txt")
     assert absent.returncode == 2
     assert "did you mean 'muomni_text'?" in absent.stderr
+
+
+def test_without_torch_it_says_what_to_install() -> None:
+    use = next(one.part.name for one in built_ins() if one.part.kind == "thinker")
+    words = ["plugins", "check", use]
+    program = f"import sys; sys.modules['torch'] = None; from muomni_cli.app import main; main({words!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: checking a thinker needs torch, which is not installed" in done.stderr
+    assert "pip install 'muomni[train]'" in done.stderr
 
 
 def test_a_plugin_of_commands_alone_must_be_importable(install: Install, muomni: Muomni) -> None:

@@ -39,7 +39,8 @@ finally:
 def test_a_command_on_a_bundle_loads_nothing_heavy(command: str, whole: Whole, tmp_path: Path) -> None:
     names = {"picture": whole.picture, "sound": whole.sound, "bundle": whole.bundle}
     words = [word.format(**names) for word in command.split()]
-    variables = os.environ | {"PYTHONPATH": str(ROOT), "MUOMNI_MODEL": str(whole.bundle)}
+    roots = os.pathsep.join(map(str, (ROOT, ROOT / "plugins", ROOT / "exports")))
+    variables = os.environ | {"PYTHONPATH": roots, "MUOMNI_MODEL": str(whole.bundle)}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, cwd=tmp_path, env=variables, check=False
     )

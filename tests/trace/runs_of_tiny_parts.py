@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 
 from muomni_cli.omni.model import Omni
+from muomni_cli.recipe import load_recipe
 from muomni_cli.registry import get_registry, resolve
 from muomni_cli.runs.folder import RunFolder, part_entry
+from muomni_cli.runs.parts import build_part
 from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
 
 SIZES = {
@@ -16,6 +18,25 @@ SIZES = {
     "image": ("vit", {"size": 32, "patch": 16, "d_model": 16, "n_layers": 2, "n_heads": 2, "d_ff": 32}),
     "audio": ("listener", {"n_mels": 32, "channels": 4, "d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 32}),
 }
+
+SPEAKS = """
+[vocoder]
+use = "griffin-lim"
+iterations = 1
+
+[codec]
+use = "rvq"
+{codec}
+[talker]
+use = "cursor"
+"""
+CODEC = """width = 16
+fine_width = 16
+encoder_layers = 0
+decoder_layers = 1
+mel = { sample_rate = 8000, n_fft = 256, window = 160, hop = 80, n_mels = 20 }
+"""
+SMALL = "d_text = 16\ntext_layers = 1\nd_model = 16\nn_layers = 1\nn_heads = 2\nd_ff = 16\n"
 
 
 def make_run(root: Path, *, senses: tuple[str, ...] = (), template: str = "plain", context: int = 256) -> None:
@@ -44,3 +65,19 @@ def make_run(root: Path, *, senses: tuple[str, ...] = (), template: str = "plain
         run.record("thinker", {"status": "finished"}, entries["thinker"])
     folder = run.stage("omni" if senses else "thinker")
     write_checkpoint(folder / "last.safetensors", {"step": 3}, {"model": model_tensors(model)})
+
+
+def make_voice(here: Path, codec: str = "") -> None:
+    """A run that speaks and cannot think, with random weights, as training leaves it. ``codec``: keys of the codec."""
+    (here / "small.toml").write_text(SPEAKS.format(codec=codec) + SMALL)
+    recipe, run = load_recipe("small.toml"), RunFolder(here / "runs/small")
+    run.root.mkdir(parents=True)
+    run.recipe_path.write_text((here / "small.toml").read_text())
+    torch.manual_seed(0)
+    for stage in ("codec", "talker"):
+        chosen = recipe.parts[stage]
+        shape = {"codes": {"codebooks": 2, "size": 128, "seconds": 0.08}, "voices": ["ann"], "thinker_width": 0}
+        more = shape if stage == "talker" else {}
+        module = build_part(chosen.registered, chosen.config, more)
+        write_checkpoint(run.stage(stage) / "last.safetensors", {"step": 1}, {"model": model_tensors(module)})
+        run.record(stage, {"status": "finished"}, part_entry(chosen.registered, chosen.config, "", **more))

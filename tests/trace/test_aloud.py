@@ -7,20 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-
-from muomni_cli.recipe import load_recipe
-from muomni_cli.runs.folder import RunFolder, part_entry
-from muomni_cli.runs.parts import build_part
-from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
+from runs_of_tiny_parts import make_voice
 
 Steps = Callable[..., list[dict[str, Any]]]
 Command = Callable[..., tuple[int, str, str]]
 
 TEXT = "This is a test."
 OMNI = Path(__file__).parents[2] / "recipes/omni.toml"
-SPEAKS = '\n[codec]\nuse = "rvq"\n\n[vocoder]\nuse = "griffin-lim"\niterations = 1\n\n[talker]\nuse = "{talker}"\n'
-SMALL = "d_text = 16\ntext_layers = 1\nd_model = 16\nn_layers = 1\nn_heads = 2\nd_ff = 16\n"
 
 
 def of(found: list[dict[str, Any]], section: str) -> dict[str, dict[str, Any]]:
@@ -44,8 +37,8 @@ def test_the_sizes_of_the_specification(talker: str, here: Path, steps: Steps) -
     assert 0 < count <= 450
     assert codes["out"] == [[1, count, 2]]
     assert f"= {2 * count:,} code indices" in codes["counts"]
-    assert said["characters"]["out"][0][2] == 160
-    assert said["transformer"]["out"][0][2] == 224
+    assert said["characters"]["out"][0][2] == 128
+    assert said["transformer"]["out"][0][2] == 160
     codec = of(found, "codec")
     assert (codec["decoder"]["in"], codec["decoder"]["out"]) == ([[1, count, 2]], [[1, 8 * count, 128]])
     assert codec["codes to frames"]["out"] == [[1, count, 128]]
@@ -56,24 +49,8 @@ def test_the_sizes_of_the_specification(talker: str, here: Path, steps: Steps) -
     assert f"{1280 * count:,} samples: {0.08 * count:g} s at 16,000 Hz" in vocoder["counts"]
 
 
-def make_run(here: Path) -> None:
-    """A run that speaks and cannot think, with random weights, as training leaves it."""
-    (here / "small.toml").write_text(SPEAKS.format(talker="cursor") + SMALL)
-    recipe, run = load_recipe("small.toml"), RunFolder(here / "runs/small")
-    run.root.mkdir(parents=True)
-    run.recipe_path.write_text((here / "small.toml").read_text())
-    torch.manual_seed(0)
-    for stage in ("codec", "talker"):
-        chosen = recipe.parts[stage]
-        shape = {"codes": {"codebooks": 2, "size": 128, "seconds": 0.08}, "voices": ["ann"], "thinker_width": 0}
-        more = shape if stage == "talker" else {}
-        module = build_part(chosen.registered, chosen.config, more)
-        write_checkpoint(run.stage(stage) / "last.safetensors", {"step": 1}, {"model": model_tensors(module)})
-        run.record(stage, {"status": "finished"}, part_entry(chosen.registered, chosen.config, "", **more))
-
-
 def test_a_run_that_cannot_think_speaks_what_it_is_given(here: Path, steps: Steps) -> None:
-    make_run(here)
+    make_voice(here)
     found = steps("Hello there", "--speech", "-m", "small")
     assert list(dict.fromkeys(s["section"] for s in found)) == ["spoken text", "talker", "codes", "codec", "vocoder"]
     assert of(found, "spoken text")["words"]["out"] == [[2]]
@@ -92,7 +69,7 @@ def test_a_run_that_cannot_think_speaks_what_it_is_given(here: Path, steps: Step
     ],
 )
 def test_wrong_requests(words: tuple[str, ...], what: str, here: Path, muomni: Command) -> None:
-    make_run(here)
+    make_voice(here)
     (here / "deaf.toml").write_text('[talker]\nuse = "cursor"\n')
     code, out, err = muomni(*words, "--speech")
     assert (code, out) == (2, "")
