@@ -134,7 +134,7 @@ def check(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The fol
 
 
 def _near(error: float, tolerance: float) -> tuple[str, str]:
-    return f"{error:.1e}", f"{tolerance:.0e}"
+    return f"{error:.1e}", f"{tolerance:.1e}"
 
 
 def _mb(size: int) -> str:
