@@ -124,9 +124,9 @@ def test_a_task_that_cannot_be_told_apart_is_a_mistake(words: list[str]) -> None
 
 def test_a_licence_stays_with_its_source(tmp_path: Path) -> None:
     path = tmp_path / "licensed.toml"
-    path.write_text('[[data.text]]\nuse = "text"\npath = "x.txt"\nlicence = "CC BY 4.0"\n')
+    path.write_text('[tokenizer]\nuse = "bytes"\n[[data.text]]\nuse = "text"\npath = "x.txt"\nlicence = "CC BY 4.0"\n')
     recipe = load_recipe(str(path))
     assert recipe.data.text[0].licence == again(recipe, tmp_path).data.text[0].licence == "CC BY 4.0"
-    path.write_text('[[data.text]]\nuse = "text"\npath = "x.txt"\nlicence = 4\n')
+    path.write_text('[tokenizer]\nuse = "bytes"\n[[data.text]]\nuse = "text"\npath = "x.txt"\nlicence = 4\n')
     with pytest.raises(RequestError, match="4 is no licence"):
         load_recipe(str(path))
