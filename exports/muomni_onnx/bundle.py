@@ -3,14 +3,21 @@
 Knows files and numpy. ``muomni.json`` holds, besides ``format`` and ``name``:
 
 - ``parts``: name -> what ``model.json`` of a run says of it (kind, use, plugin, config, and what else it is built with
-  or has learned), and ``graphs``: name -> file, inputs with their axes, outputs, states, tolerance and the error that
-  was measured. An encoder is called by its modality. One that the Thinker hears or sees with has a graph ``projector``;
-  one whose own stage trained it to answer has what it declares as ``head_graphs``. Where the omni
-  stage tuned it further, the encoder of the own stage is a part of its own, ``audio-alone``, with that head
+  or has learned; ``sample_rate`` of sound), and ``graphs``: name -> file, inputs with their axes, outputs, states,
+  precision, tolerance and the error that was measured (fp32: largest difference from PyTorch; others: relative, and the
+  tolerance is how far the graph may be from what it gave itself), and what may differ: ``loose``, ``undecided``. An
+  encoder is called by its modality. One that the Thinker hears or sees with has a graph ``projector``; one whose own
+  stage trained it to answer has what it declares as ``head_graphs``. Where the omni stage tuned it further, the encoder
+  of the own stage is a part of its own, ``audio-alone``, with that head
 - ``tokenizer``: kind, use, plugin, config, folder; null for a model without a Thinker; ``special_tokens``: name -> id
 - ``chat``: how the model answers unless asked otherwise
 - ``files``: path -> SHA-256 of every other file
-- ``provenance``: run, steps of each checkpoint, recipe hash, commit that trained it, versions; or ``untrained``
+- ``precision``: what parts have unless they were asked to have another
+- ``provenance``: run, steps of each checkpoint, recipe hash, commit that trained it, versions, and ``data``: what it
+  learned from, list by list of the recipe, with the licence that the recipe states; or ``untrained``
+
+The folder ``thinker`` also holds ``genai_config.json`` and ``text.onnx`` (ids to logits; its weights stay in the other
+two graphs), so that onnxruntime-genai loads that folder as it is.
 """
 
 from __future__ import annotations
@@ -131,7 +138,8 @@ def new_folder(root: Path) -> Iterator[Path]:
 
 def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest with the digest of every file that is there."""
-    files = {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    there = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    files = {path.relative_to(folder).as_posix(): sha256(path) for path in there}
     write_json(folder / MANIFEST, {"format": FORMAT, **manifest, "files": files})
 
 

@@ -12,6 +12,8 @@ from muomni_cli.api import RequestError
 
 OVERRIDES = "muomni_onnx.overrides"
 """Where a context keeps the words among the options of ``muomni export``."""
+WORTH_A_LINE = 10_000
+"""Bytes that stayed in full precision, to be spoken of."""
 
 
 class WithOverrides(TyperGroup):
@@ -79,24 +81,27 @@ def export(
         found = resolve("muomni_onnx.trained:model_of")(trained, partial=partial)
     report = make(found, output, partial=partial, precision=chosen, tell=say)
     print_table(
-        ("part", "graph", "precision", "error", "allowed", "MB"),
+        ("part", "graph", "precision", "error", "allowed", "speed", "MB"),
         [
             (
                 x.part,
                 x.graph,
                 x.written.precision,
                 *_near(x.parity.error, x.parity.tolerance),
+                f"{x.parity.speed:.1f}x",
                 _mb(x.written.size),
             )
             for x in report.lines
         ],
     )
     for line in report.lines:
-        for kept in line.written.kept:
+        for kept in (kept for kept in line.written.kept if kept.size >= WORTH_A_LINE):
             say(f"{line.part} {line.graph}: {_mb(kept.size)} MB stay in full precision: {kept.why}")
-    if report.asked:
-        say(f"{report.equal} of {report.asked} greedy tokens are those of PyTorch")
-    say(f"wrote {output}")
+    for whole in report.wholes:
+        say(whole.says)
+    total = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    say(f"wrote {output} ({_mb(total)} MB)")
+    say(f"check it wherever it runs: muomni export check {output}")
 
 
 def _check_request(
@@ -123,7 +128,7 @@ def check(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The fol
     checked = resolve("muomni_onnx.check:check", "muomni export check")(bundle)
     print_table(
         ("part", "graph", "precision", "error", "allowed", "MB"),
-        [(x.part, x.graph, x.precision, *_near(x.error, x.tolerance), _mb(x.size)) for x in checked],
+        [(x.part, x.graph, x.precision, *_near(x.error, x.tolerance), _mb(x.size) if x.size else "") for x in checked],
     )
     say(f"{bundle} is whole and agrees")
 

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from muomni_cli import __version__
 from muomni_cli.api import Graph, MuomniError
-from muomni_cli.generation.backend import Backend
-from muomni_cli.generation.torch_backend import TorchBackend
-from muomni_cli.runs.folder import open_entry
-from muomni_onnx.backend import OnnxBackend
-from muomni_onnx.bundle import REFERENCE, new_folder, seal
+from muomni_onnx.answers import Whole, answer
+from muomni_onnx.bundle import new_folder, open_bundle, seal
 from muomni_onnx.choosing import Chosen, Precision
+from muomni_onnx.genai import can_be_text, write_text_form
 from muomni_onnx.lowering import Written, lowered
 from muomni_onnx.parity import Parity, compare
 from muomni_onnx.parts import THINKER, Exported, Model, those_with_graphs
+from muomni_onnx.reference import case_arrays, write_reference
+from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import Session
 from muomni_onnx.trace import OPSET, write_graph
 
-GREEDY = 128
-"""Tokens of the answer that is compared."""
 ALIKE = 1e-3
 """How far a lowered graph may at least be from what it gave before, relative: another CPU adds in another order, which
 may round a number up instead of down. If it is further from PyTorch than that, it may be as far from itself."""
@@ -48,11 +45,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was exported. ``equal`` of ``asked`` greedy tokens were PyTorch's."""
+    """What was exported: graph by graph, and whole answers."""
 
     lines: Sequence[Line]
-    equal: int
-    asked: int
+    wholes: Sequence[Whole]
 
 
 def export(
@@ -91,27 +87,36 @@ def export(
                 lines.append(line)
                 saved |= _saved(line)
                 graphs[graph.name] = _description(part, graph, line.written)
-            described[part.name] = {**part.entry, "weights": "", "graphs": graphs}
-        equal = asked = 0
-        if thinker := model.part(THINKER):
-            tell(f"comparing {GREEDY} greedy tokens")
-            prompt, ours, theirs = _greedy(thinker, described[THINKER], folder)
-            if chosen.of(THINKER) == "fp32":
-                _require_equal(ours, theirs)
-            equal, asked = int((ours == theirs).sum()), len(theirs)
-            saved |= {"prompt": prompt, "greedy": theirs}
-        np.savez(folder / REFERENCE, **saved)
-        seal(folder, {"name": model.name, "parts": described, **_rest(model, folder, chosen)})
-    return Report(lines, equal, asked)
+            described[part.name] = {**part.entry, "weights": "", **_rate(part), "graphs": graphs}
+        manifest = {"name": model.name, "parts": described, **_rest(model, folder, chosen)}
+        if model.tokenizer is not None and can_be_text(described[THINKER]):
+            write_text_form(folder, manifest)
+        seal(folder, manifest)  # as it is opened later, so that whole answers come from what is in there
+        answered = answer(model, OnnxModel(open_bundle(folder), "cpu", torch.get_num_threads()), tell)
+        for whole in answered.wholes:
+            if all(chosen.of(part) == "fp32" for part in whole.parts):
+                _require_whole(whole)
+        write_reference(folder, {**saved, **answered.saved})
+        seal(folder, manifest)
+    return Report(lines, answered.wholes)
 
 
 def _write(part: Exported, graph: Graph, folder: Path, precision: Precision) -> Written:
     path = folder / _file(part, graph)
     path.parent.mkdir(exist_ok=True)
     write_graph(graph, path)
-    parity = compare(graph, Session(path))
+    parity = compare(graph, Session(path, torch.get_num_threads()))
     _require_parity(part, graph, parity)
     return lowered(graph, path, parity, precision)
+
+
+def _rate(part: Exported) -> dict[str, int]:
+    """Samples a second, of a part that takes or gives sound."""
+    for holder in (getattr(part.module, "config", None), getattr(part.module, "mel", None)):
+        rate = getattr(holder, "sample_rate", None)
+        if isinstance(rate, int):
+            return {"sample_rate": rate}
+    return {}
 
 
 def _file(part: Exported, graph: Graph) -> str:
@@ -120,56 +125,34 @@ def _file(part: Exported, graph: Graph) -> str:
 
 def _description(part: Exported, graph: Graph, written: Written) -> dict[str, Any]:
     parity, whole = written.parity, written.precision == "fp32"
-    halves = {name for name, array in parity.made.items() if array.dtype == np.float16}  # caches, in fp16
+    first = parity.cases[0]
+    halves = {name for name, array in first.made.items() if array.dtype == np.float16}  # caches, in fp16
     return {
         "file": _file(part, graph),
         "inputs": {port.name: list(port.axes) for port in graph.inputs},
         "types": {
             name: "float16" if graph.states.get(name) in halves else str(array.dtype)
-            for name, array in parity.feeds.items()
+            for name, array in first.feeds.items()
         },
         "outputs": list(graph.outputs),
         "states": dict(graph.states),
         "begin": dict(graph.begin),
         "precision": written.precision,
         "tolerance": graph.tolerance if whole else max(parity.error, ALIKE),
+        "loose": sorted(graph.loose),
+        "undecided": graph.undecided,
         "error": parity.error,
     }
 
 
 def _saved(line: Line) -> dict[str, Any]:
-    """Inputs and outputs to check with later, under ``part/graph/in/name`` and ``part/graph/out/name``: PyTorch's
-    outputs where it can be held to them, else the graph's own."""
+    """Cases to check with later: PyTorch's outputs where the graph can be held to them, else its own."""
     whole = line.written.precision == "fp32"
-    sides = {"in": line.parity.feeds, "out": line.parity.expected if whole else line.parity.made}
-    return {
-        f"{line.part}/{line.graph}/{side}/{name}": array for side, held in sides.items() for name, array in held.items()
-    }
-
-
-def _greedy(
-    part: Exported, entry: Mapping[str, Any], folder: Path
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """A random prompt, what the graphs make of it, and what PyTorch does."""
-    thinker: Any = part.module
-    context = int(thinker.config.ctx_len)
-    prompt = np.random.default_rng(0).integers(0, thinker.vocab_size, min(4, context // 2))
-    count = min(GREEDY, context - len(prompt))
-    graphs = entry["graphs"]
-    embed, think = (Session(folder / graphs[name]["file"]) for name in ("embed", "thinker"))
-    ours: Backend[Any] = OnnxBackend(embed, think, graphs["thinker"], context)
-    registered, _ = open_entry(part.entry)
-    theirs: Backend[Any] = TorchBackend(thinker, registered.part.can)
-    return prompt, greedy(ours, prompt, count), greedy(theirs, prompt, count)
-
-
-def greedy(backend: Backend[Any], prompt: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The likeliest token, ``count`` times."""
-    state, logits = backend.begin([prompt.tolist()], len(prompt) + count)
-    tokens = [int(logits[0].argmax())]
-    while len(tokens) < count:
-        tokens.append(int(backend.step(state, np.array(tokens[-1:], np.int64))[0].argmax()))
-    return np.array(tokens, np.int64)
+    saved: dict[str, Any] = {}
+    for number, case in enumerate(line.parity.cases):
+        outputs = case.expected if whole else case.made
+        saved |= case_arrays(f"{line.part}/{line.graph}", number, case.feeds, outputs)
+    return saved
 
 
 def _require_parity(part: Exported, graph: Graph, parity: Parity) -> None:
@@ -182,12 +165,11 @@ def _require_parity(part: Exported, graph: Graph, parity: Parity) -> None:
         )
 
 
-def _require_equal(ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> None:
-    """Raises MuomniError unless the tokens agree."""
-    if not np.array_equal(ours, theirs):
+def _require_whole(whole: Whole) -> None:
+    """Raises MuomniError unless a whole answer is PyTorch's."""
+    if not whole.holds:
         raise MuomniError(
-            f"{int((ours == theirs).sum())} of {len(theirs)} greedy tokens are PyTorch's; nothing was written",
-            "its graphs= must do what its forward does",
+            f"{whole.says}; nothing was written", "graphs= must do what forward does, and runs= what the module does"
         )
 
 

@@ -31,7 +31,7 @@ def model_of_recipe(name: str, overrides: Sequence[str] = ()) -> Model:
     recipe = load_recipe(name, overrides)
     torch.manual_seed(recipe.seed)
     parts, tokenizer = _thinking(recipe) if recipe.thinker is not None else (_encoders(recipe), None)
-    provenance = {"recipe": recipe.name, "recipe_sha256": fingerprint(recipe), "untrained": True}
+    provenance = {"recipe": recipe.name, "recipe_sha256": fingerprint(recipe), "untrained": True, "data": {}}
     chat = recipe.chat.model_dump(mode="json")
     return Model(recipe.name, [*parts, *_speaking(recipe)], chat, tokenizer, provenance)
 

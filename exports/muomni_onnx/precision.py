@@ -36,7 +36,7 @@ PAST = "past"
 
 SPECTRUM = "before a logarithm or after an exponential: powers span more than fewer bits hold"
 NEAREST = "compared to choose a code: a small error chooses another"
-ADDED = "not multiplied with: positions and the like"
+ADDED = "biases, norms and positions: no matrices, and small"
 NO_GAIN = "nothing would be smaller"
 
 

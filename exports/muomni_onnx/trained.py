@@ -5,6 +5,7 @@ A run need not have everything: a voice has no Thinker, and an encoder can be ex
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from torch import nn
 
 from muomni_cli.api import Codec, EncoderPart, MuomniError, RequestError, VocoderPart
 from muomni_cli.files import read_json
+from muomni_cli.recipe import load_recipe
 from muomni_cli.runs.find import find_run
 from muomni_cli.runs.folder import RUNS, RunFolder, differences, open_entry, part_entry
 from muomni_cli.runs.header import read_header
@@ -24,7 +26,7 @@ from muomni_cli.runs.model import JOINT, WEIGHTS, ModelFolder
 from muomni_cli.runs.parts import PREFIXES, build_aside, omni_entries
 from muomni_cli.speaking.open import require_made_for, untrained_vocoder
 from muomni_cli.training.checkpoint import load_model, read_checkpoint
-from muomni_onnx.parts import THINKER, Exported, Model, exported, head_of, lesson_of, projection
+from muomni_onnx.parts import THINKER, Exported, Model, exported, head_of, lesson_of, projection, sources_of
 
 TRAIN = "muomni train all RECIPE"
 ALONE = "-alone"
@@ -199,11 +201,16 @@ def _provenance(trained: Trained, used: list[Path]) -> dict[str, Any]:
     """The run, its recipe, and how far each checkpoint was trained, by which version."""
     run, lock = trained.run, trained.run.root / "lock.json"
     recipe = run.recipe_path
+    data: dict[str, Any] = {}
+    if recipe.is_file():
+        with contextlib.suppress(RequestError):  # a source whose plugin is gone is no reason to export nothing
+            data = sources_of(load_recipe(str(recipe)))
     return {
         "run": run.name,
         "checkpoints": {f"{path.parent.name}/{path.name}": read_header(path)["step"] for path in used},
         "recipe_sha256": hashlib.sha256(recipe.read_bytes()).hexdigest() if recipe.is_file() else None,
         "training_commit": read_json(lock).get("git") if lock.is_file() else None,
+        "data": data,
     }
 
 

@@ -84,6 +84,8 @@ class Graph:
         loose: outputs that need not agree, since rounding decides between several that are equally good, such as
             phases of what is nearly silent. As they are states, each of the ``calls`` begins with those of PyTorch,
             and what the part makes of a whole input is not compared number by number.
+        undecided: largest share of an output's whole numbers that may be others, where rounding decides which of two
+            codes is nearer.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Graph:
     reference: Callable[..., Sequence[Tensor]] | None = None
     tolerance: float = 1e-4
     loose: frozenset[str] = frozenset()
+    undecided: float = 0.0
 
     def draw(self, sizes: Mapping[str, int], random: Generator) -> list[NDArray[Any]]:
         """Random inputs with axes of these ``sizes``, in order."""

@@ -49,10 +49,12 @@ class Source(Chosen):
     Args:
         weight: how often it is drawn, relative to others.
         task: what its metrics and cards are called; its number and its part if empty.
+        licence: under which the data may be used; goes with the model when it is exported.
     """
 
     weight: float = 1.0
     task: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,18 @@ _TASK: Schema = {
 }
 
 
+_LICENCE: Schema = {
+    "type": "string",
+    "description": "under which the data may be used; goes with the model when it is exported",
+}
+
+
 def recipe_schema() -> Schema:
     """The schema (draft 2020-12) of recipes that the plugins loaded now can resolve."""
     train = _inlined(TrainSettings)
     stages = {stage: _inlined(TrainSettings) for stage in STAGES}
     data = _inlined(DataSettings)
-    sources = {"type": "array", "items": _part("dataset", {"weight": _WEIGHT, "task": _TASK})}
+    sources = {"type": "array", "items": _part("dataset", {"weight": _WEIGHT, "task": _TASK, "licence": _LICENCE})}
     data["properties"] |= dict.fromkeys(SOURCES, sources)
     data["additionalProperties"] = sources  # one list for each [encoders.<modality>]
     return {

@@ -69,7 +69,8 @@ def resolved_toml(recipe: Recipe) -> str:
 def _table(chosen: Chosen) -> dict[str, Any]:
     own: dict[str, Any] = {}
     if isinstance(chosen, Source):
-        own = {"weight": chosen.weight, **({"task": chosen.task} if chosen.task else {})}
+        own = {"weight": chosen.weight}
+        own |= {key: value for key, value in (("task", chosen.task), ("licence", chosen.licence)) if value}
     return {"use": chosen.use, **own, **chosen.config.model_dump(mode="json", by_alias=True)}
 
 

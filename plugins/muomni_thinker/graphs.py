@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, below
+from muomni_cli.api import Draw, Graph, Port
 from muomni_cli.layers.growing import filled, grow, held_by, past_cases, past_ports, past_states
 from muomni_thinker.model import Transformer
 
@@ -48,9 +53,13 @@ def graphs(module: Transformer) -> list[Graph]:
         Graph(
             name="embed",
             module=Embedding(module),
-            inputs=[Port("input_ids", ("batch", "time"), below(module.vocab_size))],
+            inputs=[Port("input_ids", ("batch", "time"), every(module.vocab_size))],
             outputs=["inputs_embeds"],
-            cases={"traced": {"batch": 2, "time": 3}, "one token": {"batch": 1, "time": 1}},
+            cases={
+                "traced": {"batch": 2, "time": 3},
+                "one token": {"batch": 1, "time": 1},
+                "every token": {"batch": 1, "time": module.vocab_size},
+            },
             tolerance=0.0,
         ),
         Graph(
@@ -65,3 +74,13 @@ def graphs(module: Transformer) -> list[Graph]:
             reference=by_its_cache,
         ),
     ]
+
+
+def every(vocabulary: int) -> Draw:
+    """Ids in a random order, each as often as any other."""
+
+    def draw(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+        count = int(np.prod(shape))
+        return np.resize(random.permutation(vocabulary), count).reshape(shape)
+
+    return draw

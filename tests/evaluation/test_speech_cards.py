@@ -210,3 +210,29 @@ def test_training_can_ask_how_its_codec_sounds(spoken: Path, monkeypatch: pytest
     assert found["wer"] > 0.5
     assert context.understood(context.codec()) == found
     assert told == []
+
+
+def test_cards_of_speech_without_pytorch_are_those_of_the_run(
+    run: Run, spoken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install 'muomni[onnx]'")
+    from muomni_onnx.export import export
+    from muomni_onnx.trained import find_trained, model_of
+
+    once = VOCODER.replace("16", "1")  # each iteration is a part of the graph
+    Path("quick.toml").write_text(f'name = "quick"\n{RECIPE}{once}{TALKER}')
+    quick = RunFolder(Path(shutil.copytree(spoken / "runs/small", spoken / "runs/quick")))
+    quick.recipe_path.write_text(Path("quick.toml").read_text())
+    leave_talker(load_recipe("quick.toml"), quick)
+    export(model_of(find_trained("quick")), spoken / "packed", tell=lambda _: None)
+    monkeypatch.setattr("muomni_cli.evaluation.speech_cards.hearing", lambda *_: None)  # nobody judges: faster
+    words = "quick.toml", "--json", "--limit", "2"
+    theirs, ours = (by_name(run(*words, *more)[1]) for more in ((), ("-m", "packed")))
+    assert {stage for stage, _ in ours} == {"codec", "vocoder", "talker"}
+    assert ours.keys() == theirs.keys()
+    for name, card in ours.items():
+        # Griffin-Lim's phases are chaotic: an error of rounding becomes another sound, about as good.
+        rel = 0.05 if name == ("vocoder", "mel_l1") else 1e-4
+        assert card["value"] == pytest.approx(theirs[name]["value"], rel=rel)
+        assert card["n"] == theirs[name]["n"]

@@ -120,3 +120,13 @@ def test_a_task_that_cannot_be_told_apart_is_a_mistake(words: list[str]) -> None
     both = ['data.text.0.task="a"', 'data.text.1.task="a"'] if "use" in words[0] else []
     with pytest.raises(RequestError, match="task"):
         load_recipe("tales", [*words, *both])
+
+
+def test_a_licence_stays_with_its_source(tmp_path: Path) -> None:
+    path = tmp_path / "licensed.toml"
+    path.write_text('[[data.text]]\nuse = "text"\npath = "x.txt"\nlicence = "CC BY 4.0"\n')
+    recipe = load_recipe(str(path))
+    assert recipe.data.text[0].licence == again(recipe, tmp_path).data.text[0].licence == "CC BY 4.0"
+    path.write_text('[[data.text]]\nuse = "text"\npath = "x.txt"\nlicence = 4\n')
+    with pytest.raises(RequestError, match="4 is no licence"):
+        load_recipe(str(path))

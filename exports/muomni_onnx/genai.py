@@ -1,0 +1,124 @@
+"""The Thinker as onnxruntime-genai loads it: from ids to logits in one graph, which owns no weights.
+
+``text.onnx`` lies beside ``embed.onnx`` and ``thinker.onnx`` and says of each large tensor where in one of those files
+its bytes are, so the weights are there once. Knows onnx and files; no model, no PyTorch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import compose
+
+from muomni_cli.files import write_json
+
+TEXT = "text.onnx"
+CONFIG = "genai_config.json"
+SMALL = 1024
+"""Bytes of a tensor that is not worth pointing to."""
+_PAST = re.compile(r"past_key_values\.(\d+)\.(key|value)")
+
+
+def can_be_text(entry: Mapping[str, Any]) -> bool:
+    """Whether a Thinker's graphs are such that its text alone can be run: every state is a cache of keys or values, in
+    full precision.
+
+    Args:
+        entry: what the manifest says of the Thinker.
+    """
+    states = entry["graphs"].get("thinker", {}).get("states", {})
+    whole = all(graph.get("precision", "fp32") == "fp32" for graph in entry["graphs"].values())
+    return whole and "embed" in entry["graphs"] and bool(states) and all(_PAST.fullmatch(name) for name in states)
+
+
+def write_text_form(bundle: Path, manifest: Mapping[str, Any]) -> None:
+    """Make the folder of the Thinker one that onnxruntime-genai loads. It takes and gives ids: its own reader of
+    ``tokenizer.json`` (0.18) does not know the patterns that words are cut with here.
+
+    Args:
+        bundle: the folder of the bundle.
+        manifest: what will stand in it.
+    """
+    folder, entry = bundle / "thinker", manifest["parts"]["thinker"]
+    write_text_graph(folder)
+    write_config(folder, entry, manifest["special_tokens"], manifest["chat"])
+
+
+def write_text_graph(folder: Path) -> Path:
+    """Join the graphs ``embed`` and ``thinker`` of ``folder`` into one, whose weights stay where they are."""
+    embed, thinker = (onnx.load(folder / name) for name in ("embed.onnx", "thinker.onnx"))
+    outputs = [port.name for port in thinker.graph.output if port.name != "hidden"]
+    embed = compose.add_prefix(embed, "embed.", rename_inputs=False, rename_outputs=False)
+    joined = compose.merge_models(
+        embed, thinker, io_map=[("inputs_embeds", "inputs_embeds")], outputs=outputs, producer_name="muomni"
+    )
+    versions = {entry.domain: entry.version for entry in joined.opset_import}  # it lists those of both
+    del joined.opset_import[:]
+    joined.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in versions.items())
+    files = {name: (folder / name).read_bytes() for name in ("embed.onnx", "thinker.onnx")}
+    for tensor in joined.graph.initializer:
+        if len(tensor.raw_data) > SMALL:
+            _point(tensor, files)
+    path = folder / TEXT
+    path.write_bytes(joined.SerializeToString())
+    return path
+
+
+def _point(tensor: Any, files: Mapping[str, bytes]) -> None:
+    """Replace a tensor's bytes by where they are."""
+    places = ((name, content.find(tensor.raw_data)) for name, content in files.items())
+    name, offset = next((name, offset) for name, offset in places if offset >= 0)
+    size = len(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", name), ("offset", str(offset)), ("length", str(size))):
+        tensor.external_data.add(key=key, value=value)
+
+
+def write_config(folder: Path, entry: Mapping[str, Any], specials: Mapping[str, int], chat: Mapping[str, Any]) -> None:
+    """Write ``genai_config.json``: what onnxruntime-genai must know of a folder.
+
+    Args:
+        folder: where ``text.onnx`` lies.
+        entry: what the manifest says of the Thinker.
+        specials: of the tokenizer.
+        chat: how the model answers unless asked otherwise.
+    """
+    ports = entry["graphs"]["thinker"]["inputs"]
+    heads, width = ports["past_key_values.0.key"][1], ports["past_key_values.0.key"][3]
+    config, greedy = entry["config"], not chat.get("temperature")
+    past, present = "past_key_values.%d.", "present.%d."
+    decoder = {
+        "session_options": {"provider_options": []},
+        "filename": TEXT,
+        "head_size": width,
+        "hidden_size": ports["inputs_embeds"][-1],
+        "inputs": {"input_ids": "input_ids", "past_key_names": f"{past}key", "past_value_names": f"{past}value"},
+        "outputs": {"logits": "logits", "present_key_names": f"{present}key", "present_value_names": f"{present}value"},
+        "num_attention_heads": config.get("n_heads", heads),
+        "num_hidden_layers": sum(name.endswith(".key") for name in ports),
+        "num_key_value_heads": heads,
+    }
+    model = {
+        "type": "llama",
+        "bos_token_id": specials["bos"],
+        "eos_token_id": specials["eos"],
+        "pad_token_id": specials["pad"],
+        "context_length": config["ctx_len"],
+        "vocab_size": entry["vocab_size"],
+        "decoder": decoder,
+    }
+    search = {
+        "do_sample": not greedy,
+        "max_length": config["ctx_len"],
+        "past_present_share_buffer": False,  # caches grow
+        "repetition_penalty": chat.get("repetition_penalty", 1.0),
+        "temperature": 1.0 if greedy else chat["temperature"],
+        "top_k": 1 if greedy else chat.get("top_k") or entry["vocab_size"],
+        "top_p": chat.get("top_p", 1.0),
+    }
+    write_json(folder / CONFIG, {"model": model, "search": search})
