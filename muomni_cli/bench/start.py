@@ -6,6 +6,7 @@ parts and making the first piece.
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
@@ -73,7 +74,7 @@ def first_byte(words: Sequence[str]) -> float:
         told = process.communicate()[1].decode(errors="replace").strip().splitlines()
     if process.returncode or not came:
         said = next((line for line in told if line.startswith("error: ")), "it wrote nothing").removeprefix("error: ")
-        raise MuomniError(f"muomni {words[0]} failed: {said}", f"see what it says: muomni {' '.join(words)}")
+        raise MuomniError(f"muomni {words[0]} failed: {said}", f"see what it says: {shlex.join(['muomni', *words])}")
     return seconds
 
 
