@@ -71,13 +71,13 @@ step muomni data write demo -o runs/demo-media --source questions --count 16 "${
 # The same questions to the run and to what is exported.
 ask() {
   step muomni chat -m "$1" "What is the opposite of hot?"
-  step muomni chat -m "$1" "What is on the left?" --image runs/demo-media/13.png --audio runs/demo-media/13.wav
-  step muomni chat -m "$1" "What colour is the circle?" --image runs/demo-media/5.png --audio runs/demo-media/5.wav
-  step muomni chat -m "$1" "What do you hear?" --image runs/demo-media/5.png --audio runs/demo-media/2.wav
+  step muomni chat -m "$1" "What do you see?" --image runs/demo-media/4.png --audio runs/demo-media/4.wav
+  step muomni chat -m "$1" "What do you hear?" --image runs/demo-media/4.png --audio runs/demo-media/2.wav
+  step muomni chat -m "$1" "What do you see?" --image runs/demo-media/14.png --audio runs/demo-media/2.wav
 }
 say() {
   [ -n "$speaks" ] || return 0
-  step muomni tts -m "$1" "the circle is green" -o "$2"
+  step muomni tts -m "$1" "turn left at the red square" -o "$2"
 }
 
 ask runs/demo | tee $media/answers.txt
@@ -99,10 +99,10 @@ runs/demo-media    pictures and sounds that it was not trained on, what is right
   muomni chat -m runs/demo-onnx                    talk to it; /image and /audio show and play it something
   muomni eval demo                                 how often it is right, stage by stage
   muomni runs plot demo                            how it learned
-  muomni trace -m demo --image $media/5.png        every step of an answer, with the shapes
+  muomni trace -m demo --image $media/4.png        every step of an answer, with the shapes
   muomni recipes show demo --resolved              everything that made it, explained
   muomni train all demo --run wider thinker.d_model=256 thinker.d_ff=768      change one thing and keep the rest
 TEXT
 [ -z "$speaks" ] || cat >&2 <<'TEXT'
-  muomni tts -m demo "turn left at the red square" --play
+  muomni tts -m demo "seven four two" --play
 TEXT
