@@ -15,13 +15,13 @@ from muomni_thinker.graphs import graphs
 from muomni_thinker.model import Transformer
 
 VOCABULARY, WIDTH, CONTEXT = 23, 16, 48
+TINY = TransformerConfig(d_model=WIDTH, n_layers=2, n_heads=2, n_kv_heads=1, d_ff=32, ctx_len=CONTEXT)
 
 
-def write_thinker(folder: Path) -> dict[str, Any]:
+def write_thinker(folder: Path, config: TransformerConfig = TINY, vocabulary: int = VOCABULARY) -> dict[str, Any]:
     """Write ``embed.onnx`` and ``thinker.onnx``; what a manifest says of the latter."""
     torch.manual_seed(0)
-    sizes = {"d_model": WIDTH, "n_layers": 2, "n_heads": 2, "n_kv_heads": 1, "d_ff": 32, "ctx_len": CONTEXT}
-    model = Transformer(TransformerConfig(**sizes), VOCABULARY).eval()
+    model = Transformer(config, vocabulary).eval()
     for parameter in model.parameters():  # lively enough for every token to matter
         parameter.data.mul_(3.0 if parameter.ndim > 1 else 1.0)
     declared = {graph.name: graph for graph in graphs(model)}
