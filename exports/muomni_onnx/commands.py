@@ -98,7 +98,7 @@ def export(
         for kept in (kept for kept in line.written.kept if kept.size >= WORTH_A_LINE):
             say(f"{line.part} {line.graph}: {_mb(kept.size)} MB stay in full precision: {kept.why}")
     for whole in report.wholes:
-        say(whole.says)
+        say(whole.says if whole.holds else f"{whole.says}: not asked of parts in lower precision")
     total = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     say(f"wrote {output} ({_mb(total)} MB)")
     say(f"check it wherever it runs: muomni export check {output}")

@@ -46,7 +46,7 @@ def assert_equal(ours: Cards, theirs: Cards) -> None:
             assert card == theirs[name]
 
 
-@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "val"])
 def test_the_cards_are_those_of_the_run(run: Run, split: str) -> None:
     words = "small.toml", "--split", split, "--limit", "24"
     theirs = cards_of(run, *words)

@@ -34,7 +34,7 @@ def every_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "SMALL", 256)
 
 
-@pytest.mark.parametrize("kind", ["int8", "fp16"])
+@pytest.mark.parametrize("kind", ["int8", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_parts_have_the_precision_asked_for(made: Made, model: Model, tmp_path: Path, kind: str) -> None:
     root = tmp_path / "low"
     report = export(model, root, precision=choose([kind, "image=fp32"]), tell=print)

@@ -64,6 +64,7 @@ def test_an_answer_is_the_runs_and_every_graph_of_it_is_there(here: Path, steps:
         assert step["ms"] >= 0
 
 
+@pytest.mark.slow
 def test_a_spoken_text_is_the_runs(here: Path, steps: Steps, muomni: Command) -> None:
     make_voice(here, CODEC)
     words = ["one two three", "--speech", "--threads", "1"]
