@@ -36,7 +36,7 @@ test: setup
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not gpu and not external"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile -m "not slow and not gpu and not external"
 
 test-slow test-gpu test-external: test-%: setup
 	$(BIN)/python -m pytest -q -m $*
