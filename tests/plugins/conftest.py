@@ -1,0 +1,62 @@
+"""What the tests of strangers' packages share: pip puts a package into a folder, and commands run where it is seen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A folder with installed packages.
+
+    Args:
+        folder: plays ``site-packages``.
+    """
+
+    folder: Path
+
+    def run(
+        self, *command: str | Path, cwd: Path, code: int = 0, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """A process that sees the packages and this checkout; fails unless it ends with ``code``."""
+        paths = os.pathsep.join([str(self.folder), *(str(ROOT / root) for root in ("", "plugins", "exports"))])
+        variables = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | environment
+        done = subprocess.run(command, capture_output=True, text=True, env=variables, cwd=cwd, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def muomni(
+        self, *words: str | Path, cwd: Path, code: int = 0, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """``muomni WORDS`` in a process of its own."""
+        return self.run(sys.executable, "-m", "muomni_cli", *words, cwd=cwd, code=code, **environment)
+
+
+@pytest.fixture(scope="session")
+def pip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Site]:
+    """``pip("motion")`` installs the package ``tests/plugins/motion``, or that of a path, by pip, as anybody would."""
+
+    def install(*packages: str | Path) -> Site:
+        folder = tmp_path_factory.mktemp("site")
+        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", folder]
+        alone = ("--no-deps", "--no-index", "--no-build-isolation", "--no-compile")
+        done = subprocess.run(
+            [*command, *alone, *(PACKAGES / package for package in packages)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return Site(folder)
+
+    return install
