@@ -64,7 +64,11 @@ class Graph:
 
     - thinker, ``embed``: ``input_ids`` (B,T) int64 -> ``inputs_embeds`` (B,T,D)
     - thinker, ``thinker``: ``inputs_embeds`` and states -> ``logits`` (B,T,V), ``hidden`` (B,T,D) and states. A cache
-      is called ``past_key_values.N.key`` and ``.value`` (B,H,S,Dh) for each layer N -> ``present.N.key`` ...
+      is called ``past_key_values.N.key`` and ``.value`` (B,H,S,Dh) for each layer N -> ``present.N.key`` ...; its axis
+      S, along which it grows, is named ``past``, and what stands there can be cut off again. Anything else that is
+      remembered, such as the state of a recurrence, has any other name (``past_states.N.state`` ->
+      ``present_states.N.state``) and no such axis: it has one size, and rows that have read unequally much share a
+      call. The axes of rows and new tokens are named ``batch`` and ``time``; a state without ``batch`` is one row's.
     - encoder, ``encoder``: ``inputs`` (B, ...), what ``EncoderPart.read`` gives -> ``tokens`` (B,T,W)
 
     Args:

@@ -13,7 +13,9 @@ class SSDConfig(PartConfig):
 
     d_model: PositiveInt = Field(256, description="width D of embeddings and hidden states")
     n_layers: PositiveInt = Field(4, description="blocks of memory and MLP")
-    n_heads: PositiveInt = Field(8, description="heads, each of which forgets at its own pace; each is d_model / n_heads wide")
+    n_heads: PositiveInt = Field(
+        8, description="heads that forget at paces of their own; each is d_model / n_heads wide"
+    )
     d_state: PositiveInt = Field(128, description="width N of keys and queries: rows of a layer's state")
     d_conv: int = Field(4, ge=2, description="tokens that the convolution before the memory sees, its own included")
     d_ff: PositiveInt = Field(1024, description="width of the MLP's hidden layer")

@@ -51,7 +51,7 @@ def graphs(module: SSDThinker) -> list[Graph]:
     def step_by_step(embeds: Tensor, *held: Tensor) -> tuple[Tensor, ...]:
         cache = module.new_cache(len(embeds), config.ctx_len)
         cache.layers = _by_layer(held)
-        made = [module(embeds=token, cache=cache) for token in embeds.split(1, dim=1)]
+        made = [module(embeds=token, cache=cache) for token in torch.split(embeds, 1, dim=1)]
         return (
             torch.cat([one.logits for one in made], dim=1),
             torch.cat([one.hidden for one in made], dim=1),

@@ -1,7 +1,7 @@
 """The memory itself, in three ways that are one function: token by token, a piece at once, and pieces side by side.
 
-State-space duality (Mamba-2, arXiv:2405.21060, section 6) with one group of keys and queries, or linear attention with a
-gate a head (arXiv:2312.06635). A head's state is a matrix S (N,P) that fades and is written to by each token::
+State-space duality (Mamba-2, arXiv:2405.21060, section 6) with one group of keys and queries, or linear attention with
+a gate a head (arXiv:2312.06635). A head's state is a matrix S (N,P) that fades and is written to by each token::
 
     S_t = exp(fade_t) S_(t-1) + key_t value_t^T        out_t = query_t S_t
 
@@ -52,7 +52,7 @@ def piece(tokens: Tokens, state: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def chunked(size: int) -> Way:
-    """A :data:`Way` for any T that costs T times ``size``: pieces side by side, and their states one after the other."""
+    """A :data:`Way` for any T that costs T times ``size``: pieces side by side, and their states in a row."""
 
     def way(tokens: Tokens, state: Tensor | None) -> tuple[Tensor, Tensor]:
         batch, time = tokens.fade.shape[:2]
@@ -61,15 +61,15 @@ def chunked(size: int) -> Way:
         count = -(-time // size)
         cut = Tokens(*(_cut(tensor, count, size) for tensor in tokens))  # (B*C,size, ...)
         out, left, since = _within(cut)
-        fades = _wide(since[:, -1:].exp(), out).unflatten(0, (batch, count))  # (B,C,1,H*P)
-        made = left.unflatten(0, (batch, count))
+        fades = _wide(since[:, -1:].exp(), out).view(batch, count, 1, -1)
+        made = left.view(batch, count, *left.shape[1:])  # (B,C,N,H*P)
         now = torch.zeros_like(made[:, 0]) if state is None else state
         before = []
         for chunk in range(count):
             before.append(now)
             now = torch.addcmul(made[:, chunk], now, fades[:, chunk])
         read = (cut.query @ torch.stack(before, 1).flatten(0, 1)).view_as(out) * since.exp()[..., None]
-        return (out + read).unflatten(0, (batch, count)).flatten(1, 2)[:, :time], now
+        return (out + read).reshape(batch, count * size, *out.shape[2:])[:, :time], now
 
     return way
 
@@ -96,4 +96,4 @@ def _cut(tensor: Tensor, count: int, size: int) -> Tensor:
     """(B,T, ...) -> (B*count,size, ...), filled up with tokens that leave no trace."""
     missing = count * size - tensor.shape[1]
     filled = F.pad(tensor, (*[0, 0] * (tensor.ndim - 2), 0, missing)) if missing else tensor
-    return filled.unflatten(1, (count, size)).flatten(0, 1)
+    return filled.reshape(-1, size, *tensor.shape[2:])

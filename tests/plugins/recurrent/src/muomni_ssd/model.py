@@ -77,7 +77,7 @@ class Remember(nn.Module):
         mixed, gate, pace = self.into(x).split_with_sizes([self.mixed, x.shape[2], self.heads], dim=2)
         seen, recent = self.look_back(mixed, None if held is None else held.recent, real)
         value, key, query = seen.split_with_sizes([x.shape[2], self.d_state, self.d_state], dim=2)
-        value = value.unflatten(2, (self.heads, -1))
+        value = value.reshape(*x.shape[:2], self.heads, -1)
         pace = F.softplus(pace.float() + self.pace_bias)  # (B,T,H): how much of a token is written
         if real is not None:
             places = torch.arange(x.shape[1], device=x.device)
