@@ -84,7 +84,8 @@ class Graph:
         calls: how many calls in a row the parity check makes, each with the states of the one before; needs ``states``.
         reference: the same by the model's own way, where ``module`` is another one made for tracing; what comes out
             is checked against it.
-        tolerance: largest absolute difference of any output from the reference.
+        tolerance: largest absolute difference of any output from the reference; of a state, in units of its usual size
+            where that is above 1, since a state may sum up all that was read.
         loose: outputs that need not agree, since rounding decides between several that are equally good, such as
             phases of what is nearly silent. As they are states, each of the ``calls`` begins with those of PyTorch,
             and what the part makes of a whole input is not compared number by number.

@@ -155,8 +155,9 @@ class SSDThinker(nn.Module):
                 nn.init.normal_(parameter, std=residual if name.endswith(("out.weight", "down.weight")) else 0.02)
         for block in self.blocks:
             assert isinstance(block, Block)
-            rates = torch.logspace(math.log10(SLOWEST), math.log10(FASTEST), self.config.n_heads)
-            block.memory.log_rate.copy_(rates.log() - math.log(math.log(2)))  # softplus(0) is log 2
+            paces = torch.logspace(math.log10(SLOWEST), math.log10(FASTEST), self.config.n_heads)
+            block.memory.pace_bias.copy_(paces.expm1().log())  # what softplus makes these paces of
+            nn.init.zeros_(block.memory.log_rate)
 
     @property
     def head_weight(self) -> Tensor:
