@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup test test-slow test-gpu test-external demo clean
+.PHONY: help setup test test-slow test-gpu test-external demo docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test-slow      the tests that take minutes"
 	@echo "make test-gpu       the tests that need a CUDA device"
 	@echo "make test-external  the tests that install packages of others"
+	@echo "make docs           write docs/cli.md, docs/hooks.md and the tables of docs/recipes.md anew"
 	@echo "make clean          remove what tools leave behind; $(VENV) and runs/ stay"
 
 setup: $(STAMP)
@@ -43,6 +44,9 @@ test-slow test-gpu test-external: test-%: setup
 
 demo: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash docs/demo.sh
+
+docs: setup
+	$(BIN)/python docs/reference.py
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

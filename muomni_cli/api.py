@@ -7,8 +7,8 @@ implements some of the hooks of :mod:`muomni_cli.hookspecs` with :data:`hookimpl
 
     @hookimpl
     def register_thinkers():
-        return [ThinkerPart(name="transformer", doc="...", config=TransformerConfig,
-                            build="muomni_thinker.model:build", can={Can.CACHE, Can.RAGGED})]
+        return [ThinkerPart(name="mine", doc="...", config=MyConfig, build="my_thinker.model:build",
+                            can={Can.CACHE, Can.RAGGED})]
 
 Shapes in docstrings use the letters B batch, T tokens, D width, V vocabulary, H heads, L layers.
 The records and protocols themselves, with their documentation, are in :mod:`muomni_cli.contract`.

@@ -75,8 +75,9 @@ def _report_usage(error: typer.TyperException) -> int:
         say(message)
     else:
         context = getattr(error, "ctx", None)
+        absent = get_registry().absences() if message.startswith("No such command") else ""
         complain(
-            message[:1].lower() + message[1:].removesuffix("."),
+            message[:1].lower() + message[1:].removesuffix(".") + absent,
             f"see {getattr(context, 'command_path', 'muomni')} --help",
         )
     return error.exit_code
@@ -137,7 +138,7 @@ def _run(words: list[str]) -> int:
 
 
 def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
-    """The Typer app with every verb, ours first; says on stderr which plugins are left out."""
+    """The Typer app with every verb, ours first; says on stderr which plugins are left out, or slow."""
     cli = _own_cli()
     taken = set(typer.main.get_group(cli).commands)
     for plugin in installed:
@@ -148,6 +149,8 @@ def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
             taken |= typer.main.get_group(theirs).commands.keys()
         if plugin.info.status == "broken":
             say(f"warning: plugin {plugin.info.name} ({plugin.info.origin}) is left out: {plugin.info.reason}")
+        elif plugin.warning:
+            say(f"warning: plugin {plugin.info.name} ({plugin.info.origin}) {plugin.warning}")
     return cli
 
 

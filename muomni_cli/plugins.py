@@ -12,6 +12,7 @@ import importlib.util
 import os
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -24,6 +25,7 @@ import typer
 
 from muomni_cli import __version__
 from muomni_cli.api import API_VERSION, Check, Part, RecipeFile
+from muomni_cli.console import say
 from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.hookspecs import DECLARES, HookSpecs, check_declaration
 from muomni_cli.switches import disabled_plugins
@@ -46,6 +48,10 @@ BUILTINS = (
     "muomni_onnx.plugin",
 )
 """Modules with the hooks of the built-in parts. The only place where the host names one of them."""
+HEAVY = "torch"
+"""What no plugin may import as it is loaded: every command would wait for it, and many can do without."""
+SECONDS = 0.7
+"""Longest that a stranger's plugin may take to be loaded before it is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,7 @@ class Plugin:
     def __init__(self, info: PluginInfo) -> None:
         self.info = info
         self.doc = ""
+        self.warning = ""  # what is wrong with one that works all the same
         self.parts: list[Part | RecipeFile | Check] = []
         self._hooks: pluggy.PluginManager | None = None
 
@@ -86,7 +93,15 @@ class Plugin:
         Raises:
             MuomniError: it is broken, and either a built-in or ``MUOMNI_STRICT_PLUGINS=1``.
         """
+        began, light = time.monotonic(), HEAVY not in sys.modules
         self._guarded(self._load)
+        seconds = time.monotonic() - began
+        if self.info.origin == "built-in" or self.info.status != "loaded":
+            return
+        if light and HEAVY in sys.modules:
+            self.warning = f"imports {HEAVY} as it is loaded, which slows every command: import it in functions"
+        elif seconds > SECONDS:
+            self.warning = f"took {seconds:.1f} s to be loaded, which slows every command"
 
     def commands(self, taken: Collection[str]) -> typer.Typer | None:
         """The commands that the plugin adds to those already ``taken``; None if it adds none or fails to."""
@@ -126,6 +141,9 @@ class Plugin:
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 return act()
+        except KeyboardInterrupt:
+            say(f"interrupted in plugin {self.info.name} ({self.info.origin})")
+            raise
         except (Exception, SystemExit) as error:
             self.fail(error)
             return None
@@ -153,14 +171,10 @@ def describe(error: BaseException) -> str:
 
 
 def _found() -> Iterator[PluginInfo]:
-    """Built-ins that are present, then entry points; a module that is both comes once.
-
-    A folder without ``__init__.py`` (left behind by an uninstalled package, say) is no package.
-    """
+    """Built-ins that are present, then entry points; a module that is both comes once."""
     for module in BUILTINS:
         package = module.partition(".")[0]
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.origin is not None:
+        if _is_package(package):
             yield PluginInfo(package, module, __version__, "built-in", "loaded")
     for entry in sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, entry.value)):
         if entry.value not in BUILTINS:
@@ -168,6 +182,18 @@ def _found() -> Iterator[PluginInfo]:
             yield PluginInfo(entry.name, entry.value, version, origin, "loaded")
     for file in files():
         yield PluginInfo(file.stem, file.stem, "", str(file), "loaded", file=file)
+
+
+def absent_builtins() -> list[str]:
+    """Built-in plugins whose folder is not here."""
+    packages = [module.partition(".")[0] for module in BUILTINS]
+    return [package for package in packages if not _is_package(package)]
+
+
+def _is_package(name: str) -> bool:
+    """A folder without ``__init__.py`` (left behind by an uninstalled package, say) is none."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
 
 
 def files() -> list[Path]:

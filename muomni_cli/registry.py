@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from muomni_cli.api import Check, Part, RecipeFile
 from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.extras import absence
-from muomni_cli.plugins import Plugin, PluginInfo, load_plugins
+from muomni_cli.plugins import Plugin, PluginInfo, absent_builtins, load_plugins
 
 Declared = TypeVar("Declared", Part, RecipeFile, Check)
 
@@ -91,13 +91,15 @@ class Registry:
         raise RequestError(f"there is no {kind} {name!r}{self.absences(plugin)}", fix)
 
     def absences(self, plugin: str = "") -> str:
-        """What to add when a name is not found: the plugin that has it is often the broken or disabled one.
+        """What to add when a name is not found: the plugin that has it is often the broken, disabled or removed one.
 
         Args:
             plugin: look at this one only.
         """
         absent = [p.info for p in self._plugins if p.info.status != "loaded" and plugin in ("", p.info.name)]
-        return "".join(f"; plugin {info.name} is {info.status} ({_why(info)})" for info in absent)
+        gone = [name for name in absent_builtins() if plugin in ("", name)]
+        told = [f"; plugin {info.name} is {info.status} ({_why(info)})" for info in absent]
+        return "".join([*told, *(f"; the built-in plugin {name} is not installed" for name in gone)])
 
 
 @functools.cache

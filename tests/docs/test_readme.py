@@ -25,6 +25,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {
     path.name: path.read_text(encoding="utf-8")
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+    if path.name != "cli.md"  # which says how commands are called, and calls none
 }
 NUMBERS = {"SEED"}
 """Words that stand for a number."""

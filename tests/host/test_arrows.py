@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from muomni_cli.registry import get_registry
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = ROOT / "muomni_cli"
@@ -29,9 +26,6 @@ TORCH_FREE = sorted(
 SHARED = ("muomni_cli.api.", "muomni_cli.layers.", "muomni_cli.sound.")
 """What plugins may import of the host: its contract, and what several parts are made of."""
 
-HOST_WORDS = {"text", "bytes", "conversations"}
-"""Names of built-in parts that the host has a meaning of its own for: recipe tables and units."""
-
 
 def sources(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.py"))
@@ -46,18 +40,6 @@ def imported(path: Path) -> Iterator[str]:
             assert node.level == 0, f"{path}:{node.lineno} is a relative import"
             assert node.module is not None
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def strings(path: Path) -> Iterator[tuple[int, str]]:
-    """Every string that is a value: neither a docstring nor part of ``BUILTINS``."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "BUILTINS":
-            skipped |= {id(inner) for inner in ast.walk(node.value)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
-            yield node.lineno, node.value
 
 
 def where(path: Path) -> str:
@@ -77,17 +59,8 @@ def test_plugins_do_not_know_each_other(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sources(HOST), ids=where)
-def test_the_host_knows_no_plugin_and_no_part(path: Path) -> None:
+def test_the_host_imports_no_plugin(path: Path) -> None:
     assert {module.split(".")[0] for module in imported(path)} & PLUGIN_PACKAGES == set()
-    parts = {
-        offer.part.name
-        for kind in ("tokenizer", "thinker", "dataset", "callback")
-        for offer in get_registry().all(kind)
-    }
-    named = re.compile("|".join(rf"\b{package}\b" for package in PLUGIN_PACKAGES))
-    for line, text in strings(path):
-        assert text not in parts - HOST_WORDS, f"{where(path)}:{line} names the part {text!r}"
-        assert not named.search(text), f"{where(path)}:{line} names a plugin: {text!r}"
 
 
 @pytest.mark.parametrize("path", TORCH_FREE, ids=where)

@@ -1,0 +1,264 @@
+"""Writes docs/cli.md, docs/hooks.md and the tables of docs/recipes.md from the program itself: ``make docs``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+from typer.models import ArgumentInfo
+
+from muomni_cli import api
+from muomni_cli.app import build_cli
+from muomni_cli.catalog import describe_settings
+from muomni_cli.conformance.laws import HOMES, laws_of
+from muomni_cli.contract import declarations
+from muomni_cli.hookspecs import DECLARES, HookSpecs
+from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
+from muomni_cli.registry import get_registry
+
+KINDS: dict[Any, str] = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
+"""What an option takes, in words; else text."""
+DOCS = Path(__file__).resolve().parent
+
+CLI = """# Commands
+
+What `muomni COMMAND --help` says of every command, for reading. Options may stand anywhere; `--debug` and
+`--plugin FILE` belong to every command.
+
+- stdout is the product, stderr is the talk: `muomni tts hi -o - | aplay` works.
+- Exit codes: 0 done, 1 failed, 2 the request was wrong, 130 interrupted. What is wrong takes one line, and what to do
+  one more; a traceback comes only with `--debug`.
+- `-m` takes a run's folder or its name under `runs/`, a checkpoint file, an exported bundle, or an installed model.
+- `KEY=VALUE` words change a recipe for one command; the value is TOML: `thinker.d_model=128`, `train.lr=1e-3`.
+- Environment: `MUOMNI_MODEL` (the model if there is no `-m`), `MUOMNI_CACHE` (prepared data; `~/.cache/muomni`),
+  `MUOMNI_CONFIG` (what is switched off; `~/.config/muomni`), `MUOMNI_PLUGINS` (plugin files, as `--plugin`),
+  `MUOMNI_STRICT_PLUGINS=1` (a broken plugin is an error).
+"""
+
+HOOKS = """# Hooks
+
+What a plugin can declare. A plugin is an importable module that implements some of these functions with `@hookimpl` of
+`muomni_cli.api`; the entry point group `muomni` of its package names the module, or `--plugin FILE` does. Each function
+is called once, at start-up, so the module imports no torch and no numpy: declarations name code as
+`"package.module:attr"`, and it is imported when it is needed. [Writing a plugin](plugins.md) goes through one from the
+beginning.
+
+All names below come from `muomni_cli.api`. Letters in shapes: B batch, T tokens or frames, D width, V vocabulary,
+Q codebooks, K codebook size, F mel bins, M mel frames, N samples.
+
+A module may say `MUOMNI_API = {version}`: the newest interface that it needs. A host that is older leaves it out, with
+that reason.
+"""
+
+BUILT: dict[str, tuple[str, ...]] = {
+    "tokenizer": ("Tokenizer",),
+    "thinker": ("Thinker", "ThinkerOutput", "Cache"),
+    "encoder": ("Encoder", "EncoderOutput", "Transcriber", "Answers", "Answerer", "Aligner"),
+    "codec": ("Codec", "CodeShape", "RunCodec", "Flow"),
+    "talker": ("Talker", "Speaks", "Manner", "Said"),
+    "vocoder": ("Vocoder", "RunVocoder"),
+    "dataset": ("Dataset", "Document", "Message", "Conversation", "Example", "Media", "Teacher"),
+    "callback": ("Callback",),
+    "runtime": ("Packed", "GraphCall"),
+}
+"""Kind -> what its parts are made of, or give."""
+
+SHARED = {
+    "Training": ("Objective", "Batch", "Loss", "Sample"),
+    "Export": ("Graph", "Port"),
+    "Tracing": ("Step",),
+    "Laws": ("Law", "Number", "Verdict"),
+    "Errors": ("MuomniError", "RequestError"),
+}
+"""Title -> what parts of several kinds are made of."""
+
+
+def plain(doc: str | None) -> str:
+    """A docstring as Markdown."""
+    text = inspect.cleandoc(doc or "")
+    text = re.sub(r":\w+:`~?([^`]*)`", lambda m: f"`{m[1].rpartition('.')[2]}`", text)
+    text = text.replace("``", "`")
+    lines, listed = [], False
+    for line in text.splitlines():
+        if re.fullmatch(r"(Args|Raises):", line):
+            listed = True
+            continue
+        if listed and (match := re.match(r"    (\w+): (.*)", line)):
+            lines.append(f"- `{match[1]}`: {match[2]}")
+        elif listed and line.startswith("        "):
+            lines.append(f"  {line.strip()}")
+        else:
+            listed = listed and not line.strip()
+            lines.append(line)
+    return "\n".join(lines).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One argument or option of a command, as its function declares it."""
+
+    name: str
+    kind: Any
+    info: Any
+    default: Any
+
+    @property
+    def argument(self) -> bool:
+        """Whether it is told by its place."""
+        return isinstance(self.info, ArgumentInfo)
+
+    @property
+    def written(self) -> str:
+        """How it is written: ``[PROMPT]``, ``-m, --model TEXT``."""
+        if self.argument:
+            name = self.info.metavar or self.name.upper()
+            return str(name if self.default is inspect.Parameter.empty or name.startswith("[") else f"[{name}]")
+        first = [self.info.default] if isinstance(self.info.default, str) else []  # as Typer reads it in Annotated
+        names = [*first, *(self.info.param_decls or ())] or [f"--{self.name.replace('_', '-')}"]
+        takes = "" if self.kind is bool else f" {self.info.metavar or KINDS.get(self.kind, 'TEXT')}"
+        return f"{', '.join(names)}{takes}"
+
+    def __str__(self) -> str:
+        """One row of a table."""
+        told = " ".join((self.info.help or "").split())
+        none = self.default in (None, False, "", inspect.Parameter.empty) or "default" in told
+        return f"| `{cell(self.written)}` | {cell(told)}{'' if none else f' (default: {self.default})'} |"
+
+
+def words(call: Any) -> list[Word]:
+    """What a command takes."""
+    kinds, found = get_type_hints(call, include_extras=True), []
+    for name, parameter in inspect.signature(call).parameters.items():
+        if get_origin(kinds[name]) is Annotated:
+            kind, info, *_ = get_args(kinds[name])
+            inner = [one for one in get_args(kind) if one is not type(None)]
+            while inner:
+                kind, inner = inner[0], list(get_args(inner[0]))
+            found.append(Word(name, kind, info, parameter.default))
+    return found
+
+
+def commands(app: typer.Typer, path: str) -> Iterator[tuple[str, str, list[Word], bool]]:
+    """Every command: the words that call it, its help, what it takes, and whether it has commands below."""
+    for info in app.registered_commands:
+        assert info.callback is not None, "a command is a function"
+        name = info.name or info.callback.__name__.replace("_", "-")
+        yield f"{path} {name}", plain(info.callback.__doc__), words(info.callback), False
+    for group in app.registered_groups:
+        inner = group.typer_instance
+        assert inner is not None, "a group is an app"
+        callback = inner.registered_callback
+        call = callback.callback if callback else None
+        told = call.__doc__ if call else inner.info.help
+        yield f"{path} {group.name}", plain(told), words(call) if call else [], True
+        yield from commands(inner, f"{path} {group.name}")
+
+
+def cell(text: str) -> str:
+    """Text in a table."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def cli_page() -> str:
+    """docs/cli.md."""
+    ours = [plugin for plugin in get_registry().plugins if plugin.info.origin == "built-in"]
+    pieces = [CLI]
+    for path, told, taken, group in commands(build_cli(ours), "muomni"):
+        pieces.append(f"{'##' if path.count(' ') == 1 else '###'} {path}\n\n{told}\n")
+        places = [word.written for word in taken if word.argument]
+        options = ["[OPTIONS]"] if len(places) < len(taken) else []
+        if taken or not group:
+            pieces.append(f"    {' '.join([path, *options, *places, *(['[COMMAND]'] if group else [])])}\n")
+        if taken:
+            pieces.append("\n".join(["| | |", "|---|---|", *map(str, taken)]) + "\n")
+    return "\n".join(pieces)
+
+
+def hooks_page() -> str:
+    """docs/hooks.md."""
+    pieces = [HOOKS.format(version=api.API_VERSION)]
+    table = ["| hook | returns a list of | for |", "|---|---|---|"]
+    for name, hook in vars(HookSpecs).items():
+        if name.startswith("register_"):
+            declared = DECLARES.get(name)
+            returned = f"`{declared.__name__}`" if declared else "nothing: it adds to `cli`, a `typer.Typer`"
+            table.append(f"| `{name}` | {returned} | {plain(hook.__doc__)} |")
+    pieces.append("\n".join(table) + "\n")
+    pieces.append(f"## Every part\n\n{plain(declarations.Part.__doc__)}\n")
+    pieces.append(f"### Its configuration\n\n{plain(declarations.PartConfig.__doc__)}\n")
+    pieces.append(f"### What it can\n\n{plain(api.Can.__doc__)}\n\n{_source(api.Can)}")
+    for hook, declared in DECLARES.items():
+        pieces.append(_declaration(hook, declared))
+    for title, names in SHARED.items():
+        pieces.append(f"## {title}\n")
+        pieces += [_source(getattr(api, name)) for name in names]
+    return "\n".join(pieces)
+
+
+def _declaration(hook: str, declared: type) -> str:
+    common = {field.name for field in fields(declarations.Part)}
+    is_part = issubclass(declared, declarations.Part)
+    rows = [f for f in fields(declared) if not is_part or f.name not in common]
+    told = [f"## {hook}: {declared.__name__}", plain(declared.__doc__)]
+    if rows:
+        table = ["| field | type | if unset |", "|---|---|---|"]
+        table += [f"| `{f.name}` | `{cell(str(f.type))}` | {_default(f)} |" for f in rows]
+        told.append("\n".join(table))
+    kind = declared.kind  # type: ignore[attr-defined]
+    if kind in BUILT:
+        told += [_source(getattr(api, name)).strip() for name in BUILT[kind]]
+    if kind in HOMES:
+        laws = ["| law | holds if | for those that |", "|---|---|---|"]
+        for law in laws_of(kind):
+            asked = f"can `{law.needs}`" if law.needs else f"declare `{law.declares}`" if law.declares else "all"
+            laws.append(f"| {law.name} | {cell(law.doc)} | {asked} |")
+        told += ["`muomni plugins check` tries:", "\n".join(laws)]
+    return "\n\n".join(told) + "\n"
+
+
+def _default(field: Any) -> str:
+    if field.default is not MISSING:
+        return f"`{field.default!r}`"
+    return "must be set" if field.default_factory is MISSING else f"`{field.default_factory()!r}`"
+
+
+def _source(thing: type) -> str:
+    return f"```py\n{inspect.getsource(thing).strip()}\n```\n"
+
+
+def recipes_page() -> str:
+    """docs/recipes.md, which is written by hand, with its tables as they are now."""
+    page = (DOCS / "recipes.md").read_text(encoding="utf-8")
+    return re.sub(
+        r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", lambda m: m[1] + _settings(m[2]) + m[3], page, flags=re.S
+    )
+
+
+def _settings(table: str) -> str:
+    model = {"data": DataSettings, "train": TrainSettings, "chat": ChatSettings}[table]
+    rows = ["| key | default | type | what |", "|---|---|---|---|"]
+    for setting in describe_settings(model):
+        default = json.dumps(setting["default"], ensure_ascii=False)
+        rows.append(f"| `{setting['name']}` | `{default}` | {cell(setting['type'])} | {cell(setting['description'])} |")
+    return "\n".join(rows) + "\n"
+
+
+PAGES = {"cli.md": cli_page, "hooks.md": hooks_page, "recipes.md": recipes_page}
+
+
+def main() -> None:
+    """Write them."""
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")
+        print(f"wrote {DOCS / name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
