@@ -17,7 +17,7 @@ STOPS = re.compile(r"(?<=[.?!])\s")
 
 
 def normalise(text: str) -> str:
-    """What is spoken of a written text: small letters and a few marks, spaces for all else; empty if nothing is left."""
+    """What is spoken of a written text: small letters, a few marks, spaces for all else; empty if nothing is left."""
     kept = "".join(letter if letter in ALPHABET else " " for letter in text.lower())
     plain = " ".join(kept.split())
     return plain if any(letter.isalpha() for letter in plain) else ""
