@@ -162,12 +162,15 @@ def _check_recipe(recipe: RecipeFile, where: str) -> None:
 def _check_model(model: ModelFiles, where: str) -> None:
     if model.bundle is None and model.run is None:
         raise ValueError(f"{where}: neither a bundle nor a run")
-    for field, path in {"bundle": model.bundle, "run": model.run, "card": model.card}.items():
+    if not isinstance(model.licence, str) or "\n" in model.licence:
+        raise ValueError(f"{where}: licence must be one line of text")
+    for field in ("bundle", "run", "card", "scores"):
+        path = getattr(model, field)
         if path is None:
             continue
         if not isinstance(path, Path):
             raise TypeError(f"{where}: {field} must be a pathlib.Path")
-        if not (path.is_file() if field == "card" else path.is_dir()):
+        if not (path.is_dir() if field in ("bundle", "run") else path.is_file()):
             raise ValueError(f"{where}: its {field} is not there: {path}")
 
 

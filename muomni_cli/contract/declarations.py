@@ -273,7 +273,9 @@ class ModelFiles:
         bundle: a folder that runs without PyTorch (see :class:`RuntimePart`).
         run: a folder with ``model.json``, weights and a tokenizer, as training leaves one, and with ``digests.json``,
             by which its files are known to be whole.
-        card: what it is and is not good for, where it comes from, and under which licence: Markdown.
+        card: what it is and is not good for, and where it comes from: Markdown.
+        scores: how well it does, as ``muomni eval RECIPE --json`` says it.
+        licence: under which it may be used; one line.
     """
 
     kind: ClassVar[str] = "model"
@@ -283,6 +285,8 @@ class ModelFiles:
     bundle: Path | None = None
     run: Path | None = None
     card: Path | None = None
+    scores: Path | None = None
+    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
