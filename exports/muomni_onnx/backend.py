@@ -1,7 +1,8 @@
 """The generation loop's backend over onnxruntime. Knows graphs and numpy, no PyTorch.
 
-Rows that hold equally many tokens and take equally many run together in one call. What a row gives is what it gives
-alone, but for the last bits of sums that a larger matrix product adds in another order: 1e-5 of a logit.
+Rows that hold equally many tokens and take equally many run together in one call; where states are of one size,
+it does not matter how many they hold. What a row gives is what it gives alone, but for the last bits of sums that a
+larger matrix product adds in another order: 1e-5 of a logit.
 
 Shapes: B rows, T tokens, V vocabulary, D width.
 """
@@ -35,7 +36,8 @@ class OnnxBackend:
         thinker: ``inputs_embeds`` and states -> ``logits``, ``hidden`` and states.
         entry: what the manifest says of ``thinker``.
         context: most tokens a row can hold.
-        keep: remember the rows after a request, so that a prompt that begins alike runs only what is new.
+        keep: remember the rows after a request, so that a prompt that begins alike runs only what is new. Where states
+            cannot be cut that is one that goes on from all that a row holds; others are run from the start.
         hidden: keep the states behind the last logits, for :meth:`hidden`.
     """
 
@@ -56,7 +58,7 @@ class OnnxBackend:
         self._states = States(thinker, entry["inputs"], list(self._names))
         self._last = ["logits", *(["hidden"] if hidden else [])]
         self._vocabulary = int(thinker.shape("logits")[-1])
-        self._keep = keep and self._states.cuttable
+        self._keep = keep
         self._kept: list[Row] = []
         self._soft: list[NDArray[np.float32]] = []
 
@@ -74,12 +76,16 @@ class OnnxBackend:
     def begin(
         self,
         prompts: Sequence[Sequence[int]],
-        capacity: int,  # noqa: ARG002 - caches grow
+        capacity: int,  # noqa: ARG002 - caches grow, or are of one size
     ) -> tuple[list[Row], NDArray[np.float32]]:
         """See :class:`muomni_cli.generation.backend.Backend`."""
         rows = self._kept if len(self._kept) == len(prompts) else [Row() for _ in prompts]
         for row, prompt in zip(rows, prompts, strict=True):
-            row.ids = row.ids[: _shared(row.ids, prompt)] if row.group is not None else []
+            shared = _shared(row.ids, prompt)
+            if row.group is None or (shared < len(row.ids) and not self._states.cuttable):
+                row.ids, row.group = [], None
+            else:
+                row.ids = row.ids[:shared]
         return rows, self._add(rows, [prompt[len(row.ids) :] for row, prompt in zip(rows, prompts, strict=True)])
 
     def step(self, state: list[Row], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -99,7 +105,7 @@ class OnnxBackend:
         for number, row in enumerate(rows):
             tokens = _missing(row, new[number])
             if tokens:
-                key = (len(row.ids), len(tokens), 0 if self._states.batched else number)
+                key = (self._states.held(row), len(tokens), 0 if self._states.batched else number)
                 together.setdefault(key, []).append((row, tokens))
         parts = list(together.values())
         groups = self._states.regroup([[row for row, _ in pairs] for pairs in parts])
@@ -118,6 +124,7 @@ class OnnxBackend:
             row.ids += tokens
             row.logits = made["logits"][row.place]
             row.hidden = made["hidden"][row.place] if "hidden" in made else None
+        group.length = self._states.held(pairs[0][0])
 
     def _read(self, group: Group, ids: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """(B,T) ids, after what the group holds -> logits (B,V) after the last, and hidden (B,D) where it is kept."""
@@ -128,7 +135,6 @@ class OnnxBackend:
             feeds = {"inputs_embeds": self._embeds(ids[:, start : start + piece]), **group.states}
             made = self._thinker(feeds, wanted)
             group.states = {past: made[present] for past, present in self._names.items()}
-        group.length += ids.shape[1]
         return {name: np.array(made[name][:, -1], np.float32) for name in self._last}
 
     def _embeds(self, ids: NDArray[np.int64]) -> Value:

@@ -14,7 +14,7 @@ from muomni_cli.api import MuomniError
 from muomni_cli.packed import Sounds
 from muomni_onnx import replay
 from muomni_onnx.bundle import Bundle, open_bundle
-from muomni_onnx.distances import Distance, absolute, forgiving, relative
+from muomni_onnx.distances import Distance, absolute, forgiving, of_its_size, relative
 from muomni_onnx.reference import Reference, few
 from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import Session, fetch
@@ -70,12 +70,14 @@ def _graph(bundle: Bundle, part: str, graph: str, saved: Reference, threads: int
     path, entry = bundle.file(part, graph), bundle.graph(part, graph)
     session = Session(path, threads)
     precision, loose = entry.get("precision", "fp32"), entry.get("loose", [])
-    distance = forgiving(absolute if precision == "fp32" else relative, entry.get("undecided", 0.0))
+    usual, of_states = (absolute, of_its_size) if precision == "fp32" else (relative, relative)
+    distances = dict.fromkeys(entry["outputs"], usual) | dict.fromkeys(entry["states"].values(), of_states)
+    undecided = entry.get("undecided", 0.0)
     errors = [
-        _apart(expected[f"out/{name}"], expected[f"shape/{name}"], fetch(made[name]), distance)
+        _apart(expected[f"out/{name}"], expected[f"shape/{name}"], fetch(made[name]), forgiving(measure, undecided))
         for feeds, expected in saved.cases(f"{part}/{graph}")
         for made in [session(feeds)]
-        for name in entry["outputs"]
+        for name, measure in distances.items()
         if name not in loose
     ]
     error = max(errors, default=float("inf"))

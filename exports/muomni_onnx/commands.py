@@ -98,6 +98,8 @@ def export(
             say(f"{line.part} {line.graph}: {_mb(kept.size)} MB stay in full precision: {kept.why}")
     for whole in report.wholes:
         say(whole.says if whole.holds else f"{whole.says}: not asked of parts in lower precision")
+    for note in report.notes:
+        say(note)
     total = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     say(f"wrote {output} ({_mb(total)} MB)")
     say(f"check it wherever it runs: muomni export check {output}")

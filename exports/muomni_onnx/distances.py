@@ -20,6 +20,14 @@ def absolute(one: NDArray[Any], other: NDArray[Any]) -> float:
     return error if np.isfinite(error) else float("inf")
 
 
+def of_its_size(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """:func:`absolute`, in units of the usual size of ``one`` (its root mean square) where that is above 1: for states,
+    which may sum up all that was read. What a wrong state does shows in what later calls give of it."""
+    size = float(np.sqrt(np.mean(np.square(one, dtype=np.float64)))) if one.dtype.kind == "f" and one.size else 0.0
+    error = absolute(one, other)
+    return error / max(1.0, size) if np.isfinite(error) else error
+
+
 def relative(one: NDArray[Any], other: NDArray[Any]) -> float:
     """Of floats of any size, the length of the difference as a share of the length of ``one``; of whole numbers, the
     share that differs. Infinite where shapes differ or one is NaN."""

@@ -16,7 +16,7 @@ from muomni_cli.files import new_folder
 from muomni_onnx.answers import Whole, answer
 from muomni_onnx.bundle import open_bundle, seal
 from muomni_onnx.choosing import Chosen, Precision
-from muomni_onnx.genai import can_be_text, write_text_form
+from muomni_onnx.genai import why_no_text, write_text_form
 from muomni_onnx.lowering import Written, lowered
 from muomni_onnx.parity import Parity, compare
 from muomni_onnx.parts import THINKER, Exported, Model, those_with_graphs
@@ -46,10 +46,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was exported: graph by graph, and whole answers."""
+    """What was exported: graph by graph, and whole answers; and what was left out, and why."""
 
     lines: Sequence[Line]
     wholes: Sequence[Whole]
+    notes: Sequence[str] = ()
 
 
 def export(
@@ -90,8 +91,13 @@ def export(
                 graphs[graph.name] = _description(part, graph, line.written)
             described[part.name] = {**part.entry, "weights": "", **_rate(part), "graphs": graphs}
         manifest = {"name": model.name, "parts": described, **_rest(model, folder, chosen)}
-        if model.tokenizer is not None and can_be_text(described[THINKER]):
-            write_text_form(folder, manifest)
+        notes = []
+        if model.tokenizer is not None:
+            why = why_no_text(described[THINKER])
+            if why:
+                notes.append(f"thinker: no files for onnxruntime-genai: {why}")
+            else:
+                write_text_form(folder, manifest)
         seal(folder, manifest)  # as it is opened later, so that whole answers come from what is in there
         answered = answer(model, OnnxModel(open_bundle(folder), "cpu", torch.get_num_threads()), tell)
         for whole in answered.wholes:
@@ -99,7 +105,7 @@ def export(
                 _require_whole(whole)
         write_reference(folder, {**saved, **answered.saved})
         seal(folder, manifest)
-    return Report(lines, answered.wholes)
+    return Report(lines, answered.wholes, notes)
 
 
 def _write(part: Exported, graph: Graph, folder: Path, precision: Precision) -> Written:

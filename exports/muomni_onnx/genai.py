@@ -23,16 +23,21 @@ SMALL = 1024
 _PAST = re.compile(r"past_key_values\.(\d+)\.(key|value)")
 
 
-def can_be_text(entry: Mapping[str, Any]) -> bool:
-    """Whether a Thinker's graphs are such that its text alone can be run: every state is a cache of keys or values, in
-    full precision.
+def why_no_text(entry: Mapping[str, Any]) -> str:
+    """Why a Thinker's graphs are such that onnxruntime-genai cannot run its text, in a few words; empty if it can.
 
     Args:
         entry: what the manifest says of the Thinker.
     """
-    states = entry["graphs"].get("thinker", {}).get("states", {})
-    whole = all(graph.get("precision", "fp32") == "fp32" for graph in entry["graphs"].values())
-    return whole and "embed" in entry["graphs"] and bool(states) and all(_PAST.fullmatch(name) for name in states)
+    graphs = entry["graphs"]
+    if not {"embed", "thinker"} <= graphs.keys():
+        return "it has no graphs embed and thinker"
+    states = graphs["thinker"].get("states", {})
+    if not states or not all(_PAST.fullmatch(name) for name in states):
+        return "what it remembers is no cache of keys and values"
+    if any(graph.get("precision", "fp32") != "fp32" for graph in graphs.values()):
+        return "it is not in full precision"
+    return ""
 
 
 def write_text_form(bundle: Path, manifest: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ Imports torch.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from muomni_cli.api import Graph
-from muomni_onnx.distances import Distance, absolute, forgiving
+from muomni_onnx.distances import Distance, absolute, forgiving, of_its_size
 from muomni_onnx.sessions import Arrays, Session, fetch
 
 SEED = 20
@@ -72,46 +72,56 @@ def compare(graph: Graph, session: Session, tolerance: float | None = None, dist
         graph: what was exported.
         session: what runs it.
         tolerance: what is allowed; by default what ``graph`` declares.
-        distance: of two arrays.
+        distance: of two arrays; if it is :func:`absolute`, that of states is :func:`of_its_size`.
     """
-    distance = forgiving(distance, graph.undecided)
+    distances = _distances(graph, distance)
     random = np.random.default_rng(SEED)
     found = [(0.0, "everywhere")]
     cases: list[Case] = []
     for name, sizes in graph.cases.items():
         feeds = {p.name: a for p, a in zip(graph.inputs, graph.draw(sizes, random), strict=True)}
         expected = expect(graph, feeds)
-        error, where, made = _apart(graph, session, name, feeds, expected, distance)
+        error, where, made = _apart(session, name, feeds, expected, distances)
         cases.append(Case(name, feeds, expected, made))
         found.append((error, where))
-    found.append(_in_a_row(graph, session, random, distance))
+    found.append(_in_a_row(graph, session, random, distances))
     error, where = max(found, key=lambda one: one[0])
     allowed = graph.tolerance if tolerance is None else tolerance
     return Parity(error, where, allowed, cases, _speed(graph, session, cases[0].feeds))
 
 
-def difference(
-    expected: Arrays, made: Arrays, loose: Collection[str] = (), distance: Distance = absolute
-) -> tuple[float, str]:
-    """The largest distance of any output that is not ``loose``, and which one has it."""
-    errors = {name: distance(value, fetch(made[name])) for name, value in expected.items() if name not in loose}
+def _distances(graph: Graph, distance: Distance) -> dict[str, Distance]:
+    """How each output that is not loose is measured."""
+    states = of_its_size if distance is absolute else distance
+    return {
+        name: forgiving(states if name in graph.states.values() else distance, graph.undecided)
+        for name in graph.outputs
+        if name not in graph.loose
+    }
+
+
+def difference(expected: Arrays, made: Arrays, distances: Mapping[str, Distance]) -> tuple[float, str]:
+    """The largest distance of any output that has one, and which that is."""
+    errors = {name: distance(expected[name], fetch(made[name])) for name, distance in distances.items()}
     name = max(errors, key=lambda name: errors[name])
     return errors[name], name
 
 
 def _apart(
-    graph: Graph, session: Session, case: str, feeds: Arrays, expected: Arrays, distance: Distance
+    session: Session, case: str, feeds: Arrays, expected: Arrays, distances: Mapping[str, Distance]
 ) -> tuple[float, str, Arrays]:
     """How far the graph is in one case, where, and what it made; infinitely far where it does not run."""
     try:
         made = session(feeds)
     except Exception as failure:  # onnxruntime's errors have no common base
         return float("inf"), f"{case}: {str(failure).partition(chr(10))[0][:200]}", {}
-    error, output = difference(expected, made, graph.loose, distance)
+    error, output = difference(expected, made, distances)
     return error, f"{case}: {output}", made
 
 
-def _in_a_row(graph: Graph, session: Session, random: np.random.Generator, distance: Distance) -> tuple[float, str]:
+def _in_a_row(
+    graph: Graph, session: Session, random: np.random.Generator, distances: Mapping[str, Distance]
+) -> tuple[float, str]:
     """Calls of which each takes the states of the one before: the graph its own, PyTorch its own; both PyTorch's where
     some are loose."""
     worst, where = 0.0, ""
@@ -120,7 +130,7 @@ def _in_a_row(graph: Graph, session: Session, random: np.random.Generator, dista
         free = [port for port in graph.inputs if port.name not in graph.states]
         fresh = {port.name: port.draw(random, port.shape(graph.begin)) for port in free}
         expected = expect(graph, {**fresh, **theirs})
-        error, output, made = _apart(graph, session, f"call {call + 1}", {**fresh, **ours}, expected, distance)
+        error, output, made = _apart(session, f"call {call + 1}", {**fresh, **ours}, expected, distances)
         if error > worst:
             worst, where = error, output
         if not made:

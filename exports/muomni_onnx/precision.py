@@ -2,10 +2,10 @@
 
 What is done follows from measurements on two cores with VNNI (docs/performance.md):
 
-- ``int8``: matrices in 8 bits. A graph whose cache grows is run token by token, where reading its matrices is what
-  counts: there they come in blocks (see :mod:`muomni_onnx.quantise`). Others see many rows at once: there what they
-  multiply is quantised too. Tables and convolutions are made small, and computed with as before: onnxruntime's
-  convolutions of whole numbers are slower than those of floats.
+- ``int8``: matrices in 8 bits. A graph whose cache grows, or that remembers tokens in states of fixed size, is run
+  token by token, where reading its matrices is what counts: there they come in blocks (:mod:`muomni_onnx.quantise`).
+  Others see many rows at once: there what they multiply is quantised too. Tables and convolutions are made small, and
+  computed with as before: onnxruntime's convolutions of whole numbers are slower than those of floats.
 - ``int4``: matrices in blocks of 4 bits, except those that make an output, such as the logits: 8 bits.
 - ``fp16``: 16-bit floats, for GPUs. On a CPU it only halves the file.
 
@@ -25,7 +25,7 @@ import onnx
 from muomni_onnx.choosing import Precision
 from muomni_onnx.halve import Halving
 from muomni_onnx.quantise import Quantiser
-from muomni_onnx.rewriting import PRODUCTS, Rewriting, ancestors, attribute, descendants, made_once
+from muomni_onnx.rewriting import NORMS, PRODUCTS, Rewriting, ancestors, attribute, descendants, made_once
 
 SMALL = 4096
 """Values of a weight that is left alone: less than what it takes to say how to make it smaller would save."""
@@ -33,6 +33,8 @@ WORTH = 0.95
 """A lowered graph that is larger than this share of the one it comes from is not worth its error."""
 PAST = "past"
 """The axis along which caches grow."""
+TOKENS = "inputs_embeds"
+"""What a Thinker's graph takes besides its states."""
 
 SPECTRUM = "before a logarithm or after an exponential: powers span more than fewer bits hold"
 NEAREST = "compared to choose a code: a small error chooses another"
@@ -72,7 +74,7 @@ def lower(source: Path, target: Path, precision: Precision, states: Mapping[str,
         if precision == "fp16":
             _halve(graph, exact, states)
         else:
-            _quantise(graph, exact, precision)
+            _quantise(graph, exact, precision, states)
         made: bytes = graph.finish().SerializeToString()
         if len(made) < WORTH * source.stat().st_size:
             target.write_bytes(made)
@@ -86,24 +88,25 @@ def lower(source: Path, target: Path, precision: Precision, states: Mapping[str,
 def _exact(graph: Rewriting) -> dict[int, str]:
     """Ids of the nodes that must stay in full precision -> why.
 
-    Whatever leads to a logarithm or follows an exponential handles magnitudes of a spectrum: log-mel front ends of
-    encoders, and the last step of vocoders. Whatever leads to the choice of a smallest or largest, through one product,
-    compares with a codebook. What these take that is made of constants alone must be as exact.
+    Whatever leads to a logarithm or follows an exponential, up to a norm, handles numbers of very different sizes: the
+    magnitudes of a spectrum in log-mel front ends of encoders and in the last step of vocoders, and what is left of
+    fading states. Whatever leads to the choice of a smallest or largest, through one product, compares with a codebook.
+    What these take that is made of constants alone must be as exact.
     """
     by_type = {
         kind: [node for node in graph.nodes if node.op_type in kinds]
         for kind, kinds in {"log": {"Log"}, "exp": {"Exp"}, "choice": {"ArgMin", "ArgMax", "TopK"}}.items()
     }
-    spectrum = ancestors(graph, by_type["log"]) | descendants(graph, by_type["exp"])
+    spectrum = ancestors(graph, by_type["log"]) | descendants(graph, by_type["exp"], until=NORMS)
     nearest = ancestors(graph, by_type["choice"], products=1)
     exact = dict.fromkeys(nearest, NEAREST) | dict.fromkeys(spectrum, SPECTRUM)
     return exact | dict.fromkeys(made_once(graph, exact), SPECTRUM)
 
 
-def _quantise(graph: Rewriting, exact: Mapping[int, str], precision: Precision) -> None:
+def _quantise(graph: Rewriting, exact: Mapping[int, str], precision: Precision, states: Mapping[str, str]) -> None:
     quantiser = Quantiser(graph)
     heads = {one.name for one in graph.model.graph.output}
-    steps = any(PAST in _axes(one) for one in graph.model.graph.input)
+    steps = _by_token(graph, states)
     changes = []
     for node in graph.nodes:
         if id(node) in exact or _weight(graph, node) is None:
@@ -120,8 +123,14 @@ def _quantise(graph: Rewriting, exact: Mapping[int, str], precision: Precision) 
     graph.replace(changes)
 
 
+def _by_token(graph: Rewriting, states: Mapping[str, str]) -> bool:
+    """Whether a graph is run token by token, and not over many rows at once."""
+    inputs = {one.name: one for one in graph.model.graph.input}
+    return any(PAST in _axes(one) for one in inputs.values()) or (TOKENS in inputs and bool(states))
+
+
 def _halve(graph: Rewriting, exact: Mapping[int, str], states: Mapping[str, str]) -> None:
-    turning = ancestors(graph, [node for node in graph.nodes if node.op_type in {"Cos", "Sin"}], products=0)
+    turning = ancestors(graph, [node for node in graph.nodes if node.op_type in {"Cos", "Exp", "Sin"}], products=0)
     growing = {one.name for one in graph.model.graph.input if PAST in _axes(one)} & states.keys()
     Halving(graph, exact.keys() | turning, growing | {states[name] for name in growing}).run()
 

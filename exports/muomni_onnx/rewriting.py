@@ -142,8 +142,8 @@ def made_once(graph: Rewriting, ends: Collection[int]) -> set[int]:
     return found
 
 
-def descendants(graph: Rewriting, begins: Iterable[Any]) -> set[int]:
-    """Ids of the nodes that come of ``begins``, these included."""
+def descendants(graph: Rewriting, begins: Iterable[Any], *, until: Collection[str] = ()) -> set[int]:
+    """Ids of the nodes that come of ``begins``, these included; no further than those of the kinds ``until``."""
     takers = graph.consumers()
     seen: set[int] = set()
     todo = list(begins)
@@ -151,9 +151,13 @@ def descendants(graph: Rewriting, begins: Iterable[Any]) -> set[int]:
         node = todo.pop()
         if id(node) not in seen:
             seen.add(id(node))
-            todo += [taker for name in node.output for taker in takers.get(name, ())]
+            if node.op_type not in until:
+                todo += [taker for name in node.output for taker in takers.get(name, ())]
     return seen
 
 
 PRODUCTS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
 """What multiplies with weights."""
+
+NORMS = frozenset({"RMSNormalization", "LayerNormalization", "GroupNormalization", "InstanceNormalization"})
+"""What makes numbers of any size about as large as 1."""

@@ -34,7 +34,8 @@ class Row:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """States of B rows at once, each of ``length`` tokens; the last of a row that rests mean nothing."""
+    """States of B rows at once, each of ``length`` tokens as :meth:`States.held` counts them; the last of a row that
+    rests mean nothing."""
 
     rows: list[Row]
     states: dict[str, Value]
@@ -60,6 +61,13 @@ class States:
         """Whether rows can run together."""
         self.cuttable = all(PAST in axes[name] for name in names)
         """Whether the last tokens of a row can be forgotten."""
+        self.grows = any(PAST in axes[name] for name in names)
+        """Whether rows that run together must hold equally many tokens."""
+
+    def held(self, row: Row) -> int:
+        """What must be alike in rows that run together: the tokens they hold, or whether they hold any where states
+        are of one size."""
+        return len(row.ids) if self.grows else min(len(row.ids), 1)
 
     def regroup(self, parts: Sequence[Sequence[Row]]) -> list[Group]:
         """A group for each of these parts, whose rows hold equally many tokens: the one they are already, or a new one.
@@ -77,7 +85,7 @@ class States:
         return groups
 
     def _group(self, rows: Sequence[Row]) -> Group:
-        held, length = rows[0].group, len(rows[0].ids)
+        held, length = rows[0].group, self.held(rows[0])
         if held is not None and held.length == length and self._serves(held, rows):
             return held
         states = {name: self._session.put(self._gather(name, rows, length)) for name in self._names}

@@ -99,7 +99,7 @@ def compare_generation(recipe: Recipe, work: Workload, peers: Sequence[str]) -> 
     vocab_size = _vocab_size(recipe)
     prompts = torch.randint(FIRST, vocab_size, (work.batch, work.length))
     thinker: Any = _ours(recipe, vocab_size).to(device)
-    backend = TorchBackend(thinker, frozen=True)
+    backend = TorchBackend(thinker, _thinker(recipe).registered.part.can, frozen=True)
     contestants = {OURS: generation(backend, vocab_size, prompts.tolist(), work.count)}
     for name, peer in _peers(recipe, vocab_size, peers).items():
         peer.module.to(device).eval()

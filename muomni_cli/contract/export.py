@@ -64,7 +64,11 @@ class Graph:
 
     - thinker, ``embed``: ``input_ids`` (B,T) int64 -> ``inputs_embeds`` (B,T,D)
     - thinker, ``thinker``: ``inputs_embeds`` and states -> ``logits`` (B,T,V), ``hidden`` (B,T,D) and states. A cache
-      is called ``past_key_values.N.key`` and ``.value`` (B,H,S,Dh) for each layer N -> ``present.N.key`` ...
+      is called ``past_key_values.N.key`` and ``.value`` (B,H,S,Dh) for each layer N -> ``present.N.key`` ...; its axis
+      S, along which it grows, is named ``past``, and what stands there can be cut off again. Anything else that is
+      remembered, such as the state of a recurrence, has any other name (``past_states.N.state`` ->
+      ``present_states.N.state``) and no such axis: it has one size, and rows that have read unequally much share a
+      call. The axes of rows and new tokens are named ``batch`` and ``time``; a state without ``batch`` is one row's.
     - encoder, ``encoder``: ``inputs`` (B, ...), what ``EncoderPart.read`` gives -> ``tokens`` (B,T,W)
 
     Args:
@@ -80,7 +84,8 @@ class Graph:
         calls: how many calls in a row the parity check makes, each with the states of the one before; needs ``states``.
         reference: the same by the model's own way, where ``module`` is another one made for tracing; what comes out
             is checked against it.
-        tolerance: largest absolute difference of any output from the reference.
+        tolerance: largest absolute difference of any output from the reference; of a state, in units of its usual size
+            where that is above 1, since a state may sum up all that was read.
         loose: outputs that need not agree, since rounding decides between several that are equally good, such as
             phases of what is nearly silent. As they are states, each of the ``calls`` begins with those of PyTorch,
             and what the part makes of a whole input is not compared number by number.

@@ -19,7 +19,7 @@ FIRST_SOFT = -2
 """The first id that stands for an embedding; -1 is IDLE."""
 
 ALL = frozenset({Can.CACHE, Can.RAGGED, Can.TRUNCATE, Can.EMBEDS})
-"""What makes generation fast; every Thinker should promise it."""
+"""What makes generation fast. A Thinker whose memory is no list of tokens may do without ``TRUNCATE``."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,8 @@ class TorchBackend:
     Args:
         thinker: any Thinker; also an ``nn.Module``.
         can: what its declaration promises. Without ``RAGGED`` rows run one by one, without ``CACHE`` from the start.
-        keep: remember the rows after a request, so that a prompt that begins alike runs only what is new.
+        keep: remember the rows after a request, so that a prompt that begins alike runs only what is new. Without
+            ``TRUNCATE`` that is one that goes on from all that a row holds; others are run from the start.
         frozen: the weights will not change any more, so they may be laid out for speed.
         hidden: keep the states behind the last logits, for :meth:`hidden`.
     """
@@ -54,7 +55,7 @@ class TorchBackend:
         self.thinker = thinker
         self._keeps_hidden = hidden
         self.can = can
-        self.keep = keep and Can.TRUNCATE in can
+        self.keep = keep and Can.CACHE in can
         self._kept: list[Group] = []
         self._soft: Tensor | None = None  # (N,D): row n is what FIRST_SOFT - n stands for
         assert isinstance(thinker, nn.Module)
@@ -84,13 +85,14 @@ class TorchBackend:
     def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[list[Group], NDArray[np.float32]]:
         """See :class:`muomni_cli.generation.backend.Backend`."""
         self._module.eval()
-        rows = [list(prompt) for prompt in prompts]
-        if self.keep and [len(group.ids) for group in self._kept] == [len(part) for part in self._split(rows)]:
-            groups = self._kept
-        else:
-            groups = [self._new_group(len(part), capacity) for part in self._split(rows)]
+        parts = self._split([list(prompt) for prompt in prompts])
+        held: Sequence[Group | None] = self._kept if len(self._kept) == len(parts) else [None] * len(parts)
+        groups = [
+            group if group is not None and self._serves(group, part) else self._new_group(len(part), capacity)
+            for group, part in zip(held, parts, strict=True)
+        ]
         self._kept = []  # an interrupt may leave a cache that does not hold what its group says
-        logits = [self._read(group, part) for group, part in zip(groups, self._split(rows), strict=True)]
+        logits = [self._read(group, part) for group, part in zip(groups, parts, strict=True)]
         self._kept = groups if self.keep else []
         return groups, np.concatenate(logits)
 
@@ -120,10 +122,17 @@ class TorchBackend:
                 [[] for _ in range(rows)], self.thinker.new_cache(rows, room) if Can.CACHE in self.can else None
             )
 
+    def _serves(self, group: Group, prompts: list[list[int]]) -> bool:
+        """Whether a group can be made to hold ``prompts``: by forgetting, if it must and can, and adding."""
+        if len(group.ids) != len(prompts):
+            return False
+        pairs = zip(group.ids, prompts, strict=True)
+        return Can.TRUNCATE in self.can or all(_shared(held, prompt) == len(held) for held, prompt in pairs)
+
     def _read(self, group: Group, prompts: list[list[int]]) -> NDArray[np.float32]:
         """Make the group hold ``prompts``, keeping what it holds of them already."""
         shared = [_shared(held, prompt) for held, prompt in zip(group.ids, prompts, strict=True)]
-        if group.cache is not None and any(group.ids):
+        if group.cache is not None and shared != [len(held) for held in group.ids]:
             group.cache.truncate(shared)
         group.ids = [held[:count] for held, count in zip(group.ids, shared, strict=True)]
         return self._add(group, [prompt[count:] for prompt, count in zip(prompts, shared, strict=True)])
