@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.plugins.conftest import Site
+
+from tests.installing import Site
 
 RECIPE = """
 name = "hens"
