@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from json import dumps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,6 +81,23 @@ def check(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or 
     if json:
         print_json([report.as_data() for report in reports])
     _require_laws_kept(name, reports)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it: small letters and digits, with -.")],
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="encoder, thinker, talker, codec, vocoder, tokenizer, dataset, "
+        "callback, command or model.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where its folder goes.")] = Path(),
+) -> None:  # fmt: skip
+    """Write the package of a new plugin, which works at once and is yours to change."""
+    from muomni_cli.scaffold.new import write
+
+    folder = write(name, kind, output, get_registry())
+    print(folder)
+    say(f"next: pip install -e {folder}    muomni plugins check {name}    and read {folder / 'README.md'}")
 
 
 @app.command()

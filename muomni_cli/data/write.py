@@ -7,6 +7,7 @@ The list beside the files is one that the sources ``manifest`` and ``conversatio
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ ENDINGS: Sequence[tuple[int, bytes, str]] = (
     (0, b"ID3", "mp3"),
 )
 """Where a file holds which bytes, and what its name then ends in."""
+
+OWN_ENDING = re.compile(r"\w\.([a-z0-9]{1,5})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +109,13 @@ def _row(item: Item, folder: Path, name: str) -> tuple[dict[str, Any], tuple[Pat
 
 
 def _save(media: Media, folder: Path, name: str) -> Path:
-    """The bytes of a picture or sound, in a file whose name says what they are."""
+    """The bytes of one input, in a file whose name says what they are: by themselves, by their own name, or by what
+    senses them."""
     with media.open() as file:
         content = file.read()
     known = (ending for begin, mark, ending in ENDINGS if content[begin : begin + len(mark)] == mark)
-    path = folder / f"{name}.{next(known, media.modality)}"
+    own = OWN_ENDING.search(media.name)
+    path = folder / f"{name}.{next(known, own[1] if own else media.modality)}"
     write_bytes(path, content)
     return path
 

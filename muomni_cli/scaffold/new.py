@@ -1,0 +1,123 @@
+"""Writes a plugin's package from a template. Knows files and names, no kind of part.
+
+A template is a real package with neutral names; writing one exchanges those names, in paths and in files, and nothing
+else.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import keyword
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli.registry import Registry, nearest
+
+KINDS = (
+    *("encoder", "thinker", "talker", "codec", "vocoder", "tokenizer"),
+    *("dataset", "callback", "command", "model"),
+)
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+COMMON = "common"
+"""The folder of what every package has."""
+
+RENAMED = {"gitignore": ".gitignore"}
+"""Files whose names would mean something where the templates lie."""
+
+LEFT_OUT = {"__pycache__"}
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a new plugin is called, and its package, its distribution and its classes after it."""
+
+    name: str
+
+    @property
+    def package(self) -> str:
+        """To import."""
+        return f"muomni_{self.name.replace('-', '_')}"
+
+    def exchange(self, text: str) -> str:
+        """A template's text, or a path in it, with these names."""
+        camel = "".join(word.capitalize() for word in self.name.split("-"))
+        for neutral, own in (
+            ("muomni_newpart", self.package),
+            ("Newpart", camel),
+            ("newpart", self.name),
+        ):
+            text = text.replace(neutral, own)
+        return text
+
+
+def kinds() -> list[str]:
+    """Kinds that there are templates of."""
+    return [kind for kind in KINDS if (TEMPLATES / kind).is_dir()]
+
+
+def write(name: str, kind: str, into: Path, registry: Registry) -> Path:
+    """Write the package of a new plugin into a new folder of ``into``, whole or not at all; gives the folder.
+
+    Raises:
+        RequestError: no such kind, a name that cannot be or is taken, or a folder that is there.
+        MuomniError: it cannot be written.
+    """
+    names = _checked(name, kind, registry)
+    folder = into / f"muomni-{name}"
+    if folder.exists():
+        raise RequestError(f"{folder} is there already", "choose another name, or another folder with -o")
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=into))
+    except OSError as error:
+        raise _unwritten(into, error) from error
+    try:
+        for template in (COMMON, kind):
+            _copy(TEMPLATES / template, partial, names)
+        partial.chmod(0o755)
+        partial.rename(folder)
+    except OSError as error:
+        raise _unwritten(folder, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _checked(name: str, kind: str, registry: Registry) -> Names:
+    if kind not in kinds():
+        near = nearest(kind, kinds())
+        listed = f"one of: {', '.join(kinds())}"
+        raise RequestError(f"there is no kind {kind!r}", f"did you mean {near!r}? {listed}" if near else listed)
+    if not NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise RequestError(
+            f"a plugin cannot be called {name!r}", "small letters and digits, words joined by -: my-part"
+        )
+    names = Names(name)
+    parts = [offer.part.name for offer in registry.all(kind)]
+    if name in parts or name in {plugin.info.name for plugin in registry.plugins}:
+        raise RequestError(f"there is a {kind} or a plugin {name!r} already", "choose another name")
+    if importlib.util.find_spec(names.package) is not None:
+        raise RequestError(f"there is a package {names.package} already", "choose another name")
+    return names
+
+
+def _copy(template: Path, folder: Path, names: Names) -> None:
+    for source in sorted(template.rglob("*")):
+        inside = source.relative_to(template)
+        if source.is_dir() or LEFT_OUT & {*inside.parts}:
+            continue
+        target = folder / names.exchange(str(inside.with_name(RENAMED.get(inside.name, inside.name))))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(names.exchange(source.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _unwritten(path: Path, error: OSError) -> MuomniError:
+    return MuomniError(
+        f"{path} cannot be written: {error.strerror or error}", "give yourself the right to it, or name another with -o"
+    )

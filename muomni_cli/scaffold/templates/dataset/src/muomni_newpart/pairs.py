@@ -1,0 +1,58 @@
+"""Questions and answers: out of a file with tabs, or sums made on the spot. Streams; holds no file in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from muomni_cli.api import Conversation, Message, RequestError, expand_path
+from muomni_newpart.config import NewpartConfig
+
+
+class Pairs:
+    """A :class:`muomni_cli.api.Dataset` of conversations."""
+
+    def __init__(self, config: NewpartConfig) -> None:
+        self._config = config
+        self.unreadable: dict[str, str] = {}
+
+    def files(self) -> list[Path]:
+        """What is read, so that a change of it is noticed."""
+        if not self._config.path:
+            return []
+        path = expand_path(self._config.path)
+        if not path.is_file():
+            raise RequestError(f"there is no file {path}", "give path = a file of lines: question, tab, answer")
+        return [path]
+
+    def documents(self) -> Iterator[Conversation]:
+        """A conversation a pair. What has one key stays on one side of the split."""
+        for question, answer in self._lines() if self._config.path else self._sums():
+            yield Conversation((Message("user", question), Message("assistant", answer)), question, "newpart")
+
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        (path,) = self.files()
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for number, line in enumerate(file, start=1):
+                question, tab, answer = line.rstrip("\n").partition("\t")
+                if tab and question and answer:
+                    yield question, answer
+                else:
+                    self.unreadable[str(path)] = f"line {number} is no question, tab, answer"
+
+    def _sums(self) -> Iterator[tuple[str, str]]:
+        numbers = range(self._config.largest + 1)
+        yield from ((f"{one}+{other}?", str(one + other)) for one in numbers for other in numbers)
+
+
+def build(config: NewpartConfig) -> Pairs:
+    """A source."""
+    return Pairs(config)
+
+
+def sample(folder: Path) -> Mapping[str, Any]:
+    """A file to be tried with, and the settings that read it: for `muomni plugins check`."""
+    path = folder / "pairs.tsv"
+    path.write_text("".join(f"Who laid egg {n}?\tHen {n}.\n" for n in range(6)), encoding="utf-8")
+    return {"path": str(path)}

@@ -1,0 +1,68 @@
+"""The encoder as one graph, and its head as another."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from muomni_cli.api import EncoderOutput, Graph, Port
+from muomni_newpart.model import Named, Newpart
+
+
+class Encoding(nn.Module):
+    """(B,N,C) samples, all real -> (B,T,W) tokens."""
+
+    def __init__(self, model: Newpart) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor]:
+        """One tensor in, one out."""
+        return (self.model.encode(inputs),)
+
+
+class Head(nn.Module):
+    """(B,T,W) tokens, all real -> (B,C) scores."""
+
+    def __init__(self, named: Named) -> None:
+        super().__init__()
+        self.head = named.head
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor]:
+        """One tensor in, one out."""
+        return (self.head(tokens.mean(1)),)
+
+
+def graphs(module: Newpart) -> list[Graph]:
+    """See :class:`muomni_cli.api.Graph`."""
+    return [
+        Graph(
+            name="encoder",
+            module=Encoding(module),
+            inputs=[Port("inputs", ("batch", "samples", module.config.channels))],
+            outputs=["tokens"],
+            cases={
+                "traced": {"batch": 2, "samples": 75},
+                "two samples": {"batch": 1, "samples": 2},
+                "many": {"batch": 3, "samples": 500},
+            },
+        )
+    ]
+
+
+def head_graphs(module: Named) -> list[Graph]:
+    """See ``EncoderPart.head_graphs``."""
+    cases = {"traced": {"batch": 2, "tokens": 5}, "one": {"batch": 1, "tokens": 1}, "many": {"batch": 3, "tokens": 50}}
+
+    def by_its_own(tokens: Tensor) -> tuple[Tensor]:
+        return (module.score(EncoderOutput(tokens, [tokens.shape[1]] * len(tokens))),)
+
+    return [
+        Graph(
+            name="head",
+            module=Head(module),
+            inputs=[Port("tokens", ("batch", "tokens", module.encoder.width))],
+            outputs=["scores"],
+            cases=cases,
+            reference=by_its_own,
+        )
+    ]

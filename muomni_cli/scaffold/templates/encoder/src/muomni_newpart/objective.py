@@ -1,0 +1,94 @@
+"""How the encoder learns by itself: to name the class of an input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from muomni_cli.api import Batch, EncoderOutput, Loss, RequestError, Sample
+from muomni_newpart.model import Named, Newpart
+
+if TYPE_CHECKING:
+    from muomni_cli.api import Examples, StageContext
+
+SHOWN = 8
+"""Recordings in a sample."""
+
+
+class Labels:
+    """An :class:`muomni_cli.api.Objective`: cross-entropy over labels."""
+
+    unit = "inputs"
+    adam_only = frozenset({"head.weight"})
+
+    def __init__(self, encoder: Newpart, context: StageContext) -> None:
+        data = context.examples()
+        if None in (*data.train.labels, *data.val.labels):
+            raise RequestError("an input has no label", "give every example one")
+        classes = sorted({label for label in data.train.labels if label is not None})
+        if strange := {*data.val.labels} - {*classes}:
+            raise RequestError(f"only held-out inputs have the label {min(map(str, strange))}", "add some to learn")
+        self.learned = {"classes": classes}
+        self.module: nn.Module = Named(encoder, classes)
+        self.blocks: Sequence[nn.Module] = list(encoder.blocks)
+        self._places = {label: place for place, label in enumerate(classes)}
+        self._settings, self._train, self._val = context.settings, data.train, data.val
+        self._channels = encoder.config.channels
+
+    def batch(self, step: int, micro: int) -> Batch:
+        """Share ``micro`` of the step's inputs."""
+        rows = self._train.draw(step, self._settings.batch_size)
+        shares = self._settings.accumulate
+        return self._collate(self._train, rows[len(rows) * micro // shares : len(rows) * (micro + 1) // shares])
+
+    def loss(self, batch: Batch) -> Loss:
+        """Nats, summed over the inputs."""
+        scores = self._scores(batch)
+        return Loss(F.cross_entropy(scores, batch.tensors["classes"], reduction="sum"))
+
+    def validate(self) -> dict[str, float]:
+        """``loss`` in nats an input, ``accuracy``, and ``n``, how many there were."""
+        nats, right, count = 0.0, 0, 0
+        for rows in self._val.every(self._settings.batch_size):
+            scores, classes = self._held_out(rows)
+            nats += F.cross_entropy(scores, classes, reduction="sum").item()
+            right += int((scores.argmax(1) == classes).sum())
+            count += len(rows)
+        return {"loss": nats / max(count, 1), "accuracy": right / max(count, 1), "n": float(count)}
+
+    def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
+        """A few held-out inputs: what is right, and what the model says."""
+        rows = np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist()
+        said = self._held_out(rows)[0].argmax(1).tolist()
+        lines = [f"{self._val.labels[r]}: {self.learned['classes'][p]}\n" for r, p in zip(rows, said, strict=True)]
+        yield Sample("labels.txt", "".join(lines))
+
+    def _held_out(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        batch = self._collate(self._val, rows)
+        device = next(self.module.parameters()).device
+        moved = Batch({name: t.to(device) for name, t in batch.tensors.items()}, batch.weight, batch.items, batch.host)
+        was_training = self.module.training
+        self.module.eval()
+        with torch.no_grad():
+            scores = self._scores(moved)
+        self.module.train(was_training)
+        return scores, moved.tensors["classes"]
+
+    def _scores(self, batch: Batch) -> Tensor:
+        assert isinstance(self.module, Named), "made above"
+        output: EncoderOutput = self.module.encoder(batch.tensors["inputs"], batch.host["lengths"])
+        return self.module.score(output).float()
+
+    def _collate(self, examples: Examples, rows: Sequence[int]) -> Batch:
+        lengths = [len(examples.inputs[row]) for row in rows]
+        inputs = np.zeros((len(rows), max(lengths), self._channels), np.float32)
+        for place, row in enumerate(rows):
+            inputs[place, : lengths[place]] = examples.inputs[row]
+        classes = torch.tensor([self._places[examples.labels[row] or ""] for row in rows])
+        tensors = {"inputs": torch.from_numpy(inputs), "classes": classes}
+        return Batch(tensors, float(len(rows)), len(rows), {"lengths": lengths})

@@ -1,0 +1,63 @@
+"""What this package offers to muomni. Knows no torch and no numpy: every listing imports this module."""
+
+from pathlib import Path
+
+from muomni_cli.api import DatasetPart, EncoderPart, RecipeFile, hookimpl
+from muomni_newpart.config import CurvesConfig, NewpartConfig, QuestionsConfig
+
+FEW = {"count": 8, "val_count": 4, "lines": 16}
+"""Settings of a source that is looked through in no time."""
+
+
+@hookimpl
+def register_encoders() -> list[EncoderPart]:
+    """A sense: files of numbers become tokens that the Thinker reads."""
+    return [
+        EncoderPart(
+            name="newpart",
+            doc="strided convolutions over lines of numbers",
+            modality="newpart",
+            config=NewpartConfig,
+            build="muomni_newpart.model:build",
+            objective="muomni_newpart.objective:Labels",
+            graphs="muomni_newpart.graphs:graphs",
+            read="muomni_newpart.reading:read",
+            count="muomni_newpart.reading:count",
+            reads=frozenset({"channels", "max_lines", "max_bytes"}),
+            answer="muomni_newpart.model:answering",
+            runs="muomni_newpart.running:RunNaming",
+            head_graphs="muomni_newpart.graphs:head_graphs",
+            bench_inputs="muomni_newpart.reading:bench_inputs",
+            small={"d_model": 16, "halvings": 2},
+            share=0.5,
+            in_time=True,
+        )
+    ]
+
+
+@hookimpl
+def register_datasets() -> list[DatasetPart]:
+    """Something to learn from at once: exchange it for your own data."""
+    return [
+        DatasetPart(
+            name="newpart-curves",
+            doc="curves that rise, fall, step or wave; made on the spot",
+            config=CurvesConfig,
+            build="muomni_newpart.curves:Curves",
+            small=FEW,
+        ),
+        DatasetPart(
+            name="newpart-questions",
+            doc="questions about such curves, and their answers",
+            config=QuestionsConfig,
+            build="muomni_newpart.curves:Questions",
+            small=FEW,
+        ),
+    ]
+
+
+@hookimpl
+def register_recipes() -> list[RecipeFile]:
+    """A small model with this sense."""
+    path = Path(__file__).with_name("newpart.toml")
+    return [RecipeFile(name="newpart", doc="answers about curves; a minute or two", path=path)]

@@ -1,0 +1,26 @@
+"""The graphs, run. Knows no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.api import Run
+from muomni_newpart.config import NewpartConfig
+from muomni_newpart.naming import Naming
+
+
+class RunNaming:
+    """See :class:`muomni_cli.api.Answers`."""
+
+    def __init__(self, config: NewpartConfig, graphs: Mapping[str, Run], learned: Mapping[str, Any]) -> None:  # noqa: ARG002
+        self._graphs, self._naming = graphs, Naming(learned["classes"])
+        self.ways, self.vocabulary, self.wanted = self._naming.ways, self._naming.vocabulary, self._naming.wanted
+
+    def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:  # noqa: ARG002
+        """The likeliest class in each (N,C) input."""
+        tokens = [self._graphs["encoder"]({"inputs": one[None]})["tokens"] for one in inputs]
+        return self._naming.said(np.concatenate([self._graphs["head"]({"tokens": one})["scores"] for one in tokens]))

@@ -1,0 +1,29 @@
+"""What this package offers to muomni: every listing imports this module, so it imports nothing heavy."""
+
+from pathlib import Path
+
+from muomni_cli.api import Can, RecipeFile, TokenizerPart, hookimpl
+from muomni_newpart.config import NewpartConfig
+
+
+@hookimpl
+def register_tokenizers() -> list[TokenizerPart]:
+    """What is declared in ``can`` is tested by `muomni plugins check`."""
+    return [
+        TokenizerPart(
+            name="newpart",
+            doc="whole words, and bytes for all else",
+            config=NewpartConfig,
+            build="muomni_newpart.words:load",
+            objective="muomni_newpart.words:learn",
+            small={"words": 40},
+            can=frozenset({Can.LOSSLESS, Can.TRAINABLE}),
+        )
+    ]
+
+
+@hookimpl
+def register_recipes() -> list[RecipeFile]:
+    """A small model that reads by it."""
+    path = Path(__file__).with_name("newpart.toml")
+    return [RecipeFile(name="newpart", doc="simple stories, read by this package's tokenizer", path=path)]

@@ -1,0 +1,91 @@
+"""A tokenizer of whole words: the commonest have a token each, and all else is spelt in bytes. Knows no torch.
+
+A word is letters with the space before them; so a text is cut where it can be put together again, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from muomni_cli.api import RequestError
+from muomni_newpart.config import NewpartConfig
+
+SPECIALS: Mapping[str, int] = MappingProxyType({"pad": 0, "bos": 1, "eos": 2, "system": 3, "user": 4, "assistant": 5})
+FIRST = len(SPECIALS)
+"""Id of byte 0; words come after the bytes."""
+
+FILE = "words.json"
+PIECE = re.compile(r" ?[^\W\d_]+|[\W\d_]")
+
+
+class Newpart:
+    """A :class:`muomni_cli.api.Tokenizer`."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = list(words)
+        self._ids = {word: FIRST + 256 + place for place, word in enumerate(self._words)}
+        self._bytes = [b""] * FIRST + [bytes([byte]) for byte in range(256)] + [word.encode() for word in self._words]
+
+    @property
+    def vocab_size(self) -> int:
+        """Special tokens, bytes and words."""
+        return len(self._bytes)
+
+    @property
+    def specials(self) -> Mapping[str, int]:
+        """See :class:`muomni_cli.api.Tokenizer`."""
+        return SPECIALS
+
+    def encode(self, text: str) -> list[int]:
+        """Words that are known, and the bytes of all else."""
+        ids: list[int] = []
+        for piece in PIECE.findall(text):
+            known = self._ids.get(piece)
+            ids += [known] if known is not None else [FIRST + byte for byte in _utf8(piece)]
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Each as alone."""
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Bytes, joined and read."""
+        return b"".join(self.token_bytes(token) for token in ids).decode("utf-8", errors="replace")
+
+    def token_bytes(self, token: int) -> bytes:
+        """Nothing, for special tokens."""
+        if not 0 <= token < len(self._bytes):
+            raise RequestError(f"token id {token} is outside the vocabulary of {self.vocab_size}", "use its own model")
+        return self._bytes[token]
+
+    def save(self, folder: Path) -> None:
+        """The words, in order."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FILE).write_text(json.dumps(self._words, ensure_ascii=False), encoding="utf-8")
+
+
+def _utf8(piece: str) -> bytes:
+    try:
+        return piece.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RequestError("the text holds half of a surrogate pair", "decode it correctly at its source") from error
+
+
+def learn(config: NewpartConfig, texts: Iterator[str]) -> Newpart:
+    """The commonest words of some text; of two that are equally common the first in the alphabet."""
+    counts = Counter(piece for text in texts for piece in PIECE.findall(text) if len(piece) > 1)
+    common = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return Newpart([word for word, _ in common[: config.words]])
+
+
+def load(config: NewpartConfig, folder: Path) -> Newpart:  # noqa: ARG001 - the signature of every tokenizer
+    """What :meth:`Newpart.save` wrote."""
+    try:
+        return Newpart(json.loads((folder / FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{folder / FILE} cannot be read: {error}", "train the tokenizer again") from error

@@ -1,0 +1,1 @@
+"""Motion sensors for muomni."""

@@ -1,0 +1,119 @@
+"""Strided convolutions over a recording, and the head that names what is done in it.
+
+Shapes: B batch, N samples, T tokens, W width, C classes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.api import EncoderOutput, RequestError
+from muomni_motion.config import MotionConfig
+from muomni_motion.naming import Naming
+
+AXES = 9
+
+
+class Halving(nn.Module):
+    """(B,W,N) -> (B,W',ceil(N/2)), with a norm over channels at each place, so that no place knows of padding."""
+
+    def __init__(self, inner: int, outer: int, dropout: float) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(inner, outer, 5, stride=2, padding=2)
+        self.norm = nn.LayerNorm(outer)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolution, norm, GELU."""
+        normed: Tensor = self.norm(self.conv(x).transpose(1, 2))
+        dropped: Tensor = self.drop(nn.functional.gelu(normed))
+        return dropped.transpose(1, 2)
+
+
+class Motion(nn.Module):
+    """An :class:`muomni_cli.api.Encoder`."""
+
+    def __init__(self, config: MotionConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [AXES, *[config.d_model] * config.halvings]
+        self.blocks = nn.ModuleList(
+            Halving(inner, outer, config.dropout) for inner, outer in itertools.pairwise(widths)
+        )
+        self.norm = nn.LayerNorm(config.d_model)
+
+    @property
+    def width(self) -> int:
+        """W."""
+        return self.config.d_model
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """(B,N,9), all of it real -> (B,T,W)."""
+        x = inputs.transpose(1, 2)
+        for block in self.blocks:
+            x = block(x)
+        tokens: Tensor = self.norm(x.transpose(1, 2))
+        return tokens
+
+    def forward(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:
+        """(B,N,9) -> (B,T,W); what lies beyond a row's length is taken for silence, as beyond the end of all."""
+        sizes = list(lengths) if lengths is not None else [inputs.shape[1]] * len(inputs)
+        x = inputs.transpose(1, 2)
+        for block in self.blocks:
+            x = block(_within(x, sizes))
+            sizes = [-(-size // 2) for size in sizes]
+        return EncoderOutput(self.norm(x.transpose(1, 2)), sizes)
+
+
+def _within(x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """(B,W,N) with zeros beyond each row's size."""
+    if min(sizes) == x.shape[2]:
+        return x
+    places = torch.arange(x.shape[2], device=x.device)
+    real = places < torch.tensor(sizes, device=x.device)[:, None]
+    return x * real[:, None]
+
+
+class Named(nn.Module):
+    """An :class:`muomni_cli.api.Answerer`: the encoder, and one Linear on the mean of its tokens."""
+
+    def __init__(self, encoder: Motion, classes: Sequence[str]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.width, len(classes))
+        self._naming = Naming(classes)
+        self.ways, self.vocabulary, self.wanted = self._naming.ways, self._naming.vocabulary, self._naming.wanted
+
+    def score(self, output: EncoderOutput) -> Tensor:
+        """Tokens -> (B,C), of the real ones of each row."""
+        lengths = torch.tensor(output.lengths, device=output.tokens.device)
+        real = torch.arange(output.tokens.shape[1], device=output.tokens.device) < lengths[:, None]
+        means = (output.tokens * real[..., None]).sum(1) / lengths[:, None]
+        scores: Tensor = self.head(means)
+        return scores
+
+    @torch.inference_mode()
+    def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:  # noqa: ARG002
+        """The likeliest activity in each recording."""
+        device = self.head.weight.device
+        scores = [self.score(self.encoder(torch.from_numpy(np.array(one))[None].to(device))) for one in inputs]
+        return self._naming.said(torch.cat(scores).cpu().numpy())
+
+
+def build(config: MotionConfig) -> Motion:
+    """Fresh weights."""
+    return Motion(config)
+
+
+def answering(config: MotionConfig, learned: Mapping[str, Any]) -> Named:
+    """See ``EncoderPart.answer``."""
+    if "classes" not in learned:
+        raise RequestError("the motion encoder does not say which activities it knows", "train it again")
+    return Named(Motion(config), learned["classes"])
