@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from muomni_cli import __version__
-from muomni_cli.commands import bench, data, plugins, recipes, runs
+from muomni_cli.commands import bench, data, models, plugins, recipes, runs
 from muomni_cli.commands.chat import chat
 from muomni_cli.commands.doctor import doctor
 from muomni_cli.commands.eval import evaluate
@@ -166,6 +166,7 @@ def _own_cli() -> typer.Typer:
     cli.command("eval")(evaluate)
     cli.command()(trace)
     cli.add_typer(runs.app, name="runs")
+    cli.add_typer(models.app, name="models")
     cli.add_typer(bench.app, name="bench")
     cli.add_typer(recipes.app, name="recipes")
     cli.add_typer(data.app, name="data")

@@ -20,6 +20,7 @@ from muomni_cli.api import (
     CodecPart,
     DatasetPart,
     EncoderPart,
+    ModelFiles,
     Part,
     PartConfig,
     RecipeFile,
@@ -80,6 +81,10 @@ class HookSpecs:
         """Recipes to list and copy."""
 
     @hookspec
+    def register_models(self) -> Sequence[ModelFiles]:  # type: ignore[empty-body]
+        """Trained models that the package carries."""
+
+    @hookspec
     def register_checks(self) -> Sequence[Check]:  # type: ignore[empty-body]
         """Laws that ``muomni plugins check`` tries as well."""
 
@@ -88,7 +93,10 @@ class HookSpecs:
         """Add commands to ``cli``. None may have the name of a command that is there already."""
 
 
-DECLARES: dict[str, type[Part] | type[RecipeFile] | type[Check]] = {
+Declaration = Part | RecipeFile | ModelFiles | Check
+"""What a plugin may declare."""
+
+DECLARES: dict[str, type[Declaration]] = {
     "register_tokenizers": TokenizerPart,
     "register_thinkers": ThinkerPart,
     "register_encoders": EncoderPart,
@@ -99,6 +107,7 @@ DECLARES: dict[str, type[Part] | type[RecipeFile] | type[Check]] = {
     "register_callbacks": CallbackPart,
     "register_runtimes": RuntimePart,
     "register_recipes": RecipeFile,
+    "register_models": ModelFiles,
     "register_checks": Check,
 }
 """Hook -> the only type its list may hold."""
@@ -117,7 +126,7 @@ _OPTIONAL = (
 _THINKER_FIELDS = {"ctx_len", "d_model"}
 
 
-def check_declaration(hook: str, declared: object) -> Part | RecipeFile | Check:
+def check_declaration(hook: str, declared: object) -> Declaration:
     """Give ``declared`` back if ``hook`` may return it.
 
     Raises:
@@ -134,6 +143,8 @@ def check_declaration(hook: str, declared: object) -> Part | RecipeFile | Check:
         raise ValueError(f"{where}: doc must be one line of text")
     if isinstance(declared, RecipeFile):
         _check_recipe(declared, where)
+    elif isinstance(declared, ModelFiles):
+        _check_model(declared, where)
     elif isinstance(declared, Check):
         _check_references(where, {"law": declared.law})
     else:
@@ -146,6 +157,21 @@ def _check_recipe(recipe: RecipeFile, where: str) -> None:
         raise TypeError(f"{where}: path must be a pathlib.Path")
     if not recipe.path.is_file():
         raise ValueError(f"{where}: there is no file {recipe.path}")
+
+
+def _check_model(model: ModelFiles, where: str) -> None:
+    if model.bundle is None and model.run is None:
+        raise ValueError(f"{where}: neither a bundle nor a run")
+    if not isinstance(model.licence, str) or "\n" in model.licence:
+        raise ValueError(f"{where}: licence must be one line of text")
+    for field in ("bundle", "run", "card", "scores"):
+        path = getattr(model, field)
+        if path is None:
+            continue
+        if not isinstance(path, Path):
+            raise TypeError(f"{where}: {field} must be a pathlib.Path")
+        if not (path.is_dir() if field in ("bundle", "run") else path.is_file()):
+            raise ValueError(f"{where}: its {field} is not there: {path}")
 
 
 def _check_part(part: Part, where: str) -> None:

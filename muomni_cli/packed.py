@@ -1,9 +1,8 @@
-"""Models that run without PyTorch: which one a command means, and what speaks of one. Knows declarations, no runtime by
-name."""
+"""Models that run without PyTorch: who opens a folder, and what hears, answers and speaks of one. Knows declarations,
+no runtime by name."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from muomni_cli.api import Answers, EncoderPart, MelConfig, Packed, PartConfig, RequestError, RuntimePart
 from muomni_cli.omni.shares import Sense, sense_of
 from muomni_cli.registry import get_registry, resolve
-from muomni_cli.runs.folder import RUNS, open_entry
+from muomni_cli.runs.folder import open_entry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,16 +38,12 @@ class PackedFolder:
         return opened
 
 
-def find_packed(spec: str | None, runs: Path = RUNS) -> PackedFolder | None:
-    """The folder that ``spec``, else ``$MUOMNI_MODEL``, names; None if it is none that a runtime opens."""
-    spec = spec or os.environ.get("MUOMNI_MODEL") or None
-    if spec is None:
-        return None
-    for root in (Path(spec).expanduser(), runs / spec):
-        for offer in get_registry().all(RuntimePart.kind):
-            assert isinstance(offer.part, RuntimePart), "all parts of that kind are"
-            if (root / offer.part.marker).is_file():
-                return PackedFolder(root, offer.part)
+def packed_at(root: Path) -> PackedFolder | None:
+    """``root``, if a runtime opens it."""
+    for offer in get_registry().all(RuntimePart.kind):
+        assert isinstance(offer.part, RuntimePart), "all parts of that kind are"
+        if (root / offer.part.marker).is_file():
+            return PackedFolder(root, offer.part)
     return None
 
 

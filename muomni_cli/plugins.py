@@ -24,10 +24,10 @@ import pluggy
 import typer
 
 from muomni_cli import __version__
-from muomni_cli.api import API_VERSION, Check, Part, RecipeFile
+from muomni_cli.api import API_VERSION
 from muomni_cli.console import say
 from muomni_cli.errors import MuomniError, RequestError
-from muomni_cli.hookspecs import DECLARES, HookSpecs, check_declaration
+from muomni_cli.hookspecs import DECLARES, Declaration, HookSpecs, check_declaration
 from muomni_cli.switches import disabled_plugins
 
 Result = TypeVar("Result")
@@ -84,7 +84,7 @@ class Plugin:
         self.info = info
         self.doc = ""
         self.warning = ""  # what is wrong with one that works all the same
-        self.parts: list[Part | RecipeFile | Check] = []
+        self.parts: list[Declaration] = []
         self._hooks: pluggy.PluginManager | None = None
 
     def load(self) -> None:
@@ -257,7 +257,7 @@ def _manager(module: ModuleType) -> pluggy.PluginManager:
     return manager
 
 
-def _declarations(hooks: pluggy.PluginManager) -> Iterator[Part | RecipeFile | Check]:
+def _declarations(hooks: pluggy.PluginManager) -> Iterator[Declaration]:
     seen: set[tuple[str, str]] = set()
     for hook in DECLARES:
         for returned in getattr(hooks.hook, hook)():

@@ -1,4 +1,4 @@
-"""What there is by which name: parts and recipes of all loaded plugins, and why one is missing.
+"""What there is by which name: parts, recipes and models of all loaded plugins, and why one is missing.
 
 Knows names and kinds. It builds nothing and imports no part.
 """
@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from muomni_cli.api import Check, Part, RecipeFile
+from muomni_cli.api import Check, ModelFiles, Part, RecipeFile
 from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.extras import absence
 from muomni_cli.plugins import Plugin, PluginInfo, absent_builtins, load_plugins
 
-Declared = TypeVar("Declared", Part, RecipeFile, Check)
+Declared = TypeVar("Declared", Part, RecipeFile, ModelFiles, Check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Offer(Generic[Declared]):
 
 Registered = Offer[Part]
 RegisteredRecipe = Offer[RecipeFile]
+RegisteredModel = Offer[ModelFiles]
 
 
 class Registry:
@@ -58,6 +59,10 @@ class Registry:
         """Every recipe that a plugin ships."""
         return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, RecipeFile)])
 
+    def models(self) -> list[RegisteredModel]:
+        """Every trained model that a plugin carries."""
+        return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, ModelFiles)])
+
     def checks(self) -> list[Offer[Check]]:
         """Every law that a plugin adds."""
         return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Check)])
@@ -74,6 +79,10 @@ class Registry:
     def recipe(self, name: str) -> RegisteredRecipe:
         """The recipe called ``name`` or ``plugin:name``; errors as in :meth:`get`."""
         return self._pick(RecipeFile.kind, name, self.recipes())
+
+    def model(self, name: str) -> RegisteredModel:
+        """The model called ``name`` or ``plugin:name``; errors as in :meth:`get`."""
+        return self._pick(ModelFiles.kind, name, self.models())
 
     def _pick(self, kind: str, name: str, offers: list[Offer[Declared]]) -> Offer[Declared]:
         plugin, _, bare = name.rpartition(":")

@@ -23,15 +23,12 @@ two graphs), so that onnxruntime-genai loads that folder as it is.
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import MuomniError, RequestError
+from muomni_cli.api import RequestError
 from muomni_cli.files import read_json, write_json
 
 FORMAT = 1
@@ -111,29 +108,6 @@ def open_bundle(root: Path) -> Bundle:
     ):
         raise RequestError(f"{path} is damaged", AGAIN)
     return Bundle(root, manifest)
-
-
-@contextmanager
-def new_folder(root: Path) -> Iterator[Path]:
-    """A temporary folder beside ``root`` that takes its place at the end, if nothing is raised.
-
-    Raises:
-        RequestError: something is there already.
-    """
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise RequestError(f"{root} is there already", "name another folder with -o, or remove it first")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    try:
-        temporary.chmod(0o755)
-        yield temporary
-        temporary.replace(root)
-    except OSError as error:
-        raise MuomniError(
-            f"could not write {root}: {error.strerror or error}", "free some space or name another folder with -o"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def seal(folder: Path, manifest: Mapping[str, Any]) -> None:

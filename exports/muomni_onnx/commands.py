@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from muomni_cli.api import RequestError
+from muomni_cli.commands.model import ModelOption
 
 OVERRIDES = "muomni_onnx.overrides"
 """Where a context keeps the words among the options of ``muomni export``."""
@@ -38,9 +39,7 @@ class WithOverrides(TyperGroup):
 def export(
     context: typer.Context,
     onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX graphs, for onnxruntime.")] = False,
-    model: Annotated[
-        str | None, typer.Option("-m", "--model", help="A run's folder or name (default: $MUOMNI_MODEL or the newest).")
-    ] = None,
+    model: ModelOption = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -122,12 +121,19 @@ def _check_request(
         )
 
 
-def check(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder.")]) -> None:
+def check(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="The folder, or the name of an installed model.")],
+) -> None:
     """Compare a bundle with its digests, and its graphs with what they gave when it was exported. Needs no PyTorch."""
     from muomni_cli.console import print_table, say
+    from muomni_cli.models.find import named
     from muomni_cli.registry import resolve
 
-    checked = resolve("muomni_onnx.check:check", "muomni export check")(bundle)
+    root = Path(bundle).expanduser()
+    if not root.exists():
+        meant = named(bundle)
+        root = meant.bundle.root if meant.bundle is not None else meant.run().root
+    checked = resolve("muomni_onnx.check:check", "muomni export check")(root)
     print_table(
         ("part", "graph", "precision", "error", "allowed", "MB"),
         [(x.part, x.graph, x.precision, *_near(x.error, x.tolerance), _mb(x.size) if x.size else "") for x in checked],

@@ -12,8 +12,9 @@ import torch
 
 from muomni_cli import __version__
 from muomni_cli.api import Graph, MuomniError
+from muomni_cli.files import new_folder
 from muomni_onnx.answers import Whole, answer
-from muomni_onnx.bundle import new_folder, open_bundle, seal
+from muomni_onnx.bundle import open_bundle, seal
 from muomni_onnx.choosing import Chosen, Precision
 from muomni_onnx.genai import why_no_text, write_text_form
 from muomni_onnx.lowering import Written, lowered

@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from muomni_cli.api import EncoderPart, Graph, Part, Port, RequestError, Tokenizer
-from muomni_cli.recipe import Recipe
 from muomni_cli.registry import Registered, resolve
 from muomni_cli.runs.folder import open_entry
 
@@ -127,17 +126,6 @@ def lesson_of(registered: Registered, config: Any, learned: Mapping[str, Any] | 
     if part.answer is not None and learned is not None:
         return resolve(part.answer, name)(config, learned)
     return resolve(part.transcribe, name)(config) if part.transcribe is not None else None
-
-
-def sources_of(recipe: Recipe) -> dict[str, list[dict[str, str]]]:
-    """What a recipe learns from, by the name of its list: which source, of what, under which licence if it says so."""
-    return {
-        name: [
-            {"use": one.use, **({"task": one.task} if one.task else {}), "licence": one.licence or "not stated"}
-            for one in sources
-        ]
-        for name, sources in recipe.data.sources.items()
-    }
 
 
 def projection(linear: nn.Linear) -> list[Graph]:

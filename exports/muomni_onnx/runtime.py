@@ -61,6 +61,17 @@ class OnnxModel:
         chat: Mapping[str, Any] = self._bundle.manifest["chat"]
         return chat
 
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """See :class:`muomni_cli.api.Packed`."""
+        provenance: Mapping[str, Any] = self._bundle.manifest.get("provenance", {})
+        return provenance
+
+    def verify(self) -> int:
+        """See :class:`muomni_cli.api.Packed`."""
+        self._bundle.verify()
+        return len(self._bundle.manifest["files"])
+
     def tokenizer(self) -> Tokenizer:
         """See :class:`muomni_cli.api.Packed`."""
         entry = self._bundle.manifest["tokenizer"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,18 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from muomni_cli.api import Codec, EncoderPart, MuomniError, RequestError, VocoderPart
+from muomni_cli.api import Codec, EncoderPart, RequestError, VocoderPart
 from muomni_cli.files import read_json
+from muomni_cli.models.find import Need, find
 from muomni_cli.recipe import load_recipe
-from muomni_cli.runs.find import find_run
+from muomni_cli.recipe.write import sources_of
 from muomni_cli.runs.folder import RUNS, RunFolder, differences, open_entry, part_entry
 from muomni_cli.runs.header import read_header
 from muomni_cli.runs.model import JOINT, WEIGHTS, ModelFolder
 from muomni_cli.runs.parts import PREFIXES, build_aside, omni_entries
 from muomni_cli.speaking.open import require_made_for, untrained_vocoder
 from muomni_cli.training.checkpoint import load_model, read_checkpoint
-from muomni_onnx.parts import THINKER, Exported, Model, exported, head_of, lesson_of, projection, sources_of
+from muomni_onnx.parts import THINKER, Exported, Model, exported, head_of, lesson_of, projection
 
 TRAIN = "muomni train all RECIPE"
 ALONE = "-alone"
@@ -49,32 +49,18 @@ class Trained:
 
 
 def find_trained(spec: str | None = None, runs: Path = RUNS) -> Trained:
-    """The run to export: ``spec``, else ``$MUOMNI_MODEL``, else the newest under ``runs`` that has trained anything.
-
-    Args:
-        spec: a run folder, the name of one under ``runs``, or a checkpoint file inside one.
-        runs: where runs lie.
+    """The run to export; see :func:`muomni_cli.models.find.find`.
 
     Raises:
         RequestError: says what was looked for, and what to train.
     """
-    spec = spec or os.environ.get("MUOMNI_MODEL") or None
-    if spec is not None:
-        return Trained(*find_run(spec, runs, TRAIN))
-    found = []
-    for path in runs.glob("*/model.json"):
-        run = RunFolder(path.parent)
-        try:
-            times = [weights.stat().st_mtime for stage in run.model()["stages"] for weights in _all(run, stage)]
-        except MuomniError:  # a damaged neighbour is no reason to refuse the others
-            continue
-        found += [(time, str(run.root)) for time in times]
-    if not found:
-        raise RequestError(
-            f"no model was named, MUOMNI_MODEL is not set, and no run under {runs.resolve()} has trained anything",
-            f"train one ({TRAIN}), or name one with -m",
-        )
-    return Trained(RunFolder(Path(max(found)[1])))
+    meant = find(spec, Need(_newest, "has trained anything", TRAIN, run=True), runs)
+    return Trained(meant.run(), meant.weights)
+
+
+def _newest(run: RunFolder) -> Path | None:
+    weights = [path for stage in run.model()["stages"] for path in _all(run, stage)]
+    return max(weights, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def model_of(trained: Trained, *, partial: bool = False) -> Model:

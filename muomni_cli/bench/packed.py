@@ -18,7 +18,7 @@ from muomni_cli.bench.report import Line, short_names
 from muomni_cli.bench.variations import OWN, Setting, planned
 from muomni_cli.bench.workload import Workload, encoder_inputs, generation, prefill, random_prompts
 from muomni_cli.generation import Backend
-from muomni_cli.packed import find_packed
+from muomni_cli.models.find import named
 from muomni_cli.runs.arguments import build_arguments
 from muomni_cli.runs.folder import open_entry
 
@@ -131,7 +131,7 @@ def open_folders(folders: Sequence[str], work: Workload) -> dict[str, Packed]:
     """
     opened = {}
     for name, folder in short_names(folders).items():
-        found = find_packed(folder)
+        found = named(folder).bundle
         if found is None:
             raise RequestError(
                 f"{folder} is no folder that runs without PyTorch", "make one: muomni export --onnx -o FOLDER"

@@ -13,8 +13,9 @@ from typing import Any
 
 from muomni_cli.api import RequestError, Said
 from muomni_cli.bench.report import machine, short_names
-from muomni_cli.packed import find_packed, voice_of
-from muomni_cli.speaking.open import find_speaking_run, open_voice, speaking_with, usable_vocoders
+from muomni_cli.models.find import find, named
+from muomni_cli.packed import voice_of
+from muomni_cli.speaking.open import SPEAKS, open_voice, speaking_with, usable_vocoders
 from muomni_cli.speaking.speech import Drawing, Speech
 from muomni_cli.speaking.voice import Voice
 
@@ -92,7 +93,7 @@ def measure_speech(
     """Speak every sentence ``rounds`` times with each voice.
 
     Args:
-        model: which one speaks: a folder that a runtime opens, or as of :func:`find_speaking_run`.
+        model: which one speaks; see :func:`muomni_cli.models.find.find`.
         versus: others, with the vocoders of the first.
         rounds: how often; the best time of a sentence counts.
         device: ``auto``, ``cpu``, ``cuda``, ...
@@ -124,13 +125,13 @@ def open_voices(model: str, device: str, threads: int, vocoders: Sequence[str] |
     Raises:
         RequestError: no such model, it cannot speak, or it has none of ``vocoders``.
     """
-    found = find_packed(model)
-    if found is not None:
-        return [voice_of(found.open(device, threads or None))]
+    meant = named(model)
+    if meant.bundle is not None:
+        return [voice_of(meant.bundle.open(device, threads or None))]
     from muomni_cli.training.device import set_threads
 
     set_threads(threads)
-    run = find_speaking_run(model)
+    run = meant.run()
     usable: list[str | None] = [*usable_vocoders(run)] or [None]  # None: says what is missing
     names = [name for name in usable if vocoders is None or name is None or name.rpartition(":")[2] in vocoders]
     if not names:
@@ -140,8 +141,8 @@ def open_voices(model: str, device: str, threads: int, vocoders: Sequence[str] |
 
 def _usual() -> str:
     """The model that is meant where none is named."""
-    found = find_packed(None)
-    return str(found.root if found is not None else find_speaking_run(None).root)
+    meant = find(None, SPEAKS)
+    return str(meant.bundle.root if meant.bundle is not None else meant.run().root)
 
 
 def measure_voices(voices: Mapping[Spoken, Voice], sentences: Sequence[str], rounds: int) -> list[VoiceSpeed]:

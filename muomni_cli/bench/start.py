@@ -15,8 +15,7 @@ from collections.abc import Callable, Sequence
 from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.bench.measure import Timed, take_turns
 from muomni_cli.bench.report import Line, short_names
-from muomni_cli.packed import find_packed
-from muomni_cli.runs.find import find_run
+from muomni_cli.models.find import named
 from muomni_cli.runs.model import JOINT
 
 TEXT = "Good morning."
@@ -84,8 +83,8 @@ def _process(words: Sequence[str]) -> Timed:
 
 def _parts(model: str) -> set[str]:
     """Names of what the model consists of. RequestError if there is none."""
-    packed = find_packed(model)
-    if packed is not None:
-        return set(packed.open().parts)
-    held = find_run(model)[0].model()
+    meant = named(model)
+    if meant.bundle is not None:
+        return set(meant.bundle.open().parts)
+    held = meant.run().model()
     return {*held["parts"], *held["stages"].get(JOINT, {}).get("parts", {})}

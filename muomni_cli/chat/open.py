@@ -9,10 +9,10 @@ from muomni_cli.chat.aloud import Mouth
 from muomni_cli.chat.settings import AnswerSettings, Changes, apply, from_recipe
 from muomni_cli.chat.speaker import Speaker, text_alone
 from muomni_cli.console import say
+from muomni_cli.models.find import find
 from muomni_cli.omni.senses import Senses
-from muomni_cli.packed import find_packed, senses_of, voice_of
-from muomni_cli.runs.find import require_torch
-from muomni_cli.runs.model import find_model
+from muomni_cli.packed import senses_of, voice_of
+from muomni_cli.runs.model import THINKS, model_in, require_torch
 from muomni_cli.speaking.aloud import Ways
 
 DEFAULT_SEED = 0
@@ -24,7 +24,7 @@ def open_speaker(
     """Open ``spec`` and settle how it shall answer.
 
     Args:
-        spec: a folder that a runtime opens, or as of :func:`muomni_cli.runs.model.find_model`.
+        spec: see :func:`muomni_cli.models.find.find`.
         changes: to how the model's recipe says that it answers.
         device: ``auto``, ``cpu``, ``cuda``, ...
         threads: CPU threads.
@@ -34,13 +34,13 @@ def open_speaker(
         RequestError: no such model, or settings that cannot be.
         MuomniError: a run, and PyTorch is not installed.
     """
-    folder = find_packed(spec)
-    if folder is not None:
-        packed = folder.open(device, threads)
+    meant = find(spec, THINKS)
+    if meant.bundle is not None:
+        packed = meant.bundle.open(device, threads)
         settings, speaker = settings_of(packed, changes), speaker_of(packed, say, keep=True, hidden=hidden)
         say(f"model: {packed.label}")
         return speaker, settings
-    found = find_model(spec)
+    found = model_in(meant)
     settings = apply(from_recipe(found.chat, DEFAULT_SEED), changes)
     require_torch(found.run)
     import torch
@@ -100,11 +100,11 @@ def open_mouth(
     """
     from muomni_cli.speaking.open import open_voice, speaking_with
 
-    packed = find_packed(spec)
-    if packed is not None:
-        opened = voice_of(packed.open(device, threads), vocoder)
+    meant = find(spec, THINKS)
+    if meant.bundle is not None:
+        opened = voice_of(meant.bundle.open(device, threads), vocoder)
     else:
-        speaking = speaking_with(find_model(spec).run, vocoder)
+        speaking = speaking_with(model_in(meant).run, vocoder)
         require_torch(speaking.run)
         opened = open_voice(speaking, device)
     say(f"speaking with {opened.label} and {opened.vocoder_name}")

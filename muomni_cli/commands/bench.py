@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from muomni_cli.commands.model import ModelOption
 from muomni_cli.console import print_json, print_table, say
 from muomni_cli.errors import RequestError
 
@@ -32,7 +33,10 @@ Vary = Annotated[
     typer.Option(metavar="'KEY=VALUE ...'", help="Measure also with this: batch=, length=, count= or recipe keys."),
 ]
 Bundle = Annotated[
-    str | None, typer.Option("-m", "--model", metavar="BUNDLE", help="Measure this, in place of a recipe.")
+    str | None,
+    typer.Option(
+        "-m", "--model", metavar="BUNDLE", help="Measure this, in place of a recipe: a folder, or an installed model."
+    ),
 ]
 VersusModel = Annotated[
     list[str] | None,
@@ -143,12 +147,7 @@ def encode(
 
 @app.command()
 def tts(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "-m", "--model", help="A bundle, a run's folder or its name (default: $MUOMNI_MODEL or the newest)."
-        ),
-    ] = None,
+    model: ModelOption = None,
     vs: VersusModel = None,
     rounds: Annotated[int, typer.Option(min=1, help="Times that each sentence is spoken; the best counts.")] = 1,
     device: Device = "auto",

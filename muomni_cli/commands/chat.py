@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
+from muomni_cli.commands.model import ModelOption
 from muomni_cli.errors import RequestError
 
 
 def chat(
     prompt: Annotated[str | None, typer.Argument(help="What to say; - reads stdin; nothing begins a session.")] = None,
-    model: Annotated[
-        str | None, typer.Option("-m", "--model", help="A run's folder or name (default: $MUOMNI_MODEL or the newest).")
-    ] = None,
+    model: ModelOption = None,
     image: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Show a picture; may be given again.")] = None,
     audio: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Play a sound; may be given again.")] = None,
     attach: Annotated[

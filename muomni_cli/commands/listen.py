@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
+from muomni_cli.commands.model import ModelOption
 from muomni_cli.errors import RequestError
 
 
 def listen(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Sound files, of any length.")],
-    model: Annotated[
-        str | None, typer.Option("-m", "--model", help="A run's folder or name (default: $MUOMNI_MODEL or the newest).")
-    ] = None,
+    model: ModelOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: words with times.")] = False,
     srt: Annotated[bool, typer.Option("--srt", help="Print subtitles (SubRip).")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write there; - is stdout.")] = None,

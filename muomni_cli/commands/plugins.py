@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from muomni_cli.api import ModelFiles
 from muomni_cli.catalog import describe_part, describe_plugin, offers
 from muomni_cli.console import print_json, print_table, say
 from muomni_cli.errors import MuomniError, RequestError
@@ -147,6 +148,9 @@ def _print_part(entry: dict[str, Any]) -> None:
     print(f"{entry['kind']} {entry['name']}  (plugin {entry['plugin']})\n{entry['doc']}")
     if "path" in entry:
         print(f"file: {entry['path']}")
+        return
+    if entry["kind"] == ModelFiles.kind:
+        print("\n".join(f"{field}: {entry[field]}" for field in ("bundle", "run", "card") if field in entry))
         return
     if "law" in entry:
         print(f"law: {entry['law']}")

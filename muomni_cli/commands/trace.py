@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from muomni_cli.commands.model import ModelOption
 from muomni_cli.console import print_json
 from muomni_cli.errors import RequestError
 
@@ -17,12 +18,7 @@ def trace(
     attach: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FILE", help="An input of any modality that the model takes.")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "-m", "--model", help="A run's or bundle's folder or name (default: $MUOMNI_MODEL or the newest)."
-        ),
-    ] = None,
+    model: ModelOption = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="RECIPE", help="Instead of a trained model: a recipe with random weights.")
     ] = None,
@@ -39,15 +35,16 @@ def trace(
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
     from muomni_cli.chat.terminal import read_prompt
-    from muomni_cli.packed import find_packed
+    from muomni_cli.models.find import find
+    from muomni_cli.runs.model import THINKS
     from muomni_cli.trace.asked import Asked, of_modules, of_packed
     from muomni_cli.trace.report import as_json, as_markdown, as_text
 
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
     asked = Asked("" if text is None else read_prompt(text) or "", words, tokens, speech)
-    packed = None if recipe else find_packed(model)
-    if packed is not None:
-        lines = of_packed(packed.open(device, threads), asked)
+    bundle = None if recipe else find(model, THINKS).bundle
+    if bundle is not None:
+        lines = of_packed(bundle.open(device, threads), asked)
     else:
         lines = of_modules(recipe, model, device, threads, asked)
     if json:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from muomni_cli.commands.model import ModelOption
+
 
 def tts(
     text: Annotated[str | None, typer.Argument(help="What to speak; - or a pipe reads stdin.")] = None,
@@ -26,9 +28,7 @@ def tts(
     ] = None,
     max_seconds: Annotated[float, typer.Option(help="Longest speech, in seconds.")] = 3600.0,
     vocoder: Annotated[str | None, typer.Option(metavar="NAME", help="Use this vocoder, not the run's own.")] = None,
-    model: Annotated[
-        str | None, typer.Option("-m", "--model", help="A run's folder or name (default: $MUOMNI_MODEL or the newest).")
-    ] = None,
+    model: ModelOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print a report as JSON.")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Say on stderr how fast it was.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",

@@ -261,6 +261,35 @@ class RecipeFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """A trained model that a package carries: ``muomni chat -m NAME`` talks to it wherever the package is installed.
+
+    At least one of ``bundle`` and ``run`` is there. What runs a model takes the bundle where it can; what trains or
+    exports one takes the run.
+
+    Args:
+        name: what ``-m`` and ``train.omni.init`` call it.
+        doc: one line for listings.
+        bundle: a folder that runs without PyTorch (see :class:`RuntimePart`).
+        run: a folder with ``model.json``, weights and a tokenizer, as training leaves one, and with ``digests.json``,
+            by which its files are known to be whole.
+        card: what it is and is not good for, and where it comes from: Markdown.
+        scores: how well it does, as ``muomni eval RECIPE --json`` says it.
+        licence: under which it may be used; one line.
+    """
+
+    kind: ClassVar[str] = "model"
+
+    name: str
+    doc: str
+    bundle: Path | None = None
+    run: Path | None = None
+    card: Path | None = None
+    scores: Path | None = None
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """A law that a plugin adds to ``muomni plugins check``, for parts of its own or of others: ``law`` is
     ``"package.module:attr"`` of a :class:`muomni_cli.contract.conformance.Law`."""

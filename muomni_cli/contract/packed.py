@@ -60,6 +60,17 @@ class Packed(Protocol):
         """How it answers unless asked otherwise: the recipe's table ``[chat]``."""
         ...
 
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Where it comes from, as far as that is known. ``data``: list of the recipe -> its sources, each with ``use``,
+        ``task`` and ``licence``."""
+        ...
+
+    def verify(self) -> int:
+        """Compare every file with its digest; how many there are. RequestError for one that is missing, changed or
+        more."""
+        ...
+
     def tokenizer(self) -> Tokenizer:
         """The Thinker's. RequestError if there is none."""
         ...

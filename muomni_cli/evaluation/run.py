@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muomni_cli.api import RequestError
-from muomni_cli.packed import PackedFolder, find_packed
+from muomni_cli.models.find import Found, in_folder, named, of_package
+from muomni_cli.packed import PackedFolder
 from muomni_cli.recipe.model import SPEAKING
 from muomni_cli.recipe.stages import OMNI, stages_of
-from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
-from muomni_cli.runs.listing import find_run
+from muomni_cli.runs.folder import RunFolder, open_entry
 
 if TYPE_CHECKING:
     from muomni_cli.evaluation.card import Card
@@ -31,8 +31,9 @@ def find_subject(spec: str, model: str | None, overrides: Sequence[str]) -> tupl
     """The model and the recipe that are meant.
 
     Args:
-        spec: a run's folder or name, or else a recipe; data are those of the recipe.
-        model: a run's folder or name, or a folder that a runtime opens, if it is not the recipe's own run.
+        spec: a run's folder or name, or else a recipe, or else an installed model; data are those of the recipe, which
+            a run has with it.
+        model: as of :func:`muomni_cli.models.find.named`, if it is not the recipe's own run.
         overrides: changes to the recipe.
 
     Raises:
@@ -40,16 +41,32 @@ def find_subject(spec: str, model: str | None, overrides: Sequence[str]) -> tupl
     """
     from muomni_cli.recipe import load_recipe
 
-    if find_packed(spec) is not None:
+    told = _told(spec)
+    recipe = load_recipe(spec if told is None else str(_recipe_of(spec, told)), overrides)
+    if model is not None:
+        told = named(model)
+    elif told is None:
+        told = named(recipe.name, train=f"muomni train all {spec}")
+    return told.bundle or told.run(), recipe
+
+
+def _told(spec: str) -> Found | None:
+    """The model that ``spec`` names, if it is no recipe."""
+    from muomni_cli.recipe.shipped import shipped_recipes
+
+    found = in_folder(spec)
+    if found or Path(spec).expanduser().is_file() or spec in {recipe.name for recipe in shipped_recipes()}:
+        return found
+    return of_package(spec)
+
+
+def _recipe_of(spec: str, told: Found) -> Path:
+    if told.folder is None:
         raise RequestError(f"{spec} does not say which data it learned from", "name the recipe, and the model with -m")
-    named = None
-    if any((root / "model.json").is_file() for root in (Path(spec).expanduser(), RUNS / spec)):
-        named = find_run(spec)
-        if not named.recipe_path.is_file():
-            raise RequestError(f"run {named.root} has no recipe.toml", "name the recipe, and the run with -m")
-    recipe = load_recipe(str(named.recipe_path) if named else spec, overrides)
-    packed = find_packed(model) if model else None
-    return packed or (find_run(model) if model else named or find_run(recipe.name)), recipe
+    recipe = told.run().recipe_path
+    if not recipe.is_file():
+        raise RequestError(f"run {told.folder.root} has no recipe.toml", "name the recipe, and the run with -m")
+    return recipe
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -3,17 +3,17 @@ run."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import EncoderPart, Media, MuomniError, RequestError, Transcriber, Word
-from muomni_cli.packed import PackedFolder, ear_of, find_packed
+from muomni_cli.api import EncoderPart, Media, RequestError, Transcriber, Word
+from muomni_cli.models.find import Need, find
+from muomni_cli.packed import PackedFolder, ear_of
 from muomni_cli.registry import resolve
-from muomni_cli.runs.find import find_run, require_torch
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
+from muomni_cli.runs.model import require_torch
 
 WEIGHTS = ("best.safetensors", "last.safetensors")
 TRAIN = "muomni train audio RECIPE"
@@ -57,23 +57,13 @@ class OpenEar:
 
 
 def find_ear(spec: str | None = None, runs: Path = RUNS) -> Ear:
-    """The encoder to use: of ``spec``, else ``$MUOMNI_MODEL``, else the newest under ``runs``.
-
-    Args:
-        spec: a folder that a runtime opens, a run folder, the name of one under ``runs``, or a checkpoint file inside
-            one.
-        runs: where runs lie.
+    """The encoder to use, of the model that is meant; see :func:`muomni_cli.models.find.find`.
 
     Raises:
         RequestError: says what was looked for, and what to train.
     """
-    packed = find_packed(spec, runs)
-    if packed is not None:
-        return _packed(packed)
-    spec = spec or os.environ.get("MUOMNI_MODEL") or None
-    if spec is None:
-        return _newest(runs)
-    return _only(*find_run(spec, runs, TRAIN))
+    meant = find(spec, HEARS, runs)
+    return _packed(meant.bundle) if meant.bundle is not None else _only(meant.run(), meant.weights)
 
 
 def open_ear(ear: Ear, device: str = "auto", threads: int | None = None) -> OpenEar:
@@ -139,17 +129,9 @@ def _ears(run: RunFolder) -> list[Ear]:
     return ears
 
 
-def _newest(runs: Path) -> Ear:
-    found: list[Ear] = []
-    for path in runs.glob("*/model.json"):
-        try:
-            found += _ears(RunFolder(path.parent))
-        except MuomniError:  # a damaged neighbour is no reason to refuse the others
-            continue
-    if not found:
-        raise RequestError(
-            "no model was named, MUOMNI_MODEL is not set, and no run under "
-            f"{runs.resolve()} has a trained encoder that transcribes",
-            f"train one ({TRAIN}), or name one with -m",
-        )
-    return max(found, key=lambda ear: (ear.weights.stat().st_mtime, str(ear.weights)))
+def _newest(run: RunFolder) -> Path | None:
+    return max((ear.weights for ear in _ears(run)), key=lambda weights: weights.stat().st_mtime, default=None)
+
+
+HEARS = Need(_newest, "has a trained encoder that transcribes", TRAIN)
+"""A model that transcribes."""

@@ -40,6 +40,17 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def sources_of(recipe: Recipe) -> dict[str, list[dict[str, str]]]:
+    """What a recipe learns from, by the name of its list: which source, of what, under which licence if it says so."""
+    return {
+        name: [
+            {"use": one.use, **({"task": one.task} if one.task else {}), "licence": one.licence or "not stated"}
+            for one in sources
+        ]
+        for name, sources in recipe.data.sources.items()
+    }
+
+
 def fingerprint(recipe: Recipe) -> str:
     """SHA-256 of what the recipe says, whatever its comments and layout."""
     return hashlib.sha256(json.dumps(as_data(recipe), sort_keys=True).encode()).hexdigest()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.api import Can, RequestError, Thinker, Tokenizer
-from muomni_cli.runs.find import find_run
+from muomni_cli.extras import require
+from muomni_cli.models.find import Found, Need, find
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 from muomni_cli.runs.header import read_header
 
@@ -102,30 +102,25 @@ class ModelFolder:
 
 
 def find_model(spec: str | None = None, runs: Path = RUNS) -> ModelFolder:
-    """The model to use: ``spec``, else ``$MUOMNI_MODEL``, else the newest complete run under ``runs``.
-
-    Args:
-        spec: a run folder, the name of one under ``runs``, or a checkpoint file inside one.
-        runs: where runs lie.
+    """The run to use, where nothing but a run will do; see :func:`muomni_cli.models.find.find`.
 
     Raises:
         RequestError: says what was looked for, and what to train.
     """
-    spec = spec or os.environ.get("MUOMNI_MODEL") or None
-    if spec is None:
-        return _newest(runs)
-    return _open(*find_run(spec, runs, TRAIN))
+    return model_in(find(spec, RUN_THAT_THINKS, runs))
 
 
-def _open(run: RunFolder, weights: Path | None) -> ModelFolder:
-    found = weights or _thinker_weights(run)
+def model_in(found: Found) -> ModelFolder:
+    """The run, and the checkpoint of it to use. RequestError if it has no run, or none that is complete."""
+    run = found.run()
+    weights = found.weights or _thinker_weights(run)
     parts = {*run.model()["parts"], *run.model()["stages"].get(JOINT, {}).get("parts", {})}
-    if run.status("tokenizer") != "finished" or found is None or "thinker" not in parts:
+    if run.status("tokenizer") != "finished" or weights is None or "thinker" not in parts:
         raise RequestError(
             f"run {run.root} is not complete: it needs a tokenizer and a Thinker checkpoint",
             f"train what is missing: muomni train all {run.recipe_path}",
         )
-    return ModelFolder(run, found)
+    return ModelFolder(run, weights)
 
 
 def _thinker_weights(run: RunFolder) -> Path | None:
@@ -134,24 +129,16 @@ def _thinker_weights(run: RunFolder) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _has_tokenizer(run: RunFolder) -> bool:
-    try:
-        return run.status("tokenizer") == "finished"
-    except RequestError:  # a damaged neighbour is no reason to refuse the others
-        return False
+def _complete(run: RunFolder) -> Path | None:
+    """:func:`_thinker_weights` of a run that has the tokenizer as well."""
+    return _thinker_weights(run) if run.status("tokenizer") == "finished" else None
 
 
-def _newest(runs: Path) -> ModelFolder:
-    complete = []
-    for path in runs.glob("*/model.json"):
-        run = RunFolder(path.parent)
-        weights = _thinker_weights(run)
-        if weights is not None and _has_tokenizer(run):
-            complete.append((weights.stat().st_mtime, str(run.root), weights))
-    if not complete:
-        raise RequestError(
-            f"no model was named, MUOMNI_MODEL is not set, and there is no complete run under {runs.resolve()}",
-            f"train one ({TRAIN}), or name one with -m",
-        )
-    _, root, weights = max(complete)
-    return _open(RunFolder(Path(root)), weights)
+THINKS = Need(_complete, "is complete", TRAIN)
+"""A model that answers."""
+RUN_THAT_THINKS = replace(THINKS, run=True)
+
+
+def require_torch(run: RunFolder) -> None:
+    """See that a run's parts can be opened. MuomniError if PyTorch is not installed, which they need."""
+    require(f"run {run.root}", "torch", otherwise="or export it where PyTorch is, and name the bundle with -m")

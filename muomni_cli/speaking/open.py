@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import MuomniError, RequestError
-from muomni_cli.packed import find_packed, voice_of
+from muomni_cli.api import RequestError
+from muomni_cli.models.find import Need, find
+from muomni_cli.packed import voice_of
 from muomni_cli.registry import Registered, get_registry
-from muomni_cli.runs.find import find_run, require_torch
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
+from muomni_cli.runs.model import require_torch
 
 if TYPE_CHECKING:
     from muomni_cli.api import Codec
@@ -33,10 +33,10 @@ class Speaking:
 
 
 def find_speaking(spec: str | None = None, vocoder: str | None = None, runs: Path = RUNS) -> Speaking:
-    """The run to speak with: of ``spec``, else ``$MUOMNI_MODEL``, else the newest under ``runs`` with a Talker.
+    """The run to speak with, where nothing but a run will do.
 
     Args:
-        spec: a run folder, the name of one under ``runs``, or a checkpoint file inside one.
+        spec: see :func:`muomni_cli.models.find.find`.
         vocoder: the vocoder to use in place of the run's own.
         runs: where runs lie.
 
@@ -48,8 +48,7 @@ def find_speaking(spec: str | None = None, vocoder: str | None = None, runs: Pat
 
 def find_speaking_run(spec: str | None = None, runs: Path = RUNS) -> RunFolder:
     """The run alone, whatever its vocoder; see :func:`find_speaking`."""
-    spec = spec or os.environ.get("MUOMNI_MODEL") or None
-    return find_run(spec, runs, TRAIN)[0] if spec is not None else _newest(runs)
+    return find(spec, RUN_THAT_SPEAKS, runs).run()
 
 
 def speaking_with(run: RunFolder, vocoder: str | None = None) -> Speaking:
@@ -80,7 +79,7 @@ def open_mouth(
     """The voice of the model that is meant, whatever runs it.
 
     Args:
-        spec: a folder that a runtime opens, or as of :func:`find_speaking`.
+        spec: see :func:`muomni_cli.models.find.find`.
         vocoder: the vocoder to use in place of the model's own.
         device: ``auto``, ``cpu``, ``cuda``, ...
         threads: CPU threads.
@@ -89,10 +88,10 @@ def open_mouth(
         RequestError: as of :func:`find_speaking` and :func:`open_voice`.
         MuomniError: a run, and PyTorch is not installed.
     """
-    packed = find_packed(spec)
-    if packed is not None:
-        return voice_of(packed.open(device, threads), vocoder)
-    speaking = find_speaking(spec, vocoder)
+    meant = find(spec, SPEAKS)
+    if meant.bundle is not None:
+        return voice_of(meant.bundle.open(device, threads), vocoder)
+    speaking = speaking_with(meant.run(), vocoder)
     require_torch(speaking.run)
     if threads is not None:
         from muomni_cli.training.device import set_threads
@@ -191,19 +190,6 @@ def _command(run: RunFolder, stage: str) -> str:
     return f"muomni train {stage} {run.recipe_path}"
 
 
-def _newest(runs: Path) -> RunFolder:
-    found = []
-    for path in runs.glob("*/model.json"):
-        run = RunFolder(path.parent)
-        try:
-            weights = _weights(run, "talker")
-        except MuomniError:  # a damaged neighbour is no reason to refuse the others
-            continue
-        if weights is not None:
-            found.append((weights.stat().st_mtime, str(run.root)))
-    if not found:
-        raise RequestError(
-            f"no model was named, MUOMNI_MODEL is not set, and no run under {runs.resolve()} has a trained Talker",
-            f"train one ({TRAIN}), or name one with -m",
-        )
-    return RunFolder(Path(max(found)[1]))
+SPEAKS = Need(lambda run: _weights(run, "talker"), "has a trained Talker", TRAIN)
+"""A model that reads aloud."""
+RUN_THAT_SPEAKS = replace(SPEAKS, run=True)

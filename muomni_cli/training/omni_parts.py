@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from muomni_cli.api import RequestError
+from muomni_cli.models.find import named
 from muomni_cli.omni.model import Omni
-from muomni_cli.runs.find import find_run
 from muomni_cli.runs.folder import differences, part_entry
 from muomni_cli.runs.parts import build_part, open_part
 from muomni_cli.training.optimizers import scale_of
@@ -64,11 +64,11 @@ def _begin(stage: str, chosen: Chosen, context: StageContext) -> Any:
 
 def _from_another(stage: str, chosen: Chosen, name: str) -> tuple[nn.Module, Path]:
     """An encoder of another run, whose settings must be those that the recipe has: weights mean nothing without."""
-    run, _ = find_run(name)
+    run = named(name).run()
     command = f"muomni train {stage} {run.recipe_path} --run {run.name}"
     _, _, held = run.part(stage, command)
-    named = part_entry(chosen.registered, chosen.config, "")
-    if changed := differences(held, named, chosen.registered.part.config.practice):
+    wanted = part_entry(chosen.registered, chosen.config, "")
+    if changed := differences(held, wanted, chosen.registered.part.config.practice):
         raise RequestError(
             f"{stage} of {run.root} was trained with another {' and '.join(changed)} than the recipe has now",
             f"write into [encoders.{stage}] what {run.recipe_path} has there",

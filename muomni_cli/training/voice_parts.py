@@ -31,10 +31,10 @@ from muomni_cli.api import (
 from muomni_cli.data.examples import open_examples
 from muomni_cli.data.speech import Makers, SpeechData, open_speech
 from muomni_cli.generation.text import TextStream
+from muomni_cli.models.find import named
 from muomni_cli.prompt import Template, chat_ids
 from muomni_cli.recipe.model import SPEECH
 from muomni_cli.registry import get_registry, resolve
-from muomni_cli.runs.find import find_run
 from muomni_cli.runs.parts import build_aside, open_part, weights_of
 from muomni_cli.sound.coding import encode_waves
 from muomni_cli.sound.resampling import resample
@@ -128,7 +128,7 @@ def open_aligner(context: StageContext) -> tuple[Aligner, Any, Path]:
     modality, chosen = found[0]
     run, command = context.run, context.command(modality)
     if modality in context.settings.start:
-        run, _ = find_run(context.settings.start[modality])
+        run = named(context.settings.start[modality]).run()
         command = f"muomni train {modality} {run.recipe_path} --run {run.name}"
     registered, config, _ = run.part(modality, command)
     align = _align_of_part(registered.part)

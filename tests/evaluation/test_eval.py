@@ -84,7 +84,7 @@ def test_contrast_is_asked_to_choose(run: Run) -> None:
     ("words", "what"),
     [
         (("nothing",), "nothing"),
-        (("small", "-m", "nobody"), "there is no run 'nobody'"),
+        (("small", "-m", "nobody"), "there is no model 'nobody'"),
         (("small.toml", "data.image.0.path=nowhere"), "nowhere"),
         (("small", "--split", "test"), "there is no side 'test'"),
         (("small.toml", "-m", "text"), "nothing of run runs/text can be evaluated"),

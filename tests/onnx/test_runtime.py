@@ -21,8 +21,8 @@ from muomni_cli.chat.once import question_ids
 from muomni_cli.chat.open import open_speaker
 from muomni_cli.chat.settings import Changes
 from muomni_cli.chat.speaker import Answer
-from muomni_cli.packed import find_packed
-from muomni_cli.runs.model import ModelFolder
+from muomni_cli.models.find import find, named
+from muomni_cli.runs.model import THINKS, ModelFolder
 from muomni_onnx.export import Report
 
 Made = tuple[Path, ModelFolder, Report]
@@ -90,9 +90,9 @@ def test_a_model_without_a_mouth_says_so(made: Made) -> None:
 def test_the_name_of_a_bundle_under_runs_and_the_environment_are_enough(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = find_packed("bundle", runs=made[0].parent)
+    folder = named("bundle", runs=made[0].parent).bundle
     assert folder is not None
     assert folder.runtime.name == "onnx"
     monkeypatch.setenv("MUOMNI_MODEL", str(made[0]))
-    assert find_packed(None) is not None
-    assert find_packed(str(made[1].run.root)) is None
+    assert find(None, THINKS).bundle is not None
+    assert named(str(made[1].run.root)).bundle is None

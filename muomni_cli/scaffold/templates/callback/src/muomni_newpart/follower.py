@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Newpart:
-    """A :class:`muomni_cli.api.Callback`: it hears of a stage between steps. One that raises is told once and left out."""
+    """A :class:`muomni_cli.api.Callback`: told of a stage between its steps. One that raises is named and left out."""
 
     def __init__(self, config: NewpartConfig) -> None:
         self._config = config

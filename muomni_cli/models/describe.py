@@ -1,0 +1,199 @@
+"""What a model is, as plain data: its parts and their sizes, what it takes and gives, where it comes from. Reads the
+headers of weights, no weights, and imports no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from muomni_cli.api import EncoderPart, Packed, RequestError
+from muomni_cli.models.find import Found
+from muomni_cli.models.pack_run import THINKER, TOKENIZER, parts_of
+from muomni_cli.runs.folder import RunFolder, open_entry
+from muomni_cli.runs.model import JOINT, WEIGHTS
+
+SIZES = ("d_model", "n_layers", "ctx_len", "vocab_size")
+"""Settings that say how large a part is, for those that have them."""
+TEXT, SPEECH = "text", "speech"
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What goes in and comes out.
+
+    Args:
+        takes: what it is asked with: text and modalities.
+        gives: text, speech.
+        hears: an encoder of it transcribes.
+        voices: it speaks with.
+        context: most tokens of a conversation; 0 where it holds none.
+    """
+
+    takes: tuple[str, ...]
+    gives: tuple[str, ...]
+    hears: bool
+    voices: tuple[str, ...]
+    context: int
+
+    @property
+    def line(self) -> str:
+        """``text, image and audio in, text and speech out``."""
+        return f"{listed(self.takes)} in, {listed(self.gives)} out"
+
+
+def describe(found: Found) -> dict[str, Any]:
+    """All that is known of a model.
+
+    Raises:
+        RequestError: it is damaged, or a plugin that it needs is not here.
+    """
+    packed = found.bundle.open() if found.bundle is not None else None
+    able = abilities(found.folder, packed)
+    parts = _of_run(found.folder) if found.folder is not None else []
+    if packed is not None:
+        parts += _of_bundle(packed, known={(part["kind"], part["use"]) for part in parts})
+    known = [part["numbers"] for part in parts if part["numbers"]]
+    return {
+        "does": able.line,
+        "takes": list(able.takes),
+        "gives": list(able.gives),
+        "transcribes": able.hears,
+        "voices": list(able.voices),
+        "context": able.context or None,
+        "parameters": sum(known) or None,
+        "parts": parts,
+        "stages": _stages(found.folder) if found.folder is not None else {},
+        "data": learned_from(found.folder, packed),
+        "run": _folder(found.folder.root) if found.folder is not None else None,
+        "bundle": None
+        if found.bundle is None or packed is None
+        else _folder(found.bundle.root) | {"runtime": found.bundle.runtime.name, "precision": _precisions(packed)},
+    }
+
+
+def abilities(run: RunFolder | None, packed: Packed | None) -> Abilities:
+    """What a model does that is there as a run, a bundle or both."""
+    entries: dict[str, Mapping[str, Any]] = {}
+    senses: list[str] = []
+    if run is not None:
+        entries = {part: entry for _, part, entry in reversed([*parts_of(run)])}
+        senses = [part for stage, part, _ in parts_of(run) if stage == JOINT and part != THINKER]
+    elif packed is not None:
+        entries, senses = dict(packed.parts), packed.senses
+    thinks, speaks = THINKER in entries, entries.keys() >= {"talker", "codec"}
+    hears = any(_transcribes(entry) for entry in _with_heads(run, packed))
+    takes = ([TEXT] if thinks or speaks else []) + (senses if thinks else [])
+    if not takes:
+        takes = [*{str(entry.get("modality", name)): None for name, entry in entries.items() if name != TOKENIZER}]
+    gives = ([TEXT] if thinks or hears else []) + ([SPEECH] if speaks else [])
+    voices = entries["talker"].get("voices", []) if speaks else []
+    context = int(entries[THINKER]["config"].get("ctx_len", 0)) if thinks else 0
+    return Abilities(tuple(takes), tuple(gives or ["answers"]), hears, tuple(voices), context)
+
+
+def _with_heads(run: RunFolder | None, packed: Packed | None) -> list[Mapping[str, Any]]:
+    """The encoders that have what their own stage learned."""
+    if run is not None:
+        found = [(stage, entry) for stage, _, entry in parts_of(run) if stage != JOINT]
+        return [entry for stage, entry in found if entry["kind"] == EncoderPart.kind and _checkpoint(run, stage)]
+    if packed is None:
+        return []
+    from muomni_cli.packed import JOINT as TAKING_IN
+
+    return [e for e in packed.parts.values() if e["kind"] == EncoderPart.kind and e["graphs"].keys() - TAKING_IN]
+
+
+def _transcribes(entry: Mapping[str, Any]) -> bool:
+    registered, _ = open_entry(entry)
+    return isinstance(registered.part, EncoderPart) and registered.part.transcribe is not None
+
+
+def _of_run(run: RunFolder) -> list[dict[str, Any]]:
+    """Its parts, each with the stage that left it so."""
+    numbers: dict[str, Counter[str]] = {}
+    rows = []
+    for stage, part, entry in parts_of(run):
+        weights = _checkpoint(run, stage)
+        if weights is not None and stage not in numbers:
+            from muomni_cli.models.weights import counts
+
+            numbers[stage] = counts(weights, 2 if stage == JOINT else 0)
+        rows.append(_row(part, stage, entry, _own(numbers.get(stage, Counter()), part, stage)))
+    return rows
+
+
+def _own(numbers: Counter[str], part: str, stage: str) -> int | None:
+    """How many of the numbers of a stage's checkpoint are those of one part, with what projects its tokens."""
+    if stage != JOINT:
+        return numbers[""] or None
+    if part == THINKER:
+        return sum(count for name, count in numbers.items() if name.split(".")[0] == THINKER)
+    return numbers[f"encoders.{part}"] + numbers[f"projectors.{part}"]
+
+
+def _of_bundle(packed: Packed, known: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Its parts, but for those that are ``known`` already: such as a vocoder, which no stage of the run trained."""
+    new = {name: entry for name, entry in packed.parts.items() if (entry["kind"], entry["use"]) not in known}
+    return [_row(name, "", entry, None) for name, entry in new.items()]
+
+
+def _row(part: str, stage: str, entry: Mapping[str, Any], numbers: int | None) -> dict[str, Any]:
+    sized = {**entry["config"], **{key: entry[key] for key in SIZES if key in entry}}
+    return {
+        "part": part,
+        "stage": stage,
+        "kind": entry["kind"],
+        "use": entry["use"],
+        "plugin": entry["plugin"],
+        "numbers": numbers,
+        "sizes": {key: sized[key] for key in SIZES if key in sized},
+    }
+
+
+def _stages(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """How far each stage came, and what it measured at its end."""
+    return {
+        stage: {key: value for key, value in state.items() if key not in ("parts", "updated", "end")}
+        for stage, state in run.model()["stages"].items()
+    }
+
+
+def learned_from(run: RunFolder | None, packed: Packed | None) -> dict[str, list[dict[str, str]]]:
+    """The sources of data, list by list, as far as the model says; empty where a plugin that names one is not here."""
+    if run is not None and run.recipe_path.is_file():
+        from muomni_cli.recipe import load_recipe
+        from muomni_cli.recipe.write import sources_of
+
+        with suppress(RequestError):
+            return sources_of(load_recipe(str(run.recipe_path)))
+    data: dict[str, list[dict[str, str]]] = dict(packed.provenance.get("data", {})) if packed is not None else {}
+    return data
+
+
+def _checkpoint(run: RunFolder, stage: str) -> Path | None:
+    return next((path for name in WEIGHTS if (path := run.stage(stage) / name).is_file()), None)
+
+
+def _folder(root: Path) -> dict[str, Any]:
+    return {"path": str(root), "bytes": size_of(root)}
+
+
+def size_of(root: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+
+
+def _precisions(packed: Packed) -> list[str]:
+    """Those that its graphs are stored in, where the runtime says so."""
+    graphs = [graph for entry in packed.parts.values() for graph in dict(entry["graphs"]).values()]
+    return sorted({str(graph["precision"]) for graph in graphs if isinstance(graph, Mapping) and "precision" in graph})
+
+
+def listed(words: tuple[str, ...]) -> str:
+    """``one, two and three``."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last

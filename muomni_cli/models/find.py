@@ -1,0 +1,174 @@
+"""What a word names as a model, wherever one is named, and which model is meant where none is. Opens no weights.
+
+A word is, in this order: a path (a checkpoint, a run, or a folder that a runtime opens), the name of one under
+``runs/``, the name of a model that an installed package carries.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from muomni_cli.api import MuomniError, RequestError
+from muomni_cli.console import say
+from muomni_cli.models.digests import verify
+from muomni_cli.packed import PackedFolder, packed_at
+from muomni_cli.registry import RegisteredModel, get_registry, nearest
+from muomni_cli.runs.folder import RUNS, RunFolder
+from muomni_cli.runs.header import read_header
+
+VARIABLE = "MUOMNI_MODEL"
+"""The environment variable that names a model where no ``-m`` does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a command looks for among the runs where no model is named.
+
+    Args:
+        weights: those of a run that will do, the newest of them; None for a run that will not.
+        lack: what no run is or has where none will do: ``is complete``.
+        train: the command that makes one.
+        run: nothing but a run will do, so that a model with a bundle alone does not.
+    """
+
+    weights: Callable[[RunFolder], Path | None]
+    lack: str
+    train: str = "muomni train all RECIPE"
+    run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a word names: a bundle, a run, or, of an installed model, both.
+
+    Args:
+        bundle: runs without PyTorch.
+        folder: of the run; use :meth:`run`.
+        weights: the checkpoint, if the word named one.
+        installed: the installed model, if it is one.
+    """
+
+    bundle: PackedFolder | None = None
+    folder: RunFolder | None = None
+    weights: Path | None = None
+    installed: RegisteredModel | None = None
+
+    def run(self) -> RunFolder:
+        """The run. RequestError if there is none, or it is not what was packed."""
+        if self.folder is None:
+            label = f"the model {self.installed.use}" if self.installed else str(self.bundle and self.bundle.root)
+            raise RequestError(f"{label} is a bundle, which runs and does no more", "name the run that it was made of")
+        if self.installed is not None:
+            verify(self.folder.root)
+        return self.folder
+
+
+def find(spec: str | None, need: Need, runs: Path = RUNS) -> Found:
+    """The model that is meant: ``spec``, else ``$MUOMNI_MODEL``, else the newest run that will do, else the first
+    installed model.
+
+    Args:
+        spec: see :func:`named`.
+        need: what will do.
+        runs: where runs lie.
+
+    Raises:
+        RequestError: says what was looked for, and what there is or how to make one.
+    """
+    spec = spec or os.environ.get(VARIABLE) or None
+    if spec is not None:
+        return named(spec, runs, need.train)
+    newest = _newest(need, runs)
+    if newest is not None:
+        return Found(folder=newest)
+    offer = next((one for one in get_registry().models() if one.part.run or not need.run), None)
+    if offer is None:
+        raise RequestError(
+            f"no model was named, {VARIABLE} is not set, no model is installed, and no run under {runs.resolve()} "
+            f"{need.lack}",
+            f"train one ({need.train}), or name one with -m",
+        )
+    _tell(offer.use)
+    return installed(offer)
+
+
+def named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") -> Found:
+    """What ``spec`` names.
+
+    Args:
+        spec: a folder, a checkpoint in a run, the name of a folder under ``runs``, or that of an installed model.
+        runs: where runs lie.
+        train: the command that makes a run, for the error.
+
+    Raises:
+        RequestError: nothing of all that (says what there is), or several installed models.
+    """
+    path = Path(spec).expanduser()
+    if path.is_file():
+        read_header(path)
+        return Found(folder=RunFolder(path.resolve().parent.parent), weights=path)
+    if found := in_folder(spec, runs) or of_package(spec):
+        return found
+    known = sorted(path.parent.name for path in runs.glob("*/model.json"))
+    own = [offer.use for offer in get_registry().models()]
+    lists = [f"runs here: {', '.join(known)}" if known else f"there are no runs here yet; train one: {train}"]
+    lists += [f"installed models: {', '.join(own)}"] if own else []
+    near = nearest(spec, [*known, *own])
+    raise RequestError(
+        f"there is no model {spec!r}: no bundle, run folder, {runs / spec}, checkpoint or installed model"
+        f"{get_registry().absences() if ':' in spec else ''}",
+        f"{f'did you mean {near!r}? ' if near else ''}{'; '.join(lists)}",
+    )
+
+
+def in_folder(spec: str, runs: Path = RUNS) -> Found | None:
+    """The model in the folder ``spec``, or else in the one of that name under ``runs``."""
+    for root in (Path(spec).expanduser(), runs / spec):
+        run = RunFolder(root) if (root / "model.json").is_file() else None
+        bundle = packed_at(root)
+        if run or bundle:
+            return Found(bundle, run)
+    return None
+
+
+def of_package(spec: str) -> Found | None:
+    """The installed model called ``spec``. RequestError if several are."""
+    registry = get_registry()
+    if spec.rpartition(":")[2] not in {offer.part.name for offer in registry.models()}:
+        return None
+    return installed(registry.model(spec))
+
+
+def installed(offer: RegisteredModel) -> Found:
+    """What an installed model consists of. RequestError if nothing that is installed opens its only folder."""
+    model = offer.part
+    bundle = packed_at(model.bundle) if model.bundle else None
+    if bundle is None and model.run is None:
+        raise RequestError(
+            f"no runtime here opens the bundle of the model {offer.use}{get_registry().absences()}",
+            f"install the runtime that it needs, or the package {offer.plugin.origin} again",
+        )
+    return Found(bundle, RunFolder(model.run) if model.run else None, installed=offer)
+
+
+def _newest(need: Need, runs: Path) -> RunFolder | None:
+    found = []
+    for path in runs.glob("*/model.json"):
+        run = RunFolder(path.parent)
+        try:
+            weights = need.weights(run)
+        except MuomniError:  # a damaged neighbour is no reason to refuse the others
+            continue
+        if weights is not None:
+            found.append((weights.stat().st_mtime, str(run.root)))
+    return RunFolder(Path(max(found)[1])) if found else None
+
+
+@functools.cache
+def _tell(name: str) -> None:
+    """Once a process: a command may look twice."""
+    say(f"no run here will do: using the installed model {name}")

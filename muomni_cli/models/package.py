@@ -1,0 +1,256 @@
+"""A model as a package that pip installs: ``muomni models pack``. Knows layouts and files, imports no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from muomni_cli import __version__
+from muomni_cli.api import RequestError
+from muomni_cli.files import new_folder, write_json, write_text
+from muomni_cli.models.card import Subject, card
+from muomni_cli.models.describe import abilities, describe
+from muomni_cli.models.find import Found, named
+from muomni_cli.models.pack_run import pack_run, parts_of, weights_of
+from muomni_cli.models.scores import read_scores
+from muomni_cli.packed import PackedFolder, packed_at
+from muomni_cli.plugins import PluginInfo
+from muomni_cli.runs.folder import RunFolder, differences, open_entry
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?")
+
+PLUGIN = '''"""The model {name}: {doc}"""
+
+from pathlib import Path
+
+from muomni_cli.api import ModelFiles, hookimpl
+
+HERE = Path(__file__).resolve().parent
+CARD = next((path for path in (HERE / "README.md", HERE.parents[1] / "README.md") if path.is_file()), None)
+
+
+@hookimpl
+def register_models():
+    """See README.md."""
+    return [
+        ModelFiles(
+            name={quoted_name},
+            doc={quoted_doc},
+{fields}            card=CARD,
+        )
+    ]
+'''
+
+PROJECT = """[build-system]
+requires = ["hatchling>=1.27"]
+build-backend = "hatchling.build"
+
+[project]
+name = {package}
+version = {version}
+description = {doc}
+readme = "README.md"
+{licence}requires-python = ">=3.11"
+dependencies = {dependencies}
+
+[project.entry-points.muomni]
+{module} = "{module}.plugin"
+
+[tool.hatch.build]
+ignore-vcs = true  # weights are often kept out of version control, and must not be kept out of the package
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/{module}"]
+
+[tool.hatch.build.targets.wheel.force-include]
+"README.md" = "{module}/README.md"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a model shall be packed.
+
+    Args:
+        name: what ``-m`` will call it; the run's or folder's own if empty.
+        version: of the package.
+        bundle: to take along with the run.
+        scores: files that ``muomni eval --json`` wrote.
+        licence: of the model, in one line.
+        half: store the run's weights as fp16.
+    """
+
+    name: str = ""
+    version: str = "0.1.0"
+    bundle: Path | None = None
+    scores: Sequence[Path] = ()
+    licence: str = ""
+    half: bool = False
+
+
+def pack(spec: str, output: Path, order: Order) -> str:
+    """Write the package of the model ``spec`` into the folder ``output``, which appears when it is whole.
+
+    Returns:
+        what ``-m`` will call the model.
+
+    Raises:
+        RequestError: no such model, it is unfinished or damaged, a wrong name or version, or ``output`` is there.
+        MuomniError: the disk is full.
+    """
+    found = _found(spec, order)
+    name = _name(found, order)
+    if not VERSION.fullmatch(order.version):
+        raise RequestError(f"{order.version!r} is no version of a package", "write one such as 0.1.0")
+    if "\n" in order.licence:
+        raise RequestError("a licence is named in one line", 'name it: --license "CC-BY-4.0"')
+    scores = read_scores(order.scores)
+    module = f"muomni_model_{name.replace('-', '_')}"
+    with new_folder(output) as folder:
+        inside = folder / "src" / module
+        packed = _copy(found, inside, half=order.half)
+        if scores:
+            write_json(inside / "scores.json", [asdict(one) for one in scores])
+        doc = _doc(packed)
+        files, dependencies = _needs(packed)
+        about = Subject(name, _package(name), doc, order.licence, describe(packed), scores, order.half, files)
+        write_text(folder / "README.md", card(about))
+        write_text(inside / "__init__.py", f'"""The model {name}, for muomni."""\n')
+        write_text(inside / "plugin.py", _plugin(name, doc, order, packed, bool(scores)))
+        write_text(folder / "pyproject.toml", _project(name, module, doc, order, dependencies))
+        _require_no_paths(folder, found)
+    return name
+
+
+def _found(spec: str, order: Order) -> Found:
+    """What is to be packed; a bundle once its files are seen to be whole."""
+    found = named(spec)
+    if found.weights is not None:
+        raise RequestError(f"{spec} is a checkpoint, and a package holds a whole run", f"name {found.run().root}")
+    if order.bundle is not None:
+        bundle = packed_at(order.bundle)
+        if bundle is None:
+            raise RequestError(
+                f"{order.bundle} is no folder that runs without PyTorch", "make one: muomni export --onnx -o FOLDER"
+            )
+        if found.bundle is not None and found.folder is None:
+            raise RequestError(f"{spec} is a bundle already", "name a run, or leave --bundle out")
+        found = replace(found, bundle=bundle)
+    if found.folder is not None:
+        weights_of(found.run())
+    if found.bundle is not None:
+        found.bundle.open().verify()
+        if found.folder is not None:
+            _require_same(found.folder, found.bundle)
+    return found
+
+
+def _require_same(run: RunFolder, bundle: PackedFolder) -> None:
+    """Refuse a bundle that was made of another model."""
+    ours = {part: entry for _, part, entry in reversed([*parts_of(run)])}
+    for part, entry in bundle.open().parts.items():
+        if part in ours and (changed := differences(ours[part], entry)):
+            raise RequestError(
+                f"{part} of the bundle {bundle.root} has another {' and '.join(changed)} than that of run {run.root}",
+                f"export the run: muomni export --onnx -m {run.root} -o FOLDER",
+            )
+
+
+def _roots(found: Found) -> list[Path]:
+    return [one.root.resolve() for one in (found.folder, found.bundle) if one is not None]
+
+
+def _name(found: Found, order: Order) -> str:
+    own = found.folder.model()["name"] if found.folder else _roots(found)[0].name
+    name = order.name or re.sub(r"[^a-z0-9]+", "-", str(own).lower()).strip("-")
+    if not NAME.fullmatch(name):
+        raise RequestError(f"{name!r} is no name for a model", "give it one of small letters, digits and -: --name")
+    return name
+
+
+def _copy(found: Found, inside: Path, *, half: bool) -> Found:
+    """The model's folders as they are in the package."""
+    run = bundle = None
+    if found.folder is not None:
+        pack_run(found.folder, inside / "run", half=half)
+        run = RunFolder(inside / "run")
+    if found.bundle is not None:
+        shutil.copytree(found.bundle.root, inside / "bundle")
+        bundle = PackedFolder(inside / "bundle", found.bundle.runtime)
+    return Found(bundle, run)
+
+
+def _doc(packed: Found) -> str:
+    """The recipe's own line, or else what goes in and comes out."""
+    if packed.folder is not None and packed.folder.recipe_path.is_file():
+        import tomllib
+
+        doc = tomllib.loads(packed.folder.recipe_path.read_text(encoding="utf-8")).get("doc", "")
+        if isinstance(doc, str) and doc.strip():
+            return " ".join(doc.split())
+    return abilities(packed.folder, packed.bundle.open() if packed.bundle else None).line
+
+
+def _needs(packed: Found) -> tuple[list[str], list[str]]:
+    """Plugin files, which no package brings, and what pip has to bring for the model's parts."""
+    entries: list[Any] = [entry for _, _, entry in parts_of(packed.folder)] if packed.folder else []
+    if packed.bundle is not None:
+        entries += packed.bundle.open().parts.values()
+    plugins: dict[str, PluginInfo] = {}
+    for entry in entries:
+        registered, _ = open_entry(entry)
+        plugins[registered.plugin.name] = registered.plugin
+    theirs = [plugin for plugin in plugins.values() if plugin.origin != "built-in"]
+    files = sorted(plugin.file.name for plugin in theirs if plugin.file is not None)
+    packages = sorted(f"{plugin.origin}>={plugin.version}" for plugin in theirs if plugin.file is None)
+    return files, [f"muomni>={__version__}", *packages]
+
+
+def _package(name: str) -> str:
+    return f"muomni-model-{name}"
+
+
+def _plugin(name: str, doc: str, order: Order, packed: Found, scored: bool) -> str:
+    folders = {"bundle": packed.bundle, "run": packed.folder, "scores.json": scored}
+    fields = [f'{file.partition(".")[0]}=HERE / "{file}",' for file, there in folders.items() if there]
+    if order.licence:
+        fields.append(f"licence={quoted(order.licence)},")
+    told = "".join(f"            {field}\n" for field in fields)
+    plain = doc.replace("\\", "/").replace('"', "'")
+    return PLUGIN.format(name=name, doc=plain, fields=told, quoted_name=quoted(name), quoted_doc=quoted(doc))
+
+
+def _project(name: str, module: str, doc: str, order: Order, dependencies: Sequence[str]) -> str:
+    return PROJECT.format(
+        package=quoted(_package(name)),
+        doc=quoted(doc),
+        module=module,
+        version=quoted(order.version),
+        licence=f"license = {{ text = {quoted(order.licence)} }}\n" if order.licence else "",
+        dependencies=json.dumps(list(dependencies)),
+    )
+
+
+def quoted(text: str) -> str:
+    """As Python, TOML and JSON write it alike."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _require_no_paths(folder: Path, found: Found) -> None:
+    """The last look: nothing that can be read names where the model lay. A tokenizer or a bundle might."""
+    roots = _roots(found)
+    secret = {str(place) for place in (*roots, *(root.parent for root in roots), Path.home()) if len(place.parts) > 2}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        for place in secret:
+            if place.encode() in content:
+                raise RequestError(
+                    f"{path.relative_to(folder)} would tell others of the folder {place}",
+                    "take it out of the model, or make the model anew in a folder that may be known",
+                )

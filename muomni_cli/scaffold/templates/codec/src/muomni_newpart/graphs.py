@@ -1,0 +1,77 @@
+"""The codec as two graphs: samples to codes, and codes with what the decoder remembers to log-mel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.api import Graph, Port, below
+from muomni_cli.sound.mel import LogMel
+from muomni_newpart.model import Newpart
+
+
+class Encoding(nn.Module):
+    """(B,T,samples of a code frame) -> (B,T,Q) codes."""
+
+    def __init__(self, codec: Newpart) -> None:
+        super().__init__()
+        self.codec, self.mel = codec, LogMel(codec.mel)
+
+    def forward(self, waves: Tensor) -> tuple[Tensor]:
+        """One tensor in, one out."""
+        return (self.codec.encode(self.codec.seen(self.mel(waves.flatten(1)))),)
+
+
+class Decoding(nn.Module):
+    """(B,T,Q) codes and the past -> (B, frame*T, F) log-mel and the past."""
+
+    def __init__(self, codec: Newpart) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, codes: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        """All in one call."""
+        mel, present = self.codec.decoder(self.codec.decode(codes), past)
+        return mel, *present
+
+
+def graphs(module: Newpart) -> list[Graph]:
+    """See :class:`muomni_cli.api.Graph`."""
+    memories = module.decoder.memories
+    states = {f"past.{number}": f"present.{number}" for number in range(len(memories))}
+    cases = {
+        "traced": {"batch": 2, "frames": 5},
+        "one frame": {"batch": 1, "frames": 1},
+        "batch 3": {"batch": 3, "frames": 40},
+    }
+    return [
+        Graph(
+            name="encoder",
+            module=Encoding(module),
+            inputs=[Port("waves", ("batch", "frames", module.config.samples), quiet)],
+            outputs=["codes"],
+            cases=cases,
+            undecided=0.01,
+        ),
+        Graph(
+            name="decoder",
+            module=Decoding(module),
+            inputs=[
+                Port("codes", ("batch", "frames", module.codebooks), below(module.codebook_size)),
+                *(Port(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
+            ],
+            outputs=["mel", *states.values()],
+            cases=cases,
+            states=states,
+            begin={"batch": 2, "frames": 1},
+            calls=20,
+        ),
+    ]
+
+
+def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Noise of deviation 0.1, in float32."""
+    return 0.1 * random.standard_normal(shape, dtype="float32")

@@ -1,0 +1,40 @@
+"""What this package offers to muomni. Knows no torch and no numpy: every listing imports this module."""
+
+from pathlib import Path
+
+from muomni_cli.api import CodecPart, RecipeFile, hookimpl
+from muomni_newpart.config import NewpartConfig
+
+SMALL = {
+    "mel": {"sample_rate": 8000, "n_fft": 256, "window": 160, "hop": 40, "n_mels": 20},
+    "codebooks": 2,
+    "levels": (4, 4),
+    "width": 24,
+    "layers": 2,
+}
+
+
+@hookimpl
+def register_codecs() -> list[CodecPart]:
+    """Log-mel to codes and back."""
+    return [
+        CodecPart(
+            name="newpart",
+            doc="numbers rounded to a few levels (FSQ); nothing to go wrong in a codebook",
+            config=NewpartConfig,
+            build="muomni_newpart.model:build",
+            objective="muomni_newpart.objective:Reconstruction",
+            graphs="muomni_newpart.graphs:graphs",
+            runs="muomni_newpart.running:RunCodec",
+            read="muomni_cli.sound.reading:read",
+            reads=frozenset({"sample_rate", "max_seconds", "shortest"}),
+            small=SMALL,
+        )
+    ]
+
+
+@hookimpl
+def register_recipes() -> list[RecipeFile]:
+    """The codec by itself."""
+    path = Path(__file__).with_name("newpart.toml")
+    return [RecipeFile(name="newpart", doc="this package's codec, on speech of the program flite", path=path)]

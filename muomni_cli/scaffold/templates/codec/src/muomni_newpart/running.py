@@ -1,0 +1,78 @@
+"""The graphs, run: samples to codes, and codes to log-mel as they come. Knows no torch.
+
+Shapes: N samples, T code frames, M mel frames, F mel bins, Q codes of a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.api import MelConfig, Run
+from muomni_newpart.config import NewpartConfig
+
+
+class Decoded:
+    """A :class:`muomni_cli.api.Flow` from (T,Q) codes to (M,F) log-mel; after the end of a sound another begins."""
+
+    _past: dict[str, NDArray[np.float32]]
+
+    def __init__(self, run: Run, config: NewpartConfig) -> None:
+        self._run, self._config = run, config
+        self._begin()
+
+    def push(self, codes: NDArray[Any]) -> NDArray[np.float32]:
+        """Take (T,Q), give (M,F)."""
+        if not len(codes):
+            return np.zeros((0, self._config.mel.n_mels), np.float32)
+        made = self._run({"codes": codes[None].astype(np.int64), **self._past})
+        self._past = {name: made[name.replace("past", "present")] for name in self._past}
+        mel: NDArray[np.float32] = made["mel"][0]
+        return mel
+
+    def finish(self) -> NDArray[np.float32]:
+        """Nothing is left: the decoder waits for nothing."""
+        self._begin()
+        return np.zeros((0, self._config.mel.n_mels), np.float32)
+
+    def _begin(self) -> None:
+        shape = (1, self._config.kernel - 1, self._config.width)
+        self._past = {f"past.{number}": np.zeros(shape, np.float32) for number in range(self._config.layers)}
+
+
+class RunCodec:
+    """See :class:`muomni_cli.api.RunCodec`."""
+
+    def __init__(self, config: NewpartConfig, graphs: Mapping[str, Run]) -> None:
+        self._config, self._graphs = config, graphs
+
+    @property
+    def mel(self) -> MelConfig:
+        """The log-mel that it gives."""
+        return self._config.mel
+
+    @property
+    def frame(self) -> int:
+        """Mel frames of a code frame."""
+        return self._config.frame
+
+    @property
+    def codebook_size(self) -> int:
+        """K."""
+        return self._config.codebook_size
+
+    def encode(self, wave: NDArray[np.float32]) -> NDArray[np.int64]:
+        """(N,) samples -> (T,Q) codes, the last frame filled up with silence."""
+        frames = -(-wave.size // self._config.samples)
+        if not frames:
+            return np.zeros((0, self._config.codebooks), np.int64)
+        padded = np.pad(wave.astype(np.float32), (0, frames * self._config.samples - wave.size))
+        codes: NDArray[np.int64] = self._graphs["encoder"]({"waves": padded.reshape(1, frames, -1)})["codes"][0]
+        return codes
+
+    def stream(self) -> Decoded:
+        """(T,Q) codes that come in pieces -> (M,F) log-mel."""
+        return Decoded(self._graphs["decoder"], self._config)

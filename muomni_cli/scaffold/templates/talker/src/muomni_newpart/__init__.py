@@ -1,0 +1,1 @@
+"""newpart, a plugin for muomni."""
