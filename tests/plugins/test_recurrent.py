@@ -71,7 +71,7 @@ device = "cpu"
 threads = 1
 
 [train.thinker]
-steps = 120
+steps = 100
 batch_size = 32
 optimizer = "muon"
 lr = 1e-2
@@ -79,8 +79,8 @@ muon_lr = 0.04
 schedule = "wsd"
 warmup_steps = 20
 decay = 0.4
-val_every = 120
-save_every = 120
+val_every = 100
+save_every = 100
 
 [chat]
 template = "plain"
