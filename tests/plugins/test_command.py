@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.conftest import Site
+from tests.installing import Site
 
 RECIPE = """
 name = "hens"
