@@ -6,10 +6,12 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugins.conftest import Site
+if TYPE_CHECKING:
+    from tests.installing import Site
 
 RECIPE = """
 name = "hens"

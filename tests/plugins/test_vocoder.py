@@ -19,7 +19,7 @@ from muomni_cli.registry import get_registry
 from muomni_cli.runs.folder import RunFolder, part_entry
 from muomni_cli.runs.parts import build_part
 from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
-from tests.plugins.conftest import Site
+from tests.installing import Site
 
 RECIPE = """
 name = "tiny"
