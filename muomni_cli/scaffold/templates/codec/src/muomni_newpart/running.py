@@ -18,6 +18,8 @@ from muomni_newpart.config import NewpartConfig
 class Decoded:
     """A :class:`muomni_cli.api.Flow` from (T,Q) codes to (M,F) log-mel; after the end of a sound another begins."""
 
+    _past: dict[str, NDArray[np.float32]]
+
     def __init__(self, run: Run, config: NewpartConfig) -> None:
         self._run, self._config = run, config
         self._begin()

@@ -44,7 +44,8 @@ class Newpart(nn.Module):
         self.tables = nn.ModuleList(nn.Embedding(codes.size, width) for _ in books[1:])
         self.heads = nn.ModuleList(nn.Linear(width, codes.size) for _ in books)
         for table in (*self.history, *self.tables):
-            nn.init.normal_(table.weight, std=0.3)  # type: ignore[arg-type]
+            assert isinstance(table, nn.Embedding), "made above"
+            nn.init.normal_(table.weight, std=0.3)
 
     def _block(self, count: int) -> ConvNeXt:
         return ConvNeXt(self.config.d_model, kernel=self.config.kernel, scale=1 / count)

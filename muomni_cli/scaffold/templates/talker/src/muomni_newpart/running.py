@@ -24,7 +24,8 @@ class RunTalker:
         voices: Sequence[str],
         thinker_width: int,  # noqa: ARG002
     ) -> None:
-        self.config, self.codes, self.voices = config, codes, tuple(voices)
+        self.config, self.codes = config, codes
+        self.voices: Sequence[str] = tuple(voices)
         self._graphs = graphs
 
     def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:

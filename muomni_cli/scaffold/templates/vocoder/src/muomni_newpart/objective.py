@@ -84,7 +84,7 @@ class Sounding:
         """(B,N) sounds -> (B,), how far what is made of their mel lies from each."""
         mel = self.module.mel(true)
         made = self.module.vocoder(mel).float()
-        total = (self.module.mel(made) - mel).abs().mean((1, 2))
+        total: Tensor = (self.module.mel(made) - mel).abs().mean((1, 2))
         for factor in FACTORS:
             size = 4 * max(2, round(self.module.vocoder.mel.n_fft * factor / 4))
             one, other = (_spectrum(waves, size) for waves in (made, true))

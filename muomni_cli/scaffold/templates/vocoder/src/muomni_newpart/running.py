@@ -19,6 +19,9 @@ from muomni_newpart.config import NewpartConfig
 class Sounds:
     """A :class:`muomni_cli.api.Flow` from (M,F) log-mel to (N,) samples; after the end of a sound another begins."""
 
+    _past: dict[str, NDArray[np.float32]]
+    _drop: int
+
     def __init__(self, run: Run, config: NewpartConfig, mel: MelConfig) -> None:
         self._run, self._config, self._mel = run, config, mel
         self._begin()
