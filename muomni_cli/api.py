@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from muomni_cli.console import print_json, print_table, say, terminal_safe
 from muomni_cli.contract.conformance import (
     Broken,
     Inapplicable,
@@ -119,6 +120,7 @@ from muomni_cli.contract.training import (
 )
 from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.folders import expand_path
+from muomni_cli.opening import OpenedRecipe, open_recipe
 from muomni_cli.sentences import cut_sentences
 
 if TYPE_CHECKING:
@@ -175,6 +177,7 @@ __all__ = [
     "MuomniError",
     "Number",
     "Objective",
+    "OpenedRecipe",
     "Packed",
     "Part",
     "PartConfig",
@@ -212,7 +215,12 @@ __all__ = [
     "hookimpl",
     "mel_mistake",
     "normal",
+    "open_recipe",
     "open_regular",
+    "print_json",
+    "print_table",
     "require",
+    "say",
     "side_of",
+    "terminal_safe",
 ]

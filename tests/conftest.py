@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from tests.installing import Site
     from tests.whole import Whole
 
 
@@ -27,3 +29,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     from tests.whole import make_whole
 
     return make_whole(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="session")
+def pip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Site]:
+    """``pip("motion")`` installs the package ``tests/plugins/motion``, or that of a path, by pip, as anybody would."""
+    from tests.installing import install
+
+    return lambda *packages: install(tmp_path_factory.mktemp("site"), *packages)

@@ -101,7 +101,7 @@ def _checked(name: str, kind: str, registry: Registry) -> Names:
     names = Names(name)
     parts = [offer.part.name for offer in registry.all(kind)]
     if name in parts or name in {plugin.info.name for plugin in registry.plugins}:
-        raise RequestError(f"there is a {kind} or a plugin {name!r} already", "choose another name")
+        raise RequestError(f"the name {name!r} is taken, by a plugin or another {kind}", "choose another name")
     if importlib.util.find_spec(names.package) is not None:
         raise RequestError(f"there is a package {names.package} already", "choose another name")
     return names

@@ -16,7 +16,7 @@ import pytest
 from muomni_cli.api import RequestError
 
 if TYPE_CHECKING:
-    from tests.plugins.conftest import Site
+    from tests.installing import Site
 
 SMALLER = (
     *("thinker.d_model=64", "thinker.n_layers=2", "thinker.n_heads=2", "thinker.d_ff=128", "data.text.0.count=400"),

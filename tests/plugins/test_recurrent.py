@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from muomni_cli.generation.backend import IDLE
+from tests.installing import Site
 from tests.omni.small import make_world
-from tests.plugins.conftest import Site
 
 KEYS, VALUES, PAIRS = "abcdef", "0123", 3
 ALIKE = 1e-4

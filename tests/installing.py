@@ -1,18 +1,15 @@
-"""What the tests of strangers' packages share: pip puts a package into a folder, and commands run where it is seen."""
+"""Strangers' packages, as they come to a user: pip puts them into a folder, and commands run where it is seen."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ROOT / "tests" / "plugins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +39,15 @@ class Site:
         return self.run(sys.executable, "-m", "muomni_cli", *words, cwd=cwd, code=code, **environment)
 
 
-@pytest.fixture(scope="session")
-def pip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Site]:
-    """``pip("motion")`` installs the package ``tests/plugins/motion``, or that of a path, by pip, as anybody would."""
-
-    def install(*packages: str | Path) -> Site:
-        folder = tmp_path_factory.mktemp("site")
-        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", folder]
-        alone = ("--no-deps", "--no-index", "--no-build-isolation", "--no-compile")
-        done = subprocess.run(
-            [*command, *alone, *(PACKAGES / package for package in packages)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return Site(folder)
-
-    return install
+def install(folder: Path, *packages: str | Path) -> Site:
+    """Packages of ``tests/plugins`` by name, or others by path, into an empty folder."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", folder]
+    alone = ("--no-deps", "--no-index", "--no-build-isolation", "--no-compile")
+    done = subprocess.run(
+        [*command, *alone, *(PACKAGES / package for package in packages)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return Site(folder)

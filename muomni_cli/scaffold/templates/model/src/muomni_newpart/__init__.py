@@ -1,0 +1,1 @@
+"""newpart, a model for muomni."""

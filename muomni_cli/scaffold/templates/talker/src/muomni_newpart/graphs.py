@@ -1,0 +1,87 @@
+"""The Talker as three graphs: characters to features, frames with what is remembered to states, states to logits."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from muomni_cli.api import Graph, Port, below
+from muomni_newpart.model import Newpart
+from muomni_newpart.symbols import COUNT
+
+
+class Reading(nn.Module):
+    """(B,S) symbols, (B,) voices -> (B,S,D) features, (B,S) durations."""
+
+    def __init__(self, talker: Newpart) -> None:
+        super().__init__()
+        self.talker = talker
+
+    def forward(self, ids: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
+        """Two tensors in, two out."""
+        return self.talker.read(ids, voice)
+
+
+class Framing(nn.Module):
+    """(B,T,D), (B,T), (B,T,Q) and the past -> (B,T,D) states and the past."""
+
+    def __init__(self, talker: Newpart) -> None:
+        super().__init__()
+        self.talker = talker
+
+    def forward(self, under: Tensor, elapsed: Tensor, before: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        """All in one call."""
+        states, present = self.talker.states(under, elapsed, before, past)
+        return states, *present
+
+
+class Heads(nn.Module):
+    """(B,D) states, (B,Q) codes -> (B,Q,K) logits."""
+
+    def __init__(self, talker: Newpart) -> None:
+        super().__init__()
+        self.talker = talker
+
+    def forward(self, states: Tensor, codes: Tensor) -> tuple[Tensor]:
+        """Two tensors in, one out."""
+        return (self.talker.logits(states, codes),)
+
+
+def graphs(module: Newpart) -> list[Graph]:
+    """See :class:`muomni_cli.api.Graph`."""
+    width, books, size = module.config.d_model, module.codes.codebooks, module.codes.size
+    memories = module.stack.memories
+    states = {f"past.{number}": f"present.{number}" for number in range(len(memories))}
+    return [
+        Graph(
+            name="reader",
+            module=Reading(module),
+            inputs=[
+                Port("ids", ("batch", "symbols"), below(COUNT)),
+                Port("voice", ("batch",), below(max(1, len(module.voices)))),
+            ],
+            outputs=["features", "lasting"],
+            cases={"traced": {"batch": 2, "symbols": 9}, "silences alone": {"batch": 1, "symbols": 2}},
+        ),
+        Graph(
+            name="frames",
+            module=Framing(module),
+            inputs=[
+                Port("under", ("batch", "frames", width)),
+                Port("elapsed", ("batch", "frames")),
+                Port("before", ("batch", "frames", books), below(size)),
+                *(Port(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
+            ],
+            outputs=["states", *states.values()],
+            cases={"traced": {"batch": 2, "frames": 5}, "one frame": {"batch": 1, "frames": 1}},
+            states=states,
+            begin={"batch": 2, "frames": 1},
+            calls=20,
+        ),
+        Graph(
+            name="heads",
+            module=Heads(module),
+            inputs=[Port("states", ("batch", width)), Port("codes", ("batch", books), below(size))],
+            outputs=["logits"],
+            cases={"traced": {"batch": 2}, "one": {"batch": 1}},
+        ),
+    ]

@@ -1,0 +1,92 @@
+"""A Talker: characters at a pointer that only moves forward, and frame after frame the codes that say them.
+
+Durations tell the pointer when to move on (arXiv:1905.09263), so nothing is skipped or said twice; each code of a frame
+is told given those before it in the frame, as residual codes want it (arXiv:2209.03143).
+
+Shapes: B batch, S symbols, T frames, D width, Q codebooks, K codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.api import Choose, CodeShape, Manner, Said
+from muomni_cli.layers.convnext import ConvNeXt
+from muomni_cli.layers.streaming import CausalStack, State
+from muomni_newpart import symbols
+from muomni_newpart.config import NewpartConfig
+from muomni_newpart.speaking import speak
+from muomni_newpart.torch_engine import TorchEngine
+
+
+class Newpart(nn.Module):
+    """A :class:`muomni_cli.api.Talker`. It does not listen to a Thinker's states, and speaks as well without."""
+
+    def __init__(self, config: NewpartConfig, codes: CodeShape, voices: Sequence[str]) -> None:
+        super().__init__()
+        self.config, self.codes, self.voices = config, codes, tuple(voices)
+        width, books = config.d_model, range(codes.codebooks)
+        self.letters = nn.Embedding(symbols.COUNT, width, padding_idx=symbols.PAD)
+        self.voice = nn.Embedding(max(1, len(self.voices)), width)
+        self.reading = nn.ModuleList(self._block(config.text_layers) for _ in range(config.text_layers))
+        self.duration = nn.Linear(width, 1)
+        self.elapsed = nn.Linear(1, width)
+        self.history = nn.ModuleList(nn.Embedding(codes.size, width) for _ in books)
+        self.stack = CausalStack(
+            [*(self._block(config.layers) for _ in range(config.layers)), nn.LayerNorm(width)], width
+        )
+        self.tables = nn.ModuleList(nn.Embedding(codes.size, width) for _ in books[1:])
+        self.heads = nn.ModuleList(nn.Linear(width, codes.size) for _ in books)
+        for table in (*self.history, *self.tables):
+            nn.init.normal_(table.weight, std=0.3)  # type: ignore[arg-type]
+
+    def _block(self, count: int) -> ConvNeXt:
+        return ConvNeXt(self.config.d_model, kernel=self.config.kernel, scale=1 / count)
+
+    def read(self, ids: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,S) symbols and (B,) numbers of voices -> (B,S,D) features, and (B,S) frames that each symbol lasts."""
+        real = (ids != symbols.PAD)[..., None].float()
+        x = (self.letters(ids) + self.voice(voice)[:, None]) * real
+        for block in self.reading:
+            assert isinstance(block, ConvNeXt), "made above"
+            x = block.centred(x) * real
+        return x, F.softplus(self.duration(x)[..., 0]) * real[..., 0]
+
+    def states(
+        self, under: Tensor, elapsed: Tensor, before: Tensor, past: Sequence[Tensor] | None = None
+    ) -> tuple[Tensor, State]:
+        """(B,T,D) features under the pointer, (B,T) share of the symbol that is over, (B,T,Q) codes of the frame before
+        each, and what is remembered -> (B,T,D) states, and what is remembered then."""
+        said = torch.stack([table(before[..., q]) for q, table in enumerate(self.history)]).sum(0)
+        states, present = self.stack(under + self.elapsed(elapsed[..., None]) + said, past)
+        return states, present
+
+    def logits(self, states: Tensor, codes: Tensor) -> Tensor:
+        """(...,D) states and (...,Q) codes -> (...,Q,K); those of codebook q look at the codes before q alone."""
+        told, given = [], states
+        for q, head in enumerate(self.heads):
+            told.append(head(given))
+            if q < len(self.tables):
+                given = given + self.tables[q](codes[..., q])
+        return torch.stack(told, dim=-2)
+
+    def forward(self, codes: Tensor) -> tuple[Tensor, ...]:
+        """See :class:`muomni_cli.api.Talker`: what it would babble after (B,T,Q) codes."""
+        nothing = self.letters.weight.new_zeros(*codes.shape[:2], self.config.d_model)
+        states, _ = self.states(nothing, nothing[..., 0], codes)
+        return self.logits(states, codes).unbind(-2)
+
+    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
+        """See :class:`muomni_cli.api.Speaks`."""
+        return speak(TorchEngine(self), text, manner, choose)
+
+
+def build(config: NewpartConfig, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> Newpart:  # noqa: ARG001
+    """Fresh weights."""
+    return Newpart(config, codes, voices)

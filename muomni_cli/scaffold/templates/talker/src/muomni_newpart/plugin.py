@@ -1,0 +1,32 @@
+"""What this package offers to muomni. Knows no torch and no numpy: every listing imports this module."""
+
+from pathlib import Path
+
+from muomni_cli.api import RecipeFile, TalkerPart, hookimpl
+from muomni_newpart.config import NewpartConfig
+
+
+@hookimpl
+def register_talkers() -> list[TalkerPart]:
+    """Text to codes."""
+    return [
+        TalkerPart(
+            name="newpart",
+            doc="causal convolutions over code frames, under a text pointer that only moves forward",
+            config=NewpartConfig,
+            build="muomni_newpart.model:build",
+            objective="muomni_newpart.objective:Speaking",
+            graphs="muomni_newpart.graphs:graphs",
+            runs="muomni_newpart.running:RunTalker",
+            small={"d_model": 32, "text_layers": 1, "layers": 2, "kernel": 3, "longest": 200},
+        )
+    ]
+
+
+@hookimpl
+def register_recipes() -> list[RecipeFile]:
+    """A voice for digits."""
+    path = Path(__file__).with_name("newpart.toml")
+    return [
+        RecipeFile(name="newpart", doc="speaks digits, by this package's Talker; needs the program flite", path=path)
+    ]

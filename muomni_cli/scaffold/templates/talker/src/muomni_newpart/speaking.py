@@ -1,0 +1,80 @@
+"""Text to code frames, sentence by sentence, whatever runs the network. Knows no torch.
+
+Shapes: S symbols, T frames, D width, Q codebooks, K codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.api import Choose, CodeShape, Manner, RequestError, Said
+from muomni_newpart.config import NewpartConfig
+from muomni_newpart.symbols import numbers, sentences
+
+Array = NDArray[Any]
+
+
+class Engine(Protocol):
+    """The network, a sentence at a time."""
+
+    config: NewpartConfig
+    codes: CodeShape
+    voices: Sequence[str]
+
+    def read(self, ids: Array, voice: int) -> tuple[Array, Array]:
+        """(S,) -> (S,D) features, (S,) durations in frames."""
+        ...
+
+    def begin(self) -> Any:
+        """The memory of no frames."""
+        ...
+
+    def step(self, under: Array, elapsed: float, before: Array, memory: Any) -> tuple[Array, Any]:
+        """(D,), a share, (Q,) and the memory -> (D,) state, and the memory then."""
+        ...
+
+    def logits(self, state: Array, codes: Array) -> Array:
+        """(D,) state, (Q,) codes so far -> (Q,K)."""
+        ...
+
+
+def speak(engine: Engine, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[Array]:
+    """See :class:`muomni_cli.api.Speaks`."""
+    voice = _number(engine.voices, manner.voice)
+    for sentence in sentences(text):
+        features, lasting = engine.read(np.array(numbers(sentence)), voice)
+        yield from _frames(engine, features, lasting / manner.speed, choose)
+
+
+def _frames(engine: Engine, features: Array, lasting: Array, choose: Choose) -> Iterator[Array]:
+    under, elapsed = pointer(lasting, engine.config.longest)
+    before, memory = np.zeros(engine.codes.codebooks, np.int64), engine.begin()
+    for place, share in zip(under.tolist(), elapsed.tolist(), strict=True):
+        state, memory = engine.step(features[place], share, before, memory)
+        codes = np.zeros(engine.codes.codebooks, np.int64)
+        for q in range(len(codes)):
+            codes[q] = choose(engine.logits(state, codes)[q])
+        yield codes[None]
+        before = codes
+
+
+def pointer(lasting: Array, longest: int) -> tuple[Array, Array]:
+    """(S,) durations in frames -> for each frame the symbol in its middle (T,), and how much of it is over (T,)."""
+    ends = np.cumsum(lasting, dtype=np.float64)
+    frames = min(longest, max(1, round(float(ends[-1]))))
+    middles = (np.arange(frames) + 0.5).clip(max=max(float(ends[-1]) - 1e-6, 0.0))
+    under = np.searchsorted(ends, middles, side="right").clip(max=len(ends) - 1)
+    share = (middles - (ends - lasting)[under]) / np.maximum(lasting[under], 1e-6)
+    return under, share.astype(np.float32).clip(0.0, 1.0)
+
+
+def _number(voices: Sequence[str], name: str | None) -> int:
+    if name is None:
+        return 0
+    if name not in voices:
+        raise RequestError(f"there is no voice {name!r}", f"its voices: {', '.join(voices) or 'one, without a name'}")
+    return list(voices).index(name)

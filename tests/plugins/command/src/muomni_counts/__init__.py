@@ -1,0 +1,1 @@
+"""Commands that count. Importing this package imports nothing else."""

@@ -1,0 +1,1 @@
+"""A channel vocoder. Importing this package imports nothing else."""
