@@ -13,13 +13,13 @@ import pytest
 import soundfile
 import torch
 from numpy.typing import NDArray
+from tests.plugins.conftest import Site
 
 from muomni_cli.api import CodeShape
 from muomni_cli.registry import get_registry
 from muomni_cli.runs.folder import RunFolder, part_entry
 from muomni_cli.runs.parts import build_part
 from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
-from tests.plugins.conftest import Site
 
 RECIPE = """
 name = "tiny"
