@@ -25,8 +25,8 @@ RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 PROGRAM = """
 import contextlib, io, json, sys
 from pathlib import Path
-recipes, everything = json.loads(sys.argv[1])
-ours = {"muomni_cli", *(path.name for root in ("plugins", "exports") for path in Path(root).iterdir())}
+recipes, everything, packages = json.loads(sys.argv[1])
+ours = {"muomni_cli", *packages}
 sys.path[:] = ["."] + [entry for entry in sys.path if entry and not any(Path(entry, name).exists() for name in ours)]
 from muomni_cli.app import main
 from muomni_cli.errors import MuomniError
@@ -73,7 +73,7 @@ def without(package: str, *, everything: bool = False) -> Any:
             for present in (ROOT / root).iterdir():
                 if present.name != package:
                     (folder / root / present.name).symlink_to(present)
-        given = json.dumps([list(map(str, RECIPES)), everything])
+        given = json.dumps([list(map(str, RECIPES)), everything, PACKAGES])
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         command = [sys.executable, "-c", PROGRAM, given]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
