@@ -105,6 +105,8 @@ def pack(spec: str, output: Path, order: Order) -> str:
         MuomniError: the disk is full.
     """
     found = _found(spec, order)
+    if found.installed is not None and not order.licence:
+        order = replace(order, licence=found.installed.part.licence)
     name = _name(found, order)
     if not VERSION.fullmatch(order.version):
         raise RequestError(f"{order.version!r} is no version of a package", "write one such as 0.1.0")

@@ -76,6 +76,7 @@ def test_thinker_encoders_projectors_and_tokenizer_are_taken(whole: Whole, capsy
     for part in ("tokenizer", "thinker", "image", "audio"):
         assert f"{part}: " in told
     assert "muomni_model_small/run/omni/last.safetensors" in told
+    assert "next: muomni chat -m mine" in told
     before, after = weights(whole.run / "omni/last.safetensors"), weights("runs/mine/omni/last.safetensors")
     assert before.keys() == after.keys()
     for name, tensor in after.items():
