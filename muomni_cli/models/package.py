@@ -94,11 +94,11 @@ class Order:
     half: bool = False
 
 
-def pack(spec: str, output: Path, order: Order) -> str:
+def pack(spec: str, output: Path, order: Order) -> Subject:
     """Write the package of the model ``spec`` into the folder ``output``, which appears when it is whole.
 
     Returns:
-        what ``-m`` will call the model.
+        what its card is about.
 
     Raises:
         RequestError: no such model, it is unfinished or damaged, a wrong name or version, or ``output`` is there.
@@ -127,7 +127,7 @@ def pack(spec: str, output: Path, order: Order) -> str:
         write_text(inside / "plugin.py", _plugin(name, doc, order, packed, bool(scores)))
         write_text(folder / "pyproject.toml", _project(name, module, doc, order, dependencies))
         _require_no_paths(folder, found)
-    return name
+    return about
 
 
 def _found(spec: str, order: Order) -> Found:
