@@ -61,12 +61,13 @@ def pack(
     half: Annotated[bool, typer.Option("--half", help="Store the run's weights as fp16.")] = False,
 ) -> None:
     """Write a package that pip installs around a run, a bundle, or both: weights, model card and what declares it."""
+    from muomni_cli.models.card import uses
     from muomni_cli.models.describe import size_of
     from muomni_cli.models.package import Order, pack
 
     packed = pack(model, output, Order(name, version, bundle, cards or (), license, half))
     say(f"wrote {output} ({size_of(output) / 1e6:.1f} MB); read its README.md, which others will see")
-    say(f"next: pip install {output}    muomni chat -m {packed}")
+    say(f"next: pip install {output}    {uses(packed.name, packed.facts)[0]}")
 
 
 def _holds(model: dict[str, Any]) -> str:

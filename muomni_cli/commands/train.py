@@ -66,7 +66,7 @@ def _say_next(run: RunFolder, stages: list[str], recipe: str) -> None:
     missing = [stage for stage in stages if run.status(stage) != "finished"]
     if missing and run.status("omni") != "finished":
         say(f"next: muomni train {missing[0]} {recipe}")
-    elif "thinker" in stages:  # the omni stage makes a whole model, whatever it began from
+    elif "thinker" in stages or run.status("omni") == "finished":  # that makes a whole model, whatever it began from
         say(f"next: muomni chat -m {run.name}")
     elif "talker" in stages:
         say(f'next: muomni tts -m {run.name} "hello" -o hello.wav')

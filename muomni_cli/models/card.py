@@ -62,7 +62,7 @@ def _does(about: Subject) -> Iterator[str]:
         f" {facts['parameters']:,} parameters." if facts["parameters"] else ""
     )
     if facts["transcribes"]:
-        yield "- It also writes down what is said in a recording (`muomni listen`)."
+        yield "- It writes down what is said in a recording (`muomni listen`)."
     if facts["voices"]:
         yield f"- It speaks with the voice{'s' * (len(facts['voices']) > 1)} {listed(facts['voices'])}."
     kinds = [name for name in ("run", "bundle") if facts[name]]
@@ -74,21 +74,27 @@ def _does(about: Subject) -> Iterator[str]:
 
 
 def _use(about: Subject) -> Iterator[str]:
-    facts, name = about.facts, about.name
     yield "```sh"
     yield f"pip install .    # in this folder, or: pip install {about.package}"
-    senses = [modality for modality in facts["takes"] if modality != TEXT]
-    if facts["context"]:
-        yield f'muomni chat -m {name} "Good morning."'
-    for modality in senses if facts["context"] else ():
-        yield f'muomni chat -m {name} "What is this?" --attach {modality}=FILE'
-    if SPEECH in facts["gives"]:
-        yield f'muomni tts -m {name} "Good morning." -o out.wav'
-    if facts["transcribes"]:
-        yield f"muomni listen -m {name} FILE"
-    if facts["run"] and facts["context"] and senses:
-        yield f"muomni train omni RECIPE train.omni.init={name}    # go on from its Thinker and encoders"
+    yield from uses(about.name, about.facts)
     yield "```"
+
+
+def uses(name: str, facts: Mapping[str, Any]) -> list[str]:
+    """What to type to use a model, the most usual first."""
+    lines = []
+    senses = [modality for modality in facts["takes"] if modality not in (TEXT, SPEECH)]
+    if facts["context"]:
+        lines.append(f'muomni chat -m {name} "Good morning."')
+        lines += [f'muomni chat -m {name} "What is this?" --attach {modality}=FILE' for modality in senses]
+    if SPEECH in facts["gives"] and TEXT in facts["takes"]:
+        lines.append(f'muomni tts -m {name} "Good morning." -o out.wav')
+    if facts["transcribes"]:
+        lines.append(f"muomni listen -m {name} FILE")
+    if facts["run"] and (senses or facts["context"]):
+        own = f"init={name}" if facts["context"] else f"start.{senses[0]}={name}"
+        lines.append(f"muomni train omni RECIPE train.omni.{own}    # go on from its weights")
+    return [*lines, f"muomni models info {name}"]
 
 
 def _parts(about: Subject) -> Iterator[str]:

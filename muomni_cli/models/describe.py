@@ -12,7 +12,7 @@ from typing import Any
 
 from muomni_cli.api import EncoderPart, Packed, RequestError
 from muomni_cli.models.find import Found
-from muomni_cli.models.pack_run import THINKER, TOKENIZER, parts_of
+from muomni_cli.models.pack_run import THINKER, parts_of
 from muomni_cli.runs.folder import RunFolder, open_entry
 from muomni_cli.runs.model import JOINT, WEIGHTS
 
@@ -85,11 +85,13 @@ def abilities(run: RunFolder | None, packed: Packed | None) -> Abilities:
     elif packed is not None:
         entries, senses = dict(packed.parts), packed.senses
     thinks, speaks = THINKER in entries, entries.keys() >= {"talker", "codec"}
-    hears = any(_transcribes(entry) for entry in _with_heads(run, packed))
-    takes = ([TEXT] if thinks or speaks else []) + (senses if thinks else [])
-    if not takes:
-        takes = [*{str(entry.get("modality", name)): None for name, entry in entries.items() if name != TOKENIZER}]
+    encoders = [open_entry(entry)[0].part for entry in _with_heads(run, packed)]
+    hears = any(isinstance(part, EncoderPart) and part.transcribe for part in encoders)
+    alone = [part.modality for part in encoders if isinstance(part, EncoderPart)]
+    takes = [*dict.fromkeys([*([TEXT] if thinks or speaks else []), *(senses if thinks else []), *alone])]
     gives = ([TEXT] if thinks or hears else []) + ([SPEECH] if speaks else [])
+    if not takes:  # a codec, with or without a vocoder
+        takes, gives = [SPEECH], [SPEECH]
     voices = entries["talker"].get("voices", []) if speaks else []
     context = int(entries[THINKER]["config"].get("ctx_len", 0)) if thinks else 0
     return Abilities(tuple(takes), tuple(gives or ["answers"]), hears, tuple(voices), context)
@@ -105,11 +107,6 @@ def _with_heads(run: RunFolder | None, packed: Packed | None) -> list[Mapping[st
     from muomni_cli.packed import JOINT as TAKING_IN
 
     return [e for e in packed.parts.values() if e["kind"] == EncoderPart.kind and e["graphs"].keys() - TAKING_IN]
-
-
-def _transcribes(entry: Mapping[str, Any]) -> bool:
-    registered, _ = open_entry(entry)
-    return isinstance(registered.part, EncoderPart) and registered.part.transcribe is not None
 
 
 def _of_run(run: RunFolder) -> list[dict[str, Any]]:

@@ -94,17 +94,19 @@ class Order:
     half: bool = False
 
 
-def pack(spec: str, output: Path, order: Order) -> str:
+def pack(spec: str, output: Path, order: Order) -> Subject:
     """Write the package of the model ``spec`` into the folder ``output``, which appears when it is whole.
 
     Returns:
-        what ``-m`` will call the model.
+        what its card is about.
 
     Raises:
         RequestError: no such model, it is unfinished or damaged, a wrong name or version, or ``output`` is there.
         MuomniError: the disk is full.
     """
     found = _found(spec, order)
+    if found.installed is not None and not order.licence:
+        order = replace(order, licence=found.installed.part.licence)
     name = _name(found, order)
     if not VERSION.fullmatch(order.version):
         raise RequestError(f"{order.version!r} is no version of a package", "write one such as 0.1.0")
@@ -125,7 +127,7 @@ def pack(spec: str, output: Path, order: Order) -> str:
         write_text(inside / "plugin.py", _plugin(name, doc, order, packed, bool(scores)))
         write_text(folder / "pyproject.toml", _project(name, module, doc, order, dependencies))
         _require_no_paths(folder, found)
-    return name
+    return about
 
 
 def _found(spec: str, order: Order) -> Found:

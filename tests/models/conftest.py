@@ -24,7 +24,7 @@ def package(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> Package:
     order = Order(
         "tiny", "1.2", bundle=whole.bundle, scores=[folder / "scores.json"], licence='CC0 "as it is"', half=False
     )
-    assert pack(str(whole.run), folder / "source", order) == "tiny"
+    assert pack(str(whole.run), folder / "source", order).name == "tiny"
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
     alone = ["--no-index", "--no-build-isolation", "--no-compile", "--target", folder / "site", folder / "source"]
     done = subprocess.run([*command, *alone], capture_output=True, text=True, check=False)

@@ -76,6 +76,7 @@ def test_thinker_encoders_projectors_and_tokenizer_are_taken(whole: Whole, capsy
     for part in ("tokenizer", "thinker", "image", "audio"):
         assert f"{part}: " in told
     assert "muomni_model_small/run/omni/last.safetensors" in told
+    assert "next: muomni chat -m mine" in told
     before, after = weights(whole.run / "omni/last.safetensors"), weights("runs/mine/omni/last.safetensors")
     assert before.keys() == after.keys()
     for name, tensor in after.items():
@@ -101,6 +102,23 @@ def test_an_encoder_may_come_from_elsewhere(whole: Whole) -> None:
     torch.testing.assert_close(after[name], own[name.replace("encoders.audio", "encoder")], atol=1e-6, rtol=0)
     fresh = "model.projectors.audio.weight"
     assert not torch.allclose(after[fresh], before[fresh].half().float()), "it was tuned for another encoder"
+
+
+def test_a_thinker_alone_is_taken_and_an_encoder_that_it_lacks_is_not() -> None:
+    image = RECIPE[RECIPE.index("[encoders.image]") : RECIPE.index("[encoders.audio]")]
+    Path("heard.toml").write_text(RECIPE.replace(image, ""))
+    talk = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}
+    Path("world.jsonl").write_text("".join(json.dumps(talk | {"split": s}) + "\n" for s in ("train", "train", "val")))
+    Path("text.txt").write_text("".join(f"line {n} of some text\n" for n in range(200)))
+    text = ['data.text=[{use="text",path="text.txt",split="line"}]', "train.steps=1", "train.batch_size=1"]
+    for stage in ("tokenizer", "thinker"):
+        train(stage, "heard.toml", text, run="base")
+    with pytest.raises(RequestError, match="run runs/heard has no audio yet"):
+        train("omni", "heard.toml", ["train.omni.init=base"], run="heard")
+    train("omni", "heard.toml", ["train.omni.init=base", "train.omni.start.audio=small"], run="heard")
+    after, base = weights("runs/heard/omni/last.safetensors"), weights("runs/base/thinker/last.safetensors")
+    for name, tensor in base.items():
+        torch.testing.assert_close(after[name.replace("model.", "model.thinker.")], tensor, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(

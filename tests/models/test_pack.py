@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from muomni_cli import app
 from muomni_cli.api import RequestError
+from muomni_cli.models.card import uses
 from muomni_cli.models.digests import verify
 from muomni_cli.models.pack_run import pack_run
 from muomni_cli.models.package import Order, pack
@@ -157,8 +159,6 @@ def test_a_bundle_of_another_model_is_refused(whole: Whole, run: RunFolder, tmp_
 
 
 def test_a_damaged_bundle_is_refused(whole: Whole, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(whole.bundle, tmp_path / "bundle")
     (tmp_path / "bundle/thinker/embed.onnx").write_bytes(b"")
     with pytest.raises(RequestError, match=r"embed\.onnx is not what was exported"):
@@ -204,3 +204,24 @@ def test_no_file_of_a_package_names_the_folder_it_was_made_of(package: Package, 
     for path in package.source.rglob("*"):
         if path.is_file():
             assert str(whole.run.parent).encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("stages", "does", "use"),
+    [
+        ({"audio"}, "audio in, text out", "muomni listen -m other FILE"),
+        ({"codec", "vocoder"}, "speech in, speech out", "muomni models info other"),
+        ({"codec", "vocoder", "talker"}, "text in, speech out", 'muomni tts -m other "Good morning." -o out.wav'),
+        ({"codec", "talker", "audio"}, "text and audio in, text and speech out", "muomni tts"),
+    ],
+)
+def test_a_model_of_some_parts_is_described_as_what_it_is(
+    stages: set[str], does: str, use: str, whole: Whole, tmp_path: Path
+) -> None:
+    shutil.copytree(whole.run, tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    for stage in run.model()["stages"].keys() - stages:
+        run.forget(stage)
+    about = pack(str(run.root), tmp_path / "out", Order("other"))
+    assert about.facts["does"] == does
+    assert uses("other", about.facts)[0].startswith(use)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -187,7 +188,30 @@ def test_the_thinker_has_as_many_parameters_as_its_module() -> None:
 
 
 @pytest.mark.usefixtures("seen")
-def test_a_bundle_is_no_run_and_an_unknown_name_is_told_the_nearest() -> None:
+def test_packed_again_it_keeps_its_licence(tmp_path: Path) -> None:
+    pack("tiny", tmp_path / "again", Order("second", half=True))
+    project = tomllib.loads((tmp_path / "again" / "pyproject.toml").read_text())["project"]
+    assert project["license"] == {"text": 'CC0 "as it is"'}
+
+
+def test_eval_names_it_and_its_recipe(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data are those of the recipe that the run brought along; a recipe's own name comes first."""
+    from muomni_cli.evaluation.run import find_subject
+
+    shutil.copytree(whole.run, tmp_path / "run")
+    (tmp_path / "run/recipe.toml").write_text('name = "theirs"\n[thinker]\nuse = "transformer"\n')
+    pack(str(tmp_path / "run"), tmp_path / "package", Order("other"))
+    pack(str(tmp_path / "run"), tmp_path / "namesake", Order("omni"))
+    see(tmp_path / "package/src", "muomni_model_other", monkeypatch)
+    folder, recipe = find_subject("other", None, [])
+    assert (recipe.name, folder.root) == ("theirs", tmp_path / "package/src/muomni_model_other/run")
+    see(tmp_path / "namesake/src", "muomni_model_omni", monkeypatch)
+    folder, recipe = find_subject("omni", None, [])
+    assert (recipe.name, folder.root) == ("omni", tmp_path / "namesake/src/muomni_model_omni/run")
+
+
+@pytest.mark.usefixtures("seen")
+def test_an_unknown_name_is_told_the_nearest() -> None:
     with pytest.raises(RequestError) as caught:
         answer("tinny", None)  # type: ignore[arg-type]
     assert caught.value.fix.startswith("did you mean 'tiny'?")
