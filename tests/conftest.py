@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +28,38 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """A tiny model of all parts, made once for all tests that use it, and never changed."""
-    from tests.whole import make_whole
+    """A tiny model of all parts, made once for all tests that use it, in whichever worker, and never changed."""
+    from tests.whole import make_whole, whole_in
 
-    return make_whole(tmp_path_factory.mktemp("whole"))
+    folder = shared_folder(tmp_path_factory) / "whole"
+    made_once(folder, make_whole)
+    return whole_in(folder)
+
+
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """One that all workers of this run of the tests see."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def made_once(folder: Path, make: Callable[[Path], object]) -> None:
+    """Let one worker make ``folder``; the others wait until it is whole, and make it themselves if it never is."""
+    beside = folder.with_name(f"{folder.name}.making")
+    for _ in range(6000):
+        if folder.is_dir():
+            return
+        try:
+            beside.mkdir()
+        except FileExistsError:
+            time.sleep(0.1)
+            continue
+        try:
+            make(beside)
+            beside.rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        return
+    raise TimeoutError(f"nobody has made {folder} in ten minutes")
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ CODEC = {
 TALKER = {"d_text": 16, "text_layers": 1, "d_model": 16, **BLOCKS, "longest": 6, "ctx_len": 256}
 VOCODER = {"channels": 16, "layers": 1, "hidden": 16}
 VOICES = ("ann", "bob")
+PICTURE, SOUND = "picture.png", "sound.wav"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,14 @@ class Whole:
 def make_whole(folder: Path) -> Whole:
     """All of it, in ``folder``; takes half a minute."""
     torch.set_num_threads(1)
-    run, bundle = make_run(folder / "run").root, folder / "bundle"
-    export(run, bundle)
-    return Whole(run, bundle, *make_media(folder))
+    export(make_run(folder / "run").root, folder / "bundle")
+    make_media(folder)
+    return whole_in(folder)
+
+
+def whole_in(folder: Path) -> Whole:
+    """What :func:`make_whole` made in ``folder``."""
+    return Whole(folder / "run", folder / "bundle", folder / PICTURE, folder / SOUND)
 
 
 def make_run(root: Path) -> RunFolder:
@@ -131,12 +137,10 @@ def export(run: Path, bundle: Path) -> None:
     assert left.value.code == 0
 
 
-def make_media(folder: Path) -> tuple[Path, Path]:
+def make_media(folder: Path) -> None:
     """A picture and a sound of a second."""
-    picture, sound = folder / "picture.png", folder / "sound.wav"
     rng = np.random.default_rng(4)
-    Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(picture)
+    Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / PICTURE)
     times = np.arange(16000) / 16000
     wave = 0.3 * np.sin(2 * np.pi * (200 + 900 * times) * times) + 0.02 * rng.standard_normal(16000)
-    soundfile.write(sound, wave, 16000)
-    return picture, sound
+    soundfile.write(folder / SOUND, wave, 16000)

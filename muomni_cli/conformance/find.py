@@ -1,11 +1,12 @@
-"""What a name means to ``muomni plugins check``: a plugin with all its parts, or one part. Imports no part."""
+"""What a name means to ``muomni plugins check``: a plugin with all its parts and models, or one. Imports no part."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
-from muomni_cli.api import MuomniError, Part, PartConfig, RequestError
+from muomni_cli.api import ModelFiles, MuomniError, Part, PartConfig, RequestError
 from muomni_cli.hookspecs import KINDS
 from muomni_cli.plugins import PluginInfo
 from muomni_cli.registry import Registry, nearest
@@ -28,14 +29,25 @@ class _Whole(Part):
     kind = PLUGIN
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried(Part):
+    """A model that a package carries, as a part without settings."""
+
+    kind: ClassVar[str] = ModelFiles.kind
+
+    model: ModelFiles
+
+
 def parts_called(name: str, registry: Registry) -> list[Named]:
-    """Every part of the plugin of this name, or else every part that is called so, alone or as ``plugin:part``.
+    """Every part and model of the plugin of this name, or else every one that is called so, alone or as
+    ``plugin:part``.
 
     Raises:
         MuomniError: the plugin is broken.
         RequestError: there is none, or it is switched off.
     """
     everything = [Named(offer.part, offer.plugin) for kind in KINDS for offer in registry.all(kind)]
+    everything += [Named(_carried(offer.part), offer.plugin) for offer in registry.models()]
     for plugin in registry.plugins:
         if plugin.info.name == name:
             _require_loaded(plugin.info)
@@ -62,6 +74,10 @@ def _require_loaded(info: PluginInfo) -> None:
         raise MuomniError(f"plugin {info.name} is broken: {info.reason}", f"mend {info.module}, then check it again")
     if info.status == "disabled":
         raise RequestError(f"plugin {info.name} is disabled", f"muomni plugins enable {info.name}")
+
+
+def _carried(model: ModelFiles) -> Carried:
+    return Carried(name=model.name, doc=model.doc, config=PartConfig, build="builtins:dict", model=model)
 
 
 def _whole(info: PluginInfo) -> Named:

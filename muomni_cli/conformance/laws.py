@@ -19,6 +19,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "dataset": ("datasets",),
     "callback": ("callbacks",),
     "runtime": ("runtimes",),
+    "model": ("models",),
 }
 """Kind -> the files here whose ``LAWS`` are for it, after those of ``common``, which are for all."""
 

@@ -48,7 +48,8 @@ class Tokenizer(Protocol):
 
 
 class Cache(Protocol):
-    """What a Thinker remembers of the tokens it has seen. One object a batch, created by :meth:`Thinker.new_cache`."""
+    """What a Thinker remembers of the tokens it has seen: keys and values, a state of one size, or anything else. One
+    object a batch, created by :meth:`Thinker.new_cache`."""
 
     @property
     def lengths(self) -> list[int]:
@@ -57,7 +58,7 @@ class Cache(Protocol):
 
     @property
     def capacity(self) -> int:
-        """Most tokens a row can hold."""
+        """Most tokens a row can hold; what has one size says what it was made for."""
         ...
 
     def truncate(self, lengths: Sequence[int]) -> None:

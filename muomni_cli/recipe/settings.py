@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
+OWN_INIT = ("trained", "random")
+"""What ``train.omni.init`` says where it names no model."""
+
 
 class Settings(BaseModel):
     """Base of the host's settings: unknown keys are mistakes, values never change after validation."""
@@ -51,11 +54,14 @@ class TrainSettings(Settings):
     lr_scale: dict[str, Annotated[float, Field(ge=0)]] = Field(
         {}, description="factors of both rates for parameters whose names begin so; 0 freezes them"
     )
-    init: Literal["trained", "random"] = Field(
-        "trained", description="what the omni stage begins with: parts from their own stages, or fresh ones"
+    init: str = Field(
+        "trained",
+        min_length=1,
+        description="what the omni stage begins with: trained (parts from their own stages), random (fresh ones), or "
+        "a run or an installed model, whose Thinker, encoders and tokenizer are taken",
     )
     start: dict[str, str] = Field(
-        {}, description="runs, by folder or name, that the omni stage takes parts from in place of its own run"
+        {}, description="runs or installed models that the omni stage takes single encoders from"
     )
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.95), description="AdamW's decay of the first and second moment"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from muomni_cli.recipe.model import SPEAKING, Chosen, Recipe
+from muomni_cli.recipe.settings import OWN_INIT
 
 OMNI = "omni"
 """The stage that trains no part of its own, but the Thinker and the encoders together."""
@@ -29,6 +30,9 @@ def stages_of(recipe: Recipe) -> list[str]:
 
 def stages_of_all(recipe: Recipe) -> list[str]:
     """The stages of ``all``: those of :func:`stages_of`, but of encoders and what speaks only where the recipe has data
-    for them."""
+    for them, and none of those that make what the omni stage takes from another model."""
     without = [stage for stage in (*recipe.encoders, *SPEAKING) if not recipe.data.sources.get(recipe.table_of(stage))]
-    return [stage for stage in stages_of(recipe) if stage not in without]
+    found = stages_of(recipe)
+    if OMNI in found and recipe.train_for(OMNI).init not in OWN_INIT:
+        without += ["tokenizer", "thinker", *recipe.encoders]
+    return [stage for stage in found if stage not in without]

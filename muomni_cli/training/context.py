@@ -14,6 +14,7 @@ import torch
 
 from muomni_cli.api import Codec, Said, Thinker, Tokenizer, Vocoder
 from muomni_cli.console import say
+from muomni_cli.recipe.stages import OMNI
 from muomni_cli.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -146,6 +147,11 @@ class StageContext:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
+        if self.stage == OMNI and self.run.status("tokenizer") != "finished":
+            from muomni_cli.training.inherit import ancestor
+
+            if (before := ancestor(self.settings.init)) is not None:  # where nothing is written: a dry run
+                return before.tokenizer(self.recipe)
         return self.run.tokenizer(self.command("tokenizer"))
 
     @cached_property

@@ -1,4 +1,5 @@
-"""What joint tuning begins with: parts that were trained, here or in other runs, or fresh ones. Knows runs, no data."""
+"""What joint tuning begins with: parts that were trained, here or in other models, or fresh ones. Knows runs, no
+data."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from muomni_cli.models.find import named
 from muomni_cli.omni.model import Omni
 from muomni_cli.runs.folder import differences, part_entry
 from muomni_cli.runs.parts import build_part, open_part
+from muomni_cli.training.inherit import Ancestor, ancestor
 from muomni_cli.training.optimizers import scale_of
 
 if TYPE_CHECKING:
@@ -38,16 +40,21 @@ def build_omni(context: StageContext) -> Omni:
                 f"name one of {', '.join(recipe.encoders)}; the Thinker goes with the run's own tokenizer",
             )
     wanted = {"thinker": recipe.thinker, **recipe.encoders}
-    parts = {stage: _begin(stage, chosen, context) for stage, chosen in wanted.items()}
+    before = ancestor(settings.init)
+    parts = {stage: _begin(stage, chosen, context, before) for stage, chosen in wanted.items()}
     thinker = parts.pop("thinker")
     frozen = {name for name in parts if scale_of(f"encoders.{name}", settings.lr_scale) == 0}
     omni = Omni(thinker, parts, frozenset(frozen))
     omni.reset_projectors()
+    if before is not None:
+        for modality in recipe.encoders.keys() - settings.start.keys():
+            before.fill_projector(modality, omni.projectors[modality])
     return omni
 
 
-def _begin(stage: str, chosen: Chosen, context: StageContext) -> Any:
-    """One part, as its own stage left it in this run or in the one that ``start`` names, or fresh; says which."""
+def _begin(stage: str, chosen: Chosen, context: StageContext, before: Ancestor | None) -> Any:
+    """One part, as its own stage left it in this run or in the one that ``start`` names, or as it is in the model that
+    ``init`` names, or fresh; says which."""
     settings, recipe = context.settings, context.recipe
     weights: object = "random weights"
     if stage in settings.start:
@@ -55,6 +62,8 @@ def _begin(stage: str, chosen: Chosen, context: StageContext) -> Any:
     elif settings.init == "random":
         size = {"vocab_size": context.tokenizer().vocab_size} if stage == "thinker" else {}
         part = build_part(chosen.registered, chosen.config, size)
+    elif before is not None and (taken := before.part(stage, chosen)):
+        part, weights = taken
     else:
         command = f'muomni train {stage} {recipe.source}    or begin with random parts: train.omni.init="random"'
         part, weights = open_part(context.run, stage, command)

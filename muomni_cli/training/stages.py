@@ -35,6 +35,7 @@ from muomni_cli.training.device import choose_device, set_threads
 from muomni_cli.training.display import Display
 from muomni_cli.training.dry_run import DryRun, dry_run
 from muomni_cli.training.followers import Followers
+from muomni_cli.training.inherit import ancestor
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.recorder import Recorder
 
@@ -176,6 +177,8 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
         _require_steps_left(job)
     context = _context(job)
     objective = _objective(job, context)
+    if job.stage == OMNI and (before := ancestor(context.settings.init)) and before.give_tokenizer(job.recipe, job.run):
+        say(f"tokenizer: {before.run.stage('tokenizer')}")
     part = _entry(job, context, objective)
     about = {"parts": _joint_entries(job, context)} if job.stage == OMNI else {}
     folder = job.run.stage(job.stage)

@@ -172,3 +172,18 @@ def test_frozen_weights_say_the_same(model: Transformer) -> None:
     request = Request([1, *TOKENIZER.encode("abc")], GREEDY, max_tokens=12)
     before = texts(TorchBackend(model), [request])
     assert texts(TorchBackend(model, frozen=True), [request]) == before
+
+
+def test_what_cannot_be_cut_is_kept_where_a_prompt_goes_on_from_it(model: Transformer) -> None:
+    """As a Thinker does whose memory is a state: a prompt that goes on runs what is new, any other from the start."""
+    read: list[int] = []
+    watched = model.tok_emb.register_forward_hook(lambda _, given, __: read.append(given[0].shape[1]))
+    keeping, fresh = TorchBackend(model, ALL - {Can.TRUNCATE}, keep=True), TorchBackend(model)
+    try:
+        for prompts, new in (([[5, 6, 7]], 3), ([[5, 6, 7, 8, 9]], 2), ([[5, 6, 8, 8, 9, 1]], 6), ([[5, 6, 8]], 3)):
+            read.clear()
+            _, logits = keeping.begin(prompts, 20)
+            assert read == [new]
+            np.testing.assert_allclose(logits, fresh.begin(prompts, 20)[1], atol=1e-5)
+    finally:
+        watched.remove()

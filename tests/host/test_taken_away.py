@@ -25,9 +25,9 @@ RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 PROGRAM = """
 import contextlib, io, json, sys
 from pathlib import Path
-root, recipes, everything = json.loads(sys.argv[1])
-ours = {Path(root), Path(root, "plugins"), Path(root, "exports")}
-sys.path[:] = ["."] + [entry for entry in sys.path if entry and Path(entry).resolve() not in ours]
+recipes, everything = json.loads(sys.argv[1])
+ours = {"muomni_cli", *(path.name for root in ("plugins", "exports") for path in Path(root).iterdir())}
+sys.path[:] = ["."] + [entry for entry in sys.path if entry and not any(Path(entry, name).exists() for name in ours)]
 from muomni_cli.app import main
 from muomni_cli.errors import MuomniError
 from muomni_cli.hookspecs import KINDS, references_of
@@ -73,7 +73,7 @@ def without(package: str, *, everything: bool = False) -> Any:
             for present in (ROOT / root).iterdir():
                 if present.name != package:
                     (folder / root / present.name).symlink_to(present)
-        given = json.dumps([str(ROOT), list(map(str, RECIPES)), everything])
+        given = json.dumps([list(map(str, RECIPES)), everything])
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         command = [sys.executable, "-c", PROGRAM, given]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)

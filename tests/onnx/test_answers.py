@@ -129,6 +129,7 @@ def copied_from(spoken: Made) -> Any:
     return copy
 
 
+@pytest.mark.slow
 def test_griffin_lim_is_judged_by_what_is_heard(spoken: Made, tmp_path: Path) -> None:
     codec = spoken[1].part("codec")
     assert codec is not None

@@ -164,3 +164,48 @@ def test_states_of_any_type_that_do_not_grow(tiny: tuple[Path, dict[str, Any]], 
             if token != IDLE:
                 held[row].append(token)
                 np.testing.assert_allclose(logits[row], table[held[row]].sum(axis=0), atol=0.1)
+
+
+@pytest.fixture
+def summing(tiny: tuple[Path, dict[str, Any]], tmp_path: Path) -> Any:
+    """Makes a backend whose Thinker remembers a sum, and counts its calls; and what it gives for a row of tokens."""
+    entry = write_summing(tmp_path)
+    embed = Session(tiny[0] / "embed.onnx", 1)
+    table = embed({"input_ids": np.arange(VOCABULARY)[None]})["inputs_embeds"][0]
+
+    def made(**options: bool) -> tuple[OnnxBackend, list[tuple[int, ...]]]:
+        session = Counted(tmp_path / "summing.onnx", 1, kept=["sum_now"])
+        session.calls = []
+        return OnnxBackend(embed, session, entry, CONTEXT, **options), session.calls
+
+    return made, lambda row: table[row].sum(axis=0)
+
+
+def test_rows_of_any_length_share_a_call_where_states_are_of_one_size(summing: Any) -> None:
+    make, wanted = summing
+    backend, calls = make()
+    held = [[1, 2, 3], [4], [5, 6], [7]]
+    state, _ = backend.begin(held, CONTEXT)
+    assert sorted(calls) == [(1, 2), (1, 3), (2, 1)]
+    for tokens, size in (([1, 2, 3, 4], 4), ([IDLE, 5, 6, 7], 3), ([IDLE, 8, 9, IDLE], 2)):
+        calls.clear()
+        logits = backend.step(state, np.array(tokens))
+        assert calls == [(size, 1)]
+        for row in np.flatnonzero(np.array(tokens) != IDLE):
+            held[row].append(tokens[row])
+            np.testing.assert_allclose(logits[row], wanted(held[row]), atol=0.1)
+
+
+def test_states_that_cannot_be_cut_are_kept_where_a_prompt_goes_on_from_them(summing: Any) -> None:
+    make, wanted = summing
+    backend, calls = make(keep=True)
+    backend.begin([[1, 2, 3], [4, 5, 6]], CONTEXT)
+    for prompts, read in (
+        ([[1, 2, 3, 7, 8], [4, 5, 6, 9, 1]], [(2, 2)]),
+        ([[1, 2, 3, 7, 8, 2], [4, 5, 6, 2, 2, 2]], [(1, 1), (1, 6)]),
+        ([[1, 2, 3, 7, 8, 2], [4, 5, 6]], [(1, 3), (1, 6)]),
+    ):
+        calls.clear()
+        _, logits = backend.begin(prompts, CONTEXT)
+        assert sorted(calls) == read
+        np.testing.assert_allclose(logits, [wanted(prompt) for prompt in prompts], atol=0.1)

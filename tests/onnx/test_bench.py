@@ -125,7 +125,7 @@ def test_a_command_that_fails_is_no_cold_start() -> None:
     [
         (["generate", "-m", "BUNDLE", "--vary", "thinker.n_layers=2"], "is no setting of a model that is there"),
         (["generate", "-m", "BUNDLE", "--vs", "BUNDLE"], "against itself"),
-        (["generate", "-m", "nowhere"], "nowhere is no folder that runs without PyTorch"),
+        (["generate", "-m", "nowhere"], "there is no model 'nowhere'"),
         (["generate", "-m", "BUNDLE", "--prompt", "65"], "context holds 64"),
         (["generate", "omni", "-m", "BUNDLE"], "both a bundle and the recipe omni"),
         (["encode", "-m", "BUNDLE", "--vs-transformers"], "measures a recipe"),

@@ -14,19 +14,22 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'muomni[onnx]'")
 
 import onnx
+import torch
 from onnx import numpy_helper
 
-from muomni_cli.api import Graph, MuomniError
+from muomni_cli.api import Graph, MuomniError, Port, normal
 from muomni_cli.generation.backend import IDLE, Backend
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.runs.model import ModelFolder
 from muomni_onnx import export as exporting
 from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.bundle import open_bundle
+from muomni_onnx.distances import absolute, of_its_size
 from muomni_onnx.export import Report
 from muomni_onnx.parity import compare
 from muomni_onnx.parts import Model
 from muomni_onnx.sessions import Session
+from muomni_onnx.trace import write_graph
 
 Made = tuple[Path, ModelFolder, Report]
 
@@ -98,3 +101,43 @@ def test_the_backend_gives_what_the_torch_backend_gives(made: Made, keep: bool) 
     ours, theirs = backends(made, keep=keep, hidden=True)
     for mine, its in zip(logits_of(ours), logits_of(theirs), strict=True):
         np.testing.assert_allclose(mine, its, atol=1e-5)
+
+
+def test_a_state_is_judged_by_its_own_size_and_what_is_made_of_it_is_not() -> None:
+    random = np.random.default_rng(0)
+    one = random.standard_normal((4, 9)).astype(np.float32)
+    for size, seen in ((1e-3, 1e-3), (1.0, 1.0), (1e3, 1e3)):
+        error = absolute(size * one, np.float32(size * 1.001) * one)
+        assert of_its_size(size * one, np.float32(size * 1.001) * one) == pytest.approx(error / max(1, seen), rel=0.3)
+    assert of_its_size(one, one) == 0
+    assert of_its_size(one, one[:3]) == of_its_size(one, one * np.nan) == of_its_size(one * np.inf, one) == np.inf
+
+
+class Adding(torch.nn.Module):
+    """A sum of all that it was given, and its tenth; the graph's goes ``wrong`` by so much."""
+
+    def __init__(self, wrong: float = 0.0) -> None:
+        super().__init__()
+        self.wrong = wrong
+
+    def forward(self, new: torch.Tensor, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        now = total + new.sum(1)
+        return now / 10 + self.wrong, now * (1 + self.wrong)
+
+
+@pytest.mark.parametrize(("wrong", "holds"), [(0.0, True), (1e-5, True), (5e-4, False)])
+def test_large_states_pass_and_wrong_ones_do_not(tmp_path: Path, wrong: float, holds: bool) -> None:
+    ports = [Port("new", ("batch", "time", 8)), Port("total", ("batch", 8), lambda r, s: 1e3 * normal(r, s))]
+    graph = Graph(
+        name="adding",
+        module=Adding(wrong),
+        inputs=ports,
+        outputs=["tenth", "total_now"],
+        cases={"traced": {"batch": 2, "time": 3}},
+        states={"total": "total_now"},
+        begin={"batch": 2, "time": 1},
+        calls=5,
+        reference=Adding(),
+    )
+    write_graph(graph, tmp_path / "adding.onnx")
+    assert compare(graph, Session(tmp_path / "adding.onnx", 1)).holds is holds

@@ -181,6 +181,40 @@ def test_spectra_angles_and_distances_to_codes_stay_in_full_precision(tmp_path: 
         np.testing.assert_allclose(low["turn"], full["turn"], atol=2e-3)
 
 
+FADING = """m (float[batch, time, 64] inputs_embeds, float[batch, 64] past_state)
+  => (float[batch, time, 80] logits, float[batch, 64] present_state) {
+  deep = MatMul(inputs_embeds, matrix)
+  gone = CumSum(deep, axis)
+  left = Exp(gone)
+  held = Unsqueeze(past_state, axis)
+  faded = Mul(left, held)
+  present_state = ReduceSum<keepdims = 0>(faded, axes)
+  even = RMSNormalization(faded, ones)
+  logits = MatMul(even, last)
+}"""
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+def test_what_comes_after_a_norm_is_lowered_and_what_fades_before_it_is_not(
+    tmp_path: Path, precision: Precision
+) -> None:
+    """A Thinker with a state of fixed size: run token by token, and its state stays in full precision."""
+    source = written(
+        tmp_path / "full.onnx", FADING, matrix=-np.abs(normal(64, 64)) / 64, last=normal(64, 80), ones=np.ones(64, "f"),
+        axis=np.array([1]), axes=np.array([1]),
+    )  # fmt: skip
+    lowered = lower(source, tmp_path / "low.onnx", precision, {"past_state": "present_state"})
+    assert lowered.precision == precision
+    assert sum(one.size for one in lowered.kept) == 4 * 64  # the gains of the norm
+    graph = onnx.load(tmp_path / "low.onnx").graph
+    assert all(one.type.tensor_type.elem_type == 1 for one in (*graph.input, *graph.output))
+    if precision != "fp16":
+        assert "DequantizeLinear" in operators(tmp_path / "low.onnx")
+        assert "MatMulInteger" not in operators(tmp_path / "low.onnx")
+    feeds = {"inputs_embeds": np.abs(normal(2, 3, 64, seed=1)), "past_state": normal(2, 64, seed=2)}
+    assert max(relative(source, tmp_path / "low.onnx", feeds).values()) < FEW[precision]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int4"])
 def test_what_would_be_no_smaller_is_copied(tmp_path: Path, precision: Precision) -> None:
     text = "m (float[batch, 64] x) => (float[batch, 64] y) { a = MatMul(x, matrix)  y = Log(a) }"

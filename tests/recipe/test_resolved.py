@@ -43,7 +43,7 @@ def test_omni_has_the_sizes_of_the_specification() -> None:
 words = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r"), max_size=12)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(system=words, stop=st.lists(words, max_size=3), lr=st.floats(1e-9, 1e3), heads=st.sampled_from([None, 1, 2, 4]))
 def test_any_value_comes_back(tmp_path: Path, system: str, stop: list[str], lr: float, heads: int | None) -> None:
     import tomlkit

@@ -38,7 +38,7 @@ def one(tokens: Tokens, state: Tensor | None) -> tuple[Tensor, Tensor]:
     """A :data:`Way` for T = 1: the recurrence as it is written above."""
     written = tokens.key.transpose(1, 2) * tokens.value.flatten(2)  # (B,N,H*P)
     if state is not None:
-        written = torch.addcmul(written, state, _wide(tokens.fade.exp(), tokens.value))
+        written = written + faded(state, tokens.fade)
     return (tokens.query @ written).view_as(tokens.value), written
 
 
@@ -48,7 +48,7 @@ def piece(tokens: Tokens, state: Tensor | None) -> tuple[Tensor, Tensor]:
     if state is None:
         return out, left
     read = (tokens.query @ state).view_as(out) * since.exp()[..., None]
-    return out + read, left + state * _wide(since[:, -1:].exp(), out)
+    return out + read, left + faded(state, since[:, -1:])
 
 
 def chunked(size: int) -> Way:
@@ -61,13 +61,13 @@ def chunked(size: int) -> Way:
         count = -(-time // size)
         cut = Tokens(*(_cut(tensor, count, size) for tensor in tokens))  # (B*C,size, ...)
         out, left, since = _within(cut)
-        fades = _wide(since[:, -1:].exp(), out).view(batch, count, 1, -1)
+        fades = since[:, -1:].view(batch, count, 1, -1)
         made = left.view(batch, count, *left.shape[1:])  # (B,C,N,H*P)
         now = torch.zeros_like(made[:, 0]) if state is None else state
         before = []
         for chunk in range(count):
             before.append(now)
-            now = torch.addcmul(made[:, chunk], now, fades[:, chunk])
+            now = made[:, chunk] + faded(now, fades[:, chunk])
         read = (cut.query @ torch.stack(before, 1).flatten(0, 1)).view_as(out) * since.exp()[..., None]
         return (out + read).reshape(batch, count * size, *out.shape[2:])[:, :time], now
 
@@ -87,9 +87,10 @@ def _within(tokens: Tokens) -> tuple[Tensor, Tensor, Tensor]:
     return out, tokens.key.transpose(1, 2) @ (tokens.value * remaining).flatten(2), since
 
 
-def _wide(each: Tensor, like: Tensor) -> Tensor:
-    """(B,1,H) a head -> (B,1,H*P)."""
-    return each.repeat_interleave(like.shape[3], dim=2)
+def faded(state: Tensor, fade: Tensor) -> Tensor:
+    """What is left of a state (B,N,H*P) after ``fade`` (B,1,H)."""
+    heads = state.view(*state.shape[:2], fade.shape[2], -1)
+    return (heads * fade.exp()[..., None]).view_as(state)
 
 
 def _cut(tensor: Tensor, count: int, size: int) -> Tensor:

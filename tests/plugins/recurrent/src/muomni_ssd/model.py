@@ -92,12 +92,12 @@ class Remember(nn.Module):
         """(B,T,C) -> the same, each token mixed with the K - 1 before it, channel by channel; and the last of them."""
         before = self.conv.shape[2] - 1
         past = mixed.new_zeros(len(mixed), before, self.mixed) if recent is None else recent.to(mixed.dtype)
-        whole, time = torch.cat((past, mixed), dim=1), mixed.shape[1]
+        whole = torch.cat((past, mixed), dim=1)  # (B,K-1+T,C)
         # A sum of shifted copies: in this layout quicker than a convolution, and of plain operators when exported.
-        shifted = [whole[:, lag : lag + time] * self.conv[:, 0, lag] for lag in range(before + 1)]
+        shifted = [whole[:, lag : lag - before or None] * self.conv[:, 0, lag] for lag in range(before + 1)]
         seen = F.silu(sum(shifted, start=self.conv_bias))
         if real is None:
-            return seen, whole[:, time:]
+            return seen, whole[:, -before:]
         places = real[:, None] + torch.arange(before, device=real.device)  # (B,K-1)
         return seen, whole.gather(1, places[..., None].expand(-1, -1, self.mixed))
 
