@@ -4,16 +4,21 @@ from typing import ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from muomni_cli.api import PartConfig
+from muomni_cli.api import MelConfig, PartConfig
 
 
 class NewpartConfig(PartConfig):
-    """Sizes of :class:`muomni_newpart.model.Newpart`."""
+    """Sizes of :class:`muomni_newpart.model.Newpart`; what it is built for besides is the mel of a codec."""
 
-    practice: ClassVar[frozenset[str]] = frozenset({"crop"})
+    practice: ClassVar[frozenset[str]] = frozenset({"crop"})  # these matter only in training
 
-    channels: PositiveInt = Field(128, description="width of the network")
-    layers: PositiveInt = Field(4, description="blocks at the rate of the mel")
-    kernel: PositiveInt = Field(7, description="mel frames that a block sees, its own and those before it")
-    lookahead: NonNegativeInt = Field(2, description="later mel frames that a sample depends on")
+    width: PositiveInt = Field(160, description="channels of the network")
+    layers: PositiveInt = Field(4, description="blocks of the network")
+    kernel: PositiveInt = Field(5, description="mel frames that a convolution sees, its own and those before it")
+    lookahead: NonNegativeInt = Field(2, description="later mel frames that a frame depends on")
     crop: PositiveInt = Field(64, description="mel frames of a sound that one row of a batch trains on")
+
+    def memories(self, mel: MelConfig) -> list[tuple[int, int]]:
+        """Shapes of what each layer of the network remembers, in order, without the batch."""
+        past = self.kernel - 1
+        return [(past, mel.n_mels), *[(past, self.width)] * self.layers, (1, mel.hop)]

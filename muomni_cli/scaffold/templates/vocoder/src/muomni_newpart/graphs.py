@@ -1,7 +1,11 @@
-"""The vocoder as one graph: log-mel and what is remembered in, samples and what is remembered then out."""
+"""The vocoder as one graph: log-mel and what the layers remember in, samples and what they remember then out."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import Graph, Port
@@ -9,39 +13,45 @@ from muomni_newpart.model import Newpart
 
 
 class Sounding(nn.Module):
-    """(B,M,F) and the past -> (B, hop*M) samples, late by the look-ahead, and the past."""
+    """(B,M,F) log-mel and the states -> (B, H*M) samples, late by the lookahead, and the states."""
 
     def __init__(self, vocoder: Newpart) -> None:
         super().__init__()
         self.vocoder = vocoder
 
     def forward(self, mel: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """All in one call."""
-        samples, present = self.vocoder.step(mel, past)
-        return samples, *present
+        """One tensor in for each input, one out for each output."""
+        samples, present = self.vocoder.stack(self.vocoder.normal(mel), past)
+        return samples.flatten(1), *present
 
 
 def graphs(module: Newpart) -> list[Graph]:
     """See :class:`muomni_cli.api.Graph`."""
-    memories = module.stack.memories
+    memories = module.config.memories(module.mel)
     states = {f"past.{number}": f"present.{number}" for number in range(len(memories))}
     return [
         Graph(
             name="vocoder",
             module=Sounding(module),
             inputs=[
-                Port("mel", ("batch", "frames", module.mel.n_mels)),
+                Port("mel", ("batch", "frames", module.mel.n_mels), levels),
                 *(Port(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
             ],
             outputs=["samples", *states.values()],
             cases={
                 "traced": {"batch": 2, "frames": 5},
                 "one frame": {"batch": 1, "frames": 1},
-                "batch 3": {"batch": 3, "frames": 40},
+                "many": {"batch": 3, "frames": 70},
             },
             states=states,
             begin={"batch": 2, "frames": 3},
             calls=20,
-            tolerance=1e-3,
+            tolerance=1e-3,  # of samples, full scale 1
         )
     ]
+
+
+def levels(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Log-mel as of speech, in nats."""
+    drawn: NDArray[Any] = 2 * random.standard_normal(shape, dtype="float32") - 4
+    return drawn

@@ -1,39 +1,59 @@
-"""A vocoder that learns: blocks at the rate of the mel, and one Linear that makes all samples of a frame.
+"""A vocoder: blocks at the rate of the mel, then one inverse Fourier transform a frame, laid over the one before.
 
-ConvNeXt blocks (arXiv:2201.03545) as in Vocos (arXiv:2306.00814), with a Linear in the place of its Fourier transform.
-It is causal but for a short look-ahead, so that sound comes as soon as mel does.
+All of it is one stack of causal layers, so it streams and is exported as it is: what a layer must remember goes in and
+comes out as a tensor.
 
-Shapes: B batch, M mel frames, F mel bins, N samples.
+Shapes: B batch, M mel frames, F mel bins, W width, H samples of a mel frame, K = H + 1 frequencies.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig
 from muomni_cli.layers.convnext import ConvNeXt
-from muomni_cli.layers.streaming import CausalConv, CausalStack, State, Stream
+from muomni_cli.layers.streaming import Causal, CausalConv, CausalStack, joined
 from muomni_newpart.config import NewpartConfig
 
-MEAN, SCALE = -5.0, 4.0
-"""Of the log-mel of speech, about."""
+LOUDEST = 5.0
+"""Of a frequency's log-magnitude: more would only clip."""
 
 
-class Samples(nn.Module):
-    """(B,M,W) -> (B, hop*M)."""
+class Frames(nn.Module):
+    """(B,M,W) -> (B,M,2H) windowed frames, each from its magnitudes and phases."""
+
+    waves: Tensor
 
     def __init__(self, width: int, hop: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(width, hop)
+        self.told = nn.Linear(width, 2 * (hop + 1))
+        real, imag = np.fft.irfft(np.eye(hop + 1)), np.fft.irfft(1j * np.eye(hop + 1))  # (K,2H): as products
+        window = np.sin(np.pi * (np.arange(2 * hop) + 0.5) / (2 * hop))
+        waves = torch.from_numpy(np.concatenate((real, imag)) * window * math.sqrt(hop))
+        self.register_buffer("waves", waves.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each frame its own samples."""
-        samples: Tensor = self.proj(x)
-        return samples.flatten(1)
+        """See above."""
+        size, phase = self.told(x).float().chunk(2, dim=-1)
+        size = size.clamp_max(LOUDEST).exp()
+        return torch.cat((size * phase.cos(), size * phase.sin()), dim=-1) @ self.waves
+
+
+class Overlap(Causal):
+    """(B,M,2H) frames -> (B,M,H): the first half of each, and the second half of the one before it."""
+
+    def __init__(self, hop: int) -> None:
+        super().__init__()
+        self.hop, self.memory = hop, (1, hop)
+
+    def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See :class:`muomni_cli.layers.streaming.Causal`."""
+        ends, past = joined(x[..., self.hop :], past, 1)
+        return x[..., : self.hop] + ends[:, : x.shape[1]], past
 
 
 class Newpart(nn.Module):
@@ -42,31 +62,46 @@ class Newpart(nn.Module):
     def __init__(self, config: NewpartConfig, mel: MelConfig) -> None:
         super().__init__()
         self.config, self.mel = config, mel
-        width = config.channels
-        blocks = [ConvNeXt(width, kernel=config.kernel, scale=1 / config.layers) for _ in range(config.layers)]
-        layers = [CausalConv(mel.n_mels, config.kernel, width), *blocks, nn.LayerNorm(width), Samples(width, mel.hop)]
-        self.stack = CausalStack(layers, mel.n_mels)
-        self.late = config.lookahead * mel.hop
-        """Samples that come out before the first that counts."""
+        self.silence = math.log(mel.mel_floor)
+        blocks = [ConvNeXt(config.width, kernel=config.kernel, scale=1 / config.layers) for _ in range(config.layers)]
+        self.stack = CausalStack(
+            [
+                CausalConv(mel.n_mels, config.kernel, config.width),
+                *blocks,
+                nn.LayerNorm(config.width),
+                Frames(config.width, mel.hop),
+                Overlap(mel.hop),
+            ],
+            mel.n_mels,
+            lookahead=config.lookahead,
+        )
 
     def forward(self, mel: Tensor) -> Tensor:
-        """(B,M,F) log-mel -> (B, hop*M) samples."""
-        made, _ = self.step(torch.cat((mel, self.silence(len(mel))), dim=1))
-        return made[:, self.late :]
+        """(B,M,F) log-mel -> (B, H*M) samples."""
+        return self.stack.whole(self.normal(mel)).flatten(1)
 
-    def step(self, mel: Tensor, past: Sequence[Tensor] | None = None) -> tuple[Tensor, State]:
-        """(B,M,F) and what is remembered of the mel before -> (B, hop*M) samples, late by the look-ahead, and that."""
-        samples, state = self.stack((mel - MEAN) / SCALE, past)
-        return samples, state
-
-    def stream(self, batch: int = 1) -> Stream:
+    def stream(self, batch: int = 1) -> Sounds:
         """The same of (B,M,F) that comes in pieces."""
-        return Stream(self.step, self.silence(batch), self.late)
+        return Sounds(self, batch)
 
-    def silence(self, batch: int) -> Tensor:
-        """What follows the end of a sound."""
-        like = next(self.parameters())
-        return like.new_full((batch, self.config.lookahead, self.mel.n_mels), math.log(self.mel.mel_floor))
+    def normal(self, mel: Tensor) -> Tensor:
+        """Silence becomes 0, which is what the stack sees before the beginning and after the end."""
+        return (mel - self.silence) / 8
+
+
+class Sounds:
+    """A sound on its way; a :class:`muomni_cli.api.Streamed`. After its end another begins."""
+
+    def __init__(self, vocoder: Newpart, batch: int) -> None:
+        self._vocoder, self._stream = vocoder, vocoder.stack.stream(batch)
+
+    def push(self, piece: Tensor) -> Tensor:
+        """Take (B,M,F), give the samples that are sure."""
+        return self._stream.push(self._vocoder.normal(piece)).flatten(1)
+
+    def finish(self) -> Tensor:
+        """The samples that are left."""
+        return self._stream.finish().flatten(1)
 
 
 def build(config: NewpartConfig, mel: MelConfig) -> Newpart:

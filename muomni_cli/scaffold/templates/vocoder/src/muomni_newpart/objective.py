@@ -1,12 +1,12 @@
-"""How the vocoder learns: the mel of a crop of speech must become that crop again, as spectra tell sounds apart.
+"""How the vocoder learns: the mel of a crop of speech, and the crop that it must become again.
 
-Shapes: B batch, N samples, M mel frames, F mel bins.
+Shapes: B batch, N samples.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,86 +21,86 @@ from muomni_newpart.model import Newpart
 if TYPE_CHECKING:
     from muomni_cli.api import StageContext
 
-FACTORS = (0.5, 1.0, 2.0)
-"""Lengths of the transforms that sounds are compared by, relative to the mel's own."""
+LENGTHS = (0.5, 1.0, 2.0)
+"""Of the transforms that sounds are compared by, relative to the mel's own."""
 
 
 class Training(nn.Module):
-    """All that is trained and saved: the vocoder, under this name."""
+    """All that is trained, or lies on the device. The host looks for ``vocoder``."""
 
     def __init__(self, vocoder: Newpart) -> None:
         super().__init__()
-        self.vocoder = vocoder
-        self.mel = LogMel(vocoder.mel)
+        self.vocoder, self.mel = vocoder, LogMel(vocoder.mel)
 
 
 class Sounding:
-    """An :class:`muomni_cli.api.Objective`: spectra at several resolutions (arXiv:1910.11480), and log-mel."""
+    """An :class:`muomni_cli.api.Objective`: waveforms from their own mel."""
 
     unit = "seconds"
-    adam_only = frozenset({"vocoder.stack.layers.0.weight"})
+    blocks: Sequence[nn.Module] = ()
 
     def __init__(self, vocoder: Newpart, context: StageContext) -> None:
         self.module = Training(vocoder)
-        self.blocks: Sequence[nn.Module] = ()
-        self._settings, self._seed = context.settings, context.seed
+        self.adam_only = frozenset(name for name, _ in self.module.named_parameters() if "told" in name)
         data = context.examples()
         self._train, self._val = data.train, data.val
+        self._settings, self._seed = context.settings, context.seed
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Share ``micro`` of the step's crops, each from where its row and the step have it: ``waves`` (B,N)."""
+        """Share ``micro`` of the step's crops, ``waves`` (B,N), each from where its row and the step have it."""
         chosen = self._train.draw(step, self._settings.batch_size)
-        shares, mel = self._settings.accumulate, self.module.vocoder.mel
+        shares = self._settings.accumulate
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
-        size = self.module.vocoder.config.crop * mel.hop
-        crops = [self._crop(chosen[row], size, np.random.default_rng([self._seed, step, row])) for row in rows]
-        seconds = max(1, len(crops) * size // mel.sample_rate)
-        return Batch({"waves": torch.from_numpy(np.stack(crops))}, float(len(crops)), seconds)
+        waves = np.stack([self._crop(chosen[row], np.random.default_rng([self._seed, step, row])) for row in rows])
+        seconds = max(1, round(waves.size / self.module.vocoder.mel.sample_rate))
+        return Batch({"waves": torch.from_numpy(waves)}, float(len(rows)), seconds)
 
     def loss(self, batch: Batch) -> Loss:
-        """Summed over the rows."""
-        return Loss(self._distances(batch.tensors["waves"]).sum())
+        """Summed over the rows: how far the sounds lie from the true ones."""
+        true = batch.tensors["waves"]
+        return Loss(self._apart(self.module.vocoder(self.module.mel(true)), true).sum())
 
+    @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """``loss`` of whole held-out sounds."""
-        total, count, hop = 0.0, 0, self.module.vocoder.mel.hop
-        device = next(self.module.parameters()).device
-        rows = itertools.chain.from_iterable(
-            itertools.islice(self._val.every(self._settings.batch_size), self._settings.val_batches or None)
-        )
-        with torch.no_grad():
+        """``loss`` of whole held-out sounds, and ``mel_distance`` of their log-mels, in nats."""
+        sums, count = torch.zeros(2), 0
+        for rows in islice(self._val.every(self._settings.batch_size), self._settings.val_batches or None):
             for row in rows:
-                wave = np.array(self._val.inputs[row], np.float32)
-                whole = np.pad(wave, (0, -wave.size % hop))
-                total += self._distances(torch.from_numpy(whole)[None].to(device)).sum().item()
+                true = self._whole(self._val.inputs[row])
+                mel = self.module.mel(true)
+                made = self.module.vocoder(mel)
+                sums += torch.stack([self._apart(made, true)[0], (self.module.mel(made) - mel).abs().mean()]).cpu()
                 count += 1
-        return {"loss": total / max(count, 1)}
+        loss, distance = (sums / max(count, 1)).tolist()
+        return {"loss": loss, "mel_distance": distance}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """None; `muomni tts` says more."""
+        """None; what is trained is heard with `muomni tts`."""
         return ()
 
-    def _distances(self, true: Tensor) -> Tensor:
-        """(B,N) sounds -> (B,), how far what is made of their mel lies from each."""
-        mel = self.module.mel(true)
-        made = self.module.vocoder(mel).float()
-        total: Tensor = (self.module.mel(made) - mel).abs().mean((1, 2))
-        for factor in FACTORS:
-            size = 4 * max(2, round(self.module.vocoder.mel.n_fft * factor / 4))
-            one, other = (_spectrum(waves, size) for waves in (made, true))
-            total = total + (one.log() - other.log()).abs().mean((1, 2)) / len(FACTORS)
-            total = total + (one - other).norm(dim=(1, 2)) / other.norm(dim=(1, 2)) / len(FACTORS)
-        return total
+    def _apart(self, made: Tensor, true: Tensor) -> Tensor:
+        """(B,) spectral convergence and distance of log-magnitudes, at several resolutions (arXiv:1910.11480)."""
+        mel, total = self.module.vocoder.mel, made.new_zeros(made.shape[0])
+        for length in LENGTHS:
+            size = max(8, round(mel.n_fft * length))
+            window = torch.hann_window(size, device=made.device)
+            one, other = (
+                torch.stft(x.float(), size, size // 4, window=window, pad_mode="constant", return_complex=True)
+                for x in (made, true)
+            )
+            one, other = ((x.real.square() + x.imag.square() + mel.mel_floor).sqrt() for x in (one, other))
+            total = total + (one - other).norm(dim=(1, 2)) / other.norm(dim=(1, 2))
+            total = total + (one.log() - other.log()).abs().mean((1, 2))
+        return total / len(LENGTHS)
 
-    def _crop(self, index: int, size: int, random: np.random.Generator) -> NDArray[np.float32]:
+    def _crop(self, index: int, random: np.random.Generator) -> NDArray[np.float32]:
         """(N,) from somewhere in a sound, with silence after it if it is shorter."""
-        wave = self._train.inputs[index]
+        wave, size = self._train.inputs[index], self.module.vocoder.config.crop * self.module.vocoder.mel.hop
         begin = int(random.integers(max(0, wave.size - size) + 1))
-        piece: NDArray[np.float32] = np.array(wave[begin : begin + size], np.float32)
+        piece = np.asarray(wave[begin : begin + size], np.float32)
         return np.pad(piece, (0, size - piece.size))
 
-
-def _spectrum(waves: Tensor, size: int) -> Tensor:
-    window = torch.hann_window(size, device=waves.device)
-    found = torch.stft(waves, size, size // 4, window=window, pad_mode="constant", return_complex=True)
-    return (found.real.square() + found.imag.square() + 1e-5).sqrt()
+    def _whole(self, wave: NDArray[np.float32]) -> Tensor:
+        """(1,N) on the device, filled up with silence to whole mel frames."""
+        filled = np.pad(np.asarray(wave, np.float32), (0, -wave.size % self.module.vocoder.mel.hop))
+        return torch.from_numpy(filled)[None].to(next(self.module.parameters()).device)

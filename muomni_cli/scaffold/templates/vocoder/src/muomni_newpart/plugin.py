@@ -12,13 +12,13 @@ def register_vocoders() -> list[VocoderPart]:
     return [
         VocoderPart(
             name="newpart",
-            doc="ConvNeXt blocks at the rate of the mel, and one Linear for all samples of a frame",
+            doc="ConvNeXt blocks at the rate of the mel, then one inverse Fourier transform a frame",
             config=NewpartConfig,
             build="muomni_newpart.model:build",
             objective="muomni_newpart.objective:Sounding",
             graphs="muomni_newpart.graphs:graphs",
-            runs="muomni_newpart.running:RunVocoder",
-            small={"channels": 24, "layers": 2, "kernel": 5, "crop": 16},
+            runs="muomni_newpart.running:RunNewpart",
+            small={"width": 24, "layers": 2, "kernel": 5, "crop": 16},
         )
     ]
 
