@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from muomni_cli.api import Conversation, Dataset, Example, Message, RequestError, side_of
+from muomni_cli.api import Conversation, Dataset, Example, Media, Message, RequestError, side_of
 from muomni_datasets import folder, idx, manifest, scenes, sounds, spoken, tar
 from muomni_datasets.asked_config import (
     AskConfig,
@@ -24,6 +24,7 @@ from muomni_datasets.asked_config import (
     FromSounds,
     FromSpoken,
     FromTar,
+    TurnConfig,
 )
 from muomni_datasets.plots import Chance
 from muomni_datasets.templates import fill
@@ -85,18 +86,21 @@ class Asked:
         chance = Chance(f"asked/{side}/{self._config.seed}/{index}")
         ask = _weighted(asks, chance)
         names = ask.media or tuple(self._config.sources)
-        way = chance.one(ask.question)
+        turns: list[tuple[TurnConfig, str]] = [(ask, chance.one(ask.question))]
+        if ask.then:
+            after = chance.one(ask.then)
+            turns.append((after, chance.one(after.question)))
         for _ in range(TRIES):
             chosen = {name: chance.one(there[name]) for name in names}
             facts = {f"{name}.{fact}": value for name in names for fact, value in facts_of(chosen[name]).items()}
-            question, answer = fill(way, facts), fill(ask.answer, facts)
-            if question is not None and answer is not None:
-                media = tuple(example.media for example in chosen.values())
+            media = tuple(example.media for example in chosen.values())
+            messages = _messages([(fill(way, facts), fill(turn.answer, facts)) for turn, way in turns], media)
+            if messages:
                 key = "|".join(example.key for example in chosen.values())
-                messages = Message("user", question, media), Message("assistant", answer)
-                about = sorted({chosen[fact.partition(".")[0]].media.modality for fact in ask.asked_of})
+                about = sorted({chosen[fact.partition(".")[0]].media.modality for fact in turns[-1][0].asked_of})
                 yield Conversation(messages, key, source="asked", split=side, about=tuple(about))
                 return
+        way = turns[0][1]
         self._notes[way] = f"no example of {TRIES} has what it needs: {', '.join(sorted(ask.facts))}"
 
 
@@ -105,6 +109,16 @@ def facts_of(example: Example) -> Mapping[str, str]:
     told: Mapping[str, str] = getattr(example.media, "facts", {})
     label = {} if example.label is None else {"label": example.label}
     return {"text": example.text, "key": example.key, **label, **told}
+
+
+def _messages(turns: Sequence[tuple[str | None, str | None]], media: tuple[Media, ...]) -> tuple[Message, ...]:
+    """Questions and answers, the media with the first; none where one of them could not be filled."""
+    found: list[Message] = []
+    for question, answer in turns:
+        if question is None or answer is None:
+            return ()
+        found += [Message("user", question, () if found else media), Message("assistant", answer)]
+    return tuple(found)
 
 
 def _weighted(asks: Sequence[AskConfig], chance: Chance) -> AskConfig:

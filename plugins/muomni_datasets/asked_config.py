@@ -59,16 +59,14 @@ class FromSpoken(SpokenConfig):
 From = FromManifest | FromFolder | FromTar | FromIdx | FromScenes | FromSounds | FromSpoken
 
 
-class AskConfig(PartConfig):
-    """One thing to ask, in several ways, and its answer."""
+class TurnConfig(PartConfig):
+    """A question, in several ways, and its answer."""
 
     question: tuple[str, ...] = Field((), description="ways to ask; {audio.label} stands for a fact of the example")
     answer: str = Field("", description="the answer, with facts in braces")
-    media: tuple[str, ...] = Field((), description="names in `from` of what is shown and played; empty for all")
-    weight: float = Field(1.0, gt=0, description="how often this is asked, relative to the others")
 
     @model_validator(mode="after")
-    def _whole(self) -> AskConfig:
+    def _whole(self) -> TurnConfig:
         if not self.question or not self.answer:
             raise ValueError("an [[ask]] needs a question and an answer")
         for text in (*self.question, self.answer):
@@ -87,10 +85,25 @@ class AskConfig(PartConfig):
         return set(places(self.answer))
 
 
+class AskConfig(TurnConfig):
+    """One thing to ask, in several ways, and its answer; perhaps with a question after it."""
+
+    media: tuple[str, ...] = Field((), description="names in `from` of what is shown and played; empty for all")
+    weight: float = Field(1.0, gt=0, description="how often this is asked, relative to the others")
+    then: tuple[TurnConfig, ...] = Field(
+        (), description="follow-up questions about the same, with their answers, of which one is asked next"
+    )
+
+    @property
+    def facts(self) -> set[str]:
+        """All facts that it and its follow-ups may name."""
+        return super().facts.union(*(turn.facts for turn in self.then))
+
+
 class AskedConfig(PartConfig):
     """Questions about the examples of other sources."""
 
-    count: int = Field(10_000, ge=1, description="conversations for training")
+    count: int = Field(10_000, ge=0, description="conversations for training; 0 for none")
     val_count: int = Field(500, ge=0, description="conversations for validation, with examples that are for it")
     val_fraction: float = Field(
         0.01, ge=0, lt=1, description="share of examples that are for validation, where their source does not say; "

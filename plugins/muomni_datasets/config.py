@@ -71,4 +71,7 @@ class TalesConfig(PartConfig):
     count: int = Field(10_000, ge=1, description="how many items to make")
     seed: int = Field(0, ge=0, description="another seed, other tales")
     conversations: float = Field(0.5, ge=0, le=1, description="share of the items that are conversations")
+    unknown: float = Field(
+        0.0, ge=0, le=1, description="share of the questions that nothing answers; the answer says that it is not known"
+    )
     learn: Learn = Field("answers", description='train on the "answers" of conversations alone, or on "all" turns')

@@ -106,4 +106,25 @@ def deed(chance: Chance) -> Asked:
     return f"{told} {question}", f"{who.name} {past} the {thing} in the {place}."
 
 
+def unknown(chance: Chance) -> Asked:
+    """A question that nothing answers: of media that are not there, of people nobody told of, of what a tale left out.
+    The answer says so."""
+    who = people(chance, 1)[0]
+    thing, place, animal = chance.one(words.THINGS), chance.one(words.PLACES), chance.one(words.ANIMALS)
+    found = f"{who.name} found {with_article(thing)} in the {place}."
+    other = next(name.name for name in people(chance, 2) if name.name != who.name)
+    return chance.one([
+        (chance.one(["What do you see?", "Describe the picture.", "What is on the left?"]), "I see no picture."),
+        (chance.one(["What do you hear?", "What is said?", "Which word do you hear?"]), "I hear no sound."),
+        (f"How old is {who.name}?", f"I do not know how old {who.name} is."),
+        (f"Where does {who.name} live?", f"I do not know where {who.name} lives."),
+        (f"What is the name of my {animal}?", f"I do not know the name of your {animal}."),
+        (f"Where did I leave my {thing}?", f"I do not know where your {thing} is."),
+        (f"{found} Where is {other}?", f"I do not know where {other} is."),
+        (f"{found} What colour is the {thing}?", f"I do not know the colour of the {thing}."),
+        (f"Who lives in the {place}?", f"I do not know who lives in the {place}."),
+        (chance.one(["What is my name?", "Do you know my name?", "Who am I?"]), "I do not know your name."),
+    ])  # fmt: skip
+
+
 QUESTIONS: Sequence[Callable[[Chance], Asked]] = (opposite, adding, colour, which, sound, kind, day, deed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from muomni_datasets.layout import Scene
+from muomni_datasets.made_config import COLOURS, SHAPES
 from muomni_datasets.plots import Chance
 from muomni_datasets.templates import fill
 from muomni_datasets.words import NUMBERS
@@ -36,7 +37,7 @@ def facts(scene: Scene, number: int) -> dict[str, str]:
     ``count`` always; ``colour``, ``shape`` and ``size`` where all things are equal; ``colour_of_circle`` where there is
     one circle, and ``shape_of_red`` where one thing is red; ``left``, ``left_colour``, ``left_shape`` and so on for
     ``right``, ``top`` and ``bottom``; and to ask with, ``some_shape`` with ``colour_of_some_shape``, and
-    ``some_colour`` with ``shape_of_some_colour``.
+    ``some_colour`` with ``shape_of_some_colour``; ``missing_shape`` and ``missing_colour``, which no thing has.
 
     Args:
         number: chooses the thing for the last ones.
@@ -55,11 +56,19 @@ def facts(scene: Scene, number: int) -> dict[str, str]:
         found |= {"some_shape": thing.shape, "colour_of_some_shape": thing.colour}
     if colours.count(thing.colour) == 1:
         found |= {"some_colour": thing.colour, "shape_of_some_colour": thing.shape}
+    found["missing_shape"] = _other_than(shapes, SHAPES, number)
+    found["missing_colour"] = _other_than(colours, COLOURS, number)
     for relation, other in zip(scene.relations, things[1:], strict=True):
         sides = list(zip(SIDES[relation], (things[0], other), strict=True))
         for side, thing in sides if len(things) == 2 else sides[1:]:  # of three, two share the first one's side
             found |= {side: thing.kind, f"{side}_colour": thing.colour, f"{side}_shape": thing.shape}
     return found
+
+
+def _other_than(there: Sequence[str], known: Sequence[str], number: int) -> str:
+    """One of those ``known`` that is not ``there``, which are fewer."""
+    absent = [one for one in known if one not in there]
+    return absent[number % len(absent)]
 
 
 QUESTIONS: Sequence[tuple[Sequence[str], str]] = (

@@ -11,7 +11,7 @@ from pathlib import Path
 from muomni_cli.api import Conversation, Document, Message
 from muomni_datasets.config import TalesConfig
 from muomni_datasets.plots import PLOTS, Chance
-from muomni_datasets.questions import QUESTIONS
+from muomni_datasets.questions import QUESTIONS, Asked, unknown
 from muomni_datasets.reading import content_key
 
 
@@ -37,10 +37,16 @@ class Tales:
     def _conversation(self, chance: Chance) -> Conversation:
         messages: list[Message] = []
         for _ in range(1 + chance.below(3)):
-            question, answer = chance.one(QUESTIONS)(chance)
+            question, answer = self._asked(chance)
             messages += [Message("user", question), Message("assistant", answer)]
         key = content_key(*(message.text for message in messages))
         return Conversation(tuple(messages), key, source="tales", learn=self._config.learn)
+
+    def _asked(self, chance: Chance) -> Asked:
+        share = self._config.unknown
+        if share and chance.below(1_000_000) < share * 1_000_000:
+            return unknown(chance)
+        return chance.one(QUESTIONS)(chance)
 
 
 def build(config: TalesConfig) -> Tales:
