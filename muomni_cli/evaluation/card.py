@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from muomni_cli.evaluation.interval import bootstrap
 
-HEADINGS = ("STAGE", "TASK", "METRIC", "VALUE", "95% INTERVAL", "N", "DRAWN BY", "CHANCE")
+HEADINGS = ("STAGE", "TASK", "METRIC", "VALUE", "95% INTERVAL", "N", "DRAWN BY", "FLOOR", "CEILING")
+
+OUT_OF_JSON = frozenset({"sentences", "samples"})
+"""What of a card is not for every report: JSON has sentences where there are some, and never pictures and sounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One example of a card, to be looked at and listened to.
+
+    Args:
+        asked: the question, or what was to be done; empty where the input says it all.
+        wanted: the right answer.
+        said: what the model answered, or what a judge heard of it.
+        right: whether that counts as right.
+        picture: PNG of what was shown.
+        sound: WAV of what was played to the model.
+        spoken: WAV of what the model said.
+    """
+
+    asked: str
+    wanted: str
+    said: str
+    right: bool
+    picture: bytes | None = None
+    sound: bytes | None = None
+    spoken: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +52,10 @@ class Card:
         n: examples; None where the metric counts something else.
         unit: what the bootstrap drew; see :class:`muomni_cli.evaluation.interval.Interval`.
         keys: how many keys (speakers, scenes) the examples have.
-        chance: what guessing would give, where that is known.
+        chance: the floor: what guessing would give, or whoever knows nothing of the task, where that is known.
+        ceiling: what the judge gives to the best there is, such as the sounds that were learned from.
         sentences: what was said and heard, sentence by sentence, where something was.
+        samples: some examples, for a person to see and hear.
     """
 
     stage: str
@@ -40,22 +68,38 @@ class Card:
     unit: str = ""
     keys: int | None = None
     chance: float | None = None
+    ceiling: float | None = None
     sentences: Sequence[Mapping[str, Any]] | None = None
+    samples: Sequence[Sample] = ()
+
+    @property
+    def name(self) -> str:
+        """``stage task metric``."""
+        return f"{self.stage} {self.task} {self.metric}"
 
 
 def card_of(
-    stage: str, task: str, metric: str, scores: Sequence[float], keys: Sequence[str], chance: float | None = None
+    stage: str,
+    task: str,
+    metric: str,
+    scores: Sequence[float],
+    keys: Sequence[str],
+    chance: float | None = None,
+    samples: Sequence[Sample] = (),
 ) -> Card:
     """The mean of ``scores``, one for each example, whose ``keys`` are those of its speaker or scene."""
     sure = bootstrap(scores, keys)
     value = float(np.mean(scores))
-    return Card(stage, task, metric, value, sure.low, sure.high, len(scores), sure.unit, sure.keys, chance)
+    drawn = (sure.low, sure.high, len(scores), sure.unit, sure.keys)
+    return Card(stage, task, metric, value, *drawn, chance, samples=samples)
 
 
 def as_json(cards: Sequence[Card]) -> list[dict[str, Any]]:
     """Plain data, a card an entry; ``sentences`` only where there are some."""
-    entries = [asdict(card) for card in cards]
-    return [{k: v for k, v in entry.items() if k != "sentences" or v is not None} for entry in entries]
+    names = [field.name for field in fields(Card) if field.name not in OUT_OF_JSON]
+    plain = [{name: getattr(card, name) for name in names} for card in cards]
+    told = [{} if card.sentences is None else {"sentences": list(card.sentences)} for card in cards]
+    return [entry | more for entry, more in zip(plain, told, strict=True)]
 
 
 def rows(cards: Sequence[Card]) -> list[tuple[str, ...]]:
@@ -70,6 +114,7 @@ def rows(cards: Sequence[Card]) -> list[tuple[str, ...]]:
             "-" if card.n is None else f"{card.n:,}",
             f"{card.keys:,} keys" if card.unit == "key" else card.unit or "-",
             "-" if card.chance is None else f"{card.chance:.3f}",
+            "-" if card.ceiling is None else f"{card.ceiling:.3f}",
         )
         for card in cards
     ]

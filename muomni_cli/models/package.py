@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,9 @@ def pack(spec: str, output: Path, order: Order) -> Subject:
         inside = folder / "src" / module
         packed = _copy(found, inside, half=order.half)
         if scores:
-            write_json(inside / "scores.json", [asdict(one) for one in scores])
+            from muomni_cli.evaluation.card import as_json
+
+            write_json(inside / "scores.json", as_json(scores))
         doc = _doc(packed)
         files, dependencies = _needs(packed)
         about = Subject(name, _package(name), doc, order.licence, describe(packed), scores, order.half, files)
