@@ -21,6 +21,14 @@ from typing import TYPE_CHECKING
 import pluggy
 
 from muomni_cli.console import print_json, print_table, say, terminal_safe
+from muomni_cli.contract.cards import (
+    ENCODERS,
+    Card,
+    Cards,
+    Evaluation,
+    Shown,
+    card_of,
+)
 from muomni_cli.contract.conformance import (
     Broken,
     Inapplicable,
@@ -137,6 +145,7 @@ hookimpl = pluggy.HookimplMarker("muomni")
 
 __all__ = [
     "API_VERSION",
+    "ENCODERS",
     "Aligner",
     "Answerer",
     "Answers",
@@ -146,6 +155,8 @@ __all__ = [
     "Callback",
     "CallbackPart",
     "Can",
+    "Card",
+    "Cards",
     "Check",
     "Choose",
     "CodeShape",
@@ -159,6 +170,7 @@ __all__ = [
     "Encoder",
     "EncoderOutput",
     "EncoderPart",
+    "Evaluation",
     "Example",
     "FileMedia",
     "Flow",
@@ -191,6 +203,7 @@ __all__ = [
     "RuntimePart",
     "Said",
     "Sample",
+    "Shown",
     "SliceMedia",
     "Speaks",
     "Step",
@@ -210,6 +223,7 @@ __all__ = [
     "VocoderPart",
     "Word",
     "below",
+    "card_of",
     "cut_sentences",
     "expand_path",
     "hookimpl",

@@ -16,6 +16,7 @@ import pluggy
 from muomni_cli.api import (
     CallbackPart,
     Can,
+    Cards,
     Check,
     CodecPart,
     DatasetPart,
@@ -85,6 +86,10 @@ class HookSpecs:
         """Trained models that the package carries."""
 
     @hookspec
+    def register_cards(self) -> Sequence[Cards]:  # type: ignore[empty-body]
+        """Sets of cards that ``muomni eval`` makes of a trained model."""
+
+    @hookspec
     def register_checks(self) -> Sequence[Check]:  # type: ignore[empty-body]
         """Laws that ``muomni plugins check`` tries as well."""
 
@@ -93,7 +98,7 @@ class HookSpecs:
         """Add commands to ``cli``. None may have the name of a command that is there already."""
 
 
-Declaration = Part | RecipeFile | ModelFiles | Check
+Declaration = Part | RecipeFile | ModelFiles | Cards | Check
 """What a plugin may declare."""
 
 DECLARES: dict[str, type[Declaration]] = {
@@ -108,6 +113,7 @@ DECLARES: dict[str, type[Declaration]] = {
     "register_runtimes": RuntimePart,
     "register_recipes": RecipeFile,
     "register_models": ModelFiles,
+    "register_cards": Cards,
     "register_checks": Check,
 }
 """Hook -> the only type its list may hold."""
@@ -145,6 +151,10 @@ def check_declaration(hook: str, declared: object) -> Declaration:
         _check_recipe(declared, where)
     elif isinstance(declared, ModelFiles):
         _check_model(declared, where)
+    elif isinstance(declared, Cards):
+        if not isinstance(declared.stages, tuple) or not declared.stages:
+            raise ValueError(f"{where}: stages must be a tuple of names of stages")
+        _check_references(where, {"make": declared.make})
     elif isinstance(declared, Check):
         _check_references(where, {"law": declared.law})
     else:

@@ -36,6 +36,7 @@ ENTRY_POINTS = "muomni"
 FILES = "MUOMNI_PLUGINS"
 """The environment variable that names further plugins: Python files, with what separates paths between them."""
 BUILTINS = (
+    "muomni_cli.evaluation.plugin",
     "muomni_text.plugin",
     "muomni_vit.plugin",
     "muomni_listener.plugin",

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from muomni_cli.api import Check, ModelFiles, Part, RecipeFile
+from muomni_cli.api import Cards, Check, ModelFiles, Part, RecipeFile
 from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.extras import absence
 from muomni_cli.plugins import Plugin, PluginInfo, absent_builtins, load_plugins
 
-Declared = TypeVar("Declared", Part, RecipeFile, ModelFiles, Check)
+Declared = TypeVar("Declared", Part, RecipeFile, ModelFiles, Cards, Check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,10 @@ class Registry:
     def models(self) -> list[RegisteredModel]:
         """Every trained model that a plugin carries."""
         return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, ModelFiles)])
+
+    def cards(self) -> list[Offer[Cards]]:
+        """Every set of cards that a plugin makes."""
+        return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Cards)])
 
     def checks(self) -> list[Offer[Check]]:
         """Every law that a plugin adds."""

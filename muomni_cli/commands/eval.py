@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -11,7 +12,10 @@ from muomni_cli.errors import RequestError
 
 
 def evaluate(
-    what: Annotated[str, typer.Argument(metavar="RECIPE|MODEL", help="A run's folder or name, or a recipe.")],
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="[RECIPE|MODEL]", help="A run, or a recipe (default: the model's own)."),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe, as TOML values.")
     ] = None,
@@ -19,11 +23,15 @@ def evaluate(
         str | None,
         typer.Option("-m", "--model", help="The run or bundle to evaluate, if not the recipe's own run."),
     ] = None,
+    stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be repeated.")] = None,
     split: Annotated[str, typer.Option(help="Which side of the data: val or train.")] = "val",
     limit: Annotated[
         int | None, typer.Option(min=0, help="Most examples of each source; 0 for all (default: all, 100 of speech).")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write one page with plots, pictures and sounds, to look at and to listen to.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
@@ -35,8 +43,16 @@ def evaluate(
     if split not in ("val", "train"):
         raise RequestError(f"there is no side {split!r}", "write --split val or --split train")
     side: Literal["train", "val"] = "train" if split == "train" else "val"
+    if what is not None and "=" in what:
+        overrides = [what, *(overrides or [])]
+        what = None
     folder, recipe = find_subject(what, model, overrides or [])
-    cards = list(run_evaluation(folder, recipe, Asking(side, limit, device, threads), say))
+    cards = list(run_evaluation(folder, recipe, Asking(side, limit, device, threads, tuple(stage or ())), say))
+    if html is not None:
+        from muomni_cli.evaluation.report import write_page
+
+        write_page(html, folder, recipe, cards)
+        say(f"wrote {html}: open it in a browser")
     if json:
         print_json(as_json(cards))
     else:

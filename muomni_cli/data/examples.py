@@ -39,7 +39,7 @@ class Examples:
         inputs: what the encoder's ``read`` gave for each, memory-mapped.
         texts: what is said in it or to be seen.
         labels: its class, where it has one.
-        order: which are drawn when.
+        order: which are drawn when; None where there are none.
         keys: its speaker or scene; see :class:`muomni_cli.api.Example`.
         voices: who says it, where that matters.
         sources: number of the source it came from.
@@ -50,7 +50,7 @@ class Examples:
         inputs: Sequence[NDArray[Any]],
         texts: Sequence[str],
         labels: Sequence[str | None],
-        order: Order,
+        order: Order | None,
         keys: Sequence[str] = (),
         sources: Sequence[int] = (),
         voices: Sequence[str] = (),
@@ -63,10 +63,12 @@ class Examples:
 
     def draw(self, step: int, batch_size: int) -> list[int]:
         """Indices of batch number ``step``, of about equal size each: a pure function of the seed and both numbers."""
+        assert self._order is not None, "open_examples refuses a side with nothing on it"
         return self._order.draw(step, batch_size)
 
     def every(self, batch_size: int) -> Iterator[list[int]]:
         """All indices once, from the smallest input to the largest."""
+        assert self._order is not None, "open_examples refuses a side with nothing on it"
         return self._order.every(batch_size)
 
 
@@ -80,9 +82,16 @@ class ExampleData:
     names: Sequence[str] = ()
 
 
-def open_examples(recipe: Recipe, stage: str, seed: int, progress: Progress) -> ExampleData:
+def open_examples(recipe: Recipe, stage: str, seed: int, progress: Progress, only: Split | None = None) -> ExampleData:
     """The recipe's examples for an encoder's stage or one of speech: from the cache if nothing changed, decoded now
     otherwise.
+
+    Args:
+        recipe: names the sources.
+        stage: whose.
+        seed: of the order.
+        progress: told of long preparations.
+        only: the one side that is wanted, with what is for measuring alone; the other is empty then.
 
     Raises:
         RequestError: no source, another kind of item in one, or nothing on one side of the split.
@@ -92,7 +101,7 @@ def open_examples(recipe: Recipe, stage: str, seed: int, progress: Progress) -> 
     table = recipe.table_of(stage)
     if chosen is None:
         raise RequestError(f"recipe {recipe.name} has no part that reads {table}", "add a table [codec] with use = ...")
-    sources = open_sources(recipe, table)
+    sources = open_sources(recipe, table, only)
     mark = _fingerprint(recipe, chosen, sources)
     folder = cache_folder() / "examples" / mark
     if not (folder / "examples.json").exists():
@@ -103,7 +112,7 @@ def open_examples(recipe: Recipe, stage: str, seed: int, progress: Progress) -> 
                 f"the {table} examples cannot be written to {folder.parent}: {error.strerror or error}",
                 "free some space, or set MUOMNI_CACHE to a folder on another disk",
             ) from error
-    sides = _open(recipe, table, folder, seed, progress)
+    sides = _open(recipe, table, folder, seed, progress, needed=(only,) if only else SPLITS)
     return ExampleData(sides["train"], sides["val"], mark, [source.name for source in sources])
 
 
@@ -159,14 +168,16 @@ def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Pat
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _open(recipe: Recipe, table: str, folder: Path, seed: int, progress: Progress) -> dict[Split, Examples]:
+def _open(
+    recipe: Recipe, table: str, folder: Path, seed: int, progress: Progress, needed: Sequence[Split]
+) -> dict[Split, Examples]:
     found = json.loads((folder / "examples.json").read_text("utf-8"))
     for name, reason in found["unreadable"].items():
         progress(f"warning: {name} could not be used: {reason}")
     sides: dict[Split, Examples] = {}
     for side in SPLITS:
         rows = found["rows"][side]
-        if not rows:
+        if not rows and side in needed:
             raise RequestError(
                 f"none of the {table} examples is for {'training' if side == 'train' else 'validation'} "
                 f"(data.val_fraction = {recipe.data.val_fraction})",
@@ -176,6 +187,6 @@ def _open(recipe: Recipe, table: str, folder: Path, seed: int, progress: Progres
         sizes = [len(one) for one in inputs]
         columns = ("text", "label", "key", "source", "voice")
         texts, labels, keys, numbers, voices = ([row[key] for row in rows] for key in columns)
-        order = Order(sizes, numbers, found["weights"], seed)
+        order = Order(sizes, numbers, found["weights"], seed) if rows else None
         sides[side] = Examples(inputs, texts, labels, order, keys, numbers, voices)
     return sides

@@ -5,8 +5,9 @@ Knows nothing of tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muomni_cli.api import Conversation, Dataset, Document, Example, Item, RequestError, side_of
@@ -41,13 +42,45 @@ class Source:
     stem: str = ""
 
 
-def open_sources(recipe: Recipe, name: str = "text") -> list[Source]:
-    """Every source in ``[[data.<name>]]``, in its order.
+class OneSide:
+    """A :class:`muomni_cli.api.Dataset`: of another, the items of one side.
+
+    Args:
+        dataset: the other.
+        side: of the split.
+        val_fraction: as in :func:`split_of`.
+        measure: all are for validation, unless the source itself says that they are for training.
+    """
+
+    def __init__(self, dataset: Dataset, side: Split, val_fraction: float, *, measure: bool) -> None:
+        self._dataset, self._side, self._val_fraction, self._measure = dataset, side, val_fraction, measure
+
+    def documents(self) -> Iterator[Item]:
+        for item in self._dataset.documents():
+            side = item.split or "val" if self._measure else split_of(item, self._val_fraction)
+            if side == self._side:
+                yield replace(item, split=side)
+
+    def files(self) -> list[Path]:
+        return self._dataset.files()
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        return self._dataset.unreadable
+
+
+def open_sources(recipe: Recipe, name: str = "text", only: Split | None = None) -> list[Source]:
+    """Every source in ``[[data.<name>]]`` that is learned from, in its order.
+
+    Args:
+        recipe: names them.
+        name: of their list.
+        only: the side that is wanted of them, and of those that are for measuring alone.
 
     Raises:
         RequestError: the recipe names none.
     """
-    chosen_sources = recipe.data.sources.get(name, ())
+    chosen_sources = [one for one in recipe.data.sources.get(name, ()) if only or not one.measure]
     if not chosen_sources:
         what = "no text" if name == "text" else f"no data for {name}"
         raise RequestError(f"the recipe names {what}", f'add a table [[data.{name}]] with use = "..."')
@@ -55,12 +88,15 @@ def open_sources(recipe: Recipe, name: str = "text") -> list[Source]:
     for index, chosen in enumerate(chosen_sources):
         plugin, part = chosen.registered.plugin, chosen.registered.part
         dataset: Dataset = resolve(part.build, wanted_by=f"dataset {part.name}")(chosen.config)
-        identity = {
+        identity: dict[str, Any] = {
             "part": f"{plugin.name}:{part.name}",
             "version": plugin.version,
             "config": chosen.config.model_dump(mode="json"),
         }
         stem = f"{index}-{part.name}"
+        if only:
+            dataset = OneSide(dataset, only, recipe.data.val_fraction, measure=chosen.measure)
+            identity["only"] = [only, chosen.measure]
         opened.append(Source(chosen.task or stem, chosen.weight, dataset, identity, name, stem))
     return opened
 

@@ -104,14 +104,27 @@ class TalkData:
     fingerprint: str
 
 
-def open_talks(recipe: Recipe, tokenizer: Tokenizer, senses: Mapping[str, Sense], progress: Progress) -> TalkData:
+def open_talks(
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    senses: Mapping[str, Sense],
+    progress: Progress,
+    only: Split | None = None,
+) -> TalkData:
     """The recipe's ``[[data.omni]]``: from the cache if nothing changed, decoded and laid out now otherwise.
+
+    Args:
+        recipe: names the sources.
+        tokenizer: of the Thinker.
+        senses: that take media in.
+        progress: told of long preparations.
+        only: the one side that is wanted, with what is for measuring alone; the other is empty then.
 
     Raises:
         RequestError: no source, nothing on one side of the split, or an item that cannot be laid out.
         MuomniError: the cache cannot be written.
     """
-    sources = open_sources(recipe, "omni")
+    sources = open_sources(recipe, "omni", only)
     mark = talks_fingerprint(recipe, sources, tokenizer)
     folder = cache_folder() / "talks" / mark
     if not (folder / "talks.json").exists():
@@ -128,7 +141,7 @@ def open_talks(recipe: Recipe, tokenizer: Tokenizer, senses: Mapping[str, Sense]
     weights = [source.weight for source in sources]
     sides = {side: Talks(folder / side, recipe.seed, weights) for side in SPLITS}
     for side, talks in sides.items():
-        if not len(talks):
+        if not len(talks) and only in (side, None):
             raise RequestError(
                 f"no conversation of [[data.omni]] is for {'training' if side == 'train' else 'validation'}",
                 "change data.val_fraction, or see what the sources hold",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muomni_cli.api import Answers
+from muomni_cli.api import Answers, RequestError
 from muomni_cli.data.examples import open_examples
-from muomni_cli.evaluation.card import Card, card_of
+from muomni_cli.evaluation.card import Card, Shown, card_of
+from muomni_cli.evaluation.exhibits import as_seen, worth_showing
+from muomni_cli.evaluation.lexicon import words_of
+from muomni_cli.evaluation.word_errors import word_errors
 
 if TYPE_CHECKING:
     from muomni_cli.data.examples import Examples
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 def answer_cards(subject: Subject, stage: str) -> Iterator[Card]:
     """Cards of every source of ``[[data.<stage>]]`` that has examples on the side that is asked for."""
     answerer = subject.model.answers(stage)
-    data = open_examples(subject.recipe, stage, subject.recipe.seed, subject.progress)
+    data = open_examples(subject.recipe, stage, subject.recipe.seed, subject.progress, only=subject.split)
     examples: Examples = data.train if subject.split == "train" else data.val
     sources = np.asarray(examples.sources)
     for number, task in enumerate(data.names):
@@ -36,7 +40,10 @@ def answer_cards(subject: Subject, stage: str) -> Iterator[Card]:
             said = _answers(subject, answerer, examples, rows, choices if closed else None)
             scores = [float(one == wanted[row]) for one, row in zip(said, rows, strict=True)]
             known = choices if closed else answerer.vocabulary
-            yield card_of(stage, task, metric, scores, keys, 1 / len(known) if known else None)
+            card = card_of(stage, task, metric, scores, keys, 1 / len(known) if known else None)
+            yield replace(card, samples=_samples(subject, stage, examples, rows, said, wanted))
+            if not closed:
+                yield from _word_errors(subject, stage, task, [wanted[row] for row in rows], said)
 
 
 def _is_closed(choices: Sequence[str], count: int, *, alone: bool) -> bool:
@@ -54,3 +61,34 @@ def _answers(
         batch = order[begin : begin + subject.batch_size]
         said |= zip(batch, answerer.answers([examples.inputs[row] for row in batch], choices), strict=True)
     return [said[row] for row in rows]
+
+
+def _word_errors(subject: Subject, stage: str, task: str, wanted: Sequence[str], said: Sequence[str]) -> Iterator[Card]:
+    """How many words are wrong, where sounds are taken down that say more than one word each."""
+    if stage != "audio" or all(len(words_of(text)) < 2 for text in wanted):
+        return
+    heard = [(text, one) for text, one in zip(wanted, said, strict=True) if words_of(text)]
+    try:
+        errors = word_errors([text for text, _ in heard], [one for _, one in heard])
+    except RequestError as error:
+        subject.progress(f"no word error rates: {error.what} ({error.fix})")
+        return
+    sure = errors.interval()
+    yield Card(stage, task, "wer", errors.rate, sure.low, sure.high, len(heard), "sentence")
+
+
+def _samples(
+    subject: Subject,
+    stage: str,
+    examples: Examples,
+    rows: Sequence[int],
+    said: Sequence[str],
+    wanted: dict[int, str],
+) -> list[Shown]:
+    right = [one == wanted[row] for one, row in zip(said, rows, strict=True)]
+    return [
+        Shown(
+            "", wanted[rows[place]], said[place], right[place], **as_seen(subject, stage, examples.inputs[rows[place]])
+        )
+        for place in worth_showing(right)
+    ]

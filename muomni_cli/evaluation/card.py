@@ -1,97 +1,19 @@
-"""One line of a report: what was asked, how well it went, and how sure that is. Knows no model."""
+"""Cards as people and programs read them: tables and JSON. Knows no model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
-import numpy as np
+from muomni_cli.api import Card, Shown, card_of
 
-from muomni_cli.evaluation.interval import bootstrap
+__all__ = ["Card", "Shown", "as_json", "card_of", "rows"]
 
 HEADINGS = ("STAGE", "TASK", "METRIC", "VALUE", "95% INTERVAL", "N", "DRAWN BY", "FLOOR", "CEILING")
 
 OUT_OF_JSON = frozenset({"sentences", "samples"})
 """What of a card is not for every report: JSON has sentences where there are some, and never pictures and sounds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One example of a card, to be looked at and listened to.
-
-    Args:
-        asked: the question, or what was to be done; empty where the input says it all.
-        wanted: the right answer.
-        said: what the model answered, or what a judge heard of it.
-        right: whether that counts as right.
-        picture: PNG of what was shown.
-        sound: WAV of what was played to the model.
-        spoken: WAV of what the model said.
-    """
-
-    asked: str
-    wanted: str
-    said: str
-    right: bool
-    picture: bytes | None = None
-    sound: bytes | None = None
-    spoken: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """How well one task goes.
-
-    Args:
-        stage: whose weights.
-        task: name of the source, with what the questions are about where there are several kinds: ``world/audio``.
-        metric: what ``value`` is.
-        value: a share of ``n`` examples, unless the metric says otherwise.
-        low, high: the 95 % bootstrap interval; None where there are no examples to draw from.
-        n: examples; None where the metric counts something else.
-        unit: what the bootstrap drew; see :class:`muomni_cli.evaluation.interval.Interval`.
-        keys: how many keys (speakers, scenes) the examples have.
-        chance: the floor: what guessing would give, or whoever knows nothing of the task, where that is known.
-        ceiling: what the judge gives to the best there is, such as the sounds that were learned from.
-        sentences: what was said and heard, sentence by sentence, where something was.
-        samples: some examples, for a person to see and hear.
-    """
-
-    stage: str
-    task: str
-    metric: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    unit: str = ""
-    keys: int | None = None
-    chance: float | None = None
-    ceiling: float | None = None
-    sentences: Sequence[Mapping[str, Any]] | None = None
-    samples: Sequence[Sample] = ()
-
-    @property
-    def name(self) -> str:
-        """``stage task metric``."""
-        return f"{self.stage} {self.task} {self.metric}"
-
-
-def card_of(
-    stage: str,
-    task: str,
-    metric: str,
-    scores: Sequence[float],
-    keys: Sequence[str],
-    chance: float | None = None,
-    samples: Sequence[Sample] = (),
-) -> Card:
-    """The mean of ``scores``, one for each example, whose ``keys`` are those of its speaker or scene."""
-    sure = bootstrap(scores, keys)
-    value = float(np.mean(scores))
-    drawn = (sure.low, sure.high, len(scores), sure.unit, sure.keys)
-    return Card(stage, task, metric, value, *drawn, chance, samples=samples)
 
 
 def as_json(cards: Sequence[Card]) -> list[dict[str, Any]]:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from muomni_cli.data.talks import Talk, open_talks
-from muomni_cli.evaluation.card import Card, card_of
+from muomni_cli.evaluation.card import Card, Shown, card_of
+from muomni_cli.evaluation.exhibits import as_seen, worth_showing
 from muomni_cli.generation import Backend, Request, Sampling, generate
-from muomni_cli.recipe.stages import OMNI
 
 if TYPE_CHECKING:
     from muomni_cli.evaluation.subject import Subject
@@ -108,25 +108,52 @@ class Dialogues:
         self.tokenizer = model.tokenizer()
         self._joint = model.joint()
         self._ends = recipe.chat.template != "plain"
-        data = open_talks(recipe, self.tokenizer, model.senses, subject.progress)
+        data = open_talks(recipe, self.tokenizer, model.senses, subject.progress, only=subject.split)
         self._inputs, self.names = data.inputs, data.names
         self.context = self._joint.context
         talks = data.train if subject.split == "train" else data.val
         found = (question_of(talk, self.names[talk.source]) for talk in talks)
         self.questions = [question for question in found if question is not None]
 
-    def right(self, questions: Sequence[Question]) -> list[float]:
-        """1 for each question that is answered rightly, else 0."""
+    def answered(self, questions: Sequence[Question]) -> list[str]:
+        """What is answered to each."""
         size = self._subject.batch_size
         order = sorted(range(len(questions)), key=lambda place: len(questions[place].prompt))
-        scores = [0.0] * len(questions)
+        said = [""] * len(questions)
         for begin in range(0, len(order), size):
             places = order[begin : begin + size]
-            for place, text in zip(places, self._answers([questions[place] for place in places]), strict=True):
-                scores[place] = float(same(text) == same(self.tokenizer.decode(questions[place].wanted)))
-        return scores
+            for place, text in zip(places, self._batch([questions[place] for place in places]), strict=True):
+                said[place] = text
+        return said
 
-    def _answers(self, questions: Sequence[Question]) -> list[str]:
+    def right(self, questions: Sequence[Question], said: Sequence[str]) -> list[float]:
+        """1 for each question that is answered rightly, else 0."""
+        return [float(same(text) == same(self.wanted(one))) for one, text in zip(questions, said, strict=True)]
+
+    def wanted(self, question: Question) -> str:
+        """The right answer."""
+        return self.tokenizer.decode(question.wanted)
+
+    def samples(self, questions: Sequence[Question], said: Sequence[str], scores: Sequence[float]) -> list[Shown]:
+        """A few of them, to see and hear."""
+        found = []
+        for row in worth_showing([score > 0 for score in scores]):
+            one = questions[row]
+            found.append(Shown(self._asked(one), self.wanted(one), said[row], scores[row] > 0, **self._seen(one)))
+        return found
+
+    def _asked(self, question: Question) -> str:
+        """The words of the conversation so far."""
+        return " ".join(self.tokenizer.decode([token for token in question.prompt if token >= 0]).split())
+
+    def _seen(self, question: Question) -> dict[str, bytes]:
+        """Its first picture and its first sound."""
+        found: dict[str, bytes] = {}
+        for modality, index in reversed(question.media):
+            found |= as_seen(self._subject, modality, self._inputs[modality][index])
+        return found
+
+    def _batch(self, questions: Sequence[Question]) -> list[str]:
         # Each batch has a backend of its own, which forgets its pictures and sounds with it.
         backend = self._joint.backend()
         requests = [
@@ -154,7 +181,7 @@ class Dialogues:
         return ids
 
 
-def dialogue_cards(subject: Subject) -> Iterator[Card]:
+def dialogue_cards(subject: Subject, stage: str) -> Iterator[Card]:
     """For every source of ``[[data.omni]]``: ``exact``, the share of right answers, of all questions and of each kind;
     and ``exchanged``, the share of questions that are answered rightly for another picture (sound) in the place of
     their own, of those whose answer must change then."""
@@ -164,18 +191,21 @@ def dialogue_cards(subject: Subject) -> Iterator[Card]:
         chosen = [of_task[place] for place in subject.limited(range(len(of_task)))]
         if not chosen:
             continue
-        scores = dialogues.right(chosen)
-        yield card_of(OMNI, task, "exact", scores, [question.key for question in chosen])
+        said = dialogues.answered(chosen)
+        scores = dialogues.right(chosen, said)
+        card = card_of(stage, task, "exact", scores, [question.key for question in chosen])
+        yield replace(card, samples=dialogues.samples(chosen, said, scores))
         kinds = sorted({question.about for question in chosen})
         for kind in kinds if len(kinds) > 1 else ():
             own = [(score, one.key) for score, one in zip(scores, chosen, strict=True) if one.about == kind]
-            yield card_of(OMNI, _named(task, kind), "exact", [score for score, _ in own], [key for _, key in own])
+            yield card_of(stage, _named(task, kind), "exact", [score for score, _ in own], [key for _, key in own])
         pairs = list(partners(chosen))
         for kind in sorted({question.about for question, _ in pairs}):
             made = [exchanged(one, other) for one, other in pairs if one.about == kind]
             made = [one for one in made if len(one.prompt) <= dialogues.context]
             if made:
-                yield card_of(OMNI, _named(task, kind), "exchanged", dialogues.right(made), [one.key for one in made])
+                moved = dialogues.right(made, dialogues.answered(made))
+                yield card_of(stage, _named(task, kind), "exchanged", moved, [one.key for one in made])
 
 
 def _named(task: str, kind: Sequence[str]) -> str:

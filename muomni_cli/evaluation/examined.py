@@ -86,12 +86,13 @@ class Examined(Protocol):
         """The Thinker's."""
         ...
 
-    def text(self, stage: str, batches: int) -> Mapping[str, float]:
+    def text(self, stage: str, batches: int, task: str) -> Mapping[str, float]:
         """What the Thinker measures on held-out text.
 
         Args:
             stage: whose weights: ``thinker`` or ``omni``.
             batches: of windows, as many as its stage trains at a time; 0 for all.
+            task: the source that the text is of.
         """
         ...
 

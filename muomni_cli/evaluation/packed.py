@@ -56,13 +56,13 @@ class PackedModel:
         """See :class:`muomni_cli.evaluation.examined.Examined`."""
         return self._packed.tokenizer()
 
-    def text(self, stage: str, batches: int) -> Mapping[str, float]:  # noqa: ARG002 - there is one Thinker
+    def text(self, stage: str, batches: int, task: str) -> Mapping[str, float]:  # noqa: ARG002 - there is one Thinker
         """As the host's own objective measures any Thinker."""
         recipe = self._recipe
         assert recipe.thinker is not None, "what writes is a Thinker"
         tokenizer = self.tokenizer()
         length = int(recipe.thinker.config.ctx_len)  # type: ignore[attr-defined]
-        streams = open_text(recipe, tokenizer, self._progress).val
+        streams = [one for one in open_text(recipe, tokenizer, self._progress).val if one.source == task]
         return HeldOut(streams, tokenizer, length, recipe.train_for("thinker").batch_size, batches).measure(self._nats)
 
     def _nats(self, window: Window) -> float:

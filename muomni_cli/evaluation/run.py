@@ -5,34 +5,36 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from muomni_cli.api import RequestError
-from muomni_cli.models.find import Found, in_folder, named, of_package
+from muomni_cli.api import ENCODERS, RequestError
+from muomni_cli.models.find import Found, Need, find, in_folder, named, of_package
 from muomni_cli.packed import PackedFolder
-from muomni_cli.recipe.model import SPEAKING
+from muomni_cli.recipe.model import Source
 from muomni_cli.recipe.stages import OMNI, stages_of
+from muomni_cli.registry import get_registry, resolve
 from muomni_cli.runs.folder import RunFolder, open_entry
+from muomni_cli.runs.model import WEIGHTS
 
 if TYPE_CHECKING:
     from muomni_cli.evaluation.card import Card
     from muomni_cli.evaluation.examined import Examined
-    from muomni_cli.evaluation.speech_cards import SpeechCards
     from muomni_cli.evaluation.subject import Subject
     from muomni_cli.recipe import Recipe
 
 VOCODER = "vocoder"
+ANY = Need(lambda run: next(run.root.glob(f"*/{WEIGHTS[0]}"), None), "has trained weights")
+"""A model of which anything is trained."""
 Folder = RunFolder | PackedFolder
 
 
-def find_subject(spec: str, model: str | None, overrides: Sequence[str]) -> tuple[Folder, Recipe]:
+def find_subject(spec: str | None, model: str | None, overrides: Sequence[str]) -> tuple[Folder, Recipe]:
     """The model and the recipe that are meant.
 
     Args:
         spec: a run's folder or name, or else a recipe, or else an installed model; data are those of the recipe, which
-            a run has with it.
+            a run has with it. None for the model's own.
         model: as of :func:`muomni_cli.models.find.named`, if it is not the recipe's own run.
         overrides: changes to the recipe.
 
@@ -41,6 +43,10 @@ def find_subject(spec: str, model: str | None, overrides: Sequence[str]) -> tupl
     """
     from muomni_cli.recipe import load_recipe
 
+    if spec is None:
+        meant = find(model, ANY)
+        recipe = load_recipe(str(_recipe_of(model or "the model", meant)), overrides)
+        return meant.bundle or meant.run(), recipe
     told = _told(spec)
     recipe = load_recipe(spec if told is None else str(_recipe_of(spec, told)), overrides)
     if model is not None:
@@ -78,12 +84,14 @@ class Asking:
         limit: most examples of each source; 0 for all, None for as many as are usual.
         device: ``auto``, ``cpu``, ``cuda``, ...
         threads: of the CPU.
+        stages: those that are asked; all if none is named.
     """
 
     split: Literal["train", "val"] = "val"
     limit: int | None = None
     device: str = "auto"
     threads: int | None = None
+    stages: Sequence[str] = ()
 
 
 def evaluate(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[[str], None]) -> Iterator[Card]:
@@ -95,19 +103,22 @@ def evaluate(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[
     from muomni_cli.evaluation.subject import Subject
 
     model, recipe = _open(folder, recipe, asking, progress)
+    recipe, left_out = available(recipe)
     subject = Subject(model, recipe, asking.split, asking.limit, progress)
-    speech = cache(lambda: _speech(subject))
-    left_out: list[str] = []
     scored = False
     for stage in _stages(recipe):
-        reason = model.missing(stage) or ("" if _has_data(recipe, stage) else "has no data in the recipe")
-        if reason:
-            left_out.append(f"{stage} {reason}")
+        reason = model.missing(stage) or ("" if _has_data(recipe, stage) else "has no data")
+        if reason or (asking.stages and stage not in asking.stages):
+            left_out += [f"{stage} {reason}"] if reason else []
             continue
         progress(f"evaluating {stage} of {model.label}")
-        for card in speech().of(stage) if stage in SPEAKING else _cards(subject, stage):
-            scored = True
-            yield card
+        for made in _sets(recipe, stage):
+            try:
+                for card in made(subject, stage):
+                    scored = True
+                    yield card
+            except RequestError as error:
+                left_out.append(f"{stage}: {error.what} ({error.fix})")
     if not scored:
         raise RequestError(
             f"nothing of {model.label} can be evaluated: {'; '.join(left_out) or 'no examples on this side'}",
@@ -160,23 +171,26 @@ def _has_data(recipe: Recipe, stage: str) -> bool:
     return bool(recipe.data.sources.get(recipe.table_of(stage)))
 
 
-def _speech(subject: Subject) -> SpeechCards:
-    from muomni_cli.evaluation.speech_cards import SpeechCards
+def _sets(recipe: Recipe, stage: str) -> Iterator[Callable[[Subject, str], Iterator[Card]]]:
+    """What makes cards of a stage: built in, and of plugins."""
+    own = {stage, ENCODERS} if stage in recipe.encoders else {stage}
+    for offer in get_registry().cards():
+        if own & set(offer.part.stages):
+            yield resolve(offer.part.make, f"cards {offer.part.name}")
 
-    return SpeechCards(subject)
 
+def available(recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """The recipe with those of its data that are here, and what is not, with the reason."""
+    missing: list[str] = []
 
-def _cards(subject: Subject, stage: str) -> Iterator[Card]:
-    from muomni_cli.evaluation.text import text_card
+    def here(name: str, source: Source) -> bool:
+        dataset = resolve(source.registered.part.build, f"dataset {source.use}")(source.config)
+        try:
+            dataset.files()
+        except RequestError as error:
+            missing.append(f"{source.task or source.use} of [[data.{name}]]: {error.what}")
+            return False
+        return True
 
-    if stage in subject.recipe.encoders:
-        from muomni_cli.evaluation.answers import answer_cards
-
-        yield from answer_cards(subject, stage)
-        return
-    if stage == OMNI:
-        from muomni_cli.evaluation.dialogues import dialogue_cards
-
-        yield from dialogue_cards(subject)
-    if _has_data(subject.recipe, "thinker"):
-        yield text_card(subject, stage)
+    kept = {name: tuple(one for one in ones if here(name, one)) for name, ones in recipe.data.sources.items()}
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, sources=kept)), missing

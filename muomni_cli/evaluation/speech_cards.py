@@ -4,8 +4,8 @@ part. Knows no part by name, and no torch."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import RequestError, Said
 from muomni_cli.data.examples import open_examples
-from muomni_cli.evaluation.card import Card, card_of
+from muomni_cli.evaluation.card import Card, Shown, card_of
+from muomni_cli.evaluation.exhibits import sound, worth_showing
 from muomni_cli.evaluation.hearing import MUTE, Heard, Hearing, Wave, hearing
 from muomni_cli.evaluation.lexicon import words_of
 from muomni_cli.sound.log_mel import log_mel, whole_frames
@@ -26,8 +27,16 @@ if TYPE_CHECKING:
     from muomni_cli.evaluation.subject import Subject
     from muomni_cli.speaking.voice import Voice
 
+PLAYED = 6
+"""Sentences of a card that a person can hear."""
+
 USUAL = 100
 """Sentences of each source that are heard, if no limit is set."""
+
+
+def speech_cards(subject: Subject, stage: str) -> Iterator[Card]:
+    """Cards of ``codec``, ``vocoder`` or ``talker``, source by source."""
+    yield from _speech(subject).of(stage)
 
 
 class Sentences:
@@ -144,14 +153,14 @@ class SpeechCards:
         made = _all_aloud(vocoder, mels, sentences.waves)
         apart = [float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(made, mels, strict=True)]
         yield card_of("vocoder", sentences.task, "mel_l1", apart, sentences.keys)
-        yield from _understood("vocoder", "wer_copy", sentences, sentences.heard(made))
+        yield from _understood("vocoder", "wer_copy", sentences, sentences.heard(made), made)
 
     def _talker(self, sentences: Sentences) -> Iterator[Card]:
         """The texts, spoken: understood or not, with their words in another order, and how long they are."""
         stage, task, said = "talker", sentences.task, self._spoken
         spoken = [said(text, name) for text, name in zip(sentences.texts, sentences.voices, strict=True)]
         heard = sentences.heard([one.wave for one in spoken])
-        yield from _understood(stage, "wer_spoken", sentences, heard)
+        yield from _understood(stage, "wer_spoken", sentences, heard, [one.wave for one in spoken])
         between = self._through_codes(sentences).heard
         if between is not None:
             yield between.card(stage, task, "wer_resynthesis")
@@ -197,6 +206,23 @@ class SpeechCards:
         return log_mel(whole_frames(wave, self._sizes.frame * mel.hop), mel)
 
 
+def _played(sentences: Sentences, heard: Heard, waves: Sequence[Wave]) -> list[Shown]:
+    """What a judge heard of a few of them, with the sounds."""
+    assert sentences.hearing is not None, "something was heard"
+    rows = sentences.hearing.rows
+    return [
+        Shown(
+            "",
+            heard.said[place],
+            heard.heard[place],
+            heard.errors.edits[place] == 0,
+            sound=sound(sentences.waves[rows[place]], sentences.rate),
+            spoken=sound(waves[rows[place]], sentences.rate),
+        )
+        for place in worth_showing([edits == 0 for edits in heard.errors.edits])[:PLAYED]
+    ]
+
+
 def _all_aloud(vocoder: Aloud, mels: Sequence[NDArray[np.float32]], waves: Sequence[Wave]) -> list[Wave]:
     """(M,F) log-mel of each -> as many samples as the original has."""
     return [vocoder(mel)[: wave.size] for mel, wave in zip(mels, waves, strict=True)]
@@ -218,10 +244,19 @@ def shuffled(text: str, seed: int) -> str:
             return " ".join(turned)
 
 
-def _understood(stage: str, metric: str, sentences: Sentences, heard: Heard | None) -> Iterator[Card]:
-    """The word error rates of the originals and of what was made of them, and how much higher the latter is."""
+@lru_cache(maxsize=1)  # all stages of one subject go by the same sentences
+def _speech(subject: Subject) -> SpeechCards:
+    return SpeechCards(subject)
+
+
+def _understood(
+    stage: str, metric: str, sentences: Sentences, heard: Heard | None, waves: Sequence[Wave] = ()
+) -> Iterator[Card]:
+    """The word error rates of the originals, which are the ceiling, and of what was made of them, and how much higher
+    the latter is."""
     if heard is None or sentences.original is None:
         return
     yield sentences.original.card(stage, sentences.task, "wer_original")
-    yield heard.card(stage, sentences.task, metric)
+    card = replace(heard.card(stage, sentences.task, metric), ceiling=sentences.original.errors.rate)
+    yield replace(card, samples=_played(sentences, heard, waves)) if waves else card
     yield heard.added(sentences.original, stage, sentences.task)

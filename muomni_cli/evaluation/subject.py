@@ -12,7 +12,7 @@ from muomni_cli.evaluation.examined import Examined
 from muomni_cli.recipe import Recipe
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Subject:
     """A trained model and questions to it.
 

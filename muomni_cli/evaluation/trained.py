@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -64,13 +65,13 @@ class TrainedModel:
         """See :class:`muomni_cli.evaluation.examined.Examined`."""
         return self._run.tokenizer()
 
-    def text(self, stage: str, batches: int) -> Mapping[str, float]:
+    def text(self, stage: str, batches: int, task: str) -> Mapping[str, float]:
         """As the Thinker's own objective measures it."""
         recipe = self._recipe
         assert recipe.thinker is not None, "what writes is a Thinker"
         module: Any = self._omni.thinker if stage == OMNI else open_part(self._run, stage, self._command(stage))[0]
         settings = recipe.train_for("thinker").model_copy(update={"val_batches": batches})
-        context = self._context(settings, "thinker")
+        context = replace(self._context(settings, "thinker"), held_out=task)
         part = recipe.thinker.registered.part
         assert part.objective is not None, "every Thinker has an objective"
         objective = resolve(part.objective, f"{part.kind} {part.name}")(module.to(self._device).eval(), context)

@@ -26,7 +26,7 @@ Model = TypeVar("Model", bound=BaseModel)
 SOURCES = ("text", "omni", SPEECH)
 """Lists of sources that ``[[data.<name>]]`` may make, besides one for each of ``[encoders.<modality>]``."""
 
-HOST_KEYS = ("weight", "task", "licence")
+HOST_KEYS = ("weight", "task", "licence", "measure")
 """Keys of a source that are the host's, not its part's."""
 
 _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")
@@ -212,8 +212,8 @@ class _Reader:
 
     def source(self, path: Path) -> Source | None:
         chosen = self.part(path, "dataset", host_keys=HOST_KEYS)
-        weight, task, licence = (
-            self.table(path).get(key, unset) for key, unset in zip(HOST_KEYS, (1.0, "", ""), strict=True)
+        weight, task, licence, measure = (
+            self.table(path).get(key, unset) for key, unset in zip(HOST_KEYS, (1.0, "", "", False), strict=True)
         )
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
             self.wrong((*path, "weight"), f"{weight!r} is no weight (a number above 0)")
@@ -224,7 +224,12 @@ class _Reader:
         if not isinstance(licence, str) or "\n" in licence:
             self.wrong((*path, "licence"), f"{licence!r} is no licence (one line of text)")
             return None
-        return Source(chosen.use, chosen.registered, chosen.config, float(weight), task, licence) if chosen else None
+        if not isinstance(measure, bool):
+            self.wrong((*path, "measure"), f"{measure!r} is neither true nor false")
+            return None
+        if chosen is None:
+            return None
+        return Source(chosen.use, chosen.registered, chosen.config, float(weight), task, licence, measure)
 
     def tasks(self, name: str, sources: Sequence[Source | None]) -> None:
         """Two sources under one name could not be told apart in the metrics."""

@@ -50,11 +50,13 @@ class Source(Chosen):
         weight: how often it is drawn, relative to others.
         task: what its metrics and cards are called; its number and its part if empty.
         licence: under which the data may be used; goes with the model when it is exported.
+        measure: for cards alone: no stage learns from it, nor chooses its best checkpoint by it.
     """
 
     weight: float = 1.0
     task: str = ""
     licence: str = ""
+    measure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

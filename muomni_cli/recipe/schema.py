@@ -32,13 +32,20 @@ _LICENCE: Schema = {
     "description": "under which the data may be used; goes with the model when it is exported",
 }
 
+_MEASURE: Schema = {
+    "type": "boolean",
+    "description": "for the cards of muomni eval alone: no stage learns from it, nor chooses its best checkpoint by it",
+}
+
+_HOST_KEYS = {"weight": _WEIGHT, "task": _TASK, "licence": _LICENCE, "measure": _MEASURE}
+
 
 def recipe_schema() -> Schema:
     """The schema (draft 2020-12) of recipes that the plugins loaded now can resolve."""
     train = _inlined(TrainSettings)
     stages = {stage: _inlined(TrainSettings) for stage in STAGES}
     data = _inlined(DataSettings)
-    sources = {"type": "array", "items": _part("dataset", {"weight": _WEIGHT, "task": _TASK, "licence": _LICENCE})}
+    sources = {"type": "array", "items": _part("dataset", _HOST_KEYS)}
     data["properties"] |= dict.fromkeys(SOURCES, sources)
     data["additionalProperties"] = sources  # one list for each [encoders.<modality>]
     return {

@@ -46,6 +46,7 @@ def sources_of(recipe: Recipe) -> dict[str, list[dict[str, str]]]:
         name: [
             {"use": one.use, **({"task": one.task} if one.task else {}), "licence": one.licence or "not stated"}
             for one in sources
+            if not one.measure
         ]
         for name, sources in recipe.data.sources.items()
     }
@@ -81,7 +82,8 @@ def _table(chosen: Chosen) -> dict[str, Any]:
     own: dict[str, Any] = {}
     if isinstance(chosen, Source):
         own = {"weight": chosen.weight}
-        own |= {key: value for key, value in (("task", chosen.task), ("licence", chosen.licence)) if value}
+        told = {"task": chosen.task, "licence": chosen.licence, "measure": chosen.measure}
+        own |= {key: value for key, value in told.items() if value}
     return {"use": chosen.use, **own, **chosen.config.model_dump(mode="json", by_alias=True)}
 
 

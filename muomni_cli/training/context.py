@@ -6,7 +6,7 @@ Knows no command; what is missing is named together with the command that makes 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StageContext:
-    """One stage of one recipe on one device. ``progress`` is told of long preparations, such as tokenising."""
+    """One stage of one recipe on one device.
+
+    Args:
+        progress: told of long preparations, such as tokenising.
+        held_out: the source whose text is for validation, if not all are.
+    """
 
     recipe: Recipe
     stage: str
@@ -35,6 +40,7 @@ class StageContext:
     device: torch.device
     run: RunFolder
     progress: Callable[[str], None] = say
+    held_out: str = ""
 
     def tokenizer(self) -> Tokenizer:
         """The run's tokenizer.
@@ -182,4 +188,5 @@ class StageContext:
     def _text(self) -> TextData:
         from muomni_cli.data import open_text
 
-        return open_text(self.recipe, self.tokenizer(), self.progress)
+        data = open_text(self.recipe, self.tokenizer(), self.progress)
+        return replace(data, val=[stream for stream in data.val if self.held_out in ("", stream.source)])

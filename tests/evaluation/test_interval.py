@@ -79,5 +79,5 @@ def test_cards_come_back_from_json() -> None:
     shown = rows(cards)
     assert all(len(row) == len(HEADINGS) for row in shown)
     assert shown[0][:4] == ("audio", "digits", "exact", "0.750")
-    assert shown[0][5:] == ("4", "2 keys", "0.100")
-    assert shown[1][4:] == ("-", "-", "-", "-")
+    assert shown[0][5:] == ("4", "2 keys", "0.100", "-")
+    assert shown[1][4:] == ("-", "-", "-", "-", "-")

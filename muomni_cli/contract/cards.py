@@ -1,0 +1,144 @@
+"""Cards: what ``muomni eval`` reports, and what makes them. No numpy, so that a plugin can declare some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Recipe
+
+ENCODERS = "encoders"
+"""In :attr:`Cards.stages`: the own stage of every encoder, whatever its modality."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One example of a card, to be looked at and listened to.
+
+    Args:
+        asked: the question, or what was to be done; empty where the input says it all.
+        wanted: the right answer.
+        said: what the model answered, or what a judge heard of it.
+        right: whether that counts as right.
+        picture: PNG of what was shown.
+        sound: WAV of what was played to the model.
+        spoken: WAV of what the model said.
+    """
+
+    asked: str
+    wanted: str
+    said: str
+    right: bool
+    picture: bytes | None = None
+    sound: bytes | None = None
+    spoken: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """How well one task goes.
+
+    Args:
+        stage: whose weights.
+        task: name of the source, with what the questions are about where there are several kinds: ``world/audio``.
+        metric: what ``value`` is.
+        value: a share of ``n`` examples, unless the metric says otherwise.
+        low, high: the 95 % bootstrap interval; None where there are no examples to draw from.
+        n: examples; None where the metric counts something else.
+        unit: what the bootstrap drew; see :class:`muomni_cli.evaluation.interval.Interval`.
+        keys: how many keys (speakers, scenes) the examples have.
+        chance: the floor: what guessing would give, or whoever knows nothing of the task, where that is known.
+        ceiling: what the judge gives to the best there is, such as the sounds that were learned from.
+        sentences: what was said and heard, sentence by sentence, where something was.
+        samples: some examples, for a person to see and hear.
+    """
+
+    stage: str
+    task: str
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    unit: str = ""
+    keys: int | None = None
+    chance: float | None = None
+    ceiling: float | None = None
+    sentences: Sequence[Mapping[str, Any]] | None = None
+    samples: Sequence[Shown] = ()
+
+    @property
+    def name(self) -> str:
+        """``stage task metric``."""
+        return f"{self.stage} {self.task} {self.metric}"
+
+
+def card_of(
+    stage: str,
+    task: str,
+    metric: str,
+    scores: Sequence[float],
+    keys: Sequence[str],
+    chance: float | None = None,
+    samples: Sequence[Shown] = (),
+) -> Card:
+    """The mean of ``scores``, one for each example, whose ``keys`` are those of its speaker or scene."""
+    from muomni_cli.evaluation.interval import bootstrap
+
+    sure = bootstrap(scores, keys)
+    drawn = (sure.low, sure.high, len(scores), sure.unit, sure.keys)
+    return Card(stage, task, metric, sum(scores) / len(scores), *drawn, chance, samples=samples)
+
+
+class Evaluation(Protocol):
+    """What is evaluated, as those who make cards see it.
+
+    Attributes:
+        model: the trained model: a :class:`muomni_cli.evaluation.examined.Examined`, whatever runs it.
+        recipe: names the data; its parts are those of the model.
+        split: which side of the data.
+        progress: told of long preparations.
+        batch_size: inputs that are asked about at a time.
+    """
+
+    @property
+    def model(self) -> Any: ...
+
+    @property
+    def recipe(self) -> Recipe: ...
+
+    @property
+    def split(self) -> Literal["train", "val"]: ...
+
+    @property
+    def progress(self) -> Callable[[str], None]: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    def limited(self, rows: Sequence[int], usual: int = 0) -> list[int]:
+        """As many of ``rows`` as were asked for, from all over, the same each time; ``usual`` if nobody said."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cards:
+    """Cards that ``muomni eval`` makes of what some stages trained.
+
+    Args:
+        name: of the set.
+        doc: one line.
+        stages: names of stages, or :data:`ENCODERS`; the set is asked once for each of them that is trained.
+        make: ``"package.module:attr"``, called with an :class:`Evaluation` and the stage's name; gives one
+            :class:`Card` after the other. What it raises as a ``RequestError`` (data
+            that are not there) costs this set alone, and is told.
+    """
+
+    kind: ClassVar[str] = "cards"
+
+    name: str
+    doc: str
+    stages: tuple[str, ...]
+    make: str

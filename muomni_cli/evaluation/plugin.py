@@ -1,0 +1,36 @@
+"""Cards of what the host itself knows to ask: answers, conversations, text, speech."""
+
+from muomni_cli.api import ENCODERS, Cards, hookimpl
+
+HERE = "muomni_cli.evaluation"
+
+
+@hookimpl
+def register_cards() -> list[Cards]:
+    """One set for each way in which a stage can be asked."""
+    return [
+        Cards(
+            name="answers",
+            doc="what an encoder answers to the examples of its own stage, task by task",
+            stages=(ENCODERS,),
+            make=f"{HERE}.answers:answer_cards",
+        ),
+        Cards(
+            name="conversations",
+            doc="answers about pictures and sounds, and to the same questions about others",
+            stages=("omni",),
+            make=f"{HERE}.dialogues:dialogue_cards",
+        ),
+        Cards(
+            name="text",
+            doc="bits a byte of held-out text, beside a compressor",
+            stages=("thinker", "omni"),
+            make=f"{HERE}.text:text_cards",
+        ),
+        Cards(
+            name="speech",
+            doc="what a recogniser of others understands of codec, vocoder and Talker",
+            stages=("codec", "vocoder", "talker"),
+            make=f"{HERE}.speech_cards:speech_cards",
+        ),
+    ]
