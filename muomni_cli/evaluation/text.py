@@ -31,13 +31,15 @@ def text_cards(subject: Subject, stage: str) -> Iterator[Card]:
         return
     batches = -(-(subject.limit or 0) // subject.recipe.train_for("thinker").batch_size)
     tokenizer = subject.model.tokenizer()
-    for stream in open_text(subject.recipe, tokenizer, subject.progress).val:
+    streams = open_text(subject.recipe, tokenizer, subject.progress).val
+    for stream in streams:
         found = subject.model.text(stage, batches, stream.source)
         metric = "bits_per_byte" if "bits_per_byte" in found else "loss"
         if metric not in found:
             raise MuomniError(f"the Thinker of {subject.model.label} measures no loss", "report it to who made it")
         floor = _compressed(stream, tokenizer) if metric == "bits_per_byte" and stream.mask is None else None
-        yield Card(stage, stream.source, metric, float(found[metric]), chance=floor)
+        task = stream.source if len(streams) > 1 else "text"
+        yield Card(stage, task, metric, float(found[metric]), chance=floor)
 
 
 def _compressed(stream: Stream, tokenizer: Tokenizer) -> float | None:
