@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from muomni_cli.commands.train import train
+from muomni_cli.data.sources import open_sources
+from muomni_cli.recipe import load_recipe
+from muomni_cli.registry import get_registry
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -85,10 +88,9 @@ def test_contrast_is_asked_to_choose(run: Run) -> None:
     [
         (("nothing",), "nothing"),
         (("small", "-m", "nobody"), "there is no model 'nobody'"),
-        (("small.toml", "data.image.0.path=nowhere"), "nowhere"),
+        (("small.toml", "data.image.0.path=nowhere", "--stage", "image"), "nowhere"),
         (("small", "--split", "test"), "there is no side 'test'"),
         (("small.toml", "-m", "text"), "nothing of run runs/text can be evaluated"),
-        ((), "missing argument"),
     ],
 )
 def test_wrong_requests(words: tuple[str, ...], what: str, run: Run) -> None:
@@ -113,3 +115,62 @@ def test_an_encoder_without_answers_is_refused(run: Run) -> None:
         object.__setattr__(part, "answer", answer)
     assert code == 2
     assert "image (vit) gives no answers" in err
+
+
+def test_data_for_measuring_alone_teach_nothing(run: Run) -> None:
+    text = Path("small.toml").read_text("utf-8")
+    more = '[[data.image]]\nuse = "folder"\npath = "pictures"\ntask = "again"\nmeasure = true\n'
+    Path("measured.toml").write_text(text.replace("[[data.image]]", more + "\n[[data.image]]", 1), "utf-8")
+    before, after = load_recipe("small.toml"), load_recipe("measured.toml")
+    assert [one.name for one in open_sources(after, "image")] == [one.name for one in open_sources(before, "image")]
+    code, out, _ = run("measured.toml", "-m", "small", "--stage", "image", "--json")
+    assert code == 0
+    cards = by_name(out)
+    assert {name[0] for name in cards} == {"image"}
+    assert cards["image", "again", "accuracy"]["n"] == 9  # all of them, whatever their hash says
+    assert cards["image", "colours", "accuracy"]["n"] == 3
+
+
+def test_data_that_are_not_here_cost_their_own_cards(run: Run) -> None:
+    text = Path("small.toml").read_text("utf-8")
+    more = '[[data.image]]\nuse = "tar"\npath = "nowhere.tar"\ntask = "gone"\nmeasure = true\n'
+    Path("gone.toml").write_text(text.replace("[[data.image]]", more + "\n[[data.image]]", 1), "utf-8")
+    code, out, err = run("gone.toml", "-m", "small", "--stage", "image", "--json")
+    assert code == 0
+    assert set(by_name(out)) == {("image", "colours", "accuracy")}
+    assert "gone of [[data.image]]" in err
+
+
+def test_a_page_shows_what_was_seen_and_heard(run: Run) -> None:
+    code, _, err = run("-m", "small", "--stage", "image", "--stage", "audio", "--html", "cards.html")
+    assert code == 0
+    assert "wrote cards.html" in err
+    page = Path("cards.html").read_text("utf-8")
+    assert "data:image/png;base64," in page
+    assert "data:audio/wav;base64," in page
+
+
+def test_a_plugin_makes_cards_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("short_cards.py").write_text(
+        '"""Cards about lengths."""\n'
+        "from muomni_cli.api import Cards, RequestError, card_of, hookimpl\n\n\n"
+        "@hookimpl\n"
+        "def register_cards():\n"
+        '    make = "short_cards:make"\n'
+        '    return [Cards(name="short", doc="counts", stages=("image",), make=make),\n'
+        '            Cards(name="torn", doc="fails", stages=("image",), make="short_cards:torn")]\n\n\n'
+        "def make(evaluation, stage):\n"
+        '    yield card_of(stage, "mine", "share", [1.0, 0.0], ["a", "b"])\n\n\n'
+        "def torn(evaluation, stage):\n"
+        '    raise RequestError("no data for it", "get some")\n'
+        "    yield\n"
+    )
+    monkeypatch.setenv("MUOMNI_PLUGINS", "short_cards.py")
+    get_registry.cache_clear()
+    try:
+        code, out, err = run("-m", "small", "--stage", "image", "--json")
+    finally:
+        get_registry.cache_clear()
+    assert code == 0
+    assert by_name(out)["image", "mine", "share"]["value"] == 0.5
+    assert "no data for it" in err
