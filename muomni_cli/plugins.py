@@ -36,7 +36,6 @@ ENTRY_POINTS = "muomni"
 FILES = "MUOMNI_PLUGINS"
 """The environment variable that names further plugins: Python files, with what separates paths between them."""
 BUILTINS = (
-    "muomni_cli.evaluation.plugin",
     "muomni_text.plugin",
     "muomni_vit.plugin",
     "muomni_listener.plugin",
@@ -46,6 +45,7 @@ BUILTINS = (
     "muomni_vocoders.plugin",
     "muomni_datasets.plugin",
     "muomni_tensorboard.plugin",
+    "muomni_cards.plugin",
     "muomni_onnx.plugin",
 )
 """Modules with the hooks of the built-in parts. The only place where the host names one of them."""

@@ -101,7 +101,7 @@ def _sample(number: int, sample: Shown) -> str:
     told.append(f"<dt>wanted</dt><dd>{escape(sample.wanted) or NOTHING}</dd>")
     told.append(f"<dt>said</dt><dd>{escape(sample.said) or NOTHING}</dd>")
     if sample.spoken is not None:
-        told.append(_player("spoken", f"Sound of sample {number}, spoken by the model", sample.spoken))
+        told.append(_player("in answer", f"Sound of sample {number}, spoken by the model", sample.spoken))
     return (
         f'<li class="sample {kind}">\n<p><span aria-hidden="true">{sign}</span> {kind}</p>\n'
         f"{shown}<dl>\n{_lines(told)}\n</dl>\n</li>"

@@ -1,8 +1,9 @@
-"""Cards of what the host itself knows to ask: answers, conversations, text, speech."""
+"""The cards of muomni eval: answers, conversations, text, speech."""
 
 from muomni_cli.api import ENCODERS, Cards, hookimpl
 
-HERE = "muomni_cli.evaluation"
+ASKS = "muomni_cli.evaluation"
+"""Where the host asks; a set of cards from elsewhere names a module of its own."""
 
 
 @hookimpl
@@ -13,24 +14,24 @@ def register_cards() -> list[Cards]:
             name="answers",
             doc="what an encoder answers to the examples of its own stage, task by task",
             stages=(ENCODERS,),
-            make=f"{HERE}.answers:answer_cards",
+            make=f"{ASKS}.answers:answer_cards",
         ),
         Cards(
             name="conversations",
             doc="answers about pictures and sounds, and to the same questions about others",
             stages=("omni",),
-            make=f"{HERE}.dialogues:dialogue_cards",
+            make=f"{ASKS}.dialogues:dialogue_cards",
         ),
         Cards(
             name="text",
             doc="bits a byte of held-out text, beside a compressor",
             stages=("thinker", "omni"),
-            make=f"{HERE}.text:text_cards",
+            make=f"{ASKS}.text:text_cards",
         ),
         Cards(
             name="speech",
             doc="what a recogniser of others understands of codec, vocoder and Talker",
             stages=("codec", "vocoder", "talker"),
-            make=f"{HERE}.speech_cards:speech_cards",
+            make=f"{ASKS}.speech_cards:speech_cards",
         ),
     ]
