@@ -1,4 +1,5 @@
-"""Writes docs/cli.md, docs/hooks.md and the tables of docs/recipes.md from the program itself: ``make docs``."""
+"""Writes docs/cli.md, docs/hooks.md and tables of docs/recipes.md from the program itself, and those of docs/nano.md and
+README.md from nano's scores: ``make docs``."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -57,6 +58,29 @@ A module may say `MUOMNI_API = {version}`: the newest interface that it needs. A
 that reason.
 """
 
+SCORES = DOCS.parent / "plugins" / "muomni_nano" / "scores.json"
+PLACE = re.compile(r"(<!-- cards: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+Key = tuple[str, str, str]
+"""Stage, task and metric of a card."""
+CARDS: Sequence[tuple[str, Key, str]] = (
+    ("ten keywords, speakers never heard", ("audio", "keywords", "choice"), "pocketsphinx 0.80"),
+    ("digits, the same speakers", ("audio", "digits", "choice"), "pocketsphinx 0.80"),
+    ("digits, a set never trained on", ("audio", "free-digits", "choice"), "pocketsphinx 0.76"),
+    ("sentences in a voice never heard, word error", ("audio", "sentences", "wer"), ""),
+    ("the same, written down by the Thinker", ("omni", "sentences", "wer"), ""),
+    ("drawn scenes, caption right word for word", ("omni", "pictures", "exact"), ""),
+    ("colour and shape pairs never drawn", ("omni", "new-pairs", "exact"), ""),
+    ("a picture and a word: question answered", ("omni", "questions", "exact"), ""),
+    ("the picture exchanged: the answer follows", ("omni", "questions/image", "exchanged"), ""),
+    ("the sound exchanged: the answer follows", ("omni", "questions/audio", "exchanged"), ""),
+    ("speech, sentences never spoken, word error", ("talker", "sentences", "wer_spoken"), "the teacher: ceiling"),
+    ("stories, bits a byte on unseen books", ("omni", "stories", "bits_per_byte"), "bzip2: floor"),
+)
+"""What is measured, its card, and what to hold it against."""
+SHORT = frozenset({0, 2, 3, 5, 7, 10, 11})
+"""Rows of the README."""
+
 BUILT: dict[str, tuple[str, ...]] = {
     "tokenizer": ("Tokenizer",),
     "thinker": ("Thinker", "ThinkerOutput", "Cache"),
@@ -67,6 +91,7 @@ BUILT: dict[str, tuple[str, ...]] = {
     "dataset": ("Dataset", "Document", "Message", "Conversation", "Example", "Media", "Teacher"),
     "callback": ("Callback",),
     "runtime": ("Packed", "GraphCall"),
+    "cards": ("Evaluation", "Card", "Shown"),
 }
 """Kind -> what its parts are made of, or give."""
 
@@ -250,7 +275,46 @@ def _settings(table: str) -> str:
     return "\n".join(rows) + "\n"
 
 
-PAGES = {"cli.md": cli_page, "hooks.md": hooks_page, "recipes.md": recipes_page}
+def with_table(page: str) -> str:
+    """``page`` with its tables as the scores are now; unchanged where the package is not here."""
+    if not SCORES.is_file():
+        return page
+    cards = {(c["stage"], c["task"], c["metric"]): c for c in json.loads(SCORES.read_text(encoding="utf-8"))}
+    return PLACE.sub(lambda m: m[1] + _cards(cards, short=m[2] == "short") + m[3], page)
+
+
+def _cards(cards: Mapping[Key, Mapping[str, Any]], *, short: bool) -> str:
+    rows = ["| what | value | 95 % interval | n | floor | ceiling | beside it |", "|---|---|---|---|---|---|---|"]
+    for number, (label, key, beside) in enumerate(CARDS):
+        if key in cards and (number in SHORT or not short):
+            rows.append(_card(label, cards[key], beside))
+    return "\n".join(rows) + "\n"
+
+
+def _card(label: str, card: Mapping[str, Any], beside: str) -> str:
+    between = "" if card["low"] is None else f"{card['low']:.3f} to {card['high']:.3f}"
+    floor, ceiling = ("" if card[key] is None else f"{card[key]:.3f}" for key in ("chance", "ceiling"))
+    count = "" if card["n"] is None else f"{card['n']:,}"
+    return f"| {label} | **{card['value']:.3f}** | {between} | {count} | {floor} | {ceiling} | {beside} |"
+
+
+def nano_page() -> str:
+    """docs/nano.md, written by hand, with what was measured."""
+    return with_table((DOCS / "nano.md").read_text(encoding="utf-8"))
+
+
+def readme() -> str:
+    """README.md likewise."""
+    return with_table((DOCS.parent / "README.md").read_text(encoding="utf-8"))
+
+
+PAGES = {
+    "cli.md": cli_page,
+    "hooks.md": hooks_page,
+    "recipes.md": recipes_page,
+    "nano.md": nano_page,
+    "../README.md": readme,
+}
 
 
 def main() -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muomni_cli.api import Answers, RequestError
+from muomni_cli.api import Answers
 from muomni_cli.data.examples import open_examples
 from muomni_cli.evaluation.card import Card, Shown, card_of
 from muomni_cli.evaluation.exhibits import as_seen, worth_showing
-from muomni_cli.evaluation.lexicon import words_of
-from muomni_cli.evaluation.word_errors import word_errors
+from muomni_cli.evaluation.taken_down import taken_down
+from muomni_cli.recipe.model import SOUND
 
 if TYPE_CHECKING:
     from muomni_cli.data.examples import Examples
@@ -42,8 +42,8 @@ def answer_cards(subject: Subject, stage: str) -> Iterator[Card]:
             known = choices if closed else answerer.vocabulary
             card = card_of(stage, task, metric, scores, keys, 1 / len(known) if known else None)
             yield replace(card, samples=_samples(subject, stage, examples, rows, said, wanted))
-            if not closed:
-                yield from _word_errors(subject, stage, task, [wanted[row] for row in rows], said)
+            if not closed and stage == SOUND:
+                yield from taken_down(subject, (stage, task), [wanted[row] for row in rows], said)
 
 
 def _is_closed(choices: Sequence[str], count: int, *, alone: bool) -> bool:
@@ -61,20 +61,6 @@ def _answers(
         batch = order[begin : begin + subject.batch_size]
         said |= zip(batch, answerer.answers([examples.inputs[row] for row in batch], choices), strict=True)
     return [said[row] for row in rows]
-
-
-def _word_errors(subject: Subject, stage: str, task: str, wanted: Sequence[str], said: Sequence[str]) -> Iterator[Card]:
-    """How many words are wrong, where sounds are taken down that say more than one word each."""
-    if stage != "audio" or all(len(words_of(text)) < 2 for text in wanted):
-        return
-    heard = [(text, one) for text, one in zip(wanted, said, strict=True) if words_of(text)]
-    try:
-        errors = word_errors([text for text, _ in heard], [one for _, one in heard])
-    except RequestError as error:
-        subject.progress(f"no word error rates: {error.what} ({error.fix})")
-        return
-    sure = errors.interval()
-    yield Card(stage, task, "wer", errors.rate, sure.low, sure.high, len(heard), "sentence")
 
 
 def _samples(

@@ -17,7 +17,9 @@ import numpy as np
 from muomni_cli.data.talks import Talk, open_talks
 from muomni_cli.evaluation.card import Card, Shown, card_of
 from muomni_cli.evaluation.exhibits import as_seen, worth_showing
+from muomni_cli.evaluation.taken_down import taken_down
 from muomni_cli.generation import Backend, Request, Sampling, generate
+from muomni_cli.recipe.model import SOUND
 
 if TYPE_CHECKING:
     from muomni_cli.evaluation.subject import Subject
@@ -196,6 +198,8 @@ def dialogue_cards(subject: Subject, stage: str) -> Iterator[Card]:
         card = card_of(stage, task, "exact", scores, [question.key for question in chosen])
         yield replace(card, samples=dialogues.samples(chosen, said, scores))
         kinds = sorted({question.about for question in chosen})
+        if kinds == [(SOUND,)]:
+            yield from taken_down(subject, (stage, task), [dialogues.wanted(one) for one in chosen], said)
         for kind in kinds if len(kinds) > 1 else ():
             own = [(score, one.key) for score, one in zip(scores, chosen, strict=True) if one.about == kind]
             yield card_of(stage, _named(task, kind), "exact", [score for score, _ in own], [key for _, key in own])

@@ -31,7 +31,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["cli.md", "hooks.md", "recipes.md"])
+@pytest.mark.parametrize("name", ["cli.md", "hooks.md", "recipes.md", "nano.md", "../README.md"])
 def test_a_page_is_what_the_program_says(name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == generator().PAGES[name](), "run: make docs"
 
