@@ -1,5 +1,5 @@
-"""Writes docs/cli.md, docs/hooks.md and tables of docs/recipes.md from the program itself, and those of docs/nano.md and
-README.md from nano's scores: ``make docs``."""
+"""Writes docs/cli.md, docs/hooks.md and tables of docs/recipes.md from the program itself, and those of docs/nano.md
+and README.md from nano's scores: ``make docs``."""
 
 from __future__ import annotations
 
