@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muomni_cli.api import ENCODERS, RequestError
+from muomni_cli.evaluation.at_hand import with_examples, with_files
 from muomni_cli.models.find import Found, Need, find, in_folder, named, of_package
 from muomni_cli.packed import PackedFolder
-from muomni_cli.recipe.model import Source
 from muomni_cli.recipe.stages import OMNI, stages_of
 from muomni_cli.registry import get_registry, resolve
 from muomni_cli.runs.folder import RunFolder, open_entry
@@ -102,8 +102,8 @@ def evaluate(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[
     """
     from muomni_cli.evaluation.subject import Subject
 
+    recipe, left_out = with_files(recipe)
     model, recipe = _open(folder, recipe, asking, progress)
-    recipe, left_out = available(recipe)
     subject = Subject(model, recipe, asking.split, asking.limit, progress)
     scored = False
     for stage in _stages(recipe):
@@ -113,12 +113,9 @@ def evaluate(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[
             continue
         progress(f"evaluating {stage} of {model.label}")
         for made in _sets(recipe, stage):
-            try:
-                for card in made(subject, stage):
-                    scored = True
-                    yield card
-            except RequestError as error:
-                left_out.append(f"{stage}: {error.what} ({error.fix})")
+            for card in _as_far_as_it_goes(made, subject, stage, left_out):
+                scored = True
+                yield card
     if not scored:
         raise RequestError(
             f"nothing of {model.label} can be evaluated: {'; '.join(left_out) or 'no examples on this side'}",
@@ -126,6 +123,24 @@ def evaluate(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[
         )
     for line in left_out:
         progress(f"left out: {line}")
+
+
+def _as_far_as_it_goes(
+    made: Callable[[Subject, str], Iterator[Card]], subject: Subject, stage: str, left_out: list[str]
+) -> Iterator[Card]:
+    """Cards of one set; where sources turn out not to be readable, those of the others."""
+    begun = False
+    try:
+        for card in made(subject, stage):
+            begun = True
+            yield card
+    except RequestError as error:
+        recipe, lost = with_examples(subject.recipe, subject.recipe.table_of(stage))
+        if begun or not lost or not _has_data(recipe, stage):
+            left_out.append(f"{stage}: {error.what} ({error.fix})")
+            return
+        left_out += lost
+        yield from _as_far_as_it_goes(made, dataclasses.replace(subject, recipe=recipe), stage, left_out)
 
 
 def _open(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[[str], None]) -> tuple[Examined, Recipe]:
@@ -177,20 +192,3 @@ def _sets(recipe: Recipe, stage: str) -> Iterator[Callable[[Subject, str], Itera
     for offer in get_registry().cards():
         if own & set(offer.part.stages):
             yield resolve(offer.part.make, f"cards {offer.part.name}")
-
-
-def available(recipe: Recipe) -> tuple[Recipe, list[str]]:
-    """The recipe with those of its data that are here, and what is not, with the reason."""
-    missing: list[str] = []
-
-    def here(name: str, source: Source) -> bool:
-        dataset = resolve(source.registered.part.build, f"dataset {source.use}")(source.config)
-        try:
-            dataset.files()
-        except RequestError as error:
-            missing.append(f"{source.task or source.use} of [[data.{name}]]: {error.what}")
-            return False
-        return True
-
-    kept = {name: tuple(one for one in ones if here(name, one)) for name, ones in recipe.data.sources.items()}
-    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, sources=kept)), missing
