@@ -140,23 +140,25 @@ def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Pat
         rows: dict[Split, list[dict[str, Any]]] = {side: [] for side in SPLITS}
         unreadable: dict[str, str] = {}
         writers = {side: InputsWriter(partial / side) for side in SPLITS}
-        for number, source in enumerate(sources):
-            for example, result in decode_all(chosen, example_items(source), lambda one: one.media, progress):
-                if isinstance(result, str):
-                    unreadable[example.media.name] = result
-                    continue
-                side = split_of(example, recipe.data.val_fraction)
-                writers[side].append(result)
-                told = {
-                    "text": example.text,
-                    "label": example.label,
-                    "key": example.key,
-                    "voice": example.voice,
-                }
-                rows[side].append({**told, "source": number})
-            unreadable |= source.dataset.unreadable
-        for writer in writers.values():
-            writer.close()
+        try:
+            for number, source in enumerate(sources):
+                for example, result in decode_all(chosen, example_items(source), lambda one: one.media, progress):
+                    if isinstance(result, str):
+                        unreadable[example.media.name] = result
+                        continue
+                    side = split_of(example, recipe.data.val_fraction)
+                    writers[side].append(result)
+                    told = {
+                        "text": example.text,
+                        "label": example.label,
+                        "key": example.key,
+                        "voice": example.voice,
+                    }
+                    rows[side].append({**told, "source": number})
+                unreadable |= source.dataset.unreadable
+        finally:
+            for writer in writers.values():
+                writer.close()
         found = {"rows": rows, "weights": [source.weight for source in sources], "unreadable": unreadable}
         (partial / "examples.json").write_text(json.dumps(found), "utf-8")
         try:

@@ -245,12 +245,14 @@ class _Maker:
             if media.modality == modality
         )
         writer = InputsWriter(folder / modality)
-        for media, result in decode_all(self.recipe.encoders[modality], wanted, lambda one: one, self.progress):
-            if isinstance(result, str):
-                self.unreadable[media.name] = result
-            else:
-                self.known[media] = writer.append(result), self.senses[modality].count(result)
-        writer.close()
+        try:
+            for media, result in decode_all(self.recipe.encoders[modality], wanted, lambda one: one, self.progress):
+                if isinstance(result, str):
+                    self.unreadable[media.name] = result
+                else:
+                    self.known[media] = writer.append(result), self.senses[modality].count(result)
+        finally:
+            writer.close()
 
     def _lay_out(self, item: Conversation | Document, source: int, sides: Mapping[Split, _Side]) -> None:
         side = sides[split_of(item, self.recipe.data.val_fraction)]
