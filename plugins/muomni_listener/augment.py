@@ -19,6 +19,9 @@ Wave = NDArray[np.float32]
 SPEEDS = 100
 """Speeds are drawn in steps of one in so many, so that their filters are made once."""
 
+TELEPHONE = 8000
+"""Samples a second of telephones."""
+
 QUIETEST = 1e-4
 """Loudness (root mean square) that noise is measured against where a sound is quieter than this: silence gets some."""
 
@@ -41,6 +44,8 @@ def vary(wave: Wave, other: Wave, config: AugmentConfig, rate: int, rng: np.rand
         wave = wave + _at(fitted(other, wave.size, rng), loudness, config.babble_level, rng)
     if rng.random() < config.noise:
         wave = wave + _at(coloured_noise(wave.size, rng), loudness, config.noise_level, rng)
+    if config.narrow and rng.random() < config.narrow:
+        wave = narrowed(wave, rate)
     return np.asarray(wave * 10 ** (rng.uniform(-config.gain, config.gain) / 20), np.float32)
 
 
@@ -49,6 +54,13 @@ def with_speed(wave: Wave, most: float, rng: np.random.Generator) -> Wave:
     widest = int(most * SPEEDS)
     speed = SPEEDS + int(rng.integers(-widest, widest + 1))
     return resample(wave, speed, SPEEDS)
+
+
+def narrowed(wave: Wave, rate: int) -> Wave:
+    """(N,) samples at ``rate`` -> (N,) without what is above 4 kHz, as telephones and 8 kHz files have it."""
+    if rate <= TELEPHONE:
+        return wave
+    return resample(resample(wave, rate, TELEPHONE), TELEPHONE, rate)[: wave.size]
 
 
 def coloured_noise(samples: int, rng: np.random.Generator) -> Wave:

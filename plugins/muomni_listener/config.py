@@ -36,6 +36,9 @@ class AugmentConfig(PartConfig):
     babble_level: tuple[FiniteFloat, FiniteFloat] = Field(
         (10.0, 30.0), description="how far the other sound lies below, in dB: lowest and highest"
     )
+    narrow: float = Field(
+        0.0, ge=0, le=1, description="share of sounds heard as through a telephone, without what is above 4 kHz"
+    )
     time_masks: NonNegativeInt = Field(2, description="stripes of time cut out of the log-mel (arXiv:1904.08779)")
     time_width: float = Field(0.1, ge=0, le=1, description="widest stripe of time, as a share of the sound")
     time_seconds: PositiveFloat = Field(0.4, description="widest stripe of time, in seconds, whatever the share")
