@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from muomni_listener.augment import coloured_noise, fitted, stripes, vary, with_speed
+from muomni_listener.augment import coloured_noise, fitted, narrowed, stripes, vary, with_speed
 from muomni_listener.config import AugmentConfig
 
 RATE = 16000
@@ -67,6 +67,17 @@ def test_noise_and_voices_lie_as_far_below_as_asked(kind: str) -> None:
     for seed in range(10):
         made = vary(tone(), tone(1.0, 1234), config, RATE, rng(seed))
         assert 7 - 0.1 < decibels(tone(), made - tone()) < 9 + 0.1
+
+
+def test_a_telephone_carries_nothing_above_4_khz() -> None:
+    low, high = tone(1.0, 1000), tone(1.0, 6000)
+    heard = narrowed(low + high, RATE)
+    assert heard.shape == low.shape
+    inside = slice(RATE // 10, -RATE // 10)  # it comes and goes at the ends
+    assert decibels((heard - low)[inside], low[inside]) < -40
+    always = NOTHING.model_copy(update={"narrow": 1.0})
+    np.testing.assert_array_equal(vary(low + high, low, always, RATE, rng()), heard)
+    np.testing.assert_array_equal(narrowed(low[::2], RATE // 2), low[::2])
 
 
 def test_loudness_changes_within_its_bounds() -> None:
