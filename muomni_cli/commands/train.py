@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,8 @@ def train(
         raise RequestError("--resume continues and --force begins again", "choose one of them")
     if json and not dry_run:
         raise RequestError("--json belongs to --dry-run", "metrics of a run: muomni runs show NAME --json")
+    # Batches are made beside the steps, by numpy: small products, whose threads would only get in torch's way.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is there
     from muomni_cli.recipe import load_recipe
     from muomni_cli.recipe.stages import stages_of_all
     from muomni_cli.runs.folder import RUNS, RunFolder
