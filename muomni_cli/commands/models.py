@@ -59,13 +59,17 @@ def pack(
     ] = None,
     license: Annotated[str, typer.Option("--license", metavar="TEXT", help="Of the model.")] = "",
     half: Annotated[bool, typer.Option("--half", help="Store the run's weights as fp16.")] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ENCODER", help="Leave out what its own stage left, where omni has tuned it; repeatable."),
+    ] = None,
 ) -> None:
     """Write a package that pip installs around a run, a bundle, or both: weights, model card and what declares it."""
     from muomni_cli.models.card import uses
     from muomni_cli.models.describe import size_of
     from muomni_cli.models.package import Order, pack
 
-    packed = pack(model, output, Order(name, version, bundle, cards or (), license, half))
+    packed = pack(model, output, Order(name, version, bundle, cards or (), license, half, without or ()))
     say(f"wrote {output} ({size_of(output) / 1e6:.1f} MB); read its README.md, which others will see")
     say(f"next: pip install {output}    {uses(packed.name, packed.facts)[0]}")
 

@@ -4,7 +4,7 @@ Imports no torch."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,28 @@ TOKENIZER = "tokenizer"
 THINKER = "thinker"
 
 
-def weights_of(run: RunFolder) -> dict[str, Path]:
+def weights_of(run: RunFolder, without: Collection[str] = ()) -> dict[str, Path]:
     """The checkpoint of every stage that a package takes: the best, else the last. Not the Thinker's own where the omni
     stage has tuned it: nobody opens that.
 
+    Args:
+        run: whose.
+        without: encoders' own stages that are left out: what they learned beside the encoder, which omni has tuned, is
+            for transcripts and for cards.
+
     Raises:
-        RequestError: nothing is trained, a stage is unfinished, or its weights are gone.
+        RequestError: nothing is trained, a stage is unfinished, its weights are gone, or it cannot be left out.
     """
     found = {}
     stages = run.model()["stages"]
+    tuned = stages.get(JOINT, {}).get("parts", {}).keys() - {THINKER}
+    if fixed := sorted(set(without) - tuned):
+        raise RequestError(
+            f"{fixed[0]} cannot be left out of {run.root}",
+            f"leave out encoders that omni has tuned: {', '.join(sorted(tuned)) or 'there are none'}",
+        )
     for stage in stages:
-        if stage == TOKENIZER or (stage == THINKER and JOINT in stages):
+        if stage == TOKENIZER or stage in without or (stage == THINKER and JOINT in stages):
             continue
         weights = next((path for name in WEIGHTS if (path := run.stage(stage) / name).is_file()), None)
         if run.status(stage) != "finished" or weights is None:
@@ -46,18 +57,19 @@ def weights_of(run: RunFolder) -> dict[str, Path]:
     return found
 
 
-def pack_run(run: RunFolder, target: Path, *, half: bool) -> None:
+def pack_run(run: RunFolder, target: Path, *, half: bool, without: Collection[str] = ()) -> None:
     """Write what a package carries of ``run`` into the new folder ``target``.
 
     Args:
         run: whose stages are all finished.
         target: is not there yet.
         half: store weights as fp16.
+        without: as of :func:`weights_of`.
 
     Raises:
         RequestError: as of :func:`weights_of`.
     """
-    weights = weights_of(run)
+    weights = weights_of(run, without)
     for stage, path in weights.items():
         copy_weights(path, target / stage / path.name, half=half)
     if run.status(TOKENIZER) == "finished":

@@ -84,6 +84,7 @@ class Order:
         scores: files that ``muomni eval --json`` wrote.
         licence: of the model, in one line.
         half: store the run's weights as fp16.
+        without: own stages of encoders whose weights the run goes without.
     """
 
     name: str = ""
@@ -92,6 +93,7 @@ class Order:
     scores: Sequence[Path] = ()
     licence: str = ""
     half: bool = False
+    without: Sequence[str] = ()
 
 
 def pack(spec: str, output: Path, order: Order) -> Subject:
@@ -116,7 +118,7 @@ def pack(spec: str, output: Path, order: Order) -> Subject:
     module = f"muomni_model_{name.replace('-', '_')}"
     with new_folder(output) as folder:
         inside = folder / "src" / module
-        packed = _copy(found, inside, half=order.half)
+        packed = _copy(found, inside, order)
         if scores:
             from muomni_cli.evaluation.card import as_json
 
@@ -147,7 +149,7 @@ def _found(spec: str, order: Order) -> Found:
             raise RequestError(f"{spec} is a bundle already", "name a run, or leave --bundle out")
         found = replace(found, bundle=bundle)
     if found.folder is not None:
-        weights_of(found.run())
+        weights_of(found.run(), order.without)
     if found.bundle is not None:
         found.bundle.open().verify()
         if found.folder is not None:
@@ -178,11 +180,11 @@ def _name(found: Found, order: Order) -> str:
     return name
 
 
-def _copy(found: Found, inside: Path, *, half: bool) -> Found:
+def _copy(found: Found, inside: Path, order: Order) -> Found:
     """The model's folders as they are in the package."""
     run = bundle = None
     if found.folder is not None:
-        pack_run(found.folder, inside / "run", half=half)
+        pack_run(found.folder, inside / "run", half=order.half, without=order.without)
         run = RunFolder(inside / "run")
     if found.bundle is not None:
         shutil.copytree(found.bundle.root, inside / "bundle")

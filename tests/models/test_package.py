@@ -19,7 +19,9 @@ from muomni_cli.chat.once import question_ids
 from muomni_cli.chat.open import open_speaker
 from muomni_cli.chat.settings import Changes
 from muomni_cli.chat.speaker import Answer
+from muomni_cli.models.pack_run import weights_of
 from muomni_cli.models.package import Order, pack
+from muomni_cli.runs.folder import RunFolder
 from tests.models.seen import Package, see
 
 if TYPE_CHECKING:
@@ -111,6 +113,21 @@ def test_a_run_alone_answers_as_before(
     weights = Path("omni/last.safetensors")
     size = (tmp_path / "package/src/muomni_model_other/run" / weights).stat().st_size
     assert (size < 0.8 * (whole.run / weights).stat().st_size) == half
+
+
+def test_what_omni_has_tuned_can_go_without_its_own_stage(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(whole.run)
+    own = [stage for stage in weights_of(run) if stage in run.model()["stages"]["omni"]["parts"]]
+    pack(str(whole.run), tmp_path / "package", Order("lean", without=own))
+    packed = tmp_path / "package/src/muomni_model_lean/run"
+    assert not [stage for stage in own if (packed / stage).exists()]
+    see(tmp_path / "package" / "src", "muomni_model_lean", monkeypatch)
+    assert answer("lean", whole) == answer(str(whole.run), whole)
+    for fixed in ("omni", "thinker", "nothing"):
+        with pytest.raises(RequestError, match=f"{fixed} cannot be left out"):
+            pack(str(whole.run), tmp_path / "again", Order("lean", without=[fixed]))
 
 
 @pytest.mark.parametrize(
