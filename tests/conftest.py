@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from muomni_cli.plugins import Plugin
     from tests.installing import Site
     from tests.whole import Whole
 
@@ -24,6 +25,17 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("MUOMNI_CONFIG", str(home / "config"))
     monkeypatch.delenv("MUOMNI_MODEL", raising=False)
     return home
+
+
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> list[Plugin]:
+    """In this process no model is installed, not even the one that comes with muomni; the plugins that are left."""
+    from muomni_cli.models import find
+    from muomni_cli.registry import Registry, get_registry
+
+    left = [plugin for plugin in get_registry().plugins if plugin.info.module != "muomni_nano.plugin"]
+    monkeypatch.setattr(find, "get_registry", lambda: Registry(left))
+    return left
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ class Found:
 
 def find(spec: str | None, need: Need, runs: Path = RUNS) -> Found:
     """The model that is meant: ``spec``, else ``$MUOMNI_MODEL``, else the newest run that will do, else the first
-    installed model.
+    installed model; the one that comes with muomni after those that somebody chose to install.
 
     Args:
         spec: see :func:`named`.
@@ -85,7 +85,8 @@ def find(spec: str | None, need: Need, runs: Path = RUNS) -> Found:
     newest = _newest(need, runs)
     if newest is not None:
         return Found(folder=newest)
-    offer = next((one for one in get_registry().models() if one.part.run or not need.run), None)
+    offers = sorted(get_registry().models(), key=lambda one: one.plugin.origin == "built-in")
+    offer = next((one for one in offers if one.part.run or not need.run), None)
     if offer is None:
         raise RequestError(
             f"no model was named, {VARIABLE} is not set, no model is installed, and no run under {runs.resolve()} "

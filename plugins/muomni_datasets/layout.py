@@ -29,6 +29,8 @@ COLOURS = {
     "orange": (245, 140, 30),
     "black": (20, 20, 20),
     "white": (240, 240, 240),
+    "pink": (250, 90, 180),
+    "brown": (110, 65, 30),
 }
 SHADE = 14
 """How far a colour is from its middle at most, each of red, green and blue."""

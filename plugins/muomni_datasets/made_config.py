@@ -10,11 +10,14 @@ from muomni_cli.api import PartConfig
 from muomni_datasets.config import Expression, FilesConfig, Side
 from muomni_datasets.grammar import SLOT, mistake
 
-Colour = Literal["red", "green", "blue", "yellow", "purple", "orange", "black", "white"]
+Colour = Literal["red", "green", "blue", "yellow", "purple", "orange", "black", "white", "pink", "brown"]
 COLOURS: tuple[Colour, ...] = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white")
+"""What a scene is drawn in unless others are named."""
+NAMED: tuple[Colour, ...] = ("pink", "brown")
+"""Drawn where they are named alone: for what a model that saw the others does not know."""
 Shape = Literal["circle", "square", "triangle", "star"]
 SHAPES: tuple[Shape, ...] = ("circle", "square", "triangle", "star")
-PAIRS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
+PAIRS = tuple(f"{colour} {shape}" for colour in COLOURS + NAMED for shape in SHAPES)
 """Every kind of thing in a scene."""
 
 Kind = Literal["high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones"]
@@ -23,7 +26,7 @@ KINDS: tuple[Kind, ...] = ("high tone", "low tone", "rising tone", "falling tone
 
 def _is_pair(text: str) -> str:
     if text not in PAIRS:
-        raise ValueError(f"no colour ({', '.join(COLOURS)}) and shape ({', '.join(SHAPES)})")
+        raise ValueError(f"no colour ({', '.join(COLOURS + NAMED)}) and shape ({', '.join(SHAPES)})")
     return text
 
 

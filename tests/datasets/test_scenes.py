@@ -14,13 +14,16 @@ from PIL import Image
 from pydantic import ValidationError
 
 from muomni_cli.api import Conversation, Example
-from muomni_datasets.layout import COLOURS, OTHER, RADII, Scene, lay_out
-from muomni_datasets.made_config import PAIRS, ScenesConfig
+from muomni_datasets.layout import COLOURS as SHADES
+from muomni_datasets.layout import OTHER, RADII, Scene, lay_out
+from muomni_datasets.made_config import COLOURS, NAMED, SHAPES, ScenesConfig
 from muomni_datasets.scene_words import QUESTIONS, caption, facts
 from muomni_datasets.scenes import Scenes
 from muomni_datasets.templates import fill, places
 
 HELD = ("green star", "purple square", "yellow triangle", "orange circle")
+ALL = {f"{colour} {shape}" for colour in COLOURS for shape in SHAPES}
+"""What is drawn unless told otherwise."""
 
 
 def made(**config: Any) -> list[Any]:
@@ -76,7 +79,7 @@ def test_colours_and_shapes_can_be_fewer() -> None:
     chosen: dict[str, Any] = {"colours": ("red", "blue"), "shapes": ("star", "circle"), "without": ("red star",)}
     drawn = {thing.kind for scene in scenes(objects=(2, 3), counting=0.2, **chosen) for thing in scene.things}
     assert drawn == {"red circle", "blue star", "blue circle"}
-    assert scenes(50, colours=tuple(COLOURS), shapes=("circle", "square", "triangle", "star")) == scenes(50)
+    assert scenes(50, colours=COLOURS, shapes=("circle", "square", "triangle", "star")) == scenes(50)
 
 
 def test_relations_are_true_and_things_do_not_touch() -> None:
@@ -91,23 +94,23 @@ def test_relations_are_true_and_things_do_not_touch() -> None:
 
 
 def test_colours_stay_apart_from_each_other_and_from_the_ground() -> None:
-    for scene in scenes():
+    for scene in [*scenes(), *scenes(colours=("red", "purple", "black", *NAMED))]:
         for thing in scene.things:
 
             def far(colour: tuple[int, int, int], shade: tuple[int, int, int] = thing.shade) -> int:
                 return sum(abs(a - b) for a, b in zip(colour, shade, strict=True))
 
-            assert min(COLOURS, key=lambda name: far(COLOURS[name])) == thing.colour
+            assert min(SHADES, key=lambda name: far(SHADES[name])) == thing.colour
             assert far(scene.background) > 40
 
 
 def test_kinds_that_are_never_drawn() -> None:
     train = scenes(600, without=HELD, objects=(1, 2, 3), counting=0.2)
     kinds = Counter(thing.kind for scene in train for thing in scene.things)
-    assert set(kinds) == set(PAIRS) - set(HELD)
+    assert set(kinds) == ALL - set(HELD)
     held = scenes(only=HELD, split="val")
     assert {scene.things[0].kind for scene in held} == set(HELD)
-    assert {thing.kind for scene in held for thing in scene.things[1:]} <= set(PAIRS) - set(HELD)
+    assert {thing.kind for scene in held for thing in scene.things[1:]} <= ALL - set(HELD)
     assert not {caption(scene) for scene in train} & {caption(scene) for scene in held}
 
 
@@ -117,7 +120,7 @@ def test_kinds_that_are_never_drawn() -> None:
         {"without": ["green sun"]},
         {"only": ["red star"], "without": ["red star"]},
         {"only": ["red star"], "shapes": ["circle"]},
-        {"without": PAIRS[:-2]},
+        {"without": sorted(ALL)[:-2]},
         {"colours": ["red"], "shapes": ["circle", "star"]},
     ],
 )
@@ -142,7 +145,7 @@ def test_captions_are_those_of_the_judge(shared_data: Path) -> None:
     assert words[0] == words[1]
     assert {" ".join(text.split()[4:7]) for text in ours} >= {" ".join(text.split()[4:7]) for text in theirs}
     for name, shade in judge.C.items():
-        assert all(abs(a - b) <= 14 for a, b in zip(COLOURS[name], shade, strict=True))
+        assert all(abs(a - b) <= 14 for a, b in zip(SHADES[name], shade, strict=True))
     assert RADII["small"][0] < 8 < RADII["small"][1]
     assert RADII["big"][0] < 13 < RADII["big"][1]
     assert OTHER[0] < 10 < OTHER[1]

@@ -193,6 +193,7 @@ def test_a_bad_file_leaves_no_output(here: Path, run: Callable[..., tuple[int, s
     assert sorted(path.name for path in here.iterdir()) == ["out.txt", "runs", "text.wav"]
 
 
+@pytest.mark.usefixtures("no_model")
 def test_which_model(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RequestError, match="has a trained encoder that transcribes"):
         find_ear()

@@ -12,7 +12,7 @@ from muomni_cli.models import find as finding
 from muomni_cli.models.digests import seal
 from muomni_cli.models.find import Need, find, named
 from muomni_cli.plugins import Plugin, PluginInfo
-from muomni_cli.registry import Registry, get_registry
+from muomni_cli.registry import Registry
 from muomni_cli.runs.folder import RunFolder
 
 NEED = Need(lambda run: run.model_path if run.status("thinker") == "finished" else None, "is complete")
@@ -36,7 +36,7 @@ def package(name: str, *models: ModelFiles) -> Plugin:
 
 
 @pytest.fixture(autouse=True)
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Plugin]:
+def installed(tmp_path: Path, no_model: list[Plugin], monkeypatch: pytest.MonkeyPatch) -> list[Plugin]:
     """Packages: ``sparrow`` carries the run ``wren``, ``gull`` the bundle and run ``tern``; the test may add others."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "site"
@@ -48,8 +48,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Plugin]:
         package("sparrow", ModelFiles(name="wren", doc="small", run=run)),
         package("gull", ModelFiles(name="tern", doc="white", bundle=bundle, run=both)),
     ]
-    ours = get_registry().plugins
-    monkeypatch.setattr(finding, "get_registry", lambda: Registry([*ours, *packages]))
+    monkeypatch.setattr(finding, "get_registry", lambda: Registry([*no_model, *packages]))
     finding._tell.cache_clear()
     return packages
 
@@ -123,6 +122,16 @@ def test_without_any_run_the_first_installed_model_is_meant_and_named_once(capsy
     for _ in range(2):
         assert find(None, NEED).run().root.name == "wren"
     assert capsys.readouterr().err == "no run here will do: using the installed model wren\n"
+
+
+def test_a_model_that_somebody_installed_comes_before_the_built_in(tmp_path: Path, installed: list[Plugin]) -> None:
+    seal(make_run(tmp_path / "martin"))
+    plugin = Plugin(PluginInfo("house", "house.plugin", "1.0", "built-in", "loaded"))
+    plugin.parts.append(ModelFiles(name="martin", doc="at home", run=tmp_path / "martin"))
+    installed.insert(0, plugin)
+    assert find(None, NEED).run().root.name == "wren"
+    del installed[1:]
+    assert find(None, NEED).run().root.name == "martin"
 
 
 def test_the_environment_names_an_installed_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -253,6 +253,7 @@ def test_a_trained_tokenizer_is_used(here: Path, capsys: pytest.CaptureFixture[s
     assert "stands in" not in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("no_model")
 @pytest.mark.parametrize(
     ("words", "what"),
     [

@@ -70,6 +70,7 @@ def test_best_weights_come_before_the_last() -> None:
     assert find_model(str(last)).weights == last
 
 
+@pytest.mark.usefixtures("no_model")
 def test_no_model_says_what_was_looked_for() -> None:
     with pytest.raises(RequestError, match=r"no run under .* is complete") as caught:
         find_model()
