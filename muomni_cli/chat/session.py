@@ -37,7 +37,8 @@ class Session:
     """State of one conversation. Commands are methods, found by name.
 
     A file is read and encoded when it is attached, so that one that cannot be used is told at once and never stands in
-    the way of a question.
+    the way of a question. What ``media`` show is answered first, without
+    a word asked.
 
     Raises:
         RequestError: ``media``, what the first message is about, cannot be used.
@@ -57,6 +58,7 @@ class Session:
         self.stats = stats
         self.mouth = mouth
         self.attached = speaker.take_in(media)
+        self._shown = bool(media)
         self.talk = self._fresh()
         self.commands: dict[str, Callable[[str], None]] = {
             "help": lambda _: say(HELP),
@@ -77,6 +79,9 @@ class Session:
 
     def _run(self, read_line: ReadLine) -> None:
         say("type to talk, /help for commands, Ctrl-D to leave")
+        if self._shown:
+            self._shown = False
+            self._attempt(partial(self.ask, ""))
         while True:
             try:
                 line = read_line("> ").strip()
@@ -88,12 +93,15 @@ class Session:
                 continue
             if line in ("/quit", "/exit"):
                 return
-            try:
-                self.take(line)
-            except MuomniError as error:
-                complain(error.what, error.fix)
-            except KeyboardInterrupt:
-                say("\n(stopped)")
+            self._attempt(partial(self.take, line))
+
+    def _attempt(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except MuomniError as error:
+            complain(error.what, error.fix)
+        except KeyboardInterrupt:
+            say("\n(stopped)")
 
     def take(self, line: str) -> None:
         """One line: a command, or something to answer.

@@ -89,6 +89,20 @@ def test_retry_is_about_the_same_picture_and_keeps_what_is_attached_since(sessio
     assert names(session) == ["low0.wav"]
 
 
+def test_what_is_shown_from_the_beginning_is_answered_before_a_word_is_said(
+    trained: Path, heard: pytest.CaptureFixture[str]
+) -> None:
+    speaker, settings = open_speaker("small", Changes(max_tokens=2))
+    session = Session(speaker, settings, [FileMedia("image", trained / "red0.png")])
+    play_lines(session, "What colour?")
+    first, second = session.talk.exchanges
+    assert (first.question.text, len(first.question.media)) == ("", 1)
+    assert (second.question.text, second.question.media) == ("What colour?", ())
+    assert heard.readouterr().out == f"{first.answer}\n{second.answer}\n"
+    play_lines(session)
+    assert len(session.talk.exchanges) == 2
+
+
 def test_a_broken_file_on_the_command_line_begins_no_session(trained: Path) -> None:
     speaker, settings = open_speaker("small", Changes())
     with pytest.raises(RequestError, match="missing"):
