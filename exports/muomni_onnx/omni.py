@@ -21,6 +21,7 @@ from muomni_cli.chat.open import settings_of, speaker_of
 from muomni_cli.chat.settings import Changes
 from muomni_cli.chat.speaker import Answer
 from muomni_cli.listening.model import OpenEar
+from muomni_cli.models.find import of_package
 from muomni_cli.packed import ear_of, voice_of
 from muomni_cli.speaking.speech import Drawing, Speech
 from muomni_cli.speaking.voice import Voice
@@ -34,7 +35,7 @@ LONGEST = 4 * 3600.0
 
 
 class Omni:
-    """A folder that ``muomni export --onnx`` wrote, open.
+    """A folder that ``muomni export --onnx`` wrote, or that an installed package brings, open.
 
     ::
 
@@ -59,7 +60,7 @@ class Omni:
     wrong, its ``fix`` what to do about it, one line each.
 
     Args:
-        folder: the bundle.
+        folder: the bundle, or the name of an installed model that has one: ``Omni("nano")``.
         device: ``auto`` (CUDA where it works, else the CPU), ``cpu``, ``cuda``, ``cuda:1``.
         threads: CPU threads of one call; as many as there are cores if None.
 
@@ -71,7 +72,7 @@ class Omni:
     def __init__(self, folder: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> None:
         if threads is not None and threads < 1:
             raise RequestError(f"threads is {threads}", "threads must be 1 or more")
-        self._model: OnnxModel | None = OnnxModel(open_bundle(Path(folder).expanduser()), device, threads)
+        self._model: OnnxModel | None = OnnxModel(open_bundle(_bundle(folder)), device, threads)
         self._reading = threading.RLock()  # Pillow's warnings are silenced for all threads while a picture is read
         self._opening = threading.Lock()
         self._voice: Voice | None = None
@@ -332,3 +333,14 @@ class Omni:
                 name, part, config = ear_of(model)
                 self._ear = OpenEar(part, config, model.runner(name))
             return self._ear
+
+
+def _bundle(folder: str | os.PathLike[str]) -> Path:
+    """A folder that is there, or else that of the installed model of that name."""
+    path = Path(folder).expanduser()
+    found = None if path.exists() else of_package(str(folder))
+    if found is None:
+        return path
+    if found.bundle is None:
+        raise RequestError(f"the model {folder} comes without a bundle", f"make one: muomni export --onnx -m {folder}")
+    return found.bundle.root

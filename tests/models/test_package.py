@@ -22,6 +22,7 @@ from muomni_cli.chat.speaker import Answer
 from muomni_cli.models.pack_run import weights_of
 from muomni_cli.models.package import Order, pack
 from muomni_cli.runs.folder import RunFolder
+from muomni_onnx import Omni
 from tests.models.seen import Package, see
 
 if TYPE_CHECKING:
@@ -90,6 +91,14 @@ def test_what_it_says_aloud_is_the_same(whole: Whole) -> None:
         made[spec] = Path("said.wav").read_bytes()
         Path("said.wav").unlink()
     assert len(set(made.values())) == 1
+
+
+@pytest.mark.usefixtures("seen")
+def test_as_a_library_its_name_is_enough(whole: Whole) -> None:
+    with Omni("tiny", threads=1) as named, Omni(whole.bundle, threads=1) as opened:
+        assert named.chat("hello", max_tokens=5) == opened.chat("hello", max_tokens=5)
+    with pytest.raises(RequestError, match="nobody"):
+        Omni("nobody")
 
 
 @pytest.mark.usefixtures("seen")
