@@ -19,7 +19,11 @@ def train(
     stage: Annotated[str, typer.Argument(help="tokenizer, thinker, ... or all.")],
     recipe: Annotated[str, typer.Argument(help="A recipe file, or a name from `muomni recipes list`.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe, as TOML values.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Changes to the recipe, as TOML values; those of the stage's own training by name alone: steps=100.",
+        ),
     ] = None,
     run: Annotated[str, typer.Option(metavar="NAME", help="The run's folder under runs/; the recipe's name.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Continue with the run's own recipe.")] = False,
@@ -40,7 +44,8 @@ def train(
     from muomni_cli.training.stages import Job, try_stage
     from muomni_cli.training.stages import train as train_stages
 
-    asked = load_recipe(recipe, overrides or [])
+    words = _of_stage(overrides or [], stage)
+    asked = load_recipe(recipe, words)
     name = run or asked.name
     if name in ("", ".", "..") or Path(name).name != name:
         raise RequestError(f"{name!r} is no name for a run", f"a run is a folder under {RUNS}/: --run NAME")
@@ -48,7 +53,7 @@ def train(
     if resume:
         if not folder.recipe_path.is_file():
             raise RequestError(f"there is no run {folder.root} to continue", "begin it: the same without --resume")
-        asked = load_recipe(str(folder.recipe_path), overrides or [])
+        asked = load_recipe(str(folder.recipe_path), words)
     options = f" --run {run}" if run else ""
     jobs = [
         Job(asked, one, folder, f"muomni train {one} {recipe}{options}")
@@ -63,6 +68,14 @@ def train(
         return
     train_stages(jobs, resume=resume, force=force)
     _say_next(folder, stages_of_all(asked), f"{recipe}{options}")
+
+
+def _of_stage(words: list[str], stage: str) -> list[str]:
+    """``init=nano`` is ``train.omni.init=nano`` where omni is trained: no recipe has a key of that name on top."""
+    from muomni_cli.recipe.settings import TrainSettings
+
+    own = TrainSettings.model_fields if stage != "all" else {}
+    return [f"train.{stage}.{word}" if word.partition("=")[0].strip() in own else word for word in words]
 
 
 def _say_next(run: RunFolder, stages: list[str], recipe: str) -> None:

@@ -92,8 +92,8 @@ def uses(name: str, facts: Mapping[str, Any]) -> list[str]:
     if facts["transcribes"]:
         lines.append(f"muomni listen -m {name} FILE")
     if facts["run"] and (senses or facts["context"]):
-        own = f"init={name}" if facts["context"] else f"start.{senses[0]}={name}"
-        lines.append(f"muomni train omni RECIPE train.omni.{own}    # go on from its weights")
+        own = f"init={name}" if facts["context"] else f"train.omni.start.{senses[0]}={name}"
+        lines.append(f"muomni train omni RECIPE {own}    # go on from its weights")
     return [*lines, f"muomni models info {name}"]
 
 

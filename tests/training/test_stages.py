@@ -177,3 +177,12 @@ def test_all_leaves_out_encoders_without_data() -> None:
     with Path("small.toml").open("a") as file:
         file.write('[[data.audio]]\nuse = "text"\npath = "text.txt"\n')
     assert stages_of_all(load_recipe("small.toml")) == ["tokenizer", "thinker", "audio"]
+
+
+def test_settings_of_the_stage_s_training_need_no_table() -> None:
+    train("tokenizer", "small.toml")
+    train("thinker", "small.toml", ["steps=2", "train.thinker.val_every=1"])
+    assert read_header(Path("runs/small/thinker/last.safetensors"))["step"] == 2
+    with pytest.raises(RequestError) as caught:
+        train("all", "small.toml", ["steps=2"], run="other")
+    assert "unknown key 'steps'" in str(caught.value)
