@@ -44,7 +44,7 @@ def train(
     from muomni_cli.training.stages import Job, try_stage
     from muomni_cli.training.stages import train as train_stages
 
-    words = _of_stage(overrides or [], stage)
+    words = of_stage(overrides or [], stage)
     asked = load_recipe(recipe, words)
     name = run or asked.name
     if name in ("", ".", "..") or Path(name).name != name:
@@ -70,7 +70,7 @@ def train(
     _say_next(folder, stages_of_all(asked), f"{recipe}{options}")
 
 
-def _of_stage(words: list[str], stage: str) -> list[str]:
+def of_stage(words: list[str], stage: str) -> list[str]:
     """``init=nano`` is ``train.omni.init=nano`` where omni is trained: no recipe has a key of that name on top."""
     from muomni_cli.recipe.settings import TrainSettings
 

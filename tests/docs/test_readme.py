@@ -17,6 +17,7 @@ import pytest
 import typer
 
 from muomni_cli.app import build_cli
+from muomni_cli.commands.train import of_stage
 from muomni_cli.recipe import load_recipe
 from muomni_cli.registry import get_registry
 
@@ -112,7 +113,7 @@ def test_a_command_on_a_page_is_there(page: str, words: list[str], here: Path) -
     named = look_up(words)
     recipe = named.get("recipe")
     if recipe and not recipe.isupper():
-        load_recipe(recipe, named.get("overrides") or ())
+        load_recipe(recipe, of_stage(named.get("overrides") or [], named.get("stage") or "all"))
 
 
 def test_a_wrong_command_is_noticed() -> None:
