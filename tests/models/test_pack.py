@@ -181,7 +181,7 @@ def test_the_card_says_what_there_is_to_say(package: Package) -> None:
         "Text, image and audio in, text and speech out.",
         "voices ann and bob",
         "muomni chat -m tiny",
-        "train.omni.init=tiny",
+        " init=tiny",
         "| thinker | omni | thinker `transformer` of muomni_thinker | d_model 32, n_layers 1, ctx_len 192, ",
         "| omni | colours | exact | 0.500 | 0.250 to 0.750 | 8 |",
         'CC0 "as it is"',
