@@ -22,6 +22,9 @@ SPEEDS = 100
 TELEPHONE = 8000
 """Samples a second of telephones."""
 
+NOISE_GRAIN = 512
+"""Noise is drawn in multiples of so many samples: the Fourier transform of a prime number of them takes far longer."""
+
 QUIETEST = 1e-4
 """Loudness (root mean square) that noise is measured against where a sound is quieter than this: silence gets some."""
 
@@ -65,10 +68,11 @@ def narrowed(wave: Wave, rate: int) -> Wave:
 
 def coloured_noise(samples: int, rng: np.random.Generator) -> Wave:
     """(samples,) of noise whose power falls with frequency, by a power drawn from 0 (white) to 2 (brown)."""
-    spectrum = np.fft.rfft(rng.standard_normal(samples))
-    frequencies = np.maximum(np.arange(spectrum.size), 1 + samples // 500)  # level below: no rumble that drowns all
-    shaped = np.fft.irfft(spectrum * frequencies ** (-rng.uniform(0, 2) / 2), n=samples)
-    return np.asarray(shaped, np.float32)
+    drawn = -(-samples // NOISE_GRAIN) * NOISE_GRAIN
+    spectrum = np.fft.rfft(rng.standard_normal(drawn, np.float32))
+    frequencies = np.maximum(np.arange(spectrum.size), 1 + drawn // 500)  # level below: no rumble that drowns all
+    slope = np.asarray(frequencies ** (-rng.uniform(0, 2) / 2), np.float32)
+    return np.asarray(np.fft.irfft(spectrum * slope, n=drawn)[:samples], np.float32)
 
 
 def fitted(wave: Wave, samples: int, rng: np.random.Generator) -> Wave:
