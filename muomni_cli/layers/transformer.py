@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from muomni_cli.errors import RequestError
+from muomni_cli.layers.attention import attend
 from muomni_cli.layers.cache import KVCache, Written
 from muomni_cli.layers.decode import Decoder
 from muomni_cli.layers.swiglu import swiglu
@@ -116,11 +116,8 @@ class Attention(nn.Module):
         if grouped and query.shape[2] == 1:
             # One position: the queries that share a key are as good as several positions of one head.
             shared = query.view(query.shape[0], self.kv_heads, -1, self.head_dim)
-            mixed = F.scaled_dot_product_attention(shared, key, value, attn_mask=span.mask)
-            return mixed.reshape(query.shape)
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=span.mask, is_causal=span.causal, enable_gqa=grouped
-        )
+            return attend(shared, key, value, mask=span.mask).reshape(query.shape)
+        return attend(query, key, value, mask=span.mask, causal=span.causal, grouped=grouped)
 
 
 class SwiGLU(nn.Module):

@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from muomni_cli.api import EncoderOutput, RequestError
+from muomni_cli.layers.attention import attend
 from muomni_cli.sound.mel import LogMel
 from muomni_listener.config import ListenerConfig, halved
 
@@ -74,7 +75,7 @@ class Attention(nn.Module):
         turning, value = heads.split_with_sizes([heads.shape[2] // 3 * 2, heads.shape[2] // 3], dim=2)
         turned = turning * cos + turning.roll(self.head_dim // 2, dims=3) * sin
         query, key = turned.to(value.dtype).transpose(1, 2).chunk(2, dim=1)  # (B,H,T,Dh)
-        mixed = F.scaled_dot_product_attention(query, key, value.transpose(1, 2), attn_mask=mask)
+        mixed = attend(query, key, value.transpose(1, 2), mask=mask)
         return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 

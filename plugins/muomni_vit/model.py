@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import EncoderOutput
+from muomni_cli.layers.attention import attend
 from muomni_vit.config import VitConfig
 from muomni_vit.positions import pooling, rotary_tables
 
@@ -32,7 +33,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, turn: Turn | None, seen: int) -> Tensor:
         """(B,T,D) -> (B,seen,D): what the first ``seen`` tokens gather from all T."""
         query, key, value = self.project(x, turn, seen)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = attend(query, key, value)
         return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def project(self, x: Tensor, turn: Turn | None, seen: int) -> tuple[Tensor, Tensor, Tensor]:
