@@ -19,7 +19,7 @@ from muomni_cli.api import Timed, Word
 from muomni_listener import model, times
 from muomni_listener.config import ListenerConfig
 from muomni_listener.ctc import BLANK, Alphabet, Mark, Spelled, needed
-from muomni_listener.running import WAYS, answers_of, spelled, transcribe, wanted_of
+from muomni_listener.running import WAYS, answers_of, room_of, spelled, transcribe, wanted_of
 
 
 class Recognizer(nn.Module):
@@ -71,7 +71,8 @@ class Recognizer(nn.Module):
 
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
         """Greedy transcripts, or the likeliest of ``choices``, over all the ways to say each."""
-        return answers_of(self.alphabet, self.hear_all(inputs), choices)
+        room = room_of(self.encoder.config)
+        return answers_of(self.alphabet, self.hear_all([room.around(wave) for wave in inputs]), choices)
 
     def align(self, inputs: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[Timed] | None]:
         """See :class:`muomni_cli.api.Aligner`. A space takes no time unless there is a pause; the silence before the

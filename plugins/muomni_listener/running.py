@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from muomni_cli.api import Run, Word
 from muomni_listener.config import ListenerConfig
 from muomni_listener.ctc import Alphabet, Mark, choose, greedy
-from muomni_listener.streaming import BeamSpeller, GreedySpeller, Windows, marks_of, words_of
+from muomni_listener.streaming import BeamSpeller, GreedySpeller, Room, Windows, marks_of, words_of
 
 WAYS: Mapping[str, bool] = MappingProxyType({"exact": False, "choice": True})
 """See :class:`muomni_cli.api.Answers`: a transcript, or the likeliest of some texts."""
@@ -29,10 +29,16 @@ def transcribe(
 ) -> Iterator[Word]:
     """The words of a sound that comes in pieces, each as soon as it is sure; see
     :class:`muomni_cli.api.Transcriber`."""
+    room = room_of(config)
     windows = Windows(config.shortest, config.sample_rate)
     speller = BeamSpeller(beam) if beam else GreedySpeller()
-    marks = marks_of(speller, windows.scores(hear, pieces))
-    return words_of(marks, Alphabet(config.characters), config.shortest / config.sample_rate)
+    marks = marks_of(speller, windows.scores(hear, room.pieces(pieces)))
+    return map(room.word, words_of(marks, Alphabet(config.characters), config.shortest / config.sample_rate))
+
+
+def room_of(config: ListenerConfig) -> Room:
+    """The silence around sounds."""
+    return Room(config.shortest, config.sample_rate)
 
 
 def spelled(alphabet: Alphabet, marks: Iterable[Mark]) -> str:
@@ -92,4 +98,5 @@ class RunRecognizer:
 
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
         """See :class:`muomni_cli.api.Answers`."""
-        return answers_of(self._alphabet, [self.hear(wave) for wave in inputs], choices)
+        room = room_of(self._config)
+        return answers_of(self._alphabet, [self.hear(room.around(wave)) for wave in inputs], choices)

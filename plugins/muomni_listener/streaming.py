@@ -21,6 +21,10 @@ from muomni_listener.ctc import BLANK, Alphabet, Mark, align, prefix_beam
 WINDOW = 20.0
 """Seconds that are heard in one go."""
 
+ROOM = 0.24
+"""Seconds of silence that a sound is heard with before and after it. Nearly all sounds of training have some; one that
+is cut at its first and last sample is understood worse than its words deserve."""
+
 SIDE = 2.0
 """Seconds at either side of a window that are only heard for what they tell of the rest."""
 
@@ -34,6 +38,46 @@ PATIENCE = 750
 """Tokens (30 seconds at 25 a second) after which a beam's best text counts as sure without a pause."""
 
 Scores = NDArray[np.floating]
+
+
+class Room:
+    """Silence around a sound of any length, and words timed as if there were none.
+
+    Args:
+        shortest: samples a token; a sound of fewer is none, and gets no silence.
+        rate: samples a second.
+    """
+
+    def __init__(self, shortest: int, rate: int) -> None:
+        self._shortest, self._rate = shortest, rate
+        self._silence = np.zeros(round(ROOM * rate / shortest) * shortest, np.float32)  # whole tokens
+        self._samples = 0  # of the sound itself, so far
+
+    def around(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N,) samples of a whole sound -> with silence before and after."""
+        return np.pad(wave, self._silence.size)
+
+    def pieces(self, pieces: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """The same of a sound that comes in pieces."""
+        first: list[NDArray[np.float32]] | None = [self._silence]  # until they are long enough
+        for piece in pieces:
+            self._samples += piece.size
+            if first is None:
+                yield piece
+            elif self._samples < self._shortest:
+                first.append(piece)
+            else:
+                yield np.concatenate([*first, piece])
+                first = None
+        if first is None:
+            yield self._silence
+
+    def word(self, word: Word) -> Word:
+        """A word that was heard in :meth:`pieces`, at its time in the sound itself: a token of it at least."""
+        early, last, token = (n / self._rate for n in (self._silence.size, self._samples, self._shortest))
+        begin = min(max(word.begin - early, 0.0), last - token)
+        end = min(max(word.end - early, begin + token), last)
+        return Word(word.text, round(begin, 3), round(end, 3))
 
 
 class Windows:

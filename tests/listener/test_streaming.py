@@ -18,7 +18,7 @@ from muomni_listener.config import ListenerConfig
 from muomni_listener.ctc import Alphabet, Mark, align, greedy, log_probabilities, prefix_beam
 from muomni_listener.model import Listener
 from muomni_listener.recognizer import Recognizer
-from muomni_listener.streaming import PATIENCE, PAUSE, BeamSpeller, GreedySpeller, Windows, marks_of, words_of
+from muomni_listener.streaming import PATIENCE, PAUSE, BeamSpeller, GreedySpeller, Room, Windows, marks_of, words_of
 
 Lively = Callable[..., Listener]
 
@@ -167,6 +167,25 @@ def test_the_same_words_in_one_piece_and_in_many(lively: Lively) -> None:
         assert len(whole) > 3
         assert list(model.stream(cut(wave, 3, 40_000), beam=beam)) == whole
         assert all(0 <= word.begin < word.end <= 47.0 for word in whole)
+
+
+def test_a_sound_has_room_however_it_is_cut() -> None:
+    wave = noise(3000)
+    room = Room(640, 16000)
+    given_in = [cut(wave, 1, 200), [wave], [wave[:100], wave[100:100], wave[100:]]]
+    for pieces in given_in:
+        np.testing.assert_array_equal(np.concatenate(list(room.pieces(pieces))), room.around(wave))
+    assert room.around(wave).size == 3000 + 2 * 6 * 640
+    assert list(Room(640, 16000).pieces([noise(639)])) == []
+
+
+def test_words_are_timed_as_if_there_were_no_room() -> None:
+    room = Room(640, 16000)
+    list(room.pieces([noise(16000)]))
+    assert room.word(Word("in", 0.44, 0.64)) == Word("in", 0.2, 0.4)
+    assert room.word(Word("early", 0.0, 0.4)) == Word("early", 0.0, 0.16)
+    assert room.word(Word("before", 0.0, 0.08)) == Word("before", 0.0, 0.04)
+    assert room.word(Word("after", 1.3, 1.4)) == Word("after", 0.96, 1.0)
 
 
 def test_listener_config_of_words(lively: Lively) -> None:
