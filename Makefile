@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 
 help:
 	@echo "make setup          a virtual environment in $(VENV), with muomni in it"
-	@echo "make demo           train a small model that sees, hears and speaks, ask it, export it"
+	@echo "make demo           ask nano, train a small model of words and colours that it does not know, export it"
 	@echo "make test           ruff, mypy and every test that needs neither minutes nor a GPU"
 	@echo "make test-slow      the tests that take minutes"
 	@echo "make test-gpu       the tests that need a CUDA device"

@@ -46,6 +46,7 @@ BUILTINS = (
     "muomni_datasets.plugin",
     "muomni_tensorboard.plugin",
     "muomni_cards.plugin",
+    "muomni_nano.plugin",
     "muomni_onnx.plugin",
 )
 """Modules with the hooks of the built-in parts. The only place where the host names one of them."""

@@ -21,7 +21,7 @@ from muomni_listener.ctc import BLANK, Alphabet, Mark, align, prefix_beam
 WINDOW = 20.0
 """Seconds that are heard in one go."""
 
-ROOM = 0.24
+ROOM = 0.16
 """Seconds of silence that a sound is heard with before and after it. Nearly all sounds of training have some; one that
 is cut at its first and last sample is understood worse than its words deserve."""
 

@@ -188,6 +188,18 @@ def test_a_model_without_pytorch_gives_what_it_gives_with_it(whole: Whole, runti
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
+def test_the_model_that_comes_along_answers_at_once(whole: Whole, runtime_only: Path, tmp_path: Path) -> None:
+    there = runtime_only.with_name("muomni")
+    call(there, "tts", "hello", "-o", "out.wav", cwd=tmp_path)
+    samples, rate = soundfile.read(tmp_path / "out.wav")
+    assert 0.3 < len(samples) / rate < 3
+    assert np.abs(samples).max() > 0.05
+    chat = ("chat", "What do you see?", "--image", whole.picture, "--audio", whole.sound)
+    said = call(there, *chat, cwd=tmp_path)
+    assert len(said.strip()) > 3
+    assert call(sys.executable, "-m", "muomni_cli", *chat, "-m", "nano", cwd=tmp_path, path=str(ROOT)) == said
+
+
 COMMANDS = {
     "chat hello -m {run}": "run {run} needs torch",
     "tts hello -o out.wav -m {run}": "run {run} needs torch",

@@ -175,17 +175,17 @@ def test_a_sound_has_room_however_it_is_cut() -> None:
     given_in = [cut(wave, 1, 200), [wave], [wave[:100], wave[100:100], wave[100:]]]
     for pieces in given_in:
         np.testing.assert_array_equal(np.concatenate(list(room.pieces(pieces))), room.around(wave))
-    assert room.around(wave).size == 3000 + 2 * 6 * 640
+    assert room.around(wave).size == 3000 + 2 * 4 * 640
     assert list(Room(640, 16000).pieces([noise(639)])) == []
 
 
 def test_words_are_timed_as_if_there_were_no_room() -> None:
     room = Room(640, 16000)
     list(room.pieces([noise(16000)]))
-    assert room.word(Word("in", 0.44, 0.64)) == Word("in", 0.2, 0.4)
-    assert room.word(Word("early", 0.0, 0.4)) == Word("early", 0.0, 0.16)
+    assert room.word(Word("in", 0.36, 0.56)) == Word("in", 0.2, 0.4)
+    assert room.word(Word("early", 0.0, 0.32)) == Word("early", 0.0, 0.16)
     assert room.word(Word("before", 0.0, 0.08)) == Word("before", 0.0, 0.04)
-    assert room.word(Word("after", 1.3, 1.4)) == Word("after", 0.96, 1.0)
+    assert room.word(Word("after", 1.22, 1.32)) == Word("after", 0.96, 1.0)
 
 
 def test_listener_config_of_words(lively: Lively) -> None:

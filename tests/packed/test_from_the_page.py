@@ -123,7 +123,7 @@ class Page:
 
     def heard(self, wave: Any) -> str:
         """Greedily."""
-        room = round(0.24 * 16000 / 640) * 640
+        room = round(0.16 * 16000 / 640) * 640
         tokens = self.graph("audio", "encoder")(inputs=np.pad(wave, room)[None])["tokens"]
         best = self.graph("audio", "head")(tokens=tokens)["scores"][0].argmax(1)
         runs = [symbol for n, symbol in enumerate(best) if symbol and (n == 0 or best[n - 1] != symbol)]

@@ -1,0 +1,163 @@
+"""The model that comes with muomni: whole, small, and really seeing, hearing, answering and speaking."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+
+from muomni_cli import app
+from muomni_cli.api import Example
+from muomni_cli.models.digests import verify
+from muomni_cli.models.find import Need, find, named
+from muomni_datasets.made_config import ScenesConfig, SoundsConfig
+from muomni_datasets.scenes import Scenes
+from muomni_datasets.sounds import Sounds
+from muomni_onnx import Omni
+
+MOST = 45e6
+"""Bytes of all that nano adds to an installation."""
+HELD = ("green star", "purple square", "yellow triangle", "orange circle")
+"""Kinds of things that no training scene showed."""
+SENTENCE = "the little boat sailed across the quiet lake"
+
+
+@pytest.fixture(scope="module")
+def nano() -> Omni:
+    return Omni("nano", threads=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture or a sound in a file, and what is true of it."""
+
+    path: Path
+    text: str
+
+
+def written(source: Any, folder: Path) -> list[Shown]:
+    """The examples of a source, each in a file."""
+    made = []
+    for number, example in enumerate(source.documents()):
+        assert isinstance(example, Example)
+        path = folder / f"{number}.{'png' if example.media.modality == 'image' else 'wav'}"
+        with example.media.open() as file:
+            path.write_bytes(file.read())
+        made.append(Shown(path, example.text))
+    return made
+
+
+def test_it_is_whole_and_small() -> None:
+    found = named("nano")
+    assert found.bundle is not None
+    found.bundle.open().verify()
+    verify(found.run().root)
+    package = found.run().root.parent
+    assert sum(path.stat().st_size for path in package.rglob("*") if path.is_file()) <= MOST
+
+
+def test_a_harmed_file_is_refused(tmp_path: Path) -> None:
+    bundle = named("nano").bundle
+    assert bundle is not None
+    copy = shutil.copytree(bundle.root, tmp_path / "bundle")
+    with (copy / "thinker" / "thinker.onnx").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\0\1\2\3")
+    with pytest.raises(Exception, match=r"thinker\.onnx"):
+        Omni(copy).chat("hello")
+
+
+def test_it_is_meant_where_no_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = find(None, Need(lambda _: None, "is complete"))
+    assert found.installed is not None
+    assert found.installed.use == "nano"
+
+
+@pytest.mark.parametrize(("kinds", "least"), [({"without": HELD}, 17), ({"only": HELD}, 9)])
+def test_it_says_what_a_picture_shows(kinds: dict[str, Any], least: int, nano: Omni, tmp_path: Path) -> None:
+    scenes = written(Scenes(ScenesConfig(count=20, seed=77, split="val", **kinds)), tmp_path)
+    right = [nano.chat("What do you see?", image=scene.path) == scene.text for scene in scenes]
+    assert sum(right) >= least
+
+
+def test_pictures_and_sounds_are_kept_apart(nano: Omni, tmp_path: Path) -> None:
+    (scene,) = written(Scenes(ScenesConfig(count=1, seed=78, split="val", without=HELD)), tmp_path)
+    sounds = written(Sounds(SoundsConfig(count=6, seed=78, split="val")), tmp_path)
+    heard = [nano.chat("What do you hear?", audio=sound.path) == sound.text for sound in sounds]
+    assert sum(heard) >= 4
+    assert "no sound" in nano.chat("What do you hear?", image=scene.path)
+    assert len({nano.chat("What do you see?", image=scene.path, audio=one.path) for one in sounds[:2]}) == 1
+
+
+def test_what_it_says_is_understood_by_another(nano: Omni) -> None:
+    pytest.importorskip("pocketsphinx", reason="pocketsphinx, the judge, is not installed: pip install 'muomni[judge]'")
+    jiwer = pytest.importorskip("jiwer", reason="jiwer is not installed: pip install 'muomni[judge]'")
+    from muomni_cli.evaluation.judge import Judge
+
+    samples, rate = nano.speak(SENTENCE)
+    others = ["the cat sat under the old table", "a small bird sang across the lake", "he sailed to the quiet town"]
+    heard = Judge.of([SENTENCE], others).hear(samples, rate)
+    assert jiwer.wer(SENTENCE, heard) <= 0.25
+    assert 1.0 < len(samples) / rate < 6.0
+
+
+def test_the_commands_of_the_first_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (scene,) = written(Scenes(ScenesConfig(count=1, seed=79, split="val", without=HELD)), tmp_path)
+    (sound,) = written(Sounds(SoundsConfig(count=1, seed=79, split="val", kinds=("rising tone",))), tmp_path)
+
+    def told(*words: Any) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            app.main([*map(str, words)])
+        assert left.value.code == 0
+        return capsys.readouterr().out.strip()
+
+    told("tts", "hello", "-o", "out.wav")
+    samples, rate = soundfile.read("out.wav")
+    assert 0.3 < len(samples) / rate < 3
+    assert np.abs(samples).max() > 0.05
+    assert len(told("chat", "", "--image", scene.path, "--audio", sound.path)) > 3
+    assert len(told("listen", "out.wav")) > 1
+
+
+def test_its_scores_are_those_of_its_page() -> None:
+    found = named("nano").installed
+    assert found is not None
+    assert found.part.scores is not None
+    assert found.part.card is not None
+    card = found.part.card.read_text(encoding="utf-8")
+    for score in json.loads(found.part.scores.read_text(encoding="utf-8")):
+        assert f"{score['value']:.3f}" in card, (score["stage"], score["task"], score["metric"])
+
+
+def test_another_model_can_begin_where_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: pip install 'muomni[train]'")
+    from muomni_cli.commands.train import train
+    from muomni_cli.runs.folder import RunFolder
+
+    monkeypatch.chdir(tmp_path)
+    scenes = '{use="scenes",count=16,colours=["pink","brown"]}'
+    ask = '[{question=["What do you see?"],answer="{image.text}"}]'
+    pink = f'data.omni=[{{use="asked",task="pink",count=8,val_count=2,val_fraction=0.3,from={{image={scenes}}},ask={ask}}}]'
+    few = [
+        "train.omni.steps=1",
+        "train.omni.warmup_steps=0",
+        "train.omni.batch_size=2",
+        "data.text=[]",
+        "data.image=[]",
+        "data.audio=[]",
+    ]
+    train("omni", "nano", ["train.omni.init=nano", pink, *few, "data.speech=[]"], run="mine")
+    assert RunFolder(Path("runs/mine")).status("omni") == "finished"
