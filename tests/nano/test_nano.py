@@ -150,7 +150,8 @@ def test_another_model_can_begin_where_it_ends(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     scenes = '{use="scenes",count=16,colours=["pink","brown"]}'
     ask = '[{question=["What do you see?"],answer="{image.text}"}]'
-    pink = f'data.omni=[{{use="asked",task="pink",count=8,val_count=2,val_fraction=0.3,from={{image={scenes}}},ask={ask}}}]'
+    shown = f'use="asked",task="pink",from={{image={scenes}}},ask={ask}'
+    pink = f"data.omni=[{{{shown},count=8,val_count=2,val_fraction=0.3}}]"
     few = [
         "train.omni.steps=1",
         "train.omni.warmup_steps=0",
