@@ -161,6 +161,7 @@ def test_parts_of_different_codecs_are_refused(tmp_path: Path) -> None:
         run.model()
 
 
+@pytest.mark.usefixtures("no_model")
 def test_a_run_is_found_by_what_is_named_or_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MUOMNI_MODEL", raising=False)
     with pytest.raises(RequestError, match="has trained anything"):
