@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
+from typer.models import CommandInfo, TyperInfo
 
 from muomni_cli import __version__
 from muomni_cli.commands import bench, data, models, plugins, recipes, runs
@@ -133,6 +134,7 @@ def _take_plugins(words: list[str]) -> None:
 
 def _run(words: list[str]) -> int:
     cli = build_cli(get_registry().plugins)
+    _keep_called(cli, words)
     result = typer.main.get_command(cli)(words, prog_name="muomni", standalone_mode=False)
     return result if isinstance(result, int) else 0
 
@@ -140,7 +142,7 @@ def _run(words: list[str]) -> int:
 def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
     """The Typer app with every verb, ours first; says on stderr which plugins are left out, or slow."""
     cli = _own_cli()
-    taken = set(typer.main.get_group(cli).commands)
+    taken = {_name(one) for one in cli.registered_commands} | {_name(one) for one in cli.registered_groups}
     for plugin in installed:
         theirs = plugin.commands(taken)
         if theirs is not None:
@@ -152,6 +154,23 @@ def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
         elif plugin.warning:
             say(f"warning: plugin {plugin.info.name} ({plugin.info.origin}) {plugin.warning}")
     return cli
+
+
+def _keep_called(cli: typer.Typer, words: Sequence[str]) -> None:
+    """Leave only the command that is called, if one is: typer reads the signatures of all that are there, which takes
+    longer than some commands do."""
+    commands = [one for one in cli.registered_commands if _name(one) in words[:1]]
+    groups = [one for one in cli.registered_groups if _name(one) in words[:1]]
+    if commands or groups:
+        cli.registered_commands, cli.registered_groups = commands, groups
+
+
+def _name(told: CommandInfo | TyperInfo) -> str:
+    """What is typed for it; nothing where a group's own app says so."""
+    if isinstance(told.name, str):
+        return told.name
+    callback = told.callback if isinstance(told, CommandInfo) else None
+    return typer.main.get_command_name(callback.__name__) if callback else ""
 
 
 def _own_cli() -> typer.Typer:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import CodecPart, EncoderPart, Media, PartConfig, RequestError
-from muomni_cli.registry import resolve
+from muomni_cli.data.media import read_media
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Chosen
@@ -31,20 +31,6 @@ CHUNK = 32
 
 FEW = 64
 """So many are decoded in this process: starting workers would take longer."""
-
-
-def read_media(reference: str, config: PartConfig, media: Media) -> NDArray[Any]:
-    """One input of an encoder.
-
-    Args:
-        reference: ``EncoderPart.read``.
-
-    Raises:
-        RequestError: it is not there, or cannot be read.
-    """
-    with media.open() as file:
-        array: NDArray[Any] = resolve(reference)(config, file, media.name)
-    return array
 
 
 def decode_all(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import Answers, Packed, RunCodec, RunVocoder, Tokenizer
-from muomni_cli.data import open_text
+from muomni_cli.data.corpus import open_text
 from muomni_cli.data.held_out import HeldOut, nats_of
 from muomni_cli.data.windows import Window
 from muomni_cli.evaluation.examined import Aloud, Sizes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from muomni_cli.api import MuomniError, Tokenizer
-from muomni_cli.data import open_text
+from muomni_cli.data.corpus import open_text
 from muomni_cli.evaluation.card import Card
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from muomni_cli.api import EncoderPart, Media, PartConfig, RequestError
-from muomni_cli.data.decoding import read_media
+from muomni_cli.data.media import read_media
 from muomni_cli.registry import Registered, resolve
 
 

@@ -63,6 +63,13 @@ class TrainSettings(Settings):
     start: dict[str, str] = Field(
         {}, description="runs or installed models that the omni stage takes single encoders from"
     )
+    word_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the words of answers about pictures and sounds that joint tuning keeps from the Thinker, "
+        "which then cannot guess the next one from them",
+    )
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.95), description="AdamW's decay of the first and second moment"
     )

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import numpy as np
-import soundfile  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from muomni_cli.errors import MuomniError, RequestError
@@ -38,6 +37,8 @@ class _Bytes(Protocol):
 
 def known_suffixes() -> list[str]:
     """Those that this machine's libsndfile can write."""
+    import soundfile  # type: ignore[import-untyped]  # loads a library, which chat without a file need not wait for
+
     there = soundfile.available_formats()
     return [suffix for suffix, (kind, _) in FORMATS.items() if kind in there]
 
@@ -156,6 +157,8 @@ class _Watched:
 @contextmanager
 def _encoded(file: BinaryIO, output: Path, rate: int) -> Iterator[Write]:
     """Samples through libsndfile into ``file``."""
+    import soundfile
+
     kind, subtype = FORMATS[output.suffix.lower()]
     watched = _Watched(file)
     try:

@@ -18,7 +18,7 @@ from muomni_cli.recipe.stages import OMNI
 from muomni_cli.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from muomni_cli.data import TextData
+    from muomni_cli.data.corpus import TextData
     from muomni_cli.data.examples import ExampleData
     from muomni_cli.data.speech import SpeechData
     from muomni_cli.recipe import Recipe, TrainSettings
@@ -186,7 +186,7 @@ class StageContext:
 
     @cached_property
     def _text(self) -> TextData:
-        from muomni_cli.data import open_text
+        from muomni_cli.data.corpus import open_text
 
         data = open_text(self.recipe, self.tokenizer(), self.progress)
         return replace(data, val=[stream for stream in data.val if self.held_out in ("", stream.source)])

@@ -20,6 +20,7 @@ from muomni_cli.data.talks import Talk, Talks, open_talks
 from muomni_cli.omni.model import Omni
 from muomni_cli.omni.shares import sense_of
 from muomni_cli.training.cross_entropy import summed_cross_entropy
+from muomni_cli.training.word_dropout import hide_words
 
 if TYPE_CHECKING:
     from muomni_cli.training.context import StageContext
@@ -55,7 +56,14 @@ class Answering:
         """Share ``micro`` of the step's conversations."""
         rows = self._data.train.draw(step, self._settings.batch_size)
         shares = self._settings.accumulate
-        return self._collate(self._data.train, rows[len(rows) * micro // shares : len(rows) * (micro + 1) // shares])
+        own = range(len(rows) * micro // shares, len(rows) * (micro + 1) // shares)
+        talks = [self._data.train[rows[place]] for place in own]
+        return self._collate(talks, [self._given(talk, step, place) for talk, place in zip(talks, own, strict=True)])
+
+    def _given(self, talk: Talk, step: int, place: int) -> NDArray[np.int32]:
+        """What the Thinker is shown of conversation ``place`` of a step, however the step is cut."""
+        rng = np.random.default_rng((self._context.seed, step, place))
+        return hide_words(talk.ids, talk.answer, self._settings.word_dropout, self._tokenizer.specials, rng)
 
     def loss(self, batch: Batch) -> Loss:
         """Nats, summed over the tokens of the answers."""
@@ -69,7 +77,7 @@ class Answering:
         nats, tokens = np.zeros(len(names)), np.zeros(len(names))
         right, count = np.zeros(len(names)), np.zeros(len(names))
         for rows in self._validation_rows(talks):
-            batch = self._collate(talks, rows)
+            batch = self._collate([talks[row] for row in rows])
             loss, exact = self._judge(batch, len(rows))
             for place, row in enumerate(rows):
                 source = talks.sources[row]
@@ -88,7 +96,7 @@ class Answering:
         """Answers to a few validation conversations, beside the right ones; each token given the right ones before."""
         talks = self._data.val
         rows = np.linspace(0, len(talks) - 1, min(SAMPLES, len(talks))).astype(int).tolist()
-        batch = self._collate(talks, rows)
+        batch = self._collate([talks[row] for row in rows])
         with torch.no_grad():
             said = self._logits(batch).argmax(-1).tolist()
         text, begin = "", 0
@@ -103,14 +111,16 @@ class Answering:
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
-    def _collate(self, talks: Talks, rows: Sequence[int]) -> Batch:
-        """Conversations padded on the right, and their inputs; ``places`` are flat among the (B,T) tokens."""
-        chosen: list[Talk] = [talks[row] for row in rows]
+    def _collate(self, chosen: Sequence[Talk], given: Sequence[NDArray[np.int32]] | None = None) -> Batch:
+        """Conversations padded on the right, and their inputs; ``places`` are flat among the (B,T) tokens.
+
+        ``given`` stands for the ids that the Thinker is shown, where those are not all.
+        """
         width = max(len(talk.ids) for talk in chosen) - 1
         ids = np.zeros((len(chosen), width), np.int64)
         targets, places = [], []
         for place, talk in enumerate(chosen):
-            ids[place, : len(talk.ids) - 1] = talk.ids[:-1]
+            ids[place, : len(talk.ids) - 1] = (given[place] if given else talk.ids)[:-1]
             learned = np.flatnonzero(talk.answer[1:])
             targets.append(talk.ids[1:][learned])
             places.append(place * width + learned)

@@ -17,9 +17,9 @@ import torch
 
 from muomni_cli.api import MuomniError, Objective, RequestError
 from muomni_cli.console import say
-from muomni_cli.data import train_tokenizer
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.talks import talks_fingerprint
+from muomni_cli.data.tokenizer import train_tokenizer
 from muomni_cli.files import write_json, write_text
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import SPEAKING

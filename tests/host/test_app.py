@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,26 @@ def test_help_and_version_are_the_product(capsys: pytest.CaptureFixture[str]) ->
         assert err == ""
     assert run("--version") == 0
     assert capsys.readouterr().out == f"muomni {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [("chat", "--help"), ("bench", "start", "--help"), ("models", "--help")])
+def test_a_command_built_alone_is_the_one_among_all(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built: list[int] = []
+    keep = app._keep_called
+
+    def keep_and_count(cli: typer.Typer, called: Sequence[str]) -> None:
+        keep(cli, called)
+        built.append(len(cli.registered_commands) + len(cli.registered_groups))
+
+    monkeypatch.setattr(app, "_keep_called", keep_and_count)
+    assert run(*words) == 0
+    alone = capsys.readouterr().out
+    monkeypatch.setattr(app, "_keep_called", lambda *_: None)
+    assert run(*words) == 0
+    assert capsys.readouterr().out == alone
+    assert built == [1]
 
 
 @pytest.mark.parametrize(
