@@ -70,7 +70,7 @@ CARDS: Sequence[tuple[str, Key, str, bool]] = (
     ("short commands, a voice never heard, word error", ("audio", "commands", "wer"), "", True),
     ("the same, written down by the Thinker", ("omni", "commands", "wer"), "", False),
     ("open sentences, that voice, word error", ("audio", "sentences", "wer"), "", True),
-    ("drawn scenes, caption right word for word", ("omni", "pictures", "exact"), "", True),
+    ("drawn scenes: captions and answers right word for word", ("omni", "pictures", "exact"), "", True),
     ("colour and shape pairs never drawn", ("omni", "new-pairs", "exact"), "", True),
     ("a picture and a word: question answered", ("omni", "questions", "exact"), "", True),
     ("the picture exchanged: the answer follows", ("omni", "questions/image", "exchanged"), "", False),
