@@ -107,6 +107,8 @@ def _quantise(graph: Rewriting, exact: Mapping[int, str], precision: Precision, 
     quantiser = Quantiser(graph)
     heads = {one.name for one in graph.model.graph.output}
     steps = _by_token(graph, states)
+    # What onnxruntime makes of a matrix of whole numbers on an x86 CPU without VNNI, it can make only once.
+    shared = {name for name, users in graph.consumers().items() if len(users) > 1}
     changes = []
     for node in graph.nodes:
         if id(node) in exact or _weight(graph, node) is None:
@@ -114,7 +116,8 @@ def _quantise(graph: Rewriting, exact: Mapping[int, str], precision: Precision, 
         if node.op_type == "MatMul" and precision == "int4":
             changes.append((node, quantiser.blocks(node, 8 if node.output[0] in heads else 4)))
         elif node.op_type == "MatMul":
-            changes.append((node, quantiser.blocks(node, 8) if steps else quantiser.columns(node)))
+            blocks = steps or node.input[1] in shared
+            changes.append((node, quantiser.blocks(node, 8) if blocks else quantiser.columns(node)))
         elif node.op_type == "Gather":
             changes.append((node, quantiser.table(node)))
         else:

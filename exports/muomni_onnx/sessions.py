@@ -41,6 +41,13 @@ WORK = re.compile("MatMul|Gemm|Conv|Attention")
 """In the names of operators that do a graph's work. On CUDA, onnxruntime leaves arithmetic on shapes to the CPU, which
 is right, and in silence also whatever has no kernel there (Attention before 1.25), which is not."""
 
+EXACT = "session.x64quantprecision"
+"""An x86 CPU without VNNI (Intel before 2019, AMD before Zen 4) adds two products of 8 bits up in 16, which is not
+always enough, and onnxruntime lets it: numbers are cut off in silence. With this option, weights become unsigned there,
+whose products are added up in 32. Other CPUs are not concerned."""
+UNFIT = ["QDQS8ToU8Transformer"]
+"""Comes with that option, and breaks weights in blocks: it gives their zero points a shape that they cannot have."""
+
 
 class Session:
     """One open graph.
@@ -199,7 +206,11 @@ def _open_on(path: Path, threads: int, place: Place) -> Any:
         load_cuda()
     try:
         session = onnxruntime.InferenceSession(
-            str(path), sess_options=_options(threads, place), providers=[_provider(place)], enable_fallback=0
+            str(path),
+            sess_options=_options(threads, place),
+            providers=[_provider(place)],
+            disabled_optimizers=UNFIT,
+            enable_fallback=0,
         )
     except Exception as error:  # its errors have no common base
         if not path.is_file():
@@ -246,6 +257,7 @@ def _options(threads: int, place: Place) -> Any:
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # plans memory for one shape, and a cache has another at every step
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting must not eat a busy CPU
+    options.add_session_config_entry(EXACT, "1")
     if place.provider != CPU:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options

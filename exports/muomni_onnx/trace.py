@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import warnings
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import onnxscript  # torch needs it, and its own word for that is no help
 import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
+from torch.onnx._internal.exporter import _registration
 
 from muomni_cli.api import Graph, MuomniError
 
@@ -22,6 +24,8 @@ OPSET = 23
 LARGEST = 8192
 """Most elements of a constant that is made of others when a graph is written: larger ones are made when it is opened,
 which is quicker than reading them."""
+
+_translations = functools.cache(_registration.ONNXRegistry.from_torchlib)
 
 
 class _Flat(nn.Module):
@@ -45,7 +49,7 @@ def write_graph(graph: Graph, path: Path) -> None:
     examples = tuple(torch.from_numpy(array) for array in graph.draw(sizes, np.random.default_rng(0)))
     axes = tuple({n: axis for n, axis in enumerate(port.axes) if isinstance(axis, str)} for port in graph.inputs)
     try:
-        with _quiet():
+        with _quiet(), _translations_read_once():
             program = torch.onnx.export(
                 _Flat(graph.module).eval(),
                 examples,
@@ -100,6 +104,19 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _translations_read_once() -> Iterator[None]:
+    """For every graph torch parses the sources of five hundred operators' translations, which takes as long as a small
+    graph itself. They are the same for all graphs, and nothing here adds to them."""
+    owner: Any = _registration.ONNXRegistry
+    original = vars(owner)["from_torchlib"]
+    owner.from_torchlib = staticmethod(_translations)
+    try:
+        yield
+    finally:
+        owner.from_torchlib = original
 
 
 def describe(error: BaseException) -> str:

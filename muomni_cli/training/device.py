@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 
 import psutil  # type: ignore[import-untyped]
 import torch
@@ -38,9 +39,26 @@ def set_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
+@cache
+def multiplies_bf16(kind: str) -> bool:
+    """Whether devices of this kind (``"cpu"``, ``"cuda"``) have instructions for bfloat16.
+
+    Where a CPU has none, PyTorch multiplies number after number, some fifty times slower than fp32.
+    """
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_onednn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def quick_dtype(device: torch.device) -> torch.dtype:
+    """For products whose precision hardly matters: bfloat16, or fp32 where that is quicker."""
+    return torch.bfloat16 if multiplies_bf16(device.type) else torch.float32
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """bfloat16 autocast where the recipe asks for it; weights and optimiser state stay fp32."""
-    if precision == "bf16":
+    """bfloat16 autocast where the recipe asks for it and the device has it; weights and optimiser state stay fp32."""
+    if precision == "bf16" and multiplies_bf16(device.type):
         context: AbstractContextManager[None] = torch.autocast(device.type, dtype=torch.bfloat16)
         return context
     return nullcontext()

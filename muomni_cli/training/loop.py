@@ -25,7 +25,7 @@ from muomni_cli.training.checkpoint import (
     rng_tensors,
     write_checkpoint,
 )
-from muomni_cli.training.device import autocast, memory_bytes
+from muomni_cli.training.device import autocast, memory_bytes, multiplies_bf16
 from muomni_cli.training.display import Display
 from muomni_cli.training.followers import Followers
 from muomni_cli.training.prefetch import Prefetch
@@ -109,6 +109,8 @@ class Trainer:
         self.metrics.cut(self._done)
         self._begin = self._mark = time.perf_counter()
         with self.display:
+            if self.settings.precision == "bf16" and not multiplies_bf16(self.device.type):
+                self.display.say(f"this {self.device.type} has no instructions for bfloat16: training in fp32")
             try:
                 self.followers.on_start(self.context)
                 asked = self._train()

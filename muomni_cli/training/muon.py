@@ -12,15 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from muomni_cli.training.device import quick_dtype
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic that pushes all singular values towards 1 in few iterations."""
 
 
 def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """(N,R,C) -> (N,R,C) in bfloat16 with all singular values near 1 and the same singular vectors."""
+    """(N,R,C) -> (N,R,C) with all singular values near 1 and the same singular vectors; in bfloat16, which is precise
+    enough, or in fp32 where the device is quicker at that."""
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.bfloat16()
+    x = matrices.to(quick_dtype(matrices.device))
     x = x.mT if tall else x  # the Gram matrix is taken over the short side
     x = x / torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(iterations):

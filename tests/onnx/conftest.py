@@ -17,19 +17,24 @@ from small import make_world
 from muomni_cli.commands.train import train
 from muomni_cli.console import say
 from muomni_cli.runs.model import ModelFolder, find_model
+from tests.conftest import made_once, shared_folder
 
 if TYPE_CHECKING:
-    from muomni_onnx.export import Report
     from muomni_onnx.parts import Model
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelFolder, Report]:
-    """The bundle, the run that it was made of, and the report."""
-    from muomni_onnx.export import export
-    from muomni_onnx.trained import Trained, model_of
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelFolder]:
+    """The bundle, and the run that it was made of; made once, in whichever worker."""
+    folder = shared_folder(tmp_path_factory) / "exported"
+    made_once(folder, _make)
+    return folder / "bundle", find_model(str(folder / "runs" / "small"))
 
-    folder = tmp_path_factory.mktemp("exported")
+
+def _make(folder: Path) -> None:
+    from muomni_onnx.export import export
+    from muomni_onnx.trained import find_trained, model_of
+
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MUOMNI_CACHE", str(folder / "cache"))
@@ -37,12 +42,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelFolder, R
         make_world()
         train("tokenizer", "small.toml")
         train("omni", "small.toml", ["train.omni.steps=1"])
-        found = find_model(str(folder / "runs" / "small"))
-        return folder / "bundle", found, export(model_of(Trained(found.run)), folder / "bundle", tell=say)
+        export(model_of(find_trained("small")), folder / "bundle", tell=say)
 
 
 @pytest.fixture(scope="session")
-def model(made: tuple[Path, ModelFolder, Report]) -> Model:
+def model(made: tuple[Path, ModelFolder]) -> Model:
     """What the bundle was made of, opened."""
     from muomni_onnx.trained import Trained, model_of
 
@@ -50,7 +54,7 @@ def model(made: tuple[Path, ModelFolder, Report]) -> Model:
 
 
 @pytest.fixture
-def bundle(made: tuple[Path, ModelFolder, Report], tmp_path: Path) -> Path:
+def bundle(made: tuple[Path, ModelFolder], tmp_path: Path) -> Path:
     """A copy of the bundle, to do what one likes with."""
     return Path(shutil.copytree(made[0], tmp_path / "bundle"))
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -19,28 +19,30 @@ from onnx import numpy_helper
 
 from muomni_cli.api import Graph, MuomniError
 from muomni_cli.registry import get_registry
-from muomni_cli.runs.folder import part_entry
+from muomni_cli.runs.folder import RunFolder, part_entry
 from muomni_cli.runs.parts import build_part
 from muomni_onnx import check as checking
 from muomni_onnx import export as exporting
 from muomni_onnx import replay
+from muomni_onnx.answers import answer
 from muomni_onnx.bundle import open_bundle, seal
 from muomni_onnx.parity import compare
 from muomni_onnx.parts import Exported, Model, exported
 from muomni_onnx.replay import Told, agreeing
+from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import Session
 from muomni_onnx.trained import Trained, model_of
-from tests.whole import make_run
 
-Made = tuple[Path, Model, exporting.Report]
+if TYPE_CHECKING:
+    from tests.whole import Whole
+
+Made = tuple[Path, Model]
 
 
 @pytest.fixture(scope="module")
-def spoken(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A whole tiny model, and its bundle."""
-    folder = tmp_path_factory.mktemp("spoken")
-    model = model_of(Trained(make_run(folder / "run")))
-    return folder / "bundle", model, exporting.export(model, folder / "bundle", tell=print)
+def spoken(whole: Whole) -> Made:
+    """The bundle of a whole tiny model, and the model."""
+    return whole.bundle, model_of(Trained(RunFolder(whole.run)))
 
 
 def matrices(model: Any) -> Iterator[Any]:
@@ -58,7 +60,8 @@ def mutate(matrix: Any) -> None:
 
 
 def test_everything_that_it_says_is_what_pytorch_says(spoken: Made) -> None:
-    wholes = {one.name: one for one in spoken[2].wholes}
+    answers = answer(spoken[1], OnnxModel(open_bundle(spoken[0]), "cpu", 1), print)
+    wholes = {one.name: one for one in answers.wholes}
     assert wholes["greedy tokens"].equal == wholes["greedy tokens"].asked == 128
     assert wholes["greedy code frames"].equal == wholes["greedy code frames"].asked == 300
     assert wholes["log-mel of code frames"].error <= 1e-4

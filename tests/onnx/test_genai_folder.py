@@ -16,12 +16,11 @@ import onnx
 
 from muomni_cli.runs.model import ModelFolder
 from muomni_onnx.bundle import open_bundle
-from muomni_onnx.export import Report
 from muomni_onnx.genai import SMALL
 from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import Session
 
-Made = tuple[Path, ModelFolder, Report]
+Made = tuple[Path, ModelFolder]
 
 
 def test_ids_give_the_logits_that_embeddings_give(made: Made) -> None:

@@ -21,11 +21,11 @@ from muomni_onnx.bundle import open_bundle, sha256
 from muomni_onnx.check import check
 from muomni_onnx.choosing import Chosen, choose
 from muomni_onnx.distances import absolute, relative
-from muomni_onnx.export import Report, export
+from muomni_onnx.export import export
 from muomni_onnx.parts import Model
 from muomni_onnx.runtime import OnnxModel
 
-Made = tuple[Path, ModelFolder, Report]
+Made = tuple[Path, ModelFolder]
 
 
 @pytest.fixture(autouse=True)

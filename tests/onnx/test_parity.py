@@ -25,13 +25,12 @@ from muomni_onnx import export as exporting
 from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.bundle import open_bundle
 from muomni_onnx.distances import absolute, of_its_size
-from muomni_onnx.export import Report
 from muomni_onnx.parity import compare
 from muomni_onnx.parts import Model
 from muomni_onnx.sessions import Session
 from muomni_onnx.trace import write_graph
 
-Made = tuple[Path, ModelFolder, Report]
+Made = tuple[Path, ModelFolder]
 
 
 def thinker_graph(model: Model) -> Graph:

@@ -23,9 +23,8 @@ from muomni_cli.chat.settings import Changes
 from muomni_cli.chat.speaker import Answer
 from muomni_cli.models.find import find, named
 from muomni_cli.runs.model import THINKS, ModelFolder
-from muomni_onnx.export import Report
 
-Made = tuple[Path, ModelFolder, Report]
+Made = tuple[Path, ModelFolder]
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def answered(spec: str, media: list[FileMedia], seed: int) -> list[int]:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_answers_as_the_run_does(made: Made, media: list[FileMedia], seed: int) -> None:
-    root, found, _ = made
+    root, found = made
     assert answered(str(root), media, seed) == answered(str(found.run.root), media, seed)
     assert answered(str(root), [], seed) == answered(str(found.run.root), [], seed)
 

@@ -7,6 +7,7 @@ import torch
 from tiny import Model, settings
 from torch import nn
 
+from muomni_cli.training import device
 from muomni_cli.training.ema import Ema
 from muomni_cli.training.muon import Muon, orthogonalise
 from muomni_cli.training.optimizers import Optimizers
@@ -20,8 +21,10 @@ def filled(module: nn.Module) -> None:
         p.grad = torch.randn_like(p)
 
 
+@pytest.mark.parametrize("half", [True, False])
 @pytest.mark.parametrize("shape", [(8, 8), (16, 8), (8, 24)])
-def test_muon_is_what_pytorch_has(shape: tuple[int, int]) -> None:
+def test_muon_is_what_pytorch_has(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], half: bool) -> None:
+    monkeypatch.setattr(device, "multiplies_bf16", lambda _: half)
     torch.manual_seed(0)
     ours = [nn.Parameter(torch.randn(shape)) for _ in range(3)]
     theirs = [nn.Parameter(p.detach().clone()) for p in ours]

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from tiny import NextToken, settings, trainer
 
 from muomni_cli.errors import MuomniError
+from muomni_cli.training import device
 from muomni_cli.training.checkpoint import read_checkpoint
 from muomni_cli.training.step import Stepper
 
@@ -39,10 +40,28 @@ def test_checkpointed_activations_give_the_same_weights_with_dropout() -> None:
     assert all(torch.equal(plain[name], forgetful[name]) for name in plain)
 
 
-def test_bf16_trains_fp32_weights() -> None:
+def test_bf16_trains_fp32_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "multiplies_bf16", lambda _: True)
     half, full = weights_after(precision="bf16"), weights_after()
     assert {value.dtype for value in half.values()} == {torch.float32}
     assert any(not torch.equal(half[name], full[name]) for name in full)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_processor_without_bf16_trains_in_fp32(monkeypatch: pytest.MonkeyPatch, optimizer: str) -> None:
+    monkeypatch.setattr(device, "multiplies_bf16", lambda _: False)
+    asked, full = weights_after(precision="bf16", optimizer=optimizer), weights_after(optimizer=optimizer)
+    assert all(torch.equal(asked[name], full[name]) for name in full)
+
+
+def test_that_training_is_in_fp32_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("muomni_cli.training.loop.multiplies_bf16", lambda _: False)
+    chosen = settings(steps=2, precision="bf16")
+    training = trainer(tmp_path, chosen)
+    said: list[str] = []
+    monkeypatch.setattr(training.display, "say", said.append)
+    training.run()
+    assert "training in fp32" in said[0]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
