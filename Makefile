@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup test test-slow test-gpu test-external demo docs clean
+.PHONY: help setup test types quick test-slow test-gpu test-external demo docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,15 +29,23 @@ $(BIN)/python:
 	  echo "error: $(PYTHON) cannot make a virtual environment" >&2; \
 	  echo "  fix: install its venv module (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
 
+# Without --no-compile, pip compiles thousands of modules that nobody imports.
 $(STAMP): pyproject.toml Makefile | $(BIN)/python
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[train,onnx,bench,judge,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --editable '.[train,onnx,bench,judge,dev]'
 	@touch $@
 
+# The types beside the tests, and long files of tests first: no core is left without work for long.
 test: setup
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	@$(MAKE) --no-print-directory --jobs 2 types quick
+
+types:
 	$(BIN)/python -m mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile -m "not slow and not gpu and not external"
+
+quick:
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder \
+	  -m "not slow and not gpu and not external"
 
 test-slow test-gpu test-external: test-%: setup
 	$(BIN)/python -m pytest -q -m $*

@@ -20,6 +20,8 @@ from muomni_cli.console import say
 from muomni_onnx.export import export
 from muomni_onnx.trained import find_trained, model_of
 
+pytestmark = pytest.mark.long
+
 Run = Callable[..., tuple[int, str, str]]
 Cards = dict[tuple[str, str, str], dict[str, Any]]
 
@@ -58,7 +60,7 @@ def test_the_cards_are_those_of_the_run(run: Run, split: str) -> None:
     assert "left out: thinker is in it only as the stage omni tuned it" in run(*words, "-m", "packed-small")[2]
 
 
-@pytest.mark.parametrize("learn", ["contrast", "captions"])
+@pytest.mark.parametrize("learn", ["contrast", pytest.param("captions", marks=pytest.mark.slow)])
 def test_lessons_of_texts_are_asked_in_the_same_way(run: Run, learn: str) -> None:
     train("image", "small.toml", [f'encoders.image.learn="{learn}"', "train.image.steps=20"], run=f"by-{learn}")
     words = "small.toml", "--split", "train"

@@ -27,6 +27,8 @@ from muomni_cli.training.context import StageContext
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
+pytestmark = pytest.mark.long
+
 Run = Callable[..., tuple[int, str, str]]
 
 RECIPE = """

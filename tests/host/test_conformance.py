@@ -24,6 +24,8 @@ from muomni_cli.hookspecs import DECLARES
 from muomni_cli.registry import get_registry
 from muomni_cli.testing import cases, examine
 
+pytestmark = pytest.mark.long
+
 Install = Callable[..., Path]
 Muomni = Callable[..., "subprocess.CompletedProcess[str]"]
 

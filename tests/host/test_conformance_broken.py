@@ -27,6 +27,8 @@ from muomni_cli.plugins import PluginInfo
 from muomni_cli.registry import get_registry
 from muomni_cli.testing import assert_keeps_the_laws
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def wrong_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -21,6 +21,8 @@ import soundfile
 if TYPE_CHECKING:
     from tests.whole import Whole
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 FORMS = ("wheel", "editable")
 

@@ -20,6 +20,8 @@ from muomni_cli.app import main
 from muomni_cli.bench.start import first_byte
 from muomni_cli.errors import MuomniError
 
+pytestmark = pytest.mark.long
+
 FEW = ["--rounds", "2", "--threads", "1", "--device", "cpu"]
 SHORT = ["--prompt", "4", "--tokens", "6", *FEW]
 

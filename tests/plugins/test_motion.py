@@ -36,7 +36,7 @@ def site(pip: Callable[..., Site]) -> Site:
     return pip("motion")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # for slow tests: what the quick ones would see of it, docs/plugins.md has them see
 def here(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the package's recipe, made smaller, has been trained, and some recordings written."""
     folder = tmp_path_factory.mktemp("motion")
@@ -69,6 +69,7 @@ def test_it_keeps_the_laws(site: Site, tmp_path: Path) -> None:
     site.muomni("plugins", "check", "motion", cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_it_learns_by_itself_and_through_the_thinker(site: Site, here: Path) -> None:
     """Of people who were not among those of the training."""
     done = site.muomni("eval", "small", "--json", cwd=here, MUOMNI_CACHE=str(here / "cache"))
@@ -79,6 +80,7 @@ def test_it_learns_by_itself_and_through_the_thinker(site: Site, here: Path) -> 
         assert card["value"] >= least, card
 
 
+@pytest.mark.slow
 def test_a_file_is_asked_about_and_traced(site: Site, here: Path) -> None:
     recording = row(here, "falling")
     asked = ("What is the person doing?", "--attach", f"motion=rec/{recording['motion']}")
@@ -91,6 +93,7 @@ def test_a_file_is_asked_about_and_traced(site: Site, here: Path) -> None:
     assert bundled["text"] == told["text"]
 
 
+@pytest.mark.slow
 def test_what_the_model_does_not_sense_is_named(site: Site, here: Path) -> None:
     done = site.muomni("chat", "-m", "small", "What?", "--attach", "moton=x.csv", cwd=here, code=2)
     assert "did you mean 'motion'? it takes motion" in done.stderr

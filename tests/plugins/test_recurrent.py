@@ -23,6 +23,8 @@ from muomni_cli.generation.backend import IDLE
 from tests.installing import Site
 from tests.omni.small import make_world
 
+pytestmark = pytest.mark.long
+
 KEYS, VALUES, PAIRS = "abcdef", "0123", 2
 ALIKE = 1e-4
 """Of a logit (they are about 5): a larger matrix product adds the same numbers in another order."""

@@ -103,6 +103,7 @@ def test_it_is_listed_and_its_recipe_is_right(site: Site, tmp_path: Path) -> Non
     site.muomni("recipes", "check", "robot.toml", cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_it_keeps_every_law(site: Site, tmp_path: Path) -> None:
     told = site.muomni("plugins", "check", "dudley", "--json", cwd=tmp_path)
     (report,) = [one for one in json.loads(told.stdout) if one["kind"] == "vocoder"]

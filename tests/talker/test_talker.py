@@ -22,6 +22,8 @@ from muomni_talker.model import Speaker, build, build_parallel, pointer_of
 from muomni_talker.speaking import bound_of
 from tests.talker.conftest import CODES, Trained, objective, said, speech, talker
 
+pytestmark = pytest.mark.long
+
 SPEC = CodeShape(codebooks=2, size=128, seconds=0.08)
 
 

@@ -19,6 +19,8 @@ from tiny import settings, trainer
 from muomni_cli.errors import RequestError
 from muomni_cli.training.signals import StoppedError
 
+pytestmark = pytest.mark.long
+
 PROGRAM = Path(__file__).with_name("tiny.py")
 CASES = [
     {"optimizer": "adamw"},
