@@ -30,7 +30,11 @@ PACKAGES = ("numpy", "tokenizers", "safetensors", "torchaudio", "matplotlib", "p
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 """Packages that own the same folder: at most one of them can be there."""
 PROVIDER = "ExecutionProvider"
-CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "neon", "asimd", "bf16")
+CPU_FEATURES = (
+    *("avx2", "avx512f", "avx512_bf16", "amx_bf16", "neon", "asimd", "bf16"),
+    *("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"),
+)
+"""What training in bfloat16 and bundles in int8 are quick with."""
 
 
 @dataclass(frozen=True, slots=True)

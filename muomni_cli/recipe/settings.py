@@ -81,7 +81,9 @@ class TrainSettings(Settings):
     decay: float = Field(0.2, gt=0, le=1, description="fraction of the steps in which wsd falls")
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 for any")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights; 0 for none")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="of activations; weights stay fp32")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of activations; weights stay fp32, and so does all on a CPU without bf16"
+    )
     compile: bool = Field(False, description="torch.compile: a slow start, then faster steps")
     checkpoint_activations: bool = Field(False, description="recompute activations: less memory, slower steps")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description='"auto", "cpu", "cuda" or "cuda:1"')
