@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Hundreds of processes of the tests would compile the same modules again, each for itself.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup test types quick test-slow test-gpu test-external demo docs clean
 .DEFAULT_GOAL := help
 
@@ -29,7 +32,7 @@ $(BIN)/python:
 	  echo "error: $(PYTHON) cannot make a virtual environment" >&2; \
 	  echo "  fix: install its venv module (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
 
-# Without --no-compile, pip compiles thousands of modules that nobody imports.
+# Without --no-compile, pip compiles thousands of modules that nobody imports; what is imported is compiled then.
 $(STAMP): pyproject.toml Makefile | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --editable '.[train,onnx,bench,judge,dev]'
 	@touch $@
