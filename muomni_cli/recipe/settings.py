@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
+_Share = Annotated[float, Field(ge=0, lt=1)]
+
 OWN_INIT = ("trained", "random")
 """What ``train.omni.init`` says where it names no model."""
 
@@ -63,12 +65,10 @@ class TrainSettings(Settings):
     start: dict[str, str] = Field(
         {}, description="runs or installed models that the omni stage takes single encoders from"
     )
-    word_dropout: float = Field(
+    word_dropout: _Share | dict[str, _Share] = Field(
         0.0,
-        ge=0,
-        lt=1,
-        description="share of the words of answers about pictures and sounds that joint tuning keeps from the Thinker, "
-        "which then cannot guess the next one from them",
+        description="share of the words of answers about media that joint tuning keeps from the Thinker, which then "
+        "cannot guess the next one from them; or by modality: { image = 0.5 }",
     )
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.95), description="AdamW's decay of the first and second moment"

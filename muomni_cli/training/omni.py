@@ -20,7 +20,7 @@ from muomni_cli.data.talks import Talk, Talks, open_talks
 from muomni_cli.omni.model import Omni
 from muomni_cli.omni.shares import sense_of
 from muomni_cli.training.cross_entropy import summed_cross_entropy
-from muomni_cli.training.word_dropout import hide_words
+from muomni_cli.training.word_dropout import hide_words, share_of
 
 if TYPE_CHECKING:
     from muomni_cli.training.context import StageContext
@@ -63,7 +63,8 @@ class Answering:
     def _given(self, talk: Talk, step: int, place: int) -> NDArray[np.int32]:
         """What the Thinker is shown of conversation ``place`` of a step, however the step is cut."""
         rng = np.random.default_rng((self._context.seed, step, place))
-        return hide_words(talk.ids, talk.answer, self._settings.word_dropout, self._tokenizer.specials, rng)
+        share = share_of(self._settings.word_dropout, (modality for modality, _ in talk.media))
+        return hide_words(talk.ids, talk.answer, share, self._tokenizer.specials, rng)
 
     def loss(self, batch: Batch) -> Loss:
         """Nats, summed over the tokens of the answers."""

@@ -3,6 +3,7 @@ data."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from muomni_cli.training.inherit import Ancestor, ancestor
 from muomni_cli.training.optimizers import scale_of
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Chosen
+    from muomni_cli.recipe import Chosen, Recipe
     from muomni_cli.training.context import StageContext
 
 
@@ -33,12 +34,9 @@ def build_omni(context: StageContext) -> Omni:
             f"recipe {recipe.name} has no {'Thinker' if recipe.thinker is None else 'encoder'}",
             "the omni stage needs a table [thinker] and at least one [encoders.<modality>]",
         )
-    for stage in settings.start:
-        if stage not in recipe.encoders:
-            raise RequestError(
-                f"train.omni.start names {stage}, and recipe {recipe.name} has no such encoder",
-                f"name one of {', '.join(recipe.encoders)}; the Thinker goes with the run's own tokenizer",
-            )
+    _refuse_strangers(recipe, "start", settings.start, "; the Thinker goes with the run's own tokenizer")
+    if isinstance(settings.word_dropout, dict):
+        _refuse_strangers(recipe, "word_dropout", settings.word_dropout)
     wanted = {"thinker": recipe.thinker, **recipe.encoders}
     before = ancestor(settings.init)
     parts = {stage: _begin(stage, chosen, context, before) for stage, chosen in wanted.items()}
@@ -50,6 +48,15 @@ def build_omni(context: StageContext) -> Omni:
         for modality in recipe.encoders.keys() - settings.start.keys():
             before.fill_projector(modality, omni.projectors[modality])
     return omni
+
+
+def _refuse_strangers(recipe: Recipe, key: str, names: Iterable[str], note: str = "") -> None:
+    for name in names:
+        if name not in recipe.encoders:
+            raise RequestError(
+                f"train.omni.{key} names {name}, and recipe {recipe.name} has no such encoder",
+                f"name one of {', '.join(recipe.encoders)}{note}",
+            )
 
 
 def _begin(stage: str, chosen: Chosen, context: StageContext, before: Ancestor | None) -> Any:

@@ -8,10 +8,17 @@ Shapes: T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def share_of(word_dropout: float | Mapping[str, float], modalities: Iterable[str]) -> float:
+    """The share for a conversation with media of ``modalities``: 0 without any, the largest where they differ."""
+    if isinstance(word_dropout, Mapping):
+        return max((word_dropout.get(modality, 0.0) for modality in modalities), default=0.0)
+    return word_dropout if any(modalities) else 0.0
 
 
 def hide_words(
@@ -23,10 +30,9 @@ def hide_words(
 ) -> NDArray[np.int32]:
     """A copy of ``ids`` (T,) in which ``pad`` stands for each token of an answer with probability ``share``.
 
-    What was asked, media (below 0) and the tokens that mark turns stay: of a conversation without media, so does all,
-    for its words follow from words alone.
+    What was asked, media (below 0) and the tokens that mark turns stay.
     """
-    if not share or not (ids < 0).any():
+    if not share:
         return ids
     words = answer & (ids >= 0) & ~np.isin(ids, list(specials.values()))
     hidden = words & (rng.random(len(ids)) < share)

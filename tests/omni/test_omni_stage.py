@@ -74,9 +74,13 @@ def test_encoders_of_other_runs_are_taken_as_they_are(world: Path, capsys: pytes
     with pytest.raises(RequestError, match="trained with another d_ff and n_layers") as caught:
         train("omni", "small.toml", [*still, "encoders.image.d_ff=48", "encoders.image.n_layers=2"], run="other")
     assert "[encoders.image]" in caught.value.fix
-    for wrong, message in (('{image="nobody"}', "no model 'nobody'"), ('{thinker="eyes"}', r"train\.omni\.start")):
+    for wrong, message in (
+        ('start={image="nobody"}', "no model 'nobody'"),
+        ('start={thinker="eyes"}', r"train\.omni\.start names thinker"),
+        ("word_dropout={smell=0.5}", r"train\.omni\.word_dropout names smell"),
+    ):
         with pytest.raises(RequestError, match=message):
-            train("omni", "small.toml", [f"train.omni.start={wrong}"], force=True)
+            train("omni", "small.toml", [f"train.omni.{wrong}"], force=True)
 
 
 def test_it_learns_what_is_seen_and_heard_and_chat_sees_the_same(world: Path) -> None:

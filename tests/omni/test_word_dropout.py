@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.training.word_dropout import hide_words
+from muomni_cli.training.word_dropout import hide_words, share_of
 
 SPECIALS = {"pad": 0, "bos": 1, "eos": 2, "user": 3, "assistant": 4}
 
@@ -30,7 +30,20 @@ def test_a_share_of_the_answers_words_is_hidden_and_nothing_else() -> None:
     assert 0.25 < changed.sum() / 2000 < 0.35
 
 
-def test_text_alone_and_a_share_of_nought_are_left_as_they_are() -> None:
-    for media, share in ((False, 0.3), (True, 0.0)):
-        ids, answer = talk(media)
-        assert np.array_equal(hide_words(ids, answer, share, SPECIALS, np.random.default_rng(0)), ids)
+def test_a_share_of_nought_leaves_all_as_it_is() -> None:
+    ids, answer = talk(media=True)
+    assert np.array_equal(hide_words(ids, answer, 0.0, SPECIALS, np.random.default_rng(0)), ids)
+
+
+def test_text_alone_has_no_share_and_modalities_may_have_their_own() -> None:
+    by_modality = {"image": 0.5, "smell": 0.2}
+    cases: list[tuple[float | dict[str, float], list[str], float]] = [
+        (0.3, [], 0.0),
+        (0.3, ["audio"], 0.3),
+        (by_modality, [], 0.0),
+        (by_modality, ["audio"], 0.0),
+        (by_modality, ["audio", "image"], 0.5),
+        (by_modality, ["smell", "image"], 0.5),
+    ]
+    for word_dropout, modalities, share in cases:
+        assert share_of(word_dropout, modalities) == share
