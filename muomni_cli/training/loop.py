@@ -216,6 +216,8 @@ class Trainer:
             "log": stepper.window,
         }
         write_checkpoint(self.last, self._header(done), sections)
+        if not self.settings.val_every:  # what an earlier sitting found best would stand before these for ever
+            (self.folder / "best.safetensors").unlink(missing_ok=True)
         self.followers.on_checkpoint(done, self.last)
 
     def _restore(self) -> int:
@@ -245,7 +247,7 @@ class Trainer:
                 "leave optimizer and ema as they were, or train again with --force",
             ) from error
         stepper.window = {name: t.to(self.device) for name, t in checkpoint.section("log").items()}
-        self.best = math.inf if best is None else float(best)
+        self.best = math.inf if best is None or not self.settings.val_every else float(best)
         self._seconds = float(header["seconds"])
         return done
 

@@ -162,3 +162,13 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     trainer(tmp_path, settings(steps=2)).run()
     with pytest.raises(RequestError, match="cannot be continued"):
         trainer(tmp_path, settings(steps=4, ema=0.9)).run(resume=True)
+
+
+def test_weights_that_nothing_validates_are_not_hidden_behind_an_earlier_best(tmp_path: Path) -> None:
+    best = tmp_path / "tiny" / "best.safetensors"
+    trainer(tmp_path, settings(steps=2, val_every=2)).run()
+    assert best.is_file()
+    trainer(tmp_path, settings(steps=4, val_every=0)).run(resume=True)
+    assert not best.exists()
+    trainer(tmp_path, settings(steps=6, val_every=2)).run(resume=True)
+    assert best.is_file(), "whatever was best before, it is of the sitting that validates again"
