@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,9 @@ from muomni_cli.console import print_json, say
 from muomni_cli.errors import RequestError
 
 if TYPE_CHECKING:
+    from muomni_cli.recipe import Recipe
     from muomni_cli.runs.folder import RunFolder
+    from muomni_cli.training.stages import Job
 
 
 def train(
@@ -28,21 +32,24 @@ def train(
     run: Annotated[str, typer.Option(metavar="NAME", help="The run's folder under runs/; the recipe's name.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Continue with the run's own recipe.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train the stage again; its old files are removed.")] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="With all: train stages side by side, while their settings `threads` together are no more than N.",
+        ),
+    ] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Try one step, print its cost, write nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
 ) -> None:
     """Train one stage of a recipe, or all of them."""
-    if resume and force:
-        raise RequestError("--resume continues and --force begins again", "choose one of them")
-    if json and not dry_run:
-        raise RequestError("--json belongs to --dry-run", "metrics of a run: muomni runs show NAME --json")
+    _refuse_nonsense(stage, jobs, resume=resume, force=force, dry_run=dry_run, json=json)
     # Batches are made beside the steps, by numpy: small products, whose threads would only get in torch's way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is there
     from muomni_cli.recipe import load_recipe
     from muomni_cli.recipe.stages import stages_of_all
     from muomni_cli.runs.folder import RUNS, RunFolder
-    from muomni_cli.training.stages import Job, try_stage
-    from muomni_cli.training.stages import train as train_stages
 
     words = of_stage(overrides or [], stage)
     asked = load_recipe(recipe, words)
@@ -54,20 +61,64 @@ def train(
         if not folder.recipe_path.is_file():
             raise RequestError(f"there is no run {folder.root} to continue", "begin it: the same without --resume")
         asked = load_recipe(str(folder.recipe_path), words)
-    options = f" --run {run}" if run else ""
-    jobs = [
-        Job(asked, one, folder, f"muomni train {one} {recipe}{options}")
-        for one in (stages_of_all(asked) if stage == "all" else [stage])
-    ]
+    option = f" --run {run}" if run else ""
     if dry_run:
-        tried = [try_stage(job) for job in jobs if stage != "all" or job.stage != "tokenizer"]
-        if json:
-            print_json([one.as_json() for one in tried] if stage == "all" else tried[0].as_json())
-        else:
-            print("\n\n".join(one.as_text() for one in tried))
+        _try(_jobs(asked, stage, folder, recipe + option), one=stage != "all", json=json)
         return
-    train_stages(jobs, resume=resume, force=force)
-    _say_next(folder, stages_of_all(asked), f"{recipe}{options}")
+    if jobs > 1:
+        after = [recipe, *words, *(("--run", run) if run else ()), *(("--resume",) if resume else ())]
+        _train_side_by_side(asked, jobs, after)
+    else:
+        from muomni_cli.training.stages import train as train_stages
+
+        train_stages(_jobs(asked, stage, folder, recipe + option), resume=resume, force=force)
+    _say_next(folder, stages_of_all(asked), recipe + option)
+
+
+def _jobs(asked: Recipe, stage: str, folder: RunFolder, where: str) -> list[Job]:
+    from muomni_cli.recipe.stages import stages_of_all
+    from muomni_cli.training.stages import Job
+
+    stages = stages_of_all(asked) if stage == "all" else [stage]
+    return [Job(asked, one, folder, f"muomni train {one} {where}") for one in stages]
+
+
+def _try(jobs: list[Job], *, one: bool, json: bool) -> None:
+    from muomni_cli.training.stages import try_stage
+
+    tried = [try_stage(job) for job in jobs if one or job.stage != "tokenizer"]
+    if json:
+        print_json(tried[0].as_json() if one else [each.as_json() for each in tried])
+    else:
+        print("\n\n".join(each.as_text() for each in tried))
+
+
+def _refuse_nonsense(stage: str, jobs: int, *, resume: bool, force: bool, dry_run: bool, json: bool) -> None:
+    if resume and force:
+        raise RequestError("--resume continues and --force begins again", "choose one of them")
+    if json and not dry_run:
+        raise RequestError("--json belongs to --dry-run", "metrics of a run: muomni runs show NAME --json")
+    if jobs > 1 and stage != "all":
+        raise RequestError(
+            f"--jobs is for all stages, and {stage} is one", f"leave it out, or: train.{stage}.threads={jobs}"
+        )
+    if jobs > 1 and force:
+        raise RequestError(
+            "--jobs does not train again what is there", "train another run (--run NAME), or leave --jobs out"
+        )
+
+
+def _train_side_by_side(asked: Recipe, places: int, words: list[str]) -> None:
+    """Every stage by a command of its own, with the same ``words`` after it."""
+    from muomni_cli.recipe.stages import stages_of_all, waits_of
+    from muomni_cli.training.side_by_side import Plan, train_side_by_side
+
+    stages = stages_of_all(asked)
+    plan = Plan(stages, waits_of(asked), {stage: asked.train_for(stage).threads for stage in stages}, places)
+    program = [sys.executable, "-m", "muomni_cli", "train"]
+    more = [] if "--resume" in words else ["--resume"]
+    again = shlex.join(["muomni", "train", "all", *words, *more, "--jobs", str(places)])
+    train_side_by_side(plan, lambda stage: [*program, stage, *words], again)
 
 
 def of_stage(words: list[str], stage: str) -> list[str]:

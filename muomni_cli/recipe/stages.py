@@ -36,3 +36,10 @@ def stages_of_all(recipe: Recipe) -> list[str]:
     if OMNI in found and recipe.train_for(OMNI).init not in OWN_INIT:
         without += ["tokenizer", "thinker", *recipe.encoders]
     return [stage for stage in found if stage not in without]
+
+
+def waits_of(recipe: Recipe) -> dict[str, frozenset[str]]:
+    """Which other stages must be finished before each of :func:`stages_of` can begin."""
+    understanding = {"thinker", *recipe.encoders}
+    besides: dict[str, set[str]] = {"talker": {"codec", *understanding}, OMNI: understanding}
+    return {stage: frozenset({"tokenizer", *besides.get(stage, ())} - {stage}) for stage in stages_of(recipe)}

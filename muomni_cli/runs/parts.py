@@ -40,11 +40,16 @@ def weights_of(run: RunFolder, stage: str, command: str) -> Path:
     Raises:
         RequestError: there is none; ``command`` is what makes it.
     """
-    folder = run.stage(stage)
-    found = next((p for name in ("best", "last") if (p := folder / f"{name}.safetensors").is_file()), None)
+    found = weights_so_far(run, stage)
     if found is None:
         raise RequestError(f"run {run.root} has no trained {stage} yet", f"train it first: {command}")
     return found
+
+
+def weights_so_far(run: RunFolder, stage: str) -> Path | None:
+    """The best or else the last checkpoint of a stage, which another process may be training; None before its first."""
+    folder = run.stage(stage)
+    return next((p for name in ("best", "last") if (p := folder / f"{name}.safetensors").is_file()), None)
 
 
 def open_part(run: RunFolder, stage: str, command: str) -> tuple[nn.Module, Path]:

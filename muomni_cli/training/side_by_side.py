@@ -1,0 +1,129 @@
+"""Several stages of one run at a time, each by a command of its own, as ``make -j`` does it.
+
+Knows which stages wait for which and how many threads each takes; nothing of how they are trained.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from muomni_cli.console import say
+from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli.training.signals import NAMES, StoppedError, StopRequests
+
+POLL = 0.1
+"""Seconds between two looks at who has finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be trained.
+
+    Args:
+        stages: in the order in which one process would train them.
+        waits: the stages that must be finished before each begins; those that are not in ``stages`` are there already.
+        threads: how many each takes; 0, or more than ``places``, is all of them.
+        places: how many threads there are for all that run at one time.
+    """
+
+    stages: Sequence[str]
+    waits: Mapping[str, Collection[str]]
+    threads: Mapping[str, int]
+    places: int
+
+    def next(self, waiting: Sequence[str], running: Collection[str]) -> str | None:
+        """The first of ``waiting`` that can begin beside ``running``, if one can."""
+        free = self.places - sum(self._takes(stage) for stage in running)
+        unfinished = {*waiting, *running}
+        fits = (s for s in waiting if self._takes(s) <= free and unfinished.isdisjoint(self.waits[s]))
+        return next(fits, None)
+
+    def _takes(self, stage: str) -> int:
+        return min(self.threads[stage] or self.places, self.places)
+
+
+def train_side_by_side(plan: Plan, command: Callable[[str], list[str]], again: str) -> None:
+    """Train all stages of ``plan``. After a failure those that run are waited for, and no other begins.
+
+    Args:
+        plan: which stages.
+        command: the words of the process that trains a stage. It saves and ends at SIGTERM, and says why it fails.
+        again: what the user types to go on after a stop or a failure.
+
+    Raises:
+        StoppedError: after a signal, when all have saved.
+        MuomniError: a stage failed (RequestError: because of what was asked for).
+    """
+    waiting, running = list(plan.stages), dict[str, _Training]()
+    failed: dict[str, int] = {}
+    with StopRequests(say) as stop:
+        try:
+            while running or (waiting and not failed and stop.asked is None):
+                if stop.asked is None and not failed:
+                    while (stage := plan.next(waiting, running)) is not None:
+                        waiting.remove(stage)
+                        running[stage] = _Training(stage, command(stage))
+                if stop.asked is not None:
+                    _ask_to_stop(running.values())
+                time.sleep(POLL)
+                for stage in [stage for stage, training in running.items() if training.ended]:
+                    if code := running.pop(stage).code:
+                        failed[stage] = code
+        finally:  # nobody is left behind, whatever happens here
+            _ask_to_stop(running.values())
+            for training in running.values():
+                training.wait()
+    if stop.asked is not None and (failed or waiting):
+        where = ", ".join(failed) if failed else f"training, before {waiting[0]},"
+        raise StoppedError(f"{where} stopped by {NAMES[stop.asked]}", f"continue with: {again}", stop.asked)
+    if failed:
+        error = RequestError if 2 in failed.values() else MuomniError
+        raise error(f"{', '.join(failed)} failed, for the reason above", f"mend that and continue with: {again}")
+
+
+def _ask_to_stop(trainings: Iterable[_Training]) -> None:
+    for training in trainings:
+        training.ask_to_stop()
+
+
+class _Training:
+    """One stage's process, whose talk is passed on line by line, with the stage's name before it."""
+
+    def __init__(self, stage: str, words: list[str]) -> None:
+        self._stage = stage
+        self._asked = False
+        self._process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, errors="replace")
+        self._reader = threading.Thread(target=self._pass_on, daemon=True)
+        self._reader.start()
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None and not self._reader.is_alive()
+
+    @property
+    def code(self) -> int:
+        return int(self._process.wait())
+
+    def wait(self) -> None:
+        self._process.wait()
+        self._reader.join()
+
+    def ask_to_stop(self) -> None:
+        """Once: a terminal's Ctrl-C has reached the process already, and a second one would keep it from saving."""
+        if not self._asked:
+            self._asked = True
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
+
+    def _pass_on(self) -> None:
+        assert self._process.stderr is not None, "it was asked for"
+        with self._process.stderr as lines:
+            for line in lines:
+                if not line.startswith("next: "):  # each knows of the stage after its own, and not who trains it
+                    say(line.rstrip() if line.startswith(self._stage) else f"{self._stage}: {line.rstrip()}")
