@@ -203,7 +203,8 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
     say(f"training {job.stage} ({count:,} parameters) on {context.device} into {folder}")
     done = trainer.run(resume=resume)
     best = folder / "best.safetensors"
-    say(f"wrote {trainer.last}{f' and {best}' if best.is_file() else ''} (step {done})")
+    more = f" and {best} (step {read_header(best)['step']})" if best.is_file() else ""
+    say(f"wrote {trainer.last} (step {done}){more}")
 
 
 def _context(job: Job) -> StageContext:

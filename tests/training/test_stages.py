@@ -80,6 +80,7 @@ def test_all_then_talk_without_the_recipe(capsys: pytest.CaptureFixture[str]) ->
     told = capsys.readouterr()
     assert told.out == ""
     assert "next: muomni chat -m small" in told.err
+    assert "thinker/last.safetensors (step 4) and runs/small/thinker/best.safetensors (step " in told.err
     Path("small.toml").unlink()
     model = find_model()
     thinker, tokenizer = model.thinker("cpu"), model.tokenizer()
