@@ -7,16 +7,6 @@ set -eo pipefail # not -u: to the bash of macOS an empty list is unset
 
 nano=${MUOMNI_MODEL:-nano}
 media=runs/demo-media
-trained=$(mktemp -d) # a file for each stage that is through
-other=''             # the process group that trains beside this one
-
-leave() {
-  if [ -n "$other" ] && kill -TERM -- "-$other" 2>/dev/null; then wait "$other" || true; fi
-  rm -rf "$trained"
-}
-trap leave EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 step() { printf '\n\033[1m$ %s\033[0m\n' "$*" >&2; "$@"; }
 talk() { printf '\n%s\n' "$*" >&2; }
@@ -53,37 +43,14 @@ score "$nano"
 
 resume=()
 [ ! -e runs/demo/recipe.toml ] || resume=(--resume)
-train() {
-  step muomni train "$1" demo "${resume[@]}" "${changes[@]}"
-  touch "$trained/$1"
-}
-
-# Two processes, a core each, train what does not rest on each other.
-failed() {
-  other=''
-  tail -n 3 runs/demo-beside.log >&2
-  exit 1
-}
-
-train tokenizer
-resume=(--resume)
-set -m # in a process group of its own: Ctrl-C reaches it through leave, and once
-train audio </dev/null >runs/demo-beside.log 2>&1 &
-other=$!
-set +m
-talk 'beside it, what hears is trained; how far it is: tail -f runs/demo-beside.log'
-train thinker
-train image
-talk 'waiting for the ears'
-wait "$other" || failed
-other=''
-train omni
+step muomni train all demo --jobs 2 "${resume[@]}" "${changes[@]}" # two stages at a time, a core each
 
 ask demo | tee $media/answers.txt
 score demo
 
 # --- without PyTorch ------------------------------------------------------------------------------------------------------
 
+rm -rf runs/demo-onnx # that of a demo before
 step muomni export --onnx -m demo -o runs/demo-onnx
 ask runs/demo-onnx | tee $media/answers-onnx.txt
 cmp -s $media/answers.txt $media/answers-onnx.txt || { talk 'through onnxruntime the answers are others'; exit 1; }
