@@ -114,7 +114,13 @@ class SoundsConfig(MadeConfig):
 
 
 class SpokenConfig(FilesConfig):
-    """Text spoken by the program flite."""
+    """Text spoken by a speech program."""
+
+    program: Literal["auto", "flite", "hibari"] = Field(
+        "auto",
+        description='who speaks: "flite" (a command), "hibari" (pip install \'muomni[voices]\'; its voice, at other '
+        'pitches, stands in for those of flite), or "auto": flite where it is installed, else hibari',
+    )
 
     path: str = Field("", description="text files: a file, a folder or a glob")
     cut: Literal["lines", "sentences"] = Field(

@@ -94,7 +94,7 @@ def register_datasets() -> list[DatasetPart]:
         ),
         DatasetPart(
             name="spoken",
-            doc="any text, spoken by the program flite",
+            doc="any text, spoken by a speech program (flite or hibari)",
             config=SpokenConfig,
             build="muomni_datasets.spoken:build",
             small={"sentences": ("A hen.", "A fox.")},

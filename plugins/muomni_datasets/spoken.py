@@ -1,17 +1,14 @@
-"""A teacher's voice: any text, spoken by the program flite when the example is opened.
+"""Synthetic speech: any text, spoken by a speech program when the example is opened.
 
-flite (Carnegie Mellon University, free licence) is small and some fifty times faster than speech. Durations and pitch
-vary a little, by seed, so that a text is not heard twice in the same way.
+Durations and pitch vary a little, by seed, so that no text sounds the same twice. The programs are those of
+:mod:`muomni_datasets.voices`.
 """
 
 from __future__ import annotations
 
 import io
 import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -23,52 +20,33 @@ from muomni_datasets.grammar import made
 from muomni_datasets.made_config import SpokenConfig, unsayable
 from muomni_datasets.plots import Chance
 from muomni_datasets.reading import Files
-
-PITCH = {"slt": 172, "awb": 130, "kal16": 95, "rms": 100}
-"""Mean pitch of each voice in Hz. What rms says follows its recordings, whatever is asked for."""
-
-PATIENCE = 60
-"""Seconds that flite may take; it takes a fraction of one."""
+from muomni_datasets.voices import PITCH, Program, choose_program, program_files, require_voices, synthesize
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenMedia:
-    """A text in a voice. Opens as WAV, 16 kHz."""
+    """A text in a voice. Opens as WAV. ``stretch`` and ``pitch``: relative to the voice's own duration and pitch."""
 
     modality: str
     text: str
     voice: str
     stretch: float
-    pitch: int
+    pitch: float
+    program: Program = "flite"
 
     @property
     def name(self) -> str:
         """How the text begins, and who says it."""
-        return f"{self.text[:40]!r} said by {self.voice}"
+        return f"{self.text[:40]!r} said by {_label(self.program, self.voice)}"
 
     @property
     def facts(self) -> Mapping[str, str]:
         """Who says it."""
-        return {"voice": self.voice}
+        return {"voice": _label(self.program, self.voice)}
 
     def open(self) -> BinaryIO:
         """See :class:`muomni_cli.api.Media`."""
-        settings = ["--setf", f"duration_stretch={self.stretch}", "--setf", f"int_f0_target_mean={self.pitch}"]
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "said.wav"
-            command = [_flite(), "-voice", self.voice, *settings, "-t", self.text, "-o", str(file)]
-            try:
-                done = subprocess.run(
-                    command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
-                )
-                sound = file.read_bytes()
-            except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-                raise RequestError(f"flite did not say {self.text[:40]!r}: {error}", "leave that text out") from error
-        if done.returncode:
-            raise RequestError(
-                f"flite failed on {self.text[:40]!r} (exit code {done.returncode})", "leave that text out"
-            )
-        return io.BytesIO(sound)
+        return io.BytesIO(synthesize(self.program, self.text, self.voice, self.stretch, self.pitch))
 
 
 class Spoken:
@@ -85,25 +63,28 @@ class Spoken:
 
     def files(self) -> list[Path]:
         listed = self._config.sentences or self._config.words or self._config.patterns
-        return [] if listed else self._files.paths()
+        texts = [] if listed else self._files.paths()
+        return [*texts, *program_files(self._config.program)]
 
     def documents(self) -> Iterator[Example]:
-        _require_voices(self._config.voices)
+        program = choose_program(self._config.program)
+        require_voices(program, self._config.voices)
         count = self._config.count
         for index, text in enumerate(islice(cycle(self._texts()), count) if count else self._texts()):
             chance = Chance(f"spoken/{self._config.seed}/{index}")
             voice = chance.one(self._config.voices)
             stretch = round(chance.between(*self._config.stretch), 2)
-            pitch = round(PITCH[voice] * chance.between(*self._config.pitch))
-            key = text if self._config.key == "text" else voice
+            pitch = chance.between(*self._config.pitch)
+            label = _label(program, voice)
+            key = text if self._config.key == "text" else label
             yield Example(
-                media=SpokenMedia("audio", text, voice, stretch, pitch),
+                media=SpokenMedia("audio", text, voice, stretch, pitch, program),
                 text=text,
                 key=key,
                 label=text if self._config.words else None,
                 source="spoken",
                 split=self._side(key),
-                voice=voice,
+                voice=label,
             )
 
     def _side(self, key: str) -> Literal["train", "val"] | None:
@@ -138,44 +119,40 @@ def build(config: SpokenConfig) -> Spoken:
     return Spoken(config)
 
 
-class Flite:
-    """A :class:`muomni_cli.api.Teacher`: one voice of flite, at its own speed and pitch."""
+class SpeechProgram:
+    """A :class:`muomni_cli.api.Teacher`: one voice of a speech program, at its own speed and pitch."""
 
-    def __init__(self, voice: str) -> None:
-        self.voice = voice
+    def __init__(self, program: Program, voice: str) -> None:
+        self._program, self._voice = program, voice
+        self.voice = _label(program, voice)
 
     def say(self, text: str) -> bytes:
-        """WAV, 16 kHz."""
+        """WAV at the program's rate."""
         if reason := unsayable(text):
-            raise RequestError(f"flite cannot say {text[:40]!r}: it {reason}", "leave that text out")
-        return SpokenMedia("audio", text, self.voice, 1.0, PITCH[self.voice]).open().read()
+            raise RequestError(f"{self._program} cannot say {text[:40]!r}: it {reason}", "leave that text out")
+        return synthesize(self._program, text, self._voice, 1.0, 1.0)
 
 
-def teacher(voice: str | None) -> Flite:
-    """The voice of that name; slt, the clearest, where none is named."""
+def teacher(voice: str | None) -> SpeechProgram:
+    """The voice of that name: of flite, or "hibari". None: slt, the clearest of flite; hibari where flite is missing.
+
+    Raises:
+        RequestError: there is no such voice, or nothing that speaks is installed.
+    """
+    if voice == "hibari":
+        return SpeechProgram(choose_program("hibari"), _CLEAREST)
     if voice is not None and voice not in PITCH:
-        raise RequestError(f"the program flite has no voice {voice!r}", f"its voices: {', '.join(PITCH)}")
-    chosen = voice or next(iter(PITCH))
-    _require_voices([chosen])
-    return Flite(chosen)
+        raise RequestError(f"there is no voice {voice!r}", f"voices: {', '.join(PITCH)} (flite), hibari")
+    program = choose_program("auto" if voice is None else "flite")
+    require_voices(program, [voice or _CLEAREST])
+    return SpeechProgram(program, voice or _CLEAREST)
 
 
-def _require_voices(voices: Sequence[str]) -> None:
-    """Refuse a voice that this flite does not have: it would speak with another one, and say nothing of it."""
-    told = subprocess.run([_flite(), "-lv"], stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
-    _, _, names = told.stdout.partition("Voices available:")
-    lacking = sorted(set(voices) - set(names.split()))
-    if names and lacking:
-        raise RequestError(
-            f"the program flite has no voice {', '.join(lacking)}", f"write voices = [...] of these: {names.strip()}"
-        )
+_CLEAREST = next(iter(PITCH))
 
 
-def _flite() -> str:
-    program = shutil.which("flite")
-    if program is None:
-        raise RequestError(
-            "the program flite, which speaks these texts, is not installed",
-            "install it: apt install flite (Debian, Ubuntu), brew install flite (macOS)",
-        )
-    return program
+def _label(program: Program, voice: str) -> str:
+    """The name of a voice for people, splits and Talkers."""
+    if program == "flite":
+        return voice
+    return "hibari" if voice == _CLEAREST else f"hibari-{voice}"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import typer
+
 from muomni_cli.api import ModelFiles, hookimpl
+from muomni_nano.samples_command import add_to
 
 HERE = Path(__file__).resolve().parent
 LICENCE = "Apache-2.0"
@@ -24,3 +27,9 @@ def register_models() -> list[ModelFiles]:
             licence=LICENCE,
         )
     ]
+
+
+@hookimpl
+def register_commands(cli: typer.Typer) -> None:
+    """``muomni samples``."""
+    add_to(cli)

@@ -168,9 +168,10 @@ def test_what_is_wrong_is_one_line(
     assert not (tmp_path / "c").exists()
 
 
-def test_without_flite_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_speech_program_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(RequestError, match="not installed"):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # noqa: ARG005
+    with pytest.raises(RequestError, match="no speech program is installed"):
         find_speaker(None, None, None)
 
 

@@ -86,7 +86,10 @@ def test_texts_are_spoken(tmp_path: Path) -> None:
     assert [example.text for example in examples] == ["Hello there.", "How are you?"] * 2 + ["Hello there."]
     assert [example.key for example in examples] == [example.text for example in examples]
     assert source.unreadable[str(tmp_path / "a.txt")].endswith("and 3 more")
-    assert source.files() == [tmp_path / "a.txt"]
+    assert source.files() == [
+        tmp_path / "a.txt",
+        Path(shutil.which("flite") or ""),
+    ]
     wave, rate = heard(examples[0])
     assert rate == 16_000
     assert 0.3 < wave.size / rate < 5
@@ -127,7 +130,7 @@ def test_what_is_odd_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
             SpokenConfig.model_validate(config)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(RequestError) as caught:
-        speak(words=["yes"])
+        speak(words=["yes"], program="flite")
     assert "flite" in caught.value.what
     assert "install" in caught.value.fix
 
