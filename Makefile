@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # Hundreds of processes of the tests would compile the same modules again, each for itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test types quick test-slow test-gpu test-external demo docs clean
+.PHONY: help setup test types quick test-slow test-gpu test-external demo docs dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make test-gpu       the tests that need a CUDA device"
 	@echo "make test-external  the tests that install packages of others"
 	@echo "make docs           write docs/cli.md, docs/hooks.md and the tables of docs/recipes.md anew"
+	@echo "make dist           the wheel and the source archive in dist/, checked as for a release"
 	@echo "make clean          remove what tools leave behind; $(VENV) and runs/ stay"
 
 setup: $(STAMP)
@@ -58,6 +59,12 @@ demo: setup
 
 docs: setup
 	$(BIN)/python docs/reference.py
+
+dist: setup
+	rm -rf dist
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet build twine
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

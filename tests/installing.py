@@ -1,10 +1,11 @@
-"""Strangers' packages, as they come to a user: pip puts them into a folder, and commands run where it is seen."""
+"""Packages as they come to a user: pip installs them into a folder or an environment, and commands run there."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,3 +52,28 @@ def install(folder: Path, *packages: str | Path) -> Site:
     )
     assert done.returncode == 0, done.stderr
     return Site(folder)
+
+
+def call(*command: str | Path, cwd: Path, path: str = "") -> str:
+    """stdout of a command that must succeed, with no module path but ``path``."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONPATH": path}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def build_wheel(form: str, folder: Path) -> Path:
+    """The wheel that the build backend makes of this checkout; ``form``: "wheel" or "editable"."""
+    code = f"from hatchling.build import build_{form} as build; print(build({str(folder)!r}))"
+    return folder / call(sys.executable, "-c", code, cwd=ROOT).split()[-1]
+
+
+def environment_with(wheel: Path, home: Path) -> Path:
+    """The Python of a fresh environment in ``home``, which has the wheel and our third-party packages."""
+    call(sys.executable, "-m", "venv", "--without-pip", home, cwd=home)
+    python = home / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
+    call(*pip, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", wheel, cwd=home)
+    packages = next((home / "lib").glob("python*/site-packages"))
+    (packages / "third_party.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python

@@ -102,7 +102,7 @@ def muomni(here: Path) -> Muomni:
 def test_there_are_commands_on_the_pages() -> None:
     found = shown()
     assert len(found) > 20
-    assert ("README.md", ["train", "all", "recipes/stories.toml"]) in found
+    assert ("README.md", ["chat", "--image", "x.png", "--audio", "y.wav"]) in found
     assert ("performance.md", ["bench", "encode", "--vs-transformers", "--threads", "1", "--rounds", "9"]) in found
 
 

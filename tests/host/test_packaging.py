@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
-import sysconfig
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -18,6 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.installing import build_wheel, call, environment_with
+
 if TYPE_CHECKING:
     from tests.whole import Whole
 
@@ -27,38 +28,18 @@ ROOT = Path(__file__).resolve().parents[2]
 FORMS = ("wheel", "editable")
 
 
-def call(*command: str | Path, cwd: Path, path: str = "") -> str:
-    """stdout of a command that must succeed, with no module path but ``path``."""
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONPATH": path}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Both wheels that the build backend makes of this checkout."""
-    built = {}
-    for form in FORMS:
-        folder = tmp_path_factory.mktemp(form)
-        code = f"from hatchling.build import build_{form} as build; print(build({str(folder)!r}))"
-        built[form] = folder / call(sys.executable, "-c", code, cwd=ROOT).split()[-1]
-    return built
+    return {form: build_wheel(form, tmp_path_factory.mktemp(form)) for form in FORMS}
 
 
 @pytest.fixture(scope="module")
 def environments(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The Python of a fresh environment for each wheel: it has our third-party packages, and not our checkout."""
-    pythons = {}
-    for form, wheel in wheels.items():
-        home = tmp_path_factory.mktemp(f"environment-{form}")
-        call(sys.executable, "-m", "venv", "--without-pip", home, cwd=home)
-        pythons[form] = home / "bin" / "python"
-        pip = (sys.executable, "-m", "pip", "--python", pythons[form], "--disable-pip-version-check")
-        call(*pip, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", wheel, cwd=home)
-        packages = next((home / "lib").glob("python*/site-packages"))
-        (packages / "third_party.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return pythons
+    return {
+        form: environment_with(wheel, tmp_path_factory.mktemp(f"environment-{form}")) for form, wheel in wheels.items()
+    }
 
 
 def test_the_wheel_holds_packages_and_recipes_only(wheels: dict[str, Path]) -> None:
@@ -72,6 +53,20 @@ def test_the_wheel_holds_packages_and_recipes_only(wheels: dict[str, Path]) -> N
     assert modules <= set(names)
     assert {f"muomni_cli/_recipes/{path.name}" for path in (ROOT / "recipes").glob("*.toml")} <= set(names)
     assert "muomni_cli/py.typed" in names
+
+
+def test_the_wheel_of_the_source_archive_is_that_of_the_checkout(wheels: dict[str, Path], tmp_path: Path) -> None:
+    code = f"from hatchling.build import build_sdist; print(build_sdist({str(tmp_path)!r}))"
+    archive = tmp_path / call(sys.executable, "-c", code, cwd=ROOT).split()[-1]
+    with tarfile.open(archive) as members:
+        members.extractall(tmp_path, filter="data")
+    (unpacked,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    code = f"from hatchling.build import build_wheel; print(build_wheel({str(tmp_path)!r}))"
+    built = tmp_path / call(sys.executable, "-c", code, cwd=unpacked).split()[-1]
+    contents = [
+        {entry.filename: entry.CRC for entry in zipfile.ZipFile(path).infolist()} for path in (built, wheels["wheel"])
+    ]
+    assert contents[0] == contents[1]
 
 
 @pytest.mark.parametrize("form", FORMS)
