@@ -77,16 +77,21 @@ class Resuming:
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:  # noqa: ARG002
         """Download ``url`` and put it in the place of ``output_file``; pooch prescribes the signature."""
-        with self._part.open("ab") as part, _locked(part):
-            if not self._file.sha256:
-                part.truncate(0)
-            held = part.seek(0, 2)
-            if held > self._file.size:
-                held = part.truncate(0)
-            if held < self._file.size or not self._file.sha256:
-                with _explained(url):
-                    self._receive(url, part, held)
+        try:
+            with self._part.open("ab") as part, _locked(part), _explained(url):
+                self._continue(url, part)
+        finally:
+            if self._part.is_file() and not self._part.stat().st_size:
+                self._part.unlink()
         self._part.replace(output_file)
+
+    def _continue(self, url: str, part: BinaryIO) -> None:
+        """Complete what is there."""
+        if not self._file.sha256 or part.seek(0, 2) > self._file.size:
+            part.truncate(0)
+        held = part.seek(0, 2)
+        if held < self._file.size:
+            self._receive(url, part, held)
 
     def _receive(self, url: str, part: BinaryIO, held: int) -> None:
         """Append to the ``held`` bytes what is missing."""

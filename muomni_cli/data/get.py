@@ -152,8 +152,8 @@ def _require_space(states: Sequence[SetState]) -> None:
     free = shutil.disk_usage(there).free
     if needed > free:
         raise MuomniError(
-            f"{' and '.join(state.use for state in states)} need {size_text(needed)} in {folder}, "
-            f"and {size_text(free)} are free",
+            f"not enough space in {folder}: {size_text(needed)} needed for {', '.join(state.use for state in states)}, "
+            f"{size_text(free)} free",
             "free some space, or set MUOMNI_DATA to a folder on another disk",
         )
 
