@@ -71,7 +71,9 @@ def test_the_wheel_holds_packages_and_recipes_only(wheels: dict[str, Path]) -> N
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "muomni_cli").rglob("*.py")}
     assert modules <= set(names)
     assert {f"muomni_cli/_recipes/{path.name}" for path in (ROOT / "recipes").glob("*.toml")} <= set(names)
-    assert "muomni_cli/py.typed" in names
+    assert {"muomni_cli/py.typed", "muomni_datasets/texts/stories.txt.gz", "muomni_datasets/texts/SOURCES.md"} <= set(
+        names
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
