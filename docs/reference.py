@@ -39,6 +39,7 @@ What `muomni COMMAND --help` says of every command, for reading. Options may sta
 - `-m` takes a run's folder or its name under `runs/`, a checkpoint file, an exported bundle, or an installed model.
 - `KEY=VALUE` words change a recipe for one command; the value is TOML: `thinker.d_model=128`, `train.lr=1e-3`.
 - Environment: `MUOMNI_MODEL` (the model if there is no `-m`), `MUOMNI_CACHE` (prepared data; `~/.cache/muomni`),
+  `MUOMNI_DATA` (public datasets; the platform's data folder, on Linux `~/.local/share/muomni`),
   `MUOMNI_CONFIG` (what is switched off; `~/.config/muomni`), `MUOMNI_PLUGINS` (plugin files, as `--plugin`),
   `MUOMNI_STRICT_PLUGINS=1` (a broken plugin is an error).
 """
@@ -90,6 +91,7 @@ BUILT: dict[str, tuple[str, ...]] = {
     "dataset": ("Dataset", "Document", "Message", "Conversation", "Example", "Media", "Teacher"),
     "callback": ("Callback",),
     "runtime": ("Packed", "GraphCall"),
+    "download": ("RemoteFile",),
     "cards": ("Evaluation", "Card", "Shown"),
 }
 """Kind -> what its parts are made of, or give."""

@@ -11,18 +11,19 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from muomni_cli.api import Cards, Check, ModelFiles, Part, RecipeFile
+from muomni_cli.api import Cards, Check, Download, ModelFiles, Part, RecipeFile
 from muomni_cli.hookspecs import KINDS
 from muomni_cli.plugins import Plugin
 from muomni_cli.registry import Offer, Registry
 
-AnyOffer = Offer[Part] | Offer[RecipeFile] | Offer[ModelFiles] | Offer[Cards] | Offer[Check]
+AnyOffer = Offer[Part] | Offer[RecipeFile] | Offer[ModelFiles] | Offer[Download] | Offer[Cards] | Offer[Check]
 
 
 def offers(registry: Registry) -> list[AnyOffer]:
-    """Everything that is offered, kind by kind, recipes, models and checks last."""
+    """Everything that is offered, kind by kind, parts first."""
     parts = (offer for kind in KINDS for offer in registry.all(kind))
-    return [*parts, *registry.recipes(), *registry.models(), *registry.cards(), *registry.checks()]
+    others = registry.recipes(), registry.models(), registry.downloads(), registry.cards(), registry.checks()
+    return [*parts, *(offer for offered in others for offer in offered)]
 
 
 def describe_plugin(plugin: Plugin) -> dict[str, Any]:
@@ -36,8 +37,8 @@ def describe_plugin(plugin: Plugin) -> dict[str, Any]:
 
 
 def describe_part(offer: AnyOffer) -> dict[str, Any]:
-    """One part with its capabilities and settings, a recipe or model with its files, cards with their stages, or a
-    check with its law."""
+    """One part with its capabilities and settings, a recipe or model with its files, a public dataset with its size and
+    licence, cards with their stages, or a check with its law."""
     part = offer.part
     entry = {"name": part.name, "use": offer.use, "kind": part.kind, "plugin": offer.plugin.name, "doc": part.doc}
     if isinstance(part, RecipeFile):
@@ -45,6 +46,8 @@ def describe_part(offer: AnyOffer) -> dict[str, Any]:
     if isinstance(part, ModelFiles):
         paths = {field: getattr(part, field) for field in ("bundle", "run", "card")}
         return entry | {field: str(path) for field, path in paths.items() if path is not None}
+    if isinstance(part, Download):
+        return entry | {"size": part.size, "licence": part.licence, "paths": list(part.paths)}
     if isinstance(part, Cards):
         return entry | {"stages": list(part.stages), "make": part.make}
     if isinstance(part, Check):

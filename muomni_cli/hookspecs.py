@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -20,11 +20,13 @@ from muomni_cli.api import (
     Check,
     CodecPart,
     DatasetPart,
+    Download,
     EncoderPart,
     ModelFiles,
     Part,
     PartConfig,
     RecipeFile,
+    RemoteFile,
     RuntimePart,
     TalkerPart,
     ThinkerPart,
@@ -86,6 +88,10 @@ class HookSpecs:
         """Trained models that the package carries."""
 
     @hookspec
+    def register_downloads(self) -> Sequence[Download]:  # type: ignore[empty-body]
+        """Public datasets that ``muomni data get`` downloads and recipes name as ``set:NAME``."""
+
+    @hookspec
     def register_cards(self) -> Sequence[Cards]:  # type: ignore[empty-body]
         """Sets of cards that ``muomni eval`` makes of a trained model."""
 
@@ -98,7 +104,7 @@ class HookSpecs:
         """Add commands to ``cli``. None may have the name of a command that is there already."""
 
 
-Declaration = Part | RecipeFile | ModelFiles | Cards | Check
+Declaration = Part | RecipeFile | ModelFiles | Download | Cards | Check
 """What a plugin may declare."""
 
 DECLARES: dict[str, type[Declaration]] = {
@@ -113,6 +119,7 @@ DECLARES: dict[str, type[Declaration]] = {
     "register_runtimes": RuntimePart,
     "register_recipes": RecipeFile,
     "register_models": ModelFiles,
+    "register_downloads": Download,
     "register_cards": Cards,
     "register_checks": Check,
 }
@@ -151,6 +158,8 @@ def check_declaration(hook: str, declared: object) -> Declaration:
         _check_recipe(declared, where)
     elif isinstance(declared, ModelFiles):
         _check_model(declared, where)
+    elif isinstance(declared, Download):
+        _check_download(declared, where)
     elif isinstance(declared, Cards):
         if not isinstance(declared.stages, tuple) or not declared.stages:
             raise ValueError(f"{where}: stages must be a tuple of names of stages")
@@ -182,6 +191,54 @@ def _check_model(model: ModelFiles, where: str) -> None:
             raise TypeError(f"{where}: {field} must be a pathlib.Path")
         if not (path.is_dir() if field in ("bundle", "run") else path.is_file()):
             raise ValueError(f"{where}: its {field} is not there: {path}")
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def _check_download(download: Download, where: str) -> None:
+    for field in ("licence", "licence_url"):
+        value = getattr(download, field)
+        if not isinstance(value, str) or not value.strip() or "\n" in value:
+            raise ValueError(f"{where}: {field} must be one line of text")
+    for field in ("paths", "files", "system"):
+        if not isinstance(getattr(download, field), tuple):
+            raise TypeError(f"{where}: {field} must be a tuple")
+    if not download.paths or not all(_is_relative(path) for path in download.paths):
+        raise ValueError(f"{where}: paths must name files below the data folder")
+    for file in download.files:
+        _check_remote(file, where)
+    if download.layout is not None:
+        _check_references(where, {"layout": download.layout})
+    if download.shipped is not None:
+        if download.files or len(download.paths) != 1:
+            raise ValueError(f"{where}: a shipped dataset has one path and nothing to download")
+        if not isinstance(download.shipped, Path) or not download.shipped.is_file():
+            raise ValueError(f"{where}: the shipped file is not there: {download.shipped}")
+    elif not download.files:
+        raise ValueError(f"{where}: neither files to download nor a shipped file")
+    elif download.layout is None and len(download.files) != len(download.paths):
+        raise ValueError(f"{where}: without a layout there must be as many paths as files")
+
+
+def _check_remote(file: object, where: str) -> None:
+    if not isinstance(file, RemoteFile):
+        raise TypeError(f"{where}: files must be RemoteFile, not {type(file).__name__}")
+    if not isinstance(file.url, str) or not re.match(r"https?://[^/]+/", file.url):
+        raise ValueError(f"{where}: {file.url!r} is not an http or https address")
+    if not isinstance(file.size, int) or file.size <= 0:
+        raise ValueError(f"{where}: the size of {file.url} must be a positive number of bytes")
+    if file.sha256 is not None and not (isinstance(file.sha256, str) and _SHA256.fullmatch(file.sha256)):
+        raise ValueError(f"{where}: the SHA-256 of {file.url} must be 64 hexadecimal digits in lower case")
+    if not file.filename or PurePosixPath(file.filename).name != file.filename:
+        raise ValueError(f"{where}: {file.filename!r} is not a file name")
+
+
+def _is_relative(path: object) -> bool:
+    if not isinstance(path, str) or not path or "\\" in path or ":" in path:
+        return False
+    parts = PurePosixPath(path)
+    return not parts.is_absolute() and ".." not in parts.parts and bool(parts.name)
 
 
 def _check_part(part: Part, where: str) -> None:

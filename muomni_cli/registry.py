@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from muomni_cli.api import Cards, Check, ModelFiles, Part, RecipeFile
+from muomni_cli.api import Cards, Check, Download, ModelFiles, Part, RecipeFile
 from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.extras import absence
 from muomni_cli.plugins import Plugin, PluginInfo, absent_builtins, load_plugins
 
-Declared = TypeVar("Declared", Part, RecipeFile, ModelFiles, Cards, Check)
+Declared = TypeVar("Declared", Part, RecipeFile, ModelFiles, Download, Cards, Check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Offer(Generic[Declared]):
 Registered = Offer[Part]
 RegisteredRecipe = Offer[RecipeFile]
 RegisteredModel = Offer[ModelFiles]
+RegisteredDownload = Offer[Download]
 
 
 class Registry:
@@ -63,6 +64,10 @@ class Registry:
         """Every trained model that a plugin carries."""
         return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, ModelFiles)])
 
+    def downloads(self) -> list[RegisteredDownload]:
+        """Every public dataset that a plugin declares."""
+        return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Download)])
+
     def cards(self) -> list[Offer[Cards]]:
         """Every set of cards that a plugin makes."""
         return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Cards)])
@@ -87,6 +92,10 @@ class Registry:
     def model(self, name: str) -> RegisteredModel:
         """The model called ``name`` or ``plugin:name``; errors as in :meth:`get`."""
         return self._pick(ModelFiles.kind, name, self.models())
+
+    def download(self, name: str) -> RegisteredDownload:
+        """The public dataset called ``name`` or ``plugin:name``; errors as in :meth:`get`."""
+        return self._pick("public dataset", name, self.downloads())
 
     def _pick(self, kind: str, name: str, offers: list[Offer[Declared]]) -> Offer[Declared]:
         plugin, _, bare = name.rpartition(":")

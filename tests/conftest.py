@@ -22,13 +22,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
+BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
+"""Real data beside the checkout, which tests use where MUOMNI_DATA is not set."""
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Own cache and config folders, no model from the environment."""
+    """Own cache, config and data folders, no model from the environment; real data where there are any."""
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("MUOMNI_CACHE", str(home / "cache"))
     monkeypatch.setenv("MUOMNI_CONFIG", str(home / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
     monkeypatch.delenv("MUOMNI_MODEL", raising=False)
+    if not os.environ.get("MUOMNI_DATA") and BESIDE.is_dir():
+        monkeypatch.setenv("MUOMNI_DATA", str(BESIDE))
     return home
 
 

@@ -1,4 +1,4 @@
-"""``muomni data``: look at what a recipe trains on, before it does, take examples of it, make speech to train on."""
+"""``muomni data``: download public datasets, look at what a recipe trains on, take examples of it, make speech."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from muomni_cli.commands.data_get import get
 from muomni_cli.console import print_json, print_table, say, terminal_safe
 
 if TYPE_CHECKING:
@@ -32,12 +33,15 @@ class Side(StrEnum):
     VAL = "val"
 
 
-app = typer.Typer(no_args_is_help=True, help="Look at the data of a recipe, take some of it, or make some.")
+app = typer.Typer(no_args_is_help=True, help="Download public datasets; check, extract or make the data of a recipe.")
 
 
 @app.callback()
 def data() -> None:
-    """Look at the data of a recipe, take some of it, or make some."""
+    """Download public datasets; check, extract or make the data of a recipe."""
+
+
+app.command()(get)
 
 
 @app.command()

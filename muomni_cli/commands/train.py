@@ -62,6 +62,7 @@ def train(
             raise RequestError(f"there is no run {folder.root} to continue", "begin it: the same without --resume")
         asked = load_recipe(str(folder.recipe_path), words)
     option = f" --run {run}" if run else ""
+    _require_data(asked, stage, folder, force=force)
     if dry_run:
         _try(_jobs(asked, stage, folder, recipe + option), one=stage != "all", json=json)
         return
@@ -81,6 +82,16 @@ def _jobs(asked: Recipe, stage: str, folder: RunFolder, where: str) -> list[Job]
 
     stages = stages_of_all(asked) if stage == "all" else [stage]
     return [Job(asked, one, folder, f"muomni train {one} {where}") for one in stages]
+
+
+def _require_data(asked: Recipe, stage: str, run: RunFolder, *, force: bool) -> None:
+    """Name every public dataset that is missing before the first stage begins."""
+    from muomni_cli.data.sets import require_sets
+    from muomni_cli.recipe.stages import stages_of_all, tables_of
+
+    stages = stages_of_all(asked) if stage == "all" else [stage]
+    waiting = [one for one in stages if force or run.status(one) != "finished"]
+    require_sets(asked, dict.fromkeys(table for one in waiting for table in tables_of(asked, one)))
 
 
 def _try(jobs: list[Job], *, one: bool, json: bool) -> None:

@@ -290,6 +290,75 @@ class ModelFiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """One file of a :class:`Download`.
+
+    Args:
+        url: its address, ``http`` or ``https``.
+        size: in bytes.
+        sha256: its checksum, 64 hexadecimal digits; None where nobody has published one.
+        name: of the file; the last part of the address if empty.
+    """
+
+    url: str
+    size: int
+    sha256: str | None = None
+    name: str = ""
+
+    @property
+    def filename(self) -> str:
+        """``name``, or the last part of the address."""
+        return self.name or self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A public dataset: ``muomni data get NAME`` downloads it, and ``set:NAME`` in a recipe is the path of its file.
+
+    ``layout(archives: Sequence[Path], targets: Sequence[Path], advance: Callable[[int], None]) -> None`` reads what was
+    downloaded, in the order of ``files``, writes one file for each of ``paths`` to the temporary names ``targets``, and
+    calls ``advance`` with the number of bytes of the archives that it has just read. ValueError or OSError for an
+    archive that is not as expected.
+
+    Args:
+        name: lower case letters, digits, ``-`` and ``_``.
+        doc: one line for listings.
+        licence: its licence; one line.
+        licence_url: where the licence or the dataset's own page is.
+        paths: the final files, relative to the data folder, with ``/``. ``set:NAME/FILE`` picks one of several.
+        files: what is downloaded; nothing where the dataset is shipped.
+        layout: ``"package.module:attr"`` of what makes the final files. Without one the downloaded files are the final
+            ones, in the same order.
+        laid_out: about how many bytes the final files take, where a layout makes them.
+        system: folders where a Linux distribution's package installs the same files under the same names.
+        shipped: the one file of a dataset that comes inside a package and is never downloaded.
+    """
+
+    kind: ClassVar[str] = "download"
+
+    name: str
+    doc: str
+    licence: str
+    licence_url: str
+    paths: tuple[str, ...]
+    files: tuple[RemoteFile, ...] = ()
+    layout: str | None = None
+    laid_out: int = 0
+    system: tuple[str, ...] = ()
+    shipped: Path | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is downloaded, or of the file that is shipped."""
+        return self.shipped.stat().st_size if self.shipped else sum(file.size for file in self.files)
+
+    @property
+    def verified(self) -> bool:
+        """Whether every file that is downloaded has a checksum."""
+        return all(file.sha256 for file in self.files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """A law that a plugin adds to ``muomni plugins check``, for parts of its own or of others: ``law`` is
     ``"package.module:attr"`` of a :class:`muomni_cli.contract.conformance.Law`."""

@@ -15,6 +15,7 @@ from muomni_cli.api import Conversation, Document, FileMedia, Media, RequestErro
 from muomni_cli.data.check_examples import ExamplesReport, Keys, check_examples
 from muomni_cli.data.corpus import SourceStats, batches, encode_items, size_of
 from muomni_cli.data.lengths import Lengths
+from muomni_cli.data.sets import get_command, missing_sets
 from muomni_cli.data.sources import Source, Split, open_sources, split_of, text_items, texts_of, word_items
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Report:
     """All sources: ``sources`` of text and conversations, ``examples`` of the modalities.
 
     ``val_lines``: how many long validation lines of text there are; ``shared``: how many of them are in training text
-    too, with one of them. ``both_sides``: how many keys of a modality are on both sides, and one of them.
+    too, with one of them. ``both_sides``: how many keys of a modality are on both sides, and one of them. ``missing``:
+    public datasets that are not here, those that are only for measuring included.
     """
 
     sources: list[SourceReport]
@@ -69,6 +71,7 @@ class Report:
     shared_example: str = ""
     examples: list[ExamplesReport] = field(default_factory=list)
     both_sides: dict[str, tuple[int, str]] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
 
     @property
     def everything(self) -> list[SourceReport | ExamplesReport]:
@@ -103,6 +106,8 @@ class Report:
             if any(documents["train"] for documents in own) and not any(documents["val"] for documents in own):
                 where = "nothing" if table == "text" else f"nothing of [[data.{table}]]"
                 found.append(f"{where} is for validation: raise data.val_fraction, or name documents with `holdout`")
+        if self.missing:
+            found.append(f"public datasets are missing; get them with: {get_command(self.missing)}")
         for modality, (count, key) in self.both_sides.items():
             found.append(f"{count:,} keys of [[data.{modality}]] are on both sides of the split, such as {key!r}")
         if self.shared:
@@ -121,13 +126,14 @@ def check(recipe: Recipe, tokenizer: Tokenizer | None) -> Report:
     """
     ctx_len: int | None = getattr(recipe.thinker.config, "ctx_len", None) if recipe.thinker else None
     tables = [table for table, chosen in recipe.data.sources.items() if chosen] or ["text"]
-    sources = [source for table in tables if table in TALK for source in open_sources(recipe, table)]
+    sources = [source for table in tables if table in TALK for source in open_sources(recipe, table, partly=True)]
     reports = [_check_source(source, recipe, tokenizer, ctx_len) for source in sources]
-    report = Report(reports, ctx_len)
+    report = Report(reports, ctx_len, missing=tuple(missing_sets(recipe)))
     for table in tables:
         if table not in TALK:
             keys = Keys()
-            found = [check_examples(source, recipe.data.val_fraction, keys) for source in open_sources(recipe, table)]
+            opened = open_sources(recipe, table, partly=True)
+            found = [check_examples(source, recipe.data.val_fraction, keys) for source in opened]
             report.examples += found
             if keys.shared:
                 report.both_sides[table] = len(keys.shared), next(iter(keys.shared.values()))

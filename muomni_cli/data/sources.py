@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muomni_cli.api import Conversation, Dataset, Document, Example, Item, RequestError, side_of
+from muomni_cli.data.sets import require_sets
 from muomni_cli.recipe.model import SOUND, SPEECH
 from muomni_cli.registry import resolve
 
@@ -69,21 +70,26 @@ class OneSide:
         return self._dataset.unreadable
 
 
-def open_sources(recipe: Recipe, name: str = "text", only: Split | None = None) -> list[Source]:
+def open_sources(
+    recipe: Recipe, name: str = "text", only: Split | None = None, *, partly: bool = False
+) -> list[Source]:
     """Every source in ``[[data.<name>]]`` that is learned from, in its order.
 
     Args:
         recipe: names them.
         name: of their list.
         only: the side that is wanted of them, and of those that are for measuring alone.
+        partly: open what is named even if public datasets are missing; their sources then raise when they are read.
 
     Raises:
-        RequestError: the recipe names none.
+        RequestError: the recipe names none, or public datasets are missing.
     """
     chosen_sources = [one for one in recipe.data.sources.get(name, ()) if only or not one.measure]
     if not chosen_sources:
         what = "no text" if name == "text" else f"no data for {name}"
         raise RequestError(f"the recipe names {what}", f'add a table [[data.{name}]] with use = "..."')
+    if not partly:
+        require_sets(recipe, [name], measured=only is not None)
     opened: list[Source] = []
     for index, chosen in enumerate(chosen_sources):
         plugin, part = chosen.registered.plugin, chosen.registered.part

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muomni_cli.api import ENCODERS, RequestError
+from muomni_cli.data.sets import get_command, missing_sets
 from muomni_cli.evaluation.at_hand import with_examples, with_files
 from muomni_cli.models.find import Found, Need, find, in_folder, named, of_package
 from muomni_cli.packed import PackedFolder
@@ -102,6 +103,7 @@ def evaluate(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[
     """
     from muomni_cli.evaluation.subject import Subject
 
+    missing = missing_sets(recipe, _tables(recipe, asking))
     recipe, left_out = with_files(recipe)
     model, recipe = _open(folder, recipe, asking, progress)
     subject = Subject(model, recipe, asking.split, asking.limit, progress)
@@ -119,10 +121,17 @@ def evaluate(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[
     if not scored:
         raise RequestError(
             f"nothing of {model.label} can be evaluated: {'; '.join(left_out) or 'no examples on this side'}",
-            f"train a stage that has data: muomni train STAGE {recipe.source}",
+            get_command(missing) if missing else f"train a stage that has data: muomni train STAGE {recipe.source}",
         )
     for line in left_out:
         progress(f"left out: {line}")
+    if missing:
+        progress(f"public datasets are missing; get them with: {get_command(missing)}")
+
+
+def _tables(recipe: Recipe, asking: Asking) -> list[str]:
+    """The lists of sources that the stages in question are measured on."""
+    return list(dict.fromkeys(recipe.table_of(stage) for stage in asking.stages or _stages(recipe)))
 
 
 def _as_far_as_it_goes(

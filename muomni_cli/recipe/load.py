@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.data.sets import references_in, set_file
 from muomni_cli.errors import RequestError
 from muomni_cli.recipe.mistakes import Mistake, Path, RecipeMistakesError, dotted, from_pydantic, unknown
 from muomni_cli.recipe.model import SLOTS, SPEECH, STAGES, Chosen, Data, Recipe, Source
@@ -229,7 +230,16 @@ class _Reader:
             return None
         if chosen is None:
             return None
+        self.references(path, chosen)
         return Source(chosen.use, chosen.registered, chosen.config, float(weight), task, licence, measure)
+
+    def references(self, path: Path, chosen: Chosen) -> None:
+        """Every ``set:NAME`` of a source names a public dataset that is declared."""
+        for keys, reference in references_in(chosen.config.model_dump(mode="json", by_alias=True)):
+            try:
+                set_file(reference)
+            except RequestError as error:
+                self.wrong((*path, *keys), f"{error.what}; {error.fix}")
 
     def tasks(self, name: str, sources: Sequence[Source | None]) -> None:
         """Two sources under one name could not be told apart in the metrics."""

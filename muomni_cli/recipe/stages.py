@@ -38,6 +38,11 @@ def stages_of_all(recipe: Recipe) -> list[str]:
     return [stage for stage in found if stage not in without]
 
 
+def tables_of(recipe: Recipe, stage: str) -> list[str]:
+    """The lists ``[[data.NAME]]`` that a stage learns from."""
+    return ["text", OMNI] if stage == "tokenizer" else [recipe.table_of(stage)]
+
+
 def waits_of(recipe: Recipe) -> dict[str, frozenset[str]]:
     """Which other stages must be finished before each of :func:`stages_of` can begin."""
     understanding = {"thinker", *recipe.encoders}

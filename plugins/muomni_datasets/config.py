@@ -32,7 +32,9 @@ Expression = Annotated[str, AfterValidator(_compiles)]
 class FilesConfig(PartConfig):
     """What every source that reads files is told."""
 
-    path: str = Field("", description="a file, a folder (searched through) or a glob; ~ and $NAME are expanded")
+    path: str = Field(
+        "", description="a file, a folder (searched through), a glob or set:NAME; ~ and $NAME are expanded"
+    )
     pattern: str = Field("*", description="in a folder, only files whose name matches this glob")
 
 

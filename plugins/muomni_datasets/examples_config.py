@@ -51,7 +51,9 @@ class TarConfig(NamedConfig):
 class IdxConfig(PartConfig):
     """Pictures and labels as in MNIST."""
 
-    images: str = Field("", description="IDX file of grey pictures, plain or .gz; ~ and $NAME are expanded")
+    images: str = Field(
+        "", description="IDX file of grey pictures, plain or .gz, or set:NAME/FILE; ~ and $NAME are expanded"
+    )
     labels: str = Field("", description="IDX file of their labels, plain or .gz")
     classes: tuple[str, ...] = Field((), description="names of the labels, from 0; empty for their numbers")
     split: Side = Field("", description='"train" or "val": all is for that side; empty: chosen by hash')

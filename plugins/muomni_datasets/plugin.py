@@ -1,12 +1,13 @@
-"""Sources of text, pictures, sounds and conversations: read from files, or made on the spot."""
+"""Sources of text, pictures, sounds and conversations, read from files or made on the spot; public datasets."""
 
 from __future__ import annotations
 
-from muomni_cli.api import DatasetPart, hookimpl
+from muomni_cli.api import DatasetPart, Download, hookimpl
 from muomni_datasets.asked_config import AskedConfig
 from muomni_datasets.config import ConversationsConfig, JsonLinesConfig, TalesConfig, TextConfig
 from muomni_datasets.examples_config import FolderConfig, IdxConfig, ManifestConfig, TarConfig
 from muomni_datasets.made_config import ScenesConfig, SoundsConfig, SpokenConfig
+from muomni_datasets.public import downloads
 
 ABOUT_SCENES = {
     "count": 20,
@@ -108,3 +109,9 @@ def register_datasets() -> list[DatasetPart]:
             small=ABOUT_SCENES,
         ),
     ]
+
+
+@hookimpl
+def register_downloads() -> list[Download]:
+    """Speech, images and text that others publish."""
+    return downloads()

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from muomni_cli.data.sets import set_file
+
 MakeTar = Callable[..., Path]
 
 
@@ -41,8 +43,20 @@ def make_tar(tmp_path: Path) -> MakeTar:
 
 @pytest.fixture
 def shared_data() -> Path:
-    """Real data beside the repository; skips where there are none."""
-    folder = Path(os.environ.get("MUOMNI_DATA") or Path(__file__).resolve().parents[3] / "shared/data")
-    if not folder.is_dir():
-        pytest.skip(f"no real data in {folder}")
-    return folder
+    """The folder of MUOMNI_DATA; skips where there is none."""
+    folder = os.environ.get("MUOMNI_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("MUOMNI_DATA names no folder")
+    return Path(folder)
+
+
+@pytest.fixture
+def public() -> Callable[[str], str]:
+    """``public("fsdd")``: the path of a public dataset as recipes write it; skips where it is not here."""
+
+    def path(name: str) -> str:
+        if set_file(f"set:{name}").find() is None:
+            pytest.skip(f"needs: muomni data get {name}")
+        return f"set:{name}"
+
+    return path

@@ -247,19 +247,20 @@ def test_nothing_there_is_refused(tmp_path: Path) -> None:
             TarConfig.model_validate({key: "(" if key == "name" else ["("]})
 
 
-def test_real_speech_is_split_by_speaker(shared_data: Path) -> None:
-    digits = Tar(TarConfig(
-        path=str(shared_data / "speech/fsdd_8k_flac.tar"), name=r"^(?P<label>\d)_(?P<key>[a-z]+)_", holdout=("theo",)
-    ))  # fmt: skip
+def test_real_speech_is_split_by_speaker(public: Callable[[str], str]) -> None:
+    pattern = r"^(?P<label>\d)_(?P<key>[a-z]+)_"
+    digits = Tar(TarConfig(path=public("fsdd"), name=pattern, holdout=("theo",)))
     examples = list(digits.documents())
     sides = {side: {e.key for e in examples if e.split == side} for side in ("train", "val")}
-    assert (len(examples), sides["val"]) == (2000, {"theo"})
+    assert sides["val"] == {"theo"}
+    assert len(examples) >= 2000
     assert "theo" not in sides["train"]
     assert {e.label for e in examples} == set("0123456789")
     assert content(examples[0])[:4] == b"fLaC"
-    read = Tar(TarConfig(path=str(shared_data / "speech/ljspeech_part_16k_flac.tar"), captions="manifest.tsv"))
+    read = Tar(TarConfig(path=public("ljspeech-part"), captions="manifest.tsv"))
     sentences = list(read.documents())
-    assert (len(sentences), read.unreadable) == (345, {})
+    assert len(sentences) >= 345
+    assert read.unreadable == {}
     assert sentences[1].text == "in being comparatively modern."
 
 

@@ -132,6 +132,8 @@ def test_what_cannot_be_drawn_is_a_mistake(config: dict[str, Any]) -> None:
 def test_captions_are_those_of_the_judge(shared_data: Path) -> None:
     """Words, sizes, colours and places of scenes that somebody else draws lie within ours."""
     path = shared_data / "images/shapes.py"
+    if not path.is_file():
+        pytest.skip("the folder of MUOMNI_DATA has no other drawer of scenes")
     spec = importlib.util.spec_from_file_location("judge", path)
     assert spec is not None
     assert spec.loader is not None

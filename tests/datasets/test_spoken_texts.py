@@ -13,8 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from muomni_cli.api import cut_sentences as sentences
+from muomni_datasets.config import TextConfig
 from muomni_datasets.grammar import made
 from muomni_datasets.made_config import SpokenConfig, unsayable
+from muomni_datasets.reading import Files
 from muomni_datasets.spoken import Spoken
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="the program flite is not installed")
@@ -120,9 +122,9 @@ def test_running_text_streams() -> None:
     assert len(list(islice(sentences(endless(), 1, 20), 2000))) == 2000
 
 
-def test_real_stories(shared_data: Path) -> None:
-    with (shared_data / "text/stories_pd.txt").open(encoding="utf-8") as lines:
-        found = list(islice(sentences(lines, 4, 20), 3000))
+def test_real_stories() -> None:
+    stories = Files(TextConfig(path="set:stories"), (".txt",))
+    found = list(islice(sentences(stories.lines(*stories.paths()), 4, 20), 3000))
     assert len(found) == 3000
     assert all(4 <= len(one.split()) <= 20 and not unsayable(one) for one in found)
     assert not any(re.search(r"[\"\d\u2018-\u201d]|[A-Z]{2}|--|\s\s", one) for one in found)

@@ -47,6 +47,22 @@ def test_an_overfitted_model_is_perfect_at_all_of_it(run: Run) -> None:
     assert cards["omni", "world", "exact"]["n"] == 24
 
 
+FILES = "set:mnist/t10k-images-idx3-ubyte.gz", "set:mnist/t10k-labels-idx1-ubyte.gz"
+MISSING = 'data.image.0={{use="idx", images="{}", labels="{}"}}'.format(*FILES)
+
+
+def test_missing_public_datasets_are_named_with_the_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUOMNI_DATA", "nowhere")
+    code, _, err = run("small.toml", MISSING, "--json", "--limit", "1")
+    assert code == 0, err
+    assert "left out: idx of [[data.image]]: missing: mnist (12 MB)" in err
+    assert err.rstrip().endswith("public datasets are missing; get them with: muomni data get mnist")
+    code, _, err = run("small.toml", MISSING, "--stage", "image")
+    assert code == 2
+    assert err.rstrip().endswith("fix: muomni data get mnist")
+    assert "muomni data get" not in run("small.toml", MISSING, "--stage", "audio", "--limit", "1")[2]
+
+
 def test_held_out_examples_are_what_is_asked_by_default(run: Run) -> None:
     code, out, _ = run("small.toml", "--json")
     assert code == 0

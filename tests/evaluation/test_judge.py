@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import gzip
 import random
 import re
 import shutil
@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from muomni_cli.api import RequestError
+from muomni_cli.api import RequestError, expand_path
 from muomni_cli.evaluation.interval import bootstrap
 from muomni_cli.evaluation.judge import FEW, Judge
 from muomni_cli.evaluation.lexicon import pronunciations, words_of
@@ -158,11 +158,12 @@ def test_a_missing_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_stories_are_understood(tmp_path: Path) -> None:
     """Sentences of books, with others of their kind."""
-    text = Path(os.environ.get("MUOMNI_DATA", "../shared/data")) / "text/stories_pd.txt"
     flite = shutil.which("flite")
-    if not text.is_file() or flite is None:
-        pytest.skip("the stories of shared/data, or the program flite, are not there")
-    sentences = [one.strip() for one in re.split(r"(?<=[.!?])\s+", text.read_text("utf-8"))]
+    if flite is None:
+        pytest.skip("the program flite is not there")
+    path = expand_path("set:stories")
+    text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8")
+    sentences = [one.strip() for one in re.split(r"(?<=[.!?])\s+", text)]
     sentences = [one for one in dict.fromkeys(sentences) if 3 <= len(one.split()) <= 15]
     random.Random(0).shuffle(sentences)
     judge = judge_of(sentences[:16], tuple(sentences[16:600]))

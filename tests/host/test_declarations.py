@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from muomni_cli.api import Can, DatasetPart, Part, PartConfig, RecipeFile, ThinkerPart, TokenizerPart
+from muomni_cli.api import (
+    Can,
+    DatasetPart,
+    Download,
+    Part,
+    PartConfig,
+    RecipeFile,
+    RemoteFile,
+    ThinkerPart,
+    TokenizerPart,
+)
 from muomni_cli.hookspecs import DECLARES, HookSpecs, check_declaration
 
 
@@ -73,6 +83,52 @@ def test_a_recipe_must_be_there(tmp_path: Path) -> None:
         check_declaration("register_recipes", recipe)
     recipe.path.touch()
     assert check_declaration("register_recipes", recipe) is recipe
+
+
+REMOTE = RemoteFile(url="https://example.org/a.tar.gz?download", size=3, sha256="0" * 64, name="a.tar.gz")
+PUBLIC = Download(
+    name="shells", doc="shells", licence="CC0", licence_url="https://example.org/", paths=("x/a.tar",), files=(REMOTE,)
+)
+
+
+def test_a_good_download_comes_back_as_it_is() -> None:
+    assert check_declaration("register_downloads", PUBLIC) is PUBLIC
+    assert (PUBLIC.size, PUBLIC.verified, REMOTE.filename) == (3, True, "a.tar.gz")
+    assert RemoteFile(url="https://example.org/b.zip", size=1).filename == "b.zip"
+    assert not replace(PUBLIC, files=(replace(REMOTE, sha256=None),)).verified
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("licence", "", "licence must be one line"),
+        ("licence_url", None, "licence_url must be one line"),
+        ("paths", ["a"], "paths must be a tuple"),
+        ("paths", (), "below the data folder"),
+        ("paths", ("../a",), "below the data folder"),
+        ("paths", ("/a",), "below the data folder"),
+        ("paths", ("C:a",), "below the data folder"),
+        ("paths", ("a", "b"), "as many paths as files"),
+        ("files", (), "neither files to download nor a shipped file"),
+        ("files", ("https://example.org/a",), "files must be RemoteFile"),
+        ("files", (replace(REMOTE, url="ftp://example.org/a"),), "not an http or https address"),
+        ("files", (replace(REMOTE, size=0),), "positive number of bytes"),
+        ("files", (replace(REMOTE, sha256="0" * 63),), "64 hexadecimal digits"),
+        ("files", (replace(REMOTE, name="a/b"),), "is not a file name"),
+        ("layout", "nowhere", "layout is 'nowhere'"),
+        ("shipped", Path("nowhere"), "a shipped dataset has one path and nothing to download"),
+    ],
+)
+def test_a_wrong_field_of_a_download_is_named(field: str, value: Any, message: str) -> None:
+    changes: dict[str, Any] = {field: value}
+    with pytest.raises((TypeError, ValueError), match=message):
+        check_declaration("register_downloads", replace(PUBLIC, **changes))
+
+
+def test_a_shipped_file_must_be_there(tmp_path: Path) -> None:
+    shipped = replace(PUBLIC, files=(), shipped=tmp_path / "a.txt.gz")
+    with pytest.raises(ValueError, match="the shipped file is not there"):
+        check_declaration("register_downloads", shipped)
 
 
 def test_every_declaring_hook_is_specified() -> None:

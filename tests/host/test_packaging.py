@@ -52,7 +52,9 @@ def test_the_wheel_holds_packages_and_recipes_only(wheels: dict[str, Path]) -> N
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "muomni_cli").rglob("*.py")}
     assert modules <= set(names)
     assert {f"muomni_cli/_recipes/{path.name}" for path in (ROOT / "recipes").glob("*.toml")} <= set(names)
-    assert "muomni_cli/py.typed" in names
+    assert {"muomni_cli/py.typed", "muomni_datasets/texts/stories.txt.gz", "muomni_datasets/texts/SOURCES.md"} <= set(
+        names
+    )
 
 
 def test_the_wheel_of_the_source_archive_is_that_of_the_checkout(wheels: dict[str, Path], tmp_path: Path) -> None:

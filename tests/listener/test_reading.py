@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 
 from muomni_cli.api import FileMedia, RequestError
+from muomni_cli.data.sets import set_file
 from muomni_cli.sound import reading
 from muomni_cli.sound.resampling import resample
 from muomni_listener.config import ListenerConfig
 from muomni_listener.model import Listener, build
 
 CONFIG = ListenerConfig()
-SPEECH = Path(__file__).resolve().parents[3] / "shared" / "data" / "speech" / "ljspeech_part_16k_flac.tar"
 
 Voice = Callable[..., NDArray[np.float64]]
 Write = Callable[..., Path]
@@ -78,10 +78,12 @@ def test_one_voice_stored_in_many_ways(
     assert tokens > 0.1
 
 
-@pytest.mark.skipif(not SPEECH.is_file(), reason="no ../shared/data/speech beside the checkout")
 @pytest.mark.parametrize(("rate", "subtype"), [(44100, "PCM_16"), (48000, "PCM_24"), (22050, "FLOAT")])
 def test_a_real_voice_at_a_higher_rate(rate: int, subtype: str, written: Write, spec: Listener) -> None:
-    with tarfile.open(SPEECH) as tar:
+    speech = set_file("set:ljspeech-part").find()
+    if speech is None:
+        pytest.skip("needs: muomni data get ljspeech-part")
+    with tarfile.open(speech) as tar:
         clip = next(member for member in tar if member.name.endswith(".flac"))
         file = tar.extractfile(clip)
         assert file is not None

@@ -100,7 +100,7 @@ def test_nothing_packed_names_a_folder_of_the_machine(run: RunFolder, tmp_path: 
 
 @pytest.mark.parametrize(
     "text",
-    ["../shared/data/x", "${MUOMNI_DATA:-../x}/a/b", "https://example.org/a/b", "yes/no", "/end", "/", "1/2", "a: b"],
+    ["set:stories", "${MUOMNI_DATA:-../x}/a/b", "https://example.org/a/b", "yes/no", "/end", "/", "1/2", "a: b"],
 )
 def test_what_is_no_path_of_this_machine_stays(text: str) -> None:
     assert stripped(text) == text

@@ -1,0 +1,181 @@
+"""One file from the web: resumed where it stopped, verified, and renamed into place.
+
+pooch verifies and renames. Its own downloader begins a file again after an interruption, so :class:`Resuming` takes
+its place: it keeps what has arrived in ``NAME.part`` and asks the server for the rest with an HTTP Range request.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pooch  # type: ignore[import-untyped]
+import requests
+import urllib3
+
+from muomni_cli.api import MuomniError, RemoteFile, RequestError
+from muomni_cli.data.sets import size_text
+
+if TYPE_CHECKING:
+    from requests import Response
+
+TIMEOUT = 30
+"""Seconds without an answer after which a download fails."""
+
+CHUNK = 1 << 16
+"""Bytes that are written at a time."""
+
+Progress = Callable[[int], None]
+"""Told how many bytes of a file have arrived."""
+
+_RANGE = re.compile(r"bytes (?P<start>\d+)-\d+/(?P<total>\d+|\*)")
+
+
+def download(file: RemoteFile, target: Path, progress: Progress) -> None:
+    """Download ``file`` to ``target``, unless it is there already with the right checksum.
+
+    Raises:
+        MuomniError: no connection, an answer that is no file, another size or checksum than declared. A file with the
+            wrong checksum is removed; an incomplete one is kept and continued by the next call.
+        RequestError: another process downloads the same file.
+    """
+    pooch.get_logger().setLevel(logging.ERROR)
+    known = f"sha256:{file.sha256}" if file.sha256 else None
+    resuming = Resuming(file, target, progress)
+    try:
+        pooch.retrieve(file.url, known, fname=target.name, path=target.parent, downloader=resuming)
+    except ValueError as error:  # what pooch raises for a wrong checksum
+        raise MuomniError(
+            f"wrong checksum: {file.url} is not the file that was declared (SHA-256 {file.sha256})",
+            "the file was removed; run the command again, and report it if it fails again",
+        ) from error
+
+
+def partial(target: Path) -> Path:
+    """Where an incomplete ``target`` is kept."""
+    return target.with_name(f"{target.name}.part")
+
+
+class Resuming:
+    """A downloader for pooch that continues an incomplete file.
+
+    Without a checksum nothing would tell that the file on the server has changed meanwhile, so such a file begins
+    again.
+
+    Args:
+        file: what is downloaded.
+        target: its final name.
+        progress: is told how far it is.
+    """
+
+    def __init__(self, file: RemoteFile, target: Path, progress: Progress) -> None:
+        self._file, self._part, self._progress = file, partial(target), progress
+
+    def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:  # noqa: ARG002
+        """Download ``url`` and put it in the place of ``output_file``; pooch prescribes the signature."""
+        try:
+            with self._part.open("ab") as part, _locked(part), _explained(url):
+                self._continue(url, part)
+        finally:
+            if self._part.is_file() and not self._part.stat().st_size:
+                self._part.unlink()
+        self._part.replace(output_file)
+
+    def _continue(self, url: str, part: BinaryIO) -> None:
+        """Complete what is there."""
+        if not self._file.sha256 or part.seek(0, 2) > self._file.size:
+            part.truncate(0)
+        held = part.seek(0, 2)
+        if held < self._file.size:
+            self._receive(url, part, held)
+
+    def _receive(self, url: str, part: BinaryIO, held: int) -> None:
+        """Append to the ``held`` bytes what is missing."""
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            start, total = _extent(response)
+            if start != held:
+                part.truncate(start)
+                held = part.seek(0, 2)
+                if held != start:
+                    raise _unusable(url, f"it sent bytes from {start:,} on, and {held:,} are here")
+            if total is not None and total != self._file.size and self._file.sha256:
+                raise _unusable(url, f"it has {total:,} bytes, and {self._file.size:,} were declared")
+            total = total or self._file.size
+            for chunk in response.raw.stream(CHUNK, decode_content=False):
+                part.write(chunk)
+                held += len(chunk)
+                self._progress(held)
+        if held < total:  # older versions of urllib3 take a cut connection for the end
+            raise urllib3.exceptions.ProtocolError("incomplete")
+
+
+def _extent(response: Response) -> tuple[int, int | None]:
+    """At which byte an answer begins, and how long the whole file is, if it says so."""
+    if response.status_code == requests.codes.partial_content:
+        match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if match:
+            return int(match["start"]), None if match["total"] == "*" else int(match["total"])
+    if response.status_code != requests.codes.ok:
+        raise _unusable(response.url, f"the server answered {response.status_code} {response.reason}")
+    length = response.headers.get("Content-Length", "")
+    return 0, int(length) if length.isdecimal() else None
+
+
+def _unusable(url: str, reason: str) -> MuomniError:
+    return MuomniError(
+        f"cannot download {url}: {reason}", "the file may have moved: look for it on the dataset's own page"
+    )
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Turn what requests and urllib3 raise into two lines."""
+    try:
+        yield
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise MuomniError(
+            f"cannot download {url}: {_reason(error)}",
+            "check the network and the proxy (HTTPS_PROXY), then run the command again: it continues where it stopped",
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    kinds: dict[str, tuple[type[Exception], ...]] = {
+        "the proxy cannot be reached": (requests.exceptions.ProxyError,),
+        "its certificate is not valid": (requests.exceptions.SSLError, urllib3.exceptions.SSLError),
+        f"no answer within {TIMEOUT} s": (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError),
+        "the connection was cut": (urllib3.exceptions.ProtocolError,),
+        "no connection": (requests.exceptions.ConnectionError,),
+    }
+    return next((words for words, types in kinds.items() if isinstance(error, types)), type(error).__name__)
+
+
+@contextmanager
+def _locked(part: BinaryIO) -> Iterator[None]:
+    """Keep other processes from appending to the same file, where the system has such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
+        fcntl.flock(part.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RequestError(
+            f"another command is downloading {Path(part.name).name}", "wait until it is done, or stop it"
+        ) from error
+    except OSError:  # a file system without locks
+        pass
+    yield
+
+
+def kept_line(file: RemoteFile, target: Path) -> str:
+    """What is kept of an interrupted download, in words; empty if nothing is."""
+    part = partial(target)
+    held = part.stat().st_size if part.is_file() else 0
+    return f"{size_text(held)} of {size_text(file.size)} of {file.filename} are kept" if held else ""
