@@ -15,7 +15,17 @@ from muomni_cli.api import Conversation, Document, FileMedia, Media, RequestErro
 from muomni_cli.data.check_examples import ExamplesReport, Keys, check_examples
 from muomni_cli.data.corpus import SourceStats, batches, encode_items, size_of
 from muomni_cli.data.lengths import Lengths
-from muomni_cli.data.sources import Source, Split, open_sources, split_of, text_items, texts_of, word_items
+from muomni_cli.data.sources import (
+    Source,
+    Split,
+    open_sources,
+    remarks_of,
+    split_of,
+    text_items,
+    texts_of,
+    word_items,
+)
+from muomni_cli.data.validating import Validating
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
@@ -76,6 +86,11 @@ class Report:
         return [*self.sources, *self.examples]
 
     @property
+    def validating(self) -> list[Validating]:
+        """How many items of each source validate."""
+        return [one.stats.validating(one.table) for one in self.everything if any(one.stats.documents.values())]
+
+    @property
     def usable(self) -> bool:
         """Whether there is anything to train on."""
         return any(source.stats.documents["train"] for source in self.everything)
@@ -102,7 +117,9 @@ class Report:
             own = [one.stats.documents for one in self.everything if one.table == table]
             if any(documents["train"] for documents in own) and not any(documents["val"] for documents in own):
                 where = "nothing" if table == "text" else f"nothing of [[data.{table}]]"
-                found.append(f"{where} is for validation: raise data.val_fraction, or name documents with `holdout`")
+                found.append(f"{where} is for validation: {self._why(table)}")
+        for counts in self.validating:
+            found += counts.warnings()
         for modality, (count, key) in self.both_sides.items():
             found.append(f"{count:,} keys of [[data.{modality}]] are on both sides of the split, such as {key!r}")
         if self.shared:
@@ -111,6 +128,14 @@ class Report:
                 f"{self.shared_example[:80]!r}"
             )
         return found
+
+    def _why(self, table: str) -> str:
+        own = [one for one in self.everything if one.table == table]
+        if sum(one.stats.documents["train"] for one in own) == 1:
+            return "there is a single item; add at least one more"
+        if any(one.stats.remarks for one in own):
+            return "correct `holdout`, or leave it out"
+        return "its sources assign all to training, or all share one key; see `holdout`, `split` and `key`"
 
 
 def check(recipe: Recipe, tokenizer: Tokenizer | None) -> Report:
@@ -162,6 +187,7 @@ def _check_source(source: Source, recipe: Recipe, tokenizer: Tokenizer | None, c
     except (RequestError, OSError) as error:
         report.error = str(error)
     report.stats.unreadable = dict(source.dataset.unreadable)
+    report.stats.remarks = remarks_of(source.dataset)
     report.percentiles = {str(percent): lengths.percentile(percent) for percent in PERCENTILES}
     report.longest = lengths.longest
     report.media = dict(media)
@@ -211,7 +237,7 @@ def _example(item: Document | Conversation, tokenizer: Tokenizer | None, recipe:
     return "".join([*shown, tokenizer.decode(plain)])
 
 
-def _compare(report: Report, sources: list[Source], val_fraction: float) -> None:
+def _compare(report: Report, sources: list[Source], val_fraction: float | None) -> None:
     """Look for long validation lines in the training text; the text is read once for each side."""
     held = set[bytes]()
     for _, mark in _long_lines(sources, "val", val_fraction):
@@ -228,7 +254,7 @@ def _compare(report: Report, sources: list[Source], val_fraction: float) -> None
             report.shared_example = report.shared_example or line
 
 
-def _long_lines(sources: list[Source], side: Split, val_fraction: float) -> Iterator[tuple[str, bytes]]:
+def _long_lines(sources: list[Source], side: Split, val_fraction: float | None) -> Iterator[tuple[str, bytes]]:
     """Lines of one side that are long enough, and their hashes."""
     for source in sources:
         for item in text_items(source):

@@ -18,9 +18,19 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muomni_cli.api import Conversation, Document, MuomniError, RequestError, Tokenizer
+from muomni_cli.api import Conversation, Document, MuomniError, Tokenizer
 from muomni_cli.data.shards import Stream, StreamWriter, open_stream, token_type
-from muomni_cli.data.sources import SPLITS, Source, Split, open_sources, split_of, state_of_files, text_items
+from muomni_cli.data.sources import (
+    SPLITS,
+    Source,
+    Split,
+    open_sources,
+    remarks_of,
+    split_of,
+    state_of_files,
+    text_items,
+)
+from muomni_cli.data.validating import Validating, empty_side
 from muomni_cli.data.windows import Mixture
 from muomni_cli.folders import cache_folder
 from muomni_cli.prompt import Template, lay_out, turn_texts
@@ -40,13 +50,19 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class SourceStats:
-    """What one source gave: documents, characters and tokens on each side, and what it could not read."""
+    """What one source gave: documents, characters and tokens on each side, what it could not read, and what it
+    remarks."""
 
     name: str
     documents: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     characters: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     tokens: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     unreadable: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def validating(self, table: str) -> Validating:
+        """How many of its items validate."""
+        return Validating(table, self.name, self.documents, self.remarks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +80,11 @@ class TextData:
     val: Sequence[Stream]
     stats: Sequence[SourceStats]
     fingerprint: str
+
+    @property
+    def validating(self) -> list[Validating]:
+        """How many items of each source validate."""
+        return [entry.validating("text") for entry in self.stats]
 
 
 def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextData:
@@ -89,7 +110,7 @@ def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextD
     for entry in stats:
         for path, reason in entry.unreadable.items():
             progress(f"warning: not all of {path} could be used: {reason}")
-    return _open(folder, sources, stats, tokenizer, mark, recipe.data.val_fraction)
+    return _open(folder, sources, stats, tokenizer, mark)
 
 
 def fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
@@ -153,6 +174,7 @@ def _write(recipe: Recipe, source: Source, tokenizer: Tokenizer, folder: Path, p
                 millions = sum(stats.characters.values()) / 1e6
                 progress(f"tokenising {source.name}: {millions:,.1f} M characters, {millions / (told - began):.1f} M/s")
     stats.unreadable = dict(source.dataset.unreadable)
+    stats.remarks = remarks_of(source.dataset)
     return stats
 
 
@@ -199,7 +221,6 @@ def _open(
     stats: Sequence[SourceStats],
     tokenizer: Tokenizer,
     mark: str,
-    val_fraction: float,
 ) -> TextData:
     dtype = token_type(tokenizer.vocab_size)
     streams: dict[Split, list[tuple[Stream, float]]] = {side: [] for side in SPLITS}
@@ -211,26 +232,11 @@ def _open(
     documents = {side: sum(entry.documents[side] for entry in stats) for side in SPLITS}
     for side in SPLITS:
         if not streams[side]:
-            raise _nothing(side, documents, val_fraction)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise empty_side(side, "text", sources, sum(documents.values()))
     return TextData(
         train=Mixture([stream for stream, _ in streams["train"]], [weight for _, weight in streams["train"]]),
         val=[stream for stream, _ in streams["val"]],
         stats=stats,
         fingerprint=mark,
-    )
-
-
-def _nothing(side: Split, documents: dict[Split, int], val_fraction: float) -> RequestError:
-    """The error for a side of the split that has nothing on it."""
-    total = sum(documents.values())
-    if not total:
-        return RequestError("the text has no documents", "see what is wrong with `muomni data check RECIPE`")
-    if side == "val":
-        return RequestError(
-            f"none of the {total} documents is for validation (data.val_fraction = {val_fraction})",
-            "raise data.val_fraction, name documents with `holdout`, or cut the text into more documents with `split`",
-        )
-    return RequestError(
-        f"all of the {total} documents are for validation (data.val_fraction = {val_fraction})",
-        "lower data.val_fraction, or cut the text into more documents with `split`",
     )
