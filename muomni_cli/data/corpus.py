@@ -110,7 +110,7 @@ def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextD
     for entry in stats:
         for path, reason in entry.unreadable.items():
             progress(f"warning: not all of {path} could be used: {reason}")
-    return _open(folder, sources, stats, tokenizer, mark)
+    return _open(folder, sources, stats, tokenizer, mark, recipe.data.val_fraction)
 
 
 def fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
@@ -221,6 +221,7 @@ def _open(
     stats: Sequence[SourceStats],
     tokenizer: Tokenizer,
     mark: str,
+    val_fraction: float | None,
 ) -> TextData:
     dtype = token_type(tokenizer.vocab_size)
     streams: dict[Split, list[tuple[Stream, float]]] = {side: [] for side in SPLITS}
@@ -233,7 +234,7 @@ def _open(
     for side in SPLITS:
         if not streams[side]:
             shutil.rmtree(folder, ignore_errors=True)
-            raise empty_side(side, "text", sources, sum(documents.values()))
+            raise empty_side(side, "text", sources, sum(documents.values()), val_fraction)
     return TextData(
         train=Mixture([stream for stream, _ in streams["train"]], [weight for _, weight in streams["train"]]),
         val=[stream for stream, _ in streams["val"]],

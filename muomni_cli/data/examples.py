@@ -130,7 +130,8 @@ def open_examples(recipe: Recipe, stage: str, seed: int, progress: Progress, onl
     for side in (only,) if only else SPLITS:
         if not found["rows"][side]:
             shutil.rmtree(folder, ignore_errors=True)
-            raise empty_side(side, table, sources, sum(map(len, found["rows"].values())), only)
+            usable = sum(map(len, found["rows"].values()))
+            raise empty_side(side, table, sources, usable, recipe.data.val_fraction, only)
     sides = {side: _open(folder, side, found, seed) for side in SPLITS}
     names = [source.name for source in sources]
     numbers = {side: sides[side].sources for side in SPLITS}

@@ -21,6 +21,9 @@ FEW = 4
 TOO_MUCH = 0.4
 """Of the characters: the most that may be held out of few documents."""
 
+WORTH_CUTTING = 2_000
+"""Characters of few documents below which they are not cut, unless there is only one."""
+
 TAIL = 0.1
 """What is held out of each document that is cut, unless the recipe writes a fraction."""
 
@@ -83,11 +86,11 @@ class Table:
     @cached_property
     def decision(self) -> Decision:
         """Reads the sources' keys, as far as that is needed: with a written fraction only until both sides have
-        something, otherwise up to ``MANY`` keys of text."""
+        something, otherwise up to ``MANY`` keys of text. A written 0 holds out only what the sources assign."""
         if self._val_fraction is None:
             return _by_default(self.seen)
         sides = Sides(threshold_of(self._val_fraction))
-        if self._has_both(sides):
+        if not 0 < self._val_fraction < 1 or self._has_both(sides):
             return Decision(sides)
         return _filled(self.seen, sides, self._val_fraction)
 
@@ -146,18 +149,14 @@ class Sided:
         return own
 
     def _all(self) -> Iterator[Item]:
-        decision: Decision | None = None
+        decision = self._table.decision if self._table else None  # before reading: what is noted is noted once
         read: Counter[int] = Counter()
         for item in self._dataset.documents():
             if item.split is not None:
                 yield item
-                continue
-            if self._table is None:
+            elif decision is None:
                 yield replace(item, split="val")
-                continue
-            decision = decision or self._table.decision
-            key = hash_of(item.key)
-            if key in decision.cut and isinstance(item, Document):
+            elif (key := hash_of(item.key)) in decision.cut and isinstance(item, Document):
                 yield from _pieces(item, decision.cut[key] - read[key])
                 read[key] += len(item.text)
             else:
@@ -238,10 +237,9 @@ def _filled(seen: Sequence[Seen], sides: Sides, share: float | None, cut: Mappin
 
 def _too_much(pool: Pool, sizes: Counter[int], sides: Sides) -> bool:
     """Whether whole documents would be too much to hold out of these few."""
-    if not 1 < len(pool) <= FEW:
-        return False
+    total = sum(sizes.values())
     held = sum(size for key, size in sizes.items() if sides(key) == "val")
-    return held > TOO_MUCH * sum(sizes.values())
+    return 1 < len(pool) <= FEW and total >= WORTH_CUTTING and held > TOO_MUCH * total
 
 
 def _cuts(sizes: Mapping[int, int], share: float) -> dict[int, int]:

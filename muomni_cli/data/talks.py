@@ -154,7 +154,8 @@ def open_talks(
     for side, talks in sides.items():
         if not len(talks) and only in (side, None):
             shutil.rmtree(folder, ignore_errors=True)
-            raise empty_side(side, "omni", sources, sum(map(len, sides.values())), only)
+            usable = sum(map(len, sides.values()))
+            raise empty_side(side, "omni", sources, usable, recipe.data.val_fraction, only)
     inputs = {modality: open_inputs(folder / modality) for modality in senses}
     names = [source.name for source in sources]
     counts = of_rows("omni", names, {side: talks.sources for side, talks in sides.items()}, about.get("remarks", {}))

@@ -94,7 +94,12 @@ def of_rows(
 
 
 def empty_side(
-    side: Split, table: str, sources: Sequence[Source], usable: int, only: Split | None = None
+    side: Split,
+    table: str,
+    sources: Sequence[Source],
+    usable: int,
+    val_fraction: float | None,
+    only: Split | None = None,
 ) -> RequestError:
     """The error for a side of the split that has nothing on it.
 
@@ -102,6 +107,7 @@ def empty_side(
         table: of the sources.
         sources: read anew, to know why.
         usable: items that could be used, whatever their side.
+        val_fraction: the recipe's.
         only: the one side that was asked for.
     """
     where = f"[[data.{table}]]"
@@ -132,6 +138,12 @@ def empty_side(
             f"all {_counted(items, table)} of {where} share one key ({next(iter(keys))[:60]!r}), and a key is never on "
             f"both sides: there is nothing to {verb}",
             "add items with another key (speaker, document, scene), or name none: without a key each stands for itself",
+        )
+    if val_fraction is not None and not 0 < val_fraction < 1 and not remarks:
+        aim, change = ("training", "lower") if side == "train" else ("validation", "raise")
+        return RequestError(
+            f"none of the {_counted(items, table)} of {where} is for {aim} (data.val_fraction = {val_fraction})",
+            f"{change} data.val_fraction, leave it out, or name some with `holdout`",
         )
     if remarks or not assigned[side]:
         other = "validation" if side == "train" else "training"

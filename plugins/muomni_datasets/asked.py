@@ -79,7 +79,7 @@ class Asked:
         for example in source.documents():
             assert isinstance(example, Example), "the settings allow sources of examples alone"
             found[example.split or side_of(example.key, self._config.val_fraction)].append(example)
-        if not all(found.values()):
+        if self._config.val_fraction and not all(found.values()):
             self._fill(found)
         return found
 
