@@ -18,6 +18,7 @@ from muomni_cli.data.lengths import Lengths
 from muomni_cli.data.sources import (
     Source,
     Split,
+    cut_of,
     open_sources,
     remarks_of,
     split_of,
@@ -180,14 +181,14 @@ def _check_source(source: Source, recipe: Recipe, tokenizer: Tokenizer | None, c
                 )
                 media.update(one.modality for one in shown)
                 _open_files(report, shown, opened)
-                _count(report.stats, item, split_of(item, recipe.data.val_fraction), length if tokenizer else 0)
+                report.stats.count(item, split_of(item, recipe.data.val_fraction), length if tokenizer else 0)
                 if report.longer is not None and ctx_len is not None and length > ctx_len:
                     report.longer += 1
             report.example = report.example or _example(batch[0], tokenizer, recipe)
     except (RequestError, OSError) as error:
         report.error = str(error)
     report.stats.unreadable = dict(source.dataset.unreadable)
-    report.stats.remarks = remarks_of(source.dataset)
+    report.stats.remarks, report.stats.cut = remarks_of(source.dataset), cut_of(source.dataset)
     report.percentiles = {str(percent): lengths.percentile(percent) for percent in PERCENTILES}
     report.longest = lengths.longest
     report.media = dict(media)
@@ -212,12 +213,6 @@ def _lengths(batch: list[Document | Conversation], tokenizer: Tokenizer | None, 
     if tokenizer is None:
         return map(size_of, batch)
     return (len(ids) for ids, _ in encode_items(tokenizer, batch, recipe.chat.template))
-
-
-def _count(stats: SourceStats, item: Document | Conversation, side: Split, tokens: int) -> None:
-    stats.documents[side] += 1
-    stats.characters[side] += size_of(item)
-    stats.tokens[side] += tokens
 
 
 def _example(item: Document | Conversation, tokenizer: Tokenizer | None, recipe: Recipe) -> str:

@@ -24,6 +24,7 @@ from muomni_cli.data.sources import (
     SPLITS,
     Source,
     Split,
+    cut_of,
     open_sources,
     remarks_of,
     split_of,
@@ -50,8 +51,8 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class SourceStats:
-    """What one source gave: documents, characters and tokens on each side, what it could not read, and what it
-    remarks."""
+    """What one source gave: items, characters and tokens on each side, what it could not read, what it remarks, how
+    many documents were cut to be on both sides, and what its items are."""
 
     name: str
     documents: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
@@ -59,10 +60,19 @@ class SourceStats:
     tokens: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     unreadable: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    cut: int = 0
+    noun: str = ""
+
+    def count(self, item: Document | Conversation, side: Split, tokens: int) -> None:
+        """Add an item."""
+        self.documents[side] += 1
+        self.characters[side] += size_of(item)
+        self.tokens[side] += tokens
+        self.noun = type(item).__name__.lower()
 
     def validating(self, table: str) -> Validating:
         """How many of its items validate."""
-        return Validating(table, self.name, self.documents, self.remarks)
+        return Validating(table, self.name, self.documents, self.remarks, self.characters, self.cut, self.noun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +176,13 @@ def _write(recipe: Recipe, source: Source, tokenizer: Tokenizer, folder: Path, p
             for item, (ids, mask) in zip(batch, encode_items(tokenizer, batch, recipe.chat.template), strict=True):
                 side = split_of(item, recipe.data.val_fraction)
                 writers[side].append(ids, mask)
-                stats.documents[side] += 1
-                stats.characters[side] += size_of(item)
-                stats.tokens[side] += len(ids)
+                stats.count(item, side, len(ids))
             if time.monotonic() > told + 5:
                 told = time.monotonic()
                 millions = sum(stats.characters.values()) / 1e6
                 progress(f"tokenising {source.name}: {millions:,.1f} M characters, {millions / (told - began):.1f} M/s")
     stats.unreadable = dict(source.dataset.unreadable)
-    stats.remarks = remarks_of(source.dataset)
+    stats.remarks, stats.cut = remarks_of(source.dataset), cut_of(source.dataset)
     return stats
 
 

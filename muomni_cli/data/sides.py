@@ -15,14 +15,14 @@ from pathlib import Path
 from muomni_cli.api import Dataset, Document, Example, Item, RequestError, side_of
 from muomni_cli.data.split import MANY, SMALLEST, Pool, Sides, Split, chosen, hash_of, held_out_of, threshold_of
 
-FEW = 4
-"""Documents, at most, that are cut rather than held out whole where that would cost too much of the text."""
+FEW = 20
+"""Documents, at most, that are cut where holding out whole ones would hold out too much or too little of the text."""
 
-TOO_MUCH = 0.4
-"""Of the characters: the most that may be held out of few documents."""
+FAIR = (0.02, 0.4)
+"""Of the characters of few documents: the least and the most that may be held out."""
 
 WORTH_CUTTING = 2_000
-"""Characters of few documents below which they are not cut, unless there is only one."""
+"""Characters of few documents below which they are not cut, unless there is a single one."""
 
 TAIL = 0.1
 """What is held out of each document that is cut, unless the recipe writes a fraction."""
@@ -124,6 +124,7 @@ class Sided:
 
     def __init__(self, dataset: Dataset, table: Table | None, only: Split | None = None) -> None:
         self._dataset, self._table, self._only = dataset, table, only
+        self._cut: set[int] = set()
 
     def documents(self) -> Iterator[Item]:
         for item in self._all():
@@ -139,14 +140,13 @@ class Sided:
 
     @property
     def remarks(self) -> list[str]:
-        """See :class:`muomni_cli.api.Dataset`; and whether documents were cut."""
-        own = remarks_of(self._dataset)
-        decision = self._table.decision if self._table else None
-        if decision and decision.cut:
-            count = len(decision.cut)
-            what = "the only document is cut: its end" if count == 1 else f"{count} documents are cut: the end of each"
-            own.append(f"{what} is held out, since there are too few to hold out whole ones")
-        return own
+        """See :class:`muomni_cli.api.Dataset`."""
+        return remarks_of(self._dataset)
+
+    @property
+    def cut(self) -> int:
+        """How many documents were cut, after all was read."""
+        return len(self._cut)
 
     def _all(self) -> Iterator[Item]:
         decision = self._table.decision if self._table else None  # before reading: what is noted is noted once
@@ -157,6 +157,7 @@ class Sided:
             elif decision is None:
                 yield replace(item, split="val")
             elif (key := hash_of(item.key)) in decision.cut and isinstance(item, Document):
+                self._cut.add(key)
                 yield from _pieces(item, decision.cut[key] - read[key])
                 read[key] += len(item.text)
             else:
@@ -171,6 +172,11 @@ def split_of(item: Item, val_fraction: float | None) -> Split:
 def remarks_of(dataset: Dataset) -> list[str]:
     """What a dataset remarks after it was read; nothing if it does not know how."""
     return list(getattr(dataset, "remarks", ()))
+
+
+def cut_of(dataset: Dataset) -> int:
+    """How many documents of a dataset were cut, after it was read."""
+    return dataset.cut if isinstance(dataset, Sided) else 0
 
 
 def _readable(dataset: Dataset) -> Iterator[Item]:
@@ -199,7 +205,7 @@ def _by_default(seen: Sequence[Seen]) -> Decision:
         if "val" in source.sides and not source.pool.many:
             continue  # it says what is held out
         sides = source.pool.default_sides()
-        if _too_much(source.pool, source.sizes, sides) and source.only_documents:
+        if _unfair(source.pool, source.sizes, sides) and source.only_documents:
             cut |= _cuts(source.sizes, TAIL)
             continue
         threshold = max(threshold, sides.threshold)
@@ -230,16 +236,17 @@ def _filled(seen: Sequence[Seen], sides: Sides, share: float | None, cut: Mappin
         return Decision(Sides(0.0, {key: "train" if "val" in decided else "val"}))
     found = pool.default_sides() if share is None else chosen(pool.keys, held_out_of(len(pool), share))
     few = all(source.only_documents for source in seen)
-    if few and (len(pool) == 1 or _too_much(pool, sizes, found)):
+    if few and (len(pool) == 1 or _unfair(pool, sizes, found)):
         return Decision(sides, _cuts(sizes, share or TAIL))
     return Decision(found)
 
 
-def _too_much(pool: Pool, sizes: Counter[int], sides: Sides) -> bool:
-    """Whether whole documents would be too much to hold out of these few."""
+def _unfair(pool: Pool, sizes: Counter[int], sides: Sides) -> bool:
+    """Whether whole documents would be too much, or too little, to hold out of these few."""
     total = sum(sizes.values())
     held = sum(size for key, size in sizes.items() if sides(key) == "val")
-    return 1 < len(pool) <= FEW and total >= WORTH_CUTTING and held > TOO_MUCH * total
+    least, most = FAIR
+    return 1 < len(pool) <= FEW and total >= WORTH_CUTTING and not least * total <= held <= most * total
 
 
 def _cuts(sizes: Mapping[int, int], share: float) -> dict[int, int]:

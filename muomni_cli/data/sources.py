@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.api import Conversation, Dataset, Document, Example, RequestError
-from muomni_cli.data.sides import Sided, Table, remarks_of, split_of
+from muomni_cli.data.sides import Sided, Table, cut_of, remarks_of, split_of
 from muomni_cli.data.split import Split
 from muomni_cli.recipe.model import SOUND, SPEECH
 from muomni_cli.registry import resolve
@@ -18,7 +18,7 @@ from muomni_cli.registry import resolve
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-__all__ = ["SPLITS", "Source", "Split", "open_sources", "remarks_of", "split_of"]
+__all__ = ["SPLITS", "Source", "Split", "cut_of", "open_sources", "remarks_of", "split_of"]
 
 SPLITS: tuple[Split, ...] = ("train", "val")
 
@@ -30,7 +30,7 @@ class Source:
     Args:
         name: for people and metrics: its task, or its number in the recipe and its part.
         weight: how often it is drawn, relative to the others.
-        dataset: what its part built.
+        dataset: what its part built, split.
         identity: what of the recipe decides its documents, as JSON can hold it.
         table: NAME of ``[[data.<NAME>]]``.
         stem: for file names: its number and its part, whatever it is called.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from muomni_cli.api import RequestError
@@ -23,12 +23,18 @@ class Validating:
         source: its name.
         items: on each side.
         remarks: of the source, after it was read.
+        characters: on each side, where they are known.
+        cut: documents whose ends validate, because there are too few to hold out whole ones.
+        noun: what an item is called, if not as its table has it.
     """
 
     table: str
     source: str
     items: Mapping[Split, int]
-    remarks: Sequence[str] = field(default=())
+    remarks: Sequence[str] = ()
+    characters: Mapping[Split, int] | None = None
+    cut: int = 0
+    noun: str = ""
 
     @property
     def uncertainty(self) -> float:
@@ -38,16 +44,23 @@ class Validating:
     def line(self) -> str:
         """How many validate."""
         held, total = self.items["val"], sum(self.items.values())
-        return f"{self.table}, {self.source}: {held:,} of {_counted(total, self.table)} validate{_s(held)}"
+        amount = ""
+        if self.characters and self.table == "text":
+            amount = f", {self.characters['val']:,} of {sum(self.characters.values()):,} characters"
+        where = f"{self.table}, {self.source}"
+        if self.cut:
+            whose = "the end of the only document" if self.cut == 1 else f"the ends of {self.cut} documents"
+            return f"{where}: {whose} validate{_s(self.cut)}{amount}: too few to hold out whole ones"
+        return f"{where}: {held:,} of {_counted(total, self.noun or _noun(self.table))} validate{_s(held)}{amount}"
 
     def warnings(self) -> Iterator[str]:
         """What the source remarks, and whether too few validate to be sure of a score."""
         for remark in self.remarks:
             yield f"{self.table}, {self.source}: {remark}"
         held = self.items["val"]
-        if held and 2 * self.uncertainty > SURE:
+        if held and 2 * self.uncertainty > SURE and not self.cut:
             yield (
-                f"{self.table}, {self.source}: {_counted(held, self.table)} validate{_s(held)}: a score of "
+                f"{self.table}, {self.source}: {_counted(held, self.noun or _noun(self.table))} validate{_s(held)}: a score of "
                 f"{'it' if held == 1 else 'them'} is uncertain by ±{self.uncertainty:.2f}; add data, or raise "
                 "data.val_fraction"
             )
@@ -59,6 +72,7 @@ class Validating:
             "source": self.source,
             "train": self.items["train"],
             "val": self.items["val"],
+            "cut": self.cut,
             "uncertainty": self.uncertainty,
             "warnings": list(self.warnings()),
         }
@@ -135,25 +149,25 @@ def empty_side(
         )
     if len(keys) == 1:
         return RequestError(
-            f"all {_counted(items, table)} of {where} share one key ({next(iter(keys))[:60]!r}), and a key is never on "
+            f"all {_counted(items, _noun(table))} of {where} share one key ({next(iter(keys))[:60]!r}), and a key is never on "
             f"both sides: there is nothing to {verb}",
             "add items with another key (speaker, document, scene), or name none: without a key each stands for itself",
         )
     if val_fraction is not None and not 0 < val_fraction < 1 and not remarks:
         aim, change = ("training", "lower") if side == "train" else ("validation", "raise")
         return RequestError(
-            f"none of the {_counted(items, table)} of {where} is for {aim} (data.val_fraction = {val_fraction})",
+            f"none of the {_counted(items, _noun(table))} of {where} is for {aim} (data.val_fraction = {val_fraction})",
             f"{change} data.val_fraction, leave it out, or name some with `holdout`",
         )
     if remarks or not assigned[side]:
         other = "validation" if side == "train" else "training"
         reason = f": {remarks[0]}" if remarks else ""
         return RequestError(
-            f"the sources assign all {_counted(items, table)} of {where} to {other}{reason}",
+            f"the sources assign all {_counted(items, _noun(table))} of {where} to {other}{reason}",
             "correct `holdout` or `split` in the recipe, or leave it out: then some are chosen by their keys",
         )
     return RequestError(
-        f"none of the {_counted(assigned[side], table)} of {where} to {verb} can be used ({usable:,} others can)",
+        f"none of the {_counted(assigned[side], _noun(table))} of {where} to {verb} can be used ({usable:,} others can)",
         "see what is wrong with them: muomni data check RECIPE",
     )
 
@@ -162,8 +176,8 @@ def _noun(table: str) -> str:
     return NOUNS.get(table, "example")
 
 
-def _counted(count: int, table: str) -> str:
-    return f"{count:,} {_noun(table)}{'' if count == 1 else 's'}"
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _s(count: int) -> str:
