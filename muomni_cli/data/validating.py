@@ -51,7 +51,7 @@ class Validating:
         if self.cut:
             whose = "the end of the only document" if self.cut == 1 else f"the ends of {self.cut} documents"
             return f"{where}: {whose} validate{_s(self.cut)}{amount}: too few to hold out whole ones"
-        return f"{where}: {held:,} of {_counted(total, self.noun or _noun(self.table))} validate{_s(held)}{amount}"
+        return f"{where}: {held:,} of {self._counted(total)} validate{_s(held)}{amount}"
 
     def warnings(self) -> Iterator[str]:
         """What the source remarks, and whether too few validate to be sure of a score."""
@@ -60,10 +60,13 @@ class Validating:
         held = self.items["val"]
         if held and 2 * self.uncertainty > SURE and not self.cut:
             yield (
-                f"{self.table}, {self.source}: {_counted(held, self.noun or _noun(self.table))} validate{_s(held)}: a score of "
+                f"{self.table}, {self.source}: {self._counted(held)} validate{_s(held)}: a score of "
                 f"{'it' if held == 1 else 'them'} is uncertain by ±{self.uncertainty:.2f}; add data, or raise "
                 "data.val_fraction"
             )
+
+    def _counted(self, count: int) -> str:
+        return _counted(count, self.noun or _noun(self.table))
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -149,8 +152,8 @@ def empty_side(
         )
     if len(keys) == 1:
         return RequestError(
-            f"all {_counted(items, _noun(table))} of {where} share one key ({next(iter(keys))[:60]!r}), and a key is never on "
-            f"both sides: there is nothing to {verb}",
+            f"all {_counted(items, _noun(table))} of {where} share one key ({next(iter(keys))[:60]!r}), and a key is "
+            f"never on both sides: there is nothing to {verb}",
             "add items with another key (speaker, document, scene), or name none: without a key each stands for itself",
         )
     if val_fraction is not None and not 0 < val_fraction < 1 and not remarks:
@@ -167,7 +170,7 @@ def empty_side(
             "correct `holdout` or `split` in the recipe, or leave it out: then some are chosen by their keys",
         )
     return RequestError(
-        f"none of the {_counted(assigned[side], _noun(table))} of {where} to {verb} can be used ({usable:,} others can)",
+        f"none of the {_counted(assigned[side], _noun(table))} of {where} to {verb} can be used; {usable:,} others can",
         "see what is wrong with them: muomni data check RECIPE",
     )
 
