@@ -198,22 +198,27 @@ def _seen(dataset: Dataset) -> Seen:
 
 def _by_default(seen: Sequence[Seen]) -> Decision:
     """Each source by itself, so that none is without validation; a key that is held out in one is held out in all."""
+    assigned = _assigned(seen)
     threshold = 0.0
     moved: dict[int, Split] = {}
     cut: dict[int, int] = {}
     for source in seen:
         if "val" in source.sides and not source.pool.many:
             continue  # it says what is held out
-        sides = source.pool.default_sides()
-        if _unfair(source.pool, source.sizes, sides) and source.only_documents:
+        pool = source.pool.without(assigned)
+        sides = pool.default_sides()
+        if source.only_documents and _unfair(pool, source.sizes, sides):
             cut |= _cuts(source.sizes, TAIL)
             continue
         threshold = max(threshold, sides.threshold)
         moved |= {key: side for key, side in sides.moved.items() if moved.get(key) != "val"}
-    for source in seen:
-        assigned = source.assigned
-        moved |= {key: assigned[key] for other in seen for key in other.pool.keys if key in assigned}
-    return _filled(seen, Sides(threshold, moved), None, cut)
+    return _filled(seen, Sides(threshold, moved | assigned), None, cut)
+
+
+def _assigned(seen: Sequence[Seen]) -> dict[int, Split]:
+    """The keys that one source assigns to a side and another leaves to the split."""
+    left = {key for source in seen for key in source.pool.keys}
+    return {key: side for source in seen for key, side in source.assigned.items() if key in left}
 
 
 def _filled(seen: Sequence[Seen], sides: Sides, share: float | None, cut: Mapping[int, int] | None = None) -> Decision:
@@ -224,21 +229,27 @@ def _filled(seen: Sequence[Seen], sides: Sides, share: float | None, cut: Mappin
     there = decided | {sides(key) for source in seen for key in source.pool.keys}
     if cut or len(there) == 2 or any(source.pool.many for source in seen):
         return Decision(sides, cut)
-    pool = Pool()
-    sizes: Counter[int] = Counter()
-    for source in seen:
-        sizes |= source.sizes
-        for key, labels in source.pool.keys.items():
-            for label in labels or (None,):
-                pool.add(key, label)
-    if len(pool) == 1 and decided:
-        (key,) = pool.keys
-        return Decision(Sides(0.0, {key: "train" if "val" in decided else "val"}))
+    assigned = _assigned(seen)
+    pool, sizes = _together(seen, assigned)
+    if decided and len(pool) <= 1:
+        return Decision(Sides(0.0, assigned | dict.fromkeys(pool.keys, "train" if "val" in decided else "val")))
     found = pool.default_sides() if share is None else chosen(pool.keys, held_out_of(len(pool), share))
     few = all(source.only_documents for source in seen)
     if few and (len(pool) == 1 or _unfair(pool, sizes, found)):
         return Decision(sides, _cuts(sizes, share or TAIL))
-    return Decision(found)
+    return Decision(Sides(found.threshold, {**found.moved, **assigned}))
+
+
+def _together(seen: Sequence[Seen], assigned: Mapping[int, Split]) -> tuple[Pool, Counter[int]]:
+    """The keys of all sources that are not assigned, and the characters of documents."""
+    pool = Pool()
+    sizes: Counter[int] = Counter()
+    for source in seen:
+        sizes |= source.sizes
+        for key, labels in source.pool.without(assigned).keys.items():
+            for label in labels or (None,):
+                pool.add(key, label)
+    return pool, sizes
 
 
 def _unfair(pool: Pool, sizes: Counter[int], sides: Sides) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -101,6 +101,14 @@ class Pool:
 
     def __len__(self) -> int:
         return MANY if self.many else len(self._labels)
+
+    def without(self, keys: Container[int]) -> Pool:
+        """The same without some keys, unless there are ``MANY``."""
+        if self.many or not any(key in keys for key in self._labels):
+            return self
+        left = Pool()
+        left._labels = {key: labels for key, labels in self._labels.items() if key not in keys}
+        return left
 
     def default_sides(self) -> Sides:
         """As the number of keys and their labels have it."""
