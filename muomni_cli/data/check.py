@@ -136,7 +136,7 @@ class Report:
             return "there is a single item; add at least one more"
         if any(one.stats.remarks for one in own):
             return "correct `holdout`, or leave it out"
-        return "its sources assign all to training, or all share one key; see `holdout`, `split` and `key`"
+        return "raise data.val_fraction if it is 0, and see `holdout`, `split` and `key` of its sources"
 
 
 def check(recipe: Recipe, tokenizer: Tokenizer | None) -> Report:

@@ -51,7 +51,7 @@ class Validating:
         if self.cut:
             whose = "the end of the only document" if self.cut == 1 else f"the ends of {self.cut} documents"
             return f"{where}: {whose} validate{_s(self.cut)}{amount}: too few to hold out whole ones"
-        return f"{where}: {held:,} of {self._counted(total)} validate{_s(held)}{amount}"
+        return f"{where}: {held:,} of {self._counted(total)} validate{_s(1 if total == 1 else held)}{amount}"
 
     def warnings(self) -> Iterator[str]:
         """What the source remarks, and whether too few validate to be sure of a score."""
