@@ -45,6 +45,7 @@ from muomni_cli.contract.data import (
     Item,
     Message,
     side_of,
+    sides_of,
 )
 from muomni_cli.contract.declarations import (
     CallbackPart,
@@ -240,5 +241,6 @@ __all__ = [
     "require",
     "say",
     "side_of",
+    "sides_of",
     "terminal_safe",
 ]

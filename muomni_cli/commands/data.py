@@ -66,7 +66,8 @@ def check(
         say("lengths are in characters: the recipe has no trained tokenizer yet")
     report = check_data(loaded, tokenizer)
     if json:
-        print_json(asdict(report) | {"usable": report.usable, "warnings": report.warnings})
+        counts = [one.as_json() for one in report.validating]
+        print_json(asdict(report) | {"validating": counts, "usable": report.usable, "warnings": report.warnings})
     else:
         _print(report)
     raise typer.Exit(0 if report.usable else 1)
@@ -170,6 +171,8 @@ def _print(report: Report) -> None:
             more = f", and {len(examples.labels) - SHOWN:,} more" if len(examples.labels) > SHOWN else ""
             print(f"  labels: {terminal_safe(most)}{more}")
     print()
+    for one_source in report.validating:
+        print(terminal_safe(one_source.line()))
     for warning in report.warnings:
         print(f"warning: {warning}")
     if not report.warnings:

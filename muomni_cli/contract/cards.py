@@ -45,7 +45,7 @@ class Card:
         task: name of the source, with what the questions are about where there are several kinds: ``world/audio``.
         metric: what ``value`` is.
         value: a share of ``n`` examples, unless the metric says otherwise.
-        low, high: the 95 % bootstrap interval; None where there are no examples to draw from.
+        low, high: the 95 % interval, by bootstrap or, of few examples, Wilson's; None where there are no examples.
         n: examples; None where the metric counts something else.
         unit: what the bootstrap drew; see :class:`muomni_cli.evaluation.interval.Interval`.
         keys: how many keys (speakers, scenes) the examples have.

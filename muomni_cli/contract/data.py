@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -76,8 +76,25 @@ def side_of(key: str, val_fraction: float) -> Literal["train", "val"]:
     return "val" if int.from_bytes(digest, "big") < val_fraction * 2**64 else "train"
 
 
+def sides_of(items: Iterable[tuple[str, str | None]], val_fraction: float) -> dict[str, Literal["train", "val"]]:
+    """The side of every key, such that none is empty where there are two or more: what :func:`side_of` says, and
+    where all would be on one side, the keys nearest to the threshold on the other, class by class.
+
+    Args:
+        items: key and label of each.
+        val_fraction: the share of keys to hold out.
+    """
+    from muomni_cli.data.split import sides_of_keys
+
+    return sides_of_keys(items, val_fraction)
+
+
 class Dataset(Protocol):
-    """What a dataset part builds; see :class:`DatasetPart`."""
+    """What a dataset part builds; see :class:`DatasetPart`.
+
+    A dataset may have ``remarks``, too: a sequence of lines about what a user should know after all was read, such as
+    a setting that had no effect. Training and ``muomni data check`` show them as warnings.
+    """
 
     def documents(self) -> Iterator[Item]: ...
 

@@ -16,7 +16,18 @@ from muomni_cli.data.check_examples import ExamplesReport, Keys, check_examples
 from muomni_cli.data.corpus import SourceStats, batches, encode_items, size_of
 from muomni_cli.data.lengths import Lengths
 from muomni_cli.data.sets import get_command, missing_sets
-from muomni_cli.data.sources import Source, Split, open_sources, split_of, text_items, texts_of, word_items
+from muomni_cli.data.sources import (
+    Source,
+    Split,
+    cut_of,
+    open_sources,
+    remarks_of,
+    split_of,
+    text_items,
+    texts_of,
+    word_items,
+)
+from muomni_cli.data.validating import Validating
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
@@ -79,6 +90,11 @@ class Report:
         return [*self.sources, *self.examples]
 
     @property
+    def validating(self) -> list[Validating]:
+        """How many items of each source validate."""
+        return [one.stats.validating(one.table) for one in self.everything if any(one.stats.documents.values())]
+
+    @property
     def usable(self) -> bool:
         """Whether there is anything to train on."""
         return any(source.stats.documents["train"] for source in self.everything)
@@ -105,9 +121,11 @@ class Report:
             own = [one.stats.documents for one in self.everything if one.table == table]
             if any(documents["train"] for documents in own) and not any(documents["val"] for documents in own):
                 where = "nothing" if table == "text" else f"nothing of [[data.{table}]]"
-                found.append(f"{where} is for validation: raise data.val_fraction, or name documents with `holdout`")
+                found.append(f"{where} is for validation: {self._why(table)}")
         if self.missing:
             found.append(f"public datasets are missing; get them with: {get_command(self.missing)}")
+        for counts in self.validating:
+            found += counts.warnings()
         for modality, (count, key) in self.both_sides.items():
             found.append(f"{count:,} keys of [[data.{modality}]] are on both sides of the split, such as {key!r}")
         if self.shared:
@@ -116,6 +134,14 @@ class Report:
                 f"{self.shared_example[:80]!r}"
             )
         return found
+
+    def _why(self, table: str) -> str:
+        own = [one for one in self.everything if one.table == table]
+        if sum(one.stats.documents["train"] for one in own) == 1:
+            return "there is a single item; add at least one more"
+        if any(one.stats.remarks for one in own):
+            return "correct `holdout`, or leave it out"
+        return "raise data.val_fraction if it is 0, and see `holdout`, `split` and `key` of its sources"
 
 
 def check(recipe: Recipe, tokenizer: Tokenizer | None) -> Report:
@@ -161,13 +187,14 @@ def _check_source(source: Source, recipe: Recipe, tokenizer: Tokenizer | None, c
                 )
                 media.update(one.modality for one in shown)
                 _open_files(report, shown, opened)
-                _count(report.stats, item, split_of(item, recipe.data.val_fraction), length if tokenizer else 0)
+                report.stats.count(item, split_of(item, recipe.data.val_fraction), length if tokenizer else 0)
                 if report.longer is not None and ctx_len is not None and length > ctx_len:
                     report.longer += 1
             report.example = report.example or _example(batch[0], tokenizer, recipe)
     except (RequestError, OSError) as error:
         report.error = str(error)
     report.stats.unreadable = dict(source.dataset.unreadable)
+    report.stats.remarks, report.stats.cut = remarks_of(source.dataset), cut_of(source.dataset)
     report.percentiles = {str(percent): lengths.percentile(percent) for percent in PERCENTILES}
     report.longest = lengths.longest
     report.media = dict(media)
@@ -194,12 +221,6 @@ def _lengths(batch: list[Document | Conversation], tokenizer: Tokenizer | None, 
     return (len(ids) for ids, _ in encode_items(tokenizer, batch, recipe.chat.template))
 
 
-def _count(stats: SourceStats, item: Document | Conversation, side: Split, tokens: int) -> None:
-    stats.documents[side] += 1
-    stats.characters[side] += size_of(item)
-    stats.tokens[side] += tokens
-
-
 def _example(item: Document | Conversation, tokenizer: Tokenizer | None, recipe: Recipe) -> str:
     """How an item begins, as the model will read it: encoded, laid out and decoded again."""
     if tokenizer is None:
@@ -217,7 +238,7 @@ def _example(item: Document | Conversation, tokenizer: Tokenizer | None, recipe:
     return "".join([*shown, tokenizer.decode(plain)])
 
 
-def _compare(report: Report, sources: list[Source], val_fraction: float) -> None:
+def _compare(report: Report, sources: list[Source], val_fraction: float | None) -> None:
     """Look for long validation lines in the training text; the text is read once for each side."""
     held = set[bytes]()
     for _, mark in _long_lines(sources, "val", val_fraction):
@@ -234,7 +255,7 @@ def _compare(report: Report, sources: list[Source], val_fraction: float) -> None
             report.shared_example = report.shared_example or line
 
 
-def _long_lines(sources: list[Source], side: Split, val_fraction: float) -> Iterator[tuple[str, bytes]]:
+def _long_lines(sources: list[Source], side: Split, val_fraction: float | None) -> Iterator[tuple[str, bytes]]:
     """Lines of one side that are long enough, and their hashes."""
     for source in sources:
         for item in text_items(source):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from muomni_cli.api import Example, RequestError
 from muomni_cli.data.corpus import SourceStats
-from muomni_cli.data.sources import SPLITS, Source, Split, example_items, split_of
+from muomni_cli.data.sources import SPLITS, Source, Split, example_items, remarks_of, split_of
 
 REMEMBERED = 1_000_000
 LABELS = 10_000
@@ -57,11 +57,11 @@ class Keys:
             self.shared.setdefault(mark, key)
 
 
-def check_examples(source: Source, val_fraction: float, keys: Keys) -> ExamplesReport:
+def check_examples(source: Source, val_fraction: float | None, keys: Keys) -> ExamplesReport:
     """Read one source to its end.
 
     Args:
-        val_fraction: share of keys for validation.
+        val_fraction: of the recipe.
         keys: those of its modality so far.
     """
     report = ExamplesReport(source.table, SourceStats(source.name))
@@ -79,6 +79,7 @@ def check_examples(source: Source, val_fraction: float, keys: Keys) -> ExamplesR
     except (RequestError, OSError) as error:
         report.error = str(error)
     report.stats.unreadable = dict(source.dataset.unreadable)
+    report.stats.remarks = remarks_of(source.dataset)
     return report
 
 

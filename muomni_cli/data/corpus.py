@@ -18,9 +18,20 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muomni_cli.api import Conversation, Document, MuomniError, RequestError, Tokenizer
+from muomni_cli.api import Conversation, Document, MuomniError, Tokenizer
 from muomni_cli.data.shards import Stream, StreamWriter, open_stream, token_type
-from muomni_cli.data.sources import SPLITS, Source, Split, open_sources, split_of, state_of_files, text_items
+from muomni_cli.data.sources import (
+    SPLITS,
+    Source,
+    Split,
+    cut_of,
+    open_sources,
+    remarks_of,
+    split_of,
+    state_of_files,
+    text_items,
+)
+from muomni_cli.data.validating import Validating, empty_side
 from muomni_cli.data.windows import Mixture
 from muomni_cli.folders import cache_folder
 from muomni_cli.prompt import Template, lay_out, turn_texts
@@ -40,13 +51,28 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class SourceStats:
-    """What one source gave: documents, characters and tokens on each side, and what it could not read."""
+    """What one source gave: items, characters and tokens on each side, what it could not read, what it remarks, how
+    many documents were cut to be on both sides, and what its items are."""
 
     name: str
     documents: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     characters: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     tokens: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     unreadable: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    cut: int = 0
+    noun: str = ""
+
+    def count(self, item: Document | Conversation, side: Split, tokens: int) -> None:
+        """Add an item."""
+        self.documents[side] += 1
+        self.characters[side] += size_of(item)
+        self.tokens[side] += tokens
+        self.noun = type(item).__name__.lower()
+
+    def validating(self, table: str) -> Validating:
+        """How many of its items validate."""
+        return Validating(table, self.name, self.documents, self.remarks, self.characters, self.cut, self.noun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +90,11 @@ class TextData:
     val: Sequence[Stream]
     stats: Sequence[SourceStats]
     fingerprint: str
+
+    @property
+    def validating(self) -> list[Validating]:
+        """How many items of each source validate."""
+        return [entry.validating("text") for entry in self.stats]
 
 
 def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextData:
@@ -145,14 +176,13 @@ def _write(recipe: Recipe, source: Source, tokenizer: Tokenizer, folder: Path, p
             for item, (ids, mask) in zip(batch, encode_items(tokenizer, batch, recipe.chat.template), strict=True):
                 side = split_of(item, recipe.data.val_fraction)
                 writers[side].append(ids, mask)
-                stats.documents[side] += 1
-                stats.characters[side] += size_of(item)
-                stats.tokens[side] += len(ids)
+                stats.count(item, side, len(ids))
             if time.monotonic() > told + 5:
                 told = time.monotonic()
                 millions = sum(stats.characters.values()) / 1e6
                 progress(f"tokenising {source.name}: {millions:,.1f} M characters, {millions / (told - began):.1f} M/s")
     stats.unreadable = dict(source.dataset.unreadable)
+    stats.remarks, stats.cut = remarks_of(source.dataset), cut_of(source.dataset)
     return stats
 
 
@@ -199,7 +229,7 @@ def _open(
     stats: Sequence[SourceStats],
     tokenizer: Tokenizer,
     mark: str,
-    val_fraction: float,
+    val_fraction: float | None,
 ) -> TextData:
     dtype = token_type(tokenizer.vocab_size)
     streams: dict[Split, list[tuple[Stream, float]]] = {side: [] for side in SPLITS}
@@ -211,26 +241,11 @@ def _open(
     documents = {side: sum(entry.documents[side] for entry in stats) for side in SPLITS}
     for side in SPLITS:
         if not streams[side]:
-            raise _nothing(side, documents, val_fraction)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise empty_side(side, "text", sources, sum(documents.values()), val_fraction)
     return TextData(
         train=Mixture([stream for stream, _ in streams["train"]], [weight for _, weight in streams["train"]]),
         val=[stream for stream, _ in streams["val"]],
         stats=stats,
         fingerprint=mark,
-    )
-
-
-def _nothing(side: Split, documents: dict[Split, int], val_fraction: float) -> RequestError:
-    """The error for a side of the split that has nothing on it."""
-    total = sum(documents.values())
-    if not total:
-        return RequestError("the text has no documents", "see what is wrong with `muomni data check RECIPE`")
-    if side == "val":
-        return RequestError(
-            f"none of the {total} documents is for validation (data.val_fraction = {val_fraction})",
-            "raise data.val_fraction, name documents with `holdout`, or cut the text into more documents with `split`",
-        )
-    return RequestError(
-        f"all of the {total} documents are for validation (data.val_fraction = {val_fraction})",
-        "lower data.val_fraction, or cut the text into more documents with `split`",
     )

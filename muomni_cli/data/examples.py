@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from muomni_cli.api import CodecPart, EncoderPart, MuomniError, RequestError
 from muomni_cli.data.decoding import InputsWriter, decode_all, open_inputs
 from muomni_cli.data.order import Order
-from muomni_cli.data.sources import SPLITS, Source, Split, example_items, open_sources, split_of, state_of_files
+from muomni_cli.data.sources import (
+    SPLITS,
+    Source,
+    Split,
+    example_items,
+    open_sources,
+    remarks_of,
+    split_of,
+    state_of_files,
+)
+from muomni_cli.data.validating import Validating, empty_side, of_rows
 from muomni_cli.folders import cache_folder
 
 if TYPE_CHECKING:
@@ -74,12 +84,14 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class ExampleData:
-    """Both sides of one modality's examples. ``fingerprint`` names their folder in the cache; ``names``: of sources."""
+    """Both sides of one modality's examples. ``fingerprint`` names their folder in the cache; ``names``: of sources;
+    ``validating``: how many examples of each validate."""
 
     train: Examples
     val: Examples
     fingerprint: str
     names: Sequence[str] = ()
+    validating: Sequence[Validating] = ()
 
 
 def open_examples(recipe: Recipe, stage: str, seed: int, progress: Progress, only: Split | None = None) -> ExampleData:
@@ -112,8 +124,19 @@ def open_examples(recipe: Recipe, stage: str, seed: int, progress: Progress, onl
                 f"the {table} examples cannot be written to {folder.parent}: {error.strerror or error}",
                 "free some space, or set MUOMNI_CACHE to a folder on another disk",
             ) from error
-    sides = _open(recipe, table, folder, seed, progress, needed=(only,) if only else SPLITS)
-    return ExampleData(sides["train"], sides["val"], mark, [source.name for source in sources])
+    found = json.loads((folder / "examples.json").read_text("utf-8"))
+    for name, reason in found["unreadable"].items():
+        progress(f"warning: {name} could not be used: {reason}")
+    for side in (only,) if only else SPLITS:
+        if not found["rows"][side]:
+            shutil.rmtree(folder, ignore_errors=True)
+            usable = sum(map(len, found["rows"].values()))
+            raise empty_side(side, table, sources, usable, recipe.data.val_fraction, only)
+    sides = {side: _open(folder, side, found, seed) for side in SPLITS}
+    names = [source.name for source in sources]
+    numbers = {side: sides[side].sources for side in SPLITS}
+    counts = of_rows(table, names, numbers, found.get("remarks", {}))
+    return ExampleData(sides["train"], sides["val"], mark, names, counts)
 
 
 def _fingerprint(recipe: Recipe, chosen: Chosen, sources: Sequence[Source]) -> str:
@@ -139,6 +162,7 @@ def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Pat
     try:
         rows: dict[Split, list[dict[str, Any]]] = {side: [] for side in SPLITS}
         unreadable: dict[str, str] = {}
+        remarks: dict[str, list[str]] = {}
         writers = {side: InputsWriter(partial / side) for side in SPLITS}
         try:
             for number, source in enumerate(sources):
@@ -156,10 +180,12 @@ def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Pat
                     }
                     rows[side].append({**told, "source": number})
                 unreadable |= source.dataset.unreadable
+                remarks[str(number)] = remarks_of(source.dataset)
         finally:
             for writer in writers.values():
                 writer.close()
-        found = {"rows": rows, "weights": [source.weight for source in sources], "unreadable": unreadable}
+        weights = [source.weight for source in sources]
+        found = {"rows": rows, "weights": weights, "unreadable": unreadable, "remarks": remarks}
         (partial / "examples.json").write_text(json.dumps(found), "utf-8")
         try:
             partial.rename(folder)
@@ -170,25 +196,10 @@ def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Pat
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _open(
-    recipe: Recipe, table: str, folder: Path, seed: int, progress: Progress, needed: Sequence[Split]
-) -> dict[Split, Examples]:
-    found = json.loads((folder / "examples.json").read_text("utf-8"))
-    for name, reason in found["unreadable"].items():
-        progress(f"warning: {name} could not be used: {reason}")
-    sides: dict[Split, Examples] = {}
-    for side in SPLITS:
-        rows = found["rows"][side]
-        if not rows and side in needed:
-            raise RequestError(
-                f"none of the {table} examples is for {'training' if side == 'train' else 'validation'} "
-                f"(data.val_fraction = {recipe.data.val_fraction})",
-                f"change data.val_fraction, or name some with `holdout` in [[data.{table}]]",
-            )
-        inputs = open_inputs(folder / side)
-        sizes = [len(one) for one in inputs]
-        columns = ("text", "label", "key", "source", "voice")
-        texts, labels, keys, numbers, voices = ([row[key] for row in rows] for key in columns)
-        order = Order(sizes, numbers, found["weights"], seed) if rows else None
-        sides[side] = Examples(inputs, texts, labels, order, keys, numbers, voices)
-    return sides
+def _open(folder: Path, side: Split, found: dict[str, Any], seed: int) -> Examples:
+    rows = found["rows"][side]
+    inputs = open_inputs(folder / side)
+    columns = ("text", "label", "key", "source", "voice")
+    texts, labels, keys, numbers, voices = ([row[key] for row in rows] for key in columns)
+    order = Order([len(one) for one in inputs], numbers, found["weights"], seed) if rows else None
+    return Examples(inputs, texts, labels, order, keys, numbers, voices)

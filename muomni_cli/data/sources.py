@@ -5,20 +5,22 @@ Knows nothing of tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import Conversation, Dataset, Document, Example, Item, RequestError, side_of
+from muomni_cli.api import Conversation, Dataset, Document, Example, RequestError
 from muomni_cli.data.sets import require_sets
+from muomni_cli.data.sides import Sided, Table, cut_of, remarks_of, split_of
+from muomni_cli.data.split import Split
 from muomni_cli.recipe.model import SOUND, SPEECH
 from muomni_cli.registry import resolve
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-Split = Literal["train", "val"]
+__all__ = ["SPLITS", "Source", "Split", "cut_of", "open_sources", "remarks_of", "split_of"]
+
 SPLITS: tuple[Split, ...] = ("train", "val")
 
 
@@ -29,7 +31,7 @@ class Source:
     Args:
         name: for people and metrics: its task, or its number in the recipe and its part.
         weight: how often it is drawn, relative to the others.
-        dataset: what its part built.
+        dataset: what its part built, split.
         identity: what of the recipe decides its documents, as JSON can hold it.
         table: NAME of ``[[data.<NAME>]]``.
         stem: for file names: its number and its part, whatever it is called.
@@ -43,37 +45,10 @@ class Source:
     stem: str = ""
 
 
-class OneSide:
-    """A :class:`muomni_cli.api.Dataset`: of another, the items of one side.
-
-    Args:
-        dataset: the other.
-        side: of the split.
-        val_fraction: as in :func:`split_of`.
-        measure: all are for validation, unless the source itself says that they are for training.
-    """
-
-    def __init__(self, dataset: Dataset, side: Split, val_fraction: float, *, measure: bool) -> None:
-        self._dataset, self._side, self._val_fraction, self._measure = dataset, side, val_fraction, measure
-
-    def documents(self) -> Iterator[Item]:
-        for item in self._dataset.documents():
-            side = item.split or "val" if self._measure else split_of(item, self._val_fraction)
-            if side == self._side:
-                yield replace(item, split=side)
-
-    def files(self) -> list[Path]:
-        return self._dataset.files()
-
-    @property
-    def unreadable(self) -> Mapping[str, str]:
-        return self._dataset.unreadable
-
-
 def open_sources(
     recipe: Recipe, name: str = "text", only: Split | None = None, *, partly: bool = False
 ) -> list[Source]:
-    """Every source in ``[[data.<name>]]`` that is learned from, in its order.
+    """Every source in ``[[data.<name>]]`` that is learned from, in its order; each item has its side of the split.
 
     Args:
         recipe: names them.
@@ -90,10 +65,15 @@ def open_sources(
         raise RequestError(f"the recipe names {what}", f'add a table [[data.{name}]] with use = "..."')
     if not partly:
         require_sets(recipe, [name], measured=only is not None)
+    datasets: list[Dataset] = [
+        resolve(one.registered.part.build, wanted_by=f"dataset {one.registered.part.name}")(one.config)
+        for one in chosen_sources
+    ]
+    learned = [dataset for dataset, one in zip(datasets, chosen_sources, strict=True) if not one.measure]
+    split = Table(learned, recipe.data.val_fraction)
     opened: list[Source] = []
-    for index, chosen in enumerate(chosen_sources):
+    for index, (chosen, built) in enumerate(zip(chosen_sources, datasets, strict=True)):
         plugin, part = chosen.registered.plugin, chosen.registered.part
-        dataset: Dataset = resolve(part.build, wanted_by=f"dataset {part.name}")(chosen.config)
         identity: dict[str, Any] = {
             "part": f"{plugin.name}:{part.name}",
             "version": plugin.version,
@@ -101,8 +81,8 @@ def open_sources(
         }
         stem = f"{index}-{part.name}"
         if only:
-            dataset = OneSide(dataset, only, recipe.data.val_fraction, measure=chosen.measure)
             identity["only"] = [only, chosen.measure]
+        dataset = Sided(built, None if chosen.measure else split, only)
         opened.append(Source(chosen.task or stem, chosen.weight, dataset, identity, name, stem))
     return opened
 
@@ -170,11 +150,6 @@ def state_of_files(source: Source) -> list[tuple[str, int, int]]:
         stat = path.stat()
         found.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns))
     return found
-
-
-def split_of(item: Item, val_fraction: float) -> Split:
-    """On which side an item is: as its source says, else by the hash of its key, whatever the order of the items."""
-    return item.split or side_of(item.key, val_fraction)
 
 
 def texts_of(item: Document | Conversation) -> Iterator[str]:

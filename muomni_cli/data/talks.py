@@ -19,11 +19,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Conversation, Document, Media, Message, MuomniError, RequestError, Tokenizer
+from muomni_cli.api import Conversation, Document, Media, Message, MuomniError, Tokenizer
 from muomni_cli.data.corpus import tokenizer_hash
 from muomni_cli.data.decoding import Inputs, InputsWriter, decode_all, open_inputs
 from muomni_cli.data.order import Order
-from muomni_cli.data.sources import SPLITS, Source, Split, open_sources, split_of, state_of_files, talk_items
+from muomni_cli.data.sources import (
+    SPLITS,
+    Source,
+    Split,
+    open_sources,
+    remarks_of,
+    split_of,
+    state_of_files,
+    talk_items,
+)
+from muomni_cli.data.validating import Validating, empty_side, of_rows
 from muomni_cli.folders import cache_folder
 from muomni_cli.omni.shares import Sense, in_order
 from muomni_cli.prompt import chat_ids
@@ -95,13 +105,14 @@ class Talks(Sequence[Talk]):
 
 @dataclass(frozen=True, slots=True)
 class TalkData:
-    """Both sides, the decoded inputs of each modality, and the names of the sources."""
+    """Both sides, the decoded inputs of each modality, the sources' names, and how many items of each validate."""
 
     train: Talks
     val: Talks
     inputs: Mapping[str, Inputs]
     names: Sequence[str]
     fingerprint: str
+    validating: Sequence[Validating] = ()
 
 
 def open_talks(
@@ -142,12 +153,13 @@ def open_talks(
     sides = {side: Talks(folder / side, recipe.seed, weights) for side in SPLITS}
     for side, talks in sides.items():
         if not len(talks) and only in (side, None):
-            raise RequestError(
-                f"no conversation of [[data.omni]] is for {'training' if side == 'train' else 'validation'}",
-                "change data.val_fraction, or see what the sources hold",
-            )
+            shutil.rmtree(folder, ignore_errors=True)
+            usable = sum(map(len, sides.values()))
+            raise empty_side(side, "omni", sources, usable, recipe.data.val_fraction, only)
     inputs = {modality: open_inputs(folder / modality) for modality in senses}
-    return TalkData(sides["train"], sides["val"], inputs, [source.name for source in sources], mark)
+    names = [source.name for source in sources]
+    counts = of_rows("omni", names, {side: talks.sources for side, talks in sides.items()}, about.get("remarks", {}))
+    return TalkData(sides["train"], sides["val"], inputs, names, mark, counts)
 
 
 def talks_fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
@@ -225,7 +237,9 @@ class _Maker:
                 side.close()
             for source in sources:
                 self.unreadable |= source.dataset.unreadable
-            (partial / "talks.json").write_text(json.dumps({"unreadable": self.unreadable}), "utf-8")
+            remarks = {str(number): remarks_of(source.dataset) for number, source in enumerate(sources)}
+            told = {"unreadable": self.unreadable, "remarks": remarks}
+            (partial / "talks.json").write_text(json.dumps(told), "utf-8")
             try:
                 partial.rename(folder)
             except OSError:

@@ -59,7 +59,7 @@ def training_texts(recipe: Recipe, sources: Sequence[Source]) -> Iterator[str]:
                 break
 
 
-def _texts(source: Source, val_fraction: float) -> Iterator[str]:
+def _texts(source: Source, val_fraction: float | None) -> Iterator[str]:
     for item in word_items(source):
         if split_of(item, val_fraction) == "train":
             yield from texts_of(item)

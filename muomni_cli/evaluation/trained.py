@@ -133,7 +133,9 @@ class TrainedModel:
 
     def _context(self, settings: TrainSettings, stage: str) -> StageContext:
         recipe = self._recipe
-        return StageContext(recipe, stage, settings, recipe.seed, self._device, self._run, self._progress)
+        return StageContext(
+            recipe, stage, settings, recipe.seed, self._device, self._run, self._progress, reports=False
+        )
 
     def _command(self, stage: str) -> str:
         return f"muomni train {stage} {self._recipe.source}"

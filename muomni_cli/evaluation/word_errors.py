@@ -38,7 +38,8 @@ class WordErrors:
         of redrawn sentences are."""
         more = np.subtract(self.edits, other.edits).tolist()
         sure = bootstrap(more, [str(row) for row in range(len(more))], sizes=self.words)
-        return self.rate - other.rate, sure.low, sure.high
+        low = -sure.high if not any(more) else sure.low  # no difference at all: it may as well be one for the better
+        return self.rate - other.rate, low, sure.high
 
 
 def word_errors(said: Sequence[str], heard: Sequence[str]) -> WordErrors:

@@ -72,8 +72,8 @@ class Data:
         return self.sources.get("text", ())
 
     @property
-    def val_fraction(self) -> float:
-        """Share of documents held out by hash."""
+    def val_fraction(self) -> float | None:
+        """Share of documents held out by hash; None where it depends on how many there are."""
         return self.settings.val_fraction
 
     @property

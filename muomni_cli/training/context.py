@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from muomni_cli.data.corpus import TextData
     from muomni_cli.data.examples import ExampleData
     from muomni_cli.data.speech import SpeechData
+    from muomni_cli.data.validating import Validating
     from muomni_cli.recipe import Recipe, TrainSettings
 
 
@@ -31,6 +32,7 @@ class StageContext:
     Args:
         progress: told of long preparations, such as tokenising.
         held_out: the source whose text is for validation, if not all are.
+        reports: whether to say how many items validate.
     """
 
     recipe: Recipe
@@ -41,6 +43,7 @@ class StageContext:
     run: RunFolder
     progress: Callable[[str], None] = say
     held_out: str = ""
+    reports: bool = True
 
     def tokenizer(self) -> Tokenizer:
         """The run's tokenizer.
@@ -121,6 +124,13 @@ class StageContext:
         """
         return self._understood(codec)
 
+    def report(self, validating: Sequence[Validating]) -> None:
+        """Say how many items of each source validate, and warn where they are few."""
+        from muomni_cli.data.validating import told
+
+        for line in told(validating) if self.reports else ():
+            self.progress(line)
+
     def command(self, stage: str) -> str:
         """What the user types to train ``stage``."""
         option = "" if self.run.name == self.recipe.name else f" --run {self.run.name}"
@@ -164,7 +174,9 @@ class StageContext:
     def _examples(self) -> ExampleData:
         from muomni_cli.data.examples import open_examples
 
-        return open_examples(self.recipe, self.stage, self.seed, self.progress)
+        data = open_examples(self.recipe, self.stage, self.seed, self.progress)
+        self.report(data.validating)
+        return data
 
     @cached_property
     def _thinker(self) -> Thinker:
@@ -189,4 +201,5 @@ class StageContext:
         from muomni_cli.data.corpus import open_text
 
         data = open_text(self.recipe, self.tokenizer(), self.progress)
+        self.report(data.validating)
         return replace(data, val=[stream for stream in data.val if self.held_out in ("", stream.source)])

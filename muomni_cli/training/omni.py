@@ -50,6 +50,7 @@ class Answering:
         self._tokenizer = context.tokenizer()
         senses = {m: sense_of(chosen.registered, chosen.config) for m, chosen in context.recipe.encoders.items()}
         self._data = open_talks(context.recipe, self._tokenizer, senses, context.progress)
+        context.report(self._data.validating)
         self._context = context
 
     def batch(self, step: int, micro: int) -> Batch:

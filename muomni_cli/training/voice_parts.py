@@ -28,7 +28,6 @@ from muomni_cli.api import (
     Vocoder,
     VocoderPart,
 )
-from muomni_cli.data.examples import open_examples
 from muomni_cli.data.speech import Makers, SpeechData, open_speech
 from muomni_cli.generation.text import TextStream
 from muomni_cli.models.find import named
@@ -162,7 +161,7 @@ def open_stage_speech(context: StageContext, spell: Callable[[str], str]) -> Spe
         return resample(wave, rate, int(target))
 
     marks = [_mark(heard_with), _mark(weights_of(context.run, "codec", context.command("codec")))]
-    data = open_examples(context.recipe, context.stage, context.seed, context.progress)
+    data = context.examples()
     weights = [source.weight for source in context.recipe.data.sources[SPEECH]]
     makers = Makers(partial(encode_waves, codec), aligner, marks, spell, resampled)
     return open_speech(data, makers, weights, context.seed, context.progress)

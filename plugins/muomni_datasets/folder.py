@@ -25,6 +25,10 @@ class Folder:
     def unreadable(self) -> dict[str, str]:
         return self._notes.unreadable
 
+    @property
+    def remarks(self) -> list[str]:
+        return self._namer.remarks
+
     def files(self) -> list[Path]:
         return [self._root() / name for name in self._names()]
 

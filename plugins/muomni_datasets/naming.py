@@ -14,6 +14,7 @@ from typing import BinaryIO, Literal
 
 from muomni_cli.api import Example, Media
 from muomni_datasets.examples_config import NamedConfig
+from muomni_datasets.holdout import Holdout
 from muomni_datasets.reading import is_unicode
 
 ENDINGS: Mapping[str, tuple[str, ...]] = {
@@ -41,9 +42,14 @@ class Namer:
     def __init__(self, config: NamedConfig) -> None:
         self._config = config
         self._name = re.compile(config.name)
-        self._holdout = [re.compile(expression) for expression in config.holdout]
+        self._holdout = Holdout(config.holdout)
         self._exclude = [re.compile(expression) for expression in config.exclude]
         self._labels = frozenset(config.labels)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is wrong with ``holdout``, after everything was read."""
+        return self._holdout.remarks
 
     def modality(self, name: str) -> str | None:
         """What a file of this name holds; None if it is no example, or left out."""
@@ -86,7 +92,7 @@ class Namer:
     def _side(self, key: str) -> Literal["train", "val"] | None:
         if not self._holdout:
             return None
-        return "val" if any(held.search(key) for held in self._holdout) else "train"
+        return "val" if self._holdout.finds(key) else "train"
 
 
 def _caption(name: str, stem: str, captions: Mapping[str, str]) -> str | None:

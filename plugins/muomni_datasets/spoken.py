@@ -7,7 +7,6 @@ Durations and pitch vary a little, by seed, so that no text sounds the same twic
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -17,6 +16,7 @@ from typing import BinaryIO, Literal
 from muomni_cli.api import Example, RequestError, cut_sentences
 from muomni_datasets.config import SIDES
 from muomni_datasets.grammar import made
+from muomni_datasets.holdout import Holdout
 from muomni_datasets.made_config import SpokenConfig, unsayable
 from muomni_datasets.plots import Chance
 from muomni_datasets.reading import Files
@@ -55,11 +55,15 @@ class Spoken:
     def __init__(self, config: SpokenConfig) -> None:
         self._config = config
         self._files = Files(config, (".txt",))
-        self._holdout = [re.compile(expression) for expression in config.holdout]
+        self._holdout = Holdout(config.holdout)
 
     @property
     def unreadable(self) -> dict[str, str]:
         return self._files.unreadable
+
+    @property
+    def remarks(self) -> list[str]:
+        return self._holdout.remarks
 
     def files(self) -> list[Path]:
         listed = self._config.sentences or self._config.words or self._config.patterns
@@ -90,7 +94,7 @@ class Spoken:
     def _side(self, key: str) -> Literal["train", "val"] | None:
         if not self._holdout:
             return SIDES[self._config.split]
-        return "val" if any(held.search(key) for held in self._holdout) else "train"
+        return "val" if self._holdout.finds(key) else "train"
 
     def _texts(self) -> Iterator[str]:
         listed = self._config.words or self._config.sentences

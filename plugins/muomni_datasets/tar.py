@@ -40,6 +40,10 @@ class Tar:
     def unreadable(self) -> dict[str, str]:
         return self._files.unreadable
 
+    @property
+    def remarks(self) -> list[str]:
+        return self._namer.remarks
+
     def files(self) -> list[Path]:
         return self._files.paths()
 

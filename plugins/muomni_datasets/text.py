@@ -9,6 +9,7 @@ from typing import Literal
 
 from muomni_cli.api import Document
 from muomni_datasets.config import TextConfig
+from muomni_datasets.holdout import Holdout
 from muomni_datasets.reading import PIECE, Files, content_key
 
 HEAD = 300
@@ -21,11 +22,15 @@ class TextFiles:
     def __init__(self, config: TextConfig) -> None:
         self._config = config
         self._files = Files(config, (".txt", ".md"))
-        self._holdout = [re.compile(expression) for expression in config.holdout]
+        self._holdout = Holdout(config.holdout, "document")
 
     @property
     def unreadable(self) -> dict[str, str]:
         return self._files.unreadable
+
+    @property
+    def remarks(self) -> list[str]:
+        return self._holdout.remarks
 
     def files(self) -> list[Path]:
         return self._files.paths()
@@ -37,7 +42,7 @@ class TextFiles:
             for text, begins in pieces(self._files.lines(path), self._config.split):
                 if begins or key is None:
                     key = content_key(text)
-                    split = "val" if any(held.search(text[:HEAD]) for held in self._holdout) else None
+                    split = "val" if self._holdout and self._holdout.finds(text[:HEAD]) else None
                 yield Document(text=text, key=key, source=str(path), split=split)
 
 

@@ -66,7 +66,7 @@ def test_counts_labels_and_an_example(load: Load) -> None:
     assert talks.media == {"image": 70}
     assert talks.example.startswith("Zebra")
     assert report.usable
-    assert report.warnings == []
+    assert all("is uncertain by ±" in warning for warning in report.warnings)
 
 
 def test_what_is_wrong_is_a_warning(load: Load, tmp_path: Path) -> None:
@@ -124,7 +124,8 @@ def test_the_command_shows_them(load: Load, tmp_path: Path, capsys: pytest.Captu
         with pytest.raises(SystemExit) as exit_:
             main(["data", "check", str(tmp_path / "small.toml"), *words])
         assert exit_.value.code == 0
-    shown, found = capsys.readouterr().out.split("nothing to complain about\n")
+    shown, found = capsys.readouterr().out.split("{", 1)
+    found = "{" + found
     assert "labels: blue circle 100" in shown
     assert "shows: 70 image" in shown
     assert json.loads(found)["examples"][0]["labels"] == {"blue circle": 100}

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muomni_cli.evaluation.card import HEADINGS, Card, as_json, card_of, rows
-from muomni_cli.evaluation.interval import bootstrap, clusters
+from muomni_cli.evaluation.interval import bootstrap, clusters, wilson
+from muomni_cli.evaluation.word_errors import WordErrors
 
 
 def singles(count: int) -> list[str]:
@@ -81,3 +82,49 @@ def test_cards_come_back_from_json() -> None:
     assert shown[0][:4] == ("audio", "digits", "exact", "0.750")
     assert shown[0][5:] == ("4", "2 keys", "0.100", "-")
     assert shown[1][4:] == ("-", "-", "-", "-", "-")
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 29, 60, 500])
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_a_perfect_score_is_not_taken_for_certain(count: int, right: float) -> None:
+    found = bootstrap([right] * count, singles(count))
+    assert found.low < found.high
+    assert found.low <= right <= found.high
+    missing = 1 - found.low if right else found.high
+    assert 1 / count < missing < 4 / count or count == 1
+
+
+def test_two_right_answers_leave_much_open() -> None:
+    found = bootstrap([1.0, 1.0], singles(2))
+    assert (round(found.low, 3), found.high) == (0.342, 1.0)
+
+
+def test_perfect_speakers_are_counted_as_speakers() -> None:
+    found = bootstrap([1.0] * 60, [f"s{place % 3}" for place in range(60)])
+    assert (found.unit, found.keys) == ("key", 3)
+    assert found.low == pytest.approx(wilson(1.0, 3)[0])
+
+
+def test_many_examples_are_still_resampled() -> None:
+    scores = [0.0, 1.0, 1.0, 1.0] * 50
+    found = bootstrap(scores, singles(200))
+    assert (found.low, found.high) != wilson(0.75, 200)
+    assert np.isclose(found.low * 200, round(found.low * 200))  # a mean of 200 scores
+
+
+def test_few_examples_are_covered_as_often_as_they_should_be() -> None:
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(300):
+        found = bootstrap((rng.random(10) < 0.9).astype(float).tolist(), singles(10))
+        inside += found.low <= 0.9 <= found.high
+    assert inside / 300 >= 0.9
+
+
+def test_sentences_without_errors_may_still_have_some() -> None:
+    errors = WordErrors((0, 0, 0), (4, 5, 6))
+    found = errors.interval()
+    assert (found.low, found.high) == (0.0, pytest.approx(wilson(0.0, 3)[1]))
+    more, low, high = errors.above(errors)
+    assert (more, low) == (0.0, -high)
+    assert high > 0

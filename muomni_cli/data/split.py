@@ -1,0 +1,200 @@
+"""Which keys are held out: the one place that decides it. Knows keys and labels, no sources and no files.
+
+Where the recipe writes ``data.val_fraction``, a key is held out if its hash is below that fraction. Where it does not,
+the share depends on how many keys there are, and classes are stratified. Either way the decision is a pure function of
+the set of keys and their labels: the order of items changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Literal
+
+Split = Literal["train", "val"]
+
+SMALLEST, LARGEST = 0.01, 0.2
+"""Bounds of the share that is held out by default."""
+
+ROOTS = 3.0
+"""Between those bounds, ``ROOTS`` times the square root of the number of keys is held out."""
+
+MANY = round((ROOTS / SMALLEST) ** 2)
+"""Keys from which on the default share is the smallest one, and the hash of each decides by itself."""
+
+SURE = 0.2
+"""A 95 % interval of a share that is wider than this is warned about."""
+
+_NONE: frozenset[str] = frozenset()
+
+
+def hash_of(key: str) -> int:
+    """64 bits of a key, evenly spread."""
+    return int.from_bytes(hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest(), "big")
+
+
+def share_of(count: int) -> float:
+    """The share of ``count`` keys that is held out where the recipe does not say."""
+    return min(LARGEST, max(SMALLEST, ROOTS / math.sqrt(max(count, 1))))
+
+
+def held_out_of(count: int, share: float) -> int:
+    """How many of ``count`` keys that is: at least one, and never all of them."""
+    return max(0, min(count - 1, max(1, round(share * count))))
+
+
+def uncertainty(count: int) -> float:
+    """Half the width of the 95 % interval of a share of ``count`` examples, at its widest (a share of one half)."""
+    return min(0.5, 0.98 / math.sqrt(count)) if count else 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A decision: keys whose hash is below ``threshold`` are held out, except for those that were ``moved``."""
+
+    threshold: float = 0.0
+    moved: Mapping[int, Split] = field(default_factory=dict)
+
+    def __call__(self, key: int) -> Split:
+        return self.moved.get(key) or ("val" if key < self.threshold else "train")
+
+
+def threshold_of(share: float) -> float:
+    """Hashes below this are that share of all."""
+    return share * 2**64
+
+
+class Pool:
+    """Keys that are to be split, with the labels of their items. From ``MANY`` keys on only labels are remembered."""
+
+    def __init__(self) -> None:
+        self._labels: dict[int, set[str] | frozenset[str]] = {}
+        self._single: dict[str, frozenset[str]] = {}
+        self._extremes: dict[str, tuple[int, int]] = {}
+        self.many = False
+
+    def add(self, key: int, label: str | None = None) -> None:
+        """Add the hash of a key, and the label of one of its items."""
+        if label is not None:
+            low, high = self._extremes.get(label, (key, key))
+            self._extremes[label] = min(low, key), max(high, key)
+        if self.many:
+            return
+        known = self._labels.get(key)
+        if known is None:
+            self._labels[key] = _NONE if label is None else self._single.setdefault(label, frozenset([label]))
+            if len(self._labels) >= MANY:
+                self.many = True
+                self._labels.clear()
+        elif label is not None and label not in known:
+            if isinstance(known, frozenset):
+                known = self._labels[key] = set(known)
+            known.add(label)
+
+    @property
+    def keys(self) -> Mapping[int, Set[str]]:
+        """Hashes of keys, each with its labels; none where there are ``MANY``."""
+        return self._labels
+
+    def __len__(self) -> int:
+        return MANY if self.many else len(self._labels)
+
+    def without(self, keys: Container[int]) -> Pool:
+        """The same without some keys, unless there are ``MANY``."""
+        if self.many or not any(key in keys for key in self._labels):
+            return self
+        left = Pool()
+        left._labels = {key: labels for key, labels in self._labels.items() if key not in keys}
+        return left
+
+    def default_sides(self) -> Sides:
+        """As the number of keys and their labels have it."""
+        if not self.many:
+            return chosen(self.keys, held_out_of(len(self), share_of(len(self))))
+        threshold = threshold_of(SMALLEST)
+        moved: dict[int, Split] = {
+            high: "train" for low, high in self._extremes.values() if low != high and high < threshold
+        }
+        moved |= {low: "val" for low, high in self._extremes.values() if low != high and low >= threshold}
+        return Sides(threshold, moved)
+
+
+def chosen(keys: Mapping[int, Set[str]], count: int) -> Sides:
+    """Hold out ``count`` keys, or fewer where more would leave a class without training keys.
+
+    First every class of two or more keys gets one, the largest classes first, as far as ``count`` allows; then keys
+    are added so that each class has about its share. Within a class, the lowest hash goes first.
+    """
+    if count <= 0:
+        return Sides()
+    return Sides(0.0, dict.fromkeys(_Stratified(keys).take(count), "val"))
+
+
+def sides_of_keys(items: Iterable[tuple[str, str | None]], share: float) -> dict[str, Split]:
+    """See :func:`muomni_cli.api.sides_of`."""
+    pool = Pool()
+    hashes: dict[str, int] = {}
+    for key, label in items:
+        hashes[key] = hash_of(key)
+        pool.add(hashes[key], label)
+    sides = Sides(threshold_of(share))
+    if len({sides(key) for key in hashes.values()}) == 1 and not pool.many:
+        sides = chosen(pool.keys, held_out_of(len(pool), share))
+    return {key: sides(number) for key, number in hashes.items()}
+
+
+class _Stratified:
+    """Takes keys away from training, one by one."""
+
+    def __init__(self, keys: Mapping[int, Set[str]]) -> None:
+        self._keys = keys
+        self._sizes = Counter(label for labels in keys.values() for label in labels)
+        self._left = Counter(self._sizes)
+        self._taken: dict[int, None] = {}
+
+    def take(self, count: int) -> Sequence[int]:
+        """The hashes of at most ``count`` keys, fewer than all."""
+        members: dict[str, list[int]] = defaultdict(list)
+        for key in sorted(self._keys):
+            for label in self._keys[key]:
+                members[label].append(key)
+        for label in sorted(members, key=lambda one: (-self._sizes[one], one)):
+            if len(self._taken) < count and self._sizes[label] > 1 and self._left[label] == self._sizes[label]:
+                self._take(next((key for key in members[label] if self._may_go(key)), None))
+        for key in self._in_proportion():
+            if len(self._taken) >= min(count, len(self._keys) - 1):
+                break
+            if key not in self._taken and self._may_go(key):
+                self._take(key)
+        return list(self._taken)
+
+    def _take(self, key: int | None) -> None:
+        if key is not None:
+            self._taken[key] = None
+            self._left.subtract(self._keys[key])
+
+    def _may_go(self, key: int) -> bool:
+        """Whether training keeps something of each class of the key; what is the only key of its class may go."""
+        return all(self._left[label] > 1 or self._sizes[label] == 1 for label in self._keys[key])
+
+    def _in_proportion(self) -> list[int]:
+        """All keys, such that each beginning of the list has about the same share of every class; the only keys of a
+        class come last."""
+        ranks: Counter[str] = Counter()
+        groups = {key: self._group(labels) for key, labels in self._keys.items()}
+        sizes = Counter(groups.values())
+        order: list[tuple[bool, float, int]] = []
+        for key in sorted(self._keys):
+            group = groups[key]
+            only = any(self._sizes[label] == 1 for label in self._keys[key])
+            order.append((only, (ranks[group] + 0.5) / sizes[group], key))
+            ranks[group] += 1
+        return [key for _, _, key in sorted(order)]
+
+    def _group(self, labels: Set[str]) -> str:
+        """The rarest class of a key that is no class of its own, after a letter; empty if there is none."""
+        found = [label for label in labels if self._sizes[label] > 1]
+        return f"c{min(found, key=lambda label: (self._sizes[label], label))}" if found else ""

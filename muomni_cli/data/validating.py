@@ -1,0 +1,187 @@
+"""How many items of each source validate, how sure that is, and what to do where one side has nothing. Knows counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from muomni_cli.api import RequestError
+from muomni_cli.data.sources import Source
+from muomni_cli.data.split import SURE, Split, uncertainty
+
+NOUNS = {"image": "picture", "audio": "sound", "speech": "sound", "text": "document", "omni": "conversation"}
+"""What an item of a table is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validating:
+    """Of one source: how many items are on each side.
+
+    Args:
+        table: NAME of ``[[data.<NAME>]]``.
+        source: its name.
+        items: on each side.
+        remarks: of the source, after it was read.
+        characters: on each side, where they are known.
+        cut: documents whose ends validate, because there are too few to hold out whole ones.
+        noun: what an item is called, if not as its table has it.
+    """
+
+    table: str
+    source: str
+    items: Mapping[Split, int]
+    remarks: Sequence[str] = ()
+    characters: Mapping[Split, int] | None = None
+    cut: int = 0
+    noun: str = ""
+
+    @property
+    def uncertainty(self) -> float:
+        """Half the width of the 95 % interval of a share of what validates, at its widest."""
+        return uncertainty(self.items["val"])
+
+    def line(self) -> str:
+        """How many validate."""
+        held, total = self.items["val"], sum(self.items.values())
+        amount = ""
+        if self.characters and self.table == "text":
+            amount = f", {self.characters['val']:,} of {sum(self.characters.values()):,} characters"
+        where = f"{self.table}, {self.source}"
+        if self.cut:
+            whose = "the end of the only document" if self.cut == 1 else f"the ends of {self.cut} documents"
+            return f"{where}: {whose} validate{_s(self.cut)}{amount}: too few to hold out whole ones"
+        return f"{where}: {held:,} of {self._counted(total)} validate{_s(1 if total == 1 else held)}{amount}"
+
+    def warnings(self) -> Iterator[str]:
+        """What the source remarks, and whether too few validate to be sure of a score."""
+        for remark in self.remarks:
+            yield f"{self.table}, {self.source}: {remark}"
+        held = self.items["val"]
+        if held and 2 * self.uncertainty > SURE and not self.cut:
+            yield (
+                f"{self.table}, {self.source}: {self._counted(held)} validate{_s(held)}: a score of "
+                f"{'it' if held == 1 else 'them'} is uncertain by ±{self.uncertainty:.2f}; add data, or raise "
+                "data.val_fraction"
+            )
+
+    def _counted(self, count: int) -> str:
+        return _counted(count, self.noun or _noun(self.table))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "table": self.table,
+            "source": self.source,
+            "train": self.items["train"],
+            "val": self.items["val"],
+            "cut": self.cut,
+            "uncertainty": self.uncertainty,
+            "warnings": list(self.warnings()),
+        }
+
+
+def told(found: Iterable[Validating]) -> Iterator[str]:
+    """Lines for people: of every source how many of its items validate, and then the warnings."""
+    every = list(found)
+    yield from (one.line() for one in every)
+    for one in every:
+        yield from (f"warning: {warning}" for warning in one.warnings())
+
+
+def of_rows(
+    table: str, names: Sequence[str], sides: Mapping[Split, Sequence[int]], remarks: Mapping[str, Sequence[str]]
+) -> list[Validating]:
+    """Of each source, where the number of its source is known of every item.
+
+    Args:
+        names: of the sources.
+        sides: of the items on each side, the numbers of their sources.
+        remarks: by the number of the source, as JSON has it.
+    """
+    return [
+        Validating(
+            table,
+            name,
+            {side: sum(one == number for one in numbers) for side, numbers in sides.items()},
+            remarks.get(str(number), ()),
+        )
+        for number, name in enumerate(names)
+    ]
+
+
+def empty_side(
+    side: Split,
+    table: str,
+    sources: Sequence[Source],
+    usable: int,
+    val_fraction: float | None,
+    only: Split | None = None,
+) -> RequestError:
+    """The error for a side of the split that has nothing on it.
+
+    Args:
+        table: of the sources.
+        sources: read anew, to know why.
+        usable: items that could be used, whatever their side.
+        val_fraction: the recipe's.
+        only: the one side that was asked for.
+    """
+    where = f"[[data.{table}]]"
+    assigned = {"train": 0, "val": 0}
+    keys: dict[str, None] = {}
+    items = 0
+    remarks: list[str] = []
+    for source in sources:
+        for item in source.dataset.documents():
+            items += 1
+            assigned[item.split or "train"] += 1
+            if len(keys) < 2:
+                keys[item.key.removesuffix("#end")] = None
+        remarks += getattr(source.dataset, "remarks", ())
+    verb = "train on" if side == "train" else "validate on"
+    if only and not items:
+        aim = "validation" if side == "val" else "training"
+        return RequestError(f"nothing of {where} is for {aim}", "ask for the other --split, or see muomni data check")
+    if not items:
+        return RequestError(f"{where} has no {_noun(table)}s", "see what is wrong with `muomni data check RECIPE`")
+    if items == 1:
+        return RequestError(
+            f"{where} has a single {_noun(table)}, which leaves nothing to {verb}",
+            "add at least one more; a model is trained on some and validated on others",
+        )
+    if len(keys) == 1:
+        return RequestError(
+            f"all {_counted(items, _noun(table))} of {where} share one key ({next(iter(keys))[:60]!r}), and a key is "
+            f"never on both sides: there is nothing to {verb}",
+            "add items with another key (speaker, document, scene), or name none: without a key each stands for itself",
+        )
+    if val_fraction is not None and not 0 < val_fraction < 1 and not remarks:
+        aim, change = ("training", "lower") if side == "train" else ("validation", "raise")
+        return RequestError(
+            f"none of the {_counted(items, _noun(table))} of {where} is for {aim} (data.val_fraction = {val_fraction})",
+            f"{change} data.val_fraction, leave it out, or name some with `holdout`",
+        )
+    if remarks or not assigned[side]:
+        other = "validation" if side == "train" else "training"
+        reason = f": {remarks[0]}" if remarks else ""
+        return RequestError(
+            f"the sources assign all {_counted(items, _noun(table))} of {where} to {other}{reason}",
+            "correct `holdout` or `split` in the recipe, or leave it out: then some are chosen by their keys",
+        )
+    return RequestError(
+        f"none of the {_counted(assigned[side], _noun(table))} of {where} to {verb} can be used; {usable:,} others can",
+        "see what is wrong with them: muomni data check RECIPE",
+    )
+
+
+def _noun(table: str) -> str:
+    return NOUNS.get(table, "example")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _s(count: int) -> str:
+    return "s" if count == 1 else ""
