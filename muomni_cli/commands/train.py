@@ -61,13 +61,15 @@ def train(
         if not folder.recipe_path.is_file():
             raise RequestError(f"there is no run {folder.root} to continue", "begin it: the same without --resume")
         asked = load_recipe(str(folder.recipe_path), words)
+    for note in asked.notes:
+        say(note)
     option = f" --run {run}" if run else ""
     if dry_run:
         _try(_jobs(asked, stage, folder, recipe + option), one=stage != "all", json=json)
         return
     if jobs > 1:
-        after = [recipe, *words, *(("--run", run) if run else ()), *(("--resume",) if resume else ())]
-        _train_side_by_side(asked, jobs, after)
+        options = [*(("--run", run) if run else ()), *(("--resume",) if resume else ())]
+        _train_side_by_side(asked, jobs, [recipe, *words, *options], [recipe, *(overrides or []), *options])
     else:
         from muomni_cli.training.stages import train as train_stages
 
@@ -108,8 +110,8 @@ def _refuse_nonsense(stage: str, jobs: int, *, resume: bool, force: bool, dry_ru
         )
 
 
-def _train_side_by_side(asked: Recipe, places: int, words: list[str]) -> None:
-    """Every stage by a command of its own, with the same ``words`` after it."""
+def _train_side_by_side(asked: Recipe, places: int, words: list[str], typed: list[str]) -> None:
+    """Every stage by a command of its own, with the same ``words`` after it; ``typed``: those of the user."""
     from muomni_cli.recipe.stages import stages_of_all, waits_of
     from muomni_cli.training.side_by_side import Plan, train_side_by_side
 
@@ -117,16 +119,22 @@ def _train_side_by_side(asked: Recipe, places: int, words: list[str]) -> None:
     plan = Plan(stages, waits_of(asked), {stage: asked.train_for(stage).threads for stage in stages}, places)
     program = [sys.executable, "-m", "muomni_cli", "train"]
     more = [] if "--resume" in words else ["--resume"]
-    again = shlex.join(["muomni", "train", "all", *words, *more, "--jobs", str(places)])
+    again = shlex.join(["muomni", "train", "all", *typed, *more, "--jobs", str(places)])
     train_side_by_side(plan, lambda stage: [*program, stage, *words], again)
 
 
 def of_stage(words: list[str], stage: str) -> list[str]:
-    """``init=nano`` is ``train.omni.init=nano`` where omni is trained: no recipe has a key of that name on top."""
+    """``init=nano`` is ``train.omni.init=nano`` where omni is trained, ``steps=40`` of ``all`` is for every stage: no
+    recipe has a key of such a name on top."""
+    from muomni_cli.recipe.overrides import EVERY_STAGE
     from muomni_cli.recipe.settings import TrainSettings
+    from muomni_cli.recipe.usual import usual
 
-    own = TrainSettings.model_fields if stage != "all" else {}
-    return [f"train.{stage}.{word}" if word.partition("=")[0].strip() in own else word for word in words]
+    own = TrainSettings.model_fields
+    table = EVERY_STAGE if stage == "all" else f"train.{stage}"
+    keys = [word.partition("=")[0].strip() for word in words]
+    meant = [key in own or usual(key, own) is not None for key in keys]  # the latter: to be told what it is called
+    return [f"{table}.{word}" if ours else word for word, ours in zip(words, meant, strict=True)]
 
 
 def _say_next(run: RunFolder, stages: list[str], recipe: str) -> None:
