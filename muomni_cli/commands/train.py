@@ -86,13 +86,14 @@ def _jobs(asked: Recipe, stage: str, folder: RunFolder, where: str) -> list[Job]
 
 
 def _try(jobs: list[Job], *, one: bool, json: bool) -> None:
-    from muomni_cli.training.stages import try_stage
+    from muomni_cli.training.dry_run import sum_of
+    from muomni_cli.training.stages import try_stages
 
-    tried = [try_stage(job) for job in jobs if one or job.stage != "tokenizer"]
+    tried = try_stages([job for job in jobs if one or job.stage != "tokenizer"])
     if json:
         print_json(tried[0].as_json() if one else [each.as_json() for each in tried])
     else:
-        print("\n\n".join(each.as_text() for each in tried))
+        print("\n\n".join([*(each.as_text() for each in tried), *([] if one else [sum_of(tried)])]))
 
 
 def _refuse_nonsense(stage: str, jobs: int, *, resume: bool, force: bool, dry_run: bool, json: bool) -> None:
@@ -120,7 +121,7 @@ def _train_side_by_side(asked: Recipe, places: int, words: list[str], typed: lis
     program = [sys.executable, "-m", "muomni_cli", "train"]
     more = [] if "--resume" in words else ["--resume"]
     again = shlex.join(["muomni", "train", "all", *typed, *more, "--jobs", str(places)])
-    train_side_by_side(plan, lambda stage: [*program, stage, *words], again)
+    train_side_by_side(plan, lambda stage: [*program, stage, *words], again, asked.notes)
 
 
 def of_stage(words: list[str], stage: str) -> list[str]:
