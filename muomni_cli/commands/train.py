@@ -40,7 +40,7 @@ def train(
             help="With all: train stages side by side, while their settings `threads` together are no more than N.",
         ),
     ] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Try one step, print its cost, write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure a few steps and print what all take.")] = False,
     json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
 ) -> None:
     """Train one stage of a recipe, or all of them."""
@@ -74,7 +74,7 @@ def train(
         from muomni_cli.training.stages import train as train_stages
 
         train_stages(_jobs(asked, stage, folder, recipe + option), resume=resume, force=force)
-    _say_next(folder, stages_of_all(asked), recipe + option)
+    _say_next(folder, asked, stages_of_all(asked), recipe + option)
 
 
 def _jobs(asked: Recipe, stage: str, folder: RunFolder, where: str) -> list[Job]:
@@ -138,11 +138,18 @@ def of_stage(words: list[str], stage: str) -> list[str]:
     return [f"{table}.{word}" if ours else word for word, ours in zip(words, meant, strict=True)]
 
 
-def _say_next(run: RunFolder, stages: list[str], recipe: str) -> None:
+def _say_next(run: RunFolder, asked: Recipe, stages: list[str], recipe: str) -> None:
+    """The command to try now: the next stage, or what the model can do."""
     missing = [stage for stage in stages if run.status(stage) != "finished"]
     if missing and run.status("omni") != "finished":
         say(f"next: muomni train {missing[0]} {recipe}")
+        return
+    prompt = "Once upon a time" if asked.chat.template == "plain" else "Hello"
+    if run.status("omni") == "finished" and "image" in asked.encoders:
+        say(f'next: muomni chat -m {run.name} --image FILE "What do you see?"')
     elif "thinker" in stages or run.status("omni") == "finished":  # that makes a whole model, whatever it began from
-        say(f"next: muomni chat -m {run.name}")
+        say(f'next: muomni chat -m {run.name} "{prompt}"')
     elif "talker" in stages:
         say(f'next: muomni tts -m {run.name} "hello" -o hello.wav')
+    elif stages:
+        say(f"next: muomni eval {run.name}")
