@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,26 +42,51 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(root: Path) -> Iterator[Path]:
+def new_folder(root: Path, *, replace: bool = False) -> Iterator[Path]:
     """A temporary folder beside ``root`` that takes its place at the end, if nothing is raised.
 
+    Args:
+        root: where to.
+        replace: in place of a folder that is there; until the end, that stays as it was.
+
     Raises:
-        RequestError: something is there already.
+        RequestError: something is there already, and is not to be replaced.
     """
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    if occupied(root) and not (replace and root.is_dir()):
         raise RequestError(f"{root} is there already", "name another folder with -o, or remove it first")
     root.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
         temporary.chmod(0o755)
         yield temporary
-        temporary.replace(root)
+        with _aside(root) if occupied(root) else nullcontext():
+            temporary.replace(root)
     except OSError as error:
         raise MuomniError(
             f"could not write {root}: {error.strerror or error}", "free some space or name another folder with -o"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def occupied(root: Path) -> bool:
+    """Whether something is at ``root`` that is no empty folder."""
+    return root.exists() and (not root.is_dir() or any(root.iterdir()))
+
+
+@contextmanager
+def _aside(root: Path) -> Iterator[None]:
+    """``root`` out of the way; gone at the end, or back in its place if something is raised."""
+    old = Path(tempfile.mkdtemp(prefix=f".{root.name}.old.", dir=root.parent))
+    try:
+        root.replace(old)
+        try:
+            yield
+        except BaseException:
+            old.replace(root)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -38,7 +38,9 @@ class WithOverrides(TyperGroup):
 
 def export(
     context: typer.Context,
-    onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX graphs, for onnxruntime.")] = False,
+    onnx: Annotated[  # noqa: ARG001
+        bool, typer.Option("--onnx", help="As ONNX graphs, for onnxruntime: the only format, and the default.")
+    ] = True,
     model: ModelOption = None,
     recipe: Annotated[
         str | None,
@@ -47,7 +49,11 @@ def export(
             help="Instead of a trained model: a recipe with random weights, changed by KEY=VALUE words.",
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The folder to make.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="The folder to make (default: MODEL-onnx, here)."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Leave out parts that cannot be exported.")] = False,
     precision: Annotated[
         list[str] | None,
@@ -62,8 +68,8 @@ def export(
     if context.invoked_subcommand is not None:
         return
     overrides: list[str] = context.meta.get(OVERRIDES, [])
-    _check_request(onnx, model, recipe, output, overrides)
-    assert output is not None, "checked"
+    _check_request(model, recipe, overrides)
+    _require_room(output, force=force)
     from muomni_cli.console import print_table, say
     from muomni_cli.extras import require
     from muomni_cli.registry import resolve
@@ -74,11 +80,14 @@ def export(
     make = resolve("muomni_onnx.export:export", "muomni export")
     if recipe is not None:
         found = resolve("muomni_onnx.fresh:model_of_recipe")(recipe, overrides)
+        output = _folder_for(found.name, output, force=force)
         say(f"recipe {found.name}: fresh random weights; what it says is noise")
     else:
         trained = resolve("muomni_onnx.trained:find_trained")(model)
+        output = _folder_for(trained.name, output, force=force)
+        say(f"exporting {trained.name} ({trained.run.root}) to {output}")
         found = resolve("muomni_onnx.trained:model_of")(trained, partial=partial)
-    report = make(found, output, partial=partial, precision=chosen, tell=say)
+    report = make(found, output, partial=partial, precision=chosen, replace=force, tell=say)
     print_table(
         ("part", "graph", "precision", "error", "allowed", "speed", "MB"),
         [
@@ -105,14 +114,32 @@ def export(
     say(f"check it wherever it runs: muomni export check {output}")
 
 
-def _check_request(
-    onnx: bool, model: str | None, recipe: str | None, output: Path | None, overrides: list[str]
-) -> None:
+def _folder_for(name: str, output: Path | None, *, force: bool) -> Path:
+    """The folder to write to: the one that was named, else one named after the model."""
+    if output is not None:
+        return output
+    folder = Path(f"{name}-onnx")
+    _require_room(folder, force=force)
+    return folder
+
+
+def _require_room(output: Path | None, *, force: bool) -> None:
+    """RequestError if ``output`` is there and is not to be replaced, or is no earlier export."""
+    from muomni_cli.files import occupied
+    from muomni_onnx.bundle import MANIFEST
+
+    if output is None or not occupied(output):
+        return
+    if not (output / MANIFEST).is_file():
+        raise RequestError(f"{output} is there already, and is no earlier export", "name another folder: -o FOLDER")
+    if not force:
+        raise RequestError(
+            f"{output} is there already", "replace it: the same command with --force; or name another folder: -o FOLDER"
+        )
+
+
+def _check_request(model: str | None, recipe: str | None, overrides: list[str]) -> None:
     """RequestError for words that do not go together."""
-    if not onnx:
-        raise RequestError("there is nothing to export to", "say which: muomni export --onnx -o FOLDER")
-    if output is None:
-        raise RequestError("there is no folder to export to", "name one: muomni export --onnx -o FOLDER")
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
     if overrides and not recipe:

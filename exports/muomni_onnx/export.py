@@ -59,6 +59,7 @@ def export(
     *,
     partial: bool = False,
     precision: Chosen | None = None,
+    replace: bool = False,
     tell: Callable[[str], None],
 ) -> Report:
     """Export the model to the folder ``root``, which appears only when everything in it agrees with PyTorch.
@@ -68,6 +69,7 @@ def export(
         root: the folder to make.
         partial: leave out parts that declare no graphs.
         precision: of each part; fp32 by default.
+        replace: an earlier export that is there.
         tell: told what is being done.
 
     Raises:
@@ -77,7 +79,7 @@ def export(
     parts = those_with_graphs(model.parts, partial=partial)
     chosen = precision or Chosen()
     chosen.require([part.name for part in parts])
-    with new_folder(root) as folder:
+    with new_folder(root, replace=replace) as folder:
         described: dict[str, dict[str, Any]] = {}
         lines: list[Line] = []
         saved: dict[str, Any] = {}

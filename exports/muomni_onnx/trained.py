@@ -35,10 +35,20 @@ ALONE = "-alone"
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A run, and the checkpoint that was named, if one was: it is used for its stage in place of the best."""
+    """A run, and the checkpoint that was named, if one was: it is used for its stage in place of the best.
+
+    Args:
+        label: what the model is called; the run's name if empty.
+    """
 
     run: RunFolder
     named: Path | None = None
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return self.label or self.run.name
 
     def weights(self, stage: str) -> Path | None:
         """The checkpoint of a stage: the one that was named, else the best, else the last."""
@@ -55,7 +65,7 @@ def find_trained(spec: str | None = None, runs: Path = RUNS) -> Trained:
         RequestError: says what was looked for, and what to train.
     """
     meant = find(spec, Need(_newest, "has trained anything", TRAIN, run=True), runs)
-    return Trained(meant.run(), meant.weights)
+    return Trained(meant.run(), meant.weights, meant.installed.part.name if meant.installed else "")
 
 
 def _newest(run: RunFolder) -> Path | None:
@@ -84,7 +94,7 @@ def model_of(trained: Trained, *, partial: bool = False) -> Model:
     run = trained.run
     tokenizer = (run.tokenizer(), run.model()["parts"]["tokenizer"]) if THINKER in parts else None
     used = sorted({path for part in parts.values() for path in part.weights})
-    return Model(run.name, list(parts.values()), run.model()["chat"], tokenizer, _provenance(trained, used))
+    return Model(trained.name, list(parts.values()), run.model()["chat"], tokenizer, _provenance(trained, used))
 
 
 def _thinking(trained: Trained) -> list[Exported]:
@@ -192,7 +202,7 @@ def _provenance(trained: Trained, used: list[Path]) -> dict[str, Any]:
         with contextlib.suppress(RequestError):  # a source whose plugin is gone is no reason to export nothing
             data = sources_of(load_recipe(str(recipe)))
     return {
-        "run": run.name,
+        "run": trained.name,
         "checkpoints": {f"{path.parent.name}/{path.name}": read_header(path)["step"] for path in used},
         "recipe_sha256": hashlib.sha256(recipe.read_bytes()).hexdigest() if recipe.is_file() else None,
         "training_commit": read_json(lock).get("git") if lock.is_file() else None,

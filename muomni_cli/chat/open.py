@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from muomni_cli.api import Packed
 from muomni_cli.chat.aloud import Mouth
 from muomni_cli.chat.settings import AnswerSettings, Changes, apply, from_recipe
 from muomni_cli.chat.speaker import Speaker, text_alone
 from muomni_cli.console import say
-from muomni_cli.models.find import find
+from muomni_cli.models.find import find_able
 from muomni_cli.omni.senses import Senses
 from muomni_cli.packed import senses_of, voice_of
 from muomni_cli.runs.model import THINKS, model_in, require_torch
@@ -19,22 +19,29 @@ DEFAULT_SEED = 0
 
 
 def open_speaker(
-    spec: str | None, changes: Changes, *, device: str = "auto", threads: int | None = None, hidden: bool = False
+    spec: str | None,
+    changes: Changes,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    hidden: bool = False,
+    abilities: Collection[str] = (),
 ) -> tuple[Speaker, AnswerSettings]:
     """Open ``spec`` and settle how it shall answer.
 
     Args:
-        spec: see :func:`muomni_cli.models.find.find`.
+        spec: see :func:`muomni_cli.models.find.find_able`.
         changes: to how the model's recipe says that it answers.
         device: ``auto``, ``cpu``, ``cuda``, ...
         threads: CPU threads.
         hidden: let it keep the Thinker's states, which a Talker hears.
+        abilities: what it must be able to do where none is named; see there.
 
     Raises:
         RequestError: no such model, or settings that cannot be.
         MuomniError: a run, and PyTorch is not installed.
     """
-    meant = find(spec, THINKS)
+    meant = find_able(spec, THINKS, abilities)
     if meant.bundle is not None:
         packed = meant.bundle.open(device, threads)
         settings, speaker = settings_of(packed, changes), speaker_of(packed, say, keep=True, hidden=hidden)
@@ -92,15 +99,16 @@ def open_mouth(
     vocoder: str | None = None,
     device: str = "auto",
     threads: int | None = None,
+    abilities: Collection[str] = (),
 ) -> Mouth:
-    """What speaks the answers of the model that :func:`open_speaker` opens for ``spec``.
+    """What speaks the answers of the model that :func:`open_speaker` opens for ``spec`` and ``abilities``.
 
     Raises:
         RequestError: the model has no Talker, no such voice, or a vocoder that is not trained.
     """
     from muomni_cli.speaking.open import open_voice, speaking_with
 
-    meant = find(spec, THINKS)
+    meant = find_able(spec, THINKS, abilities)
     if meant.bundle is not None:
         opened = voice_of(meant.bundle.open(device, threads), vocoder)
     else:

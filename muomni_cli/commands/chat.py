@@ -46,6 +46,7 @@ def chat(
     from muomni_cli.chat.session import Session
     from muomni_cli.chat.settings import Changes
     from muomni_cli.chat.terminal import history, read_line, read_prompt
+    from muomni_cli.models.find import SPEECH
     from muomni_cli.speaking.aloud import Ways
 
     text = read_prompt(prompt)
@@ -66,8 +67,14 @@ def chat(
         seed=seed,
     )
     ways = Ways.beside_text(speak, play)
-    mouth = open_mouth(model, ways, voice=voice, vocoder=vocoder, device=device, threads=threads) if ways else None
-    speaker, settings = open_speaker(model, changes, device=device, threads=threads, hidden=mouth is not None)
+    abilities = {word.partition("=")[0] for word in words} | ({SPEECH} if ways else set())
+    mouth = None
+    if ways:
+        mouth = open_mouth(
+            model, ways, voice=voice, vocoder=vocoder, device=device, threads=threads, abilities=abilities
+        )
+    hidden = mouth is not None
+    speaker, settings = open_speaker(model, changes, device=device, threads=threads, hidden=hidden, abilities=abilities)
     media = attachments(words, speaker.senses)
     if text is not None:
         answer_once(speaker, settings, text, media, json=json, stats=stats, mouth=mouth)

@@ -40,7 +40,7 @@ def train(
             help="With all: train stages side by side, while their settings `threads` together are no more than N.",
         ),
     ] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Try one step, print its cost, write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure a few steps and print what all take.")] = False,
     json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
 ) -> None:
     """Train one stage of a recipe, or all of them."""
@@ -61,19 +61,21 @@ def train(
         if not folder.recipe_path.is_file():
             raise RequestError(f"there is no run {folder.root} to continue", "begin it: the same without --resume")
         asked = load_recipe(str(folder.recipe_path), words)
+    for note in asked.notes:
+        say(note)
     option = f" --run {run}" if run else ""
     _require_data(asked, stage, folder, force=force)
     if dry_run:
         _try(_jobs(asked, stage, folder, recipe + option), one=stage != "all", json=json)
         return
     if jobs > 1:
-        after = [recipe, *words, *(("--run", run) if run else ()), *(("--resume",) if resume else ())]
-        _train_side_by_side(asked, jobs, after)
+        options = [*(("--run", run) if run else ()), *(("--resume",) if resume else ())]
+        _train_side_by_side(asked, jobs, [recipe, *words, *options], [recipe, *(overrides or []), *options])
     else:
         from muomni_cli.training.stages import train as train_stages
 
         train_stages(_jobs(asked, stage, folder, recipe + option), resume=resume, force=force)
-    _say_next(folder, stages_of_all(asked), recipe + option)
+    _say_next(folder, asked, stages_of_all(asked), recipe + option)
 
 
 def _jobs(asked: Recipe, stage: str, folder: RunFolder, where: str) -> list[Job]:
@@ -95,13 +97,14 @@ def _require_data(asked: Recipe, stage: str, run: RunFolder, *, force: bool) -> 
 
 
 def _try(jobs: list[Job], *, one: bool, json: bool) -> None:
-    from muomni_cli.training.stages import try_stage
+    from muomni_cli.training.dry_run import sum_of
+    from muomni_cli.training.stages import try_stages
 
-    tried = [try_stage(job) for job in jobs if one or job.stage != "tokenizer"]
+    tried = try_stages([job for job in jobs if one or job.stage != "tokenizer"])
     if json:
         print_json(tried[0].as_json() if one else [each.as_json() for each in tried])
     else:
-        print("\n\n".join(each.as_text() for each in tried))
+        print("\n\n".join([*(each.as_text() for each in tried), *([] if one else [sum_of(tried)])]))
 
 
 def _refuse_nonsense(stage: str, jobs: int, *, resume: bool, force: bool, dry_run: bool, json: bool) -> None:
@@ -119,8 +122,8 @@ def _refuse_nonsense(stage: str, jobs: int, *, resume: bool, force: bool, dry_ru
         )
 
 
-def _train_side_by_side(asked: Recipe, places: int, words: list[str]) -> None:
-    """Every stage by a command of its own, with the same ``words`` after it."""
+def _train_side_by_side(asked: Recipe, places: int, words: list[str], typed: list[str]) -> None:
+    """Every stage by a command of its own, with the same ``words`` after it; ``typed``: those of the user."""
     from muomni_cli.recipe.stages import stages_of_all, waits_of
     from muomni_cli.training.side_by_side import Plan, train_side_by_side
 
@@ -128,23 +131,36 @@ def _train_side_by_side(asked: Recipe, places: int, words: list[str]) -> None:
     plan = Plan(stages, waits_of(asked), {stage: asked.train_for(stage).threads for stage in stages}, places)
     program = [sys.executable, "-m", "muomni_cli", "train"]
     more = [] if "--resume" in words else ["--resume"]
-    again = shlex.join(["muomni", "train", "all", *words, *more, "--jobs", str(places)])
-    train_side_by_side(plan, lambda stage: [*program, stage, *words], again)
+    again = shlex.join(["muomni", "train", "all", *typed, *more, "--jobs", str(places)])
+    train_side_by_side(plan, lambda stage: [*program, stage, *words], again, asked.notes)
 
 
 def of_stage(words: list[str], stage: str) -> list[str]:
-    """``init=nano`` is ``train.omni.init=nano`` where omni is trained: no recipe has a key of that name on top."""
+    """``init=nano`` is ``train.omni.init=nano`` where omni is trained, ``steps=40`` of ``all`` is for every stage: no
+    recipe has a key of such a name on top."""
+    from muomni_cli.recipe.overrides import EVERY_STAGE
     from muomni_cli.recipe.settings import TrainSettings
+    from muomni_cli.recipe.usual import usual
 
-    own = TrainSettings.model_fields if stage != "all" else {}
-    return [f"train.{stage}.{word}" if word.partition("=")[0].strip() in own else word for word in words]
+    own = TrainSettings.model_fields
+    table = EVERY_STAGE if stage == "all" else f"train.{stage}"
+    keys = [word.partition("=")[0].strip() for word in words]
+    meant = [key in own or usual(key, own) is not None for key in keys]  # the latter: to be told what it is called
+    return [f"{table}.{word}" if ours else word for word, ours in zip(words, meant, strict=True)]
 
 
-def _say_next(run: RunFolder, stages: list[str], recipe: str) -> None:
+def _say_next(run: RunFolder, asked: Recipe, stages: list[str], recipe: str) -> None:
+    """The command to try now: the next stage, or what the model can do."""
     missing = [stage for stage in stages if run.status(stage) != "finished"]
     if missing and run.status("omni") != "finished":
         say(f"next: muomni train {missing[0]} {recipe}")
+        return
+    prompt = "Once upon a time" if asked.chat.template == "plain" else "Hello"
+    if run.status("omni") == "finished" and "image" in asked.encoders:
+        say(f'next: muomni chat -m {run.name} --image FILE "What do you see?"')
     elif "thinker" in stages or run.status("omni") == "finished":  # that makes a whole model, whatever it began from
-        say(f"next: muomni chat -m {run.name}")
+        say(f'next: muomni chat -m {run.name} "{prompt}"')
     elif "talker" in stages:
         say(f'next: muomni tts -m {run.name} "hello" -o hello.wav')
+    elif stages:
+        say(f"next: muomni eval {run.name}")

@@ -43,7 +43,11 @@ class Sample:
 
 
 class Objective(Protocol):
-    """How one part trains. Built once a stage, by ``Part.objective``; the engine does the rest."""
+    """How one part trains. Built once a stage, by ``Part.objective``; the engine does the rest.
+
+    One whose batches differ in size, and that takes them from elsewhere than ``context.examples()``, may also have
+    ``size(step) -> int``: a dry run then measures large and small ones as often as they come.
+    """
 
     module: nn.Module
     """All that is trained and saved."""

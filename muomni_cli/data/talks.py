@@ -92,6 +92,10 @@ class Talks(Sequence[Talk]):
         own = self._media[index], self.sources[index], *self._told[index]
         return Talk(self._ids[begin:end], self._answer[begin:end], *own)
 
+    def size(self, row: int) -> int:
+        """How many ids conversation ``row`` has."""
+        return int(self._starts[row + 1] - self._starts[row])
+
     def draw(self, step: int, batch_size: int) -> list[int]:
         """Numbers of batch ``step``, of about equal length each: a pure function of the seed and both numbers."""
         assert self._order is not None, "open_talks refuses a side with nothing on it"

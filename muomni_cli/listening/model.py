@@ -133,5 +133,5 @@ def _newest(run: RunFolder) -> Path | None:
     return max((ear.weights for ear in _ears(run)), key=lambda weights: weights.stat().st_mtime, default=None)
 
 
-HEARS = Need(_newest, "has a trained encoder that transcribes", TRAIN)
+HEARS = Need(_newest, "has a trained encoder that transcribes", TRAIN, verb="transcribe")
 """A model that transcribes."""

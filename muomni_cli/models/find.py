@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from muomni_cli.api import MuomniError, RequestError
@@ -33,12 +34,14 @@ class Need:
         lack: what no run is or has where none will do: ``is complete``.
         train: the command that makes one.
         run: nothing but a run will do, so that a model with a bundle alone does not.
+        verb: what the model is wanted for: ``answer``; empty if for nothing that one could name.
     """
 
     weights: Callable[[RunFolder], Path | None]
     lack: str
     train: str = "muomni train all RECIPE"
     run: bool = False
+    verb: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,13 @@ class Found:
     folder: RunFolder | None = None
     weights: Path | None = None
     installed: RegisteredModel | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call it: as it was installed, else as its folder is called."""
+        if self.installed is not None:
+            return self.installed.use
+        return self.folder.name if self.folder is not None else self.bundle.root.resolve().name if self.bundle else ""
 
     def run(self) -> RunFolder:
         """The run. RequestError if there is none, or it is not what was packed."""
@@ -79,22 +89,86 @@ def find(spec: str | None, need: Need, runs: Path = RUNS) -> Found:
     Raises:
         RequestError: says what was looked for, and what there is or how to make one.
     """
+    return find_able(spec, need, frozenset(), runs)
+
+
+def find_able(spec: str | None, need: Need, abilities: Collection[str], runs: Path = RUNS) -> Found:
+    """The model that is meant, as by :func:`find`; where none is named, the first of them all that can do what is asked
+    for. Says which, where that is not the first; one that is named is taken, whatever it can.
+
+    Args:
+        spec: see :func:`named`.
+        need: what will do.
+        abilities: the modalities that it must take in, and :data:`SPEECH` if it must speak.
+        runs: where runs lie.
+
+    Raises:
+        RequestError: as of :func:`find`.
+    """
     spec = spec or os.environ.get(VARIABLE) or None
     if spec is not None:
         return named(spec, runs, need.train)
-    newest = _newest(need, runs)
-    if newest is not None:
-        return Found(folder=newest)
+    fit = _fit(need, runs)
     offers = sorted(get_registry().models(), key=lambda one: one.plugin.origin == "built-in")
-    offer = next((one for one in offers if one.part.run or not need.run), None)
-    if offer is None:
+    candidates = chain(
+        (Found(folder=run) for run in fit), (installed(one) for one in offers if one.part.run or not need.run)
+    )
+    first = next(candidates, None)
+    if first is None:
         raise RequestError(
             f"no model was named, {VARIABLE} is not set, no model is installed, and no run under {runs.resolve()} "
             f"{need.lack}",
             f"train one ({need.train}), or name one with -m",
         )
-    _tell(offer.use)
-    return installed(offer)
+    lacking = _lacking(first, abilities)
+    able = next((one for one in candidates if not _lacking(one, abilities)), None) if lacking else None
+    chosen = able or first  # where nobody can, the first says what it lacks
+    if able is not None:
+        _tell(f"{first.name} cannot {_verbs(lacking)} yet: {able.name} {need.verb or 'answer'}s")
+    elif not fit:
+        _tell(_why_installed(chosen, need, runs))
+    return chosen
+
+
+SPEECH = "speech"
+"""The ability to speak; others are called by their modality."""
+
+_VERBS = {"image": "see", "audio": "hear", SPEECH: "speak"}
+
+
+def abilities_of(found: Found) -> frozenset[str]:
+    """The modalities that a model takes in besides text, and :data:`SPEECH` if it speaks. Opens no weights."""
+    if found.bundle is not None:
+        packed = found.bundle.open()
+        speaks = {"talker", "codec", "vocoder"} <= packed.parts.keys()
+        return frozenset(packed.senses) | ({SPEECH} if speaks else frozenset())
+    if found.folder is None:
+        return frozenset()
+    run, model = found.folder, found.folder.model()
+    joint = model["stages"].get("omni", {}).get("parts", {}) if _has_weights(run, "omni") else {}
+    speaks = all(stage in model["parts"] and _has_weights(run, stage) for stage in ("talker", "codec"))
+    return frozenset(joint) - {"thinker"} | ({SPEECH} if speaks else frozenset())
+
+
+def _has_weights(run: RunFolder, stage: str) -> bool:
+    return any((run.stage(stage) / f"{name}.safetensors").is_file() for name in ("best", "last"))
+
+
+def _lacking(found: Found, abilities: Collection[str]) -> list[str]:
+    """Those of ``abilities`` that a model does not have."""
+    return sorted(set(abilities) - abilities_of(found)) if abilities else []
+
+
+def _verbs(abilities: Sequence[str]) -> str:
+    return " or ".join(sorted((_VERBS.get(one, f"take {one}") for one in abilities), reverse=True))
+
+
+def _why_installed(chosen: Found, need: Need, runs: Path) -> str:
+    """Why an installed model is used: no run will do, and what the newest of them cannot do."""
+    there = sorted(runs.glob("*/model.json"), key=lambda path: path.stat().st_mtime)
+    if there and need.verb:
+        return f"{there[-1].parent.name} cannot {need.verb} yet: {chosen.name} {need.verb}s"
+    return f"no run here will do: using the installed model {chosen.name}"
 
 
 def named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") -> Found:
@@ -156,7 +230,8 @@ def installed(offer: RegisteredModel) -> Found:
     return Found(bundle, RunFolder(model.run) if model.run else None, installed=offer)
 
 
-def _newest(need: Need, runs: Path) -> RunFolder | None:
+def _fit(need: Need, runs: Path) -> list[RunFolder]:
+    """The runs that will do, the newest first."""
     found = []
     for path in runs.glob("*/model.json"):
         run = RunFolder(path.parent)
@@ -166,10 +241,10 @@ def _newest(need: Need, runs: Path) -> RunFolder | None:
             continue
         if weights is not None:
             found.append((weights.stat().st_mtime, str(run.root)))
-    return RunFolder(Path(max(found)[1])) if found else None
+    return [RunFolder(Path(root)) for _, root in sorted(found, reverse=True)]
 
 
 @functools.cache
-def _tell(name: str) -> None:
+def _tell(line: str) -> None:
     """Once a process: a command may look twice."""
-    say(f"no run here will do: using the installed model {name}")
+    say(line)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -20,6 +23,8 @@ from muomni_cli.recipe.overrides import lay_over
 from muomni_cli.recipe.positions import key_lines
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, Settings, TrainSettings
 from muomni_cli.recipe.shipped import find_recipe
+from muomni_cli.recipe.shorten import shorten_warmups
+from muomni_cli.recipe.usual import note_on, usual
 from muomni_cli.registry import get_registry
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -54,7 +59,9 @@ def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
         raise RequestError(f"{file} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeMistakesError(str(file), [_syntax_mistake(file, error)]) from error
+    written = copy.deepcopy(tables)
     origins, mistakes = lay_over(tables, overrides)
+    notes = shorten_warmups(tables, written, origins)
     reader = _Reader(tables)
     recipe = reader.recipe(default_name=file.stem, source=path_or_name)
     lines = key_lines(text)
@@ -62,7 +69,7 @@ def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
     mistakes += [_place(path, message, file, lines, origins) for path, message in found]
     if mistakes:
         raise RecipeMistakesError(str(file), mistakes)
-    return recipe
+    return replace(recipe, notes=tuple(notes))
 
 
 def _syntax_mistake(file: FilePath, error: tomllib.TOMLDecodeError) -> Mistake:
@@ -95,7 +102,7 @@ class _Reader:
 
     def recipe(self, *, default_name: str, source: str) -> Recipe:
         for key in self.tables.keys() - set(_TOP):
-            self.wrong((key,), unknown(key, _TOP, "table" if isinstance(self.tables[key], dict) else "key"))
+            self.wrong((key,), self.misplaced(key))
         encoders = self.many("encoders", "encoder")
         for modality, encoder in encoders.items():
             part = encoder.registered.part
@@ -122,6 +129,20 @@ class _Reader:
 
     def wrong(self, path: Path, message: str) -> None:
         self.mistakes.append((path, message))
+
+    def misplaced(self, key: str) -> str:
+        """Why there is no such key on top, and which table has one of that name."""
+        if isinstance(self.tables[key], dict):
+            return unknown(key, _TOP, "table")
+        models: dict[str, type[BaseModel]] = {"train": TrainSettings, "chat": ChatSettings, "data": DataSettings}
+        for slot in SLOTS:
+            use = self.tables[slot].get("use") if isinstance(self.tables.get(slot), dict) else None
+            with suppress(RequestError):  # told where the part is read
+                models |= {slot: get_registry().get(slot, use).part.config} if isinstance(use, str) else {}
+        for table, model in models.items() if usual(key, _TOP) is None else ():
+            if name := key if key in model.model_fields else usual(key, model.model_fields):
+                return f"unknown key {key!r}; did you mean {f'{table}.{name}'!r}?{note_on(key)}"
+        return unknown(key, _TOP, "key")
 
     def plain(self, key: str, kind: type[Any], default: Any) -> Any:
         value = self.tables.get(key, default)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from muomni_cli.errors import RequestError
+from muomni_cli.recipe.usual import note_on, usual
 from muomni_cli.registry import nearest
 
 Path = tuple[str | int, ...]
@@ -133,7 +134,7 @@ def _message(item: dict[str, Any], location: Path, model: type[BaseModel]) -> st
 
 
 def unknown(name: str, names: Sequence[str], what: str) -> str:
-    """``unknown key 'n_layer'; did you mean 'n_layers'?``"""
-    near = nearest(name, names)
-    hint = f"did you mean {near!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    """``unknown key 'n_layer'; did you mean 'n_layers'?``; names that other tools use are known."""
+    near = usual(name, names) or nearest(name, names)
+    hint = f"did you mean {near!r}?{note_on(name)}" if near else f"known: {', '.join(names) or 'none'}"
     return f"unknown {what} {name!r}; {hint}"

@@ -90,6 +90,7 @@ class Recipe:
         parts: slot -> the part chosen for it.
         train: the settings of each stage that the recipe trains differently, ``""`` for all others.
         source: what was loaded, to be loaded again by commands; no part of what the recipe says.
+        notes: what overrides changed besides what they name, for people; likewise.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Recipe:
     chat: ChatSettings = field(default_factory=ChatSettings)
     callbacks: Mapping[str, Chosen] = field(default_factory=dict)
     source: str = field(default="", compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def tokenizer(self) -> Chosen | None:

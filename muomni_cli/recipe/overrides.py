@@ -1,4 +1,8 @@
-"""``key=value`` words after a recipe, laid over its tables. Knows no settings: what they mean is judged later."""
+"""``key=value`` words after a recipe, laid over its tables. What the values mean is judged later.
+
+``train.*.KEY=VALUE`` is for ``[train]`` and every ``[train.<stage>]`` there is; a word for one stage wins over it,
+whatever the order.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,10 @@ from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from muomni_cli.recipe.mistakes import Mistake, Path
+from muomni_cli.recipe.shorten import stage_tables
+
+EVERY_STAGE = "train.*"
+"""Before the name of a setting: of all stages."""
 
 
 def lay_over(tables: MutableMapping[str, Any], words: Sequence[str]) -> tuple[dict[Path, str], list[Mistake]]:
@@ -17,17 +25,26 @@ def lay_over(tables: MutableMapping[str, Any], words: Sequence[str]) -> tuple[di
     """
     origins: dict[Path, str] = {}
     mistakes: list[Mistake] = []
-    for word in words:
+    for word in sorted(words, key=lambda word: not word.strip().startswith(f"{EVERY_STAGE}.")):
         key, equals, value = word.partition("=")
         names = [name.strip() for name in key.split(".")]
         try:
             if not equals or not all(names):
                 raise ValueError("write it as key=value, such as train.steps=500")
-            path = _put(tables, names, parse_value(value))
-            origins[path] = word
+            for place in _places(tables, names):
+                origins[_put(tables, place, parse_value(value))] = word
         except ValueError as error:
             mistakes.append(Mistake(key.strip(), str(error), f"override {word!r}"))
     return origins, mistakes
+
+
+def _places(tables: MutableMapping[str, Any], names: list[str]) -> list[list[str]]:
+    """The places that dotted ``names`` mean: one, but for :data:`EVERY_STAGE`."""
+    if names[:2] != EVERY_STAGE.split("."):
+        return [names]
+    train = tables.get("train", {})
+    stages = stage_tables(train) if isinstance(train, dict) else []
+    return [["train", *names[2:]], *(["train", stage, *names[2:]] for stage in stages)]
 
 
 def parse_value(text: str) -> Any:

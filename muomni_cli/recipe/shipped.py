@@ -1,4 +1,7 @@
-"""Where recipes lie: a path, a recipe shipped with muomni, or one that a plugin ships. Reads none of them."""
+"""Where recipes lie: a path, a recipe shipped with muomni, or one that a plugin ships. Reads none of them.
+
+``recipes/NAME.toml`` where there is no such file is the shipped recipe NAME, as it lies in a checkout.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import muomni_cli
+from muomni_cli.console import say
 from muomni_cli.errors import RequestError
 from muomni_cli.registry import get_registry, nearest
 
@@ -42,6 +46,9 @@ def find_recipe(path_or_name: str) -> Path:
     shipped = {recipe.name: recipe.path for recipe in shipped_recipes()}
     if path_or_name in shipped:
         return shipped[path_or_name]
+    if path.parent == Path("recipes") and path.suffix == ".toml" and path.stem in shipped:
+        _tell(path_or_name)
+        return shipped[path.stem]
     if path.is_dir():
         raise RequestError(f"{path} is a folder, not a recipe", f"name one recipe, or a file: {path}/NAME.toml")
     near = path.stem if path.stem in shipped else nearest(path_or_name, list(shipped))
@@ -49,6 +56,12 @@ def find_recipe(path_or_name: str) -> Path:
     raise RequestError(
         f"there is no recipe {path_or_name!r}", f"did you mean {near!r}? {listed}" if near else f"name a file; {listed}"
     )
+
+
+@cache
+def _tell(path: str) -> None:
+    """Once a process: a command may look up its recipe several times."""
+    say(f"{path}: not here; using the recipe that comes with muomni")
 
 
 @cache

@@ -134,7 +134,7 @@ def _complete(run: RunFolder) -> Path | None:
     return _thinker_weights(run) if run.status("tokenizer") == "finished" else None
 
 
-THINKS = Need(_complete, "is complete", TRAIN)
+THINKS = Need(_complete, "is complete", TRAIN, verb="answer")
 """A model that answers."""
 RUN_THAT_THINKS = replace(THINKS, run=True)
 

@@ -190,6 +190,6 @@ def _command(run: RunFolder, stage: str) -> str:
     return f"muomni train {stage} {run.recipe_path}"
 
 
-SPEAKS = Need(lambda run: _weights(run, "talker"), "has a trained Talker", TRAIN)
+SPEAKS = Need(lambda run: _weights(run, "talker"), "has a trained Talker", TRAIN, verb="speak")
 """A model that reads aloud."""
 RUN_THAT_SPEAKS = replace(SPEAKS, run=True)

@@ -33,6 +33,8 @@ class StageContext:
         progress: told of long preparations, such as tokenising.
         held_out: the source whose text is for validation, if not all are.
         reports: whether to say how many items validate.
+        learn_tokenizer: makes the tokenizer where the run has none yet; without it, that is an error.
+        trial: nothing is kept: parts that earlier stages would make are stood in for by untrained ones.
     """
 
     recipe: Recipe
@@ -44,9 +46,11 @@ class StageContext:
     progress: Callable[[str], None] = say
     held_out: str = ""
     reports: bool = True
+    learn_tokenizer: Callable[[], Tokenizer] | None = None
+    trial: bool = False
 
     def tokenizer(self) -> Tokenizer:
-        """The run's tokenizer.
+        """The run's tokenizer, made now where it is not there and ``learn_tokenizer`` can make it.
 
         Raises:
             RequestError: if it has not been trained; names the command.
@@ -68,6 +72,11 @@ class StageContext:
             RequestError: for data that is not there.
         """
         return self._examples
+
+    @property
+    def has_examples(self) -> bool:
+        """Whether :meth:`examples` has been asked for."""
+        return "_examples" in self.__dict__
 
     def fresh_codec(self) -> Codec:
         """The recipe's codec with random weights, for those who want to know its shapes.
@@ -168,6 +177,9 @@ class StageContext:
 
             if (before := ancestor(self.settings.init)) is not None:  # where nothing is written: a dry run
                 return before.tokenizer(self.recipe)
+        missing = self.run.status("tokenizer") == "missing" and self.recipe.tokenizer is not None
+        if missing and self.learn_tokenizer is not None:
+            return self.learn_tokenizer()
         return self.run.tokenizer(self.command("tokenizer"))
 
     @cached_property

@@ -136,7 +136,7 @@ class Trainer:
     def _train(self) -> signal.Signals | None:
         """Do the steps that are left; gives the signal that stopped it, if one did."""
         steps, cuda = self.settings.steps, self.device.type == "cuda"
-        coming = Prefetch(self.objective, self._done, steps, accumulate=self.settings.accumulate, pin=cuda)
+        coming = Prefetch(self.objective, range(self._done, steps), accumulate=self.settings.accumulate, pin=cuda)
         with StopRequests(self.display.say) as stop, coming as batches:
             while self._done < steps and stop.asked is None:
                 micro = batches.next()
@@ -155,13 +155,13 @@ class Trainer:
         self._report(self._readback.take())
         if self._due(done, self.settings.val_every):
             with self._apart():
-                self._validate(done)
+                self.validate(done)
         if self._due(done, self.settings.sample_every):
             with self._apart():
-                self._sample(done)
+                self.sample(done)
         if self._due(done, self.settings.save_every) or done == self.settings.steps or stop.asked:
             with self._apart():
-                self._save(done)
+                self.save(done)
 
     def _due(self, done: int, every: int) -> bool:
         return every > 0 and (done % every == 0 or done == self.settings.steps)
@@ -188,7 +188,8 @@ class Trainer:
             self.display.log(window.step, metrics, a_step * (self.settings.steps - window.step))
             self.followers.on_log(window.step, metrics)
 
-    def _validate(self, done: int) -> None:
+    def validate(self, done: int) -> None:
+        """Measure on held-out data after ``done`` steps, and keep the weights if they are the best so far."""
         with self._held_out(done):
             metrics = self.objective.validate()
         loss = metrics["loss"]
@@ -200,14 +201,16 @@ class Trainer:
         self.display.validation(done, metrics, best=better)
         self.followers.on_validation(done, metrics)
 
-    def _sample(self, done: int) -> None:
+    def sample(self, done: int) -> None:
+        """Write what the objective gives as samples after ``done`` steps."""
         with self._held_out(done):
             samples = list(self.objective.samples(done))
         for sample in samples:
             content = sample.content if isinstance(sample.content, bytes) else sample.content.encode()
             write_bytes(self.folder / "samples" / f"{done:06}-{sample.name}", content)
 
-    def _save(self, done: int) -> None:
+    def save(self, done: int) -> None:
+        """Write the checkpoint of ``done`` steps, from which training goes on bit for bit."""
         stepper = self.stepper
         sections = {
             **self._weights(),
@@ -221,7 +224,7 @@ class Trainer:
         self.followers.on_checkpoint(done, self.last)
 
     def _restore(self) -> int:
-        """Take everything back to where :meth:`_save` left it; gives the number of steps done."""
+        """Take everything back to where :meth:`save` left it; gives the number of steps done."""
         checkpoint = read_checkpoint(self.last)
         header, stepper = checkpoint.header, self.stepper
         if header["seed"] != self.context.seed:

@@ -61,6 +61,11 @@ class Answering:
         talks = [self._data.train[rows[place]] for place in own]
         return self._collate(talks, [self._given(talk, step, place) for talk, place in zip(talks, own, strict=True)])
 
+    def size(self, step: int) -> int:
+        """Of the step's longest conversation, media included, which all others are padded to."""
+        talks = self._data.train
+        return max(talks.size(row) for row in talks.draw(step, self._settings.batch_size))
+
     def _given(self, talk: Talk, step: int, place: int) -> NDArray[np.int32]:
         """What the Thinker is shown of conversation ``place`` of a step, however the step is cut."""
         rng = np.random.default_rng((self._context.seed, step, place))

@@ -66,7 +66,7 @@ def _begin(stage: str, chosen: Chosen, context: StageContext, before: Ancestor |
     weights: object = "random weights"
     if stage in settings.start:
         part, weights = _from_another(stage, chosen, settings.start[stage])
-    elif settings.init == "random":
+    elif settings.init == "random" or (context.trial and before is None and context.run.status(stage) == "missing"):
         size = {"vocab_size": context.tokenizer().vocab_size} if stage == "thinker" else {}
         part = build_part(chosen.registered, chosen.config, size)
     elif before is not None and (taken := before.part(stage, chosen)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 
@@ -22,21 +23,20 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 class Prefetch:
-    """The batches of steps ``start`` to ``stop - 1``, in order, at most ``depth`` steps ahead. A context manager.
+    """The batches of ``steps``, in order, at most ``depth`` steps ahead. A context manager.
 
     Args:
         objective: what makes the batches.
-        start: first step (from 0).
-        stop: one after the last step.
+        steps: which (from 0).
         accumulate: micro-batches a step.
         pin: put tensors into pinned memory (for CUDA).
     """
 
     def __init__(
-        self, objective: Objective, start: int, stop: int, *, accumulate: int, pin: bool = False, depth: int = 2
+        self, objective: Objective, steps: Sequence[int], *, accumulate: int, pin: bool = False, depth: int = 2
     ) -> None:
         self._objective = objective
-        self._steps = range(start, stop)
+        self._steps = steps
         self._accumulate = accumulate
         self._pin = pin
         self._queue: queue.Queue[list[Batch] | BaseException] = queue.Queue(depth)

@@ -48,13 +48,14 @@ class Plan:
         return min(self.threads[stage] or self.places, self.places)
 
 
-def train_side_by_side(plan: Plan, command: Callable[[str], list[str]], again: str) -> None:
+def train_side_by_side(plan: Plan, command: Callable[[str], list[str]], again: str, said: Collection[str] = ()) -> None:
     """Train all stages of ``plan``. After a failure those that run are waited for, and no other begins.
 
     Args:
         plan: which stages.
         command: the words of the process that trains a stage. It saves and ends at SIGTERM, and says why it fails.
         again: what the user types to go on after a stop or a failure.
+        said: lines that the user has read already, and that are not passed on.
 
     Raises:
         StoppedError: after a signal, when all have saved.
@@ -68,7 +69,7 @@ def train_side_by_side(plan: Plan, command: Callable[[str], list[str]], again: s
                 if stop.asked is None and not failed:
                     while (stage := plan.next(waiting, running)) is not None:
                         waiting.remove(stage)
-                        running[stage] = _Training(stage, command(stage))
+                        running[stage] = _Training(stage, command(stage), said)
                 if stop.asked is not None:
                     _ask_to_stop(running.values())
                 time.sleep(POLL)
@@ -95,8 +96,9 @@ def _ask_to_stop(trainings: Iterable[_Training]) -> None:
 class _Training:
     """One stage's process, whose talk is passed on line by line, with the stage's name before it."""
 
-    def __init__(self, stage: str, words: list[str]) -> None:
+    def __init__(self, stage: str, words: list[str], said: Collection[str]) -> None:
         self._stage = stage
+        self._said = said
         self._asked = False
         self._process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, errors="replace")
         self._reader = threading.Thread(target=self._pass_on, daemon=True)
@@ -125,5 +127,6 @@ class _Training:
         assert self._process.stderr is not None, "it was asked for"
         with self._process.stderr as lines:
             for line in lines:
-                if not line.startswith("next: "):  # each knows of the stage after its own, and not who trains it
+                # Each knows of the stage after its own, and not who trains it.
+                if not line.startswith("next: ") and line.rstrip() not in self._said:
                     say(line.rstrip() if line.startswith(self._stage) else f"{self._stage}: {line.rstrip()}")

@@ -5,17 +5,20 @@ Knows recipes, the run folder and declarations; the training itself is :mod:`muo
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from muomni_cli.api import MuomniError, Objective, RequestError
+from muomni_cli.api import MuomniError, Objective, RequestError, Tokenizer
 from muomni_cli.console import say
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.talks import talks_fingerprint
@@ -31,7 +34,7 @@ from muomni_cli.runs.header import read_header
 from muomni_cli.runs.lock import make_lock
 from muomni_cli.training.arguments import part_arguments
 from muomni_cli.training.context import StageContext
-from muomni_cli.training.device import choose_device, set_threads
+from muomni_cli.training.device import choose_device, memory_bytes, set_threads
 from muomni_cli.training.display import Display
 from muomni_cli.training.dry_run import DryRun, dry_run
 from muomni_cli.training.followers import Followers
@@ -41,6 +44,13 @@ from muomni_cli.training.recorder import Recorder
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Chosen, Recipe
+
+
+TRIAL_CHARS = 10_000_000
+"""Most characters that a tokenizer is learned from which serves a dry run alone."""
+
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,10 @@ class Job:
         """The kind of its part, or the stage's own name."""
         return self.chosen.registered.part.kind if self.chosen else self.stage
 
+    def command_of(self, stage: str) -> str:
+        """What the user would type to train another stage of the same run."""
+        return self.command.replace(f"muomni train {self.stage} ", f"muomni train {stage} ", 1)
+
     @property
     def last(self) -> Path:
         """The checkpoint that training goes on from."""
@@ -104,6 +118,21 @@ def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> 
         for job in jobs:
             with nullcontext() if force else claimed(job.run.root, _own(job)):
                 _train(job, resume=resume, force=force, again=again)
+
+
+def _learn_first(job: Job, *, alone: bool) -> Tokenizer:
+    """Train the tokenizer that ``job`` needs: that takes no decision and little time.
+
+    Args:
+        job: what is about to be trained.
+        alone: the whole run is claimed already.
+    """
+    first = replace(job, stage="tokenizer", command=job.command_of("tokenizer"))
+    with nullcontext() if alone else claimed(job.run.root, first.stage):
+        if job.run.status(first.stage) == "missing":  # else another process was quicker
+            say("tokenizer is not there yet: training it first")
+            _train_tokenizer(first, frozenset())
+    return job.run.tokenizer(first.command)
 
 
 def _own(job: Job) -> str:
@@ -137,12 +166,43 @@ def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Non
     _train_part(job, resume=resume and job.last.is_file(), force=force)
 
 
-def try_stage(job: Job) -> DryRun:
-    """One real step of a stage, in memory. RequestError if it cannot be trained yet."""
+def try_stages(jobs: Sequence[Job]) -> list[DryRun]:
+    """:func:`try_stage` of each, without the memory that earlier ones may have left taken."""
+    tried = []
+    base = memory_bytes(CPU)
+    learn = cache(partial(_learn_aside, jobs[0].recipe))
+    for job in jobs:
+        gc.collect()
+        left = max(0, memory_bytes(CPU) - base)
+        found = try_stage(job, learn)
+        tried.append(replace(found, memory=found.memory - (left if found.device == "cpu" else 0)))
+    return tried
+
+
+def try_stage(job: Job, learn: Callable[[], Tokenizer]) -> DryRun:
+    """Some real steps of a stage, in memory, and what all of it would take. What the stage needs and the run does not
+    have yet is stood in for by untrained parts, and by the tokenizer that ``learn`` gives.
+
+    Raises:
+        RequestError: it has no steps, or its data cannot be had.
+    """
     if job.kind == "tokenizer":
         raise RequestError("the tokenizer stage has no steps to try", f"train it: {job.command}")
-    context = _context(job)
-    return dry_run(_objective(job, context), context)
+    begin = time.perf_counter()
+    _objective(job, _context(job, learn, trial=True))
+    first = time.perf_counter() - begin
+    context = _context(job, learn, trial=True)  # a second time, as a training will find it: with the data in the cache
+    objective = _objective(job, context)
+    second = time.perf_counter() - begin - first
+    return dry_run(objective, context, opening=second, preparing=max(0.0, first - second))
+
+
+def _learn_aside(recipe: Recipe) -> Tokenizer:
+    """A tokenizer that is kept nowhere, from no more than :data:`TRIAL_CHARS` characters."""
+    chars = min(recipe.data.tokenizer_chars, TRIAL_CHARS)
+    settings = recipe.data.settings.model_copy(update={"tokenizer_chars": chars})
+    say("tokenizer is not there yet: learning one for this trial")
+    return train_tokenizer(replace(recipe, data=replace(recipe.data, settings=settings)), lambda _: None)
 
 
 def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
@@ -175,7 +235,7 @@ def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
 def _train_part(job: Job, *, resume: bool, force: bool) -> None:
     if resume:
         _require_steps_left(job)
-    context = _context(job)
+    context = _context(job, partial(_learn_first, job, alone=force))
     objective = _objective(job, context)
     if job.stage == OMNI and (before := ancestor(context.settings.init)) and before.give_tokenizer(job.recipe, job.run):
         say(f"tokenizer: {before.run.stage('tokenizer')}")
@@ -207,11 +267,12 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
     say(f"wrote {trainer.last} (step {done}){more}")
 
 
-def _context(job: Job) -> StageContext:
+def _context(job: Job, learn: Callable[[], Tokenizer], *, trial: bool = False) -> StageContext:
     settings = job.recipe.train_for(job.stage)
     device = choose_device(settings.device)
     set_threads(settings.threads)
-    return StageContext(job.recipe, job.stage, settings, job.recipe.seed, device, job.run)
+    seed = job.recipe.seed
+    return StageContext(job.recipe, job.stage, settings, seed, device, job.run, learn_tokenizer=learn, trial=trial)
 
 
 def _objective(job: Job, context: StageContext) -> Objective:

@@ -6,7 +6,7 @@ Knows runs and declarations, no part by name.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +24,7 @@ from muomni_cli.api import (
     RequestError,
     Said,
     Thinker,
+    Timed,
     Tokenizer,
     Vocoder,
     VocoderPart,
@@ -61,6 +62,8 @@ def _codec_of(recipe: Recipe) -> Chosen:
 def open_codec(context: StageContext) -> Codec:
     """The run's trained codec."""
     _codec_of(context.recipe)
+    if _stands_in(context, "codec"):
+        return cast("Codec", _frozen(cast("nn.Module", fresh_codec(context.recipe)), context))
     module, _ = open_part(context.run, "codec", context.command("codec"))
     return cast("Codec", _frozen(module, context))
 
@@ -92,6 +95,10 @@ def any_vocoder(context: StageContext, codec: Codec) -> Vocoder | None:
 
 def open_thinker(context: StageContext) -> Thinker:
     """The run's trained Thinker."""
+    chosen = context.recipe.thinker
+    if chosen is not None and _stands_in(context, "thinker"):
+        entry = {"vocab_size": context.tokenizer().vocab_size}
+        return cast("Thinker", _frozen(build_aside(chosen.registered, chosen.config, entry), context))
     module, _ = open_part(context.run, "thinker", context.command("thinker"))
     return cast("Thinker", _frozen(module, context))
 
@@ -111,9 +118,9 @@ def think_aloud(thinker: Thinker, tokenizer: Tokenizer, template: Template, text
     return [*said, Said(rest)] if rest else said
 
 
-def open_aligner(context: StageContext) -> tuple[Aligner, Any, Path]:
-    """Who aligns, its encoder's config, and its weights: the recipe's encoder that can, trained in this run or in the
-    one that ``start`` names.
+def open_aligner(context: StageContext) -> tuple[Aligner, Any, Path | None]:
+    """Who aligns, its encoder's config, and its weights, if it has any: the recipe's encoder that can, trained in
+    this run or in the one that ``start`` names.
 
     Raises:
         RequestError: the recipe has none, or it has not been trained; names the command.
@@ -125,6 +132,8 @@ def open_aligner(context: StageContext) -> tuple[Aligner, Any, Path]:
             "add [encoders.audio] with one that can, and train it on the same speech",
         )
     modality, chosen = found[0]
+    if modality not in context.settings.start and _stands_in(context, modality):
+        return Evenly(chosen.config.sample_rate), chosen.config, None  # type: ignore[attr-defined]
     run, command = context.run, context.command(modality)
     if modality in context.settings.start:
         run = named(context.settings.start[modality]).run()
@@ -160,15 +169,34 @@ def open_stage_speech(context: StageContext, spell: Callable[[str], str]) -> Spe
     def resampled(wave: NDArray[np.float32]) -> NDArray[np.float32]:
         return resample(wave, rate, int(target))
 
-    marks = [_mark(heard_with), _mark(weights_of(context.run, "codec", context.command("codec")))]
+    coded_with = None if _stands_in(context, "codec") else weights_of(context.run, "codec", context.command("codec"))
+    marks = [_mark(heard_with), _mark(coded_with)]
     data = context.examples()
     weights = [source.weight for source in context.recipe.data.sources[SPEECH]]
     makers = Makers(partial(encode_waves, codec), aligner, marks, spell, resampled)
     return open_speech(data, makers, weights, context.seed, context.progress)
 
 
-def _mark(weights: Path) -> str:
+class Evenly:
+    """An :class:`muomni_cli.api.Aligner` for a trial: every character of a text takes as long as any other."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._rate = sample_rate
+
+    def align(self, waves: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[Timed] | None]:
+        """One span for the whole of each text."""
+        return [[Timed(0, len(text), 0.0, len(wave) / self._rate)] for wave, text in zip(waves, texts, strict=True)]
+
+
+def _stands_in(context: StageContext, stage: str) -> bool:
+    """Whether something untrained is taken for what ``stage`` makes: in a trial, before there is any."""
+    return context.trial and context.run.status(stage) == "missing"
+
+
+def _mark(weights: Path | None) -> str:
     """What tells one file of weights from another."""
+    if weights is None:
+        return "untrained"
     with weights.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
 

@@ -122,7 +122,10 @@ def test_an_error_while_preparing_a_batch_arrives_where_the_batch_is_awaited() -
         raise RequestError(f"no data for {step}.{micro}", "bring some")
 
     objective.batch = fail  # type: ignore[method-assign]
-    with Prefetch(objective, 5, 9, accumulate=1) as batches, pytest.raises(RequestError, match=r"no data for 5\.0"):
+    with (
+        Prefetch(objective, range(5, 9), accumulate=1) as batches,
+        pytest.raises(RequestError, match=r"no data for 5\.0"),
+    ):
         batches.next()
 
 
@@ -132,7 +135,7 @@ def test_a_dry_run_measures_one_real_step_and_writes_nothing(tmp_path: Path, mon
     tried = dry_run(made.objective, made.context)
     assert tried.parameters == sum(tried.by_module.values()) - tried.by_module["head"]  # tied with the table
     assert tried.items_a_step == 8 * 6
-    assert tried.total_seconds == pytest.approx(50 * tried.step_seconds)
+    assert tried.total_seconds >= 50 * tried.step_seconds
     assert "tokens a step" in tried.as_text()
     assert json.loads(json.dumps(tried.as_json()))["steps"] == 50
     assert list(tmp_path.rglob("*")) == []

@@ -183,11 +183,17 @@ def test_nobody_is_left_behind_by_an_error_of_our_own() -> None:
 
 
 def test_a_run_is_the_same_as_stage_by_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("small.toml").write_text(RECIPE + EYES)
+    Path("small.toml").write_text((RECIPE + EYES).replace("warmup_steps = 1", "warmup_steps = 3"))
     Path("text.txt").write_text(TEXT)
-    train("all", "small.toml", run="one by one")
-    train("all", "small.toml", run="beside", jobs=2)
-    assert "next: muomni chat -m beside" in capsys.readouterr().err.splitlines()[-1]
+    train("all", "small.toml", ["steps=2"], run="one by one")
+    capsys.readouterr()
+    train("all", "small.toml", ["steps=2"], run="beside", jobs=2)
+    told = capsys.readouterr().err
+    assert "next: muomni chat -m beside" in told.splitlines()[-1]
+    assert told.count("shortened") == 1, "once, and not by every process"
+    recipes = [Path("runs", run, "recipe.toml").read_text() for run in ("one by one", "beside")]
+    assert recipes[0] == recipes[1]
+    assert load_recipe("runs/beside/recipe.toml").train_for("image").steps == 2
     for stage in ("thinker", "image"):
         one, other = (load_file(f"runs/{run}/{stage}/last.safetensors") for run in ("one by one", "beside"))
         assert one.keys() == other.keys()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from muomni_cli.commands.train import train
 from muomni_cli.errors import RequestError
@@ -15,6 +17,7 @@ from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.stages import stages_of_all
 from muomni_cli.runs.header import read_header
 from muomni_cli.runs.model import find_model
+from muomni_cli.training.loop import Trainer
 
 RECIPE = """
 name = "small"
@@ -67,12 +70,67 @@ def files() -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in Path("runs").rglob("*") if path.is_file()}
 
 
-def test_a_stage_without_the_one_before_names_the_command() -> None:
-    with pytest.raises(RequestError, match="no tokenizer yet") as caught:
-        train("thinker", "small.toml", run="other")
-    assert "muomni train tokenizer" in caught.value.fix
-    assert "--run other" in caught.value.fix
+OMNI = """
+[encoders.image]
+use = "vit"
+size = 16
+patch = 8
+d_model = 16
+n_layers = 1
+n_heads = 2
+d_ff = 32
+
+[[data.omni]]
+use = "asked"
+count = 40
+val_fraction = 0.2
+[data.omni.from.image]
+use = "scenes"
+count = 20
+[[data.omni.ask]]
+question = ["What do you see?"]
+answer = "{image.text}"
+"""
+
+
+def test_a_stage_without_a_long_one_before_names_the_command() -> None:
+    Path("small.toml").write_text(RECIPE.replace("ctx_len = 16", "ctx_len = 96") + OMNI)
+    with pytest.raises(RequestError, match="no thinker yet") as caught:
+        train("omni", "small.toml", run="other")
+    assert "muomni train thinker" in caught.value.fix
     assert not Path("runs").exists()
+
+
+def test_a_stage_trains_the_tokenizer_that_it_needs_first(capsys: pytest.CaptureFixture[str]) -> None:
+    train("thinker", "small.toml", run="other")
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "tokenizer is not there yet: training it first"
+    assert sum(line.startswith("learning a tokenizer") for line in told) == 1
+    train("all", "small.toml")
+    assert "not there yet" not in capsys.readouterr().err
+    for file in ("thinker/last.safetensors", "tokenizer/tokenizer.json"):
+        made, step_by_step = (Path("runs", run, file) for run in ("other", "small"))
+        if file.endswith(".json"):
+            assert made.read_bytes() == step_by_step.read_bytes()
+        else:
+            one, two = load_file(made), load_file(step_by_step)
+            assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("options", [{}, {"force": True}])
+def test_a_tokenizer_that_cannot_be_made_leaves_nothing(options: dict[str, bool]) -> None:
+    Path("text.txt").write_text("")
+    with pytest.raises(RequestError, match="no text to learn a tokenizer from"):
+        train("thinker", "small.toml", **options)
+    assert not Path("runs").exists()
+
+
+def test_a_stage_that_needs_no_tokenizer_trains_none(capsys: pytest.CaptureFixture[str]) -> None:
+    eyes = OMNI.partition("[[data.omni]]")[0] + '[[data.image]]\nuse = "scenes"\ncount = 40\nobjects = [1]\n'
+    Path("small.toml").write_text(RECIPE + eyes)
+    train("image", "small.toml", ["steps=1"])
+    assert not Path("runs/small/tokenizer").exists()
+    assert "next: muomni train tokenizer small.toml" in capsys.readouterr().err
 
 
 def test_all_then_talk_without_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,6 +197,58 @@ def test_a_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert files() == before
 
 
+def test_a_dry_run_of_a_new_recipe_needs_no_run_and_makes_none(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("small.toml").write_text(RECIPE.replace("ctx_len = 16", "ctx_len = 96") + OMNI)
+    train("all", "small.toml", ["steps=3", "warmup_steps=0"], dry_run=True)
+    said = capsys.readouterr()
+    assert said.err.count("tokenizer is not there yet: learning one for this trial") == 1
+    assert "random weights" in said.err
+    thinker, omni, together = said.out.split("\n\n")
+    assert "would write to  runs/small/thinker" in thinker
+    assert "would write to  runs/small/omni" in omni
+    assert together.splitlines()[-1].startswith("all ")
+    assert not Path("runs").exists()
+
+
+def test_a_dry_run_does_not_stand_in_for_a_part_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("small.toml").write_text(RECIPE.replace("ctx_len = 16", "ctx_len = 96") + OMNI)
+    train("thinker", "small.toml")
+    train("omni", "small.toml", ["steps=2", "warmup_steps=0"], dry_run=True)
+    assert "thinker: runs/small/thinker/best.safetensors" in capsys.readouterr().err
+
+
+def test_all_says_what_to_try_next(capsys: pytest.CaptureFixture[str]) -> None:
+    train("all", "small.toml", ["steps=1"])
+    assert capsys.readouterr().err.splitlines()[-1] == 'next: muomni chat -m small "Once upon a time"'
+
+
+def test_few_steps_are_said_once_and_resumed_bit_for_bit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("small.toml").write_text(
+        RECIPE.replace("steps = 4", "steps = 40").replace("warmup_steps = 1", "warmup_steps = 20")
+    )
+    train("all", "small.toml", ["steps=6"], run="whole")
+    assert capsys.readouterr().err.count("steps=6: warm-up shortened from 20 to 3 steps") == 1
+    assert load_recipe("runs/whole/recipe.toml").train_for("thinker").warmup_steps == 3
+    with monkeypatch.context() as patch:
+        between = Trainer._between_steps
+
+        def stop_after_four(self: Trainer, done: int, stop: Any) -> None:
+            between(self, done, stop)
+            if done == 4:
+                raise KeyboardInterrupt
+
+        patch.setattr(Trainer, "_between_steps", stop_after_four)
+        with pytest.raises(KeyboardInterrupt):
+            train("thinker", "small.toml", ["steps=6"], run="parts")
+    capsys.readouterr()
+    train("thinker", "small.toml", ["steps=6"], run="parts", resume=True)
+    assert "shortened" not in capsys.readouterr().err
+    one, two = (load_file(f"runs/{run}/thinker/last.safetensors") for run in ("whole", "parts"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
 @pytest.mark.parametrize(
     ("stage", "options"),
     [
@@ -184,6 +294,5 @@ def test_settings_of_the_stage_s_training_need_no_table() -> None:
     train("tokenizer", "small.toml")
     train("thinker", "small.toml", ["steps=2", "train.thinker.val_every=1"])
     assert read_header(Path("runs/small/thinker/last.safetensors"))["step"] == 2
-    with pytest.raises(RequestError) as caught:
-        train("all", "small.toml", ["steps=2"], run="other")
-    assert "unknown key 'steps'" in str(caught.value)
+    train("all", "small.toml", ["steps=3"], run="other")
+    assert read_header(Path("runs/other/thinker/last.safetensors"))["step"] == 3
