@@ -43,7 +43,7 @@ class StageContext:
     run: RunFolder
     progress: Callable[[str], None] = say
     held_out: str = ""
-    reports: bool = True
+    reports: bool = False
 
     def tokenizer(self) -> Tokenizer:
         """The run's tokenizer.

@@ -211,7 +211,7 @@ def _context(job: Job) -> StageContext:
     settings = job.recipe.train_for(job.stage)
     device = choose_device(settings.device)
     set_threads(settings.threads)
-    return StageContext(job.recipe, job.stage, settings, job.recipe.seed, device, job.run)
+    return StageContext(job.recipe, job.stage, settings, job.recipe.seed, device, job.run, reports=True)
 
 
 def _objective(job: Job, context: StageContext) -> Objective:
