@@ -140,14 +140,14 @@ def empty_side(
                 keys[item.key.removesuffix("#end")] = None
         remarks += getattr(source.dataset, "remarks", ())
     verb = "train on" if side == "train" else "validate on"
+    aim = "training" if side == "train" else "validation"
     if only and not items:
-        aim = "validation" if side == "val" else "training"
         return RequestError(f"nothing of {where} is for {aim}", "ask for the other --split, or see muomni data check")
     if not items:
         return RequestError(f"{where} has no {_noun(table)}s", "see what is wrong with `muomni data check RECIPE`")
     if items == 1:
         return RequestError(
-            f"{where} has a single {_noun(table)}, which leaves nothing to {verb}",
+            f"no {_noun(table)} of {where} is for {aim}: there is a single one in all",
             "add at least one more; a model is trained on some and validated on others",
         )
     if len(keys) == 1:
@@ -157,7 +157,7 @@ def empty_side(
             "add items with another key (speaker, document, scene), or name none: without a key each stands for itself",
         )
     if val_fraction is not None and not 0 < val_fraction < 1 and not remarks:
-        aim, change = ("training", "lower") if side == "train" else ("validation", "raise")
+        change = "lower" if side == "train" else "raise"
         return RequestError(
             f"none of the {_counted(items, _noun(table))} of {where} is for {aim} (data.val_fraction = {val_fraction})",
             f"{change} data.val_fraction, leave it out, or name some with `holdout`",

@@ -133,9 +133,7 @@ class TrainedModel:
 
     def _context(self, settings: TrainSettings, stage: str) -> StageContext:
         recipe = self._recipe
-        return StageContext(
-            recipe, stage, settings, recipe.seed, self._device, self._run, self._progress, reports=False
-        )
+        return StageContext(recipe, stage, settings, recipe.seed, self._device, self._run, self._progress)
 
     def _command(self, stage: str) -> str:
         return f"muomni train {stage} {self._recipe.source}"

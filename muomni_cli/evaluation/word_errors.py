@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from muomni_cli.api import RequestError
-from muomni_cli.evaluation.interval import Interval, bootstrap
+from muomni_cli.evaluation.interval import FEW, Interval, bootstrap
 from muomni_cli.evaluation.lexicon import words_of
 
 
@@ -38,8 +38,10 @@ class WordErrors:
         of redrawn sentences are."""
         more = np.subtract(self.edits, other.edits).tolist()
         sure = bootstrap(more, [str(row) for row in range(len(more))], sizes=self.words)
-        low = -sure.high if not any(more) else sure.low  # no difference at all: it may as well be one for the better
-        return self.rate - other.rate, low, sure.high
+        if not any(more):  # in no sentence: of few, it may as well be one for the better
+            half = sure.high if len(more) < FEW else 0.0
+            return 0.0, -half, half
+        return self.rate - other.rate, sure.low, sure.high
 
 
 def word_errors(said: Sequence[str], heard: Sequence[str]) -> WordErrors:

@@ -45,7 +45,7 @@ class StageContext:
     run: RunFolder
     progress: Callable[[str], None] = say
     held_out: str = ""
-    reports: bool = True
+    reports: bool = False
     learn_tokenizer: Callable[[], Tokenizer] | None = None
     trial: bool = False
 

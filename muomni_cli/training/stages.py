@@ -272,7 +272,9 @@ def _context(job: Job, learn: Callable[[], Tokenizer], *, trial: bool = False) -
     device = choose_device(settings.device)
     set_threads(settings.threads)
     seed = job.recipe.seed
-    return StageContext(job.recipe, job.stage, settings, seed, device, job.run, learn_tokenizer=learn, trial=trial)
+    return StageContext(
+        job.recipe, job.stage, settings, seed, device, job.run, reports=True, learn_tokenizer=learn, trial=trial
+    )
 
 
 def _objective(job: Job, context: StageContext) -> Objective:

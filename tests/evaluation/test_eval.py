@@ -39,7 +39,8 @@ def test_an_overfitted_model_is_perfect_at_all_of_it(run: Run) -> None:
     }
     for name, card in cards.items():
         if name[1] != "text":
-            assert (card["value"], card["low"], card["high"]) == (1.0, 1.0, 1.0), name
+            assert (card["value"], card["high"]) == (1.0, 1.0), name
+            assert card["low"] < 1.0, name  # however perfect, these are few
     assert cards["image", "colours", "accuracy"]["n"] == 6
     assert cards["image", "colours", "accuracy"]["chance"] == pytest.approx(1 / 3)
     assert cards["audio", "tones", "choice"]["chance"] == 0.5
