@@ -206,14 +206,14 @@ def test_stopped_and_resumed_is_never_stopped(tmp_path: Path, stopped: int) -> N
     """Before, at and after the step at which codes begin, dead ones being revived at random all the while."""
     trainer(tmp_path / "whole", 9).run()
     made = trainer(tmp_path / "often", 9)
-    save = made._save
+    save = made.save
 
     def save_and_stop(done: int) -> None:
         save(done)
         if done >= stopped:
             raise KeyboardInterrupt
 
-    made._save = save_and_stop  # type: ignore[method-assign]
+    made.save = save_and_stop  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         made.run()
     torch.rand(3)

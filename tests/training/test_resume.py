@@ -84,7 +84,7 @@ def test_stopped_again_and_again_in_the_middle_of_a_log_window(tmp_path: Path) -
     trainer(tmp_path / "whole", chosen, dropout=0.2).run()
     for resume in (False, True, True):
         made = trainer(tmp_path / "often", chosen, dropout=0.2)
-        save, saved = made._save, []
+        save, saved = made.save, []
 
         def save_and_stop(done: int, save: Any = save, saved: list[int] = saved) -> None:
             save(done)
@@ -92,7 +92,7 @@ def test_stopped_again_and_again_in_the_middle_of_a_log_window(tmp_path: Path) -
             if len(saved) == 2:
                 raise KeyboardInterrupt
 
-        made._save = save_and_stop  # type: ignore[method-assign]
+        made.save = save_and_stop  # type: ignore[method-assign]
         with pytest.raises(KeyboardInterrupt):
             made.run(resume=resume)
     assert trainer(tmp_path / "often", chosen, dropout=0.2).run(resume=True) == 7

@@ -119,6 +119,18 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     return int(code or 0), capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("world")
+def test_a_dry_run_of_everything_needs_nothing_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        app.main(["train", "all", "small.toml", "--dry-run", "--json"])
+    said = capsys.readouterr()
+    assert not done.value.code, said.err
+    tried = {one["stage"]: one for one in json.loads(said.out)}
+    assert list(tried) == ["thinker", "audio", "codec", "talker"]
+    assert all(one["total_seconds"] > 0 and one["validations"] == 2 for one in tried.values())
+    assert not Path("runs").exists()
+
+
 def test_every_stage_trains_and_the_run_speaks(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, told = run(capsys, "train", "all", "small.toml")
     assert code == 0, told
