@@ -64,7 +64,9 @@ class Talk:
                     yield said.text
             finally:
                 if answer.tokens:
-                    self._turns.answered(question, soft, answer.text, answer.tokens, cut=answer.finish == "stop")
+                    self._turns.answered(
+                        question, soft, answer.text, answer.tokens, cut=answer.finish in ("stop", "loop")
+                    )
 
         return pieces()
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from muomni_cli.api import Media, Message, MuomniError, RequestError
-from muomni_cli.chat.aloud import Mouth, deliver
+from muomni_cli.chat.aloud import REPEATED, Mouth, deliver
 from muomni_cli.chat.attachments import attachment
 from muomni_cli.chat.conversation import Conversation
 from muomni_cli.chat.once import stats_line
@@ -158,7 +158,9 @@ class Session:
             say("\n(stopped)")
         else:
             print(flush=True)
-        self.talk.answered(question, soft, answer.text, answer.tokens, cut=answer.finish == "stop")
+        if answer.finish == "loop":
+            say(REPEATED.replace("--no-loop-guard", "/set loop_guard off"))
+        self.talk.answered(question, soft, answer.text, answer.tokens, cut=answer.finish in ("stop", "loop"))
         if self.stats:
             say(f"({stats_line(answer)})")
 

@@ -30,6 +30,9 @@ def chat(
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same answer.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given again.")] = None,
+    loop_guard: Annotated[
+        bool | None, typer.Option("--loop-guard/--no-loop-guard", help="End an answer before it repeats itself.")
+    ] = None,
     speak: Annotated[Path | None, typer.Option(metavar="FILE", help="Speak the answers, too, into this file.")] = None,
     play: Annotated[bool, typer.Option("--play", help="Speak the answers, too, aloud.")] = False,
     voice: Annotated[str | None, typer.Option(help="A voice of the model, by name (default: its first).")] = None,
@@ -64,6 +67,7 @@ def chat(
         max_tokens=max_tokens,
         stop=stop or None,
         seed=seed,
+        loop_guard=loop_guard,
     )
     ways = Ways.beside_text(speak, play)
     mouth = open_mouth(model, ways, voice=voice, vocoder=vocoder, device=device, threads=threads) if ways else None

@@ -23,6 +23,9 @@ def trace(
         str | None, typer.Option(metavar="RECIPE", help="Instead of a trained model: a recipe with random weights.")
     ] = None,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens to answer with.")] = 8,
+    loop_guard: Annotated[
+        bool | None, typer.Option("--loop-guard/--no-loop-guard", help="End an answer before it repeats itself.")
+    ] = None,
     speech: Annotated[bool, typer.Option("--speech", help="Trace the spoken answer, too: needs a Talker.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of steps.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
@@ -41,7 +44,7 @@ def trace(
     from muomni_cli.trace.report import as_json, as_markdown, as_text
 
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
-    asked = Asked("" if text is None else read_prompt(text) or "", words, tokens, speech)
+    asked = Asked("" if text is None else read_prompt(text) or "", words, tokens, speech, loop_guard)
     bundle = None if recipe else find(model, THINKS).bundle
     if bundle is not None:
         lines = of_packed(bundle.open(device, threads), asked)

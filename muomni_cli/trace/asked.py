@@ -26,12 +26,14 @@ class Asked:
         words: its media, ``NAME=FILE`` each.
         tokens: to answer with.
         speech: whether the answer is spoken, too.
+        loop_guard: end the answer before it repeats itself; as the model's recipe says if None.
     """
 
     text: str
     words: Sequence[str]
     tokens: int
     speech: bool
+    loop_guard: bool | None = None
 
     def require_no_media(self) -> None:
         """For a model without a Thinker. RequestError if there are some."""
@@ -47,7 +49,7 @@ def of_packed(packed: Packed, asked: Asked) -> list[Line]:
     lines: list[Line] = []
     if not asked.speech or "thinker" in packed.parts:
         media = attachments(asked.words, senses_of(packed))
-        lines = trace_packed(packed, asked.text, media, asked.tokens, say)
+        lines = trace_packed(packed, asked.text, media, asked.tokens, say, loop_guard=asked.loop_guard)
     else:
         asked.require_no_media()
     return lines + (trace_packed_speech(packed, answer_of(lines) or asked.text) if asked.speech else [])
@@ -73,7 +75,8 @@ def of_modules(recipe: str | None, model: str | None, device: str, threads: int 
     lines: list[Line] = []
     if mouth is None or mouth.thinks:
         subject = open_recipe(recipe, device) if recipe else open_run(model, device)
-        lines = trace(subject, asked.text, attachments(asked.words, subject.model.senses), asked.tokens, say)
+        media = attachments(asked.words, subject.model.senses)
+        lines = trace(subject, asked.text, media, asked.tokens, say, loop_guard=asked.loop_guard)
     else:
         asked.require_no_media()
     if mouth is not None:
