@@ -25,6 +25,7 @@ class AnswerSettings:
     stop: tuple[str, ...]
     seed: int
     loop_guard: bool = True
+    reattach: tuple[str, ...] = ("audio",)
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -62,6 +63,7 @@ def from_recipe(chat: ChatSettings, seed: int) -> AnswerSettings:
         stop=tuple(chat.stop),
         seed=seed,
         loop_guard=chat.loop_guard,
+        reattach=tuple(chat.reattach),
     )
 
 

@@ -37,7 +37,7 @@ class Request:
     max_tokens: int = 256
     stop: Sequence[str] = ()
     loop_guard: bool = True
-    """End an answer that repeats itself before its second copy: see :class:`muomni_cli.generation.loop_guard.LoopGuard`."""
+    """End an answer that repeats itself before the second copy: :class:`muomni_cli.generation.loop_guard.LoopGuard`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,13 @@ class _Row:
 
     def _cut_off(self) -> list[Event]:
         """What stands before the second copy, and ``eos`` in the place of all that follows."""
-        assert self.guard is not None and self.guard.cut is not None, "only a loop is cut off"
-        sure = self._held[: self.guard.cut - self._given]
+        cut = self.guard.cut if self.guard is not None else None
+        assert cut is not None, "only a loop is cut off"
+        sure = self._held[: cut - self._given]
         said = self._said + "".join(event.text for event in sure)
         stream = TextStream(self.tokenizer, self.request.stop)
         begin = len(self.request.ids)
-        whole = "".join(map(stream.push, self.ids[begin : begin + self.guard.cut])) + stream.finish(cut=True)
+        whole = "".join(map(stream.push, self.ids[begin : begin + cut])) + stream.finish(cut=True)
         return [*sure, Event(self.row, whole[len(said) :], self.eos, "loop")]
 
     def _finish(self, token: int) -> Finish | None:

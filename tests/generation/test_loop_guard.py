@@ -44,7 +44,8 @@ class Saying:
         return None, self.logits()
 
     def step(self, state: None, tokens: np.ndarray) -> np.ndarray:
-        assert state is None and len(tokens) == len(self.scripts)
+        assert state is None
+        assert len(tokens) == len(self.scripts)
         self.place += 1
         return self.logits()
 
