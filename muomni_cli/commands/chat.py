@@ -15,7 +15,9 @@ def chat(
     prompt: Annotated[str | None, typer.Argument(help="What to say; - reads stdin; nothing begins a session.")] = None,
     model: ModelOption = None,
     image: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Show a picture; may be given again.")] = None,
-    audio: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Play a sound; may be given again.")] = None,
+    audio: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Play a sound, - from stdin; may be given again.")
+    ] = None,
     attach: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FILE", help="An input of any modality that the model takes.")
     ] = None,
@@ -43,7 +45,7 @@ def chat(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Talk to a trained model."""
-    from muomni_cli.chat.attachments import attachments
+    from muomni_cli.chat.attachments import attachments, check_words
     from muomni_cli.chat.once import answer_once
     from muomni_cli.chat.open import open_mouth, open_speaker
     from muomni_cli.chat.session import Session
@@ -51,10 +53,14 @@ def chat(
     from muomni_cli.chat.terminal import history, read_line, read_prompt
     from muomni_cli.speaking.aloud import Ways
 
-    text = read_prompt(prompt)
+    words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
+    check_words(words)
+    piped = any(word.endswith("=-") for word in words)
+    if piped and prompt == "-":
+        raise RequestError("the prompt and an attachment both want stdin", "give the prompt as an argument")
+    text = "" if piped and prompt is None else read_prompt(prompt)
     if text is None and json:
         raise RequestError("--json answers one prompt, and there is none", 'give one: muomni chat --json "Hello"')
-    words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
     if text is not None and not text.strip() and not words:
         raise RequestError("the prompt is empty", 'give some text: muomni chat "Once upon a time"')
     changes = Changes(

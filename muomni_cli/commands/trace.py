@@ -37,6 +37,7 @@ def trace(
         raise RequestError("--json and --markdown cannot both be had", "choose one")
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
+    from muomni_cli.chat.attachments import check_words
     from muomni_cli.chat.terminal import read_prompt
     from muomni_cli.models.find import find
     from muomni_cli.runs.model import THINKS
@@ -44,6 +45,7 @@ def trace(
     from muomni_cli.trace.report import as_json, as_markdown, as_text
 
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
+    check_words(words)
     asked = Asked("" if text is None else read_prompt(text) or "", words, tokens, speech, loop_guard)
     bundle = None if recipe else find(model, THINKS).bundle
     if bundle is not None:
