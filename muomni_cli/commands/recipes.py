@@ -75,7 +75,7 @@ def check(
     recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Recipes, and KEY=VALUE changes to all.")],
     json: Json = False,
 ) -> None:
-    """Check recipes; every mistake with its line, or the parameters of each part. Exits with 2 if there is a mistake."""
+    """Check recipes: every mistake with its line, or the parameters of each part. Exits with 2 on a mistake."""
     from muomni_cli.recipe import check_recipes
 
     reports = check_recipes(recipes)
