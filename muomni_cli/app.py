@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ import typer
 from typer.models import CommandInfo, TyperInfo
 
 from muomni_cli import __version__
+from muomni_cli.command_line import TEXT_COMMANDS, meant_command, translated, with_dashed_text
 from muomni_cli.commands import bench, data, models, plugins, recipes, runs
 from muomni_cli.commands.chat import chat
 from muomni_cli.commands.doctor import doctor
@@ -72,15 +74,17 @@ def report(error: BaseException, command: str = "muomni") -> int:
 
 def _report_usage(error: typer.TyperException) -> int:
     message = error.format_message()
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", "muomni")
     if "\n" in message:  # a group that was given no command answers with its help
         say(message)
+    elif unknown := re.match(r"No such command '(.*?)'", message):
+        commands = list(getattr(getattr(context, "command", None), "commands", ()))
+        near = meant_command(unknown[1], commands)
+        hint = f"did you mean: {path} {near}? " if near else f"one of: {', '.join(commands)}; "
+        complain(f"no such command '{unknown[1]}'{get_registry().absences()}", f"{hint}see {path} --help")
     else:
-        context = getattr(error, "ctx", None)
-        absent = get_registry().absences() if message.startswith("No such command") else ""
-        complain(
-            message[:1].lower() + message[1:].removesuffix(".") + absent,
-            f"see {getattr(context, 'command_path', 'muomni')} --help",
-        )
+        complain(message[:1].lower() + message[1:].removesuffix("."), f"see {path} --help")
     return error.exit_code
 
 
@@ -134,8 +138,13 @@ def _take_plugins(words: list[str]) -> None:
 
 def _run(words: list[str]) -> int:
     cli = build_cli(get_registry().plugins)
+    words = translated(words, {_name(one) for one in (*cli.registered_commands, *cli.registered_groups)})
     _keep_called(cli, words)
-    result = typer.main.get_command(cli)(words, prog_name="muomni", standalone_mode=False)
+    root = typer.main.get_command(cli)
+    if words[:1] and words[0] in TEXT_COMMANDS:
+        called = getattr(root, "commands", {}).get(words[0])
+        words = [words[0], *with_dashed_text(words[1:], called.params if called else [])]
+    result = root(words, prog_name="muomni", standalone_mode=False)
     return result if isinstance(result, int) else 0
 
 
@@ -203,7 +212,7 @@ def _show_version(wanted: bool) -> None:
 def _root(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001  (its callback does the work)
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[  # noqa: ARG001  (taken out by main; here for --help)
         bool, typer.Option("--debug", help="Print a traceback when something fails.")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import FileMedia, Media, RequestError
+from muomni_cli.given import refuse_url
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,6 +54,7 @@ def media_of(modality: str, given: Many) -> list[Media]:
 
 def _one(modality: str, given: Given) -> Media:
     if isinstance(given, str | os.PathLike):
+        refuse_url(os.fspath(given))
         return FileMedia(modality, Path(given).expanduser())
     if isinstance(given, bytes | bytearray | memoryview):
         return HeldMedia(modality, f"the {modality} in memory", bytes(given))

@@ -124,6 +124,7 @@ class Omni:
         max_tokens: int | None = None,
         stop: Sequence[str] | None = None,
         seed: int | None = None,
+        loop_guard: bool | None = None,
     ) -> str:
         """Answer one question; earlier ones are not known (see :meth:`talk`).
 
@@ -143,6 +144,7 @@ class Omni:
             max_tokens: longest answer.
             stop: end before one of these texts.
             seed: same seed, same answer; 0 if None.
+            loop_guard: end an answer before it repeats 1 to 8 tokens for the second of four times in a row.
 
         Raises:
             RequestError: the model has no Thinker; the question is empty or does not fit the context; a file cannot be
@@ -158,6 +160,7 @@ class Omni:
             max_tokens=max_tokens,
             stop=stop,
             seed=seed,
+            loop_guard=loop_guard,
         )
         return "".join(self._answer(text, shown(image, audio, attach), changes))
 
@@ -177,6 +180,7 @@ class Omni:
         max_tokens: int | None = None,
         stop: Sequence[str] | None = None,
         seed: int | None = None,
+        loop_guard: bool | None = None,
     ) -> Iterator[str]:
         """:meth:`chat` piece by piece, each as soon as it is sure; joined they are what :meth:`chat` gives. Mistakes
         are raised at once, not with the first piece. Leaving off early is fine."""
@@ -190,6 +194,7 @@ class Omni:
             max_tokens=max_tokens,
             stop=stop,
             seed=seed,
+            loop_guard=loop_guard,
         )
         return self._answer(text, shown(image, audio, attach), changes)
 
@@ -205,6 +210,7 @@ class Omni:
         max_tokens: int | None = None,
         stop: Sequence[str] | None = None,
         seed: int | None = None,
+        loop_guard: bool | None = None,
     ) -> Talk:
         """Begin a conversation, in which earlier turns are known; settings as of :meth:`chat`.
 
@@ -221,6 +227,7 @@ class Omni:
             max_tokens=max_tokens,
             stop=stop,
             seed=seed,
+            loop_guard=loop_guard,
         )
         settings = settings_of(self._open, changes)
         return Talk(speaker_of(self._open, LOG.info, keep=True), settings, self._reading)

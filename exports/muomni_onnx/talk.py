@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 
 from muomni_cli.api import Media, RequestError
+from muomni_cli.chat.carried import Carried
 from muomni_cli.chat.conversation import Conversation
 from muomni_cli.chat.settings import AnswerSettings
 from muomni_cli.chat.speaker import Answer, Speaker
@@ -30,12 +31,18 @@ class Talk:
 
     def __init__(self, speaker: Speaker, settings: AnswerSettings, reading: threading.RLock) -> None:
         self._speaker, self._settings, self._reading = speaker, settings, reading
+        self._carried = Carried(settings.reattach, speaker.senses)
         self._turns = Conversation(speaker.tokenizer, settings.template, speaker.context, settings.system)
 
     @property
     def turns(self) -> list[tuple[str, str]]:
         """What was asked and answered, as far as it is remembered."""
         return [(turn.question.text, turn.answer) for turn in self._turns.exchanges]
+
+    def drop(self) -> None:
+        """Show what was given with earlier questions no more: a sound is played again with each question that follows,
+        until another takes its place (``[chat] reattach`` of the recipe says which modalities are)."""
+        self._carried.drop()
 
     def ask(
         self, text: str, *, image: Many = None, audio: Many = None, attach: Mapping[str, Many] | None = None
@@ -52,8 +59,10 @@ class Talk:
         if not text.strip() and not media:
             raise RequestError("the question is empty", "give some text, a picture or a sound")
         with self._reading:
-            question, soft = self._speaker.see(text, media)
+            taken = self._carried.beside(self._speaker.take_in(media))
+            question, soft = self._speaker.question(text, taken)
         ids, forgotten = self._turns.ask(question, soft, self._settings.max_tokens)
+        self._carried.keep(taken)
         if forgotten:
             LOG.info("the context is full: turns forgotten: %d", forgotten)
         answer = Answer()
@@ -64,7 +73,10 @@ class Talk:
                     yield said.text
             finally:
                 if answer.tokens:
-                    self._turns.answered(question, soft, answer.text, answer.tokens, cut=answer.finish == "stop")
+                    cut = answer.finish in ("stop", "loop")
+                    self._turns.answered(question, soft, answer.text, answer.tokens, cut=cut)
+                if answer.finish == "loop":
+                    LOG.info("the answer was ended before it repeated itself")
 
         return pieces()
 

@@ -71,6 +71,10 @@ class Mouth:
                 way(piece)
 
 
+REPEATED = "(the answer was ended before it repeated itself; --no-loop-guard lets it go on)"
+"""Said of an answer that the loop guard ended."""
+
+
 def shown(pieces: Iterable[Said], show: Callable[[str], None]) -> Iterator[Said]:
     """``pieces`` as they come, each shown before it is given out."""
     for piece in pieces:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from muomni_cli.api import Media
-from muomni_cli.chat.aloud import Mouth, deliver
+from muomni_cli.chat.aloud import REPEATED, Mouth, deliver
 from muomni_cli.chat.settings import AnswerSettings, describe
 from muomni_cli.chat.speaker import Answer, Speaker
 from muomni_cli.chat.terminal import write_answer
@@ -36,6 +36,8 @@ def answer_once(
         deliver(pieces, _unseen if json else write_answer, mouth, seed=settings.seed, stats=stats)
         if not json:
             print(flush=True)  # before anything is told of the speech
+    if answer.finish == "loop":
+        say(REPEATED)
     if json:
         print_json(_report(speaker, settings, answer, len(ids)))
     if stats:

@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from muomni_cli.api import Media, Message, MuomniError, RequestError
-from muomni_cli.chat.aloud import Mouth, deliver
+from muomni_cli.chat.aloud import REPEATED, Mouth, deliver
 from muomni_cli.chat.attachments import attachment
+from muomni_cli.chat.carried import Carried
 from muomni_cli.chat.conversation import Conversation
 from muomni_cli.chat.once import stats_line
 from muomni_cli.chat.settings import AnswerSettings, describe, set_by_name
@@ -22,13 +23,16 @@ from muomni_cli.registry import nearest
 HELP = """\
 /attach NAME=FILE show or play a file with the next message; also /image FILE, /audio FILE, /NAME FILE
 /detach           take back what is attached
+/drop             stop playing the last sound again with every question
 /retry            answer the last question again, differently
 /reset            forget the conversation
 /system [TEXT]    show or set the system message, and start anew
 /set [NAME VALUE] show or change how answers are drawn: /set temperature 0.5
 /save FILE        write the conversation as text
 /help             this list
-/quit             leave (so does Ctrl-D; Ctrl-C stops an answer)"""
+/quit             leave (so do exit, quit and Ctrl-D; Ctrl-C stops an answer)"""
+
+LEAVE = frozenset({"exit", "quit", "/exit", "/quit"})
 
 ReadLine = Callable[[str], str]
 
@@ -37,8 +41,8 @@ class Session:
     """State of one conversation. Commands are methods, found by name.
 
     A file is read and encoded when it is attached, so that one that cannot be used is told at once and never stands in
-    the way of a question. What ``media`` show is answered first, without
-    a word asked.
+    the way of a question. It is shown with the next question, and with all that follow if its modality is one of
+    ``settings.reattach``. What ``media`` show is answered first, without a word asked.
 
     Raises:
         RequestError: ``media``, what the first message is about, cannot be used.
@@ -59,11 +63,13 @@ class Session:
         self.mouth = mouth
         self.attached = speaker.take_in(media)
         self._shown = bool(media)
+        self.carried = Carried(settings.reattach, speaker.senses)
         self.talk = self._fresh()
         self.commands: dict[str, Callable[[str], None]] = {
             "help": lambda _: say(HELP),
             "attach": self.attach,
             "detach": self.detach,
+            "drop": self.drop,
             **{name: partial(self._attach_as, name) for name in speaker.senses},
             "retry": self.retry,
             "reset": self.reset,
@@ -73,12 +79,12 @@ class Session:
         }
 
     def run(self, read_line: ReadLine) -> None:
-        """Until Ctrl-D or /quit. A mistake costs one message, never the conversation."""
+        """Until Ctrl-D, exit or quit. A mistake costs one message, never the conversation."""
         with self.mouth.session() if self.mouth else nullcontext():
             self._run(read_line)
 
     def _run(self, read_line: ReadLine) -> None:
-        say("type to talk, /help for commands, Ctrl-D to leave")
+        say("type to talk, /help for commands, exit or Ctrl-D to leave")
         if self._shown:
             self._shown = False
             self._attempt(partial(self.ask, ""))
@@ -91,7 +97,7 @@ class Session:
             except KeyboardInterrupt:
                 say("")
                 continue
-            if line in ("/quit", "/exit"):
+            if line.lower() in LEAVE:
                 return
             self._attempt(partial(self.take, line))
 
@@ -122,9 +128,12 @@ class Session:
         self.commands[name](rest.strip())
 
     def ask(self, text: str) -> None:
-        """Answer on stdout, about what is attached. Ctrl-C stops the answer; what was said until then stands."""
-        question, soft = self.speaker.question(text, self.attached)
+        """Answer on stdout, about what is attached and what stays. Ctrl-C stops the answer; what was said until then
+        stands."""
+        taken = self.carried.beside(self.attached)
+        question, soft = self.speaker.question(text, taken)
         self._answer(question, soft)
+        self.carried.keep(taken)
         self.attached = []
 
     def attach(self, words: str) -> None:
@@ -135,12 +144,19 @@ class Session:
             self.attached = self.speaker.take_in([*(one for one, _ in self.attached), media])
         for media, _ in self.attached:
             say(f"(attached {media.modality}: {media.name})")
-        if not self.attached:
+        for media, _ in self.carried.taken:
+            say(f"(still attached {media.modality}: {media.name}; /drop takes it away)")
+        if not self.attached and not self.carried.taken:
             say("(nothing is attached)")
 
     def detach(self, _: str = "") -> None:
         """Take back what is attached."""
         self.attached = []
+        self.attach("")
+
+    def drop(self, _: str = "") -> None:
+        """Do not show again what stayed from earlier questions."""
+        self.carried.drop()
         self.attach("")
 
     def _attach_as(self, modality: str, path: str) -> None:
@@ -158,7 +174,9 @@ class Session:
             say("\n(stopped)")
         else:
             print(flush=True)
-        self.talk.answered(question, soft, answer.text, answer.tokens, cut=answer.finish == "stop")
+        if answer.finish == "loop":
+            say(REPEATED.replace("--no-loop-guard", "/set loop_guard off"))
+        self.talk.answered(question, soft, answer.text, answer.tokens, cut=answer.finish in ("stop", "loop"))
         if self.stats:
             say(f"({stats_line(answer)})")
 
@@ -173,6 +191,7 @@ class Session:
     def reset(self, _: str = "") -> None:
         """Forget everything but the system message."""
         self.talk = self._fresh(self.talk.system)
+        self.carried.drop()
         say("(forgotten)")
 
     def system(self, text: str) -> None:
@@ -181,6 +200,7 @@ class Session:
             say(self.talk.system or "(no system message)")
             return
         self.talk = self._fresh(text)
+        self.carried.drop()
         say("(a new conversation)")
 
     def set(self, words: str) -> None:

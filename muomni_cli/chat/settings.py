@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from muomni_cli.api import RequestError
 from muomni_cli.generation.sampling import Sampling
@@ -24,6 +24,8 @@ class AnswerSettings:
     max_tokens: int
     stop: tuple[str, ...]
     seed: int
+    loop_guard: bool = True
+    reattach: tuple[str, ...] = ("audio",)
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -45,6 +47,7 @@ class Changes:
     max_tokens: int | None = None
     stop: Sequence[str] | None = None
     seed: int | None = None
+    loop_guard: bool | None = None
 
 
 SAMPLING = tuple(field.name for field in fields(Sampling))
@@ -59,6 +62,8 @@ def from_recipe(chat: ChatSettings, seed: int) -> AnswerSettings:
         max_tokens=chat.max_tokens,
         stop=tuple(chat.stop),
         seed=seed,
+        loop_guard=chat.loop_guard,
+        reattach=tuple(chat.reattach),
     )
 
 
@@ -76,25 +81,37 @@ def apply(settings: AnswerSettings, changes: Changes) -> AnswerSettings:
 
 
 def set_by_name(settings: AnswerSettings, name: str, value: str) -> AnswerSettings:
-    """Change one number by the name and text a user typed.
+    """Change one number or switch by the name and text a user typed.
 
     Raises:
-        RequestError: no such setting, or not such a number.
+        RequestError: no such setting, or not such a value.
     """
-    kinds = {"temperature": float, "top_k": int, "top_p": float, "min_p": float, "repetition_penalty": float}
-    kinds |= {"max_tokens": int, "seed": int}
+    kinds: dict[str, Callable[[str], Any]] = {"temperature": float, "top_k": int, "top_p": float, "min_p": float}
+    kinds |= {"repetition_penalty": float, "max_tokens": int, "seed": int, "loop_guard": _switch}
     name = name.replace("-", "_")
     if name not in kinds:
         raise RequestError(f"there is no setting {name!r}", f"one of: {', '.join(kinds)}")
     try:
         number = kinds[name](value)
     except ValueError as error:
-        wanted = "a whole number" if kinds[name] is int else "a number"
+        wanted = WANTED.get(kinds[name], "a number")
         raise RequestError(f"{name} cannot be {value!r}", f"give {wanted}") from error
     return apply(settings, Changes(**{name: number}))
+
+
+def _switch(word: str) -> bool:
+    """ValueError for what is neither on nor off."""
+    switches = {"on": True, "true": True, "off": False, "false": False}
+    if word.lower() not in switches:
+        raise ValueError(word)
+    return switches[word.lower()]
+
+
+WANTED: dict[Callable[[str], Any], str] = {int: "a whole number", _switch: "on or off"}
 
 
 def describe(settings: AnswerSettings) -> dict[str, object]:
     """Every setting by name, for ``/set`` and for JSON."""
     drawn = {name: getattr(settings.sampling, name) for name in SAMPLING}
-    return {**drawn, "max_tokens": settings.max_tokens, "seed": settings.seed, "stop": list(settings.stop)}
+    own = {"max_tokens": settings.max_tokens, "seed": settings.seed, "stop": list(settings.stop)}
+    return {**drawn, **own, "loop_guard": settings.loop_guard}

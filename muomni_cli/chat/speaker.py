@@ -91,7 +91,8 @@ class Speaker:
         Raises:
             RequestError: the prompt is empty or does not fit.
         """
-        request = Request(ids, settings.sampling, settings.seed, settings.max_tokens, settings.stop)
+        own = settings.sampling, settings.seed, settings.max_tokens, settings.stop, settings.loop_guard
+        request = Request(ids, *own)
         begin = time.perf_counter()
         for event in generate(self.backend, self.tokenizer, [request], hidden=self.hidden):
             answer.add(event)

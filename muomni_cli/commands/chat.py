@@ -15,7 +15,9 @@ def chat(
     prompt: Annotated[str | None, typer.Argument(help="What to say; - reads stdin; nothing begins a session.")] = None,
     model: ModelOption = None,
     image: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Show a picture; may be given again.")] = None,
-    audio: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Play a sound; may be given again.")] = None,
+    audio: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Play a sound, - from stdin; may be given again.")
+    ] = None,
     attach: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FILE", help="An input of any modality that the model takes.")
     ] = None,
@@ -30,6 +32,9 @@ def chat(
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same answer.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given again.")] = None,
+    loop_guard: Annotated[
+        bool | None, typer.Option("--loop-guard/--no-loop-guard", help="End an answer before it repeats itself.")
+    ] = None,
     speak: Annotated[Path | None, typer.Option(metavar="FILE", help="Speak the answers, too, into this file.")] = None,
     play: Annotated[bool, typer.Option("--play", help="Speak the answers, too, aloud.")] = False,
     voice: Annotated[str | None, typer.Option(help="A voice of the model, by name (default: its first).")] = None,
@@ -40,7 +45,7 @@ def chat(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Talk to a trained model."""
-    from muomni_cli.chat.attachments import attachments
+    from muomni_cli.chat.attachments import attachments, check_words
     from muomni_cli.chat.once import answer_once
     from muomni_cli.chat.open import open_mouth, open_speaker
     from muomni_cli.chat.session import Session
@@ -49,10 +54,14 @@ def chat(
     from muomni_cli.models.find import SPEECH
     from muomni_cli.speaking.aloud import Ways
 
-    text = read_prompt(prompt)
+    words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
+    check_words(words)
+    piped = any(word.endswith("=-") for word in words)
+    if piped and prompt == "-":
+        raise RequestError("the prompt and an attachment both want stdin", "give the prompt as an argument")
+    text = "" if piped and prompt is None else read_prompt(prompt)
     if text is None and json:
         raise RequestError("--json answers one prompt, and there is none", 'give one: muomni chat --json "Hello"')
-    words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
     if text is not None and not text.strip() and not words:
         raise RequestError("the prompt is empty", 'give some text: muomni chat "Once upon a time"')
     changes = Changes(
@@ -65,6 +74,7 @@ def chat(
         max_tokens=max_tokens,
         stop=stop or None,
         seed=seed,
+        loop_guard=loop_guard,
     )
     ways = Ways.beside_text(speak, play)
     abilities = {word.partition("=")[0] for word in words} | ({SPEECH} if ways else set())

@@ -32,6 +32,9 @@ def evaluate(
     html: Annotated[
         Path | None, typer.Option(help="Write one page with plots, pictures and sounds, to look at and to listen to.")
     ] = None,
+    loop_guard: Annotated[
+        bool | None, typer.Option("--loop-guard/--no-loop-guard", help="End an answer before it repeats itself.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
@@ -46,6 +49,8 @@ def evaluate(
     if what is not None and "=" in what:
         overrides = [what, *(overrides or [])]
         what = None
+    if loop_guard is not None:
+        overrides = [*(overrides or []), f"chat.loop_guard={str(loop_guard).lower()}"]
     folder, recipe = find_subject(what, model, overrides or [])
     cards = list(run_evaluation(folder, recipe, Asking(side, limit, device, threads, tuple(stage or ())), say))
     if html is not None:

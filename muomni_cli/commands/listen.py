@@ -12,7 +12,9 @@ from muomni_cli.errors import RequestError
 
 
 def listen(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Sound files, of any length.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Sound files, of any length; - reads one from stdin.")
+    ],
     model: ModelOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: words with times.")] = False,
     srt: Annotated[bool, typer.Option("--srt", help="Print subtitles (SubRip).")] = False,
@@ -23,11 +25,14 @@ def listen(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Transcribe sound files: each word appears as soon as it is sure."""
+    from muomni_cli.given import refuse_url
     from muomni_cli.listening.listen import listen as transcribe
     from muomni_cli.listening.model import find_ear
 
     if json and srt:
         raise RequestError("--json and --srt cannot both be had", "choose one")
+    for file in files:
+        refuse_url(file)
     ear = find_ear(model)
     transcribe(
         files,

@@ -131,7 +131,11 @@ def _hint(name: str, names: list[str]) -> str:
 
 
 def _counted(parts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in parts.items()) or "-"
+    return ", ".join(f"{count} {_plural(kind) if count > 1 else kind}" for kind, count in parts.items()) or "-"
+
+
+def _plural(kind: str) -> str:
+    return kind if kind.endswith("s") else f"{kind}s"
 
 
 def _print_plugin(entry: dict[str, Any]) -> None:
@@ -154,6 +158,9 @@ def _print_part(entry: dict[str, Any]) -> None:
         return
     if "law" in entry:
         print(f"law: {entry['law']}")
+        return
+    if "stages" in entry:
+        print(f"stages: {', '.join(entry['stages'])}\nmade by: {entry['make']}")
         return
     print(f"can: {', '.join(entry['can']) or 'nothing beyond its protocol'}\n")
     rows = [(f["name"], _default(f), f["type"], f["description"]) for f in entry["config"]]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from muomni_cli.console import print_json, print_table, say
+from muomni_cli.errors import MuomniError
+from muomni_cli.extras import how_to_install
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Report
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy, check and compare recipes.")
 
@@ -68,18 +75,47 @@ def check(
     recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Recipes, and KEY=VALUE changes to all.")],
     json: Json = False,
 ) -> None:
-    """Check recipes; every mistake with its line. Exits with 2 if there is one."""
+    """Check recipes: every mistake with its line, or the parameters of each part. Exits with 2 on a mistake."""
     from muomni_cli.recipe import check_recipes
 
     reports = check_recipes(recipes)
+    counts = _counted(reports)
     if json:
-        print_json([asdict(report) for report in reports])
+        print_json([_as_data(report) | {"parameters": own} for report, own in zip(reports, counts, strict=True)])
     else:
-        for report in reports:
+        for report, own in zip(reports, counts, strict=True):
             print(f"{report.recipe}: {'; '.join(report.problems) if report.problems else 'right'}")
             for mistake in report.mistakes:
                 print(f"  {mistake}")
+            for name, count in (own or {}).items():
+                print(f"  {name:10} {count:>13,} parameters")
     raise typer.Exit(0 if all(report.right for report in reports) else 2)
+
+
+def _as_data(report: Report) -> dict[str, Any]:
+    data = asdict(replace(report, read=None))
+    del data["read"]
+    return data
+
+
+def _counted(reports: Sequence[Report]) -> list[dict[str, int] | None]:
+    """Parameters by part, of each recipe that is right; None where they cannot be counted, and why on stderr."""
+    if find_spec("torch") is None:
+        say(f"parameters are counted where PyTorch is installed: {how_to_install(['torch'])}")
+        return [None for _ in reports]
+    return [_parameters(report) for report in reports]
+
+
+def _parameters(report: Report) -> dict[str, int] | None:
+    if report.read is None:
+        return None
+    from muomni_cli.runs.parameters import parameters_of
+
+    try:
+        return parameters_of(report.read)
+    except MuomniError as error:
+        say(f"{report.recipe}: parameters cannot be counted: {error.what}; {error.fix}")
+        return None
 
 
 @app.command()

@@ -23,7 +23,17 @@ def trace(
         str | None, typer.Option(metavar="RECIPE", help="Instead of a trained model: a recipe with random weights.")
     ] = None,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens to answer with.")] = 8,
+    loop_guard: Annotated[
+        bool | None, typer.Option("--loop-guard/--no-loop-guard", help="End an answer before it repeats itself.")
+    ] = None,
     speech: Annotated[bool, typer.Option("--speech", help="Trace the spoken answer, too: needs a Talker.")] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="torch: inside of every part; bundle: the graphs of an exported model (default: torch where it can).",
+        ),
+    ] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of steps.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
@@ -32,17 +42,21 @@ def trace(
     """Show every step of an answer: shapes, counts, times, and the statistics of the real tensors."""
     if json and markdown:
         raise RequestError("--json and --markdown cannot both be had", "choose one")
+    if engine not in ("auto", "torch", "bundle"):
+        raise RequestError(f"there is no engine {engine!r}", "write --engine torch or --engine bundle")
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
+    from muomni_cli.chat.attachments import check_words
     from muomni_cli.chat.terminal import read_prompt
     from muomni_cli.models.find import find
     from muomni_cli.runs.model import THINKS
-    from muomni_cli.trace.asked import Asked, of_modules, of_packed
+    from muomni_cli.trace.asked import Asked, graphs_to_trace, of_modules, of_packed
     from muomni_cli.trace.report import as_json, as_markdown, as_text
 
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
-    asked = Asked("" if text is None else read_prompt(text) or "", words, tokens, speech)
-    bundle = None if recipe else find(model, THINKS).bundle
+    check_words(words)
+    asked = Asked("" if text is None else read_prompt(text) or "", words, tokens, speech, loop_guard)
+    bundle = None if recipe else graphs_to_trace(find(model, THINKS), engine)
     if bundle is not None:
         lines = of_packed(bundle.open(device, threads), asked)
     else:

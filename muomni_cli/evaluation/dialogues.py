@@ -158,12 +158,14 @@ class Dialogues:
     def _batch(self, questions: Sequence[Question]) -> list[str]:
         # Each batch has a backend of its own, which forgets its pictures and sounds with it.
         backend = self._joint.backend()
+        guard = self._ends and self._subject.recipe.chat.loop_guard
         requests = [
             Request(
                 self._prompt(backend, question),
                 Sampling(temperature=0.0),
                 # Nothing ends a plain answer, so it is compared as far as the right one goes.
                 max_tokens=ROOM[0] * len(question.wanted) + ROOM[1] if self._ends else len(question.wanted),
+                loop_guard=guard,
             )
             for question in questions
         ]

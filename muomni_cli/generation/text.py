@@ -24,14 +24,22 @@ class TextStream:
         self._held = ""
         self.stopped = False
         """Whether a stop string has appeared; nothing comes after it."""
+        self.read = 0
+        """Characters that have come."""
+
+    @property
+    def held(self) -> int:
+        """How many of the last characters may be the beginning of a stop string."""
+        return len(self._held)
 
     def push(self, token: int) -> str:
         """The text that is now sure."""
         return self._release(self._decoder.decode(self._tokenizer.token_bytes(token)))
 
-    def finish(self) -> str:
-        """The rest, when no more tokens come; an unfinished character becomes U+FFFD."""
-        text = self._release(self._decoder.decode(b"", final=True))
+    def finish(self, *, cut: bool = False) -> str:
+        """The rest, when no more tokens come; an unfinished character becomes U+FFFD, or nothing where the tokens that
+        followed were ``cut``."""
+        text = "" if cut else self._release(self._decoder.decode(b"", final=True))
         if self.stopped:
             return text
         rest, self._held = self._held, ""
@@ -40,6 +48,7 @@ class TextStream:
     def _release(self, new: str) -> str:
         if self.stopped:
             return ""
+        self.read += len(new)
         text = self._held + new
         places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
         if places:

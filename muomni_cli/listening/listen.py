@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from muomni_cli.api import FileMedia, RequestError
+from muomni_cli.api import RequestError
 from muomni_cli.console import say
 from muomni_cli.files import replacing
+from muomni_cli.given import media_at, require_one_stdin
 from muomni_cli.listening.model import Ear, open_ear
 from muomni_cli.listening.transcripts import Write, write_json, write_lines, write_subtitles
 
@@ -18,7 +19,7 @@ WRITERS = {"text": write_lines, "json": write_json, "srt": write_subtitles}
 
 
 def listen(
-    files: Sequence[Path],
+    files: Sequence[str],
     ear: Ear,
     *,
     kind: Format,
@@ -31,7 +32,7 @@ def listen(
     """Transcribe ``files``.
 
     Args:
-        files: what to hear; that all can be opened is seen before the first is heard.
+        files: what to hear, ``-`` for stdin; that all can be opened is seen before the first is heard.
         ear: the encoder that hears.
         kind: what to write.
         beam: texts kept in the search; 0 is greedy.
@@ -45,7 +46,8 @@ def listen(
     """
     if kind == "srt" and len(files) > 1:
         raise RequestError("subtitles are written for one file at a time", "name one file with --srt")
-    media = [FileMedia(ear.part.modality, path) for path in files]
+    require_one_stdin(files)
+    media = [media_at(ear.part.modality, path) for path in files]
     for one in media:
         one.open().close()
     opened = open_ear(ear, device, threads)

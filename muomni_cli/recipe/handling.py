@@ -13,17 +13,20 @@ from muomni_cli.errors import RequestError
 from muomni_cli.files import write_text
 from muomni_cli.recipe.load import load_recipe
 from muomni_cli.recipe.mistakes import Mistake, RecipeMistakesError
+from muomni_cli.recipe.model import Recipe
 from muomni_cli.recipe.overrides import lay_over
 from muomni_cli.recipe.shipped import find_recipe
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is wrong with one recipe: mistakes in it, or problems that kept it from being read."""
+    """What is wrong with one recipe: mistakes in it, or problems that kept it from being read. ``read``: the recipe, if
+    nothing is."""
 
     recipe: str
     mistakes: tuple[Mistake, ...] = ()
     problems: tuple[str, ...] = ()
+    read: Recipe | None = None
 
     @property
     def right(self) -> bool:
@@ -85,9 +88,9 @@ def check_recipes(words: Sequence[str]) -> list[Report]:
 
 def _check(recipe: str, overrides: Sequence[str]) -> Report:
     try:
-        load_recipe(recipe, overrides)
+        read = load_recipe(recipe, overrides)
     except RecipeMistakesError as error:
         return Report(recipe, tuple(error.mistakes), (f"{len(error.mistakes)} to mend",))
     except RequestError as error:
         return Report(recipe, (), (f"{error.what}; {error.fix}",))
-    return Report(recipe)
+    return Report(recipe, read=read)

@@ -126,3 +126,7 @@ class ChatSettings(Settings):
     repetition_penalty: float = Field(1.0, gt=0, description="above 1 avoids tokens that were there before")
     max_tokens: int = Field(256, ge=1, description="longest answer")
     stop: tuple[str, ...] = Field((), description="strings that end an answer")
+    reattach: tuple[str, ...] = Field(
+        ("audio",), description="modalities whose inputs are shown again with each follow-up question"
+    )
+    loop_guard: bool = Field(True, description="end an answer that repeats 1 to 8 tokens four times in a row")

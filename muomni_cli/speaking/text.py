@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from muomni_cli.api import RequestError, Said, open_regular
+from muomni_cli.given import refuse_url
 
 AT_ONCE = 1 << 16
 """Bytes read at a time, at most."""
@@ -31,11 +32,20 @@ def read_pieces(argument: str | None, file: Path | None) -> Iterator[Said]:
             raise RequestError("the text is empty", 'give some: muomni tts "Hello." -o hello.wav')
         return iter([Said(argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))])
     if file is not None and file != Path("-"):
+        refuse_url(str(file))
         with open_regular(file) as opened:
-            return iter([Said(opened.read().decode("utf-8-sig", "replace"))])
+            content = opened.read()
+        _require_text(content, str(file))
+        return iter([Said(content.decode("utf-8-sig", "replace"))])
     if sys.stdin is None or (argument is None and file is None and sys.stdin.isatty()):
         raise RequestError("there is no text to speak", 'give some: muomni tts "Hello." -o hello.wav, or -i FILE')
     return _decoded(sys.stdin.buffer)
+
+
+def _require_text(content: bytes, name: str) -> None:
+    """RequestError for what is no text: it holds a NUL, or more than a tenth of it is not UTF-8."""
+    if b"\0" in content or 10 * content.decode("utf-8", "replace").count("\ufffd") > max(len(content), 20):
+        raise RequestError(f"{name} is not a text file", "give a file of UTF-8 text")
 
 
 def _decoded(file: BinaryIO) -> Iterator[Said]:
@@ -43,6 +53,7 @@ def _decoded(file: BinaryIO) -> Iterator[Said]:
     decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
     read = getattr(file, "read1", file.read)
     while data := read(AT_ONCE):
+        _require_text(data, "stdin")
         if text := decoder.decode(data):
             yield Said(text)
     if text := decoder.decode(b"", True):

@@ -18,6 +18,7 @@ from muomni_cli.omni.shares import in_order
 from muomni_cli.packed import senses_of, voice_of
 from muomni_cli.prompt import one_shot_ids
 from muomni_cli.recipe.settings import ChatSettings
+from muomni_cli.trace.answering import Answering
 from muomni_cli.trace.graph_calls import GraphCalls
 from muomni_cli.trace.lines import Line
 from muomni_cli.trace.tellers import many, runs, spell_out, tell_bound, tell_codes, tell_likeliest
@@ -25,9 +26,16 @@ from muomni_cli.trace.words import pieces, quoted
 
 
 def trace_packed(
-    packed: Packed, text: str, media: Sequence[Media], tokens: int, notice: Callable[[str], None]
+    packed: Packed,
+    text: str,
+    media: Sequence[Media],
+    tokens: int,
+    notice: Callable[[str], None],
+    *,
+    loop_guard: bool | None = None,
 ) -> list[Line]:
-    """Everything that is run for a question, and ``tokens`` tokens of the answer.
+    """Everything that is run for a question, and at most ``tokens`` tokens of the answer, which ends before it repeats
+    itself unless ``loop_guard`` (as the model's recipe says if None) is off.
 
     It happens twice and the second time is recorded, so that times are not those of first calls.
 
@@ -37,7 +45,7 @@ def trace_packed(
     if not text.strip() and not media:
         raise RequestError("there is nothing to trace", 'give some text or a file: muomni trace "Hello, how are you?"')
     _Question(packed, lambda _: None).ask(text, media, 1)
-    question = _Question(packed, notice)
+    question = _Question(packed, notice, loop_guard)
     with packed.watched(question.calls.tell):
         question.ask(text, media, tokens)
     return question.calls.lines
@@ -62,7 +70,7 @@ def trace_packed_speech(packed: Packed, text: str) -> list[Line]:
 class _Question:
     """One question on its way."""
 
-    def __init__(self, packed: Packed, notice: Callable[[str], None]) -> None:
+    def __init__(self, packed: Packed, notice: Callable[[str], None], loop_guard: bool | None = None) -> None:
         self.packed, self.notice = packed, notice
         self.calls = GraphCalls()
         self.log = self.calls.log
@@ -70,6 +78,7 @@ class _Question:
         self.state: Any = None
         self.tokenizer = packed.tokenizer()
         self.chat = ChatSettings.model_validate(packed.chat)
+        self.loop_guard = self.chat.loop_guard if loop_guard is None else loop_guard
 
     def ask(self, text: str, media: Sequence[Media], tokens: int) -> None:
         """See :func:`trace_packed`."""
@@ -159,18 +168,19 @@ class _Question:
         return token
 
     def _go_on(self, token: int, held: int, tokens: int) -> list[int]:
-        """``tokens`` tokens from the first on: fewer where the model ends or the context does."""
+        """``tokens`` tokens from the first on: fewer where the model ends, repeats itself or fills the context."""
         self.log.begin("generation")
-        answer = [token]
-        while len(answer) < tokens and token != self.tokenizer.specials["eos"] and held < self.backend.context:
+        answer = Answering(self.tokenizer, tokens, loop_guard=self.loop_guard)
+        answer.add(token)
+        while not answer.over and held < self.backend.context:
             what = "the new token alone; all before it are in the cache"
             given = np.array([token], np.int64)
-            logits = self.calls.measure(f"token {len(answer) + 1}", what, self.backend.step, self.state, given)
+            logits = self.calls.measure(f"token {len(answer.tokens) + 1}", what, self.backend.step, self.state, given)
             token, held = int(logits[0].argmax()), held + 1
             told = f"cache {held - 1} -> {held} tokens; then comes {quoted(self.tokenizer, token)}"
             self.log.note(inputs=((1, 1),), counts=told, values={"token": token, "cache": held})
-            answer.append(token)
-        return answer
+            answer.add(token)
+        return answer.kept(self.log)
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from muomni_cli.omni.senses import Senses
 from muomni_cli.omni.shares import in_order
 from muomni_cli.prompt import one_shot_ids
 from muomni_cli.registry import resolve
+from muomni_cli.trace.answering import Answering
 from muomni_cli.trace.lines import Line
 from muomni_cli.trace.open import Subject
 from muomni_cli.trace.recorder import Recorder, steps_of
@@ -29,9 +30,16 @@ Seen = list[tuple[Media, NDArray[np.float32]]]
 
 
 def trace(
-    subject: Subject, text: str, media: Sequence[Media], tokens: int, notice: Callable[[str], None]
+    subject: Subject,
+    text: str,
+    media: Sequence[Media],
+    tokens: int,
+    notice: Callable[[str], None],
+    *,
+    loop_guard: bool | None = None,
 ) -> list[Line]:
-    """Everything that happens to a question, and ``tokens`` tokens of the answer.
+    """Everything that happens to a question, and at most ``tokens`` tokens of the answer, which ends before it repeats
+    itself unless ``loop_guard`` (as the model's recipe says if None) is off.
 
     It happens twice and the second time is recorded, so that times are not those of first calls.
 
@@ -41,7 +49,7 @@ def trace(
     if not text.strip() and not media:
         raise RequestError("there is nothing to trace", 'give some text or a file: muomni trace "Hello, how are you?"')
     _Run(subject, lambda _: None).ask(text, media, 1)
-    run = _Run(subject, notice)
+    run = _Run(subject, notice, loop_guard)
     run.ask(text, media, tokens)
     return run.recorder.lines
 
@@ -49,13 +57,14 @@ def trace(
 class _Run:
     """One question on its way."""
 
-    def __init__(self, subject: Subject, notice: Callable[[str], None]) -> None:
+    def __init__(self, subject: Subject, notice: Callable[[str], None], loop_guard: bool | None = None) -> None:
         self.subject, self.model = subject, subject.model
         self.thinker: Any = subject.model.thinker
         self.tokenizer = subject.tokenizer
         self.device = self.thinker.head_weight.device
         self.recorder = Recorder(self.device)
         self.notice = notice
+        self.loop_guard = subject.chat.loop_guard if loop_guard is None else loop_guard
         self.embeds: Tensor | None = None  # (1,T,D), where the sequence holds more than text
         self.ids: list[int] = []
 
@@ -189,14 +198,15 @@ class _Run:
         return token
 
     def _go_on(self, token: int, cache: Cache | None, tokens: int) -> list[int]:
-        """``tokens`` tokens from the first on: fewer where the model ends or the context does."""
+        """``tokens`` tokens from the first on: fewer where the model ends, repeats itself or fills the context."""
         self.recorder.begin("generation")
-        answer = [token]
+        answer = Answering(self.tokenizer, tokens, loop_guard=self.loop_guard)
+        answer.add(token)
         held = len(self.ids)
-        while len(answer) < tokens and token != self.tokenizer.specials["eos"] and held < self.thinker.config.ctx_len:
+        while not answer.over and held < self.thinker.config.ctx_len:
             self._append(token)
             what = "the new token alone; all before it are in the cache" if cache else "everything again: no cache"
-            step = Step(at="", title=f"token {len(answer) + 1}", what=what)
+            step = Step(at="", title=f"token {len(answer.tokens) + 1}", what=what)
             if cache is not None:
                 output = self.recorder.measure(step, self._call, [token], None, cache, True)
                 self.recorder.note(inputs=((1, 1),))
@@ -207,8 +217,8 @@ class _Run:
             kept = f"cache {held - 1} -> {cache.lengths[0]} tokens; " if cache is not None else ""
             values = {"token": token} | ({"cache": cache.lengths[0]} if cache is not None else {})
             self.recorder.note(counts=f"{kept}then comes {quoted(self.tokenizer, token)}", values=values)
-            answer.append(token)
-        return answer
+            answer.add(token)
+        return answer.kept(self.recorder)
 
     def _append(self, token: int) -> None:
         self.ids.append(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -52,6 +53,39 @@ def test_only_answers_go_to_stdout(speaker: Speaker, capsys: pytest.CaptureFixtu
     assert "there is no command /nonsense" in err
     assert "tokens/s" in err
     assert len(session.talk.exchanges) == 1
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", "/exit", "/quit", "Exit", " quit "])
+def test_a_word_ends_the_session(speaker: Speaker, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session(speaker, SETTINGS)
+    run(session, word, "never read")
+    assert session.talk.exchanges == []
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "/help" in err.splitlines()[0]
+
+
+def test_a_loop_is_told_and_remembered_once(
+    speaker: Speaker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    laughing = itertools.cycle(speaker.tokenizer.encode("HA"))
+    monkeypatch.setattr("muomni_cli.generation.loop.draw", lambda *_: next(laughing))
+    settings = apply(SETTINGS, Changes(max_tokens=24))
+    session = Session(speaker, settings)
+    session.ask("hello")
+    (exchange,) = session.talk.exchanges
+    out, err = capsys.readouterr()
+    assert len(out) == len("HA\n")
+    assert "before it repeated itself; /set loop_guard off" in err
+    assert exchange.answer_ids == [*speaker.tokenizer.encode(exchange.answer), speaker.tokenizer.specials["eos"]]
+    answer_once(speaker, settings, "hello", json=True, stats=False)
+    report = json.loads(capsys.readouterr().out)
+    assert (len(report["text"]), report["finish"], report["settings"]["loop_guard"]) == (2, "loop", True)
+    session.take("/set loop_guard off")
+    session.take("/retry")
+    assert len(session.talk.exchanges[0].answer) == 24
+    with pytest.raises(RequestError, match="loop_guard cannot be 'maybe'"):
+        session.take("/set loop_guard maybe")
 
 
 def test_retry_says_something_else_in_the_same_place(speaker: Speaker) -> None:

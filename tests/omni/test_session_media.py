@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,14 +42,39 @@ def names(session: Session) -> list[str]:
     return [one.name for one, _ in session.attached]
 
 
-def test_what_is_attached_is_asked_about_once(session: Session) -> None:
+def shown(session: Session) -> list[list[str]]:
+    return [[one.name for one in exchange.question.media] for exchange in session.talk.exchanges]
+
+
+def test_a_picture_is_shown_once_and_a_sound_with_every_question_that_follows(session: Session) -> None:
     play_lines(session, "/audio low0.wav", "/image red0.png", "What colour?", "And now?")
     first, second = session.talk.exchanges
+    assert shown(session) == [["red0.png", "low0.wav"], ["low0.wav"]]
     assert [one.modality for one in first.question.media] == ["image", "audio"]
     assert len(first.soft) > 4
-    assert second.question.media == ()
-    assert second.soft == []
+    assert len(second.soft) == len(first.soft) - 4
     assert session.attached == []
+
+
+def test_a_new_sound_takes_the_place_of_the_last_one(session: Session) -> None:
+    play_lines(session, "/audio low0.wav", "What?", "/audio high0.wav", "And this?", "/image red0.png", "Both?")
+    assert shown(session)[-3:] == [["low0.wav"], ["high0.wav"], ["red0.png", "high0.wav"]]
+
+
+@pytest.mark.parametrize("end", ["/drop", "/reset", "/system be brief"])
+def test_a_sound_can_be_dropped(session: Session, end: str, heard: pytest.CaptureFixture[str]) -> None:
+    play_lines(session, "/audio low0.wav", "What?", "/attach", end, "/attach", "And now?")
+    told = heard.readouterr().err
+    assert "(still attached audio: low0.wav; /drop takes it away)" in told
+    assert "(nothing is attached)" in told
+    assert shown(session)[-1] == []
+
+
+def test_which_modalities_stay_is_a_setting(trained: Path) -> None:  # noqa: ARG001
+    speaker, settings = open_speaker("small", Changes(max_tokens=2))
+    session = Session(speaker, replace(settings, reattach=("image",)))
+    play_lines(session, "/audio low0.wav", "/image red0.png", "What colour?", "And now?")
+    assert shown(session) == [["red0.png", "low0.wav"], ["red0.png"]]
 
 
 def test_a_broken_file_is_told_at_once_and_stands_in_nobody_s_way(
@@ -66,7 +92,7 @@ def test_a_broken_file_is_told_at_once_and_stands_in_nobody_s_way(
         "Which tone?",
         "Still there?",
     ]
-    assert [len(exchange.question.media) for exchange in session.talk.exchanges] == [1, 1, 0]
+    assert [len(exchange.question.media) for exchange in session.talk.exchanges] == [1, 1, 1]
 
 
 def test_too_many_are_told_with_the_counts_and_can_be_taken_back(

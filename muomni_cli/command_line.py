@@ -1,0 +1,108 @@
+"""What a user typed, before the parser sees it: other words for commands, texts that begin with a dash, and which
+command an unknown word was meant to be. Knows names and options, runs nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+TEXT_COMMANDS = frozenset({"chat", "tts", "trace"})
+"""Commands whose first argument is a text."""
+
+OTHER_WORDS = {
+    "transcribe": "listen",
+    "recognize": "listen",
+    "asr": "listen",
+    "stt": "listen",
+    "hear": "listen",
+    "speak": "tts",
+    "say": "tts",
+    "synthesize": "tts",
+    "ask": "chat",
+    "talk": "chat",
+    "run": "chat",
+    "generate": "chat",
+    "evaluate": "eval",
+    "test": "eval",
+    "score": "eval",
+    "fit": "train",
+    "finetune": "train",
+    "convert": "export",
+    "download": "data get",
+    "ls": "runs list",
+    "list": "runs list",
+    "show": "runs show",
+    "plugin": "plugins",
+    "recipe": "recipes",
+    "model": "models",
+    "info": "doctor",
+}
+"""What other programs call a command -> what it is called here."""
+
+LEAST_ALIKE = 0.45
+"""How alike a word and a command must be, from 0 to 1, for one to be a misspelling of the other."""
+
+
+class _Option(Protocol):
+    """A parameter of a command."""
+
+    opts: list[str]
+    secondary_opts: list[str]
+
+
+def translated(words: Sequence[str], commands: Collection[str]) -> list[str]:
+    """``words`` with ``version`` and ``help [COMMAND...]`` as the options that they mean, unless a plugin has commands
+    of these names."""
+    first, rest = next(iter(words), ""), list(words[1:])
+    if first in commands:
+        return list(words)
+    if first == "version":
+        return ["--version", *rest]
+    if first == "help":
+        return [*rest, "--help"]
+    return list(words)
+
+
+def meant_command(word: str, commands: Sequence[str]) -> str | None:
+    """The command that an unknown ``word`` most likely means; None if none is near."""
+    others = {other: name for other, name in OTHER_WORDS.items() if name.partition(" ")[0] in commands}
+    names = {name: name for name in commands} | {o: name for o, name in others.items() if o not in commands}
+    if word.lower() in names:
+        return names[word.lower()]
+    near = difflib.get_close_matches(word.lower(), list(names), n=1, cutoff=LEAST_ALIKE)
+    return names[near[0]] if near else None
+
+
+def with_dashed_text(words: Sequence[str], options: Sequence[Any]) -> list[str]:
+    """``words`` of a command whose argument is a text: one that begins with a dash and is no option, as in
+    ``tts "-5°C"`` or ``chat "-5 + 3?"``, moves to the end, behind ``--``.
+
+    Args:
+        words: after the command's name.
+        options: the command's parameters.
+    """
+    valued = _names(options, flags=False)
+    known = valued | _names(options, flags=True)
+    place = 0
+    while place < len(words) and words[place] != "--":
+        word = words[place]
+        if _is_text(word, known):
+            rest = [*words[:place], *words[place + 1 :]]
+            return [*rest, word] if "--" in rest else [*rest, "--", word]
+        place += 2 if word in valued else 1
+    return list(words)
+
+
+def _names(options: Sequence[_Option], *, flags: bool) -> set[str]:
+    chosen = (option for option in options if bool(getattr(option, "is_flag", False)) == flags)
+    return {name for option in chosen for name in (*option.opts, *option.secondary_opts) if name.startswith("-")}
+
+
+def _is_text(word: str, known: Collection[str]) -> bool:
+    """A dash and what no option begins with, or a dash and several words."""
+    if len(word) < 2 or word[0] != "-" or word[:2] in known:
+        return False
+    if word[1] != "-" and not (word[1].isascii() and word[1].isalpha()):
+        return True
+    return " " in word.partition("=")[0]

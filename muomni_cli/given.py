@@ -1,0 +1,89 @@
+"""Files that a user names on the command line, as media: a path, ``-`` for stdin, or a pipe. URLs are refused."""
+
+from __future__ import annotations
+
+import io
+import re
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from muomni_cli.contract.media import FileMedia, Media
+from muomni_cli.errors import RequestError
+
+STDIN = "-"
+MOST_BYTES = 1 << 30
+"""Most bytes that are taken from a pipe, which are all held in memory."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class PipedMedia:
+    """What a pipe held, read once."""
+
+    modality: str
+    name: str
+    content: bytes = field(repr=False)
+
+    def open(self) -> BinaryIO:
+        """See :class:`muomni_cli.api.Media`."""
+        return io.BytesIO(self.content)
+
+
+def media_at(modality: str, word: str) -> Media:
+    """What a user named. A pipe is read to its end, a file when it is opened.
+
+    Raises:
+        RequestError: it is a URL; or a pipe that is empty, too long, or a terminal.
+    """
+    refuse_url(word)
+    if word == STDIN:
+        return _from_stdin(modality)
+    path = Path(word).expanduser()
+    if not _is_pipe(path):
+        return FileMedia(modality, path)
+    with path.open("rb") as file:
+        return _read(modality, word, file)
+
+
+def require_one_stdin(words: Sequence[str]) -> None:
+    """Refuse ``-`` given twice among ``words``: files, or NAME=FILE. RequestError then."""
+    if sum(word.rpartition("=")[2] == STDIN for word in words) > 1:
+        raise RequestError("stdin can be read once, and - was given more than once", "name a file for the others")
+
+
+def refuse_url(word: str) -> None:
+    """Refuse a URL in the place of a path.
+
+    Raises:
+        RequestError: ``word`` is one.
+    """
+    if _URL.match(word):
+        raise RequestError(f"URLs are not fetched: {word}", "download it first, then name the file")
+
+
+def _from_stdin(modality: str) -> Media:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise RequestError("there is nothing on stdin", f"pipe {modality} into it, or name a file")
+    return _read(modality, "stdin", sys.stdin.buffer)
+
+
+def _read(modality: str, name: str, file: BinaryIO) -> Media:
+    content = file.read(MOST_BYTES + 1)
+    if not content:
+        raise RequestError(f"{name} is empty (0 bytes)", "give a file that holds something")
+    if len(content) > MOST_BYTES:
+        raise RequestError(f"{name} holds more than {MOST_BYTES >> 20:,} MiB", "save it to a file and name that")
+    return PipedMedia(modality, name, content)
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # opening it says why
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
