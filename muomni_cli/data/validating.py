@@ -13,6 +13,9 @@ from muomni_cli.data.split import SURE, Split, uncertainty
 NOUNS = {"image": "picture", "audio": "sound", "speech": "sound", "text": "document", "omni": "conversation"}
 """What an item of a table is called."""
 
+FEW_CHARACTERS = 2_000
+"""Held-out text below which bits per byte say little."""
+
 
 @dataclass(frozen=True, slots=True)
 class Validating:
@@ -58,7 +61,12 @@ class Validating:
         for remark in self.remarks:
             yield f"{self.table}, {self.source}: {remark}"
         held = self.items["val"]
-        if held and 2 * self.uncertainty > SURE and not self.cut:
+        if self.characters and self.table == "text":  # scored by the byte, not by the document
+            few = self.characters["val"]
+            if 0 < few < FEW_CHARACTERS:
+                where = f"{self.table}, {self.source}"
+                yield f"{where}: only {few:,} characters validate; add text, or raise data.val_fraction"
+        elif held and 2 * self.uncertainty > SURE and not self.cut:
             yield (
                 f"{self.table}, {self.source}: {self._counted(held)} validate{_s(held)}: a score of "
                 f"{'it' if held == 1 else 'them'} is uncertain by ±{self.uncertainty:.2f}; add data, or raise "

@@ -63,6 +63,9 @@ def look_up(words: list[str]) -> dict[str, Any]:
 
     Fails for a command or an option that is not there, and for a value that cannot be.
     """
+    if "--plugin" in words:  # of every command; taken out before any of them sees it
+        place = words.index("--plugin")
+        words = words[:place] + words[place + 2 :]
     command: Any = typer.main.get_command(build_cli(get_registry().plugins))
     rest = ["1" if word in NUMBERS else word for word in words]
     context, params = command.make_context("muomni", rest), {}
