@@ -138,7 +138,8 @@ def _take_plugins(words: list[str]) -> None:
 
 def _run(words: list[str]) -> int:
     cli = build_cli(get_registry().plugins)
-    words = translated(words, {_name(one) for one in (*cli.registered_commands, *cli.registered_groups)})
+    names = [_name(one) for one in cli.registered_commands] + [_name(one) for one in cli.registered_groups]
+    words = translated(words, names)
     _keep_called(cli, words)
     root = typer.main.get_command(cli)
     if words[:1] and words[0] in TEXT_COMMANDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -249,3 +250,16 @@ def test_finding_a_model_imports_no_torch() -> None:
     code = "import sys, muomni_cli.listening.model, muomni_cli.listening.listen; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_pipe_is_heard_like_the_file(
+    here: Path, run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(here / "runs" / "ear")
+    content = sound(here / "a.wav").read_bytes()
+    wanted = run("a.wav")[:2]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert run("-")[:2] == wanted
+    code, _, err = run("-", "-")
+    assert code == 2
+    assert "stdin can be read once" in err

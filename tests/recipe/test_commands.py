@@ -65,7 +65,8 @@ def test_copy_keeps_comments_and_what_is_there(muomni: Muomni, here: Path) -> No
 
 def test_check(muomni: Muomni, here: Path) -> None:
     (here / "bad.toml").write_text("[thinker]\nuse = 'transformer'\nd_modle = 3\n", encoding="utf-8")
-    assert muomni("recipes", "check", "omni", "tales")[:2] == (0, "omni: right\ntales: right\n")
+    code, out, _ = muomni("recipes", "check", "omni", "tales")
+    assert (code, [line for line in out.splitlines() if line[0] != " "]) == (0, ["omni: right", "tales: right"])
     code, out, _ = muomni("recipes", "check", "omni", "bad.toml")
     assert code == 2
     assert "bad.toml:3: thinker.d_modle: unknown key 'd_modle'; did you mean 'd_model'?" in out
@@ -107,3 +108,22 @@ def test_the_schema_is_written_whole(muomni: Muomni, here: Path) -> None:
     schema = json.loads((here / "schema.json").read_text(encoding="utf-8"))
     assert schema == json.loads(muomni("recipes", "schema")[1])
     jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_check_counts_the_parameters_of_each_part(muomni: Muomni) -> None:
+    pytest.importorskip("torch")
+    code, out, _ = muomni("recipes", "check", "omni")
+    assert code == 0
+    for name, count in (("thinker", "6,756,608"), ("image", "916,992"), ("audio", "2,209,088")):
+        assert [line.split()[1] for line in out.splitlines() if line.split()[0] == name] == [count]
+    (entry,) = json.loads(muomni("recipes", "check", "omni", "--json", "thinker.n_layers=1")[1])
+    assert entry["parameters"]["thinker"] < 6_756_608
+    assert {"codec", "vocoder", "talker", "projectors"} <= entry["parameters"].keys()
+
+
+def test_check_says_how_to_count_parameters(muomni: Muomni, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muomni_cli.commands.recipes.find_spec", lambda _: None)
+    code, out, err = muomni("recipes", "check", "omni", "--json")
+    assert (code, json.loads(out)[0]["parameters"]) == (0, None)
+    assert "pip install" in err
+    assert muomni("recipes", "check", "omni")[1] == "omni: right\n"

@@ -135,3 +135,24 @@ def test_a_reader_that_goes_away(tts: Tts, monkeypatch: pytest.MonkeyPatch) -> N
     assert code == 1
     assert err.startswith("speaking with")
     assert len(err.splitlines()) == 1
+
+
+def test_a_text_may_begin_with_a_dash(here: Path, tts: Tts) -> None:
+    code, _, err = tts("-5 degrees", "-o", "a.wav")
+    assert code == 0, err
+    assert (here / "a.wav").is_file()
+    code, _, err = tts("--sped", "2", "hello", "-o", "b.wav")
+    assert code == 2
+    assert "no such option: --sped (Possible options: --s" in err
+    assert not (here / "b.wav").exists()
+
+
+@pytest.mark.parametrize("content", [b"\x7fELF\0\0\0", bytes(range(128, 256))])
+def test_what_is_no_text_is_refused(here: Path, tts: Tts, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "a.bin").write_bytes(content)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    for name, words in (("a.bin", ["-i", "a.bin"]), ("stdin", ["-"])):
+        code, _, err = tts(*words, "-o", "a.wav")
+        assert code == 2
+        assert f"error: {name} is not a text file" in err
+        assert not (here / "a.wav").exists()

@@ -1,0 +1,54 @@
+"""nano in conversation: it ends, it hears what was played earlier, and its insides can be looked at."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+
+from muomni_cli import app
+from muomni_cli.api import Example
+from muomni_datasets.made_config import SoundsConfig
+from muomni_datasets.sounds import Sounds
+from muomni_onnx import Omni
+
+
+@pytest.fixture(scope="module")
+def omni() -> Omni:
+    return Omni("nano", threads=1)
+
+
+@pytest.mark.parametrize("text", ["Hello", "Hi", "Thank you", "Tell me a story", "Who are you?", "la la la la"])
+def test_no_answer_runs_on(omni: Omni, text: str) -> None:
+    tokenizer = omni._open.tokenizer()
+    assert len(tokenizer.encode(omni.chat(text))) < 110
+    assert omni.chat(text) == "".join(omni.stream(text))
+    assert omni.chat(text, loop_guard=False).startswith(omni.chat(text))
+
+
+def test_a_second_question_still_hears_the_sound(omni: Omni) -> None:
+    sounds = [one for one in Sounds(SoundsConfig(count=8)).documents() if isinstance(one, Example)]
+    right = dropped = 0
+    for one in sounds:
+        talk = omni.talk()
+        with one.media.open() as file:
+            content = file.read()
+        talk.ask("What do you see?", audio=content)
+        right += talk.ask("What do you hear?") == one.text
+        talk.drop()
+        dropped += talk.ask("What do you hear?") == one.text
+    assert right >= 6
+    assert dropped < right
+
+
+def test_trace_shows_what_is_inside(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    titles = {}
+    for engine in ("auto", "bundle"):
+        with pytest.raises(SystemExit):
+            app.main(["trace", "-m", "nano", "Hello", "--tokens", "1", "--json", "--engine", engine])
+        titles[engine] = {line["step"] for line in json.loads(capsys.readouterr().out)}
+    assert {"token embedding", "block 4 of 4"} <= titles["auto"]
+    assert {"thinker: embed", "thinker: thinker"} <= titles["bundle"]

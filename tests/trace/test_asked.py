@@ -1,0 +1,63 @@
+"""Which side of a model is traced, and when a traced answer is over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muomni_cli.api import RequestError
+from muomni_cli.models.find import Found
+from muomni_cli.runs.folder import RunFolder
+from muomni_cli.trace import asked
+from muomni_cli.trace.answering import Answering
+from muomni_cli.trace.asked import graphs_to_trace
+from muomni_cli.trace.log import Log
+from muomni_text.byte import ByteTokenizer
+
+BUNDLE: Any = object()
+RUN = RunFolder(Path("run"))
+TOKENIZER = ByteTokenizer()
+
+
+def test_the_insides_are_traced_where_they_can_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = Found(BUNDLE, RUN)
+    assert graphs_to_trace(both, "auto") is None
+    assert graphs_to_trace(both, "torch") is None
+    assert graphs_to_trace(both, "bundle") is BUNDLE
+    assert graphs_to_trace(Found(None, RUN), "auto") is None
+    assert capsys.readouterr().err == ""
+    assert graphs_to_trace(Found(BUNDLE), "auto") is BUNDLE
+    assert "name the run" in capsys.readouterr().err
+    monkeypatch.setattr(asked, "find_spec", lambda _: None)
+    assert graphs_to_trace(both, "auto") is BUNDLE
+    assert "need PyTorch: pip install" in capsys.readouterr().err
+    with pytest.raises(RequestError, match="has no bundle"):
+        graphs_to_trace(Found(None, RUN), "bundle")
+
+
+@pytest.mark.parametrize(
+    ("text", "guard", "kept"),
+    [("HAHAHAHAHA", True, "HA"), ("HAHAHAHAHA", False, "HAHAHAHAHA"), ("no no no", True, "no no no")],
+)
+def test_a_traced_answer_ends_before_it_repeats_itself(text: str, guard: bool, kept: str) -> None:
+    log = Log()
+    answer = Answering(TOKENIZER, 100, loop_guard=guard)
+    for token in [*TOKENIZER.encode(text), TOKENIZER.specials["eos"]]:
+        assert not answer.over
+        answer.add(token)
+        if answer.over:
+            break
+    assert TOKENIZER.decode(answer.kept(log)) == kept
+    assert [line.title for line in log.lines] == (["loop guard"] if kept != text else [])
+
+
+def test_a_traced_answer_is_as_long_as_was_asked() -> None:
+    answer = Answering(TOKENIZER, 2, loop_guard=True)
+    for token in TOKENIZER.encode("ab"):
+        answer.add(token)
+    assert answer.over
+    assert TOKENIZER.decode(answer.kept(Log())) == "ab"
