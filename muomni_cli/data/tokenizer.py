@@ -41,6 +41,9 @@ def train_tokenizer(recipe: Recipe, progress: Progress) -> Tokenizer:
             "there is no text to learn a tokenizer from", "see what is wrong: muomni data check RECIPE"
         ) from None
     tokenizer: Tokenizer = learn(chosen.config, chain([first], texts))
+    asked = getattr(chosen.config, "vocab_size", tokenizer.vocab_size)
+    if tokenizer.vocab_size < asked:
+        progress(f"the text gives {tokenizer.vocab_size:,} of the {asked:,} entries that tokenizer.vocab_size asks for")
     return tokenizer
 
 

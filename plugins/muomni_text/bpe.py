@@ -80,7 +80,7 @@ def load(config: BPEConfig, folder: Path) -> BPETokenizer:
     """Open what :meth:`BPETokenizer.save` wrote.
 
     Raises:
-        RequestError: no file, a broken one, or one of another vocabulary size than the recipe says.
+        RequestError: no file, a broken one, or one of a larger vocabulary than the recipe says.
     """
     path = folder / FILE
     if not path.is_file():
@@ -92,7 +92,7 @@ def load(config: BPEConfig, folder: Path) -> BPETokenizer:
             f"{path} cannot be used as a byte-level BPE: {str(error).splitlines()[0]}",
             "make it again with `muomni train tokenizer RECIPE`",
         ) from error
-    if tokenizer.vocab_size != config.vocab_size:
+    if tokenizer.vocab_size > config.vocab_size:
         raise RequestError(
             f"{path} has {tokenizer.vocab_size} entries but the recipe says vocab_size = {config.vocab_size}",
             f"set tokenizer.vocab_size={tokenizer.vocab_size}, or make it again with `muomni train tokenizer RECIPE`",
@@ -103,9 +103,8 @@ def load(config: BPEConfig, folder: Path) -> BPETokenizer:
 def learn(config: BPEConfig, texts: Iterator[str]) -> BPETokenizer:
     """Learn merges from ``texts``; memory grows with the number of different words, not with the text.
 
-    Raises:
-        RequestError: the text is too small for ``vocab_size``. Rows that no text can ever reach would be dead weight
-            in the embedding table and in every softmax, so they are not made up.
+    A text that is too small for ``vocab_size`` gives a smaller vocabulary: rows that no text can ever reach would be
+    dead weight in the embedding table and in every softmax.
     """
     inner = tokenizers.Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -124,12 +123,6 @@ def learn(config: BPEConfig, texts: Iterator[str]) -> BPETokenizer:
         show_progress=False,
     )
     inner.train_from_iterator(_pieces(texts), trainer)
-    size = inner.get_vocab_size()
-    if size < config.vocab_size:
-        raise RequestError(
-            f"the text gives {size} of the {config.vocab_size} entries that tokenizer.vocab_size asks for",
-            f"set tokenizer.vocab_size={size} or less, or give more text",
-        )
     return BPETokenizer(inner)
 
 

@@ -11,7 +11,9 @@ class BPEConfig(PartConfig):
     """Byte-level byte pair encoding."""
 
     vocab_size: int = Field(
-        5000, ge=262, description="entries in all: 6 special tokens, 256 bytes, the rest learned merges"
+        5000,
+        ge=262,
+        description="most entries: 6 special tokens, 256 bytes, the rest merges, as far as the text gives them",
     )
     min_frequency: int = Field(2, ge=1, description="a pair seen less often than this is never merged")
     single_digits: bool = Field(True, description="keep every digit a token of its own, so that numbers read alike")

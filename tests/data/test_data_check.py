@@ -72,7 +72,7 @@ def test_which_tokenizer_is_known(choose: Make, recipe_of: Make, tmp_path: Path,
     known = known_tokenizer(recipe, tmp_path)
     assert known is not None
     assert known.vocab_size == 285
-    recipe.tokenizer = choose("tokenizer", "bpe", vocab_size=400)
+    recipe.tokenizer = choose("tokenizer", "bpe", vocab_size=270)
     assert known_tokenizer(recipe, tmp_path) is None
 
 
