@@ -48,7 +48,7 @@ def trace(
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
     from muomni_cli.chat.attachments import check_words
     from muomni_cli.chat.terminal import read_prompt
-    from muomni_cli.models.find import find
+    from muomni_cli.models.find import SPEECH, find_able
     from muomni_cli.runs.model import THINKS
     from muomni_cli.trace.asked import Asked, graphs_to_trace, of_modules, of_packed
     from muomni_cli.trace.report import as_json, as_markdown, as_text
@@ -56,11 +56,13 @@ def trace(
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
     check_words(words)
     asked = Asked("" if text is None else read_prompt(text) or "", words, tokens, speech, loop_guard)
-    bundle = None if recipe else graphs_to_trace(find(model, THINKS), engine)
+    abilities = {word.partition("=")[0] for word in words} | ({SPEECH} if speech else set())
+    found = None if recipe else find_able(model, THINKS, abilities)
+    bundle = graphs_to_trace(found, engine) if found else None
     if bundle is not None:
         lines = of_packed(bundle.open(device, threads), asked)
     else:
-        lines = of_modules(recipe, model, device, threads, asked)
+        lines = of_modules(recipe, model or (found.spec if found else None), device, threads, asked)
     if json:
         print_json(as_json(lines))
     else:

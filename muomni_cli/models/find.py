@@ -67,6 +67,14 @@ class Found:
             return self.installed.use
         return self.folder.name if self.folder is not None else self.bundle.root.resolve().name if self.bundle else ""
 
+    @property
+    def spec(self) -> str:
+        """What names it as ``-m`` does."""
+        if self.installed is not None:
+            return self.installed.use
+        place = self.weights or (self.folder.root if self.folder is not None else self.bundle and self.bundle.root)
+        return str(place)
+
     def run(self) -> RunFolder:
         """The run. RequestError if there is none, or it is not what was packed."""
         if self.folder is None:
@@ -168,7 +176,7 @@ def _why_installed(chosen: Found, need: Need, runs: Path) -> str:
     there = sorted(runs.glob("*/model.json"), key=lambda path: path.stat().st_mtime)
     if there and need.verb:
         return f"{there[-1].parent.name} cannot {need.verb} yet: {chosen.name} {need.verb}s"
-    return f"no run here will do: using the installed model {chosen.name}"
+    return f"{'no run here will do: ' if there else ''}using the installed model {chosen.name}"
 
 
 def named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") -> Found:

@@ -117,7 +117,7 @@ def test_a_run_that_has_only_begun_is_named_by_what_it_lacks(told: pytest.Captur
 
 def test_without_runs_the_installed_model_is_named(told: pytest.CaptureFixture[str]) -> None:
     assert find_able(None, THINKS, ["image"]).name == "wren"
-    assert told.readouterr().err == "no run here will do: using the installed model wren\n"
+    assert told.readouterr().err == "using the installed model wren\n"
 
 
 def test_a_need_without_a_verb_does_not_guess_one(told: pytest.CaptureFixture[str]) -> None:
