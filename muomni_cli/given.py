@@ -19,6 +19,8 @@ MOST_BYTES = 1 << 30
 """Most bytes that are taken from a pipe, which are all held in memory."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+_DESCRIPTOR = re.compile(r"/dev/stdin|/dev/fd/\d+|/proc/\w+/fd/\d+")
+"""Files that a process holds open: what a shell gives for ``<(command)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class PipedMedia:
 
 
 def media_at(modality: str, word: str) -> Media:
-    """What a user named. A pipe is read to its end, a file when it is opened.
+    """What a user named. A pipe that the shell opened is read to its end, a file when it is opened.
 
     Raises:
         RequestError: it is a URL; or a pipe that is empty, too long, or a terminal.
@@ -43,10 +45,9 @@ def media_at(modality: str, word: str) -> Media:
     refuse_url(word)
     if word == STDIN:
         return _from_stdin(modality)
-    path = Path(word).expanduser()
-    if not _is_pipe(path):
-        return FileMedia(modality, path)
-    with path.open("rb") as file:
+    if not _is_open_pipe(word):
+        return FileMedia(modality, Path(word).expanduser())
+    with Path(word).open("rb") as file:
         return _read(modality, word, file)
 
 
@@ -81,9 +82,12 @@ def _read(modality: str, name: str, file: BinaryIO) -> Media:
     return PipedMedia(modality, name, content)
 
 
-def _is_pipe(path: Path) -> bool:
+def _is_open_pipe(word: str) -> bool:
+    """A pipe that somebody writes to already; opening one that has a name could wait for a writer for ever."""
+    if not _DESCRIPTOR.fullmatch(word):
+        return False
     try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):  # opening it says why
+        mode = Path(word).stat().st_mode
+    except OSError:  # opening it says why
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
