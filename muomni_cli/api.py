@@ -130,6 +130,7 @@ from muomni_cli.contract.training import (
     Sample,
 )
 from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli.files import write_bytes
 from muomni_cli.folders import expand_path
 from muomni_cli.opening import OpenedRecipe, open_recipe
 from muomni_cli.sentences import cut_sentences
@@ -243,4 +244,5 @@ __all__ = [
     "side_of",
     "sides_of",
     "terminal_safe",
+    "write_bytes",
 ]

@@ -24,8 +24,7 @@ def samples(
     force: Annotated[bool, typer.Option("--force", help="Replace other files of the same names.")] = False,
 ) -> None:
     """Write sample pictures, sounds and prompts, and print three commands to try with them."""
-    from muomni_cli.console import say
-    from muomni_cli.files import write_bytes
+    from muomni_cli.api import say, write_bytes
 
     contents = {path.relative_to(SAMPLES): path.read_bytes() for path in sorted(SAMPLES.rglob("*")) if path.is_file()}
     if not force:

@@ -290,6 +290,10 @@ def test_listings_and_recipes_import_no_downloader(data: Path) -> None:  # noqa:
         "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
         "print(sorted({'pooch', 'requests', 'platformdirs', 'torch'} & sys.modules.keys()), file=sys.stderr)"
     )
-    for words in (["plugins", "list"], ["recipes", "check", "hearing"], ["plugins", "info", "muomni_text"]):
+    for words in (
+        ["plugins", "list"],
+        ["recipes", "show", "hearing", "--resolved"],
+        ["plugins", "info", "muomni_text"],
+    ):
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
         assert done.stderr == "[]\n"

@@ -160,13 +160,13 @@ def test_data_that_are_not_here_cost_their_own_cards(run: Run) -> None:
 
 def test_a_program_that_is_not_here_costs_its_own_cards(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     text = Path("small.toml").read_text("utf-8")
-    more = '[[data.audio]]\nuse = "spoken"\nwords = ["yes", "no"]\ntask = "said"\nmeasure = true\n'
+    more = '[[data.audio]]\nuse = "spoken"\nprogram = "flite"\nwords = ["yes", "no"]\ntask = "said"\nmeasure = true\n'
     Path("mute.toml").write_text(text.replace("[[data.audio]]", more + "\n[[data.audio]]", 1), "utf-8")
     monkeypatch.setenv("PATH", "")
     code, out, err = run("mute.toml", "-m", "small", "--stage", "audio", "--json")
     assert code == 0
     assert {name[1] for name in by_name(out)} == {"tones"}
-    assert "said of [[data.audio]]: the program flite" in err
+    assert "said of [[data.audio]]: flite, which speaks these texts, is not installed" in err
 
 
 def test_a_page_shows_what_was_seen_and_heard(run: Run) -> None:
