@@ -73,7 +73,7 @@ def test_the_fingerprint_changes_with_content_only(tmp_path: Path) -> None:
 
 def test_stages_differ_from_train_and_nothing_else_merges() -> None:
     recipe = load_recipe("omni", ["train.lr=0.5", "train.batch_size=2", "train.thinker.batch_size=4"])
-    thinker, other = recipe.train_for("thinker"), recipe.train_for("audio")
+    thinker, other = recipe.train_for("thinker"), recipe.train_for("vocoder")
     assert (thinker.lr, thinker.batch_size) == (0.002, 4), "omni.toml sets lr for the stage"
     assert (other.lr, other.batch_size) == (0.5, 2)
 
