@@ -131,7 +131,7 @@ def header(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
 def test_hostile_members_are_noted_and_the_others_read(make_tar: MakeTar, png: bytes) -> None:
     path = make_tar(
         "a.tar",
-        {"../../etc/a.png": png, "/root/a.png": png, "x/\x1b[31m.png": png, "x/empty.png": b"", "./x/good.png": png},
+        {"../../etc/a.png": png, "/srv/a.png": png, "x/\x1b[31m.png": png, "x/empty.png": b"", "./x/good.png": png},
         header("x/link.png", tarfile.SYMTYPE, "/etc/passwd"),
         header("x/hard.png", tarfile.LNKTYPE, "x/good.png"),
         header("x/pipe.png", tarfile.FIFOTYPE),
