@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from muomni_cli.api import RequestError
@@ -135,50 +135,68 @@ def empty_side(
         val_fraction: the recipe's.
         only: the one side that was asked for.
     """
-    where = f"[[data.{table}]]"
-    assigned = {"train": 0, "val": 0}
-    keys: dict[str, None] = {}
-    items = 0
-    remarks: list[str] = []
-    for source in sources:
-        for item in source.dataset.documents():
-            items += 1
-            assigned[item.split or "train"] += 1
-            if len(keys) < 2:
-                keys[item.key.removesuffix("#end")] = None
-        remarks += getattr(source.dataset, "remarks", ())
-    verb = "train on" if side == "train" else "validate on"
-    aim = "training" if side == "train" else "validation"
-    if only and not items:
+    read = _Read.of(sources)
+    where, noun = f"[[data.{table}]]", _noun(table)
+    verb, aim = ("train on", "training") if side == "train" else ("validate on", "validation")
+    if only and not read.items:
         return RequestError(f"nothing of {where} is for {aim}", "ask for the other --split, or see muomni data check")
-    if not items:
-        return RequestError(f"{where} has no {_noun(table)}s", "see what is wrong with `muomni data check RECIPE`")
-    if items == 1:
+    if not read.items:
+        return RequestError(f"{where} has no {noun}s", "see what is wrong with `muomni data check RECIPE`")
+    if read.items == 1:
         return RequestError(
-            f"no {_noun(table)} of {where} is for {aim}: there is a single one in all",
+            f"no {noun} of {where} is for {aim}: there is a single one in all",
             "add at least one more; a model is trained on some and validated on others",
         )
-    if len(keys) == 1:
+    if len(read.keys) == 1:
         return RequestError(
-            f"all {_counted(items, _noun(table))} of {where} share one key ({next(iter(keys))[:60]!r}), and a key is "
+            f"all {_counted(read.items, noun)} of {where} share one key ({read.keys[0][:60]!r}), and a key is "
             f"never on both sides: there is nothing to {verb}",
             "add items with another key (speaker, document, scene), or name none: without a key each stands for itself",
         )
-    if val_fraction is not None and not 0 < val_fraction < 1 and not remarks:
+    if val_fraction is not None and not 0 < val_fraction < 1 and not read.remarks:
         change = "lower" if side == "train" else "raise"
         return RequestError(
-            f"none of the {_counted(items, _noun(table))} of {where} is for {aim} (data.val_fraction = {val_fraction})",
+            f"none of the {_counted(read.items, noun)} of {where} is for {aim} (data.val_fraction = {val_fraction})",
             f"{change} data.val_fraction, leave it out, or name some with `holdout`",
         )
-    if remarks or not assigned[side]:
+    return _assigned_or_unusable(read, side, where, noun, f"to {verb} can be used; {usable:,} others can")
+
+
+@dataclass(slots=True)
+class _Read:
+    """What sources hold: how many items, the first two keys, how many are on each side, and what was remarked."""
+
+    items: int = 0
+    keys: list[str] = field(default_factory=list)
+    assigned: dict[Split, int] = field(default_factory=lambda: {"train": 0, "val": 0})
+    remarks: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, sources: Iterable[Source]) -> _Read:
+        """Read them all."""
+        found = cls()
+        for source in sources:
+            for item in source.dataset.documents():
+                found.items += 1
+                found.assigned[item.split or "train"] += 1
+                key = item.key.removesuffix("#end")
+                if len(found.keys) < 2 and key not in found.keys:
+                    found.keys.append(key)
+            found.remarks += getattr(source.dataset, "remarks", ())
+        return found
+
+
+def _assigned_or_unusable(read: _Read, side: Split, where: str, noun: str, unusable: str) -> RequestError:
+    """Either the sources put everything on the other side, or nothing that is for this side can be used."""
+    if read.remarks or not read.assigned[side]:
         other = "validation" if side == "train" else "training"
-        reason = f": {remarks[0]}" if remarks else ""
+        reason = f": {read.remarks[0]}" if read.remarks else ""
         return RequestError(
-            f"the sources assign all {_counted(items, _noun(table))} of {where} to {other}{reason}",
+            f"the sources assign all {_counted(read.items, noun)} of {where} to {other}{reason}",
             "correct `holdout` or `split` in the recipe, or leave it out: then some are chosen by their keys",
         )
     return RequestError(
-        f"none of the {_counted(assigned[side], _noun(table))} of {where} to {verb} can be used; {usable:,} others can",
+        f"none of the {_counted(read.assigned[side], noun)} of {where} {unusable}",
         "see what is wrong with them: muomni data check RECIPE",
     )
 
