@@ -1,13 +1,33 @@
-"""The host of muomni. Importing it finds its version and, in a bare checkout, makes the source roots importable."""
+"""muomni: train tiny omni models, run them and export them::
+
+    from muomni_cli import RequestError, load
+
+    with load("nano") as model:
+        print(model.chat("What do you see?", image="x.png"))
+
+Importing the package finds its version and, in a bare checkout, makes the source roots importable. The names below are
+imported when first used."""
 
 from __future__ import annotations
 
 import sys
 import tomllib
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from muomni_cli.errors import MuomniError, RequestError
+    from muomni_cli.inference.model import Model, load
+
+__all__ = ["Model", "MuomniError", "RequestError", "__version__", "load"]
+
+_HOMES = {
+    "Model": "muomni_cli.inference.model",
+    "MuomniError": "muomni_cli.errors",
+    "RequestError": "muomni_cli.errors",
+    "load": "muomni_cli.inference.model",
+}
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PYPROJECT = _ROOT / "pyproject.toml"
@@ -33,6 +53,12 @@ def _find_source_roots() -> None:
         root = str(_ROOT / name)
         if Path(root).is_dir() and root not in sys.path:
             sys.path.append(root)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
 
 
 _find_source_roots()

@@ -66,6 +66,10 @@ from muomni_cli.contract.declarations import (
     TokenizerPart,
     VocoderPart,
 )
+from muomni_cli.contract.engine import (
+    Engine,
+    GraphCall,
+)
 from muomni_cli.contract.export import (
     Draw,
     Graph,
@@ -92,10 +96,6 @@ from muomni_cli.contract.models import (
     Tokenizer,
     Transcriber,
     Word,
-)
-from muomni_cli.contract.packed import (
-    GraphCall,
-    Packed,
 )
 from muomni_cli.contract.sound import (
     MelConfig,
@@ -175,6 +175,7 @@ __all__ = [
     "Encoder",
     "EncoderOutput",
     "EncoderPart",
+    "Engine",
     "Evaluation",
     "Example",
     "FileMedia",
@@ -195,7 +196,6 @@ __all__ = [
     "Number",
     "Objective",
     "OpenedRecipe",
-    "Packed",
     "Part",
     "PartConfig",
     "Peer",

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import Codec, Vocoder
 from muomni_cli.generation.torch_backend import TorchBackend
-from muomni_cli.packed import Sounds
+from muomni_cli.models.torch_engine import TorchCodec, TorchVocoder
 from muomni_cli.runs.folder import open_entry
 from muomni_cli.sound.coding import decode_codes
-from muomni_cli.speaking.parts import TorchSounds
+from muomni_cli.speaking.voice import CodesToAudio, codes_to_audio
 from muomni_onnx import replay
 from muomni_onnx.distances import absolute
 from muomni_onnx.parts import THINKER, Exported, Model
@@ -119,7 +119,7 @@ def _codes(
     """The code frames that PyTorch told."""
     talker: Any = part.module
     width = int(part.entry.get("thinker_width", 0))
-    ours = replay.told_codes(packed.runner("talker"), width)
+    ours = replay.told_codes(packed.talker(), width)
     with torch.inference_mode():
         theirs = replay.told_codes(talker, width)
     equal, asked = replay.agreeing(ours, theirs, _allowed(packed.parts["talker"]))
@@ -136,13 +136,14 @@ def _sounds(
     codec: Codec, vocoder: Vocoder, packed: OnnxModel, codes: NDArray[np.int64], saved: dict[str, NDArray[Any]]
 ) -> list[Whole]:
     """Codes to log-mel and to samples."""
-    flow = TorchSounds(codec, vocoder, torch.device("cpu"))
+    cpu = torch.device("cpu")
+    flow = CodesToAudio(TorchCodec(codec, cpu).stream(), TorchVocoder(vocoder, cpu).stream())
     mel = decode_codes(codec, codes)
-    made = replay.sounded(packed.runner("codec").stream(), codes)
-    ours, theirs = replay.sounded(Sounds(packed), codes), replay.sounded(flow, codes)
+    made = replay.sounded(packed.codec().stream(), codes)
+    ours, theirs = replay.sounded(codes_to_audio(packed), codes), replay.sounded(flow, codes)
     few = codes[:SAVED]
-    saved |= {"sound/codes": few.astype(np.int32), "sound/samples": replay.sounded(Sounds(packed), few)}
-    saved["sound/mel"] = replay.sounded(packed.runner("codec").stream(), few)
+    saved |= {"sound/codes": few.astype(np.int32), "sound/samples": replay.sounded(codes_to_audio(packed), few)}
+    saved["sound/mel"] = replay.sounded(packed.codec().stream(), few)
     first = Whole("log-mel of code frames", ("codec",), error=absolute(made, mel), allowed=MEL)
     if not replay.is_loose(packed.parts["vocoder"]):
         return [first, Whole("samples", ("codec", "vocoder"), error=absolute(ours, theirs), allowed=SAMPLES)]

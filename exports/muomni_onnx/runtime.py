@@ -6,13 +6,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import GraphCall, Packed, PartConfig, RequestError, Run, Tokenizer
+from muomni_cli.api import (
+    Answers,
+    EncoderPart,
+    Engine,
+    GraphCall,
+    PartConfig,
+    RequestError,
+    Run,
+    RunCodec,
+    RunVocoder,
+    Speaks,
+    Tokenizer,
+    Transcriber,
+)
 from muomni_cli.generation.backend import Backend
 from muomni_cli.registry import resolve
 from muomni_cli.runs.arguments import run_arguments
@@ -22,9 +36,12 @@ from muomni_onnx.bundle import Bundle, open_bundle
 from muomni_onnx.rows import PAST
 from muomni_onnx.sessions import Arrays, Session, Value, Watcher, fetch, open_sessions
 
+FUSION = {"encoder", "projector"}
+"""Graphs that feed the Thinker; any other graph of an encoder belongs to the head of its own stage."""
+
 
 class OnnxModel:
-    """See :class:`muomni_cli.api.Packed`.
+    """See :class:`muomni_cli.api.Engine`.
 
     Args:
         bundle: what was exported.
@@ -47,33 +64,53 @@ class OnnxModel:
 
     @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.api.Engine`."""
         return self._bundle.parts
 
     @property
-    def senses(self) -> list[str]:
-        """See :class:`muomni_cli.api.Packed`."""
+    def modalities(self) -> list[str]:
+        """See :class:`muomni_cli.api.Engine`."""
         return [name for name, entry in self.parts.items() if "projector" in entry["graphs"]]
 
     @property
+    def heads(self) -> Mapping[str, Mapping[str, Any]]:
+        """See :class:`muomni_cli.api.Engine`."""
+        return {modality: self.parts[name] for modality, name in self._with_heads.items()}
+
+    @cached_property
+    def _with_heads(self) -> dict[str, str]:
+        """Modality -> the part whose graphs include the head of its own stage."""
+        found: dict[str, str] = {}
+        for name, entry in self.parts.items():
+            if entry["kind"] == EncoderPart.kind and entry["graphs"].keys() - FUSION:
+                part = open_entry(entry)[0].part
+                if isinstance(part, EncoderPart) and part.runs:
+                    found.setdefault(part.modality, name)
+        return found
+
+    def source(self, part: str) -> str:  # noqa: ARG002 - all parts lie in one folder
+        """See :class:`muomni_cli.api.Engine`."""
+        return self.label
+
+    @property
     def chat(self) -> Mapping[str, Any]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.api.Engine`."""
         chat: Mapping[str, Any] = self._bundle.manifest["chat"]
         return chat
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.api.Engine`."""
         provenance: Mapping[str, Any] = self._bundle.manifest.get("provenance", {})
         return provenance
 
     def verify(self) -> int:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.api.Engine`."""
         self._bundle.verify()
         return len(self._bundle.manifest["files"])
 
     def tokenizer(self) -> Tokenizer:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.api.Engine`."""
         entry = self._bundle.manifest["tokenizer"]
         if entry is None:
             raise RequestError(f"{self.label} has no tokenizer, so it reads no text", "name another model with -m")
@@ -85,14 +122,14 @@ class OnnxModel:
         return tokenizer
 
     def backend(self, *, keep: bool = False, hidden: bool = False) -> Backend[Any]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.api.Engine`."""
         opened = self._thinking()
         context = int(self.parts["thinker"]["config"]["ctx_len"])
         entry = self._bundle.graph("thinker", "thinker")
         return OnnxBackend(opened["embed"], opened["thinker"], entry, context, keep=keep, hidden=hidden)
 
     def score(self, ids: NDArray[Any]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.api.Engine`."""
         opened = self._thinking()
         thinker, entry = opened["thinker"], self._bundle.graph("thinker", "thinker")
         embeds = opened["embed"]({"input_ids": ids[None].astype(np.int64)})["inputs_embeds"]
@@ -102,14 +139,78 @@ class OnnxModel:
         return logits
 
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.api.Engine`."""
         opened = self._open(modality, ("encoder", "projector"))
         tokens = opened["encoder"]({"inputs": inputs[None]})["tokens"]
         made: NDArray[np.float32] = opened["projector"]({"tokens": tokens})["inputs_embeds"][0]
         return made
 
+    def predictor(self, modality: str) -> Answers:
+        """See :class:`muomni_cli.api.Engine`."""
+        name = self._with_heads.get(modality)
+        if name is None:
+            raise RequestError(
+                f"{self.label} has nothing that the stage {modality} learned",
+                "train that stage, and export the run again",
+            )
+        answers: Answers = self.runner(name)
+        return answers
+
+    def transcriber(self) -> Transcriber:
+        """See :class:`muomni_cli.api.Engine`."""
+        for name in self._with_heads.values():
+            part = open_entry(self.parts[name])[0].part
+            if isinstance(part, EncoderPart) and part.transcribe:
+                transcriber: Transcriber = self.runner(name)
+                return transcriber
+        raise RequestError(f"{self.label} has no encoder that transcribes", "name another model with -m")
+
+    def talker(self) -> Speaks:
+        """See :class:`muomni_cli.api.Engine`."""
+        talker: Speaks = self._speech("talker")
+        return talker
+
+    def codec(self) -> RunCodec:
+        """See :class:`muomni_cli.api.Engine`."""
+        codec: RunCodec = self._speech("codec")
+        return codec
+
+    @property
+    def vocoders(self) -> list[str]:
+        """See :class:`muomni_cli.api.Engine`."""
+        return [str(self.parts["vocoder"]["use"])] if "vocoder" in self.parts else []
+
+    def vocoder_name(self, name: str | None = None) -> str:
+        """See :class:`muomni_cli.api.Engine`."""
+        if "vocoder" not in self.parts:
+            self._speech("vocoder")
+        own = self.vocoders[0]
+        if name is not None and name.rpartition(":")[2] != own:
+            raise RequestError(f"{self.label} has the vocoder {own} alone, not {name}", "leave --vocoder out")
+        return own
+
+    def vocoder(self, name: str) -> RunVocoder:  # noqa: ARG002 - a bundle holds one
+        """See :class:`muomni_cli.api.Engine`."""
+        vocoder: RunVocoder = self._speech("vocoder")
+        return vocoder
+
+    def _speech(self, part: str) -> Any:
+        if part not in self.parts:
+            raise RequestError(f"{self.label} has no {part}, so it cannot speak", "name another model with -m")
+        return self.runner(part)
+
+    def close(self) -> None:
+        """See :class:`muomni_cli.api.Engine`."""
+        with self._lock:
+            self._sessions.clear()
+            self._runners.clear()
+
     def runner(self, part: str) -> Any:
-        """See :class:`muomni_cli.api.Packed`."""
+        """What the part's declared ``runs`` builds around its graphs; the same object each time.
+
+        Raises:
+            RequestError: there is no such part, or its plugin declares no ``runs``.
+        """
         if part not in self._runners:
             entry = self._bundle.parts.get(part)
             if entry is None:
@@ -125,7 +226,7 @@ class OnnxModel:
 
     @contextmanager
     def watched(self, tell: Callable[[GraphCall], None]) -> Iterator[None]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.api.Engine`."""
         self._tell = tell
         try:
             self._tell_all()
@@ -182,6 +283,6 @@ def _empty(axes: Sequence[int | str]) -> list[int]:
     return [axis if isinstance(axis, int) else 0 if axis == PAST else 1 for axis in axes]
 
 
-def build(config: PartConfig, folder: Path, device: str, threads: int | None) -> Packed:  # noqa: ARG001
+def build(config: PartConfig, folder: Path, device: str, threads: int | None) -> Engine:  # noqa: ARG001
     """See :class:`muomni_cli.api.RuntimePart`."""
     return OnnxModel(open_bundle(folder), device, threads)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,18 +16,17 @@ from torch import nn
 
 from muomni_cli.api import Codec, EncoderPart, RequestError, VocoderPart
 from muomni_cli.files import read_json
-from muomni_cli.models.find import Need, find
+from muomni_cli.models.engines import OMNI, TRAINED
+from muomni_cli.models.find import find
+from muomni_cli.models.run_engine import RunEngine, require_made_for, untrained_vocoder
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.write import sources_of
 from muomni_cli.runs.folder import RUNS, RunFolder, differences, open_entry, part_entry
 from muomni_cli.runs.header import read_header
-from muomni_cli.runs.model import JOINT, WEIGHTS, ModelFolder
-from muomni_cli.runs.parts import PREFIXES, build_aside, omni_entries
-from muomni_cli.speaking.open import require_made_for, untrained_vocoder
+from muomni_cli.runs.parts import build_aside, load_part, omni_entries
 from muomni_cli.training.checkpoint import load_model, read_checkpoint
 from muomni_onnx.parts import THINKER, Exported, Model, exported, head_of, lesson_of, projection
 
-TRAIN = "muomni train all RECIPE"
 ALONE = "-alone"
 """After the modality: the encoder as its own stage left it, where the omni stage tuned it further."""
 
@@ -52,10 +50,7 @@ class Trained:
 
     def weights(self, stage: str) -> Path | None:
         """The checkpoint of a stage: the one that was named, else the best, else the last."""
-        folder = self.run.stage(stage)
-        if self.named is not None and self.named.resolve().parent == folder.resolve():
-            return self.named
-        return next((path for name in WEIGHTS if (path := folder / name).is_file()), None)
+        return RunEngine(self.run, self.named, device="cpu").checkpoint(stage)
 
 
 def find_trained(spec: str | None = None, runs: Path = RUNS) -> Trained:
@@ -64,13 +59,8 @@ def find_trained(spec: str | None = None, runs: Path = RUNS) -> Trained:
     Raises:
         RequestError: says what was looked for, and what to train.
     """
-    meant = find(spec, Need(_newest, "has trained anything", TRAIN, run=True), runs)
+    meant = find(spec, replace(TRAINED, run=True), runs)
     return Trained(meant.run(), meant.weights, meant.installed.part.name if meant.installed else "")
-
-
-def _newest(run: RunFolder) -> Path | None:
-    weights = [path for stage in run.model()["stages"] for path in _all(run, stage)]
-    return max(weights, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def model_of(trained: Trained, *, partial: bool = False) -> Model:
@@ -100,19 +90,19 @@ def model_of(trained: Trained, *, partial: bool = False) -> Model:
 def _thinking(trained: Trained) -> list[Exported]:
     """The Thinker, and the encoders that it was tuned with."""
     run = trained.run
-    own, joint = trained.weights(THINKER), trained.weights(JOINT)
+    own, joint = trained.weights(THINKER), trained.weights(OMNI)
     if joint is not None and (trained.named is None or trained.named != own):
-        opened = ModelFolder(run, joint).open("cpu")
-        assert opened.omni is not None, "of the omni stage"
+        opened = RunEngine(run, joint, device="cpu").omni()
         entries = omni_entries(run)
         senses = [
-            exported(name, entries[name], encoder, joint, more=projection(cast("Any", opened.omni.projectors[name])))
-            for name, encoder in opened.omni.encoders.items()
+            exported(name, entries[name], encoder, joint, more=projection(cast("Any", opened.projectors[name])))
+            for name, encoder in opened.encoders.items()
         ]
         return [exported(THINKER, entries[THINKER], opened.thinker, joint), *senses]
     if own is None:
         return []
-    return [exported(THINKER, run.model()["parts"][THINKER], ModelFolder(run, own).open("cpu").thinker, own)]
+    engine = RunEngine(run, own, device="cpu", stage=THINKER)
+    return [exported(THINKER, run.model()["parts"][THINKER], engine.omni().thinker, own)]
 
 
 def _alone(trained: Trained, stage: str, sense: Exported | None) -> Exported | None:
@@ -124,7 +114,7 @@ def _alone(trained: Trained, stage: str, sense: Exported | None) -> Exported | N
     registered, config = open_entry(entry)
     lesson = lesson_of(registered, config, entry.get("learned", {}))
     if lesson is None:
-        return exported(stage, entry, _opened(entry, weights), weights) if sense is None else None
+        return exported(stage, entry, load_part(entry, weights), weights) if sense is None else None
     load_model(lesson, read_checkpoint(weights), ema=True)
     head = head_of(registered, lesson)
     if sense is None:
@@ -151,7 +141,7 @@ def _speaking(trained: Trained, *, partial: bool) -> list[Exported]:
         for stage in ("codec", "talker", "vocoder")
         if stage in entries and (weights := trained.weights(stage)) is not None
     }
-    parts = [exported(stage, entries[stage], _opened(entries[stage], path), path) for stage, path in there.items()]
+    parts = [exported(stage, entries[stage], load_part(entries[stage], path), path) for stage, path in there.items()]
     if "codec" not in there:
         return parts
     codec = cast("Codec", parts[0].module)
@@ -184,15 +174,6 @@ def _ready_vocoder(trained: Trained, codec: Codec, *, needed: bool) -> Exported 
     return exported(VocoderPart.kind, entry, build_aside(registered, config, entry))
 
 
-def _opened(entry: Mapping[str, Any], weights: Path) -> nn.Module:
-    """A part by itself, with the weights of its own stage."""
-    registered, config = open_entry(entry)
-    module = cast("nn.Module", build_aside(registered, config, entry))
-    prefix = next((prefix for kind, prefix in PREFIXES.items() if isinstance(registered.part, kind)), "")
-    load_model(module, read_checkpoint(weights), ema=True, prefix=prefix)
-    return module
-
-
 def _provenance(trained: Trained, used: list[Path]) -> dict[str, Any]:
     """The run, its recipe, and how far each checkpoint was trained, by which version."""
     run, lock = trained.run, trained.run.root / "lock.json"
@@ -208,10 +189,6 @@ def _provenance(trained: Trained, used: list[Path]) -> dict[str, Any]:
         "training_commit": read_json(lock).get("git") if lock.is_file() else None,
         "data": data,
     }
-
-
-def _all(run: RunFolder, stage: str) -> list[Path]:
-    return [path for name in WEIGHTS if (path := run.stage(stage) / name).is_file()]
 
 
 def _command(trained: Trained, stage: str) -> str:

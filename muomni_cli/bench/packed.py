@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from muomni_cli.api import EncoderPart, Packed, RequestError
+from muomni_cli.api import EncoderPart, Engine, RequestError
 from muomni_cli.bench.measure import Comparison, Work, alternate, long_enough
 from muomni_cli.bench.report import Line, short_names
 from muomni_cli.bench.variations import OWN, Setting, planned
@@ -27,7 +27,7 @@ TORCH = "torch"
 
 
 class Contestant(Protocol):
-    """What takes part: a packed model, or its parts in PyTorch. See :class:`muomni_cli.api.Packed`."""
+    """What takes part: a packed model, or its parts in PyTorch. See :class:`muomni_cli.api.Engine`."""
 
     def backend(self) -> Backend[Any]:
         """What the generation loop runs on."""
@@ -123,7 +123,7 @@ def _encoding(contestants: Mapping[str, Contestant], modality: str, array: NDArr
     return alternate(long_enough(works), rounds=rounds)
 
 
-def open_folders(folders: Sequence[str], work: Workload) -> dict[str, Packed]:
+def open_folders(folders: Sequence[str], work: Workload) -> dict[str, Engine]:
     """The models in ``folders`` by what to call them.
 
     Raises:
@@ -140,7 +140,7 @@ def open_folders(folders: Sequence[str], work: Workload) -> dict[str, Packed]:
     return opened
 
 
-def _in_torch(packed: Packed, work: Workload) -> Any:
+def _in_torch(packed: Engine, work: Workload) -> Any:
     from muomni_cli.bench.torch_peer import TorchPeer
 
     return TorchPeer(packed.parts, packed.senses, work.device, work.threads)

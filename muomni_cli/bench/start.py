@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.bench.measure import Timed, take_turns
 from muomni_cli.bench.report import Line, short_names
+from muomni_cli.models.engines import OMNI
 from muomni_cli.models.find import named
-from muomni_cli.runs.model import JOINT
 
 TEXT = "Good morning."
 
@@ -87,4 +87,4 @@ def _parts(model: str) -> set[str]:
     if meant.bundle is not None:
         return set(meant.bundle.open().parts)
     held = meant.run().model()
-    return {*held["parts"], *held["stages"].get(JOINT, {}).get("parts", {})}
+    return {*held["parts"], *held["stages"].get(OMNI, {}).get("parts", {})}

@@ -7,15 +7,14 @@ from contextlib import nullcontext
 
 from muomni_cli.api import Media
 from muomni_cli.chat.aloud import REPEATED, Mouth, deliver
-from muomni_cli.chat.settings import AnswerSettings, describe
-from muomni_cli.chat.speaker import Answer, Speaker
 from muomni_cli.chat.terminal import write_answer
 from muomni_cli.console import print_json, say
-from muomni_cli.prompt import one_shot_ids
+from muomni_cli.inference.chat_model import Answer, ChatModel
+from muomni_cli.inference.settings import AnswerSettings, describe
 
 
 def answer_once(
-    speaker: Speaker,
+    speaker: ChatModel,
     settings: AnswerSettings,
     prompt: str,
     media: Sequence[Media] = (),
@@ -29,7 +28,7 @@ def answer_once(
     Raises:
         RequestError: the prompt is empty, it does not fit the context, or one of the media cannot be used.
     """
-    ids = question_ids(speaker, settings, prompt, media)
+    ids = speaker.prompt(prompt, media, settings)
     answer = Answer()
     pieces = speaker.answer(ids, settings, answer)
     with mouth.session() if mouth else nullcontext():
@@ -44,20 +43,6 @@ def answer_once(
         say(stats_line(answer))
 
 
-def question_ids(speaker: Speaker, settings: AnswerSettings, prompt: str, media: Sequence[Media] = ()) -> list[int]:
-    """Ids of one question about ``media``, ready for the answer. Errors as in :func:`answer_once`."""
-    message, soft = speaker.see(prompt, media)
-    whole = iter([soft])  # the media of a message come together
-    return one_shot_ids(
-        speaker.tokenizer,
-        message,
-        speaker.context,
-        settings.template,
-        settings.system,
-        soft=lambda _: next(whole, ()),
-    )
-
-
 def _unseen(_: str) -> None:
     """What is printed at the end as JSON is not shown before."""
 
@@ -67,7 +52,7 @@ def stats_line(answer: Answer) -> str:
     return f"{len(answer.tokens)} tokens, {answer.rate:.0f} tokens/s, {answer.finish or 'interrupted'}"
 
 
-def _report(speaker: Speaker, settings: AnswerSettings, answer: Answer, prompt_tokens: int) -> dict[str, object]:
+def _report(speaker: ChatModel, settings: AnswerSettings, answer: Answer, prompt_tokens: int) -> dict[str, object]:
     return {
         "text": answer.text,
         "tokens": len(answer.tokens),

@@ -10,14 +10,14 @@ from pathlib import Path
 from muomni_cli.api import Media, Message, MuomniError, RequestError
 from muomni_cli.chat.aloud import REPEATED, Mouth, deliver
 from muomni_cli.chat.attachments import attachment
-from muomni_cli.chat.carried import Carried
-from muomni_cli.chat.conversation import Conversation
 from muomni_cli.chat.once import stats_line
-from muomni_cli.chat.settings import AnswerSettings, describe, set_by_name
-from muomni_cli.chat.speaker import Answer, Speaker
 from muomni_cli.chat.terminal import write_answer
 from muomni_cli.console import complain, say
 from muomni_cli.files import write_text
+from muomni_cli.inference.carried import Carried
+from muomni_cli.inference.chat_model import Answer, ChatModel
+from muomni_cli.inference.history import ChatHistory
+from muomni_cli.inference.settings import AnswerSettings, describe, set_by_name
 from muomni_cli.registry import nearest
 
 HELP = """\
@@ -50,7 +50,7 @@ class Session:
 
     def __init__(
         self,
-        speaker: Speaker,
+        speaker: ChatModel,
         settings: AnswerSettings,
         media: Sequence[Media] = (),
         *,
@@ -226,6 +226,6 @@ class Session:
         write_text(Path(path).expanduser(), "\n".join(lines))
         say(f"(saved {path})")
 
-    def _fresh(self, system: str | None = None) -> Conversation:
+    def _fresh(self, system: str | None = None) -> ChatHistory:
         told = self.settings.system if system is None else system
-        return Conversation(self.speaker.tokenizer, self.settings.template, self.speaker.context, told)
+        return ChatHistory(self.speaker.tokenizer, self.settings.template, self.speaker.context, told)

@@ -45,12 +45,16 @@ def chat(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Talk to a trained model."""
+    from muomni_cli.chat.aloud import Mouth
     from muomni_cli.chat.attachments import attachments, check_words
     from muomni_cli.chat.once import answer_once
-    from muomni_cli.chat.open import open_mouth, open_speaker
     from muomni_cli.chat.session import Session
-    from muomni_cli.chat.settings import Changes
     from muomni_cli.chat.terminal import history, read_line, read_prompt
+    from muomni_cli.console import say
+    from muomni_cli.inference.chat_model import chat_model
+    from muomni_cli.inference.model import Model
+    from muomni_cli.inference.settings import ChatOptions, settings_of
+    from muomni_cli.models.engines import ANSWERS, open_engine
     from muomni_cli.models.find import SPEECH
     from muomni_cli.speaking.aloud import Ways
 
@@ -64,7 +68,7 @@ def chat(
         raise RequestError("--json answers one prompt, and there is none", 'give one: muomni chat --json "Hello"')
     if text is not None and not text.strip() and not words:
         raise RequestError("the prompt is empty", 'give some text: muomni chat "Once upon a time"')
-    changes = Changes(
+    options = ChatOptions(
         system=system,
         temperature=temperature,
         top_k=top_k,
@@ -78,16 +82,18 @@ def chat(
     )
     ways = Ways.beside_text(speak, play)
     abilities = {word.partition("=")[0] for word in words} | ({SPEECH} if ways else set())
-    mouth = None
-    if ways:
-        mouth = open_mouth(
-            model, ways, voice=voice, vocoder=vocoder, device=device, threads=threads, abilities=abilities
-        )
-    hidden = mouth is not None
-    speaker, settings = open_speaker(model, changes, device=device, threads=threads, hidden=hidden, abilities=abilities)
-    media = attachments(words, speaker.senses)
-    if text is not None:
-        answer_once(speaker, settings, text, media, json=json, stats=stats, mouth=mouth)
-        return
-    with history():
-        Session(speaker, settings, media, stats=stats, mouth=mouth).run(read_line)
+    with Model(open_engine(model, ANSWERS, abilities, device=device, threads=threads)) as opened:
+        settings = settings_of(opened.engine, options)
+        mouth = None
+        if ways:
+            spoken = opened.voice(vocoder)
+            mouth = Mouth(spoken, spoken.manner(voice), ways)
+            say(f"speaking with {spoken.label} and {spoken.vocoder_name}")
+        speaker = chat_model(opened.engine, say, keep=True, hidden=mouth is not None)
+        say(f"model: {opened.engine.source('thinker')}")
+        media = attachments(words, speaker.senses)
+        if text is not None:
+            answer_once(speaker, settings, text, media, json=json, stats=stats, mouth=mouth)
+            return
+        with history():
+            Session(speaker, settings, media, stats=stats, mouth=mouth).run(read_line)

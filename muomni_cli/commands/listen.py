@@ -27,16 +27,14 @@ def listen(
     """Transcribe sound files: each word appears as soon as it is sure."""
     from muomni_cli.given import refuse_url
     from muomni_cli.listening.listen import listen as transcribe
-    from muomni_cli.listening.model import find_ear
 
     if json and srt:
         raise RequestError("--json and --srt cannot both be had", "choose one")
     for file in files:
         refuse_url(file)
-    ear = find_ear(model)
     transcribe(
         files,
-        ear,
+        model,
         kind="json" if json else "srt" if srt else "text",
         beam=beam,
         max_seconds=max_seconds,

@@ -12,10 +12,10 @@ import numpy as np
 from muomni_cli.api import Inapplicable, Law, ModelFiles, Number, Said, require
 from muomni_cli.conformance.find import Carried
 from muomni_cli.conformance.subject import Subject
+from muomni_cli.models.bundle import bundle_at
 from muomni_cli.models.describe import SPEECH, describe
 from muomni_cli.models.digests import verify
 from muomni_cli.models.find import Found
-from muomni_cli.packed import packed_at
 from muomni_cli.runs.folder import RunFolder
 
 TOKENS = 4
@@ -33,7 +33,7 @@ def whole(subject: Subject) -> Sequence[Number]:
     """Bundle and run, file by file."""
     model, count = _model(subject), 0
     if model.bundle is not None:
-        packed = packed_at(model.bundle)
+        packed = bundle_at(model.bundle)
         require(packed is not None, f"no runtime that is installed opens {model.bundle}")
         count += packed.open("cpu", 1).verify() if packed is not None else 0
     if model.run is not None:
@@ -79,27 +79,28 @@ def _folders(subject: Subject) -> Iterator[tuple[str, Path]]:
 
 def _facts(subject: Subject, folder: Path) -> dict[str, Any]:
     run = RunFolder(folder) if folder == _model(subject).run else None
-    return subject.once(str(folder), lambda: describe(Found(None if run else packed_at(folder), run)))
+    return subject.once(str(folder), lambda: describe(Found(None if run else bundle_at(folder), run)))
 
 
 def _answered(folder: Path) -> int:
-    from muomni_cli.chat.once import question_ids
-    from muomni_cli.chat.open import open_speaker
-    from muomni_cli.chat.settings import Changes
-    from muomni_cli.chat.speaker import Answer
+    from muomni_cli.inference.chat_model import Answer, chat_model
+    from muomni_cli.inference.settings import ChatOptions, settings_of
+    from muomni_cli.models.engines import ANSWERS, open_engine
 
-    speaker, settings = open_speaker(str(folder), Changes(max_tokens=TOKENS, temperature=0.0), device="cpu", threads=1)
-    answer = Answer()  # that may be no text at all: the end is a token, too
-    for _ in speaker.answer(question_ids(speaker, settings, WORD, ()), settings, answer):
+    engine = open_engine(str(folder), ANSWERS, device="cpu", threads=1)
+    settings = settings_of(engine, ChatOptions(max_tokens=TOKENS, temperature=0.0))
+    model, answer = chat_model(engine), Answer()  # that may be no text at all: the end is a token, too
+    for _ in model.answer(model.prompt(WORD, (), settings), settings, answer):
         pass
     return len(answer.tokens)
 
 
 def _said(folder: Path) -> float:
-    from muomni_cli.speaking.open import open_mouth
+    from muomni_cli.models.engines import SPEAKS, open_engine
     from muomni_cli.speaking.speech import Drawing
+    from muomni_cli.speaking.voice import voice_of
 
-    voice = open_mouth(str(folder), device="cpu", threads=1)
+    voice = voice_of(open_engine(str(folder), SPEAKS, device="cpu", threads=1))
     samples = np.concatenate([*voice.say([Said(WORD)], voice.manner(), Drawing(max_seconds=SECONDS)), np.zeros(0)])
     require(bool(np.isfinite(samples).all()), "samples of its speech are not finite")
     return len(samples) / voice.sample_rate

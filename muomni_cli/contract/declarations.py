@@ -236,7 +236,7 @@ class CallbackPart(Part):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimePart(Part):
     """What runs trained models that were written for it, in the place of PyTorch: ``build(config, folder: Path, device:
-    str, threads: int | None) -> Packed``, with ``device`` ``auto``, ``cpu``, ``cuda`` ... It looks at little more than
+    str, threads: int | None) -> Engine``, with ``device`` ``auto``, ``cpu``, ``cuda`` ... It looks at little more than
     the folder's description; parts are opened when they are asked for. RequestError for a folder that is damaged or
     too new, or a device that is not there.
 

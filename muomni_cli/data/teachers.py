@@ -72,17 +72,18 @@ class ModelTeacher:
     """
 
     def __init__(self, model: str, voice: str | None) -> None:
-        from muomni_cli.speaking.open import find_speaking, open_voice
+        from muomni_cli.models.engines import SPEAKS, open_engine
         from muomni_cli.speaking.speech import Drawing
+        from muomni_cli.speaking.voice import voice_of
 
-        speaking = find_speaking(model)
-        self._voice = open_voice(speaking)
-        weights = Path(self._voice.label)
+        engine = open_engine(model, SPEAKS)
+        self._voice = voice_of(engine)
+        weights = Path(engine.source("talker"))
         self.name = f"{weights.resolve()}:{weights.stat().st_mtime_ns}"  # trained again, it is another speaker
         self._manner = self._voice.manner(voice)
         self._drawing = Drawing(max_seconds=600.0)
         names = self._voice.talker.voices
-        self.voice = voice or (names[0] if names else speaking.run.name)
+        self.voice = voice or (names[0] if names else weights.resolve().parent.parent.name)
 
     def say(self, text: str) -> bytes:
         """WAV at the model's rate; the same samples for the same text each time."""

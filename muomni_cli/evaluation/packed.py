@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Answers, Packed, RunCodec, RunVocoder, Tokenizer
+from muomni_cli.api import Answers, Engine, RunCodec, RunVocoder, Tokenizer
 from muomni_cli.data.corpus import open_text
 from muomni_cli.data.held_out import HeldOut, nats_of
 from muomni_cli.data.windows import Window
@@ -31,7 +31,7 @@ class PackedModel:
         progress: told of long preparations.
     """
 
-    def __init__(self, packed: Packed, recipe: Recipe, progress: Callable[[str], None]) -> None:
+    def __init__(self, packed: Engine, recipe: Recipe, progress: Callable[[str], None]) -> None:
         self._packed, self._recipe, self._progress = packed, recipe, progress
 
     @property
@@ -125,7 +125,7 @@ class PackedModel:
 class PackedJoint:
     """See :class:`muomni_cli.evaluation.examined.Joint`."""
 
-    def __init__(self, packed: Packed) -> None:
+    def __init__(self, packed: Engine) -> None:
         self._packed = packed
         self._context = packed.backend().context
 

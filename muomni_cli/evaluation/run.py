@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from muomni_cli.api import ENCODERS, RequestError
 from muomni_cli.data.sets import get_command, missing_sets
 from muomni_cli.evaluation.at_hand import with_examples, with_files
+from muomni_cli.models.bundle import BundleFolder
 from muomni_cli.models.find import Found, Need, find, in_folder, named, of_package
-from muomni_cli.packed import PackedFolder
 from muomni_cli.recipe.stages import OMNI, stages_of
 from muomni_cli.registry import get_registry, resolve
 from muomni_cli.runs.folder import RunFolder, open_entry
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 VOCODER = "vocoder"
 ANY = Need(lambda run: next(run.root.glob(f"*/{WEIGHTS[0]}"), None), "has trained weights")
 """A model of which anything is trained."""
-Folder = RunFolder | PackedFolder
+Folder = RunFolder | BundleFolder
 
 
 def find_subject(spec: str | None, model: str | None, overrides: Sequence[str]) -> tuple[Folder, Recipe]:
@@ -154,7 +154,7 @@ def _as_far_as_it_goes(
 
 def _open(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[[str], None]) -> tuple[Examined, Recipe]:
     """The model, and the recipe's data with the model's parts."""
-    if isinstance(folder, PackedFolder):
+    if isinstance(folder, BundleFolder):
         from muomni_cli.evaluation.packed import PackedModel
 
         packed = folder.open(asking.device, asking.threads)

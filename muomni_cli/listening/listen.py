@@ -11,8 +11,9 @@ from muomni_cli.api import RequestError
 from muomni_cli.console import say
 from muomni_cli.files import replacing
 from muomni_cli.given import media_at, require_one_stdin
-from muomni_cli.listening.model import Ear, open_ear
+from muomni_cli.inference.model import Model
 from muomni_cli.listening.transcripts import Write, write_json, write_lines, write_subtitles
+from muomni_cli.models.engines import TRANSCRIBES, open_engine, transcribing
 
 Format = Literal["text", "json", "srt"]
 WRITERS = {"text": write_lines, "json": write_json, "srt": write_subtitles}
@@ -20,7 +21,7 @@ WRITERS = {"text": write_lines, "json": write_json, "srt": write_subtitles}
 
 def listen(
     files: Sequence[str],
-    ear: Ear,
+    model: str | None,
     *,
     kind: Format,
     beam: int,
@@ -33,7 +34,7 @@ def listen(
 
     Args:
         files: what to hear, ``-`` for stdin; that all can be opened is seen before the first is heard.
-        ear: the encoder that hears.
+        model: which one; see :func:`muomni_cli.models.find.find`.
         kind: what to write.
         beam: texts kept in the search; 0 is greedy.
         max_seconds: longest file.
@@ -47,14 +48,15 @@ def listen(
     if kind == "srt" and len(files) > 1:
         raise RequestError("subtitles are written for one file at a time", "name one file with --srt")
     require_one_stdin(files)
-    media = [media_at(ear.part.modality, path) for path in files]
-    for one in media:
-        one.open().close()
-    opened = open_ear(ear, device, threads)
-    say(f"listening with {ear.weights}")
-    heard = [(one.name, opened.words(one, beam=beam, max_seconds=max_seconds)) for one in media]
-    with _written(output) as write:
-        WRITERS[kind](heard, write)
+    with Model(open_engine(model, TRANSCRIBES, device=device, threads=threads)) as opened:
+        part, _ = transcribing(opened.engine)
+        media = [media_at(part.modality, path) for path in files]
+        for one in media:
+            one.open().close()
+        say(f"listening with {opened.engine.source(part.modality)}")
+        heard = [(one.name, opened.words_of(one, beam=beam, max_seconds=max_seconds)) for one in media]
+        with _written(output) as write:
+            WRITERS[kind](heard, write)
     if output is not None:
         say(f"wrote {output}")
 

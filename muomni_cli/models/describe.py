@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import EncoderPart, Packed, RequestError
+from muomni_cli.api import EncoderPart, Engine, RequestError
+from muomni_cli.models.engines import OMNI
 from muomni_cli.models.find import Found
 from muomni_cli.models.pack_run import THINKER, parts_of
 from muomni_cli.runs.folder import RunFolder, open_entry
-from muomni_cli.runs.model import JOINT, WEIGHTS
 
 SIZES = ("d_model", "n_layers", "ctx_len", "vocab_size")
 """Settings that say how large a part is, for those that have them."""
@@ -75,15 +75,15 @@ def describe(found: Found) -> dict[str, Any]:
     }
 
 
-def abilities(run: RunFolder | None, packed: Packed | None) -> Abilities:
+def abilities(run: RunFolder | None, packed: Engine | None) -> Abilities:
     """What a model does that is there as a run, a bundle or both."""
     entries: dict[str, Mapping[str, Any]] = {}
     senses: list[str] = []
     if run is not None:
         entries = {part: entry for _, part, entry in reversed([*parts_of(run)])}
-        senses = [part for stage, part, _ in parts_of(run) if stage == JOINT and part != THINKER]
+        senses = [part for stage, part, _ in parts_of(run) if stage == OMNI and part != THINKER]
     elif packed is not None:
-        entries, senses = dict(packed.parts), packed.senses
+        entries, senses = dict(packed.parts), list(packed.modalities)
     thinks, speaks = THINKER in entries, entries.keys() >= {"talker", "codec"}
     encoders = [open_entry(entry)[0].part for entry in _with_heads(run, packed)]
     hears = any(isinstance(part, EncoderPart) and part.transcribe for part in encoders)
@@ -97,16 +97,14 @@ def abilities(run: RunFolder | None, packed: Packed | None) -> Abilities:
     return Abilities(tuple(takes), tuple(gives or ["answers"]), hears, tuple(voices), context)
 
 
-def _with_heads(run: RunFolder | None, packed: Packed | None) -> list[Mapping[str, Any]]:
+def _with_heads(run: RunFolder | None, packed: Engine | None) -> list[Mapping[str, Any]]:
     """The encoders that have what their own stage learned."""
     if run is not None:
-        found = [(stage, entry) for stage, _, entry in parts_of(run) if stage != JOINT]
-        return [entry for stage, entry in found if entry["kind"] == EncoderPart.kind and _checkpoint(run, stage)]
+        found = [(stage, entry) for stage, _, entry in parts_of(run) if stage != OMNI]
+        return [entry for stage, entry in found if entry["kind"] == EncoderPart.kind and run.checkpoint(stage)]
     if packed is None:
         return []
-    from muomni_cli.packed import JOINT as TAKING_IN
-
-    return [e for e in packed.parts.values() if e["kind"] == EncoderPart.kind and e["graphs"].keys() - TAKING_IN]
+    return list(packed.heads.values())
 
 
 def _of_run(run: RunFolder) -> list[dict[str, Any]]:
@@ -114,25 +112,25 @@ def _of_run(run: RunFolder) -> list[dict[str, Any]]:
     numbers: dict[str, Counter[str]] = {}
     rows = []
     for stage, part, entry in parts_of(run):
-        weights = _checkpoint(run, stage)
+        weights = run.checkpoint(stage)
         if weights is not None and stage not in numbers:
             from muomni_cli.models.weights import counts
 
-            numbers[stage] = counts(weights, 2 if stage == JOINT else 0)
+            numbers[stage] = counts(weights, 2 if stage == OMNI else 0)
         rows.append(_row(part, stage, entry, _own(numbers.get(stage, Counter()), part, stage)))
     return rows
 
 
 def _own(numbers: Counter[str], part: str, stage: str) -> int | None:
     """How many of the numbers of a stage's checkpoint are those of one part, with what projects its tokens."""
-    if stage != JOINT:
+    if stage != OMNI:
         return numbers[""] or None
     if part == THINKER:
         return sum(count for name, count in numbers.items() if name.split(".")[0] == THINKER)
     return numbers[f"encoders.{part}"] + numbers[f"projectors.{part}"]
 
 
-def _of_bundle(packed: Packed, known: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
+def _of_bundle(packed: Engine, known: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
     """Its parts, but for those that are ``known`` already: such as a vocoder, which no stage of the run trained."""
     new = {name: entry for name, entry in packed.parts.items() if (entry["kind"], entry["use"]) not in known}
     return [_row(name, "", entry, None) for name, entry in new.items()]
@@ -159,7 +157,7 @@ def _stages(run: RunFolder) -> dict[str, dict[str, Any]]:
     }
 
 
-def learned_from(run: RunFolder | None, packed: Packed | None) -> dict[str, list[dict[str, str]]]:
+def learned_from(run: RunFolder | None, packed: Engine | None) -> dict[str, list[dict[str, str]]]:
     """The sources of data, list by list, as far as the model says; empty where a plugin that names one is not here."""
     if run is not None and run.recipe_path.is_file():
         from muomni_cli.recipe import load_recipe
@@ -171,10 +169,6 @@ def learned_from(run: RunFolder | None, packed: Packed | None) -> dict[str, list
     return data
 
 
-def _checkpoint(run: RunFolder, stage: str) -> Path | None:
-    return next((path for name in WEIGHTS if (path := run.stage(stage) / name).is_file()), None)
-
-
 def _folder(root: Path) -> dict[str, Any]:
     return {"path": str(root), "bytes": size_of(root)}
 
@@ -184,7 +178,7 @@ def size_of(root: Path) -> int:
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
 
 
-def _precisions(packed: Packed) -> list[str]:
+def _precisions(packed: Engine) -> list[str]:
     """Those that its graphs are stored in, where the runtime says so."""
     graphs = [graph for entry in packed.parts.values() for graph in dict(entry["graphs"]).values()]
     return sorted({str(graph["precision"]) for graph in graphs if isinstance(graph, Mapping) and "precision" in graph})

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.console import say
+from muomni_cli.models.bundle import BundleFolder, bundle_at
 from muomni_cli.models.digests import verify
-from muomni_cli.packed import PackedFolder, packed_at
 from muomni_cli.registry import RegisteredModel, get_registry, nearest
 from muomni_cli.runs.folder import RUNS, RunFolder
 from muomni_cli.runs.header import read_header
@@ -55,7 +55,7 @@ class Found:
         installed: the installed model, if it is one.
     """
 
-    bundle: PackedFolder | None = None
+    bundle: BundleFolder | None = None
     folder: RunFolder | None = None
     weights: Path | None = None
     installed: RegisteredModel | None = None
@@ -149,7 +149,7 @@ def abilities_of(found: Found) -> frozenset[str]:
     if found.bundle is not None:
         packed = found.bundle.open()
         speaks = {"talker", "codec", "vocoder"} <= packed.parts.keys()
-        return frozenset(packed.senses) | ({SPEECH} if speaks else frozenset())
+        return frozenset(packed.modalities) | ({SPEECH} if speaks else frozenset())
     if found.folder is None:
         return frozenset()
     run, model = found.folder, found.folder.model()
@@ -159,7 +159,7 @@ def abilities_of(found: Found) -> frozenset[str]:
 
 
 def _has_weights(run: RunFolder, stage: str) -> bool:
-    return any((run.stage(stage) / f"{name}.safetensors").is_file() for name in ("best", "last"))
+    return run.checkpoint(stage) is not None
 
 
 def _lacking(found: Found, abilities: Collection[str]) -> list[str]:
@@ -212,7 +212,7 @@ def in_folder(spec: str, runs: Path = RUNS) -> Found | None:
     """The model in the folder ``spec``, or else in the one of that name under ``runs``."""
     for root in (Path(spec).expanduser(), runs / spec):
         run = RunFolder(root) if (root / "model.json").is_file() else None
-        bundle = packed_at(root)
+        bundle = bundle_at(root)
         if run or bundle:
             return Found(bundle, run)
     return None
@@ -229,7 +229,7 @@ def of_package(spec: str) -> Found | None:
 def installed(offer: RegisteredModel) -> Found:
     """What an installed model consists of. RequestError if nothing that is installed opens its only folder."""
     model = offer.part
-    bundle = packed_at(model.bundle) if model.bundle else None
+    bundle = bundle_at(model.bundle) if model.bundle else None
     if bundle is None and model.run is None:
         raise RequestError(
             f"no runtime here opens the bundle of the model {offer.use}{get_registry().absences()}",

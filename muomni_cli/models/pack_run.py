@@ -11,10 +11,10 @@ from typing import Any
 from muomni_cli.api import RequestError
 from muomni_cli.files import read_json, write_json, write_text
 from muomni_cli.models.digests import seal
+from muomni_cli.models.engines import OMNI
 from muomni_cli.models.stripping import stripped, stripped_toml
 from muomni_cli.models.weights import copy_weights
 from muomni_cli.runs.folder import RunFolder
-from muomni_cli.runs.model import JOINT, WEIGHTS
 
 TOKENIZER = "tokenizer"
 THINKER = "thinker"
@@ -34,16 +34,16 @@ def weights_of(run: RunFolder, without: Collection[str] = ()) -> dict[str, Path]
     """
     found = {}
     stages = run.model()["stages"]
-    tuned = stages.get(JOINT, {}).get("parts", {}).keys() - {THINKER}
+    tuned = stages.get(OMNI, {}).get("parts", {}).keys() - {THINKER}
     if fixed := sorted(set(without) - tuned):
         raise RequestError(
             f"{fixed[0]} cannot be left out of {run.root}",
             f"leave out encoders that omni has tuned: {', '.join(sorted(tuned)) or 'there are none'}",
         )
     for stage in stages:
-        if stage == TOKENIZER or stage in without or (stage == THINKER and JOINT in stages):
+        if stage == TOKENIZER or stage in without or (stage == THINKER and OMNI in stages):
             continue
-        weights = next((path for name in WEIGHTS if (path := run.stage(stage) / name).is_file()), None)
+        weights = run.checkpoint(stage)
         if run.status(stage) != "finished" or weights is None:
             raise RequestError(
                 f"{stage} of run {run.root} is unfinished, or its weights are gone",
@@ -52,7 +52,7 @@ def weights_of(run: RunFolder, without: Collection[str] = ()) -> dict[str, Path]
         found[stage] = weights
     if not found:
         raise RequestError(f"run {run.root} has trained nothing yet", f"train it: muomni train all {run.recipe_path}")
-    if {THINKER, JOINT} & found.keys() and run.status(TOKENIZER) != "finished":
+    if {THINKER, OMNI} & found.keys() and run.status(TOKENIZER) != "finished":
         raise RequestError(f"run {run.root} has no tokenizer", "its Thinker means nothing without")
     return found
 
@@ -96,9 +96,9 @@ def parts_of(run: RunFolder) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Stage, part and what ``model.json`` says of it: of the joint stage each of its parts, then those with a stage of
     their own."""
     model = run.model()
-    joint = model["stages"].get(JOINT, {}).get("parts", {})
+    joint = model["stages"].get(OMNI, {}).get("parts", {})
     for name, entry in joint.items():
-        yield JOINT, name, entry
+        yield OMNI, name, entry
     for stage, entry in model["parts"].items():
         if stage != THINKER or THINKER not in joint:
             yield stage, stage, entry

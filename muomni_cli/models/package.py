@@ -13,12 +13,12 @@ from typing import Any
 from muomni_cli import __version__
 from muomni_cli.api import RequestError
 from muomni_cli.files import new_folder, write_json, write_text
+from muomni_cli.models.bundle import BundleFolder, bundle_at
 from muomni_cli.models.card import Subject, card
 from muomni_cli.models.describe import abilities, describe
 from muomni_cli.models.find import Found, named
 from muomni_cli.models.pack_run import pack_run, parts_of, weights_of
 from muomni_cli.models.scores import read_scores
-from muomni_cli.packed import PackedFolder, packed_at
 from muomni_cli.plugins import PluginInfo
 from muomni_cli.runs.folder import RunFolder, differences, open_entry
 
@@ -140,7 +140,7 @@ def _found(spec: str, order: Order) -> Found:
     if found.weights is not None:
         raise RequestError(f"{spec} is a checkpoint, and a package holds a whole run", f"name {found.run().root}")
     if order.bundle is not None:
-        bundle = packed_at(order.bundle)
+        bundle = bundle_at(order.bundle)
         if bundle is None:
             raise RequestError(
                 f"{order.bundle} is no folder that runs without PyTorch", "make one: muomni export --onnx -o FOLDER"
@@ -157,7 +157,7 @@ def _found(spec: str, order: Order) -> Found:
     return found
 
 
-def _require_same(run: RunFolder, bundle: PackedFolder) -> None:
+def _require_same(run: RunFolder, bundle: BundleFolder) -> None:
     """Refuse a bundle that was made of another model."""
     ours = {part: entry for _, part, entry in reversed([*parts_of(run)])}
     for part, entry in bundle.open().parts.items():
@@ -188,7 +188,7 @@ def _copy(found: Found, inside: Path, order: Order) -> Found:
         run = RunFolder(inside / "run")
     if found.bundle is not None:
         shutil.copytree(found.bundle.root, inside / "bundle")
-        bundle = PackedFolder(inside / "bundle", found.bundle.runtime)
+        bundle = BundleFolder(inside / "bundle", found.bundle.runtime)
     return Found(bundle, run)
 
 

@@ -18,7 +18,10 @@ from muomni_cli.registry import Registered, get_registry, resolve
 from muomni_cli.runs.claim import changing
 
 RUNS = Path("runs")
-"""Where runs lie, relative to the working directory."""
+"""Default folder of runs, relative to the working directory."""
+
+BEST, LAST = "best.safetensors", "last.safetensors"
+"""Checkpoints in the folder of a stage: of the best validation, and of the last step."""
 
 
 class RunFolder:
@@ -45,6 +48,10 @@ class RunFolder:
     def stage(self, stage: str) -> Path:
         """The folder of one stage."""
         return self.root / stage
+
+    def checkpoint(self, stage: str) -> Path | None:
+        """The checkpoint of a stage that others use: the best, else the last; None before the first."""
+        return next((path for name in (BEST, LAST) if (path := self.stage(stage) / name).is_file()), None)
 
     def model(self) -> dict[str, Any]:
         """What ``model.json`` holds: ``name``, ``parts``, ``stages``, ``chat``; empty ones before the first stage."""

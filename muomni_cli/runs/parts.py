@@ -11,7 +11,6 @@ from torch import nn
 
 from muomni_cli.api import EncoderPart, Part, RequestError, VocoderPart
 from muomni_cli.omni.model import Omni
-from muomni_cli.omni.shares import Sense, sense_of
 from muomni_cli.registry import Registered, resolve
 from muomni_cli.runs.arguments import build_arguments
 from muomni_cli.runs.folder import RunFolder, open_entry
@@ -40,41 +39,36 @@ def weights_of(run: RunFolder, stage: str, command: str) -> Path:
     Raises:
         RequestError: there is none; ``command`` is what makes it.
     """
-    found = weights_so_far(run, stage)
+    found = run.checkpoint(stage)
     if found is None:
         raise RequestError(f"run {run.root} has no trained {stage} yet", f"train it first: {command}")
     return found
 
 
-def weights_so_far(run: RunFolder, stage: str) -> Path | None:
-    """The best or else the last checkpoint of a stage, which another process may be training; None before its first."""
-    folder = run.stage(stage)
-    return next((p for name in ("best", "last") if (p := folder / f"{name}.safetensors").is_file()), None)
-
-
 def open_part(run: RunFolder, stage: str, command: str) -> tuple[nn.Module, Path]:
-    """The part that a stage trained, and where its weights came from. Averaged weights where there are some.
+    """The part that a stage trained, and its checkpoint; averaged weights where there are some.
 
     Raises:
-        RequestError: it has not been trained; ``command`` is what does.
+        RequestError: it has not been trained; ``command`` trains it.
     """
-    registered, config, entry = run.part(stage, command)
+    _, _, entry = run.part(stage, command)
     weights = weights_of(run, stage, command)
-    module = build_aside(registered, config, entry)
+    return load_part(entry, weights), weights
+
+
+def load_part(entry: Mapping[str, Any], weights: Path) -> nn.Module:
+    """A part with the weights of its own stage's checkpoint; averaged weights where there are some."""
+    registered, config = open_entry(entry)
+    module: nn.Module = build_aside(registered, config, entry)
     prefix = next((prefix for kind, prefix in PREFIXES.items() if isinstance(registered.part, kind)), "")
     load_model(module, read_checkpoint(weights), ema=True, prefix=prefix)
-    return module, weights
+    return module
 
 
 def omni_entries(run: RunFolder) -> dict[str, dict[str, Any]]:
     """What the omni stage says of the parts that it trained together: ``thinker``, and its encoders in their order."""
     entries: dict[str, dict[str, Any]] = run.model()["stages"].get("omni", {}).get("parts", {})
     return entries
-
-
-def senses_of(run: RunFolder) -> dict[str, Sense]:
-    """The senses that the run's omni stage was trained with, in their order."""
-    return {name: sense_of(*open_entry(entry)) for name, entry in omni_entries(run).items() if name != "thinker"}
 
 
 def open_omni(run: RunFolder, weights: Path) -> Omni:

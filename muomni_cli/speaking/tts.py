@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from muomni_cli.api import RequestError
 from muomni_cli.console import print_json, say
+from muomni_cli.models.engines import SPEAKS, open_engine
 from muomni_cli.speaking.aloud import Ways, send, stats_line, tell
-from muomni_cli.speaking.open import open_mouth
 from muomni_cli.speaking.speech import Drawing, Speech, checked_speed
 from muomni_cli.speaking.text import read_pieces
+from muomni_cli.speaking.voice import voice_of
 from muomni_cli.speaking.writing import STDOUT
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def tts(
         drawing: how codes are drawn, and the longest speech.
         voice: the voice's name.
         speed: relative to its own.
-        model: which model speaks; see :func:`open_mouth`.
+        model: which model speaks; see :func:`muomni_cli.models.find.find`.
         vocoder: which vocoder, in place of the model's own.
         device: ``auto``, ``cpu``, ``cuda``, ...
         threads: CPU threads.
@@ -55,7 +56,7 @@ def tts(
         raise RequestError("--json and -o - both want stdout", "write a file: -o out.wav --json")
     checked_speed(speed)
     pieces = read_pieces(text, file)
-    opened = open_mouth(model, vocoder, device=device, threads=threads)
+    opened = voice_of(open_engine(model, SPEAKS, device=device, threads=threads), vocoder)
     manner = opened.manner(voice, speed)
     say(f"speaking with {opened.label} and {opened.vocoder_name}")
     speech = Speech(opened.sample_rate)

@@ -1,5 +1,4 @@
-"""A Talker, a codec and a vocoder as one voice: text in pieces to samples in pieces. Knows protocols, no part by name,
-and neither PyTorch nor what runs the parts in its place.
+"""A Talker, a codec and a vocoder as one voice: text in pieces to samples in pieces, over any engine.
 
 The Talker makes code frames as the text comes, the codec's decoder and the vocoder carry their own state, so that what
 comes out in pieces is what would come out in one go.
@@ -10,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Choose, Flow, Manner, RequestError, Said, Speaks
+from muomni_cli.api import Choose, Engine, Flow, Manner, RequestError, Said, Speaks
 from muomni_cli.generation.sampling import Sampling, draw
 from muomni_cli.registry import nearest
 from muomni_cli.speaking.speech import Drawing, Speech, checked_speed
@@ -107,3 +107,42 @@ class Voice:
         sampling = Sampling(temperature=self.temperature if drawing.temperature is None else drawing.temperature)
         rng = np.random.default_rng(drawing.seed)
         return lambda logits: draw(logits, sampling, rng)
+
+
+def voice_of(engine: Engine, vocoder: str | None = None) -> Voice:
+    """The voice of a model, with the vocoder that is named or else its own.
+
+    Raises:
+        RequestError: it does not speak, or has no such vocoder.
+    """
+    talker, name = engine.talker(), engine.vocoder_name(vocoder)
+    engine.vocoder(name)
+    temperature = float(engine.parts["talker"]["config"].get("temperature", 0.0))
+    rate, label = engine.codec().mel.sample_rate, engine.source("talker")
+    return Voice(talker, lambda: codes_to_audio(engine, name), rate, label, name, temperature)
+
+
+def codes_to_audio(engine: Engine, vocoder: str | None = None) -> CodesToAudio:
+    """A new sound of a model's codec and vocoder; errors as of :func:`voice_of`."""
+    return CodesToAudio(engine.codec().stream(), engine.vocoder(engine.vocoder_name(vocoder)).stream())
+
+
+class CodesToAudio:
+    """Streaming synthesis: (T,Q) codes -> (N,) samples.
+
+    Args:
+        mels: codes to log-mel.
+        waves: log-mel to samples.
+    """
+
+    def __init__(self, mels: Flow, waves: Flow) -> None:
+        self._mels, self._waves = mels, waves
+
+    def push(self, codes: NDArray[Any]) -> NDArray[np.float32]:
+        """Feed (T,Q); the samples that are now final."""
+        made: NDArray[np.float32] = self._waves.push(self._mels.push(codes))
+        return made
+
+    def finish(self) -> NDArray[np.float32]:
+        """The remaining samples."""
+        return np.concatenate([self._waves.push(self._mels.finish()), self._waves.finish()])

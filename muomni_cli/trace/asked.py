@@ -16,9 +16,9 @@ from muomni_cli.trace.lines import Line
 from muomni_cli.trace.tellers import answer_of
 
 if TYPE_CHECKING:
-    from muomni_cli.api import Packed
+    from muomni_cli.api import Engine
+    from muomni_cli.models.bundle import BundleFolder
     from muomni_cli.models.find import Found
-    from muomni_cli.packed import PackedFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Asked:
             raise RequestError("this model has no Thinker, so it can neither see nor hear", "trace text alone")
 
 
-def graphs_to_trace(found: Found, engine: str) -> PackedFolder | None:
+def graphs_to_trace(found: Found, engine: str) -> BundleFolder | None:
     """The bundle whose graphs are traced; None where the modules of a run are. A model that has both is traced inside
     of its parts, which needs PyTorch; where that cannot be, a line says how it could.
 
@@ -71,7 +71,7 @@ def graphs_to_trace(found: Found, engine: str) -> PackedFolder | None:
     return found.bundle
 
 
-def of_packed(packed: Packed, asked: Asked) -> list[Line]:
+def of_packed(packed: Engine, asked: Asked) -> list[Line]:
     """Of a model without PyTorch: every graph that is run."""
     from muomni_cli.trace.packed import trace_packed, trace_packed_speech
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Flow, Manner, Media, Message, Packed, RequestError, RunCodec, Said
+from muomni_cli.api import Engine, Flow, Manner, Media, Message, RequestError, RunCodec, Said
 from muomni_cli.omni.senses import Senses, Taken
 from muomni_cli.omni.shares import in_order
 from muomni_cli.packed import senses_of, voice_of
@@ -26,7 +26,7 @@ from muomni_cli.trace.words import pieces, quoted
 
 
 def trace_packed(
-    packed: Packed,
+    packed: Engine,
     text: str,
     media: Sequence[Media],
     tokens: int,
@@ -51,7 +51,7 @@ def trace_packed(
     return question.calls.lines
 
 
-def trace_packed_speech(packed: Packed, text: str) -> list[Line]:
+def trace_packed_speech(packed: Engine, text: str) -> list[Line]:
     """Everything that is run for a text that is spoken; a first time unrecorded, as in :func:`trace_packed`.
 
     Raises:
@@ -70,7 +70,7 @@ def trace_packed_speech(packed: Packed, text: str) -> list[Line]:
 class _Question:
     """One question on its way."""
 
-    def __init__(self, packed: Packed, notice: Callable[[str], None], loop_guard: bool | None = None) -> None:
+    def __init__(self, packed: Engine, notice: Callable[[str], None], loop_guard: bool | None = None) -> None:
         self.packed, self.notice = packed, notice
         self.calls = GraphCalls()
         self.log = self.calls.log
@@ -189,7 +189,7 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return shares
 
 
-def _speak(packed: Packed, calls: GraphCalls, text: str) -> None:
+def _speak(packed: Engine, calls: GraphCalls, text: str) -> None:
     """See :func:`trace_packed_speech`."""
     log, codec = calls.log, packed.runner("codec")
     seconds = codec.frame * codec.mel.hop / codec.mel.sample_rate
@@ -201,7 +201,7 @@ def _speak(packed: Packed, calls: GraphCalls, text: str) -> None:
     _sound(packed, codec, calls, made)
 
 
-def _codes(packed: Packed, calls: GraphCalls, text: str) -> list[NDArray[Any]]:
+def _codes(packed: Engine, calls: GraphCalls, text: str) -> list[NDArray[Any]]:
     """(n,Q) each."""
     calls.log.begin("talker")
     frames = packed.runner("talker").speak([Said(text)], Manner(), lambda logits: int(logits.argmax()))
@@ -215,7 +215,7 @@ def _codes(packed: Packed, calls: GraphCalls, text: str) -> list[NDArray[Any]]:
     return [first, rest]
 
 
-def _sound(packed: Packed, codec: RunCodec, calls: GraphCalls, codes: NDArray[Any]) -> None:
+def _sound(packed: Engine, codec: RunCodec, calls: GraphCalls, codes: NDArray[Any]) -> None:
     log, rate = calls.log, codec.mel.sample_rate
     log.begin("codec")
     mel = calls.measure("decoder", "codes to log-mel, all of them and then the end", _flown, codec.stream(), codes)

@@ -19,7 +19,6 @@ from muomni_cli.recipe.settings import OWN_INIT
 from muomni_cli.recipe.stages import OMNI
 from muomni_cli.runs.folder import RunFolder, differences, part_entry
 from muomni_cli.runs.lock import fingerprint
-from muomni_cli.runs.model import WEIGHTS
 from muomni_cli.runs.parts import build_aside, omni_entries, open_part
 from muomni_cli.training.checkpoint import Checkpoint, load_model, read_checkpoint
 
@@ -135,7 +134,7 @@ def ancestor(init: str) -> Ancestor | None:
     run = found.run()
     if found.weights is not None:
         return Ancestor(init, run, found.weights if found.weights.parent.name == OMNI else None)
-    return Ancestor(init, run, next((path for name in WEIGHTS if (path := run.stage(OMNI) / name).is_file()), None))
+    return Ancestor(init, run, run.checkpoint(OMNI))
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -35,7 +35,7 @@ from muomni_cli.models.find import named
 from muomni_cli.prompt import Template, chat_ids
 from muomni_cli.recipe.model import SPEECH
 from muomni_cli.registry import get_registry, resolve
-from muomni_cli.runs.parts import build_aside, open_part, weights_of, weights_so_far
+from muomni_cli.runs.parts import build_aside, open_part, weights_of
 from muomni_cli.sound.coding import encode_waves
 from muomni_cli.sound.resampling import resample
 from muomni_cli.training.checkpoint import load_model, read_checkpoint
@@ -76,7 +76,7 @@ def open_vocoder(context: StageContext) -> Vocoder | None:
     if chosen.registered.part.objective is None:
         mel = fresh_codec(context.recipe).mel.model_dump(mode="json")
         return cast("Vocoder", _frozen(build_aside(chosen.registered, chosen.config, {"mel": mel}), context))
-    if context.run.status("vocoder") == "missing" or weights_so_far(context.run, "vocoder") is None:
+    if context.run.status("vocoder") == "missing" or context.run.checkpoint("vocoder") is None:
         return None  # the latter where another process has only begun to train it
     return cast("Vocoder", _frozen(open_part(context.run, "vocoder", context.command("vocoder"))[0], context))
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from muomni_cli.api import RequestError
-from muomni_cli.chat.conversation import ids_of
+from muomni_cli.inference.history import ids_of
 from muomni_cli.chat.once import answer_once
 from muomni_cli.chat.session import Session
-from muomni_cli.chat.settings import AnswerSettings, Changes, apply
-from muomni_cli.chat.speaker import Speaker
+from muomni_cli.inference.settings import AnswerSettings, Changes, apply
+from muomni_cli.inference.chat_model import ChatModel
 from muomni_cli.chat.terminal import history, write_answer
 from muomni_cli.generation import Sampling
 from muomni_cli.generation.torch_backend import TorchBackend
@@ -26,12 +26,12 @@ SETTINGS = AnswerSettings(template="roles", system="", sampling=Sampling(), max_
 
 
 @pytest.fixture
-def speaker() -> Speaker:
+def speaker() -> ChatModel:
     torch.manual_seed(0)
     tokenizer = ByteTokenizer()
     config = TransformerConfig(d_model=32, n_layers=1, n_heads=2, d_ff=48, ctx_len=64)
     thinker = build(config, tokenizer.vocab_size).eval()
-    return Speaker(TorchBackend(thinker, keep=True, frozen=True), tokenizer, "tiny")
+    return ChatModel(TorchBackend(thinker, keep=True, frozen=True), tokenizer, "tiny")
 
 
 def run(session: Session, *lines: str) -> None:
@@ -45,7 +45,7 @@ def run(session: Session, *lines: str) -> None:
     session.run(read_line)
 
 
-def test_only_answers_go_to_stdout(speaker: Speaker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_answers_go_to_stdout(speaker: ChatModel, capsys: pytest.CaptureFixture[str]) -> None:
     session = Session(speaker, SETTINGS, stats=True)
     run(session, "hello", "", "/help", "/nonsense", "/set", "/quit", "never read")
     out, err = capsys.readouterr()
@@ -56,7 +56,7 @@ def test_only_answers_go_to_stdout(speaker: Speaker, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("word", ["exit", "quit", "/exit", "/quit", "Exit", " quit "])
-def test_a_word_ends_the_session(speaker: Speaker, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_word_ends_the_session(speaker: ChatModel, word: str, capsys: pytest.CaptureFixture[str]) -> None:
     session = Session(speaker, SETTINGS)
     run(session, word, "never read")
     assert session.talk.exchanges == []
@@ -66,7 +66,7 @@ def test_a_word_ends_the_session(speaker: Speaker, word: str, capsys: pytest.Cap
 
 
 def test_a_loop_is_told_and_remembered_once(
-    speaker: Speaker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    speaker: ChatModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     laughing = itertools.cycle(speaker.tokenizer.encode("HA"))
     monkeypatch.setattr("muomni_cli.generation.loop.draw", lambda *_: next(laughing))
@@ -88,7 +88,7 @@ def test_a_loop_is_told_and_remembered_once(
         session.take("/set loop_guard maybe")
 
 
-def test_retry_says_something_else_in_the_same_place(speaker: Speaker) -> None:
+def test_retry_says_something_else_in_the_same_place(speaker: ChatModel) -> None:
     session = Session(speaker, SETTINGS)
     run(session, "hello")
     first = session.talk.exchanges[0].answer_ids
@@ -101,7 +101,7 @@ def test_retry_says_something_else_in_the_same_place(speaker: Speaker) -> None:
         session.take("/retry")
 
 
-def test_oldest_exchanges_are_forgotten_and_said_so(speaker: Speaker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_oldest_exchanges_are_forgotten_and_said_so(speaker: ChatModel, capsys: pytest.CaptureFixture[str]) -> None:
     session = Session(speaker, SETTINGS)
     run(session, *(f"question {n}" for n in range(6)))
     assert "forgotten" in capsys.readouterr().err
@@ -113,7 +113,7 @@ def test_oldest_exchanges_are_forgotten_and_said_so(speaker: Speaker, capsys: py
     assert len(session.talk.exchanges) == before
 
 
-def test_settings_are_changed_by_name(speaker: Speaker) -> None:
+def test_settings_are_changed_by_name(speaker: ChatModel) -> None:
     session = Session(speaker, SETTINGS)
     session.take("/set temperature 0")
     assert session.settings.sampling.temperature == 0
@@ -125,14 +125,14 @@ def test_settings_are_changed_by_name(speaker: Speaker) -> None:
     assert session.talk.system == "speak softly"
 
 
-def test_save_writes_the_conversation(speaker: Speaker, tmp_path: Path) -> None:
+def test_save_writes_the_conversation(speaker: ChatModel, tmp_path: Path) -> None:
     session = Session(speaker, SETTINGS)
     session.take("hello")
     session.take(f"/save {tmp_path / 'talk.txt'}")
     assert (tmp_path / "talk.txt").read_text(encoding="utf-8").startswith("> hello\n")
 
 
-def test_an_interrupt_stops_the_answer_only(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_stops_the_answer_only(speaker: ChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
     session, said = Session(speaker, SETTINGS), []
 
     def stop_after_two(text: str) -> int:
@@ -149,7 +149,7 @@ def test_an_interrupt_stops_the_answer_only(speaker: Speaker, monkeypatch: pytes
     assert len(session.talk.exchanges) == 2
 
 
-def test_one_json_object(speaker: Speaker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_json_object(speaker: ChatModel, capsys: pytest.CaptureFixture[str]) -> None:
     settings = apply(SETTINGS, Changes(temperature=0, max_tokens=4, seed=7))
     answer_once(speaker, settings, "hello", json=True, stats=False)
     report = json.loads(capsys.readouterr().out)
@@ -158,7 +158,7 @@ def test_one_json_object(speaker: Speaker, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == report["text"] + "\n"
 
 
-def test_a_stop_string_is_not_remembered(speaker: Speaker) -> None:
+def test_a_stop_string_is_not_remembered(speaker: ChatModel) -> None:
     session = Session(speaker, apply(SETTINGS, Changes(temperature=0, max_tokens=12)))
     session.ask("hello")
     whole = session.talk.exchanges[0].answer
@@ -172,14 +172,16 @@ def test_a_stop_string_is_not_remembered(speaker: Speaker) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", "añ", "añ b", "añ b日"])
-def test_ids_of_the_beginning_of_an_answer(speaker: Speaker, text: str) -> None:
+def test_ids_of_the_beginning_of_an_answer(speaker: ChatModel, text: str) -> None:
     tokens = speaker.tokenizer.encode("añ b日本")
     kept = ids_of(speaker.tokenizer, text, tokens)
     assert speaker.tokenizer.decode(kept) == text
     assert kept == tokens[: len(kept)]
 
 
-def test_an_interrupt_inside_the_model_harms_no_later_answer(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_inside_the_model_harms_no_later_answer(
+    speaker: ChatModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = apply(SETTINGS, Changes(temperature=0))
     fresh = Session(speaker, settings)
     fresh.ask("hello")
@@ -204,7 +206,7 @@ def test_an_interrupt_inside_the_model_harms_no_later_answer(speaker: Speaker, m
 
 
 def test_a_file_that_cannot_be_written_does_not_end_the_session(
-    speaker: Speaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    speaker: ChatModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
     session = Session(speaker, SETTINGS)

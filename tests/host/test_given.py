@@ -12,7 +12,7 @@ import pytest
 from muomni_cli import app, given
 from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.given import media_at, refuse_url, require_one_stdin
-from muomni_onnx.given import media_of
+from muomni_cli.inference.media_input import media_of
 
 
 def stdin_of(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:

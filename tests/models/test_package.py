@@ -17,8 +17,8 @@ from muomni_cli import app
 from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.chat.once import question_ids
 from muomni_cli.chat.open import open_speaker
-from muomni_cli.chat.settings import Changes
-from muomni_cli.chat.speaker import Answer
+from muomni_cli.inference.settings import Changes
+from muomni_cli.inference.chat_model import Answer
 from muomni_cli.models.pack_run import weights_of
 from muomni_cli.models.package import Order, pack
 from muomni_cli.runs.folder import RunFolder

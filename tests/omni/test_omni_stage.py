@@ -14,8 +14,8 @@ from small import COLOURS, TONES, paint, play
 from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.chat.once import question_ids
 from muomni_cli.chat.open import open_speaker
-from muomni_cli.chat.settings import Changes
-from muomni_cli.chat.speaker import Answer
+from muomni_cli.inference.settings import Changes
+from muomni_cli.inference.chat_model import Answer
 from muomni_cli.commands.train import train
 from muomni_cli.training.checkpoint import read_checkpoint
 

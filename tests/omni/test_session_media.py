@@ -11,8 +11,8 @@ import pytest
 from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.chat.open import open_speaker
 from muomni_cli.chat.session import Session
-from muomni_cli.chat.settings import Changes
-from muomni_cli.chat.speaker import Speaker
+from muomni_cli.inference.settings import Changes
+from muomni_cli.inference.chat_model import ChatModel
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_an_interrupt_while_a_file_is_read_ends_no_session(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Speaker, "question", interrupted)
+    monkeypatch.setattr(ChatModel, "question", interrupted)
     play_lines(session, "/image red0.png", "What colour?", "/help")
     assert names(session) == ["red0.png"]
     assert "/quit" in heard.readouterr().err

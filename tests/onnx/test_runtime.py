@@ -19,8 +19,8 @@ from small import paint, play
 from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.chat.once import question_ids
 from muomni_cli.chat.open import open_speaker
-from muomni_cli.chat.settings import Changes
-from muomni_cli.chat.speaker import Answer
+from muomni_cli.inference.settings import Changes
+from muomni_cli.inference.chat_model import Answer
 from muomni_cli.models.find import find, named
 from muomni_cli.runs.model import THINKS, ModelFolder
 

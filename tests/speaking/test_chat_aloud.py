@@ -17,8 +17,8 @@ from muomni_cli.bench.speech import measure_speech
 from muomni_cli.chat.aloud import Mouth, deliver
 from muomni_cli.chat.once import answer_once
 from muomni_cli.chat.session import Session
-from muomni_cli.chat.settings import AnswerSettings
-from muomni_cli.chat.speaker import Answer, Speaker
+from muomni_cli.inference.settings import AnswerSettings
+from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.generation import Request, Sampling, generate
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.runs.folder import RunFolder
@@ -43,9 +43,9 @@ def thinker() -> torch.nn.Module:
 
 
 @pytest.fixture
-def speaker(thinker: torch.nn.Module) -> Speaker:
+def speaker(thinker: torch.nn.Module) -> ChatModel:
     backend = TorchBackend(thinker, keep=True, hidden=True)  # type: ignore[arg-type]
-    return Speaker(backend, ByteTokenizer(), "tiny", hidden=True)
+    return ChatModel(backend, ByteTokenizer(), "tiny", hidden=True)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_states_are_those_that_chose_the_tokens(thinker: torch.nn.Module) -> Non
     assert all(event.hidden is None for event in generate(backend, ByteTokenizer(), requests))
 
 
-def test_an_answer_in_text_and_speech(speaker: Speaker, mouth: Mouth, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_answer_in_text_and_speech(speaker: ChatModel, mouth: Mouth, capsys: pytest.CaptureFixture[str]) -> None:
     answer_once(speaker, SETTINGS, "hello", json=False, stats=True)
     silent = capsys.readouterr()
     answer_once(speaker, SETTINGS, "hello", json=False, stats=True, mouth=mouth)
@@ -106,7 +106,7 @@ def test_speech_begins_before_the_answer_ends(mouth: Mouth, here: Path) -> None:
     np.testing.assert_allclose(samples, whole, atol=1.5 / 32768)
 
 
-def test_a_session_is_one_file(speaker: Speaker, mouth: Mouth, here: Path) -> None:
+def test_a_session_is_one_file(speaker: ChatModel, mouth: Mouth, here: Path) -> None:
     lines = ["hello", "and you", "/quit"]
     session = Session(speaker, SETTINGS, mouth=mouth)
     session.run(lambda _: lines.pop(0))

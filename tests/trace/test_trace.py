@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from muomni_cli.api import Can, EncoderOutput, EncoderPart, FileMedia, MuomniError, PartConfig, Step
 from muomni_cli.chat.once import question_ids
-from muomni_cli.chat.settings import from_recipe
-from muomni_cli.chat.speaker import Speaker
+from muomni_cli.inference.settings import from_recipe
+from muomni_cli.inference.chat_model import ChatModel
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.omni.model import Omni
 from muomni_cli.omni.senses import Senses
@@ -46,7 +46,7 @@ def logits_of_chat(subject: Subject, text: str, media: Sequence[Any]) -> Any:
     model = subject.model
     backend = TorchBackend(model.thinker, model.can)
     take_in = {} if model.omni is None else {"take_in": Senses(model.omni.encode, model.senses, backend.context, quiet)}
-    speaker = Speaker(backend, subject.tokenizer, "", senses=model.senses, **take_in)  # type: ignore[arg-type]
+    speaker = ChatModel(backend, subject.tokenizer, "", senses=model.senses, **take_in)  # type: ignore[arg-type]
     ids = question_ids(speaker, from_recipe(subject.chat, 0), text, media)
     return backend.begin([ids], len(ids))[1][0]
 

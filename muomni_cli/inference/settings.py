@@ -1,12 +1,12 @@
-"""How the model shall answer: what its recipe says, changed by options and by ``/set``. Knows no model."""
+"""Chat settings: the recipe's ``[chat]``, changed by options of a call or by ``/set``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from muomni_cli.api import RequestError
+from muomni_cli.api import Engine, RequestError
 from muomni_cli.generation.sampling import Sampling
 from muomni_cli.prompt import Template
 
@@ -34,27 +34,33 @@ class AnswerSettings:
             raise RequestError(f"seed is {self.seed}", "seed must be 0 or more")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What the user wants otherwise than the recipe; None leaves a setting as it is."""
+class ChatOptions(TypedDict, total=False):
+    """Settings of one question or conversation. What is None or left out is as the model's recipe says.
 
-    system: str | None = None
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    max_tokens: int | None = None
-    stop: Sequence[str] | None = None
-    seed: int | None = None
-    loop_guard: bool | None = None
+    system: system message. temperature: 0 takes the most likely token. top_k: sample from the k most likely tokens; 0
+    for all. top_p: sample from the fewest tokens that hold this probability. min_p: leave out tokens less likely than
+    this share of the best. repetition_penalty: above 1 makes repeating less likely. max_tokens: longest answer. stop:
+    end before one of these texts. seed: same seed, same answer; 0 by default. loop_guard: end an answer before an
+    n-gram of 1 to 8 tokens stands there four times in a row.
+    """
+
+    system: str | None
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    repetition_penalty: float | None
+    max_tokens: int | None
+    stop: Sequence[str] | None
+    seed: int | None
+    loop_guard: bool | None
 
 
 SAMPLING = tuple(field.name for field in fields(Sampling))
 
 
-def from_recipe(chat: ChatSettings, seed: int) -> AnswerSettings:
-    """The settings that a model was trained to be used with."""
+def from_recipe(chat: ChatSettings, seed: int = 0) -> AnswerSettings:
+    """The settings of a recipe's ``[chat]``."""
     return AnswerSettings(
         template=chat.template,
         system=chat.system or "",
@@ -67,13 +73,16 @@ def from_recipe(chat: ChatSettings, seed: int) -> AnswerSettings:
     )
 
 
-def apply(settings: AnswerSettings, changes: Changes) -> AnswerSettings:
-    """``settings`` with ``changes``.
+def settings_of(engine: Engine, options: ChatOptions) -> AnswerSettings:
+    """A model's own settings with ``options``. RequestError for a value out of range."""
+    from muomni_cli.recipe.settings import ChatSettings
 
-    Raises:
-        RequestError: for a value that cannot be.
-    """
-    given = {f.name: value for f in fields(changes) if (value := getattr(changes, f.name)) is not None}
+    return apply(from_recipe(ChatSettings.model_validate(engine.chat)), options)
+
+
+def apply(settings: AnswerSettings, options: ChatOptions) -> AnswerSettings:
+    """``settings`` with ``options``. RequestError for a value out of range."""
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     drawn = {name: given.pop(name) for name in SAMPLING if name in given}
     if "stop" in given:
         given["stop"] = tuple(given["stop"])
@@ -96,7 +105,7 @@ def set_by_name(settings: AnswerSettings, name: str, value: str) -> AnswerSettin
     except ValueError as error:
         wanted = WANTED.get(kinds[name], "a number")
         raise RequestError(f"{name} cannot be {value!r}", f"give {wanted}") from error
-    return apply(settings, Changes(**{name: number}))
+    return apply(settings, cast("ChatOptions", {name: number}))
 
 
 def _switch(word: str) -> bool:

@@ -1,7 +1,5 @@
-"""The turns of a session as ids, so that what the model has read is never written differently the next time.
-
-Knows the layout of prompts, not models or terminals.
-"""
+"""The turns of a conversation as token ids, kept as the model has read and written them, so that its cache stays
+valid."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ class Exchange:
 
 
 @dataclass(slots=True)
-class Conversation:
+class ChatHistory:
     """A conversation that forgets its oldest exchanges when it outgrows the context."""
 
     tokenizer: Tokenizer

@@ -1,4 +1,4 @@
-"""Media that stay with a conversation: shown again with each question that follows. Knows no model.
+"""Media that stay with a conversation: shown again with each question that follows.
 
 A model whose training had no question about a sound of an earlier turn does not hear it any more in the next one. So
 what is of certain modalities (``[chat] reattach``) stands once more before every later question.

@@ -1,4 +1,4 @@
-"""What a caller shows or plays: paths, bytes, arrays and pictures in memory, as media that encoders read."""
+"""Inputs of calls: paths, bytes, arrays and pictures in memory, as media that encoders read."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from muomni_cli.given import refuse_url
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Given: TypeAlias = Union[str, "os.PathLike[str]", bytes, NDArray[Any], "Image", tuple[NDArray[Any], int]]
+MediaInput: TypeAlias = Union[str, "os.PathLike[str]", bytes, NDArray[Any], "Image", tuple[NDArray[Any], int]]
 """One picture, sound or other input: a path; the bytes of a file; a picture as an array (H,W), (H,W,3) or (H,W,4) of
 uint8, or as Pillow holds it; a sound as its samples (N,) or (N,channels), floats of full scale 1 or integers, with
 their number a second."""
 
-Many: TypeAlias = Union[Given, "list[Given]", None]
+MediaInputs: TypeAlias = Union[MediaInput, "list[MediaInput]", None]
 """None, one, or a list of several."""
 
 
 @dataclass(frozen=True, slots=True)
-class HeldMedia:
+class MemoryMedia:
     """A file in memory, as a :class:`muomni_cli.api.Media`."""
 
     modality: str
@@ -41,7 +41,7 @@ class HeldMedia:
         return io.BytesIO(self.content)
 
 
-def media_of(modality: str, given: Many) -> list[Media]:
+def media_of(modality: str, given: MediaInputs) -> list[Media]:
     """What was given for one modality; nothing is read yet.
 
     Raises:
@@ -52,20 +52,20 @@ def media_of(modality: str, given: Many) -> list[Media]:
     return [_one(modality, one) for one in (given if isinstance(given, list) else [given])]
 
 
-def _one(modality: str, given: Given) -> Media:
+def _one(modality: str, given: MediaInput) -> Media:
     if isinstance(given, str | os.PathLike):
         refuse_url(os.fspath(given))
         return FileMedia(modality, Path(given).expanduser())
     if isinstance(given, bytes | bytearray | memoryview):
-        return HeldMedia(modality, f"the {modality} in memory", bytes(given))
+        return MemoryMedia(modality, f"the {modality} in memory", bytes(given))
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], np.ndarray):
-        return HeldMedia(modality, f"the {modality} of {len(given[0]):,} samples", _sound(*given))
+        return MemoryMedia(modality, f"the {modality} of {len(given[0]):,} samples", _sound(*given))
     if isinstance(given, np.ndarray):
-        return HeldMedia(modality, f"the {modality} of {' x '.join(map(str, given.shape))}", _picture(given))
+        return MemoryMedia(modality, f"the {modality} of {' x '.join(map(str, given.shape))}", _picture(given))
     from PIL.Image import Image
 
     if isinstance(given, Image):
-        return HeldMedia(modality, f"the {modality} of {given.width} x {given.height} pixels", _png(given))
+        return MemoryMedia(modality, f"the {modality} of {given.width} x {given.height} pixels", _png(given))
     raise RequestError(
         f"{modality} cannot be a {type(given).__name__}",
         "give a path, bytes, a picture of Pillow's, an array of pixels, or (samples, rate)",

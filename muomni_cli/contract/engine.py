@@ -1,0 +1,152 @@
+"""The inference protocol of a trained model. PyTorch implements it, and so does every runtime that opens bundles.
+
+Shapes use the letters B batch, T tokens, D width of the Thinker, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from muomni_cli.contract.models import Answers, Tokenizer, Transcriber
+    from muomni_cli.contract.speech import RunCodec, RunVocoder, Speaks
+    from muomni_cli.generation.backend import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class GraphCall:
+    """One run of a graph.
+
+    Args:
+        part: of the model.
+        graph: of the part.
+        inputs, outputs: tensors by name.
+        seconds: how long it took.
+    """
+
+    part: str
+    graph: str
+    inputs: Mapping[str, NDArray[Any]]
+    outputs: Mapping[str, NDArray[Any]]
+    seconds: float
+
+
+class Engine(Protocol):
+    """A trained model opened for inference, in numpy arrays. Each part is loaded when it is first used."""
+
+    @property
+    def label(self) -> str:
+        """Name for messages: the folder, and the execution provider once one is chosen."""
+        ...
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, Any]]:
+        """Trained parts: ``thinker``, ``codec``, ``talker``, ``vocoder``, and each encoder by its modality. The values
+        are entries of ``model.json``: kind, use, plugin, config and the other arguments of ``build``. Those of bundles
+        also have ``graphs``."""
+        ...
+
+    @property
+    def modalities(self) -> Sequence[str]:
+        """Modalities fused with the Thinker, in the order in which their tokens precede the text."""
+        ...
+
+    @property
+    def heads(self) -> Mapping[str, Mapping[str, Any]]:
+        """Modality -> entry of the encoder with the head that its own stage trained."""
+        ...
+
+    @property
+    def chat(self) -> Mapping[str, Any]:
+        """Default chat settings: the recipe's table ``[chat]``."""
+        ...
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Where the model comes from, as far as known. ``data``: data table -> its sources, each with ``use``, ``task``
+        and ``licence``."""
+        ...
+
+    def source(self, part: str) -> str:
+        """Name for messages of the weights of one part: a checkpoint, or the bundle."""
+        ...
+
+    def verify(self) -> int:
+        """Check every file against its digest; the number of files. RequestError for a missing, changed or extra
+        file."""
+        ...
+
+    def tokenizer(self) -> Tokenizer:
+        """The Thinker's tokenizer. RequestError if there is none."""
+        ...
+
+    def backend(self, *, keep: bool = False, hidden: bool = False) -> Backend[Any]:
+        """A new backend for the generation loop.
+
+        Args:
+            keep: reuse the cache of the previous request for a prompt that begins alike.
+            hidden: also return hidden states.
+
+        Raises:
+            RequestError: there is no Thinker.
+        """
+        ...
+
+    def score(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """(T,) ids, at most the context length -> (T,V) float32 next-token logits.
+
+        Raises:
+            RequestError: there is no Thinker.
+        """
+        ...
+
+    def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[Any]:
+        """One input, as ``EncoderPart.read`` returns it -> (T,D) float32 embeddings for the Thinker.
+
+        Raises:
+            RequestError: no encoder of that modality is fused with the Thinker.
+        """
+        ...
+
+    def predictor(self, modality: str) -> Answers:
+        """The encoder with the head of its own stage. RequestError if that was not trained, or answers nothing."""
+        ...
+
+    def transcriber(self) -> Transcriber:
+        """The encoder that transcribes, with its head; its modality is :func:`muomni_cli.models.engines.transcribing`.
+        RequestError if there is none."""
+        ...
+
+    def talker(self) -> Speaks:
+        """The Talker. RequestError if there is none."""
+        ...
+
+    def codec(self) -> RunCodec:
+        """The codec. RequestError if there is none."""
+        ...
+
+    @property
+    def vocoders(self) -> Sequence[str]:
+        """Names accepted by :meth:`vocoder`, the model's own first."""
+        ...
+
+    def vocoder_name(self, name: str | None = None) -> str:
+        """The vocoder called ``name``, or the default one. RequestError if it cannot be used; lists the others."""
+        ...
+
+    def vocoder(self, name: str) -> RunVocoder:
+        """The vocoder of a :meth:`vocoder_name`."""
+        ...
+
+    def watched(self, tell: Callable[[GraphCall], None]) -> AbstractContextManager[None]:
+        """Inside this context ``tell`` is called after every run of a graph. PyTorch runs none."""
+        ...
+
+    def close(self) -> None:
+        """Release the memory of all parts."""
+        ...

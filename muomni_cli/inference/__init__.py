@@ -1,0 +1,1 @@
+"""Using a trained model, whatever engine runs it: chat, speech, transcription."""

@@ -1,0 +1,147 @@
+"""A model that answers: generation backend, tokenizer and encoders. Prompts in, pieces of text out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.api import Engine, Media, Message, Said, Tokenizer
+from muomni_cli.generation import Backend, Event, Finish, Request, generate
+from muomni_cli.inference.settings import AnswerSettings
+from muomni_cli.models.engines import senses_of
+from muomni_cli.omni.senses import Senses, Taken
+from muomni_cli.omni.shares import Sense
+from muomni_cli.prompt import one_shot_ids
+
+
+@dataclass(slots=True)
+class Answer:
+    """An answer so far. ``finish`` is None while it is being generated, or when it was interrupted."""
+
+    text: str = ""
+    tokens: list[int] = field(default_factory=list)
+    finish: Finish | None = None
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second, prompt processing included."""
+        return len(self.tokens) / self.seconds if self.seconds > 0 else 0.0
+
+    def add(self, event: Event) -> None:
+        """Append one event of the generation loop."""
+        self.text += event.text
+        self.tokens.append(event.token)
+        self.finish = event.finish
+
+
+def _no_encoders(modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    raise AssertionError(f"nothing was to be encoded, but {modality} {inputs.shape} was")
+
+
+def _ignore(_: str) -> None:
+    """A notice that nobody reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatModel:
+    """A model ready to answer.
+
+    Args:
+        backend: runs the Thinker.
+        tokenizer: of the Thinker.
+        label: name for messages.
+        encode: one input of a modality -> (T,D) embeddings.
+        senses: encoders by modality, in the order in which their tokens precede the text.
+        notice: called when the end of an input is cut.
+        hidden: the backend returns hidden states.
+    """
+
+    backend: Backend[Any]
+    tokenizer: Tokenizer
+    label: str = ""
+    encode: Callable[[str, NDArray[Any]], NDArray[np.float32]] = _no_encoders
+    senses: Mapping[str, Sense] = field(default_factory=dict)
+    notice: Callable[[str], None] = _ignore
+    hidden: bool = False
+
+    @property
+    def context(self) -> int:
+        """Context length in tokens."""
+        return self.backend.context
+
+    @property
+    def encoders(self) -> Senses:
+        """Reads and encodes media."""
+        return Senses(self.encode, self.senses, self.context, self.notice)
+
+    def take_in(self, media: Sequence[Media]) -> Taken:
+        """Media of one message, each with its embeddings (T,D), in the order in which they precede the text.
+
+        Raises:
+            RequestError: one cannot be read, the model has no encoder for it, or they do not fit.
+        """
+        return self.encoders(media)
+
+    def question(self, text: str, taken: Taken) -> tuple[Message, list[int]]:
+        """A user message about encoded media, and the placeholder ids of their embeddings."""
+        soft = [token for _, rows in taken for token in self.backend.remember(rows)]
+        return Message("user", text, tuple(one for one, _ in taken)), soft
+
+    def prompt(self, text: str, media: Sequence[Media], settings: AnswerSettings) -> list[int]:
+        """Ids of one question about ``media``, ready for the answer.
+
+        Raises:
+            RequestError: it is empty, does not fit the context, or one of the media cannot be used.
+        """
+        message, soft = self.question(text, self.take_in(media))
+        whole = iter([soft])  # the media of a message come together
+        return one_shot_ids(
+            self.tokenizer,
+            message,
+            self.context,
+            settings.template,
+            settings.system,
+            soft=lambda _: next(whole, ()),
+        )
+
+    def answer(self, ids: Sequence[int], settings: AnswerSettings, answer: Answer) -> Iterator[Said]:
+        """Generate after ``ids``: final pieces of text, with hidden states where the backend returns them. ``answer``
+        is updated before each piece.
+
+        Raises:
+            RequestError: the prompt is empty or does not fit.
+        """
+        own = settings.sampling, settings.seed, settings.max_tokens, settings.stop, settings.loop_guard
+        request = Request(ids, *own)
+        begin = time.perf_counter()
+        for event in generate(self.backend, self.tokenizer, [request], hidden=self.hidden):
+            answer.add(event)
+            answer.seconds = time.perf_counter() - begin
+            if event.text:
+                yield Said(event.text, event.hidden)
+
+
+def chat_model(
+    engine: Engine, notice: Callable[[str], None] = _ignore, *, keep: bool = False, hidden: bool = False
+) -> ChatModel:
+    """The chat model of an engine.
+
+    Args:
+        engine: an open model.
+        notice: called when the end of an input is cut.
+        keep: for a conversation: reuse the cache between its turns.
+        hidden: return the Thinker's hidden states, which a Talker may use.
+
+    Raises:
+        RequestError: it has no Thinker or no tokenizer.
+    """
+    backend = engine.backend(keep=keep, hidden=hidden)
+    return ChatModel(
+        backend, engine.tokenizer(), engine.source("thinker"), engine.encode, senses_of(engine), notice, hidden
+    )

@@ -1,0 +1,297 @@
+"""A trained model as a Python object: chat, speech, transcription and embeddings, with PyTorch or without."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Self, TypeVar, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.api import EncoderPart, Engine, Media, RequestError, Said, Word
+from muomni_cli.inference.chat_model import Answer, chat_model
+from muomni_cli.inference.chat_session import LOG, ChatSession, attached
+from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of
+from muomni_cli.inference.settings import ChatOptions, settings_of
+from muomni_cli.models.engines import ANSWERS, open_engine, transcribing
+from muomni_cli.omni.shares import sense_of
+from muomni_cli.registry import resolve
+from muomni_cli.runs.folder import open_entry
+from muomni_cli.speaking.speech import Drawing, Speech
+from muomni_cli.speaking.voice import Voice, voice_of
+
+LONGEST = 4 * 3600.0
+"""Seconds of the longest sound that is transcribed, unless asked otherwise."""
+
+Opened = TypeVar("Opened")
+
+
+def load(spec: str | os.PathLike[str] | None = None, *, device: str = "auto", threads: int | None = None) -> Model:
+    """Open a trained model::
+
+        from muomni_cli import load
+
+        with load("nano") as model:
+            model.chat("What do you see?", image="x.png")        # "A big purple triangle ..."
+            for piece in model.chat_stream("Tell me a story"):   # as it is generated
+                print(piece, end="", flush=True)
+            session = model.session(system="Be brief.")          # earlier turns are remembered
+            session.ask("I am Ann.")
+            samples, rate = model.speak("hello")                 # (N,) float32, 16000
+            model.transcribe((samples, rate))                    # "hello"
+
+    Args:
+        spec: a run, a checkpoint, an exported bundle, the name of one under ``runs/``, or an installed model. None:
+            ``$MUOMNI_MODEL``, else the newest run that answers, else an installed model.
+        device: ``auto`` (CUDA where it works, else the CPU), ``cpu``, ``cuda``, ``cuda:1``.
+        threads: CPU threads of one call; None for as many as there are cores. With PyTorch it holds for the process.
+
+    Raises:
+        RequestError: there is no such model, or it is damaged. That a device is not there, or a file was changed, may
+            only be found when a part is first used.
+        MuomniError: it is a run, and PyTorch is not installed.
+    """
+    named = None if spec is None else os.fspath(spec)
+    return Model(open_engine(named, ANSWERS, device=device, threads=threads))
+
+
+class Model:
+    """An open model; made by :func:`load`. Also a context manager, which closes it.
+
+    Each part is loaded when first needed, once. All methods may be called by several threads at the same time, and
+    answers do not depend on what other threads ask. A :class:`ChatSession` is for one thread at a time.
+
+    Every method raises :class:`muomni_cli.RequestError` for a request that cannot be met: its ``what`` says what is
+    wrong, its ``fix`` what to do, one line each.
+
+    Args:
+        engine: runs the parts.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine: Engine | None = engine
+        self._reading = threading.RLock()  # Pillow's warnings are silenced for all threads while a picture is read
+        self._opening = threading.RLock()
+        self._opened: dict[str, object] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the memory of all parts once running calls have ended. The model cannot be used any more."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
+        self._opened.clear()
+
+    @property
+    def engine(self) -> Engine:
+        """Runs the parts. RequestError if the model is closed."""
+        if self._engine is None:
+            raise RequestError("this model is closed", "open it again: load(...)")
+        return self._engine
+
+    @property
+    def label(self) -> str:
+        """Name for messages."""
+        return self.engine.label
+
+    @property
+    def modalities(self) -> list[str]:
+        """What questions can be about besides text: ``image``, ``audio``, or the modality of a plugin."""
+        return list(self.engine.modalities)
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Which of ``chat``, ``speak`` and ``transcribe`` the model can do, and the modalities it takes."""
+        engine = self.engine
+        found = set(engine.modalities)
+        found |= {"chat"} if "thinker" in engine.parts else set()
+        found |= {"speak"} if {"talker", "codec"} <= engine.parts.keys() and engine.vocoders else set()
+        heads = [open_entry(entry)[0].part for entry in engine.heads.values()]
+        found |= {"transcribe"} if any(isinstance(part, EncoderPart) and part.transcribe for part in heads) else set()
+        return frozenset(found)
+
+    @property
+    def voices(self) -> list[str]:
+        """Names of the voices; empty for one voice without a name. RequestError if it does not speak."""
+        return [name for name in self.voice().talker.voices if name]
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second of :meth:`speak`. RequestError if it does not speak."""
+        return self.voice().sample_rate
+
+    def chat(
+        self,
+        text: str = "",
+        *,
+        image: MediaInputs = None,
+        audio: MediaInputs = None,
+        attach: Mapping[str, MediaInputs] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> str:
+        """Answer one question; earlier ones are not remembered (see :meth:`session`).
+
+        Args:
+            text: the question; may be empty with an image or a sound.
+            image: one or several pictures: see :data:`muomni_cli.inference.media_input.MediaInput`.
+            audio: one or several sounds.
+            attach: inputs of other modalities, by name.
+            options: see :class:`muomni_cli.inference.settings.ChatOptions`.
+
+        Raises:
+            RequestError: the model has no Thinker; the question is empty or does not fit the context; a file cannot be
+                read, or the model has no encoder for it; a setting is out of range.
+        """
+        return "".join(self.chat_stream(text, image=image, audio=audio, attach=attach, **options))
+
+    def chat_stream(
+        self,
+        text: str = "",
+        *,
+        image: MediaInputs = None,
+        audio: MediaInputs = None,
+        attach: Mapping[str, MediaInputs] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Iterator[str]:
+        """:meth:`chat` piece by piece, each as soon as it is final. Errors are raised at once, not with the first
+        piece; the iteration may be abandoned."""
+        media = attached(image, audio, attach)
+        settings, model = settings_of(self.engine, options), chat_model(self.engine, LOG.info)
+        with self._reading:
+            ids = model.prompt(text, media, settings)
+        return (said.text for said in model.answer(ids, settings, Answer()))
+
+    def session(self, **options: Unpack[ChatOptions]) -> ChatSession:
+        """A conversation that remembers its turns.
+
+        Raises:
+            RequestError: the model has no Thinker, or a setting is out of range.
+        """
+        settings = settings_of(self.engine, options)
+        return ChatSession(chat_model(self.engine, LOG.info, keep=True), settings, self._reading)
+
+    def speak(
+        self,
+        text: str | Iterable[str],
+        *,
+        voice: str | None = None,
+        speed: float = 1.0,
+        seed: int | None = None,
+        temperature: float | None = None,
+        max_seconds: float = float("inf"),
+    ) -> tuple[NDArray[np.float32], int]:
+        """Speak a text: samples (N,), full scale 1, and their rate in Hz.
+
+        Args:
+            text: whole or in pieces.
+            voice: one of :attr:`voices`; None for the first.
+            speed: from 0.5 to 2, relative to the voice's own.
+            seed: same seed, same samples; 0 if None.
+            temperature: 0 takes the most likely code; None for the model's default.
+            max_seconds: the speech is cut there.
+
+        Raises:
+            RequestError: the model does not speak, or has no such voice; nothing of the text can be spoken; a setting
+                is out of range.
+        """
+        speech = Speech(self.sample_rate)
+        pieces = list(self._say(text, voice, speed, Drawing(seed or 0, temperature, max_seconds), speech))
+        speech.require()
+        return np.concatenate(pieces), self.sample_rate
+
+    def speak_stream(
+        self,
+        text: str | Iterable[str],
+        *,
+        voice: str | None = None,
+        speed: float = 1.0,
+        seed: int | None = None,
+        temperature: float | None = None,
+        max_seconds: float = float("inf"),
+    ) -> Iterator[NDArray[np.float32]]:
+        """:meth:`speak` chunk by chunk (n,), each as soon as it can be computed.
+
+        ``text`` is consumed only as needed, so an answer can be spoken while it is generated:
+        ``model.speak_stream(model.chat_stream("tell me a story"))``. The chunks together equal :meth:`speak` of the
+        same text, however it is cut. There are none where nothing can be spoken; other errors are raised at once.
+        """
+        return self._say(text, voice, speed, Drawing(seed or 0, temperature, max_seconds), None)
+
+    def words(self, audio: MediaInput, *, beam: int = 0, max_seconds: float = LONGEST) -> Iterator[Word]:
+        """The words of a sound of any length with their times in seconds, each as soon as it is final.
+
+        Args:
+            audio: a path, the bytes of a file, or (samples, rate).
+            beam: beam size; 0 is greedy decoding.
+            max_seconds: longest sound.
+
+        Raises:
+            RequestError: the model does not transcribe; while iterating: the sound cannot be read, or is longer.
+        """
+        part, _ = transcribing(self.engine)
+        (media,) = media_of(part.modality, [audio])
+        return self.words_of(media, beam=beam, max_seconds=max_seconds)
+
+    def words_of(self, media: Media, *, beam: int = 0, max_seconds: float = LONGEST) -> Iterator[Word]:
+        """:meth:`words` of a media file."""
+        if beam < 0:
+            raise RequestError(f"beam is {beam}", "beam must be 0 (greedy) or more")
+        part, config = transcribing(self.engine)
+        transcriber = self.engine.transcriber()
+
+        def stream() -> Iterator[Word]:
+            assert part.pieces is not None, "a part that transcribes reads in pieces"
+            with media.open() as file:
+                pieces = resolve(part.pieces)(config, file, media.name, max_seconds)
+                yield from transcriber.stream(pieces, beam=beam)
+
+        return stream()
+
+    def transcribe(self, audio: MediaInput, *, beam: int = 0, max_seconds: float = LONGEST) -> str:
+        """:meth:`words` as text."""
+        return " ".join(word.text for word in self.words(audio, beam=beam, max_seconds=max_seconds))
+
+    def encode(self, modality: str, media: MediaInput) -> NDArray[np.float32]:
+        """Embeddings (T,D) of one input, as the Thinker receives them.
+
+        Raises:
+            RequestError: the model has no encoder of that modality, or the input cannot be read.
+        """
+        if modality not in self.engine.modalities:
+            known = " and ".join(self.engine.modalities) or "text alone"
+            raise RequestError(f"{self.label} has no encoder for {modality}", f"it takes {known}")
+        (one,) = media_of(modality, [media])
+        with self._reading:
+            inputs = sense_of(*open_entry(self.engine.parts[modality])).read(one)
+        made: NDArray[np.float32] = self.engine.encode(modality, inputs)
+        return made
+
+    def voice(self, vocoder: str | None = None) -> Voice:
+        """The Talker, the codec and a vocoder: the one that is named, else the model's own.
+
+        Raises:
+            RequestError: the model does not speak, or has no such vocoder.
+        """
+        return self._once(f"voice {vocoder}", partial(voice_of, self.engine, vocoder))
+
+    def _say(
+        self, text: str | Iterable[str], voice: str | None, speed: float, drawing: Drawing, speech: Speech | None
+    ) -> Iterator[NDArray[np.float32]]:
+        speaking = self.voice()
+        pieces: Iterable[str] = [text] if isinstance(text, str) else text
+        return speaking.say(map(Said, pieces), speaking.manner(voice, speed), drawing, speech)
+
+    def _once(self, name: str, build: Callable[[], Opened]) -> Opened:
+        with self._opening:
+            if name not in self._opened:
+                self._opened[name] = build()
+            opened: Opened = self._opened[name]  # type: ignore[assignment]
+            return opened

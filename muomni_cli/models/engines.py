@@ -1,0 +1,108 @@
+"""Opening a model reference as an :class:`Engine`, and what commands derive from one. Imports torch only for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from muomni_cli.api import EncoderPart, Engine, PartConfig, RequestError
+from muomni_cli.extras import require
+from muomni_cli.models.find import Found, Need, find_able
+from muomni_cli.omni.shares import Sense, sense_of
+from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
+
+if TYPE_CHECKING:
+    from muomni_cli.models.run_engine import RunEngine
+
+OMNI, THINKER = "omni", "thinker"
+TRAIN = "muomni train all RECIPE"
+
+
+def open_found(found: Found, *, device: str = "auto", threads: int | None = None) -> Engine:
+    """The engine of a model reference: a bundle's runtime, else PyTorch.
+
+    Raises:
+        RequestError: it is damaged, or the device is not there.
+        MuomniError: it is a run, and PyTorch is not installed.
+    """
+    if threads is not None and threads < 1:
+        raise RequestError(f"threads is {threads}", "threads must be 1 or more")
+    if found.bundle is not None:
+        return found.bundle.open(device, threads)
+    return open_run(found.run(), found.weights, device=device, threads=threads)
+
+
+def open_run(
+    run: RunFolder, weights: Path | None = None, *, device: str = "auto", threads: int | None = None
+) -> RunEngine:
+    """The engine of a training run; errors as of :func:`open_found`."""
+    require(f"run {run.root}", "torch", otherwise="or export it where PyTorch is, and name the bundle with -m")
+    from muomni_cli.models.run_engine import RunEngine
+
+    return RunEngine(run, weights, device=device, threads=threads)
+
+
+def open_engine(
+    spec: str | None,
+    need: Need,
+    abilities: Collection[str] = (),
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    runs: Path = RUNS,
+) -> Engine:
+    """Resolve a model argument and open it; see :func:`muomni_cli.models.find.find_able` and :func:`open_found`."""
+    return open_found(find_able(spec, need, abilities, runs), device=device, threads=threads)
+
+
+def senses_of(engine: Engine) -> dict[str, Sense]:
+    """The encoders fused with the Thinker by modality, in the order in which their tokens precede the text."""
+    return {modality: sense_of(*open_entry(engine.parts[modality])) for modality in engine.modalities}
+
+
+def transcribing(engine: Engine) -> tuple[EncoderPart, PartConfig]:
+    """Declaration and config of the encoder that :meth:`Engine.transcriber` gives. RequestError if there is none."""
+    for entry in engine.heads.values():
+        registered, config = open_entry(entry)
+        if isinstance(registered.part, EncoderPart) and registered.part.transcribe:
+            return registered.part, config
+    engine.transcriber()  # names what is missing
+    raise AssertionError("an engine with a transcriber has its head")
+
+
+def _thinker_weights(run: RunFolder) -> Path | None:
+    if run.status("tokenizer") != "finished":
+        return None
+    return run.checkpoint(OMNI) or run.checkpoint(THINKER)
+
+
+def _talker_weights(run: RunFolder) -> Path | None:
+    return run.checkpoint("talker") if "talker" in run.model()["parts"] else None
+
+
+def _transcriber_weights(run: RunFolder) -> Path | None:
+    found = []
+    for stage, entry in run.model()["parts"].items():
+        weights = run.checkpoint(stage)
+        if entry.get("kind") == EncoderPart.kind and weights is not None:
+            part = open_entry(entry)[0].part
+            found += [weights] if isinstance(part, EncoderPart) and part.transcribe else []
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _any_weights(run: RunFolder) -> Path | None:
+    found = [path for stage in run.model()["stages"] if (path := run.checkpoint(stage)) is not None]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+ANSWERS = Need(_thinker_weights, "is complete", TRAIN, verb="answer")
+"""A model with a Thinker."""
+SPEAKS = Need(_talker_weights, "has a trained Talker", TRAIN, verb="speak")
+"""A model that reads aloud."""
+TRANSCRIBES = Need(
+    _transcriber_weights, "has a trained encoder that transcribes", "muomni train audio RECIPE", verb="transcribe"
+)
+"""A model that transcribes."""
+TRAINED = Need(_any_weights, "has trained anything", TRAIN)
+"""A model of which anything is trained."""

@@ -1,0 +1,248 @@
+"""The inference engine of a training run: which checkpoint of which stage each part is loaded from. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from muomni_cli.api import Answers, Codec, EncoderPart, RequestError, Tokenizer, Transcriber
+from muomni_cli.models.digests import DIGESTS, verify
+from muomni_cli.models.torch_engine import TorchEngine, head_module
+from muomni_cli.omni.model import Omni
+from muomni_cli.registry import Registered, get_registry
+from muomni_cli.runs.folder import RunFolder, open_entry
+from muomni_cli.runs.header import read_header
+from muomni_cli.runs.parts import build_aside, build_part, load_part, omni_entries, open_omni
+from muomni_cli.training.arguments import code_shape
+from muomni_cli.training.checkpoint import load_model, read_checkpoint
+
+OMNI, THINKER = "omni", "thinker"
+
+
+class RunEngine(TorchEngine):
+    """See :class:`muomni_cli.contract.engine.Engine`.
+
+    Args:
+        run: with checkpoints.
+        weights: use this checkpoint for its stage, not the best one.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        threads: CPU threads; None leaves PyTorch's setting as it is.
+        stage: the Thinker as ``thinker`` or ``omni`` left it; None for the later of the two.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        weights: Path | None = None,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        stage: str | None = None,
+    ) -> None:
+        super().__init__(device, threads)
+        self.run, self._named, self._stage = run, weights, stage
+        self._model = run.model()
+
+    @property
+    def label(self) -> str:
+        return f"run {self.run.root}"
+
+    def source(self, part: str) -> str:
+        stage = self._thinker_stage if part in (THINKER, *self.modalities) else part
+        weights = self.checkpoint(stage or THINKER)
+        if weights is None:
+            return self.label
+        return f"{weights} (step {read_header(weights)['step']})" if stage == self._thinker_stage else str(weights)
+
+    def checkpoint(self, stage: str) -> Path | None:
+        """The checkpoint of a stage: the one that was named, else the best, else the last."""
+        folder = self.run.stage(stage)
+        if self._named is not None and self._named.resolve().parent == folder.resolve():
+            return self._named
+        return self.run.checkpoint(stage)
+
+    @cached_property
+    def _thinker_stage(self) -> str | None:
+        """The stage that the Thinker is taken from; None if it was not trained."""
+        named = None if self._named is None else self._named.resolve().parent.name
+        if self._stage is None and named in (OMNI, THINKER):
+            return named
+        stages = [self._stage] if self._stage else [OMNI, THINKER]
+        return next((stage for stage in stages if self.checkpoint(stage) is not None), None)
+
+    @cached_property
+    def parts(self) -> Mapping[str, Mapping[str, Any]]:
+        own, found = self._model["parts"], {}
+        if self._thinker_stage == OMNI:
+            found = dict(omni_entries(self.run))
+        elif self._thinker_stage is not None and THINKER in own:
+            found = {THINKER: own[THINKER]}
+        for stage, entry in own.items():
+            if stage not in found and stage not in (THINKER, "tokenizer") and self.checkpoint(stage) is not None:
+                found[stage] = entry
+        return found
+
+    @cached_property
+    def modalities(self) -> Sequence[str]:
+        return [name for name in omni_entries(self.run) if name != THINKER] if self._thinker_stage == OMNI else []
+
+    @cached_property
+    def heads(self) -> Mapping[str, Mapping[str, Any]]:
+        found = {}
+        for stage, entry in self._model["parts"].items():
+            if entry.get("kind") == EncoderPart.kind and self.checkpoint(stage) is not None:
+                part = open_entry(entry)[0].part
+                if isinstance(part, EncoderPart) and (part.answer or part.transcribe):
+                    found[stage] = entry
+        return found
+
+    @property
+    def chat(self) -> Mapping[str, Any]:
+        chat: Mapping[str, Any] = self._model["chat"]
+        return chat
+
+    def verify(self) -> int:
+        return verify(self.run.root) if (self.run.root / DIGESTS).is_file() else 0
+
+    def tokenizer(self) -> Tokenizer:
+        return self.run.tokenizer()
+
+    def predictor(self, modality: str) -> Answers:
+        entry = self.heads.get(modality)
+        if entry is None:
+            raise RequestError(
+                f"run {self.run.root} has no trained {modality}", f"train it first: {self._command(modality)}"
+            )
+        return cast("Answers", self._head(modality))
+
+    def transcriber(self) -> Transcriber:
+        named = None if self._named is None else self._named.resolve().parent.name
+        for modality, entry in self.heads.items():
+            part = open_entry(entry)[0].part
+            if isinstance(part, EncoderPart) and part.transcribe and (named is None or named == modality):
+                return cast("Transcriber", self._head(modality))
+        raise RequestError(
+            f"run {self.run.root} has no trained encoder that transcribes",
+            "train it: muomni train audio RECIPE, or name another run with -m",
+        )
+
+    def _head(self, modality: str) -> nn.Module:
+        def build() -> nn.Module:
+            entry = self.heads[modality]
+            registered, config = open_entry(entry)
+            assert isinstance(registered.part, EncoderPart), "heads are those of encoders"
+            module = head_module(registered.part, entry, config)
+            weights = self.checkpoint(modality)
+            assert weights is not None, "heads have one"
+            load_model(module, read_checkpoint(weights), ema=True)
+            return module
+
+        return cast("nn.Module", self._once(f"{modality} with its head", build))
+
+    def _open_omni(self) -> Omni:
+        stage = self._thinker_stage
+        if stage is None or THINKER not in self.parts or self.run.status("tokenizer") != "finished":
+            raise RequestError(
+                f"run {self.run.root} is not complete: it needs a tokenizer and a Thinker checkpoint",
+                f"train what is missing: muomni train all {self.run.recipe_path}",
+            )
+        weights = cast("Path", self.checkpoint(stage))
+        if stage == OMNI:
+            return open_omni(self.run, weights)
+        registered, config = open_entry(self.parts[THINKER])
+        module = build_part(registered, config, self.parts[THINKER])
+        load_model(module, read_checkpoint(weights), ema=True)
+        return Omni(module, {})
+
+    def _open_speech(self, part: str) -> nn.Module:
+        if part in ("codec", "talker"):
+            weights = self.checkpoint(part) if part in self.parts else None
+            if weights is None:
+                raise RequestError(
+                    f"run {self.run.root} has no trained {part}, so it cannot speak",
+                    f"train it: {self._command(part)}, or name another run with -m",
+                )
+            module = load_part(self._model["parts"][part], weights)
+            if part == "talker":
+                self._require_same_codec("talker")
+            return module
+        if part == self._own_vocoder:
+            self._require_same_codec("vocoder")
+            return load_part(self.parts["vocoder"], cast("Path", self.checkpoint("vocoder")))
+        registered, config = untrained_vocoder(self.run, part)
+        mel = self.codec().mel.model_dump(mode="json")
+        return cast("nn.Module", build_aside(registered, config, {"mel": mel}))
+
+    def _require_same_codec(self, stage: str) -> None:
+        """Refuse a part that was trained for another codec than the run has now."""
+        require_made_for(self.run, stage, cast("Codec", self.speech_module("codec")))
+
+    @property
+    def _own_vocoder(self) -> str | None:
+        """The trained vocoder, if there is one."""
+        return str(self.parts["vocoder"]["use"]) if "vocoder" in self.parts else None
+
+    @property
+    def vocoders(self) -> Sequence[str]:
+        own = [self._own_vocoder] if self._own_vocoder else []
+        return list(dict.fromkeys([*own, *ready_vocoders()]))
+
+    def vocoder_name(self, name: str | None = None) -> str:
+        own = self._own_vocoder
+        if own is not None and (name is None or name.rpartition(":")[2] == own):
+            return own
+        registered, _ = untrained_vocoder(self.run, name)
+        if registered.part.objective is not None:
+            raise RequestError(
+                f"the vocoder {registered.use} of run {self.run.root} is not trained",
+                f"train it: {self._command('vocoder')}, or use one that needs no training: {_ready()}",
+            )
+        return name or registered.use
+
+    def _command(self, stage: str) -> str:
+        return f"muomni train {stage} {self.run.recipe_path}"
+
+
+def untrained_vocoder(run: RunFolder, name: str | None = None) -> tuple[Registered, Any]:
+    """A vocoder by name, or that of the run's recipe, with the settings of the recipe or else the defaults.
+
+    Raises:
+        RequestError: there is no such vocoder, or the recipe has none.
+    """
+    from muomni_cli.recipe import load_recipe
+
+    chosen = load_recipe(str(run.recipe_path)).vocoder if run.recipe_path.is_file() else None
+    if name is None:
+        if chosen is None:
+            raise RequestError(f"run {run.root} has no vocoder", f"name one that needs no training: {_ready()}")
+        return chosen.registered, chosen.config
+    registered = get_registry().get("vocoder", name)
+    if chosen is not None and chosen.registered.part == registered.part:
+        return registered, chosen.config
+    return registered, registered.part.config()
+
+
+def ready_vocoders() -> list[str]:
+    """Names of the vocoders that need no training."""
+    return [one.use for one in get_registry().all("vocoder") if one.part.objective is None]
+
+
+def _ready() -> str:
+    """Options that choose a vocoder that needs no training."""
+    return " or ".join(f"--vocoder {name}" for name in ready_vocoders()) or "none is installed"
+
+
+def require_made_for(run: RunFolder, stage: str, codec: Codec) -> None:
+    """Refuse a part that was trained for another codec than ``codec``."""
+    entry = run.model()["parts"][stage]
+    now = {"codes": asdict(code_shape(codec)), "mel": codec.mel.model_dump(mode="json")}
+    if any(entry[name] != value for name, value in now.items() if name in entry):
+        raise RequestError(
+            f"the {stage} of run {run.root} was trained for another codec than the run has now",
+            f"train it again: muomni train {stage} {run.recipe_path} --force",
+        )

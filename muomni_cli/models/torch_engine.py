@@ -1,0 +1,242 @@
+"""The inference engine over PyTorch modules, of a training run or with random weights.
+
+Shapes: B batch, T tokens or code frames, D width of the Thinker, V vocabulary, Q codebooks, M mel frames, F mel bins,
+N samples.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.api import (
+    Answers,
+    Codec,
+    EncoderPart,
+    Flow,
+    GraphCall,
+    MelConfig,
+    Part,
+    RequestError,
+    Speaks,
+    Streamed,
+    Tokenizer,
+    Transcriber,
+    Vocoder,
+)
+from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.omni.model import Omni
+from muomni_cli.runs.folder import open_entry
+from muomni_cli.sound.coding import encode_waves
+from muomni_cli.training.device import choose_device, set_threads
+
+
+class TorchEngine(ABC):
+    """See :class:`muomni_cli.contract.engine.Engine`. Subclasses say where the modules come from.
+
+    Modules are opened once, under a lock, and then only read, so several threads may share an engine. They also share
+    PyTorch's thread pool, which ``threads`` sizes for the whole process.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        threads: CPU threads; None leaves PyTorch's setting as it is.
+    """
+
+    def __init__(self, device: str = "auto", threads: int | None = None) -> None:
+        set_threads(threads or 0)
+        self.device = choose_device(device)
+        self._lock = threading.RLock()
+        self._modules: dict[str, Any] = {}
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """See :class:`muomni_cli.contract.engine.Engine`, as for all members below."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+    @property
+    @abstractmethod
+    def modalities(self) -> Sequence[str]: ...
+
+    @property
+    @abstractmethod
+    def chat(self) -> Mapping[str, Any]: ...
+
+    @abstractmethod
+    def tokenizer(self) -> Tokenizer: ...
+
+    @abstractmethod
+    def _open_omni(self) -> Omni:
+        """The Thinker and its fused encoders, none for a model of text alone."""
+
+    @abstractmethod
+    def _open_speech(self, part: str) -> nn.Module:
+        """The codec, the Talker or, by its name, a vocoder."""
+
+    @property
+    def heads(self) -> Mapping[str, Mapping[str, Any]]:
+        return {}
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        return {}
+
+    def source(self, part: str) -> str:  # noqa: ARG002
+        return self.label
+
+    def verify(self) -> int:
+        return 0
+
+    def declaration(self, part: str) -> Part:
+        """The declaration of one of :attr:`parts`."""
+        return open_entry(self.parts[part])[0].part
+
+    def omni(self) -> Omni:
+        """The Thinker with its fused encoders, on the device. RequestError if there is no Thinker."""
+        return cast("Omni", self._once("omni", self._open_omni))
+
+    def speech_module(self, part: str) -> Any:
+        """The module of ``codec``, ``talker`` or the vocoder of a :meth:`vocoder_name`. RequestError if it is not
+        there."""
+        return self._once(part, lambda: self._open_speech(part))
+
+    def backend(self, *, keep: bool = False, hidden: bool = False) -> TorchBackend:
+        can = self.declaration("thinker").can if "thinker" in self.parts else frozenset()
+        return TorchBackend(self.omni().thinker, can, keep=keep, frozen=True, hidden=hidden)
+
+    @torch.inference_mode()
+    def score(self, ids: NDArray[Any]) -> NDArray[np.float32]:
+        rows = torch.from_numpy(ids.astype(np.int64))[None].to(self.device)
+        logits: NDArray[np.float32] = self.omni().thinker(rows).logits[0].float().cpu().numpy()
+        return logits
+
+    def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        if modality not in self.modalities:
+            raise RequestError(f"{self.label} has no encoder for {modality}", "train it, and then the stage omni")
+        return self.omni().encode(modality, inputs)
+
+    def predictor(self, modality: str) -> Answers:
+        raise RequestError(f"{self.label} has no trained {modality} encoder", "name a model that was trained with -m")
+
+    def transcriber(self) -> Transcriber:
+        raise RequestError(f"{self.label} has no encoder that transcribes", "name another model with -m")
+
+    def talker(self) -> Speaks:
+        return cast("Speaks", self.speech_module("talker"))
+
+    def codec(self) -> TorchCodec:
+        return TorchCodec(self.speech_module("codec"), self.device)
+
+    @property
+    def vocoders(self) -> Sequence[str]:
+        return [str(self.parts["vocoder"]["use"])] if "vocoder" in self.parts else []
+
+    def vocoder_name(self, name: str | None = None) -> str:
+        if not self.vocoders:
+            raise RequestError(f"{self.label} has no vocoder, so it does not speak", "name another model")
+        if name is None or name.rpartition(":")[2] in self.vocoders:
+            return name or self.vocoders[0]
+        raise RequestError(f"{self.label} has no vocoder {name}", f"it has {', '.join(self.vocoders)}")
+
+    def vocoder(self, name: str) -> TorchVocoder:
+        return TorchVocoder(self.speech_module(name), self.device)
+
+    @contextmanager
+    def watched(self, tell: Callable[[GraphCall], None]) -> Iterator[None]:  # noqa: ARG002
+        yield
+
+    def close(self) -> None:
+        self._modules.clear()
+
+    def _once(self, name: str, build: Callable[[], Any]) -> Any:
+        """The module called ``name``, built when first asked for: evaluation mode, no gradients, on the device."""
+        with self._lock:
+            if name not in self._modules:
+                self._modules[name] = build().eval().requires_grad_(False).to(self.device)
+            return self._modules[name]
+
+
+class TorchCodec:
+    """A :class:`muomni_cli.contract.speech.RunCodec` over a module."""
+
+    def __init__(self, codec: Codec, device: torch.device) -> None:
+        self._codec, self._device = codec, device
+
+    @property
+    def mel(self) -> MelConfig:
+        """The log-mel that it takes and gives."""
+        return self._codec.mel
+
+    @property
+    def frame(self) -> int:
+        """Mel frames in a code frame."""
+        return self._codec.frame
+
+    @property
+    def codebook_size(self) -> int:
+        """K."""
+        return self._codec.codebook_size
+
+    def encode(self, wave: NDArray[Any]) -> NDArray[Any]:
+        """(N,) samples -> (T,Q) codes; the last frame is padded with silence."""
+        return encode_waves(self._codec, [wave])[0]
+
+    def stream(self) -> Flow:
+        """Streaming decoder: (T,Q) codes -> (M,F) log-mel."""
+        return _Stream(self._codec.stream(), self._latents, self._device)
+
+    def _latents(self, codes: Tensor) -> Tensor:
+        return self._codec.decode(codes)
+
+
+class TorchVocoder:
+    """A :class:`muomni_cli.contract.speech.RunVocoder` over a module."""
+
+    def __init__(self, vocoder: Vocoder, device: torch.device) -> None:
+        self._vocoder, self._device = vocoder, device
+
+    def stream(self) -> Flow:
+        """Streaming vocoder: (M,F) log-mel -> (N,) samples."""
+        return _Stream(self._vocoder.stream(), lambda mel: mel, self._device)
+
+
+class _Stream:
+    """A :class:`Flow` of numpy arrays over a :class:`Streamed` of tensors with a batch of one."""
+
+    def __init__(self, stream: Streamed, prepare: Callable[[Tensor], Tensor], device: torch.device) -> None:
+        self._stream, self._prepare, self._device = stream, prepare, device
+
+    @torch.inference_mode()
+    def push(self, piece: NDArray[Any]) -> NDArray[Any]:
+        given = torch.from_numpy(np.ascontiguousarray(piece)).to(self._device)
+        return self._out(self._stream.push(self._prepare(given[None])))
+
+    @torch.inference_mode()
+    def finish(self) -> NDArray[Any]:
+        return self._out(self._stream.finish())
+
+    @staticmethod
+    def _out(made: Tensor) -> NDArray[Any]:
+        array: NDArray[Any] = made[0].float().cpu().numpy()
+        return array
+
+
+def head_module(part: EncoderPart, entry: Mapping[str, Any], config: Any) -> nn.Module:
+    """A new encoder with the head that its own stage trains; it answers, transcribes or both."""
+    from muomni_cli.registry import resolve
+
+    if part.answer is not None:
+        return cast("nn.Module", resolve(part.answer, f"encoder {part.name}")(config, entry.get("learned", {})))
+    assert part.transcribe is not None, "heads are declared by one of the two"
+    return cast("nn.Module", resolve(part.transcribe, f"encoder {part.name}")(config))

@@ -1,0 +1,181 @@
+"""The inference engine of a recipe, or of the parts that a bundle describes, with random weights: shapes and speed are
+real, answers are noise. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from muomni_cli.api import Can, Codec, RequestError, Tokenizer
+from muomni_cli.console import say
+from muomni_cli.data.tokenizer import known_tokenizer
+from muomni_cli.models.torch_engine import TorchEngine
+from muomni_cli.omni.model import Omni
+from muomni_cli.recipe import Recipe, load_recipe
+from muomni_cli.registry import Registered, get_registry, resolve
+from muomni_cli.runs.folder import RUNS, RunFolder, open_entry, part_entry
+from muomni_cli.runs.parts import build_aside, build_part
+from muomni_cli.training.arguments import code_shape
+
+TOKENIZER = "tokenizer"
+"""The folder of a run that holds its tokenizer."""
+SPEECH = ("codec", "talker", "vocoder")
+
+
+class UntrainedEngine(TorchEngine):
+    """See :class:`muomni_cli.contract.engine.Engine`.
+
+    Args:
+        parts: entries of ``model.json``, by part.
+        modalities: those fused with the Thinker.
+        label: name for messages.
+        chat: the table ``[chat]``.
+        tokenizer: of the Thinker, if it is needed.
+        seed: of the random weights.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        threads: CPU threads; None leaves PyTorch's setting as it is.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, Mapping[str, Any]],
+        modalities: Sequence[str],
+        label: str,
+        *,
+        chat: Mapping[str, Any] | None = None,
+        tokenizer: Tokenizer | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        super().__init__(device, threads)
+        self._parts, self._modalities, self._label = parts, modalities, label
+        self._chat, self._tokenizer, self._seed = chat or {}, tokenizer, seed
+
+    @property
+    def label(self) -> str:
+        return self._label
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, Any]]:
+        return self._parts
+
+    @property
+    def modalities(self) -> Sequence[str]:
+        return self._modalities
+
+    @property
+    def chat(self) -> Mapping[str, Any]:
+        return self._chat
+
+    def tokenizer(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise RequestError(f"{self._label} has no tokenizer", "add a table [tokenizer], or name another recipe")
+        return self._tokenizer
+
+    def _open_omni(self) -> Omni:
+        if "thinker" not in self._parts:
+            raise RequestError(f"{self._label} has no Thinker", "add a table [thinker], or name another recipe")
+        torch.manual_seed(self._seed)
+        thinker = self._build("thinker")
+        omni = Omni(thinker, {modality: self._build(modality) for modality in self._modalities})
+        omni.reset_projectors()
+        return omni
+
+    def _open_speech(self, part: str) -> nn.Module:
+        name = part if part in SPEECH else "vocoder"
+        if name not in self._parts:
+            called = "Talker" if name == "talker" else name
+            raise RequestError(f"{self._label} has no {called}, so it does not speak", "leave --speech out")
+        torch.manual_seed(self._seed)
+        return cast("nn.Module", self._build(name))
+
+    def _build(self, part: str) -> Any:
+        entry = self._parts[part]
+        return build_part(*open_entry(entry), entry)
+
+
+def recipe_engine(
+    name: str, overrides: Sequence[str] = (), *, device: str = "auto", threads: int | None = None
+) -> UntrainedEngine:
+    """Every part of a recipe with the weights that its training would begin with.
+
+    Raises:
+        RequestError: no such recipe, a mistake in it, or no tokenizer serves it.
+    """
+    recipe = load_recipe(name, overrides)
+    parts: dict[str, Mapping[str, Any]] = {}
+    tokenizer = None
+    if recipe.thinker is not None:
+        tokenizer, _, size = tokenizer_for(recipe)
+        parts["thinker"] = part_entry(recipe.thinker.registered, recipe.thinker.config, "", vocab_size=size)
+    for modality, chosen in recipe.encoders.items():
+        parts[modality] = part_entry(chosen.registered, chosen.config, "")
+    parts |= _speech_entries(recipe)
+    modalities = list(recipe.encoders) if recipe.thinker is not None else []
+    return UntrainedEngine(
+        parts,
+        modalities,
+        f"recipe {recipe.name}",
+        chat=recipe.chat.model_dump(mode="json"),
+        tokenizer=tokenizer,
+        seed=recipe.seed,
+        device=device,
+        threads=threads,
+    )
+
+
+def _speech_entries(recipe: Recipe) -> dict[str, Mapping[str, Any]]:
+    """Codec, Talker and vocoder; the latter two are built for the codec."""
+    if recipe.codec is None:
+        return {}
+    parts: dict[str, Mapping[str, Any]] = {"codec": part_entry(recipe.codec.registered, recipe.codec.config, "")}
+    codec: Codec = build_aside(recipe.codec.registered, recipe.codec.config, {})
+    width = 0 if recipe.thinker is None else int(recipe.thinker.config.d_model)  # type: ignore[attr-defined]
+    more: dict[str, dict[str, Any]] = {
+        "talker": {"codes": asdict(code_shape(codec)), "voices": [""], "thinker_width": width},
+        "vocoder": {"mel": codec.mel.model_dump(mode="json")},
+    }
+    for name, chosen in (("talker", recipe.talker), ("vocoder", recipe.vocoder)):
+        if chosen is not None:
+            parts[name] = part_entry(chosen.registered, chosen.config, "", **more[name])
+    return parts
+
+
+def tokenizer_for(recipe: Recipe) -> tuple[Tokenizer, dict[str, Any], int]:
+    """A tokenizer, its entry of ``model.json``, and the vocabulary size that the Thinker is built for.
+
+    The recipe's own, if it needs no training or its run has trained it; else the first that needs none, whose ids lie
+    within the vocabulary of the recipe's.
+    """
+    chosen = recipe.tokenizer
+    if chosen is None:
+        raise RequestError(f"recipe {recipe.name} names no tokenizer", "add a table [tokenizer]")
+    own = known_tokenizer(recipe, RunFolder(RUNS / recipe.name).stage(TOKENIZER))
+    if own is not None:
+        return own, part_entry(chosen.registered, chosen.config, TOKENIZER), own.vocab_size
+    registered, fallback = _untrained_tokenizer()
+    size = int(getattr(chosen.config, "vocab_size", fallback.vocab_size))
+    if fallback.vocab_size > size:
+        raise RequestError(
+            f"the tokenizer {chosen.use} of recipe {recipe.name} is not trained, and {registered.use} has "
+            f"{fallback.vocab_size} ids where the recipe's vocabulary has {size}",
+            f"train it: muomni train tokenizer {recipe.source}",
+        )
+    name = registered.use
+    say(f"the tokenizer {chosen.use} is not trained yet: {name} stands in for it, with {size:,} ids in the Thinker")
+    return fallback, part_entry(registered, registered.part.config(), TOKENIZER), size
+
+
+def _untrained_tokenizer() -> tuple[Registered, Tokenizer]:
+    """The first lossless tokenizer that needs no training."""
+    for offer in get_registry().all("tokenizer"):
+        part = offer.part
+        if part.objective is not None and Can.LOSSLESS in part.can and Can.TRAINABLE not in part.can:
+            tokenizer: Tokenizer = resolve(part.objective, f"tokenizer {part.name}")(part.config(), iter(()))
+            return offer, tokenizer
+    raise RequestError("no tokenizer works without training", "train the recipe's: muomni train tokenizer RECIPE")
