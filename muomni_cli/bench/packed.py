@@ -8,7 +8,7 @@ come out does not change how long they take, and how many is set.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -22,20 +22,11 @@ from muomni_cli.models.find import named
 from muomni_cli.runs.arguments import build_arguments
 from muomni_cli.runs.folder import open_entry
 
+if TYPE_CHECKING:
+    from muomni_cli.models.untrained_engine import UntrainedEngine
+
 TORCH = "torch"
 """What to name in place of a folder for the same parts in PyTorch."""
-
-
-class Contestant(Protocol):
-    """What takes part: a packed model, or its parts in PyTorch. See :class:`muomni_cli.api.Engine`."""
-
-    def backend(self) -> Backend[Any]:
-        """What the generation loop runs on."""
-        ...
-
-    def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[Any]:
-        """One input -> (T,D) tokens as wide as the Thinker's embeddings."""
-        ...
 
 
 def measure_generation(
@@ -60,8 +51,8 @@ def measure_generation(
         backends = {name: one.backend() for name, one in packed.items()}
         if TORCH in versus:
             backends |= {
-                TORCH: _in_torch(first, setting.work).backend(),
-                f"{TORCH}, laid out": _in_torch(first, setting.work).backend(laid_out=True),
+                TORCH: _eager(first, setting.work),
+                f"{TORCH}, laid out": in_torch(first, setting.work).backend(),
             }
         vocab_size = min(int(build_arguments(one.parts["thinker"])["vocab_size"]) for one in packed.values())
         progress(f"measuring {setting.name}")
@@ -92,11 +83,11 @@ def measure_encoding(model: str, versus: Sequence[str], work: Workload, progress
     """
     packed = open_folders([model, *(name for name in versus if name != TORCH)], work)
     first = next(iter(packed.values()))
-    contestants: dict[str, Contestant] = {**packed}
+    contestants: dict[str, Engine] = {**packed}
     if TORCH in versus:
-        contestants[TORCH] = _in_torch(first, work)
+        contestants[TORCH] = in_torch(first, work)
     lines = []
-    for modality in first.senses:
+    for modality in first.modalities:
         registered, config = open_entry(first.parts[modality])
         assert isinstance(registered.part, EncoderPart), "senses are encoders"
         inputs = encoder_inputs(registered.part, config)
@@ -111,8 +102,8 @@ def measure_encoding(model: str, versus: Sequence[str], work: Workload, progress
     return lines
 
 
-def _encoding(contestants: Mapping[str, Contestant], modality: str, array: NDArray[Any], rounds: int) -> Comparison:
-    def encoder(contestant: Contestant) -> Work:
+def _encoding(contestants: Mapping[str, Engine], modality: str, array: NDArray[Any], rounds: int) -> Comparison:
+    def encoder(contestant: Engine) -> Work:
         def work() -> int:
             contestant.encode(modality, array)
             return 1
@@ -140,10 +131,19 @@ def open_folders(folders: Sequence[str], work: Workload) -> dict[str, Engine]:
     return opened
 
 
-def _in_torch(packed: Engine, work: Workload) -> Any:
-    from muomni_cli.bench.torch_peer import TorchPeer
+def in_torch(engine: Engine, work: Workload) -> UntrainedEngine:
+    """The parts that a model names, in PyTorch, with random weights."""
+    from muomni_cli.models.untrained_engine import UntrainedEngine
 
-    return TorchPeer(packed.parts, packed.senses, work.device, work.threads)
+    return UntrainedEngine(engine.parts, engine.modalities, TORCH, device=work.device, threads=work.threads or None)
+
+
+def _eager(engine: Engine, work: Workload) -> Backend[Any]:
+    """The Thinker as training has it, without weights packed for decoding."""
+    from muomni_cli.generation.torch_backend import TorchBackend
+
+    peer = in_torch(engine, work)
+    return TorchBackend(peer.omni().thinker, peer.declaration("thinker").can)
 
 
 def _checked(settings: Sequence[Setting]) -> Sequence[Setting]:

@@ -13,11 +13,10 @@ from typing import Any
 
 from muomni_cli.api import RequestError, Said
 from muomni_cli.bench.report import machine, short_names
+from muomni_cli.models.engines import SPEAKS, open_found
 from muomni_cli.models.find import find, named
-from muomni_cli.packed import voice_of
-from muomni_cli.speaking.open import SPEAKS, open_voice, speaking_with, usable_vocoders
 from muomni_cli.speaking.speech import Drawing, Speech
-from muomni_cli.speaking.voice import Voice
+from muomni_cli.speaking.voice import Voice, voice_of
 
 SENTENCES = (
     "Yes.",
@@ -103,7 +102,7 @@ def measure_speech(
     Raises:
         RequestError: no such model, or it cannot speak.
     """
-    models = [model or _usual(), *versus]
+    models = [model or find(None, SPEAKS).spec, *versus]
     voices: dict[Spoken, Voice] = {}
     for name, spec in short_names(models).items():
         wanted = [one.vocoder for one in voices] or None
@@ -114,10 +113,10 @@ def measure_speech(
 
 
 def open_voices(model: str, device: str, threads: int, vocoders: Sequence[str] | None = None) -> list[Voice]:
-    """The voices of a model: of a run, one for every vocoder that it can use.
+    """The voices of a model, one for every vocoder that it can use.
 
     Args:
-        model: a folder that a runtime opens, or a run.
+        model: a bundle or a run.
         device: ``auto``, ``cpu``, ``cuda``, ...
         threads: CPU threads; 0 leaves the choice to what runs.
         vocoders: those that are wanted, where the model has them.
@@ -125,24 +124,14 @@ def open_voices(model: str, device: str, threads: int, vocoders: Sequence[str] |
     Raises:
         RequestError: no such model, it cannot speak, or it has none of ``vocoders``.
     """
-    meant = named(model)
-    if meant.bundle is not None:
-        return [voice_of(meant.bundle.open(device, threads or None))]
-    from muomni_cli.training.device import set_threads
-
-    set_threads(threads)
-    run = meant.run()
-    usable: list[str | None] = [*usable_vocoders(run)] or [None]  # None: says what is missing
-    names = [name for name in usable if vocoders is None or name is None or name.rpartition(":")[2] in vocoders]
+    engine = open_found(named(model), device=device, threads=threads or None)
+    usable = list(engine.vocoders)
+    if len(usable) < 2:
+        return [voice_of(engine)]
+    names = [name for name in usable if vocoders is None or name.rpartition(":")[2] in vocoders]
     if not names:
-        raise RequestError(f"{run.root} has none of the vocoders {', '.join(vocoders or ())}", "name another model")
-    return [open_voice(speaking_with(run, name), device) for name in names]
-
-
-def _usual() -> str:
-    """The model that is meant where none is named."""
-    meant = find(None, SPEAKS)
-    return str(meant.bundle.root if meant.bundle is not None else meant.run().root)
+        raise RequestError(f"{engine.label} has none of the vocoders {', '.join(vocoders or ())}", "name another model")
+    return [voice_of(engine, name) for name in names]
 
 
 def measure_voices(voices: Mapping[Spoken, Voice], sentences: Sequence[str], rounds: int) -> list[VoiceSpeed]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.bench.measure import Timed, take_turns
 from muomni_cli.bench.report import Line, short_names
-from muomni_cli.models.engines import OMNI
+from muomni_cli.models.engines import open_found
 from muomni_cli.models.find import named
 
 TEXT = "Good morning."
@@ -83,8 +83,4 @@ def _process(words: Sequence[str]) -> Timed:
 
 def _parts(model: str) -> set[str]:
     """Names of what the model consists of. RequestError if there is none."""
-    meant = named(model)
-    if meant.bundle is not None:
-        return set(meant.bundle.open().parts)
-    held = meant.run().model()
-    return {*held["parts"], *held["stages"].get(OMNI, {}).get("parts", {})}
+    return set(open_found(named(model)).parts)

@@ -52,8 +52,12 @@ def open_engine(
     threads: int | None = None,
     runs: Path = RUNS,
 ) -> Engine:
-    """Resolve a model argument and open it; see :func:`muomni_cli.models.find.find_able` and :func:`open_found`."""
-    return open_found(find_able(spec, need, abilities, runs), device=device, threads=threads)
+    """Resolve a model argument and open it; see :func:`muomni_cli.models.find.find_able` and :func:`open_found`. Where
+    nothing but a run will do, PyTorch runs the model, even if it has a bundle as well."""
+    found = find_able(spec, need, abilities, runs)
+    if need.run:
+        return open_run(found.run(), found.weights, device=device, threads=threads)
+    return open_found(found, device=device, threads=threads)
 
 
 def senses_of(engine: Engine) -> dict[str, Sense]:

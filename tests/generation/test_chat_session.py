@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from muomni_cli.api import RequestError
-from muomni_cli.inference.history import ids_of
 from muomni_cli.chat.once import answer_once
 from muomni_cli.chat.session import Session
-from muomni_cli.inference.settings import AnswerSettings, Changes, apply
-from muomni_cli.inference.chat_model import ChatModel
 from muomni_cli.chat.terminal import history, write_answer
 from muomni_cli.generation import Sampling
 from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.inference.chat_model import ChatModel
+from muomni_cli.inference.history import ids_of
+from muomni_cli.inference.settings import AnswerSettings, ChatOptions, apply
 from muomni_text.byte import ByteTokenizer
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import build
@@ -70,7 +70,7 @@ def test_a_loop_is_told_and_remembered_once(
 ) -> None:
     laughing = itertools.cycle(speaker.tokenizer.encode("HA"))
     monkeypatch.setattr("muomni_cli.generation.loop.draw", lambda *_: next(laughing))
-    settings = apply(SETTINGS, Changes(max_tokens=24))
+    settings = apply(SETTINGS, ChatOptions(max_tokens=24))
     session = Session(speaker, settings)
     session.ask("hello")
     (exchange,) = session.talk.exchanges
@@ -150,7 +150,7 @@ def test_an_interrupt_stops_the_answer_only(speaker: ChatModel, monkeypatch: pyt
 
 
 def test_one_json_object(speaker: ChatModel, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = apply(SETTINGS, Changes(temperature=0, max_tokens=4, seed=7))
+    settings = apply(SETTINGS, ChatOptions(temperature=0, max_tokens=4, seed=7))
     answer_once(speaker, settings, "hello", json=True, stats=False)
     report = json.loads(capsys.readouterr().out)
     assert (report["tokens"], report["finish"], report["model"], report["seed"]) == (4, "length", "tiny", 7)
@@ -159,11 +159,11 @@ def test_one_json_object(speaker: ChatModel, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_stop_string_is_not_remembered(speaker: ChatModel) -> None:
-    session = Session(speaker, apply(SETTINGS, Changes(temperature=0, max_tokens=12)))
+    session = Session(speaker, apply(SETTINGS, ChatOptions(temperature=0, max_tokens=12)))
     session.ask("hello")
     whole = session.talk.exchanges[0].answer
     stop = whole[3:5]
-    stopped = Session(speaker, apply(session.settings, Changes(stop=[stop])))
+    stopped = Session(speaker, apply(session.settings, ChatOptions(stop=[stop])))
     stopped.ask("hello")
     exchange = stopped.talk.exchanges[0]
     assert exchange.answer == whole[: whole.index(stop)]
@@ -182,7 +182,7 @@ def test_ids_of_the_beginning_of_an_answer(speaker: ChatModel, text: str) -> Non
 def test_an_interrupt_inside_the_model_harms_no_later_answer(
     speaker: ChatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = apply(SETTINGS, Changes(temperature=0))
+    settings = apply(SETTINGS, ChatOptions(temperature=0))
     fresh = Session(speaker, settings)
     fresh.ask("hello")
     forward, calls = type(speaker.backend)._add, 0

@@ -22,9 +22,9 @@ from torch import nn
 
 from muomni_cli import app
 from muomni_cli.api import FileMedia, RequestError, Word
-from muomni_cli.listening.model import find_ear, open_ear
 from muomni_cli.listening.subtitles import MOST_SECONDS, MOST_WORDS, PAUSE, blocks, clock, subtitles
 from muomni_cli.listening.transcripts import write_lines
+from muomni_cli.models.engines import TRANSCRIBES, open_engine
 from muomni_cli.registry import get_registry, resolve
 from muomni_cli.runs.folder import RunFolder, part_entry
 from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
@@ -194,21 +194,26 @@ def test_a_bad_file_leaves_no_output(here: Path, run: Callable[..., tuple[int, s
     assert sorted(path.name for path in here.iterdir()) == ["out.txt", "runs", "text.wav"]
 
 
+def source(spec: str | None = None) -> str:
+    """The checkpoint that would transcribe."""
+    return open_engine(spec, TRANSCRIBES, device="cpu").source("audio")
+
+
 @pytest.mark.usefixtures("no_model")
 def test_which_model(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RequestError, match="has a trained encoder that transcribes"):
-        find_ear()
+        source()
     make_run(here / "runs" / "old", names=("last",))
     make_run(here / "runs" / "new", names=("last", "best"))
     (here / "runs" / "broken").mkdir()
     (here / "runs" / "broken" / "model.json").write_text("{")
     os.utime(here / "runs/old/audio/last.safetensors", (1, 1))
-    assert find_ear().weights == Path("runs/new/audio/best.safetensors")
-    assert find_ear("old").weights == Path("runs/old/audio/last.safetensors")
-    assert find_ear("runs/old").weights == Path("runs/old/audio/last.safetensors")
-    assert find_ear("runs/new/audio/last.safetensors").weights == Path("runs/new/audio/last.safetensors")
+    assert source() == "runs/new/audio/best.safetensors"
+    assert source("old") == "runs/old/audio/last.safetensors"
+    assert source("runs/old") == "runs/old/audio/last.safetensors"
+    assert source("runs/new/audio/last.safetensors") == "runs/new/audio/last.safetensors"
     monkeypatch.setenv("MUOMNI_MODEL", "old")
-    assert find_ear().weights == Path("runs/old/audio/last.safetensors")
+    assert source() == "runs/old/audio/last.safetensors"
 
 
 def test_averaged_weights_are_used(here: Path) -> None:
@@ -217,7 +222,7 @@ def test_averaged_weights_are_used(here: Path) -> None:
     tensors = model_tensors(module)
     average = {name: torch.full_like(tensor, 0.25) for name, tensor in tensors.items()}
     write_checkpoint(path, {"step": 7}, {"model": tensors, "ema": average})
-    opened: Any = open_ear(find_ear("ear"), "cpu").transcriber
+    opened: Any = open_engine("ear", TRANSCRIBES, device="cpu").transcriber()
     assert not opened.training
     assert (opened.head.weight == 0.25).all()
 
@@ -247,7 +252,7 @@ def test_subtitles_are_subrip_s() -> None:
 
 
 def test_finding_a_model_imports_no_torch() -> None:
-    code = "import sys, muomni_cli.listening.model, muomni_cli.listening.listen; print('torch' in sys.modules)"
+    code = "import sys, muomni_cli.models.engines, muomni_cli.listening.listen; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from muomni_cli import app
+from muomni_cli import app, load
 from muomni_cli.api import FileMedia, RequestError
-from muomni_cli.chat.once import question_ids
-from muomni_cli.chat.open import open_speaker
-from muomni_cli.inference.settings import Changes
 from muomni_cli.inference.chat_model import Answer
+from muomni_cli.inference.settings import ChatOptions
 from muomni_cli.models.pack_run import weights_of
 from muomni_cli.models.package import Order, pack
 from muomni_cli.runs.folder import RunFolder
-from muomni_onnx import Omni
 from tests.models.seen import Package, see
+from tests.opening import open_chat
 
 if TYPE_CHECKING:
     from tests.whole import Whole
@@ -53,9 +51,9 @@ def muomni(package: Package, cwd: Path, *words: str | Path) -> tuple[str, set[st
 
 def answer(spec: str, whole: Whole) -> str:
     """To a question about a picture and a sound."""
-    speaker, settings = open_speaker(spec, Changes(max_tokens=12), device="cpu", threads=1)
+    speaker, settings = open_chat(spec, ChatOptions(max_tokens=12), device="cpu", threads=1)
     media = [FileMedia("image", whole.picture), FileMedia("audio", whole.sound)]
-    ids = question_ids(speaker, settings, "hello", media)
+    ids = speaker.prompt("hello", media, settings)
     return "".join(said.text for said in speaker.answer(ids, settings, Answer()))
 
 
@@ -95,10 +93,10 @@ def test_what_it_says_aloud_is_the_same(whole: Whole) -> None:
 
 @pytest.mark.usefixtures("seen")
 def test_as_a_library_its_name_is_enough(whole: Whole) -> None:
-    with Omni("tiny", threads=1) as named, Omni(whole.bundle, threads=1) as opened:
+    with load("tiny", threads=1) as named, load(whole.bundle, threads=1) as opened:
         assert named.chat("hello", max_tokens=5) == opened.chat("hello", max_tokens=5)
     with pytest.raises(RequestError, match="nobody"):
-        Omni("nobody")
+        load("nobody")
 
 
 @pytest.mark.usefixtures("seen")
@@ -200,15 +198,14 @@ def test_info_says_what_is_inside(seen: Package, capsys: pytest.CaptureFixture[s
 @pytest.mark.usefixtures("seen")
 def test_the_thinker_has_as_many_parameters_as_its_module() -> None:
     from muomni_cli.models.info import details
-    from muomni_cli.runs.model import find_model
+    from tests.opening import run_engine
 
-    opened = find_model("tiny").open("cpu")
-    assert opened.omni is not None
+    omni = run_engine("tiny").omni()
     rows = {part["part"]: part["numbers"] for part in details("tiny")["parts"] if part["stage"] == "omni"}
     count = {
-        "thinker": sum(p.numel() for p in opened.omni.thinker.parameters()),
-        "image": sum(p.numel() for p in opened.omni.encoders["image"].parameters())
-        + sum(p.numel() for p in opened.omni.projectors["image"].parameters()),
+        "thinker": sum(p.numel() for p in omni.thinker.parameters()),
+        "image": sum(p.numel() for p in omni.encoders["image"].parameters())
+        + sum(p.numel() for p in omni.projectors["image"].parameters()),
     }
     assert {name: rows[name] for name in count} == count
 

@@ -15,14 +15,13 @@ import soundfile
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
-from muomni_cli import app
+from muomni_cli import app, load
 from muomni_cli.api import Example
 from muomni_cli.models.digests import verify
 from muomni_cli.models.find import Need, find, named
 from muomni_datasets.made_config import ScenesConfig, SoundsConfig
 from muomni_datasets.scenes import SceneMedia, Scenes
 from muomni_datasets.sounds import Sounds
-from muomni_onnx import Omni
 
 MOST = 45e6
 """Bytes of all that nano adds to an installation."""
@@ -38,8 +37,8 @@ SENTENCE = "the little boat sailed across the quiet lake"
 
 
 @pytest.fixture(scope="module")
-def nano() -> Omni:
-    return Omni("nano", threads=1)
+def nano() -> Model:
+    return load("nano", threads=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def test_a_harmed_file_is_refused(tmp_path: Path) -> None:
         file.seek(1000)
         file.write(b"\0\1\2\3")
     with pytest.raises(Exception, match=r"thinker\.onnx"):
-        Omni(copy).chat("hello")
+        load(copy).chat("hello")
 
 
 def test_it_is_meant_where_no_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,13 +89,13 @@ def test_it_is_meant_where_no_model_is_named(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("kinds", "least"), [({"without": HELD}, 18), ({"only": HELD}, 17)])
-def test_it_says_what_a_picture_shows(kinds: dict[str, Any], least: int, nano: Omni, tmp_path: Path) -> None:
+def test_it_says_what_a_picture_shows(kinds: dict[str, Any], least: int, nano: Model, tmp_path: Path) -> None:
     scenes = written(Scenes(ScenesConfig(count=20, seed=77, split="val", **kinds)), tmp_path)
     right = [nano.chat("What do you see?", image=scene.path) == scene.text for scene in scenes]
     assert sum(right) >= least
 
 
-def test_it_answers_about_a_picture_alone(nano: Omni, tmp_path: Path) -> None:
+def test_it_answers_about_a_picture_alone(nano: Model, tmp_path: Path) -> None:
     right = asked = 0
     for number, example in enumerate(Scenes(ScenesConfig(count=12, seed=80, split="val", without=HELD)).documents()):
         assert isinstance(example, Example)
@@ -114,7 +113,7 @@ def test_it_answers_about_a_picture_alone(nano: Omni, tmp_path: Path) -> None:
     assert right >= 0.85 * asked
 
 
-def test_pictures_and_sounds_are_kept_apart(nano: Omni, tmp_path: Path) -> None:
+def test_pictures_and_sounds_are_kept_apart(nano: Model, tmp_path: Path) -> None:
     (scene,) = written(Scenes(ScenesConfig(count=1, seed=78, split="val", without=HELD)), tmp_path)
     sounds = written(Sounds(SoundsConfig(count=6, seed=78, split="val")), tmp_path)
     heard = [nano.chat("What do you hear?", audio=sound.path) == sound.text for sound in sounds]
@@ -123,7 +122,7 @@ def test_pictures_and_sounds_are_kept_apart(nano: Omni, tmp_path: Path) -> None:
     assert len({nano.chat("What do you see?", image=scene.path, audio=one.path) for one in sounds[:2]}) == 1
 
 
-def test_what_it_says_is_understood_by_another(nano: Omni) -> None:
+def test_what_it_says_is_understood_by_another(nano: Model) -> None:
     pytest.importorskip("pocketsphinx", reason="pocketsphinx, the judge, is not installed: pip install 'muomni[judge]'")
     jiwer = pytest.importorskip("jiwer", reason="jiwer is not installed: pip install 'muomni[judge]'")
     from muomni_cli.evaluation.judge import Judge

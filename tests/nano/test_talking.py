@@ -8,31 +8,30 @@ import pytest
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
-from muomni_cli import app
+from muomni_cli import app, load
 from muomni_cli.api import Example
 from muomni_datasets.made_config import SoundsConfig
 from muomni_datasets.sounds import Sounds
-from muomni_onnx import Omni
 
 
 @pytest.fixture(scope="module")
-def omni() -> Omni:
-    return Omni("nano", threads=1)
+def omni() -> Model:
+    return load("nano", threads=1)
 
 
 @pytest.mark.parametrize("text", ["Hello", "Hi", "Thank you", "Tell me a story", "Who are you?", "la la la la"])
-def test_no_answer_runs_on(omni: Omni, text: str) -> None:
-    tokenizer = omni._open.tokenizer()
+def test_no_answer_runs_on(omni: Model, text: str) -> None:
+    tokenizer = omni.engine.tokenizer()
     assert len(tokenizer.encode(omni.chat(text))) < 110
-    assert omni.chat(text) == "".join(omni.stream(text))
+    assert omni.chat(text) == "".join(omni.chat_stream(text))
     assert omni.chat(text, loop_guard=False).startswith(omni.chat(text))
 
 
-def test_a_second_question_still_hears_the_sound(omni: Omni) -> None:
+def test_a_second_question_still_hears_the_sound(omni: Model) -> None:
     sounds = [one for one in Sounds(SoundsConfig(count=8)).documents() if isinstance(one, Example)]
     right = dropped = 0
     for one in sounds:
-        talk = omni.talk()
+        talk = omni.session()
         with one.media.open() as file:
             content = file.read()
         talk.ask("What do you see?", audio=content)

@@ -12,12 +12,11 @@ import torch
 from small import COLOURS, TONES, paint, play
 
 from muomni_cli.api import FileMedia, RequestError
-from muomni_cli.chat.once import question_ids
-from muomni_cli.chat.open import open_speaker
-from muomni_cli.inference.settings import Changes
-from muomni_cli.inference.chat_model import Answer
 from muomni_cli.commands.train import train
+from muomni_cli.inference.chat_model import Answer
+from muomni_cli.inference.settings import ChatOptions
 from muomni_cli.training.checkpoint import read_checkpoint
+from tests.opening import open_chat
 
 LONG = ["train.omni.steps=300", "train.omni.val_every=150", "train.omni.batch_size=12", "train.omni.sample_every=300"]
 
@@ -28,9 +27,9 @@ def weights(stage: str = "omni", run: str = "small") -> dict[str, torch.Tensor]:
 
 
 def ask(question: str, **files: Path) -> str:
-    speaker, settings = open_speaker("small", Changes())
+    speaker, settings = open_chat("small", ChatOptions())
     media = [FileMedia(modality, path) for modality, path in files.items()]
-    ids = question_ids(speaker, settings, question, media)
+    ids = speaker.prompt(question, media, settings)
     return "".join(said.text for said in speaker.answer(ids, settings, Answer()))
 
 
@@ -129,25 +128,26 @@ def test_a_scale_of_nought_freezes_and_accumulation_changes_nothing(world: Path)
 def test_training_and_chat_lay_out_the_same_tokens(world: Path) -> None:
     """The states that training learns from are those that a question in chat is answered from."""
     from muomni_cli.generation.torch_backend import TorchBackend
+    from muomni_cli.models.engines import senses_of
     from muomni_cli.omni.senses import Senses
-    from muomni_cli.runs.model import find_model
+    from tests.opening import run_engine
 
     train("tokenizer", "small.toml")
     train("omni", "small.toml")
-    model = find_model("small").open("cpu")
-    assert model.omni is not None
-    senses = Senses(model.omni.encode, model.senses, 64, print)
+    engine = run_engine("small")
+    omni = engine.omni()
+    senses = Senses(engine.encode, senses_of(engine), 64, print)
     media = [FileMedia("audio", world / "low0.wav"), FileMedia("image", world / "red0.png")]
     taken = senses(media)
     assert [one.modality for one, _ in taken] == ["image", "audio"]
     assert [len(tokens) for _, tokens in taken] == [4, 8]
-    backend = TorchBackend(model.thinker, model.can)
+    backend = TorchBackend(omni.thinker, engine.declaration("thinker").can)
     soft = [backend.remember(tokens) for _, tokens in taken]
     ids = [1, *soft[0], *soft[1], 40, 41, 42]
     _, logits = backend.begin([ids], 32)
     text = torch.tensor([[1, *[0] * 12, 40, 41, 42]])
     rows = [torch.from_numpy(tokens) for _, tokens in taken]
     with torch.no_grad():
-        embeds = model.omni.embed(text, rows, [torch.arange(1, 5), torch.arange(5, 13)])
-        expected: Any = model.thinker(embeds=embeds, last_only=True).logits[:, 0]
+        embeds = omni.embed(text, rows, [torch.arange(1, 5), torch.arange(5, 13)])
+        expected: Any = omni.thinker(embeds=embeds, last_only=True).logits[:, 0]
     np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5)

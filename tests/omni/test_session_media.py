@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from muomni_cli.api import FileMedia, RequestError
-from muomni_cli.chat.open import open_speaker
 from muomni_cli.chat.session import Session
-from muomni_cli.inference.settings import Changes
 from muomni_cli.inference.chat_model import ChatModel
+from muomni_cli.inference.settings import ChatOptions
+from tests.opening import open_chat
 
 
 @pytest.fixture
 def session(trained: Path) -> Session:  # noqa: ARG001
-    return Session(*open_speaker("small", Changes(max_tokens=2)))
+    return Session(*open_chat("small", ChatOptions(max_tokens=2)))
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def test_a_sound_can_be_dropped(session: Session, end: str, heard: pytest.Captur
 
 
 def test_which_modalities_stay_is_a_setting(trained: Path) -> None:  # noqa: ARG001
-    speaker, settings = open_speaker("small", Changes(max_tokens=2))
+    speaker, settings = open_chat("small", ChatOptions(max_tokens=2))
     session = Session(speaker, replace(settings, reattach=("image",)))
     play_lines(session, "/audio low0.wav", "/image red0.png", "What colour?", "And now?")
     assert shown(session) == [["red0.png", "low0.wav"], ["red0.png"]]
@@ -118,7 +118,7 @@ def test_retry_is_about_the_same_picture_and_keeps_what_is_attached_since(sessio
 def test_what_is_shown_from_the_beginning_is_answered_before_a_word_is_said(
     trained: Path, heard: pytest.CaptureFixture[str]
 ) -> None:
-    speaker, settings = open_speaker("small", Changes(max_tokens=2))
+    speaker, settings = open_chat("small", ChatOptions(max_tokens=2))
     session = Session(speaker, settings, [FileMedia("image", trained / "red0.png")])
     play_lines(session, "What colour?")
     first, second = session.talk.exchanges
@@ -130,7 +130,7 @@ def test_what_is_shown_from_the_beginning_is_answered_before_a_word_is_said(
 
 
 def test_a_broken_file_on_the_command_line_begins_no_session(trained: Path) -> None:
-    speaker, settings = open_speaker("small", Changes())
+    speaker, settings = open_chat("small", ChatOptions())
     with pytest.raises(RequestError, match="missing"):
         Session(speaker, settings, [FileMedia("image", trained / "missing.png")])
 

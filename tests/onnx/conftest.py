@@ -16,19 +16,20 @@ from small import make_world
 
 from muomni_cli.commands.train import train
 from muomni_cli.console import say
-from muomni_cli.runs.model import ModelFolder, find_model
+from muomni_cli.models.run_engine import RunEngine
 from tests.conftest import made_once, shared_folder
+from tests.opening import run_engine
 
 if TYPE_CHECKING:
     from muomni_onnx.parts import Model
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelFolder]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunEngine]:
     """The bundle, and the run that it was made of; made once, in whichever worker."""
     folder = shared_folder(tmp_path_factory) / "exported"
     made_once(folder, _make)
-    return folder / "bundle", find_model(str(folder / "runs" / "small"))
+    return folder / "bundle", run_engine(str(folder / "runs" / "small"))
 
 
 def _make(folder: Path) -> None:
@@ -46,7 +47,7 @@ def _make(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def model(made: tuple[Path, ModelFolder]) -> Model:
+def model(made: tuple[Path, RunEngine]) -> Model:
     """What the bundle was made of, opened."""
     from muomni_onnx.trained import Trained, model_of
 
@@ -54,7 +55,7 @@ def model(made: tuple[Path, ModelFolder]) -> Model:
 
 
 @pytest.fixture
-def bundle(made: tuple[Path, ModelFolder], tmp_path: Path) -> Path:
+def bundle(made: tuple[Path, RunEngine], tmp_path: Path) -> Path:
     """A copy of the bundle, to do what one likes with."""
     return Path(shutil.copytree(made[0], tmp_path / "bundle"))
 

@@ -16,7 +16,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 
 
 from muomni_cli.api import RequestError
-from muomni_cli.runs.model import ModelFolder
+from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx.answers import answer
 from muomni_onnx.bundle import open_bundle, sha256
 from muomni_onnx.check import check
@@ -24,7 +24,7 @@ from muomni_onnx.export import export
 from muomni_onnx.parts import Exported, Model, those_with_graphs
 from muomni_onnx.runtime import OnnxModel
 
-Made = tuple[Path, ModelFolder]
+Made = tuple[Path, RunEngine]
 
 
 def test_a_bundle_holds_every_part_and_the_digest_of_every_file(made: Made) -> None:

@@ -16,13 +16,13 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 from muomni_cli.app import main
 from muomni_cli.errors import MuomniError, RequestError
 from muomni_cli.files import new_folder
-from muomni_cli.runs.model import ModelFolder
+from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx import parity
 from muomni_onnx.bundle import open_bundle
 from muomni_onnx.trained import find_trained
 
 Run = Callable[..., tuple[int, str]]
-Made = tuple[Path, ModelFolder]
+Made = tuple[Path, RunEngine]
 
 
 @pytest.fixture

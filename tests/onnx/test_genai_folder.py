@@ -14,13 +14,13 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 
 import onnx
 
-from muomni_cli.runs.model import ModelFolder
+from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx.bundle import open_bundle
 from muomni_onnx.genai import SMALL
 from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import Session
 
-Made = tuple[Path, ModelFolder]
+Made = tuple[Path, RunEngine]
 
 
 def test_ids_give_the_logits_that_embeddings_give(made: Made) -> None:

@@ -15,7 +15,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 import numpy as np
 
 from muomni_cli.api import MuomniError, RequestError
-from muomni_cli.runs.model import ModelFolder
+from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx import lowering, precision
 from muomni_onnx.bundle import open_bundle, sha256
 from muomni_onnx.check import check
@@ -25,7 +25,7 @@ from muomni_onnx.export import export
 from muomni_onnx.parts import Model
 from muomni_onnx.runtime import OnnxModel
 
-Made = tuple[Path, ModelFolder]
+Made = tuple[Path, RunEngine]
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from onnx import numpy_helper
 from muomni_cli.api import Graph, MuomniError, Port, normal
 from muomni_cli.generation.backend import IDLE, Backend
 from muomni_cli.generation.torch_backend import TorchBackend
-from muomni_cli.runs.model import ModelFolder
+from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx import export as exporting
 from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.bundle import open_bundle
@@ -30,7 +30,7 @@ from muomni_onnx.parts import Model
 from muomni_onnx.sessions import Session
 from muomni_onnx.trace import write_graph
 
-Made = tuple[Path, ModelFolder]
+Made = tuple[Path, RunEngine]
 
 
 def thinker_graph(model: Model) -> Graph:
@@ -79,10 +79,10 @@ def test_nothing_is_written_of_what_disagrees(
 
 
 def backends(made: Made, **options: bool) -> tuple[OnnxBackend, TorchBackend]:
-    bundle, opened = open_bundle(made[0]), made[1].open("cpu")
+    bundle, engine = open_bundle(made[0]), made[1]
     embed, think = (Session(bundle.file("thinker", name), 1) for name in ("embed", "thinker"))
     ours = OnnxBackend(embed, think, bundle.graph("thinker", "thinker"), 64, **options)
-    return ours, TorchBackend(opened.thinker, opened.can, **options)
+    return ours, TorchBackend(engine.omni().thinker, engine.declaration("thinker").can, **options)
 
 
 def logits_of(backend: Backend[Any]) -> list[np.ndarray[Any, Any]]:

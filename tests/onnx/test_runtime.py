@@ -17,14 +17,14 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 from small import paint, play
 
 from muomni_cli.api import FileMedia, RequestError
-from muomni_cli.chat.once import question_ids
-from muomni_cli.chat.open import open_speaker
-from muomni_cli.inference.settings import Changes
 from muomni_cli.inference.chat_model import Answer
+from muomni_cli.inference.settings import ChatOptions
+from muomni_cli.models.engines import ANSWERS
 from muomni_cli.models.find import find, named
-from muomni_cli.runs.model import THINKS, ModelFolder
+from muomni_cli.models.run_engine import RunEngine
+from tests.opening import open_chat
 
-Made = tuple[Path, ModelFolder]
+Made = tuple[Path, RunEngine]
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def media(tmp_path: Path) -> list[FileMedia]:
 
 
 def answered(spec: str, media: list[FileMedia], seed: int) -> list[int]:
-    speaker, settings = open_speaker(spec, Changes(temperature=1.0, seed=seed, max_tokens=12), device="cpu", threads=1)
+    speaker, settings = open_chat(spec, ChatOptions(temperature=1.0, seed=seed, max_tokens=12), device="cpu", threads=1)
     answer = Answer()
-    for _ in speaker.answer(question_ids(speaker, settings, "Which tone?", media), settings, answer):
+    for _ in speaker.answer(speaker.prompt("Which tone?", media, settings), settings, answer):
         pass
     return answer.tokens
 
@@ -80,10 +80,11 @@ def test_what_is_damaged_is_refused(
 
 
 def test_a_model_without_a_mouth_says_so(made: Made) -> None:
-    from muomni_cli.speaking.open import open_mouth
+    from muomni_cli.models.engines import SPEAKS, open_engine
+    from muomni_cli.speaking.voice import voice_of
 
     with pytest.raises(RequestError, match="has no talker, so it cannot speak"):
-        open_mouth(str(made[0]))
+        voice_of(open_engine(str(made[0]), SPEAKS))
 
 
 def test_the_name_of_a_bundle_under_runs_and_the_environment_are_enough(
@@ -93,5 +94,5 @@ def test_the_name_of_a_bundle_under_runs_and_the_environment_are_enough(
     assert folder is not None
     assert folder.runtime.name == "onnx"
     monkeypatch.setenv("MUOMNI_MODEL", str(made[0]))
-    assert find(None, THINKS).bundle is not None
+    assert find(None, ANSWERS).bundle is not None
     assert named(str(made[1].run.root)).bundle is None

@@ -17,14 +17,15 @@ from muomni_cli.bench.speech import measure_speech
 from muomni_cli.chat.aloud import Mouth, deliver
 from muomni_cli.chat.once import answer_once
 from muomni_cli.chat.session import Session
-from muomni_cli.inference.settings import AnswerSettings
-from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.generation import Request, Sampling, generate
 from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.inference.chat_model import Answer, ChatModel
+from muomni_cli.inference.settings import AnswerSettings
+from muomni_cli.models.run_engine import RunEngine
 from muomni_cli.runs.folder import RunFolder
 from muomni_cli.speaking.aloud import Ways
-from muomni_cli.speaking.open import open_voice, speaking_with
 from muomni_cli.speaking.speech import Drawing
+from muomni_cli.speaking.voice import voice_of
 from muomni_text.byte import ByteTokenizer
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import build
@@ -50,7 +51,7 @@ def speaker(thinker: torch.nn.Module) -> ChatModel:
 
 @pytest.fixture
 def mouth(make_run: MakeRun, here: Path) -> Mouth:
-    voice = open_voice(speaking_with(make_run(width=WIDTH)), "cpu")
+    voice = voice_of(RunEngine(make_run(width=WIDTH), device="cpu"))
     return Mouth(voice, voice.manner(), Ways(here / "a.wav"))
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from muomni_cli.api import Manner, RequestError, Said
+from muomni_cli.models.run_engine import RunEngine
 from muomni_cli.runs.folder import RunFolder
-from muomni_cli.speaking.open import open_parts, open_voice, speaking_with, usable_vocoders
 from muomni_cli.speaking.speech import Drawing, Speech
-from muomni_cli.speaking.voice import Voice
+from muomni_cli.speaking.voice import Voice, voice_of
 
 MakeRun = Callable[..., RunFolder]
 TEXT = "hello there, how are you"
@@ -23,7 +23,7 @@ TEXT = "hello there, how are you"
 
 @pytest.fixture
 def voice(make_run: MakeRun) -> Voice:
-    return open_voice(speaking_with(make_run(width=4)), "cpu")
+    return voice_of(RunEngine(make_run(width=4), device="cpu"))
 
 
 def spoken(speaker: Voice, *texts: str, drawing: Drawing | None = None, **manner: object) -> NDArray[np.float32]:
@@ -32,13 +32,14 @@ def spoken(speaker: Voice, *texts: str, drawing: Drawing | None = None, **manner
 
 
 def test_streamed_equals_unstreamed(make_run: MakeRun) -> None:
-    parts = open_parts(speaking_with(make_run(width=4)), "cpu")
-    voice = parts.voice()
+    engine = RunEngine(make_run(width=4), device="cpu")
+    voice = voice_of(engine)
+    codec, vocoder = engine.speech_module("codec"), engine.speech_module(engine.vocoder_name())
     codes = np.concatenate(list(voice.talker.speak([Said(TEXT)], Manner(), lambda logits: int(logits.argmax()))))
     with torch.inference_mode():
-        mel = parts.codec.expand(parts.codec.decode(torch.from_numpy(codes)[None]))
-        whole = parts.vocoder(mel)[0].numpy()
-    assert whole.size == len(codes) * parts.codec.frame * parts.codec.mel.hop
+        mel = codec.expand(codec.decode(torch.from_numpy(codes)[None]))
+        whole = vocoder(mel)[0].numpy()
+    assert whole.size == len(codes) * codec.frame * codec.mel.hop
     np.testing.assert_allclose(spoken(voice, TEXT), whole, atol=1e-5)
 
 
@@ -135,24 +136,25 @@ def test_unknown_voice_names_the_known(voice: Voice) -> None:
 
 def test_vocoders_that_can_be_used(make_run: MakeRun) -> None:
     trained = make_run("trained", vocoder="learned")
-    assert usable_vocoders(trained)[0] == "learned"
-    assert open_voice(speaking_with(trained), "cpu").vocoder_name == "learned"
-    assert open_voice(speaking_with(trained, "ready"), "cpu").vocoder_name == "ready"
-    bare = make_run("bare", vocoder="learned", without=("vocoder",))
-    assert "learned" not in usable_vocoders(bare)
+    engine = RunEngine(trained, device="cpu")
+    assert engine.vocoders[0] == "learned"
+    assert voice_of(engine).vocoder_name == "learned"
+    assert voice_of(engine, "ready").vocoder_name == "ready"
+    bare = RunEngine(make_run("bare", vocoder="learned", without=("vocoder",)), device="cpu")
+    assert "learned" not in bare.vocoders
     with pytest.raises(RequestError, match=r"vocoder learned of run .* is not trained") as caught:
-        speaking_with(bare)
+        voice_of(bare)
     assert "muomni train vocoder" in caught.value.fix
     assert "--vocoder ready" in caught.value.fix
     with pytest.raises(RequestError, match="not trained"):
-        speaking_with(make_run("other"), "learned")
-    assert open_voice(speaking_with(bare, "ready"), "cpu").vocoder_name == "ready"
+        voice_of(RunEngine(make_run("other"), device="cpu"), "learned")
+    assert voice_of(bare, "ready").vocoder_name == "ready"
 
 
 @pytest.mark.parametrize("missing", ["talker", "codec"])
 def test_what_is_not_trained_is_named(make_run: MakeRun, missing: str) -> None:
     with pytest.raises(RequestError, match=f"no trained {missing}") as caught:
-        speaking_with(make_run(without=(missing,)))
+        voice_of(RunEngine(make_run(without=(missing,)), device="cpu"))
     assert f"muomni train {missing}" in caught.value.fix
 
 
@@ -161,4 +163,4 @@ def test_a_talker_of_another_codec_is_refused(make_run: MakeRun) -> None:
     entry = run.model()["parts"]["talker"]
     run.record("talker", {}, {**entry, "codes": {**entry["codes"], "seconds": 0.04}})
     with pytest.raises(RequestError, match="another codec"):
-        open_voice(speaking_with(run), "cpu")
+        voice_of(RunEngine(run, device="cpu"))

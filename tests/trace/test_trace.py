@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from muomni_cli.api import Can, EncoderOutput, EncoderPart, FileMedia, MuomniError, PartConfig, Step
 from muomni_cli.chat.once import question_ids
-from muomni_cli.inference.settings import from_recipe
-from muomni_cli.inference.chat_model import ChatModel
 from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.inference.chat_model import ChatModel
+from muomni_cli.inference.settings import from_recipe
 from muomni_cli.omni.model import Omni
 from muomni_cli.omni.senses import Senses
 from muomni_cli.omni.shares import Sense

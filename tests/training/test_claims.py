@@ -20,8 +20,8 @@ from muomni_cli.files import read_json
 from muomni_cli.runs.claim import claimed
 from muomni_cli.runs.folder import RunFolder
 from muomni_cli.runs.header import read_header
-from muomni_cli.runs.model import find_model
 from muomni_cli.training.optimizers import Optimizers
+from tests.opening import run_engine
 
 HOLD = (
     "import sys, pathlib; from muomni_cli.runs.claim import claimed\n"
@@ -94,7 +94,7 @@ def test_a_claim_leaves_no_folder_behind(tmp_path: Path) -> None:
 def test_all_stages_can_be_trained_again_at_once() -> None:
     train("all", "small.toml")
     train("all", "small.toml", ["tokenizer.vocab_size=280", "thinker.d_ff=48"], force=True)
-    assert find_model().parts["thinker"]["vocab_size"] == 280
+    assert run_engine().parts["thinker"]["vocab_size"] == 280
     assert read_header(Path("runs/small/thinker/last.safetensors"))["part"]["config"]["d_ff"] == 48
 
 
@@ -136,8 +136,8 @@ def test_a_damaged_run_does_not_stand_in_the_way_of_others() -> None:
         Path(f"runs/{name}/thinker/last.safetensors").touch()
         Path(f"runs/{name}/model.json").write_text(content)
         with pytest.raises(RequestError):
-            find_model(name)
-    assert find_model().run.name == "small"
+            run_engine(name).omni()
+    assert run_engine().run.name == "small"
 
 
 @pytest.mark.parametrize(("stage", "near"), [("tinker", "thinker"), ("tokeniser", "tokenizer"), ("al", "all")])

@@ -16,8 +16,8 @@ from muomni_cli.files import read_json
 from muomni_cli.runs.folder import RunFolder
 from muomni_cli.runs.listing import all_runs, curve, find_run
 from muomni_cli.runs.metrics import MetricsLog
-from muomni_cli.runs.model import find_model
 from muomni_cli.runs.plots import Curve, png_plot, text_plot
+from tests.opening import run_engine
 
 
 @pytest.fixture(autouse=True)
@@ -52,34 +52,34 @@ def test_model_by_folder_name_file_environment_and_age(monkeypatch: pytest.Monke
         os.utime(run.stage("thinker") / "last.safetensors", (1000 + age, 1000 + age))
     make("incomplete", complete=False)
     file = "runs/old/thinker/last.safetensors"
-    assert find_model().run.name == "new"
+    assert run_engine().run.name == "new"
     for spec in ("old", "runs/old", str(Path("runs/old").resolve()), file):
-        assert find_model(spec).run.name == "old"
-        assert find_model(spec).weights.name == "last.safetensors"
+        assert run_engine(spec).run.name == "old"
+        assert str(run_engine(spec).checkpoint("thinker")).endswith("last.safetensors")
     monkeypatch.setenv("MUOMNI_MODEL", "old")
-    assert find_model().run.name == "old"
-    assert find_model("new").run.name == "new"
-    assert find_model(file).label == f"{file} (step 3)"
+    assert run_engine().run.name == "old"
+    assert run_engine("new").run.name == "new"
+    assert run_engine(file).source("thinker") == f"{file} (step 3)"
 
 
 def test_best_weights_come_before_the_last() -> None:
     run = make("a")
     last = run.stage("thinker") / "last.safetensors"
     last.with_name("best.safetensors").write_bytes(last.read_bytes())
-    assert find_model("a").weights.name == "best.safetensors"
-    assert find_model(str(last)).weights == last
+    assert run_engine("a").checkpoint("thinker") == last.with_name("best.safetensors")
+    assert run_engine(str(last)).checkpoint("thinker") == last
 
 
 @pytest.mark.usefixtures("no_model")
 def test_no_model_says_what_was_looked_for() -> None:
     with pytest.raises(RequestError, match=r"no run under .* is complete") as caught:
-        find_model()
+        run_engine()
     assert "muomni train all" in caught.value.fix
     make("half", complete=False)
     with pytest.raises(RequestError, match="not complete"):
-        find_model("half")
+        run_engine("half").omni()
     with pytest.raises(RequestError, match="no model 'hal'") as caught:
-        find_model("hal")
+        run_engine("hal")
     assert "half" in caught.value.fix
 
 
@@ -170,7 +170,7 @@ def test_a_plot_shows_validation_fits_the_terminal_and_leaves_out_what_is_no_num
 
 def test_a_misspelt_name_of_a_run_is_answered_with_the_nearest() -> None:
     make("tiny")
-    for look in (find_run, find_model):
+    for look in (find_run, run_engine):
         with pytest.raises(RequestError) as caught:
             look("tinny")
         assert "did you mean 'tiny'?" in caught.value.fix

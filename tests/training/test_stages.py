@@ -16,8 +16,8 @@ from muomni_cli.files import read_json
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.stages import stages_of_all
 from muomni_cli.runs.header import read_header
-from muomni_cli.runs.model import find_model
 from muomni_cli.training.loop import Trainer
+from tests.opening import run_engine
 
 RECIPE = """
 name = "small"
@@ -140,12 +140,12 @@ def test_all_then_talk_without_the_recipe(capsys: pytest.CaptureFixture[str]) ->
     assert "next: muomni chat -m small" in told.err
     assert "thinker/last.safetensors (step 4) and runs/small/thinker/best.safetensors (step " in told.err
     Path("small.toml").unlink()
-    model = find_model()
-    thinker, tokenizer = model.thinker("cpu"), model.tokenizer()
+    model = run_engine()
+    thinker, tokenizer = model.omni().thinker, model.tokenizer()
     logits = thinker(torch.tensor([[1, *tokenizer.encode("the sea")]])).logits
     assert logits.shape[-1] == tokenizer.vocab_size
-    assert model.chat.template
-    header = read_header(model.weights)
+    assert model.chat["template"]
+    header = read_header(Path("runs/small/thinker/best.safetensors"))
     assert header["part"]["config"]["d_model"] == 16
     lock = read_json(Path("runs/small/lock.json"))
     assert {"python", "platform", "packages", "plugins", "data", "seed", "command"} <= lock.keys()
@@ -183,7 +183,7 @@ def test_an_unfinished_stage_offers_both_ways_out() -> None:
         train("thinker", "small.toml", ["thinker.d_ff=48"], resume=True)
     assert files() == before
     train("thinker", "small.toml", resume=True)
-    assert find_model().run.status("thinker") == "finished"
+    assert run_engine().run.status("thinker") == "finished"
 
 
 def test_a_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:

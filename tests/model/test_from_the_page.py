@@ -13,7 +13,7 @@ import soundfile
 from PIL import Image
 from tokenizers import Tokenizer
 
-from muomni_onnx import Omni
+from muomni_cli import load
 
 if TYPE_CHECKING:
     from tests.whole import Whole
@@ -131,7 +131,7 @@ class Page:
 
 
 def test_a_runtime_written_from_the_page_gives_the_same(whole: Whole) -> None:
-    page, omni = Page(whole.bundle), Omni(whole.bundle, threads=1)
+    page, omni = Page(whole.bundle), load(whole.bundle, threads=1)
     pixels = np.asarray(Image.open(whole.picture).resize((32, 32), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
     wave, _ = soundfile.read(whole.sound, dtype="float32")
     media = [page.rows("image", np.ascontiguousarray(pixels)), page.rows("audio", wave)]
