@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import Codec, Vocoder
 from muomni_cli.generation.torch_backend import TorchBackend
-from muomni_cli.packed import Sounds
 from muomni_cli.runs.folder import open_entry
 from muomni_cli.sound.coding import decode_codes
+from muomni_cli.speaking.bundle import Sounds
 from muomni_cli.speaking.parts import TorchSounds
 from muomni_onnx import replay
 from muomni_onnx.distances import absolute

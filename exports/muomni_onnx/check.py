@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import MuomniError
-from muomni_cli.packed import Sounds
+from muomni_cli.speaking.bundle import Sounds
 from muomni_onnx import replay
 from muomni_onnx.bundle import Bundle, open_bundle
 from muomni_onnx.distances import Distance, absolute, forgiving, of_its_size, relative

@@ -15,10 +15,10 @@ from muomni_cli.api import Codec
 from muomni_cli.omni.model import Omni
 from muomni_cli.recipe import Chosen, Recipe, load_recipe
 from muomni_cli.recipe.write import fingerprint
+from muomni_cli.runs.arguments import code_shape
 from muomni_cli.runs.folder import part_entry
 from muomni_cli.runs.parts import build_part
 from muomni_cli.trace.open import tokenizer_for
-from muomni_cli.training.arguments import code_shape
 from muomni_onnx.parts import THINKER, Exported, Model, exported, head_of, lesson_of, projection
 
 

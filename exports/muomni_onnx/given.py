@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import FileMedia, Media, RequestError
-from muomni_cli.given import refuse_url
+from muomni_cli.data.given import refuse_url
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -21,8 +21,9 @@ from muomni_cli.chat.open import settings_of, speaker_of
 from muomni_cli.chat.settings import Changes
 from muomni_cli.chat.speaker import Answer
 from muomni_cli.listening.model import OpenEar
+from muomni_cli.models.bundle import ear_of
 from muomni_cli.models.find import of_package
-from muomni_cli.packed import ear_of, voice_of
+from muomni_cli.speaking.bundle import voice_of
 from muomni_cli.speaking.speech import Drawing, Speech
 from muomni_cli.speaking.voice import Voice
 from muomni_onnx.bundle import open_bundle

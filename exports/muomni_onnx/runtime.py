@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import GraphCall, Packed, PartConfig, RequestError, Run, Tokenizer
-from muomni_cli.generation.backend import Backend
-from muomni_cli.registry import resolve
+from muomni_cli.api import PartConfig, RequestError, Run, Tokenizer
+from muomni_cli.contract.backend import Backend
+from muomni_cli.contract.packed import GraphCall, Packed
+from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.arguments import run_arguments
 from muomni_cli.runs.folder import open_entry
 from muomni_onnx.backend import OnnxBackend

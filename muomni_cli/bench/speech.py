@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from muomni_cli.api import RequestError, Said
 from muomni_cli.bench.report import machine, short_names
+from muomni_cli.contract.speech import Said
+from muomni_cli.core.errors import RequestError
 from muomni_cli.models.find import find, named
-from muomni_cli.packed import voice_of
+from muomni_cli.speaking.bundle import voice_of
 from muomni_cli.speaking.open import SPEAKS, open_voice, speaking_with, usable_vocoders
 from muomni_cli.speaking.speech import Drawing, Speech
 from muomni_cli.speaking.voice import Voice
@@ -128,7 +129,7 @@ def open_voices(model: str, device: str, threads: int, vocoders: Sequence[str] |
     meant = named(model)
     if meant.bundle is not None:
         return [voice_of(meant.bundle.open(device, threads or None))]
-    from muomni_cli.training.device import set_threads
+    from muomni_cli.layers.device import set_threads
 
     set_threads(threads)
     run = meant.run()

@@ -12,11 +12,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.bench.measure import Timed, take_turns
 from muomni_cli.bench.report import Line, short_names
+from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.models.find import named
-from muomni_cli.runs.model import JOINT
+from muomni_cli.runs.folder import JOINT
 
 TEXT = "Good morning."
 

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.layers.device import choose_device, set_threads
 from muomni_cli.omni.model import Omni
 from muomni_cli.runs.folder import open_entry
 from muomni_cli.runs.parts import build_part
-from muomni_cli.training.device import choose_device, set_threads
 
 
 class TorchPeer:

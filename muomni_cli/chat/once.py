@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from muomni_cli.api import Media
 from muomni_cli.chat.aloud import REPEATED, Mouth, deliver
 from muomni_cli.chat.settings import AnswerSettings, describe
 from muomni_cli.chat.speaker import Answer, Speaker
 from muomni_cli.chat.terminal import write_answer
-from muomni_cli.console import print_json, say
-from muomni_cli.prompt import one_shot_ids
+from muomni_cli.contract.media import Media
+from muomni_cli.core.console import print_json, say
+from muomni_cli.data.prompt import one_shot_ids
 
 
 def answer_once(

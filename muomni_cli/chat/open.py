@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from muomni_cli.api import Packed
 from muomni_cli.chat.aloud import Mouth
 from muomni_cli.chat.settings import AnswerSettings, Changes, apply, from_recipe
 from muomni_cli.chat.speaker import Speaker, text_alone
-from muomni_cli.console import say
+from muomni_cli.contract.packed import Packed
+from muomni_cli.core.console import say
+from muomni_cli.models.bundle import senses_of
 from muomni_cli.models.find import find_able
+from muomni_cli.models.open import THINKS, model_in, require_torch
 from muomni_cli.omni.senses import Senses
-from muomni_cli.packed import senses_of, voice_of
-from muomni_cli.runs.model import THINKS, model_in, require_torch
 from muomni_cli.speaking.aloud import Ways
+from muomni_cli.speaking.bundle import voice_of
 
 DEFAULT_SEED = 0
 

@@ -10,10 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Media, Message, Said, Tokenizer
 from muomni_cli.chat.settings import AnswerSettings
+from muomni_cli.contract.data import Message
+from muomni_cli.contract.media import Media
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.contract.speech import Said
+from muomni_cli.data.shares import Sense, in_order
 from muomni_cli.generation import Backend, Event, Finish, Request, generate
-from muomni_cli.omni.shares import Sense, in_order
 
 
 @dataclass(slots=True)

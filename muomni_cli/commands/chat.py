@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from muomni_cli.commands.model import ModelOption
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 
 
 def chat(
@@ -45,12 +45,12 @@ def chat(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Talk to a trained model."""
-    from muomni_cli.chat.attachments import attachments, check_words
     from muomni_cli.chat.once import answer_once
     from muomni_cli.chat.open import open_mouth, open_speaker
     from muomni_cli.chat.session import Session
     from muomni_cli.chat.settings import Changes
     from muomni_cli.chat.terminal import history, read_line, read_prompt
+    from muomni_cli.data.attachments import attachments, check_words
     from muomni_cli.models.find import SPEECH
     from muomni_cli.speaking.aloud import Ways
 

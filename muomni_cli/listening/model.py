@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import EncoderPart, Media, RequestError, Transcriber, Word
+from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.contract.media import Media
+from muomni_cli.contract.models import Transcriber, Word
+from muomni_cli.core.errors import RequestError
+from muomni_cli.models.bundle import PackedFolder, ear_of
 from muomni_cli.models.find import Need, find
-from muomni_cli.packed import PackedFolder, ear_of
-from muomni_cli.registry import resolve
+from muomni_cli.models.open import require_torch
+from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
-from muomni_cli.runs.model import require_torch
 
 WEIGHTS = ("best.safetensors", "last.safetensors")
 TRAIN = "muomni train audio RECIPE"
@@ -92,8 +95,8 @@ def _trained(part: EncoderPart, config: Any, weights: Path) -> Ear:
         require_torch(RunFolder(weights.parent.parent))
         from torch import nn
 
-        from muomni_cli.training.checkpoint import load_model, read_checkpoint
-        from muomni_cli.training.device import choose_device, set_threads
+        from muomni_cli.layers.device import choose_device, set_threads
+        from muomni_cli.runs.checkpoint import load_model, read_checkpoint
 
         set_threads(threads or 0)
         place = choose_device(device)

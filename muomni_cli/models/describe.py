@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import EncoderPart, Packed, RequestError
+from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.contract.packed import Packed
+from muomni_cli.core.errors import RequestError
 from muomni_cli.models.find import Found
 from muomni_cli.models.pack_run import THINKER, parts_of
-from muomni_cli.runs.folder import RunFolder, open_entry
-from muomni_cli.runs.model import JOINT, WEIGHTS
+from muomni_cli.runs.folder import JOINT, WEIGHTS, RunFolder, open_entry
 
 SIZES = ("d_model", "n_layers", "ctx_len", "vocab_size")
 """Settings that say how large a part is, for those that have them."""
@@ -104,7 +105,7 @@ def _with_heads(run: RunFolder | None, packed: Packed | None) -> list[Mapping[st
         return [entry for stage, entry in found if entry["kind"] == EncoderPart.kind and _checkpoint(run, stage)]
     if packed is None:
         return []
-    from muomni_cli.packed import JOINT as TAKING_IN
+    from muomni_cli.models.bundle import JOINT as TAKING_IN
 
     return [e for e in packed.parts.values() if e["kind"] == EncoderPart.kind and e["graphs"].keys() - TAKING_IN]
 

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.models.find import Need, find
-from muomni_cli.packed import voice_of
-from muomni_cli.registry import Registered, get_registry
+from muomni_cli.models.open import require_torch
+from muomni_cli.registry.registry import Registered, get_registry
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
-from muomni_cli.runs.model import require_torch
+from muomni_cli.speaking.bundle import voice_of
 
 if TYPE_CHECKING:
-    from muomni_cli.api import Codec
+    from muomni_cli.contract.speech import Codec
     from muomni_cli.speaking.parts import SpeakingParts
     from muomni_cli.speaking.voice import Voice
 
@@ -94,7 +94,7 @@ def open_mouth(
     speaking = speaking_with(meant.run(), vocoder)
     require_torch(speaking.run)
     if threads is not None:
-        from muomni_cli.training.device import set_threads
+        from muomni_cli.layers.device import set_threads
 
         set_threads(threads)
     return open_voice(speaking, device)
@@ -111,10 +111,10 @@ def open_parts(speaking: Speaking, device: str = "auto") -> SpeakingParts:
     Raises:
         RequestError: for a broken checkpoint, a device that is not there, or parts that were not trained together.
     """
-    from muomni_cli.registry import resolve
+    from muomni_cli.layers.device import choose_device
+    from muomni_cli.registry.registry import resolve
     from muomni_cli.runs.parts import open_part
     from muomni_cli.speaking.parts import SpeakingParts
-    from muomni_cli.training.device import choose_device
 
     run, place = speaking.run, choose_device(device)
 
@@ -175,7 +175,7 @@ def _ready() -> str:
 
 def require_made_for(run: RunFolder, stage: str, codec: Codec) -> None:
     """Refuse a part that was trained for another codec than the run has now."""
-    from muomni_cli.training.arguments import code_shape
+    from muomni_cli.runs.arguments import code_shape
 
     entry = run.model()["parts"][stage]
     now = {"codes": asdict(code_shape(codec)), "mel": codec.mel.model_dump(mode="json")}

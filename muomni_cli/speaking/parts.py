@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from muomni_cli.api import Codec, Talker, Vocoder
+from muomni_cli.contract.speech import Codec, Talker, Vocoder
 from muomni_cli.speaking.voice import Voice
 
 

@@ -10,10 +10,10 @@ import pytest
 from muomni_cli.api import ModelFiles
 from muomni_cli.models import find as finding
 from muomni_cli.models.find import SPEECH, Found, Need, abilities_of, find, find_able, named
-from muomni_cli.plugins import Plugin, PluginInfo
-from muomni_cli.registry import Registry
+from muomni_cli.models.open import THINKS
+from muomni_cli.registry.loading import Plugin, PluginInfo
+from muomni_cli.registry.registry import Registry
 from muomni_cli.runs.folder import RunFolder
-from muomni_cli.runs.model import THINKS
 from muomni_cli.speaking.open import SPEAKS
 from tests.whole import Whole
 

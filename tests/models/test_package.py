@@ -200,7 +200,7 @@ def test_info_says_what_is_inside(seen: Package, capsys: pytest.CaptureFixture[s
 @pytest.mark.usefixtures("seen")
 def test_the_thinker_has_as_many_parameters_as_its_module() -> None:
     from muomni_cli.models.info import details
-    from muomni_cli.runs.model import find_model
+    from muomni_cli.models.open import find_model
 
     opened = find_model("tiny").open("cpu")
     assert opened.omni is not None

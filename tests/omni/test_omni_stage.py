@@ -17,7 +17,7 @@ from muomni_cli.chat.open import open_speaker
 from muomni_cli.chat.settings import Changes
 from muomni_cli.chat.speaker import Answer
 from muomni_cli.commands.train import train
-from muomni_cli.training.checkpoint import read_checkpoint
+from muomni_cli.runs.checkpoint import read_checkpoint
 
 LONG = ["train.omni.steps=300", "train.omni.val_every=150", "train.omni.batch_size=12", "train.omni.sample_every=300"]
 
@@ -129,8 +129,8 @@ def test_a_scale_of_nought_freezes_and_accumulation_changes_nothing(world: Path)
 def test_training_and_chat_lay_out_the_same_tokens(world: Path) -> None:
     """The states that training learns from are those that a question in chat is answered from."""
     from muomni_cli.generation.torch_backend import TorchBackend
+    from muomni_cli.models.open import find_model
     from muomni_cli.omni.senses import Senses
-    from muomni_cli.runs.model import find_model
 
     train("tokenizer", "small.toml")
     train("omni", "small.toml")

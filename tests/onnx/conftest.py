@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "omni"))
 from small import make_world
 
 from muomni_cli.commands.train import train
-from muomni_cli.console import say
-from muomni_cli.runs.model import ModelFolder, find_model
+from muomni_cli.core.console import say
+from muomni_cli.models.open import ModelFolder, find_model
 from tests.conftest import made_once, shared_folder
 
 if TYPE_CHECKING:

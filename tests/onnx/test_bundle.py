@@ -16,7 +16,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 
 
 from muomni_cli.api import RequestError
-from muomni_cli.runs.model import ModelFolder
+from muomni_cli.models.open import ModelFolder
 from muomni_onnx.answers import answer
 from muomni_onnx.bundle import open_bundle, sha256
 from muomni_onnx.check import check

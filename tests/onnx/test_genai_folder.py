@@ -14,7 +14,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 
 import onnx
 
-from muomni_cli.runs.model import ModelFolder
+from muomni_cli.models.open import ModelFolder
 from muomni_onnx.bundle import open_bundle
 from muomni_onnx.genai import SMALL
 from muomni_onnx.runtime import OnnxModel

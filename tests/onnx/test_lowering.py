@@ -15,7 +15,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 import numpy as np
 
 from muomni_cli.api import MuomniError, RequestError
-from muomni_cli.runs.model import ModelFolder
+from muomni_cli.models.open import ModelFolder
 from muomni_onnx import lowering, precision
 from muomni_onnx.bundle import open_bundle, sha256
 from muomni_onnx.check import check

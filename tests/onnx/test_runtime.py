@@ -22,7 +22,7 @@ from muomni_cli.chat.open import open_speaker
 from muomni_cli.chat.settings import Changes
 from muomni_cli.chat.speaker import Answer
 from muomni_cli.models.find import find, named
-from muomni_cli.runs.model import THINKS, ModelFolder
+from muomni_cli.models.open import THINKS, ModelFolder
 
 Made = tuple[Path, ModelFolder]
 

@@ -6,18 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from muomni_cli.api import Answers, EncoderPart, MelConfig, Packed, PartConfig, RequestError, RuntimePart
-from muomni_cli.omni.shares import Sense, sense_of
-from muomni_cli.registry import get_registry, resolve
+from muomni_cli.contract.declarations import EncoderPart, PartConfig, RuntimePart
+from muomni_cli.contract.models import Answers
+from muomni_cli.contract.packed import Packed
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.shares import Sense, sense_of
+from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.folder import open_entry
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from muomni_cli.speaking.voice import Voice
+    pass
 
 
 JOINT = {"encoder", "projector"}
@@ -78,46 +78,3 @@ def answers_of(packed: Packed, modality: str) -> Answers:
     raise RequestError(
         f"{packed.label} has nothing that the stage {modality} learned", "train that stage, and export the run again"
     )
-
-
-def voice_of(packed: Packed, vocoder: str | None = None) -> Voice:
-    """What speaks.
-
-    Args:
-        packed: the model.
-        vocoder: what its vocoder must be called; any if None.
-
-    Raises:
-        RequestError: it does not speak, or has another vocoder.
-    """
-    from muomni_cli.speaking.voice import Voice
-
-    for part in ("talker", "codec", "vocoder"):
-        if part not in packed.parts:
-            raise RequestError(f"{packed.label} has no {part}, so it cannot speak", "name another model with -m")
-    own = str(packed.parts["vocoder"]["use"])
-    if vocoder is not None and vocoder.rpartition(":")[2] != own:
-        raise RequestError(f"{packed.label} has the vocoder {own} alone, not {vocoder}", "leave --vocoder out")
-    mel: MelConfig = packed.runner("codec").mel
-    temperature = float(packed.parts["talker"]["config"].get("temperature", 0.0))
-    return Voice(
-        packed.runner("talker"), lambda: Sounds(packed), mel.sample_rate, packed.label, own, temperature=temperature
-    )
-
-
-class Sounds:
-    """A :class:`muomni_cli.api.Flow` from (T,Q) codes to (N,) samples."""
-
-    def __init__(self, packed: Packed) -> None:
-        self._mels, self._waves = packed.runner("codec").stream(), packed.runner("vocoder").stream()
-
-    def push(self, codes: NDArray[Any]) -> NDArray[np.float32]:
-        """Take (T,Q), give the samples that are sure."""
-        made: NDArray[np.float32] = self._waves.push(self._mels.push(codes))
-        return made
-
-    def finish(self) -> NDArray[np.float32]:
-        """The samples that are left."""
-        import numpy as np
-
-        return np.concatenate([self._waves.push(self._mels.finish()), self._waves.finish()])

@@ -7,21 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import Can, RequestError, Thinker, Tokenizer
-from muomni_cli.extras import require
+from muomni_cli.contract.declarations import Can
+from muomni_cli.contract.models import Thinker, Tokenizer
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.extras import require
 from muomni_cli.models.find import Found, Need, find
-from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
+from muomni_cli.runs.folder import JOINT, RUNS, WEIGHTS, RunFolder, open_entry
 from muomni_cli.runs.header import read_header
 
 if TYPE_CHECKING:
+    from muomni_cli.data.shares import Sense
     from muomni_cli.omni.model import Omni
-    from muomni_cli.omni.shares import Sense
     from muomni_cli.recipe import ChatSettings
 
-JOINT = "omni"
-"""The stage that tunes the Thinker together with its encoders."""
 
-WEIGHTS = ("best.safetensors", "last.safetensors")
 TRAIN = "muomni train all RECIPE"
 
 
@@ -82,9 +81,9 @@ class ModelFolder:
         Raises:
             RequestError: for a broken checkpoint, a missing plugin, or a device that is not there.
         """
+        from muomni_cli.layers.device import choose_device
+        from muomni_cli.runs.checkpoint import load_model, read_checkpoint
         from muomni_cli.runs.parts import build_part, omni_entries, open_omni, senses_of
-        from muomni_cli.training.checkpoint import load_model, read_checkpoint
-        from muomni_cli.training.device import choose_device
 
         place = choose_device(device)
         if self.joint:

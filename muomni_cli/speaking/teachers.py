@@ -7,8 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from muomni_cli.api import DatasetPart, RequestError, Said, Teacher
-from muomni_cli.registry import Registered, get_registry, resolve
+from muomni_cli.contract.declarations import DatasetPart
+from muomni_cli.contract.speech import Said, Teacher
+from muomni_cli.core.errors import RequestError
+from muomni_cli.registry.registry import Registered, get_registry, resolve
 
 HOW = "install a plugin that has one, or let a trained model speak: --model RUN"
 
