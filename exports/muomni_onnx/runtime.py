@@ -25,7 +25,7 @@ from muomni_onnx.sessions import Arrays, Session, Value, Watcher, fetch, open_se
 
 
 class OnnxModel:
-    """See :class:`muomni_cli.api.Packed`.
+    """See :class:`muomni_cli.contract.packed.Packed`.
 
     Args:
         bundle: what was exported.
@@ -48,33 +48,33 @@ class OnnxModel:
 
     @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.contract.packed.Packed`."""
         return self._bundle.parts
 
     @property
     def senses(self) -> list[str]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.contract.packed.Packed`."""
         return [name for name, entry in self.parts.items() if "projector" in entry["graphs"]]
 
     @property
     def chat(self) -> Mapping[str, Any]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.contract.packed.Packed`."""
         chat: Mapping[str, Any] = self._bundle.manifest["chat"]
         return chat
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.contract.packed.Packed`."""
         provenance: Mapping[str, Any] = self._bundle.manifest.get("provenance", {})
         return provenance
 
     def verify(self) -> int:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.contract.packed.Packed`."""
         self._bundle.verify()
         return len(self._bundle.manifest["files"])
 
     def tokenizer(self) -> Tokenizer:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.contract.packed.Packed`."""
         entry = self._bundle.manifest["tokenizer"]
         if entry is None:
             raise RequestError(f"{self.label} has no tokenizer, so it reads no text", "name another model with -m")
@@ -86,14 +86,14 @@ class OnnxModel:
         return tokenizer
 
     def backend(self, *, keep: bool = False, hidden: bool = False) -> Backend[Any]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.contract.packed.Packed`."""
         opened = self._thinking()
         context = int(self.parts["thinker"]["config"]["ctx_len"])
         entry = self._bundle.graph("thinker", "thinker")
         return OnnxBackend(opened["embed"], opened["thinker"], entry, context, keep=keep, hidden=hidden)
 
     def score(self, ids: NDArray[Any]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.contract.packed.Packed`."""
         opened = self._thinking()
         thinker, entry = opened["thinker"], self._bundle.graph("thinker", "thinker")
         embeds = opened["embed"]({"input_ids": ids[None].astype(np.int64)})["inputs_embeds"]
@@ -103,14 +103,14 @@ class OnnxModel:
         return logits
 
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.contract.packed.Packed`."""
         opened = self._open(modality, ("encoder", "projector"))
         tokens = opened["encoder"]({"inputs": inputs[None]})["tokens"]
         made: NDArray[np.float32] = opened["projector"]({"tokens": tokens})["inputs_embeds"][0]
         return made
 
     def runner(self, part: str) -> Any:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.contract.packed.Packed`."""
         if part not in self._runners:
             entry = self._bundle.parts.get(part)
             if entry is None:
@@ -126,7 +126,7 @@ class OnnxModel:
 
     @contextmanager
     def watched(self, tell: Callable[[GraphCall], None]) -> Iterator[None]:
-        """See :class:`muomni_cli.api.Packed`."""
+        """See :class:`muomni_cli.contract.packed.Packed`."""
         self._tell = tell
         try:
             self._tell_all()

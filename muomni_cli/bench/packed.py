@@ -29,7 +29,7 @@ TORCH = "torch"
 
 
 class Contestant(Protocol):
-    """What takes part: a packed model, or its parts in PyTorch. See :class:`muomni_cli.api.Packed`."""
+    """What takes part: a packed model, or its parts in PyTorch. See :class:`muomni_cli.contract.packed.Packed`."""
 
     def backend(self) -> Backend[Any]:
         """What the generation loop runs on."""

@@ -40,7 +40,7 @@ class TorchPeer:
         return TorchBackend(self._ready("thinker"), open_entry(entry)[0].part.can, frozen=laid_out)
 
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """One input -> (T,D); see :class:`muomni_cli.api.Packed`."""
+        """One input -> (T,D); see :class:`muomni_cli.contract.packed.Packed`."""
         if self._omni is None:
             encoders = {name: self._ready(name) for name in self._senses}
             self._omni = Omni(self._ready("thinker"), encoders).eval().requires_grad_(False).to(self._device)

@@ -38,7 +38,7 @@ def voice_of(packed: Packed, vocoder: str | None = None) -> Voice:
 
 
 class Sounds:
-    """A :class:`muomni_cli.api.Flow` from (T,Q) codes to (N,) samples."""
+    """A :class:`muomni_cli.contract.speech.Flow` from (T,Q) codes to (N,) samples."""
 
     def __init__(self, packed: Packed) -> None:
         self._mels, self._waves = packed.runner("codec").stream(), packed.runner("vocoder").stream()

@@ -50,7 +50,7 @@ class SpeakingParts:
 
 
 class TorchSounds:
-    """A :class:`muomni_cli.api.Flow` from (T,Q) codes to (N,) samples.
+    """A :class:`muomni_cli.contract.speech.Flow` from (T,Q) codes to (N,) samples.
 
     Args:
         codec: codes to log-mel.

@@ -67,7 +67,7 @@ def _named(name: str) -> Registered:
 
 
 class ModelTeacher:
-    """A :class:`muomni_cli.api.Teacher`: a trained model. One text at a time.
+    """A :class:`muomni_cli.contract.speech.Teacher`: a trained model. One text at a time.
 
     Raises:
         RequestError: it cannot speak, or has no such voice.

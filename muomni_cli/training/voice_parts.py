@@ -194,7 +194,8 @@ def open_stage_speech(context: SpeechStage, spell: Callable[[str], str]) -> Spee
 
 
 class Evenly:
-    """An :class:`muomni_cli.api.Aligner` for a trial: every character of a text takes as long as any other."""
+    """An :class:`muomni_cli.contract.speech.Aligner` for a trial: every character of a text takes as long as any
+    other."""
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
