@@ -15,14 +15,14 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from typer.models import ArgumentInfo
 
-from muomni_cli import api
+from muomni_cli import api, testing
 from muomni_cli.app import build_cli
-from muomni_cli.catalog import describe_settings
 from muomni_cli.conformance.laws import HOMES, laws_of
-from muomni_cli.contract import declarations
-from muomni_cli.hookspecs import DECLARES, HookSpecs
+from muomni_cli.contract import declarations, models, packed, speech
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.catalog import describe_settings
+from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, HookSpecs
+from muomni_cli.registry.registry import get_registry
 
 KINDS: dict[Any, str] = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
 """What an option takes, in words; else text."""
@@ -52,8 +52,9 @@ is called once, at start-up, so the module imports no torch and no numpy: declar
 `"package.module:attr"`, and it is imported when it is needed. [Writing a plugin](plugins.md) goes through one from the
 beginning.
 
-All names below come from `muomni_cli.api`. Letters in shapes: B batch, T tokens or frames, D width, V vocabulary,
-Q codebooks, K codebook size, F mel bins, M mel frames, N samples.
+Declarations and records below come from `muomni_cli.api`, laws from `muomni_cli.testing`. A protocol that neither has
+is only fulfilled, never imported; for type checkers it is in `muomni_cli.contract`. Letters in shapes: B batch,
+T tokens or frames, D width, V vocabulary, Q codebooks, K codebook size, F mel bins, M mel frames, N samples.
 
 A module may say `MUOMNI_API = {version}`: the newest interface that it needs. A host that is older leaves it out, with
 that reason.
@@ -97,10 +98,10 @@ BUILT: dict[str, tuple[str, ...]] = {
 """Kind -> what its parts are made of, or give."""
 
 SHARED = {
-    "Training": ("Objective", "Batch", "Loss", "Sample"),
+    "Training": ("Objective", "StageContext", "Batch", "Loss", "Sample"),
     "Export": ("Graph", "Port"),
     "Tracing": ("Step",),
-    "Laws": ("Law", "Number", "Verdict"),
+    "Laws": ("Law", "Number", "Verdict", "Subject"),
     "Errors": ("MuomniError", "RequestError"),
 }
 """Title -> what parts of several kinds are made of."""
@@ -209,7 +210,7 @@ def cli_page() -> str:
 
 def hooks_page() -> str:
     """docs/hooks.md."""
-    pieces = [HOOKS.format(version=api.API_VERSION)]
+    pieces = [HOOKS.format(version=API_VERSION)]
     table = ["| hook | returns a list of | for |", "|---|---|---|"]
     for name, hook in vars(HookSpecs).items():
         if name.startswith("register_"):
@@ -224,7 +225,7 @@ def hooks_page() -> str:
         pieces.append(_declaration(hook, declared))
     for title, names in SHARED.items():
         pieces.append(f"## {title}\n")
-        pieces += [_source(getattr(api, name)) for name in names]
+        pieces += [_source(_named(name)) for name in names]
     return "\n".join(pieces)
 
 
@@ -239,7 +240,7 @@ def _declaration(hook: str, declared: type) -> str:
         told.append("\n".join(table))
     kind = declared.kind  # type: ignore[attr-defined]
     if kind in BUILT:
-        told += [_source(getattr(api, name)).strip() for name in BUILT[kind]]
+        told += [_source(_named(name)).strip() for name in BUILT[kind]]
     if kind in HOMES:
         laws = ["| law | holds if | for those that |", "|---|---|---|"]
         for law in laws_of(kind):
@@ -253,6 +254,14 @@ def _default(field: Any) -> str:
     if field.default is not MISSING:
         return f"`{field.default!r}`"
     return "must be set" if field.default_factory is MISSING else f"`{field.default_factory()!r}`"
+
+
+def _named(name: str) -> Any:
+    """What a plugin imports by this name, or a protocol of the contract that a part only fulfils."""
+    for module in (api, testing, models, speech, packed):
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise LookupError(name)
 
 
 def _source(thing: type) -> str:

@@ -16,8 +16,6 @@ from typing import Annotated
 import typer
 from typer.models import CommandInfo, TyperInfo
 
-from muomni_cli import __version__
-from muomni_cli.command_line import TEXT_COMMANDS, meant_command, translated, with_dashed_text
 from muomni_cli.commands import bench, data, models, plugins, recipes, runs
 from muomni_cli.commands.chat import chat
 from muomni_cli.commands.doctor import doctor
@@ -26,11 +24,13 @@ from muomni_cli.commands.listen import listen
 from muomni_cli.commands.trace import trace
 from muomni_cli.commands.train import train
 from muomni_cli.commands.tts import tts
-from muomni_cli.console import complain, forgive_encoding, say
-from muomni_cli.errors import MuomniError
-from muomni_cli.extras import absence, missing_package
-from muomni_cli.plugins import Plugin, add_file, describe
-from muomni_cli.registry import get_registry
+from muomni_cli.core.command_line import TEXT_COMMANDS, meant_command, translated, with_dashed_text
+from muomni_cli.core.console import complain, forgive_encoding, say
+from muomni_cli.core.errors import MuomniError
+from muomni_cli.core.extras import absence, missing_package
+from muomni_cli.core.version import __version__
+from muomni_cli.registry.loading import Plugin, add_file, describe
+from muomni_cli.registry.registry import get_registry
 
 INTERRUPTED = 130
 

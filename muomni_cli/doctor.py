@@ -18,11 +18,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from muomni_cli import __version__
-from muomni_cli.extras import extras, how_to_install
-from muomni_cli.folders import cache_folder, config_folder
-from muomni_cli.plugins import describe
-from muomni_cli.registry import get_registry
+from muomni_cli.core.extras import extras, how_to_install
+from muomni_cli.core.paths import cache_folder, config_folder
+from muomni_cli.core.version import __version__
+from muomni_cli.registry.loading import describe
+from muomni_cli.registry.registry import get_registry
 
 GIB = 2**30
 LITTLE_SPACE = 1 * GIB

@@ -18,6 +18,8 @@ or all in one, for a plugin, a part, or a declaration that no plugin is installe
 
 A law that is broken fails the test with its name, what it says and the numbers; one that is not applicable, because a
 part does not declare what it is about, holds.
+
+What a plugin's own laws are written with (:class:`Law`, :class:`Number`, :func:`require` ...) is here, too.
 """
 
 from __future__ import annotations
@@ -25,14 +27,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from muomni_cli.api import Law, Part, Verdict
 from muomni_cli.conformance.examine import Report, Trial, examine
 from muomni_cli.conformance.find import parts_called
 from muomni_cli.conformance.laws import laws_of
-from muomni_cli.conformance.subject import Subject
-from muomni_cli.registry import get_registry
+from muomni_cli.conformance.subject import PartOnTrial
+from muomni_cli.contract.conformance import Broken, Inapplicable, Law, Number, Subject, Verdict, require
+from muomni_cli.contract.declarations import Part
+from muomni_cli.registry.registry import get_registry
 
-__all__ = ["Case", "Law", "Report", "Verdict", "assert_keeps_the_laws", "cases", "examine", "reports"]
+__all__ = [
+    "Broken",
+    "Case",
+    "Inapplicable",
+    "Law",
+    "Number",
+    "Report",
+    "Subject",
+    "Verdict",
+    "assert_keeps_the_laws",
+    "cases",
+    "examine",
+    "reports",
+    "require",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +83,7 @@ def cases(name: str) -> list[Case]:
     """
     made = []
     for named in parts_called(name, get_registry()):
-        trial = Trial(Subject(named.part, named.plugin), laws_of(named.part.kind))
+        trial = Trial(PartOnTrial(named.part, named.plugin), laws_of(named.part.kind))
         made += [Case(law, trial) for law in trial.laws.values()]
     return made
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from muomni_cli.plugins import Plugin
+    from muomni_cli.registry.loading import Plugin
     from tests.installing import Site
     from tests.whole import Whole
 
@@ -43,7 +43,7 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 def no_model(monkeypatch: pytest.MonkeyPatch) -> list[Plugin]:
     """In this process no model is installed, not even the one that comes with muomni; the plugins that are left."""
     from muomni_cli.models import find
-    from muomni_cli.registry import Registry, get_registry
+    from muomni_cli.registry.registry import Registry, get_registry
 
     left = [plugin for plugin in get_registry().plugins if plugin.info.module != "muomni_nano.plugin"]
     monkeypatch.setattr(find, "get_registry", lambda: Registry(left))

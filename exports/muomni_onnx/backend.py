@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.generation.backend import IDLE
+from muomni_cli.contract.backend import IDLE
 from muomni_onnx.rows import Group, Row, States
 from muomni_onnx.sessions import Session, Value, fetch
 
@@ -29,7 +29,7 @@ Pair = tuple[Row, Sequence[int]]
 
 
 class OnnxBackend:
-    """A :class:`muomni_cli.generation.backend.Backend` over the graphs ``embed`` and ``thinker``.
+    """A :class:`muomni_cli.contract.backend.Backend` over the graphs ``embed`` and ``thinker``.
 
     Args:
         embed: ``input_ids`` -> ``inputs_embeds``.
@@ -68,7 +68,7 @@ class OnnxBackend:
         return self._context
 
     def remember(self, rows: NDArray[np.float32]) -> list[int]:
-        """See :class:`muomni_cli.generation.backend.Backend`."""
+        """See :class:`muomni_cli.contract.backend.Backend`."""
         first = FIRST_SOFT - len(self._soft)
         self._soft += list(rows)
         return list(range(first, first - len(rows), -1))
@@ -78,7 +78,7 @@ class OnnxBackend:
         prompts: Sequence[Sequence[int]],
         capacity: int,  # noqa: ARG002 - caches grow, or are of one size
     ) -> tuple[list[Row], NDArray[np.float32]]:
-        """See :class:`muomni_cli.generation.backend.Backend`."""
+        """See :class:`muomni_cli.contract.backend.Backend`."""
         rows = self._kept if len(self._kept) == len(prompts) else [Row() for _ in prompts]
         for row, prompt in zip(rows, prompts, strict=True):
             shared = _shared(row.ids, prompt)
@@ -89,11 +89,11 @@ class OnnxBackend:
         return rows, self._add(rows, [prompt[len(row.ids) :] for row, prompt in zip(rows, prompts, strict=True)])
 
     def step(self, state: list[Row], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.generation.backend.Backend`."""
+        """See :class:`muomni_cli.contract.backend.Backend`."""
         return self._add(state, [[] if token == IDLE else [token] for token in tokens.tolist()])
 
     def hidden(self, state: list[Row]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.generation.backend.Backend`."""
+        """See :class:`muomni_cli.contract.backend.Backend`."""
         rows = [row.hidden for row in state if row.hidden is not None]
         assert len(rows) == len(state), "only where they are kept"
         return np.stack(rows)

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from muomni_cli.api import RequestError
-from muomni_cli.files import read_json, write_json
+from muomni_cli.core.files import read_json, write_json
 
 FORMAT = 1
 MANIFEST = "muomni.json"

@@ -70,9 +70,9 @@ def export(
     overrides: list[str] = context.meta.get(OVERRIDES, [])
     _check_request(model, recipe, overrides)
     _require_room(output, force=force)
-    from muomni_cli.console import print_table, say
-    from muomni_cli.extras import require
-    from muomni_cli.registry import resolve
+    from muomni_cli.core.console import print_table, say
+    from muomni_cli.core.extras import require
+    from muomni_cli.registry.registry import resolve
     from muomni_onnx.choosing import choose
 
     chosen = choose(precision or [])
@@ -125,7 +125,7 @@ def _folder_for(name: str, output: Path | None, *, force: bool) -> Path:
 
 def _require_room(output: Path | None, *, force: bool) -> None:
     """RequestError if ``output`` is there and is not to be replaced, or is no earlier export."""
-    from muomni_cli.files import occupied
+    from muomni_cli.core.files import occupied
     from muomni_onnx.bundle import MANIFEST
 
     if output is None or not occupied(output):
@@ -152,9 +152,9 @@ def check(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="The folder, or the name of an installed model.")],
 ) -> None:
     """Compare a bundle with its digests, and its graphs with what they gave when it was exported. Needs no PyTorch."""
-    from muomni_cli.console import print_table, say
+    from muomni_cli.core.console import print_table, say
     from muomni_cli.models.find import named
-    from muomni_cli.registry import resolve
+    from muomni_cli.registry.registry import resolve
 
     root = Path(bundle).expanduser()
     if not root.exists():

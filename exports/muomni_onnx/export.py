@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from muomni_cli import __version__
 from muomni_cli.api import Graph, MuomniError
-from muomni_cli.files import new_folder
+from muomni_cli.core.files import new_folder
+from muomni_cli.core.version import __version__
 from muomni_onnx.answers import Whole, answer
 from muomni_onnx.bundle import open_bundle, seal
 from muomni_onnx.choosing import Chosen, Precision

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 from onnx import compose
 
-from muomni_cli.files import write_json
+from muomni_cli.core.files import write_json
 
 TEXT = "text.onnx"
 CONFIG = "genai_config.json"

@@ -7,10 +7,12 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import Inapplicable, Law, Number, Run, require
+from muomni_cli.api import Run
+from muomni_cli.contract.conformance import Inapplicable, Law, Number, require
 
 if TYPE_CHECKING:
-    from muomni_cli.api import Graph, Subject
+    from muomni_cli.api import Graph
+    from muomni_cli.contract.conformance import Subject
 
 WANTED = ("onnx", "onnxscript", "onnxruntime")
 """Packages without which nothing can be exported and run."""

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from muomni_cli.api import EncoderPart, Graph, Part, Port, RequestError, Tokenizer
-from muomni_cli.registry import Registered, resolve
+from muomni_cli.registry.registry import Registered, resolve
 from muomni_cli.runs.folder import open_entry
 
 THINKER = "thinker"

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Flow, Manner, Said, Speaks
-from muomni_cli.generation.backend import Backend
+from muomni_cli.api import Manner, Said
+from muomni_cli.contract.backend import Backend
+from muomni_cli.contract.speech import Flow, Speaks
 from muomni_cli.sound.log_mel import log_mel
 
 TOKENS = 128

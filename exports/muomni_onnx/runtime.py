@@ -13,22 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import (
-    Answers,
-    EncoderPart,
-    Engine,
-    GraphCall,
-    PartConfig,
-    RequestError,
-    Run,
-    RunCodec,
-    RunVocoder,
-    Speaks,
-    Tokenizer,
-    Transcriber,
-)
-from muomni_cli.generation.backend import Backend
-from muomni_cli.registry import resolve
+from muomni_cli.api import EncoderPart, PartConfig, RequestError, Run, Tokenizer
+from muomni_cli.contract.backend import Backend
+from muomni_cli.contract.engine import Engine, GraphCall
+from muomni_cli.contract.models import Answers, Transcriber
+from muomni_cli.contract.speech import RunCodec, RunVocoder, Speaks
+from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.arguments import run_arguments
 from muomni_cli.runs.folder import open_entry
 from muomni_onnx.backend import OnnxBackend

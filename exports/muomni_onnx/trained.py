@@ -15,16 +15,16 @@ import torch
 from torch import nn
 
 from muomni_cli.api import Codec, EncoderPart, RequestError, VocoderPart
-from muomni_cli.files import read_json
+from muomni_cli.core.files import read_json
 from muomni_cli.models.engines import OMNI, TRAINED
 from muomni_cli.models.find import find
 from muomni_cli.models.run_engine import RunEngine, require_made_for, untrained_vocoder
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.write import sources_of
+from muomni_cli.runs.checkpoint import load_model, read_checkpoint
 from muomni_cli.runs.folder import RUNS, RunFolder, differences, open_entry, part_entry
 from muomni_cli.runs.header import read_header
 from muomni_cli.runs.parts import build_aside, load_part, omni_entries
-from muomni_cli.training.checkpoint import load_model, read_checkpoint
 from muomni_onnx.parts import THINKER, Exported, Model, exported, head_of, lesson_of, projection
 
 ALONE = "-alone"

@@ -14,13 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Batch, EncoderPart, Loss, RequestError, Sample
 from muomni_cli.bench.measure import Comparison, Work, alternate, long_enough
 from muomni_cli.bench.report import Line
 from muomni_cli.bench.workload import OURS, Workload, encoder_inputs
+from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.contract.training import Batch, Loss, Sample
+from muomni_cli.core.errors import RequestError
+from muomni_cli.layers.device import choose_device, set_threads
 from muomni_cli.recipe import Chosen, Recipe, TrainSettings
-from muomni_cli.registry import resolve
-from muomni_cli.training.device import choose_device, set_threads
+from muomni_cli.registry.registry import resolve
 from muomni_cli.training.step import Stepper
 
 

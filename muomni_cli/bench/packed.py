@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from muomni_cli.api import EncoderPart, Engine, RequestError
 from muomni_cli.bench.measure import Comparison, Work, alternate, long_enough
 from muomni_cli.bench.report import Line, short_names
 from muomni_cli.bench.variations import OWN, Setting, planned
 from muomni_cli.bench.workload import Workload, encoder_inputs, generation, prefill, random_prompts
+from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.contract.engine import Engine
+from muomni_cli.core.errors import RequestError
 from muomni_cli.generation import Backend
 from muomni_cli.models.find import named
 from muomni_cli.runs.arguments import build_arguments

@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import RequestError
 from muomni_cli.bench.measure import Comparison
+from muomni_cli.core.errors import RequestError
 
 PACKAGES = ("muomni", "torch", "transformers", "onnxruntime", "onnxruntime-gpu")
 """What can take part."""

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from muomni_cli.api import RequestError, Said
 from muomni_cli.bench.report import machine, short_names
+from muomni_cli.contract.speech import Said
+from muomni_cli.core.errors import RequestError
 from muomni_cli.models.engines import SPEAKS, open_found
 from muomni_cli.models.find import find, named
 from muomni_cli.speaking.speech import Drawing, Speech

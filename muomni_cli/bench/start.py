@@ -12,9 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.bench.measure import Timed, take_turns
 from muomni_cli.bench.report import Line, short_names
+from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.models.engines import open_found
 from muomni_cli.models.find import named
 

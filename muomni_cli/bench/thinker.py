@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from muomni_cli.api import Batch, Loss, Peer, RequestError, Sample
 from muomni_cli.bench.measure import Comparison, Work, alternate
 from muomni_cli.bench.workload import FIRST, OURS, Workload, generation
+from muomni_cli.contract.models import Peer
+from muomni_cli.contract.training import Batch, Loss, Sample
+from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.layers.device import choose_device, set_threads
 from muomni_cli.recipe import Chosen, Recipe, TrainSettings
-from muomni_cli.registry import resolve
-from muomni_cli.training.device import choose_device, set_threads
+from muomni_cli.registry.registry import resolve
 from muomni_cli.training.next_token import summed_loss, to_batch
 from muomni_cli.training.step import Stepper
 

@@ -9,7 +9,7 @@ from typing import Any
 from muomni_cli.bench.measure import Comparison
 from muomni_cli.bench.report import Line
 from muomni_cli.bench.workload import Workload
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.recipe import Recipe, load_recipe
 
 OWN = ("batch", "length", "count", "threads")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import EncoderPart, PartConfig
 from muomni_cli.bench.measure import Work
+from muomni_cli.contract.declarations import EncoderPart, PartConfig
 from muomni_cli.generation import Backend, Request, Sampling, generate
-from muomni_cli.registry import resolve
+from muomni_cli.registry.registry import resolve
 
 OURS = "muomni"
 

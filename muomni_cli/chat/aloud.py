@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from muomni_cli.api import Manner, Said
-from muomni_cli.console import say
+from muomni_cli.contract.speech import Manner, Said
+from muomni_cli.core.console import say
 from muomni_cli.speaking.aloud import Ways, stats_line
 from muomni_cli.speaking.speech import Drawing, Speech
 

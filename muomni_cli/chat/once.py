@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from muomni_cli.api import Media
 from muomni_cli.chat.aloud import REPEATED, Mouth, deliver
 from muomni_cli.chat.terminal import write_answer
-from muomni_cli.console import print_json, say
+from muomni_cli.contract.media import Media
+from muomni_cli.core.console import print_json, say
 from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.settings import AnswerSettings, describe
 

@@ -7,18 +7,20 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from muomni_cli.api import Media, Message, MuomniError, RequestError
 from muomni_cli.chat.aloud import REPEATED, Mouth, deliver
-from muomni_cli.chat.attachments import attachment
 from muomni_cli.chat.once import stats_line
 from muomni_cli.chat.terminal import write_answer
-from muomni_cli.console import complain, say
-from muomni_cli.files import write_text
+from muomni_cli.contract.data import Message
+from muomni_cli.contract.media import Media
+from muomni_cli.core.console import complain, say
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.files import write_text
+from muomni_cli.data.attachments import attachment
 from muomni_cli.inference.carried import Carried
 from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.history import ChatHistory
 from muomni_cli.inference.settings import AnswerSettings, describe, set_by_name
-from muomni_cli.registry import nearest
+from muomni_cli.registry.registry import nearest
 
 HELP = """\
 /attach NAME=FILE show or play a file with the next message; also /image FILE, /audio FILE, /NAME FILE

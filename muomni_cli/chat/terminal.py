@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from muomni_cli.console import say, terminal_safe
-from muomni_cli.folders import config_folder
+from muomni_cli.core.console import say, terminal_safe
+from muomni_cli.core.paths import config_folder
 
 HISTORY_LINES = 1000
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from muomni_cli.commands.model import ModelOption
-from muomni_cli.console import print_json, print_table, say
-from muomni_cli.errors import RequestError
+from muomni_cli.core.console import print_json, print_table, say
+from muomni_cli.core.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

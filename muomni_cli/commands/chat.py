@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from muomni_cli.commands.model import ModelOption
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 
 
 def chat(
@@ -46,11 +46,11 @@ def chat(
 ) -> None:
     """Talk to a trained model."""
     from muomni_cli.chat.aloud import Mouth
-    from muomni_cli.chat.attachments import attachments, check_words
     from muomni_cli.chat.once import answer_once
     from muomni_cli.chat.session import Session
     from muomni_cli.chat.terminal import history, read_line, read_prompt
-    from muomni_cli.console import say
+    from muomni_cli.core.console import say
+    from muomni_cli.data.attachments import attachments, check_words
     from muomni_cli.inference.chat_model import chat_model
     from muomni_cli.inference.model import Model
     from muomni_cli.inference.settings import ChatOptions, settings_of

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from muomni_cli.commands.data_get import get
-from muomni_cli.console import print_json, print_table, say, terminal_safe
+from muomni_cli.core.console import print_json, print_table, say, terminal_safe
 
 if TYPE_CHECKING:
     from muomni_cli.data.check import Report
@@ -87,9 +87,9 @@ def write(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write examples of a recipe's data as files: pictures, sounds, and a list of what is said of them."""
+    from muomni_cli.core.errors import RequestError
     from muomni_cli.data.write import LIST
     from muomni_cli.data.write import write as write_examples
-    from muomni_cli.errors import RequestError
     from muomni_cli.recipe import load_recipe
 
     if output is None:
@@ -122,10 +122,10 @@ def speak(
 
     What was made before is kept: an interrupted corpus goes on where it was.
     """
-    from muomni_cli.data.speak import speak as make
-    from muomni_cli.data.speak import texts_of
-    from muomni_cli.data.teachers import find_speaker
-    from muomni_cli.errors import RequestError
+    from muomni_cli.core.errors import RequestError
+    from muomni_cli.speaking.dataset import speak as make
+    from muomni_cli.speaking.dataset import texts_of
+    from muomni_cli.speaking.teachers import find_speaker
 
     if min_words > max_words:
         raise RequestError(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from muomni_cli.console import print_json, print_table, say, talk
-from muomni_cli.errors import RequestError
+from muomni_cli.core.console import print_json, print_table, say, talk
+from muomni_cli.core.errors import RequestError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -56,7 +56,7 @@ def get(
 
 
 def _list(states: list[SetState], *, json: bool) -> None:
-    from muomni_cli.data.sets import size_text
+    from muomni_cli.registry.sets import size_text
 
     if json:
         print_json([state.as_json() for state in states])
@@ -90,8 +90,8 @@ class _Watcher:
         self._bars = bars
 
     def begin(self, state: SetState) -> None:
-        from muomni_cli.data.sets import size_text
-        from muomni_cli.folders import data_folder
+        from muomni_cli.core.paths import data_folder
+        from muomni_cli.registry.sets import size_text
 
         download = state.download
         say(f"{state.use}: {download.doc}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from muomni_cli.console import print_json, print_table
+from muomni_cli.core.console import print_json, print_table
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:

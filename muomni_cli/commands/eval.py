@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from muomni_cli.console import print_json, print_table, say
-from muomni_cli.errors import RequestError
+from muomni_cli.core.console import print_json, print_table, say
+from muomni_cli.core.errors import RequestError
 
 
 def evaluate(
@@ -39,7 +39,7 @@ def evaluate(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Score every trained stage on held-out data: a card for each task, with a bootstrap interval."""
-    from muomni_cli.evaluation.card import HEADINGS, as_json, rows
+    from muomni_cli.contract.cards import HEADINGS, as_json, rows
     from muomni_cli.evaluation.run import Asking, find_subject
     from muomni_cli.evaluation.run import evaluate as run_evaluation
 

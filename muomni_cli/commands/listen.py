@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from muomni_cli.commands.model import ModelOption
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 
 
 def listen(
@@ -25,7 +25,7 @@ def listen(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Transcribe sound files: each word appears as soon as it is sure."""
-    from muomni_cli.given import refuse_url
+    from muomni_cli.data.given import refuse_url
     from muomni_cli.listening.listen import listen as transcribe
 
     if json and srt:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from muomni_cli.console import print_json, print_table, say
+from muomni_cli.core.console import print_json, print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="List installed models, look into them, and make packages of models.")
 
@@ -103,7 +103,7 @@ def _print(found: dict[str, Any]) -> None:
         print()
         print_table(("DATA", "SOURCE", "TASK", "LICENCE"), sources)
     if found["scores"]:
-        from muomni_cli.evaluation.card import HEADINGS, Card, rows
+        from muomni_cli.contract.cards import HEADINGS, Card, rows
 
         print()
         print_table(HEADINGS, rows([Card(**score) for score in found["scores"]]))

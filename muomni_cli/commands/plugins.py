@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from muomni_cli.api import ModelFiles
-from muomni_cli.catalog import describe_part, describe_plugin, offers
-from muomni_cli.console import print_json, print_table, say
-from muomni_cli.errors import MuomniError, RequestError
-from muomni_cli.registry import get_registry, nearest
-from muomni_cli.switches import switch
+from muomni_cli.contract.declarations import ModelFiles
+from muomni_cli.core.console import print_json, print_table, say
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.registry.catalog import describe_part, describe_plugin, offers
+from muomni_cli.registry.registry import get_registry, nearest
+from muomni_cli.registry.switches import switch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from muomni_cli.console import print_json, print_table, say
-from muomni_cli.errors import MuomniError
-from muomni_cli.extras import how_to_install
+from muomni_cli.core.console import print_json, print_table, say
+from muomni_cli.core.errors import MuomniError
+from muomni_cli.core.extras import how_to_install
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Report
@@ -147,7 +147,7 @@ def schema(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it there.")] = None,
 ) -> None:
     """Print the JSON Schema of recipes, for editors that complete and explain TOML."""
-    from muomni_cli.files import write_json
+    from muomni_cli.core.files import write_json
     from muomni_cli.recipe.schema import recipe_schema
 
     if output is None:

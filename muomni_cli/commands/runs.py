@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from muomni_cli.console import print_json, print_table, say
-from muomni_cli.errors import RequestError
+from muomni_cli.core.console import print_json, print_table, say
+from muomni_cli.core.errors import RequestError
 
 app = typer.Typer(no_args_is_help=True, help="List runs, look into them, plot their curves.")
 

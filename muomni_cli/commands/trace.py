@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from muomni_cli.commands.model import ModelOption
-from muomni_cli.console import print_json
-from muomni_cli.errors import RequestError
+from muomni_cli.core.console import print_json
+from muomni_cli.core.errors import RequestError
 
 
 def trace(
@@ -46,10 +46,10 @@ def trace(
         raise RequestError(f"there is no engine {engine!r}", "write --engine torch or --engine bundle")
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
-    from muomni_cli.chat.attachments import check_words
     from muomni_cli.chat.terminal import read_prompt
+    from muomni_cli.data.attachments import check_words
     from muomni_cli.models.find import SPEECH, find_able
-    from muomni_cli.runs.model import THINKS
+    from muomni_cli.models.open import THINKS
     from muomni_cli.trace.asked import Asked, graphs_to_trace, of_modules, of_packed
     from muomni_cli.trace.report import as_json, as_markdown, as_text
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from muomni_cli.console import print_json, say
-from muomni_cli.errors import RequestError
+from muomni_cli.core.console import print_json, say
+from muomni_cli.core.errors import RequestError
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe

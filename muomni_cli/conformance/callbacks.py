@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import Broken, Law, Number, require
-from muomni_cli.conformance.subject import Subject
+from muomni_cli.contract.conformance import Broken, Law, Number, Subject, require
 
 CALLS: Mapping[str, tuple[Any, ...]] = {
     "on_start": (None,),

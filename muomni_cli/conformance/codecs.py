@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from muomni_cli.api import Law, Number, require
 from muomni_cli.conformance.sounds import CUTS, in_pieces, log_mel
-from muomni_cli.conformance.subject import SEED, Subject
+from muomni_cli.conformance.subject import SEED
 from muomni_cli.conformance.tensors import require_shape, same
+from muomni_cli.contract.conformance import Law, Number, Subject, require
 
 FRAMES = 9
 """Code frames of a sound."""

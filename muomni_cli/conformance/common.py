@@ -11,12 +11,12 @@ from typing import Any
 import tomlkit
 from pydantic import ValidationError
 
-from muomni_cli.api import Inapplicable, Law, Number, PartConfig, require
-from muomni_cli.catalog import describe_settings
 from muomni_cli.conformance.probe import imported
-from muomni_cli.conformance.subject import Subject
-from muomni_cli.hookspecs import references_of
-from muomni_cli.registry import resolve
+from muomni_cli.contract.conformance import Inapplicable, Law, Number, Subject, require
+from muomni_cli.contract.declarations import PartConfig
+from muomni_cli.registry.catalog import describe_settings
+from muomni_cli.registry.hookspecs import references_of
+from muomni_cli.registry.registry import resolve
 
 QUICK = 1.0
 """Seconds that the module of a plugin may take to import, on a busy machine."""
@@ -60,7 +60,7 @@ def _module(subject: Subject) -> str:
         raise Inapplicable("only the declaration is known, not the plugin")
     if subject.plugin.file is not None:
         raise Inapplicable("the plugin is a single file, which is imported only where it is named")
-    return subject.plugin.module
+    return str(subject.plugin.module)
 
 
 def named(subject: Subject) -> Sequence[Number]:

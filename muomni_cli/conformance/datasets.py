@@ -12,21 +12,11 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import (
-    Broken,
-    Conversation,
-    Document,
-    Example,
-    Inapplicable,
-    Item,
-    Law,
-    Number,
-    PartConfig,
-    RequestError,
-    require,
-)
-from muomni_cli.conformance.subject import Subject
-from muomni_cli.plugins import describe
+from muomni_cli.contract.conformance import Broken, Inapplicable, Law, Number, Subject, require
+from muomni_cli.contract.data import Conversation, Document, Example, Item
+from muomni_cli.contract.declarations import PartConfig
+from muomni_cli.core.errors import RequestError
+from muomni_cli.registry.loading import describe
 
 MOST = 200
 """Documents that are looked at."""

@@ -15,10 +15,11 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from muomni_cli.api import EncoderPart, Inapplicable, Law, Number, require
 from muomni_cli.conformance.learning import by_heart, one_step
-from muomni_cli.conformance.subject import SEED, Subject
+from muomni_cli.conformance.subject import SEED
 from muomni_cli.conformance.tensors import require_shape, same, shape
+from muomni_cli.contract.conformance import Inapplicable, Law, Number, Subject, require
+from muomni_cli.contract.declarations import EncoderPart
 
 FEW = 16
 """Tokens of an input that is cut short, about."""

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from muomni_cli.api import Broken, Inapplicable, Law, MuomniError, Part, Verdict
 from muomni_cli.conformance.laws import laws_of
-from muomni_cli.conformance.subject import Subject
-from muomni_cli.plugins import PluginInfo, describe
+from muomni_cli.conformance.subject import PartOnTrial
+from muomni_cli.contract.conformance import Broken, Inapplicable, Law, Verdict
+from muomni_cli.contract.declarations import Part
+from muomni_cli.core.errors import MuomniError
+from muomni_cli.registry.loading import PluginInfo, describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Trial:
         laws: all laws of its kind.
     """
 
-    def __init__(self, subject: Subject, laws: Sequence[Law]) -> None:
+    def __init__(self, subject: PartOnTrial, laws: Sequence[Law]) -> None:
         self.subject = subject
         self.laws = {law.name: law for law in laws}
         self._verdicts: dict[str, Verdict] = {}
@@ -83,7 +85,7 @@ class Trial:
         return name if self.verdict(name).state == "broken" else self._blocked.get(name)
 
 
-def try_law(law: Law, subject: Subject) -> Verdict:
+def try_law(law: Law, subject: PartOnTrial) -> Verdict:
     """Try ``law`` on ``subject``. What a part prints does not get into the product on stdout."""
     try:
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
@@ -103,7 +105,7 @@ def try_law(law: Law, subject: Subject) -> Verdict:
 @contextmanager
 def on_trial(part: Part, plugin: PluginInfo | None = None) -> Iterator[Trial]:
     """``part`` with all laws of its kind; its files are gone afterwards."""
-    with Subject(part, plugin) as subject:
+    with PartOnTrial(part, plugin) as subject:
         yield Trial(subject, laws_of(part.kind))
 
 

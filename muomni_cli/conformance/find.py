@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from muomni_cli.api import ModelFiles, MuomniError, Part, PartConfig, RequestError
-from muomni_cli.hookspecs import KINDS
-from muomni_cli.plugins import PluginInfo
-from muomni_cli.registry import Registry, nearest
+from muomni_cli.contract.declarations import ModelFiles, Part, PartConfig
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.registry.hookspecs import KINDS
+from muomni_cli.registry.loading import PluginInfo
+from muomni_cli.registry.registry import Registry, nearest
 
 PLUGIN = "plugin"
 """The kind of a plugin that declares no part and so stands for itself."""

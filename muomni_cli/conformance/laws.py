@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from muomni_cli.api import Law, MuomniError
-from muomni_cli.console import say
-from muomni_cli.plugins import describe
-from muomni_cli.registry import get_registry, resolve
+from muomni_cli.contract.conformance import Law
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import MuomniError
+from muomni_cli.registry.loading import describe
+from muomni_cli.registry.registry import get_registry, resolve
 
 HOMES: dict[str, tuple[str, ...]] = {
     "thinker": ("modules", "thinkers"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from muomni_cli.api import Number, require
+from muomni_cli.contract.conformance import Number, require
 
 STEPS = 200
 """In which a batch must be known by heart."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from muomni_cli.api import Inapplicable, Law, ModelFiles, Number, Said, require
 from muomni_cli.conformance.find import Carried
-from muomni_cli.conformance.subject import Subject
+from muomni_cli.contract.conformance import Inapplicable, Law, Number, Subject, require
+from muomni_cli.contract.declarations import ModelFiles
+from muomni_cli.contract.speech import Said
 from muomni_cli.models.bundle import bundle_at
 from muomni_cli.models.describe import SPEECH, describe
 from muomni_cli.models.digests import verify

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from muomni_cli.api import Law, Number, require
 from muomni_cli.conformance.laws import HOMES
-from muomni_cli.conformance.subject import SEED, Subject, enliven
+from muomni_cli.conformance.subject import SEED, enliven
 from muomni_cli.conformance.tensors import same
-from muomni_cli.training.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
+from muomni_cli.contract.conformance import Law, Number, Subject, require
+from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 
 SECONDS = 10.0
 """That building the small part may take, on a busy machine."""

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from muomni_cli.api import Broken, Law, Number, RequestError, require
-from muomni_cli.conformance.subject import SEED, Subject
-from muomni_cli.plugins import describe
+from muomni_cli.conformance.subject import SEED
+from muomni_cli.contract.conformance import Broken, Law, Number, Subject, require
+from muomni_cli.core.errors import RequestError
+from muomni_cli.registry.loading import describe
 
 NAME = "the-file.bin"
 """What files are called."""

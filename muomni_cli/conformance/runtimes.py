@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from muomni_cli.api import Broken, Law, Number, RequestError, RuntimePart, require
-from muomni_cli.conformance.subject import Subject
-from muomni_cli.plugins import describe
+from muomni_cli.contract.conformance import Broken, Law, Number, Subject, require
+from muomni_cli.contract.declarations import RuntimePart
+from muomni_cli.core.errors import RequestError
+from muomni_cli.registry.loading import describe
 
 MARKS = {"an empty marker": b"", "a marker of random bytes": bytes(range(256)), "a marker that says nothing": b"{}"}
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from muomni_cli.api import MelSettings
 from muomni_cli.conformance.subject import SEED
+from muomni_cli.contract.sound import MelSettings
 
 CUTS = ([1, 1, 3, 2, 6, 4], [5, 0, 12], [17])
 """Ways to cut what comes in pieces; each is repeated until there is no more."""

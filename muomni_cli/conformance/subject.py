@@ -11,10 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from muomni_cli.api import Inapplicable, MelConfig, Part, PartConfig, ThinkerPart
+from muomni_cli.contract.conformance import Inapplicable
+from muomni_cli.contract.declarations import Part, PartConfig, ThinkerPart
+from muomni_cli.contract.sound import MelConfig
 from muomni_cli.contract.speech import CodeShape
-from muomni_cli.plugins import PluginInfo
-from muomni_cli.registry import resolve
+from muomni_cli.registry.loading import PluginInfo
+from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +46,7 @@ SEED = 20
 """Of everything random in here."""
 
 
-class Subject:
+class PartOnTrial:
     """A part on trial. Its files are gone at the end of a ``with``, or else when nobody has it any more.
 
     What takes time is made once, by :meth:`once`.

@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from muomni_cli.api import Broken, Choose, Law, Manner, Number, RequestError, Said, require
-from muomni_cli.conformance.subject import CODES, SEED, VOICES, Subject
+from muomni_cli.conformance.subject import CODES, SEED, VOICES
 from muomni_cli.conformance.tensors import require_shape
+from muomni_cli.contract.conformance import Broken, Law, Number, Subject, require
+from muomni_cli.contract.speech import Choose, Manner, Said
+from muomni_cli.core.errors import RequestError
 
 TEXT = "Two hens, one egg. Is it 7 now? No."
 """What is said: sentences, signs, a number."""

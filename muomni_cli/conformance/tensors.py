@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from muomni_cli.api import Number, require
+from muomni_cli.contract.conformance import Number, require
 
 TOLERANCE = 1e-4
 """Of a difference, where outputs are as large as 1: what float32 loses by adding in another order is a tenth of it."""

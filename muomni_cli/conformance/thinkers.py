@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from muomni_cli.api import Can, Inapplicable, Law, Number, require
 from muomni_cli.conformance.learning import by_heart, one_step
-from muomni_cli.conformance.subject import SEED, VOCABULARY, Subject
+from muomni_cli.conformance.subject import SEED, VOCABULARY
 from muomni_cli.conformance.tensors import require_shape, same
+from muomni_cli.contract.conformance import Inapplicable, Law, Number, Subject, require
+from muomni_cli.contract.declarations import Can
 
 LONG = 12
 """Tokens of a sequence, where the context has room for them."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from muomni_cli.api import Can, Inapplicable, Law, Number, require
-from muomni_cli.conformance.subject import Subject
+from muomni_cli.contract.conformance import Inapplicable, Law, Number, Subject, require
+from muomni_cli.contract.declarations import Can
 
 LEARNED = [
     "Once there was a hen who laid an egg, and the egg was blue.",

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from muomni_cli.api import Law, Number
 from muomni_cli.conformance.sounds import CUTS, in_pieces, log_mel
-from muomni_cli.conformance.subject import MEL, Subject
+from muomni_cli.conformance.subject import MEL
 from muomni_cli.conformance.tensors import require_shape, same
+from muomni_cli.contract.conformance import Law, Number, Subject
 
 FRAMES = 40
 """Mel frames of a sound."""

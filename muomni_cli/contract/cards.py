@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
-
-if TYPE_CHECKING:
-    from muomni_cli.recipe import Recipe
-
-ENCODERS = "encoders"
-"""In :attr:`Cards.stages`: the own stage of every encoder, whatever its modality."""
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +41,7 @@ class Card:
         value: a share of ``n`` examples, unless the metric says otherwise.
         low, high: the 95 % interval, by bootstrap or, of few examples, Wilson's; None where there are no examples.
         n: examples; None where the metric counts something else.
-        unit: what the bootstrap drew; see :class:`muomni_cli.evaluation.interval.Interval`.
+        unit: what the bootstrap drew; see :class:`muomni_cli.core.interval.Interval`.
         keys: how many keys (speakers, scenes) the examples have.
         chance: the floor: what guessing would give, or whoever knows nothing of the task, where that is known.
         ceiling: what the judge gives to the best there is, such as the sounds that were learned from.
@@ -75,29 +69,12 @@ class Card:
         return f"{self.stage} {self.task} {self.metric}"
 
 
-def card_of(
-    stage: str,
-    task: str,
-    metric: str,
-    scores: Sequence[float],
-    keys: Sequence[str],
-    chance: float | None = None,
-    samples: Sequence[Shown] = (),
-) -> Card:
-    """The mean of ``scores``, one for each example, whose ``keys`` are those of its speaker or scene."""
-    from muomni_cli.evaluation.interval import bootstrap
-
-    sure = bootstrap(scores, keys)
-    drawn = (sure.low, sure.high, len(scores), sure.unit, sure.keys)
-    return Card(stage, task, metric, sum(scores) / len(scores), *drawn, chance, samples=samples)
-
-
 class Evaluation(Protocol):
     """What is evaluated, as those who make cards see it.
 
     Attributes:
         model: the trained model: a :class:`muomni_cli.evaluation.examined.Examined`, whatever runs it.
-        recipe: names the data; its parts are those of the model.
+        recipe: the :class:`muomni_cli.recipe.Recipe` that names the data; its parts are those of the model.
         split: which side of the data.
         progress: told of long preparations.
         batch_size: inputs that are asked about at a time.
@@ -107,7 +84,7 @@ class Evaluation(Protocol):
     def model(self) -> Any: ...
 
     @property
-    def recipe(self) -> Recipe: ...
+    def recipe(self) -> Any: ...
 
     @property
     def split(self) -> Literal["train", "val"]: ...
@@ -122,6 +99,20 @@ class Evaluation(Protocol):
         """As many of ``rows`` as were asked for, from all over, the same each time; ``usual`` if nobody said."""
         ...
 
+    def card(
+        self,
+        stage: str,
+        task: str,
+        metric: str,
+        scores: Sequence[float],
+        keys: Sequence[str],
+        chance: float | None = None,
+        samples: Sequence[Shown] = (),
+    ) -> Card:
+        """The mean of ``scores`` with its interval; one for each example, whose ``keys`` are those of its speaker or
+        scene."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cards:
@@ -130,15 +121,50 @@ class Cards:
     Args:
         name: of the set.
         doc: one line.
-        stages: names of stages, or :data:`ENCODERS`; the set is asked once for each of them that is trained.
+        stages: names of stages, or :attr:`ENCODERS`; the set is asked once for each of them that is trained.
         make: ``"package.module:attr"``, called with an :class:`Evaluation` and the stage's name; gives one
             :class:`Card` after the other. What it raises as a ``RequestError`` (data
             that are not there) costs this set alone, and is told.
     """
 
     kind: ClassVar[str] = "cards"
+    ENCODERS: ClassVar[str] = "encoders"
+    """In ``stages``: the own stage of every encoder, whatever its modality."""
 
     name: str
     doc: str
     stages: tuple[str, ...]
     make: str
+
+
+HEADINGS = ("STAGE", "TASK", "METRIC", "VALUE", "95% INTERVAL", "N", "DRAWN BY", "FLOOR", "CEILING")
+
+
+OUT_OF_JSON = frozenset({"sentences", "samples"})
+"""What of a card is not for every report: JSON has sentences where there are some, and never pictures and sounds."""
+
+
+def as_json(cards: Sequence[Card]) -> list[dict[str, Any]]:
+    """Plain data, a card an entry; ``sentences`` only where there are some."""
+    names = [field.name for field in fields(Card) if field.name not in OUT_OF_JSON]
+    plain = [{name: getattr(card, name) for name in names} for card in cards]
+    told = [{} if card.sentences is None else {"sentences": list(card.sentences)} for card in cards]
+    return [entry | more for entry, more in zip(plain, told, strict=True)]
+
+
+def rows(cards: Sequence[Card]) -> list[tuple[str, ...]]:
+    """Under :data:`HEADINGS`."""
+    return [
+        (
+            card.stage,
+            card.task,
+            card.metric,
+            f"{card.value:.3f}",
+            "-" if card.low is None else f"{card.low:.3f} to {card.high:.3f}",
+            "-" if card.n is None else f"{card.n:,}",
+            f"{card.keys:,} keys" if card.unit == "key" else card.unit or "-",
+            "-" if card.chance is None else f"{card.chance:.3f}",
+            "-" if card.ceiling is None else f"{card.ceiling:.3f}",
+        )
+        for card in cards
+    ]

@@ -9,12 +9,75 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from muomni_cli.contract.declarations import Can
+from muomni_cli.contract.declarations import Can, Part, PartConfig
 
 if TYPE_CHECKING:
-    from muomni_cli.conformance.subject import Subject
+    from torch import nn
+
+Made = TypeVar("Made")
+
+
+class Subject(Protocol):
+    """A part on trial, as laws see it: its declaration, its smallest config, and what is built of them."""
+
+    @property
+    def part(self) -> Part:
+        """The declaration."""
+        ...
+
+    @property
+    def plugin(self) -> Any:
+        """Who declares it: ``name``, ``version``, ``module`` and ``file``; None where only the declaration is known."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """``thinker transformer``."""
+        ...
+
+    @property
+    def config(self) -> PartConfig:
+        """The smallest that the declaration allows."""
+        ...
+
+    @property
+    def lively(self) -> Any:
+        """The part in evaluation mode, with weights so large that what is wrong with them shows. To be left as it
+        is."""
+        ...
+
+    @property
+    def context(self) -> int:
+        """Most tokens of a Thinker."""
+        ...
+
+    def once(self, what: str, make: Callable[[], Made]) -> Made:
+        """What ``make`` gives; the same each time it is asked for by this name."""
+        ...
+
+    def folder(self) -> Path:
+        """A new, empty folder, which is gone after the trial."""
+        ...
+
+    def find(self, field: str) -> Any:
+        """What a field of the declaration names, imported.
+
+        Raises:
+            Inapplicable: it names nothing.
+        """
+        ...
+
+    def fresh(self, seed: int = ..., **arguments: Any) -> nn.Module:
+        """The part with new weights, drawn with this seed, on the CPU; ``arguments`` in place of the usual ones of its
+        ``build``."""
+        ...
+
+    def lively_with(self, **arguments: Any) -> Any:
+        """:attr:`lively`, built with other arguments."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from muomni_cli.contract.media import Media
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +72,58 @@ class Example:
 Item = Document | Conversation | Example
 
 
-def side_of(key: str, val_fraction: float) -> Literal["train", "val"]:
-    """On which side of the split a key is that no source puts on one: by its hash, whatever else there is."""
-    digest = hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest()
-    return "val" if int.from_bytes(digest, "big") < val_fraction * 2**64 else "train"
+class Examples(Protocol):
+    """The examples of one side of the split, decoded."""
+
+    @property
+    def inputs(self) -> Sequence[NDArray[Any]]:
+        """What the encoder's ``read`` gave for each, memory-mapped."""
+        ...
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """What is said in it or to be seen."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[str | None]:
+        """Its class, where it has one."""
+        ...
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Its speaker or scene; see :class:`Example`."""
+        ...
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """Who says it, where that matters."""
+        ...
+
+    @property
+    def sources(self) -> Sequence[int]:
+        """Number of the source it came from."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def draw(self, step: int, batch_size: int) -> list[int]:
+        """Indices of batch number ``step``, of about equal size each: a pure function of the seed and both numbers."""
+        ...
+
+    def every(self, batch_size: int) -> Iterator[list[int]]:
+        """All indices once, from the smallest input to the largest."""
+        ...
 
 
-def sides_of(items: Iterable[tuple[str, str | None]], val_fraction: float) -> dict[str, Literal["train", "val"]]:
-    """The side of every key, such that none is empty where there are two or more: what :func:`side_of` says, and
-    where all would be on one side, the keys nearest to the threshold on the other, class by class.
+class ExampleData(Protocol):
+    """Both sides of one modality's examples."""
 
-    Args:
-        items: key and label of each.
-        val_fraction: the share of keys to hold out.
-    """
-    from muomni_cli.data.split import sides_of_keys
+    @property
+    def train(self) -> Examples: ...
 
-    return sides_of_keys(items, val_fraction)
+    @property
+    def val(self) -> Examples: ...
 
 
 class Dataset(Protocol):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from muomni_cli.contract.backend import Backend
     from muomni_cli.contract.models import Answers, Tokenizer, Transcriber
     from muomni_cli.contract.speech import RunCodec, RunVocoder, Speaks
-    from muomni_cli.generation.backend import Backend
 
 
 @dataclass(frozen=True, slots=True)

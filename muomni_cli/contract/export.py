@@ -22,18 +22,8 @@ Draw = Callable[["Generator", tuple[int, ...]], "NDArray[Any]"]
 """Makes random values of a shape, of the dtype that the graph takes."""
 
 
-def normal(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """float32 around 0, of deviation 1."""
+def _normal(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
     return random.standard_normal(shape, dtype="float32")
-
-
-def below(limit: int, dtype: str = "int64") -> Draw:
-    """Whole numbers from 0 to ``limit`` - 1."""
-
-    def draw(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-        return random.integers(0, limit, shape, dtype=dtype)
-
-    return draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +38,25 @@ class Port:
 
     name: str
     axes: tuple[int | str, ...]
-    draw: Draw = normal
+    draw: Draw = _normal
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """Its shape where the named axes have these ``sizes``."""
         return tuple(axis if isinstance(axis, int) else sizes[axis] for axis in self.axes)
+
+    @staticmethod
+    def normal(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+        """float32 around 0, of deviation 1: what ``draw`` is by default."""
+        return _normal(random, shape)
+
+    @staticmethod
+    def below(limit: int, dtype: str = "int64") -> Draw:
+        """A ``draw`` of whole numbers from 0 to ``limit`` - 1."""
+
+        def draw(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+            return random.integers(0, limit, shape, dtype=dtype)
+
+        return draw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

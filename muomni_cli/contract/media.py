@@ -6,14 +6,13 @@ A record is hashable and can be pickled, so it travels to the worker processes t
 from __future__ import annotations
 
 import io
-import os
-import stat
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import open_regular
 
 
 class Media(Hashable, Protocol):
@@ -78,23 +77,3 @@ class SliceMedia:
         if len(content) < self.size:
             raise RequestError(f"{self.path} ends inside of {self.member}", "restore the archive")
         return io.BytesIO(content)
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """A regular file that is not empty. A pipe or a device could keep the reader waiting for ever.
-
-    Raises:
-        RequestError: it is something else, is not there, or may not be read.
-    """
-    try:
-        status = path.stat()
-        if stat.S_ISREG(status.st_mode) and status.st_size:
-            return path.open("rb")
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise RequestError(f"cannot read {os.fspath(path)}: {reason}", "check the path and its permissions") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise RequestError(f"{path} is a folder, not a file", "name a file in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise RequestError(f"{path} is a pipe or a device, not a file", "save it to a file and name that")
-    raise RequestError(f"{path} is empty (0 bytes)", "give a file that holds something")

@@ -67,23 +67,23 @@ class MelConfig(PartConfig):
 
     @model_validator(mode="after")
     def _mel_fits(self) -> Self:
-        if mistake := mel_mistake(self):
+        if mistake := MelConfig.mistake_in(self):
             raise ValueError(mistake)
         return self
 
-
-def mel_mistake(settings: MelSettings) -> str:
-    """Why the settings do not go together; empty if they do."""
-    if settings.window % 2:
-        return f"window {settings.window} must be even, so that a frame has a sample at its centre"
-    if not settings.hop <= settings.window <= settings.n_fft:
-        return (
-            f"hop {settings.hop}, window {settings.window} and n_fft {settings.n_fft} must not be smaller than the one "
-            "before"
-        )
-    if not settings.f_min < settings.top <= settings.sample_rate / 2:
-        return (
-            f"f_min {settings.f_min:g} and f_max {settings.top:g} must rise and stay within half of sample_rate, "
-            f"{settings.sample_rate / 2:g} Hz"
-        )
-    return ""
+    @staticmethod
+    def mistake_in(settings: MelSettings) -> str:
+        """Why the settings do not go together; empty if they do."""
+        if settings.window % 2:
+            return f"window {settings.window} must be even, so that a frame has a sample at its centre"
+        if not settings.hop <= settings.window <= settings.n_fft:
+            return (
+                f"hop {settings.hop}, window {settings.window} and n_fft {settings.n_fft} must not be smaller than the "
+                "one before"
+            )
+        if not settings.f_min < settings.top <= settings.sample_rate / 2:
+            return (
+                f"f_min {settings.f_min:g} and f_max {settings.top:g} must rise and stay within half of sample_rate, "
+                f"{settings.sample_rate / 2:g} Hz"
+            )
+        return ""

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from muomni_cli.core.errors import RequestError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
@@ -18,6 +20,19 @@ if TYPE_CHECKING:
 
 Choose = Callable[["NDArray[Any]"], int]
 """Draws one code from (K,) logits: greedily, or by temperature from the host's own random numbers."""
+
+
+SPEEDS = (0.5, 2.0)
+"""Slowest and fastest speech, relative to the voice's own."""
+
+FEWEST, MOST, EACH = 50, 1000, 30
+"""The bound on code frames of a text: 30 a token, but from 50 to 1000."""
+
+
+def most_frames(tokens: int) -> int:
+    """The specification's estimate of the code frames of a text, which is a bound: 30 a token, but from 50 to 1000.
+    Where a Talker counts words, they are what a token is."""
+    return max(FEWEST, min(MOST, EACH * tokens))
 
 
 class Streamed(Protocol):
@@ -146,6 +161,11 @@ class CodeShape:
     size: int
     seconds: float
 
+    @staticmethod
+    def most_frames(tokens: int) -> int:
+        """The most code frames of a text of so many tokens; see :func:`most_frames`."""
+        return most_frames(tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -164,6 +184,11 @@ class Manner:
 
     voice: str | None = None
     speed: float = 1.0
+
+    def require_speed(self) -> None:
+        """Raises RequestError if the speed is out of :data:`SPEEDS`."""
+        if not SPEEDS[0] <= self.speed <= SPEEDS[1]:
+            raise RequestError(f"speed is {self.speed:g}", f"speed must be from {SPEEDS[0]:g} to {SPEEDS[1]:g}")
 
 
 class Speaks(Protocol):
@@ -218,6 +243,55 @@ class Aligner(Protocol):
             texts: what is said in each.
         """
         ...
+
+
+class SpokenExamples(Protocol):
+    """One side of the split of speech as a Talker learns it; row i is one utterance."""
+
+    @property
+    def codes(self) -> Sequence[NDArray[Any]]:
+        """(T,Q) of each, memory-mapped."""
+        ...
+
+    @property
+    def edges(self) -> Sequence[NDArray[Any]]:
+        """(L+1,) of each: seconds at which each character of its text begins, and at which the last one ends."""
+        ...
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """What is spoken, L characters each."""
+        ...
+
+    @property
+    def written(self) -> Sequence[str]:
+        """The texts that it was made of."""
+        ...
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """Who speaks."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def draw(self, step: int, batch_size: int) -> list[int]:
+        """Indices of batch number ``step``, of about equal length: a pure function of the seed and both numbers."""
+        ...
+
+    def every(self, batch_size: int) -> Iterator[list[int]]:
+        """All indices once, from the shortest to the longest."""
+        ...
+
+
+class SpokenData(Protocol):
+    """Both sides."""
+
+    @property
+    def train(self) -> SpokenExamples: ...
+
+    @property
+    def val(self) -> SpokenExamples: ...
 
 
 class Teacher(Protocol):

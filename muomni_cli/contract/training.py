@@ -2,15 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
-    from muomni_cli.training.context import StageContext
+    from muomni_cli.contract.data import ExampleData
+    from muomni_cli.contract.models import Thinker, Tokenizer
+    from muomni_cli.contract.speech import Codec, Said, SpokenData, Vocoder
+
+
+class StageSettings(Protocol):
+    """What an objective asks of ``[train.<stage>]``; the table itself has more."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def batch_size(self) -> int:
+        """Examples a step."""
+        ...
+
+    @property
+    def accumulate(self) -> int:
+        """Micro-batches that a step is cut into."""
+        ...
+
+    @property
+    def val_batches(self) -> int:
+        """Batches of a validation; 0 for all."""
+        ...
+
+
+class StageRun(Protocol):
+    """The run directory that a stage is trained in."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def root(self) -> Path: ...
+    def stage(self, name: str) -> Path:
+        """The folder of a stage."""
+        ...
+
+
+class StageContext(Protocol):
+    """What an objective or a callback sees of the host: one stage of one recipe on one device."""
+
+    @property
+    def stage(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def settings(self) -> StageSettings: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def run(self) -> StageRun: ...
+
+    @property
+    def progress(self) -> Callable[[str], None]:
+        """Told of long preparations."""
+        ...
+
+    def tokenizer(self) -> Tokenizer:
+        """The run's tokenizer.
+
+        Raises:
+            RequestError: it has not been trained; names the command.
+        """
+        ...
+
+    def examples(self) -> ExampleData:
+        """The recipe's examples for this stage, of its modality or of speech, decoded and split; made on first use.
+
+        Raises:
+            RequestError: for data that is not there.
+        """
+        ...
+
+    def codec(self) -> Codec:
+        """The run's trained codec, in evaluation mode on this stage's device, without gradients.
+
+        Raises:
+            RequestError: it has not been trained; names the command.
+        """
+        ...
+
+    def vocoder(self) -> Vocoder | None:
+        """The run's vocoder likewise, if it is trained or needs no training."""
+        ...
+
+    def thoughts(self, text: str) -> list[Said]:
+        """``text`` token by token, each with the state of the run's trained Thinker that would have chosen it.
+
+        Raises:
+            RequestError: the Thinker has not been trained; names the command.
+        """
+        ...
+
+    def speech(self, spell: Callable[[str], str]) -> SpokenData:
+        """The recipe's speech as the run's codec encodes it, with the times of every character of its text.
+
+        Args:
+            spell: what is spoken of a written text, such as "five" of "5"; empty if nothing.
+
+        Raises:
+            RequestError: the codec, or an encoder that can align, has not been trained; names the command.
+        """
+        ...
+
+    def understood(self, codec: Codec) -> dict[str, float]:
+        """How much of a few held-out sounds an independent recogniser understands: the word error rates of the sounds
+        themselves, ``wer_original``, and of what ``codec`` makes of them, ``wer``. Empty where the recogniser or any
+        vocoder is missing."""
+        ...
+
+    def generate(self, thinker: Thinker, prompts: Sequence[str], max_tokens: int) -> list[str]:
+        """Continuations of ``prompts`` with the recipe's chat settings, always the same for the same weights."""
+        ...
 
 
 @dataclass(slots=True)

@@ -11,23 +11,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from muomni_cli.api import Conversation, Document, FileMedia, Media, RequestError, Tokenizer
+from muomni_cli.contract.data import Conversation, Document
+from muomni_cli.contract.media import FileMedia, Media
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.errors import RequestError
 from muomni_cli.data.check_examples import ExamplesReport, Keys, check_examples
 from muomni_cli.data.corpus import SourceStats, batches, encode_items, size_of
 from muomni_cli.data.lengths import Lengths
-from muomni_cli.data.sets import get_command, missing_sets
-from muomni_cli.data.sources import (
-    Source,
-    Split,
-    cut_of,
-    open_sources,
-    remarks_of,
-    split_of,
-    text_items,
-    texts_of,
-    word_items,
-)
+from muomni_cli.data.sets import missing_sets
+from muomni_cli.data.sides import cut_of, remarks_of, split_of
+from muomni_cli.data.sources import Source, open_sources, text_items, texts_of, word_items
+from muomni_cli.data.split import Split
 from muomni_cli.data.validating import Validating
+from muomni_cli.registry.sets import get_command
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe

@@ -10,9 +10,12 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from muomni_cli.api import Example, RequestError
+from muomni_cli.contract.data import Example
+from muomni_cli.core.errors import RequestError
 from muomni_cli.data.corpus import SourceStats
-from muomni_cli.data.sources import SPLITS, Source, Split, example_items, remarks_of, split_of
+from muomni_cli.data.sides import remarks_of, split_of
+from muomni_cli.data.sources import SPLITS, Source, example_items
+from muomni_cli.data.split import Split
 
 REMEMBERED = 1_000_000
 LABELS = 10_000

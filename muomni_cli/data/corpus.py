@@ -18,23 +18,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muomni_cli.api import Conversation, Document, MuomniError, Tokenizer
+from muomni_cli.contract.data import Conversation, Document
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.errors import MuomniError
+from muomni_cli.core.paths import cache_folder
+from muomni_cli.data.prompt import Template, lay_out, turn_texts
 from muomni_cli.data.shards import Stream, StreamWriter, open_stream, token_type
-from muomni_cli.data.sources import (
-    SPLITS,
-    Source,
-    Split,
-    cut_of,
-    open_sources,
-    remarks_of,
-    split_of,
-    state_of_files,
-    text_items,
-)
+from muomni_cli.data.sides import cut_of, remarks_of, split_of
+from muomni_cli.data.sources import SPLITS, Source, open_sources, state_of_files, text_items
+from muomni_cli.data.split import Split
 from muomni_cli.data.validating import Validating, empty_side
 from muomni_cli.data.windows import Mixture
-from muomni_cli.folders import cache_folder
-from muomni_cli.prompt import Template, lay_out, turn_texts
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import CodecPart, EncoderPart, Media, PartConfig, RequestError
+from muomni_cli.contract.declarations import CodecPart, EncoderPart, PartConfig
+from muomni_cli.contract.media import Media
+from muomni_cli.core.errors import RequestError
 from muomni_cli.data.media import read_media
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ import pooch  # type: ignore[import-untyped]
 import requests
 import urllib3
 
-from muomni_cli.api import MuomniError, RemoteFile, RequestError
-from muomni_cli.data.sets import size_text
+from muomni_cli.contract.declarations import RemoteFile
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.registry.sets import size_text
 
 if TYPE_CHECKING:
     from requests import Response

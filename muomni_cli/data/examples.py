@@ -17,21 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from muomni_cli.api import CodecPart, EncoderPart, MuomniError, RequestError
+from muomni_cli.contract.declarations import CodecPart, EncoderPart
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.paths import cache_folder
 from muomni_cli.data.decoding import InputsWriter, decode_all, open_inputs
 from muomni_cli.data.order import Order
-from muomni_cli.data.sources import (
-    SPLITS,
-    Source,
-    Split,
-    example_items,
-    open_sources,
-    remarks_of,
-    split_of,
-    state_of_files,
-)
+from muomni_cli.data.sides import remarks_of, split_of
+from muomni_cli.data.sources import SPLITS, Source, example_items, open_sources, state_of_files
+from muomni_cli.data.split import Split
 from muomni_cli.data.validating import Validating, empty_side, of_rows
-from muomni_cli.folders import cache_folder
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Chosen, Recipe
@@ -42,7 +36,7 @@ FORMAT = 4
 Progress = Callable[[str], None]
 
 
-class Examples:
+class DecodedExamples:
     """The examples of one side of the split.
 
     Args:
@@ -83,18 +77,20 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True)
-class ExampleData:
+class DecodedExampleData:
     """Both sides of one modality's examples. ``fingerprint`` names their folder in the cache; ``names``: of sources;
     ``validating``: how many examples of each validate."""
 
-    train: Examples
-    val: Examples
+    train: DecodedExamples
+    val: DecodedExamples
     fingerprint: str
     names: Sequence[str] = ()
     validating: Sequence[Validating] = ()
 
 
-def open_examples(recipe: Recipe, stage: str, seed: int, progress: Progress, only: Split | None = None) -> ExampleData:
+def open_examples(
+    recipe: Recipe, stage: str, seed: int, progress: Progress, only: Split | None = None
+) -> DecodedExampleData:
     """The recipe's examples for an encoder's stage or one of speech: from the cache if nothing changed, decoded now
     otherwise.
 
@@ -136,7 +132,7 @@ def open_examples(recipe: Recipe, stage: str, seed: int, progress: Progress, onl
     names = [source.name for source in sources]
     numbers = {side: sides[side].sources for side in SPLITS}
     counts = of_rows(table, names, numbers, found.get("remarks", {}))
-    return ExampleData(sides["train"], sides["val"], mark, names, counts)
+    return DecodedExampleData(sides["train"], sides["val"], mark, names, counts)
 
 
 def _fingerprint(recipe: Recipe, chosen: Chosen, sources: Sequence[Source]) -> str:
@@ -196,10 +192,10 @@ def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Pat
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _open(folder: Path, side: Split, found: dict[str, Any], seed: int) -> Examples:
+def _open(folder: Path, side: Split, found: dict[str, Any], seed: int) -> DecodedExamples:
     rows = found["rows"][side]
     inputs = open_inputs(folder / side)
     columns = ("text", "label", "key", "source", "voice")
     texts, labels, keys, numbers, voices = ([row[key] for row in rows] for key in columns)
     order = Order([len(one) for one in inputs], numbers, found["weights"], seed) if rows else None
-    return Examples(inputs, texts, labels, order, keys, numbers, voices)
+    return DecodedExamples(inputs, texts, labels, order, keys, numbers, voices)

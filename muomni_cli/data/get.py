@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from muomni_cli.api import Download, MuomniError, RemoteFile, RequestError
-from muomni_cli.data.sets import SetFile, size_text
-from muomni_cli.files import replacing
-from muomni_cli.folders import data_folder
-from muomni_cli.registry import RegisteredDownload, get_registry, resolve
+from muomni_cli.contract.declarations import Download, RemoteFile
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.files import replacing
+from muomni_cli.core.paths import data_folder
+from muomni_cli.registry.registry import RegisteredDownload, get_registry, resolve
+from muomni_cli.registry.sets import SetFile, size_text
 
 DOWNLOADS = "downloads"
 """Folder in the data folder for what is not laid out yet."""

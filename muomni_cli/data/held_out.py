@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Tokenizer
+from muomni_cli.contract.models import Tokenizer
 from muomni_cli.data.shards import Stream
 from muomni_cli.data.windows import Mixture, Window
 

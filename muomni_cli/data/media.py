@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.registry import resolve
+from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from muomni_cli.api import Media, PartConfig
+    from muomni_cli.contract.declarations import PartConfig
+    from muomni_cli.contract.media import Media
 
 
 def read_media(reference: str, config: PartConfig, media: Media) -> NDArray[Any]:

@@ -12,8 +12,20 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from muomni_cli.api import Dataset, Document, Example, Item, RequestError, side_of
-from muomni_cli.data.split import MANY, SMALLEST, Pool, Sides, Split, chosen, hash_of, held_out_of, threshold_of
+from muomni_cli.contract.data import Dataset, Document, Example, Item
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.split import (
+    MANY,
+    SMALLEST,
+    Pool,
+    Sides,
+    Split,
+    chosen,
+    hash_of,
+    held_out_of,
+    side_of,
+    threshold_of,
+)
 
 FEW = 20
 """Documents, at most, that are cut where holding out whole ones would hold out too much or too little of the text."""

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import Conversation, Dataset, Document, Example, RequestError
+from muomni_cli.contract.data import Conversation, Dataset, Document, Example
+from muomni_cli.core.errors import RequestError
 from muomni_cli.data.sets import require_sets
 from muomni_cli.data.sides import Sided, Table, cut_of, remarks_of, split_of
 from muomni_cli.data.split import Split
 from muomni_cli.recipe.model import SOUND, SPEECH
-from muomni_cli.registry import resolve
+from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe

@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Aligner, MuomniError, RequestError, Timed
+from muomni_cli.contract.speech import Aligner, Timed
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.paths import cache_folder
 from muomni_cli.data.decoding import Inputs, InputsWriter, open_inputs
-from muomni_cli.data.examples import ExampleData, Examples
+from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
 from muomni_cli.data.order import Order
-from muomni_cli.data.sources import SPLITS, Split
-from muomni_cli.folders import cache_folder
+from muomni_cli.data.sources import SPLITS
+from muomni_cli.data.split import Split
 
 FORMAT = 1
 """Raised when what is written for the same data changes."""
@@ -98,7 +100,7 @@ class Makers:
 
 
 def open_speech(
-    data: ExampleData, makers: Makers, weights: Sequence[float], seed: int, progress: Progress
+    data: DecodedExampleData, makers: Makers, weights: Sequence[float], seed: int, progress: Progress
 ) -> SpeechData:
     """The shards of ``data``: from the cache if nothing changed, made now otherwise.
 
@@ -126,11 +128,13 @@ def open_speech(
     return SpeechData(sides["train"], sides["val"])
 
 
-def _side(data: ExampleData, side: Split) -> Examples:
+def _side(data: DecodedExampleData, side: Split) -> DecodedExamples:
     return data.train if side == "train" else data.val
 
 
-def _make(data: ExampleData, texts: dict[Split, list[str]], makers: Makers, folder: Path, progress: Progress) -> None:
+def _make(
+    data: DecodedExampleData, texts: dict[Split, list[str]], makers: Makers, folder: Path, progress: Progress
+) -> None:
     """Write ``folder`` whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -168,7 +172,7 @@ def _make(data: ExampleData, texts: dict[Split, list[str]], makers: Makers, fold
 
 
 def _encode(
-    examples: Examples, texts: Sequence[str], makers: Makers, progress: Progress
+    examples: DecodedExamples, texts: Sequence[str], makers: Makers, progress: Progress
 ) -> dict[int, tuple[NDArray[Any], NDArray[np.float32]]]:
     """Codes and edges by row, of those whose text was found."""
     made: dict[int, tuple[NDArray[Any], NDArray[np.float32]]] = {}

@@ -133,16 +133,27 @@ def chosen(keys: Mapping[int, Set[str]], count: int) -> Sides:
     return Sides(0.0, dict.fromkeys(_Stratified(keys).take(count), "val"))
 
 
-def sides_of_keys(items: Iterable[tuple[str, str | None]], share: float) -> dict[str, Split]:
-    """See :func:`muomni_cli.api.sides_of`."""
+def side_of(key: str, val_fraction: float) -> Split:
+    """On which side of the split a key is that no source puts on one: by its hash, whatever else there is."""
+    return "val" if hash_of(key) < threshold_of(val_fraction) else "train"
+
+
+def sides_of(items: Iterable[tuple[str, str | None]], val_fraction: float) -> dict[str, Split]:
+    """The side of every key, such that none is empty where there are two or more: what :func:`side_of` says, and
+    where all would be on one side, the keys nearest to the threshold on the other, class by class.
+
+    Args:
+        items: key and label of each.
+        val_fraction: the share of keys to hold out.
+    """
     pool = Pool()
     hashes: dict[str, int] = {}
     for key, label in items:
         hashes[key] = hash_of(key)
         pool.add(hashes[key], label)
-    sides = Sides(threshold_of(share))
+    sides = Sides(threshold_of(val_fraction))
     if len({sides(key) for key in hashes.values()}) == 1 and not pool.many:
-        sides = chosen(pool.keys, held_out_of(len(pool), share))
+        sides = chosen(pool.keys, held_out_of(len(pool), val_fraction))
     return {key: sides(number) for key, number in hashes.items()}
 
 

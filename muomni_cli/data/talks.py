@@ -19,24 +19,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Conversation, Document, Media, Message, MuomniError, Tokenizer
+from muomni_cli.contract.data import Conversation, Document, Message
+from muomni_cli.contract.media import Media
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.errors import MuomniError
+from muomni_cli.core.paths import cache_folder
 from muomni_cli.data.corpus import tokenizer_hash
 from muomni_cli.data.decoding import Inputs, InputsWriter, decode_all, open_inputs
 from muomni_cli.data.order import Order
-from muomni_cli.data.sources import (
-    SPLITS,
-    Source,
-    Split,
-    open_sources,
-    remarks_of,
-    split_of,
-    state_of_files,
-    talk_items,
-)
+from muomni_cli.data.prompt import chat_ids
+from muomni_cli.data.shares import Sense, in_order
+from muomni_cli.data.sides import remarks_of, split_of
+from muomni_cli.data.sources import SPLITS, Source, open_sources, state_of_files, talk_items
+from muomni_cli.data.split import Split
 from muomni_cli.data.validating import Validating, empty_side, of_rows
-from muomni_cli.folders import cache_folder
-from muomni_cli.omni.shares import Sense, in_order
-from muomni_cli.prompt import chat_ids
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe

@@ -7,10 +7,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muomni_cli.api import Can, RequestError, Tokenizer
+from muomni_cli.contract.declarations import Can
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.errors import RequestError
 from muomni_cli.data.corpus import Progress
-from muomni_cli.data.sources import Source, open_sources, split_of, texts_of, word_items
-from muomni_cli.registry import resolve
+from muomni_cli.data.sides import split_of
+from muomni_cli.data.sources import Source, open_sources, texts_of, word_items
+from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from muomni_cli.api import RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.data.sources import Source
 from muomni_cli.data.split import SURE, Split, uncertainty
 

@@ -15,9 +15,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import Conversation, Document, Example, Item, Media, RequestError
-from muomni_cli.data.sources import Source, Split, open_sources, split_of
-from muomni_cli.files import write_bytes, write_text
+from muomni_cli.contract.data import Conversation, Document, Example, Item
+from muomni_cli.contract.media import Media
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import write_bytes, write_text
+from muomni_cli.data.sides import split_of
+from muomni_cli.data.sources import Source, open_sources
+from muomni_cli.data.split import Split
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe

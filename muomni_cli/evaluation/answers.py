@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muomni_cli.api import Answers
+from muomni_cli.contract.cards import Card, Shown
+from muomni_cli.contract.models import Answers
 from muomni_cli.data.examples import open_examples
-from muomni_cli.evaluation.card import Card, Shown, card_of
+from muomni_cli.evaluation.card import card_of
 from muomni_cli.evaluation.exhibits import as_seen, worth_showing
 from muomni_cli.evaluation.taken_down import taken_down
 from muomni_cli.recipe.model import SOUND
 
 if TYPE_CHECKING:
-    from muomni_cli.data.examples import Examples
+    from muomni_cli.data.examples import DecodedExamples
     from muomni_cli.evaluation.subject import Subject
 
 
@@ -24,7 +25,7 @@ def answer_cards(subject: Subject, stage: str) -> Iterator[Card]:
     """Cards of every source of ``[[data.<stage>]]`` that has examples on the side that is asked for."""
     answerer = subject.model.answers(stage)
     data = open_examples(subject.recipe, stage, subject.recipe.seed, subject.progress, only=subject.split)
-    examples: Examples = data.train if subject.split == "train" else data.val
+    examples: DecodedExamples = data.train if subject.split == "train" else data.val
     sources = np.asarray(examples.sources)
     for number, task in enumerate(data.names):
         of_task: list[int] = np.flatnonzero(sources == number).tolist()
@@ -52,7 +53,7 @@ def _is_closed(choices: Sequence[str], count: int, *, alone: bool) -> bool:
 
 
 def _answers(
-    subject: Subject, answerer: Answers, examples: Examples, rows: Sequence[int], choices: Sequence[str] | None
+    subject: Subject, answerer: Answers, examples: DecodedExamples, rows: Sequence[int], choices: Sequence[str] | None
 ) -> list[str]:
     """Answers in the order of ``rows``, asked from the smallest input to the largest, so that little is padding."""
     order = sorted(rows, key=lambda row: len(examples.inputs[row]))
@@ -66,7 +67,7 @@ def _answers(
 def _samples(
     subject: Subject,
     stage: str,
-    examples: Examples,
+    examples: DecodedExamples,
     rows: Sequence[int],
     said: Sequence[str],
     wanted: dict[int, str],

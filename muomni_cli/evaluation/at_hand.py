@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from muomni_cli.api import Dataset, RequestError
-from muomni_cli.registry import resolve
+from muomni_cli.contract.data import Dataset
+from muomni_cli.core.errors import RequestError
+from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe

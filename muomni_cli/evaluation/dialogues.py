@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from muomni_cli.contract.cards import Card, Shown
 from muomni_cli.data.talks import Talk, open_talks
-from muomni_cli.evaluation.card import Card, Shown, card_of
+from muomni_cli.evaluation.card import card_of
 from muomni_cli.evaluation.exhibits import as_seen, worth_showing
 from muomni_cli.evaluation.taken_down import taken_down
 from muomni_cli.generation import Backend, Request, Sampling, generate

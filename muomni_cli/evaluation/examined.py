@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from muomni_cli.api import Answers, MelConfig, Tokenizer
+from muomni_cli.contract.models import Answers, Tokenizer
+from muomni_cli.contract.sound import MelConfig
+from muomni_cli.data.shares import Sense
 from muomni_cli.generation import Backend
-from muomni_cli.omni.shares import Sense
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,18 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Answers, Engine, RunCodec, RunVocoder, Tokenizer
+from muomni_cli.contract.engine import Engine
+from muomni_cli.contract.models import Answers, Tokenizer
+from muomni_cli.contract.speech import RunCodec, RunVocoder
 from muomni_cli.data.corpus import open_text
 from muomni_cli.data.held_out import HeldOut, nats_of
+from muomni_cli.data.shares import Sense
 from muomni_cli.data.windows import Window
 from muomni_cli.evaluation.examined import Aloud, Sizes
 from muomni_cli.generation import Backend
-from muomni_cli.omni.shares import Sense
-from muomni_cli.packed import answers_of, encoders_of, senses_of, voice_of
+from muomni_cli.models.bundle import answers_of, encoders_of
+from muomni_cli.models.engines import senses_of
 from muomni_cli.recipe import Recipe
 from muomni_cli.recipe.model import SPEAKING
 from muomni_cli.recipe.stages import OMNI
-from muomni_cli.speaking.voice import Voice
+from muomni_cli.speaking.voice import Voice, voice_of
 
 
 class PackedModel:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from muomni_cli.evaluation.card import HEADINGS, Card, Shown, rows
+from muomni_cli.contract.cards import HEADINGS, Card, Shown, rows
 from muomni_cli.evaluation.page_plots import legend, plots
 from muomni_cli.evaluation.page_style import STYLE
 

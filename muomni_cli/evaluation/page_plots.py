@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from muomni_cli.evaluation.card import Card
+from muomni_cli.contract.cards import Card
 from muomni_cli.evaluation.page_scales import Axis, Scale, by_scale, marks
 
 ROW, NAME, TRACK = 46, 14, 31

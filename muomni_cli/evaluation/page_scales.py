@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from muomni_cli.evaluation.card import Card
+from muomni_cli.contract.cards import Card
 
 STEPS = 5
 """An axis has at most so many steps between its numbers, rounding aside."""

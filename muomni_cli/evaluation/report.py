@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muomni_cli import __version__
+from muomni_cli.core.files import write_text
+from muomni_cli.core.version import __version__
 from muomni_cli.evaluation.page import page
-from muomni_cli.files import write_text
 
 if TYPE_CHECKING:
-    from muomni_cli.api import Card
+    from muomni_cli.contract.cards import Card
     from muomni_cli.evaluation.run import Folder
     from muomni_cli.recipe import Recipe
 

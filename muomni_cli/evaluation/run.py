@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from muomni_cli.api import ENCODERS, RequestError
-from muomni_cli.data.sets import get_command, missing_sets
+from muomni_cli.contract.cards import Cards
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.sets import missing_sets
 from muomni_cli.evaluation.at_hand import with_examples, with_files
 from muomni_cli.models.bundle import BundleFolder
 from muomni_cli.models.find import Found, Need, find, in_folder, named, of_package
 from muomni_cli.recipe.stages import OMNI, stages_of
-from muomni_cli.registry import get_registry, resolve
-from muomni_cli.runs.folder import RunFolder, open_entry
-from muomni_cli.runs.model import WEIGHTS
+from muomni_cli.registry.registry import get_registry, resolve
+from muomni_cli.registry.sets import get_command
+from muomni_cli.runs.folder import WEIGHTS, RunFolder, open_entry
 
 if TYPE_CHECKING:
-    from muomni_cli.evaluation.card import Card
+    from muomni_cli.contract.cards import Card
     from muomni_cli.evaluation.examined import Examined
     from muomni_cli.evaluation.subject import Subject
     from muomni_cli.recipe import Recipe
@@ -161,7 +162,7 @@ def _open(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[[st
         recipe = with_parts(recipe, packed.parts)
         return PackedModel(packed, recipe, progress), recipe
     from muomni_cli.evaluation.trained import TrainedModel
-    from muomni_cli.training.device import choose_device, set_threads
+    from muomni_cli.layers.device import choose_device, set_threads
 
     set_threads(asking.threads or 0)
     about = folder.model()
@@ -197,7 +198,7 @@ def _has_data(recipe: Recipe, stage: str) -> bool:
 
 def _sets(recipe: Recipe, stage: str) -> Iterator[Callable[[Subject, str], Iterator[Card]]]:
     """What makes cards of a stage: built in, and of plugins."""
-    own = {stage, ENCODERS} if stage in recipe.encoders else {stage}
+    own = {stage, Cards.ENCODERS} if stage in recipe.encoders else {stage}
     for offer in get_registry().cards():
         if own & set(offer.part.stages):
             yield resolve(offer.part.make, f"cards {offer.part.name}")

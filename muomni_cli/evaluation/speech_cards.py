@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import RequestError, Said
+from muomni_cli.contract.cards import Card, Shown
+from muomni_cli.contract.speech import Said, most_frames
+from muomni_cli.core.errors import RequestError
 from muomni_cli.data.examples import open_examples
-from muomni_cli.evaluation.card import Card, Shown, card_of
+from muomni_cli.evaluation.card import card_of
 from muomni_cli.evaluation.exhibits import sound, worth_showing
-from muomni_cli.evaluation.hearing import MUTE, Heard, Hearing, Wave, hearing
-from muomni_cli.evaluation.lexicon import words_of
 from muomni_cli.sound.log_mel import log_mel, whole_frames
-from muomni_cli.speaking.bound import most_frames
 from muomni_cli.speaking.speech import Drawing, Speech
+from muomni_cli.speech.hearing import MUTE, Heard, Hearing, Wave, hearing
+from muomni_cli.speech.lexicon import words_of
 
 if TYPE_CHECKING:
-    from muomni_cli.data.examples import Examples
+    from muomni_cli.data.examples import DecodedExamples
     from muomni_cli.evaluation.examined import Aloud
     from muomni_cli.evaluation.subject import Subject
     from muomni_cli.speaking.voice import Voice
@@ -53,7 +54,7 @@ class Sentences:
     def __init__(
         self,
         task: str,
-        examples: Examples,
+        examples: DecodedExamples,
         rows: Sequence[int],
         others: Sequence[str],
         rate: int,
@@ -114,7 +115,7 @@ class SpeechCards:
         self._coded: dict[str, Coded] = {}
         self._sentences = [self._chosen(task, number, examples, rest) for number, task in enumerate(data.names)]
 
-    def _chosen(self, task: str, number: int, examples: Examples, rest: Examples) -> Sentences:
+    def _chosen(self, task: str, number: int, examples: DecodedExamples, rest: DecodedExamples) -> Sentences:
         rows = _of_source(examples, number)
         chosen = self._subject.limited(rows, USUAL)
         kept = set(chosen)
@@ -228,7 +229,7 @@ def _all_aloud(vocoder: Aloud, mels: Sequence[NDArray[np.float32]], waves: Seque
     return [vocoder(mel)[: wave.size] for mel, wave in zip(mels, waves, strict=True)]
 
 
-def _of_source(examples: Examples, number: int) -> list[int]:
+def _of_source(examples: DecodedExamples, number: int) -> list[int]:
     """Rows of the examples of one source."""
     rows: list[int] = np.flatnonzero(np.asarray(examples.sources) == number).tolist()
     return rows

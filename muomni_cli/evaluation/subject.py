@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from muomni_cli.data.sources import Split
+from muomni_cli.contract.cards import Card, Shown
+from muomni_cli.data.split import Split
+from muomni_cli.evaluation.card import card_of
 from muomni_cli.evaluation.examined import Examined
 from muomni_cli.recipe import Recipe
 
@@ -39,3 +41,16 @@ class Subject:
             return list(rows)
         chosen = np.random.default_rng(0).permutation(len(rows))[:limit]
         return sorted(rows[place] for place in chosen.tolist())
+
+    def card(
+        self,
+        stage: str,
+        task: str,
+        metric: str,
+        scores: Sequence[float],
+        keys: Sequence[str],
+        chance: float | None = None,
+        samples: Sequence[Shown] = (),
+    ) -> Card:
+        """See :func:`muomni_cli.evaluation.card.card_of`."""
+        return card_of(stage, task, metric, scores, keys, chance, samples)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from muomni_cli.api import RequestError
-from muomni_cli.evaluation.card import Card
-from muomni_cli.evaluation.lexicon import words_of
-from muomni_cli.evaluation.word_errors import word_errors
+from muomni_cli.contract.cards import Card
+from muomni_cli.core.errors import RequestError
+from muomni_cli.speech.lexicon import words_of
+from muomni_cli.speech.word_errors import word_errors
 
 if TYPE_CHECKING:
     from muomni_cli.evaluation.subject import Subject

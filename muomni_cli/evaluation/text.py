@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muomni_cli.api import MuomniError, Tokenizer
+from muomni_cli.contract.cards import Card
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.errors import MuomniError
 from muomni_cli.data.corpus import open_text
-from muomni_cli.evaluation.card import Card
 
 if TYPE_CHECKING:
     from muomni_cli.data.shards import Stream

@@ -12,22 +12,24 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from muomni_cli.api import Answers, Can, Codec, EncoderPart, Tokenizer, Vocoder
+from muomni_cli.contract.declarations import Can, EncoderPart
+from muomni_cli.contract.models import Answers, Tokenizer
+from muomni_cli.contract.speech import Codec, Vocoder
+from muomni_cli.data.shares import Sense
 from muomni_cli.evaluation.examined import Aloud, Sizes
 from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.models.engines import senses_of
 from muomni_cli.omni.model import Omni
-from muomni_cli.omni.shares import Sense
 from muomni_cli.recipe import Recipe, TrainSettings
 from muomni_cli.recipe.stages import OMNI
-from muomni_cli.registry import resolve
-from muomni_cli.runs.folder import RunFolder, open_entry
-from muomni_cli.runs.model import WEIGHTS
-from muomni_cli.runs.parts import omni_entries, open_omni, open_part, senses_of, weights_of
+from muomni_cli.registry.registry import resolve
+from muomni_cli.runs.checkpoint import load_model, read_checkpoint
+from muomni_cli.runs.folder import WEIGHTS, RunFolder, open_entry
+from muomni_cli.runs.parts import omni_entries, open_omni, open_part, weights_of
 from muomni_cli.sound.coding import decode_codes, encode_waves, to_samples
 from muomni_cli.speaking.open import open_voice, speaking_with, usable_vocoders
 from muomni_cli.speaking.voice import Voice
-from muomni_cli.training.checkpoint import load_model, read_checkpoint
-from muomni_cli.training.context import StageContext
+from muomni_cli.training.context import TrainingContext
 from muomni_cli.training.voice_parts import any_vocoder, fresh_codec, open_vocoder
 
 
@@ -128,12 +130,12 @@ class TrainedModel:
         return omni.eval().requires_grad_(False).to(self._device)
 
     @cached_property
-    def _speech(self) -> StageContext:
+    def _speech(self) -> TrainingContext:
         return self._context(self._recipe.train_for("codec"), "codec")
 
-    def _context(self, settings: TrainSettings, stage: str) -> StageContext:
+    def _context(self, settings: TrainSettings, stage: str) -> TrainingContext:
         recipe = self._recipe
-        return StageContext(recipe, stage, settings, recipe.seed, self._device, self._run, self._progress)
+        return TrainingContext(recipe, stage, settings, recipe.seed, self._device, self._run, self._progress)
 
     def _command(self, stage: str) -> str:
         return f"muomni train {stage} {self._recipe.source}"

@@ -12,12 +12,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import RequestError, Tokenizer
-from muomni_cli.generation.backend import IDLE, Backend, State
+from muomni_cli.contract.backend import IDLE, Backend, State
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.prompt import require_room
 from muomni_cli.generation.loop_guard import LoopGuard
 from muomni_cli.generation.sampling import Sampling, draw
 from muomni_cli.generation.text import TextStream
-from muomni_cli.prompt import require_room
 
 Finish = Literal["eos", "stop", "length", "context", "loop"]
 """Why a row ended: the model said so, a stop string came, ``max_tokens`` were made, the context is full, or the answer
@@ -28,7 +29,7 @@ repeated itself (:class:`muomni_cli.generation.loop_guard.LoopGuard`)."""
 class Request:
     """One prompt and how to go on from it. Its random numbers are its own: batching changes no text.
 
-    Negative ids stand for what :meth:`muomni_cli.generation.backend.Backend.remember` was given.
+    Negative ids stand for what :meth:`muomni_cli.contract.backend.Backend.remember` was given.
     """
 
     ids: Sequence[int]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import RequestError
+from muomni_cli.core.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True)

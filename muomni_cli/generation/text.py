@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
-from muomni_cli.api import Tokenizer
+from muomni_cli.contract.models import Tokenizer
 
 
 class TextStream:

@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Cache, Can, RequestError, Thinker
-from muomni_cli.generation.backend import IDLE
+from muomni_cli.contract.backend import IDLE
+from muomni_cli.contract.declarations import Can
+from muomni_cli.contract.models import Cache, Thinker
+from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.panels import lay_out_for_reading
 
 FIRST_SOFT = -2
@@ -32,7 +34,7 @@ class Group:
 
 
 class TorchBackend:
-    """A :class:`muomni_cli.generation.backend.Backend` over ``thinker``, which runs in evaluation mode.
+    """A :class:`muomni_cli.contract.backend.Backend` over ``thinker``, which runs in evaluation mode.
 
     Args:
         thinker: any Thinker; also an ``nn.Module``.
@@ -70,7 +72,7 @@ class TorchBackend:
         return int(self.thinker.config.ctx_len)
 
     def remember(self, rows: NDArray[np.float32]) -> list[int]:
-        """See :class:`muomni_cli.generation.backend.Backend`."""
+        """See :class:`muomni_cli.contract.backend.Backend`."""
         if Can.EMBEDS not in self.can:
             raise RequestError(
                 "this Thinker takes no embeddings, so it can neither see nor hear",
@@ -83,7 +85,7 @@ class TorchBackend:
         return list(range(first, first - len(rows), -1))
 
     def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[list[Group], NDArray[np.float32]]:
-        """See :class:`muomni_cli.generation.backend.Backend`."""
+        """See :class:`muomni_cli.contract.backend.Backend`."""
         self._module.eval()
         parts = self._split([list(prompt) for prompt in prompts])
         held: Sequence[Group | None] = self._kept if len(self._kept) == len(parts) else [None] * len(parts)
@@ -97,7 +99,7 @@ class TorchBackend:
         return groups, np.concatenate(logits)
 
     def step(self, state: list[Group], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.generation.backend.Backend`."""
+        """See :class:`muomni_cli.contract.backend.Backend`."""
         rows = [[] if token == IDLE else [token] for token in tokens.tolist()]
         self._kept = []
         logits = [self._add(group, part) for group, part in zip(state, self._split(rows), strict=True)]
@@ -105,7 +107,7 @@ class TorchBackend:
         return np.concatenate(logits)
 
     def hidden(self, state: list[Group]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.generation.backend.Backend`."""
+        """See :class:`muomni_cli.contract.backend.Backend`."""
         assert self._keeps_hidden, "only where they are kept"
         width = int(self.thinker.config.d_model)
         rows = [torch.zeros(len(g.ids), width) if g.hidden is None else g.hidden.float().cpu() for g in state]

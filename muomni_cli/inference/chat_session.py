@@ -6,7 +6,8 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 
-from muomni_cli.api import Media, RequestError
+from muomni_cli.contract.media import Media
+from muomni_cli.core.errors import RequestError
 from muomni_cli.inference.carried import Carried
 from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.history import ChatHistory

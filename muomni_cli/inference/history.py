@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from muomni_cli.api import Message, Tokenizer
-from muomni_cli.prompt import Template, reply_ids, require_room, turn_ids
+from muomni_cli.contract.data import Message
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.data.prompt import Template, reply_ids, require_room, turn_ids
 
 
 @dataclass(frozen=True, slots=True)

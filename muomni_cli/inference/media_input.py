@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import FileMedia, Media, RequestError
-from muomni_cli.given import refuse_url
+from muomni_cli.contract.media import FileMedia, Media
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.given import refuse_url
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from muomni_cli.api import Engine, RequestError
+from muomni_cli.contract.engine import Engine
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.prompt import Template
 from muomni_cli.generation.sampling import Sampling
-from muomni_cli.prompt import Template
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import ChatSettings

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 
 
 class Written(Protocol):

@@ -7,17 +7,14 @@ layers are the model's own; nothing is copied, so training, loading and averagin
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from muomni_cli.layers.cache import KVCache
-
-if TYPE_CHECKING:
-    from muomni_cli.layers.transformer import Block, Stack
 
 Matrix = Callable[[Tensor], Tensor]
 
@@ -39,14 +36,17 @@ class Decoder:
     """The steps after the prompt, for rows that hold equally many tokens.
 
     Args:
-        model: whose layers to use. Their weights may be moved or changed in place, but not exchanged for others.
+        layers: of the model. Their weights may be moved or changed in place, but not exchanged for others.
+        width: D.
+        heads, kv_heads, head_dim: of the attention.
+        eps: of the norms.
     """
 
-    def __init__(self, model: Stack) -> None:
-        config = model.sizes
-        self.layers = [_layer(block) for block in model.blocks]  # type: ignore[arg-type]
-        self.eps, self.width = config.norm_eps, (config.d_model,)
-        self.heads, self.kv_heads, self.head_dim = config.n_heads, config.kv_heads, config.head_dim
+    def __init__(
+        self, layers: Sequence[Layer], *, width: int, heads: int, kv_heads: int, head_dim: int, eps: float
+    ) -> None:
+        self.layers, self.eps, self.width = layers, eps, (width,)
+        self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
         self.sections = [self.heads + self.kv_heads, self.kv_heads]
 
     @torch.no_grad()
@@ -76,17 +76,3 @@ class Decoder:
         size = (self.head_dim,)
         query = torch.rms_norm(query, size, layer.q_norm, self.eps)
         return torch.cat((query, torch.rms_norm(key, size, layer.k_norm, self.eps)), dim=1)
-
-
-def _layer(block: Block) -> Layer:
-    attention, mlp = block.attention, block.mlp
-    return Layer(
-        attention_norm=block.attention_norm.weight,
-        qkv=attention.qkv.forward,
-        q_norm=None if attention.q_norm is None else attention.q_norm.weight,
-        k_norm=None if attention.k_norm is None else attention.k_norm.weight,
-        out=attention.out.forward,
-        mlp_norm=block.mlp_norm.weight,
-        gate_up=mlp.gate_up.forward,
-        down=mlp.down.forward,
-    )

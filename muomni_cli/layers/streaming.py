@@ -145,7 +145,8 @@ Step = Callable[[Tensor, State | None], tuple[Tensor, State]]
 
 
 class Stream:
-    """Something on its way through a causal step; a :class:`muomni_cli.api.Streamed`. After its end another begins.
+    """Something on its way through a causal step; a :class:`muomni_cli.contract.speech.Streamed`. After its end
+    another begins.
 
     Args:
         step: input and state -> output and state; of no frames it makes none.

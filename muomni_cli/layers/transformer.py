@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.layers.attention import attend
 from muomni_cli.layers.cache import KVCache, Written
-from muomni_cli.layers.decode import Decoder
+from muomni_cli.layers.decode import Decoder, Layer
 from muomni_cli.layers.swiglu import swiglu
 
 
@@ -150,6 +150,20 @@ class Block(nn.Module):
         return x + self.dropout(self.mlp(self.mlp_norm(x)))  # type: ignore[no-any-return]
 
 
+def _layer(block: Block) -> Layer:
+    attention, mlp = block.attention, block.mlp
+    return Layer(
+        attention_norm=block.attention_norm.weight,
+        qkv=attention.qkv.forward,
+        q_norm=None if attention.q_norm is None else attention.q_norm.weight,
+        k_norm=None if attention.k_norm is None else attention.k_norm.weight,
+        out=attention.out.forward,
+        mlp_norm=block.mlp_norm.weight,
+        gate_up=mlp.gate_up.forward,
+        down=mlp.down.forward,
+    )
+
+
 class Stack(nn.Module):
     """Blocks and a final norm over embeddings."""
 
@@ -220,10 +234,16 @@ class Stack(nn.Module):
         position, counts = cache.lengths[0], [1] * len(x)
         self._require_context(position + 1)
         cache.reserve(counts)
-        self._decoder = self._decoder or Decoder(self)
+        self._decoder = self._decoder or self._new_decoder()
         states = self._decoder.step(x, self.rope_cos[position], self.rope_sin[position], cache)
         cache.commit(counts)
         return self.norm(states)  # type: ignore[no-any-return]
+
+    def _new_decoder(self) -> Decoder:
+        sizes = self.sizes
+        layers = [_layer(block) for block in self.blocks]  # type: ignore[arg-type]
+        heads = {"heads": sizes.n_heads, "kv_heads": sizes.kv_heads, "head_dim": sizes.head_dim}
+        return Decoder(layers, width=sizes.d_model, eps=sizes.norm_eps, **heads)
 
     def _require_context(self, total: int) -> None:
         if total > self.sizes.ctx_len:

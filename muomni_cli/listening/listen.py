@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from muomni_cli.api import RequestError
-from muomni_cli.console import say
-from muomni_cli.files import replacing
-from muomni_cli.given import media_at, require_one_stdin
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import replacing
+from muomni_cli.data.given import media_at, require_one_stdin
 from muomni_cli.inference.model import Model
 from muomni_cli.listening.transcripts import Write, write_json, write_lines, write_subtitles
 from muomni_cli.models.engines import TRANSCRIBES, open_engine, transcribing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from muomni_cli.api import Word
+from muomni_cli.contract.models import Word
 
 MOST_WORDS = 7
 MOST_SECONDS = 3.0

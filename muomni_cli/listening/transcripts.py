@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from muomni_cli.api import Word
-from muomni_cli.console import terminal_safe
+from muomni_cli.contract.models import Word
+from muomni_cli.core.console import terminal_safe
 from muomni_cli.listening.subtitles import subtitles
 
 Write = Callable[[str], object]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from muomni_cli.api import Engine, RuntimePart
-from muomni_cli.registry import get_registry, resolve
+from muomni_cli.contract.declarations import RuntimePart
+from muomni_cli.contract.engine import Engine
+from muomni_cli.registry.registry import get_registry, resolve
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import EncoderPart, Engine, RequestError
+from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.contract.engine import Engine
+from muomni_cli.core.errors import RequestError
 from muomni_cli.models.engines import OMNI
 from muomni_cli.models.find import Found
 from muomni_cli.models.pack_run import THINKER, parts_of

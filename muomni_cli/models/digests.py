@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from muomni_cli.api import RequestError
-from muomni_cli.files import read_json, write_json
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import read_json, write_json
 from muomni_cli.runs.lock import fingerprint
 
 DIGESTS = "digests.json"

@@ -6,10 +6,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muomni_cli.api import EncoderPart, Engine, PartConfig, RequestError
-from muomni_cli.extras import require
+from muomni_cli.contract.declarations import EncoderPart, PartConfig
+from muomni_cli.contract.engine import Engine
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.extras import require
+from muomni_cli.data.shares import Sense, sense_of
 from muomni_cli.models.find import Found, Need, find_able
-from muomni_cli.omni.shares import Sense, sense_of
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
 
 if TYPE_CHECKING:

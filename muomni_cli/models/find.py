@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from muomni_cli.api import MuomniError, RequestError
-from muomni_cli.console import say
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.models.bundle import BundleFolder, bundle_at
 from muomni_cli.models.digests import verify
-from muomni_cli.registry import RegisteredModel, get_registry, nearest
+from muomni_cli.registry.registry import RegisteredModel, get_registry, nearest
 from muomni_cli.runs.folder import RUNS, RunFolder
 from muomni_cli.runs.header import read_header
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from muomni_cli.registry import RegisteredModel, get_registry
+from muomni_cli.registry.registry import RegisteredModel, get_registry
 
 
 def installed_models() -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import RequestError
-from muomni_cli.files import read_json, write_json, write_text
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import read_json, write_json, write_text
 from muomni_cli.models.digests import seal
 from muomni_cli.models.engines import OMNI
 from muomni_cli.models.stripping import stripped, stripped_toml

@@ -17,26 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import (
-    Answers,
-    Codec,
-    EncoderPart,
-    Flow,
-    GraphCall,
-    MelConfig,
-    Part,
-    RequestError,
-    Speaks,
-    Streamed,
-    Tokenizer,
-    Transcriber,
-    Vocoder,
-)
+from muomni_cli.contract.declarations import EncoderPart, Part
+from muomni_cli.contract.engine import GraphCall
+from muomni_cli.contract.models import Answers, Tokenizer, Transcriber
+from muomni_cli.contract.sound import MelConfig
+from muomni_cli.contract.speech import Codec, Flow, Speaks, Streamed, Vocoder
+from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.layers.device import choose_device, set_threads
 from muomni_cli.omni.model import Omni
 from muomni_cli.runs.folder import open_entry
 from muomni_cli.sound.coding import encode_waves
-from muomni_cli.training.device import choose_device, set_threads
 
 
 class TorchEngine(ABC):
@@ -234,7 +225,7 @@ class _Stream:
 
 def head_module(part: EncoderPart, entry: Mapping[str, Any], config: Any) -> nn.Module:
     """A new encoder with the head that its own stage trains; it answers, transcribes or both."""
-    from muomni_cli.registry import resolve
+    from muomni_cli.registry.registry import resolve
 
     if part.answer is not None:
         return cast("nn.Module", resolve(part.answer, f"encoder {part.name}")(config, entry.get("learned", {})))

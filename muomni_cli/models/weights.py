@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from muomni_cli.files import replacing
+from muomni_cli.core.files import replacing
 from muomni_cli.models.stripping import stripped
 from muomni_cli.runs.header import ENTRY, read_header
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Encoder, Thinker
+from muomni_cli.contract.models import Encoder, Thinker
 
 
 class Omni(nn.Module):

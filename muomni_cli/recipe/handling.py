@@ -9,8 +9,8 @@ from pathlib import Path
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from muomni_cli.errors import RequestError
-from muomni_cli.files import write_text
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import write_text
 from muomni_cli.recipe.load import load_recipe
 from muomni_cli.recipe.mistakes import Mistake, RecipeMistakesError
 from muomni_cli.recipe.model import Recipe

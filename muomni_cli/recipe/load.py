@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from muomni_cli.contract.declarations import EncoderPart
-from muomni_cli.data.sets import references_in, set_file
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.recipe.mistakes import Mistake, Path, RecipeMistakesError, dotted, from_pydantic, unknown
 from muomni_cli.recipe.model import SLOTS, SPEECH, STAGES, Chosen, Data, Recipe, Source
 from muomni_cli.recipe.overrides import lay_over
@@ -25,7 +24,8 @@ from muomni_cli.recipe.settings import ChatSettings, DataSettings, Settings, Tra
 from muomni_cli.recipe.shipped import find_recipe
 from muomni_cli.recipe.shorten import shorten_warmups
 from muomni_cli.recipe.usual import note_on, usual
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.registry import get_registry
+from muomni_cli.registry.sets import references_in, set_file
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.recipe.usual import note_on, usual
-from muomni_cli.registry import nearest
+from muomni_cli.registry.registry import nearest
 
 Path = tuple[str | int, ...]
 

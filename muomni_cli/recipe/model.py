@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from muomni_cli.api import PartConfig
+from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
-from muomni_cli.registry import Registered
+from muomni_cli.registry.registry import Registered
 
 STAGES = ("tokenizer", "thinker", "image", "audio", "codec", "talker", "vocoder", "omni")
 """What ``[train.<stage>]`` may name, besides the modalities of ``[encoders.<modality>]``."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from muomni_cli.recipe.load import SOURCES
 from muomni_cli.recipe.model import SLOTS, STAGES
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
-from muomni_cli.registry import Registered, get_registry
+from muomni_cli.registry.registry import Registered, get_registry
 
 Schema = dict[str, Any]
 

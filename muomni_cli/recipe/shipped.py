@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import muomni_cli
-from muomni_cli.console import say
-from muomni_cli.errors import RequestError
-from muomni_cli.registry import get_registry, nearest
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.version import ROOT
+from muomni_cli.registry.registry import get_registry, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _tell(path: str) -> None:
 @cache
 def _folder() -> Path:
     """In a wheel the recipes are inside the package, in a checkout beside it."""
-    inside = Path(muomni_cli.__file__).parent / "_recipes"
+    inside = ROOT / "muomni_cli" / "_recipes"
     return inside if inside.is_dir() else inside.parent.parent / "recipes"
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import tomlkit
 from pydantic import BaseModel
 
-from muomni_cli.catalog import describe_settings
 from muomni_cli.recipe.load import HOST_KEYS
 from muomni_cli.recipe.model import Chosen, Recipe, Source
 from muomni_cli.recipe.settings import TrainSettings
+from muomni_cli.registry.catalog import describe_settings
 
 WIDTH = 120
 

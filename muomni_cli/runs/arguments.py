@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from muomni_cli.api import CodeShape, EncoderPart, MelConfig
+from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.contract.sound import MelConfig
+from muomni_cli.contract.speech import Codec, CodeShape
 
 ARGUMENTS: dict[str, Callable[[Any], Any]] = {
     "vocab_size": int,
@@ -26,3 +28,8 @@ def run_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of ``runs`` besides the config and the graphs."""
     learned = {"learned": entry.get("learned", {})} if entry["kind"] == EncoderPart.kind else {}
     return build_arguments(entry) | learned
+
+
+def code_shape(codec: Codec) -> CodeShape:
+    """What a Talker must know of ``codec``."""
+    return CodeShape(codec.codebooks, codec.codebook_size, codec.frame * codec.mel.hop / codec.mel.sample_rate)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 
 CLAIMS = os.name == "posix"
 """Elsewhere two trainings of one run are the user's to avoid."""

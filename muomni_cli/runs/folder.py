@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import RequestError, Tokenizer
-from muomni_cli.files import read_json, write_json
-from muomni_cli.registry import Registered, get_registry, resolve
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import read_json, write_json
+from muomni_cli.registry.registry import Registered, get_registry, resolve
 from muomni_cli.runs.claim import changing
 
 RUNS = Path("runs")
@@ -22,6 +23,12 @@ RUNS = Path("runs")
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 """Checkpoints in the folder of a stage: of the best validation, and of the last step."""
+
+JOINT = "omni"
+"""The stage that tunes the Thinker together with its encoders."""
+
+WEIGHTS = ("best.safetensors", "last.safetensors")
+"""Checkpoints of a stage, the better one first."""
 
 
 class RunFolder:

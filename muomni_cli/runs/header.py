@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 
 FORMAT = 1
 ENTRY = "muomni"

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import RequestError
-from muomni_cli.files import read_json
-from muomni_cli.registry import nearest
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import read_json
+from muomni_cli.registry.registry import nearest
 from muomni_cli.runs.folder import RUNS, RunFolder
 from muomni_cli.runs.metrics import read_lines
 

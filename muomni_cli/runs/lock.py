@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.registry import Registered
+from muomni_cli.registry.registry import Registered
 
 PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic", "pluggy")
 

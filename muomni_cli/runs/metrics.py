@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.errors import MuomniError
-from muomni_cli.files import write_text
+from muomni_cli.core.errors import MuomniError
+from muomni_cli.core.files import write_text
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

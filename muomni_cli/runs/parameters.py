@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from muomni_cli.api import Can
+from muomni_cli.contract.declarations import Can
 from muomni_cli.recipe import Chosen, Recipe
-from muomni_cli.registry import resolve
+from muomni_cli.registry.registry import resolve
+from muomni_cli.runs.arguments import code_shape
 from muomni_cli.runs.parts import build_part
-from muomni_cli.training.arguments import code_shape
 
 
 def parameters_of(recipe: Recipe) -> dict[str, int]:

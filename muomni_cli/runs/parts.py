@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from muomni_cli.api import EncoderPart, Part, RequestError, VocoderPart
+from muomni_cli.contract.declarations import EncoderPart, Part, VocoderPart
+from muomni_cli.core.errors import RequestError
 from muomni_cli.omni.model import Omni
-from muomni_cli.registry import Registered, resolve
+from muomni_cli.registry.registry import Registered, resolve
 from muomni_cli.runs.arguments import build_arguments
+from muomni_cli.runs.checkpoint import load_model, read_checkpoint
 from muomni_cli.runs.folder import RunFolder, open_entry
-from muomni_cli.training.checkpoint import load_model, read_checkpoint
 
 PREFIXES: dict[type[Part], str] = {EncoderPart: "encoder.", VocoderPart: "vocoder."}
 """What the names of a part's weights begin with in its own stage's checkpoints; see the declarations."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from muomni_cli.api import MuomniError
-from muomni_cli.files import replacing
+from muomni_cli.core.errors import MuomniError
+from muomni_cli.core.files import replacing
 
 MARKS = "•+x*o#%@"
 

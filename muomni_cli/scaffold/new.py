@@ -14,8 +14,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from muomni_cli.errors import MuomniError, RequestError
-from muomni_cli.registry import Registry, nearest
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.registry.registry import Registry, nearest
 
 KINDS = (
     *("encoder", "thinker", "talker", "codec", "vocoder", "tokenizer"),

@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from muomni_cli.contract.sound import MelSettings
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 
 
 def mel_filters(config: MelSettings) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ import soundfile  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from muomni_cli.contract.sound import ReadSettings
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.sound.resampling import resample, resampled
 
 RATES = (4_000, 384_000)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import RequestError
-from muomni_cli.console import say
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import RequestError
 from muomni_cli.speaking.playing import find_player, playing
 from muomni_cli.speaking.speech import Speech
 from muomni_cli.speaking.writing import STDOUT, Write, check_output, writing

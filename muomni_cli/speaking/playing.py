@@ -14,7 +14,7 @@ from threading import Event, Thread
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.speaking.writing import Write, streamed, writing
 
 PLAYERS: dict[str, Callable[[int], list[str]]] = {

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muomni_cli.api import RequestError
-
-SPEEDS = (0.5, 2.0)
-"""Slowest and fastest, relative to a voice's own speed."""
+from muomni_cli.contract.speech import Manner
+from muomni_cli.core.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +66,5 @@ class Speech:
 
 def checked_speed(speed: float) -> float:
     """``speed``. RequestError if it is out of range."""
-    if not SPEEDS[0] <= speed <= SPEEDS[1]:
-        raise RequestError(f"speed is {speed:g}", f"speed must be from {SPEEDS[0]:g} to {SPEEDS[1]:g}")
+    Manner(speed=speed).require_speed()
     return speed

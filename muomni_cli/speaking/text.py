@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from muomni_cli.api import RequestError, Said, open_regular
-from muomni_cli.given import refuse_url
+from muomni_cli.contract.speech import Said
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import open_regular
+from muomni_cli.data.given import refuse_url
 
 AT_ONCE = 1 << 16
 """Bytes read at a time, at most."""

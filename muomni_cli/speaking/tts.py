@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import RequestError
-from muomni_cli.console import print_json, say
+from muomni_cli.core.console import print_json, say
+from muomni_cli.core.errors import RequestError
 from muomni_cli.models.engines import SPEAKS, open_engine
 from muomni_cli.speaking.aloud import Ways, send, stats_line, tell
 from muomni_cli.speaking.speech import Drawing, Speech, checked_speed

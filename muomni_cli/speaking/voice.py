@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Choose, Engine, Flow, Manner, RequestError, Said, Speaks
+from muomni_cli.contract.engine import Engine
+from muomni_cli.contract.speech import Choose, Flow, Manner, Said, Speaks
+from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.sampling import Sampling, draw
-from muomni_cli.registry import nearest
+from muomni_cli.registry.registry import nearest
 from muomni_cli.speaking.speech import Drawing, Speech, checked_speed
 
 

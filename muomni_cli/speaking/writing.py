@@ -16,8 +16,8 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.errors import MuomniError, RequestError
-from muomni_cli.files import replacing
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.files import replacing
 from muomni_cli.sound.reading import UNKNOWN
 
 Write = Callable[[NDArray[np.float32]], None]

@@ -14,7 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Manner, Part, RequestError, Said, Step
+from muomni_cli.contract.declarations import Part
+from muomni_cli.contract.speech import Manner, Said
+from muomni_cli.contract.tracing import Step
+from muomni_cli.core.errors import RequestError
 from muomni_cli.trace.lines import Line
 from muomni_cli.trace.open import Mouth
 from muomni_cli.trace.recorder import Recorder

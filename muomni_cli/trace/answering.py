@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from muomni_cli.api import Step, Tokenizer
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.contract.tracing import Step
 from muomni_cli.generation.loop_guard import LoopGuard
 from muomni_cli.trace.log import Log
 from muomni_cli.trace.tellers import many

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from muomni_cli.api import RequestError
-from muomni_cli.chat.attachments import attachments
-from muomni_cli.console import say
-from muomni_cli.extras import how_to_install
-from muomni_cli.packed import senses_of
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.extras import how_to_install
+from muomni_cli.data.attachments import attachments
+from muomni_cli.models.engines import senses_of
 from muomni_cli.trace.lines import Line
 from muomni_cli.trace.tellers import answer_of
 
 if TYPE_CHECKING:
-    from muomni_cli.api import Engine
+    from muomni_cli.contract.engine import Engine
     from muomni_cli.models.bundle import BundleFolder
     from muomni_cli.models.find import Found
 
@@ -95,10 +95,10 @@ def of_modules(recipe: str | None, model: str | None, device: str, threads: int 
         threads: of the CPU.
         asked: what.
     """
+    from muomni_cli.layers.device import set_threads
     from muomni_cli.trace.aloud import trace_speech
     from muomni_cli.trace.open import open_recipe, open_recipe_mouth, open_run, open_run_mouth
     from muomni_cli.trace.run import trace
-    from muomni_cli.training.device import set_threads
 
     set_threads(threads or 0)
     mouth = (open_recipe_mouth(recipe, device) if recipe else open_run_mouth(model, device)) if asked.speech else None

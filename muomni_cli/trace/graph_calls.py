@@ -9,7 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from numpy.typing import NDArray
 
-from muomni_cli.api import GraphCall, Step
+from muomni_cli.contract.engine import GraphCall
+from muomni_cli.contract.tracing import Step
 from muomni_cli.trace.lines import Line
 from muomni_cli.trace.log import Log, statistics_of
 

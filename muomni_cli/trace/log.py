@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from muomni_cli.api import Step
+from muomni_cli.contract.tracing import Step
 from muomni_cli.trace.lines import Line, Statistics
 
 P = ParamSpec("P")

@@ -7,20 +7,22 @@ from typing import Any
 
 import torch
 
-from muomni_cli.api import Can, Part, RequestError, Tokenizer
-from muomni_cli.console import say
+from muomni_cli.contract.declarations import Can, Part
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.shares import sense_of
 from muomni_cli.data.tokenizer import known_tokenizer
+from muomni_cli.layers.device import choose_device
+from muomni_cli.models.open import OpenModel, find_model
 from muomni_cli.omni.model import Omni
-from muomni_cli.omni.shares import sense_of
 from muomni_cli.recipe import ChatSettings, Recipe, load_recipe
-from muomni_cli.registry import Registered, get_registry, resolve
+from muomni_cli.registry.registry import Registered, get_registry, resolve
+from muomni_cli.runs.arguments import code_shape
 from muomni_cli.runs.folder import RUNS, RunFolder, open_entry, part_entry
-from muomni_cli.runs.model import OpenModel, find_model
 from muomni_cli.runs.parts import build_part, omni_entries
 from muomni_cli.speaking.open import find_speaking, open_parts
 from muomni_cli.speaking.parts import SpeakingParts
-from muomni_cli.training.arguments import code_shape
-from muomni_cli.training.device import choose_device
 
 TOKENIZER = "tokenizer"
 """The folder of a run in which its tokenizer lies."""
@@ -44,7 +46,7 @@ class Subject:
 
 
 def open_run(spec: str | None, device: str) -> Subject:
-    """A trained model; see :func:`muomni_cli.runs.model.find_model`.
+    """A trained model; see :func:`muomni_cli.models.open.find_model`.
 
     Raises:
         RequestError: there is none, or it cannot be opened.

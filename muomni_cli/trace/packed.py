@@ -12,12 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Engine, Flow, Manner, Media, Message, RequestError, RunCodec, Said
+from muomni_cli.contract.data import Message
+from muomni_cli.contract.engine import Engine
+from muomni_cli.contract.media import Media
+from muomni_cli.contract.speech import Flow, Manner, RunCodec, Said
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.prompt import one_shot_ids
+from muomni_cli.data.shares import in_order
+from muomni_cli.models.engines import senses_of
 from muomni_cli.omni.senses import Senses, Taken
-from muomni_cli.omni.shares import in_order
-from muomni_cli.packed import senses_of, voice_of
-from muomni_cli.prompt import one_shot_ids
 from muomni_cli.recipe.settings import ChatSettings
+from muomni_cli.speaking.voice import voice_of
 from muomni_cli.trace.answering import Answering
 from muomni_cli.trace.graph_calls import GraphCalls
 from muomni_cli.trace.lines import Line

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from muomni_cli.api import MuomniError, Step
+from muomni_cli.contract.tracing import Step
+from muomni_cli.core.errors import MuomniError
 from muomni_cli.trace.log import Log
 
 

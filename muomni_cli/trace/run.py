@@ -14,11 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Cache, Can, Media, Message, Part, RequestError, Step
+from muomni_cli.contract.data import Message
+from muomni_cli.contract.declarations import Can, Part
+from muomni_cli.contract.media import Media
+from muomni_cli.contract.models import Cache
+from muomni_cli.contract.tracing import Step
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.prompt import one_shot_ids
+from muomni_cli.data.shares import in_order
 from muomni_cli.omni.senses import Senses
-from muomni_cli.omni.shares import in_order
-from muomni_cli.prompt import one_shot_ids
-from muomni_cli.registry import resolve
+from muomni_cli.registry.registry import resolve
 from muomni_cli.trace.answering import Answering
 from muomni_cli.trace.lines import Line
 from muomni_cli.trace.open import Subject

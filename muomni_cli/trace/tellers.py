@@ -8,9 +8,10 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Step, Tokenizer
-from muomni_cli.evaluation.lexicon import words_of
-from muomni_cli.speaking.bound import EACH, FEWEST, MOST, most_frames
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.contract.speech import EACH, FEWEST, MOST, most_frames
+from muomni_cli.contract.tracing import Step
+from muomni_cli.speech.lexicon import words_of
 from muomni_cli.trace.lines import Line
 from muomni_cli.trace.log import Log
 from muomni_cli.trace.words import likeliest, pieces

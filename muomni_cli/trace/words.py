@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Tokenizer
-from muomni_cli.console import terminal_safe
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.console import terminal_safe
 
 SHOWN = 24
 """Ids of a text that are spelt out, at most."""

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.runs.arguments import build_arguments
+from muomni_cli.runs.arguments import build_arguments, code_shape
 
 if TYPE_CHECKING:
-    from muomni_cli.api import Codec, CodeShape
     from muomni_cli.recipe import Recipe
-    from muomni_cli.training.context import StageContext
+    from muomni_cli.training.context import TrainingContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Arguments:
         return build_arguments(self.written)
 
 
-def part_arguments(recipe: Recipe, stage: str, context: StageContext) -> Arguments:
+def part_arguments(recipe: Recipe, stage: str, context: TrainingContext) -> Arguments:
     """The arguments for the part that ``stage`` trains.
 
     Raises:
@@ -41,10 +40,3 @@ def part_arguments(recipe: Recipe, stage: str, context: StageContext) -> Argumen
         width = 0 if recipe.thinker is None else int(recipe.thinker.config.d_model)  # type: ignore[attr-defined]
         return Arguments({"codes": asdict(code_shape(context.fresh_codec())), "voices": voices, "thinker_width": width})
     return Arguments({})
-
-
-def code_shape(codec: Codec) -> CodeShape:
-    """What a Talker must know of ``codec``."""
-    from muomni_cli.api import CodeShape
-
-    return CodeShape(codec.codebooks, codec.codebook_size, codec.frame * codec.mel.hop / codec.mel.sample_rate)

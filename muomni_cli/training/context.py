@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from muomni_cli.api import Codec, Said, Thinker, Tokenizer, Vocoder
-from muomni_cli.console import say
+from muomni_cli.contract.models import Thinker, Tokenizer
+from muomni_cli.contract.speech import Codec, Said, Vocoder
+from muomni_cli.core.console import say
 from muomni_cli.recipe.stages import OMNI
 from muomni_cli.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from muomni_cli.data.corpus import TextData
-    from muomni_cli.data.examples import ExampleData
+    from muomni_cli.data.examples import DecodedExampleData
     from muomni_cli.data.speech import SpeechData
     from muomni_cli.data.validating import Validating
     from muomni_cli.recipe import Recipe, TrainSettings
 
 
 @dataclass(frozen=True)
-class StageContext:
+class TrainingContext:
     """One stage of one recipe on one device.
 
     Args:
@@ -65,7 +66,7 @@ class StageContext:
         """
         return self._text
 
-    def examples(self) -> ExampleData:
+    def examples(self) -> DecodedExampleData:
         """The recipe's examples for this stage, of its modality or of speech, decoded and split; made on first use.
 
         Raises:
@@ -183,7 +184,7 @@ class StageContext:
         return self.run.tokenizer(self.command("tokenizer"))
 
     @cached_property
-    def _examples(self) -> ExampleData:
+    def _examples(self) -> DecodedExampleData:
         from muomni_cli.data.examples import open_examples
 
         data = open_examples(self.recipe, self.stage, self.seed, self.progress)
@@ -204,7 +205,7 @@ class StageContext:
 
     @cached_property
     def _understood(self) -> Callable[[Codec], dict[str, float]]:
-        from muomni_cli.evaluation.resynthesis import Resynthesis
+        from muomni_cli.training.resynthesis import Resynthesis
 
         return Resynthesis(self)
 

@@ -8,23 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from muomni_cli.console import talk
-
-
-def size(count: float) -> str:
-    """Bytes for people: ``1.5 GB``."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.2f} GB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: ``0:42``, ``3:05:10``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+from muomni_cli.core.console import duration, size, talk
 
 
 def describe(metrics: Mapping[str, float]) -> str:

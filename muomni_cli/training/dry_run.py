@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import Objective
-from muomni_cli.training.display import duration, size
+from muomni_cli.contract.training import Objective
+from muomni_cli.core.console import duration, size
 from muomni_cli.training.trial import measure, size_of, times_due
 
 if TYPE_CHECKING:
-    from muomni_cli.training.context import StageContext
+    from muomni_cli.training.context import TrainingContext
 
 WORTH_A_LINE = 1.0
 """Seconds of preparation, to be spoken of."""
@@ -90,7 +90,7 @@ class DryRun:
         return f"prepared in {duration(self.preparing_seconds)}, and kept in the cache"
 
 
-def dry_run(objective: Objective, context: StageContext, *, opening: float = 0.0, preparing: float = 0.0) -> DryRun:
+def dry_run(objective: Objective, context: TrainingContext, *, opening: float = 0.0, preparing: float = 0.0) -> DryRun:
     """Train steps that stand for all, in memory, and reckon what the stage takes.
 
     Args:

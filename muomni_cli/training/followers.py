@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muomni_cli.api import Callback, MuomniError
+from muomni_cli.contract.training import Callback
+from muomni_cli.core.errors import MuomniError
 
 if TYPE_CHECKING:
-    from muomni_cli.training.context import StageContext
+    from muomni_cli.training.context import TrainingContext
 
 
 class Followers:
@@ -27,7 +28,7 @@ class Followers:
         self._callbacks = list(callbacks)
         self._report = report
 
-    def on_start(self, context: StageContext) -> None:
+    def on_start(self, context: TrainingContext) -> None:
         """The stage begins or goes on."""
         self._tell(lambda callback: callback.on_start(context))
 

@@ -12,15 +12,16 @@ from typing import Any
 
 from torch import nn
 
-from muomni_cli.api import MuomniError, RequestError, Tokenizer
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.models.find import named
 from muomni_cli.recipe.model import Chosen, Recipe
 from muomni_cli.recipe.settings import OWN_INIT
 from muomni_cli.recipe.stages import OMNI
+from muomni_cli.runs.checkpoint import Checkpoint, load_model, read_checkpoint
 from muomni_cli.runs.folder import RunFolder, differences, part_entry
 from muomni_cli.runs.lock import fingerprint
 from muomni_cli.runs.parts import build_aside, omni_entries, open_part
-from muomni_cli.training.checkpoint import Checkpoint, load_model, read_checkpoint
 
 TOKENIZER = "tokenizer"
 THINKER = "thinker"

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save_file
 
-from muomni_cli.api import MuomniError, Objective, RequestError
-from muomni_cli.files import replacing, write_bytes
-from muomni_cli.runs.metrics import MetricsLog
-from muomni_cli.training.checkpoint import (
+from muomni_cli.contract.training import Objective
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.files import replacing, write_bytes
+from muomni_cli.layers.device import autocast, memory_bytes, multiplies_bf16
+from muomni_cli.runs.checkpoint import (
     load_model,
     load_rng,
     model_tensors,
@@ -25,7 +26,7 @@ from muomni_cli.training.checkpoint import (
     rng_tensors,
     write_checkpoint,
 )
-from muomni_cli.training.device import autocast, memory_bytes, multiplies_bf16
+from muomni_cli.runs.metrics import MetricsLog
 from muomni_cli.training.display import Display
 from muomni_cli.training.followers import Followers
 from muomni_cli.training.prefetch import Prefetch
@@ -34,7 +35,7 @@ from muomni_cli.training.signals import NAMES, StoppedError, StopRequests
 from muomni_cli.training.step import Stepper
 
 if TYPE_CHECKING:
-    from muomni_cli.training.context import StageContext
+    from muomni_cli.training.context import TrainingContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Trainer:
     def __init__(
         self,
         objective: Objective,
-        context: StageContext,
+        context: TrainingContext,
         *,
         folder: Path,
         about: Mapping[str, Any],

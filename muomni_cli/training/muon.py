@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from muomni_cli.training.device import quick_dtype
+from muomni_cli.layers.device import quick_dtype
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic that pushes all singular values towards 1 in few iterations."""

@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Batch, Loss, Sample, Thinker
+from muomni_cli.contract.models import Thinker
+from muomni_cli.contract.training import Batch, Loss, Sample
 from muomni_cli.data.held_out import HeldOut
 from muomni_cli.data.windows import Window
 from muomni_cli.training.cross_entropy import IGNORED, summed_cross_entropy
 
 if TYPE_CHECKING:
-    from muomni_cli.training.context import StageContext
+    from muomni_cli.training.context import TrainingContext
 
 
 class NextToken:
@@ -28,7 +29,7 @@ class NextToken:
 
     unit = "tokens"
 
-    def __init__(self, thinker: Thinker, context: StageContext) -> None:
+    def __init__(self, thinker: Thinker, context: TrainingContext) -> None:
         assert isinstance(thinker, nn.Module)
         self.module: nn.Module = thinker
         self.blocks = list(thinker.blocks)

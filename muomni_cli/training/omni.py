@@ -15,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Batch, Loss, Sample
+from muomni_cli.contract.training import Batch, Loss, Sample
+from muomni_cli.data.shares import sense_of
 from muomni_cli.data.talks import Talk, Talks, open_talks
 from muomni_cli.omni.model import Omni
-from muomni_cli.omni.shares import sense_of
 from muomni_cli.training.cross_entropy import summed_cross_entropy
 from muomni_cli.training.word_dropout import hide_words, share_of
 
 if TYPE_CHECKING:
-    from muomni_cli.training.context import StageContext
+    from muomni_cli.training.context import TrainingContext
 
 SAMPLES = 8
 """Validation conversations that are shown as samples."""
@@ -34,7 +34,7 @@ class Answering:
 
     unit = "tokens"
 
-    def __init__(self, omni: Omni, context: StageContext) -> None:
+    def __init__(self, omni: Omni, context: TrainingContext) -> None:
         self.module: nn.Module = omni
         self.omni = omni
         self._thinker = omni.thinker

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from muomni_cli.api import RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.models.find import named
 from muomni_cli.omni.model import Omni
 from muomni_cli.runs.folder import differences, part_entry
@@ -19,10 +19,10 @@ from muomni_cli.training.optimizers import scale_of
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Chosen, Recipe
-    from muomni_cli.training.context import StageContext
+    from muomni_cli.training.context import TrainingContext
 
 
-def build_omni(context: StageContext) -> Omni:
+def build_omni(context: TrainingContext) -> Omni:
     """The recipe's model, from the parts that its own stages trained, or fresh where the recipe says so.
 
     Raises:
@@ -59,7 +59,7 @@ def _refuse_strangers(recipe: Recipe, key: str, names: Iterable[str], note: str 
             )
 
 
-def _begin(stage: str, chosen: Chosen, context: StageContext, before: Ancestor | None) -> Any:
+def _begin(stage: str, chosen: Chosen, context: TrainingContext, before: Ancestor | None) -> Any:
     """One part, as its own stage left it in this run or in the one that ``start`` names, or as it is in the model that
     ``init`` names, or fresh; says which."""
     settings, recipe = context.settings, context.recipe

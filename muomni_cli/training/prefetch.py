@@ -14,7 +14,7 @@ from types import TracebackType
 
 import torch
 
-from muomni_cli.api import Batch, Objective
+from muomni_cli.contract.training import Batch, Objective
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

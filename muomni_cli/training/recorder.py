@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from muomni_cli.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from muomni_cli.training.context import StageContext
+    from muomni_cli.contract.training import StageContext
 
 
 class Recorder:

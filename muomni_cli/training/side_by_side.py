@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from muomni_cli.console import say
-from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.training.signals import NAMES, StoppedError, StopRequests
 
 POLL = 0.1

@@ -18,23 +18,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from muomni_cli.api import MuomniError, Objective, RequestError, Tokenizer
-from muomni_cli.console import say
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.contract.training import Objective
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.files import write_json, write_text
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.talks import talks_fingerprint
 from muomni_cli.data.tokenizer import train_tokenizer
-from muomni_cli.files import write_json, write_text
+from muomni_cli.layers.device import choose_device, memory_bytes, set_threads
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import SPEAKING
 from muomni_cli.recipe.stages import OMNI, parts_of, stages_of
-from muomni_cli.registry import nearest, resolve
+from muomni_cli.registry.registry import nearest, resolve
 from muomni_cli.runs.claim import changing, claimed
 from muomni_cli.runs.folder import RunFolder, differences, part_entry
 from muomni_cli.runs.header import read_header
 from muomni_cli.runs.lock import make_lock
 from muomni_cli.training.arguments import part_arguments
-from muomni_cli.training.context import StageContext
-from muomni_cli.training.device import choose_device, memory_bytes, set_threads
+from muomni_cli.training.context import TrainingContext
 from muomni_cli.training.display import Display
 from muomni_cli.training.dry_run import DryRun, dry_run
 from muomni_cli.training.followers import Followers
@@ -267,17 +269,17 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
     say(f"wrote {trainer.last} (step {done}){more}")
 
 
-def _context(job: Job, learn: Callable[[], Tokenizer], *, trial: bool = False) -> StageContext:
+def _context(job: Job, learn: Callable[[], Tokenizer], *, trial: bool = False) -> TrainingContext:
     settings = job.recipe.train_for(job.stage)
     device = choose_device(settings.device)
     set_threads(settings.threads)
     seed = job.recipe.seed
-    return StageContext(
+    return TrainingContext(
         job.recipe, job.stage, settings, seed, device, job.run, reports=True, learn_tokenizer=learn, trial=trial
     )
 
 
-def _objective(job: Job, context: StageContext) -> Objective:
+def _objective(job: Job, context: TrainingContext) -> Objective:
     torch.manual_seed(context.seed)
     if job.chosen is None:
         from muomni_cli.training.omni import Answering
@@ -295,7 +297,7 @@ def _objective(job: Job, context: StageContext) -> Objective:
     return objective
 
 
-def _data_marks(job: Job, context: StageContext) -> dict[str, str]:
+def _data_marks(job: Job, context: TrainingContext) -> dict[str, str]:
     """Fingerprints of the data that the stage learns from."""
     if job.kind == "thinker":
         return {"text": context.text().fingerprint} if job.recipe.data.text else {}
@@ -305,7 +307,7 @@ def _data_marks(job: Job, context: StageContext) -> dict[str, str]:
     return {job.recipe.table_of(job.stage): context.examples().fingerprint} if learns else {}
 
 
-def _entry(job: Job, context: StageContext, objective: Objective) -> dict[str, Any] | None:
+def _entry(job: Job, context: TrainingContext, objective: Objective) -> dict[str, Any] | None:
     chosen = job.chosen
     if chosen is None:
         return None
@@ -316,7 +318,7 @@ def _entry(job: Job, context: StageContext, objective: Objective) -> dict[str, A
     return part_entry(chosen.registered, chosen.config, weights, **arguments.written, **more)
 
 
-def _joint_entries(job: Job, context: StageContext) -> dict[str, dict[str, Any]]:
+def _joint_entries(job: Job, context: TrainingContext) -> dict[str, dict[str, Any]]:
     """What the joint stage trains, each part described as if it had been trained alone."""
     assert job.recipe.thinker is not None, "the stage has looked"
     size = context.tokenizer().vocab_size

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from muomni_cli.api import Batch, Objective
-from muomni_cli.training.device import autocast
+from muomni_cli.contract.training import Batch, Objective
+from muomni_cli.layers.device import autocast
 from muomni_cli.training.ema import Ema
 from muomni_cli.training.optimizers import Optimizers
 from muomni_cli.training.prefetch import to_device

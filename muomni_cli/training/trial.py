@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING
 import torch
 from rich.console import Console
 
-from muomni_cli.api import Objective
-from muomni_cli.console import say
-from muomni_cli.training.device import memory_bytes
+from muomni_cli.contract.training import Objective
+from muomni_cli.core.console import say
+from muomni_cli.layers.device import memory_bytes
 from muomni_cli.training.display import Display
 from muomni_cli.training.followers import Followers
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.prefetch import Prefetch
 
 if TYPE_CHECKING:
-    from muomni_cli.training.context import StageContext
+    from muomni_cli.training.context import TrainingContext
 
 SECONDS = 25.0
 """How long steps are measured."""
@@ -57,7 +57,7 @@ class Measured:
     memory: int
 
 
-def measure(objective: Objective, context: StageContext, size: Size | None) -> Measured:
+def measure(objective: Objective, context: TrainingContext, size: Size | None) -> Measured:
     """Train some of the steps in memory, from the shortest to the longest batch alike, then validate and save once.
 
     Args:
@@ -87,7 +87,7 @@ def measure(objective: Objective, context: StageContext, size: Size | None) -> M
         )
 
 
-def size_of(objective: Objective, context: StageContext) -> Size | None:
+def size_of(objective: Objective, context: TrainingContext) -> Size | None:
     """How large the batch of each step is: what the objective says (``size``), else the padded inputs of its
     examples; None where neither is known."""
     own: Size | None = getattr(objective, "size", None)
@@ -136,7 +136,7 @@ class PeakMemory:
             self.bytes()
 
 
-def _trainer(objective: Objective, context: StageContext, folder: Path) -> Trainer:
+def _trainer(objective: Objective, context: TrainingContext, folder: Path) -> Trainer:
     """As the stage's own, but that nobody hears it and its files are thrown away."""
     return Trainer(
         objective,

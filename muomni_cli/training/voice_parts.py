@@ -9,40 +9,56 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from muomni_cli.api import (
-    Aligner,
-    Codec,
-    EncoderPart,
-    Message,
-    RequestError,
-    Said,
-    Thinker,
-    Timed,
-    Tokenizer,
-    Vocoder,
-    VocoderPart,
-)
+from muomni_cli.contract.data import Message
+from muomni_cli.contract.declarations import EncoderPart, VocoderPart
+from muomni_cli.contract.models import Thinker, Tokenizer
+from muomni_cli.contract.speech import Aligner, Codec, Said, Timed, Vocoder
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.prompt import Template, chat_ids
 from muomni_cli.data.speech import Makers, SpeechData, open_speech
 from muomni_cli.generation.text import TextStream
 from muomni_cli.models.find import named
-from muomni_cli.prompt import Template, chat_ids
 from muomni_cli.recipe.model import SPEECH
-from muomni_cli.registry import get_registry, resolve
+from muomni_cli.registry.registry import get_registry, resolve
+from muomni_cli.runs.checkpoint import load_model, read_checkpoint
 from muomni_cli.runs.parts import build_aside, open_part, weights_of
 from muomni_cli.sound.coding import encode_waves
 from muomni_cli.sound.resampling import resample
-from muomni_cli.training.checkpoint import load_model, read_checkpoint
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Chosen, Recipe
-    from muomni_cli.training.context import StageContext
+    from muomni_cli.data.examples import DecodedExampleData
+    from muomni_cli.recipe import Chosen, Recipe, TrainSettings
+    from muomni_cli.runs.folder import RunFolder
+
+
+class SpeechStage(Protocol):
+    """The stage that parts are opened for; see :class:`muomni_cli.training.context.TrainingContext`."""
+
+    @property
+    def recipe(self) -> Recipe: ...
+    @property
+    def settings(self) -> TrainSettings: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def run(self) -> RunFolder: ...
+    @property
+    def progress(self) -> Callable[[str], None]: ...
+    @property
+    def trial(self) -> bool: ...
+    def tokenizer(self) -> Tokenizer: ...
+    def examples(self) -> DecodedExampleData: ...
+    def codec(self) -> Codec: ...
+    def command(self, stage: str) -> str: ...
 
 
 def fresh_codec(recipe: Recipe) -> Codec:
@@ -59,7 +75,7 @@ def _codec_of(recipe: Recipe) -> Chosen:
     return recipe.codec
 
 
-def open_codec(context: StageContext) -> Codec:
+def open_codec(context: SpeechStage) -> Codec:
     """The run's trained codec."""
     _codec_of(context.recipe)
     if _stands_in(context, "codec"):
@@ -68,7 +84,7 @@ def open_codec(context: StageContext) -> Codec:
     return cast("Codec", _frozen(module, context))
 
 
-def open_vocoder(context: StageContext) -> Vocoder | None:
+def open_vocoder(context: SpeechStage) -> Vocoder | None:
     """The run's vocoder, if there is one that may be used."""
     chosen = context.recipe.vocoder
     if chosen is None:
@@ -81,7 +97,7 @@ def open_vocoder(context: StageContext) -> Vocoder | None:
     return cast("Vocoder", _frozen(open_part(context.run, "vocoder", context.command("vocoder"))[0], context))
 
 
-def any_vocoder(context: StageContext, codec: Codec) -> Vocoder | None:
+def any_vocoder(context: SpeechStage, codec: Codec) -> Vocoder | None:
     """The run's vocoder, or else the first there is that needs no training, to hear ``codec`` with."""
     own = open_vocoder(context)
     if own is not None:
@@ -93,7 +109,7 @@ def any_vocoder(context: StageContext, codec: Codec) -> Vocoder | None:
     return None
 
 
-def open_thinker(context: StageContext) -> Thinker:
+def open_thinker(context: SpeechStage) -> Thinker:
     """The run's trained Thinker."""
     chosen = context.recipe.thinker
     if chosen is not None and _stands_in(context, "thinker"):
@@ -118,7 +134,7 @@ def think_aloud(thinker: Thinker, tokenizer: Tokenizer, template: Template, text
     return [*said, Said(rest)] if rest else said
 
 
-def open_aligner(context: StageContext) -> tuple[Aligner, Any, Path | None]:
+def open_aligner(context: SpeechStage) -> tuple[Aligner, Any, Path | None]:
     """Who aligns, its encoder's config, and its weights, if it has any: the recipe's encoder that can, trained in
     this run or in the one that ``start`` names.
 
@@ -158,8 +174,8 @@ def _align_of_part(part: Any) -> str | None:
     return part.align if isinstance(part, EncoderPart) else None
 
 
-def open_stage_speech(context: StageContext, spell: Callable[[str], str]) -> SpeechData:
-    """See :meth:`muomni_cli.training.context.StageContext.speech`."""
+def open_stage_speech(context: SpeechStage, spell: Callable[[str], str]) -> SpeechData:
+    """See :meth:`muomni_cli.training.context.TrainingContext.speech`."""
     aligner, config, heard_with = open_aligner(context)
     codec = context.codec()
     target, rate = getattr(config, "sample_rate", None), codec.mel.sample_rate
@@ -178,7 +194,8 @@ def open_stage_speech(context: StageContext, spell: Callable[[str], str]) -> Spe
 
 
 class Evenly:
-    """An :class:`muomni_cli.api.Aligner` for a trial: every character of a text takes as long as any other."""
+    """An :class:`muomni_cli.contract.speech.Aligner` for a trial: every character of a text takes as long as any
+    other."""
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
@@ -188,7 +205,7 @@ class Evenly:
         return [[Timed(0, len(text), 0.0, len(wave) / self._rate)] for wave, text in zip(waves, texts, strict=True)]
 
 
-def _stands_in(context: StageContext, stage: str) -> bool:
+def _stands_in(context: SpeechStage, stage: str) -> bool:
     """Whether something untrained is taken for what ``stage`` makes: in a trial, before there is any."""
     return context.trial and context.run.status(stage) == "missing"
 
@@ -201,5 +218,5 @@ def _mark(weights: Path | None) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
 
 
-def _frozen(module: nn.Module, context: StageContext) -> nn.Module:
+def _frozen(module: nn.Module, context: SpeechStage) -> nn.Module:
     return module.eval().requires_grad_(False).to(context.device)

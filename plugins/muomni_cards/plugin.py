@@ -1,6 +1,6 @@
 """The cards of muomni eval: answers, conversations, text, speech."""
 
-from muomni_cli.api import ENCODERS, Cards, hookimpl
+from muomni_cli.api import Cards, hookimpl
 
 ASKS = "muomni_cli.evaluation"
 """Where the host asks; a set of cards from elsewhere names a module of its own."""
@@ -13,7 +13,7 @@ def register_cards() -> list[Cards]:
         Cards(
             name="answers",
             doc="what an encoder answers to the examples of its own stage, task by task",
-            stages=(ENCODERS,),
+            stages=(Cards.ENCODERS,),
             make=f"{ASKS}.answers:answer_cards",
         ),
         Cards(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from muomni_cli.api import Conversation, Dataset, Example, Media, Message, RequestError, side_of, sides_of
+from muomni_cli.api import Conversation, Dataset, Example, Media, Message, RequestError, split
 from muomni_datasets import folder, idx, manifest, scenes, sounds, spoken, tar
 from muomni_datasets.asked_config import (
     AskConfig,
@@ -78,7 +78,7 @@ class Asked:
         found: dict[Side, list[Example]] = {side: [] for side in SIDES}
         for example in source.documents():
             assert isinstance(example, Example), "the settings allow sources of examples alone"
-            found[example.split or side_of(example.key, self._config.val_fraction)].append(example)
+            found[example.split or split.side_of(example.key, self._config.val_fraction)].append(example)
         if self._config.val_fraction and not all(found.values()):
             self._fill(found)
         return found
@@ -87,7 +87,7 @@ class Asked:
         """Give something to the empty side, of the examples that no source assigns."""
         examples = [example for side in SIDES for example in found[side]]
         free = ((example.key, example.label) for example in examples if example.split is None)
-        sides = sides_of(free, self._config.val_fraction)
+        sides = split.sides_of(free, self._config.val_fraction)
         for side in SIDES:
             found[side] = [one for one in examples if (one.split or sides[one.key]) == side]
 

@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 
 from PIL import Image
 
-from muomni_cli.api import Example, RequestError, expand_path, open_regular
+from muomni_cli.api import Example, RequestError, expand_path, files
 from muomni_datasets.config import SIDES
 from muomni_datasets.examples_config import IdxConfig
 
@@ -63,7 +63,7 @@ class Idx:
             raise RequestError("a source of IDX files lacks one of them", "write images = ... and labels = ...")
         found = [expand_path(self._config.images), expand_path(self._config.labels)]
         for path in found:
-            open_regular(path).close()  # refuses what is not there
+            files.open_regular(path).close()  # refuses what is not there
         return found
 
     def documents(self) -> Iterator[Example]:
@@ -109,7 +109,7 @@ def load(path: Path, axes: int) -> tuple[tuple[int, ...], memoryview]:
     Raises:
         RequestError: it is not there, is something else, is too large, or does not hold what its header says.
     """
-    with open_regular(path):
+    with files.open_regular(path):
         state = path.stat()
     return _load(path, axes, state.st_mtime_ns, state.st_size)
 
@@ -117,7 +117,7 @@ def load(path: Path, axes: int) -> tuple[tuple[int, ...], memoryview]:
 @lru_cache(maxsize=4)
 def _load(path: Path, axes: int, changed: int, size: int) -> tuple[tuple[int, ...], memoryview]:  # noqa: ARG001
     try:
-        with open_regular(path) as raw:
+        with files.open_regular(path) as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             return _parsed(cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if zipped else raw, path, axes)

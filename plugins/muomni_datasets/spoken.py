@@ -124,7 +124,7 @@ def build(config: SpokenConfig) -> Spoken:
 
 
 class SpeechProgram:
-    """A :class:`muomni_cli.api.Teacher`: one voice of a speech program, at its own speed and pitch."""
+    """A :class:`muomni_cli.contract.speech.Teacher`: one voice of a speech program, at its own speed and pitch."""
 
     def __init__(self, program: Program, voice: str) -> None:
         self._program, self._voice = program, voice

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from muomni_cli.api import PartConfig, mel_mistake
+from muomni_cli.api import MelConfig, PartConfig
 
 
 class AugmentConfig(PartConfig):
@@ -129,7 +129,7 @@ class ListenerConfig(PartConfig):
 
     @model_validator(mode="after")
     def _mel_fits(self) -> Self:
-        if mistake := mel_mistake(self):
+        if mistake := MelConfig.mistake_in(self):
             raise ValueError(mistake)
         return self
 

@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, normal
+from muomni_cli.api import Graph, Port
 from muomni_listener.model import Listener
 from muomni_listener.recognizer import Recognizer
 
@@ -39,7 +39,7 @@ class Spelling(nn.Module):
 
 def noise(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
     """As loud as speech: full scale is 1."""
-    return normal(random, shape) * 0.1
+    return Port.normal(random, shape) * 0.1
 
 
 def graphs(module: Listener) -> list[Graph]:

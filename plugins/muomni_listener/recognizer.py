@@ -24,7 +24,8 @@ from muomni_listener.running import WAYS, answers_of, room_of, spelled, transcri
 
 class Recognizer(nn.Module):
     """(B,N) waveforms -> (B,T,C) log-probabilities of the characters of the encoder's alphabet and the blank. A
-    :class:`muomni_cli.api.Transcriber`, an :class:`muomni_cli.api.Answerer` and an :class:`muomni_cli.api.Aligner`."""
+    :class:`muomni_cli.contract.models.Transcriber`, an :class:`muomni_cli.contract.models.Answerer` and an
+    :class:`muomni_cli.contract.speech.Aligner`."""
 
     ways = WAYS
     vocabulary: Sequence[str] = ()
@@ -58,11 +59,11 @@ class Recognizer(nn.Module):
         return scores
 
     def words(self, inputs: NDArray[np.float32], *, beam: int = 0) -> Iterator[Word]:
-        """See :class:`muomni_cli.api.Transcriber`."""
+        """See :class:`muomni_cli.contract.models.Transcriber`."""
         return self.stream([inputs], beam=beam)
 
     def stream(self, pieces: Iterable[NDArray[np.float32]], *, beam: int = 0) -> Iterator[Word]:
-        """See :class:`muomni_cli.api.Transcriber`."""
+        """See :class:`muomni_cli.contract.models.Transcriber`."""
         return transcribe(self.encoder.config, self.hear, pieces, beam)
 
     def wanted(self, text: str, label: str | None) -> str:  # noqa: ARG002
@@ -75,8 +76,8 @@ class Recognizer(nn.Module):
         return answers_of(self.alphabet, self.hear_all([room.around(wave) for wave in inputs]), choices)
 
     def align(self, inputs: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[Timed] | None]:
-        """See :class:`muomni_cli.api.Aligner`. A space takes no time unless there is a pause; the silence before the
-        first and after the last character is in no span."""
+        """See :class:`muomni_cli.contract.speech.Aligner`. A space takes no time unless there is a pause; the
+        silence before the first and after the last character is in no span."""
         said = [self.alphabet.places(text) for text in texts]
         found: list[list[Timed] | None] = [None if row else [] for row in said]
         classes = [self.alphabet.classes_of(one.character for one in row) for row in said]

@@ -18,7 +18,7 @@ from muomni_listener.ctc import Alphabet, Mark, choose, greedy
 from muomni_listener.streaming import BeamSpeller, GreedySpeller, Room, Windows, marks_of, words_of
 
 WAYS: Mapping[str, bool] = MappingProxyType({"exact": False, "choice": True})
-"""See :class:`muomni_cli.api.Answers`: a transcript, or the likeliest of some texts."""
+"""See :class:`muomni_cli.contract.models.Answers`: a transcript, or the likeliest of some texts."""
 
 Hear = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """(N,) samples -> (T,C) scores of one sound, heard in one go."""
@@ -28,7 +28,7 @@ def transcribe(
     config: ListenerConfig, hear: Hear, pieces: Iterable[NDArray[np.float32]], beam: int = 0
 ) -> Iterator[Word]:
     """The words of a sound that comes in pieces, each as soon as it is sure; see
-    :class:`muomni_cli.api.Transcriber`."""
+    :class:`muomni_cli.contract.models.Transcriber`."""
     room = room_of(config)
     windows = Windows(config.shortest, config.sample_rate)
     speller = BeamSpeller(beam) if beam else GreedySpeller()
@@ -62,7 +62,8 @@ def answers_of(
 
 
 class RunRecognizer:
-    """The encoder and the head that spells: a :class:`muomni_cli.api.Transcriber`, and :class:`muomni_cli.api.Answers`.
+    """The encoder and the head that spells: a :class:`muomni_cli.contract.models.Transcriber`, and
+    :class:`muomni_cli.contract.models.Answers`.
 
     Args:
         config: of the encoder.
@@ -85,11 +86,11 @@ class RunRecognizer:
         return scores
 
     def words(self, inputs: NDArray[np.float32], *, beam: int = 0) -> Iterator[Word]:
-        """See :class:`muomni_cli.api.Transcriber`."""
+        """See :class:`muomni_cli.contract.models.Transcriber`."""
         return self.stream([inputs], beam=beam)
 
     def stream(self, pieces: Iterable[NDArray[np.float32]], *, beam: int = 0) -> Iterator[Word]:
-        """See :class:`muomni_cli.api.Transcriber`."""
+        """See :class:`muomni_cli.contract.models.Transcriber`."""
         return transcribe(self._config, self.hear, pieces, beam)
 
     def wanted(self, text: str, label: str | None) -> str:  # noqa: ARG002
@@ -97,6 +98,6 @@ class RunRecognizer:
         return wanted_of(self._alphabet, text)
 
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
-        """See :class:`muomni_cli.api.Answers`."""
+        """See :class:`muomni_cli.contract.models.Answers`."""
         room = room_of(self._config)
         return answers_of(self._alphabet, [self.hear(room.around(wave)) for wave in inputs], choices)

@@ -24,15 +24,15 @@ def samples(
     force: Annotated[bool, typer.Option("--force", help="Replace other files of the same names.")] = False,
 ) -> None:
     """Write sample pictures, sounds and prompts, and print three commands to try with them."""
-    from muomni_cli.api import say, write_bytes
+    from muomni_cli.api import console, files
 
     contents = {path.relative_to(SAMPLES): path.read_bytes() for path in sorted(SAMPLES.rglob("*")) if path.is_file()}
     if not force:
         _refuse_others(output, contents)
     for name, content in contents.items():
-        write_bytes(output / name, content)
-        say(f"wrote {output / name}")
-    say("try:" if output == Path() else f"try: cd {output}, then")
+        files.write_bytes(output / name, content)
+        console.say(f"wrote {output / name}")
+    console.say("try:" if output == Path() else f"try: cd {output}, then")
     print("\n".join(TRY))
 
 

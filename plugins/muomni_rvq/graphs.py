@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, below
+from muomni_cli.api import Graph, Port
 from muomni_cli.sound.mel import LogMel
 from muomni_rvq.model import Codec
 
@@ -80,7 +80,7 @@ def graphs(module: Codec) -> list[Graph]:
             name="decoder",
             module=Decoding(module),
             inputs=[
-                Port("codes", ("batch", "frames", module.codebooks), below(module.codebook_size)),
+                Port("codes", ("batch", "frames", module.codebooks), Port.below(module.codebook_size)),
                 Port("real", ("batch", "frames"), ones),
                 *(Port(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
             ],

@@ -72,7 +72,7 @@ class Decoded:
 
 
 class RunCodec:
-    """See :class:`muomni_cli.api.RunCodec`.
+    """See :class:`muomni_cli.contract.speech.RunCodec`.
 
     Args:
         config: of the codec.

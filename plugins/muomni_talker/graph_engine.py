@@ -81,7 +81,7 @@ class GraphEngine:
 
 
 class RunTalker:
-    """A Talker's graphs as a :class:`muomni_cli.api.Speaks`; arguments as of :class:`GraphEngine`."""
+    """A Talker's graphs as a :class:`muomni_cli.contract.speech.Speaks`; arguments as of :class:`GraphEngine`."""
 
     def __init__(
         self,
@@ -95,9 +95,9 @@ class RunTalker:
 
     @property
     def voices(self) -> Sequence[str]:
-        """See :class:`muomni_cli.api.Speaks`."""
+        """See :class:`muomni_cli.contract.speech.Speaks`."""
         return self._engine.voices
 
     def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.api.Speaks`."""
+        """See :class:`muomni_cli.contract.speech.Speaks`."""
         return speak(self._engine, text, manner, choose)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, below
+from muomni_cli.api import Graph, Port
 from muomni_cli.layers.growing import filled, grow, held_by, past_cases, past_ports, past_states
 from muomni_cli.layers.transformer import Span
 from muomni_talker import symbols
@@ -97,8 +97,8 @@ def _reader(module: Speaker) -> Graph:
         name="reader",
         module=Reading(module),
         inputs=[
-            Port("ids", ("batch", "symbols"), below(symbols.COUNT)),
-            Port("voice", ("batch",), below(max(1, len(module.voices)))),
+            Port("ids", ("batch", "symbols"), Port.below(symbols.COUNT)),
+            Port("voice", ("batch",), Port.below(max(1, len(module.voices)))),
             *([Port("thoughts", ("batch", "symbols", heard))] if heard else []),
         ],
         outputs=["features", "durations"],
@@ -118,9 +118,9 @@ def _framer(module: Speaker) -> Graph:
         module=Framing(module),
         inputs=[
             Port("features", ("batch", "symbols", config.d_text)),
-            Port("symbol", slots, below(2)),  # there are two symbols in every case
-            Port("elapsed", slots, below(2 * config.longest)),
-            Port("left", slots, below(2 * config.longest)),
+            Port("symbol", slots, Port.below(2)),  # there are two symbols in every case
+            Port("elapsed", slots, Port.below(2 * config.longest)),
+            Port("left", slots, Port.below(2 * config.longest)),
         ],
         outputs=["plan"],
         cases={
@@ -142,7 +142,7 @@ def _step(module: CursorTalker) -> Graph:
         name="step",
         module=Stepping(module),
         inputs=[
-            Port("before", ("batch", "time", module.codes.codebooks), below(module.codes.size)),
+            Port("before", ("batch", "time", module.codes.codebooks), Port.below(module.codes.size)),
             Port("plan", ("batch", "time", config.d_model)),
             *past_ports(config),
         ],
@@ -175,7 +175,7 @@ def _whole(module: Speaker) -> Graph:
 
 
 def _head(module: Speaker, number: int) -> Graph:
-    given = [Port("codes", ("batch", number), below(module.codes.size))] if number else []
+    given = [Port("codes", ("batch", number), Port.below(module.codes.size))] if number else []
     return Graph(
         name=f"head{number}",
         module=Head(module, number),

@@ -15,24 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Choose, Manner, RequestError, Said
+from muomni_cli.api import Choose, CodeShape, Manner, RequestError, Said
 from muomni_talker import symbols
 from muomni_talker.engine import Engine
 from muomni_talker.script import Spoken, script
 
-FEWEST, MOST, A_WORD = 50, 1000, 30
-"""The specification's bound on frames: 30 a word, but from 50 to 1000 a sentence."""
-
-SPEEDS = (0.5, 2.0)
-"""Slowest and fastest speech, relative to the voice's own."""
-
 
 def speak(engine: Engine, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
     """See :class:`muomni_cli.api.Talker`."""
-    voice, speed = voice_number(engine, manner.voice), manner.speed
-    if not SPEEDS[0] <= speed <= SPEEDS[1]:
-        raise RequestError(f"speed is {speed:g}", f"speed must be from {SPEEDS[0]:g} to {SPEEDS[1]:g}")
-    return _speak(engine, text, voice, speed, choose)
+    voice = voice_number(engine, manner.voice)
+    manner.require_speed()
+    return _speak(engine, text, voice, manner.speed, choose)
 
 
 def _speak(engine: Engine, text: Iterable[Said], voice: int, speed: float, choose: Choose) -> Iterator[NDArray[Any]]:
@@ -55,7 +48,7 @@ def voice_number(engine: Engine, name: str | None) -> int:
 
 def bound_of(spoken_words: int) -> int:
     """Most frames of a sentence."""
-    return max(FEWEST, min(MOST, A_WORD * spoken_words))
+    return CodeShape.most_frames(spoken_words)
 
 
 class Sentence:

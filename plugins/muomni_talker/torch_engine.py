@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,11 +12,28 @@ from torch import Tensor
 
 from muomni_cli.api import Choose, CodeShape
 from muomni_cli.layers.cache import KVCache
+from muomni_cli.layers.transformer import Stack
 from muomni_talker.config import SpeakerConfig
-from muomni_talker.reading import Pointer
+from muomni_talker.heads import Heads
+from muomni_talker.reading import Framer, Pointer, Reader
 
-if TYPE_CHECKING:
-    from muomni_talker.model import Speaker
+
+class SpeakingNetwork(Protocol):
+    """What the engine drives: a :class:`muomni_talker.model.Speaker`."""
+
+    config: SpeakerConfig
+    codes: CodeShape
+    thinker_width: int
+    causal: bool
+    reader: Reader
+    framer: Framer
+    stack: Stack
+    heads: Heads
+
+    @property
+    def voices(self) -> Sequence[str]: ...
+
+    def states(self, before: Tensor, plan: Tensor, cache: KVCache | None = None) -> Tensor: ...
 
 
 class TorchEngine:
@@ -26,7 +43,7 @@ class TorchEngine:
         talker: in evaluation mode, or it speaks as it trains.
     """
 
-    def __init__(self, talker: Speaker) -> None:
+    def __init__(self, talker: SpeakingNetwork) -> None:
         self._talker, self._like = talker, talker.framer.nothing
         self.config: SpeakerConfig = talker.config
         self.codes: CodeShape = talker.codes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Draw, Graph, Port
+from muomni_cli.api import Graph, Port
 from muomni_cli.layers.growing import filled, grow, held_by, past_cases, past_ports, past_states
 from muomni_thinker.model import Transformer
 
@@ -76,7 +77,7 @@ def graphs(module: Transformer) -> list[Graph]:
     ]
 
 
-def every(vocabulary: int) -> Draw:
+def every(vocabulary: int) -> Callable[[Generator, tuple[int, ...]], NDArray[Any]]:
     """Ids in a random order, each as often as any other."""
 
     def draw(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -14,7 +14,8 @@ from muomni_thinker.config import TransformerConfig
 
 
 class Llama:
-    """A :class:`muomni_cli.api.Peer` of the transformer Thinker: same sizes, same function, SDPA attention."""
+    """A :class:`muomni_cli.contract.models.Peer` of the transformer Thinker: same sizes, same function, SDPA
+    attention."""
 
     def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
         if config.qk_norm:

@@ -19,7 +19,7 @@ from muomni_vit.model import Vit
 
 
 class Asked(nn.Module, ABC):
-    """What makes a lesson (:class:`muomni_vit.objective.Lesson`) a :class:`muomni_cli.api.Answerer`."""
+    """What makes a lesson (:class:`muomni_vit.objective.Lesson`) a :class:`muomni_cli.contract.models.Answerer`."""
 
     def __init__(self, encoder: Vit, asking: Asking) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Asked(nn.Module, ABC):
         """(B,T,W) tokens -> scores in float32, of a shape that is the lesson's own."""
 
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
-        """See :class:`muomni_cli.api.Answers`."""
+        """See :class:`muomni_cli.contract.models.Answers`."""
         with torch.inference_mode():
             return self.answers_to(self.encoder.see(inputs), choices)
 

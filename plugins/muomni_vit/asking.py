@@ -20,7 +20,7 @@ Score = Callable[[Mapping[str, NDArray[np.int64]]], NDArray[np.floating]]
 
 
 class Asking(Protocol):
-    """See :class:`muomni_cli.api.Answers` for the first three."""
+    """See :class:`muomni_cli.contract.models.Answers` for the first three."""
 
     ways: Mapping[str, bool]
 

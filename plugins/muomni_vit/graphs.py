@@ -13,7 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, below
+from muomni_cli.api import Graph, Port
 from muomni_vit.captions import Captions
 from muomni_vit.contrast import Contrast, mean_of, past_the_end
 from muomni_vit.labels import Labels
@@ -89,7 +89,7 @@ def graphs(module: Vit) -> list[Graph]:
         Graph(
             name="encoder",
             module=Seeing(module),
-            inputs=[Port("inputs", ("batch", 3, size, size), below(256, "uint8"))],
+            inputs=[Port("inputs", ("batch", 3, size, size), Port.below(256, "uint8"))],
             outputs=["tokens"],
             cases={"traced": {"batch": 2}, "one": {"batch": 1}, "three": {"batch": 3}},
             tolerance=2e-5,
@@ -111,7 +111,7 @@ def head_graphs(module: Labels | Contrast | Captions) -> list[Graph]:
             "nothing yet": {**one, "symbols": 0},
             "the longest": {**three, "symbols": longest},
         }
-        return [_head(Writing(module), [tokens, Port("given", ("batch", "symbols"), below(END))], cases)]
+        return [_head(Writing(module), [tokens, Port("given", ("batch", "symbols"), Port.below(END))], cases)]
     cases = {
         "traced": {**two, "texts": 3, "symbols": 5},
         "one text of no bytes": {**one, "texts": 1, "symbols": 1},

@@ -17,7 +17,7 @@ from muomni_vit.config import VitConfig
 
 
 class RunLesson:
-    """See :class:`muomni_cli.api.Answers`.
+    """See :class:`muomni_cli.contract.models.Answers`.
 
     Args:
         config: of the encoder.

@@ -68,7 +68,8 @@ class GriffinLim(nn.Module):
 
 
 class Blocks:
-    """A sound on its way through :class:`GriffinLim`; a :class:`muomni_cli.api.Streamed`. After its end another begins.
+    """A sound on its way through :class:`GriffinLim`; a :class:`muomni_cli.contract.speech.Streamed`. After
+    its end another begins.
 
     A block runs as soon as its look-ahead is there. What it found for the look-ahead is where the next one begins.
     """

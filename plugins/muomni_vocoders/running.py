@@ -155,7 +155,7 @@ def _next(name: str) -> str:
 
 
 class RunVocos:
-    """Vocos as a :class:`muomni_cli.api.RunVocoder`.
+    """Vocos as a :class:`muomni_cli.contract.speech.RunVocoder`.
 
     Args:
         config: of the vocoder.
@@ -172,7 +172,7 @@ class RunVocos:
 
 
 class RunGriffinLim:
-    """Griffin-Lim as a :class:`muomni_cli.api.RunVocoder`; arguments as for :class:`RunVocos`."""
+    """Griffin-Lim as a :class:`muomni_cli.contract.speech.RunVocoder`; arguments as for :class:`RunVocos`."""
 
     def __init__(self, config: GriffinLimConfig, graphs: Mapping[str, Run], mel: MelConfig) -> None:
         self._config, self._graphs, self._mel = config, graphs, mel

@@ -78,7 +78,8 @@ class Vocos(nn.Module):
 
 
 class Sounds:
-    """A sound on its way through :class:`Vocos`; a :class:`muomni_cli.api.Streamed`. After its end another begins."""
+    """A sound on its way through :class:`Vocos`; a :class:`muomni_cli.contract.speech.Streamed`. After its end
+    another begins."""
 
     def __init__(self, vocoder: Vocos, batch: int) -> None:
         mel, late = vocoder.mel, vocoder.config.lookahead

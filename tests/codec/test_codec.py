@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muomni_cli.api import MelConfig, RequestError, Streamed
+from muomni_cli.api import MelConfig, RequestError
+from muomni_cli.contract.speech import Streamed
 from muomni_cli.sound.mel import LogMel
 from muomni_cli.sound.reading import read
 from muomni_rvq.config import CodecConfig

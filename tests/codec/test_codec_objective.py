@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from muomni_cli.api import MelConfig
-from muomni_cli.data.examples import ExampleData, Examples
+from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
 from muomni_cli.data.order import Order
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.runs.folder import RunFolder
@@ -49,9 +49,9 @@ def tones(count: int = 6) -> list[NDArray[np.float32]]:
     return made
 
 
-def examples(waves: Sequence[NDArray[np.float32]]) -> Examples:
+def examples(waves: Sequence[NDArray[np.float32]]) -> DecodedExamples:
     order = Order([wave.size for wave in waves], [0] * len(waves), [1.0], 0)
-    return Examples(waves, [""] * len(waves), [None] * len(waves), order)
+    return DecodedExamples(waves, [""] * len(waves), [None] * len(waves), order)
 
 
 def objective(config: CodecConfig = TINY, seed: int = 0, **train: Any) -> Reconstruction:
@@ -60,7 +60,7 @@ def objective(config: CodecConfig = TINY, seed: int = 0, **train: Any) -> Recons
     context: Any = SimpleNamespace(
         settings=TrainSettings(**{"batch_size": 4, "steps": 10, **train}),
         seed=seed,
-        examples=lambda: ExampleData(data, data, ""),
+        examples=lambda: DecodedExampleData(data, data, ""),
         progress=print,
         understood=lambda _: {"wer": 0.5},
     )
@@ -188,7 +188,7 @@ def trainer(folder: Path, steps: int) -> Trainer:
     data = examples(tones())
     context: Any = SimpleNamespace(
         settings=settings, seed=0, device=torch.device("cpu"), run=RunFolder(folder), stage="codec",
-        examples=lambda: ExampleData(data, data, ""), progress=print, understood=lambda _: {},
+        examples=lambda: DecodedExampleData(data, data, ""), progress=print, understood=lambda _: {},
     )  # fmt: skip
     return Trainer(
         Reconstruction(build(TINY.model_copy(update={"free_steps": 3 / steps})), context),

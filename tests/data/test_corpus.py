@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from muomni_cli.api import Document, MuomniError, RequestError
+from muomni_cli.core.paths import cache_folder
 from muomni_cli.data import corpus
 from muomni_cli.data.corpus import open_text
 from muomni_cli.data.shards import StreamWriter, open_stream, token_type
-from muomni_cli.data.sources import open_sources, split_of
+from muomni_cli.data.sides import split_of
+from muomni_cli.data.sources import open_sources
 from muomni_cli.data.tokenizer import train_tokenizer
-from muomni_cli.folders import cache_folder
 from muomni_text.bpe import BPETokenizer
 from muomni_text.byte import ByteTokenizer
 

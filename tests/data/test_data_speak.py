@@ -12,8 +12,8 @@ import soundfile
 
 from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.app import main
-from muomni_cli.data.speak import LIST, Corpus, speak, texts_of
-from muomni_cli.data.teachers import Speaker, find_speaker
+from muomni_cli.speaking.dataset import LIST, Corpus, speak, texts_of
+from muomni_cli.speaking.teachers import Speaker, find_speaker
 from muomni_datasets.examples_config import ManifestConfig
 from muomni_datasets.manifest import Manifest
 

@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from muomni_cli.api import Conversation, Document, Example, Item, Message, RequestError, side_of
+from muomni_cli.api import Conversation, Document, Example, Message, RequestError
 from muomni_cli.app import main
+from muomni_cli.contract.data import Item
 from muomni_cli.data import sides, split
 from muomni_cli.data.corpus import open_text
 from muomni_cli.data.examples import open_examples
 from muomni_cli.data.sides import Sided, Table
 from muomni_cli.data.sources import open_sources
+from muomni_cli.data.split import side_of
 from muomni_cli.recipe import Recipe, load_recipe
-from muomni_cli.registry import resolve
+from muomni_cli.registry.registry import resolve
 from muomni_text.byte import ByteTokenizer
 
 Load = Callable[..., Recipe]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from muomni_cli.api import Timed
 from muomni_cli.data.speech import edges_of
-from muomni_cli.registry import get_registry, resolve
+from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.training.voice_parts import think_aloud
 
 

@@ -8,9 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muomni_cli.api import side_of, sides_of
 from muomni_cli.data import split
-from muomni_cli.data.split import Pool, Sides, hash_of, held_out_of, share_of, threshold_of, uncertainty
+from muomni_cli.data.split import (
+    Pool,
+    Sides,
+    hash_of,
+    held_out_of,
+    share_of,
+    side_of,
+    sides_of,
+    threshold_of,
+    uncertainty,
+)
 
 Labelled = dict[str, set[str]]
 CLASSES = "abcde"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from muomni_cli.data.sets import set_file
+from muomni_cli.registry.sets import set_file
 
 MakeTar = Callable[..., Path]
 

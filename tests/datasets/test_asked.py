@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from muomni_cli.api import Conversation, RequestError, side_of
+from muomni_cli.api import Conversation, RequestError
+from muomni_cli.data.split import side_of
 from muomni_datasets.asked import Asked, facts_of
 from muomni_datasets.asked_config import AskedConfig
 from muomni_datasets.scenes import SceneMedia

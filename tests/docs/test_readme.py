@@ -19,7 +19,7 @@ import typer
 from muomni_cli.app import build_cli
 from muomni_cli.commands.train import of_stage
 from muomni_cli.recipe import load_recipe
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.registry import get_registry
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

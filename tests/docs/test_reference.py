@@ -12,8 +12,8 @@ import pytest
 
 from muomni_cli import api
 from muomni_cli.api import Can
-from muomni_cli.hookspecs import DECLARES, HookSpecs
 from muomni_cli.recipe import load_recipe
+from muomni_cli.registry.hookspecs import DECLARES, HookSpecs
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from muomni_cli.data.sets import references_in, set_file, size_text
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.shipped import shipped_recipes
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.registry import get_registry
+from muomni_cli.registry.sets import references_in, set_file, size_text
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reproduce.md").read_text(encoding="utf-8")
 ROWS = {

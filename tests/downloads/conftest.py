@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from muomni_cli.api import Download, RemoteFile
-from muomni_cli.data import get, sets
-from muomni_cli.plugins import Plugin, PluginInfo
-from muomni_cli.registry import Registry, get_registry
+from muomni_cli.data import get
+from muomni_cli.registry.loading import Plugin, PluginInfo
+from muomni_cli.registry.registry import Registry, get_registry, sets
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 from muomni_cli.commands.train import train
 from muomni_cli.data.sources import open_sources
 from muomni_cli.recipe import load_recipe
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.registry import get_registry
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -120,7 +120,7 @@ def test_wrong_requests(words: tuple[str, ...], what: str, run: Run) -> None:
 
 
 def test_an_encoder_without_answers_is_refused(run: Run) -> None:
-    from muomni_cli.registry import get_registry
+    from muomni_cli.registry.registry import get_registry
 
     part = get_registry().get("encoder", "vit").part
     train("image", "small.toml", ["train.image.steps=1"], run="eyes")

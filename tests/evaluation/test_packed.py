@@ -16,7 +16,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'muomni[onnx]'")
 
 from muomni_cli.commands.train import train
-from muomni_cli.console import say
+from muomni_cli.core.console import say
 from muomni_onnx.export import export
 from muomni_onnx.trained import find_trained, model_of
 

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from muomni_cli.evaluation.card import HEADINGS, Card, Shown, rows
+from muomni_cli.contract.cards import HEADINGS, Card, Shown, rows
 from muomni_cli.evaluation.page import page
 from muomni_cli.evaluation.page_scales import Axis, Scale, by_scale, scale_of
 

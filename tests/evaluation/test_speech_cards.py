@@ -14,15 +14,15 @@ import torch
 
 from muomni_cli import app
 from muomni_cli.commands.train import train
-from muomni_cli.evaluation.lexicon import words_of
+from muomni_cli.contract.speech import most_frames
 from muomni_cli.evaluation.speech_cards import shuffled
 from muomni_cli.recipe import load_recipe
+from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
 from muomni_cli.runs.folder import RunFolder, part_entry
 from muomni_cli.runs.parts import build_part
-from muomni_cli.speaking.bound import most_frames
+from muomni_cli.speech.lexicon import words_of
 from muomni_cli.training.arguments import part_arguments
-from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
-from muomni_cli.training.context import StageContext
+from muomni_cli.training.context import TrainingContext
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
@@ -140,7 +140,7 @@ def test_the_original_and_its_copy_are_understood_and_a_fresh_codec_is_not(run: 
 
 
 def test_without_a_judge_the_other_cards_are_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from muomni_cli.evaluation.lexicon import english
+    from muomni_cli.speech.lexicon import english
 
     english.cache_clear()
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
@@ -175,7 +175,7 @@ def leave_talker(recipe: Recipe, run: RunFolder) -> None:
     """Leave a Talker with random weights as training would."""
     chosen, settings = recipe.talker, recipe.train_for("talker")
     assert chosen is not None
-    context = StageContext(recipe, "talker", settings, 0, torch.device("cpu"), run)
+    context = TrainingContext(recipe, "talker", settings, 0, torch.device("cpu"), run)
     arguments = part_arguments(recipe, "talker", context)
     torch.manual_seed(0)
     module = build_part(chosen.registered, chosen.config, arguments.written)
@@ -205,7 +205,7 @@ def test_training_can_ask_how_its_codec_sounds(spoken: Path, monkeypatch: pytest
     monkeypatch.setenv("MUOMNI_CACHE", str(spoken / "cache"))
     recipe, told = load_recipe("small.toml"), list[str]()
     run = RunFolder(spoken / "runs/small")
-    context = StageContext(recipe, "codec", recipe.train_for("codec"), 0, torch.device("cpu"), run, told.append)
+    context = TrainingContext(recipe, "codec", recipe.train_for("codec"), 0, torch.device("cpu"), run, told.append)
     found = context.understood(context.codec())
     assert set(found) == {"wer_original", "wer"}
     assert found["wer_original"] <= 0.1

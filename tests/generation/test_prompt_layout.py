@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from muomni_cli.api import Message, RequestError
-from muomni_cli.prompt import chat_ids, one_shot_ids
+from muomni_cli.data.prompt import chat_ids, one_shot_ids
 from muomni_text.byte import ByteTokenizer
 
 T = ByteTokenizer()

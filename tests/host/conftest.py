@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from muomni_cli.plugins import Plugin, load_plugins
+from muomni_cli.registry.loading import Plugin, load_plugins
 
 Install = Callable[..., Path]
 Load = Callable[[], list[Plugin]]

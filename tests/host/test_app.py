@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from muomni_cli import __version__, app
-from muomni_cli.console import say
-from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli import app
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.version import __version__
 
 
 def run(*words: str) -> int:
@@ -165,7 +166,7 @@ def test_a_reader_that_left_is_no_error() -> None:
 
 def test_what_a_stream_cannot_carry_is_escaped(tmp_path: Path) -> None:
     code = (
-        "from muomni_cli.console import forgive_encoding, print_json, say; forgive_encoding();"
+        "from muomni_cli.core.console import forgive_encoding, print_json, say; forgive_encoding();"
         "print('\\xe9'); say('\\u65e5'); print_json('\\xe9')"
     )
     done = subprocess.run(

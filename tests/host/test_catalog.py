@@ -13,8 +13,8 @@ import pytest
 from pydantic import Field
 
 from muomni_cli.api import PartConfig
-from muomni_cli.catalog import describe_part, describe_settings, offers
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.catalog import describe_part, describe_settings, offers
+from muomni_cli.registry.registry import get_registry
 
 
 class Colour(StrEnum):

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from muomni_cli.api import CallbackPart, Can, Inapplicable, Law, Number, Part, PartConfig, Verdict
+from muomni_cli.api import CallbackPart, Can, Part, PartConfig
 from muomni_cli.conformance.examine import Trial
 from muomni_cli.conformance.find import Named, parts_called
 from muomni_cli.conformance.laws import HOMES, laws_of
-from muomni_cli.conformance.subject import Subject
-from muomni_cli.errors import RequestError
-from muomni_cli.hookspecs import DECLARES
-from muomni_cli.registry import get_registry
+from muomni_cli.conformance.subject import PartOnTrial
+from muomni_cli.contract.conformance import Inapplicable, Law, Number, Verdict
+from muomni_cli.core.errors import RequestError
+from muomni_cli.registry.hookspecs import DECLARES
+from muomni_cli.registry.registry import get_registry
 from muomni_cli.testing import cases, examine
 
 pytestmark = pytest.mark.long
@@ -56,7 +57,7 @@ def test_a_built_in_keeps_every_law(named: Named) -> None:
     package = NEEDED.get(named.part.name)
     if package and importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    with Subject(named.part, named.plugin) as subject:
+    with PartOnTrial(named.part, named.plugin) as subject:
         trial = Trial(subject, [law for law in laws_of(named.part.kind) if law.name not in SLOW])
         verdicts = trial.verdicts()
     assert [f"{one.law.name}: {one.told}" for one in verdicts if one.state == "broken"] == []
@@ -100,7 +101,7 @@ PART = CallbackPart(name="ear", doc="listens", config=PartConfig, build="builtin
     ],
 )
 def test_numbers_decide_and_are_told(numbers: list[Number], state: str, told: str) -> None:
-    with Subject(PART) as subject:
+    with PartOnTrial(PART) as subject:
         (verdict,) = Trial(subject, [Law(name="x", doc="x holds", check=lambda _: numbers)]).verdicts()
     assert (verdict.state, verdict.told) == (state, told)
     assert json.loads(json.dumps(verdict.as_data(), allow_nan=False))["verdict"] == state
@@ -110,14 +111,14 @@ def test_a_law_is_tried_once_and_after_its_ground() -> None:
     order: list[str] = []
 
     def law(name: str, *after: str, broken: bool = False) -> Law:
-        def check(subject: Subject) -> list[Number]:  # noqa: ARG001
+        def check(subject: PartOnTrial) -> list[Number]:  # noqa: ARG001
             order.append(name)
             return [Number("it", float(broken), 0.0)]
 
         return Law(name=name, doc=name, check=check, after=after)
 
     laws = [law("d", "c"), law("c", "b"), law("b", "a", broken=True), law("a")]
-    with Subject(PART) as subject:
+    with PartOnTrial(PART) as subject:
         trial = Trial(subject, laws)
         states = {verdict.law.name: verdict for verdict in trial.verdicts()}
         assert trial.verdict("b") is states["b"]
@@ -133,11 +134,11 @@ def test_a_law_is_tried_once_and_after_its_ground() -> None:
 
 def test_what_a_law_raises_is_a_verdict_and_what_it_prints_no_product(capsys: pytest.CaptureFixture[str]) -> None:
     def raises(error: BaseException) -> Verdict:
-        def check(subject: Subject) -> list[Number]:
+        def check(subject: PartOnTrial) -> list[Number]:
             print(subject.name)
             raise error
 
-        with Subject(PART) as subject:
+        with PartOnTrial(PART) as subject:
             return Trial(subject, [Law(name="x", doc="x", check=check)]).verdict("x")
 
     assert (raises(Inapplicable("no ears")).state, raises(Inapplicable("no ears")).reason) == (
@@ -167,7 +168,8 @@ def test_random_numbers_stay_as_they_were() -> None:
 
 STRANGER = """
     '''Stones.'''
-    from muomni_cli.api import Check, DatasetPart, Document, Law, Number, PartConfig, hookimpl
+    from muomni_cli.api import Check, DatasetPart, Document, PartConfig, hookimpl
+    from muomni_cli.testing import Law, Number
 
     class Pebbles:
         unreadable = {}
@@ -260,7 +262,7 @@ def test_small_names_settings_that_are_there(install: Install, muomni: Muomni) -
 
 def test_small_is_what_is_tried() -> None:
     named = get_registry().get("thinker", get_registry().all("thinker")[0].use)
-    with Subject(named.part) as small, Subject(replace(named.part, small={})) as whole:
+    with PartOnTrial(named.part) as small, PartOnTrial(replace(named.part, small={})) as whole:
         sizes = [sum(weight.numel() for weight in subject.fresh().parameters()) for subject in (small, whole)]
     assert 50 * sizes[0] < sizes[1]
 

@@ -23,8 +23,8 @@ from muomni_cli.api import (
     TokenizerPart,
 )
 from muomni_cli.conformance.examine import examine
-from muomni_cli.plugins import PluginInfo
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.loading import PluginInfo
+from muomni_cli.registry.registry import get_registry
 from muomni_cli.testing import assert_keeps_the_laws
 
 pytestmark = pytest.mark.long

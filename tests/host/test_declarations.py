@@ -19,7 +19,7 @@ from muomni_cli.api import (
     ThinkerPart,
     TokenizerPart,
 )
-from muomni_cli.hookspecs import DECLARES, HookSpecs, check_declaration
+from muomni_cli.registry.hookspecs import DECLARES, HookSpecs, check_declaration
 
 
 class Config(PartConfig):

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from muomni_cli import app, given
+from muomni_cli import app
 from muomni_cli.api import FileMedia, RequestError
-from muomni_cli.given import media_at, refuse_url, require_one_stdin
+from muomni_cli.data import given
+from muomni_cli.data.given import media_at, refuse_url, require_one_stdin
 from muomni_cli.inference.media_input import media_of
 
 

@@ -25,9 +25,9 @@ from muomni_cli.api import FileMedia, RequestError, Word
 from muomni_cli.listening.subtitles import MOST_SECONDS, MOST_WORDS, PAUSE, blocks, clock, subtitles
 from muomni_cli.listening.transcripts import write_lines
 from muomni_cli.models.engines import TRANSCRIBES, open_engine
-from muomni_cli.registry import get_registry, resolve
+from muomni_cli.registry.registry import get_registry, resolve
+from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
 from muomni_cli.runs.folder import RunFolder, part_entry
-from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
 
 SIZES = {"n_mels": 32, "channels": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "max_seconds": 5.0}
 

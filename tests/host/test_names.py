@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from muomni_cli.hookspecs import KINDS
-from muomni_cli.plugins import BUILTINS
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.hookspecs import KINDS
+from muomni_cli.registry.loading import BUILTINS
+from muomni_cli.registry.registry import get_registry
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = [module.partition(".")[0] for module in BUILTINS]
 MODEL = ("plugins/muomni_nano/run/", "plugins/muomni_nano/bundle/")
 """Files of a model name the plugins that made its parts."""
-TUPLE = "muomni_cli/plugins.py"
+TUPLE = "muomni_cli/registry/loading.py"
 """Where the tuple is."""
 
 WORDS = {"text", "bytes", "conversations", "onnx", "transformer"}

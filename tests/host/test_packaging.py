@@ -95,7 +95,7 @@ def test_modules_come_from_where_they_should(
     form: str, home: Path | None, environments: dict[str, Path], tmp_path: Path
 ) -> None:
     code = (
-        "import importlib, json, muomni_cli; from muomni_cli.plugins import load_plugins\n"
+        "import importlib, json, muomni_cli; from muomni_cli.registry.loading import load_plugins\n"
         "modules = ['muomni_cli', *(plugin.info.module for plugin in load_plugins())]\n"
         "print(json.dumps([importlib.import_module(name).__file__ for name in modules]))"
     )

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from muomni_cli import plugins
-from muomni_cli.errors import MuomniError
-from muomni_cli.plugins import Plugin, load_plugins
+from muomni_cli.core.errors import MuomniError
+from muomni_cli.registry.loading import Plugin, load_plugins
+from muomni_cli.registry.registry import loading as plugins
 
 Install = Callable[..., Path]
 Load = Callable[[], list[Plugin]]

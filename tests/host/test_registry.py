@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from muomni_cli.api import CallbackPart, PartConfig, RecipeFile
-from muomni_cli.errors import MuomniError, RequestError
-from muomni_cli.plugins import Plugin, PluginInfo
-from muomni_cli.registry import Registry, resolve
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.registry.loading import Plugin, PluginInfo
+from muomni_cli.registry.registry import Registry, resolve
 
 Install = Callable[..., Path]
 Muomni = Callable[..., "subprocess.CompletedProcess[str]"]

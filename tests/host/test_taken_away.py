@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from muomni_cli.plugins import BUILTINS
 from muomni_cli.recipe import Recipe, load_recipe
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.loading import BUILTINS
+from muomni_cli.registry.registry import get_registry
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = [module.partition(".")[0] for module in BUILTINS]
@@ -29,10 +29,10 @@ recipes, everything, packages = json.loads(sys.argv[1])
 ours = {"muomni_cli", *packages}
 sys.path[:] = ["."] + [entry for entry in sys.path if entry and not any(Path(entry, name).exists() for name in ours)]
 from muomni_cli.app import main
-from muomni_cli.errors import MuomniError
-from muomni_cli.hookspecs import KINDS, references_of
+from muomni_cli.core.errors import MuomniError
+from muomni_cli.registry.hookspecs import KINDS, references_of
 from muomni_cli.recipe import load_recipe
-from muomni_cli.registry import get_registry, resolve
+from muomni_cli.registry.registry import get_registry, resolve
 
 def run(*words):
     out, err = io.StringIO(), io.StringIO()

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from muomni_cli.api import RequestError
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.registry import get_registry
 from muomni_listener.config import ListenerConfig
 from muomni_listener.counting import count
 from muomni_listener.model import Listener, build

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from muomni_cli.api import Batch
-from muomni_cli.data.examples import ExampleData, Examples
+from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
 from muomni_cli.data.order import Order
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.training.step import Stepper
@@ -29,25 +29,25 @@ PLAIN = AugmentConfig(speed=0, shift=0, gain=0, noise=0, babble=0, time_masks=0,
 TINY = ListenerConfig(n_mels=32, channels=8, d_model=32, n_layers=2, n_heads=2, d_ff=64, characters=" lh")
 
 
-def examples(waves: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> Examples:
+def examples(waves: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> DecodedExamples:
     order = Order([wave.size for wave in waves], [0] * len(waves), [1.0], 0)
-    return Examples(waves, texts, [None] * len(waves), order)
+    return DecodedExamples(waves, texts, [None] * len(waves), order)
 
 
 @pytest.fixture(scope="module")
-def spoken(voice: Voice) -> Examples:
+def spoken(voice: Voice) -> DecodedExamples:
     """Low and high sounds, spelled l and h, one to three after the other, of unequal lengths."""
     sounds = {"l": voice(16000, 0.25, 110.0), "h": voice(16000, 0.3, 300.0)}
     texts = ["l", "h", "lh", "hl", "llh", "hlh", "hh", "ll"]
     return examples([np.concatenate([sounds[c] for c in text]).astype(np.float32) for text in texts], texts)
 
 
-def objective(spoken: Examples, augment: AugmentConfig = PLAIN, seed: int = 0, **train: Any) -> Spelling:
+def objective(spoken: DecodedExamples, augment: AugmentConfig = PLAIN, seed: int = 0, **train: Any) -> Spelling:
     torch.manual_seed(0)
     context: Any = SimpleNamespace(
         settings=TrainSettings(**{"batch_size": 8, **train}),
         seed=seed,
-        examples=lambda: ExampleData(spoken, spoken, ""),
+        examples=lambda: DecodedExampleData(spoken, spoken, ""),
         progress=print,
     )
     return Spelling(build(TINY.model_copy(update={"augment": augment})), context)
@@ -58,7 +58,7 @@ def equal(one: Batch, other: Batch) -> bool:
     return same and one.host == other.host and (one.weight, one.items) == (other.weight, other.items)
 
 
-def test_a_batch_is_a_function_of_seed_and_step(spoken: Examples) -> None:
+def test_a_batch_is_a_function_of_seed_and_step(spoken: DecodedExamples) -> None:
     one, other = (objective(spoken, AugmentConfig()) for _ in range(2))
     for step in (5, 0, 3):
         assert equal(one.batch(step, 0), other.batch(step, 0))
@@ -67,7 +67,7 @@ def test_a_batch_is_a_function_of_seed_and_step(spoken: Examples) -> None:
     assert changed.batch(0, 0).host["samples"] != one.batch(0, 0).host["samples"]
 
 
-def test_micro_batches_are_shares_of_the_step(spoken: Examples) -> None:
+def test_micro_batches_are_shares_of_the_step(spoken: DecodedExamples) -> None:
     whole = objective(spoken, AugmentConfig()).batch(2, 0)
     shared = objective(spoken, AugmentConfig(), accumulate=4)
     parts = [shared.batch(2, micro) for micro in range(4)]
@@ -82,7 +82,7 @@ def test_micro_batches_are_shares_of_the_step(spoken: Examples) -> None:
         begin += rows
 
 
-def test_the_loss_is_that_of_the_module(spoken: Examples) -> None:
+def test_the_loss_is_that_of_the_module(spoken: DecodedExamples) -> None:
     stage = objective(spoken)
     batch = stage.batch(0, 0)
     scores, lengths = stage.module(batch.tensors["waves"], batch.host["samples"])
@@ -94,7 +94,7 @@ def test_the_loss_is_that_of_the_module(spoken: Examples) -> None:
     assert batch.weight == sum(len(text) for text in texts)
 
 
-def test_stripes_are_hidden_from_the_network(spoken: Examples) -> None:
+def test_stripes_are_hidden_from_the_network(spoken: DecodedExamples) -> None:
     """What lies under them may be anything: the loss does not hear it."""
     stage = objective(spoken)
     batch = stage.batch(0, 0)
@@ -118,7 +118,7 @@ def test_striped() -> None:
     assert striped(5, spans).tolist() == [[False, True, True, True, False], [False, False, False, False, True]]
 
 
-def test_it_learns_what_is_said(spoken: Examples) -> None:
+def test_it_learns_what_is_said(spoken: DecodedExamples) -> None:
     stage = objective(spoken, AugmentConfig(noise=0.2), steps=120, lr=4e-3, optimizer="muon", warmup_steps=10)
     before = stage.validate()
     stepper = Stepper(stage, stage._settings, torch.device("cpu"))
@@ -153,7 +153,7 @@ def test_sounds_sped_up_below_one_token_are_filled() -> None:
         assert torch.isfinite(stage.loss(stage.batch(step, 0)).total)
 
 
-def test_names_of_what_adamw_moves(spoken: Examples) -> None:
+def test_names_of_what_adamw_moves(spoken: DecodedExamples) -> None:
     stage = objective(spoken)
     assert stage.adam_only <= dict(stage.module.named_parameters()).keys()
     assert len(stage.blocks) == 2

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from muomni_cli.api import FileMedia, RequestError
-from muomni_cli.data.sets import set_file
+from muomni_cli.registry.sets import set_file
 from muomni_cli.sound import reading
 from muomni_cli.sound.resampling import resample
 from muomni_listener.config import ListenerConfig

@@ -1,4 +1,4 @@
-"""A model as a library, as a run or a bundle: what the commands give, silently, from several threads, alike from both."""
+"""A model as a library, a run or a bundle: what the commands give, silently, from several threads, alike from both."""
 
 from __future__ import annotations
 

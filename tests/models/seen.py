@@ -11,8 +11,8 @@ import pytest
 
 from muomni_cli.models import find as finding
 from muomni_cli.models import listing
-from muomni_cli.plugins import Plugin, PluginInfo
-from muomni_cli.registry import Registry, get_registry
+from muomni_cli.registry.loading import Plugin, PluginInfo
+from muomni_cli.registry.registry import Registry, get_registry
 
 SCORE = {"stage": "omni", "task": "colours", "metric": "exact", "value": 0.5, "low": 0.25, "high": 0.75, "n": 8}
 

@@ -11,8 +11,8 @@ from muomni_cli.api import ModelFiles
 from muomni_cli.models import find as finding
 from muomni_cli.models.engines import ANSWERS, SPEAKS
 from muomni_cli.models.find import SPEECH, Found, Need, abilities_of, find, find_able, named
-from muomni_cli.plugins import Plugin, PluginInfo
-from muomni_cli.registry import Registry
+from muomni_cli.registry.loading import Plugin, PluginInfo
+from muomni_cli.registry.registry import Registry
 from muomni_cli.runs.folder import RunFolder
 from tests.whole import Whole
 

@@ -10,8 +10,8 @@ import pytest
 from muomni_cli.api import ModelFiles
 from muomni_cli.conformance.examine import Report, examine
 from muomni_cli.conformance.find import parts_called
-from muomni_cli.plugins import Plugin, PluginInfo
-from muomni_cli.registry import Registry, get_registry
+from muomni_cli.registry.loading import Plugin, PluginInfo
+from muomni_cli.registry.registry import Registry, get_registry
 from tests.models.seen import Package
 
 

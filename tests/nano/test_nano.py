@@ -15,7 +15,7 @@ import soundfile
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
-from muomni_cli import app, load
+from muomni_cli import Model, app, load
 from muomni_cli.api import Example
 from muomni_cli.models.digests import verify
 from muomni_cli.models.find import Need, find, named
@@ -125,7 +125,7 @@ def test_pictures_and_sounds_are_kept_apart(nano: Model, tmp_path: Path) -> None
 def test_what_it_says_is_understood_by_another(nano: Model) -> None:
     pytest.importorskip("pocketsphinx", reason="pocketsphinx, the judge, is not installed: pip install 'muomni[judge]'")
     jiwer = pytest.importorskip("jiwer", reason="jiwer is not installed: pip install 'muomni[judge]'")
-    from muomni_cli.evaluation.judge import Judge
+    from muomni_cli.speech.judge import Judge
 
     samples, rate = nano.speak(SENTENCE)
     others = ["the cat sat under the old table", "a small bird sang across the lake", "he sailed to the quiet town"]

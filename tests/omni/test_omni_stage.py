@@ -15,7 +15,7 @@ from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.commands.train import train
 from muomni_cli.inference.chat_model import Answer
 from muomni_cli.inference.settings import ChatOptions
-from muomni_cli.training.checkpoint import read_checkpoint
+from muomni_cli.runs.checkpoint import read_checkpoint
 from tests.opening import open_chat
 
 LONG = ["train.omni.steps=300", "train.omni.val_every=150", "train.omni.batch_size=12", "train.omni.sample_every=300"]

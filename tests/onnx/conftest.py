@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "omni"))
 from small import make_world
 
 from muomni_cli.commands.train import train
-from muomni_cli.console import say
+from muomni_cli.core.console import say
 from muomni_cli.models.run_engine import RunEngine
 from tests.conftest import made_once, shared_folder
 from tests.opening import run_engine

@@ -18,7 +18,7 @@ import onnx
 from onnx import numpy_helper
 
 from muomni_cli.api import Graph, MuomniError
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.registry import get_registry
 from muomni_cli.runs.folder import RunFolder, part_entry
 from muomni_cli.runs.parts import build_part
 from muomni_onnx import check as checking

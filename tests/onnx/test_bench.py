@@ -18,7 +18,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 
 from muomni_cli.app import main
 from muomni_cli.bench.start import first_byte
-from muomni_cli.errors import MuomniError
+from muomni_cli.core.errors import MuomniError
 
 pytestmark = pytest.mark.long
 

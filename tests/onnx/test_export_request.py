@@ -14,8 +14,8 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'muomni[onnx]'")
 
 from muomni_cli.app import main
-from muomni_cli.errors import MuomniError, RequestError
-from muomni_cli.files import new_folder
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.files import new_folder
 from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx import parity
 from muomni_onnx.bundle import open_bundle

@@ -13,8 +13,8 @@ from muomni_cli.api import EncoderPart, Graph, PartConfig, Port
 from muomni_cli.conformance.examine import Trial
 from muomni_cli.conformance.find import Named, parts_called
 from muomni_cli.conformance.laws import laws_of
-from muomni_cli.conformance.subject import Subject
-from muomni_cli.registry import get_registry
+from muomni_cli.conformance.subject import PartOnTrial
+from muomni_cli.registry.registry import get_registry
 
 LAWS = ("exports", "serves")
 
@@ -99,7 +99,7 @@ def test_graphs_are_those_of_the_part(graphs: str, law: str | None, told: str, m
     names = {"build": "Doubler", "read": "read", "count": "count", "bench_inputs": "inputs", "graphs": graphs}
     references: dict[str, Any] = {field: f"doubling:{name}" for field, name in names.items()}
     part = EncoderPart(name="doubler", doc="twice", modality="motion", config=PartConfig, **references)
-    with Subject(part) as subject:
+    with PartOnTrial(part) as subject:
         trial = Trial(subject, laws_of("encoder"))
         verdicts = {name: trial.verdict(name) for name in LAWS}
     assert [name for name in LAWS if verdicts[name].state == "broken"] == ([law] if law else [])
@@ -116,7 +116,7 @@ def built_ins() -> list[Named]:
 @pytest.mark.slow
 @pytest.mark.parametrize("named", built_ins(), ids=lambda named: named.part.name)
 def test_the_graphs_of_a_built_in(named: Named) -> None:
-    with Subject(named.part, named.plugin) as subject:
+    with PartOnTrial(named.part, named.plugin) as subject:
         trial = Trial(subject, laws_of(named.part.kind))
         assert [f"{name}: {trial.verdict(name).told}" for name in LAWS if trial.verdict(name).state != "held"] == []
 
@@ -124,7 +124,7 @@ def test_the_graphs_of_a_built_in(named: Named) -> None:
 def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("muomni_onnx.laws.WANTED", ("a_package_that_nobody_has",))
     part = built_ins()[0].part
-    with Subject(part) as subject:
+    with PartOnTrial(part) as subject:
         verdict = Trial(subject, [law for law in laws_of(part.kind) if law.name in LAWS]).verdict("exports")
     assert verdict.state == "not applicable"
     assert "a_package_that_nobody_has must be installed" in verdict.reason

@@ -17,8 +17,8 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from muomni_cli.api import Graph, MuomniError, Port, normal
-from muomni_cli.generation.backend import IDLE, Backend
+from muomni_cli.api import Graph, MuomniError, Port
+from muomni_cli.contract.backend import IDLE, Backend
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx import export as exporting
@@ -126,7 +126,7 @@ class Adding(torch.nn.Module):
 
 @pytest.mark.parametrize(("wrong", "holds"), [(0.0, True), (1e-5, True), (5e-4, False)])
 def test_large_states_pass_and_wrong_ones_do_not(tmp_path: Path, wrong: float, holds: bool) -> None:
-    ports = [Port("new", ("batch", "time", 8)), Port("total", ("batch", 8), lambda r, s: 1e3 * normal(r, s))]
+    ports = [Port("new", ("batch", "time", 8)), Port("total", ("batch", 8), lambda r, s: 1e3 * Port.normal(r, s))]
     graph = Graph(
         name="adding",
         module=Adding(wrong),

@@ -17,11 +17,11 @@ from torch import nn
 
 from muomni_cli.api import RequestError
 from muomni_cli.omni.model import Omni
-from muomni_cli.registry import get_registry, resolve
+from muomni_cli.registry.registry import get_registry, resolve
+from muomni_cli.runs.arguments import code_shape
+from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
 from muomni_cli.runs.folder import RunFolder, part_entry
 from muomni_cli.runs.parts import build_part
-from muomni_cli.training.arguments import code_shape
-from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
 from muomni_onnx.bundle import open_bundle
 from muomni_onnx.check import check
 from muomni_onnx.export import export

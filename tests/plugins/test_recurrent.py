@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from muomni_cli.generation.backend import IDLE
+from muomni_cli.contract.backend import IDLE
 from tests.installing import Site
 from tests.omni.small import make_world
 
@@ -226,7 +226,7 @@ def running(trained: Trained, request: pytest.FixtureRequest, monkeypatch: pytes
 
 def _in_torch(folder: Path) -> Running:
     from muomni_cli.generation.torch_backend import TorchBackend
-    from muomni_cli.training.checkpoint import load_model, read_checkpoint
+    from muomni_cli.runs.checkpoint import load_model, read_checkpoint
 
     build, plugin = import_module("muomni_ssd.model").build, import_module("muomni_ssd.plugin")
     (part,) = plugin.register_thinkers()

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from muomni_cli.api import CodeShape
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.registry import get_registry
+from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
 from muomni_cli.runs.folder import RunFolder, part_entry
 from muomni_cli.runs.parts import build_part
-from muomni_cli.training.checkpoint import model_tensors, write_checkpoint
 from tests.installing import Site
 
 RECIPE = """

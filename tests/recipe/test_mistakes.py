@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.recipe import RecipeMistakesError, load_recipe
 
 Write = Callable[[str], Path]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muomni_cli.commands.train import of_stage
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.recipe import Recipe, RecipeMistakesError, find_recipe, load_recipe, read_recipe, resolved_toml, shipped
 from muomni_cli.recipe.shorten import shorten_warmups
 

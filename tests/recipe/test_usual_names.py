@@ -9,7 +9,7 @@ import pytest
 from muomni_cli.recipe import ChatSettings, DataSettings, RecipeMistakesError, TrainSettings, load_recipe
 from muomni_cli.recipe.mistakes import unknown
 from muomni_cli.recipe.usual import USUAL, usual
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.registry import get_registry
 
 TRAIN = {
     "epochs": "steps", "num_epochs": "steps", "max_iters": "steps", "learning_rate": "lr", "batch": "batch_size",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.recipe import load_recipe
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.registry import get_registry
 from muomni_cli.scaffold.new import COMMON, KINDS, TEMPLATES, Names, kinds, write
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from muomni_cli.api import Can, EncoderOutput, EncoderPart, FileMedia, MuomniError, PartConfig, Step
 from muomni_cli.chat.once import question_ids
+from muomni_cli.data.shares import Sense
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.inference.chat_model import ChatModel
 from muomni_cli.inference.settings import from_recipe
 from muomni_cli.omni.model import Omni
 from muomni_cli.omni.senses import Senses
-from muomni_cli.omni.shares import Sense
 from muomni_cli.trace.lines import Line
 from muomni_cli.trace.log import statistics_of
 from muomni_cli.trace.open import Subject, open_recipe, open_run

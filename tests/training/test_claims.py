@@ -15,8 +15,8 @@ from test_stages import RECIPE
 from tiny import settings, trainer
 
 from muomni_cli.commands.train import train
-from muomni_cli.errors import MuomniError, RequestError
-from muomni_cli.files import read_json
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.files import read_json
 from muomni_cli.runs.claim import claimed
 from muomni_cli.runs.folder import RunFolder
 from muomni_cli.runs.header import read_header

@@ -7,7 +7,7 @@ import torch
 from tiny import Model, settings
 from torch import nn
 
-from muomni_cli.training import device
+from muomni_cli.layers import device
 from muomni_cli.training.ema import Ema
 from muomni_cli.training.muon import Muon, orthogonalise
 from muomni_cli.training.optimizers import Optimizers

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import settings, trainer
 
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.training.signals import StoppedError
 
 pytestmark = pytest.mark.long

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import muomni_cli
-from muomni_cli.errors import RequestError
-from muomni_cli.files import read_json
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import read_json
 from muomni_cli.runs.folder import RunFolder
 from muomni_cli.runs.listing import all_runs, curve, find_run
 from muomni_cli.runs.metrics import MetricsLog
@@ -29,7 +29,7 @@ def make(name: str, *, complete: bool = True, step: int = 3) -> RunFolder:
     """A run with logged metrics and, if complete, a tokenizer and a Thinker checkpoint of one number."""
     import torch
 
-    from muomni_cli.training.checkpoint import write_checkpoint
+    from muomni_cli.runs.checkpoint import write_checkpoint
 
     run = RunFolder(Path("runs") / name)
     run.record("tokenizer", {"status": "finished"}, {"use": "bytes", "plugin": "x", "weights": "tokenizer"})

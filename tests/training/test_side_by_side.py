@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from test_stages import RECIPE
 
 from muomni_cli.commands.train import train
-from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.stages import stages_of, waits_of
 from muomni_cli.training.side_by_side import Plan, train_side_by_side

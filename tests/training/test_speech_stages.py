@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from muomni_cli import app
 from muomni_cli.recipe import load_recipe
 from muomni_cli.runs.folder import RunFolder, part_entry
-from muomni_cli.training.context import StageContext
+from muomni_cli.training.context import TrainingContext
 
 RATE = 16000
 PITCHES = {"a": 300.0, "b": 500.0, "c": 800.0, "d": 1200.0}
@@ -214,7 +214,7 @@ def test_the_decoded_sounds_are_shared_between_stages(world: Path, capsys: pytes
 def test_a_vocoder_that_another_process_has_only_begun_is_none_yet() -> None:
     Path("small.toml").write_text(RECIPE.replace('"griffin-lim"', '"vocos"'))
     recipe, folder = load_recipe("small.toml"), RunFolder(Path("runs/small"))
-    context = StageContext(recipe, "codec", recipe.train_for("codec"), 0, torch.device("cpu"), folder)
+    context = TrainingContext(recipe, "codec", recipe.train_for("codec"), 0, torch.device("cpu"), folder)
     assert recipe.vocoder is not None
     part = part_entry(recipe.vocoder.registered, recipe.vocoder.config, "vocoder/last.safetensors")
     folder.record("vocoder", {"status": "unfinished"}, part)

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from muomni_cli.commands.train import train
-from muomni_cli.errors import RequestError
-from muomni_cli.files import read_json
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import read_json
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.stages import stages_of_all
 from muomni_cli.runs.header import read_header

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 from tiny import NextToken, settings, trainer
 
-from muomni_cli.errors import MuomniError
-from muomni_cli.training import device
-from muomni_cli.training.checkpoint import read_checkpoint
+from muomni_cli.core.errors import MuomniError
+from muomni_cli.layers import device
+from muomni_cli.runs.checkpoint import read_checkpoint
 from muomni_cli.training.step import Stepper
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from muomni_cli.api import Batch, Callback, Loss, Sample
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.runs.folder import RunFolder
-from muomni_cli.training.context import StageContext
+from muomni_cli.training.context import TrainingContext
 from muomni_cli.training.display import Display
 from muomni_cli.training.followers import Followers
 from muomni_cli.training.loop import Trainer
@@ -111,7 +111,7 @@ def trainer(
     folder: Path, chosen: TrainSettings, callbacks: Iterable[tuple[str, Callback]] = (), **options: Any
 ) -> Trainer:
     """A trainer of the tiny objective whose run is ``folder``; options go to :class:`NextToken`."""
-    context = StageContext(None, "tiny", chosen, 0, torch.device("cpu"), RunFolder(folder))  # type: ignore[arg-type]
+    context = TrainingContext(None, "tiny", chosen, 0, torch.device("cpu"), RunFolder(folder))  # type: ignore[arg-type]
     told: list[str] = []
     display = Display("tiny", chosen.steps)
     made = Trainer(
@@ -128,7 +128,7 @@ def trainer(
 
 
 if __name__ == "__main__":
-    from muomni_cli.errors import MuomniError
+    from muomni_cli.core.errors import MuomniError
 
     torch.set_num_threads(1)
     options = json.loads(sys.argv[2])

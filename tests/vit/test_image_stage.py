@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from muomni_cli.commands.train import train
+from muomni_cli.runs.checkpoint import read_checkpoint
 from muomni_cli.runs.folder import RunFolder
 from muomni_cli.runs.parts import open_part
-from muomni_cli.training.checkpoint import read_checkpoint
 from muomni_vit.model import Vit
 
 RECIPE = """

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from muomni_cli.api import Batch, EncoderPart, RequestError
-from muomni_cli.data.examples import ExampleData, Examples
+from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
 from muomni_cli.data.order import Order
 from muomni_cli.recipe import TrainSettings
+from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 from muomni_cli.runs.parts import PREFIXES
-from muomni_cli.training.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 from muomni_cli.training.step import Stepper
 from muomni_vit.config import VitConfig
 from muomni_vit.model import build
@@ -51,23 +51,23 @@ def picture(colour: str, side: str) -> NDArray[np.uint8]:
 
 def examples(
     texts: Sequence[str], labels: Sequence[str | None], inputs: Sequence[NDArray[np.uint8]], seed: int = 0
-) -> Examples:
+) -> DecodedExamples:
     order = Order([3] * len(texts), [0] * len(texts), [1.0], seed)
-    return Examples(inputs, texts, labels, order)
+    return DecodedExamples(inputs, texts, labels, order)
 
 
-def scenes(seed: int = 0) -> Examples:
+def scenes(seed: int = 0) -> DecodedExamples:
     """Six pictures that differ, each with a text and a label of its own, and one of them twice."""
     pairs = [(colour, side) for colour in COLOURS for side in BESIDE] + [("red", "left"), ("lime", "right")]
     texts = [f"a {colour} one, {side}" for colour, side in pairs]
     return examples(texts, [f"{c}-{s}" for c, s in pairs], [picture(*pair) for pair in pairs], seed)
 
 
-def context(data: Examples, seed: int = 0, val: Examples | None = None, **train: Any) -> Any:
+def context(data: DecodedExamples, seed: int = 0, val: DecodedExamples | None = None, **train: Any) -> Any:
     return SimpleNamespace(
         settings=TrainSettings(**{"batch_size": 8, **train}),
         seed=seed,
-        examples=lambda: ExampleData(data, data if val is None else val, ""),
+        examples=lambda: DecodedExampleData(data, data if val is None else val, ""),
         progress=print,
     )
 

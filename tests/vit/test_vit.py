@@ -257,7 +257,7 @@ def test_listing_the_plugin_imports_no_torch_numpy_or_pillow() -> None:
 
 
 def test_the_host_knows_the_encoder_and_what_it_names_is_there() -> None:
-    from muomni_cli.registry import get_registry, resolve
+    from muomni_cli.registry.registry import get_registry, resolve
 
     part = get_registry().get("encoder", "vit").part
     assert part.modality == "image"

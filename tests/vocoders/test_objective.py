@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from muomni_cli.api import MelConfig
-from muomni_cli.data.examples import ExampleData, Examples
+from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
 from muomni_cli.data.order import Order
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.training.display import Display
@@ -35,9 +35,9 @@ TINY = VocosConfig(channels=32, layers=2, hidden=64, crop=20)
 
 
 @pytest.fixture(scope="module")
-def spoken(voice: Voice) -> Examples:
+def spoken(voice: Voice) -> DecodedExamples:
     waves = [voice(8000, seconds, pitch)[0].numpy() for seconds, pitch in ((0.5, 110.0), (0.31, 180.0), (0.1, 140.0))]
-    return Examples(waves, [""] * 3, [None] * 3, Order([len(wave) for wave in waves], [0] * 3, [1.0], 0))
+    return DecodedExamples(waves, [""] * 3, [None] * 3, Order([len(wave) for wave in waves], [0] * 3, [1.0], 0))
 
 
 class Halving:
@@ -58,24 +58,24 @@ class Halving:
         return frames.unflatten(2, (self.frame, -1)).flatten(1, 2)
 
 
-def context(spoken: Examples, seed: int = 0, **train: Any) -> Any:
+def context(spoken: DecodedExamples, seed: int = 0, **train: Any) -> Any:
     return SimpleNamespace(
         settings=TrainSettings(**{"batch_size": 4, **train}),
         seed=seed,
         stage="vocoder",
         device=torch.device("cpu"),
-        examples=lambda: ExampleData(spoken, spoken, ""),
+        examples=lambda: DecodedExampleData(spoken, spoken, ""),
         codec=Halving,
         progress=print,
     )
 
 
-def objective(spoken: Examples, config: VocosConfig = TINY, seed: int = 0, **train: Any) -> Sounding:
+def objective(spoken: DecodedExamples, config: VocosConfig = TINY, seed: int = 0, **train: Any) -> Sounding:
     torch.manual_seed(0)
     return Sounding(build(config, MEL), context(spoken, seed, **train))
 
 
-def test_a_batch_is_a_function_of_seed_and_step(spoken: Examples) -> None:
+def test_a_batch_is_a_function_of_seed_and_step(spoken: DecodedExamples) -> None:
     one, other, third = objective(spoken), objective(spoken), objective(spoken, seed=1)
     for step in (5, 0, 3):
         waves = one.batch(step, 0).tensors["waves"]
@@ -84,7 +84,7 @@ def test_a_batch_is_a_function_of_seed_and_step(spoken: Examples) -> None:
         assert not torch.equal(waves, third.batch(step, 0).tensors["waves"])
 
 
-def test_micro_batches_are_shares_of_the_step(spoken: Examples) -> None:
+def test_micro_batches_are_shares_of_the_step(spoken: DecodedExamples) -> None:
     whole, shared = objective(spoken), objective(spoken, accumulate=2)
     parts = [shared.batch(2, micro) for micro in range(2)]
     assert torch.equal(torch.cat([part.tensors["waves"] for part in parts]), whole.batch(2, 0).tensors["waves"])
@@ -115,7 +115,7 @@ def test_only_the_true_sound_has_no_loss(voice: Voice) -> None:
 
 def test_it_learns_one_sound_by_heart(voice: Voice) -> None:
     wave = voice(8000, 0.15)[0].numpy()
-    one = Examples([wave], [""], [None], Order([wave.size], [0], [1.0], 0))
+    one = DecodedExamples([wave], [""], [None], Order([wave.size], [0], [1.0], 0))
     stage = objective(one, batch_size=1, steps=120, lr=4e-3, weight_decay=0.0)
     before = stage.validate()
     stepper = Stepper(stage, stage._settings, torch.device("cpu"))
@@ -126,7 +126,7 @@ def test_it_learns_one_sound_by_heart(voice: Voice) -> None:
     assert after["loss"] < 0.6 * before["loss"]
 
 
-def test_it_hears_what_the_codec_makes_if_asked(spoken: Examples) -> None:
+def test_it_hears_what_the_codec_makes_if_asked(spoken: DecodedExamples) -> None:
     stage = objective(spoken, TINY.model_copy(update={"codec": True}))
     waves = stage.batch(0, 0).tensors["waves"]
     assert waves.shape == (4, 24 * 80)  # whole frames of the codec
@@ -136,7 +136,7 @@ def test_it_hears_what_the_codec_makes_if_asked(spoken: Examples) -> None:
 
 
 @pytest.mark.parametrize("use", ["hinge", "least-squares"])
-def test_each_side_gets_its_own_gradient_alone(spoken: Examples, use: Any) -> None:
+def test_each_side_gets_its_own_gradient_alone(spoken: DecodedExamples, use: Any) -> None:
     stage = objective(spoken, TINY.model_copy(update={"gan": GanConfig(use=use, channels=4, layers=2)}))
     judge, vocoder = stage.module.judge, stage.module.vocoder
     assert judge is not None
@@ -171,7 +171,7 @@ def test_the_judge_learns_to_tell_and_the_vocoder_to_please(voice: Voice, use: A
 
 
 @pytest.mark.parametrize("use", ["none", "hinge"])
-def test_resumed_is_never_stopped(spoken: Examples, tmp_path: Path, use: Any) -> None:
+def test_resumed_is_never_stopped(spoken: DecodedExamples, tmp_path: Path, use: Any) -> None:
     config = TINY.model_copy(update={"gan": GanConfig(use=use, channels=4, layers=2)})
 
     def run(folder: str, steps: int, *, resume: bool = False) -> dict[str, Tensor]:
@@ -198,7 +198,7 @@ def test_resumed_is_never_stopped(spoken: Examples, tmp_path: Path, use: Any) ->
     assert any(name.startswith("model.judge.") for name in whole) == (use != "none")
 
 
-def test_samples_are_sounds(spoken: Examples) -> None:
+def test_samples_are_sounds(spoken: DecodedExamples) -> None:
     for sample, wave in zip(objective(spoken).samples(0), spoken.inputs, strict=True):
         assert isinstance(sample.content, bytes)
         made, rate = soundfile.read(io.BytesIO(sample.content))
@@ -207,6 +207,6 @@ def test_samples_are_sounds(spoken: Examples) -> None:
         assert np.isfinite(made).all()
 
 
-def test_names_of_what_adamw_moves(spoken: Examples) -> None:
+def test_names_of_what_adamw_moves(spoken: DecodedExamples) -> None:
     stage = objective(spoken)
     assert stage.adam_only <= dict(stage.module.named_parameters()).keys()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from muomni_cli.api import print_json, print_table, say, terminal_safe
+from muomni_cli.api import console
 from muomni_counts.counting import found, lengths, opened, words
 
 BAR = 40
@@ -33,7 +33,7 @@ def show_lengths(
     read = opened(recipe, changes or (), table)
     histograms = lengths(read, width)
     if json:
-        print_json([asdict(one) for one in histograms])
+        console.print_json([asdict(one) for one in histograms])
         return
     for number, one in enumerate(histograms):
         print(end="\n" if number else "")
@@ -43,9 +43,9 @@ def show_lengths(
             (f"{place * one.width:,} - {(place + 1) * one.width - 1:,}", f"{count:,}", "#" * -(-count * BAR // most))
             for place, count in enumerate(one.counts)
         ]
-        print_table((one.unit.upper(), "TEXTS", ""), rows)
+        console.print_table((one.unit.upper(), "TEXTS", ""), rows)
     if histograms[0].unit != "tokens":
-        say("lengths are in characters: the recipe has no trained tokenizer yet")
+        console.say("lengths are in characters: the recipe has no trained tokenizer yet")
 
 
 @group.command()
@@ -57,10 +57,10 @@ def common(
     total = counted.total()
     rows = counted.most_common(limit)
     if json:
-        print_json({"words": total, "different": len(counted), "common": dict(rows)})
+        console.print_json({"words": total, "different": len(counted), "common": dict(rows)})
     else:
-        print_table(("WORD", "TIMES", "SHARE"), [(word, f"{n:,}", f"{n / total:.2%}") for word, n in rows])
-        say(f"{total:,} words, {len(counted):,} different ones")
+        console.print_table(("WORD", "TIMES", "SHARE"), [(word, f"{n:,}", f"{n / total:.2%}") for word, n in rows])
+        console.say(f"{total:,} words, {len(counted):,} different ones")
 
 
 @group.command()
@@ -75,10 +75,11 @@ def find(
     """Show texts of a recipe that have a word. Exits with 1 if none has it."""
     lines = found(opened(recipe, changes or (), table), word, limit)
     if json:
-        print_json([asdict(line) for line in lines])
+        console.print_json([asdict(line) for line in lines])
     else:
-        print_table(
-            ("SOURCE", "KEY", "TEXT"), [(line.source, *map(terminal_safe, (line.key, line.around))) for line in lines]
+        console.print_table(
+            ("SOURCE", "KEY", "TEXT"),
+            [(line.source, *map(console.terminal_safe, (line.key, line.around))) for line in lines],
         )
 
 

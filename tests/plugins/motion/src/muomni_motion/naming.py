@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Naming:
-    """What :class:`muomni_cli.api.Answers` wants, of a list of classes."""
+    """What :class:`muomni_cli.contract.models.Answers` wants, of a list of classes."""
 
     ways: Mapping[str, bool] = MappingProxyType({"accuracy": False})
 

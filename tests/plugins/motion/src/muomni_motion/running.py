@@ -14,7 +14,7 @@ from muomni_motion.naming import Naming
 
 
 class RunNaming:
-    """See :class:`muomni_cli.api.Answers`."""
+    """See :class:`muomni_cli.contract.models.Answers`."""
 
     def __init__(self, config: MotionConfig, graphs: Mapping[str, Run], learned: Mapping[str, Any]) -> None:  # noqa: ARG002
         self._graphs, self._naming = graphs, Naming(learned["classes"])

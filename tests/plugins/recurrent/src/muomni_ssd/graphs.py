@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, below
+from muomni_cli.api import Graph, Port
 from muomni_ssd.config import SSDConfig
 from muomni_ssd.memory import piece
 from muomni_ssd.model import Held, SSDThinker
@@ -58,7 +58,7 @@ def graphs(module: SSDThinker) -> list[Graph]:
         Graph(
             name="embed",
             module=Embedding(module),
-            inputs=[Port("input_ids", ("batch", "time"), below(module.vocab_size))],
+            inputs=[Port("input_ids", ("batch", "time"), Port.below(module.vocab_size))],
             outputs=["inputs_embeds"],
             cases={"traced": {"batch": 2, "time": 3}, "one token": {"batch": 1, "time": 1}},
             tolerance=0.0,

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, below
+from muomni_cli.api import Graph, Port
 from muomni_dudley.model import Dudley
 
 
@@ -36,7 +36,7 @@ def graphs(module: Dudley) -> list[Graph]:
             inputs=[
                 Port("mel", ("batch", "frames", bins), levels),
                 Port("held", ("batch", 1, bins), levels),
-                Port("place", (1,), below(3 * len(module.carriers))),
+                Port("place", (1,), Port.below(3 * len(module.carriers))),
             ],
             outputs=["samples", "held_now", "place_now"],
             cases={

@@ -51,8 +51,8 @@ class Dudley(nn.Module):
 
 
 class Sounds:
-    """A sound on its way through :class:`Dudley`, one frame late; a :class:`muomni_cli.api.Streamed`. After its end
-    another begins."""
+    """A sound on its way through :class:`Dudley`, one frame late; a :class:`muomni_cli.contract.speech.Streamed`.
+    After its end another begins."""
 
     def __init__(self, vocoder: Dudley, batch: int) -> None:
         self._vocoder, self._batch = vocoder, batch

@@ -16,7 +16,7 @@ from muomni_dudley.config import DudleyConfig
 
 
 class Sounds:
-    """A sound on its way, one frame late; a :class:`muomni_cli.api.Flow`.
+    """A sound on its way, one frame late; a :class:`muomni_cli.contract.speech.Flow`.
 
     Args:
         run: the graph ``vocoder``.
@@ -49,7 +49,7 @@ class Sounds:
 
 
 class RunDudley:
-    """A :class:`muomni_cli.api.RunVocoder`.
+    """A :class:`muomni_cli.contract.speech.RunVocoder`.
 
     Args:
         config: of the vocoder.

@@ -16,7 +16,8 @@ from muomni_newpart.config import NewpartConfig
 
 
 class Decoded:
-    """A :class:`muomni_cli.api.Flow` from (T,Q) codes to (M,F) log-mel; after the end of a sound another begins."""
+    """A :class:`muomni_cli.contract.speech.Flow` from (T,Q) codes to (M,F) log-mel; after the end of a sound
+    another begins."""
 
     _past: dict[str, NDArray[np.float32]]
 
@@ -44,7 +45,7 @@ class Decoded:
 
 
 class RunCodec:
-    """See :class:`muomni_cli.api.RunCodec`."""
+    """See :class:`muomni_cli.contract.speech.RunCodec`."""
 
     def __init__(self, config: NewpartConfig, graphs: Mapping[str, Run]) -> None:
         self._config, self._graphs = config, graphs

@@ -80,7 +80,7 @@ def _within(x: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 class Named(nn.Module):
-    """An :class:`muomni_cli.api.Answerer`: the encoder, and one Linear on the mean of its tokens."""
+    """An :class:`muomni_cli.contract.models.Answerer`: the encoder, and one Linear on the mean of its tokens."""
 
     def __init__(self, encoder: Newpart, classes: Sequence[str]) -> None:
         super().__init__()

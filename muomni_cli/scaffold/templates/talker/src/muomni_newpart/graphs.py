@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, below
+from muomni_cli.api import Graph, Port
 from muomni_newpart.model import Newpart
 from muomni_newpart.symbols import COUNT
 
@@ -56,8 +56,8 @@ def graphs(module: Newpart) -> list[Graph]:
             name="reader",
             module=Reading(module),
             inputs=[
-                Port("ids", ("batch", "symbols"), below(COUNT)),
-                Port("voice", ("batch",), below(max(1, len(module.voices)))),
+                Port("ids", ("batch", "symbols"), Port.below(COUNT)),
+                Port("voice", ("batch",), Port.below(max(1, len(module.voices)))),
             ],
             outputs=["features", "lasting"],
             cases={"traced": {"batch": 2, "symbols": 9}, "silences alone": {"batch": 1, "symbols": 2}},
@@ -68,7 +68,7 @@ def graphs(module: Newpart) -> list[Graph]:
             inputs=[
                 Port("under", ("batch", "frames", width)),
                 Port("elapsed", ("batch", "frames")),
-                Port("before", ("batch", "frames", books), below(size)),
+                Port("before", ("batch", "frames", books), Port.below(size)),
                 *(Port(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
             ],
             outputs=["states", *states.values()],
@@ -80,7 +80,7 @@ def graphs(module: Newpart) -> list[Graph]:
         Graph(
             name="heads",
             module=Heads(module),
-            inputs=[Port("states", ("batch", width)), Port("codes", ("batch", books), below(size))],
+            inputs=[Port("states", ("batch", width)), Port("codes", ("batch", books), Port.below(size))],
             outputs=["logits"],
             cases={"traced": {"batch": 2}, "one": {"batch": 1}},
         ),

@@ -84,7 +84,7 @@ class Newpart(nn.Module):
         return self.logits(states, codes).unbind(-2)
 
     def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.api.Speaks`."""
+        """See :class:`muomni_cli.contract.speech.Speaks`."""
         return speak(TorchEngine(self), text, manner, choose)
 
 

@@ -14,7 +14,7 @@ from muomni_newpart.speaking import speak
 
 
 class RunTalker:
-    """A :class:`muomni_cli.api.Speaks`, and an :class:`muomni_newpart.speaking.Engine` itself."""
+    """A :class:`muomni_cli.contract.speech.Speaks`, and an :class:`muomni_newpart.speaking.Engine` itself."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class RunTalker:
         self._graphs = graphs
 
     def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.api.Speaks`."""
+        """See :class:`muomni_cli.contract.speech.Speaks`."""
         return speak(self, text, manner, choose)
 
     def read(self, ids: NDArray[Any], voice: int) -> tuple[NDArray[Any], NDArray[Any]]:

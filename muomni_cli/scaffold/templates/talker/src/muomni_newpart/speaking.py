@@ -43,7 +43,7 @@ class Engine(Protocol):
 
 
 def speak(engine: Engine, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[Array]:
-    """See :class:`muomni_cli.api.Speaks`."""
+    """See :class:`muomni_cli.contract.speech.Speaks`."""
     voice = _number(engine.voices, manner.voice)
     for sentence in sentences(text):
         features, lasting = engine.read(np.array(numbers(sentence)), voice)

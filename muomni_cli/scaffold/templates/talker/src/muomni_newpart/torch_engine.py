@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from muomni_cli.api import CodeShape
 from muomni_newpart.config import NewpartConfig
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-    from muomni_newpart.model import Newpart
+class Network(Protocol):
+    """What the engine drives: a :class:`muomni_newpart.model.Newpart`."""
+
+    config: NewpartConfig
+    codes: CodeShape
+    letters: nn.Embedding
+
+    @property
+    def voices(self) -> Sequence[str]: ...
+
+    def read(self, ids: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def states(self, under: Tensor, elapsed: Tensor, before: Tensor, past: Any = None) -> tuple[Tensor, Any]: ...
+
+    def logits(self, states: Tensor, codes: Tensor) -> Tensor: ...
 
 
 class TorchEngine:
     """An :class:`muomni_newpart.speaking.Engine`."""
 
-    def __init__(self, talker: Newpart) -> None:
+    def __init__(self, talker: Network) -> None:
         self._talker, self._device = talker, talker.letters.weight.device
         self.config: NewpartConfig = talker.config
         self.codes: CodeShape = talker.codes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, below
+from muomni_cli.api import Graph, Port
 from muomni_newpart.model import Newpart
 
 
@@ -50,7 +50,7 @@ def graphs(module: Newpart) -> list[Graph]:
         Graph(
             name="embed",
             module=Embedding(module),
-            inputs=[Port("input_ids", ("batch", "time"), below(module.vocab_size))],
+            inputs=[Port("input_ids", ("batch", "time"), Port.below(module.vocab_size))],
             outputs=["inputs_embeds"],
             cases={"traced": {"batch": 2, "time": 3}, "one token": {"batch": 1, "time": 1}},
             tolerance=0.0,

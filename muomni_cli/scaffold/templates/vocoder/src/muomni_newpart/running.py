@@ -14,7 +14,7 @@ from muomni_newpart.config import NewpartConfig
 
 
 class Sounds:
-    """A sound on its way; a :class:`muomni_cli.api.Flow`. After its end another begins."""
+    """A sound on its way; a :class:`muomni_cli.contract.speech.Flow`. After its end another begins."""
 
     def __init__(self, run: Run, config: NewpartConfig, mel: MelConfig) -> None:
         self._run, self._config, self._mel = run, config, mel
@@ -45,7 +45,7 @@ class Sounds:
 
 
 class RunNewpart:
-    """A :class:`muomni_cli.api.RunVocoder`."""
+    """A :class:`muomni_cli.contract.speech.RunVocoder`."""
 
     def __init__(self, config: NewpartConfig, graphs: Mapping[str, Run], mel: MelConfig) -> None:
         self._config, self._graphs, self._mel = config, graphs, mel

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from importlib import metadata
 
-from muomni_cli.errors import MuomniError
+from muomni_cli.core.errors import MuomniError
 
 OWN = re.compile(r"muomni(_\w+)?")
 """Packages of ours; one that is missing is a mistake in what was installed, not something to install beside it."""

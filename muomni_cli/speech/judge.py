@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.evaluation.language_model import arpa
-from muomni_cli.evaluation.lexicon import model_folder, pronunciations, words_of
 from muomni_cli.sound.resampling import resample
+from muomni_cli.speech.language_model import arpa
+from muomni_cli.speech.lexicon import model_folder, pronunciations, words_of
 
 RATE = 16000
 """Samples a second that the recogniser takes."""

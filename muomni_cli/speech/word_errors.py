@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from muomni_cli.api import RequestError
-from muomni_cli.evaluation.interval import FEW, Interval, bootstrap
-from muomni_cli.evaluation.lexicon import words_of
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.interval import FEW, Interval, bootstrap
+from muomni_cli.speech.lexicon import words_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from muomni_cli.api import RequestError
+from muomni_cli.core.errors import RequestError
 
 VOICELESS = frozenset({"P", "T", "K", "F", "TH"})
 HISSING = frozenset({"S", "Z", "SH", "ZH", "CH", "JH"})

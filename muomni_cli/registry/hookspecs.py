@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from muomni_cli.api import (
+from muomni_cli.contract.cards import Cards
+from muomni_cli.contract.declarations import (
     CallbackPart,
     Can,
-    Cards,
     Check,
     CodecPart,
     DatasetPart,
@@ -37,7 +37,11 @@ from muomni_cli.api import (
 if TYPE_CHECKING:
     import typer
 
+API_VERSION = 1
+"""Raised when a declaration or protocol changes in a way that breaks plugins written for the one before."""
+
 hookspec = pluggy.HookspecMarker("muomni")
+hookimpl = pluggy.HookimplMarker("muomni")
 
 
 class HookSpecs:

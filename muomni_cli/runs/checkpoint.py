@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from muomni_cli.errors import RequestError
-from muomni_cli.files import replacing
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import replacing
 from muomni_cli.runs.header import ENTRY, FORMAT, read_header
 
 

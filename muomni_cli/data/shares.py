@@ -8,9 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from muomni_cli.api import EncoderPart, Media, PartConfig, RequestError
+from muomni_cli.contract.declarations import EncoderPart, PartConfig
+from muomni_cli.contract.media import Media
+from muomni_cli.core.errors import RequestError
 from muomni_cli.data.media import read_media
-from muomni_cli.registry import Registered, resolve
+from muomni_cli.registry.registry import Registered, resolve
 
 
 @dataclass(frozen=True, slots=True)

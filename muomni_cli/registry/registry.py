@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from muomni_cli.api import Cards, Check, Download, ModelFiles, Part, RecipeFile
-from muomni_cli.errors import MuomniError, RequestError
-from muomni_cli.extras import absence
-from muomni_cli.plugins import Plugin, PluginInfo, absent_builtins, load_plugins
+from muomni_cli.contract.cards import Cards
+from muomni_cli.contract.declarations import Check, Download, ModelFiles, Part, RecipeFile
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.extras import absence
+from muomni_cli.registry.loading import Plugin, PluginInfo, absent_builtins, load_plugins
 
 Declared = TypeVar("Declared", Part, RecipeFile, ModelFiles, Download, Cards, Check)
 

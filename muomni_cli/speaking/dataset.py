@@ -19,10 +19,11 @@ from typing import Literal
 
 import soundfile  # type: ignore[import-untyped]
 
-from muomni_cli.api import RequestError, cut_sentences, open_regular
-from muomni_cli.data.teachers import Speaker
-from muomni_cli.files import replacing, write_text
-from muomni_cli.training.display import duration
+from muomni_cli.core.console import duration
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import open_regular, replacing, write_text
+from muomni_cli.core.sentences import cut_sentences
+from muomni_cli.speaking.teachers import Speaker
 
 LIST = "speech.jsonl"
 SOUNDS = "audio"

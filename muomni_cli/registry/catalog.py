@@ -11,10 +11,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from muomni_cli.api import Cards, Check, Download, ModelFiles, Part, RecipeFile
-from muomni_cli.hookspecs import KINDS
-from muomni_cli.plugins import Plugin
-from muomni_cli.registry import Offer, Registry
+from muomni_cli.contract.cards import Cards
+from muomni_cli.contract.declarations import Check, Download, ModelFiles, Part, RecipeFile
+from muomni_cli.registry.hookspecs import KINDS
+from muomni_cli.registry.loading import Plugin
+from muomni_cli.registry.registry import Offer, Registry
 
 AnyOffer = Offer[Part] | Offer[RecipeFile] | Offer[ModelFiles] | Offer[Download] | Offer[Cards] | Offer[Check]
 

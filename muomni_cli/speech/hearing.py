@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import RequestError
-from muomni_cli.evaluation.card import Card
-from muomni_cli.evaluation.judge import Judge
-from muomni_cli.evaluation.word_errors import WordErrors, word_errors
+from muomni_cli.contract.cards import Card
+from muomni_cli.core.errors import RequestError
+from muomni_cli.speech.judge import Judge
+from muomni_cli.speech.word_errors import WordErrors, word_errors
 
 Wave = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ from functools import cache
 import psutil  # type: ignore[import-untyped]
 import torch
 
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 
 
 def choose_device(wanted: str) -> torch.device:

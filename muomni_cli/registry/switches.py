@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from muomni_cli.errors import RequestError
-from muomni_cli.files import write_json
-from muomni_cli.folders import config_folder
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import write_json
+from muomni_cli.core.paths import config_folder
 
 
 def disabled_plugins() -> frozenset[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from muomni_cli.api import Media, RequestError
-from muomni_cli.given import media_at, refuse_url, require_one_stdin
-from muomni_cli.omni.shares import Sense
-from muomni_cli.registry import nearest
+from muomni_cli.contract.media import Media
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.given import media_at, refuse_url, require_one_stdin
+from muomni_cli.data.shares import Sense
+from muomni_cli.registry.registry import nearest
 
 
 def attachment(modality: str, path: str, senses: Mapping[str, Sense]) -> Media:

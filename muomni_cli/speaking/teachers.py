@@ -7,8 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from muomni_cli.api import DatasetPart, RequestError, Said, Teacher
-from muomni_cli.registry import Registered, get_registry, resolve
+from muomni_cli.contract.declarations import DatasetPart
+from muomni_cli.contract.speech import Said, Teacher
+from muomni_cli.core.errors import RequestError
+from muomni_cli.registry.registry import Registered, get_registry, resolve
 
 HOW = "install a plugin that has one, or let a trained model speak: --model RUN"
 
@@ -65,7 +67,7 @@ def _named(name: str) -> Registered:
 
 
 class ModelTeacher:
-    """A :class:`muomni_cli.api.Teacher`: a trained model. One text at a time.
+    """A :class:`muomni_cli.contract.speech.Teacher`: a trained model. One text at a time.
 
     Raises:
         RequestError: it cannot speak, or has no such voice.

@@ -1,7 +1,7 @@
 """Who declares: finds plugins, loads each one in isolation, and asks it for its declarations.
 
-Built-ins and strangers go through the same code. What they declare is judged by :mod:`muomni_cli.hookspecs` and looked
-up in :mod:`muomni_cli.registry`; nothing here knows a part by name.
+Built-ins and strangers go through the same code. What they declare is judged by
+:mod:`muomni_cli.registry.hookspecs` and looked up in :mod:`muomni_cli.registry.registry`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from typing import Literal, TypeVar
 import pluggy
 import typer
 
-from muomni_cli import __version__
-from muomni_cli.api import API_VERSION
-from muomni_cli.console import say
-from muomni_cli.errors import MuomniError, RequestError
-from muomni_cli.hookspecs import DECLARES, Declaration, HookSpecs, check_declaration
-from muomni_cli.switches import disabled_plugins
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.version import __version__
+from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, Declaration, HookSpecs, check_declaration
+from muomni_cli.registry.switches import disabled_plugins
 
 Result = TypeVar("Result")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from muomni_cli.contract.media import FileMedia, Media
-from muomni_cli.errors import RequestError
+from muomni_cli.core.errors import RequestError
 
 STDIN = "-"
 MOST_BYTES = 1 << 30

@@ -1,17 +1,18 @@
-"""Writing files so that they are either whole or as they were. Knows nothing of what is in them."""
+"""Reading regular files only, and writing files so that they are either whole or as they were."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from muomni_cli.errors import MuomniError, RequestError
+from muomni_cli.core.errors import MuomniError, RequestError
 
 
 @contextmanager
@@ -129,3 +130,23 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file that is not empty. A pipe or a device could keep the reader waiting for ever.
+
+    Raises:
+        RequestError: it is something else, is not there, or may not be read.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode) and status.st_size:
+            return path.open("rb")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise RequestError(f"cannot read {os.fspath(path)}: {reason}", "check the path and its permissions") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise RequestError(f"{path} is a folder, not a file", "name a file in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise RequestError(f"{path} is a pipe or a device, not a file", "save it to a file and name that")
+    raise RequestError(f"{path} is empty (0 bytes)", "give a file that holds something")

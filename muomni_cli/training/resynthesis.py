@@ -3,19 +3,14 @@ name."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 
-from muomni_cli.api import Codec, Vocoder
-from muomni_cli.evaluation.hearing import MUTE, Hearing, Wave, hearing
-from muomni_cli.evaluation.judge import OTHERS
+from muomni_cli.contract.speech import Codec, Vocoder
 from muomni_cli.sound.coding import decode_codes, encode_waves, to_samples
-from muomni_cli.training.voice_parts import any_vocoder
-
-if TYPE_CHECKING:
-    from muomni_cli.training.context import StageContext
+from muomni_cli.speech.hearing import MUTE, Hearing, Wave, hearing
+from muomni_cli.speech.judge import OTHERS
+from muomni_cli.training.voice_parts import SpeechStage, any_vocoder
 
 COUNT = 16
 """Sentences that are listened to: a few seconds' work each time."""
@@ -24,7 +19,7 @@ COUNT = 16
 class Resynthesis:
     """Held-out sounds, what is understood of them, and someone to ask again about what a codec makes of them."""
 
-    def __init__(self, context: StageContext) -> None:
+    def __init__(self, context: SpeechStage) -> None:
         self._context = context
         examples = context.examples().val
         order = np.random.default_rng(0).permutation(len(examples)).tolist()

@@ -1,0 +1,40 @@
+"""What a path in a recipe means."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.paths import data_folder
+
+_VARIABLE = re.compile(r"\$(?:(?P<name>\w+)|\{(?P<braced>\w+)(?::-(?P<default>[^}]*))?\})")
+
+
+def expand_path(text: str) -> Path:
+    """A path as a recipe writes it: ``~``, ``$NAME``, ``${NAME}`` and ``${NAME:-default}`` are replaced, and
+    ``set:NAME`` or ``set:NAME/FILE`` is a file of a public dataset. ``MUOMNI_DATA`` is
+    :func:`muomni_cli.core.paths.data_folder` where it is not set.
+
+    Raises:
+        RequestError: a variable that is not set and has no default, or a dataset that is unknown or not here.
+    """
+    if text.startswith("set:"):
+        from muomni_cli.registry.sets import find_file
+
+        return find_file(text)
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match["name"] or match["braced"], match["default"]
+        found = os.environ.get(name) or default
+        if found is None and name == "MUOMNI_DATA":
+            return str(data_folder())
+        if found is None:
+            raise RequestError(
+                f"{text!r} needs the environment variable {name}, which is not set",
+                f"set {name}, or write a default: ${{{name}:-DEFAULT}}",
+            )
+        return found
+
+    return Path(_VARIABLE.sub(value, text)).expanduser()

@@ -1,0 +1,126 @@
+"""Public datasets by name: what ``set:NAME`` in a recipe means, and where its file is.
+
+Reads declarations and looks at files. :mod:`muomni_cli.data.get` downloads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from muomni_cli.contract.declarations import Download
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.paths import data_folder
+from muomni_cli.registry.registry import get_registry, nearest
+
+_NAME = r"[a-z0-9][a-z0-9_-]*"
+REFERENCE = re.compile(rf"set:(?P<name>(?:{_NAME}:)?{_NAME})(?:/(?P<file>\S.*))?")
+"""What a recipe writes in place of a path."""
+
+Keys = tuple[str | int, ...]
+"""The way to a value in nested tables and lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetFile:
+    """One file of a public dataset.
+
+    Args:
+        use: the dataset's name as one writes it.
+        download: its declaration.
+        path: of the file, relative to the data folder.
+    """
+
+    use: str
+    download: Download
+    path: str
+
+    def places(self) -> Iterator[Path]:
+        """Where the file may be, in the order in which it is looked for."""
+        yield data_folder() / self.path
+        yield from (Path(folder) / PurePosixPath(self.path).name for folder in self.download.system)
+        if self.download.shipped:
+            yield self.download.shipped
+
+    def find(self) -> Path | None:
+        """The first of :meth:`places` that is a file; None if the dataset is not here."""
+        return next((place for place in self.places() if place.is_file()), None)
+
+
+def set_file(reference: str) -> SetFile:
+    """The file that ``set:NAME`` or ``set:NAME/FILE`` names, whether it is here or not.
+
+    Raises:
+        RequestError: an unknown dataset, or no such file in it (with the nearest name).
+    """
+    match = REFERENCE.fullmatch(reference)
+    if match is None:
+        raise RequestError(f"{reference!r} does not name a public dataset", "write set:NAME or set:NAME/FILE")
+    offer = get_registry().download(match["name"])
+    file, paths = match["file"], offer.part.paths
+    if file is None and len(paths) == 1:
+        return SetFile(offer.use, offer.part, paths[0])
+    found = [path for path in paths if file and f"/{path}".endswith(f"/{file}")]
+    if len(found) == 1:
+        return SetFile(offer.use, offer.part, found[0])
+    names = [PurePosixPath(path).name for path in paths]
+    listed = f"one of: {', '.join(f'set:{offer.use}/{name}' for name in names)}"
+    if file is None:
+        raise RequestError(f"set:{offer.use} has {len(paths)} files", f"name {listed}")
+    near = nearest(file, names)
+    raise RequestError(
+        f"the public dataset {offer.use} has no file {file!r}", f"did you mean {near!r}? {listed}" if near else listed
+    )
+
+
+def find_file(reference: str) -> Path:
+    """Where the file of ``set:NAME`` or ``set:NAME/FILE`` is.
+
+    Raises:
+        RequestError: as of :func:`set_file`, or it is not here; the fix is the command that downloads it.
+    """
+    file = set_file(reference)
+    path = file.find()
+    if path is None:
+        raise missing_error({file.use: file.download})
+    return path
+
+
+def references_in(value: Any, above: Keys = ()) -> Iterator[tuple[Keys, str]]:
+    """Every ``set:...`` in nested tables and lists, and the way to it."""
+    if isinstance(value, str):
+        if REFERENCE.fullmatch(value):
+            yield above, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from references_in(inner, (*above, key))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from references_in(inner, (*above, index))
+
+
+def missing_error(missing: dict[str, Download]) -> RequestError:
+    """What to raise for datasets that are not here."""
+    return RequestError(missing_line(missing), get_command(missing))
+
+
+def missing_line(missing: dict[str, Download]) -> str:
+    """``missing: speech-commands (2.4 GB), fsdd (12 MB)``."""
+    return f"missing: {', '.join(f'{use} ({size_text(download.size)})' for use, download in missing.items())}"
+
+
+def get_command(missing: Iterable[str]) -> str:
+    """What to type to get them."""
+    return f"muomni data get {' '.join(missing)}"
+
+
+def size_text(size: float) -> str:
+    """Bytes for people: ``29 kB``, ``12 MB``, ``2.4 GB``."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale * 0.9995:
+            value = size / scale
+            return f"{value:.1f} {unit}" if value < 10 and unit != "kB" else f"{value:.0f} {unit}"
+    return f"{size:.0f} bytes"

@@ -1,0 +1,1 @@
+"""How well speech is understood: an independent recogniser and its word errors."""
