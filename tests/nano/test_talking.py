@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
-from muomni_cli import app, load
+from muomni_cli import Model, app, load
 from muomni_cli.api import Example
 from muomni_datasets.made_config import SoundsConfig
 from muomni_datasets.sounds import Sounds
