@@ -51,12 +51,12 @@ def evaluate(
         what = None
     if loop_guard is not None:
         overrides = [*(overrides or []), f"chat.loop_guard={str(loop_guard).lower()}"]
-    folder, recipe = find_subject(what, model, overrides or [])
-    cards = list(run_evaluation(folder, recipe, Asking(side, limit, device, threads, tuple(stage or ())), say))
+    found, recipe = find_subject(what, model, overrides or [])
+    cards = list(run_evaluation(found, recipe, Asking(side, limit, device, threads, tuple(stage or ())), say))
     if html is not None:
         from muomni_cli.evaluation.report import write_page
 
-        write_page(html, folder, recipe, cards)
+        write_page(html, found.name, recipe, cards)
         say(f"wrote {html}: open it in a browser")
     if json:
         print_json(as_json(cards))

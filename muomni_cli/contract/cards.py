@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
+    from muomni_cli.contract.engine import Engine
     from muomni_cli.recipe import Recipe
 
 ENCODERS = "encoders"
@@ -96,7 +97,7 @@ class Evaluation(Protocol):
     """What is evaluated, as those who make cards see it.
 
     Attributes:
-        model: the trained model: a :class:`muomni_cli.evaluation.examined.Examined`, whatever runs it.
+        model: the trained model.
         recipe: names the data; its parts are those of the model.
         split: which side of the data.
         progress: told of long preparations.
@@ -104,7 +105,7 @@ class Evaluation(Protocol):
     """
 
     @property
-    def model(self) -> Any: ...
+    def model(self) -> Engine: ...
 
     @property
     def recipe(self) -> Recipe: ...

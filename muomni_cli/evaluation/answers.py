@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def answer_cards(subject: Subject, stage: str) -> Iterator[Card]:
     """Cards of every source of ``[[data.<stage>]]`` that has examples on the side that is asked for."""
-    answerer = subject.model.answers(stage)
+    answerer = subject.model.predictor(stage)
     data = open_examples(subject.recipe, stage, subject.recipe.seed, subject.progress, only=subject.split)
     examples: Examples = data.train if subject.split == "train" else data.val
     sources = np.asarray(examples.sources)

@@ -19,7 +19,9 @@ from muomni_cli.evaluation.card import Card, Shown, card_of
 from muomni_cli.evaluation.exhibits import as_seen, worth_showing
 from muomni_cli.evaluation.taken_down import taken_down
 from muomni_cli.generation import Backend, Request, Sampling, generate
+from muomni_cli.models.engines import senses_of
 from muomni_cli.recipe.model import SOUND
+from muomni_cli.recipe.stages import OMNI
 
 if TYPE_CHECKING:
     from muomni_cli.evaluation.subject import Subject
@@ -106,13 +108,13 @@ class Dialogues:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        model, recipe = subject.model, subject.recipe
-        self.tokenizer = model.tokenizer()
-        self._joint = model.joint()
+        recipe = subject.recipe
+        self._engine = subject.model.at(OMNI)
+        self.tokenizer = self._engine.tokenizer()
         self._ends = recipe.chat.template != "plain"
-        data = open_talks(recipe, self.tokenizer, model.senses, subject.progress, only=subject.split)
+        data = open_talks(recipe, self.tokenizer, senses_of(self._engine), subject.progress, only=subject.split)
         self._inputs, self.names = data.inputs, data.names
-        self.context = self._joint.context
+        self.context = self._engine.backend().context
         talks = data.train if subject.split == "train" else data.val
         found = (question_of(talk, self.names[talk.source]) for talk in talks)
         self.questions = [question for question in found if question is not None]
@@ -157,7 +159,7 @@ class Dialogues:
 
     def _batch(self, questions: Sequence[Question]) -> list[str]:
         # Each batch has a backend of its own, which forgets its pictures and sounds with it.
-        backend = self._joint.backend()
+        backend = self._engine.backend()
         guard = self._ends and self._subject.recipe.chat.loop_guard
         requests = [
             Request(
@@ -179,7 +181,7 @@ class Dialogues:
         ids = list(question.prompt)
         for number, (modality, index) in enumerate(question.media):
             places = [place for place, token in enumerate(question.prompt) if token == -1 - number]
-            soft = backend.remember(self._joint.encode(modality, self._inputs[modality][index])[: len(places)])
+            soft = backend.remember(self._engine.encode(modality, self._inputs[modality][index])[: len(places)])
             for place, token in zip(places, soft, strict=True):
                 ids[place] = token
         return ids

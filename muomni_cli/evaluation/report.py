@@ -14,21 +14,20 @@ from muomni_cli.files import write_text
 
 if TYPE_CHECKING:
     from muomni_cli.api import Card
-    from muomni_cli.evaluation.run import Folder
     from muomni_cli.recipe import Recipe
 
 
-def write_page(path: Path, folder: Folder, recipe: Recipe, cards: Sequence[Card]) -> None:
+def write_page(path: Path, model: str, recipe: Recipe, cards: Sequence[Card]) -> None:
     """Write one HTML file with all that ``cards`` hold; it appears when it is whole.
 
     Raises:
         MuomniError: it cannot be written.
     """
     about = {
-        "model": folder.root.name,
+        "model": model,
         "recipe": f"{recipe.name}: {recipe.doc}" if recipe.doc else recipe.name,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "muomni": __version__,
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }
-    write_text(path, page(f"Cards of {folder.root.name}", about, cards))
+    write_text(path, page(f"Cards of {model}", about, cards))

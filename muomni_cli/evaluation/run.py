@@ -4,33 +4,27 @@ alone, and no part by name."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from muomni_cli.api import ENCODERS, RequestError
 from muomni_cli.data.sets import get_command, missing_sets
 from muomni_cli.evaluation.at_hand import with_examples, with_files
-from muomni_cli.models.bundle import BundleFolder
-from muomni_cli.models.find import Found, Need, find, in_folder, named, of_package
+from muomni_cli.evaluation.model import VOCODER, missing, with_parts_of
+from muomni_cli.models.engines import TRAINED, open_found
+from muomni_cli.models.find import Found, find, in_folder, named, of_package
 from muomni_cli.recipe.stages import OMNI, stages_of
 from muomni_cli.registry import get_registry, resolve
-from muomni_cli.runs.folder import RunFolder, open_entry
-from muomni_cli.runs.model import WEIGHTS
 
 if TYPE_CHECKING:
+    from muomni_cli.contract.engine import Engine
     from muomni_cli.evaluation.card import Card
-    from muomni_cli.evaluation.examined import Examined
     from muomni_cli.evaluation.subject import Subject
     from muomni_cli.recipe import Recipe
 
-VOCODER = "vocoder"
-ANY = Need(lambda run: next(run.root.glob(f"*/{WEIGHTS[0]}"), None), "has trained weights")
-"""A model of which anything is trained."""
-Folder = RunFolder | BundleFolder
 
-
-def find_subject(spec: str | None, model: str | None, overrides: Sequence[str]) -> tuple[Folder, Recipe]:
+def find_subject(spec: str | None, model: str | None, overrides: Sequence[str]) -> tuple[Found, Recipe]:
     """The model and the recipe that are meant.
 
     Args:
@@ -45,16 +39,16 @@ def find_subject(spec: str | None, model: str | None, overrides: Sequence[str]) 
     from muomni_cli.recipe import load_recipe
 
     if spec is None:
-        meant = find(model, ANY)
+        meant = find(model, TRAINED)
         recipe = load_recipe(str(_recipe_of(model or "the model", meant)), overrides)
-        return meant.bundle or meant.run(), recipe
+        return meant, recipe
     told = _told(spec)
     recipe = load_recipe(spec if told is None else str(_recipe_of(spec, told)), overrides)
     if model is not None:
         told = named(model)
     elif told is None:
         told = named(recipe.name, train=f"muomni train all {spec}")
-    return told.bundle or told.run(), recipe
+    return told, recipe
 
 
 def _told(spec: str) -> Found | None:
@@ -95,7 +89,7 @@ class Asking:
     stages: Sequence[str] = ()
 
 
-def evaluate(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[[str], None]) -> Iterator[Card]:
+def evaluate(found: Found, recipe: Recipe, asking: Asking, progress: Callable[[str], None]) -> Iterator[Card]:
     """Cards of every stage that is trained and can be scored, each as soon as it is known.
 
     Raises:
@@ -103,13 +97,14 @@ def evaluate(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[
     """
     from muomni_cli.evaluation.subject import Subject
 
-    missing = missing_sets(recipe, _tables(recipe, asking))
+    no_files = missing_sets(recipe, _tables(recipe, asking))
     recipe, left_out = with_files(recipe)
-    model, recipe = _open(folder, recipe, asking, progress)
+    model, recipe = _open(found, recipe, asking)
     subject = Subject(model, recipe, asking.split, asking.limit, progress)
+    absent = "is not in it" if found.bundle is not None else "is not trained"
     scored = False
     for stage in _stages(recipe):
-        reason = model.missing(stage) or ("" if _has_data(recipe, stage) else "has no data")
+        reason = missing(model, recipe, stage, absent) or ("" if _has_data(recipe, stage) else "has no data")
         if reason or (asking.stages and stage not in asking.stages):
             left_out += [f"{stage} {reason}"] if reason else []
             continue
@@ -121,12 +116,14 @@ def evaluate(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[
     if not scored:
         raise RequestError(
             f"nothing of {model.label} can be evaluated: {'; '.join(left_out) or 'no examples on this side'}",
-            get_command(missing) if missing else f"train a stage that has data: muomni train STAGE {recipe.source}",
+            get_command(no_files)
+            if no_files
+            else f"train a stage that has data: muomni train STAGE {recipe.source}",
         )
     for line in left_out:
         progress(f"left out: {line}")
-    if missing:
-        progress(f"public datasets are missing; get them with: {get_command(missing)}")
+    if no_files:
+        progress(f"public datasets are missing; get them with: {get_command(no_files)}")
 
 
 def _tables(recipe: Recipe, asking: Asking) -> list[str]:
@@ -152,37 +149,12 @@ def _as_far_as_it_goes(
         yield from _as_far_as_it_goes(made, dataclasses.replace(subject, recipe=recipe), stage, left_out)
 
 
-def _open(folder: Folder, recipe: Recipe, asking: Asking, progress: Callable[[str], None]) -> tuple[Examined, Recipe]:
+def _open(found: Found, recipe: Recipe, asking: Asking) -> tuple[Engine, Recipe]:
     """The model, and the recipe's data with the model's parts."""
-    if isinstance(folder, BundleFolder):
-        from muomni_cli.evaluation.packed import PackedModel
-
-        packed = folder.open(asking.device, asking.threads)
-        recipe = with_parts(recipe, packed.parts)
-        return PackedModel(packed, recipe, progress), recipe
-    from muomni_cli.evaluation.trained import TrainedModel
-    from muomni_cli.training.device import choose_device, set_threads
-
-    set_threads(asking.threads or 0)
-    about = folder.model()
-    recipe = with_parts(recipe, {**about["parts"], **about["stages"].get(OMNI, {}).get("parts", {})})
-    return TrainedModel(folder, recipe, choose_device(asking.device), progress), recipe
-
-
-def with_parts(recipe: Recipe, entries: Mapping[str, Mapping[str, Any]]) -> Recipe:
-    """The recipe's data, with the parts that a model has trained: what is asked is what was trained.
-
-    Args:
-        recipe: names the data.
-        entries: what ``model.json`` says of each part, by its stage.
-    """
-    from muomni_cli.recipe import Chosen
-
-    opened = {stage: open_entry(entry) for stage, entry in entries.items()}
-    own = {stage: Chosen(registered.part.name, registered, config) for stage, (registered, config) in opened.items()}
-    parts = {slot: own.get(slot, chosen) for slot, chosen in recipe.parts.items()}
-    encoders = {modality: own.get(modality, chosen) for modality, chosen in recipe.encoders.items()}
-    return dataclasses.replace(recipe, parts=parts, encoders=encoders)
+    engine = open_found(found, device=asking.device, threads=asking.threads)
+    if OMNI in engine.thinker_stages:
+        engine = engine.at(OMNI)
+    return engine, with_parts_of(engine, recipe)
 
 
 def _stages(recipe: Recipe) -> list[str]:

@@ -17,15 +17,15 @@ from muomni_cli.evaluation.card import Card, Shown, card_of
 from muomni_cli.evaluation.exhibits import sound, worth_showing
 from muomni_cli.evaluation.hearing import MUTE, Heard, Hearing, Wave, hearing
 from muomni_cli.evaluation.lexicon import words_of
+from muomni_cli.evaluation.model import any_vocoder, codec_format, decode, own_vocoder, synthesize
 from muomni_cli.sound.log_mel import log_mel, whole_frames
 from muomni_cli.speaking.bound import most_frames
 from muomni_cli.speaking.speech import Drawing, Speech
+from muomni_cli.speaking.voice import Voice, voice_of
 
 if TYPE_CHECKING:
     from muomni_cli.data.examples import Examples
-    from muomni_cli.evaluation.examined import Aloud
     from muomni_cli.evaluation.subject import Subject
-    from muomni_cli.speaking.voice import Voice
 
 PLAYED = 6
 """Sentences of a card that a person can hear."""
@@ -107,10 +107,10 @@ class SpeechCards:
     """
 
     def __init__(self, subject: Subject) -> None:
-        self._subject, self._model = subject, subject.model
+        self._subject, self._engine, self._recipe = subject, subject.model, subject.recipe
         data = open_examples(subject.recipe, "codec", subject.recipe.seed, subject.progress)
         examples, rest = (data.train, data.val) if subject.split == "train" else (data.val, data.train)
-        self._sizes = subject.model.sizes()
+        self._format = codec_format(subject.model, subject.recipe)
         self._coded: dict[str, Coded] = {}
         self._sentences = [self._chosen(task, number, examples, rest) for number, task in enumerate(data.names)]
 
@@ -122,7 +122,7 @@ class SpeechCards:
         learned = [rest.texts[row] for row in _of_source(rest, number)]
         rng = np.random.default_rng(0)
         others = [texts[place] for texts in (left, learned) for place in rng.permutation(len(texts)).tolist()]
-        rate = self._sizes.mel.sample_rate
+        rate = self._format.mel.sample_rate
         return Sentences(task, examples, chosen, others, rate, self._subject.progress)
 
     def of(self, stage: str) -> Iterator[Card]:
@@ -134,7 +134,7 @@ class SpeechCards:
 
     def _codec(self, sentences: Sentences) -> Iterator[Card]:
         """Resynthesis: log-mel to codes and back, heard through a vocoder."""
-        task, size = sentences.task, self._sizes.codebook_size
+        task, size = sentences.task, self._format.codebook_size
         coded = self._through_codes(sentences)
         apart = [
             float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(sentences.waves, coded.mels, strict=True)
@@ -147,10 +147,10 @@ class SpeechCards:
     def _vocoder(self, sentences: Sentences) -> Iterator[Card]:
         """Copy synthesis: the true log-mel to samples."""
         mels = [self._mel(wave) for wave in sentences.waves]
-        vocoder = self._model.vocoder()
+        vocoder = own_vocoder(self._engine, self._recipe)
         if vocoder is None:
-            raise RequestError(f"{self._model.label} has no trained vocoder", "leave the vocoder out")
-        made = _all_aloud(vocoder, mels, sentences.waves)
+            raise RequestError(f"{self._engine.label} has no trained vocoder", "leave the vocoder out")
+        made = self._synthesized(vocoder, mels, sentences.waves)
         apart = [float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(made, mels, strict=True)]
         yield card_of("vocoder", sentences.task, "mel_l1", apart, sentences.keys)
         yield from _understood("vocoder", "wer_copy", sentences, sentences.heard(made), made)
@@ -178,7 +178,7 @@ class SpeechCards:
 
     @cached_property
     def _voice(self) -> Voice:
-        return self._model.voice()
+        return voice_of(self._engine, any_vocoder(self._engine, self._recipe))
 
     def _spoken(self, text: str, name: str) -> Spoken:
         """The text in the voice called ``name``, or in the first where there is none."""
@@ -190,20 +190,24 @@ class SpeechCards:
 
     def _through_codes(self, sentences: Sentences) -> Coded:
         if sentences.task not in self._coded:
-            codec = self._model.codec()
+            codec = self._engine.codec()
             codes = [codec.encode(wave) for wave in sentences.waves]
-            mels = [codec.decode(one) for one in codes]
-            vocoder = self._model.any_vocoder() if sentences.hearing else None
+            mels = [decode(codec, one) for one in codes]
+            vocoder = any_vocoder(self._engine, self._recipe) if sentences.hearing else None
             if vocoder is None and sentences.hearing:
                 self._subject.progress(MUTE)
-            heard = sentences.heard(_all_aloud(vocoder, mels, sentences.waves)) if vocoder else None
+            heard = sentences.heard(self._synthesized(vocoder, mels, sentences.waves)) if vocoder else None
             self._coded[sentences.task] = Coded(codes, mels, heard)
         return self._coded[sentences.task]
 
+    def _synthesized(self, vocoder: str, mels: Sequence[NDArray[np.float32]], waves: Sequence[Wave]) -> list[Wave]:
+        """(M,F) log-mel of each -> as many samples as the original has."""
+        return [synthesize(self._engine, vocoder, mel)[: wave.size] for mel, wave in zip(mels, waves, strict=True)]
+
     def _mel(self, wave: Wave) -> NDArray[np.float32]:
         """(N,) samples -> (M,F) log-mel as the codec wants it, N filled up with silence to whole code frames."""
-        mel = self._sizes.mel
-        return log_mel(whole_frames(wave, self._sizes.frame * mel.hop), mel)
+        mel = self._format.mel
+        return log_mel(whole_frames(wave, self._format.frame * mel.hop), mel)
 
 
 def _played(sentences: Sentences, heard: Heard, waves: Sequence[Wave]) -> list[Shown]:
@@ -221,11 +225,6 @@ def _played(sentences: Sentences, heard: Heard, waves: Sequence[Wave]) -> list[S
         )
         for place in worth_showing([edits == 0 for edits in heard.errors.edits])[:PLAYED]
     ]
-
-
-def _all_aloud(vocoder: Aloud, mels: Sequence[NDArray[np.float32]], waves: Sequence[Wave]) -> list[Wave]:
-    """(M,F) log-mel of each -> as many samples as the original has."""
-    return [vocoder(mel)[: wave.size] for mel, wave in zip(mels, waves, strict=True)]
 
 
 def _of_source(examples: Examples, number: int) -> list[int]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from muomni_cli.contract.engine import Engine
 from muomni_cli.data.sources import Split
-from muomni_cli.evaluation.examined import Examined
 from muomni_cli.recipe import Recipe
 
 
@@ -17,7 +17,7 @@ class Subject:
     """A trained model and questions to it.
 
     Args:
-        model: whatever runs it.
+        model: the model.
         recipe: names the data; its parts are those of the model.
         split: which side of the data.
         limit: most examples of each source; 0 for all, None for as many as are usual.
@@ -25,7 +25,7 @@ class Subject:
         batch_size: inputs that are asked about at a time.
     """
 
-    model: Examined
+    model: Engine
     recipe: Recipe
     split: Split
     limit: int | None

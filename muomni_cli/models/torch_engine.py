@@ -85,6 +85,18 @@ class TorchEngine(ABC):
         """The codec, the Talker or, by its name, a vocoder."""
 
     @property
+    def thinker_stages(self) -> Sequence[str]:
+        return ["omni" if self.modalities else "thinker"] if "thinker" in self.parts else []
+
+    def at(self, stage: str) -> TorchEngine:
+        self._require_thinker_of(stage)
+        return self
+
+    def _require_thinker_of(self, stage: str) -> None:
+        if stage not in self.thinker_stages:
+            raise RequestError(f"{self.label} has no Thinker of the stage {stage}", "train it, or name another model")
+
+    @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
         return {}
 

@@ -17,8 +17,8 @@ from muomni_cli import app
 from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.chat.once import question_ids
 from muomni_cli.chat.open import open_speaker
-from muomni_cli.inference.settings import Changes
 from muomni_cli.inference.chat_model import Answer
+from muomni_cli.inference.settings import Changes
 from muomni_cli.models.pack_run import weights_of
 from muomni_cli.models.package import Order, pack
 from muomni_cli.runs.folder import RunFolder
@@ -229,11 +229,11 @@ def test_eval_names_it_and_its_recipe(whole: Whole, tmp_path: Path, monkeypatch:
     pack(str(tmp_path / "run"), tmp_path / "package", Order("other"))
     pack(str(tmp_path / "run"), tmp_path / "namesake", Order("omni"))
     see(tmp_path / "package/src", "muomni_model_other", monkeypatch)
-    folder, recipe = find_subject("other", None, [])
-    assert (recipe.name, folder.root) == ("theirs", tmp_path / "package/src/muomni_model_other/run")
+    found, recipe = find_subject("other", None, [])
+    assert (recipe.name, found.run().root) == ("theirs", tmp_path / "package/src/muomni_model_other/run")
     see(tmp_path / "namesake/src", "muomni_model_omni", monkeypatch)
-    folder, recipe = find_subject("omni", None, [])
-    assert (recipe.name, folder.root) == ("omni", tmp_path / "namesake/src/muomni_model_omni/run")
+    found, recipe = find_subject("omni", None, [])
+    assert (recipe.name, found.run().root) == ("omni", tmp_path / "namesake/src/muomni_model_omni/run")
 
 
 @pytest.mark.usefixtures("seen")
