@@ -39,8 +39,8 @@ def evaluate(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Score every trained stage on held-out data: a card for each task, with a bootstrap interval."""
-    from muomni_cli.evaluation.card import HEADINGS, as_json, rows
-    from muomni_cli.evaluation.run import Asking, find_subject
+    from muomni_cli.contract.cards import HEADINGS, as_json, rows
+    from muomni_cli.evaluation.run import EvalOptions, find_model
     from muomni_cli.evaluation.run import evaluate as run_evaluation
 
     if split not in ("val", "train"):
@@ -51,8 +51,8 @@ def evaluate(
         what = None
     if loop_guard is not None:
         overrides = [*(overrides or []), f"chat.loop_guard={str(loop_guard).lower()}"]
-    found, recipe = find_subject(what, model, overrides or [])
-    cards = list(run_evaluation(found, recipe, Asking(side, limit, device, threads, tuple(stage or ())), say))
+    found, recipe = find_model(what, model, overrides or [])
+    cards = list(run_evaluation(found, recipe, EvalOptions(side, limit, device, threads, tuple(stage or ())), say))
     if html is not None:
         from muomni_cli.evaluation.report import write_page
 

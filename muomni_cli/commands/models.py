@@ -103,7 +103,7 @@ def _print(found: dict[str, Any]) -> None:
         print()
         print_table(("DATA", "SOURCE", "TASK", "LICENCE"), sources)
     if found["scores"]:
-        from muomni_cli.evaluation.card import HEADINGS, Card, rows
+        from muomni_cli.contract.cards import HEADINGS, Card, rows
 
         print()
         print_table(HEADINGS, rows([Card(**score) for score in found["scores"]]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -143,3 +143,35 @@ class Cards:
     doc: str
     stages: tuple[str, ...]
     make: str
+
+
+HEADINGS = ("STAGE", "TASK", "METRIC", "VALUE", "95% INTERVAL", "N", "RESAMPLED BY", "BASELINE", "CEILING")
+
+OUT_OF_JSON = frozenset({"sentences", "samples"})
+"""Fields that JSON does not always have: ``sentences`` only if there are some, ``samples`` never."""
+
+
+def as_json(cards: Sequence[Card]) -> list[dict[str, Any]]:
+    """One entry per card; ``sentences`` only if there are some."""
+    names = [field.name for field in fields(Card) if field.name not in OUT_OF_JSON]
+    plain = [{name: getattr(card, name) for name in names} for card in cards]
+    told = [{} if card.sentences is None else {"sentences": list(card.sentences)} for card in cards]
+    return [entry | more for entry, more in zip(plain, told, strict=True)]
+
+
+def rows(cards: Sequence[Card]) -> list[tuple[str, ...]]:
+    """Rows of the table under :data:`HEADINGS`."""
+    return [
+        (
+            card.stage,
+            card.task,
+            card.metric,
+            f"{card.value:.3f}",
+            "-" if card.low is None else f"{card.low:.3f} to {card.high:.3f}",
+            "-" if card.n is None else f"{card.n:,}",
+            f"{card.keys:,} keys" if card.unit == "key" else card.unit or "-",
+            "-" if card.chance is None else f"{card.chance:.3f}",
+            "-" if card.ceiling is None else f"{card.ceiling:.3f}",
+        )
+        for card in cards
+    ]

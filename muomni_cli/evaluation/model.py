@@ -1,4 +1,4 @@
-"""The model under evaluation: which stages an engine can be evaluated on, and its codec and vocoder as plain functions.
+"""What is evaluated: an engine with a recipe's data, the stages it can be evaluated on, its codec and its vocoder.
 
 Shapes: N samples, T code frames, Q codebooks, M mel frames, F mel bins.
 """
@@ -6,7 +6,8 @@ Shapes: N samples, T code frames, Q codebooks, M mel frames, F mel bins.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,9 +22,40 @@ if TYPE_CHECKING:
     from muomni_cli.contract.engine import Engine
     from muomni_cli.contract.sound import MelConfig
     from muomni_cli.contract.speech import RunCodec
+    from muomni_cli.data.sources import Split
     from muomni_cli.recipe import Recipe
 
 THINKER, CODEC, VOCODER, TALKER = "thinker", "codec", "vocoder", "talker"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvalContext:
+    """See :class:`muomni_cli.contract.cards.Evaluation`.
+
+    Args:
+        model: the model.
+        recipe: from :func:`with_parts_of`: names the data; its parts are the model's.
+        split: side of the data.
+        limit: most examples per source; 0 for all, None for the default.
+        progress: receives lines about long preparations.
+        batch_size: inputs per batch.
+    """
+
+    model: Engine
+    recipe: Recipe
+    split: Split
+    limit: int | None
+    progress: Callable[[str], None]
+    batch_size: int = 32
+
+    def limited(self, rows: Sequence[int], usual: int = 0) -> list[int]:
+        """At most ``limit`` of ``rows``, drawn at random but always the same, in their order; ``usual`` if there is no
+        limit."""
+        limit = usual if self.limit is None else self.limit
+        if not limit or len(rows) <= limit:
+            return list(rows)
+        chosen = np.random.default_rng(0).permutation(len(rows))[:limit]
+        return sorted(rows[index] for index in chosen.tolist())
 
 
 class CodecFormat(Protocol):

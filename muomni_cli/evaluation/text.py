@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from muomni_cli.contract.models import Tokenizer
     from muomni_cli.data.shards import Stream
     from muomni_cli.data.windows import Window
-    from muomni_cli.evaluation.subject import Subject
+    from muomni_cli.evaluation.model import EvalContext
 
-MOST = 4_000_000
+MAX_TOKENS = 4_000_000
 """The compressor is given at most this many tokens."""
 
 
-def text_cards(subject: Subject, stage: str) -> Iterator[Card]:
+def text_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
     """Bits per byte of held-out text, all of it or the first ``limit`` windows, by the Thinker as ``stage`` left it,
     whatever its training objective. The baseline is bzip2 on the same text."""
-    if not subject.recipe.data.sources.get("text"):
+    if not context.recipe.data.sources.get("text"):
         return
-    engine = subject.model.at(stage)
+    engine = context.model.at(stage)
     tokenizer, length = engine.tokenizer(), int(engine.parts["thinker"]["config"]["ctx_len"])
-    size = subject.recipe.train_for("thinker").batch_size
-    batches = -(-(subject.limit or 0) // size)
-    streams = open_text(subject.recipe, tokenizer, subject.progress).val
+    size = context.recipe.train_for("thinker").batch_size
+    batches = -(-(context.limit or 0) // size)
+    streams = open_text(context.recipe, tokenizer, context.progress).val
     for stream in streams:
         text = HeldOut([stream], tokenizer, length, size, batches)
         found = text.measure(lambda window: _nats(engine, window))["bits_per_byte"]
@@ -55,5 +55,5 @@ def _nats(engine: Engine, window: Window) -> float:
 def _compressed(stream: Stream, tokenizer: Tokenizer) -> float | None:
     """Bits per byte of bzip2."""
     bytes_of = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
-    text = b"".join(bytes_of[token] for token in np.asarray(stream.tokens[:MOST]).tolist())
+    text = b"".join(bytes_of[token] for token in np.asarray(stream.tokens[:MAX_TOKENS]).tolist())
     return 8 * len(bz2.compress(text)) / len(text) if text else None

@@ -10,7 +10,7 @@ from muomni_cli import __version__
 from muomni_cli.models.describe import SPEECH, TEXT, listed
 
 if TYPE_CHECKING:
-    from muomni_cli.evaluation.card import Card
+    from muomni_cli.contract.cards import Card
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _scores(about: Subject) -> Iterator[str]:
     if not about.scores:
         yield f"Not measured. With data at hand: `muomni eval RECIPE -m {about.name} --json > scores.json`."
         return
-    from muomni_cli.evaluation.card import HEADINGS, rows
+    from muomni_cli.contract.cards import HEADINGS, rows
 
     yield "On data that was held out; intervals are bootstrapped.\n"
     yield f"| {' | '.join(heading.lower() for heading in HEADINGS)} |"

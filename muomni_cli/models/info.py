@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from muomni_cli.evaluation.card import as_json
+from muomni_cli.contract.cards import as_json
 from muomni_cli.models.describe import describe
 from muomni_cli.models.find import Found, named
 from muomni_cli.models.listing import declared

@@ -120,7 +120,7 @@ def pack(spec: str, output: Path, order: Order) -> Subject:
         inside = folder / "src" / module
         packed = _copy(found, inside, order)
         if scores:
-            from muomni_cli.evaluation.card import as_json
+            from muomni_cli.contract.cards import as_json
 
             write_json(inside / "scores.json", as_json(scores))
         doc = _doc(packed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from muomni_cli.api import RequestError
 
 if TYPE_CHECKING:
-    from muomni_cli.evaluation.card import Card
+    from muomni_cli.contract.cards import Card
 
 
 def read_scores(files: Sequence[Path]) -> list[Card]:
@@ -19,7 +19,7 @@ def read_scores(files: Sequence[Path]) -> list[Card]:
     Raises:
         RequestError: one cannot be read, or holds something else.
     """
-    from muomni_cli.evaluation.card import Card
+    from muomni_cli.contract.cards import Card
 
     cards = []
     for file in files:

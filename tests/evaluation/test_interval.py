@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muomni_cli.evaluation.card import HEADINGS, Card, as_json, card_of, rows
+from muomni_cli.contract.cards import HEADINGS, Card, as_json, card_of, rows
 from muomni_cli.evaluation.interval import bootstrap, clusters, wilson
 from muomni_cli.evaluation.word_errors import WordErrors
 
