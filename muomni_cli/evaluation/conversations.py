@@ -73,7 +73,7 @@ def question_of(talk: Talk, task: str) -> Question | None:
 
 
 def counterfactual(question: Question, other: Question) -> Question:
-    """``question`` with the picture (sound) it is about replaced by that of ``other``, whose answer is now the right one."""
+    """``question`` with the picture (sound) of ``other`` in place of its own; the right answer is that of ``other``."""
     (modality,) = question.about
     ids: list[int] = []
     for token, run in groupby(question.prompt):

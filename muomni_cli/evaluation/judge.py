@@ -83,9 +83,7 @@ class Recognizer:
             return ""
         decoder = _decoder(self)
         decoder.start_utt()
-        decoder.process_raw(
-            pcm.tobytes(), full_utt=True
-        )  # as a whole, so that earlier recordings do not affect its levels
+        decoder.process_raw(pcm.tobytes(), full_utt=True)  # whole, so that earlier recordings have no effect
         decoder.end_utt()
         heard = decoder.hyp()
         return " ".join(words_of(heard.hypstr)) if heard else ""

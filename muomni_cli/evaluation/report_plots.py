@@ -14,7 +14,7 @@ from html import escape
 from muomni_cli.contract.cards import Card
 
 ROW, NAME, TRACK = 46, 14, 31
-"""Heights in pixels: of a row, from its top to the text baseline of the name, from its top to the center of the marks."""
+"""Height of a row, and the distances of its name and of its marks from its top, in pixels."""
 
 AXIS = 26
 """Height of the axis labels below the rows, in pixels."""
@@ -158,7 +158,7 @@ SCALES = (
 
 
 def scale_of(card: Card) -> Scale:
-    """The scale of a metric by its name. An unknown one with a value from 0 to 1 is a share, else it has its own scale."""
+    """The scale of a metric by its name; one of unknown name is a share if it can be, else it has its own scale."""
     for name, scale in SCALES:
         if fnmatchcase(card.metric, name):
             return scale
