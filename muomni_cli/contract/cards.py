@@ -16,12 +16,12 @@ ENCODERS = "encoders"
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One example of a card, to be looked at and listened to.
+    """One example of a metric, for the report.
 
     Args:
         asked: the question, or what was to be done; empty where the input says it all.
         wanted: the right answer.
-        said: what the model answered, or what a judge heard of it.
+        said: what the model answered, or what the recognizer heard in it.
         right: whether that counts as right.
         picture: PNG of what was shown.
         sound: WAV of what was played to the model.
@@ -50,10 +50,10 @@ class Card:
         n: examples; None where the metric counts something else.
         unit: what the bootstrap drew; see :class:`muomni_cli.evaluation.interval.Interval`.
         keys: how many keys (speakers, scenes) the examples have.
-        chance: the floor: what guessing would give, or whoever knows nothing of the task, where that is known.
-        ceiling: what the judge gives to the best there is, such as the sounds that were learned from.
-        sentences: what was said and heard, sentence by sentence, where something was.
-        samples: some examples, for a person to see and hear.
+        chance: the baseline, if known: what guessing would give.
+        ceiling: the same metric of the best possible result, such as the original recordings.
+        sentences: text and transcript of each sentence, for word error rates.
+        samples: some examples for the report.
     """
 
     stage: str
@@ -94,14 +94,14 @@ def card_of(
 
 
 class Evaluation(Protocol):
-    """What is evaluated, as those who make cards see it.
+    """What is evaluated.
 
     Attributes:
         model: the trained model.
-        recipe: names the data; its parts are those of the model.
-        split: which side of the data.
-        progress: told of long preparations.
-        batch_size: inputs that are asked about at a time.
+        recipe: names the data; its parts are the model's.
+        split: side of the data.
+        progress: receives lines about long preparations.
+        batch_size: inputs per batch.
     """
 
     @property
@@ -120,7 +120,7 @@ class Evaluation(Protocol):
     def batch_size(self) -> int: ...
 
     def limited(self, rows: Sequence[int], usual: int = 0) -> list[int]:
-        """As many of ``rows`` as were asked for, from all over, the same each time; ``usual`` if nobody said."""
+        """At most as many of ``rows`` as the user's limit, else ``usual``, drawn at random but always the same."""
         ...
 
 
