@@ -201,8 +201,8 @@ class TorchCodec:
         return self._codec.codebook_size
 
     def encode(self, wave: NDArray[Any]) -> NDArray[Any]:
-        """(N,) samples -> (T,Q) codes; the last frame is padded with silence."""
-        return encode_waves(self._codec, [wave])[0]
+        """(N,) samples -> (T,Q) codes, int64; the last frame is padded with silence."""
+        return encode_waves(self._codec, [wave])[0].astype(np.int64)
 
     def stream(self) -> Flow:
         """Streaming decoder: (T,Q) codes -> (M,F) log-mel."""
