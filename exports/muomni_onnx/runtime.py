@@ -63,6 +63,17 @@ class OnnxModel:
         return [name for name, entry in self.parts.items() if "projector" in entry["graphs"]]
 
     @property
+    def thinker_stages(self) -> list[str]:
+        """See :class:`muomni_cli.api.Engine`."""
+        return ["omni" if self.modalities else "thinker"] if "thinker" in self.parts else []
+
+    def at(self, stage: str) -> OnnxModel:
+        """See :class:`muomni_cli.api.Engine`."""
+        if stage not in self.thinker_stages:
+            raise RequestError(f"{self.label} has no Thinker of the stage {stage}", "name the run that it was made of")
+        return self
+
+    @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
         """See :class:`muomni_cli.api.Engine`."""
         return {modality: self.parts[name] for modality, name in self._with_heads.items()}

@@ -1,4 +1,4 @@
-"""``muomni eval``: how well a trained model does its tasks."""
+"""``muomni eval``: the metrics of a trained model."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def evaluate(
         typer.Option("-m", "--model", help="The run or bundle to evaluate, if not the recipe's own run."),
     ] = None,
     stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be repeated.")] = None,
-    split: Annotated[str, typer.Option(help="Which side of the data: val or train.")] = "val",
+    split: Annotated[str, typer.Option(help="Side of the data: val or train.")] = "val",
     limit: Annotated[
         int | None, typer.Option(min=0, help="Most examples of each source; 0 for all (default: all, 100 of speech).")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     html: Annotated[
-        Path | None, typer.Option(help="Write one page with plots, pictures and sounds, to look at and to listen to.")
+        Path | None, typer.Option(help="Write a report with plots, pictures and sounds as one HTML file.")
     ] = None,
     loop_guard: Annotated[
         bool | None, typer.Option("--loop-guard/--no-loop-guard", help="End an answer before it repeats itself.")
@@ -38,9 +38,9 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
-    """Score every trained stage on held-out data: a card for each task, with a bootstrap interval."""
+    """Compute the metrics of every trained stage on held-out data, with bootstrap intervals."""
     from muomni_cli.contract.cards import HEADINGS, as_json, rows
-    from muomni_cli.evaluation.run import Asking, find_subject
+    from muomni_cli.evaluation.run import EvalOptions, find_model
     from muomni_cli.evaluation.run import evaluate as run_evaluation
 
     if split not in ("val", "train"):
@@ -51,14 +51,14 @@ def evaluate(
         what = None
     if loop_guard is not None:
         overrides = [*(overrides or []), f"chat.loop_guard={str(loop_guard).lower()}"]
-    folder, recipe = find_subject(what, model, overrides or [])
-    cards = list(run_evaluation(folder, recipe, Asking(side, limit, device, threads, tuple(stage or ())), say))
+    found, recipe = find_model(what, model, overrides or [])
+    metrics = list(run_evaluation(found, recipe, EvalOptions(side, limit, device, threads, tuple(stage or ())), say))
     if html is not None:
         from muomni_cli.evaluation.report import write_page
 
-        write_page(html, folder, recipe, cards)
+        write_page(html, found.name, recipe, metrics)
         say(f"wrote {html}: open it in a browser")
     if json:
-        print_json(as_json(cards))
+        print_json(as_json(metrics))
     else:
-        print_table(HEADINGS, rows(cards))
+        print_table(HEADINGS, rows(metrics))

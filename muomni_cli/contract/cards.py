@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    from muomni_cli.contract.engine import Engine
+
+ENCODERS = "encoders"
+"""In :attr:`Cards.stages`: the own stage of every encoder, whatever its modality."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One example of a card, to be looked at and listened to.
+    """One example of a metric, for the report.
 
     Args:
         asked: the question, or what was to be done; empty where the input says it all.
         wanted: the right answer.
-        said: what the model answered, or what a judge heard of it.
+        said: what the model answered, or what the recognizer heard in it.
         right: whether that counts as right.
         picture: PNG of what was shown.
         sound: WAV of what was played to the model.
@@ -43,10 +49,10 @@ class Card:
         n: examples; None where the metric counts something else.
         unit: what the bootstrap drew; see :class:`muomni_cli.core.interval.Interval`.
         keys: how many keys (speakers, scenes) the examples have.
-        chance: the floor: what guessing would give, or whoever knows nothing of the task, where that is known.
-        ceiling: what the judge gives to the best there is, such as the sounds that were learned from.
-        sentences: what was said and heard, sentence by sentence, where something was.
-        samples: some examples, for a person to see and hear.
+        chance: the baseline, if known: what guessing would give.
+        ceiling: the same metric of the best possible result, such as the original recordings.
+        sentences: text and transcript of each sentence, for word error rates.
+        samples: some examples for the report.
     """
 
     stage: str
@@ -70,18 +76,18 @@ class Card:
 
 
 class Evaluation(Protocol):
-    """What is evaluated, as those who make cards see it.
+    """What is evaluated.
 
     Attributes:
-        model: the trained model: a :class:`muomni_cli.evaluation.examined.Examined`, whatever runs it.
-        recipe: the :class:`muomni_cli.recipe.Recipe` that names the data; its parts are those of the model.
-        split: which side of the data.
-        progress: told of long preparations.
-        batch_size: inputs that are asked about at a time.
+        model: the trained model.
+        recipe: names the data; its parts are the model's.
+        split: side of the data.
+        progress: receives lines about long preparations.
+        batch_size: inputs per batch.
     """
 
     @property
-    def model(self) -> Any: ...
+    def model(self) -> Engine: ...
 
     @property
     def recipe(self) -> Any: ...
@@ -96,7 +102,7 @@ class Evaluation(Protocol):
     def batch_size(self) -> int: ...
 
     def limited(self, rows: Sequence[int], usual: int = 0) -> list[int]:
-        """As many of ``rows`` as were asked for, from all over, the same each time; ``usual`` if nobody said."""
+        """At most as many of ``rows`` as the user's limit, else ``usual``, drawn at random but always the same."""
         ...
 
     def card(
@@ -137,15 +143,14 @@ class Cards:
     make: str
 
 
-HEADINGS = ("STAGE", "TASK", "METRIC", "VALUE", "95% INTERVAL", "N", "DRAWN BY", "FLOOR", "CEILING")
-
+HEADINGS = ("STAGE", "TASK", "METRIC", "VALUE", "95% INTERVAL", "N", "RESAMPLED BY", "BASELINE", "CEILING")
 
 OUT_OF_JSON = frozenset({"sentences", "samples"})
-"""What of a card is not for every report: JSON has sentences where there are some, and never pictures and sounds."""
+"""Fields that JSON does not always have: ``sentences`` only if there are some, ``samples`` never."""
 
 
 def as_json(cards: Sequence[Card]) -> list[dict[str, Any]]:
-    """Plain data, a card an entry; ``sentences`` only where there are some."""
+    """One entry per card; ``sentences`` only if there are some."""
     names = [field.name for field in fields(Card) if field.name not in OUT_OF_JSON]
     plain = [{name: getattr(card, name) for name in names} for card in cards]
     told = [{} if card.sentences is None else {"sentences": list(card.sentences)} for card in cards]
@@ -153,7 +158,7 @@ def as_json(cards: Sequence[Card]) -> list[dict[str, Any]]:
 
 
 def rows(cards: Sequence[Card]) -> list[tuple[str, ...]]:
-    """Under :data:`HEADINGS`."""
+    """Rows of the table under :data:`HEADINGS`."""
     return [
         (
             card.stage,

@@ -57,6 +57,15 @@ class Engine(Protocol):
         ...
 
     @property
+    def thinker_stages(self) -> Sequence[str]:
+        """Stages whose Thinker :meth:`at` opens. A run may have both ``thinker`` and ``omni``, a bundle has one."""
+        ...
+
+    def at(self, stage: str) -> Engine:
+        """This model with the Thinker that one of :attr:`thinker_stages` trained. RequestError if there is none."""
+        ...
+
+    @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
         """Modality -> entry of the encoder with the head that its own stage trained."""
         ...

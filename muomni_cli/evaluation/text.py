@@ -1,4 +1,4 @@
-"""Cards of held-out text, source by source, beside a compressor. Knows no part by name, and no torch."""
+"""Metrics of the Thinker on held-out text, source by source, with a general-purpose compressor as the baseline."""
 
 from __future__ import annotations
 
@@ -9,42 +9,51 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from muomni_cli.contract.cards import Card
-from muomni_cli.contract.models import Tokenizer
-from muomni_cli.core.errors import MuomniError
 from muomni_cli.data.corpus import open_text
+from muomni_cli.data.held_out import HeldOut, nats_of
 
 if TYPE_CHECKING:
+    from muomni_cli.contract.engine import Engine
+    from muomni_cli.contract.models import Tokenizer
     from muomni_cli.data.shards import Stream
-    from muomni_cli.evaluation.subject import Subject
+    from muomni_cli.data.windows import Window
+    from muomni_cli.evaluation.model import EvalContext
 
-MOST = 4_000_000
-"""Tokens that the compressor gets at most."""
+MAX_TOKENS = 4_000_000
+"""The compressor is given at most this many tokens."""
 
 
-def text_cards(subject: Subject, stage: str) -> Iterator[Card]:
-    """Bits a byte of held-out text, all of it or the first ``limit`` windows, by the Thinker as ``stage`` left it. The
-    floor is what bzip2 makes of the same text.
-
-    Raises:
-        MuomniError: its objective measures something else.
-    """
-    if not subject.recipe.data.sources.get("text"):
+def text_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
+    """Bits per byte of held-out text, all of it or the first ``limit`` windows, by the Thinker as ``stage`` left it,
+    whatever its training objective. The baseline is bzip2 on the same text."""
+    if not context.recipe.data.sources.get("text"):
         return
-    batches = -(-(subject.limit or 0) // subject.recipe.train_for("thinker").batch_size)
-    tokenizer = subject.model.tokenizer()
-    streams = open_text(subject.recipe, tokenizer, subject.progress).val
+    engine = context.model.at(stage)
+    tokenizer, length = engine.tokenizer(), int(engine.parts["thinker"]["config"]["ctx_len"])
+    size = context.recipe.train_for("thinker").batch_size
+    batches = -(-(context.limit or 0) // size)
+    streams = open_text(context.recipe, tokenizer, context.progress).val
     for stream in streams:
-        found = subject.model.text(stage, batches, stream.source)
-        metric = "bits_per_byte" if "bits_per_byte" in found else "loss"
-        if metric not in found:
-            raise MuomniError(f"the Thinker of {subject.model.label} measures no loss", "report it to who made it")
-        floor = _compressed(stream, tokenizer) if metric == "bits_per_byte" and stream.mask is None else None
+        text = HeldOut([stream], tokenizer, length, size, batches)
+        found = text.measure(lambda window: _nats(engine, window))["bits_per_byte"]
+        baseline = _compressed(stream, tokenizer) if stream.mask is None else None
         task = stream.source if len(streams) > 1 else "text"
-        yield Card(stage, task, metric, float(found[metric]), chance=floor)
+        yield Card(stage, task, "bits_per_byte", found, chance=baseline)
+
+
+def _nats(engine: Engine, window: Window) -> float:
+    """The cross-entropy of a batch of windows, summed over the targets that count, one row at a time."""
+    total = 0.0
+    for ids, mask in zip(window.tokens, window.mask, strict=True):
+        counted = np.flatnonzero(mask)
+        if counted.size:
+            end = int(counted[-1]) + 1
+            total += float(nats_of(engine.score(ids[:end]), ids[1 : end + 1])[counted].sum())
+    return total
 
 
 def _compressed(stream: Stream, tokenizer: Tokenizer) -> float | None:
-    """Bits a byte of bzip2."""
-    spelt = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
-    text = b"".join(spelt[token] for token in np.asarray(stream.tokens[:MOST]).tolist())
+    """Bits per byte of bzip2."""
+    bytes_of = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
+    text = b"".join(bytes_of[token] for token in np.asarray(stream.tokens[:MAX_TOKENS]).tolist())
     return 8 * len(bz2.compress(text)) / len(text) if text else None

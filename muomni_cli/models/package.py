@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.core.version import __version__
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import new_folder, write_json, write_text
+from muomni_cli.core.version import __version__
 from muomni_cli.models.bundle import BundleFolder, bundle_at
 from muomni_cli.models.card import Subject, card
 from muomni_cli.models.describe import abilities, describe

@@ -12,6 +12,7 @@ from torch import nn
 
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Answers, Tokenizer, Transcriber
+from muomni_cli.contract.sound import MelConfig
 from muomni_cli.contract.speech import Codec
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.digests import DIGESTS, verify
@@ -95,6 +96,16 @@ class RunEngine(TorchEngine):
         return [name for name in omni_entries(self.run) if name != THINKER] if self._thinker_stage == OMNI else []
 
     @cached_property
+    def thinker_stages(self) -> Sequence[str]:
+        return [stage for stage in (THINKER, OMNI) if self.checkpoint(stage) is not None]
+
+    def at(self, stage: str) -> RunEngine:
+        self._require_thinker_of(stage)
+        if stage == self._thinker_stage:
+            return self
+        return RunEngine(self.run, self._named, device=str(self.device), stage=stage)
+
+    @cached_property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
         found = {}
         for stage, entry in self._model["parts"].items():
@@ -175,11 +186,20 @@ class RunEngine(TorchEngine):
                 self._require_same_codec("talker")
             return module
         if part == self._own_vocoder:
-            self._require_same_codec("vocoder")
+            if "codec" in self.parts:
+                self._require_same_codec("vocoder")
             return load_part(self.parts["vocoder"], cast("Path", self.checkpoint("vocoder")))
         registered, config = untrained_vocoder(self.run, part)
-        mel = self.codec().mel.model_dump(mode="json")
-        return cast("nn.Module", build_aside(registered, config, {"mel": mel}))
+        return cast("nn.Module", build_aside(registered, config, {"mel": self._mel().model_dump(mode="json")}))
+
+    def _mel(self) -> MelConfig:
+        """The log-mel of the codec; of the recipe's while it is not trained."""
+        if "codec" in self.parts:
+            return self.codec().mel
+        from muomni_cli.recipe import load_recipe
+        from muomni_cli.training.voice_parts import fresh_codec
+
+        return fresh_codec(load_recipe(str(self.run.recipe_path))).mel
 
     def _require_same_codec(self, stage: str) -> None:
         """Refuse a part that was trained for another codec than the run has now."""

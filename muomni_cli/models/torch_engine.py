@@ -76,6 +76,18 @@ class TorchEngine(ABC):
         """The codec, the Talker or, by its name, a vocoder."""
 
     @property
+    def thinker_stages(self) -> Sequence[str]:
+        return ["omni" if self.modalities else "thinker"] if "thinker" in self.parts else []
+
+    def at(self, stage: str) -> TorchEngine:
+        self._require_thinker_of(stage)
+        return self
+
+    def _require_thinker_of(self, stage: str) -> None:
+        if stage not in self.thinker_stages:
+            raise RequestError(f"{self.label} has no Thinker of the stage {stage}", "train it, or name another model")
+
+    @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
         return {}
 
@@ -180,8 +192,8 @@ class TorchCodec:
         return self._codec.codebook_size
 
     def encode(self, wave: NDArray[Any]) -> NDArray[Any]:
-        """(N,) samples -> (T,Q) codes; the last frame is padded with silence."""
-        return encode_waves(self._codec, [wave])[0]
+        """(N,) samples -> (T,Q) codes, int64; the last frame is padded with silence."""
+        return encode_waves(self._codec, [wave])[0].astype(np.int64)
 
     def stream(self) -> Flow:
         """Streaming decoder: (T,Q) codes -> (M,F) log-mel."""

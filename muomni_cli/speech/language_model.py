@@ -1,4 +1,4 @@
-"""What a judge expects to hear: word trigrams of sentences it is given, in the ARPA format. Knows words alone.
+"""Trigram language models for the recognizer, in the ARPA format.
 
 The probability of a word after a history mixes what followed it there with what follows its shorter history, the less
 sure the more different words followed (Witten and Bell, 1991):

@@ -1,5 +1,5 @@
-"""Words as a judge compares them, and how they are pronounced: pocketsphinx's dictionary of English, and two rules for
-words that it lacks. Knows phones by name, no sound."""
+"""Words and their pronunciations for speech recognition: pocketsphinx's English dictionary, and two rules for words
+that it lacks."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def model_folder() -> Path:
         from pocketsphinx import get_model_path
     except ImportError as error:
         raise RequestError(
-            "judging speech needs pocketsphinx, which is not installed", "pip install 'muomni[judge]'"
+            "word error rates of speech need pocketsphinx, which is not installed", "pip install 'muomni[judge]'"
         ) from error
     return Path(get_model_path()) / "en-us"
 
 
 def pronunciations(word: str) -> tuple[str, ...]:
-    """How a word is said: as the dictionary has it, with an ending of its own (``Jorinda's``), or as two words that it
-    consists of (``snowdrop``). Empty if neither tells.
+    """Pronunciations of a word: from the dictionary, with a possessive ending (``Jorinda's``), or from the two words that
+    it consists of (``snowdrop``). Empty if unknown.
 
     Raises:
         RequestError: pocketsphinx is not installed.

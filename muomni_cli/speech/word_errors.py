@@ -1,4 +1,4 @@
-"""How much of what was said is understood: the word error rate, and how sure it is. Knows words, no sound."""
+"""Word error rates and their intervals."""
 
 from __future__ import annotations
 

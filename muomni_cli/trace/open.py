@@ -13,8 +13,9 @@ from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.shares import sense_of
 from muomni_cli.data.tokenizer import known_tokenizer
+from muomni_cli.evaluation.run import find_model
 from muomni_cli.layers.device import choose_device
-from muomni_cli.models.open import OpenModel, find_model
+from muomni_cli.models.open import OpenModel
 from muomni_cli.omni.model import Omni
 from muomni_cli.recipe import ChatSettings, Recipe, load_recipe
 from muomni_cli.registry.registry import Registered, get_registry, resolve

@@ -2,36 +2,36 @@
 
 from muomni_cli.api import Cards, hookimpl
 
-ASKS = "muomni_cli.evaluation"
-"""Where the host asks; a set of cards from elsewhere names a module of its own."""
+METRICS = "muomni_cli.evaluation"
+"""The package that computes them."""
 
 
 @hookimpl
 def register_cards() -> list[Cards]:
-    """One set for each way in which a stage can be asked."""
+    """Metrics of encoders, of the omni stage, of the Thinker and of the stages of speech."""
     return [
         Cards(
             name="answers",
-            doc="what an encoder answers to the examples of its own stage, task by task",
+            doc="answers of an encoder to the examples of its own stage, source by source",
             stages=(Cards.ENCODERS,),
-            make=f"{ASKS}.answers:answer_cards",
+            make=f"{METRICS}.encoders:encoder_metrics",
         ),
         Cards(
             name="conversations",
-            doc="answers about pictures and sounds, and to the same questions about others",
+            doc="answers about pictures and sounds, and to the same questions with others in their place",
             stages=("omni",),
-            make=f"{ASKS}.dialogues:dialogue_cards",
+            make=f"{METRICS}.conversations:conversation_metrics",
         ),
         Cards(
             name="text",
-            doc="bits a byte of held-out text, beside a compressor",
+            doc="bits per byte of held-out text, with a compressor as the baseline",
             stages=("thinker", "omni"),
-            make=f"{ASKS}.text:text_cards",
+            make=f"{METRICS}.text:text_metrics",
         ),
         Cards(
             name="speech",
-            doc="what a recogniser of others understands of codec, vocoder and Talker",
+            doc="word error rates, spectral distances and lengths of codec, vocoder and Talker",
             stages=("codec", "vocoder", "talker"),
-            make=f"{ASKS}.speech_cards:speech_cards",
+            make=f"{METRICS}.speech:speech_metrics",
         ),
     ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from muomni_cli.contract.cards import HEADINGS, Card, as_json, rows
 from muomni_cli.core.interval import bootstrap, clusters, wilson
-from muomni_cli.evaluation.card import card_of
+from muomni_cli.evaluation.metrics import card_of
 from muomni_cli.speech.word_errors import WordErrors
 
 

@@ -1,4 +1,4 @@
-"""The judge: understands speech, and hears nothing in what is none."""
+"""The recognizer understands speech, and finds no words in other sounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import RequestError, expand_path
 from muomni_cli.core.interval import bootstrap
-from muomni_cli.speech.judge import FEW, Judge
+from muomni_cli.speech.judge import FEW, Recognizer
 from muomni_cli.speech.lexicon import pronunciations, words_of
 from muomni_cli.speech.word_errors import WordErrors, word_errors
 
@@ -32,10 +32,10 @@ SENTENCES = [
 ]
 
 
-def judge_of(sentences: list[str], others: tuple[str, ...] = ()) -> Judge:
+def recognizer_for(sentences: list[str], others: tuple[str, ...] = ()) -> Recognizer:
     pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[judge]")
     pytest.importorskip("jiwer", reason="word errors are counted by jiwer, of muomni[judge]")
-    return Judge.of(sentences, others)
+    return Recognizer.for_sentences(sentences, others)
 
 
 @pytest.fixture(scope="module")
@@ -60,54 +60,54 @@ def reverse(text: str) -> str:
 def test_speech_is_understood_and_nothing_is_invented(
     sentences: list[str], said: dict[str, NDArray[np.float32]]
 ) -> None:
-    judge = judge_of(sentences)
-    assert not judge.left_out
+    recognizer = recognizer_for(sentences)
+    assert not recognizer.left_out
     waves = [said[text] for text in sentences]
     rng = np.random.default_rng(0)
     noise = [rng.normal(0, 0.05, wave.shape).astype(np.float32) for wave in waves]
-    assert word_errors(sentences, judge.hear_all(waves)).rate <= 0.1
-    assert word_errors(sentences, judge.hear_all(noise)).rate >= 0.9
-    assert word_errors(sentences, judge.hear_all([np.zeros_like(wave) for wave in waves])).rate >= 0.75
+    assert word_errors(sentences, recognizer.transcribe_all(waves)).rate <= 0.1
+    assert word_errors(sentences, recognizer.transcribe_all(noise)).rate >= 0.9
+    assert word_errors(sentences, recognizer.transcribe_all([np.zeros_like(wave) for wave in waves])).rate >= 0.75
 
 
 def test_words_in_another_order_are_not_taken_for_the_sentence(said: dict[str, NDArray[np.float32]]) -> None:
-    judge = judge_of(SENTENCES)
-    turned = judge.hear_all([said[reverse(text)] for text in SENTENCES])
+    recognizer = recognizer_for(SENTENCES)
+    turned = recognizer.transcribe_all([said[reverse(text)] for text in SENTENCES])
     assert word_errors(SENTENCES, turned).rate >= 0.5
 
 
 def test_what_was_heard_before_changes_nothing(said: dict[str, NDArray[np.float32]]) -> None:
-    judge = judge_of(SENTENCES)
-    first = [judge.hear(said[text]) for text in SENTENCES]
-    assert [judge.hear(said[text]) for text in SENTENCES[::-1]] == first[::-1]
+    recognizer = recognizer_for(SENTENCES)
+    first = [recognizer.transcribe(said[text]) for text in SENTENCES]
+    assert [recognizer.transcribe(said[text]) for text in SENTENCES[::-1]] == first[::-1]
 
 
 def test_workers_hear_the_same(said: dict[str, NDArray[np.float32]]) -> None:
-    judge = judge_of(DIGITS)
+    recognizer = recognizer_for(DIGITS)
     waves = [said[DIGITS[place % len(DIGITS)]] for place in range(FEW + 1)]
-    assert judge.hear_all(waves) == [judge.hear(wave) for wave in waves]
+    assert recognizer.transcribe_all(waves) == [recognizer.transcribe(wave) for wave in waves]
 
 
 def test_other_rates_are_resampled(said: dict[str, NDArray[np.float32]]) -> None:
-    judge = judge_of(DIGITS)
+    recognizer = recognizer_for(DIGITS)
     doubled = np.repeat(said[DIGITS[0]], 2)
-    assert judge.hear(doubled, 32000) == DIGITS[0]
+    assert recognizer.transcribe(doubled, 32000) == DIGITS[0]
 
 
 @pytest.mark.parametrize("count", [0, 1, 100])
 def test_too_little_sound_is_silence(count: int) -> None:
-    assert judge_of(DIGITS).hear(np.zeros(count, np.float32)) == ""
+    assert recognizer_for(DIGITS).transcribe(np.zeros(count, np.float32)) == ""
 
 
 def test_unknown_words_leave_a_sentence_out() -> None:
-    judge = judge_of([*SENTENCES, "The xqzv sat down.", "!?", "Room 42."], ("Another xqzv.", "A fine day."))
-    assert judge.left_out == {"The xqzv sat down.", "!?", "Room 42."}
-    assert "\nfine " in judge.dictionary
-    assert "xqzv" not in judge.dictionary
+    recognizer = recognizer_for([*SENTENCES, "The xqzv sat down.", "!?", "Room 42."], ("Another xqzv.", "A fine day."))
+    assert recognizer.left_out == {"The xqzv sat down.", "!?", "Room 42."}
+    assert "\nfine " in recognizer.dictionary
+    assert "xqzv" not in recognizer.dictionary
 
 
-def test_a_judge_of_nothing_hears_nothing() -> None:
-    assert judge_of([]).hear(np.ones(16000, np.float32)) == ""
+def test_without_sentences_nothing_is_recognized() -> None:
+    assert recognizer_for([]).transcribe(np.ones(16000, np.float32)) == ""
 
 
 def test_words_that_the_dictionary_lacks_are_put_together() -> None:
@@ -152,7 +152,7 @@ def test_a_missing_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch)
     english.cache_clear()
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(RequestError, match=package) as raised:
-        word_errors(["one"], ["one"]) if package == "jiwer" else Judge.of(["one"])
+        word_errors(["one"], ["one"]) if package == "jiwer" else Recognizer.for_sentences(["one"])
     assert raised.value.fix == "pip install 'muomni[judge]'"
 
 
@@ -166,10 +166,10 @@ def test_stories_are_understood(tmp_path: Path) -> None:
     sentences = [one.strip() for one in re.split(r"(?<=[.!?])\s+", text)]
     sentences = [one for one in dict.fromkeys(sentences) if 3 <= len(one.split()) <= 15]
     random.Random(0).shuffle(sentences)
-    judge = judge_of(sentences[:16], tuple(sentences[16:600]))
-    waves, kept = [], [one for one in sentences[:16] if one not in judge.left_out]
+    recognizer = recognizer_for(sentences[:16], tuple(sentences[16:600]))
+    waves, kept = [], [one for one in sentences[:16] if one not in recognizer.left_out]
     assert len(kept) >= 11
     for sentence in kept:
         subprocess.run([flite, "-voice", "slt", "-t", sentence, "-o", str(tmp_path / "a.wav")], check=True)
         waves.append(soundfile.read(tmp_path / "a.wav", dtype="float32")[0])
-    assert word_errors(kept, judge.hear_all(waves)).rate <= 0.1
+    assert word_errors(kept, recognizer.transcribe_all(waves)).rate <= 0.1

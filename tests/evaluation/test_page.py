@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 import pytest
 
 from muomni_cli.contract.cards import HEADINGS, Card, Shown, rows
-from muomni_cli.evaluation.page import page
-from muomni_cli.evaluation.page_scales import Axis, Scale, by_scale, scale_of
+from muomni_cli.evaluation.report import page
+from muomni_cli.evaluation.report_plots import Axis, Scale, by_scale, scale_of
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 HOSTILE = """<script>alert("1")</script> & 'it'</title></svg><img src=x onerror=alert(1)>"""
@@ -208,10 +208,10 @@ def test_places_are_in_the_order_of_the_values() -> None:
         assert [place for row in places for place in row] == pytest.approx(wanted)
 
 
-def test_floor_and_ceiling_stand_where_they_are() -> None:
+def test_baseline_and_ceiling_are_where_they_should_be() -> None:
     row = read().all("g", "card")[0]
     ticks = {mark.inside[0].attributes["class"]: percent(mark, "x") for mark in row.all("svg", "at")}
-    assert ticks == {"floor": 10, "ceiling": 90}
+    assert ticks == {"baseline": 10, "ceiling": 90}
     assert not read().all("g", "card")[1].all("svg", "at")
 
 
@@ -270,7 +270,7 @@ def test_the_same_cards_give_the_same_page() -> None:
 
 
 def test_it_needs_no_torch() -> None:
-    code = "import sys, muomni_cli.evaluation.page; sys.exit('torch' in sys.modules)"
+    code = "import sys, muomni_cli.evaluation.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

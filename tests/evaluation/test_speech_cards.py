@@ -15,7 +15,7 @@ import torch
 from muomni_cli import app
 from muomni_cli.commands.train import train
 from muomni_cli.contract.speech import most_frames
-from muomni_cli.evaluation.speech_cards import shuffled
+from muomni_cli.evaluation.speech import shuffled
 from muomni_cli.recipe import load_recipe
 from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
 from muomni_cli.runs.folder import RunFolder, part_entry
@@ -228,7 +228,7 @@ def test_cards_of_speech_without_pytorch_are_those_of_the_run(
     quick.recipe_path.write_text(Path("quick.toml").read_text())
     leave_talker(load_recipe("quick.toml"), quick)
     export(model_of(find_trained("quick")), spoken / "packed", tell=lambda _: None)
-    monkeypatch.setattr("muomni_cli.evaluation.speech_cards.hearing", lambda *_: None)  # nobody judges: faster
+    monkeypatch.setattr("muomni_cli.evaluation.speech.wer_evaluator", lambda *_: None)  # nobody judges: faster
     words = "quick.toml", "--json", "--limit", "2"
     theirs, ours = (by_name(run(*words, *more)[1]) for more in ((), ("-m", "packed")))
     assert {stage for stage, _ in ours} == {"codec", "vocoder", "talker"}

@@ -219,18 +219,18 @@ def test_packed_again_it_keeps_its_licence(tmp_path: Path) -> None:
 
 def test_eval_names_it_and_its_recipe(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The data are those of the recipe that the run brought along; a recipe's own name comes first."""
-    from muomni_cli.evaluation.run import find_subject
+    from muomni_cli.evaluation.run import find_model
 
     shutil.copytree(whole.run, tmp_path / "run")
     (tmp_path / "run/recipe.toml").write_text('name = "theirs"\n[thinker]\nuse = "transformer"\n')
     pack(str(tmp_path / "run"), tmp_path / "package", Order("other"))
     pack(str(tmp_path / "run"), tmp_path / "namesake", Order("omni"))
     see(tmp_path / "package/src", "muomni_model_other", monkeypatch)
-    folder, recipe = find_subject("other", None, [])
-    assert (recipe.name, folder.root) == ("theirs", tmp_path / "package/src/muomni_model_other/run")
+    found, recipe = find_model("other", None, [])
+    assert (recipe.name, found.run().root) == ("theirs", tmp_path / "package/src/muomni_model_other/run")
     see(tmp_path / "namesake/src", "muomni_model_omni", monkeypatch)
-    folder, recipe = find_subject("omni", None, [])
-    assert (recipe.name, folder.root) == ("omni", tmp_path / "namesake/src/muomni_model_omni/run")
+    found, recipe = find_model("omni", None, [])
+    assert (recipe.name, found.run().root) == ("omni", tmp_path / "namesake/src/muomni_model_omni/run")
 
 
 @pytest.mark.usefixtures("seen")

@@ -125,11 +125,11 @@ def test_pictures_and_sounds_are_kept_apart(nano: Model, tmp_path: Path) -> None
 def test_what_it_says_is_understood_by_another(nano: Model) -> None:
     pytest.importorskip("pocketsphinx", reason="pocketsphinx, the judge, is not installed: pip install 'muomni[judge]'")
     jiwer = pytest.importorskip("jiwer", reason="jiwer is not installed: pip install 'muomni[judge]'")
-    from muomni_cli.speech.judge import Judge
+    from muomni_cli.speech.judge import Recognizer
 
     samples, rate = nano.speak(SENTENCE)
     others = ["the cat sat under the old table", "a small bird sang across the lake", "he sailed to the quiet town"]
-    heard = Judge.of([SENTENCE], others).hear(samples, rate)
+    heard = Recognizer.for_sentences([SENTENCE], others).transcribe(samples, rate)
     assert jiwer.wer(SENTENCE, heard) <= 0.25
     assert 1.0 < len(samples) / rate < 6.0
 
