@@ -48,22 +48,22 @@ def trace(
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
     from muomni_cli.chat.attachments import check_words
     from muomni_cli.chat.terminal import read_prompt
+    from muomni_cli.models.engines import ANSWERS
     from muomni_cli.models.find import SPEECH, find_able
-    from muomni_cli.runs.model import THINKS
-    from muomni_cli.trace.asked import Asked, graphs_to_trace, of_modules, of_packed
     from muomni_cli.trace.report import as_json, as_markdown, as_text
+    from muomni_cli.trace.request import TraceRequest, engine_to_trace, recipe_to_trace
+    from muomni_cli.trace.request import trace as run
 
-    words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
-    check_words(words)
-    asked = Asked("" if text is None else read_prompt(text) or "", words, tokens, speech, loop_guard)
-    abilities = {word.partition("=")[0] for word in words} | ({SPEECH} if speech else set())
-    found = None if recipe else find_able(model, THINKS, abilities)
-    bundle = graphs_to_trace(found, engine) if found else None
-    if bundle is not None:
-        lines = of_packed(bundle.open(device, threads), asked)
+    media = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
+    check_words(media)
+    request = TraceRequest("" if text is None else read_prompt(text) or "", media, tokens, speech, loop_guard)
+    if recipe is not None:
+        opened = recipe_to_trace(recipe, device, threads)
     else:
-        lines = of_modules(recipe, model or (found.spec if found else None), device, threads, asked)
+        abilities = {word.partition("=")[0] for word in media} | ({SPEECH} if speech else set())
+        opened = engine_to_trace(find_able(model, ANSWERS, abilities), engine, device, threads)
+    steps = run(opened, request, untrained=recipe is not None).steps
     if json:
-        print_json(as_json(lines))
+        print_json(as_json(steps))
     else:
-        print(as_markdown(lines) if markdown else as_text(lines))
+        print(as_markdown(steps) if markdown else as_text(steps))
