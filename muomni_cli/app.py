@@ -17,7 +17,7 @@ import typer
 from typer.models import CommandInfo, TyperInfo
 
 from muomni_cli import __version__
-from muomni_cli.command_line import TEXT_COMMANDS, meant_command, translated, with_dashed_text
+from muomni_cli.command_line import TEXT_COMMANDS, meant_command, translated, with_dashed_text, with_default_page
 from muomni_cli.commands import bench, data, models, plugins, recipes, runs
 from muomni_cli.commands.chat import chat
 from muomni_cli.commands.doctor import doctor
@@ -142,6 +142,8 @@ def _run(words: list[str]) -> int:
     words = translated(words, names)
     _keep_called(cli, words)
     root = typer.main.get_command(cli)
+    if words[:1] == ["trace"]:
+        words = with_default_page(words)
     if words[:1] and words[0] in TEXT_COMMANDS:
         called = getattr(root, "commands", {}).get(words[0])
         words = [words[0], *with_dashed_text(words[1:], called.params if called else [])]

@@ -1,13 +1,17 @@
-"""``muomni trace``: what happens to a question inside the model, step by step."""
+"""``muomni trace``: what happens to a question inside the model, step by step; ``--html`` writes a page with pictures:
+
+muomni trace "What do you see?" --image x.png --audio y.wav --speech --html
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from muomni_cli.commands.model import ModelOption
-from muomni_cli.console import print_json
+from muomni_cli.console import print_json, say
 from muomni_cli.errors import RequestError
 
 
@@ -36,6 +40,13 @@ def trace(
     ] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of steps.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="[FILE.html]",
+            help="Write one page with the steps and pictures of them (default: trace.html) instead of text.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
@@ -56,14 +67,21 @@ def trace(
 
     media = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
     check_words(media)
-    request = TraceRequest("" if text is None else read_prompt(text) or "", media, tokens, speech, loop_guard)
+    request = TraceRequest(
+        "" if text is None else read_prompt(text) or "", media, tokens, speech, loop_guard, html is not None
+    )
     if recipe is not None:
         opened = recipe_to_trace(recipe, device, threads)
     else:
         abilities = {word.partition("=")[0] for word in media} | ({SPEECH} if speech else set())
         opened = engine_to_trace(find_able(model, ANSWERS, abilities), engine, device, threads)
-    steps = run(opened, request, untrained=recipe is not None).steps
+    traced = run(opened, request, untrained=recipe is not None)
+    if html is not None:
+        from muomni_cli.trace.page import write_page
+
+        write_page(html, traced, opened, request)
+        say(f"wrote {html}: open it in a browser")
     if json:
-        print_json(as_json(steps))
-    else:
-        print(as_markdown(steps) if markdown else as_text(steps))
+        print_json(as_json(traced.steps))
+    elif markdown or html is None:
+        print(as_markdown(traced.steps) if markdown else as_text(traced.steps))

@@ -81,9 +81,14 @@ def observing(engine: Engine, *, attention: bool = False) -> AbstractContextMana
         engine: an open model.
         attention: keep attention weights, where PyTorch runs the model. Their time is part of the Thinker's.
     """
-    if hasattr(engine, "declaration"):  # the modules themselves can be reached
+    if has_modules(engine):
         return nullcontext(_ModuleObserver(cast("TorchEngine", engine), attention=attention))
     return _watched(engine)
+
+
+def has_modules(engine: Engine) -> bool:
+    """Whether PyTorch runs the model, so that its modules can be observed. Does not import torch."""
+    return hasattr(engine, "speech_module")
 
 
 class _ModuleObserver:
