@@ -24,7 +24,7 @@ from muomni_cli.commands.listen import listen
 from muomni_cli.commands.trace import trace
 from muomni_cli.commands.train import train
 from muomni_cli.commands.tts import tts
-from muomni_cli.core.command_line import TEXT_COMMANDS, meant_command, translated, with_dashed_text
+from muomni_cli.core.command_line import TEXT_COMMANDS, meant_command, translated, with_dashed_text, with_default_page
 from muomni_cli.core.console import complain, forgive_encoding, say
 from muomni_cli.core.errors import MuomniError
 from muomni_cli.core.extras import absence, missing_package
@@ -142,6 +142,8 @@ def _run(words: list[str]) -> int:
     words = translated(words, names)
     _keep_called(cli, words)
     root = typer.main.get_command(cli)
+    if words[:1] == ["trace"]:
+        words = with_default_page(words)
     if words[:1] and words[0] in TEXT_COMMANDS:
         called = getattr(root, "commands", {}).get(words[0])
         words = [words[0], *with_dashed_text(words[1:], called.params if called else [])]

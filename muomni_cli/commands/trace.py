@@ -1,14 +1,19 @@
-"""``muomni trace``: what happens to a question inside the model, step by step."""
+"""``muomni trace``: what happens to a question inside the model, step by step; ``--html`` writes a page with pictures:
+
+muomni trace "What do you see?" --image x.png --audio y.wav --speech --html
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from muomni_cli.commands.model import ModelOption
-from muomni_cli.core.console import print_json
+from muomni_cli.core.console import print_json, say
 from muomni_cli.core.errors import RequestError
+from muomni_cli.data.attachments import check_words
 
 
 def trace(
@@ -36,6 +41,13 @@ def trace(
     ] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of steps.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="[FILE.html]",
+            help="Write one page with the steps and pictures of them (default: trace.html) instead of text.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
@@ -47,23 +59,29 @@ def trace(
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
     from muomni_cli.chat.terminal import read_prompt
-    from muomni_cli.data.attachments import check_words
+    from muomni_cli.models.engines import ANSWERS
     from muomni_cli.models.find import SPEECH, find_able
-    from muomni_cli.models.open import THINKS
-    from muomni_cli.trace.asked import Asked, graphs_to_trace, of_modules, of_packed
     from muomni_cli.trace.report import as_json, as_markdown, as_text
+    from muomni_cli.trace.request import TraceRequest, engine_to_trace, recipe_to_trace
+    from muomni_cli.trace.request import trace as run
 
-    words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
-    check_words(words)
-    asked = Asked("" if text is None else read_prompt(text) or "", words, tokens, speech, loop_guard)
-    abilities = {word.partition("=")[0] for word in words} | ({SPEECH} if speech else set())
-    found = None if recipe else find_able(model, THINKS, abilities)
-    bundle = graphs_to_trace(found, engine) if found else None
-    if bundle is not None:
-        lines = of_packed(bundle.open(device, threads), asked)
+    media = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
+    check_words(media)
+    request = TraceRequest(
+        "" if text is None else read_prompt(text) or "", media, tokens, speech, loop_guard, html is not None
+    )
+    if recipe is not None:
+        opened = recipe_to_trace(recipe, device, threads)
     else:
-        lines = of_modules(recipe, model or (found.spec if found else None), device, threads, asked)
+        abilities = {word.partition("=")[0] for word in media} | ({SPEECH} if speech else set())
+        opened = engine_to_trace(find_able(model, ANSWERS, abilities), engine, device, threads)
+    traced = run(opened, request, untrained=recipe is not None)
+    if html is not None:
+        from muomni_cli.trace.page import write_page
+
+        write_page(html, traced, opened, request)
+        say(f"wrote {html}: open it in a browser")
     if json:
-        print_json(as_json(lines))
-    else:
-        print(as_markdown(lines) if markdown else as_text(lines))
+        print_json(as_json(traced.steps))
+    elif markdown or html is None:
+        print(as_markdown(traced.steps) if markdown else as_text(traced.steps))

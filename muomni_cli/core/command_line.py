@@ -94,6 +94,19 @@ def with_dashed_text(words: Sequence[str], options: Sequence[Any]) -> list[str]:
     return list(words)
 
 
+def with_default_page(words: Sequence[str], default: str = "trace.html") -> list[str]:
+    """``words`` of a command whose option ``--html`` may stand without a file: what follows it is one only if it ends
+    like one, so that ``trace --html "What do you see?"`` asks a question."""
+    found: list[str] = []
+    for place, word in enumerate(words):
+        found.append(word)
+        if word == "--":
+            return [*found, *words[place + 1 :]]
+        if word == "--html" and not "".join(words[place + 1 : place + 2]).lower().endswith((".html", ".htm")):
+            found.append(default)
+    return found
+
+
 def _names(options: Sequence[_Option], *, flags: bool) -> set[str]:
     chosen = (option for option in options if bool(getattr(option, "is_flag", False)) == flags)
     return {name for option in chosen for name in (*option.opts, *option.secondary_opts) if name.startswith("-")}

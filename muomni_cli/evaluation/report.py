@@ -14,9 +14,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli import __version__
 from muomni_cli.contract.cards import HEADINGS, Card, Shown, rows
 from muomni_cli.core.files import write_text
+from muomni_cli.core.version import __version__
 from muomni_cli.evaluation.report_plots import legend, plots
 
 if TYPE_CHECKING:

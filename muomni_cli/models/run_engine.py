@@ -23,7 +23,7 @@ from muomni_cli.runs.arguments import code_shape
 from muomni_cli.runs.checkpoint import load_model, read_checkpoint
 from muomni_cli.runs.folder import RunFolder, open_entry
 from muomni_cli.runs.header import read_header
-from muomni_cli.runs.parts import build_aside, build_part, load_part, omni_entries, open_omni
+from muomni_cli.runs.parts import build_aside, build_part, fresh_codec, load_part, omni_entries, open_omni
 
 OMNI, THINKER = "omni", "thinker"
 
@@ -197,7 +197,6 @@ class RunEngine(TorchEngine):
         if "codec" in self.parts:
             return self.codec().mel
         from muomni_cli.recipe import load_recipe
-        from muomni_cli.training.voice_parts import fresh_codec
 
         return fresh_codec(load_recipe(str(self.run.recipe_path))).mel
 

@@ -92,7 +92,7 @@ class UntrainedEngine(TorchEngine):
     def _open_speech(self, part: str) -> nn.Module:
         name = part if part in SPEECH else "vocoder"
         if name not in self._parts:
-            called = "Talker" if name == "talker" else name
+            called = "Talker with a codec" if name == "talker" else name
             raise RequestError(f"{self._label} has no {called}, so it does not speak", "leave --speech out")
         torch.manual_seed(self._seed)
         return cast("nn.Module", self._build(name))

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from muomni_cli.contract.declarations import EncoderPart, Part, VocoderPart
+from muomni_cli.contract.speech import Codec
 from muomni_cli.core.errors import RequestError
 from muomni_cli.omni.model import Omni
+from muomni_cli.recipe.model import Chosen, Recipe
 from muomni_cli.registry.registry import Registered, resolve
 from muomni_cli.runs.arguments import build_arguments
 from muomni_cli.runs.checkpoint import load_model, read_checkpoint
@@ -78,3 +80,18 @@ def open_omni(run: RunFolder, weights: Path) -> Omni:
     omni = Omni(made.pop("thinker"), made)
     load_model(omni, read_checkpoint(weights), ema=True)
     return omni
+
+
+def fresh_codec(recipe: Recipe) -> Codec:
+    """The recipe's codec with random weights. RequestError if it names none."""
+    codec: Codec = build_aside(codec_of(recipe).registered, codec_of(recipe).config, {})
+    return codec
+
+
+def codec_of(recipe: Recipe) -> Chosen:
+    """The codec that a recipe selects. RequestError if it names none."""
+    if recipe.codec is None:
+        raise RequestError(
+            f"recipe {recipe.name} has no codec, which speech needs", 'add a table [codec] with use = "..."'
+        )
+    return recipe.codec

@@ -58,8 +58,8 @@ def model_folder() -> Path:
 
 
 def pronunciations(word: str) -> tuple[str, ...]:
-    """Pronunciations of a word: from the dictionary, with a possessive ending (``Jorinda's``), or from the two words that
-    it consists of (``snowdrop``). Empty if unknown.
+    """Pronunciations of a word: from the dictionary, with a possessive ending (``Jorinda's``), or from the two words
+    that it consists of (``snowdrop``). Empty if unknown.
 
     Raises:
         RequestError: pocketsphinx is not installed.

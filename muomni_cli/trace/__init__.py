@@ -1,1 +1,1 @@
-"""The dry run of a question through a real model: every step with its shapes, time and statistics."""
+"""`muomni trace`: the steps of an answer with their shapes, times and statistics, measured on the real tensors."""

@@ -1,55 +1,191 @@
-"""Records calls inside of modules of PyTorch. Knows tensors and calls, no model.
+"""Records the steps of a trace: shapes in and out, time, statistics. Works on arrays, tensors and calls; imports no
+torch itself.
 
-A call inside of a model is seen by standing in its place for a while: a module's ``forward``, or a method, of this one
-object.
+What recording costs is taken out of every time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-import torch
-from torch import nn
+import numpy as np
 
 from muomni_cli.contract.tracing import Step
 from muomni_cli.core.errors import MuomniError
-from muomni_cli.trace.log import Log
+
+if TYPE_CHECKING:
+    from torch import nn
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Shape = tuple[int, ...]
 
 
-class Recorder(Log):
-    """A log of steps on a device.
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Of all elements of one tensor; ``std`` is the population's."""
+
+    mean: float
+    std: float
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStep:
+    """One step that was executed.
 
     Args:
-        device: waited for before the clock is read.
+        section: the stage it belongs to: one image, the text, the Thinker ...
+        depth: number of steps it is nested in.
+        title: short name.
+        what: what it does.
+        inputs: shapes of the inputs.
+        outputs: shapes of the outputs.
+        ms: duration, nested steps included.
+        counts: what became how many of what, in words.
+        statistics: of the first output tensor; None for ids.
+        values: further results by name, for JSON.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        super().__init__()
-        self._device = device
+    section: str
+    depth: int
+    title: str
+    what: str
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...]
+    ms: float
+    counts: str = ""
+    statistics: Statistics | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
 
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``. A statistic that is not finite is null."""
+        statistics = None if self.statistics is None else {k: _finite(v) for k, v in asdict(self.statistics).items()}
+        return {
+            "section": self.section,
+            "depth": self.depth,
+            "step": self.title,
+            "what": self.what,
+            "in": [list(shape) for shape in self.inputs],
+            "out": [list(shape) for shape in self.outputs],
+            "counts": self.counts,
+            "ms": round(self.ms, 4),
+            "statistics": statistics,
+            **self.values,
+        }
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+class Recorder:
+    """Steps in the order in which they began.
+
+    Args:
+        wait: blocks until the device has finished all queued work; called before the clock is read.
+    """
+
+    def __init__(self, wait: Callable[[], None] = lambda: None) -> None:
+        self._wait = wait
+        self._steps: list[TraceStep | None] = []  # None: begun, not finished
+        self._section = ""
+        self._depth = 0
+        self._finished = -1
+        self._overhead = 0.0  # seconds spent on recording
+
+    @property
+    def steps(self) -> list[TraceStep]:
+        """All finished steps."""
+        return [step for step in self._steps if step is not None]
+
+    def begin(self, section: str) -> None:
+        """All following steps belong to ``section``."""
+        self._section = section
+
+    def note(self, **changes: Any) -> None:
+        """Set fields of the step that finished last."""
+        self.change(self._finished, **changes)
+
+    def measure(self, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call, and record it as ``step``."""
+        place, begin = self._enter()
+        result = call(*args, **kwargs)
+        self._leave(place, begin, step, [*args, *kwargs.values()], result)
+        return result
+
+    def _enter(self) -> tuple[int, float]:
+        entered = time.perf_counter()
+        self._steps.append(None)
+        self._depth += 1
+        self._wait()
+        now = time.perf_counter()
+        self._overhead += now - entered
+        return len(self._steps) - 1, now - self._overhead
+
+    def _leave(self, place: int, begin: float, step: Step, given: Sequence[Any], result: Any) -> None:
+        self._wait()
+        now = time.perf_counter()
+        seconds = now - self._overhead - begin
+        self._depth -= 1
+        inputs, outputs = [tuple(a.shape) for a in given if _is_array(a)][:1], arrays_in(result)
+        shapes = [tuple(array.shape) for array in outputs]
+        self._steps[place] = TraceStep(
+            section=self._section,
+            depth=self._depth,
+            title=step.title,
+            what=step.what,
+            inputs=tuple(inputs),
+            outputs=tuple(shapes),
+            ms=1000 * seconds,
+            counts=step.counts(inputs[0], shapes[0]) if step.counts and inputs and shapes else "",
+            statistics=statistics_of(outputs[0]) if outputs else None,
+        )
+        self._finished = place
+        self._overhead += time.perf_counter() - now
+
+    def add(self, **values: Any) -> int:
+        """Insert a step measured elsewhere, nested in the current one; returns its number for :meth:`change`."""
+        self._steps.append(TraceStep(section=self._section, depth=self._depth, **values))
+        return len(self._steps) - 1
+
+    def change(self, number: int, **changes: Any) -> None:
+        """Set fields of a step."""
+        step = self._steps[number]
+        assert step is not None, "only finished steps are changed"
+        self._steps[number] = replace(step, **changes)
+
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Time spent inside counts as overhead."""
+        begin = time.perf_counter()
+        yield
+        self._overhead += time.perf_counter() - begin
 
     @contextmanager
     def watching(self, module: nn.Module, steps: Sequence[Step]) -> Iterator[None]:
-        """Record these calls inside of ``module`` whenever they happen.
+        """Record these calls inside ``module`` whenever they happen: the ``forward`` of a submodule, or a method, is
+        replaced on that one object.
 
         Raises:
-            MuomniError: a step names what is not there.
+            MuomniError: a step names an attribute that does not exist.
         """
         places = [_place(module, step) for step in steps]
         try:
             for step, (owner, name) in zip(steps, places, strict=True):
-                setattr(owner, name, self._standing_in(step, getattr(owner, name)))
+                setattr(owner, name, self._recorded(step, getattr(owner, name)))
             yield
         finally:
             for owner, name in places:
                 owner.__dict__.pop(name, None)
 
-    def _standing_in(self, step: Step, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _recorded(self, step: Step, call: Callable[..., Any]) -> Callable[..., Any]:
         def recorded(*args: Any, **kwargs: Any) -> Any:
             return self.measure(step, call, *args, **kwargs)
 
@@ -57,7 +193,9 @@ class Recorder(Log):
 
 
 def _place(module: nn.Module, step: Step) -> tuple[nn.Module, str]:
-    """The object and its method that a step is."""
+    """The object and the name of its method that a step means."""
+    from torch import nn
+
     owner: Any = module
     try:
         *path, last = step.at.split(".")
@@ -71,13 +209,15 @@ def _place(module: nn.Module, step: Step) -> tuple[nn.Module, str]:
     if not isinstance(owner, nn.Module) or not callable(found):
         raise MuomniError(
             f"{type(module).__name__} has no submodule or method {step.at!r}, which its steps name",
-            "the plugin that declares them must be mended",
+            "fix `steps` in the plugin that declares the part",
         )
     return owner, last
 
 
-def steps_of(module: nn.Module) -> list[Step]:
-    """What to watch in a part that declares no steps: its top-level submodules, and the elements of its lists."""
+def default_steps(module: nn.Module) -> list[Step]:
+    """For a part that declares no steps: its top-level submodules, and the elements of its lists."""
+    from torch import nn
+
     found = []
     for name, child in module.named_children():
         inner = child.named_children() if isinstance(child, nn.ModuleList | nn.ModuleDict) else [("", child)]
@@ -86,3 +226,27 @@ def steps_of(module: nn.Module) -> list[Step]:
             for key, one in inner
         ]
     return found
+
+
+def _is_array(value: Any) -> bool:
+    """An array, or a tensor."""
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def arrays_in(value: Any) -> list[Any]:
+    """Tensors and arrays in a result: the result itself, or the elements of a tuple, list or dataclass."""
+    if _is_array(value):
+        return [value]
+    if is_dataclass(value) and not isinstance(value, type):
+        value = [getattr(value, one.name) for one in fields(value)]
+    if isinstance(value, tuple | list):
+        return [array for one in value if not isinstance(one, int | float) for array in arrays_in(one)]
+    return []
+
+
+def statistics_of(array: Any) -> Statistics | None:
+    """Of an array or a tensor; None if it is empty or holds ids."""
+    if 0 in array.shape or str(array.dtype).removeprefix("torch.") in ("int64", "bool"):
+        return None
+    exact = np.asarray(array if isinstance(array, np.ndarray) else array.detach().cpu().double(), np.float64)
+    return Statistics(float(exact.mean()), float(exact.std()), float(exact.min()), float(exact.max()))

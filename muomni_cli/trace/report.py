@@ -1,4 +1,4 @@
-"""A trace as text, as Markdown and as plain data. Knows lines, no model."""
+"""A trace as text, as Markdown and as plain data."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from muomni_cli.trace.lines import Line, Shape, Statistics
+from muomni_cli.trace.recorder import Shape, Statistics, TraceStep
 
 
-def as_json(lines: Iterable[Line]) -> list[dict[str, Any]]:
+def as_json(steps: Iterable[TraceStep]) -> list[dict[str, Any]]:
     """Every step, in order."""
-    return [line.as_json() for line in lines]
+    return [step.as_json() for step in steps]
 
 
-def sections(lines: Iterable[Line]) -> list[tuple[str, list[Line]]]:
-    """Lines by section, in the order in which the sections appear first."""
-    found: dict[str, list[Line]] = {}
-    for line in lines:
-        found.setdefault(line.section, []).append(line)
+def sections(steps: Iterable[TraceStep]) -> list[tuple[str, list[TraceStep]]]:
+    """Steps by section, in the order in which the sections appear first."""
+    found: dict[str, list[TraceStep]] = {}
+    for step in steps:
+        found.setdefault(step.section, []).append(step)
     return list(found.items())
 
 
@@ -28,46 +28,46 @@ def shapes(many: Sequence[Shape]) -> str:
     return " + ".join(f"{count} x {shape}" if count > 1 else f"{shape}" for shape, count in grouped)
 
 
-def as_text(lines: Sequence[Line]) -> str:
+def as_text(steps: Sequence[TraceStep]) -> str:
     """Blocks for a terminal: a line of numbers and a line of words for each step, indented by depth."""
-    names = [f"{'  ' * line.depth}{line.title}" for line in lines]
-    moved = [_moved(line) for line in lines]
+    names = [f"{'  ' * step.depth}{step.title}" for step in steps]
+    moved = [_moved(step) for step in steps]
     widths = max(map(len, names), default=0), max(map(len, moved), default=0)
     rows = iter(zip(names, moved, strict=True))
-    texts = {id(line): row for line, row in zip(lines, rows, strict=True)}
+    texts = {id(step): row for step, row in zip(steps, rows, strict=True)}
     blocks = []
-    for number, (section, own) in enumerate(sections(lines), start=1):
+    for number, (section, own) in enumerate(sections(steps), start=1):
         block = [f"{number}  {section}"]
-        for line in own:
-            name, change = texts[id(line)]
-            numbers = f"{line.ms:9.3f} ms  {_statistics(line.statistics)}".rstrip()
+        for step in own:
+            name, change = texts[id(step)]
+            numbers = f"{step.ms:9.3f} ms  {_statistics(step.statistics)}".rstrip()
             block += [
                 f"   {name:<{widths[0]}}  {change:<{widths[1]}}  {numbers}",
-                f"   {'  ' * line.depth}  {_words(line)}",
+                f"   {'  ' * step.depth}  {_words(step)}",
             ]
         blocks.append("\n".join(block))
     return "\n\n".join(blocks)
 
 
-def as_markdown(lines: Sequence[Line]) -> str:
+def as_markdown(steps: Sequence[TraceStep]) -> str:
     """A heading and a table for each section."""
     return "\n\n".join(
         "\n".join([f"## {number}. {_cell(section)}", "", *_table(own)])
-        for number, (section, own) in enumerate(sections(lines), start=1)
+        for number, (section, own) in enumerate(sections(steps), start=1)
     )
 
 
 HEADINGS = ("step", "what it does", "in", "out", "counts", "ms", "mean", "std", "min", "max")
 
 
-def _table(lines: Iterable[Line]) -> Iterator[str]:
+def _table(steps: Iterable[TraceStep]) -> Iterator[str]:
     yield f"| {' | '.join(HEADINGS)} |"
     yield f"|{'---|' * 5}{'--:|' * 5}"
-    for line in lines:
-        s = line.statistics
+    for step in steps:
+        s = step.statistics
         numbers = [f"{n:.4g}" for n in (s.mean, s.std, s.min, s.max)] if s else [""] * 4
-        name = "&nbsp;" * 3 * line.depth + _cell(line.title)
-        cells = [name, line.what, shapes(line.inputs), shapes(line.outputs), line.counts, f"{line.ms:.3f}", *numbers]
+        name = "&nbsp;" * 3 * step.depth + _cell(step.title)
+        cells = [name, step.what, shapes(step.inputs), shapes(step.outputs), step.counts, f"{step.ms:.3f}", *numbers]
         yield f"| {' | '.join([name, *map(_cell, cells[1:])])} |"
 
 
@@ -78,12 +78,12 @@ def _cell(text: str) -> str:
     return " ".join(text.split())
 
 
-def _moved(line: Line) -> str:
-    return f"{shapes(line.inputs)} -> {shapes(line.outputs)}".strip() if line.outputs or line.inputs else ""
+def _moved(step: TraceStep) -> str:
+    return f"{shapes(step.inputs)} -> {shapes(step.outputs)}".strip() if step.outputs or step.inputs else ""
 
 
-def _words(line: Line) -> str:
-    return f"{line.what}: {line.counts}" if line.counts else line.what
+def _words(step: TraceStep) -> str:
+    return f"{step.what}: {step.counts}" if step.counts else step.what
 
 
 def _statistics(s: Statistics | None) -> str:

@@ -28,7 +28,7 @@ from muomni_cli.models.find import named
 from muomni_cli.recipe.model import SPEECH
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import load_model, read_checkpoint
-from muomni_cli.runs.parts import build_aside, open_part, weights_of
+from muomni_cli.runs.parts import build_aside, codec_of, fresh_codec, open_part, weights_of
 from muomni_cli.sound.coding import encode_waves
 from muomni_cli.sound.resampling import resample
 
@@ -61,23 +61,9 @@ class SpeechStage(Protocol):
     def command(self, stage: str) -> str: ...
 
 
-def fresh_codec(recipe: Recipe) -> Codec:
-    """The recipe's codec with random weights. RequestError if it names none."""
-    codec: Codec = build_aside(_codec_of(recipe).registered, _codec_of(recipe).config, {})
-    return codec
-
-
-def _codec_of(recipe: Recipe) -> Chosen:
-    if recipe.codec is None:
-        raise RequestError(
-            f"recipe {recipe.name} has no codec, which speech needs", 'add a table [codec] with use = "..."'
-        )
-    return recipe.codec
-
-
 def open_codec(context: SpeechStage) -> Codec:
     """The run's trained codec."""
-    _codec_of(context.recipe)
+    codec_of(context.recipe)
     if _stands_in(context, "codec"):
         return cast("Codec", _frozen(cast("nn.Module", fresh_codec(context.recipe)), context))
     module, _ = open_part(context.run, "codec", context.command("codec"))

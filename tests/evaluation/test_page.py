@@ -279,5 +279,6 @@ def test_it_looks_well_by_day_and_by_night_and_on_a_phone() -> None:
     assert "prefers-color-scheme: dark" in text
     assert "width=device-width" in text
     used = set(re.findall(r"var\((--\w+)\)", text))
-    light, dark = text.split("prefers-color-scheme: dark")
+    dark = "".join(re.findall(r"@media \(prefers-color-scheme: dark\) \{\n.*?\n\}", text, re.DOTALL))
+    light = text.replace(dark, "")
     assert all(f"{name}:" in light and f"{name}:" in dark for name in used)

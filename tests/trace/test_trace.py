@@ -15,19 +15,17 @@ from runs_of_tiny_parts import make_run
 from torch import Tensor, nn
 
 from muomni_cli.api import Can, EncoderOutput, EncoderPart, FileMedia, MuomniError, PartConfig, Step
-from muomni_cli.chat.once import question_ids
 from muomni_cli.data.shares import Sense
-from muomni_cli.generation.torch_backend import TorchBackend
-from muomni_cli.inference.chat_model import ChatModel
-from muomni_cli.inference.settings import from_recipe
+from muomni_cli.inference.chat_model import chat_model
+from muomni_cli.inference.settings import settings_of
+from muomni_cli.models.engines import open_run
+from muomni_cli.models.torch_engine import TorchEngine
+from muomni_cli.models.untrained_engine import recipe_engine
 from muomni_cli.omni.model import Omni
-from muomni_cli.omni.senses import Senses
-from muomni_cli.trace.lines import Line
-from muomni_cli.trace.log import statistics_of
-from muomni_cli.trace.open import Subject, open_recipe, open_run
-from muomni_cli.trace.recorder import Recorder, steps_of
+from muomni_cli.runs.folder import RunFolder
+from muomni_cli.trace.recorder import Recorder, TraceStep, default_steps, statistics_of
 from muomni_cli.trace.report import as_json, as_markdown, as_text
-from muomni_cli.trace.run import trace
+from muomni_cli.trace.trace import trace_question
 
 Command = Callable[..., tuple[int, str, str]]
 Steps = Callable[..., list[dict[str, Any]]]
@@ -37,30 +35,31 @@ MEDIA = [FileMedia("image", Path("x.png")), FileMedia("audio", Path("y.wav"))]
 def quiet(_: str) -> None: ...
 
 
-def traced(subject: Subject, text: str, media: Sequence[Any] = (), tokens: int = 4) -> list[dict[str, Any]]:
-    return as_json(trace(subject, text, media, tokens, quiet))
+def tiny() -> TorchEngine:
+    return open_run(RunFolder(Path("runs/tiny")), device="cpu")
 
 
-def logits_of_chat(subject: Subject, text: str, media: Sequence[Any]) -> Any:
+def traced(engine: TorchEngine, text: str, media: Sequence[Any] = (), tokens: int = 4) -> list[dict[str, Any]]:
+    return as_json(trace_question(engine, text, media, tokens, quiet).steps)
+
+
+def logits_of_chat(engine: TorchEngine, text: str, media: Sequence[Any]) -> Any:
     """(V,) logits after the question, as ``muomni chat`` computes them."""
-    model = subject.model
-    backend = TorchBackend(model.thinker, model.can)
-    take_in = {} if model.omni is None else {"take_in": Senses(model.omni.encode, model.senses, backend.context, quiet)}
-    speaker = ChatModel(backend, subject.tokenizer, "", senses=model.senses, **take_in)  # type: ignore[arg-type]
-    ids = question_ids(speaker, from_recipe(subject.chat, 0), text, media)
-    return backend.begin([ids], len(ids))[1][0]
+    model = chat_model(engine)
+    ids = model.prompt(text, media, settings_of(engine, {}))
+    return model.backend.begin([ids], len(ids))[1][0]
 
 
 @pytest.mark.parametrize("template", ["plain", "roles"])
 @pytest.mark.parametrize("media", [[], MEDIA, MEDIA[:1], [MEDIA[1], MEDIA[0], MEDIA[1]]])
 def test_the_logits_are_those_of_chat(template: str, media: list[FileMedia], here: Path) -> None:
     make_run(here / "runs" / "tiny", senses=("image", "audio"), template=template)
-    subject = open_run("tiny", "cpu")
-    chat = logits_of_chat(subject, "hello", media)
-    (last,) = (s for s in traced(subject, "hello", media) if s["step"] == "last place")
+    engine = tiny()
+    chat = logits_of_chat(engine, "hello", media)
+    (last,) = (s for s in traced(engine, "hello", media) if s["step"] == "last place")
     expected = {"mean": chat.mean(), "std": chat.std(), "min": chat.min(), "max": chat.max()}
     assert last["statistics"] == pytest.approx(expected, rel=1e-4, abs=1e-6)
-    (likely,) = (s for s in traced(subject, "hello", media) if s["step"] == "probabilities")
+    (likely,) = (s for s in traced(engine, "hello", media) if s["step"] == "probabilities")
     weights = torch.from_numpy(chat).double().softmax(-1)
     best = weights.topk(5)
     assert [one["token"] for one in likely["likeliest"]] == best.indices.tolist()
@@ -69,27 +68,32 @@ def test_the_logits_are_those_of_chat(template: str, media: list[FileMedia], her
 
 def test_turns_with_roles_stand_around_the_media(here: Path) -> None:
     make_run(here / "runs" / "tiny", senses=("image", "audio"), template="roles")
-    found = traced(open_run("tiny", "cpu"), "hi", [MEDIA[0], MEDIA[0]])
+    found = traced(tiny(), "hi", [MEDIA[0], MEDIA[0]])
     (fusion,) = (s for s in found if s["step"] == "fusion")
     assert fusion["counts"] == "[text] [image] [image] [text]: 2 + 1 + 1 + 3 = 7 tokens"
     assert fusion["in"] == [[1, 2, 16], [1, 1, 16], [1, 1, 16], [1, 3, 16]]
 
 
 @pytest.mark.parametrize("media", [[], MEDIA])
-def test_the_cache_changes_nothing(media: list[FileMedia], here: Path) -> None:
+def test_the_cache_changes_nothing(media: list[FileMedia], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(here / "runs" / "tiny", senses=("image", "audio"))
-    subject = open_run("tiny", "cpu")
-    without = replace(subject, model=replace(subject.model, can=frozenset({Can.EMBEDS})))
-    cached, uncached = (traced(s, "ab", media, tokens=6)[-1] for s in (subject, without))
+    engine = tiny()
+    cached = traced(engine, "ab", media, tokens=6)[-1]
+    declared = engine.declaration
+    can = {"thinker": frozenset({Can.EMBEDS})}
+    monkeypatch.setattr(engine, "declaration", lambda p: replace(declared(p), can=can.get(p, declared(p).can)))
+    found = traced(engine, "ab", media, tokens=6)
+    uncached = found[-1]
+    assert not any("cache" in step for step in found)
     assert cached["ids"] == uncached["ids"]
     assert len(cached["ids"]) == 6
-    assert cached["text"] == subject.tokenizer.decode(cached["ids"])
+    assert cached["text"] == engine.tokenizer().decode(cached["ids"])
 
 
 def test_generation_ends_where_the_context_does(here: Path) -> None:
     make_run(here / "runs" / "tiny", context=64)
-    subject = open_run("tiny", "cpu")
-    found = traced(subject, "a" * 60, tokens=50)
+    engine = tiny()
+    found = traced(engine, "a" * 60, tokens=50)
     caches = [s["cache"] for s in found if s["section"] == "generation"]
     assert caches == [62, 63, 64]
 
@@ -105,8 +109,8 @@ def test_a_model_of_text_alone(here: Path, steps: Steps, muomni: Command) -> Non
 
 def test_the_same_twice(here: Path) -> None:
     make_run(here / "runs" / "tiny", senses=("audio",))
-    subject = open_run("tiny", "cpu")
-    first, second = (traced(subject, "hello", MEDIA[1:]) for _ in range(2))
+    engine = tiny()
+    first, second = (traced(engine, "hello", MEDIA[1:]) for _ in range(2))
     for step in (*first, *second):
         assert step.pop("ms") >= 0
     assert first == second
@@ -131,12 +135,15 @@ class Doubling(nn.Module):
 
 
 def test_statistics_are_the_tensors() -> None:
-    module, recorder, x = Doubling(), Recorder(torch.device("cpu")), torch.randn(5, 4, 3)
-    steps = [Step(at="double", title="double", what="", counts=lambda a, b: f"{a[0]} -> {b[1]}"), *steps_of(module)]
+    module, recorder, x = Doubling(), Recorder(), torch.randn(5, 4, 3)
+    steps = [
+        Step(at="double", title="double", what="", counts=lambda a, b: f"{a[0]} -> {b[1]}"),
+        *default_steps(module),
+    ]
     with recorder.watching(module, steps), torch.inference_mode():
         result = module(x)
     (hidden,) = module.seen
-    double, inner, relu = recorder.lines
+    double, inner, relu = recorder.steps
     assert (double.inputs, double.outputs, double.counts) == (((5, 4, 3),), ((5, 4, 3), (5, 4, 3)), "5 -> 4")
     for line, tensor in ((double, 2 * x), (inner, hidden), (relu, result)):
         s = line.statistics
@@ -144,15 +151,15 @@ def test_statistics_are_the_tensors() -> None:
         exact = tensor.double().numpy()
         assert (s.mean, s.std) == pytest.approx((exact.mean(), exact.std()))
         assert (s.min, s.max) == (exact.min(), exact.max())
-    assert [line.title for line in recorder.lines] == ["double", "inner", "list 0"]
+    assert [line.title for line in recorder.steps] == ["double", "inner", "list 0"]
     assert "double" not in vars(module)
     assert "forward" not in vars(module.inner)
     module(x)
-    assert len(recorder.lines) == 3
+    assert len(recorder.steps) == 3
 
 
 def test_what_is_not_there_is_a_plugin_s_mistake() -> None:
-    recorder = Recorder(torch.device("cpu"))
+    recorder = Recorder()
     for at in ("nowhere", "inner.nothing", "inner.weight", "list.3"):
         with (
             pytest.raises(MuomniError, match="which its steps name"),
@@ -194,22 +201,26 @@ def read(config: Config, file: Any, name: str) -> Any:  # noqa: ARG001
 
 def test_a_stranger_s_encoder_that_declares_no_steps(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(here / "runs" / "tiny")
-    subject = open_run("tiny", "cpu")
+    engine = tiny()
     part = EncoderPart(
         name="sums",
         doc="sums",
         config=Config,
         build="a:b",
-        read="muomni_cli.trace.words:read",
-        count="muomni_cli.trace.words:count",
+        read="muomni_cli.trace.formatting:read",
+        count="muomni_cli.trace.formatting:count",
         modality="motion",
     )
-    monkeypatch.setattr("muomni_cli.trace.words.read", read, raising=False)
-    monkeypatch.setattr("muomni_cli.trace.words.count", count, raising=False)
-    omni: Any = Omni(subject.model.thinker, {"motion": Sums()})  # type: ignore[dict-item]
-    model = replace(subject.model, senses={"motion": Sense(part, Config())}, omni=omni.eval())
+    monkeypatch.setattr("muomni_cli.trace.formatting.read", read, raising=False)
+    monkeypatch.setattr("muomni_cli.trace.formatting.count", count, raising=False)
+    omni: Any = Omni(engine.omni().thinker, {"motion": Sums()}).eval()  # type: ignore[dict-item]
+    declared = engine.declaration
+    monkeypatch.setattr(engine, "omni", lambda: omni)
+    monkeypatch.setattr(engine, "modalities", ["motion"])
+    monkeypatch.setattr(engine, "declaration", lambda name: part if name == "motion" else declared(name))
+    monkeypatch.setattr("muomni_cli.inference.chat_model.senses_of", lambda _: {"motion": Sense(part, Config())})
     (here / "walk.csv").write_text("1,2\n3,4\n5,6\n")
-    found = traced(replace(subject, model=model), "walk", [FileMedia("motion", Path("walk.csv"))])
+    found = traced(engine, "walk", [FileMedia("motion", Path("walk.csv"))])
     motion = [(s["step"], s["in"], s["out"]) for s in found if s["section"] == "motion: walk.csv"]
     assert motion == [
         ("read", [], [[3, 2]]),
@@ -221,35 +232,35 @@ def test_a_stranger_s_encoder_that_declares_no_steps(here: Path, monkeypatch: py
 
 def test_text_and_markdown_say_the_same(here: Path) -> None:
     make_run(here / "runs" / "tiny", senses=("image", "audio"))
-    lines = trace(open_run("tiny", "cpu"), "a|b", MEDIA, 2, quiet)
-    text, table = as_text(lines), as_markdown(lines)
+    steps = trace_question(tiny(), "a|b", MEDIA, 2, quiet).steps
+    text, table = as_text(steps), as_markdown(steps)
     assert max(map(len, text.splitlines())) < 250
-    assert table.count("\n|") == len(lines) + 2 * len({line.section for line in lines})
-    for line in lines:
-        assert f"{line.ms:.3f} ms" in text
-        assert f"| {line.ms:.3f} |" in table
-        assert line.what in text
+    assert table.count("\n|") == len(steps) + 2 * len({step.section for step in steps})
+    for step in steps:
+        assert f"{step.ms:.3f} ms" in text
+        assert f"| {step.ms:.3f} |" in table
+        assert step.what in text
     for row in table.splitlines():
         if row.startswith("|"):
             assert row.replace("\\|", "").count("|") == 11
 
 
 def test_json_holds_no_number_that_json_has_not() -> None:
-    line = Line("s", 0, "t", "w", (), ((1,),), 1.0, statistics=statistics_of(torch.tensor([float("nan"), 1.0])))
-    assert json.loads(json.dumps(as_json([line]), allow_nan=False))[0]["statistics"]["mean"] is None
+    step = TraceStep("s", 0, "t", "w", (), ((1,),), 1.0, statistics=statistics_of(torch.tensor([float("nan"), 1.0])))
+    assert json.loads(json.dumps(as_json([step]), allow_nan=False))[0]["statistics"]["mean"] is None
 
 
 def test_a_trained_tokenizer_is_used(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = 'name = "mine"\n[tokenizer]\nuse = "bpe"\nvocab_size = 262\n[thinker]\nuse = "transformer"\n'
     (here / "mine.toml").write_text(config + "d_model = 16\nn_heads = 2\nn_layers = 1\nd_ff = 32\n")
-    assert open_recipe("mine.toml", "cpu").tokenizer.vocab_size == 262
+    assert recipe_engine("mine.toml", device="cpu").tokenizer().vocab_size == 262
     assert "the tokenizer bpe is not trained yet: bytes stands in for it" in capsys.readouterr().err
     from muomni_text.bpe import learn
     from muomni_text.config import BPEConfig
 
     learn(BPEConfig(vocab_size=262), iter(["ab" * 9])).save(here / "runs" / "mine" / "tokenizer")
-    subject = open_recipe("mine.toml", "cpu")
-    assert type(subject.tokenizer).__name__ == "BPETokenizer"
+    engine = recipe_engine("mine.toml", device="cpu")
+    assert type(engine.tokenizer()).__name__ == "BPETokenizer"
     assert "stands in" not in capsys.readouterr().err
 
 

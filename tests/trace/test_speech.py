@@ -64,7 +64,7 @@ def test_a_run_that_cannot_think_speaks_what_it_is_given(here: Path, steps: Step
         (("", "-m", "small"), "there is nothing to speak"),
         (("\U0001f600", "-m", "small"), "nothing of this text can be spoken"),
         (("hello", "-m", "small", "--image", "x.png"), "has no Thinker"),
-        (("hello", "--recipe", "deaf.toml"), "has no codec"),
+        (("hello", "--recipe", "deaf.toml"), "with a codec"),
         (("hello", "-m", "nobody"), "there is no model 'nobody'"),
     ],
 )

@@ -10,10 +10,10 @@ import pytest
 from muomni_cli.api import RequestError
 from muomni_cli.models.find import Found
 from muomni_cli.runs.folder import RunFolder
-from muomni_cli.trace import asked
-from muomni_cli.trace.answering import Answering
-from muomni_cli.trace.asked import graphs_to_trace
-from muomni_cli.trace.log import Log
+from muomni_cli.trace import request
+from muomni_cli.trace.recorder import Recorder
+from muomni_cli.trace.request import graphs_to_trace
+from muomni_cli.trace.trace import AnswerTokens
 from muomni_text.byte import ByteTokenizer
 
 BUNDLE: Any = object()
@@ -32,7 +32,7 @@ def test_the_insides_are_traced_where_they_can_be(
     assert capsys.readouterr().err == ""
     assert graphs_to_trace(Found(BUNDLE), "auto") is BUNDLE
     assert "name the run" in capsys.readouterr().err
-    monkeypatch.setattr(asked, "find_spec", lambda _: None)
+    monkeypatch.setattr(request, "find_spec", lambda _: None)
     assert graphs_to_trace(both, "auto") is BUNDLE
     assert "need PyTorch: pip install" in capsys.readouterr().err
     with pytest.raises(RequestError, match="has no bundle"):
@@ -44,20 +44,20 @@ def test_the_insides_are_traced_where_they_can_be(
     [("HAHAHAHAHA", True, "HA"), ("HAHAHAHAHA", False, "HAHAHAHAHA"), ("no no no", True, "no no no")],
 )
 def test_a_traced_answer_ends_before_it_repeats_itself(text: str, guard: bool, kept: str) -> None:
-    log = Log()
-    answer = Answering(TOKENIZER, 100, loop_guard=guard)
+    recorder = Recorder()
+    answer = AnswerTokens(TOKENIZER, 100, loop_guard=guard)
     for token in [*TOKENIZER.encode(text), TOKENIZER.specials["eos"]]:
         assert not answer.over
         answer.add(token)
         if answer.over:
             break
-    assert TOKENIZER.decode(answer.kept(log)) == kept
-    assert [line.title for line in log.lines] == (["loop guard"] if kept != text else [])
+    assert TOKENIZER.decode(answer.kept(recorder)) == kept
+    assert [step.title for step in recorder.steps] == (["loop guard"] if kept != text else [])
 
 
 def test_a_traced_answer_is_as_long_as_was_asked() -> None:
-    answer = Answering(TOKENIZER, 2, loop_guard=True)
+    answer = AnswerTokens(TOKENIZER, 2, loop_guard=True)
     for token in TOKENIZER.encode("ab"):
         answer.add(token)
     assert answer.over
-    assert TOKENIZER.decode(answer.kept(Log())) == "ab"
+    assert TOKENIZER.decode(answer.kept(Recorder())) == "ab"

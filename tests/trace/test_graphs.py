@@ -17,8 +17,8 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 
 from runs_of_tiny_parts import CODEC, make_run, make_voice
 
-from muomni_cli.contract.engine import GraphCall
-from muomni_cli.trace.graph_calls import GraphCalls
+from muomni_cli.api import GraphCall, Step
+from muomni_cli.trace.observer import GraphObserver
 from muomni_onnx.export import export
 from muomni_onnx.trained import find_trained, model_of
 
@@ -100,16 +100,19 @@ def test_a_model_that_does_not_speak_says_so_and_no_pytorch_is_loaded(here: Path
 
 
 def test_what_is_run_again_is_added_up() -> None:
-    calls = GraphCalls()
+    observer, step = GraphObserver(), Step(at="", title="step", what="what it does")
 
     def work() -> None:
         for number in range(4):
-            calls.tell(GraphCall("p", "g", {"x.0": np.zeros(2), "x.1": np.zeros(2)}, {"y": np.full(3, number)}, 0.5))
+            observer.record(
+                GraphCall("p", "g", {"x.0": np.zeros(2), "x.1": np.zeros(2)}, {"y": np.full(3, number)}, 0.5)
+            )
 
-    calls.measure("step", "what it does", work)
-    calls.measure("step", "once more", work)
-    assert [line.title for line in calls.lines] == 2 * ["step", "p: g", "p: g, 3 more"]
-    first, more = calls.lines[1], calls.lines[2]
+    observer.think(step, work)
+    observer.inside("p", step, work)
+    steps = observer.recorder.steps
+    assert [one.title for one in steps] == 2 * ["step", "p: g", "p: g, 3 more"]
+    first, more = steps[1], steps[2]
     assert (first.depth, first.ms, first.counts) == (1, 500, "2 x x -> y")
     assert (more.ms, more.values["calls"], more.inputs) == (1500, 3, ((2,), (2,)))
-    assert calls.lines[0].ms < 500
+    assert steps[0].ms < 500

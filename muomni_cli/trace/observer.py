@@ -1,0 +1,326 @@
+"""What is recorded inside the parts of a model: declared steps of PyTorch modules, or runs of graphs.
+
+Shapes: T tokens or code frames, D width, V vocabulary, Q codebooks, M mel frames, F mel bins, N samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.contract.declarations import Can, Part
+from muomni_cli.contract.engine import Engine, GraphCall
+from muomni_cli.contract.speech import Flow
+from muomni_cli.contract.tracing import Step
+from muomni_cli.registry.registry import get_registry, resolve
+from muomni_cli.trace.attention import Attention, captured
+from muomni_cli.trace.formatting import plural
+from muomni_cli.trace.recorder import Recorder, default_steps, statistics_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from muomni_cli.models.torch_engine import TorchEngine
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Observer(Protocol):
+    """Runs the parts of one engine for the trace, and records what happens inside them.
+
+    Attributes:
+        recorder: holds the steps.
+        every_place: the Thinker makes logits at every place while it is observed; otherwise only after the last.
+        cached: the Thinker has a cache.
+        attention: weights of each layer of the last :meth:`think`, if they were asked for and exist.
+    """
+
+    recorder: Recorder
+    every_place: bool
+    cached: bool
+    attention: list[Attention]
+
+    def inside(self, part: str, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call, record it as ``step``, and inside it what happens in ``part``."""
+        ...
+
+    def think(self, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """:meth:`inside` of the Thinker; ``call`` runs it once."""
+        ...
+
+    def last_logits(self) -> NDArray[np.float32] | None:
+        """Record the choice of the last place from the logits of all places, and return (V,); None where only those
+        are made."""
+        ...
+
+    def embed(self, ids: Sequence[int]) -> NDArray[np.float32] | None:
+        """(T,D) embeddings of text; None where they cannot be had apart from the Thinker."""
+        ...
+
+    def codes(self, frames: NDArray[Any]) -> Any:
+        """(T,Q) as the codec takes them."""
+        ...
+
+    def decode(self, codes: Any) -> Any:
+        """Log-mel of :meth:`codes`."""
+        ...
+
+    def vocode(self, mel: Any) -> Any:
+        """Samples of :meth:`decode`."""
+        ...
+
+
+def observing(engine: Engine, *, attention: bool = False) -> AbstractContextManager[Observer]:
+    """The observer of an engine, active inside the context.
+
+    Args:
+        engine: an open model.
+        attention: keep attention weights, where PyTorch runs the model. Their time is part of the Thinker's.
+    """
+    if has_modules(engine):
+        return nullcontext(_ModuleObserver(cast("TorchEngine", engine), attention=attention))
+    return _watched(engine)
+
+
+def has_modules(engine: Engine) -> bool:
+    """Whether PyTorch runs the model, so that its modules can be observed. Does not import torch."""
+    return hasattr(engine, "speech_module")
+
+
+class _ModuleObserver:
+    """See :class:`Observer`. Declared steps are recorded by replacing methods of the real modules for a while."""
+
+    def __init__(self, engine: TorchEngine, *, attention: bool) -> None:
+        import torch
+
+        device = engine.device
+        cuda = device.type == "cuda"
+        self.recorder = Recorder((lambda: torch.cuda.synchronize(device)) if cuda else lambda: None)
+        self.every_place = True
+        self.cached = "thinker" in engine.parts and Can.CACHE in engine.declaration("thinker").can
+        self.attention: list[Attention] = []
+        self._engine, self._with_attention = engine, attention
+        self._prefilled = False
+        self._logits: Any = None  # (1,T,V)
+
+    def inside(self, part: str, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """See :class:`Observer`."""
+        with self._watching(part):
+            return self.recorder.measure(step, call, *args, **kwargs)
+
+    def think(self, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """See :class:`Observer`. The step is the Thinker's ``forward`` alone. The first time it makes the logits of
+        every place, and its inner steps are recorded."""
+        thinker, first, self._prefilled = self._engine.omni().thinker, not self._prefilled, True
+        forward = thinker.forward
+
+        def recorded(*given: Any, **options: Any) -> Any:
+            if not first:
+                return self.recorder.measure(step, forward, *given, **options)
+            with ExitStack() as stack:
+                stack.enter_context(self._watching("thinker"))
+                self.attention = stack.enter_context(captured()) if self._with_attention else []
+                output = self.recorder.measure(step, forward, *given, **{**options, "last_only": False})
+            self._logits = output.logits
+            return output
+
+        thinker.forward = recorded
+        try:
+            return call(*args, **kwargs)
+        finally:
+            thinker.__dict__.pop("forward", None)
+
+    def last_logits(self) -> NDArray[np.float32] | None:
+        """See :class:`Observer`."""
+        step = Step(at="", title="last place", what="only what follows the last token is wanted")
+        last = self.recorder.measure(step, lambda logits: logits[0, -1], self._logits)
+        self.recorder.note(counts=f"{plural(self._logits.shape[1], 'set')} of logits -> 1")
+        made: NDArray[np.float32] = last.float().cpu().numpy()
+        return made
+
+    def embed(self, ids: Sequence[int]) -> NDArray[np.float32] | None:
+        """See :class:`Observer`."""
+        import torch
+
+        with self._watching("thinker"), torch.inference_mode():
+            rows = self._engine.omni().thinker.embed(torch.tensor([list(ids)], device=self._engine.device))
+        made: NDArray[np.float32] = rows[0].float().cpu().numpy()
+        return made
+
+    def codes(self, frames: NDArray[Any]) -> Tensor:
+        """(1,T,Q)."""
+        import torch
+
+        return torch.from_numpy(frames.astype(np.int64))[None].to(self._engine.device)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """(1,T,Q) -> (1,M,F)."""
+        import torch
+
+        codec = self._engine.speech_module("codec")
+        with torch.inference_mode():
+            mel: Tensor = codec.expand(codec.decode(codes))
+        return mel
+
+    def vocode(self, mel: Tensor) -> Tensor:
+        """(1,M,F) -> (1,N)."""
+        import torch
+
+        with torch.inference_mode():
+            wave: Tensor = self._engine.speech_module(self._engine.vocoder_name())(mel)
+        return wave
+
+    @contextmanager
+    def _watching(self, part: str) -> Iterator[None]:
+        with ExitStack() as stack:
+            if part in self._engine.modalities:
+                omni = self._engine.omni()
+                watch = self.recorder.watching(omni, [_projector(part, omni.thinker.config.d_model)])
+                stack.enter_context(watch)
+            declaration, module = self._part(part)
+            if part in ("thinker", *self._engine.modalities) or declaration.steps:
+                # A part that speaks and declares no steps may call its layers hundreds of times.
+                stack.enter_context(self.recorder.watching(module, _declared(declaration, module)))
+            yield
+
+    def _part(self, part: str) -> tuple[Part, nn.Module]:
+        if part == "vocoder":
+            name = self._engine.vocoder_name()
+            return get_registry().get("vocoder", name).part, self._engine.speech_module(name)
+        if part in ("talker", "codec"):
+            return self._engine.declaration(part), self._engine.speech_module(part)
+        omni = self._engine.omni()
+        return self._engine.declaration(part), omni.thinker if part == "thinker" else omni.encoders[part]
+
+
+def _declared(part: Part, module: nn.Module) -> list[Step]:
+    if part.steps is None:
+        return default_steps(module)
+    return list(cast("Sequence[Step]", resolve(part.steps, f"{part.kind} {part.name}")(module)))
+
+
+def _projector(modality: str, width: int) -> Step:
+    return Step(
+        at=f"projectors.{modality}",
+        title="projector",
+        what=f"one linear layer to the Thinker's width, {width}",
+        counts=lambda a, b: f"{plural(a[1], 'token')} of {a[2]} -> {plural(b[1], 'token')} of {b[2]}",
+    )
+
+
+@contextmanager
+def _watched(engine: Engine) -> Iterator[Observer]:
+    observer = GraphObserver(engine)
+    with engine.watched(observer.record):
+        yield observer
+
+
+@dataclass(slots=True)
+class _Repeats:
+    """Further runs of one graph: how many, their seconds, and the number of their step once there is one."""
+
+    count: int = 0
+    seconds: float = 0.0
+    step: int | None = None
+
+
+class GraphObserver:
+    """See :class:`Observer`. Inside each step stand the graphs that it runs: the first run of each graph by itself, all
+    others of that graph (a spoken text has hundreds) as one step, with the shapes and statistics of the last."""
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self.recorder = Recorder()
+        self.every_place, self.cached = False, True
+        self.attention: list[Attention] = []
+        self._engine = engine
+        self._seen: dict[tuple[str, str], _Repeats] = {}
+
+    def inside(self, part: str, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: ARG002
+        """See :class:`Observer`; ``part`` is in the graph's own record."""
+        return self.think(step, call, *args, **kwargs)
+
+    def think(self, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """See :class:`Observer`."""
+        self._seen.clear()
+        return self.recorder.measure(step, call, *args, **kwargs)
+
+    def record(self, call: GraphCall) -> None:
+        """Record one run of a graph."""
+        with self.recorder.untimed():
+            key = call.part, call.graph
+            if key not in self._seen:
+                self._seen[key] = _Repeats()
+                self.recorder.add(title=f"{call.part}: {call.graph}", **_described(call, "one graph", call.seconds, 1))
+                return
+            more = self._seen[key]
+            more.count += 1
+            more.seconds += call.seconds
+            what = "the same graph again; shapes and numbers of the last time"
+            described = _described(call, what, more.seconds, more.count)
+            title = f"{call.part}: {call.graph}, {more.count:,} more"
+            if more.step is None:
+                more.step = self.recorder.add(title=title, **described)
+            else:
+                self.recorder.change(more.step, title=title, **described)
+
+    def last_logits(self) -> None:
+        """See :class:`Observer`."""
+
+    def embed(self, ids: Sequence[int]) -> None:
+        """See :class:`Observer`."""
+
+    def codes(self, frames: NDArray[Any]) -> NDArray[Any]:
+        """(T,Q)."""
+        return frames
+
+    def decode(self, codes: NDArray[Any]) -> NDArray[Any]:
+        """(T,Q) -> (M,F)."""
+        assert self._engine is not None, "graphs of an engine"
+        return _flush(self._engine.codec().stream(), codes)
+
+    def vocode(self, mel: NDArray[Any]) -> NDArray[Any]:
+        """(M,F) -> (N,)."""
+        assert self._engine is not None, "graphs of an engine"
+        return _flush(self._engine.vocoder(self._engine.vocoder_name()).stream(), mel)
+
+
+def _flush(flow: Flow, whole: NDArray[Any]) -> NDArray[Any]:
+    """Everything that a stream makes of one input."""
+    return np.concatenate([flow.push(whole), flow.finish()])
+
+
+def _described(call: GraphCall, what: str, seconds: float, calls: int) -> dict[str, Any]:
+    """Fields of the :class:`muomni_cli.trace.recorder.TraceStep` of a graph, without its title."""
+    inputs, outputs = _tensors(call.inputs), _tensors(call.outputs)
+    return {
+        "what": what,
+        "inputs": tuple(array.shape for array in call.inputs.values()),
+        "outputs": tuple(array.shape for array in call.outputs.values()),
+        "ms": 1000 * seconds,
+        "counts": f"{_names(call.inputs)} -> {_names(call.outputs)}",
+        "statistics": next(filter(None, map(statistics_of, call.outputs.values())), None),
+        "values": {"part": call.part, "graph": call.graph, "calls": calls, "inputs": inputs, "outputs": outputs},
+    }
+
+
+def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Shape, type and statistics of each, for JSON."""
+    found = {}
+    for name, array in arrays.items():
+        numbers = statistics_of(array)
+        described = {"shape": list(array.shape), "type": str(array.dtype)}
+        found[name] = {**described, "statistics": None if numbers is None else asdict(numbers)}
+    return found
+
+
+def _names(names: Iterable[str]) -> str:
+    """``inputs_embeds + 8 x past_key_values``: states that differ only in numbers are counted."""
+    grouped = [(family, len(list(group))) for family, group in groupby(name.partition(".")[0] for name in names)]
+    return " + ".join(f"{count} x {family}" if count > 1 else family for family, count in grouped)

@@ -1,0 +1,330 @@
+"""A trace as one HTML page: the steps in order with their shapes and times, and pictures of what passes through them.
+
+Shapes: T tokens or code frames, H heads, Q codebooks, M mel frames, F mel bins, N samples.
+"""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.contract.declarations import PartConfig
+from muomni_cli.contract.engine import Engine
+from muomni_cli.contract.media import Media
+from muomni_cli.contract.sound import MelConfig
+from muomni_cli.core.files import write_text
+from muomni_cli.core.version import __version__
+from muomni_cli.models.engines import senses_of
+from muomni_cli.report.page import audio, document, facts
+from muomni_cli.sound.log_mel import log_mel
+from muomni_cli.trace.formatting import answer_of
+from muomni_cli.trace.observer import has_modules
+from muomni_cli.trace.pictures import bars, heat_map, patched, segments, wav, waveform
+from muomni_cli.trace.recorder import TraceStep
+from muomni_cli.trace.report import sections, shapes
+from muomni_cli.trace.request import Trace, TraceRequest
+from muomni_cli.trace.trace import QuestionTrace, SpeechTrace
+
+SOUND_BYTES, SPEECH_BYTES = 128_000, 256_000
+"""Most bytes of samples that the page plays of all sounds of the question, and of the speech."""
+
+ATTENTION_PIXELS = 350_000
+"""Pixels of all maps of attention together; longer sequences are averaged down."""
+
+MAX_MAPS, MAX_TOKENS = 24, 400
+"""Layers or heads that are drawn, and tokens of a sequence that are listed."""
+
+MEL = ("sample_rate", "n_fft", "window", "hop", "n_mels", "f_min", "top", "mel_floor")
+
+STYLE = """
+figure { max-width: none; }
+figcaption { color: var(--soft); font-size: .9rem; max-width: 46rem; }
+figcaption h3 { color: var(--text); margin: 0; }
+audio { display: block; width: 100%; max-width: 32rem; margin: .5rem 0; }
+.heat { display: block; width: 100%; min-height: 3rem; max-height: 16rem; image-rendering: pixelated; }
+.codes .heat { height: 6rem; }
+.patches { display: block; width: 20rem; max-width: 100%; image-rendering: pixelated; }
+.patches .grid { stroke: #fff; stroke-opacity: .7; stroke-width: 1; fill: none; vector-effect: non-scaling-stroke; }
+.wave { display: block; width: 100%; height: 7rem; background: var(--raised); }
+.wave path { stroke: var(--mark); stroke-width: 1; fill: none; }
+.maps { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 14rem), 1fr)); }
+.maps figure { margin: 0; }
+.maps .heat { aspect-ratio: 1; max-height: none; }
+.segments { display: flex; font-size: .7rem; line-height: 1.4; color: var(--soft); }
+.segments span { overflow: hidden; border-left: 1px solid var(--soft); padding-left: .2rem; min-width: 0; }
+.tokens { display: flex; flex-wrap: wrap; gap: .25rem; padding: 0; list-style: none; font-size: .8rem; }
+.tokens li { background: var(--raised); border-radius: .25rem; padding: 0 .4rem; overflow-wrap: anywhere; }
+.tokens li.input { background: var(--mark); color: var(--ground); }
+.bars { width: 100%; max-width: 40rem; }
+.bars th { font-weight: normal; white-space: nowrap; }
+.bars td:nth-child(2) { width: 100%; }
+.bar { background: var(--mark); height: 1rem; min-width: 1px; }
+.steps td { font-size: .85rem; }
+.steps td:first-child { white-space: nowrap; }
+.steps small { display: block; color: var(--soft); min-width: 14rem; }
+.shape { white-space: nowrap; font-variant-numeric: tabular-nums; }
+"""
+
+ABOUT = {
+    "image": "The encoder cuts it into patches, which become tokens for the Thinker.",
+    "audio": "The encoder hears its log-mel spectrogram, from which it makes tokens for the Thinker.",
+    "text": "The tokenizer turns the text into ids, with special tokens for the start and for who speaks.",
+    "sequence": "The tokens of all inputs and of the text become one sequence.",
+    "thinker": "A transformer reads the sequence: each token gathers from those before it, layer by layer.",
+    "next token": "The logits after the last token become probabilities, of which the largest is chosen.",
+    "generation": "Each chosen token is appended, and the Thinker gives the next one.",
+    "text again": "The chosen ids become text.",
+    "spoken text": "The text that is spoken, and how long its speech may get.",
+    "talker": "The Talker turns the text into codes: a few small numbers for each frame of sound.",
+    "codes": "A row of codes for each frame, from coarse to fine.",
+    "codec": "The codec's decoder turns codes into a log-mel spectrogram.",
+    "vocoder": "The vocoder turns the log-mel spectrogram into samples.",
+}
+"""What each section is about."""
+
+
+def write_page(path: Path, trace: Trace, engine: Engine, request: TraceRequest) -> None:
+    """Write the page of a trace; the file appears when it is whole.
+
+    Raises:
+        MuomniError: it cannot be written.
+    """
+    steps = trace.steps
+    top = sum(step.ms for step in steps if step.depth == 0)
+    about = {
+        "model": engine.label,
+        "question" if trace.question is not None else "text": request.text,
+        "answer": answer_of(steps),
+        "time": f"{len(steps)} steps, {top:,.1f} ms",
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "muomni": __version__,
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    }
+    configs = {modality: sense.config for modality, sense in senses_of(engine).items()}
+    known = {name: value for name, value in about.items() if value}
+    write_text(path, page(trace, configs, known, modules=has_modules(engine)))
+
+
+def page(trace: Trace, senses: Mapping[str, PartConfig], about: Mapping[str, str], *, modules: bool) -> str:
+    """The page, as text to be written in UTF-8.
+
+    Args:
+        trace: what happened.
+        senses: config of each encoder, by modality.
+        about: model, question and other facts, by name.
+        modules: PyTorch ran the model, so that attention could be seen.
+    """
+    pictures: dict[str, list[str]] = {}
+    if trace.question is not None:
+        pictures |= _of_question(trace.question, senses, modules=modules)
+    if trace.speech is not None:
+        pictures |= _of_speech(trace.speech)
+    found = sections(trace.steps)
+    links = [f'<li><a href="#section-{n}">{escape(name)}</a></li>' for n, (name, _) in enumerate(found, start=1)]
+    title = "A question on its way through the model" if trace.question is not None else "A text on its way to speech"
+    body = [
+        f"<h1>{title}</h1>",
+        facts(about),
+        f'<nav aria-label="Sections"><ul>{"".join(links)}</ul></nav>',
+        *(_section(number, name, own, pictures.get(name, [])) for number, (name, own) in enumerate(found, start=1)),
+    ]
+    return document(title, STYLE, body)
+
+
+def _section(number: int, name: str, steps: Sequence[TraceStep], pictures: Sequence[str]) -> str:
+    named = f"section-{number}"
+    about = ABOUT.get(name) or ABOUT.get(name.partition(":")[0], "")
+    intro = [f"<p>{about}</p>"] if about else []
+    heading = f'<section aria-labelledby="{named}">\n<h2 id="{named}">{number}. {escape(name)}</h2>'
+    return "\n".join([heading, *intro, *pictures, _steps(name, steps), "</section>"])
+
+
+def _steps(name: str, steps: Sequence[TraceStep]) -> str:
+    """A table of the steps: what each does, its shapes and time."""
+    names = ("step", "in", "out, and what it does")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names) + '<th scope="col" class="figure">ms</th>'
+    rows = [
+        f'<tr><td style="padding-left:{0.7 + 1.2 * step.depth:.1f}rem">{escape(step.title)}</td>'
+        f'<td class="shape">{escape(shapes(step.inputs))}</td><td><span class="shape">{escape(shapes(step.outputs))}'
+        f"</span><small>{escape(f'{step.what}: {step.counts}' if step.counts else step.what)}</small></td>"
+        f'<td class="figure">{step.ms:.3f}</td></tr>'
+        for step in steps
+    ]
+    label = escape(f"Steps of {name}")
+    return (
+        f'<div class="wide" role="region" tabindex="0" aria-label="{label}">\n<table class="steps">\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody>\n</table>\n</div>"
+    )
+
+
+def _figure(kind: str, title: str, explanation: str, content: str) -> str:
+    return (
+        f'<figure class="{kind}">\n<figcaption><h3>{escape(title)}</h3>{escape(explanation)}</figcaption>\n{content}\n'
+        "</figure>"
+    )
+
+
+def _of_question(question: QuestionTrace, senses: Mapping[str, PartConfig], *, modules: bool) -> dict[str, list[str]]:
+    """Pictures by section."""
+    found: dict[str, list[str]] = {}
+    sounds = max(1, sum(media.modality == "audio" for media, _ in question.inputs))
+    for media, array in question.inputs:
+        own = _input(media, array, senses[media.modality], SOUND_BYTES // sounds)
+        found.setdefault(f"{media.modality}: {media.name}", []).extend(own)
+    where = "sequence" if question.inputs else "text"
+    found[where] = [_tokens(question)]
+    found["thinker"] = _attention(question, modules=modules)
+    best: Sequence[Mapping[str, Any]] = next(
+        (step.values["likeliest"] for step in question.steps if "likeliest" in step.values), []
+    )
+    shares = [(str(one["piece"]), float(one["probability"])) for one in best]
+    explanation = "The most likely next tokens, each with its id."
+    found["next token"] = [_figure("probabilities", "Probabilities of the next token", explanation, bars(shares))]
+    return found
+
+
+def _input(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:
+    """What can be drawn of one input: an image with its patches, the spectrogram of a sound, numbers as colours."""
+    draw: Callable[..., list[str]] | None = {1: _sound, 2: _numbers, 3: _image}.get(array.ndim)
+    if draw is None or not array.size or not np.isfinite(array).all():
+        return []
+    if array.ndim == 3 and array.shape[0] not in (1, 3):
+        return []
+    return draw(media, array, config, most)
+
+
+def _image(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:  # noqa: ARG001
+    """(3,H,W) as the encoder takes it."""
+    _, height, width = array.shape
+    patch = getattr(config, "patch", None)
+    explanation = f"{width} x {height} pixels, as the encoder takes them."
+    if isinstance(patch, int):
+        count = (height // patch) * (width // patch)
+        explanation += f" The lines are the borders of its {count:,} patches of {patch} x {patch}."
+    else:
+        patch = None
+    return [_figure("image", "The image", explanation, patched(array, patch, f"{media.name}, {explanation}"))]
+
+
+def _sound(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:
+    """(N,) samples: how they look and sound, and their log-mel spectrogram with the encoder's own settings."""
+    rate = getattr(config, "sample_rate", None)
+    own = all(hasattr(config, name) for name in MEL)
+    if not isinstance(rate, int):
+        return [_figure("sound", "The input", f"{len(array):,} numbers.", waveform(array, media.name))]
+    seconds = f"{len(array) / rate:g} s at {rate:,} Hz"
+    content = waveform(array, f"Waveform of {media.name}, {seconds}") + _player(media.name, array, rate, most)
+    found = [_figure("sound", "The sound", f"{seconds}; its samples over time.", content)]
+    settings: Any = config if own else MelConfig(sample_rate=rate)
+    mel = log_mel(array, settings)
+    if mel.size:
+        whose = "the encoder's settings" if own else "usual settings; the encoder names none"
+        found.append(_mel("The log-mel spectrogram of the sound", mel, f"With {whose}."))
+    return found
+
+
+def _numbers(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:  # noqa: ARG001
+    """(T,F) numbers of a modality of a plugin."""
+    explanation = f"{array.shape[0]} x {array.shape[1]} numbers, as the encoder takes them; time goes to the right."
+    return [_figure("input", "The input", explanation, heat_map(array.T, media.name))]
+
+
+def _player(name: str, samples: NDArray[Any], rate: int, most: int) -> str:
+    file, cut = wav(samples, rate, most)
+    note = f"<p>The page plays the first {most / 2 / rate:.1f} s.</p>" if cut else ""
+    return f"{audio(f'Sound of {name}', file)}{note}"
+
+
+def _mel(title: str, mel: NDArray[Any], more: str = "") -> str:
+    """(M,F) log-mel, low frequencies at the bottom."""
+    size = f"{mel.shape[0]} mel frames of {mel.shape[1]} bins"
+    explanation = f"{size}. Time goes to the right, frequency up; brighter is louder. {more}".strip()
+    return _figure("mel", title, explanation, heat_map(mel.T[::-1], f"{title}: {size}"))
+
+
+def _tokens(question: QuestionTrace) -> str:
+    """Every place of the sequence."""
+    names = {name for name, _ in question.layout} - {"text"}
+    items = [
+        f'<li class="{"input" if token in names else "text"}">{escape(token)}</li>'
+        for token in question.tokens[:MAX_TOKENS]
+    ]
+    left = len(question.tokens) - MAX_TOKENS
+    items += [f"<li>... {left:,} more</li>"] if left > 0 else []
+    parts = " + ".join(f"{count} ({name})" for name, count in question.layout)
+    explanation = f"{parts} = {len(question.tokens)} tokens, in the order in which the Thinker reads them."
+    return _figure("sequence", "The sequence", explanation, f'<ol class="tokens">{"".join(items)}</ol>')
+
+
+def _attention(question: QuestionTrace, *, modules: bool) -> list[str]:
+    """Maps of each layer and of the heads of the last one, and where the last token looks."""
+    if not question.attention:
+        why = (
+            "This Thinker does not compute its attention with PyTorch's softmax attention, so no weights can be shown."
+            if modules
+            else "The graphs of a bundle do not give out their attention weights. They are shown where PyTorch runs "
+            "the model: name its run, or leave --engine out."
+        )
+        return [f'<p class="attention">{why}</p>']
+    layers = [one.weights for one in question.attention][:MAX_MAPS]
+    heads = list(question.attention[-1].weights[:MAX_MAPS])
+    count = len(question.attention)
+    side = int((ATTENTION_PIXELS / (len(layers) + len(heads))) ** 0.5)
+
+    def draw(name: str, weights: NDArray[Any]) -> str:
+        content = heat_map(np.sqrt(weights), f"Attention of {name}", limits=(0, 1), most=(side, side))
+        return f"<figure>{content}{segments(question.layout)}<figcaption>{name}</figcaption></figure>"
+
+    means = [draw(f"layer {number} of {count}", layer.mean(0)) for number, layer in enumerate(layers, start=1)]
+    own = [draw(f"layer {count}, head {number}", head) for number, head in enumerate(heads, start=1)]
+    explanation = (
+        "Each row is a token, from the first at the top to the last, and each column a token that it looks at; "
+        "brighter is more (colours show the square root of the weight). A token sees none after it, so the upper right "
+        "is dark."
+    )
+    return [
+        _figure("attention", "Attention of each layer", f"The mean of its heads. {explanation}", _grid(means)),
+        _figure("attention", "Heads of the last layer", "Each looks for something else.", _grid(own)),
+        _figure(
+            "attention",
+            "Where the last token looks",
+            "It decides on the first token of the answer. Shares of its attention in the last layer (mean of heads).",
+            bars(_shares(question.layout, np.mean(heads, axis=0)[-1])),
+        ),
+    ]
+
+
+def _grid(figures: Sequence[str]) -> str:
+    return f'<div class="maps">{"".join(figures)}</div>'
+
+
+def _shares(layout: Sequence[tuple[str, int]], weights: NDArray[Any]) -> list[tuple[str, float]]:
+    """The sum of (T,) weights over each part of the sequence."""
+    ends = np.cumsum([count for _, count in layout])
+    return [
+        (f"{name} ({count})", float(weights[end - count : end].sum()))
+        for (name, count), end in zip(layout, ends, strict=True)
+    ]
+
+
+def _of_speech(speech: SpeechTrace) -> dict[str, list[str]]:
+    """Pictures by section."""
+    frames, books = speech.codes.shape
+    seconds = f"{speech.wave.size / speech.sample_rate:g} s at {speech.sample_rate:,} Hz"
+    codes = f"{frames} frames x {books} codebooks. Time goes to the right; each row is a codebook, each colour a code."
+    content = waveform(speech.wave, f"Waveform of the speech, {seconds}")
+    content += _player("the speech", speech.wave, speech.sample_rate, SPEECH_BYTES)
+    # Averages of codes mean nothing: of a long text every n-th frame is drawn.
+    drawn = speech.codes[:: -(-frames // 600)]
+    return {
+        "codes": [_figure("codes", "The codes", codes, heat_map(drawn.T, f"Codes: {codes}"))],
+        "codec": [_mel("The log-mel spectrogram that the codec decodes", speech.mel)],
+        "vocoder": [_figure("sound", "The speech", f"{seconds}; its samples over time.", content)],
+    }

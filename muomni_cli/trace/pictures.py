@@ -1,0 +1,149 @@
+"""Arrays as pictures and sounds for a page: PNG, JPEG, SVG and WAV, small enough to be part of it.
+
+Shapes: H height, W width, N samples.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.report.page import data_uri
+
+COLOURS = ((13, 14, 40), (66, 36, 116), (168, 52, 112), (238, 118, 66), (252, 232, 148))
+"""From the lowest value to the highest, evenly spaced; brightness rises steadily."""
+
+MAX_PNG = 100_000
+"""Bytes of a photograph that is kept without loss; larger ones become JPEG."""
+
+ENVELOPE = 600
+"""Columns of a waveform."""
+
+
+def heat_map(
+    values: NDArray[Any], alt: str, *, limits: tuple[float, float] | None = None, most: tuple[int, int] = (256, 600)
+) -> str:
+    """(H,W) values as an image whose first row is at the top.
+
+    Args:
+        values: finite numbers, at least one.
+        alt: text for those who do not see it.
+        limits: values of the darkest and the brightest colour; None for the smallest and the largest.
+        most: rows and columns; larger arrays are averaged down.
+    """
+    small = _averaged(_averaged(values.astype(np.float64), most[0], 0), most[1], 1)
+    low, high = limits or (float(small.min()), float(small.max()))
+    shades = np.clip((small - low) / ((high - low) or 1.0), 0, 1) * 255
+    return (
+        f'<img class="heat" src="{data_uri("image/png", _png(shades.round().astype(np.uint8)))}" alt="{escape(alt)}">'
+    )
+
+
+def _averaged(values: NDArray[np.float64], most: int, axis: int) -> NDArray[np.float64]:
+    """At most ``most`` rows or columns, each the mean of neighbours."""
+    count = values.shape[axis]
+    if count <= most:
+        return values
+    edges = np.linspace(0, count, most + 1).astype(int)
+    sums = np.add.reduceat(values, edges[:-1], axis=axis)
+    sizes = np.diff(edges).reshape((-1, 1) if axis == 0 else (1, -1))
+    means: NDArray[np.float64] = sums / sizes
+    return means
+
+
+def _png(shades: NDArray[np.uint8]) -> bytes:
+    """(H,W) in the colours of :data:`COLOURS`."""
+    from PIL import Image
+
+    places = np.linspace(0, len(COLOURS) - 1, 256)
+    columns = [np.interp(places, range(len(COLOURS)), channel) for channel in zip(*COLOURS, strict=True)]
+    picture = Image.fromarray(shades).convert("P")
+    picture.putpalette(np.stack(columns, axis=1).round().astype(np.uint8).tobytes())
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def patched(pixels: NDArray[Any], patch: int | None, alt: str) -> str:
+    """(3,H,W) or (1,H,W) pixels as an image, with the borders of square patches where their side is known."""
+    _, height, width = pixels.shape
+    step = patch if patch and patch < max(height, width) else 0
+    lines = [f"M{x} 0V{height}" for x in range(step, width, step)] if step else []
+    lines += [f"M0 {y}H{width}" for y in range(step, height, step)] if step else []
+    grid = f'<path class="grid" d="{"".join(lines)}"/>' if lines else ""
+    return (
+        f'<svg class="patches" role="img" aria-label="{escape(alt)}" viewBox="0 0 {width} {height}">'
+        f'<image href="{_photograph(pixels)}" width="{width}" height="{height}"/>{grid}</svg>'
+    )
+
+
+def _photograph(pixels: NDArray[Any]) -> str:
+    from PIL import Image
+
+    values = pixels.astype(np.float64)
+    if pixels.dtype != np.uint8:
+        low, high = float(values.min()), float(values.max())
+        values = (values - low) / ((high - low) or 1.0) * 255
+    rows = np.moveaxis(values.round().astype(np.uint8), 0, -1)
+    picture = Image.fromarray(rows[:, :, 0] if rows.shape[2] == 1 else np.ascontiguousarray(rows))
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    if file.tell() <= MAX_PNG:
+        return data_uri("image/png", file.getvalue())
+    file = io.BytesIO()
+    picture.thumbnail((512, 512))
+    picture.save(file, "JPEG", quality=85)
+    return data_uri("image/jpeg", file.getvalue())
+
+
+def waveform(wave: NDArray[Any], alt: str) -> str:
+    """(N,) samples, full scale 1, as the smallest and largest of each column; louder sounds are scaled down."""
+    count = min(ENVELOPE, len(wave))
+    edges = np.linspace(0, len(wave), count + 1).astype(int)[:-1]
+    scale = 48 / max(1.0, float(np.abs(wave).max()))
+    lows, highs = (50 - scale * pick.reduceat(wave.astype(np.float64), edges) for pick in (np.minimum, np.maximum))
+    path = "".join(
+        f"M{x} {low + 0.4:.1f}V{high - 0.4:.1f}" for x, (low, high) in enumerate(zip(lows, highs, strict=True))
+    )
+    return (
+        f'<svg class="wave" role="img" aria-label="{escape(alt)}" viewBox="0 0 {count} 100" preserveAspectRatio="none">'
+        f'<path d="{path}"/></svg>'
+    )
+
+
+def wav(samples: NDArray[Any], rate: int, most: int) -> tuple[bytes, bool]:
+    """(N,) samples as a WAV file of 16 bits, and whether its end was cut to keep it to ``most`` bytes of samples."""
+    import wave as format_
+
+    kept = samples[: most // 2]
+    file = io.BytesIO()
+    with format_.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(rate)
+        writer.writeframes((np.clip(kept, -1, 1) * 32767).round().astype("<i2").tobytes())
+    return file.getvalue(), len(kept) < len(samples)
+
+
+def segments(layout: Sequence[tuple[str, int]]) -> str:
+    """A strip below a picture whose columns are the tokens of a sequence: its parts, as wide as they are long."""
+    parts = [
+        f'<span style="flex:{count}" title="{escape(f"{name}: {count}")}">{escape(name)}</span>'
+        for name, count in layout
+    ]
+    return f'<div class="segments" aria-hidden="true">{"".join(parts)}</div>'
+
+
+def bars(shares: Sequence[tuple[str, float]]) -> str:
+    """A horizontal bar for each probability, as a table."""
+    rows = [
+        f'<tr><th scope="row">{escape(name)}</th><td><div class="bar" style="width:{100 * share:.2f}%"></div></td>'
+        f'<td class="figure">{share:.2%}</td></tr>'
+        for name, share in shares
+    ]
+    return f'<table class="bars"><tbody>{"".join(rows)}</tbody></table>'

@@ -1,0 +1,141 @@
+"""A trace as the command asks for it: which engine is traced, and what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.extras import how_to_install
+from muomni_cli.data.attachments import attachments
+from muomni_cli.models.engines import open_run, senses_of
+from muomni_cli.speaking.voice import voice_of
+from muomni_cli.trace.formatting import answer_of
+from muomni_cli.trace.trace import QuestionTrace, SpeechTrace, trace_question, trace_speech
+
+if TYPE_CHECKING:
+    from muomni_cli.contract.engine import Engine
+    from muomni_cli.models.bundle import BundleFolder
+    from muomni_cli.models.find import Found
+    from muomni_cli.trace.recorder import TraceStep
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """What to trace.
+
+    Args:
+        text: the question; for a model without a Thinker, the text to speak.
+        media: its inputs, ``NAME=FILE`` each.
+        tokens: most tokens of the answer.
+        speech: also speak the answer.
+        loop_guard: end the answer before it repeats itself; None for the recipe's setting.
+        attention: keep attention weights.
+    """
+
+    text: str
+    media: Sequence[str]
+    tokens: int
+    speech: bool
+    loop_guard: bool | None = None
+    attention: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What happened: to a question, to a text that was spoken, or to both."""
+
+    question: QuestionTrace | None
+    speech: SpeechTrace | None
+
+    @property
+    def steps(self) -> list[TraceStep]:
+        """All of them, in order."""
+        return [step for one in (self.question, self.speech) if one is not None for step in one.steps]
+
+
+def graphs_to_trace(found: Found, engine: str) -> BundleFolder | None:
+    """The bundle whose graphs are traced; None to trace the modules of a run. A model that has both is traced inside
+    its parts, which needs PyTorch; where that is not possible, a line says how it would be.
+
+    Args:
+        found: the model.
+        engine: ``torch``, ``bundle``, or ``auto``: torch where possible.
+
+    Raises:
+        RequestError: it has no bundle, and ``bundle`` is asked for.
+    """
+    if engine == "torch" or (engine == "auto" and found.bundle is None):
+        return None
+    if found.bundle is None:
+        raise RequestError("this model is a run and has no bundle", "leave --engine out, or export it: muomni export")
+    if engine == "bundle":
+        return found.bundle
+    if found.folder is None:
+        say("tracing the graphs of the bundle; for the insides of its parts, name the run that it was exported from")
+    elif find_spec("torch") is None:
+        say(f"tracing the graphs of the bundle; the insides of its parts need PyTorch: {how_to_install(['torch'])}")
+    else:
+        return None
+    return found.bundle
+
+
+def engine_to_trace(found: Found, engine: str, device: str, threads: int | None) -> Engine:
+    """The engine of a trained model; see :func:`graphs_to_trace`."""
+    bundle = graphs_to_trace(found, engine)
+    if bundle is not None:
+        return bundle.open(device, threads)
+    return open_run(found.run(), found.weights, device=device, threads=threads)
+
+
+def recipe_to_trace(recipe: str, device: str, threads: int | None) -> Engine:
+    """The engine of a recipe, with random weights. RequestError if there is no such recipe."""
+    from muomni_cli.models.untrained_engine import recipe_engine
+
+    engine = recipe_engine(recipe, device=device, threads=threads)
+    say(f"{engine.label}: random weights; the shapes are real, the answer is noise")
+    return engine
+
+
+def trace(engine: Engine, request: TraceRequest, *, untrained: bool = False) -> Trace:
+    """Trace the question, and its answer as it is spoken.
+
+    Args:
+        engine: an open model.
+        request: what to trace.
+        untrained: the weights are random: speak the question, for hardly anything of the answer can be spoken.
+
+    Raises:
+        RequestError: the request cannot be met by this model.
+    """
+    if request.speech:
+        voice = voice_of(engine)
+        if not untrained:
+            say(f"voice: {voice.label}, vocoder {voice.vocoder_name}")
+    question = None
+    if not request.speech or "thinker" in engine.parts:
+        question = _question(engine, request, untrained=untrained)
+    elif request.media:
+        raise RequestError("this model has no Thinker, so it can neither see nor hear", "trace text alone")
+    if not request.speech:
+        return Trace(question, None)
+    answer = answer_of(question.steps) if question is not None and not untrained else ""
+    return Trace(question, trace_speech(engine, answer or request.text))
+
+
+def _question(engine: Engine, request: TraceRequest, *, untrained: bool) -> QuestionTrace:
+    if not untrained and "thinker" in engine.parts:
+        say(f"model: {engine.source('thinker')}")
+    media = attachments(request.media, senses_of(engine))
+    return trace_question(
+        engine,
+        request.text,
+        media,
+        request.tokens,
+        say,
+        loop_guard=request.loop_guard,
+        attention=request.attention,
+    )

@@ -1,0 +1,428 @@
+"""One question and one spoken text through a model, recorded. The same calls as in ``muomni chat`` and ``muomni tts``,
+one by one, whatever engine runs the model; what happens inside its parts is for the observer.
+
+Shapes: T tokens or code frames, D width of the Thinker, V vocabulary, Q codebooks, M mel frames, F mel bins, N samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.contract.data import Message
+from muomni_cli.contract.engine import Engine
+from muomni_cli.contract.media import Media
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.contract.speech import EACH, FEWEST, MOST, Manner, Said, most_frames
+from muomni_cli.contract.tracing import Step
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.prompt import one_shot_ids
+from muomni_cli.data.shares import in_order
+from muomni_cli.generation.loop_guard import LoopGuard
+from muomni_cli.inference.chat_model import chat_model
+from muomni_cli.inference.settings import settings_of
+from muomni_cli.omni.senses import Taken
+from muomni_cli.registry.registry import get_registry
+from muomni_cli.speaking.voice import voice_of
+from muomni_cli.trace.attention import Attention
+from muomni_cli.trace.formatting import layout, likeliest, plural, quoted, spelled
+from muomni_cli.trace.observer import Observer, observing
+from muomni_cli.trace.recorder import Recorder, TraceStep
+
+
+@dataclass(slots=True)
+class QuestionTrace:
+    """What happened to a question.
+
+    Args:
+        steps: in order.
+        inputs: each image, sound or other input, and the array that its encoder takes.
+        layout: segments of the sequence and their token counts: ``image``, ``text`` ...
+        tokens: each place of the sequence in words: ``image``, ``' the' (262)``.
+        attention: each layer's weights for the prompt, if they were asked for and PyTorch runs the model.
+    """
+
+    steps: list[TraceStep] = field(default_factory=list)
+    inputs: list[tuple[Media, NDArray[Any]]] = field(default_factory=list)
+    layout: list[tuple[str, int]] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    attention: list[Attention] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class SpeechTrace:
+    """What happened to a text that was spoken.
+
+    Args:
+        steps: in order.
+        codes: (T,Q).
+        mel: (M,F) log-mel.
+        wave: (N,) samples, full scale 1.
+        sample_rate: samples per second.
+    """
+
+    steps: list[TraceStep]
+    codes: NDArray[Any]
+    mel: NDArray[Any]
+    wave: NDArray[Any]
+    sample_rate: int
+
+
+def trace_question(
+    engine: Engine,
+    text: str,
+    media: Sequence[Media],
+    max_tokens: int,
+    notice: Callable[[str], None],
+    *,
+    loop_guard: bool | None = None,
+    attention: bool = False,
+) -> QuestionTrace:
+    """Run a question and at most ``max_tokens`` tokens of the answer.
+
+    It runs twice and the second run is recorded, so that times are not those of first calls.
+
+    Args:
+        engine: an open model.
+        text: of the question.
+        media: its images, sounds and other inputs.
+        max_tokens: of the answer.
+        notice: called when the end of an input is cut.
+        loop_guard: end the answer before it repeats itself; None for the recipe's setting.
+        attention: keep attention weights; they are computed in the first run.
+
+    Raises:
+        RequestError: the question is empty, an input cannot be used, or it does not fit the context.
+    """
+    if not text.strip() and not media:
+        raise RequestError("there is nothing to trace", 'give some text or a file: muomni trace "Hello, how are you?"')
+    with observing(engine, attention=attention) as observer:
+        _Question(engine, observer, lambda _: None, loop_guard).ask(text, media, 1)
+        weights = observer.attention
+    with observing(engine) as observer:
+        trace = _Question(engine, observer, notice, loop_guard).ask(text, media, max_tokens)
+    trace.attention = weights
+    return trace
+
+
+class _Question:
+    """One question on its way."""
+
+    def __init__(
+        self, engine: Engine, observer: Observer, notice: Callable[[str], None], loop_guard: bool | None
+    ) -> None:
+        self.observer, self.recorder = observer, observer.recorder
+        self.model = chat_model(engine, notice)
+        self.backend, self.tokenizer = self.model.backend, self.model.tokenizer
+        self.settings = settings_of(engine, {"loop_guard": loop_guard})
+        self.trace = QuestionTrace()
+        self.state: Any = None
+
+    def ask(self, text: str, media: Sequence[Media], max_tokens: int) -> QuestionTrace:
+        """See :func:`trace_question`."""
+        ids = self._lay_out(text, self._encode(media))
+        logits = self._prefill(ids, max_tokens)
+        token = self._choose(logits)
+        self._decode(self._generate(token, len(ids), max_tokens))
+        self.trace.steps = self.recorder.steps
+        return self.trace
+
+    def _encode(self, media: Sequence[Media]) -> Taken:
+        """Media -> the embeddings (T,D) of each, in the order in which they precede the text."""
+        encoders, recorder = self.model.encoders, self.recorder
+        for one in in_order(media, self.model.senses):
+            recorder.begin(f"{one.modality}: {one.name}")
+            read = _step("read", f"the file as {one.modality} for the encoder")
+            self.trace.inputs.append((one, recorder.measure(read, encoders.read, one)))
+            recorder.note(counts=f"{self.trace.inputs[-1][1].size:,} numbers")
+        taken = []
+        for (one, array), kept in zip(self.trace.inputs, encoders.allot(self.trace.inputs), strict=True):
+            recorder.begin(f"{one.modality}: {one.name}")
+            step = _step("encoder", "all of the following, and the projector")
+            rows = self.observer.inside(one.modality, step, encoders.encode, one, array, kept)
+            recorder.note(inputs=(array.shape,), counts=f"1 {one.modality} -> {plural(len(rows), 'token')}")
+            taken.append((one, rows))
+        return taken
+
+    def _lay_out(self, text: str, taken: Taken) -> list[int]:
+        """The sequence: ids, those below 0 standing for media."""
+        self.recorder.begin("text")
+        soft = [self.backend.remember(rows) for _, rows in taken]
+        coming = iter(soft)
+        message = Message("user", text, tuple(one for one, _ in taken))
+        step = _step("tokenize", "text to ids, with the special tokens that the template wants")
+        ids = self.recorder.measure(
+            step,
+            one_shot_ids,
+            self.tokenizer,
+            message,
+            self.model.context,
+            self.settings.template,
+            self.settings.system,
+            soft=lambda _: next(coming),
+        )
+        words = [token for token in ids if token >= 0]
+        self.recorder.note(
+            outputs=((len(words),),),
+            counts=f"{plural(len(text), 'character')} -> {plural(len(words), 'id')}: {spelled(self.tokenizer, words)}",
+            values={"ids": words},
+        )
+        places = {token: -1 - number for number, token in enumerate(token for row in soft for token in row)}
+        self._fuse([places.get(token, token) for token in ids], words, taken)
+        return ids
+
+    def _fuse(self, ids: Sequence[int], words: Sequence[int], taken: Taken) -> None:
+        """Record what stands where. ``ids``: -1, -2, ... are the rows of ``taken``, in order."""
+        parts = layout(ids, [(one.modality, len(rows)) for one, rows in taken])
+        self.trace.layout = parts
+        names = [name for name, count in parts for _ in range(count)]
+        self.trace.tokens = [
+            quoted(self.tokenizer, token) if token >= 0 else name for name, token in zip(names, ids, strict=True)
+        ]
+        if not taken:
+            return
+        embedded = self.observer.embed(words)
+        self.recorder.begin("sequence")
+        rows = np.concatenate([rows for _, rows in taken])
+        step = _step("fusion", "one sequence along time, in the order of the template")
+        self.recorder.measure(step, fuse, ids, rows, embedded)
+        width, total = rows.shape[1], " + ".join(str(count) for _, count in parts)
+        self.recorder.note(
+            inputs=tuple((1, count, width) for _, count in parts),
+            outputs=((1, len(ids), width),),
+            counts=f"{' '.join(f'[{name}]' for name, _ in parts)}: {total} = {len(ids)} tokens",
+            values={"parts": [{"name": name, "tokens": count} for name, count in parts]},
+        )
+
+    def _prefill(self, ids: Sequence[int], max_tokens: int) -> NDArray[np.float32]:
+        """The whole prompt at once -> (V,) logits after it."""
+        self.recorder.begin("thinker")
+        every = self.observer.every_place
+        rest = "all of the following" if every else "only what follows the last token is kept"
+        step = _step("thinker", f"the whole sequence at once: {rest}")
+        capacity = min(len(ids) + max_tokens, self.model.context)
+        logits = self.observer.think(step, self._begin, ids, capacity)
+        sets = plural(len(ids) if every else 1, "set") + " of logits"
+        held = f"; the cache holds {len(ids)}" if every and self.observer.cached else ""
+        self.recorder.note(counts=f"{plural(len(ids), 'token')} -> {sets}{held}")
+        if not every:
+            self.recorder.note(inputs=((1, len(ids)),))
+        first: NDArray[np.float32] = logits[0]
+        return first
+
+    def _begin(self, ids: Sequence[int], capacity: int) -> NDArray[np.float32]:
+        """(1,V) logits after ``ids``."""
+        self.state, logits = self.backend.begin([ids], capacity)
+        return logits
+
+    def _choose(self, logits: NDArray[np.float32]) -> int:
+        self.recorder.begin("next token")
+        self.observer.last_logits()
+        step = _step("probabilities", "softmax: which token may come next, and how likely")
+        probabilities = self.recorder.measure(step, softmax, logits)
+        best = likeliest(self.tokenizer, probabilities)
+        counts = ", ".join(f"{one['piece']} {one['probability']:.2%}" for one in best)
+        self.recorder.note(counts=counts, values={"likeliest": best})
+        token = self.recorder.measure(_step("choice", "the likeliest token (argmax)"), _argmax, logits)
+        self.recorder.note(counts=f"1 new token: {quoted(self.tokenizer, token)}", values={"token": token})
+        return token
+
+    def _generate(self, token: int, held: int, max_tokens: int) -> list[int]:
+        """The answer from its first token on: fewer tokens where the model ends, repeats itself or fills the
+        context."""
+        self.recorder.begin("generation")
+        cached = self.observer.cached
+        answer = AnswerTokens(self.tokenizer, max_tokens, loop_guard=self.settings.loop_guard)
+        answer.add(token)
+        while not answer.over and held < self.model.context:
+            what = "the new token alone; all before it are in the cache" if cached else "everything again: no cache"
+            step = _step(f"token {len(answer.tokens) + 1}", what)
+            logits = self.observer.think(step, self.backend.step, self.state, np.array([token], np.int64))
+            token, held = _argmax(logits[0]), held + 1
+            cache = f"cache {held - 1} -> {held} tokens; " if cached else ""
+            values = {"token": token} | ({"cache": held} if cached else {})
+            self.recorder.note(counts=f"{cache}then comes {quoted(self.tokenizer, token)}", values=values)
+            if cached:
+                self.recorder.note(inputs=((1, 1),))
+            answer.add(token)
+        return answer.kept(self.recorder)
+
+    def _decode(self, answer: Sequence[int]) -> None:
+        """Ids to text."""
+        self.recorder.begin("text again")
+        known = [token for token in answer if token < self.tokenizer.vocab_size]
+        step = _step("decode", "ids to text; special tokens give nothing")
+        text = self.recorder.measure(step, self.tokenizer.decode, known)
+        unknown = len(answer) - len(known)
+        left = f" ({plural(unknown, 'id')} unknown to the tokenizer)" if unknown else ""
+        self.recorder.note(
+            inputs=((len(answer),),),
+            counts=f"{plural(len(answer), 'id')} -> {plural(len(text), 'character')}{left}: {text!r}",
+            values={"ids": list(answer), "text": text},
+        )
+
+
+class AnswerTokens:
+    """The tokens of an answer, which ends with ``eos``, its length or a loop, as in chat.
+
+    Args:
+        tokenizer: names ``eos``.
+        most: most tokens.
+        loop_guard: end it before it repeats itself; see :class:`LoopGuard`.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, most: int, *, loop_guard: bool) -> None:
+        self._eos, self._most = tokenizer.specials["eos"], most
+        known = tokenizer.vocab_size  # a Thinker may know more ids
+        self._guard = LoopGuard(lambda token: tokenizer.token_bytes(token) if token < known else b"")
+        self._guarded = loop_guard
+        self.tokens: list[int] = []
+        """All that were generated."""
+        self.over = False
+
+    def add(self, token: int) -> None:
+        """The next token."""
+        self.tokens.append(token)
+        if token != self._eos and self._guard.cut is None:
+            self._guard.push(token)
+            self.over = len(self.tokens) >= self._most
+        else:
+            self.over = token == self._eos or self._guarded or len(self.tokens) >= self._most
+
+    def kept(self, recorder: Recorder) -> list[int]:
+        """The tokens without those of a loop; cutting them off is a step of its own."""
+        cut = self._guard.cut
+        if not self._guarded or cut is None or self.tokens[-1] == self._eos:
+            return self.tokens
+        what = "the answer repeats itself, so it ends before the second copy; --no-loop-guard lets it go on"
+        kept = recorder.measure(_step("loop guard", what), lambda: self.tokens[:cut])
+        recorder.note(counts=f"{plural(len(self.tokens), 'token')} -> {cut}")
+        return kept
+
+
+def trace_speech(engine: Engine, text: str) -> SpeechTrace:
+    """Speak a text; a first time unrecorded, as in :func:`trace_question`.
+
+    Raises:
+        RequestError: the model does not speak, or nothing of the text can be spoken.
+    """
+    if not text.strip():
+        raise RequestError("there is nothing to speak", 'give some text: muomni trace --speech "Hello."')
+    voice_of(engine)  # names what is missing
+    with observing(engine) as observer:
+        _Speech(engine, observer).speak(text)
+    with observing(engine) as observer:
+        return _Speech(engine, observer).speak(text)
+
+
+class _Speech:
+    """One text on its way."""
+
+    def __init__(self, engine: Engine, observer: Observer) -> None:
+        self.engine, self.observer, self.recorder = engine, observer, observer.recorder
+        codec = engine.codec()
+        self.rate = codec.mel.sample_rate
+        self.seconds = codec.frame * codec.mel.hop / self.rate  # of a code frame
+
+    def speak(self, text: str) -> SpeechTrace:
+        """See :func:`trace_speech`."""
+        self._bound(text)
+        codes = self._codes(text)
+        mel, wave = self._sound(codes)
+        return SpeechTrace(self.recorder.steps, _plain(codes), _plain(mel), _plain(wave), self.rate)
+
+    def _bound(self, text: str) -> None:
+        """How many tokens the text has, and so how many code frames it may take at most."""
+        self.recorder.begin("spoken text")
+        characters = plural(len(text), "character")
+        if "thinker" in self.engine.parts:
+            tokenizer = self.engine.tokenizer()
+            ids = self.recorder.measure(_step("tokenize", "text to ids"), tokenizer.encode, text)
+            count, counts = len(ids), f"{characters} -> {plural(len(ids), 'token')}: {spelled(tokenizer, ids)}"
+            self.recorder.note(outputs=((count,),), counts=counts, values={"ids": list(ids)})
+        else:
+            words = self.recorder.measure(_step("words", "no tokenizer: words are counted"), text.split)
+            count = len(words)
+            self.recorder.note(outputs=((count,),), counts=f"{characters} -> {plural(count, 'word')}")
+        step = _step("bound", "the most frames that it may take; speech ends where the Talker predicts its end")
+        most = self.recorder.measure(step, most_frames, count)
+        counts = f"max({FEWEST}, min({MOST}, {EACH} x {count})) = {most} frames, {most * self.seconds:g} s"
+        self.recorder.note(inputs=((count,),), counts=counts, values={"max_frames": most})
+
+    def _codes(self, text: str) -> Any:
+        """(T,Q) codes as the codec takes them."""
+        self.recorder.begin("talker")
+        frames = self.engine.talker().speak([Said(text)], Manner(), _argmax)
+        step = _step("first frames", "all of the following: as much text as is needed, and codes")
+        first = self.observer.inside("talker", step, next, frames, None)
+        if first is None:
+            raise RequestError("nothing of this text can be spoken", "give a text with words")
+        self.recorder.note(counts=f"{plural(len(first), 'frame')} of {plural(first.shape[1], 'code')}")
+        step = _step("other frames", "the same for the rest, until the text is spoken")
+        rest = self._rest(step, frames, first[:0])
+        self.recorder.note(inputs=(), counts=plural(len(rest), "frame"))
+        self.recorder.begin("codes")
+        step = _step("codes", "one row of codes a frame, in the order of time")
+        codes = self.recorder.measure(step, self.observer.codes, np.concatenate((first, rest)))
+        count, books = codes.shape[-2:]
+        size = f"{plural(count, 'frame')} x {plural(books, 'codebook')} = {count * books:,} code indices"
+        self.recorder.note(counts=f"{size}, {count * self.seconds:g} s", values={"frames": count})
+        return codes
+
+    def _rest(self, step: Step, frames: Iterator[NDArray[Any]], none: NDArray[Any]) -> NDArray[Any]:
+        """All remaining frames as one array. Modules run unobserved here; graphs tell of themselves."""
+        measure = self.recorder.measure if self.observer.every_place else self.observer.think
+        return measure(step, lambda first: np.concatenate([first, *frames]), none)
+
+    def _sound(self, codes: Any) -> tuple[Any, Any]:
+        """Log-mel and samples."""
+        self.recorder.begin("codec")
+        mel = self.observer.inside("codec", _step("decoder", "codes to log-mel"), self.observer.decode, codes)
+        self.recorder.note(counts=f"{plural(codes.shape[-2], 'code frame')} -> {plural(mel.shape[-2], 'mel frame')}")
+        self.recorder.begin("vocoder")
+        doc = get_registry().get("vocoder", self.engine.vocoder_name()).part.doc
+        wave = self.observer.inside("vocoder", _step("vocoder", doc), self.observer.vocode, mel)
+        count = wave.shape[-1]
+        counts = f"{plural(mel.shape[-2], 'mel frame')} -> {plural(count, 'sample')}: {count / self.rate:g} s"
+        self.recorder.note(counts=f"{counts} at {self.rate:,} Hz")
+        return mel, wave
+
+
+def _step(title: str, what: str) -> Step:
+    return Step(at="", title=title, what=what)
+
+
+def _argmax(logits: NDArray[Any]) -> int:
+    return int(logits.argmax())
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """(V,) logits -> (V,) probabilities."""
+    weights = np.exp(logits.astype(np.float64) - logits.max())
+    shares: NDArray[np.float64] = weights / weights.sum()
+    return shares
+
+
+def fuse(
+    ids: Sequence[int], soft: NDArray[np.float32], embedded: NDArray[np.float32] | None
+) -> NDArray[np.float32] | None:
+    """(T,D): at each id below 0 the next row of ``soft`` (n,D), at each other one the next of ``embedded`` (T-n,D);
+    None without those."""
+    if embedded is None:
+        return None
+    below = np.array(ids) < 0
+    fused = np.empty((len(ids), soft.shape[1]), np.float32)
+    fused[below], fused[~below] = soft, embedded
+    return fused
+
+
+def _plain(array: Any) -> NDArray[Any]:
+    """An array as it is; the first row of a tensor."""
+    if isinstance(array, np.ndarray):
+        return array
+    row: NDArray[Any] = array[0].cpu().numpy()
+    return row
