@@ -130,7 +130,7 @@ def codec_format(engine: Engine, recipe: Recipe) -> CodecFormat:
     """That of the trained codec, else of the recipe's. RequestError if there is neither."""
     if CODEC in engine.parts:
         return engine.codec()
-    from muomni_cli.training.voice_parts import fresh_codec
+    from muomni_cli.runs.parts import fresh_codec
 
     return fresh_codec(recipe)
 

@@ -85,7 +85,7 @@ class TrainingContext:
         Raises:
             RequestError: if the recipe names none.
         """
-        from muomni_cli.training.voice_parts import fresh_codec
+        from muomni_cli.runs.parts import fresh_codec
 
         return fresh_codec(self.recipe)
 
