@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from muomni_cli.contract.conformance import Broken, Law, Number, Subject, require
+from muomni_cli.runs.folder import LAST
 
 CALLS: Mapping[str, tuple[Any, ...]] = {
     "on_start": (None,),
     "on_log": (1, {"loss": 1.0}),
     "on_validation": (1, {"loss": 1.0}),
-    "on_checkpoint": (1, Path("last.safetensors")),
+    "on_checkpoint": (1, Path(LAST)),
     "on_end": (1, "finished"),
 }
 """Every method, and what it is called with."""

@@ -26,6 +26,7 @@ from muomni_cli.runs.checkpoint import (
     rng_tensors,
     write_checkpoint,
 )
+from muomni_cli.runs.folder import BEST, LAST
 from muomni_cli.runs.metrics import MetricsLog
 from muomni_cli.training.display import Display
 from muomni_cli.training.followers import Followers
@@ -92,7 +93,7 @@ class Trainer:
     @property
     def last(self) -> Path:
         """The checkpoint to continue from."""
-        return self.folder / "last.safetensors"
+        return self.folder / LAST
 
     def run(self, *, resume: bool = False) -> int:
         """Train to the last step; gives the number of steps done.
@@ -197,7 +198,7 @@ class Trainer:
         better = loss < self.best
         if better:
             self.best = loss
-            write_checkpoint(self.folder / "best.safetensors", self._header(done), self._weights())
+            write_checkpoint(self.folder / BEST, self._header(done), self._weights())
         self.metrics.write(done, {**{f"val_{k}": v for k, v in metrics.items()}, "time": round(self._elapsed(), 3)})
         self.display.validation(done, metrics, best=better)
         self.followers.on_validation(done, metrics)
@@ -221,7 +222,7 @@ class Trainer:
         }
         write_checkpoint(self.last, self._header(done), sections)
         if not self.settings.val_every:  # what an earlier sitting found best would stand before these for ever
-            (self.folder / "best.safetensors").unlink(missing_ok=True)
+            (self.folder / BEST).unlink(missing_ok=True)
         self.followers.on_checkpoint(done, self.last)
 
     def _restore(self) -> int:

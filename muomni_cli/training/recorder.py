@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.runs.folder import RunFolder
+from muomni_cli.runs.folder import BEST, RunFolder
 
 if TYPE_CHECKING:
     from muomni_cli.contract.training import StageContext
@@ -46,7 +46,7 @@ class Recorder:
 
     def on_checkpoint(self, step: int, path: Path) -> None:
         """There are weights, and training can go on from here."""
-        best = path.with_name("best.safetensors")
+        best = path.with_name(BEST)
         weights = best if best.is_file() else path
         self._known["step"] = step
         if self._part is not None:

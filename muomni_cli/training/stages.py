@@ -32,7 +32,7 @@ from muomni_cli.recipe.model import SPEAKING
 from muomni_cli.recipe.stages import OMNI, parts_of, stages_of
 from muomni_cli.registry.registry import nearest, resolve
 from muomni_cli.runs.claim import changing, claimed
-from muomni_cli.runs.folder import RunFolder, differences, part_entry
+from muomni_cli.runs.folder import BEST, LAST, RunFolder, differences, part_entry
 from muomni_cli.runs.header import read_header
 from muomni_cli.runs.lock import make_lock
 from muomni_cli.training.arguments import part_arguments
@@ -96,7 +96,7 @@ class Job:
     @property
     def last(self) -> Path:
         """The checkpoint that training goes on from."""
-        return self.run.stage(self.stage) / "last.safetensors"
+        return self.run.stage(self.stage) / LAST
 
 
 def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> None:
@@ -264,7 +264,7 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
     count = sum(p.numel() for p in objective.module.parameters())
     say(f"training {job.stage} ({count:,} parameters) on {context.device} into {folder}")
     done = trainer.run(resume=resume)
-    best = folder / "best.safetensors"
+    best = folder / BEST
     more = f" and {best} (step {read_header(best)['step']})" if best.is_file() else ""
     say(f"wrote {trainer.last} (step {done}){more}")
 
