@@ -58,7 +58,7 @@ def model_folder() -> Path:
 
 
 def pronunciations(word: str) -> tuple[str, ...]:
-    """Pronunciations of a word: from the dictionary, with a possessive ending (``Jorinda's``), or from the two words that
+    """Pronunciations of a word: from the dictionary, with a possessive ending (``Jorinda's``), or from two words that
     it consists of (``snowdrop``). Empty if unknown.
 
     Raises:
