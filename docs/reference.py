@@ -18,7 +18,7 @@ from typer.models import ArgumentInfo
 from muomni_cli import api, testing
 from muomni_cli.app import build_cli
 from muomni_cli.conformance.laws import HOMES, laws_of
-from muomni_cli.contract import declarations, models, packed, speech
+from muomni_cli.contract import declarations, engine, models, speech
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
 from muomni_cli.registry.catalog import describe_settings
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, HookSpecs
@@ -258,7 +258,7 @@ def _default(field: Any) -> str:
 
 def _named(name: str) -> Any:
     """What a plugin imports by this name, or a protocol of the contract that a part only fulfils."""
-    for module in (api, testing, models, speech, packed):
+    for module in (api, testing, models, speech, engine):
         if hasattr(module, name):
             return getattr(module, name)
     raise LookupError(name)

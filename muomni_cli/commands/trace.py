@@ -13,7 +13,6 @@ import typer
 from muomni_cli.commands.model import ModelOption
 from muomni_cli.core.console import print_json, say
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.attachments import check_words
 
 
 def trace(
@@ -59,6 +58,7 @@ def trace(
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
     from muomni_cli.chat.terminal import read_prompt
+    from muomni_cli.data.attachments import check_words
     from muomni_cli.models.engines import ANSWERS
     from muomni_cli.models.find import SPEECH, find_able
     from muomni_cli.trace.report import as_json, as_markdown, as_text

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.evaluation.metrics import card_of
 from muomni_cli.recipe.stages import OMNI
 from muomni_cli.runs.folder import open_entry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from muomni_cli.contract.cards import Card, Shown
     from muomni_cli.contract.engine import Engine
     from muomni_cli.contract.sound import MelConfig
     from muomni_cli.contract.speech import RunCodec
@@ -56,6 +58,19 @@ class EvalContext:
             return list(rows)
         chosen = np.random.default_rng(0).permutation(len(rows))[:limit]
         return sorted(rows[index] for index in chosen.tolist())
+
+    def card(
+        self,
+        stage: str,
+        task: str,
+        metric: str,
+        scores: Sequence[float],
+        keys: Sequence[str],
+        chance: float | None = None,
+        samples: Sequence[Shown] = (),
+    ) -> Card:
+        """See :func:`muomni_cli.evaluation.metrics.card_of`."""
+        return card_of(stage, task, metric, scores, keys, chance, samples)
 
 
 class CodecFormat(Protocol):

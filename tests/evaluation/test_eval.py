@@ -9,10 +9,16 @@ from typing import Any
 
 import pytest
 
+from muomni_cli.api import RequestError
 from muomni_cli.commands.train import train
+from muomni_cli.data.corpus import open_text
+from muomni_cli.data.held_out import HeldOut
 from muomni_cli.data.sources import open_sources
+from muomni_cli.models.engines import open_run
 from muomni_cli.recipe import load_recipe
 from muomni_cli.registry.registry import get_registry
+from muomni_cli.runs.folder import RunFolder
+from muomni_cli.training.next_token import summed_loss, to_batch
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -46,6 +52,26 @@ def test_an_overfitted_model_is_perfect_at_all_of_it(run: Run) -> None:
     assert cards["audio", "tones", "choice"]["chance"] == 0.5
     assert cards["audio", "tones", "exact"]["chance"] is None
     assert cards["omni", "world", "exact"]["n"] == 24
+
+
+@pytest.mark.parametrize("stage", ["thinker", "omni"])
+def test_text_is_measured_as_training_validates_it(run: Run, stage: str) -> None:
+    code, out, err = run("small.toml", "--stage", stage, "--json")
+    assert code == 0, err
+    engine = open_run(RunFolder(Path("runs/small")), device="cpu").at(stage)
+    thinker, tokenizer, recipe = engine.omni().thinker, engine.tokenizer(), load_recipe("small.toml")
+    streams = open_text(recipe, tokenizer, lambda _: None).val
+    text = HeldOut(streams, tokenizer, int(thinker.config.ctx_len), batch_size=12)
+    found = text.measure(lambda window: summed_loss(thinker, to_batch(window.tokens, window.mask).tensors))
+    assert by_name(out)[stage, "text", "bits_per_byte"]["value"] == pytest.approx(found["bits_per_byte"], rel=1e-6)
+
+
+@pytest.mark.usefixtures("run")
+def test_a_stage_that_trains_no_thinker_has_none() -> None:
+    engine = open_run(RunFolder(Path("runs/small")), device="cpu")
+    assert engine.thinker_stages == ["thinker", "omni"]
+    with pytest.raises(RequestError, match="no Thinker of the stage image"):
+        engine.at("image")
 
 
 FILES = "set:mnist/t10k-images-idx3-ubyte.gz", "set:mnist/t10k-labels-idx1-ubyte.gz"
@@ -181,14 +207,14 @@ def test_a_page_shows_what_was_seen_and_heard(run: Run) -> None:
 def test_a_plugin_makes_cards_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("short_cards.py").write_text(
         '"""Cards about lengths."""\n'
-        "from muomni_cli.api import Cards, RequestError, card_of, hookimpl\n\n\n"
+        "from muomni_cli.api import Cards, RequestError, hookimpl\n\n\n"
         "@hookimpl\n"
         "def register_cards():\n"
         '    make = "short_cards:make"\n'
         '    return [Cards(name="short", doc="counts", stages=("image",), make=make),\n'
         '            Cards(name="torn", doc="fails", stages=("image",), make="short_cards:torn")]\n\n\n'
         "def make(evaluation, stage):\n"
-        '    yield card_of(stage, "mine", "share", [1.0, 0.0], ["a", "b"])\n\n\n'
+        '    yield evaluation.card(stage, "mine", "share", [1.0, 0.0], ["a", "b"])\n\n\n'
         "def torn(evaluation, stage):\n"
         '    raise RequestError("no data for it", "get some")\n'
         "    yield\n"

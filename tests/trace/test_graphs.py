@@ -17,7 +17,8 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 
 from runs_of_tiny_parts import CODEC, make_run, make_voice
 
-from muomni_cli.api import GraphCall, Step
+from muomni_cli.api import Step
+from muomni_cli.contract.engine import GraphCall
 from muomni_cli.trace.observer import GraphObserver
 from muomni_onnx.export import export
 from muomni_onnx.trained import find_trained, model_of
