@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from muomni_cli import app
-from muomni_cli.core.command_line import OTHER_WORDS, meant_command, translated, with_dashed_text
-from muomni_cli.core.version import __version__
-from muomni_cli.registry.registry import get_registry
+from muomni_cli import __version__, app
+from muomni_cli.command_line import OTHER_WORDS, meant_command, translated, with_dashed_text, with_default_page
+from muomni_cli.registry import get_registry
 
 OPTIONS: list[Any] = [
     SimpleNamespace(opts=["text"], secondary_opts=[], is_flag=False),
@@ -102,3 +101,18 @@ def test_listed_kinds_are_counted_in_words(capsys: pytest.CaptureFixture[str]) -
     out = run(capsys, "plugins", "list")[1]
     assert "cardss" not in out
     assert "2 tokenizers" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "parsed"),
+    [
+        (["hi", "--html"], ["hi", "--html", "trace.html"]),
+        (["--html", "hi there", "--json"], ["--html", "trace.html", "hi there", "--json"]),
+        (["--html", "a/B.HTML", "hi"], ["--html", "a/B.HTML", "hi"]),
+        (["--html=x", "hi"], ["--html=x", "hi"]),
+        (["hi", "--", "--html"], ["hi", "--", "--html"]),
+        (["hi"], ["hi"]),
+    ],
+)
+def test_a_page_needs_no_name(words: list[str], parsed: list[str]) -> None:
+    assert with_default_page(words) == parsed
