@@ -1,0 +1,54 @@
+"""MkDocs hooks: CONTRIBUTING.md becomes a page of the site, and links that leave docs/ become plain text.
+
+The same Markdown is read on GitHub, where such links work, and on the site, which holds docs/ alone. A link to a file that
+does not exist in the repository is reported, so a strict build fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).resolve().parents[1]
+CONTRIBUTING = "contributing.md"
+LINK = re.compile(r"\[([^\]\[]*)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
+DIAGRAM = re.compile(r"^```mermaid\n.*?^```\n", re.MULTILINE | re.DOTALL)
+
+log = logging.getLogger("mkdocs.hooks.site")
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add CONTRIBUTING.md, which lies in the root of the repository because GitHub looks for it there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    files.append(File.generated(config, CONTRIBUTING, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Adapt links, and leave out diagrams: the library that draws them would be loaded from the network.
+
+    Args:
+        markdown: text of the page.
+        page: the page.
+    """
+    source = page.file.src_uri
+    folder = "" if source == CONTRIBUTING else posixpath.join("docs", posixpath.dirname(source))
+    here = posixpath.dirname(source)
+
+    def adapted(match: re.Match[str]) -> str:
+        text, target, anchor = match[1], match[2], match[3] or ""
+        path = posixpath.normpath(posixpath.join(folder, target))
+        if not (ROOT / path).exists():
+            log.warning("%s links to %s, which does not exist", source, path)
+        if path == "CONTRIBUTING.md":
+            return f"[{text}]({posixpath.relpath(CONTRIBUTING, here or '.')}{anchor})"
+        if path.startswith("docs/"):
+            return f"[{text}]({posixpath.relpath(path.removeprefix('docs/'), here or '.')}{anchor})"
+        return text
+
+    return LINK.sub(adapted, DIAGRAM.sub("", markdown))
