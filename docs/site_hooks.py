@@ -1,7 +1,7 @@
 """MkDocs hooks: CONTRIBUTING.md becomes a page of the site, and links that leave docs/ become plain text.
 
-The same Markdown is read on GitHub, where such links work, and on the site, which holds docs/ alone. A link to a file that
-does not exist in the repository is reported, so a strict build fails.
+The same Markdown is read on GitHub, where such links work, and on the site, which holds docs/ alone. A link to a file
+that does not exist in the repository is reported, so a strict build fails.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_page_is_there(site: Path) -> None:
     pages = {path.relative_to(ROOT / "docs").with_suffix("") for path in (ROOT / "docs").rglob("*.md")}
-    assert {site / ("" if page.name == "README" else page) / "index.html" for page in pages} <= set(site.rglob("*.html"))
+    expected = {site / ("" if page.name == "index" else page) / "index.html" for page in pages}
+    assert expected <= set(site.rglob("*.html"))
     assert (site / "contributing" / "index.html").is_file()
 
 
