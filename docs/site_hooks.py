@@ -17,6 +17,7 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).resolve().parents[1]
 CONTRIBUTING = "contributing.md"
 LINK = re.compile(r"\[([^\]\[]*)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
+NOTE = re.compile(r"^(```\w+) \w+$", re.MULTILINE)
 DIAGRAM = re.compile(r"^```mermaid\n.*?^```\n", re.MULTILINE | re.DOTALL)
 
 log = logging.getLogger("mkdocs.hooks.site")
@@ -30,7 +31,10 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Adapt links, and leave out diagrams: the library that draws them would be loaded from the network.
+    """Adapt links and code fences, and leave out diagrams.
+
+    A word after the language of a fence is a note for the tests. The library that draws diagrams would be loaded from
+    the network.
 
     Args:
         markdown: text of the page.
@@ -51,4 +55,4 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             return f"[{text}]({posixpath.relpath(path.removeprefix('docs/'), here or '.')}{anchor})"
         return text
 
-    return LINK.sub(adapted, DIAGRAM.sub("", markdown))
+    return LINK.sub(adapted, NOTE.sub(r"\1", DIAGRAM.sub("", markdown)))

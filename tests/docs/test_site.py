@@ -48,7 +48,11 @@ def test_the_public_interface_is_documented(site: Path) -> None:
     page = (site / "api" / "index.html").read_text(encoding="utf-8")
     for name in ("muomni_cli.api.EncoderPart", "muomni_cli.api.RequestError", "muomni_cli.testing.Case"):
         assert f'id="{name}"' in page
-    assert not re.findall(r":\w+:<code>", page), "a reference in a docstring was not rewritten"
+    assert not re.findall(r":\w+:<code>|<p>::|::</p>", page), "reStructuredText in a docstring was not rewritten"
+
+
+def test_every_fence_is_a_block_of_code(site: Path) -> None:
+    assert [path for path in site.rglob("*.html") if "```" in path.read_text(encoding="utf-8")] == []
 
 
 def test_nothing_is_loaded_from_the_network(site: Path) -> None:

@@ -1,4 +1,7 @@
-"""Griffe extension: references of the form :class:`~package.Name` in docstrings become ``Name``."""
+"""Griffe extension: reStructuredText in docstrings becomes Markdown.
+
+References of the form :class:`~package.Name` become ``Name``, and the two colons before an indented block one.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from typing import Any
 import griffe
 
 ROLE = re.compile(r":\w+:`~?(?:[^`]*\.)?([^`.]+)`")
+LITERAL = re.compile(r"(?<=\S)::$", re.MULTILINE)
+LONE = re.compile(r"^[ ]*::$", re.MULTILINE)
 
 
-class Roles(griffe.Extension):
+class Markdown(griffe.Extension):
     """Rewrites docstrings before they are rendered as Markdown."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
@@ -20,4 +25,5 @@ class Roles(griffe.Extension):
             obj: module, class, function or attribute.
         """
         if obj.docstring is not None:
-            obj.docstring.value = ROLE.sub(r"`\1`", obj.docstring.value)
+            text = LONE.sub("", LITERAL.sub(":", obj.docstring.value))
+            obj.docstring.value = ROLE.sub(r"`\1`", text)
