@@ -1,4 +1,4 @@
-"""MkDocs hooks: CONTRIBUTING.md becomes a page of the site, and links that leave docs/ become plain text.
+"""MkDocs hooks: pages from the root of the repository, and links that leave docs/ and those pages become plain text.
 
 The same Markdown is read on GitHub, where such links work, and on the site, which holds docs/ alone. A link to a file
 that does not exist in the repository is reported, so a strict build fails.
@@ -15,7 +15,8 @@ from typing import Any
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
-CONTRIBUTING = "contributing.md"
+FROM_ROOT = {"tour.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changes.md": "CHANGELOG.md"}
+"""Page of the site -> file in the root of the repository, where GitHub looks for it."""
 LINK = re.compile(r"\[([^\]\[]*)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 NOTE = re.compile(r"^(```\w+) \w+$", re.MULTILINE)
 DIAGRAM = re.compile(r"^```mermaid\n.*?^```\n", re.MULTILINE | re.DOTALL)
@@ -24,9 +25,9 @@ log = logging.getLogger("mkdocs.hooks.site")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add CONTRIBUTING.md, which lies in the root of the repository because GitHub looks for it there."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    files.append(File.generated(config, CONTRIBUTING, content=text))
+    """Add the pages from the root."""
+    for page, name in FROM_ROOT.items():
+        files.append(File.generated(config, page, content=(ROOT / name).read_text(encoding="utf-8")))
     return files
 
 
@@ -41,18 +42,18 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         page: the page.
     """
     source = page.file.src_uri
-    folder = "" if source == CONTRIBUTING else posixpath.join("docs", posixpath.dirname(source))
+    folder = "" if source in FROM_ROOT else posixpath.join("docs", posixpath.dirname(source))
     here = posixpath.dirname(source)
+    pages = {name: page for page, name in FROM_ROOT.items()}
 
     def adapted(match: re.Match[str]) -> str:
         text, target, anchor = match[1], match[2], match[3] or ""
         path = posixpath.normpath(posixpath.join(folder, target))
         if not (ROOT / path).exists():
             log.warning("%s links to %s, which does not exist", source, path)
-        if path == "CONTRIBUTING.md":
-            return f"[{text}]({posixpath.relpath(CONTRIBUTING, here or '.')}{anchor})"
-        if path.startswith("docs/"):
-            return f"[{text}]({posixpath.relpath(path.removeprefix('docs/'), here or '.')}{anchor})"
+        if path.startswith("docs/") or path in pages:
+            place = pages.get(path, path.removeprefix("docs/"))
+            return f"[{text}]({posixpath.relpath(place, here or '.')}{anchor})"
         return text
 
     return LINK.sub(adapted, NOTE.sub(r"\1", DIAGRAM.sub("", markdown)))

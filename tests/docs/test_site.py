@@ -41,7 +41,7 @@ def test_every_page_is_there(site: Path) -> None:
     pages = {path.relative_to(ROOT / "docs").with_suffix("") for path in (ROOT / "docs").rglob("*.md")}
     expected = {site / ("" if page.name == "index" else page) / "index.html" for page in pages}
     assert expected <= set(site.rglob("*.html"))
-    assert (site / "contributing" / "index.html").is_file()
+    assert all((site / name / "index.html").is_file() for name in ("tour", "contributing", "changes"))
 
 
 def test_the_public_interface_is_documented(site: Path) -> None:
