@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # Hundreds of processes of the tests would compile the same modules again, each for itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup test types quick test-slow test-gpu test-external demo docs dist clean
+.PHONY: help setup test types quick test-slow test-gpu test-external demo docs docs-site dist clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make test-gpu       the tests that need a CUDA device"
 	@echo "make test-external  the tests that install packages of others"
 	@echo "make docs           write docs/cli.md, docs/hooks.md and the tables of docs/recipes.md anew"
+	@echo "make docs-site      build the documentation as a site in site/; broken links are errors"
 	@echo "make dist           the wheel and the source archive in dist/, checked as for a release"
 	@echo "make clean          remove what tools leave behind; $(VENV) and runs/ stay"
 
@@ -35,7 +36,7 @@ $(BIN)/python:
 
 # Without --no-compile, pip compiles thousands of modules that nobody imports; what is imported is compiled then.
 $(STAMP): pyproject.toml Makefile | $(BIN)/python
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --editable '.[train,onnx,voices,bench,judge,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --editable '.[train,onnx,voices,bench,judge,docs,dev]'
 	@touch $@
 
 # The types beside the tests, and long files of tests first: no core is left without work for long.
@@ -60,6 +61,10 @@ demo: setup
 docs: setup
 	$(BIN)/python docs/reference.py
 
+# The variable silences a notice about the future of MkDocs.
+docs-site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 dist: setup
 	rm -rf dist
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet build twine
@@ -67,5 +72,5 @@ dist: setup
 	$(BIN)/python -m twine check --strict dist/*
 
 clean:
-	rm -rf build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

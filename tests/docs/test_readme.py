@@ -5,32 +5,28 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
 
-from muomni_cli.app import build_cli
 from muomni_cli.commands.train import of_stage
 from muomni_cli.recipe import load_recipe
-from muomni_cli.registry.registry import get_registry
+from muomni_cli.registry import get_registry
+from tests.docs.readme import commands, look_up
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {
     path.name: path.read_text(encoding="utf-8")
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-    if path.name not in ("cli.md", "plugins.md")  # the one calls no command, the other has a test of its own
+    # The first calls no command, the others have tests of their own.
+    if path.name not in ("cli.md", "plugins.md") and path.parent.name != "tutorials"
 }
-NUMBERS = {"SEED"}
-"""Words that stand for a number."""
-
 Muomni = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -41,13 +37,6 @@ def block(language: str, holds: str) -> str:
     return str(found[0])
 
 
-def commands(page: str) -> list[list[str]]:
-    """The words of each `muomni ...` in a page: lines of blocks up to a comment or a wide gap, and code in the text."""
-    joined = re.sub(r"\\\n\s*", "", page)
-    lines = re.findall(r"^ *(muomni .*)$", joined, re.MULTILINE) + re.findall(r"`(muomni [^`]*)`", joined)
-    return [shlex.split(re.split(r" {3}", line)[0], comments=True)[1:] for line in lines if "─" not in line]
-
-
 def shown() -> list[tuple[str, list[str]]]:
     """Every command of every page, once."""
     pairs = [(name, words) for name, page in PAGES.items() for words in commands(page)]
@@ -55,28 +44,6 @@ def shown() -> list[tuple[str, list[str]]]:
     plain = [re.sub(r'"\$\w+"', "demo", re.sub(r' "\$\{\w+\[@\]\}"', "", line)) for line in demo]
     pairs += [("demo.sh", commands(line)[0]) for line in plain]
     return [pair for number, pair in enumerate(pairs) if pair not in pairs[:number]]
-
-
-def look_up(words: list[str]) -> dict[str, Any]:
-    """What the command would be called with, without calling it. A mention of a command alone gives nothing, and words
-    in capitals stand for some number.
-
-    Fails for a command or an option that is not there, and for a value that cannot be.
-    """
-    if "--plugin" in words:  # of every command; taken out before any of them sees it
-        place = words.index("--plugin")
-        words = words[:place] + words[place + 2 :]
-    command: Any = typer.main.get_command(build_cli(get_registry().plugins))
-    rest = ["1" if word in NUMBERS else word for word in words]
-    context, params = command.make_context("muomni", rest), {}
-    while rest and hasattr(command, "resolve_command"):
-        name, command, rest = command.resolve_command(context, rest)
-        if rest:
-            context = command.make_context(name, list(rest), parent=context)
-            params = dict(context.params)
-            if hasattr(command, "resolve_command"):  # a group may have options of its own, and no command after them
-                rest = [*context._protected_args, *context.args]
-    return params
 
 
 @pytest.fixture
