@@ -91,7 +91,7 @@ BUILT: dict[str, tuple[str, ...]] = {
     "vocoder": ("Vocoder", "RunVocoder"),
     "dataset": ("Dataset", "Document", "Message", "Conversation", "Example", "Media", "Teacher"),
     "callback": ("Callback",),
-    "runtime": ("Packed", "GraphCall"),
+    "runtime": ("Engine", "GraphCall"),
     "download": ("RemoteFile",),
     "cards": ("Evaluation", "Card", "Shown"),
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from muomni_cli.inference.chat_model import ChatModel, chat_model
 from muomni_cli.inference.settings import AnswerSettings, ChatOptions, settings_of
-from muomni_cli.models.engines import ANSWERS, open_engine
+from muomni_cli.models.engines import CAN_CHAT, open_engine
 
 if TYPE_CHECKING:
     from muomni_cli.models.run_engine import RunEngine
@@ -17,10 +17,10 @@ def open_chat(
     spec: str | None, options: ChatOptions | None = None, *, device: str = "auto", threads: int | None = None
 ) -> tuple[ChatModel, AnswerSettings]:
     """A chat model as for a conversation, and its settings."""
-    engine = open_engine(spec, ANSWERS, device=device, threads=threads)
+    engine = open_engine(spec, CAN_CHAT, device=device, threads=threads)
     return chat_model(engine, print, keep=True), settings_of(engine, options or ChatOptions())
 
 
 def run_engine(spec: str | None = None) -> RunEngine:
     """The engine of a run, where nothing but a run will do."""
-    return cast("RunEngine", open_engine(spec, replace(ANSWERS, run=True), device="cpu"))
+    return cast("RunEngine", open_engine(spec, replace(CAN_CHAT, run=True), device="cpu"))

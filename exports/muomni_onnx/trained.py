@@ -16,7 +16,7 @@ from torch import nn
 
 from muomni_cli.api import Codec, EncoderPart, RequestError, VocoderPart
 from muomni_cli.core.files import read_json
-from muomni_cli.models.engines import OMNI, TRAINED
+from muomni_cli.models.engines import ANY_TRAINED, OMNI
 from muomni_cli.models.find import find
 from muomni_cli.models.run_engine import RunEngine, require_made_for, untrained_vocoder
 from muomni_cli.recipe import load_recipe
@@ -59,7 +59,7 @@ def find_trained(spec: str | None = None, runs: Path = RUNS) -> Trained:
     Raises:
         RequestError: says what was looked for, and what to train.
     """
-    meant = find(spec, replace(TRAINED, run=True), runs)
+    meant = find(spec, replace(ANY_TRAINED, run=True), runs)
     return Trained(meant.run(), meant.weights, meant.installed.part.name if meant.installed else "")
 
 

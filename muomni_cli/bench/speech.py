@@ -14,7 +14,7 @@ from typing import Any
 from muomni_cli.bench.report import machine, short_names
 from muomni_cli.contract.speech import Said
 from muomni_cli.core.errors import RequestError
-from muomni_cli.models.engines import SPEAKS, open_found
+from muomni_cli.models.engines import CAN_SPEAK, open_found
 from muomni_cli.models.find import find, named
 from muomni_cli.speaking.speech import Drawing, Speech
 from muomni_cli.speaking.voice import Voice, voice_of
@@ -103,7 +103,7 @@ def measure_speech(
     Raises:
         RequestError: no such model, or it cannot speak.
     """
-    models = [model or find(None, SPEAKS).spec, *versus]
+    models = [model or find(None, CAN_SPEAK).spec, *versus]
     voices: dict[Spoken, Voice] = {}
     for name, spec in short_names(models).items():
         wanted = [one.vocoder for one in voices] or None

@@ -54,7 +54,7 @@ def chat(
     from muomni_cli.inference.chat_model import chat_model
     from muomni_cli.inference.model import Model
     from muomni_cli.inference.settings import ChatOptions, settings_of
-    from muomni_cli.models.engines import ANSWERS, open_engine
+    from muomni_cli.models.engines import CAN_CHAT, open_engine
     from muomni_cli.models.find import SPEECH
     from muomni_cli.speaking.aloud import Ways
 
@@ -82,7 +82,7 @@ def chat(
     )
     ways = Ways.beside_text(speak, play)
     abilities = {word.partition("=")[0] for word in words} | ({SPEECH} if ways else set())
-    with Model(open_engine(model, ANSWERS, abilities, device=device, threads=threads)) as opened:
+    with Model(open_engine(model, CAN_CHAT, abilities, device=device, threads=threads)) as opened:
         settings = settings_of(opened.engine, options)
         mouth = None
         if ways:

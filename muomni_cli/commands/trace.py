@@ -59,7 +59,7 @@ def trace(
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
     from muomni_cli.chat.terminal import read_prompt
     from muomni_cli.data.attachments import check_words
-    from muomni_cli.models.engines import ANSWERS
+    from muomni_cli.models.engines import CAN_CHAT
     from muomni_cli.models.find import SPEECH, find_able
     from muomni_cli.trace.report import as_json, as_markdown, as_text
     from muomni_cli.trace.request import TraceRequest, engine_to_trace, recipe_to_trace
@@ -74,7 +74,7 @@ def trace(
         opened = recipe_to_trace(recipe, device, threads)
     else:
         abilities = {word.partition("=")[0] for word in media} | ({SPEECH} if speech else set())
-        opened = engine_to_trace(find_able(model, ANSWERS, abilities), engine, device, threads)
+        opened = engine_to_trace(find_able(model, CAN_CHAT, abilities), engine, device, threads)
     traced = run(opened, request, untrained=recipe is not None)
     if html is not None:
         from muomni_cli.trace.page import write_page

@@ -86,9 +86,9 @@ def _facts(subject: Subject, folder: Path) -> dict[str, Any]:
 def _answered(folder: Path) -> int:
     from muomni_cli.inference.chat_model import Answer, chat_model
     from muomni_cli.inference.settings import ChatOptions, settings_of
-    from muomni_cli.models.engines import ANSWERS, open_engine
+    from muomni_cli.models.engines import CAN_CHAT, open_engine
 
-    engine = open_engine(str(folder), ANSWERS, device="cpu", threads=1)
+    engine = open_engine(str(folder), CAN_CHAT, device="cpu", threads=1)
     settings = settings_of(engine, ChatOptions(max_tokens=TOKENS, temperature=0.0))
     model, answer = chat_model(engine), Answer()  # that may be no text at all: the end is a token, too
     for _ in model.answer(model.prompt(WORD, (), settings), settings, answer):
@@ -97,11 +97,11 @@ def _answered(folder: Path) -> int:
 
 
 def _said(folder: Path) -> float:
-    from muomni_cli.models.engines import SPEAKS, open_engine
+    from muomni_cli.models.engines import CAN_SPEAK, open_engine
     from muomni_cli.speaking.speech import Drawing
     from muomni_cli.speaking.voice import voice_of
 
-    voice = voice_of(open_engine(str(folder), SPEAKS, device="cpu", threads=1))
+    voice = voice_of(open_engine(str(folder), CAN_SPEAK, device="cpu", threads=1))
     samples = np.concatenate([*voice.say([Said(WORD)], voice.manner(), Drawing(max_seconds=SECONDS)), np.zeros(0)])
     require(bool(np.isfinite(samples).all()), "samples of its speech are not finite")
     return len(samples) / voice.sample_rate

@@ -19,7 +19,7 @@ from muomni_cli.data.talks import Talk, open_talks
 from muomni_cli.evaluation.metrics import card_of, transcript_metrics
 from muomni_cli.evaluation.samples import media_of, select_samples
 from muomni_cli.generation import Backend, Request, Sampling, generate
-from muomni_cli.models.engines import senses_of
+from muomni_cli.models.engines import modalities_of
 from muomni_cli.recipe.model import SOUND
 from muomni_cli.recipe.stages import OMNI
 
@@ -112,7 +112,7 @@ class QuestionAnswering:
         self._engine = context.model.at(OMNI)
         self.tokenizer = self._engine.tokenizer()
         self._ends = recipe.chat.template != "plain"
-        data = open_talks(recipe, self.tokenizer, senses_of(self._engine), context.progress, only=context.split)
+        data = open_talks(recipe, self.tokenizer, modalities_of(self._engine), context.progress, only=context.split)
         self._inputs, self.names = data.inputs, data.names
         self.context_length = self._engine.backend().context
         talks = data.train if context.split == "train" else data.val

@@ -11,7 +11,7 @@ from muomni_cli.contract.cards import ENCODERS
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.sets import missing_sets
 from muomni_cli.evaluation.model import VOCODER, EvalContext, missing, with_parts_of
-from muomni_cli.models.engines import TRAINED, open_found
+from muomni_cli.models.engines import ANY_TRAINED, open_found
 from muomni_cli.models.find import Found, find, in_folder, named, of_package
 from muomni_cli.recipe.stages import OMNI, stages_of
 from muomni_cli.registry.registry import get_registry, resolve
@@ -62,7 +62,7 @@ def find_model(spec: str | None, model: str | None, overrides: Sequence[str]) ->
     from muomni_cli.recipe import load_recipe
 
     if spec is None:
-        found = find(model, TRAINED)
+        found = find(model, ANY_TRAINED)
         return found, load_recipe(str(_recipe_of(model or "the model", found)), overrides)
     of_spec = _model_named(spec)
     recipe = load_recipe(spec if of_spec is None else str(_recipe_of(spec, of_spec)), overrides)

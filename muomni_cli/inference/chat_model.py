@@ -19,7 +19,7 @@ from muomni_cli.data.prompt import one_shot_ids
 from muomni_cli.data.shares import Sense
 from muomni_cli.generation import Backend, Event, Finish, Request, generate
 from muomni_cli.inference.settings import AnswerSettings
-from muomni_cli.models.engines import senses_of
+from muomni_cli.models.engines import modalities_of
 from muomni_cli.omni.senses import Senses, Taken
 
 
@@ -147,5 +147,5 @@ def chat_model(
     """
     backend = engine.backend(keep=keep, hidden=hidden)
     return ChatModel(
-        backend, engine.tokenizer(), engine.source("thinker"), engine.encode, senses_of(engine), notice, hidden
+        backend, engine.tokenizer(), engine.source("thinker"), engine.encode, modalities_of(engine), notice, hidden
     )

@@ -22,7 +22,7 @@ from muomni_cli.inference.chat_model import Answer, chat_model
 from muomni_cli.inference.chat_session import LOG, ChatSession, attached
 from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of
 from muomni_cli.inference.settings import ChatOptions, settings_of
-from muomni_cli.models.engines import ANSWERS, open_engine, transcribing
+from muomni_cli.models.engines import CAN_CHAT, open_engine, transcribing
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.folder import open_entry
 from muomni_cli.speaking.speech import Drawing, Speech
@@ -60,7 +60,7 @@ def load(spec: str | os.PathLike[str] | None = None, *, device: str = "auto", th
         MuomniError: it is a run, and PyTorch is not installed.
     """
     named = None if spec is None else os.fspath(spec)
-    return Model(open_engine(named, ANSWERS, device=device, threads=threads))
+    return Model(open_engine(named, CAN_CHAT, device=device, threads=threads))
 
 
 class Model:

@@ -13,7 +13,7 @@ from muomni_cli.core.files import replacing
 from muomni_cli.data.given import media_at, require_one_stdin
 from muomni_cli.inference.model import Model
 from muomni_cli.listening.transcripts import Write, write_json, write_lines, write_subtitles
-from muomni_cli.models.engines import TRANSCRIBES, open_engine, transcribing
+from muomni_cli.models.engines import CAN_TRANSCRIBE, open_engine, transcribing
 
 Format = Literal["text", "json", "srt"]
 WRITERS = {"text": write_lines, "json": write_json, "srt": write_subtitles}
@@ -48,7 +48,7 @@ def listen(
     if kind == "srt" and len(files) > 1:
         raise RequestError("subtitles are written for one file at a time", "name one file with --srt")
     require_one_stdin(files)
-    with Model(open_engine(model, TRANSCRIBES, device=device, threads=threads)) as opened:
+    with Model(open_engine(model, CAN_TRANSCRIBE, device=device, threads=threads)) as opened:
         part, _ = transcribing(opened.engine)
         media = [media_at(part.modality, path) for path in files]
         for one in media:

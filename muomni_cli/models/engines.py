@@ -62,7 +62,7 @@ def open_engine(
     return open_found(found, device=device, threads=threads)
 
 
-def senses_of(engine: Engine) -> dict[str, Sense]:
+def modalities_of(engine: Engine) -> dict[str, Sense]:
     """The encoders fused with the Thinker by modality, in the order in which their tokens precede the text."""
     return {modality: sense_of(*open_entry(engine.parts[modality])) for modality in engine.modalities}
 
@@ -102,13 +102,13 @@ def _any_weights(run: RunFolder) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-ANSWERS = Need(_thinker_weights, "is complete", TRAIN, verb="answer")
+CAN_CHAT = Need(_thinker_weights, "is complete", TRAIN, verb="answer")
 """A model with a Thinker."""
-SPEAKS = Need(_talker_weights, "has a trained Talker", TRAIN, verb="speak")
+CAN_SPEAK = Need(_talker_weights, "has a trained Talker", TRAIN, verb="speak")
 """A model that reads aloud."""
-TRANSCRIBES = Need(
+CAN_TRANSCRIBE = Need(
     _transcriber_weights, "has a trained encoder that transcribes", "muomni train audio RECIPE", verb="transcribe"
 )
 """A model that transcribes."""
-TRAINED = Need(_any_weights, "has trained anything", TRAIN)
+ANY_TRAINED = Need(_any_weights, "has trained anything", TRAIN)
 """A model of which anything is trained."""

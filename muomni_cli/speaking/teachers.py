@@ -74,11 +74,11 @@ class ModelTeacher:
     """
 
     def __init__(self, model: str, voice: str | None) -> None:
-        from muomni_cli.models.engines import SPEAKS, open_engine
+        from muomni_cli.models.engines import CAN_SPEAK, open_engine
         from muomni_cli.speaking.speech import Drawing
         from muomni_cli.speaking.voice import voice_of
 
-        engine = open_engine(model, SPEAKS)
+        engine = open_engine(model, CAN_SPEAK)
         self._voice = voice_of(engine)
         weights = Path(engine.source("talker"))
         self.name = f"{weights.resolve()}:{weights.stat().st_mtime_ns}"  # trained again, it is another speaker

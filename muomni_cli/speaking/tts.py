@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from muomni_cli.core.console import print_json, say
 from muomni_cli.core.errors import RequestError
-from muomni_cli.models.engines import SPEAKS, open_engine
+from muomni_cli.models.engines import CAN_SPEAK, open_engine
 from muomni_cli.speaking.aloud import Ways, send, stats_line, tell
 from muomni_cli.speaking.speech import Drawing, Speech, checked_speed
 from muomni_cli.speaking.text import read_pieces
@@ -56,7 +56,7 @@ def tts(
         raise RequestError("--json and -o - both want stdout", "write a file: -o out.wav --json")
     checked_speed(speed)
     pieces = read_pieces(text, file)
-    opened = voice_of(open_engine(model, SPEAKS, device=device, threads=threads), vocoder)
+    opened = voice_of(open_engine(model, CAN_SPEAK, device=device, threads=threads), vocoder)
     manner = opened.manner(voice, speed)
     say(f"speaking with {opened.label} and {opened.vocoder_name}")
     speech = Speech(opened.sample_rate)

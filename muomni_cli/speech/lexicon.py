@@ -58,13 +58,8 @@ def model_folder() -> Path:
 
 
 def pronunciations(word: str) -> tuple[str, ...]:
-<<<<<<< HEAD:muomni_cli/speech/lexicon.py
     """Pronunciations of a word: from the dictionary, with a possessive ending (``Jorinda's``), or from the two words
     that it consists of (``snowdrop``). Empty if unknown.
-=======
-    """Pronunciations of a word: from the dictionary, with a possessive ending (``Jorinda's``), or from two words that
-    it consists of (``snowdrop``). Empty if unknown.
->>>>>>> work-eval:muomni_cli/evaluation/lexicon.py
 
     Raises:
         RequestError: pocketsphinx is not installed.

@@ -21,7 +21,7 @@ from muomni_cli.contract.media import Media
 from muomni_cli.contract.sound import MelConfig
 from muomni_cli.core.files import write_text
 from muomni_cli.core.version import __version__
-from muomni_cli.models.engines import senses_of
+from muomni_cli.models.engines import modalities_of
 from muomni_cli.report.page import audio, document, facts
 from muomni_cli.sound.log_mel import log_mel
 from muomni_cli.trace.formatting import answer_of
@@ -107,7 +107,7 @@ def write_page(path: Path, trace: Trace, engine: Engine, request: TraceRequest) 
         "muomni": __version__,
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }
-    configs = {modality: sense.config for modality, sense in senses_of(engine).items()}
+    configs = {modality: sense.config for modality, sense in modalities_of(engine).items()}
     known = {name: value for name, value in about.items() if value}
     write_text(path, page(trace, configs, known, modules=has_modules(engine)))
 

@@ -11,7 +11,7 @@ from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.extras import how_to_install
 from muomni_cli.data.attachments import attachments
-from muomni_cli.models.engines import open_run, senses_of
+from muomni_cli.models.engines import modalities_of, open_run
 from muomni_cli.speaking.voice import voice_of
 from muomni_cli.trace.formatting import answer_of
 from muomni_cli.trace.trace import QuestionTrace, SpeechTrace, trace_question, trace_speech
@@ -129,7 +129,7 @@ def trace(engine: Engine, request: TraceRequest, *, untrained: bool = False) -> 
 def _question(engine: Engine, request: TraceRequest, *, untrained: bool) -> QuestionTrace:
     if not untrained and "thinker" in engine.parts:
         say(f"model: {engine.source('thinker')}")
-    media = attachments(request.media, senses_of(engine))
+    media = attachments(request.media, modalities_of(engine))
     return trace_question(
         engine,
         request.text,

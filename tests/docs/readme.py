@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import typer
 
 from muomni_cli.app import build_cli
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.registry import get_registry
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ import typer
 
 from muomni_cli.commands.train import of_stage
 from muomni_cli.recipe import load_recipe
-from muomni_cli.registry import get_registry
+from muomni_cli.registry.registry import get_registry
 from tests.docs.readme import commands, look_up
 
 ROOT = Path(__file__).resolve().parents[2]

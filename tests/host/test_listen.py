@@ -24,7 +24,7 @@ from muomni_cli import app
 from muomni_cli.api import FileMedia, RequestError, Word
 from muomni_cli.listening.subtitles import MOST_SECONDS, MOST_WORDS, PAUSE, blocks, clock, subtitles
 from muomni_cli.listening.transcripts import write_lines
-from muomni_cli.models.engines import TRANSCRIBES, open_engine
+from muomni_cli.models.engines import CAN_TRANSCRIBE, open_engine
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
 from muomni_cli.runs.folder import RunFolder, part_entry
@@ -196,7 +196,7 @@ def test_a_bad_file_leaves_no_output(here: Path, run: Callable[..., tuple[int, s
 
 def source(spec: str | None = None) -> str:
     """The checkpoint that would transcribe."""
-    return open_engine(spec, TRANSCRIBES, device="cpu").source("audio")
+    return open_engine(spec, CAN_TRANSCRIBE, device="cpu").source("audio")
 
 
 @pytest.mark.usefixtures("no_model")
@@ -222,7 +222,7 @@ def test_averaged_weights_are_used(here: Path) -> None:
     tensors = model_tensors(module)
     average = {name: torch.full_like(tensor, 0.25) for name, tensor in tensors.items()}
     write_checkpoint(path, {"step": 7}, {"model": tensors, "ema": average})
-    opened: Any = open_engine("ear", TRANSCRIBES, device="cpu").transcriber()
+    opened: Any = open_engine("ear", CAN_TRANSCRIBE, device="cpu").transcriber()
     assert not opened.training
     assert (opened.head.weight == 0.25).all()
 

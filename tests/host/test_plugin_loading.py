@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from muomni_cli.core.errors import MuomniError
-from muomni_cli.registry.loading import Plugin, load_plugins
 from muomni_cli.registry import loading as plugins
+from muomni_cli.registry.loading import Plugin, load_plugins
 
 Install = Callable[..., Path]
 Load = Callable[[], list[Plugin]]

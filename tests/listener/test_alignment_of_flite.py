@@ -77,7 +77,7 @@ UNSEEN = [
 
 @pytest.fixture(scope="module")
 def aligner(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from muomni_cli.models.engines import TRANSCRIBES, open_engine
+    from muomni_cli.models.engines import CAN_TRANSCRIBE, open_engine
 
     folder = tmp_path_factory.mktemp("timing")
     (folder / "timing.toml").write_text(RECIPE)
@@ -87,7 +87,7 @@ def aligner(tmp_path_factory: pytest.TempPathFactory) -> Any:
     command = [sys.executable, "-m", "muomni_cli", "train", "audio", "timing.toml"]
     done = subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return open_engine("timing", TRANSCRIBES, device="cpu", runs=folder / "runs").transcriber()
+    return open_engine("timing", CAN_TRANSCRIBE, device="cpu", runs=folder / "runs").transcriber()
 
 
 def heard(path: Path) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import pytest
 
 from muomni_cli.api import ModelFiles
 from muomni_cli.models import find as finding
-from muomni_cli.models.engines import ANSWERS, SPEAKS
+from muomni_cli.models.engines import CAN_CHAT, CAN_SPEAK
 from muomni_cli.models.find import SPEECH, Found, Need, abilities_of, find, find_able, named
 from muomni_cli.registry.loading import Plugin, PluginInfo
 from muomni_cli.registry.registry import Registry
@@ -66,28 +66,28 @@ def test_what_a_run_of_text_alone_cannot_do_another_does(
 ) -> None:
     make_run("omni")
     for _ in range(2):
-        assert find_able(None, ANSWERS, abilities).name == ("wren" if abilities else "omni")
+        assert find_able(None, CAN_CHAT, abilities).name == ("wren" if abilities else "omni")
     assert told.readouterr().err == line
 
 
 def test_an_older_run_that_can_comes_before_an_installed_model(told: pytest.CaptureFixture[str]) -> None:
     make_run("seer", "image")
     make_run("omni")
-    assert find_able(None, ANSWERS, ["image"]).name == "seer"
-    assert find_able(None, ANSWERS, ["image", "audio"]).name == "wren"
+    assert find_able(None, CAN_CHAT, ["image"]).name == "seer"
+    assert find_able(None, CAN_CHAT, ["image", "audio"]).name == "wren"
     assert told.readouterr().err == "omni cannot see yet: seer answers\nomni cannot see or hear yet: wren answers\n"
 
 
 def test_the_newest_that_can_is_taken_in_silence(told: pytest.CaptureFixture[str]) -> None:
     make_run("omni")
     make_run("seer", "image", SPEECH)
-    assert find_able(None, ANSWERS, ["image", SPEECH]).name == "seer"
+    assert find_able(None, CAN_CHAT, ["image", SPEECH]).name == "seer"
     assert told.readouterr().err == ""
 
 
 def test_what_nobody_can_is_left_to_the_first_to_refuse(told: pytest.CaptureFixture[str]) -> None:
     make_run("omni")
-    assert find_able(None, ANSWERS, ["motion"]).name == "omni"
+    assert find_able(None, CAN_CHAT, ["motion"]).name == "omni"
     assert told.readouterr().err == ""
 
 
@@ -98,24 +98,24 @@ def test_a_model_that_is_named_never_gives_way(
     make_run("omni")
     if by == "environment":
         monkeypatch.setenv("MUOMNI_MODEL", "omni")
-    assert find_able("omni" if by == "word" else None, ANSWERS, ["image"]).name == "omni"
+    assert find_able("omni" if by == "word" else None, CAN_CHAT, ["image"]).name == "omni"
     assert told.readouterr().err == ""
 
 
 def test_reading_aloud_goes_to_a_model_that_speaks(told: pytest.CaptureFixture[str]) -> None:
     make_run("omni")
-    assert find(None, SPEAKS).name == "wren"
+    assert find(None, CAN_SPEAK).name == "wren"
     assert told.readouterr().err == "omni cannot speak yet: wren speaks\n"
 
 
 def test_a_run_that_has_only_begun_is_named_by_what_it_lacks(told: pytest.CaptureFixture[str]) -> None:
     RunFolder(Path("runs/fresh")).record("thinker", {"status": "unfinished"})
-    assert find(None, ANSWERS).name == "wren"
+    assert find(None, CAN_CHAT).name == "wren"
     assert told.readouterr().err == "fresh cannot answer yet: wren answers\n"
 
 
 def test_without_runs_the_installed_model_is_named(told: pytest.CaptureFixture[str]) -> None:
-    assert find_able(None, ANSWERS, ["image"]).name == "wren"
+    assert find_able(None, CAN_CHAT, ["image"]).name == "wren"
     assert told.readouterr().err == "using the installed model wren\n"
 
 

@@ -128,7 +128,7 @@ def test_a_scale_of_nought_freezes_and_accumulation_changes_nothing(world: Path)
 def test_training_and_chat_lay_out_the_same_tokens(world: Path) -> None:
     """The states that training learns from are those that a question in chat is answered from."""
     from muomni_cli.generation.torch_backend import TorchBackend
-    from muomni_cli.models.engines import senses_of
+    from muomni_cli.models.engines import modalities_of
     from muomni_cli.omni.senses import Senses
     from tests.opening import run_engine
 
@@ -136,7 +136,7 @@ def test_training_and_chat_lay_out_the_same_tokens(world: Path) -> None:
     train("omni", "small.toml")
     engine = run_engine("small")
     omni = engine.omni()
-    senses = Senses(engine.encode, senses_of(engine), 64, print)
+    senses = Senses(engine.encode, modalities_of(engine), 64, print)
     media = [FileMedia("audio", world / "low0.wav"), FileMedia("image", world / "red0.png")]
     taken = senses(media)
     assert [one.modality for one, _ in taken] == ["image", "audio"]

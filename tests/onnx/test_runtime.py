@@ -19,7 +19,7 @@ from small import paint, play
 from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.inference.chat_model import Answer
 from muomni_cli.inference.settings import ChatOptions
-from muomni_cli.models.engines import ANSWERS
+from muomni_cli.models.engines import CAN_CHAT
 from muomni_cli.models.find import find, named
 from muomni_cli.models.run_engine import RunEngine
 from tests.opening import open_chat
@@ -80,11 +80,11 @@ def test_what_is_damaged_is_refused(
 
 
 def test_a_model_without_a_mouth_says_so(made: Made) -> None:
-    from muomni_cli.models.engines import SPEAKS, open_engine
+    from muomni_cli.models.engines import CAN_SPEAK, open_engine
     from muomni_cli.speaking.voice import voice_of
 
     with pytest.raises(RequestError, match="has no talker, so it cannot speak"):
-        voice_of(open_engine(str(made[0]), SPEAKS))
+        voice_of(open_engine(str(made[0]), CAN_SPEAK))
 
 
 def test_the_name_of_a_bundle_under_runs_and_the_environment_are_enough(
@@ -94,5 +94,5 @@ def test_the_name_of_a_bundle_under_runs_and_the_environment_are_enough(
     assert folder is not None
     assert folder.runtime.name == "onnx"
     monkeypatch.setenv("MUOMNI_MODEL", str(made[0]))
-    assert find(None, ANSWERS).bundle is not None
+    assert find(None, CAN_CHAT).bundle is not None
     assert named(str(made[1].run.root)).bundle is None

@@ -14,8 +14,8 @@ from torch import nn
 
 from muomni_cli import app
 from muomni_cli.api import CodeShape
-from muomni_cli.registry.registry import get_registry
 from muomni_cli.registry import loading as plugins
+from muomni_cli.registry.registry import get_registry
 from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
 from muomni_cli.runs.folder import RunFolder, part_entry
 from muomni_cli.runs.parts import build_part

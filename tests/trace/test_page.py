@@ -21,7 +21,7 @@ from PIL import Image
 from runs_of_tiny_parts import CODEC, make_run, make_voice
 
 from muomni_cli.api import FileMedia
-from muomni_cli.models.engines import open_run, senses_of
+from muomni_cli.models.engines import modalities_of, open_run
 from muomni_cli.runs.folder import RunFolder
 from muomni_cli.trace.attention import captured, weights_of
 from muomni_cli.trace.page import page
@@ -73,7 +73,7 @@ def tiny_trace(here: Path, text: str = "hello") -> tuple[Trace, str]:
     question = trace_question(engine, text, media, 3, lambda _: None, attention=True)
     speech = trace_speech(open_run(RunFolder(Path("runs/small")), device="cpu"), "one two")
     trace = Trace(question, speech)
-    configs = {modality: sense.config for modality, sense in senses_of(engine).items()}
+    configs = {modality: sense.config for modality, sense in modalities_of(engine).items()}
     return trace, page(trace, configs, {"question": text}, modules=True)
 
 

@@ -218,7 +218,7 @@ def test_a_stranger_s_encoder_that_declares_no_steps(here: Path, monkeypatch: py
     monkeypatch.setattr(engine, "omni", lambda: omni)
     monkeypatch.setattr(engine, "modalities", ["motion"])
     monkeypatch.setattr(engine, "declaration", lambda name: part if name == "motion" else declared(name))
-    monkeypatch.setattr("muomni_cli.inference.chat_model.senses_of", lambda _: {"motion": Sense(part, Config())})
+    monkeypatch.setattr("muomni_cli.inference.chat_model.modalities_of", lambda _: {"motion": Sense(part, Config())})
     (here / "walk.csv").write_text("1,2\n3,4\n5,6\n")
     found = traced(engine, "walk", [FileMedia("motion", Path("walk.csv"))])
     motion = [(s["step"], s["in"], s["out"]) for s in found if s["section"] == "motion: walk.csv"]
