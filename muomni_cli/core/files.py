@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -68,6 +69,52 @@ def new_folder(root: Path, *, replace: bool = False) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def fingerprint_of(identity: Any) -> str:
+    """24 hex digits that stand for JSON data: the name of a folder that is made of it."""
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode("utf-8"), digest_size=12).hexdigest()
+
+
+def cached_folder(folder: Path, index: str, what: str, make: Callable[[Path], Any]) -> Any:
+    """The JSON data in the file ``index`` of a folder in the cache, which is made now if it is not there.
+
+    The folder is written under another name and renamed when complete. If another process has made it meanwhile, that
+    one is kept.
+
+    Args:
+        folder: named by a fingerprint of all that it depends on.
+        index: file name; the folder is complete if it holds this file.
+        what: is kept there, for an error: ``the tokens``.
+        make: fills an empty folder and returns the data for ``index``.
+
+    Raises:
+        MuomniError: the cache cannot be written.
+    """
+    if not (folder / index).exists():
+        try:
+            _make_folder(folder, index, make)
+        except OSError as error:
+            raise MuomniError(
+                f"{what} cannot be written to {folder.parent}: {error.strerror or error}",
+                "free some space, or set MUOMNI_CACHE to a folder on another disk",
+            ) from error
+    return json.loads((folder / index).read_text("utf-8"))
+
+
+def _make_folder(folder: Path, index: str, make: Callable[[Path], Any]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        content = make(partial)
+        (partial / index).write_text(json.dumps(content), "utf-8")
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not (folder / index).exists():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def occupied(root: Path) -> bool:

@@ -7,7 +7,6 @@ The folder ``shards/<fingerprint>`` of the cache holds one stream for each sourc
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 import time
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from muomni_cli.contract.data import Conversation, Document
 from muomni_cli.contract.models import Tokenizer
-from muomni_cli.core.errors import MuomniError
+from muomni_cli.core.files import cached_folder, fingerprint_of
 from muomni_cli.core.paths import cache_folder
 from muomni_cli.data.prompt import Template, lay_out, turn_texts
 from muomni_cli.data.shards import Stream, StreamWriter, open_stream, token_type
@@ -101,15 +100,12 @@ def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextD
     sources = open_sources(recipe)
     mark = fingerprint(recipe, sources, tokenizer)
     folder = cache_folder() / "shards" / mark
-    if not (folder / "corpus.json").exists():
-        try:
-            _make(recipe, sources, tokenizer, folder, progress)
-        except OSError as error:
-            raise MuomniError(
-                f"the tokens cannot be written to {folder.parent}: {error.strerror or error}",
-                "free some space, or set MUOMNI_CACHE to a folder on another disk",
-            ) from error
-    written = json.loads((folder / "corpus.json").read_text("utf-8"))
+    written = cached_folder(
+        folder,
+        "corpus.json",
+        "the tokens",
+        lambda partial: [asdict(_write(recipe, source, tokenizer, partial, progress)) for source in sources],
+    )
     stats = [SourceStats(**{**entry, "name": source.name}) for entry, source in zip(written, sources, strict=True)]
     for entry in stats:
         for path, reason in entry.unreadable.items():
@@ -126,7 +122,7 @@ def fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer)
         "sources": [[source.identity, state_of_files(source)] for source in sources],
         "tokenizer": tokenizer_hash(tokenizer),
     }
-    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode("utf-8"), digest_size=12).hexdigest()
+    return fingerprint_of(identity)
 
 
 def tokenizer_hash(tokenizer: Tokenizer) -> str:
@@ -138,23 +134,6 @@ def tokenizer_hash(tokenizer: Tokenizer) -> str:
             if path.is_file():
                 digest.update(path.relative_to(folder).as_posix().encode("utf-8") + b"\0" + path.read_bytes())
     return digest.hexdigest()
-
-
-def _make(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer, folder: Path, progress: Progress) -> None:
-    """Write ``folder`` whole or not at all. Whoever comes second, of two that make the same, keeps the first one's."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        stats = [_write(recipe, source, tokenizer, partial, progress) for source in sources]
-        text = json.dumps([asdict(entry) for entry in stats], indent=1)
-        (partial / "corpus.json").write_text(text, "utf-8")
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not (folder / "corpus.json").exists():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(recipe: Recipe, source: Source, tokenizer: Tokenizer, folder: Path, progress: Progress) -> SourceStats:

@@ -6,10 +6,7 @@ cache, in a folder named by a fingerprint of sources, encoder settings and split
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from muomni_cli.contract.declarations import CodecPart, EncoderPart
-from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import cached_folder, fingerprint_of
 from muomni_cli.core.paths import cache_folder
 from muomni_cli.data.decoding import InputsWriter, decode_all, open_inputs
 from muomni_cli.data.order import Order
@@ -112,15 +110,12 @@ def open_examples(
     sources = open_sources(recipe, table, only)
     mark = _fingerprint(recipe, chosen, sources)
     folder = cache_folder() / "examples" / mark
-    if not (folder / "examples.json").exists():
-        try:
-            _make(recipe, chosen, sources, folder, progress)
-        except OSError as error:
-            raise MuomniError(
-                f"the {table} examples cannot be written to {folder.parent}: {error.strerror or error}",
-                "free some space, or set MUOMNI_CACHE to a folder on another disk",
-            ) from error
-    found = json.loads((folder / "examples.json").read_text("utf-8"))
+    found = cached_folder(
+        folder,
+        "examples.json",
+        f"the {table} examples",
+        lambda partial: _make(recipe, chosen, sources, partial, progress),
+    )
     for name, reason in found["unreadable"].items():
         progress(f"warning: {name} could not be used: {reason}")
     for side in (only,) if only else SPLITS:
@@ -148,48 +143,39 @@ def _fingerprint(recipe: Recipe, chosen: Chosen, sources: Sequence[Source]) -> s
         "val_fraction": recipe.data.val_fraction,
         "sources": [[source.identity, source.weight, state_of_files(source)] for source in sources],
     }
-    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode("utf-8"), digest_size=12).hexdigest()
+    return fingerprint_of(identity)
 
 
-def _make(recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Path, progress: Progress) -> None:
-    """Write ``folder`` whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+def _make(
+    recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Path, progress: Progress
+) -> dict[str, Any]:
+    """Write the inputs to ``folder``; all else that is known of them."""
+    rows: dict[Split, list[dict[str, Any]]] = {side: [] for side in SPLITS}
+    unreadable: dict[str, str] = {}
+    remarks: dict[str, list[str]] = {}
+    writers = {side: InputsWriter(folder / side) for side in SPLITS}
     try:
-        rows: dict[Split, list[dict[str, Any]]] = {side: [] for side in SPLITS}
-        unreadable: dict[str, str] = {}
-        remarks: dict[str, list[str]] = {}
-        writers = {side: InputsWriter(partial / side) for side in SPLITS}
-        try:
-            for number, source in enumerate(sources):
-                for example, result in decode_all(chosen, example_items(source), lambda one: one.media, progress):
-                    if isinstance(result, str):
-                        unreadable[example.media.name] = result
-                        continue
-                    side = split_of(example, recipe.data.val_fraction)
-                    writers[side].append(result)
-                    told = {
-                        "text": example.text,
-                        "label": example.label,
-                        "key": example.key,
-                        "voice": example.voice,
-                    }
-                    rows[side].append({**told, "source": number})
-                unreadable |= source.dataset.unreadable
-                remarks[str(number)] = remarks_of(source.dataset)
-        finally:
-            for writer in writers.values():
-                writer.close()
-        weights = [source.weight for source in sources]
-        found = {"rows": rows, "weights": weights, "unreadable": unreadable, "remarks": remarks}
-        (partial / "examples.json").write_text(json.dumps(found), "utf-8")
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not (folder / "examples.json").exists():
-                raise
+        for number, source in enumerate(sources):
+            for example, result in decode_all(chosen, example_items(source), lambda one: one.media, progress):
+                if isinstance(result, str):
+                    unreadable[example.media.name] = result
+                    continue
+                side = split_of(example, recipe.data.val_fraction)
+                writers[side].append(result)
+                told = {
+                    "text": example.text,
+                    "label": example.label,
+                    "key": example.key,
+                    "voice": example.voice,
+                }
+                rows[side].append({**told, "source": number})
+            unreadable |= source.dataset.unreadable
+            remarks[str(number)] = remarks_of(source.dataset)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        for writer in writers.values():
+            writer.close()
+    weights = [source.weight for source in sources]
+    return {"rows": rows, "weights": weights, "unreadable": unreadable, "remarks": remarks}
 
 
 def _open(folder: Path, side: Split, found: dict[str, Any], seed: int) -> DecodedExamples:

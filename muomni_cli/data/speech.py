@@ -6,10 +6,6 @@ codec and encoder. Knows their protocols, no part by name, and no torch.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.contract.speech import Aligner, Timed
-from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import cached_folder, fingerprint_of
 from muomni_cli.core.paths import cache_folder
 from muomni_cli.data.decoding import Inputs, InputsWriter, open_inputs
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
@@ -113,17 +110,10 @@ def open_speech(
     """
     texts = {side: [makers.spell(text) for text in _side(data, side).texts] for side in SPLITS}
     identity = [FORMAT, data.fingerprint, *makers.marks, *texts["train"], *texts["val"]]
-    mark = hashlib.blake2b(json.dumps(identity).encode("utf-8"), digest_size=12).hexdigest()
-    folder = cache_folder() / "speech" / mark
-    if not (folder / "speech.json").exists():
-        try:
-            _make(data, texts, makers, folder, progress)
-        except OSError as error:
-            raise MuomniError(
-                f"the encoded speech cannot be written to {folder.parent}: {error.strerror or error}",
-                "free some space, or set MUOMNI_CACHE to a folder on another disk",
-            ) from error
-    found = json.loads((folder / "speech.json").read_text("utf-8"))
+    folder = cache_folder() / "speech" / fingerprint_of(identity)
+    found = cached_folder(
+        folder, "speech.json", "the encoded speech", lambda partial: _make(data, texts, makers, partial, progress)
+    )
     sides = {side: _open(folder, side, found[side], weights, seed) for side in SPLITS}
     return SpeechData(sides["train"], sides["val"])
 
@@ -134,41 +124,31 @@ def _side(data: DecodedExampleData, side: Split) -> DecodedExamples:
 
 def _make(
     data: DecodedExampleData, texts: dict[Split, list[str]], makers: Makers, folder: Path, progress: Progress
-) -> None:
-    """Write ``folder`` whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        written: dict[str, list[dict[str, Any]]] = {}
-        for side in SPLITS:
-            examples = _side(data, side)
-            made = _encode(examples, texts[side], makers, progress)
-            lost = len(examples) - len(made)
-            if lost:
-                progress(f"warning: {lost:,} of {len(examples):,} texts for {side} could not be found in their sounds")
-            codes, edges = InputsWriter(partial / f"{side}-codes"), InputsWriter(partial / f"{side}-edges")
-            for row in sorted(made):
-                codes.append(made[row][0])
-                edges.append(made[row][1])
-            codes.close()
-            edges.close()
-            written[side] = [
-                {
-                    "written": examples.texts[r],
-                    "text": texts[side][r],
-                    "voice": examples.voices[r],
-                    "source": examples.sources[r],
-                }
-                for r in sorted(made)
-            ]
-        (partial / "speech.json").write_text(json.dumps(written), "utf-8")
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not (folder / "speech.json").exists():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+) -> dict[str, list[dict[str, Any]]]:
+    """Write codes and edges to ``folder``; all else that is known of each row, side by side."""
+    written: dict[str, list[dict[str, Any]]] = {}
+    for side in SPLITS:
+        examples = _side(data, side)
+        made = _encode(examples, texts[side], makers, progress)
+        lost = len(examples) - len(made)
+        if lost:
+            progress(f"warning: {lost:,} of {len(examples):,} texts for {side} could not be found in their sounds")
+        codes, edges = InputsWriter(folder / f"{side}-codes"), InputsWriter(folder / f"{side}-edges")
+        for row in sorted(made):
+            codes.append(made[row][0])
+            edges.append(made[row][1])
+        codes.close()
+        edges.close()
+        written[side] = [
+            {
+                "written": examples.texts[r],
+                "text": texts[side][r],
+                "voice": examples.voices[r],
+                "source": examples.sources[r],
+            }
+            for r in sorted(made)
+        ]
+    return written
 
 
 def _encode(

@@ -7,10 +7,8 @@ who calls says how many tokens an input makes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ from numpy.typing import NDArray
 from muomni_cli.contract.data import Conversation, Document, Message
 from muomni_cli.contract.media import Media
 from muomni_cli.contract.models import Tokenizer
-from muomni_cli.core.errors import MuomniError
+from muomni_cli.core.files import cached_folder, fingerprint_of
 from muomni_cli.core.paths import cache_folder
 from muomni_cli.data.corpus import tokenizer_hash
 from muomni_cli.data.decoding import Inputs, InputsWriter, decode_all, open_inputs
@@ -138,15 +136,8 @@ def open_talks(
     sources = open_sources(recipe, "omni", only)
     mark = talks_fingerprint(recipe, sources, tokenizer)
     folder = cache_folder() / "talks" / mark
-    if not (folder / "talks.json").exists():
-        try:
-            _Maker(recipe, tokenizer, senses, progress).make(sources, folder)
-        except OSError as error:
-            raise MuomniError(
-                f"the conversations cannot be written to {folder.parent}: {error.strerror or error}",
-                "free some space, or set MUOMNI_CACHE to a folder on another disk",
-            ) from error
-    about = json.loads((folder / "talks.json").read_text("utf-8"))
+    maker = _Maker(recipe, tokenizer, senses, progress)
+    about = cached_folder(folder, "talks.json", "the conversations", lambda partial: maker.make(sources, partial))
     for name, reason in about["unreadable"].items():
         progress(f"warning: {name} could not be used: {reason}")
     weights = [source.weight for source in sources]
@@ -177,7 +168,7 @@ def talks_fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Toke
         "sources": [[source.identity, state_of_files(source)] for source in sources],
         "tokenizer": tokenizer_hash(tokenizer),
     }
-    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode("utf-8"), digest_size=12).hexdigest()
+    return fingerprint_of(identity)
 
 
 def _context(recipe: Recipe) -> int:
@@ -221,32 +212,21 @@ class _Maker:
         self.known: dict[Media, tuple[int, int]] = {}  # number among its modality's inputs, and tokens
         self.unreadable: dict[str, str] = {}
 
-    def make(self, sources: Sequence[Source], folder: Path) -> None:
-        """Write ``folder`` whole or not at all."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            items = [list(talk_items(source)) for source in sources]
-            for modality in self.senses:
-                self._decode(modality, items, partial)
-            sides = {side: _Side(partial / side) for side in SPLITS}
-            for number, source_items in enumerate(items):
-                for item in source_items:
-                    self._lay_out(item, number, sides)
-            for side in sides.values():
-                side.close()
-            for source in sources:
-                self.unreadable |= source.dataset.unreadable
-            remarks = {str(number): remarks_of(source.dataset) for number, source in enumerate(sources)}
-            told = {"unreadable": self.unreadable, "remarks": remarks}
-            (partial / "talks.json").write_text(json.dumps(told), "utf-8")
-            try:
-                partial.rename(folder)
-            except OSError:
-                if not (folder / "talks.json").exists():
-                    raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    def make(self, sources: Sequence[Source], folder: Path) -> dict[str, Any]:
+        """Write inputs and conversations to ``folder``; what could not be used, and remarks of the sources."""
+        items = [list(talk_items(source)) for source in sources]
+        for modality in self.senses:
+            self._decode(modality, items, folder)
+        sides = {side: _Side(folder / side) for side in SPLITS}
+        for number, source_items in enumerate(items):
+            for item in source_items:
+                self._lay_out(item, number, sides)
+        for side in sides.values():
+            side.close()
+        for source in sources:
+            self.unreadable |= source.dataset.unreadable
+        remarks = {str(number): remarks_of(source.dataset) for number, source in enumerate(sources)}
+        return {"unreadable": self.unreadable, "remarks": remarks}
 
     def _decode(self, modality: str, items: Sequence[Sequence[Conversation | Document]], folder: Path) -> None:
         wanted = dict.fromkeys(

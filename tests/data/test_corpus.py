@@ -132,7 +132,7 @@ def test_a_second_call_reads_what_the_first_wrote(
     recipe: Any, bpe: BPETokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = open_text(recipe, bpe, quiet)
-    monkeypatch.setattr(corpus, "_make", None)
+    monkeypatch.setattr(corpus, "_write", None)
     again = open_text(recipe, bpe, quiet)
     assert again.fingerprint == first.fingerprint
     assert np.array_equal(again.train.streams[1].tokens, first.train.streams[1].tokens)
