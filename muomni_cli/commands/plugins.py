@@ -12,7 +12,7 @@ from muomni_cli.contract.declarations import ModelFiles
 from muomni_cli.core.console import print_json, print_table, say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.registry.catalog import describe_part, describe_plugin, offers
-from muomni_cli.registry.registry import get_registry, nearest
+from muomni_cli.registry.registry import did_you_mean, get_registry
 from muomni_cli.registry.switches import switch
 
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or a
         described = [describe_part(offer) for offer in named]
     if not described:
         known = [p.info.name for p in registry.plugins] + [offer.use for offer in everything]
-        raise RequestError(f"there is no plugin or part {name!r}{registry.absences()}", _hint(name, known))
+        raise RequestError(
+            f"there is no plugin or part {name!r}{registry.absences()}",
+            did_you_mean(name, known, "see: muomni plugins list"),
+        )
     if json:
         print_json(described[0] if len(described) == 1 else described)
         return
@@ -122,12 +125,7 @@ def disable(name: PluginName) -> None:
 def _known(name: str) -> None:
     names = [plugin.info.name for plugin in get_registry().plugins]
     if name not in names:
-        raise RequestError(f"there is no plugin {name!r}", _hint(name, names))
-
-
-def _hint(name: str, names: list[str]) -> str:
-    near = nearest(name, names)
-    return f"did you mean {near!r}? see: muomni plugins list" if near else "see: muomni plugins list"
+        raise RequestError(f"there is no plugin {name!r}", did_you_mean(name, names, "see: muomni plugins list"))
 
 
 def _counted(parts: dict[str, int]) -> str:

@@ -10,7 +10,7 @@ from muomni_cli.contract.declarations import ModelFiles, Part, PartConfig
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.registry.hookspecs import KINDS
 from muomni_cli.registry.loading import PluginInfo
-from muomni_cli.registry.registry import Registry, nearest
+from muomni_cli.registry.registry import Registry, did_you_mean
 
 PLUGIN = "plugin"
 """The kind of a plugin that declares no part and so stands for itself."""
@@ -57,10 +57,9 @@ def parts_called(name: str, registry: Registry) -> list[Named]:
     if found:
         return found
     known = [plugin.info.name for plugin in registry.plugins] + [one.part.name for one in everything]
-    near = nearest(name, known)
     raise RequestError(
         f"there is no plugin or part {name!r}{registry.absences()}",
-        f"did you mean {near!r}? see: muomni plugins list" if near else "see: muomni plugins list",
+        did_you_mean(name, known, "see: muomni plugins list"),
     )
 
 

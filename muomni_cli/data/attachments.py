@@ -9,7 +9,7 @@ from muomni_cli.contract.media import Media
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.given import media_at, refuse_url, require_one_stdin
 from muomni_cli.data.shares import Sense
-from muomni_cli.registry.registry import nearest
+from muomni_cli.registry.registry import did_you_mean
 
 
 def attachment(modality: str, path: str, senses: Mapping[str, Sense]) -> Media:
@@ -21,11 +21,8 @@ def attachment(modality: str, path: str, senses: Mapping[str, Sense]) -> Media:
     if not modality or not path:
         raise RequestError(f"{modality or path!r} is not NAME=PATH", "for example: --attach image=cat.png")
     if modality not in senses:
-        near = nearest(modality, list(senses))
         listed = f"it takes {' and '.join(senses)}" if senses else "it takes text alone: train the stage omni"
-        raise RequestError(
-            f"this model has no encoder for {modality}", f"did you mean {near!r}? {listed}" if near else listed
-        )
+        raise RequestError(f"this model has no encoder for {modality}", did_you_mean(modality, list(senses), listed))
     return media_at(modality, path)
 
 

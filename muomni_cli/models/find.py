@@ -17,7 +17,7 @@ from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.models.bundle import BundleFolder, bundle_at
 from muomni_cli.models.digests import verify
-from muomni_cli.registry.registry import RegisteredModel, get_registry, nearest
+from muomni_cli.registry.registry import RegisteredModel, did_you_mean, get_registry
 from muomni_cli.runs.folder import RUNS, RunFolder
 from muomni_cli.runs.header import read_header
 
@@ -200,11 +200,10 @@ def named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") 
     own = [offer.use for offer in get_registry().models()]
     lists = [f"runs here: {', '.join(known)}" if known else f"there are no runs here yet; train one: {train}"]
     lists += [f"installed models: {', '.join(own)}"] if own else []
-    near = nearest(spec, [*known, *own])
     raise RequestError(
         f"there is no model {spec!r}: no bundle, run folder, {runs / spec}, checkpoint or installed model"
         f"{get_registry().absences() if ':' in spec else ''}",
-        f"{f'did you mean {near!r}? ' if near else ''}{'; '.join(lists)}",
+        did_you_mean(spec, [*known, *own], "; ".join(lists)),
     )
 
 

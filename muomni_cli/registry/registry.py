@@ -166,6 +166,12 @@ def nearest(name: str, names: Sequence[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, names, n=1)), None)
 
 
+def did_you_mean(name: str, names: Sequence[str], listed: str) -> str:
+    """A fix for an unknown ``name``: ``listed``, after the name that was probably meant, if one is near."""
+    near = nearest(name, names)
+    return f"did you mean {near!r}? {listed}" if near else listed
+
+
 def _offers(declared: list[tuple[PluginInfo, Declared]]) -> list[Offer[Declared]]:
     names = [part.name for _, part in declared]
     return [
@@ -175,6 +181,5 @@ def _offers(declared: list[tuple[PluginInfo, Declared]]) -> list[Offer[Declared]
 
 
 def _suggestion(name: str, names: Sequence[str]) -> str:
-    near = nearest(name, names)
     listed = f"there is {', '.join(names)}" if names else "no plugin offers one: muomni plugins list"
-    return f"did you mean {near!r}? {listed}" if near else listed
+    return did_you_mean(name, names, listed)

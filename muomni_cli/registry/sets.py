@@ -14,7 +14,7 @@ from typing import Any
 from muomni_cli.contract.declarations import Download
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.paths import data_folder
-from muomni_cli.registry.registry import get_registry, nearest
+from muomni_cli.registry.registry import did_you_mean, get_registry
 
 _NAME = r"[a-z0-9][a-z0-9_-]*"
 REFERENCE = re.compile(rf"set:(?P<name>(?:{_NAME}:)?{_NAME})(?:/(?P<file>\S.*))?")
@@ -70,10 +70,7 @@ def set_file(reference: str) -> SetFile:
     listed = f"one of: {', '.join(f'set:{offer.use}/{name}' for name in names)}"
     if file is None:
         raise RequestError(f"set:{offer.use} has {len(paths)} files", f"name {listed}")
-    near = nearest(file, names)
-    raise RequestError(
-        f"the public dataset {offer.use} has no file {file!r}", f"did you mean {near!r}? {listed}" if near else listed
-    )
+    raise RequestError(f"the public dataset {offer.use} has no file {file!r}", did_you_mean(file, names, listed))
 
 
 def find_file(reference: str) -> Path:

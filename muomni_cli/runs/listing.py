@@ -9,7 +9,7 @@ from typing import Any
 
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import read_json
-from muomni_cli.registry.registry import nearest
+from muomni_cli.registry.registry import did_you_mean
 from muomni_cli.runs.folder import RUNS, RunFolder
 from muomni_cli.runs.metrics import read_lines
 
@@ -26,12 +26,8 @@ def find_run(name: str, runs: Path = RUNS) -> RunFolder:
         if (root / "model.json").is_file():
             return RunFolder(root)
     known = sorted(path.parent.name for path in runs.glob("*/model.json"))
-    near = nearest(name, known)
-    hint = f"did you mean {near!r}? " if near else ""
-    raise RequestError(
-        f"there is no run {name!r} under {runs.resolve()}",
-        f"{hint}runs here: {', '.join(known)}" if known else "train one: muomni train all RECIPE",
-    )
+    listed = f"runs here: {', '.join(known)}" if known else "train one: muomni train all RECIPE"
+    raise RequestError(f"there is no run {name!r} under {runs.resolve()}", did_you_mean(name, known, listed))
 
 
 def summary(run: RunFolder) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.registry.registry import Registry, nearest
+from muomni_cli.registry.registry import Registry, did_you_mean
 
 KINDS = (
     *("encoder", "thinker", "talker", "codec", "vocoder", "tokenizer"),
@@ -91,9 +91,7 @@ def write(name: str, kind: str, into: Path, registry: Registry) -> Path:
 
 def _checked(name: str, kind: str, registry: Registry) -> Names:
     if kind not in kinds():
-        near = nearest(kind, kinds())
-        listed = f"one of: {', '.join(kinds())}"
-        raise RequestError(f"there is no kind {kind!r}", f"did you mean {near!r}? {listed}" if near else listed)
+        raise RequestError(f"there is no kind {kind!r}", did_you_mean(kind, kinds(), f"one of: {', '.join(kinds())}"))
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
         raise RequestError(
             f"a plugin cannot be called {name!r}", "small letters and digits, words joined by -: my-part"

@@ -18,7 +18,7 @@ from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.speech import Choose, Flow, Manner, Said, Speaks
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.sampling import Sampling, draw
-from muomni_cli.registry.registry import nearest
+from muomni_cli.registry.registry import did_you_mean
 from muomni_cli.speaking.speech import Drawing, Speech, checked_speed
 
 
@@ -50,11 +50,8 @@ class Voice:
         """
         names = list(self.talker.voices)
         if voice is not None and voice not in names:
-            near = nearest(voice, names)
             listed = f"its voices: {', '.join(names)}" if names else "this model has one voice, without a name"
-            raise RequestError(
-                f"this model has no voice {voice!r}", f"did you mean {near!r}? {listed}" if near else listed
-            )
+            raise RequestError(f"this model has no voice {voice!r}", did_you_mean(voice, names, listed))
         return Manner(voice, checked_speed(speed))
 
     def say(

@@ -30,7 +30,7 @@ from muomni_cli.layers.device import choose_device, memory_bytes, set_threads
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import SPEAKING
 from muomni_cli.recipe.stages import OMNI, parts_of, stages_of
-from muomni_cli.registry.registry import nearest, resolve
+from muomni_cli.registry.registry import did_you_mean, resolve
 from muomni_cli.runs.claim import changing, claimed
 from muomni_cli.runs.folder import BEST, LAST, RunFolder, differences, part_entry
 from muomni_cli.runs.header import read_header
@@ -76,11 +76,10 @@ class Job:
         """The part that this stage trains; None for one that trains several. RequestError if there is no such stage."""
         known = stages_of(self.recipe)
         if self.stage not in known:
-            near = nearest(self.stage, [*known, "all"])
             listed = f"its stages: {', '.join([*known, 'all'])}" if known else "name a part that can be trained"
             raise RequestError(
                 f"recipe {self.recipe.name} has no stage {self.stage!r}",
-                f"did you mean {near!r}? {listed}" if near else listed,
+                did_you_mean(self.stage, [*known, "all"], listed),
             )
         return parts_of(self.recipe).get(self.stage)
 
