@@ -15,8 +15,9 @@ import pytest
 
 from muomni_cli.api import Download, RemoteFile
 from muomni_cli.data import get
+from muomni_cli.registry import sets
 from muomni_cli.registry.loading import Plugin, PluginInfo
-from muomni_cli.registry.registry import Registry, get_registry, sets
+from muomni_cli.registry.registry import Registry, get_registry
 
 
 @dataclass
