@@ -58,7 +58,7 @@ def halved(count: int) -> int:
     return (count + 1) // 2
 
 
-class ListenerConfig(PartConfig):
+class ListenerConfig(MelConfig):
     """Sizes of :class:`muomni_listener.model.Listener`; the defaults give 2,209,088 parameters.
 
     They are: convolutions 1 -> 64 -> 64 of 3 x 3 (640 + 36,928), Linear 2048 -> 192 (393,408), four blocks of 444,480
@@ -71,17 +71,6 @@ class ListenerConfig(PartConfig):
 
     sample_rate: int = Field(
         16000, ge=4000, le=48000, description="samples a second that the encoder hears; files are resampled"
-    )
-    n_fft: PositiveInt = Field(1024, description="length of the Fourier transform, in samples")
-    window: PositiveInt = Field(640, description="length of the Hann window inside n_fft, in samples (even)")
-    hop: PositiveInt = Field(160, description="samples from one mel frame to the next")
-    n_mels: PositiveInt = Field(128, description="mel bins F")
-    f_min: NonNegativeFloat = Field(0.0, description="where the lowest mel bin begins, in Hz")
-    f_max: PositiveFloat | None = Field(
-        None, description="where the highest mel bin ends, in Hz (unset: half of sample_rate)"
-    )
-    mel_floor: PositiveFloat = Field(
-        1e-5, description="added to the power before the logarithm: what is quieter counts as silence"
     )
     mel_mean: FiniteFloat = Field(-5.0, description="subtracted from the log-mel for the network")
     mel_scale: PositiveFloat = Field(4.0, description="divides the log-mel for the network, after mel_mean")
@@ -99,11 +88,6 @@ class ListenerConfig(PartConfig):
     )
     max_seconds: float = Field(60.0, gt=0, le=3600, description="longest sound that is read from one file")
     augment: AugmentConfig = Field(AugmentConfig(), description="what training does to its sounds")
-
-    @property
-    def top(self) -> float:
-        """Where the highest mel bin ends, in Hz."""
-        return self.sample_rate / 2 if self.f_max is None else self.f_max
 
     @property
     def head_dim(self) -> int:
@@ -126,12 +110,6 @@ class ListenerConfig(PartConfig):
         for _ in range(self.convolutions):
             frames = halved(frames)
         return frames
-
-    @model_validator(mode="after")
-    def _mel_fits(self) -> Self:
-        if mistake := MelConfig.mistake_in(self):
-            raise ValueError(mistake)
-        return self
 
     @model_validator(mode="after")
     def _characters_differ(self) -> Self:
