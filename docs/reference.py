@@ -17,12 +17,11 @@ from typer.models import ArgumentInfo
 
 from muomni_cli import api, testing
 from muomni_cli.app import build_cli
-from muomni_cli.conformance.laws import HOMES, laws_of
+from muomni_cli.conformance.runner import HOMES, laws_of
 from muomni_cli.contract import declarations, engine, models, speech
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
-from muomni_cli.registry.catalog import describe_settings
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, HookSpecs
-from muomni_cli.registry.registry import get_registry
+from muomni_cli.registry.registry import describe_settings, get_registry
 
 KINDS: dict[Any, str] = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
 """What an option takes, in words; else text."""

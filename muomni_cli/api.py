@@ -13,14 +13,25 @@ implements some of the hooks of :mod:`muomni_cli.registry.hookspecs` with :data:
 Shapes in docstrings use the letters B batch, T tokens, D width, V vocabulary, H heads, L layers.
 The records and protocols themselves, with their documentation, are in :mod:`muomni_cli.contract`. A protocol that a
 part fulfils without importing it (what a runtime opens, what runs a codec's graphs) is there alone. Networks that
-several parts share are in :mod:`muomni_cli.layers`, sound is in :mod:`muomni_cli.sound`, and conformance checks are in
+several parts share are in :mod:`muomni_cli.nn`, sound is in :mod:`muomni_cli.audio`, and conformance checks are in
 :mod:`muomni_cli.testing`. Only plugins import this module; the host imports what lies below it.
 """
 
 from __future__ import annotations
 
-from muomni_cli.contract.cards import Card, Cards, Evaluation, Shown
-from muomni_cli.contract.data import Conversation, Dataset, Document, Example, ExampleData, Examples, Message
+from muomni_cli.contract.bundle import Graph, Port, Run
+from muomni_cli.contract.data import (
+    Conversation,
+    Dataset,
+    Document,
+    Example,
+    ExampleData,
+    Examples,
+    FileMedia,
+    Media,
+    Message,
+    SliceMedia,
+)
 from muomni_cli.contract.declarations import (
     CallbackPart,
     Can,
@@ -35,25 +46,23 @@ from muomni_cli.contract.declarations import (
     RecipeFile,
     RemoteFile,
     RuntimePart,
+    Step,
     TalkerPart,
     ThinkerPart,
     TokenizerPart,
     VocoderPart,
 )
-from muomni_cli.contract.export import Graph, Port, Run
-from muomni_cli.contract.media import FileMedia, Media, SliceMedia
+from muomni_cli.contract.metrics import Card, Cards, Evaluation, Shown
 from muomni_cli.contract.models import Cache, Encoder, EncoderOutput, Thinker, ThinkerOutput, Tokenizer, Word
-from muomni_cli.contract.sound import MelConfig
-from muomni_cli.contract.speech import Choose, Codec, CodeShape, Manner, Said, Talker, Timed, Vocoder
-from muomni_cli.contract.tracing import Step
+from muomni_cli.contract.speech import Choose, Codec, CodeShape, Manner, MelConfig, Said, Talker, Timed, Vocoder
 from muomni_cli.contract.training import Batch, Callback, Loss, Objective, Sample, StageContext
 from muomni_cli.core import console, files
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.sentences import cut_sentences
+from muomni_cli.core.text import cut_sentences
 from muomni_cli.data import split
 from muomni_cli.registry.hookspecs import hookimpl
 from muomni_cli.registry.recipe_paths import expand_path
-from muomni_cli.runs.opening import OpenedRecipe, open_recipe
+from muomni_cli.runs.provenance import OpenedRecipe, open_recipe
 
 __all__ = [
     "Batch",

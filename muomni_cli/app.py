@@ -27,8 +27,7 @@ from muomni_cli.commands.tts import tts
 from muomni_cli.core.command_line import TEXT_COMMANDS, meant_command, translated, with_dashed_text, with_default_page
 from muomni_cli.core.console import complain, forgive_encoding, say
 from muomni_cli.core.errors import MuomniError
-from muomni_cli.core.extras import absence, missing_package
-from muomni_cli.core.version import __version__
+from muomni_cli.core.extras import __version__, absence, missing_package
 from muomni_cli.registry.loading import Plugin, add_file, describe
 from muomni_cli.registry.registry import get_registry
 

@@ -27,11 +27,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from muomni_cli.conformance.examine import Report, Trial, examine
-from muomni_cli.conformance.find import parts_called
-from muomni_cli.conformance.laws import laws_of
-from muomni_cli.conformance.subject import PartOnTrial
-from muomni_cli.contract.conformance import Broken, Inapplicable, Law, Number, Subject, Verdict, require
+from muomni_cli.conformance.part_under_test import PartOnTrial
+from muomni_cli.conformance.runner import Report, Trial, examine, laws_of, parts_called
+from muomni_cli.contract.checks import Broken, Inapplicable, Law, Number, Subject, Verdict, require
 from muomni_cli.contract.declarations import Part
 from muomni_cli.registry.registry import get_registry
 

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import MuomniError
-from muomni_cli.speaking.voice import codes_to_audio
-from muomni_onnx import replay
+from muomni_cli.voice.synthesis import codes_to_audio
+from muomni_onnx import golden
 from muomni_onnx.bundle import Bundle, open_bundle
-from muomni_onnx.distances import Distance, absolute, forgiving, of_its_size, relative
-from muomni_onnx.reference import Reference, few
+from muomni_onnx.golden import Distance, Reference, absolute, few, forgiving, of_its_size, relative
 from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import Session, fetch
 
@@ -99,12 +98,12 @@ def _answers(packed: OnnxModel, saved: Reference) -> Iterator[Checked]:
     """Whole answers; of choices the error is how many differ."""
     prompt, tokens = saved.get("text/prompt"), saved.get("text/tokens")
     if prompt is not None and tokens is not None:
-        told = replay.told_text(packed.backend(), prompt).values
+        told = golden.told_text(packed.backend(), prompt).values
         yield _choices(packed, "thinker", "greedy tokens", told, tokens)
     sentences = saved.listed("codes")
     if sentences:
         width = int(packed.parts["talker"].get("thinker_width", 0))
-        spoken = [one.values for one in replay.told_codes(packed.talker(), width)] or [np.zeros((0, 1), np.int64)]
+        spoken = [one.values for one in golden.told_codes(packed.talker(), width)] or [np.zeros((0, 1), np.int64)]
         yield _choices(packed, "talker", "greedy code frames", np.concatenate(spoken), np.concatenate(sentences))
     codes, mel, samples = (saved.get(f"sound/{name}") for name in ("codes", "mel", "samples"))
     if codes is not None and mel is not None and samples is not None:
@@ -120,13 +119,13 @@ def _choices(packed: OnnxModel, part: str, name: str, told: NDArray[Any], saved:
 
 
 def _sound(packed: OnnxModel, codes: NDArray[Any], mel: NDArray[Any], samples: NDArray[Any]) -> Checked:
-    made = replay.sounded(codes_to_audio(packed), codes)
+    made = golden.sounded(codes_to_audio(packed), codes)
     entry = packed.parts["vocoder"]
     rounded = _rounded(packed, "vocoder") or _rounded(packed, "codec")
-    if not rounded and not replay.is_loose(entry):
+    if not rounded and not golden.is_loose(entry):
         allowed = max(graph["tolerance"] for graph in entry["graphs"].values())
         return Checked("vocoder", "samples", "fp32", absolute(samples, made), allowed)
     settings = packed.codec().mel
-    ours, theirs = (replay.heard_apart(one, mel, settings) for one in (made, samples))
+    ours, theirs = (golden.heard_apart(one, mel, settings) for one in (made, samples))
     further = max(0.0, ours / max(theirs, 1e-9) - 1)
     return Checked("vocoder", "what the samples sound like", "rounded" if rounded else "fp32", further, FURTHER)

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from muomni_cli.api import RequestError
-from muomni_cli.commands.model import ModelOption
+from muomni_cli.commands.options import ModelOption
 
 OVERRIDES = "muomni_onnx.overrides"
 """Where a context keeps the words among the options of ``muomni export``."""
@@ -73,20 +73,20 @@ def export(
     from muomni_cli.core.console import print_table, say
     from muomni_cli.core.extras import require
     from muomni_cli.registry.registry import resolve
-    from muomni_onnx.choosing import choose
+    from muomni_onnx.precision import choose
 
     chosen = choose(precision or [])
     require("muomni export", "torch", "onnx", "onnxscript")
     make = resolve("muomni_onnx.export:export", "muomni export")
     if recipe is not None:
-        found = resolve("muomni_onnx.fresh:model_of_recipe")(recipe, overrides)
+        found = resolve("muomni_onnx.sources:model_of_recipe")(recipe, overrides)
         output = _folder_for(found.name, output, force=force)
         say(f"recipe {found.name}: fresh random weights; what it says is noise")
     else:
-        trained = resolve("muomni_onnx.trained:find_trained")(model)
+        trained = resolve("muomni_onnx.sources:find_trained")(model)
         output = _folder_for(trained.name, output, force=force)
         say(f"exporting {trained.name} ({trained.run.root}) to {output}")
-        found = resolve("muomni_onnx.trained:model_of")(trained, partial=partial)
+        found = resolve("muomni_onnx.sources:model_of")(trained, partial=partial)
     report = make(found, output, partial=partial, precision=chosen, replace=force, tell=say)
     print_table(
         ("part", "graph", "precision", "error", "allowed", "speed", "MB"),
@@ -153,7 +153,7 @@ def check(
 ) -> None:
     """Compare a bundle with its digests, and its graphs with what they gave when it was exported. Needs no PyTorch."""
     from muomni_cli.core.console import print_table, say
-    from muomni_cli.models.find import named
+    from muomni_cli.models.locate import named
     from muomni_cli.registry.registry import resolve
 
     root = Path(bundle).expanduser()

@@ -24,8 +24,8 @@ def register_runtimes() -> list[RuntimePart]:
 def register_checks() -> list[Check]:
     """Laws of parts that declare graphs."""
     return [
-        Check(name="exports", doc="graphs give what PyTorch gives", law="muomni_onnx.laws:EXPORTS"),
-        Check(name="serves", doc="graphs together do what the part does", law="muomni_onnx.laws:SERVES"),
+        Check(name="exports", doc="graphs give what PyTorch gives", law="muomni_onnx.conformance:EXPORTS"),
+        Check(name="serves", doc="graphs together do what the part does", law="muomni_onnx.conformance:SERVES"),
     ]
 
 

@@ -1,45 +1,213 @@
-"""From a graph in full precision to a smaller, faster one, and what of it stayed as it was, and why.
+"""Graphs in lower precision: which precision each part is asked to have, how a graph is converted, and what stays as
+it is.
 
-What is done follows from measurements on two cores with VNNI (docs/performance.md):
+The choices follow from measurements on two cores with VNNI (docs/performance.md):
 
-- ``int8``: matrices in 8 bits. A graph whose cache grows, or that remembers tokens in states of fixed size, is run
-  token by token, where reading its matrices is what counts: there they come in blocks (:mod:`muomni_onnx.quantise`).
-  Others see many rows at once: there what they multiply is quantised too. Tables and convolutions are made small, and
-  computed with as before: onnxruntime's convolutions of whole numbers are slower than those of floats.
+- ``int8``: matrices in 8 bits. A graph whose cache grows, or that keeps tokens in states of fixed size, is run token
+  by token, where reading its matrices is what counts: there they come in blocks (:mod:`muomni_onnx.quantize`). Others
+  see many rows at once: there the activations are quantized too. Tables and convolutions are stored small and computed
+  as before: onnxruntime's integer convolutions are slower than those of floats.
 - ``int4``: matrices in blocks of 4 bits, except those that make an output, such as the logits: 8 bits.
-- ``fp16``: 16-bit floats, for GPUs. On a CPU it only halves the file.
-
-Knows onnx and numpy; no model, no PyTorch.
+- ``fp16``: 16-bit floats, for GPUs; on a CPU it only halves the file. Inputs and outputs keep their types, except
+  caches that grow, which are read and written at every step.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from muomni_onnx.choosing import Precision
-from muomni_onnx.halve import Halving
-from muomni_onnx.quantise import Quantiser
-from muomni_onnx.rewriting import NORMS, PRODUCTS, Rewriting, ancestors, attribute, descendants, made_once
+from muomni_cli.api import RequestError
+from muomni_onnx.graph_edit import NORMS, PRODUCTS, Rewriting, ancestors, attribute, descendants, made_once
+from muomni_onnx.quantize import Quantiser
+
+Precision = Literal["fp32", "fp16", "int8", "int4"]
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+LARGEST = float(np.finfo(np.float16).max)
+
+AS_THEY_ARE = frozenset({"Range", "DequantizeLinear", "Shape", "Size"})
+"""What has no reason, or no way, to make 16-bit floats."""
 
 SMALL = 4096
 """Values of a weight that is left alone: less than what it takes to say how to make it smaller would save."""
+
 WORTH = 0.95
 """A lowered graph that is larger than this share of the one it comes from is not worth its error."""
+
 PAST = "past"
 """The axis along which caches grow."""
+
 TOKENS = "inputs_embeds"
 """What a Thinker's graph takes besides its states."""
 
 SPECTRUM = "before a logarithm or after an exponential: powers span more than fewer bits hold"
+
 NEAREST = "compared to choose a code: a small error chooses another"
+
 ADDED = "biases, norms and positions: no matrices, and small"
+
 NO_GAIN = "nothing would be smaller"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A precision for all parts, and others for some."""
+
+    rest: Precision = "fp32"
+    parts: Mapping[str, Precision] = field(default_factory=dict)
+
+    def of(self, part: str) -> Precision:
+        """What ``part`` is asked to have."""
+        return self.parts.get(part, self.rest)
+
+    def require(self, parts: Collection[str]) -> None:
+        """RequestError if it names a part that is not among these."""
+        for part in self.parts:
+            if part not in parts:
+                raise RequestError(
+                    f"--precision names the part {part!r}, and there is none", f"there are {_list(parts)}"
+                )
+
+
+def choose(words: Sequence[str]) -> Chosen:
+    """From ``int8`` for all parts and ``talker=fp32`` for one of them, in any order; the last word on a part counts.
+
+    Raises:
+        RequestError: there is no such precision.
+    """
+    rest: Precision = "fp32"
+    parts: dict[str, Precision] = {}
+    for word in words:
+        part, equals, name = word.rpartition("=")
+        if name not in PRECISIONS or (equals and not part):
+            raise RequestError(
+                f"--precision {word!r} is none", f"write one of {_list(PRECISIONS)}, or PART=PRECISION for one part"
+            )
+        if equals:
+            parts[part] = name
+        else:
+            rest = name
+    return Chosen(rest, parts)
+
+
+def _list(names: Collection[str]) -> str:
+    return ", ".join(names)
+
+
+class Halving:
+    """Rewrites ``graph`` in place.
+
+    Args:
+        graph: in float32.
+        exact: ids of the nodes that stay as they are.
+        caches: names of inputs and outputs that become 16-bit floats.
+    """
+
+    def __init__(self, graph: Rewriting, exact: Collection[int], caches: Collection[str]) -> None:
+        self.graph, self.caches = graph, frozenset(caches)
+        self.floats = _floats(graph)
+        self.exact = {id(n) for n in graph.nodes if id(n) in exact or n.op_type in AS_THEY_ARE or self._too_large(n)}
+        self._halves: set[str] = set()  # tensors that are made as 16-bit floats
+        self._turned: dict[tuple[str, int], str] = {}
+
+    def run(self) -> None:
+        """Do it."""
+        inputs = {one.name: one for one in self.graph.model.graph.input}
+        for name in self.caches & inputs.keys():
+            inputs[name].type.tensor_type.elem_type = TensorProto.FLOAT16
+            self._halves.add(name)
+        wanted = {one.name: one for one in self.graph.model.graph.output}
+        nodes: list[Any] = []
+        for node in self.graph.nodes:
+            half = id(node) not in self.exact and any(name in self.floats for name in (*node.input, *node.output))
+            kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+            for place, name in enumerate(node.input):
+                if name in self.floats:
+                    node.input[place] = self._as(name, kind, nodes)
+            nodes.append(node)
+            after = []
+            for place, name in enumerate(node.output):
+                if half and name in self.floats:
+                    self._halves.add(name)
+                if name in wanted and name in self.floats and (name in self.caches) != half:
+                    after.append(self._renamed(node, place))
+            nodes += after
+            if half:
+                _in_halves(node)
+        for name in self.caches & wanted.keys():
+            wanted[name].type.tensor_type.elem_type = TensorProto.FLOAT16
+        self.graph.nodes = nodes
+
+    def _as(self, name: str, kind: int, nodes: list[Any]) -> str:
+        """The name of ``name`` as the other kind of float, with a Cast before if it needs one."""
+        key = (name, kind)
+        if key in self._turned:
+            return self._turned[key]
+        if name in self.graph.constants:
+            if kind == TensorProto.FLOAT:
+                return name
+            self._turned[key] = self.graph.constant(f"{name}.half", self.graph.array(name).astype(np.float16))
+            return self._turned[key]
+        if (name in self._halves) == (kind == TensorProto.FLOAT16):
+            return name
+        self._turned[key] = self.graph.name(f"{name}.{'half' if kind == TensorProto.FLOAT16 else 'wide'}")
+        nodes.append(helper.make_node("Cast", [name], [self._turned[key]], to=kind))
+        return self._turned[key]
+
+    def _renamed(self, node: Any, place: int) -> Any:
+        """The Cast that gives a node's output the kind that an output of the graph has."""
+        name = node.output[place]
+        made, wanted = (TensorProto.FLOAT16, TensorProto.FLOAT)[:: 1 if name not in self.caches else -1]
+        inside = self.graph.name(f"{name}.made")
+        node.output[place] = inside
+        self.floats.add(inside)
+        self._halves.discard(name)
+        if made == TensorProto.FLOAT16:
+            self._halves.add(inside)
+        if wanted == TensorProto.FLOAT16:
+            self._halves.add(name)
+        self._turned[name, made] = inside
+        return helper.make_node("Cast", [inside], [name], to=wanted)
+
+    def _too_large(self, node: Any) -> bool:
+        """Whether one of the constants it takes does not fit."""
+        values = [self.graph.weight(name) for name in node.input]
+        return any(one is not None and bool(np.any(np.abs(one) > LARGEST)) for one in values)
+
+
+def _floats(graph: Rewriting) -> set[str]:
+    """Names of all tensors of float32."""
+    whole = onnx.ModelProto()
+    whole.CopyFrom(graph.model)
+    del whole.graph.node[:], whole.graph.initializer[:]
+    whole.graph.node.extend(graph.nodes)
+    whole.graph.initializer.extend(graph.constants.values())
+    inferred = shape_inference.infer_shapes(whole).graph
+    named = [*inferred.value_info, *inferred.input, *inferred.output]
+    found = {one.name for one in named if one.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return found | {name for name, one in graph.constants.items() if one.data_type == TensorProto.FLOAT}
+
+
+def _in_halves(node: Any) -> None:
+    """Let what says its kind of float say the other."""
+    if node.op_type == "Cast":
+        for one in node.attribute:
+            if one.name == "to" and one.i == TensorProto.FLOAT:
+                one.i = TensorProto.FLOAT16
+    elif node.op_type in {"ConstantOfShape", "Constant"}:
+        value = attribute(node, "value", None)
+        filled = np.zeros(1) if value is None else numpy_helper.to_array(value)  # the standard's own default
+        del node.attribute[:]
+        node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(filled.astype(np.float16))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import EncoderPart, PartConfig, RequestError, Run, Tokenizer
-from muomni_cli.contract.backend import Backend
 from muomni_cli.contract.engine import Engine, GraphCall
-from muomni_cli.contract.models import Answers, Transcriber
+from muomni_cli.contract.models import Answers, Backend, Transcriber
 from muomni_cli.contract.speech import RunCodec, RunVocoder, Speaks
 from muomni_cli.registry.registry import resolve
-from muomni_cli.runs.arguments import run_arguments
-from muomni_cli.runs.folder import open_entry
-from muomni_onnx.backend import OnnxBackend
+from muomni_cli.runs.run import open_entry, run_arguments
+from muomni_onnx.backend import PAST, OnnxBackend
 from muomni_onnx.bundle import Bundle, open_bundle
-from muomni_onnx.rows import PAST
 from muomni_onnx.sessions import Arrays, Session, Value, Watcher, fetch, open_sessions
 
 FUSION = {"encoder", "projector"}

@@ -1,23 +1,28 @@
-"""What one round of a benchmark does, the same for all that take part. Knows numpy, protocols and no framework."""
+"""What one round of a benchmark does, the same for all contestants, at one or several settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.bench.measure import Work
+from muomni_cli.bench.report import Comparison, Line, Work
 from muomni_cli.contract.declarations import EncoderPart, PartConfig
+from muomni_cli.core.errors import RequestError
 from muomni_cli.generation import Backend, Request, Sampling, generate
+from muomni_cli.recipe import Recipe, load_recipe
 from muomni_cli.registry.registry import resolve
 
 OURS = "muomni"
 
 FIRST = 6
 """Tokens below are special; random text has none."""
+
+OWN = ("batch", "length", "count", "threads")
+"""Words that change the workload; all others change the recipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +90,65 @@ def encoder_inputs(part: EncoderPart, config: PartConfig) -> Mapping[str, NDArra
         return None
     inputs: Mapping[str, NDArray[Any]] = resolve(part.bench_inputs, f"encoder {part.name}")(config)
     return inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is measured under one name; ``words`` change the recipe."""
+
+    name: str
+    work: Workload
+    words: Sequence[str]
+
+
+def planned(work: Workload, variations: Sequence[str]) -> list[Setting]:
+    """The base setting, then one for each of ``variations`` (``"length=128"``, several words in one).
+
+    Raises:
+        RequestError: for a word whose value is none.
+    """
+    return [
+        Setting(variation.strip() or _describe(work), *_changed(work, variation.split()))
+        for variation in ("", *variations)
+    ]
+
+
+def measure(
+    compare: Callable[[Recipe, Workload, Sequence[str]], Comparison],
+    recipe: str,
+    overrides: Sequence[str],
+    work: Workload,
+    variations: Sequence[str],
+    peers: Sequence[str],
+    progress: Callable[[str], None],
+) -> list[Line]:
+    """Compare at every planned setting.
+
+    Raises:
+        RequestError: for a word that is no setting.
+    """
+    lines = []
+    for setting in planned(work, variations):
+        loaded = load_recipe(recipe, [*overrides, *setting.words])
+        progress(f"measuring {setting.name}")
+        lines.append(Line(setting.name, compare(loaded, setting.work, peers)))
+    return lines
+
+
+def _changed(work: Workload, words: Sequence[str]) -> tuple[Workload, list[str]]:
+    own: dict[str, Any] = {}
+    rest = []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in OWN:
+            rest.append(word)
+        elif value.isdecimal() and int(value) > 0:
+            own[key] = int(value)
+        else:
+            raise RequestError(f"{word!r} is no setting", f"write {key}=NUMBER")
+    return replace(work, **own), rest
+
+
+def _describe(work: Workload) -> str:
+    threads = f" threads={work.threads}" if work.threads else ""
+    return f"batch={work.batch} length={work.length} count={work.count}{threads}"

@@ -7,18 +7,14 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from muomni_cli.chat.aloud import REPEATED, Mouth, deliver
-from muomni_cli.chat.once import stats_line
-from muomni_cli.chat.terminal import write_answer
-from muomni_cli.contract.data import Message
-from muomni_cli.contract.media import Media
+from muomni_cli.chat.output import REPEATED, Mouth, deliver, token_stats, write_answer
+from muomni_cli.contract.data import Media, Message
 from muomni_cli.core.console import complain, say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import write_text
-from muomni_cli.data.attachments import attachment
-from muomni_cli.inference.carried import Carried
+from muomni_cli.data.media_arguments import attachment
 from muomni_cli.inference.chat_model import Answer, ChatModel
-from muomni_cli.inference.history import ChatHistory
+from muomni_cli.inference.history import Carried, ChatHistory
 from muomni_cli.inference.settings import AnswerSettings, describe, set_by_name
 from muomni_cli.registry.registry import nearest
 
@@ -180,7 +176,7 @@ class Session:
             say(REPEATED.replace("--no-loop-guard", "/set loop_guard off"))
         self.talk.answered(question, soft, answer.text, answer.tokens, cut=answer.finish in ("stop", "loop"))
         if self.stats:
-            say(f"({stats_line(answer)})")
+            say(f"({token_stats(answer)})")
 
     def retry(self, _: str = "") -> None:
         """Answer the last question again with the next seed."""

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from muomni_cli.commands.model import ModelOption
+from muomni_cli.commands.options import ModelOption
 from muomni_cli.core.console import print_json, print_table, say
 from muomni_cli.core.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from muomni_cli.bench.measure import Comparison
-    from muomni_cli.bench.report import Line
+    from muomni_cli.bench.report import Comparison, Line
     from muomni_cli.bench.workload import Workload
     from muomni_cli.recipe import Recipe
 
@@ -73,7 +72,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Whole training steps of the Thinker, in tokens a second."""
-    from muomni_cli.bench.thinker import compare_training
+    from muomni_cli.bench.parts import compare_training
     from muomni_cli.bench.workload import Workload
 
     work = Workload(batch, length, steps, rounds, device, threads)
@@ -105,11 +104,11 @@ def generate(
     _require_one(model, recipe, vs_transformers, vs)
     work = Workload(batch, prompt, tokens, rounds, device, threads, prefill)
     if model is not None:
-        from muomni_cli.bench.packed import measure_generation
+        from muomni_cli.bench.bundles import measure_generation
 
         _report(measure_generation(model, vs or [], work, vary or [], progress=say), json)
         return
-    from muomni_cli.bench.thinker import compare_generation
+    from muomni_cli.bench.parts import compare_generation
 
     _run(compare_generation, recipe, overrides or [], work, vary or [], vs_transformers, json)
 
@@ -134,11 +133,11 @@ def encode(
     _require_one(model, recipe, vs_transformers, vs)
     work = Workload(batch, 0, steps, rounds, device, threads)
     if model is not None:
-        from muomni_cli.bench.packed import measure_encoding
+        from muomni_cli.bench.bundles import measure_encoding
 
         _report(measure_encoding(model, vs or [], work, progress=say), json)
         return
-    from muomni_cli.bench.encoders import compare_encoders
+    from muomni_cli.bench.parts import compare_encoders
     from muomni_cli.recipe import load_recipe
 
     loaded = load_recipe(recipe or RECIPE, overrides or [])
@@ -174,7 +173,7 @@ def start(
     json: Json = False,
 ) -> None:
     """Cold starts: from the start of a process to the first token of chat, and to the first sound of tts."""
-    from muomni_cli.bench.start import measure_start
+    from muomni_cli.bench.speech import measure_start
 
     models = [model, *(vs or [])]
     _report(measure_start(models, rounds=rounds, device=device, threads=threads, progress=say), json)
@@ -199,7 +198,7 @@ def _run(
     vs_transformers: bool,
     json: bool,
 ) -> None:
-    from muomni_cli.bench.variations import measure
+    from muomni_cli.bench.workload import measure
 
     peers = ["transformers"] if vs_transformers else []
     _report(measure(compare, recipe or RECIPE, overrides, work, vary, peers, progress=say), json)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from muomni_cli.commands.model import ModelOption
+from muomni_cli.commands.options import ModelOption
 from muomni_cli.core.errors import RequestError
 
 
@@ -45,18 +45,16 @@ def chat(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Talk to a trained model."""
-    from muomni_cli.chat.aloud import Mouth
-    from muomni_cli.chat.once import answer_once
+    from muomni_cli.chat.output import Mouth, answer_once, history, read_line, read_prompt
     from muomni_cli.chat.session import Session
-    from muomni_cli.chat.terminal import history, read_line, read_prompt
     from muomni_cli.core.console import say
-    from muomni_cli.data.attachments import attachments, check_words
+    from muomni_cli.data.media_arguments import attachments, check_words
     from muomni_cli.inference.chat_model import chat_model
     from muomni_cli.inference.model import Model
     from muomni_cli.inference.settings import ChatOptions, settings_of
     from muomni_cli.models.engines import CAN_CHAT, open_engine
-    from muomni_cli.models.find import SPEECH
-    from muomni_cli.speaking.aloud import Ways
+    from muomni_cli.models.locate import SPEECH
+    from muomni_cli.voice.audio_out import Ways
 
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
     check_words(words)

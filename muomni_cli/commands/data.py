@@ -1,7 +1,9 @@
-"""``muomni data``: download public datasets, look at what a recipe trains on, take examples of it, make speech."""
+"""``muomni data``: check, show, export, synthesize and download training data."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -9,14 +11,115 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from muomni_cli.commands.data_get import get
-from muomni_cli.core.console import print_json, print_table, say, terminal_safe
+from muomni_cli.core.console import print_json, print_table, say, talk, terminal_safe
+from muomni_cli.core.errors import RequestError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from muomni_cli.data.check import Report
+    from muomni_cli.data.public_datasets import SetState
 
 SHOWN = 12
 """Labels that are listed."""
+
+
+def get(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Public datasets, see --list.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List all public datasets, and which are here.")] = False,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Accept files that nobody has published a checksum of.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the downloaded archives after conversion.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Download public datasets into $MUOMNI_DATA or the platform's data folder, verify them and convert them.
+
+    Recipes name their files as set:NAME. An interrupted download continues where it stopped.
+    """
+    from muomni_cli.data.public_datasets import get_sets, states
+
+    if listed:
+        if names:
+            raise RequestError("--list takes no names", "muomni data get --list, or muomni data get NAME")
+        _list(states(), json=json)
+        return
+    if not names:
+        raise RequestError("no dataset is named", "see which there are: muomni data get --list")
+    with _bars() as bars:
+        try:
+            found = get_sets(names, _Watcher(bars), unverified=unverified, keep=keep)
+        except KeyboardInterrupt:
+            bars.stop()
+            _say_kept(names)
+            raise
+    for state in found:
+        say(f"{state.use} is here")
+    if json:
+        print_json([state.as_json() for state in found])
+    else:
+        for state in found:
+            print(*state.files, sep="\n")
+
+
+def _list(states: list[SetState], *, json: bool) -> None:
+    from muomni_cli.registry.sets import size_text
+
+    if json:
+        print_json([state.as_json() for state in states])
+        return
+    rows = [
+        (
+            state.use,
+            size_text(state.download.size),
+            state.here,
+            state.download.licence,
+            state.download.doc + ("" if state.download.verified else " (unverified: no published checksum)"),
+        )
+        for state in states
+    ]
+    print_table(("NAME", "SIZE", "HERE", "LICENCE", "WHAT"), rows)
+
+
+def _say_kept(names: list[str]) -> None:
+    from muomni_cli.data.public_datasets import kept_lines
+
+    lines = kept_lines(names)
+    say(f"stopped: {'; '.join(lines) or 'nothing was downloaded yet'}")
+    if lines:
+        say(f"continue with: muomni data get {' '.join(names)}")
+
+
+class _Watcher:
+    """Shows licences, then progress: bars on a terminal, a line for each file elsewhere."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+
+    def begin(self, state: SetState) -> None:
+        from muomni_cli.core.files import data_folder
+        from muomni_cli.registry.sets import size_text
+
+        download = state.download
+        say(f"{state.use}: {download.doc}")
+        say(f"  licence: {download.licence} ({download.licence_url})")
+        say(f"  {size_text(download.size)} to download, into {data_folder()}")
+
+    def task(self, words: str, total: int) -> Callable[[int], None]:
+        if not self._bars.console.is_terminal:
+            say(f"  {words}")
+        task = self._bars.add_task(words, total=total)
+        return lambda done: self._bars.update(task, completed=done)
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    console = talk()
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
+        yield bars
 
 
 class Format(StrEnum):
@@ -56,9 +159,9 @@ def check(
     Exits with 1 if there is nothing to train on.
     """
     from muomni_cli.data.check import check as check_data
-    from muomni_cli.data.tokenizer import known_tokenizer
+    from muomni_cli.data.text import known_tokenizer
     from muomni_cli.recipe import load_recipe
-    from muomni_cli.runs.folder import RUNS, RunFolder
+    from muomni_cli.runs.run import RUNS, RunFolder
 
     loaded = load_recipe(recipe, overrides or ())
     tokenizer = known_tokenizer(loaded, RunFolder(RUNS / loaded.name).stage("tokenizer"))
@@ -88,8 +191,8 @@ def write(
 ) -> None:
     """Write examples of a recipe's data as files: pictures, sounds, and a list of what is said of them."""
     from muomni_cli.core.errors import RequestError
-    from muomni_cli.data.write import LIST
-    from muomni_cli.data.write import write as write_examples
+    from muomni_cli.data.export import LIST
+    from muomni_cli.data.export import write as write_examples
     from muomni_cli.recipe import load_recipe
 
     if output is None:
@@ -123,9 +226,8 @@ def speak(
     What was made before is kept: an interrupted corpus goes on where it was.
     """
     from muomni_cli.core.errors import RequestError
-    from muomni_cli.speaking.dataset import speak as make
-    from muomni_cli.speaking.dataset import texts_of
-    from muomni_cli.speaking.teachers import find_speaker
+    from muomni_cli.voice.dataset import find_speaker, texts_of
+    from muomni_cli.voice.dataset import speak as make
 
     if min_words > max_words:
         raise RequestError(

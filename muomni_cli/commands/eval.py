@@ -39,9 +39,9 @@ def evaluate(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Compute the metrics of every trained stage on held-out data, with bootstrap intervals."""
-    from muomni_cli.contract.cards import HEADINGS, as_json, rows
-    from muomni_cli.evaluation.run import EvalOptions, find_model
-    from muomni_cli.evaluation.run import evaluate as run_evaluation
+    from muomni_cli.contract.metrics import HEADINGS, as_json, rows
+    from muomni_cli.eval.run import EvalOptions, find_model
+    from muomni_cli.eval.run import evaluate as run_evaluation
 
     if split not in ("val", "train"):
         raise RequestError(f"there is no side {split!r}", "write --split val or --split train")
@@ -54,7 +54,7 @@ def evaluate(
     found, recipe = find_model(what, model, overrides or [])
     metrics = list(run_evaluation(found, recipe, EvalOptions(side, limit, device, threads, tuple(stage or ())), say))
     if html is not None:
-        from muomni_cli.evaluation.report import write_page
+        from muomni_cli.eval.report import write_page
 
         write_page(html, found.name, recipe, metrics)
         say(f"wrote {html}: open it in a browser")

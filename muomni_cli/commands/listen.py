@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from muomni_cli.commands.model import ModelOption
+from muomni_cli.commands.options import ModelOption
 from muomni_cli.core.errors import RequestError
 
 
@@ -25,8 +25,8 @@ def listen(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Transcribe sound files: each word appears as soon as it is sure."""
-    from muomni_cli.data.given import refuse_url
-    from muomni_cli.listening.listen import listen as transcribe
+    from muomni_cli.data.media_arguments import refuse_url
+    from muomni_cli.inference.transcription import listen as transcribe
 
     if json and srt:
         raise RequestError("--json and --srt cannot both be had", "choose one")

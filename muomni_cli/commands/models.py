@@ -17,7 +17,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def list_models(json: Json = False) -> None:
     """List the models of installed packages."""
-    from muomni_cli.models.listing import installed_models
+    from muomni_cli.models.describe import installed_models
 
     found = installed_models()
     if json:
@@ -38,7 +38,7 @@ def info(
     json: Json = False,
 ) -> None:
     """Show a model: parts and sizes, what it takes and gives, what it learned from, and how well it does."""
-    from muomni_cli.models.info import details
+    from muomni_cli.models.model_card import details
 
     found = details(model)
     print_json(found) if json else _print(found)
@@ -65,8 +65,8 @@ def pack(
     ] = None,
 ) -> None:
     """Write a package that pip installs around a run, a bundle, or both: weights, model card and what declares it."""
-    from muomni_cli.models.card import uses
     from muomni_cli.models.describe import size_of
+    from muomni_cli.models.model_card import uses
     from muomni_cli.models.package import Order, pack
 
     packed = pack(model, output, Order(name, version, bundle, cards or (), license, half, without or ()))
@@ -103,7 +103,7 @@ def _print(found: dict[str, Any]) -> None:
         print()
         print_table(("DATA", "SOURCE", "TASK", "LICENCE"), sources)
     if found["scores"]:
-        from muomni_cli.contract.cards import HEADINGS, Card, rows
+        from muomni_cli.contract.metrics import HEADINGS, Card, rows
 
         print()
         print_table(HEADINGS, rows([Card(**score) for score in found["scores"]]))

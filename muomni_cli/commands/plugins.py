@@ -11,14 +11,13 @@ import typer
 from muomni_cli.contract.declarations import ModelFiles
 from muomni_cli.core.console import print_json, print_table, say
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.registry.catalog import describe_part, describe_plugin, offers
-from muomni_cli.registry.registry import did_you_mean, get_registry
-from muomni_cli.registry.switches import switch
+from muomni_cli.registry.loading import switch
+from muomni_cli.registry.registry import describe_part, describe_plugin, did_you_mean, get_registry, offers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from muomni_cli.conformance.examine import Report
+    from muomni_cli.conformance.runner import Report
 
 app = typer.Typer(no_args_is_help=True, help="List plugins, look into them, check them, switch them on and off.")
 
@@ -73,8 +72,7 @@ def check(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or 
     Whatever a part declares is tried on the smallest one that it allows, and nothing else is. Exits with 1 if a law is
     broken.
     """
-    from muomni_cli.conformance.examine import examine
-    from muomni_cli.conformance.find import parts_called
+    from muomni_cli.conformance.runner import examine, parts_called
 
     reports: list[Report] = []
     for named in parts_called(name, get_registry()):

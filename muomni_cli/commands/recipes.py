@@ -109,7 +109,7 @@ def _counted(reports: Sequence[Report]) -> list[dict[str, int] | None]:
 def _parameters(report: Report) -> dict[str, int] | None:
     if report.read is None:
         return None
-    from muomni_cli.runs.parameters import parameters_of
+    from muomni_cli.runs.checkpoint import parameters_of
 
     try:
         return parameters_of(report.read)
@@ -148,7 +148,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of recipes, for editors that complete and explain TOML."""
     from muomni_cli.core.files import write_json
-    from muomni_cli.recipe.schema import recipe_schema
+    from muomni_cli.recipe.write import recipe_schema
 
     if output is None:
         print_json(recipe_schema())

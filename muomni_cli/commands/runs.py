@@ -68,8 +68,7 @@ def plot(
     json: Annotated[bool, typer.Option("--json", help="Print the points as JSON instead.")] = False,
 ) -> None:
     """Plot a metric of one or several runs with its validation values, in the terminal or as a PNG."""
-    from muomni_cli.runs.listing import curve, find_run
-    from muomni_cli.runs.plots import Curve, png_plot, text_plot
+    from muomni_cli.runs.listing import Curve, curve, find_run, png_plot, text_plot
 
     curves = []
     for name in names:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from muomni_cli.commands.model import ModelOption
+from muomni_cli.commands.options import ModelOption
 from muomni_cli.core.console import print_json, say
 from muomni_cli.core.errors import RequestError
 
@@ -57,10 +57,10 @@ def trace(
         raise RequestError(f"there is no engine {engine!r}", "write --engine torch or --engine bundle")
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
-    from muomni_cli.chat.terminal import read_prompt
-    from muomni_cli.data.attachments import check_words
+    from muomni_cli.chat.output import read_prompt
+    from muomni_cli.data.media_arguments import check_words
     from muomni_cli.models.engines import CAN_CHAT
-    from muomni_cli.models.find import SPEECH, find_able
+    from muomni_cli.models.locate import SPEECH, find_able
     from muomni_cli.trace.report import as_json, as_markdown, as_text
     from muomni_cli.trace.request import TraceRequest, engine_to_trace, recipe_to_trace
     from muomni_cli.trace.request import trace as run

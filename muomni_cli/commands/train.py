@@ -15,7 +15,7 @@ from muomni_cli.core.errors import RequestError
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
-    from muomni_cli.runs.folder import RunFolder
+    from muomni_cli.runs.run import RunFolder
     from muomni_cli.training.stages import Job
 
 
@@ -48,8 +48,8 @@ def train(
     # Batches are made beside the steps, by numpy: small products, whose threads would only get in torch's way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is there
     from muomni_cli.recipe import load_recipe
-    from muomni_cli.recipe.stages import stages_of_all
-    from muomni_cli.runs.folder import RUNS, RunFolder
+    from muomni_cli.recipe.model import stages_of_all
+    from muomni_cli.runs.run import RUNS, RunFolder
 
     words = of_stage(overrides or [], stage)
     asked = load_recipe(recipe, words)
@@ -79,7 +79,7 @@ def train(
 
 
 def _jobs(asked: Recipe, stage: str, folder: RunFolder, where: str) -> list[Job]:
-    from muomni_cli.recipe.stages import stages_of_all
+    from muomni_cli.recipe.model import stages_of_all
     from muomni_cli.training.stages import Job
 
     stages = stages_of_all(asked) if stage == "all" else [stage]
@@ -88,8 +88,8 @@ def _jobs(asked: Recipe, stage: str, folder: RunFolder, where: str) -> list[Job]
 
 def _require_data(asked: Recipe, stage: str, run: RunFolder, *, force: bool) -> None:
     """Name every public dataset that is missing before the first stage begins."""
-    from muomni_cli.data.sets import require_sets
-    from muomni_cli.recipe.stages import stages_of_all, tables_of
+    from muomni_cli.data.public_datasets import require_sets
+    from muomni_cli.recipe.model import stages_of_all, tables_of
 
     stages = stages_of_all(asked) if stage == "all" else [stage]
     waiting = [one for one in stages if force or run.status(one) != "finished"]
@@ -124,8 +124,8 @@ def _refuse_nonsense(stage: str, jobs: int, *, resume: bool, force: bool, dry_ru
 
 def _train_side_by_side(asked: Recipe, places: int, words: list[str], typed: list[str]) -> None:
     """Every stage by a command of its own, with the same ``words`` after it; ``typed``: those of the user."""
-    from muomni_cli.recipe.stages import stages_of_all, waits_of
-    from muomni_cli.training.side_by_side import Plan, train_side_by_side
+    from muomni_cli.recipe.model import stages_of_all, waits_of
+    from muomni_cli.training.processes import Plan, train_side_by_side
 
     stages = stages_of_all(asked)
     plan = Plan(stages, waits_of(asked), {stage: asked.train_for(stage).threads for stage in stages}, places)
@@ -139,8 +139,8 @@ def of_stage(words: list[str], stage: str) -> list[str]:
     """``init=nano`` is ``train.omni.init=nano`` where omni is trained, ``steps=40`` of ``all`` is for every stage: no
     recipe has a key of such a name on top."""
     from muomni_cli.recipe.overrides import EVERY_STAGE
+    from muomni_cli.recipe.problems import usual
     from muomni_cli.recipe.settings import TrainSettings
-    from muomni_cli.recipe.usual import usual
 
     own = TrainSettings.model_fields
     table = EVERY_STAGE if stage == "all" else f"train.{stage}"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from muomni_cli.commands.model import ModelOption
+from muomni_cli.commands.options import ModelOption
 
 
 def tts(
@@ -35,9 +35,9 @@ def tts(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Speak a text: to a file, to stdout as it is made, or to the loudspeaker."""
-    from muomni_cli.speaking.aloud import Ways
-    from muomni_cli.speaking.speech import Drawing
-    from muomni_cli.speaking.tts import tts as speak
+    from muomni_cli.voice.audio_out import Ways
+    from muomni_cli.voice.synthesis import Drawing
+    from muomni_cli.voice.tts import tts as speak
 
     speak(
         text,

@@ -1,22 +1,51 @@
-"""Laws of every part, whatever its kind: it costs nothing to declare, its config can be written down and read again,
-and what it names is there. Imports no torch."""
+"""Checks for parts of every kind: declaring costs nothing, the config can be written and read back, and what the
+declaration names exists.
+
+What a module imports is measured in a process of its own.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
+import subprocess
+import sys
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import tomlkit
 from pydantic import ValidationError
 
-from muomni_cli.conformance.probe import imported
-from muomni_cli.contract.conformance import Inapplicable, Law, Number, Subject, require
+from muomni_cli.contract.checks import Inapplicable, Law, Number, Subject, require
 from muomni_cli.contract.declarations import PartConfig
-from muomni_cli.registry.catalog import describe_settings
 from muomni_cli.registry.hookspecs import references_of
-from muomni_cli.registry.registry import resolve
+from muomni_cli.registry.registry import describe_settings, resolve
+
+HEAVY = ("torch", "numpy", "onnxruntime", "tokenizers")
+"""What a listing must do without."""
+
+SECONDS = 60
+"""That it may take at most."""
+
+PROGRAM = """
+import importlib, json, sys, time
+path, module, heavy, light = json.loads(sys.argv[1])
+sys.path[:] = path
+import muomni_cli.api
+begin = time.perf_counter()
+importlib.import_module(module)
+seconds = time.perf_counter() - begin
+drawn = [name for name in heavy if name in sys.modules]
+guilty = []
+for name in light:
+    before = "torch" in sys.modules
+    importlib.import_module(name)
+    if "torch" in sys.modules and not before:
+        guilty.append(name)
+print("\\n" + json.dumps([seconds, drawn, guilty]))
+"""
 
 QUICK = 1.0
 """Seconds that the module of a plugin may take to import, on a busy machine."""
@@ -33,6 +62,38 @@ LIGHT = {
 """Kind -> the fields that name what must work where there is no PyTorch."""
 
 STRANGE = "a_setting_that_nobody_has"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import showed.
+
+    Args:
+        seconds: that the plugin's module took, beyond what every plugin imports.
+        heavy: which of :data:`HEAVY` came in with it.
+        guilty: modules that must know no torch and drew it in.
+        failure: why it could not be imported at all.
+    """
+
+    seconds: float = 0.0
+    heavy: Sequence[str] = ()
+    guilty: Sequence[str] = field(default=())
+    failure: str = ""
+
+
+@functools.cache
+def imported(module: str, light: tuple[str, ...] = ()) -> Imported:
+    """Import a plugin's ``module``, then those that must know no torch, in a clean process that sees what this sees."""
+    given = json.dumps([[entry for entry in sys.path if entry], module, HEAVY, light])
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, given], capture_output=True, text=True, check=False, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return Imported(failure=f"it took more than {SECONDS} s")
+    if done.returncode:
+        return Imported(failure=(done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1])
+    return Imported(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def imports(subject: Subject) -> Sequence[Number]:
@@ -65,9 +126,9 @@ def _module(subject: Subject) -> str:
 
 def named(subject: Subject) -> Sequence[Number]:
     """Every reference of the declaration, but for peers, which are other people's."""
-    for field, reference in references_of(subject.part).items():
-        if not field.startswith("peers"):
-            resolve(reference, f"{subject.name}, {field}")
+    for key, reference in references_of(subject.part).items():
+        if not key.startswith("peers"):
+            resolve(reference, f"{subject.name}, {key}")
     return []
 
 

@@ -1,25 +1,73 @@
-"""Laws of sources: what :class:`muomni_cli.api.DatasetPart` and :class:`muomni_cli.api.Dataset` promise. Imports no
-torch.
+"""Checks for what reads files: :class:`muomni_cli.api.DatasetPart` and :class:`muomni_cli.api.Dataset`, and the
+``read`` function of encoders and codecs, which must refuse other files with an error that says why.
 
 A source that reads files is tried on its own ``sample``; one that makes its data, on its small config.
 """
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.contract.conformance import Broken, Inapplicable, Law, Number, Subject, require
+import numpy as np
+
+from muomni_cli.conformance.part_under_test import SEED
+from muomni_cli.contract.checks import Broken, Inapplicable, Law, Number, Subject, require
 from muomni_cli.contract.data import Conversation, Document, Example, Item
 from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.loading import describe
 
+NAME = "the-file.bin"
+"""What files are called."""
+
 MOST = 200
 """Documents that are looked at."""
+
+
+def junk() -> dict[str, bytes]:
+    """Bytes that nobody can take for anything, by what to call them; and the beginnings of what somebody could."""
+    noise = np.random.default_rng(SEED).bytes(4096)
+    return {
+        "an empty file": b"",
+        "one byte": b"\0",
+        "zeros": bytes(4096),
+        "random bytes": noise,
+        "the head of a PNG file, then random bytes": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + noise,
+        "the head of a WAV file, then random bytes": b"RIFF\xff\xff\xff\x7fWAVEfmt " + noise,
+        "an open brace": b"{",
+    }
+
+
+def refuses_junk(subject: Subject) -> Sequence[Number]:
+    """Each, with an error that names the file and says what to do."""
+    read = subject.find("read")
+    for what, content in junk().items():
+        try:
+            made = read(subject.config, io.BytesIO(content), NAME)
+        except RequestError as error:
+            require(NAME in error.what, f"what it says of {what} does not name the file: {error.what}")
+            require(bool(error.fix), f"it does not say what to do about {what}: {error.what}")
+            require("\n" not in error.what + error.fix, f"what it says of {what} takes more than a line each")
+        except Exception as error:
+            raise Broken(f"{what} raises {describe(error)}, not a RequestError") from error
+        else:
+            raise Broken(f"{what} is read as an array of {getattr(made, 'shape', made)}")
+    return [Number("files refused", len(junk()))]
+
+
+READING_LAWS = (
+    Law(
+        name="refuses",
+        doc="read refuses what is no file of its sort with a RequestError that names the file",
+        check=refuses_junk,
+        after=("references",),
+    ),
+)
 
 
 def source_of(subject: Subject) -> tuple[PartConfig, Path]:

@@ -15,10 +15,9 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from muomni_cli.conformance.learning import by_heart, one_step
-from muomni_cli.conformance.subject import SEED
-from muomni_cli.conformance.tensors import require_shape, same, shape
-from muomni_cli.contract.conformance import Inapplicable, Law, Number, Subject, require
+from muomni_cli.conformance.modules import by_heart, one_step, require_shape, same, shape
+from muomni_cli.conformance.part_under_test import SEED
+from muomni_cli.contract.checks import Inapplicable, Law, Number, Subject, require
 from muomni_cli.contract.declarations import EncoderPart
 
 FEW = 16

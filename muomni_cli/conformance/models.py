@@ -1,28 +1,110 @@
-"""Laws of models that packages carry: they are whole, they say what they are, and they do something. Imports no torch,
-but to try a run."""
+"""Checks without tensors: callbacks, runtimes (which must refuse folders that hold no model), and models that
+packages carry: complete, described, and they work. torch is imported only to try a run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from muomni_cli.conformance.find import Carried
-from muomni_cli.contract.conformance import Inapplicable, Law, Number, Subject, require
-from muomni_cli.contract.declarations import ModelFiles
+from muomni_cli.conformance.runner import Carried
+from muomni_cli.contract.checks import Broken, Inapplicable, Law, Number, Subject, require
+from muomni_cli.contract.declarations import ModelFiles, RuntimePart
 from muomni_cli.contract.speech import Said
-from muomni_cli.models.bundle import bundle_at
+from muomni_cli.core.errors import RequestError
 from muomni_cli.models.describe import SPEECH, describe
-from muomni_cli.models.digests import verify
-from muomni_cli.models.find import Found
-from muomni_cli.runs.folder import RunFolder
+from muomni_cli.models.locate import Found, bundle_at, verify
+from muomni_cli.registry.loading import describe as describe_error
+from muomni_cli.runs.run import LAST, RunFolder
+
+CALLS: Mapping[str, tuple[Any, ...]] = {
+    "on_start": (None,),
+    "on_log": (1, {"loss": 1.0}),
+    "on_validation": (1, {"loss": 1.0}),
+    "on_checkpoint": (1, Path(LAST)),
+    "on_end": (1, "finished"),
+}
+"""Every method, and what it is called with."""
+
+MARKS = {"an empty marker": b"", "a marker of random bytes": bytes(range(256)), "a marker that says nothing": b"{}"}
 
 TOKENS = 4
+
 SECONDS = 2.0
 """Most of an answer, and of speech."""
+
 WORD = "hello"
+
+
+def follower(subject: Subject) -> Any:
+    """The callback."""
+    return subject.once("follower", lambda: subject.find("build")(subject.config))
+
+
+def builds(subject: Subject) -> Sequence[Number]:
+    """Of its small config."""
+    follower(subject)
+    return []
+
+
+def methods(subject: Subject) -> Sequence[Number]:
+    """None is called: what they would do, only a stage can tell."""
+    for name, arguments in CALLS.items():
+        method = getattr(follower(subject), name, None)
+        require(callable(method), f"it has no method {name}")
+        try:
+            inspect.signature(method).bind(*arguments)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise Broken(f"{name} cannot be called with {len(arguments)} arguments: {error}") from error
+    return [Number("methods", len(CALLS))]
+
+
+CALLBACK_LAWS = (
+    Law(name="builds", doc="it is built of its small config", check=builds, after=("references",)),
+    Law(
+        name="methods",
+        doc="it has on_start, on_log, on_validation, on_checkpoint and on_end, with the arguments of each",
+        check=methods,
+        after=("builds",),
+    ),
+)
+
+
+def refuses(subject: Subject) -> Sequence[Number]:
+    """Folders without the marker, and with one that means nothing."""
+    part = subject.part
+    assert isinstance(part, RuntimePart), "laws are tried on their own kind"
+    _require_refused(subject, subject.folder(), "an empty folder")
+    for what, content in MARKS.items():
+        folder = subject.folder()
+        (folder / part.marker).write_bytes(content)
+        _require_refused(subject, folder, what)
+    return [Number("folders refused", 1 + len(MARKS))]
+
+
+def _require_refused(subject: Subject, folder: Path, what: str) -> None:
+    try:
+        subject.find("build")(subject.config, folder, "cpu", 1)
+    except RequestError as error:
+        require(bool(error.fix), f"it does not say what to do about {what}: {error.what}")
+    except Exception as error:
+        raise Broken(f"{what} raises {describe_error(error)}, not a RequestError") from error
+    else:
+        raise Broken(f"{what} is opened as a model")
+
+
+RUNTIME_LAWS = (
+    Law(
+        name="refuses",
+        doc="a folder that is no model of its sort is a RequestError",
+        check=refuses,
+        after=("references",),
+    ),
+)
 
 
 def _model(subject: Subject) -> ModelFiles:
@@ -98,8 +180,7 @@ def _answered(folder: Path) -> int:
 
 def _said(folder: Path) -> float:
     from muomni_cli.models.engines import CAN_SPEAK, open_engine
-    from muomni_cli.speaking.speech import Drawing
-    from muomni_cli.speaking.voice import voice_of
+    from muomni_cli.voice.synthesis import Drawing, voice_of
 
     voice = voice_of(open_engine(str(folder), CAN_SPEAK, device="cpu", threads=1))
     samples = np.concatenate([*voice.say([Said(WORD)], voice.manner(), Drawing(max_seconds=SECONDS)), np.zeros(0)])

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from muomni_cli.conformance.subject import CODES, SEED, VOICES
-from muomni_cli.conformance.tensors import require_shape
-from muomni_cli.contract.conformance import Broken, Law, Number, Subject, require
+from muomni_cli.conformance.modules import require_shape
+from muomni_cli.conformance.part_under_test import CODES, SEED, VOICES
+from muomni_cli.contract.checks import Broken, Law, Number, Subject, require
 from muomni_cli.contract.speech import Choose, Manner, Said
 from muomni_cli.core.errors import RequestError
 

@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from muomni_cli.conformance.learning import by_heart, one_step
-from muomni_cli.conformance.subject import SEED, VOCABULARY
-from muomni_cli.conformance.tensors import require_shape, same
-from muomni_cli.contract.conformance import Inapplicable, Law, Number, Subject, require
+from muomni_cli.conformance.modules import by_heart, one_step, require_shape, same
+from muomni_cli.conformance.part_under_test import SEED, VOCABULARY
+from muomni_cli.contract.checks import Inapplicable, Law, Number, Subject, require
 from muomni_cli.contract.declarations import Can
 
 LONG = 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from muomni_cli.contract.conformance import Inapplicable, Law, Number, Subject, require
+from muomni_cli.contract.checks import Inapplicable, Law, Number, Subject, require
 from muomni_cli.contract.declarations import Can
 
 LEARNED = [

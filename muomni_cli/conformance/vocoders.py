@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from muomni_cli.conformance.sounds import CUTS, in_pieces, log_mel
-from muomni_cli.conformance.subject import MEL
-from muomni_cli.conformance.tensors import require_shape, same
-from muomni_cli.contract.conformance import Law, Number, Subject
+from muomni_cli.conformance.modules import CUTS, in_pieces, log_mel, require_shape, same
+from muomni_cli.conformance.part_under_test import MEL
+from muomni_cli.contract.checks import Law, Number, Subject
 
 FRAMES = 40
 """Mel frames of a sound."""

@@ -1,14 +1,20 @@
-"""How a plugin says what it offers: frozen records that name code without importing it. No torch, no numpy."""
+"""What a plugin declares: frozen records that name code as ``"package.module:attr"`` and import none of it, and the
+steps that ``muomni trace`` shows of a part.
+
+Declarations are read by every listing command, so nothing here imports torch or numpy.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
+
+Shape = tuple[int, ...]
 
 
 class PartConfig(BaseModel):
@@ -96,7 +102,7 @@ class ThinkerPart(Part):
 
     kind: ClassVar[str] = "thinker"
 
-    objective: str | None = "muomni_cli.training.next_token:NextToken"
+    objective: str | None = "muomni_cli.training.objectives:NextToken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,10 +367,27 @@ class Download:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """A law that a plugin adds to ``muomni plugins check``, for parts of its own or of others: ``law`` is
-    ``"package.module:attr"`` of a :class:`muomni_cli.contract.conformance.Law`."""
+    ``"package.module:attr"`` of a :class:`muomni_cli.contract.checks.Law`."""
 
     kind: ClassVar[str] = "check"
 
     name: str
     doc: str
     law: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One call inside a part, to be shown with its shapes, time and statistics when it happens.
+
+    Args:
+        at: dotted path from the part's module to a submodule, or to a method of one: ``blocks.0``, ``embed``.
+        title: a few words to call it by.
+        what: what it does, one short line.
+        counts: shapes of the first tensor in and of the first out -> what becomes how many of what, in words.
+    """
+
+    at: str
+    title: str
+    what: str
+    counts: Callable[[Shape, Shape], str] | None = None

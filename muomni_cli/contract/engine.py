@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from muomni_cli.contract.backend import Backend
-    from muomni_cli.contract.models import Answers, Tokenizer, Transcriber
+    from muomni_cli.contract.models import Answers, Backend, Tokenizer, Transcriber
     from muomni_cli.contract.speech import RunCodec, RunVocoder, Speaks
 
 

@@ -1,6 +1,7 @@
-"""The protocols that built parts fulfil: tokenizers, Thinkers, encoders, and the peers they are measured against.
+"""Protocols of text models: tokenizers, Thinkers, encoders, the backend that the generation loop runs them through,
+and the peers that they are measured against.
 
-Shapes use the letters B batch, T tokens, D width, V vocabulary.
+Shapes: B batch, T tokens, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -8,11 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
+
+IDLE = -1
+"""In place of a token: this row is finished and takes nothing."""
+
+State = TypeVar("State")
 
 
 class Tokenizer(Protocol):
@@ -230,4 +237,35 @@ class Peer(Protocol):
 
     def generate(self, ids: Tensor, count: int) -> Tensor:
         """Greedy continuation by the peer's own loop: (B,T) -> (B,T+count)."""
+        ...
+
+
+class Backend(Protocol[State]):
+    """Runs a Thinker one token at a time for a batch of B rows. ``State`` is its own: what it remembers of the rows."""
+
+    @property
+    def context(self) -> int:
+        """Most tokens a row can hold."""
+        ...
+
+    def remember(self, rows: NDArray[np.float32]) -> list[int]:
+        """Take (T,D) embeddings of a picture or a sound; gives the negative ids that stand for them in prompts."""
+        ...
+
+    def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[State, NDArray[np.float32]]:
+        """Read the prompts, with room for ``capacity`` tokens a row.
+
+        Returns:
+            The state, and logits (B,V) for the first new token of each row.
+        """
+        ...
+
+    def step(self, state: State, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Add (B,) ``tokens`` to the rows and give logits (B,V) for the next; rows given :data:`IDLE` stay as they are
+        and their logits mean nothing."""
+        ...
+
+    def hidden(self, state: State) -> NDArray[np.float32]:
+        """(B,D) states behind the logits that were given last: what the Thinker thought as it chose the next tokens.
+        Those of rows that were :data:`IDLE` mean nothing. Only where the backend was told to keep them."""
         ...

@@ -1,20 +1,39 @@
-"""Packages that are not installed, and what brings them. Knows the requirements that muomni declares, imports none."""
+"""Installed packages: the version of muomni, and the extra that brings a package that is missing."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import re
+import tomllib
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 from muomni_cli.core.errors import MuomniError
+
+ROOT = Path(__file__).resolve().parents[2]
+"""What ``muomni_cli`` lies in: a checkout, or ``site-packages``."""
+
+PYPROJECT = ROOT / "pyproject.toml"
+"""Of a checkout; an installation has none."""
 
 OWN = re.compile(r"muomni(_\w+)?")
 """Packages of ours; one that is missing is a mistake in what was installed, not something to install beside it."""
 
 OPTIONAL = re.compile(r"([\w.-]+)[^;]*;.*\bextra *== *['\"]([\w.-]+)['\"]")
 """A requirement of an extra, as the metadata of an installed package say it: ``torch==2.11; extra == 'train'``."""
+
+
+def _version() -> str:
+    """Version of the installed distribution, or of the checkout when nothing is installed."""
+    try:
+        return metadata.version("muomni")
+    except metadata.PackageNotFoundError:
+        return str(tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["version"])
+
+
+__version__ = _version()
 
 
 def require(wanted_by: str, *packages: str, otherwise: str = "") -> None:

@@ -1,6 +1,7 @@
-"""What ``muomni data check`` finds out: it reads every source to its end, and reports instead of raising.
+"""``muomni data check``: read every source to its end and report what is found, instead of raising.
 
-Memory is bounded: lengths are counted in buckets, and at most ``REMEMBERED`` validation lines are held, as hashes.
+Memory is bounded: lengths are counted in buckets, and at most ``REMEMBERED`` lines or keys of each split are held, as
+hashes. Media are counted but not decoded, except for one example of each source.
 """
 
 from __future__ import annotations
@@ -11,33 +12,136 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from muomni_cli.contract.data import Conversation, Document
-from muomni_cli.contract.media import FileMedia, Media
+from muomni_cli.contract.data import Conversation, Document, Example, FileMedia, Media
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.check_examples import ExamplesReport, Keys, check_examples
-from muomni_cli.data.corpus import SourceStats, batches, encode_items, size_of
-from muomni_cli.data.lengths import Lengths
-from muomni_cli.data.sets import missing_sets
-from muomni_cli.data.sides import cut_of, remarks_of, split_of
-from muomni_cli.data.sources import Source, open_sources, text_items, texts_of, word_items
+from muomni_cli.data.public_datasets import missing_sets
+from muomni_cli.data.sources import SPLITS, Source, example_items, open_sources, text_items, texts_of, word_items
 from muomni_cli.data.split import Split
-from muomni_cli.data.validating import Validating
+from muomni_cli.data.split_items import cut_of, remarks_of, split_of
+from muomni_cli.data.text import SourceStats, batches, encode_items, size_of
+from muomni_cli.data.validation_size import Validating
 from muomni_cli.registry.sets import get_command
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
+REMEMBERED = 1_000_000
+
+LABELS = 10_000
+
 LONG_LINE = 40
 """Characters from which on a line that is on both sides is no chance."""
-
-REMEMBERED = 1_000_000
-"""Most validation lines that are compared."""
 
 PERCENTILES = (5, 50, 95, 99)
 
 TALK = ("text", "omni")
 """Lists of sources of words; each other one is of a modality's examples."""
+
+
+class Lengths:
+    """Counts lengths: exactly below 1,000, to three digits above (so an error below half a percent)."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self.longest = 0
+
+    def add(self, length: int) -> None:
+        """Count one more."""
+        digits = max(0, len(str(length)) - 3)
+        self._counts[round(length, -digits)] += 1
+        self.longest = max(self.longest, length)
+
+    def percentile(self, percent: float) -> int:
+        """The shortest length that ``percent`` of all do not exceed; 0 where there are none."""
+        if percent >= 100:
+            return self.longest
+        wanted = self._counts.total() * percent / 100
+        passed = 0
+        for length in sorted(self._counts):
+            passed += self._counts[length]
+            if passed >= wanted:
+                return min(length, self.longest)
+        return self.longest
+
+
+@dataclass(slots=True)
+class ExamplesReport:
+    """One source: counts, how many examples each label has, one example in words, and why it gave nothing (``error``)
+    or could not be opened (``damaged``)."""
+
+    table: str
+    stats: SourceStats
+    labels: dict[str, int] = field(default_factory=dict)
+    example: str = ""
+    error: str = ""
+    damaged: str = ""
+
+    @property
+    def warnings(self) -> Iterator[str]:
+        """What a user should mend, in words."""
+        name = f"{self.table}: {self.stats.name}"
+        if self.error or self.damaged:
+            yield f"{name}: {self.error or self.damaged}"
+        elif not any(self.stats.documents.values()):
+            yield f"{name}: no examples in what it names"
+
+
+class Keys:
+    """Keys of one modality, of all its sources, on each side."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Split, set[bytes]] = {side: set() for side in SPLITS}
+        self.shared: dict[bytes, str] = {}
+        """Those that are on both sides."""
+
+    def add(self, key: str, side: Split) -> None:
+        """Remember a key and where it was."""
+        mark = hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest()
+        if len(self._seen[side]) < REMEMBERED:
+            self._seen[side].add(mark)
+        if mark in self._seen["val" if side == "train" else "train"]:
+            self.shared.setdefault(mark, key)
+
+
+def check_examples(source: Source, val_fraction: float | None, keys: Keys) -> ExamplesReport:
+    """Read one source to its end.
+
+    Args:
+        val_fraction: of the recipe.
+        keys: those of its modality so far.
+    """
+    report = ExamplesReport(source.table, SourceStats(source.name))
+    try:
+        for example in example_items(source):
+            side = split_of(example, val_fraction)
+            keys.add(example.key, side)
+            report.stats.documents[side] += 1
+            report.stats.characters[side] += len(example.text)
+            if example.label is not None and (len(report.labels) < LABELS or example.label in report.labels):
+                report.labels[example.label] = report.labels.get(example.label, 0) + 1
+            if not report.example:
+                report.example = _shown(example)
+                report.damaged = _damage(example)
+    except (RequestError, OSError) as error:
+        report.error = str(error)
+    report.stats.unreadable = dict(source.dataset.unreadable)
+    report.stats.remarks = remarks_of(source.dataset)
+    return report
+
+
+def _shown(example: Example) -> str:
+    label = "" if example.label is None else f", label {example.label!r}"
+    return f"{example.text[:120]!r}{label}, key {example.key[:60]!r}: {example.media.name}"
+
+
+def _damage(example: Example) -> str:
+    """Why an example cannot be opened; empty if it can."""
+    try:
+        example.media.open().close()
+    except RequestError as error:
+        return error.what
+    return ""
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
-"""Examples of one modality, decoded once: inputs in a memory-mapped file, words beside them, batches by seed and step.
+"""Examples of one modality, decoded once into the cache, and the order in which batches of them are drawn.
 
-Knows datasets and the reading function of an encoder, not models. Inputs are decoded by worker processes into the
-cache, in a folder named by a fingerprint of sources, encoder settings and split.
+Inputs lie in a memory-mapped file in a folder named by a fingerprint of sources, encoder settings and split. Batches
+are a function of seed and step: weighted between sources, shuffled, with inputs of similar length together.
 """
 
 from __future__ import annotations
@@ -9,29 +9,90 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.contract.declarations import CodecPart, EncoderPart
 from muomni_cli.core.errors import RequestError
-from muomni_cli.core.files import cached_folder, fingerprint_of
-from muomni_cli.core.paths import cache_folder
-from muomni_cli.data.decoding import InputsWriter, decode_all, open_inputs
-from muomni_cli.data.order import Order
-from muomni_cli.data.sides import remarks_of, split_of
+from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
+from muomni_cli.data.media import InputsWriter, decode_all, open_inputs
 from muomni_cli.data.sources import SPLITS, Source, example_items, open_sources, state_of_files
 from muomni_cli.data.split import Split
-from muomni_cli.data.validating import Validating, empty_side, of_rows
+from muomni_cli.data.split_items import remarks_of, split_of
+from muomni_cli.data.validation_size import Validating, empty_side, of_rows
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Chosen, Recipe
+
+POOL = 32
+"""Batches that are sorted by size together before they are shuffled: enough for little padding, and little enough that
+who meets whom in a batch changes from epoch to epoch."""
 
 FORMAT = 4
 """Raised when what is written for the same sources and settings changes."""
 
 Progress = Callable[[str], None]
+
+
+class Order:
+    """Draws of examples by number.
+
+    Args:
+        sizes: of each example; only their order matters.
+        sources: which source each came from.
+        weights: how often each source is drawn, relative to the others, whatever its size.
+        seed: another seed, another order.
+    """
+
+    def __init__(self, sizes: Sequence[int], sources: Sequence[int], weights: Sequence[float], seed: int) -> None:
+        self._sizes = np.asarray(sizes, np.int64)
+        self._seed = seed
+        owner = np.asarray(sources, np.int64)
+        self._members = [np.flatnonzero(owner == source) for source in range(len(weights))]
+        shares = np.array([w if len(m) else 0.0 for w, m in zip(weights, self._members, strict=True)])
+        # An epoch is as many draws as there are examples; each source has its share of them.
+        self._quota = np.maximum(np.rint(shares / shares.sum() * len(owner)), shares > 0).astype(np.int64)
+        self._epoch = lru_cache(maxsize=4)(self._make_epoch)
+
+    def draw(self, step: int, batch_size: int) -> list[int]:
+        """Indices of batch number ``step``."""
+        in_epoch = max(1, int(self._quota.sum()) // batch_size)
+        epoch, place = divmod(step, in_epoch)
+        return [int(index) for index in self._epoch(epoch, batch_size)[place]]
+
+    def every(self, batch_size: int) -> Iterator[list[int]]:
+        """All indices once, from the smallest to the largest."""
+        order = np.argsort(self._sizes, kind="stable")
+        for begin in range(0, len(order), batch_size):
+            yield order[begin : begin + batch_size].tolist()
+
+    def _make_epoch(self, epoch: int, batch_size: int) -> list[NDArray[np.int64]]:
+        """Batches of an epoch. What is left over after the last whole batch waits for a later epoch's shuffle."""
+        rng = np.random.default_rng([self._seed, epoch])
+        drawn = rng.permutation(np.concatenate([self._of_source(s, epoch) for s in range(len(self._members))]))
+        if len(drawn) < batch_size:
+            drawn = np.resize(drawn, batch_size)
+        batches: list[NDArray[np.int64]] = []
+        whole = len(drawn) // batch_size
+        for begin in range(0, whole, POOL):
+            pool = drawn[begin * batch_size : min(begin + POOL, whole) * batch_size]
+            pool = pool[np.argsort(self._sizes[pool], kind="stable")]
+            batches += np.split(pool, len(pool) // batch_size)
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+    def _of_source(self, source: int, epoch: int) -> NDArray[np.int64]:
+        """The draws of one source in an epoch: it goes on through its shuffled members where the epoch before ended."""
+        count, members = int(self._quota[source]), self._members[source]
+        if not count:
+            return members[:0]
+        rounds = range(epoch * count // len(members), ((epoch + 1) * count - 1) // len(members) + 1)
+        order = np.concatenate([np.random.default_rng([self._seed, source, r]).permutation(members) for r in rounds])
+        begin = epoch * count - rounds.start * len(members)
+        return order[begin : begin + count]
 
 
 class DecodedExamples:

@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from muomni_cli.contract.data import Message
-from muomni_cli.contract.media import Media
+from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 

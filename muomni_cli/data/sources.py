@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from muomni_cli.contract.data import Conversation, Dataset, Document, Example
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.sets import require_sets
-from muomni_cli.data.sides import Sided, Table, cut_of, remarks_of, split_of
+from muomni_cli.data.public_datasets import require_sets
 from muomni_cli.data.split import Split
+from muomni_cli.data.split_items import Sided, Table, cut_of, remarks_of, split_of
 from muomni_cli.recipe.model import SOUND, SPEECH
 from muomni_cli.registry.registry import resolve
 

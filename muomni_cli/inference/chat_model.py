@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.data import Message
+from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.engine import Engine
-from muomni_cli.contract.media import Media
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import Said
+from muomni_cli.data.modality import Sense
 from muomni_cli.data.prompt import one_shot_ids
-from muomni_cli.data.shares import Sense
 from muomni_cli.generation import Backend, Event, Finish, Request, generate
 from muomni_cli.inference.settings import AnswerSettings
 from muomni_cli.models.engines import modalities_of

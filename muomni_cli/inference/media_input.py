@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.media import FileMedia, Media
+from muomni_cli.contract.data import FileMedia, Media
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.given import refuse_url
+from muomni_cli.data.media_arguments import refuse_url
 
 if TYPE_CHECKING:
     from PIL.Image import Image

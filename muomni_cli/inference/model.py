@@ -11,22 +11,21 @@ from typing import Self, TypeVar, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_cli.contract.data import Media
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.engine import Engine
-from muomni_cli.contract.media import Media
 from muomni_cli.contract.models import Word
 from muomni_cli.contract.speech import Said
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.shares import sense_of
+from muomni_cli.data.modality import sense_of
 from muomni_cli.inference.chat_model import Answer, chat_model
-from muomni_cli.inference.chat_session import LOG, ChatSession, attached
+from muomni_cli.inference.history import LOG, ChatSession, attached
 from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of
 from muomni_cli.inference.settings import ChatOptions, settings_of
 from muomni_cli.models.engines import CAN_CHAT, open_engine, transcribing
 from muomni_cli.registry.registry import resolve
-from muomni_cli.runs.folder import open_entry
-from muomni_cli.speaking.speech import Drawing, Speech
-from muomni_cli.speaking.voice import Voice, voice_of
+from muomni_cli.runs.run import open_entry
+from muomni_cli.voice.synthesis import Drawing, Speech, Voice, voice_of
 
 LONGEST = 4 * 3600.0
 """Seconds of the longest sound that is transcribed, unless asked otherwise."""

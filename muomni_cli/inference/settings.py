@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from muomni_cli.contract.engine import Engine
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.prompt import Template
-from muomni_cli.generation.sampling import Sampling
+from muomni_cli.generation.loop import Sampling
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import ChatSettings
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AnswerSettings:
-    """The recipe's chat settings and a seed; see :class:`muomni_cli.generation.sampling.Sampling`."""
+    """The recipe's chat settings and a seed; see :class:`muomni_cli.generation.loop.Sampling`."""
 
     template: Template
     system: str

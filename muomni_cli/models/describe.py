@@ -1,5 +1,4 @@
-"""What a model is, as plain data: its parts and their sizes, what it takes and gives, where it comes from. Reads the
-headers of weights, no weights, and imports no torch."""
+"""Facts about a model as plain data: parts, sizes, inputs and outputs, origin. Reads headers of weights only."""
 
 from __future__ import annotations
 
@@ -14,13 +13,35 @@ from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.engine import Engine
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.engines import OMNI
-from muomni_cli.models.find import Found
-from muomni_cli.models.pack_run import THINKER, parts_of
-from muomni_cli.runs.folder import RunFolder, open_entry
+from muomni_cli.models.locate import Found
+from muomni_cli.models.package_run import THINKER, parts_of
+from muomni_cli.registry.registry import RegisteredModel, get_registry
+from muomni_cli.runs.run import RunFolder, open_entry
 
 SIZES = ("d_model", "n_layers", "ctx_len", "vocab_size")
 """Settings that say how large a part is, for those that have them."""
+
 TEXT, SPEECH = "text", "speech"
+
+
+def installed_models() -> list[dict[str, Any]]:
+    """Every one."""
+    return [declared(offer) for offer in get_registry().models()]
+
+
+def declared(offer: RegisteredModel) -> dict[str, Any]:
+    """What its package says of a model."""
+    model, plugin = offer.part, offer.plugin
+    paths = {field: getattr(model, field) for field in ("bundle", "run", "card", "scores")}
+    return {
+        "name": model.name,
+        "use": offer.use,
+        "doc": model.doc,
+        "package": plugin.origin,
+        "version": plugin.version,
+        "licence": model.licence,
+        **{field: None if path is None else str(path) for field, path in paths.items()},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +137,7 @@ def _of_run(run: RunFolder) -> list[dict[str, Any]]:
     for stage, part, entry in parts_of(run):
         weights = run.checkpoint(stage)
         if weights is not None and stage not in numbers:
-            from muomni_cli.models.weights import counts
+            from muomni_cli.models.package_run import counts
 
             numbers[stage] = counts(weights, 2 if stage == OMNI else 0)
         rows.append(_row(part, stage, entry, _own(numbers.get(stage, Counter()), part, stage)))

@@ -10,9 +10,9 @@ from muomni_cli.contract.declarations import EncoderPart, PartConfig
 from muomni_cli.contract.engine import Engine
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.extras import require
-from muomni_cli.data.shares import Sense, sense_of
-from muomni_cli.models.find import Found, Need, find_able
-from muomni_cli.runs.folder import RUNS, RunFolder, open_entry
+from muomni_cli.data.modality import Sense, sense_of
+from muomni_cli.models.locate import Found, Need, find_able
+from muomni_cli.runs.run import RUNS, RunFolder, open_entry
 
 if TYPE_CHECKING:
     from muomni_cli.models.run_engine import RunEngine
@@ -54,7 +54,8 @@ def open_engine(
     threads: int | None = None,
     runs: Path = RUNS,
 ) -> Engine:
-    """Resolve a model argument and open it; see :func:`muomni_cli.models.find.find_able` and :func:`open_found`. Where
+    """Resolve a model argument and open it; see :func:`muomni_cli.models.locate.find_able` and :func:`open_found`.
+    Where
     nothing but a run will do, PyTorch runs the model, even if it has a bundle as well."""
     found = find_able(spec, need, abilities, runs)
     if need.run:

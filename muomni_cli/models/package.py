@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from muomni_cli.core.errors import RequestError
+from muomni_cli.core.extras import __version__
 from muomni_cli.core.files import new_folder, write_json, write_text
-from muomni_cli.core.version import __version__
-from muomni_cli.models.bundle import BundleFolder, bundle_at
-from muomni_cli.models.card import Subject, card
 from muomni_cli.models.describe import abilities, describe
-from muomni_cli.models.find import Found, named
-from muomni_cli.models.pack_run import pack_run, parts_of, weights_of
-from muomni_cli.models.scores import read_scores
+from muomni_cli.models.locate import BundleFolder, Found, bundle_at, named
+from muomni_cli.models.model_card import Subject, card, read_scores
+from muomni_cli.models.package_run import pack_run, parts_of, weights_of
 from muomni_cli.registry.loading import PluginInfo
-from muomni_cli.runs.folder import RunFolder, differences, open_entry
+from muomni_cli.runs.run import RunFolder, differences, open_entry
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?")
@@ -120,7 +118,7 @@ def pack(spec: str, output: Path, order: Order) -> Subject:
         inside = folder / "src" / module
         packed = _copy(found, inside, order)
         if scores:
-            from muomni_cli.contract.cards import as_json
+            from muomni_cli.contract.metrics import as_json
 
             write_json(inside / "scores.json", as_json(scores))
         doc = _doc(packed)

@@ -12,18 +12,23 @@ from torch import nn
 
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Answers, Tokenizer, Transcriber
-from muomni_cli.contract.sound import MelConfig
-from muomni_cli.contract.speech import Codec
+from muomni_cli.contract.speech import Codec, MelConfig
 from muomni_cli.core.errors import RequestError
-from muomni_cli.models.digests import DIGESTS, verify
+from muomni_cli.models.locate import DIGESTS, verify
 from muomni_cli.models.torch_engine import TorchEngine, head_module
 from muomni_cli.omni.model import Omni
 from muomni_cli.registry.registry import Registered, get_registry
-from muomni_cli.runs.arguments import code_shape
-from muomni_cli.runs.checkpoint import load_model, read_checkpoint
-from muomni_cli.runs.folder import RunFolder, open_entry
-from muomni_cli.runs.header import read_header
-from muomni_cli.runs.parts import build_aside, build_part, fresh_codec, load_part, omni_entries, open_omni
+from muomni_cli.runs.checkpoint import (
+    build_aside,
+    build_part,
+    fresh_codec,
+    load_model,
+    load_part,
+    omni_entries,
+    open_omni,
+    read_checkpoint,
+)
+from muomni_cli.runs.run import RunFolder, code_shape, open_entry, read_header
 
 OMNI, THINKER = "omni", "thinker"
 

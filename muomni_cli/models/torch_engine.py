@@ -17,17 +17,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from muomni_cli.audio.mel import encode_waves
 from muomni_cli.contract.declarations import EncoderPart, Part
 from muomni_cli.contract.engine import GraphCall
 from muomni_cli.contract.models import Answers, Tokenizer, Transcriber
-from muomni_cli.contract.sound import MelConfig
-from muomni_cli.contract.speech import Codec, Flow, Speaks, Streamed, Vocoder
+from muomni_cli.contract.speech import Codec, Flow, MelConfig, Speaks, Streamed, Vocoder
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
-from muomni_cli.layers.device import choose_device, set_threads
+from muomni_cli.nn.device import choose_device, set_threads
 from muomni_cli.omni.model import Omni
-from muomni_cli.runs.folder import open_entry
-from muomni_cli.sound.coding import encode_waves
+from muomni_cli.runs.run import open_entry
 
 
 class TorchEngine(ABC):

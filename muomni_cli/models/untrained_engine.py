@@ -15,14 +15,13 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import Codec
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.tokenizer import known_tokenizer
+from muomni_cli.data.text import known_tokenizer
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.omni.model import Omni
 from muomni_cli.recipe import Recipe, load_recipe
 from muomni_cli.registry.registry import Registered, get_registry, resolve
-from muomni_cli.runs.arguments import code_shape
-from muomni_cli.runs.folder import RUNS, RunFolder, open_entry, part_entry
-from muomni_cli.runs.parts import build_aside, build_part
+from muomni_cli.runs.checkpoint import build_aside, build_part
+from muomni_cli.runs.run import RUNS, RunFolder, code_shape, open_entry, part_entry
 
 TOKENIZER = "tokenizer"
 """The folder of a run that holds its tokenizer."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.media import Media
-from muomni_cli.data.shares import Sense, in_order
+from muomni_cli.contract.data import Media
+from muomni_cli.data.modality import Sense, in_order
 
 Taken = list[tuple[Media, NDArray[np.float32]]]
 

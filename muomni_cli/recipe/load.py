@@ -1,4 +1,8 @@
-"""TOML to a :class:`Recipe`: finds every mistake before it complains. Knows the tables of a recipe, no part by name."""
+"""Find a recipe and turn its TOML into a :class:`Recipe`; all of its problems are reported at once.
+
+A recipe is named by a path or by the name of one that ships with muomni or with a plugin. ``recipes/NAME.toml`` means
+the shipped recipe NAME where there is no such file.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,33 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
-from muomni_cli.recipe.mistakes import Mistake, Path, RecipeMistakesError, dotted, from_pydantic, unknown
+from muomni_cli.core.extras import ROOT
 from muomni_cli.recipe.model import SLOTS, SPEECH, STAGES, Chosen, Data, Recipe, Source
-from muomni_cli.recipe.overrides import lay_over
-from muomni_cli.recipe.positions import key_lines
+from muomni_cli.recipe.overrides import lay_over, shorten_warmups
+from muomni_cli.recipe.problems import (
+    KeyPath,
+    Mistake,
+    RecipeMistakesError,
+    dotted,
+    from_pydantic,
+    key_lines,
+    note_on,
+    unknown,
+    usual,
+)
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, Settings, TrainSettings
-from muomni_cli.recipe.shipped import find_recipe
-from muomni_cli.recipe.shorten import shorten_warmups
-from muomni_cli.recipe.usual import note_on, usual
-from muomni_cli.registry.registry import get_registry
+from muomni_cli.registry.registry import get_registry, nearest
 from muomni_cli.registry.sets import references_in, set_file
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -36,8 +50,69 @@ HOST_KEYS = ("weight", "task", "licence", "measure")
 """Keys of a source that are the host's, not its part's."""
 
 _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")
+
 _TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A recipe that comes with muomni or with a plugin."""
+
+    name: str
+    doc: str
+    origin: str
+    path: Path
+
+
+def shipped_recipes() -> list[Shipped]:
+    """Every recipe that can be named without a path: muomni's own, then those of plugins."""
+    own = [Shipped(path.stem, _doc(path), "muomni", path) for path in sorted(_folder().glob("*.toml"))]
+    return own + [
+        Shipped(offer.use, offer.part.doc, offer.plugin.name, offer.part.path) for offer in get_registry().recipes()
+    ]
+
+
+def find_recipe(path_or_name: str) -> Path:
+    """The file of a recipe.
+
+    Raises:
+        RequestError: there is no such file, and no shipped recipe of that name.
+    """
+    path = Path(path_or_name).expanduser()
+    if path.is_file():
+        return path
+    shipped = {recipe.name: recipe.path for recipe in shipped_recipes()}
+    if path_or_name in shipped:
+        return shipped[path_or_name]
+    if path.parent == Path("recipes") and path.suffix == ".toml" and path.stem in shipped:
+        _tell(path_or_name)
+        return shipped[path.stem]
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder, not a recipe", f"name one recipe, or a file: {path}/NAME.toml")
+    near = path.stem if path.stem in shipped else nearest(path_or_name, list(shipped))
+    listed = f"recipes that come with muomni: {', '.join(shipped)}"
+    raise RequestError(
+        f"there is no recipe {path_or_name!r}", f"did you mean {near!r}? {listed}" if near else f"name a file; {listed}"
+    )
+
+
+@cache
+def _tell(path: str) -> None:
+    """Once a process: a command may look up its recipe several times."""
+    say(f"{path}: not here; using the recipe that comes with muomni")
+
+
+@cache
+def _folder() -> Path:
+    """In a wheel the recipes are inside the package, in a checkout beside it."""
+    inside = ROOT / "muomni_cli" / "_recipes"
+    return inside if inside.is_dir() else inside.parent.parent / "recipes"
+
+
+def _doc(path: Path) -> str:
+    return str(tomllib.loads(path.read_text(encoding="utf-8")).get("doc", ""))
 
 
 def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -80,7 +155,9 @@ def _syntax_mistake(file: FilePath, error: tomllib.TOMLDecodeError) -> Mistake:
     return Mistake("", f"not TOML: {message[:1].lower()}{message[1:]}", f"{file}:{line}", line)
 
 
-def _place(path: Path, message: str, file: FilePath, lines: Mapping[Path, int], origins: Mapping[Path, str]) -> Mistake:
+def _place(
+    path: KeyPath, message: str, file: FilePath, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str]
+) -> Mistake:
     """Blame the override that set ``path`` or what holds it; else the line of its longest prefix in the file, and the
     overrides inside it if the mistake is a table's."""
     prefixes = [path[:length] for length in range(len(path), 0, -1)]
@@ -98,7 +175,7 @@ class _Reader:
 
     def __init__(self, tables: dict[str, Any]) -> None:
         self.tables = tables
-        self.mistakes: list[tuple[Path, str]] = []
+        self.mistakes: list[tuple[KeyPath, str]] = []
 
     def recipe(self, *, default_name: str, source: str) -> Recipe:
         for key in self.tables.keys() - set(_TOP):
@@ -127,7 +204,7 @@ class _Reader:
             source=source,
         )
 
-    def wrong(self, path: Path, message: str) -> None:
+    def wrong(self, path: KeyPath, message: str) -> None:
         self.mistakes.append((path, message))
 
     def misplaced(self, key: str) -> str:
@@ -164,7 +241,7 @@ class _Reader:
             self.wrong(("seed",), f"{seed} is no seed (0 or more, below 2^63)")
         return seed
 
-    def table(self, path: Path) -> dict[str, Any]:
+    def table(self, path: KeyPath) -> dict[str, Any]:
         """The table at ``path``; empty if there is none, or something else is there."""
         value: Any = self.tables
         for step in path:
@@ -174,7 +251,7 @@ class _Reader:
         self.wrong(path, f"{value!r} stands where a table is needed: write [{dotted(path)}]")
         return {}
 
-    def settings(self, path: Path, model: type[Model], values: Mapping[str, Any]) -> Model | None:
+    def settings(self, path: KeyPath, model: type[Model], values: Mapping[str, Any]) -> Model | None:
         """Validate a table. Strictly: "4" is no number, and true is no 1."""
         try:
             return model.model_validate_json(json.dumps(values, default=str), strict=True)
@@ -184,7 +261,7 @@ class _Reader:
             self.together(path, model, values, {str(item["loc"][0]) for item in error.errors() if item["loc"]})
             return None
 
-    def together(self, path: Path, model: type[BaseModel], values: Mapping[str, Any], bad: set[str]) -> None:
+    def together(self, path: KeyPath, model: type[BaseModel], values: Mapping[str, Any], bad: set[str]) -> None:
         """Contradictions among the keys that are right by themselves, which validation does not get to."""
         if not issubclass(model, Settings) or not bad:
             return
@@ -193,7 +270,7 @@ class _Reader:
             if not bad & {key, other}:
                 self.wrong((*path, key), message)
 
-    def part(self, path: Path, kind: str, host_keys: Sequence[str] = ()) -> Chosen | None:
+    def part(self, path: KeyPath, kind: str, host_keys: Sequence[str] = ()) -> Chosen | None:
         """One table with ``use``."""
         values = dict(self.table(path))
         use = values.pop("use", None)
@@ -232,7 +309,7 @@ class _Reader:
                 self.tasks(name, read)
         return Data(self.settings(("data",), DataSettings, plain) or DataSettings(), sources)
 
-    def source(self, path: Path) -> Source | None:
+    def source(self, path: KeyPath) -> Source | None:
         chosen = self.part(path, "dataset", host_keys=HOST_KEYS)
         weight, task, licence, measure = (
             self.table(path).get(key, unset) for key, unset in zip(HOST_KEYS, (1.0, "", "", False), strict=True)
@@ -254,7 +331,7 @@ class _Reader:
         self.references(path, chosen)
         return Source(chosen.use, chosen.registered, chosen.config, float(weight), task, licence, measure)
 
-    def references(self, path: Path, chosen: Chosen) -> None:
+    def references(self, path: KeyPath, chosen: Chosen) -> None:
         """Every ``set:NAME`` of a source names a public dataset that is declared."""
         for keys, reference in references_in(chosen.config.model_dump(mode="json", by_alias=True)):
             try:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from muomni_cli.contract.cards import Cards
 from muomni_cli.contract.declarations import (
     CallbackPart,
     Can,
@@ -33,6 +32,7 @@ from muomni_cli.contract.declarations import (
     TokenizerPart,
     VocoderPart,
 )
+from muomni_cli.contract.metrics import Cards
 
 if TYPE_CHECKING:
     import typer

@@ -1,7 +1,8 @@
-"""Who declares: finds plugins, loads each one in isolation, and asks it for its declarations.
+"""Plugin discovery and loading. Each plugin is loaded in isolation and queried for its declarations; those that the
+user has disabled (``muomni plugins disable``) are left out.
 
-Built-ins and strangers go through the same code. What they declare is judged by
-:mod:`muomni_cli.registry.hookspecs` and looked up in :mod:`muomni_cli.registry.registry`.
+Built-in and third-party plugins use the same code. :mod:`muomni_cli.registry.hookspecs` validates what they declare,
+:mod:`muomni_cli.registry.registry` looks it up.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import json
 import os
 import sys
 import textwrap
@@ -25,34 +27,71 @@ import typer
 
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.version import __version__
+from muomni_cli.core.extras import __version__
+from muomni_cli.core.files import config_folder, write_json
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, Declaration, HookSpecs, check_declaration
-from muomni_cli.registry.switches import disabled_plugins
 
 Result = TypeVar("Result")
 
 ENTRY_POINTS = "muomni"
+
 FILES = "MUOMNI_PLUGINS"
 """The environment variable that names further plugins: Python files, with what separates paths between them."""
+
 BUILTINS = (
     "muomni_text.plugin",
     "muomni_vit.plugin",
-    "muomni_listener.plugin",
+    "muomni_audio_encoder.plugin",
     "muomni_thinker.plugin",
     "muomni_rvq.plugin",
     "muomni_talker.plugin",
     "muomni_vocoders.plugin",
     "muomni_datasets.plugin",
     "muomni_tensorboard.plugin",
-    "muomni_cards.plugin",
+    "muomni_metrics.plugin",
     "muomni_nano.plugin",
     "muomni_onnx.plugin",
 )
 """Modules with the hooks of the built-in parts. The only place where the host names one of them."""
+
 HEAVY = "torch"
 """What no plugin may import as it is loaded: every command would wait for it, and many can do without."""
+
 SECONDS = 0.7
 """Longest that a stranger's plugin may take to be loaded before it is told."""
+
+
+def disabled_plugins() -> frozenset[str]:
+    """Names of the plugins that are switched off.
+
+    Raises:
+        RequestError: the file holds something else.
+    """
+    path = _path()
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))["disabled"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise TypeError(names)
+    except FileNotFoundError:
+        return frozenset()
+    except (ValueError, KeyError, TypeError):
+        raise RequestError(
+            f'{path} is not {{"disabled": [names]}}', f"mend it, or start anew with: rm {path}"
+        ) from None
+    return frozenset(names)
+
+
+def switch(plugin: str, *, on: bool) -> bool:
+    """Switch ``plugin`` on or off for every later command; whether that changed anything."""
+    before = disabled_plugins()
+    after = before - {plugin} if on else before | {plugin}
+    if after != before:
+        write_json(_path(), {"disabled": sorted(after)})
+    return after != before
+
+
+def _path() -> Path:
+    return config_folder() / "plugins.json"
 
 
 @dataclass(frozen=True, slots=True)

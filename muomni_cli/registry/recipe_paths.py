@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from muomni_cli.core.errors import RequestError
-from muomni_cli.core.paths import data_folder
+from muomni_cli.core.files import data_folder
 
 _VARIABLE = re.compile(r"\$(?:(?P<name>\w+)|\{(?P<braced>\w+)(?::-(?P<default>[^}]*))?\})")
 
@@ -15,7 +15,7 @@ _VARIABLE = re.compile(r"\$(?:(?P<name>\w+)|\{(?P<braced>\w+)(?::-(?P<default>[^
 def expand_path(text: str) -> Path:
     """A path as a recipe writes it: ``~``, ``$NAME``, ``${NAME}`` and ``${NAME:-default}`` are replaced, and
     ``set:NAME`` or ``set:NAME/FILE`` is a file of a public dataset. ``MUOMNI_DATA`` is
-    :func:`muomni_cli.core.paths.data_folder` where it is not set.
+    :func:`muomni_cli.core.files.data_folder` where it is not set.
 
     Raises:
         RequestError: a variable that is not set and has no default, or a dataset that is unknown or not here.

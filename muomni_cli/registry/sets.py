@@ -1,6 +1,6 @@
 """Public datasets by name: what ``set:NAME`` in a recipe means, and where its file is.
 
-Reads declarations and looks at files. :mod:`muomni_cli.data.get` downloads.
+Reads declarations and looks at files. :mod:`muomni_cli.data.public_datasets` downloads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from muomni_cli.contract.declarations import Download
 from muomni_cli.core.errors import RequestError
-from muomni_cli.core.paths import data_folder
+from muomni_cli.core.files import data_folder
 from muomni_cli.registry.registry import did_you_mean, get_registry
 
 _NAME = r"[a-z0-9][a-z0-9_-]*"

@@ -1,19 +1,66 @@
-"""What runs there are and how far they have come, read from their JSON files alone. Imports no torch."""
+"""Runs as a list, their metrics, and curves of several runs; read from JSON files alone."""
 
 from __future__ import annotations
 
+import json
 import math
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.core.errors import RequestError
-from muomni_cli.core.files import read_json
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.files import read_json, replacing, write_text
 from muomni_cli.registry.registry import did_you_mean
-from muomni_cli.runs.folder import RUNS, RunFolder
-from muomni_cli.runs.metrics import read_lines
+from muomni_cli.runs.run import RUNS, RunFolder
 
 NOT_METRICS = frozenset({"step", "time"})
+
+MARKS = "•+x*o#%@"
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a metrics file; what a crash left half written is skipped."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+                yield entry
+
+
+class MetricsLog:
+    """Appends to ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def cut(self, step: int) -> None:
+        """Drop every line after ``step``, so that a resumed run reads as if it had never stopped."""
+        kept = [json.dumps(entry) for entry in read_lines(self.path) if entry["step"] <= step]
+        write_text(self.path, "".join(f"{line}\n" for line in kept))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a line.
+
+        Raises:
+            MuomniError: if it cannot be written (a full disk).
+        """
+        line = json.dumps({"step": step, **values})
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise MuomniError(
+                f"could not write {self.path}: {error.strerror or error}",
+                "free some space, then continue from the last checkpoint with --resume",
+            ) from error
 
 
 def find_run(name: str, runs: Path = RUNS) -> RunFolder:
@@ -112,3 +159,60 @@ def curve(run: RunFolder, metric: str, stage: str | None = None) -> tuple[str, l
         f"run {run.name} has no metric {metric!r}" + (f" in stage {stage}" if stage else ""),
         f"there is: {', '.join(sorted(names))}" if names else "it has not logged anything yet",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One line of a plot."""
+
+    name: str
+    steps: Sequence[int]
+    values: Sequence[float]
+    measured: bool = False
+    """Points measured now and then (validation): the PNG marks each of them."""
+
+
+def text_plot(curves: Sequence[Curve], *, columns: int = 80, height: int = 16) -> str:
+    """The curves in at most ``columns`` columns (at least 24), on a canvas ``height`` lines high, with axes and a
+    legend."""
+    steps = [step for curve in curves for step in curve.steps]
+    values = [value for curve in curves for value in curve.values]
+    left, right, low, high = min(steps), max(steps), min(values), max(values)
+    labels = {0: f"{high:.4g}", height // 2: f"{(high + low) / 2:.4g}", height - 1: f"{low:.4g}"}
+    margin = max(len(label) for label in labels.values())
+    width = max(24, columns) - margin - 2
+    canvas = [[" "] * width for _ in range(height)]
+    for curve, mark in zip(curves, MARKS * len(curves), strict=False):
+        for step, value in zip(curve.steps, curve.values, strict=True):
+            column = round((step - left) / max(1, right - left) * (width - 1))
+            row = round((high - value) / ((high - low) or 1.0) * (height - 1))
+            canvas[row][column] = mark
+    lines = [f"{labels.get(row, ''):>{margin}} │{''.join(cells).rstrip()}" for row, cells in enumerate(canvas)]
+    lines.append(f"{'':>{margin}} └{'─' * width}")
+    ends = f"{left:<{width - len(str(right))}}{right}"
+    lines.append(f"{'':>{margin}}  {f'step {left}':<{width - len(str(right))}}{right}" if left < right else ends)
+    lines += [f"{'':>{margin}}  {mark} {curve.name}" for curve, mark in zip(curves, MARKS * len(curves), strict=False)]
+    return "\n".join(lines)
+
+
+def png_plot(curves: Sequence[Curve], metric: str, path: Path) -> None:
+    """Write the curves as a PNG.
+
+    Raises:
+        MuomniError: if matplotlib is not installed or the file cannot be written.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MuomniError("plots need matplotlib, which is not installed", "pip install 'muomni[train]'") from error
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xlabel="step", ylabel=metric)
+    for curve in curves:
+        marker = "o" if curve.measured else "." if len(curve.steps) < 30 else ""
+        axes.plot(curve.steps, curve.values, label=curve.name, marker=marker)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.declarations import Can, Part
+from muomni_cli.contract.declarations import Can, Part, Step
 from muomni_cli.contract.engine import Engine, GraphCall
 from muomni_cli.contract.speech import Flow
-from muomni_cli.contract.tracing import Step
 from muomni_cli.registry.registry import get_registry, resolve
-from muomni_cli.trace.attention import Attention, captured
-from muomni_cli.trace.formatting import plural
+from muomni_cli.trace.pictures import Attention, captured
 from muomni_cli.trace.recorder import Recorder, default_steps, statistics_of
+from muomni_cli.trace.report import plural
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

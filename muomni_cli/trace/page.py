@@ -15,20 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_cli.audio.dsp import log_mel
+from muomni_cli.contract.data import Media
 from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.contract.engine import Engine
-from muomni_cli.contract.media import Media
-from muomni_cli.contract.sound import MelConfig
+from muomni_cli.contract.speech import MelConfig
+from muomni_cli.core.extras import __version__
 from muomni_cli.core.files import write_text
-from muomni_cli.core.version import __version__
 from muomni_cli.models.engines import modalities_of
 from muomni_cli.report.page import audio, document, facts
-from muomni_cli.sound.log_mel import log_mel
-from muomni_cli.trace.formatting import answer_of
 from muomni_cli.trace.observer import has_modules
 from muomni_cli.trace.pictures import bars, heat_map, patched, segments, wav, waveform
 from muomni_cli.trace.recorder import TraceStep
-from muomni_cli.trace.report import sections, shapes
+from muomni_cli.trace.report import answer_of, sections, shapes
 from muomni_cli.trace.request import Trace, TraceRequest
 from muomni_cli.trace.trace import QuestionTrace, SpeechTrace
 

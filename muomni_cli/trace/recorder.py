@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from muomni_cli.contract.tracing import Step
+from muomni_cli.contract.declarations import Step
 from muomni_cli.core.errors import MuomniError
 
 if TYPE_CHECKING:

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.extras import how_to_install
-from muomni_cli.data.attachments import attachments
+from muomni_cli.data.media_arguments import attachments
 from muomni_cli.models.engines import modalities_of, open_run
-from muomni_cli.speaking.voice import voice_of
-from muomni_cli.trace.formatting import answer_of
+from muomni_cli.trace.report import answer_of
 from muomni_cli.trace.trace import QuestionTrace, SpeechTrace, trace_question, trace_speech
+from muomni_cli.voice.synthesis import voice_of
 
 if TYPE_CHECKING:
     from muomni_cli.contract.engine import Engine
-    from muomni_cli.models.bundle import BundleFolder
-    from muomni_cli.models.find import Found
+    from muomni_cli.models.locate import BundleFolder, Found
     from muomni_cli.trace.recorder import TraceStep
 
 

@@ -13,25 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.data import Message
+from muomni_cli.contract.data import Media, Message
+from muomni_cli.contract.declarations import Step
 from muomni_cli.contract.engine import Engine
-from muomni_cli.contract.media import Media
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import EACH, FEWEST, MOST, Manner, Said, most_frames
-from muomni_cli.contract.tracing import Step
 from muomni_cli.core.errors import RequestError
+from muomni_cli.data.modality import in_order
 from muomni_cli.data.prompt import one_shot_ids
-from muomni_cli.data.shares import in_order
-from muomni_cli.generation.loop_guard import LoopGuard
+from muomni_cli.generation.loop import LoopGuard
 from muomni_cli.inference.chat_model import chat_model
 from muomni_cli.inference.settings import settings_of
 from muomni_cli.omni.senses import Taken
 from muomni_cli.registry.registry import get_registry
-from muomni_cli.speaking.voice import voice_of
-from muomni_cli.trace.attention import Attention
-from muomni_cli.trace.formatting import layout, likeliest, plural, quoted, spelled
 from muomni_cli.trace.observer import Observer, observing
+from muomni_cli.trace.pictures import Attention
 from muomni_cli.trace.recorder import Recorder, TraceStep
+from muomni_cli.trace.report import layout, likeliest, plural, quoted, spelled
+from muomni_cli.voice.synthesis import voice_of
 
 
 @dataclass(slots=True)

@@ -1,29 +1,58 @@
-"""What an objective sees of the host: its recipe, stage, settings, seed, device and run, and the parts made before it.
+"""What an objective sees of the host: recipe, stage, settings, seed, device and run, and the parts of earlier stages.
 
-Knows no command; what is missing is named together with the command that makes it.
+A part that is missing is reported together with the command that makes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from muomni_cli.contract.models import Thinker, Tokenizer
 from muomni_cli.contract.speech import Codec, Said, Vocoder
 from muomni_cli.core.console import say
-from muomni_cli.recipe.stages import OMNI
-from muomni_cli.runs.folder import RunFolder
+from muomni_cli.recipe.model import OMNI
+from muomni_cli.runs.run import RunFolder, build_arguments, code_shape
 
 if TYPE_CHECKING:
-    from muomni_cli.data.corpus import TextData
     from muomni_cli.data.examples import DecodedExampleData
     from muomni_cli.data.speech import SpeechData
-    from muomni_cli.data.validating import Validating
+    from muomni_cli.data.text import TextData
+    from muomni_cli.data.validation_size import Validating
     from muomni_cli.recipe import Recipe, TrainSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Arguments of a part's ``build``, as ``model.json`` holds them."""
+
+    written: Mapping[str, Any]
+
+    @property
+    def built(self) -> dict[str, Any]:
+        """As ``build`` takes them."""
+        return build_arguments(self.written)
+
+
+def part_arguments(recipe: Recipe, stage: str, context: TrainingContext) -> Arguments:
+    """The arguments for the part that ``stage`` trains.
+
+    Raises:
+        RequestError: a part that must come before it is missing; names the command that makes it.
+    """
+    if stage == "thinker":
+        return Arguments({"vocab_size": context.tokenizer().vocab_size})
+    if stage == "vocoder":
+        return Arguments({"mel": context.fresh_codec().mel.model_dump(mode="json")})
+    if stage == "talker":
+        voices = sorted({*context.examples().train.voices})
+        width = 0 if recipe.thinker is None else int(recipe.thinker.config.d_model)  # type: ignore[attr-defined]
+        return Arguments({"codes": asdict(code_shape(context.fresh_codec())), "voices": voices, "thinker_width": width})
+    return Arguments({})
 
 
 @dataclass(frozen=True)
@@ -85,7 +114,7 @@ class TrainingContext:
         Raises:
             RequestError: if the recipe names none.
         """
-        from muomni_cli.runs.parts import fresh_codec
+        from muomni_cli.runs.checkpoint import fresh_codec
 
         return fresh_codec(self.recipe)
 
@@ -99,7 +128,7 @@ class TrainingContext:
 
     def vocoder(self) -> Vocoder | None:
         """The run's vocoder likewise, if it is trained or needs no training."""
-        from muomni_cli.training.voice_parts import open_vocoder
+        from muomni_cli.training.speech_parts import open_vocoder
 
         return open_vocoder(self)
 
@@ -109,7 +138,7 @@ class TrainingContext:
         Raises:
             RequestError: if the Thinker has not been trained; names the command.
         """
-        from muomni_cli.training.voice_parts import think_aloud
+        from muomni_cli.training.speech_parts import think_aloud
 
         return think_aloud(self._thinker, self.tokenizer(), self.recipe.chat.template, text)
 
@@ -122,7 +151,7 @@ class TrainingContext:
         Raises:
             RequestError: if the codec, or an encoder that can align, has not been trained; names the command.
         """
-        from muomni_cli.training.voice_parts import open_stage_speech
+        from muomni_cli.training.speech_parts import open_stage_speech
 
         return open_stage_speech(self, spell)
 
@@ -136,7 +165,7 @@ class TrainingContext:
 
     def report(self, validating: Sequence[Validating]) -> None:
         """Say how many items of each source validate, and warn where they are few."""
-        from muomni_cli.data.validating import told
+        from muomni_cli.data.validation_size import told
 
         for line in told(validating) if self.reports else ():
             self.progress(line)
@@ -148,8 +177,7 @@ class TrainingContext:
 
     def generate(self, thinker: Thinker, prompts: Sequence[str], max_tokens: int) -> list[str]:
         """Continuations of ``prompts`` with the recipe's chat settings, always the same for the same weights."""
-        from muomni_cli.generation.loop import Request, generate
-        from muomni_cli.generation.sampling import Sampling
+        from muomni_cli.generation.loop import Request, Sampling, generate
         from muomni_cli.generation.torch_backend import TorchBackend
 
         tokenizer, chat, chosen = self.tokenizer(), self.recipe.chat, self.recipe.thinker
@@ -174,7 +202,7 @@ class TrainingContext:
     @cached_property
     def _tokenizer(self) -> Tokenizer:
         if self.stage == OMNI and self.run.status("tokenizer") != "finished":
-            from muomni_cli.training.inherit import ancestor
+            from muomni_cli.training.base_model import ancestor
 
             if (before := ancestor(self.settings.init)) is not None:  # where nothing is written: a dry run
                 return before.tokenizer(self.recipe)
@@ -193,25 +221,25 @@ class TrainingContext:
 
     @cached_property
     def _thinker(self) -> Thinker:
-        from muomni_cli.training.voice_parts import open_thinker
+        from muomni_cli.training.speech_parts import open_thinker
 
         return open_thinker(self)
 
     @cached_property
     def _codec(self) -> Codec:
-        from muomni_cli.training.voice_parts import open_codec
+        from muomni_cli.training.speech_parts import open_codec
 
         return open_codec(self)
 
     @cached_property
     def _understood(self) -> Callable[[Codec], dict[str, float]]:
-        from muomni_cli.training.resynthesis import Resynthesis
+        from muomni_cli.training.speech_parts import Resynthesis
 
         return Resynthesis(self)
 
     @cached_property
     def _text(self) -> TextData:
-        from muomni_cli.data.corpus import open_text
+        from muomni_cli.data.text import open_text
 
         data = open_text(self.recipe, self.tokenizer(), self.progress)
         self.report(data.validating)

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from muomni_cli.contract.training import Objective
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import replacing, write_bytes
-from muomni_cli.layers.device import autocast, memory_bytes, multiplies_bf16
+from muomni_cli.nn.device import autocast, memory_bytes, multiplies_bf16
 from muomni_cli.runs.checkpoint import (
     load_model,
     load_rng,
@@ -26,14 +26,11 @@ from muomni_cli.runs.checkpoint import (
     rng_tensors,
     write_checkpoint,
 )
-from muomni_cli.runs.folder import BEST, LAST
-from muomni_cli.runs.metrics import MetricsLog
-from muomni_cli.training.display import Display
-from muomni_cli.training.followers import Followers
-from muomni_cli.training.prefetch import Prefetch
-from muomni_cli.training.readback import Readback
-from muomni_cli.training.signals import NAMES, StoppedError, StopRequests
-from muomni_cli.training.step import Stepper
+from muomni_cli.runs.listing import MetricsLog
+from muomni_cli.runs.run import BEST, LAST
+from muomni_cli.training.callbacks import Display, Followers
+from muomni_cli.training.processes import NAMES, StoppedError, StopRequests
+from muomni_cli.training.step import Prefetch, Readback, Stepper
 
 if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext

@@ -23,26 +23,20 @@ from muomni_cli.contract.training import Objective
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import write_json, write_text
+from muomni_cli.data.conversations import talks_fingerprint
 from muomni_cli.data.sources import open_sources
-from muomni_cli.data.talks import talks_fingerprint
-from muomni_cli.data.tokenizer import train_tokenizer
-from muomni_cli.layers.device import choose_device, memory_bytes, set_threads
+from muomni_cli.data.text import train_tokenizer
+from muomni_cli.nn.device import choose_device, memory_bytes, set_threads
 from muomni_cli.recipe import resolved_toml
-from muomni_cli.recipe.model import SPEAKING
-from muomni_cli.recipe.stages import OMNI, parts_of, stages_of
+from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
-from muomni_cli.runs.claim import changing, claimed
-from muomni_cli.runs.folder import BEST, LAST, RunFolder, differences, part_entry
-from muomni_cli.runs.header import read_header
-from muomni_cli.runs.lock import make_lock
-from muomni_cli.training.arguments import part_arguments
-from muomni_cli.training.context import TrainingContext
-from muomni_cli.training.display import Display
+from muomni_cli.runs.provenance import make_lock
+from muomni_cli.runs.run import BEST, LAST, RunFolder, changing, claimed, differences, part_entry, read_header
+from muomni_cli.training.base_model import ancestor
+from muomni_cli.training.callbacks import Display, Followers, Recorder
+from muomni_cli.training.context import TrainingContext, part_arguments
 from muomni_cli.training.dry_run import DryRun, dry_run
-from muomni_cli.training.followers import Followers
-from muomni_cli.training.inherit import ancestor
 from muomni_cli.training.loop import Trainer
-from muomni_cli.training.recorder import Recorder
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Chosen, Recipe
@@ -281,8 +275,8 @@ def _context(job: Job, learn: Callable[[], Tokenizer], *, trial: bool = False) -
 def _objective(job: Job, context: TrainingContext) -> Objective:
     torch.manual_seed(context.seed)
     if job.chosen is None:
-        from muomni_cli.training.omni import Answering
-        from muomni_cli.training.omni_parts import build_omni
+        from muomni_cli.training.initialize import build_omni
+        from muomni_cli.training.objectives import Answering
 
         return Answering(build_omni(context), context)
     part = job.chosen.registered.part

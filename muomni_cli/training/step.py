@@ -1,26 +1,96 @@
-"""One optimiser step: forward and backward over micro-batches, clipping, the guard against NaN, update.
+"""One optimizer step: micro-batches prepared in a background thread, forward and backward, clipping, the guard against
+NaN, the update, and its metrics copied to the host without waiting for the device.
 
-Everything here stays on the device; nothing waits for it. The loop reads the results when it likes.
+``Objective.batch`` is a pure function of step and micro-batch, so the order of threads changes nothing.
 """
 
 from __future__ import annotations
 
+import queue
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from muomni_cli.contract.training import Batch, Objective
-from muomni_cli.layers.device import autocast
-from muomni_cli.training.ema import Ema
-from muomni_cli.training.optimizers import Optimizers
-from muomni_cli.training.prefetch import to_device
+from muomni_cli.nn.device import autocast
+from muomni_cli.training.optim import Ema, Optimizers
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import TrainSettings
+
+Tag = TypeVar("Tag")
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on ``device``; the copy does not wait where the host memory is pinned."""
+    return replace(batch, tensors={name: t.to(device, non_blocking=True) for name, t in batch.tensors.items()})
+
+
+class Prefetch:
+    """The batches of ``steps``, in order, at most ``depth`` steps ahead. A context manager.
+
+    Args:
+        objective: what makes the batches.
+        steps: which (from 0).
+        accumulate: micro-batches a step.
+        pin: put tensors into pinned memory (for CUDA).
+    """
+
+    def __init__(
+        self, objective: Objective, steps: Sequence[int], *, accumulate: int, pin: bool = False, depth: int = 2
+    ) -> None:
+        self._objective = objective
+        self._steps = steps
+        self._accumulate = accumulate
+        self._pin = pin
+        self._queue: queue.Queue[list[Batch] | BaseException] = queue.Queue(depth)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="muomni-batches", daemon=True)
+
+    def __enter__(self) -> Prefetch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        while self._thread.is_alive():  # the thread may be waiting for room
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        self._thread.join()
+
+    def next(self) -> list[Batch]:
+        """The micro-batches of the next step, on the host. An error of the thread is raised here."""
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def _work(self) -> None:
+        try:
+            for step in self._steps:
+                if self._closed.is_set():
+                    return
+                self._queue.put([self._prepare(step, micro) for micro in range(self._accumulate)])
+        except BaseException as error:
+            self._queue.put(error)
+
+    def _prepare(self, step: int, micro: int) -> Batch:
+        batch = self._objective.batch(step, micro)
+        if self._pin:
+            batch = replace(batch, tensors={name: t.pin_memory() for name, t in batch.tensors.items()})
+        return batch
 
 
 def recompute(block: nn.Module) -> None:
@@ -109,3 +179,38 @@ class Stepper:
         for name, value in values.items():
             self.window[name] = self.window[name] + value.float() if name in self.window else value.float()
         self.count += 1
+
+
+class Readback(Generic[Tag]):
+    """A queue of small vectors on their way from ``device``.
+
+    On CUDA, :meth:`post` starts a copy into pinned memory and returns at once; :meth:`take` gives what has arrived.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._waiting: deque[tuple[Tag, Tensor, torch.cuda.Event | None]] = deque()
+
+    def post(self, tag: Tag, values: Tensor) -> None:
+        """Send ``values`` (n,) on their way; ``tag`` comes back with them."""
+        if not self._cuda:
+            self._waiting.append((tag, values.clone(), None))
+            return
+        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        host.copy_(values, non_blocking=True)
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
+        self._waiting.append((tag, host, event))
+
+    def take(self, *, wait: bool = False) -> list[tuple[Tag, list[float]]]:
+        """What has arrived, in order; with ``wait``, all that was posted."""
+        arrived: list[tuple[Tag, list[float]]] = []
+        while self._waiting:
+            tag, values, event = self._waiting[0]
+            if event is not None and wait:
+                event.synchronize()
+            if event is not None and not event.query():  # type: ignore[no-untyped-call]
+                break
+            self._waiting.popleft()
+            arrived.append((tag, values.tolist()))
+        return arrived

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from muomni_cli.api import DatasetPart, Download, hookimpl
-from muomni_datasets.asked_config import AskedConfig
-from muomni_datasets.config import ConversationsConfig, JsonLinesConfig, TalesConfig, TextConfig
-from muomni_datasets.examples_config import FolderConfig, IdxConfig, ManifestConfig, TarConfig
-from muomni_datasets.made_config import ScenesConfig, SoundsConfig, SpokenConfig
-from muomni_datasets.public import downloads
+from muomni_datasets.config import (
+    AskedConfig,
+    ConversationsConfig,
+    FolderConfig,
+    IdxConfig,
+    JsonLinesConfig,
+    ManifestConfig,
+    ScenesConfig,
+    SoundsConfig,
+    SpokenConfig,
+    TalesConfig,
+    TarConfig,
+    TextConfig,
+)
+from muomni_datasets.public_datasets import downloads
 
 ABOUT_SCENES = {
     "count": 20,
@@ -27,56 +37,56 @@ def register_datasets() -> list[DatasetPart]:
             name="text",
             doc="text files, folders and globs; .gz is read as it is",
             config=TextConfig,
-            build="muomni_datasets.text:build",
+            build="muomni_datasets.text:build_text",
             sample="muomni_datasets.samples:text",
         ),
         DatasetPart(
             name="jsonl",
             doc="JSON Lines: one document a line, in a field of your choice",
             config=JsonLinesConfig,
-            build="muomni_datasets.jsonl:build",
+            build="muomni_datasets.text:build_json_lines",
             sample="muomni_datasets.samples:json_lines",
         ),
         DatasetPart(
             name="conversations",
             doc="conversations: JSON Lines with messages, or plain text with turn prefixes",
             config=ConversationsConfig,
-            build="muomni_datasets.conversations:build",
+            build="muomni_datasets.text:build_conversations",
             sample="muomni_datasets.samples:conversations",
         ),
         DatasetPart(
             name="tales",
             doc="tiny stories and conversations made from a grammar; reads no files",
             config=TalesConfig,
-            build="muomni_datasets.tales:build",
+            build="muomni_datasets.stories:build",
             small={"count": 20},
         ),
         DatasetPart(
             name="manifest",
             doc="pictures, sounds or others listed in JSON Lines with text, label, key and split",
             config=ManifestConfig,
-            build="muomni_datasets.manifest:build",
+            build="muomni_datasets.labeled_files:build_manifest",
             sample="muomni_datasets.samples:manifest",
         ),
         DatasetPart(
             name="folder",
             doc="pictures or sounds in folders: class/file, or as a regular expression and captions say",
             config=FolderConfig,
-            build="muomni_datasets.folder:build",
+            build="muomni_datasets.labeled_files:build_folder",
             sample="muomni_datasets.samples:pictures",
         ),
         DatasetPart(
             name="tar",
             doc="members of tar archives, read in place; named as in folder",
             config=TarConfig,
-            build="muomni_datasets.tar:build",
+            build="muomni_datasets.archives:build_tar",
             sample="muomni_datasets.samples:archive",
         ),
         DatasetPart(
             name="idx",
             doc="IDX files of grey pictures and labels, as of MNIST; .gz is read as it is",
             config=IdxConfig,
-            build="muomni_datasets.idx:build",
+            build="muomni_datasets.archives:build_idx",
             sample="muomni_datasets.samples:idx",
         ),
         DatasetPart(
@@ -90,22 +100,22 @@ def register_datasets() -> list[DatasetPart]:
             name="sounds",
             doc="tones, sweeps, noise and clicks with labels and captions; reads no files",
             config=SoundsConfig,
-            build="muomni_datasets.sounds:build",
+            build="muomni_datasets.synthetic_sounds:build",
             small={"count": 20},
         ),
         DatasetPart(
             name="spoken",
             doc="any text, spoken by a speech program (flite or hibari)",
             config=SpokenConfig,
-            build="muomni_datasets.spoken:build",
+            build="muomni_datasets.synthesized_speech:build",
             small={"sentences": ("A hen.", "A fox.")},
-            teacher="muomni_datasets.spoken:teacher",
+            teacher="muomni_datasets.synthesized_speech:teacher",
         ),
         DatasetPart(
             name="asked",
             doc="questions about the examples of other sources, of several modalities at once",
             config=AskedConfig,
-            build="muomni_datasets.asked:build",
+            build="muomni_datasets.generated_qa:build",
             small=ABOUT_SCENES,
         ),
     ]

@@ -1,23 +1,295 @@
-"""Drawn scenes of coloured shapes, with captions or with questions. Nothing is stored: a picture is drawn when opened.
+"""Drawn scenes of colored shapes, with captions or with questions and answers. Nothing is stored: a picture is drawn
+when it is opened.
 
-Scene ``i`` is a function of the seed, the side of the split, and what may be drawn, so more scenes never change the
-first ones, and the two sides of one seed have nothing to do with each other.
+Scene ``i`` is a function of the seed, the split, and what may be drawn, so more scenes never change the first ones,
+and the two splits of one seed are independent. Lengths are in units of 1/64 of the picture's side.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from PIL import Image, ImageDraw
+
 from muomni_cli.api import Conversation, Example, Message
-from muomni_datasets.config import SIDES
-from muomni_datasets.layout import draw, lay_out
-from muomni_datasets.made_config import ScenesConfig
-from muomni_datasets.plots import Chance
-from muomni_datasets.scene_words import ask, facts
+from muomni_datasets.config import COLOURS, SHAPES, SIDES, ScenesConfig
+from muomni_datasets.story_plots import NUMBERS, Chance, fill
+
+UNITS = 64
+
+RADII = {"small": (7.2, 8.6), "big": (12.0, 14.0)}
+
+OTHER = (9.6, 10.8)
+"""Radius of the things beside the first, of which no size is told. By it the first is known: it is small or big."""
+
+RGB = {
+    "red": (220, 40, 40),
+    "green": (40, 170, 60),
+    "blue": (50, 80, 220),
+    "yellow": (240, 210, 40),
+    "purple": (150, 60, 190),
+    "orange": (245, 140, 30),
+    "black": (20, 20, 20),
+    "white": (240, 240, 240),
+    "pink": (250, 90, 180),
+    "brown": (110, 65, 30),
+}
+
+SHADE = 14
+"""How far a colour is from its middle at most, each of red, green and blue."""
+
+FINE = 4
+"""Times larger that a scene with soft edges is drawn."""
+
+Rgb = tuple[int, int, int]
+
+RELATIVE_PLACES = {
+    "left of": ("left", "right"),
+    "right of": ("right", "left"),
+    "above": ("top", "bottom"),
+    "below": ("bottom", "top"),
+}
+"""A relation -> where the first thing is, and where the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One thing in a scene: what it is, its middle, its radius."""
+
+    colour: str
+    shape: str
+    size: str
+    shade: Rgb
+    x: float
+    y: float
+    radius: float
+
+    @property
+    def kind(self) -> str:
+        """``red circle``."""
+        return f"{self.colour} {self.shape}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """``relations[i]``: where the first thing is, seen from thing ``i + 1``. Equal things, ``counted``, have none."""
+
+    background: Rgb
+    things: Sequence[Thing]
+    relations: Sequence[str] = ()
+    counted: bool = False
+
+
+def lay_out(config: ScenesConfig, index: int) -> Scene:
+    """Scene number ``index``: a function of the seed, the side of the split and what may be drawn."""
+    chance = Chance(f"{config.split}/{config.seed}/{index}")
+    background = _background(chance)
+    if chance.between(0, 1) < config.counting:
+        return Scene(background, _equal(chance, _first(config)), counted=True)
+    count = chance.one(config.objects)
+    size = chance.one(list(RADII))
+    kinds = [chance.one(_first(config)), *chance.some(_others(config), 3)]
+    kinds = list(dict.fromkeys(kinds))[:count]
+    radii = [chance.between(*RADII[size]), *(chance.between(*OTHER) for _ in kinds[1:])]
+    places, relations = (_alone, _side_by_side, _in_a_corner)[count - 1](chance)
+    things = [
+        _thing(chance, kind, size if number == 0 else "", place, radius)
+        for number, (kind, place, radius) in enumerate(zip(kinds, places, radii, strict=True))
+    ]
+    return Scene(background, things, relations)
+
+
+def _first(config: ScenesConfig) -> list[str]:
+    return [kind for kind in config.only if kind in config.kinds] if config.only else config.kinds
+
+
+def _others(config: ScenesConfig) -> list[str]:
+    return [kind for kind in config.kinds if kind not in config.only]
+
+
+def _background(chance: Chance) -> Rgb:
+    """Grey or a pale colour; no thing's colour."""
+    if chance.below(2):
+        level = 112 + chance.below(88)
+        return level, level, level
+    return 112 + chance.below(88), 112 + chance.below(88), 112 + chance.below(88)
+
+
+def _thing(chance: Chance, kind: str, size: str, place: tuple[float, float], radius: float) -> Thing:
+    colour, shape = kind.split()
+    red, green, blue = (min(255, max(0, round(level + chance.between(-SHADE, SHADE)))) for level in RGB[colour])
+    return Thing(colour, shape, size, (red, green, blue), *place, radius)
+
+
+Places = tuple[list[tuple[float, float]], list[str]]
+
+
+def _alone(chance: Chance) -> Places:
+    return [(chance.between(16, 48), chance.between(16, 48))], []
+
+
+def _side_by_side(chance: Chance) -> Places:
+    """The first thing on one half, the other on the other. They are always further apart along the axis that is told
+    than across it, and never touch."""
+    relation = chance.one(["left of", "right of", "above", "below"])
+    near, far = 16 + chance.between(-3, 3), 48 + chance.between(-3, 3)
+    across = chance.between(19, 45), chance.between(19, 45)
+    along = (near, far) if relation in ("left of", "above") else (far, near)
+    pairs = list(zip(along, across, strict=True))
+    return (pairs if relation.endswith("of") else [(x, y) for y, x in pairs]), [relation]
+
+
+def _in_a_corner(chance: Chance) -> Places:
+    """The first thing in a corner, the second beside it, the third above or below it."""
+    x, y = (chance.one([16.0, 48.0]) for _ in range(2))
+    relations = ["left of" if x < 32 else "right of", "above" if y < 32 else "below"]
+    places = [(x, y), (64 - x, y), (x, 64 - y)]
+    return [(x + chance.between(-2, 2), y + chance.between(-2, 2)) for x, y in places], relations
+
+
+def _equal(chance: Chance, kinds: Sequence[str]) -> list[Thing]:
+    """One to four equal things, each in a field of its own of three times three."""
+    kind, radius = chance.one(kinds), chance.between(7, 8.5)
+    fields = chance.some([(column, row) for column in (12, 32, 52) for row in (12, 32, 52)], 1 + chance.below(4))
+    first = _thing(chance, kind, "small", (0, 0), radius)
+    return [
+        Thing(
+            first.colour,
+            first.shape,
+            "small",
+            first.shade,
+            x + chance.between(-1, 1),
+            y + chance.between(-1, 1),
+            radius,
+        )
+        for x, y in fields
+    ]
+
+
+def draw(scene: Scene, size: int, *, smooth: bool) -> bytes:
+    """PNG bytes of a scene, ``size`` pixels wide and high."""
+    side = size * FINE if smooth else size
+    picture = Image.new("RGB", (side, side), scene.background)
+    pen = ImageDraw.Draw(picture)
+    for thing in scene.things:
+        x, y, radius = (length * side / UNITS for length in (thing.x, thing.y, thing.radius))
+        if thing.shape == "circle":
+            pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=thing.shade)
+        else:
+            pen.polygon(
+                [(x + radius * right, y + radius * down) for right, down in OUTLINES[thing.shape]], fill=thing.shade
+            )
+    if smooth:
+        picture = picture.resize((size, size), Image.Resampling.BOX)
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _star() -> list[tuple[float, float]]:
+    """Five points, the first one up; the inner corners are 0.45 as far out."""
+    corners = ((math.pi * number / 5, 0.45 if number % 2 else 1.0) for number in range(10))
+    return [(far * math.sin(angle), -far * math.cos(angle)) for angle, far in corners]
+
+
+OUTLINES: dict[str, list[tuple[float, float]]] = {
+    "square": [(-1, -1), (1, -1), (1, 1), (-1, 1)],
+    "triangle": [(0, -1), (1, 1), (-1, 1)],
+    "star": _star(),
+}
+"""Corners of shapes of radius 1; y goes down."""
+
+
+def caption(scene: Scene) -> str:
+    """``A small red circle is left of a blue square.``, ``A big green star.``, ``Three red circles.``"""
+    first = scene.things[0]
+    if scene.counted:
+        count = len(scene.things)
+        return f"{NUMBERS[count].capitalize()} {first.kind}{'' if count == 1 else 's'}."
+    subject = f"A {first.size} {first.kind}"
+    # "a orange", as others that draw such scenes have it: a caption is right when it is equal, word for word.
+    others = [f"{relation} a {thing.kind}" for relation, thing in zip(scene.relations, scene.things[1:], strict=True)]
+    return f"{subject} is {' and '.join(others)}." if others else f"{subject}."
+
+
+def facts(scene: Scene, number: int) -> dict[str, str]:
+    """Names and values of all that is true and cannot be misunderstood.
+
+    ``count`` always; ``colour``, ``shape`` and ``size`` where all things are equal; ``colour_of_circle`` where there is
+    one circle, and ``shape_of_red`` where one thing is red; ``left``, ``left_colour``, ``left_shape`` and so on for
+    ``right``, ``top`` and ``bottom``; and to ask with, ``some_shape`` with ``colour_of_some_shape``, and
+    ``some_colour`` with ``shape_of_some_colour``; ``missing_shape`` and ``missing_colour``, which no thing has.
+
+    Args:
+        number: chooses the thing for the last ones.
+    """
+    things = scene.things[:1] if scene.counted else scene.things
+    found = {"text": caption(scene), "label": things[0].kind, "count": NUMBERS[len(scene.things)]}
+    if len(things) == 1:
+        found |= {"colour": things[0].colour, "shape": things[0].shape}
+        if not scene.counted:
+            found["size"] = things[0].size
+    shapes, colours = [thing.shape for thing in things], [thing.colour for thing in things]
+    found |= {f"colour_of_{thing.shape}": thing.colour for thing in things if shapes.count(thing.shape) == 1}
+    found |= {f"shape_of_{thing.colour}": thing.shape for thing in things if colours.count(thing.colour) == 1}
+    thing = things[number % len(things)]
+    if shapes.count(thing.shape) == 1:
+        found |= {"some_shape": thing.shape, "colour_of_some_shape": thing.colour}
+    if colours.count(thing.colour) == 1:
+        found |= {"some_colour": thing.colour, "shape_of_some_colour": thing.shape}
+    found["missing_shape"] = _other_than(shapes, SHAPES, number)
+    found["missing_colour"] = _other_than(colours, COLOURS, number)
+    for relation, other in zip(scene.relations, things[1:], strict=True):
+        sides = list(zip(RELATIVE_PLACES[relation], (things[0], other), strict=True))
+        for side, thing in sides if len(things) == 2 else sides[1:]:  # of three, two share the first one's side
+            found |= {side: thing.kind, f"{side}_colour": thing.colour, f"{side}_shape": thing.shape}
+    return found
+
+
+def _other_than(there: Sequence[str], known: Sequence[str], number: int) -> str:
+    """One of those ``known`` that is not ``there``, which are fewer."""
+    absent = [one for one in known if one not in there]
+    return absent[number % len(absent)]
+
+
+QUESTIONS: Sequence[tuple[Sequence[str], str]] = (
+    (
+        (
+            "What colour is the {some_shape}?",
+            "Which colour has the {some_shape}?",
+            "Tell me the colour of the {some_shape}.",
+        ),
+        "{colour_of_some_shape}",
+    ),
+    (
+        ("What shape is {some_colour}?", "Which shape is {some_colour}?", "What is the {some_colour} thing?"),
+        "{shape_of_some_colour}",
+    ),
+    (("What colour is it?", "Which colour do you see?", "What is its colour?"), "{colour}"),
+    (("What shape is it?", "Which shape do you see?", "What is in the picture?"), "{shape}"),
+    (("Is it small or big?", "How big is it?", "What size is it?"), "{size}"),
+    (("Which shape is left?", "What is on the left?", "Which thing is on the left side?"), "{left}"),
+    (("Which shape is right?", "What is on the right?", "Which thing is on the right side?"), "{right}"),
+    (("Which shape is above?", "What is at the top?", "Which thing is higher up?"), "{top}"),
+    (("Which shape is below?", "What is at the bottom?", "Which thing is lower down?"), "{bottom}"),
+    (("How many shapes are there?", "How many things do you see?", "Count the shapes."), "{count}"),
+    (("Describe the picture.", "What do you see?", "What is in this picture? Say it in one sentence."), "{text}"),
+)
+"""Ways to ask for something, and the answer."""
+
+
+def ask(told: dict[str, str], chance: Chance) -> tuple[str, str]:
+    """A question about a scene with these facts, and its answer."""
+    known = [(ways, answer) for ways, template in QUESTIONS if (answer := fill(template, told)) is not None]
+    ways, answer = chance.one(known)
+    question = fill(chance.one(ways), told)
+    assert question is not None, "what a question names is known where its answer is"
+    return question, answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +307,7 @@ class SceneMedia:
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What is true of it; see :func:`muomni_datasets.scene_words.facts`."""
+        """What is true of it; see :func:`muomni_datasets.scenes.facts`."""
         return facts(lay_out(self.config, self.index), self.index)
 
     def open(self) -> BinaryIO:

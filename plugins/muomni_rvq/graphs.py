@@ -1,4 +1,5 @@
-"""The codec as two graphs: samples to codes, and codes to log-mel as they come.
+"""The codec as two graphs for export, samples to codes and codes to log-mel as they come, and as steps for ``muomni
+trace``.
 
 Shapes: B batch, T code frames, N samples of a code frame, F mel bins, Q codebooks.
 """
@@ -14,8 +15,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port
-from muomni_cli.sound.mel import LogMel
+from muomni_cli.api import Graph, Port, Step
+from muomni_cli.audio.mel import LogMel
 from muomni_rvq.model import Codec
 
 
@@ -105,3 +106,35 @@ def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
 def ones(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: ARG001
     """Nothing is left out."""
     return np.ones(shape, np.float32)
+
+
+def steps(module: Codec) -> list[Step]:
+    """From log-mel to codes, and from codes to log-mel."""
+    config = module.config
+    milliseconds = 1000 * config.samples / config.sample_rate
+    return [
+        Step(
+            at="windows",
+            title="windows",
+            what=f"{config.frame} mel frames ({milliseconds:g} ms) become one vector, which knows what is around it",
+            counts=lambda a, b: f"{a[1]:,} mel frames -> {b[1]:,} code frames of {b[2]}",
+        ),
+        Step(
+            at="encode",
+            title="residual quantisation",
+            what=f"the nearest of {config.codebook_size} codes, then the nearest to what it leaves, and so on",
+            counts=lambda a, b: f"{a[1]:,} code frames -> {b[1] * b[2]:,} code indices",
+        ),
+        Step(
+            at="decode",
+            title="codes to frames",
+            what="what the codes of a frame stand for, added up; one linear layer to the width of a mel frame",
+            counts=lambda a, b: f"{a[1] * a[2]:,} code indices -> {b[1]:,} code frames of {b[2]}",
+        ),
+        Step(
+            at="expand",
+            title="frames to log-mel",
+            what=f"causal blocks that wait for {config.lookahead} more; each frame becomes {config.frame} mel frames",
+            counts=lambda a, b: f"{a[1]:,} code frames -> {b[1]:,} mel frames of {b[2]} bins",
+        ),
+    ]

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import Batch, Loss, Sample
-from muomni_cli.layers.convnext import ConvNeXt
-from muomni_cli.sound.mel import LogMel
+from muomni_cli.audio.mel import LogMel
+from muomni_cli.nn.streaming import ConvNeXt
 from muomni_rvq.model import Codec
 
 if TYPE_CHECKING:

@@ -25,10 +25,10 @@ def register_codecs() -> list[CodecPart]:
             config=CodecConfig,
             build="muomni_rvq.model:build",
             graphs="muomni_rvq.graphs:graphs",
-            runs="muomni_rvq.running:RunCodec",
-            steps="muomni_rvq.steps:steps",
+            runs="muomni_rvq.runtime:RunCodec",
+            steps="muomni_rvq.graphs:steps",
             objective="muomni_rvq.objective:Reconstruction",
-            read="muomni_cli.sound.reading:read",
+            read="muomni_cli.audio.io:read",
             small=SMALL,
             reads=frozenset({"sample_rate", "max_seconds", "shortest"}),
         )

@@ -1,4 +1,5 @@
-"""The Talkers as graphs: characters to features, features to plans, plans to states, states to codes.
+"""The Talkers as graphs for export (characters to features, features to conditioning, conditioning to states, states
+to codes) and as steps for ``muomni trace``.
 
 Shapes: B batch, S symbols, T frames, W and D widths, Q codebooks, K codes.
 """
@@ -8,12 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port
-from muomni_cli.layers.growing import filled, grow, held_by, past_cases, past_ports, past_states
-from muomni_cli.layers.transformer import Span
-from muomni_talker import symbols
-from muomni_talker.model import CursorTalker, Speaker
-from muomni_talker.reading import Pointer
+from muomni_cli.api import Graph, Port, Step
+from muomni_cli.nn.onnx_stack import filled, grow, held_by, past_cases, past_ports, past_states
+from muomni_cli.nn.transformer import Span
+from muomni_talker.model import CursorTalker, Pointer, Speaker
+from muomni_talker.text_normalization import written_form
 
 
 class Reading(nn.Module):
@@ -49,7 +49,7 @@ class Stepping(nn.Module):
         self.stack, self.history = talker.stack, talker.history
 
     def forward(self, before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """See :func:`muomni_cli.layers.growing.grow`."""
+        """See :func:`muomni_cli.nn.onnx_stack.grow`."""
         for q, table in enumerate(self.history):
             plan = plan + table(before[..., q])
         states, present = grow(self.stack, plan, past)
@@ -97,7 +97,7 @@ def _reader(module: Speaker) -> Graph:
         name="reader",
         module=Reading(module),
         inputs=[
-            Port("ids", ("batch", "symbols"), Port.below(symbols.COUNT)),
+            Port("ids", ("batch", "symbols"), Port.below(written_form.COUNT)),
             Port("voice", ("batch",), Port.below(max(1, len(module.voices)))),
             *([Port("thoughts", ("batch", "symbols", heard))] if heard else []),
         ],
@@ -183,3 +183,45 @@ def _head(module: Speaker, number: int) -> Graph:
         outputs=["logits"],
         cases={"traced": {"batch": 3}, "one frame": {"batch": 1}},
     )
+
+
+def steps(module: Speaker) -> list[Step]:
+    """From characters to codes. The parallel Talker draws the codes of every frame by itself; those are not shown."""
+    slots = module.config.slots
+    drawn = Step(
+        at="heads.draw",
+        title="codes",
+        what="the base code, then each residual code given those before it",
+        counts=lambda a, b: f"1 state of {a[0]} -> {_many(b[0], 'code')}",
+    )
+    return [
+        Step(
+            at="reader",
+            title="characters",
+            what=f"convolutions that see {module.config.reach} characters to either side",
+            counts=lambda a, b: f"{_many(a[1], 'symbol')} -> {_many(b[1], 'feature')} of {b[2]}",
+        ),
+        Step(
+            at="reader.expected",
+            title="durations",
+            what=f"how long each symbol lasts, in slots of which a frame has {slots}",
+            counts=lambda a, b: f"{_many(a[1], 'feature')} -> {_many(b[1], 'duration')}",
+        ),
+        Step(
+            at="framer",
+            title="plan",
+            what="what each frame is to say: the features under a pointer that only moves forward",
+            counts=lambda a, b: f"{_many(a[1], 'feature')} -> {_many(b[1], 'frame')} of {b[2]}",
+        ),
+        Step(
+            at="states",
+            title="transformer",
+            what="the frames before and the plan" if module.causal else "the plan of all frames at once",
+            counts=lambda a, b: f"{_many(a[1], 'frame')} -> {_many(b[1], 'state')} of {b[2]}",
+        ),
+        *([drawn] if module.causal else []),
+    ]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"

@@ -1,28 +1,251 @@
-"""The Talkers: text at a pointer in, code frames out; one frame after the other, or all of a sentence at once.
+"""The Talkers: text to code frames, one frame after the other (:class:`CursorTalker`) or a sentence at once
+(:class:`ParallelTalker`).
 
-The arrangement of the specification's part 5 with the text of arXiv:2006.04558's kind of alignment. Knows symbols and
-codes, not files, sounds or training.
+Explicit monotonic alignment, as in FastSpeech 2 (arXiv:2006.04558) and RALL-E (arXiv:2404.03204): every character
+lasts a number of slots, so nothing can be skipped, repeated or continued for ever. Text features look a bounded number
+of characters to either side, so a sentence can be encoded while it is still being written. A frame's state gives the
+base code, then each residual code given those before it.
 
-Shapes: B batch, T frames, S symbols, D width, Q codebooks, K codes.
+Shapes: B batch, S symbols, U slots, T frames, W width of features, D width of frames, Q codebooks, K codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import Choose, CodeShape, Manner, Said
-from muomni_cli.layers.cache import KVCache
-from muomni_cli.layers.transformer import Stack
+from muomni_cli.nn.cache import KVCache
+from muomni_cli.nn.streaming import CausalConv
+from muomni_cli.nn.transformer import Stack
 from muomni_talker.config import CursorConfig, ParallelConfig, SpeakerConfig
-from muomni_talker.heads import Heads
-from muomni_talker.reading import Framer, Pointer, Reader
-from muomni_talker.speaking import speak
-from muomni_talker.torch_engine import TorchEngine
+from muomni_talker.synthesis import speak
+from muomni_talker.text_normalization import written_form
+
+STEADY = 32
+"""Slots from which on it makes no difference how long a character has lasted, or will last."""
+
+
+@dataclass(slots=True)
+class Pointer:
+    """Where a reader stands in each slot of a batch of sentences.
+
+    ``symbol`` (B,U): number of the symbol that is being said; ``elapsed`` and ``left`` (B,U): slots that it has lasted
+    and will last.
+    """
+
+    symbol: Tensor
+    elapsed: Tensor
+    left: Tensor
+
+
+class TextBlock(nn.Module):
+    """A convolution over symbols and a linear layer, added to their input."""
+
+    def __init__(self, config: SpeakerConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.d_text)
+        self.convolution = CausalConv(config.d_text, config.text_kernel, 2 * config.d_text)
+        self.out = nn.Linear(config.d_text, config.d_text)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """(B,S,W), real (B,S,1) -> (B,S,W)."""
+        value, gate = self.convolution.centred(self.norm(x) * real).chunk(2, dim=-1)
+        return x + self.dropout(self.out(value * F.silu(gate)))  # type: ignore[no-any-return]
+
+
+class Reader(nn.Module):
+    """Symbols to features and durations."""
+
+    def __init__(self, config: SpeakerConfig, voices: int, thinker_width: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(written_form.COUNT, config.d_text)
+        self.voices = nn.Embedding(max(voices, 1), config.d_text)
+        self.thought = nn.Linear(thinker_width, config.d_text, bias=False) if thinker_width else None
+        self.blocks = nn.ModuleList(TextBlock(config) for _ in range(config.text_layers))
+        self.norm = nn.LayerNorm(config.d_text)
+        self.lasting = nn.Sequential(
+            nn.Linear(config.d_text, config.d_text), nn.GELU(), nn.Linear(config.d_text, config.longest + 1)
+        )
+
+    def forward(self, ids: Tensor, voice: Tensor, thoughts: Tensor | None = None) -> Tensor:
+        """(B,S) symbols, (B,) voices and (B,S,Dh) states of a Thinker (zeros: none) -> (B,S,W) features."""
+        x = self.table(ids) + self.voices(voice)[:, None]
+        if self.thought is not None and thoughts is not None:
+            x = x + self.thought(thoughts)
+        real = (ids != written_form.PAD)[..., None].to(x.dtype)
+        for block in self.blocks:
+            x = block(x, real)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def durations(self, features: Tensor) -> Tensor:
+        """(B,S,W) -> (B,S,longest + 1) logits over slots that each symbol lasts."""
+        return self.lasting(features)  # type: ignore[no-any-return]
+
+    def expected(self, features: Tensor) -> Tensor:
+        """(B,S,W) -> (B,S) slots, the mean of what :meth:`durations` says: sums of means keep a sentence's length."""
+        shares = self.durations(features).float().softmax(-1)
+        return shares @ torch.arange(shares.shape[-1], device=shares.device, dtype=shares.dtype)
+
+
+class Framer(nn.Module):
+    """Features under a pointer to what each frame is to say, with a look at the frames beside it."""
+
+    def __init__(self, config: SpeakerConfig) -> None:
+        super().__init__()
+        self.slots = config.slots
+        self.elapsed = nn.Embedding(STEADY, config.d_text)
+        self.left = nn.Embedding(STEADY, config.d_text)
+        self.join = CausalConv(config.slots * config.d_text, 3, config.d_model)
+        self.nothing = nn.Parameter(torch.zeros(config.d_model))
+
+    def forward(self, features: Tensor, pointer: Pointer, frames: Tensor | None = None) -> Tensor:
+        """(B,S,W) features and a pointer of U = slots * T slots -> (B,T,D).
+
+        Args:
+            frames: (B,) real frames of each row; the others count as silence to their neighbours.
+        """
+        batch, slots = pointer.symbol.shape
+        under = features.gather(1, pointer.symbol[..., None].expand(-1, -1, features.shape[-1]))
+        under = (
+            under + self.elapsed(pointer.elapsed.clamp(0, STEADY - 1)) + self.left(pointer.left.clamp(0, STEADY - 1))
+        )
+        joined = under.view(batch, slots // self.slots, -1)  # (B,T,slots*W)
+        if frames is not None:
+            places = torch.arange(joined.shape[1], device=joined.device)
+            joined = joined * (places < frames[:, None])[..., None]
+        return self.join.centred(joined)
+
+
+class Heads(nn.Module):
+    """One head a codebook; head q > 0 sees the codes that heads 0 to q - 1 gave."""
+
+    def __init__(self, width: int, codes: CodeShape) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(codes.size, width) for _ in range(codes.codebooks - 1))
+        self.mixers = nn.ModuleList(nn.Linear(width, width) for _ in range(codes.codebooks - 1))
+        self.heads = nn.ModuleList(nn.Linear(width, codes.size) for _ in range(codes.codebooks))
+
+    def forward(self, states: Tensor, codes: Tensor) -> list[Tensor]:
+        """(B,T,D) states and the (B,T,Q) codes of the same frames -> Q times (B,T,K)."""
+        return [head(self.given(states, q, codes)) for q, head in enumerate(self.heads)]
+
+    def given(self, states: Tensor, q: int, codes: Tensor) -> Tensor:
+        """(...,D) states that know the first ``q`` of (...,Q) codes."""
+        if q == 0:
+            return states
+        known = states
+        for before in range(q):
+            known = known + self.tables[before](codes[..., before])
+        return states + F.gelu(self.mixers[q - 1](known))
+
+    def draw(self, states: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
+        """(...,D) -> (...,Q) codes, each drawn by ``choose`` from (...,K) logits given those before."""
+        codes = states.new_zeros(*states.shape[:-1], len(self.heads), dtype=torch.long)
+        for q, head in enumerate(self.heads):
+            codes[..., q] = choose(head(self.given(states, q, codes)))
+        return codes
+
+    def logits(self, states: Tensor) -> tuple[Tensor, ...]:
+        """Q times (B,T,K): each head given the likeliest codes of those before it."""
+        codes = self.draw(states, lambda logits: logits.argmax(-1))
+        return tuple(self(states, codes))
+
+
+def summed(logits: Sequence[Tensor], codes: Tensor, real: Tensor) -> list[Tensor]:
+    """Cross-entropy of each codebook, nats summed over the (B,T) frames that are ``real``."""
+    return [
+        F.cross_entropy(given[real].float(), codes[..., q][real], reduction="sum") for q, given in enumerate(logits)
+    ]
+
+
+class SpeakingNetwork(Protocol):
+    """What the engine drives: a :class:`muomni_talker.model.Speaker`."""
+
+    config: SpeakerConfig
+    codes: CodeShape
+    thinker_width: int
+    causal: bool
+    reader: Reader
+    framer: Framer
+    stack: Stack
+    heads: Heads
+
+    @property
+    def voices(self) -> Sequence[str]: ...
+
+    def states(self, before: Tensor, plan: Tensor, cache: KVCache | None = None) -> Tensor: ...
+
+
+class TorchEngine:
+    """See :class:`muomni_talker.synthesis.Engine`.
+
+    Args:
+        talker: in evaluation mode, or it speaks as it trains.
+    """
+
+    def __init__(self, talker: SpeakingNetwork) -> None:
+        self._talker, self._like = talker, talker.framer.nothing
+        self.config: SpeakerConfig = talker.config
+        self.codes: CodeShape = talker.codes
+        self.voices: Sequence[str] = talker.voices
+        self.thinker_width: int = talker.thinker_width
+        self.causal: bool = talker.causal
+
+    @torch.inference_mode()
+    def read(
+        self, ids: NDArray[Any], voice: int, thoughts: NDArray[Any] | None, kept: slice
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """See :class:`muomni_talker.synthesis.Engine`."""
+        heard = None if thoughts is None else self._given(thoughts)[None]
+        features = self._talker.reader(self._given(ids)[None], self._given(np.array([voice])), heard)[:, kept]
+        return _array(features[0]), _array(self._talker.reader.expected(features)[0])
+
+    @torch.inference_mode()
+    def plan(self, features: NDArray[Any], pointer: NDArray[Any]) -> NDArray[Any]:
+        """See :class:`muomni_talker.synthesis.Engine`."""
+        under = Pointer(*(column[None] for column in self._given(pointer).unbind(1)))
+        return _array(self._talker.framer(self._given(features).to(self._like.dtype)[None], under)[0])
+
+    @torch.inference_mode()
+    def begin(self) -> KVCache:
+        """See :class:`muomni_talker.synthesis.Engine`."""
+        return self._talker.stack.new_cache(1, self.config.ctx_len)
+
+    @torch.inference_mode()
+    def step(self, before: NDArray[Any], plan: NDArray[Any], memory: KVCache) -> Tensor:
+        """See :class:`muomni_talker.synthesis.Engine`."""
+        said = self._given(plan).to(self._like.dtype)[None, None]
+        return self._talker.states(self._given(before)[None, None], said, memory)[0, 0]
+
+    @torch.inference_mode()
+    def whole(self, plan: NDArray[Any]) -> Sequence[Tensor]:
+        """See :class:`muomni_talker.synthesis.Engine`."""
+        said = self._given(plan).to(self._like.dtype)[None]
+        before = torch.zeros(1, len(plan), self.codes.codebooks, dtype=torch.long, device=said.device)
+        return self._talker.states(before, said)[0].unbind(0)
+
+    @torch.inference_mode()
+    def draw(self, state: Tensor, choose: Choose) -> NDArray[Any]:
+        """See :class:`muomni_talker.synthesis.Engine`."""
+        codes = self._talker.heads.draw(state, lambda logits: torch.tensor(choose(logits.float().cpu().numpy())))
+        return codes.cpu().numpy()
+
+    def _given(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self._like.device)
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    """In float32, which holds every narrower precision exactly."""
+    return tensor.float().cpu().numpy()
 
 
 class Speaker(nn.Module):

@@ -20,13 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from muomni_cli.api import Batch, Loss, Manner, Said, Sample, Vocoder
-from muomni_talker import symbols
 from muomni_talker.config import CursorConfig
-from muomni_talker.heads import summed
-from muomni_talker.model import Speaker
-from muomni_talker.normalise import normalise
-from muomni_talker.reading import Pointer
-from muomni_talker.script import script
+from muomni_talker.model import Pointer, Speaker, summed
+from muomni_talker.text_frontend import normalise, script
+from muomni_talker.text_normalization import written_form
 
 if TYPE_CHECKING:
     from muomni_cli.api import StageContext
@@ -86,7 +83,7 @@ class Speaking:
                 base += float(right[0].sum())
                 residual += float(sum(one.float().sum() for one in right[1:])) / max(1, len(right) - 1)
                 frames += batch.weight
-                expected = self.module.reader.expected(features) * (tensors["ids"] != symbols.PAD)
+                expected = self.module.reader.expected(features) * (tensors["ids"] != written_form.PAD)
                 true = tensors["lasting"].sum(1)
                 wrong += float(((expected.sum(1) - true).abs() / true).sum())
                 sentences += len(rows)
@@ -139,7 +136,7 @@ class Speaking:
 
     def _lasting(self, features: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """Cross-entropy of the durations, summed over the symbols."""
-        real = tensors["ids"] != symbols.PAD
+        real = tensors["ids"] != written_form.PAD
         given = self.module.reader.durations(features)[real].float()
         return F.cross_entropy(given, tensors["lasting"][real].clamp(max=self._config.longest), reduction="sum")
 
@@ -148,12 +145,12 @@ class Speaking:
         lasting = [self._lasting_of(speech, row) for row in rows]
         frames = [len(speech.codes[row]) for row in rows]
         width, slots = max(frames), max(frames) * self._slots
-        ids = np.full((len(rows), max(map(len, lasting))), symbols.PAD)
+        ids = np.full((len(rows), max(map(len, lasting))), written_form.PAD)
         counts = np.zeros_like(ids)
         pointer = np.zeros((3, len(rows), slots), np.int64)
         codes = np.zeros((len(rows), width, self.module.codes.codebooks), np.int64)
         for place, (row, own) in enumerate(zip(rows, lasting, strict=True)):
-            ids[place, : len(own)] = [symbols.START, *symbols.numbers(speech.texts[row]), symbols.END]
+            ids[place, : len(own)] = [written_form.START, *written_form.numbers(speech.texts[row]), written_form.END]
             counts[place, : len(own)] = own
             under = np.repeat(np.arange(len(own)), own)
             elapsed = np.arange(under.size) - np.repeat(np.cumsum(own) - own, own)

@@ -27,9 +27,9 @@ def register_talkers() -> list[TalkerPart]:
             config=CursorConfig,
             build="muomni_talker.model:build",
             graphs="muomni_talker.graphs:graphs",
-            runs="muomni_talker.graph_engine:RunTalker",
+            runs="muomni_talker.synthesis:RunTalker",
             small=SMALL,
-            steps="muomni_talker.steps:steps",
+            steps="muomni_talker.graphs:steps",
             objective="muomni_talker.objective:Speaking",
         ),
         TalkerPart(
@@ -38,9 +38,9 @@ def register_talkers() -> list[TalkerPart]:
             config=ParallelConfig,
             build="muomni_talker.model:build_parallel",
             graphs="muomni_talker.graphs:graphs",
-            runs="muomni_talker.graph_engine:RunTalker",
+            runs="muomni_talker.synthesis:RunTalker",
             small=SMALL,
-            steps="muomni_talker.steps:steps",
+            steps="muomni_talker.graphs:steps",
             objective="muomni_talker.objective:Speaking",
         ),
     ]

@@ -13,8 +13,8 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from muomni_cli.api import RequestError
+from muomni_text.byte_level import FILE, SPECIALS, ByteTable, not_unicode, spelt, unspell, write_file
 from muomni_text.config import BPEConfig
-from muomni_text.table import FILE, SPECIALS, ByteTable, not_unicode, spelt, unspell, write_file
 
 PIECE = 1 << 16
 """Characters handed to the trainer at a time: it buffers a few hundred such pieces."""

@@ -23,8 +23,8 @@ def register_tokenizers() -> list[TokenizerPart]:
             name="bytes",
             doc="one token a byte; learns nothing",
             config=BytesConfig,
-            build="muomni_text.byte:load",
-            objective="muomni_text.byte:learn",
+            build="muomni_text.byte_level:load",
+            objective="muomni_text.byte_level:learn",
             can={Can.LOSSLESS},
         ),
     ]

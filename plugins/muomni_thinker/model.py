@@ -12,8 +12,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from muomni_cli.api import ThinkerOutput
-from muomni_cli.layers.cache import KVCache
-from muomni_cli.layers.transformer import Stack
+from muomni_cli.nn.cache import KVCache
+from muomni_cli.nn.transformer import Stack
 from muomni_thinker.config import TransformerConfig
 
 

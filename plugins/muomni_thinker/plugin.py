@@ -14,7 +14,7 @@ def register_thinkers() -> list[ThinkerPart]:
             config=TransformerConfig,
             build="muomni_thinker.model:build",
             graphs="muomni_thinker.graphs:graphs",
-            steps="muomni_thinker.steps:steps",
+            steps="muomni_thinker.graphs:steps",
             peers={"transformers": "muomni_thinker.peer:llama"},
             small={"d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "ctx_len": 24},
             can=frozenset({Can.CACHE, Can.RAGGED, Can.TRUNCATE, Can.EMBEDS, Can.CAUSAL}),

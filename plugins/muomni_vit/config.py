@@ -47,7 +47,7 @@ class WordsConfig(PartConfig):
 
 
 class VitConfig(PartConfig):
-    """Sizes of :class:`muomni_vit.model.Vit` and the rules of :mod:`muomni_vit.reading`.
+    """Sizes of :class:`muomni_vit.model.Vit` and the rules of :mod:`muomni_vit.preprocessing`.
 
     The defaults give 916,992 parameters::
 

@@ -1,4 +1,5 @@
-"""The vision transformer as one graph, with what is done to pixels inside; and what its own stage learned, as another.
+"""The vision transformer and its trained heads as graphs for export, pixel normalization included, and as steps for
+``muomni trace``.
 
 Shapes: B pictures, T tokens, W width, U texts, L symbols of a text, C classes.
 """
@@ -6,6 +7,7 @@ Shapes: B pictures, T tokens, W width, U texts, L symbols of a text, C classes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port
-from muomni_vit.captions import Captions
-from muomni_vit.contrast import Contrast, mean_of, past_the_end
-from muomni_vit.labels import Labels
+from muomni_cli.api import Graph, Port, Step
+from muomni_vit.heads import Captions, Contrast, Labels, mean_of, past_the_end
 from muomni_vit.model import Vit
-from muomni_vit.spelling import END
+from muomni_vit.runtime import END
 
 
 class Seeing(nn.Module):
@@ -131,3 +131,59 @@ def _head(
     reference: Callable[..., tuple[Tensor]] | None = None,
 ) -> Graph:
     return Graph(name="head", module=module, inputs=inputs, outputs=["scores"], cases=cases, reference=reference)
+
+
+def steps(module: Vit) -> list[Step]:
+    """From pixels to tokens."""
+    config = module.config
+    side = config.patch
+    made = f"a convolution of {side} x {side}, stride {side}, makes each patch one vector"
+    if config.stem == "conv":
+        made = f"{side.bit_length() - 1} convolutions of 3 x 3, stride 2, and a linear map make each patch one vector"
+    found = [
+        Step(
+            at="patches",
+            title="patch embedding",
+            what=f"less the mean colour; {made}",
+            counts=lambda a, b: f"{prod(a[1:]):,} pixels -> {prod(b[2:]):,} patches",
+        ),
+        Step(
+            at="in_rows",
+            title="reshape",
+            what="the grid becomes a sequence, row by row",
+            counts=lambda a, b: f"{a[2]} x {a[3]} patches -> {b[1]:,} patches",
+        ),
+        Step(
+            at="add_cls",
+            title="CLS token",
+            what="puts a learned vector before the patches, to gather what the picture holds",
+            counts=lambda a, b: f"{a[1]:,} patches -> {b[1]:,} tokens",
+        ),
+    ]
+    if module.pos is not None:
+        found.append(Step(at="add_positions", title="positions", what="adds the learned vector of each place"))
+    found += [_block(module, number) for number in range(len(module.blocks))]
+    if module.pool is not None:
+        found.append(
+            Step(
+                at="pooled",
+                title="pooling",
+                what=f"means of squares of patches, on a grid of {config.tokens} x {config.tokens}",
+                counts=lambda a, b: f"{a[1]:,} patches -> {b[1]:,} tokens",
+            )
+        )
+    return [*found, Step(at="norm", title="final norm", what="LayerNorm")]
+
+
+def _block(module: Vit, number: int) -> Step:
+    """One layer. The last makes CLS alone if nothing else is wanted: extracting it costs nothing then."""
+    turned = "" if module.pos is not None else ", turned by row and column (2-D RoPE)"
+    what = f"every token looks at all tokens{turned}, then an MLP, each added to its input"
+    if module.config.tokens == "cls" and number == len(module.blocks) - 1:
+        what += "; extracts CLS: the last layer computes no other token"
+    return Step(
+        at=f"blocks.{number}",
+        title=f"block {number + 1} of {len(module.blocks)}",
+        what=what,
+        counts=lambda a, b: f"{a[1]:,} tokens -> {b[1]:,} token{'s' * (b[1] > 1)}",
+    )

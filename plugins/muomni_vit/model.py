@@ -1,4 +1,4 @@
-"""The vision transformer (arXiv:2010.11929), pre-norm. It knows pixels and tokens, not files, text or training."""
+"""The vision transformer (arXiv:2010.11929), pre-norm: pixels to tokens, with rotary positions and pooled patches."""
 
 from __future__ import annotations
 
@@ -13,12 +13,44 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import EncoderOutput
-from muomni_cli.layers.attention import attend
+from muomni_cli.nn.transformer import attend
 from muomni_vit.config import VitConfig
-from muomni_vit.positions import pooling, rotary_tables
 
 Turn = tuple[Tensor, Tensor]
 """Cosines and sines of the rotary positions, each broadcast over (B,T,H,Dh)."""
+
+
+def rotary_tables(grid: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """(1+G²,1,Dh) cosines and sines of 2-D RoPE for a CLS token and G² patches, row by row.
+
+    Axial form of arXiv:2403.13298: dimension i turns with dimension i + Dh/2; the first half of these pairs turns by
+    the patch's row, the other by its column. CLS stands nowhere and does not turn. The sign is folded into the sines,
+    so that rotating is ``x * cos + roll(x, Dh/2) * sin``.
+    """
+    quarter = head_dim // 4
+    speeds = theta ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    along = torch.outer(torch.arange(grid, dtype=torch.float64), speeds)  # (G,Dh/4)
+    rows = along[:, None].expand(grid, grid, quarter)
+    columns = along[None, :].expand(grid, grid, quarter)
+    angles = torch.cat((rows, columns), dim=2).flatten(0, 1)  # (G²,Dh/2)
+    angles = torch.cat((angles.new_zeros(1, 2 * quarter), angles))
+    cos = torch.cat((angles.cos(), angles.cos()), dim=1)
+    sin = torch.cat((-angles.sin(), angles.sin()), dim=1)
+    return cos[:, None].float(), sin[:, None].float()
+
+
+def pooling(grid: int, cells: int) -> Tensor:
+    """(C²,G²) weights that average G x G patches over C x C cells of equal area.
+
+    A patch that two cells share counts in each by the part that lies in it, so that C need not divide G and every patch
+    counts the same. Rows sum to 1.
+    """
+    edges = torch.arange(cells + 1, dtype=torch.float64) * grid / cells
+    patches = torch.arange(grid, dtype=torch.float64)
+    ends = torch.minimum(edges[1:, None], patches + 1)
+    overlap = (ends - torch.maximum(edges[:-1, None], patches)).clamp_min(0)  # (C,G)
+    share = overlap * cells / grid
+    return torch.kron(share, share).float()
 
 
 class Attention(nn.Module):
@@ -53,7 +85,7 @@ class Attention(nn.Module):
 
 
 def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn (B,T,H,Dh) ``heads`` by (T,1,Dh) tables of :func:`muomni_vit.positions.rotary_tables`."""
+    """Turn (B,T,H,Dh) ``heads`` by (T,1,Dh) tables of :func:`muomni_vit.model.rotary_tables`."""
     return torch.addcmul(heads * cos, heads.roll(heads.shape[3] // 2, dims=3), sin)
 
 

@@ -1,7 +1,9 @@
-"""How the image encoder learns by itself: labels, texts that belong to pictures, or texts to be written.
+"""How the image encoder is trained on its own, on labels or texts, and the augmentation of its pictures.
 
-Knows the host's examples and how a picture is varied; what is learned of it is in :mod:`muomni_vit.labels`,
-:mod:`muomni_vit.contrast` and :mod:`muomni_vit.captions`. Shapes: B batch, S side, T tokens, W width.
+All random numbers come from the generator that is passed in, on the host, so the same generator gives the same
+pictures.
+
+Shapes: B batch, S side, T tokens, W width.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -18,19 +21,54 @@ from PIL import Image
 from torch import Tensor, nn
 
 from muomni_cli.api import Batch, Loss, RequestError, Sample
-from muomni_vit.augment import changed, drawn
-from muomni_vit.captions import Captions
-from muomni_vit.config import VitConfig
-from muomni_vit.contrast import Contrast
-from muomni_vit.labels import Labels, all_labelled, classes_of
+from muomni_vit.config import AugmentConfig, VitConfig
+from muomni_vit.heads import Captions, Contrast, Labels, all_labelled, classes_of, require_texts
 from muomni_vit.model import Vit, build
-from muomni_vit.words import require_texts
 
 if TYPE_CHECKING:
     from muomni_cli.api import Examples, StageContext
 
+Pictures = NDArray[np.uint8]
+
 SHOWN = 8
 """Pictures in a sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happens to each of B pictures: the row and the column of the old picture that every new one shows, (B,S)
+    each, and the rectangles that are cut out, (B,4): top, bottom, left, right (ends not included)."""
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    holes: NDArray[np.int64]
+
+    def share(self, part: slice) -> Changes:
+        """Those of some of the pictures."""
+        return Changes(self.rows[part], self.columns[part], self.holes[part])
+
+
+def drawn(batch: int, size: int, config: AugmentConfig, rng: np.random.Generator) -> Changes:
+    """Changes of ``batch`` pictures of side ``size``."""
+    places = np.arange(size)
+    down, right = rng.integers(-config.shift, config.shift + 1, (2, batch, 1))
+    flipped = rng.random((batch, 1)) < config.flip
+    columns = np.where(flipped, places[::-1], places) + right
+    sides = 1 + (rng.random((batch, 2)) * config.erase_width * size).astype(np.int64).clip(0, size - 1)
+    sides *= rng.random((batch, 1)) < config.erase
+    begins = (rng.random((batch, 2)) * (size - sides + 1)).astype(np.int64)
+    holes = np.stack([begins, begins + sides], axis=2).reshape(batch, 4)
+    return Changes((places + down).clip(0, size - 1), columns.clip(0, size - 1), holes)
+
+
+def changed(pictures: Pictures, changes: Changes, fill: NDArray[np.uint8]) -> Pictures:
+    """(B,3,S,S) pictures as ``changes`` have them; ``fill`` (3,) is the colour of holes."""
+    row = np.arange(len(pictures))[:, None, None]
+    # Pixel by pixel, with the colours last: one gather of three bytes is cheaper than three of one.
+    moved = pictures.transpose(0, 2, 3, 1)[row, changes.rows[:, :, None], changes.columns[:, None]]
+    for picture, (top, bottom, left, right) in zip(moved, changes.holes, strict=True):
+        picture[top:bottom, left:right] = fill
+    return np.ascontiguousarray(moved.transpose(0, 3, 1, 2))
 
 
 class Lesson(Protocol):

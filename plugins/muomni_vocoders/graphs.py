@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import Graph, Port
-from muomni_cli.layers.streaming import joined
-from muomni_vocoders.griffin_lim import TINY, GriffinLim
-from muomni_vocoders.overlap import Overlap
-from muomni_vocoders.phases import predicted, turns
-from muomni_vocoders.products import Analysis, Laying
+from muomni_cli.nn.streaming import joined
+from muomni_vocoders.griffin_lim import TINY, GriffinLim, predicted, turns
+from muomni_vocoders.stft import Analysis, Laying, Overlap
 from muomni_vocoders.vocos import Vocos
 
 TOLERANCE = 1e-3
@@ -78,7 +76,7 @@ class Settling(nn.Module):
         return *made, found[:, :, -1], found[:, :, done:]
 
     def _guess(self, magnitudes: Tensor, last: Tensor, known: Tensor) -> Tensor:
-        """(B,T,K) magnitudes -> (B,2K,T): ``known``, and then as :func:`muomni_vocoders.phases.predicted` after
+        """(B,T,K) magnitudes -> (B,2K,T): ``known``, and then as :func:`muomni_vocoders.griffin_lim.predicted` after
         ``last``. What is known is masked, not cut off: no length depends on a difference of others."""
         mel = self.vocoder.mel
         fresh = torch.arange(magnitudes.shape[1], device=known.device) >= known.shape[2]

@@ -1,6 +1,5 @@
-"""How a vocoder learns by itself: the mel of a crop of speech, and the crop that it must become again.
-
-Knows the host's examples and codec, not files or optimisers.
+"""How a vocoder is trained: crops of speech through mel and back, scored by spectral distance at several resolutions
+and by a discriminator on spectrograms (UnivNet, arXiv:2106.07889, made small) that is trained in the same step.
 
 Shapes: B batch, N samples, M mel frames, F mel bins.
 """
@@ -10,25 +9,168 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile  # type: ignore[import-untyped]
 import torch
+import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from muomni_cli.api import Batch, Codec, Loss, Sample
-from muomni_cli.sound.mel import LogMel
-from muomni_vocoders.judge import Judge
-from muomni_vocoders.losses import SpectralLoss
+from muomni_cli.api import Batch, Codec, Loss, MelConfig, Sample
+from muomni_cli.audio.mel import LogMel
+from muomni_vocoders.config import GanConfig
 from muomni_vocoders.vocos import Vocos
 
 if TYPE_CHECKING:
     from muomni_cli.api import StageContext
 
+FACTORS = (0.5, 1.0, 2.0)
+"""Lengths of the transforms, relative to the mel's own."""
+
+OVERLAP = 4
+"""Frames over each sample."""
+
+SLOPE = 0.1
+"""Of the leaky rectifier for what is negative."""
+
+Verdict = list[list[Tensor]]
+"""A resolution each: the outputs of its layers; the last says how true each place sounds."""
+
 SHOWN = 3
 """Sounds in a sample."""
+
+
+class Spectra(nn.Module):
+    """Magnitudes of one sound at several resolutions (arXiv:1910.11480)."""
+
+    def __init__(self, mel: MelConfig) -> None:
+        super().__init__()
+        self.sizes = [max(2 * OVERLAP, round(mel.n_fft * factor)) for factor in FACTORS]
+        self.floor = mel.mel_floor
+        for size in self.sizes:
+            self.register_buffer(f"window{size}", torch.hann_window(size), persistent=False)
+
+    def forward(self, waves: Tensor) -> list[Tensor]:
+        """(B,N) -> magnitudes, (B, frequencies, frames) each."""
+        return [self._magnitudes(waves, size) for size in self.sizes]
+
+    def _magnitudes(self, waves: Tensor, size: int) -> Tensor:
+        window = self.get_buffer(f"window{size}")
+        found = torch.stft(
+            waves, size, size // OVERLAP, window=window, center=True, pad_mode="constant", return_complex=True
+        )
+        return (found.real.square() + found.imag.square() + self.floor).sqrt()
+
+
+class SpectralLoss(nn.Module):
+    """Spectral convergence and distance of log-magnitudes at several resolutions, and distance of log-mels.
+
+    Each row's loss is its own, so that a batch cut into shares is the same batch.
+    """
+
+    def __init__(self, mel: MelConfig, mel_weight: float) -> None:
+        super().__init__()
+        self.spectra, self.mel, self.mel_weight = Spectra(mel), LogMel(mel), mel_weight
+
+    def forward(self, made: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,N), (B,N) -> (B,) loss, and (B,) mean distance of log-mels, in nats."""
+        total = made.new_zeros(made.shape[0])
+        pairs = list(zip(self.spectra(made), self.spectra(true), strict=True))
+        for one, other in pairs:
+            convergence = (one - other).norm(dim=(1, 2)) / other.norm(dim=(1, 2))
+            total = total + (convergence + (one.log() - other.log()).abs().mean((1, 2))) / len(pairs)
+        distance = (self.mel(made) - self.mel(true)).abs().mean((1, 2))
+        return total + self.mel_weight * distance, distance
+
+
+class Convolutions(nn.Module):
+    """(B,1,frames,frequencies) log-magnitudes -> what each layer makes; all but the last halve the frequencies."""
+
+    def __init__(self, config: GanConfig) -> None:
+        super().__init__()
+        widths = [1] + [config.channels] * config.layers
+        self.layers = nn.ModuleList(
+            nn.Conv2d(before, after, (3, 9), stride=(1, 2), padding=(1, 4))
+            for before, after in itertools.pairwise(widths)
+        )
+        self.out = nn.Conv2d(config.channels, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """See the class."""
+        found = []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), SLOPE)
+            found.append(x)
+        return [*found, self.out(x)]
+
+
+class Judge(nn.Module):
+    """(B,N) waveforms -> how true they sound, place by place and resolution by resolution."""
+
+    def __init__(self, config: GanConfig, mel: MelConfig) -> None:
+        super().__init__()
+        self.config, self.spectra = config, Spectra(mel)
+        self.resolutions = nn.ModuleList(Convolutions(config) for _ in self.spectra.sizes)
+
+    def forward(self, waves: Tensor) -> Verdict:
+        """See the class."""
+        pairs = zip(self.resolutions, self.spectra(waves), strict=True)
+        return [convolutions(spectrum.log().transpose(1, 2)[:, None]) for convolutions, spectrum in pairs]
+
+    def contest(self, made: Tensor, true: Tensor) -> Contest:
+        """What each side loses on (B,N) ``made`` and ``true``."""
+        asked: Verdict = functional_call(self, self._fixed(), (made,))
+        with torch.no_grad():
+            known: Verdict = functional_call(self, self._fixed(), (true,))
+        flattery = _mean([_rows(self._true(verdict[-1])) for verdict in asked])
+        features = _mean(
+            [
+                _rows((one - other).abs()) / _rows(other.abs())
+                for verdict, truth in zip(asked, known, strict=True)
+                for one, other in zip(verdict[:-1], truth[:-1], strict=True)
+            ]
+        )
+        told = zip(self(made.detach()), self(true), strict=True)
+        judging = _mean([_rows(self._false(one[-1])) + _rows(self._sure(other[-1])) for one, other in told])
+        return Contest(self.config.weight * flattery + self.config.features * features, judging)
+
+    def _fixed(self) -> dict[str, Tensor]:
+        """Its weights as constants: gradients go through it, not into it."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters()}
+
+    def _true(self, said: Tensor) -> Tensor:
+        """Loss of the vocoder where its sound is called ``said``."""
+        return -said if self.config.use == "hinge" else (said - 1).square()
+
+    def _sure(self, said: Tensor) -> Tensor:
+        """Loss of the judge for a true sound."""
+        return F.relu(1 - said) if self.config.use == "hinge" else (said - 1).square()
+
+    def _false(self, said: Tensor) -> Tensor:
+        """Loss of the judge for a made sound."""
+        return F.relu(1 + said) if self.config.use == "hinge" else said.square()
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Losses (B,) whose sum trains both sides at once: ``vocoder`` has no gradient for the judge's weights, ``judge``
+    none for the vocoder's."""
+
+    vocoder: Tensor
+    judge: Tensor
+
+
+def _rows(values: Tensor) -> Tensor:
+    """(B,...) -> (B,) means."""
+    return values.flatten(1).mean(1)
+
+
+def _mean(losses: list[Tensor]) -> Tensor:
+    return torch.stack(losses).mean(0)
 
 
 class Training(nn.Module):

@@ -15,7 +15,7 @@ def register_vocoders() -> list[VocoderPart]:
             build="muomni_vocoders.griffin_lim:build",
             small={"iterations": 4},
             graphs="muomni_vocoders.graphs:griffin_lim_graphs",
-            runs="muomni_vocoders.running:RunGriffinLim",
+            runs="muomni_vocoders.runtime:RunGriffinLim",
         ),
         VocoderPart(
             name="vocos",
@@ -24,7 +24,7 @@ def register_vocoders() -> list[VocoderPart]:
             build="muomni_vocoders.vocos:build",
             small={"channels": 24, "layers": 2, "hidden": 48, "kernel": 5, "lookahead": 2},
             graphs="muomni_vocoders.graphs:vocos_graphs",
-            runs="muomni_vocoders.running:RunVocos",
+            runs="muomni_vocoders.runtime:RunVocos",
             objective="muomni_vocoders.objective:Sounding",
         ),
     ]

@@ -1,7 +1,7 @@
 """A vocoder that learns: ConvNeXt blocks at the rate of the mel, then one inverse Fourier transform a frame.
 
 Vocos (arXiv:2306.00814), made causal with a short look-ahead. Its magnitudes begin at those that the mel tells (see
-:mod:`muomni_vocoders.magnitudes`), so that what it has to learn is phases and corrections.
+:mod:`muomni_vocoders.stft`), so that what it has to learn is phases and corrections.
 
 Shapes: B batch, M mel frames, F mel bins, K frequencies, W samples of a window, N samples.
 """
@@ -13,11 +13,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig
-from muomni_cli.layers.convnext import ConvNeXt
-from muomni_cli.layers.streaming import CausalConv, CausalStack, State, Stream, joined
+from muomni_cli.nn.streaming import CausalConv, CausalStack, ConvNeXt, State, Stream, joined
 from muomni_vocoders.config import VocosConfig
-from muomni_vocoders.magnitudes import Magnitudes
-from muomni_vocoders.overlap import Overlap
+from muomni_vocoders.stft import Magnitudes, Overlap
 
 
 class Vocos(nn.Module):

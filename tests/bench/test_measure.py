@@ -7,8 +7,8 @@ import json
 import pytest
 
 from muomni_cli.app import main
-from muomni_cli.bench import measure
-from muomni_cli.bench.measure import Comparison, Measured, alternate
+from muomni_cli.bench import report as measure
+from muomni_cli.bench.report import Comparison, Measured, alternate
 
 
 def test_contestants_take_turns_and_warm_up_uncounted() -> None:
@@ -81,7 +81,7 @@ ENCODERS = [*(f"encoders.audio.{word}" for word in EARS), *(f"encoders.image.{wo
 def test_encoders_from_the_command_line(
     versus: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("muomni_cli.bench.measure.ROUND_SECONDS", 0.001)
+    monkeypatch.setattr("muomni_cli.bench.report.ROUND_SECONDS", 0.001)
     words = ["--vs-transformers"] if versus else []
     with pytest.raises(SystemExit) as exit_:
         main(["bench", "encode", "omni", *ENCODERS, *words, "--rounds", "2", "--batch", "3", "--steps", "2", "--json"])

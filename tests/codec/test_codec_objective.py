@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from muomni_cli.api import MelConfig
-from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
-from muomni_cli.data.order import Order
+from muomni_cli.data.examples import DecodedExampleData, DecodedExamples, Order
 from muomni_cli.recipe import TrainSettings
-from muomni_cli.runs.folder import RunFolder
-from muomni_cli.training.display import Display
-from muomni_cli.training.followers import Followers
+from muomni_cli.runs.run import RunFolder
+from muomni_cli.training.callbacks import Display, Followers
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.step import Stepper
 from muomni_rvq.config import CodecConfig

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muomni_rvq.quantizer import ResidualQuantizer, k_means, nearest
+from muomni_rvq.model import ResidualQuantizer, k_means, nearest
 
 
 def clusters(count: int, per: int, width: int = 4, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

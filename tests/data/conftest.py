@@ -11,7 +11,7 @@ import pytest
 from muomni_cli.api import PartConfig
 from muomni_cli.registry.registry import Registered, get_registry
 from muomni_text.bpe import BPETokenizer, learn
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import ByteTokenizer
 from muomni_text.config import BPEConfig
 
 

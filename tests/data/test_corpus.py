@@ -15,15 +15,14 @@ import numpy as np
 import pytest
 
 from muomni_cli.api import Document, MuomniError, RequestError
-from muomni_cli.core.paths import cache_folder
-from muomni_cli.data import corpus
-from muomni_cli.data.corpus import open_text
-from muomni_cli.data.shards import StreamWriter, open_stream, token_type
-from muomni_cli.data.sides import split_of
+from muomni_cli.core.files import cache_folder
+from muomni_cli.data import text as corpus
 from muomni_cli.data.sources import open_sources
-from muomni_cli.data.tokenizer import train_tokenizer
+from muomni_cli.data.split_items import split_of
+from muomni_cli.data.text import open_text, train_tokenizer
+from muomni_cli.data.windows import StreamWriter, open_stream, token_type
 from muomni_text.bpe import BPETokenizer
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import ByteTokenizer
 
 Make = Callable[..., Any]
 
@@ -200,7 +199,7 @@ def test_the_tokenizer_is_learned_from_training_text_only(tmp_path: Path, choose
 
 
 def test_the_tokenizer_reads_no_more_than_it_is_allowed(recipe: Any) -> None:
-    from muomni_cli.data.tokenizer import training_texts
+    from muomni_cli.data.text import training_texts
 
     recipe.data.tokenizer_chars = 500
     texts = list(training_texts(recipe, open_sources(recipe)))
@@ -210,10 +209,10 @@ def test_the_tokenizer_reads_no_more_than_it_is_allowed(recipe: Any) -> None:
 
 PROGRAM = """
 import resource, sys
-from muomni_cli.data import corpus
-from muomni_cli.data.shards import StreamWriter
+from muomni_cli.data import text as corpus
+from muomni_cli.data.windows import StreamWriter
 from muomni_cli.api import Document
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import ByteTokenizer
 from types import SimpleNamespace as Space
 from pathlib import Path
 

@@ -10,11 +10,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muomni_cli.data.check import check
-from muomni_cli.data.lengths import Lengths
-from muomni_cli.data.tokenizer import known_tokenizer
+from muomni_cli.data.check import Lengths, check
+from muomni_cli.data.text import known_tokenizer
 from muomni_text.bpe import BPETokenizer
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import ByteTokenizer
 
 Make = Callable[..., Any]
 LINE = "This long line is in the training text and in the validation text."

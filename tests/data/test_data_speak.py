@@ -12,10 +12,9 @@ import soundfile
 
 from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.app import main
-from muomni_cli.speaking.dataset import LIST, Corpus, speak, texts_of
-from muomni_cli.speaking.teachers import Speaker, find_speaker
-from muomni_datasets.examples_config import ManifestConfig
-from muomni_datasets.manifest import Manifest
+from muomni_cli.voice.dataset import LIST, Corpus, Speaker, find_speaker, speak, texts_of
+from muomni_datasets.config import ManifestConfig
+from muomni_datasets.labeled_files import Manifest
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="the program flite is not installed")
 

@@ -14,7 +14,7 @@ from muomni_cli.api import RequestError
 from muomni_cli.app import main
 from muomni_cli.data.check import check
 from muomni_cli.data.sources import example_items, open_sources, talk_items, text_items
-from muomni_cli.data.tokenizer import train_tokenizer, training_texts
+from muomni_cli.data.text import train_tokenizer, training_texts
 from muomni_cli.recipe import Recipe, load_recipe
 
 HEAD = """

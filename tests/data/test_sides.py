@@ -14,15 +14,15 @@ from PIL import Image
 from muomni_cli.api import Conversation, Document, Example, Message, RequestError
 from muomni_cli.app import main
 from muomni_cli.contract.data import Item
-from muomni_cli.data import sides, split
-from muomni_cli.data.corpus import open_text
+from muomni_cli.data import split, split_items
 from muomni_cli.data.examples import open_examples
-from muomni_cli.data.sides import Sided, Table
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.split import side_of
+from muomni_cli.data.split_items import Sided, Table
+from muomni_cli.data.text import open_text
 from muomni_cli.recipe import Recipe, load_recipe
 from muomni_cli.registry.registry import resolve
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import ByteTokenizer
 
 Load = Callable[..., Recipe]
 HEAD = """
@@ -166,12 +166,12 @@ def test_with_a_written_share_reading_ends_when_both_sides_are_known() -> None:
 
     source = Counting(documents(20_000))
     assert Table([source], 0.1).decision.sides(0) == "val"
-    assert source.read <= sides.AT_A_TIME
+    assert source.read <= split_items.AT_A_TIME
 
 
 def test_many_texts_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split, "MANY", 300)
-    monkeypatch.setattr(sides, "MANY", 300)
+    monkeypatch.setattr(split_items, "MANY", 300)
     (found,) = split_up(documents(5_000))
     assert all(item.split == side_of(item.key, 0.01) for item in found)
 
@@ -197,7 +197,7 @@ def _opened(recipe: Recipe, table: str) -> list[object]:
 
 
 def test_every_shipped_recipe_writes_its_share() -> None:
-    from muomni_cli.recipe.shipped import shipped_recipes
+    from muomni_cli.recipe.load import shipped_recipes
 
     for shipped in shipped_recipes():
         assert load_recipe(shipped.name).data.val_fraction is not None, shipped.name

@@ -11,12 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from muomni_cli.api import Conversation, Document, RequestError, expand_path
-from muomni_datasets import reading, text
+from muomni_datasets import text, text_files
 from muomni_datasets.config import ConversationsConfig, JsonLinesConfig, TalesConfig, TextConfig
-from muomni_datasets.conversations import Conversations
-from muomni_datasets.jsonl import JsonLines
-from muomni_datasets.tales import Tales
-from muomni_datasets.text import TextFiles
+from muomni_datasets.stories import Tales
+from muomni_datasets.text import Conversations, JsonLines, TextFiles
 
 
 def read(path: Path, **config: Any) -> list[str]:
@@ -149,9 +147,8 @@ def test_tales_are_clean_and_varied() -> None:
 
 
 def test_sums_in_conversations_are_right() -> None:
-    from muomni_datasets.plots import Chance
-    from muomni_datasets.questions import adding
-    from muomni_datasets.words import NUMBERS
+    from muomni_datasets.stories import adding
+    from muomni_datasets.story_plots import NUMBERS, Chance
 
     for seed in range(300):
         question, answer = adding(Chance(str(seed)))
@@ -176,5 +173,5 @@ def test_paths_expand(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lines_longer_than_memory_allows_come_in_pieces(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("é" * 25)
-    files = reading.Files(TextConfig(path=str(path)), (".txt",))
+    files = text_files.Files(TextConfig(path=str(path)), (".txt",))
     assert list(files.lines(path, longest=10)) == ["é" * 10, "é" * 10, "é" * 5]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from muomni_cli.api import Timed
 from muomni_cli.data.speech import edges_of
 from muomni_cli.registry.registry import get_registry, resolve
-from muomni_cli.training.voice_parts import think_aloud
+from muomni_cli.training.speech_parts import think_aloud
 
 
 def test_a_span_s_characters_share_its_time() -> None:

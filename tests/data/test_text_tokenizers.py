@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from muomni_cli.api import RequestError, Tokenizer
 from muomni_text import bpe as bpe_module
 from muomni_text.bpe import BPETokenizer, learn, load
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import SPECIALS, ByteTokenizer, spelt
 from muomni_text.config import BPEConfig
-from muomni_text.table import SPECIALS, spelt
 
 PIECES = [
     *map(spelt, SPECIALS),

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muomni_cli.data.shards import Stream
-from muomni_cli.data.windows import CYCLE, Mixture, Windows
+from muomni_cli.data.windows import CYCLE, Mixture, Stream, Windows
 
 
 def stream(count: int, start: int = 100, mask: bool = False) -> Stream:

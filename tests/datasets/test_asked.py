@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from muomni_cli.api import Conversation, RequestError
 from muomni_cli.data.split import side_of
-from muomni_datasets.asked import Asked, facts_of
-from muomni_datasets.asked_config import AskedConfig
+from muomni_datasets.config import AskedConfig
+from muomni_datasets.generated_qa import Asked, facts_of
 from muomni_datasets.scenes import SceneMedia
 
 MakeTar = Callable[..., Path]

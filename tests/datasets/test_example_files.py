@@ -15,11 +15,9 @@ import pytest
 from pydantic import ValidationError
 
 from muomni_cli.api import Example, RequestError
-from muomni_datasets.examples_config import FolderConfig, ManifestConfig, TarConfig
-from muomni_datasets.folder import Folder
-from muomni_datasets.manifest import Manifest
-from muomni_datasets.naming import read_captions
-from muomni_datasets.tar import Tar
+from muomni_datasets.archives import Tar
+from muomni_datasets.config import FolderConfig, ManifestConfig, TarConfig
+from muomni_datasets.labeled_files import Folder, Manifest, read_captions
 
 MakeTar = Callable[..., Path]
 TREE = {"cat/b.png": b"1", "cat/a.png": b"2", "big_dog/x.JPG": b"3", "big_dog/notes.txt": b"no", "README.md": b"no"}

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from muomni_cli.api import RequestError
-from muomni_datasets.examples_config import IdxConfig
-from muomni_datasets.idx import Idx
+from muomni_datasets.archives import Idx
+from muomni_datasets.config import IdxConfig
 
 PIXELS = bytes(range(24))
 

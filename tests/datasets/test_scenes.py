@@ -14,12 +14,10 @@ from PIL import Image
 from pydantic import ValidationError
 
 from muomni_cli.api import Conversation, Example
-from muomni_datasets.layout import COLOURS as SHADES
-from muomni_datasets.layout import OTHER, RADII, Scene, lay_out
-from muomni_datasets.made_config import COLOURS, NAMED, SHAPES, ScenesConfig
-from muomni_datasets.scene_words import QUESTIONS, caption, facts
-from muomni_datasets.scenes import Scenes
-from muomni_datasets.templates import fill, places
+from muomni_datasets.config import COLOURS, NAMED, SHAPES, ScenesConfig
+from muomni_datasets.scenes import OTHER, QUESTIONS, RADII, Scene, Scenes, caption, facts, lay_out
+from muomni_datasets.scenes import RGB as SHADES
+from muomni_datasets.story_plots import fill, places
 
 HELD = ("green star", "purple square", "yellow triangle", "orange circle")
 ALL = {f"{colour} {shape}" for colour in COLOURS for shape in SHAPES}

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from muomni_cli.api import Example, RequestError
-from muomni_datasets.made_config import KINDS, SoundsConfig, SpokenConfig
-from muomni_datasets.sounds import HIGH, LOW, Sounds
-from muomni_datasets.spoken import Spoken
+from muomni_datasets.config import KINDS, SoundsConfig, SpokenConfig
+from muomni_datasets.synthesized_speech import Spoken
+from muomni_datasets.synthetic_sounds import HIGH, LOW, Sounds
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="the program flite is not installed")
 

@@ -13,11 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from muomni_cli.api import cut_sentences as sentences
-from muomni_datasets.config import TextConfig
-from muomni_datasets.grammar import made
-from muomni_datasets.made_config import SpokenConfig, unsayable
-from muomni_datasets.reading import Files
-from muomni_datasets.spoken import Spoken
+from muomni_datasets.config import SpokenConfig, TextConfig, unsayable
+from muomni_datasets.story_plots import made
+from muomni_datasets.synthesized_speech import Spoken
+from muomni_datasets.text_files import Files
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="the program flite is not installed")
 

@@ -12,9 +12,8 @@ import pytest
 import soundfile
 
 from muomni_cli.api import RequestError
-from muomni_datasets.made_config import SpokenConfig
-from muomni_datasets.spoken import Spoken, teacher
-from muomni_datasets.voices import choose_program, program_files, synthesize
+from muomni_datasets.config import SpokenConfig
+from muomni_datasets.synthesized_speech import Spoken, choose_program, program_files, synthesize, teacher
 
 needs_hibari = pytest.mark.skipif(importlib.util.find_spec("hibari") is None, reason="hibari-tts is not installed")
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from muomni_cli.api import Download, RemoteFile
-from muomni_cli.data import get
+from muomni_cli.data import public_datasets
 from muomni_cli.registry import sets
 from muomni_cli.registry.loading import Plugin, PluginInfo
 from muomni_cli.registry.registry import Registry, get_registry
@@ -94,7 +94,7 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
     """``declare(name, paths, files, **fields)``: a public dataset of a plugin, beside the built-in ones."""
     plugin = Plugin(PluginInfo("mine", "mine", "1", "mine.py", "loaded"))
     registry = Registry([*get_registry().plugins, plugin])
-    for module in (sets, get):
+    for module in (sets, public_datasets):
         monkeypatch.setattr(module, "get_registry", lambda: registry)
 
     def declared(name: str, paths: tuple[str, ...], files: tuple[RemoteFile, ...], **fields: Any) -> Download:

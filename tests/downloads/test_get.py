@@ -16,7 +16,7 @@ import pytest
 
 from muomni_cli.api import MuomniError, RequestError, expand_path
 from muomni_cli.app import main
-from muomni_cli.data.get import SetState, archive_of, get_sets, states
+from muomni_cli.data.public_datasets import SetState, archive_of, get_sets, states
 from tests.downloads.conftest import Declare, Web
 
 CONTENT = bytes(range(256)) * 2000

@@ -13,11 +13,11 @@ import soundfile
 from numpy.typing import NDArray
 
 from muomni_cli.api import Example
+from muomni_cli.audio.dsp import resample
 from muomni_cli.recipe import load_recipe
-from muomni_cli.sound.resampling import resample
-from muomni_datasets import layouts, public
-from muomni_datasets.examples_config import TarConfig
-from muomni_datasets.tar import Tar
+from muomni_datasets import archive_layouts, public_datasets
+from muomni_datasets.archives import Tar
+from muomni_datasets.config import TarConfig
 
 Pack = Callable[..., Path]
 
@@ -49,7 +49,7 @@ def pack(tmp_path: Path) -> Pack:
 
 def laid_out(layout: str, archive: Path) -> Path:
     target, read = archive.with_name("out.tar"), list[int]()
-    getattr(layouts, layout)([archive], [target], read.append)
+    getattr(archive_layouts, layout)([archive], [target], read.append)
     assert sum(read) == archive.stat().st_size
     return target
 
@@ -158,6 +158,6 @@ def test_the_same_archive_gives_the_same_tar(pack: Pack) -> None:
 
 
 def test_every_layout_is_there() -> None:
-    for download in public.downloads():
+    for download in public_datasets.downloads():
         if download.layout:
-            assert callable(getattr(layouts, download.layout.rpartition(":")[2]))
+            assert callable(getattr(archive_layouts, download.layout.rpartition(":")[2]))

@@ -11,14 +11,13 @@ import pytest
 
 from muomni_cli.api import RequestError
 from muomni_cli.commands.train import train
-from muomni_cli.data.corpus import open_text
-from muomni_cli.data.held_out import HeldOut
 from muomni_cli.data.sources import open_sources
+from muomni_cli.data.text import HeldOut, open_text
 from muomni_cli.models.engines import open_run
 from muomni_cli.recipe import load_recipe
 from muomni_cli.registry.registry import get_registry
-from muomni_cli.runs.folder import RunFolder
-from muomni_cli.training.next_token import summed_loss, to_batch
+from muomni_cli.runs.run import RunFolder
+from muomni_cli.training.objectives import summed_loss, to_batch
 
 Run = Callable[..., tuple[int, str, str]]
 

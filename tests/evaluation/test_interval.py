@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muomni_cli.contract.cards import HEADINGS, Card, as_json, rows
+from muomni_cli.contract.metrics import HEADINGS, Card, as_json, rows
 from muomni_cli.core.interval import bootstrap, clusters, wilson
-from muomni_cli.evaluation.metrics import card_of
-from muomni_cli.speech.word_errors import WordErrors
+from muomni_cli.eval.metrics import card_of
+from muomni_cli.speech.wer import WordErrors
 
 
 def singles(count: int) -> list[str]:

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import RequestError, expand_path
 from muomni_cli.core.interval import bootstrap
-from muomni_cli.speech.judge import FEW, Recognizer
-from muomni_cli.speech.lexicon import pronunciations, words_of
-from muomni_cli.speech.word_errors import WordErrors, word_errors
+from muomni_cli.speech.asr import FEW, Recognizer, pronunciations, words_of
+from muomni_cli.speech.wer import WordErrors, word_errors
 
 DIGITS = ["three one four", "nine two six five", "seven zero eight one"]
 SENTENCES = [
@@ -147,7 +146,7 @@ def test_the_interval_is_of_the_rate() -> None:
 
 @pytest.mark.parametrize("package", ["pocketsphinx", "jiwer"])
 def test_a_missing_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from muomni_cli.speech.lexicon import english
+    from muomni_cli.speech.asr import english
 
     english.cache_clear()
     monkeypatch.setitem(sys.modules, package, None)

@@ -18,7 +18,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 from muomni_cli.commands.train import train
 from muomni_cli.core.console import say
 from muomni_onnx.export import export
-from muomni_onnx.trained import find_trained, model_of
+from muomni_onnx.sources import find_trained, model_of
 
 pytestmark = pytest.mark.long
 

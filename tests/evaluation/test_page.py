@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from muomni_cli.contract.cards import HEADINGS, Card, Shown, rows
-from muomni_cli.evaluation.report import page
-from muomni_cli.evaluation.report_plots import Axis, Scale, by_scale, scale_of
+from muomni_cli.contract.metrics import HEADINGS, Card, Shown, rows
+from muomni_cli.eval.report import page
+from muomni_cli.eval.report_plots import Axis, Scale, by_scale, scale_of
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 HOSTILE = """<script>alert("1")</script> & 'it'</title></svg><img src=x onerror=alert(1)>"""
@@ -270,7 +270,7 @@ def test_the_same_cards_give_the_same_page() -> None:
 
 
 def test_it_needs_no_torch() -> None:
-    code = "import sys, muomni_cli.evaluation.report; sys.exit('torch' in sys.modules)"
+    code = "import sys, muomni_cli.eval.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

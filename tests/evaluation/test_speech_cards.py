@@ -15,14 +15,12 @@ import torch
 from muomni_cli import app
 from muomni_cli.commands.train import train
 from muomni_cli.contract.speech import most_frames
-from muomni_cli.evaluation.speech import shuffled
+from muomni_cli.eval.speech import shuffled
 from muomni_cli.recipe import load_recipe
-from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
-from muomni_cli.runs.folder import RunFolder, part_entry
-from muomni_cli.runs.parts import build_part
-from muomni_cli.speech.lexicon import words_of
-from muomni_cli.training.arguments import part_arguments
-from muomni_cli.training.context import TrainingContext
+from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
+from muomni_cli.runs.run import RunFolder, part_entry
+from muomni_cli.speech.asr import words_of
+from muomni_cli.training.context import TrainingContext, part_arguments
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
@@ -140,7 +138,7 @@ def test_the_original_and_its_copy_are_understood_and_a_fresh_codec_is_not(run: 
 
 
 def test_without_a_judge_the_other_cards_are_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from muomni_cli.speech.lexicon import english
+    from muomni_cli.speech.asr import english
 
     english.cache_clear()
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
@@ -220,7 +218,7 @@ def test_cards_of_speech_without_pytorch_are_those_of_the_run(
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is not installed: pip install 'muomni[onnx]'")
     from muomni_onnx.export import export
-    from muomni_onnx.trained import find_trained, model_of
+    from muomni_onnx.sources import find_trained, model_of
 
     once = VOCODER.replace("16", "1")  # each iteration is a part of the graph
     Path("quick.toml").write_text(f'name = "quick"\n{RECIPE}{once}{TALKER}')
@@ -228,7 +226,7 @@ def test_cards_of_speech_without_pytorch_are_those_of_the_run(
     quick.recipe_path.write_text(Path("quick.toml").read_text())
     leave_talker(load_recipe("quick.toml"), quick)
     export(model_of(find_trained("quick")), spoken / "packed", tell=lambda _: None)
-    monkeypatch.setattr("muomni_cli.evaluation.speech.wer_evaluator", lambda *_: None)  # nobody judges: faster
+    monkeypatch.setattr("muomni_cli.eval.speech.wer_evaluator", lambda *_: None)  # nobody judges: faster
     words = "quick.toml", "--json", "--limit", "2"
     theirs, ours = (by_name(run(*words, *more)[1]) for more in ((), ("-m", "packed")))
     assert {stage for stage, _ in ours} == {"codec", "vocoder", "talker"}

@@ -16,11 +16,11 @@ import pytest
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'muomni[onnx]'")
 
-from muomni_onnx import replay
+from muomni_onnx import golden
 from muomni_onnx.bundle import open_bundle
 from muomni_onnx.export import export
-from muomni_onnx.fresh import model_of_recipe
 from muomni_onnx.runtime import OnnxModel
+from muomni_onnx.sources import model_of_recipe
 
 pytestmark = pytest.mark.external
 
@@ -65,11 +65,11 @@ def test_the_same_tokens_from_the_same_folder(python: Path, tmp_path: Path) -> N
     packed = OnnxModel(open_bundle(tmp_path / "bundle"), "cpu")
     prompt = np.array([1, 72, 101, 108])
     backend = packed.backend()
-    ours = replay.told_text(backend, prompt).values.tolist()
+    ours = golden.told_text(backend, prompt).values.tolist()
     seconds = []
     for _ in range(3):
         begin = time.perf_counter()
-        replay.told_text(backend, prompt)
+        golden.told_text(backend, prompt)
         seconds.append(time.perf_counter() - begin)
     words = [python, "-c", THEIRS, tmp_path / "bundle" / "thinker", json.dumps(prompt.tolist()), str(len(ours))]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=True)

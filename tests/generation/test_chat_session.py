@@ -10,15 +10,14 @@ import pytest
 import torch
 
 from muomni_cli.api import RequestError
-from muomni_cli.chat.once import answer_once
+from muomni_cli.chat.output import answer_once, history, write_answer
 from muomni_cli.chat.session import Session
-from muomni_cli.chat.terminal import history, write_answer
 from muomni_cli.generation import Sampling
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.inference.chat_model import ChatModel
 from muomni_cli.inference.history import ids_of
 from muomni_cli.inference.settings import AnswerSettings, ChatOptions, apply
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import ByteTokenizer
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import build
 

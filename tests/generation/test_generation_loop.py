@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from muomni_cli.api import Can, RequestError
 from muomni_cli.generation import Request, Sampling, generate
-from muomni_cli.generation.text import TextStream
+from muomni_cli.generation.loop import TextStream
 from muomni_cli.generation.torch_backend import ALL, TorchBackend
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import ByteTokenizer
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import Transformer, build
 

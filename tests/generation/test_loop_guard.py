@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muomni_cli.generation import Event, Request, Sampling, generate
-from muomni_cli.generation.loop_guard import LoopGuard
+from muomni_cli.generation.loop import LoopGuard
 from muomni_cli.generation.torch_backend import ALL, TorchBackend
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import ByteTokenizer
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import Transformer, build
 

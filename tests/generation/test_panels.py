@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from muomni_cli.generation.panels import PanelLinear, lay_out_for_reading
+from muomni_cli.generation.torch_backend import PanelLinear, lay_out_for_reading
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import build
 

@@ -6,7 +6,7 @@ import pytest
 
 from muomni_cli.api import Message, RequestError
 from muomni_cli.data.prompt import chat_ids, one_shot_ids
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import ByteTokenizer
 
 T = ByteTokenizer()
 S = T.specials

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muomni_cli.api import RequestError
-from muomni_cli.generation.sampling import Sampling, candidates, draw, penalise
+from muomni_cli.generation.loop import Sampling, candidates, draw, penalise
 
 LOGITS = np.log(np.array([0.05, 0.4, 0.1, 0.3, 0.15], dtype=np.float32))
 rows = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=30).map(lambda values: np.array(values, np.float32))

@@ -18,7 +18,7 @@ TORCH_FREE = sorted(
     path
     for part in ("core", "contract", "registry", "recipe", "data", "generation")
     for path in (HOST / part).rglob("*.py")
-    if path.name not in ("torch_backend.py", "panels.py")
+    if path.name not in ("torch_backend.py",)
 )
 
 

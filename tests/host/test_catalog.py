@@ -13,8 +13,7 @@ import pytest
 from pydantic import Field
 
 from muomni_cli.api import PartConfig
-from muomni_cli.registry.catalog import describe_part, describe_settings, offers
-from muomni_cli.registry.registry import get_registry
+from muomni_cli.registry.registry import describe_part, describe_settings, get_registry, offers
 
 
 class Colour(StrEnum):

@@ -15,11 +15,9 @@ import pytest
 import torch
 
 from muomni_cli.api import CallbackPart, Can, Part, PartConfig
-from muomni_cli.conformance.examine import Trial
-from muomni_cli.conformance.find import Named, parts_called
-from muomni_cli.conformance.laws import HOMES, laws_of
-from muomni_cli.conformance.subject import PartOnTrial
-from muomni_cli.contract.conformance import Inapplicable, Law, Number, Verdict
+from muomni_cli.conformance.part_under_test import PartOnTrial
+from muomni_cli.conformance.runner import HOMES, Named, Trial, laws_of, parts_called
+from muomni_cli.contract.checks import Inapplicable, Law, Number, Verdict
 from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.hookspecs import DECLARES
 from muomni_cli.registry.registry import get_registry

@@ -22,7 +22,7 @@ from muomni_cli.api import (
     ThinkerPart,
     TokenizerPart,
 )
-from muomni_cli.conformance.examine import examine
+from muomni_cli.conformance.runner import examine
 from muomni_cli.registry.loading import PluginInfo
 from muomni_cli.registry.registry import get_registry
 from muomni_cli.testing import assert_keeps_the_laws
@@ -171,7 +171,7 @@ def test_a_part_that_speaks(kind: str, name: str, attribute: str, law: str, told
     ],
 )
 def test_a_tokenizer(objective: str, build: str, law: str) -> None:
-    build = f"wrong_data:{build}" if build else "muomni_text.byte:load"
+    build = f"wrong_data:{build}" if build else "muomni_text.byte_level:load"
     part = built_in("tokenizer", "bytes", objective=f"wrong_data:{objective}", build=build)
     assert list(breaks(part)) == [law]
 
@@ -182,7 +182,7 @@ def test_a_tokenizer_that_opens_as_another() -> None:
         doc="bytes",
         config=PartConfig,
         build="wrong_data:opens_another",
-        objective="muomni_text.byte:learn",
+        objective="muomni_text.byte_level:learn",
         can={Can.LOSSLESS},
     )
     assert list(breaks(part)) == ["state"]

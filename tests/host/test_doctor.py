@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from muomni_cli import doctor
+from muomni_cli.commands import doctor
 
 Install = Callable[..., Path]
 Muomni = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -11,8 +11,8 @@ import pytest
 
 from muomni_cli import app
 from muomni_cli.api import FileMedia, RequestError
-from muomni_cli.data import given
-from muomni_cli.data.given import media_at, refuse_url, require_one_stdin
+from muomni_cli.data import media_arguments
+from muomni_cli.data.media_arguments import media_at, refuse_url, require_one_stdin
 from muomni_cli.inference.media_input import media_of
 
 
@@ -63,7 +63,7 @@ def test_stdin_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_empty_or_endless_pipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(given, "MOST_BYTES", 4)
+    monkeypatch.setattr(media_arguments, "MOST_BYTES", 4)
     for content, what in ((b"", "stdin is empty"), (b"12345", "stdin holds more than")):
         stdin_of(monkeypatch, content)
         with pytest.raises(RequestError, match=what):

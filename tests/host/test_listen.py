@@ -22,12 +22,11 @@ from torch import nn
 
 from muomni_cli import app
 from muomni_cli.api import FileMedia, RequestError, Word
-from muomni_cli.listening.subtitles import MOST_SECONDS, MOST_WORDS, PAUSE, blocks, clock, subtitles
-from muomni_cli.listening.transcripts import write_lines
+from muomni_cli.inference.transcription import MOST_SECONDS, MOST_WORDS, PAUSE, blocks, clock, subtitles, write_lines
 from muomni_cli.models.engines import CAN_TRANSCRIBE, open_engine
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
-from muomni_cli.runs.folder import RunFolder, part_entry
+from muomni_cli.runs.run import RunFolder, part_entry
 
 SIZES = {"n_mels": 32, "channels": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "max_seconds": 5.0}
 
@@ -39,7 +38,7 @@ def make_run(root: Path, seed: int = 0, names: tuple[str, ...] = ("last",), char
     run, module = RunFolder(root), nn.Module()
     for number, name in enumerate(names):
         torch.manual_seed(seed + number)
-        module = resolve("muomni_listener.recognizer:build")(config).eval()
+        module = resolve("muomni_audio_encoder.recognizer:build")(config).eval()
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.mul_(4 if parameter.ndim == 2 else 1)
@@ -252,7 +251,7 @@ def test_subtitles_are_subrip_s() -> None:
 
 
 def test_finding_a_model_imports_no_torch() -> None:
-    code = "import sys, muomni_cli.models.engines, muomni_cli.listening.listen; print('torch' in sys.modules)"
+    code = "import sys, muomni_cli.models.engines, muomni_cli.inference.transcription; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

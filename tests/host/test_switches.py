@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from muomni_cli.core import paths as folders
+from muomni_cli.core import files as folders
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.registry.switches import disabled_plugins, switch
+from muomni_cli.registry.loading import disabled_plugins, switch
 
 
 @pytest.fixture

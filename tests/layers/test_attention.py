@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from muomni_cli.layers.attention import SHORT, attend
+from muomni_cli.nn.transformer import SHORT, attend
 
 
 def plain(query: Tensor, key: Tensor, value: Tensor, looks: Tensor | None) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from muomni_cli.layers.growing import filled, grow, held_by
+from muomni_cli.nn.onnx_stack import filled, grow, held_by
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import Transformer, build
 

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from muomni_cli.layers.convnext import ConvNeXt
-from muomni_cli.layers.streaming import FEW, CausalConv, CausalStack
+from muomni_cli.nn.streaming import FEW, CausalConv, CausalStack, ConvNeXt
 
 WIDTH = 6
 

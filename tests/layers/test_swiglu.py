@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from muomni_cli.layers.swiglu import swiglu
+from muomni_cli.nn.transformer import swiglu
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

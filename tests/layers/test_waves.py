@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import Graph, MelConfig, Port
-from muomni_cli.layers.waves import Waves
-from muomni_cli.sound.mel import LogMel
+from muomni_cli.audio.mel import LogMel, Waves
 
 
 @pytest.mark.parametrize(("n_fft", "count", "centre"), [(16, 10, 0), (256, 160, 80), (15, 15, 7), (2, 1, 0)])
@@ -33,7 +32,7 @@ class Hearing(nn.Module):
 
 def test_a_graph_holds_the_table_and_not_the_matrix(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="onnxscript is not installed: pip install 'muomni[onnx]'")
-    from muomni_onnx.trace import write_graph
+    from muomni_onnx.graphs import write_graph
 
     cases = {"traced": {"batch": 2, "samples": 3000}}
     graph = Graph(name="mel", module=Hearing(), inputs=[Port("x", ("batch", "samples"))], outputs=["y"], cases=cases)

@@ -12,8 +12,8 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from muomni_listener.config import ListenerConfig
-from muomni_listener.model import Listener, build
+from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.model import Listener, build
 
 Wave = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from muomni_listener.augment import coloured_noise, fitted, narrowed, stripes, vary, with_speed
-from muomni_listener.config import AugmentConfig
+from muomni_audio_encoder.config import AugmentConfig
+from muomni_audio_encoder.objective import coloured_noise, fitted, narrowed, stripes, vary, with_speed
 
 RATE = 16000
 NOTHING = AugmentConfig(speed=0, shift=0, gain=0, noise=0, babble=0, time_masks=0, bin_masks=0)

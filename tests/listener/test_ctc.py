@@ -15,11 +15,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ways import counted, said, scored
 
-from muomni_listener.alignment import alignments
-from muomni_listener.config import ListenerConfig
-from muomni_listener.ctc import BLANK, Alphabet, Mark, align, choose, greedy, log_probabilities, needed, prefix_beam
-from muomni_listener.model import build
-from muomni_listener.recognizer import Recognizer, spelling_loss
+from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.ctc import (
+    BLANK,
+    Alphabet,
+    Mark,
+    align,
+    choose,
+    greedy,
+    log_probabilities,
+    needed,
+    prefix_beam,
+)
+from muomni_audio_encoder.model import build
+from muomni_audio_encoder.recognizer import Recognizer, alignments, spelling_loss
 
 ENGLISH = Alphabet(ListenerConfig().characters)
 

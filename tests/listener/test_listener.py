@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.model import Listener, build
+from muomni_audio_encoder.runtime import count
 from muomni_cli.api import RequestError
 from muomni_cli.registry.registry import get_registry
-from muomni_listener.config import ListenerConfig
-from muomni_listener.counting import count
-from muomni_listener.model import Listener, build
 
 Lively = Callable[..., Listener]
 Wave = NDArray[np.float64]
@@ -219,9 +219,9 @@ def test_it_is_registered_and_its_plugin_imports_nothing_heavy() -> None:
     part = get_registry().get("encoder", "listener").part
     assert (part.modality, part.config) == ("audio", ListenerConfig)
     code = (
-        "import sys, muomni_listener.plugin\n"
+        "import sys, muomni_audio_encoder.plugin\n"
         "print(sorted({'torch', 'numpy', 'soundfile', 'torchaudio'} & sys.modules.keys()))\n"
-        "import muomni_cli.sound.reading\n"
+        "import muomni_cli.audio.io\n"
         "print(sorted({'torch', 'torchaudio'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

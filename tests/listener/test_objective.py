@@ -13,16 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from muomni_audio_encoder.config import AugmentConfig, ListenerConfig
+from muomni_audio_encoder.model import build
+from muomni_audio_encoder.objective import ErrorRates, Spelling, edits, padded, striped
+from muomni_audio_encoder.recognizer import spelling_loss
 from muomni_cli.api import Batch
-from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
-from muomni_cli.data.order import Order
+from muomni_cli.data.examples import DecodedExampleData, DecodedExamples, Order
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.training.step import Stepper
-from muomni_listener.config import AugmentConfig, ListenerConfig
-from muomni_listener.errors import ErrorRates, edits
-from muomni_listener.model import build
-from muomni_listener.objective import Spelling, padded, striped
-from muomni_listener.recognizer import spelling_loss
 
 Voice = Callable[..., NDArray[np.float64]]
 PLAIN = AugmentConfig(speed=0, shift=0, gain=0, noise=0, babble=0, time_masks=0, bin_masks=0)

@@ -16,12 +16,12 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
+from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.model import Listener, build
 from muomni_cli.api import FileMedia, RequestError
+from muomni_cli.audio import io
+from muomni_cli.audio.dsp import resample
 from muomni_cli.registry.sets import set_file
-from muomni_cli.sound import reading
-from muomni_cli.sound.resampling import resample
-from muomni_listener.config import ListenerConfig
-from muomni_listener.model import Listener, build
 
 CONFIG = ListenerConfig()
 
@@ -33,12 +33,12 @@ def read(config: ListenerConfig, path: Path) -> NDArray[np.float32]:
     """As the host reads a file: it opens, and the encoder reads."""
     media = FileMedia("audio", path)
     with media.open() as file:
-        return reading.read(config, file, media.name)
+        return io.read(config, file, media.name)
 
 
 def in_pieces(config: ListenerConfig, path: Path, max_seconds: float) -> list[NDArray[np.float32]]:
     with FileMedia("audio", path).open() as file:
-        return list(reading.pieces(config, file, str(path), max_seconds))
+        return list(io.pieces(config, file, str(path), max_seconds))
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def test_a_length_that_no_header_tells_is_cut_off_while_reading(
     content = bytearray(path.read_bytes())
     content[21:26] = bytes([content[21] & 0xF0, 0, 0, 0, 0])  # total samples in STREAMINFO: unknown
     path.write_bytes(content)
-    monkeypatch.setattr("muomni_cli.sound.reading.AT_ONCE", 4096)
+    monkeypatch.setattr("muomni_cli.audio.io.AT_ONCE", 4096)
     refuses(path, "at most 2 s", "max_seconds", ListenerConfig(max_seconds=2))
 
 
@@ -236,7 +236,7 @@ def test_a_sound_read_in_pieces_is_the_same_sound(
     path = written(voice(rate, 2.5), rate)
     whole = read(CONFIG, path)
     for size in (100, 4096, 30_000):
-        monkeypatch.setattr("muomni_cli.sound.reading.AT_ONCE", size)
+        monkeypatch.setattr("muomni_cli.audio.io.AT_ONCE", size)
         np.testing.assert_allclose(np.concatenate(in_pieces(CONFIG, path, 3.0)), whole, atol=1e-6)
     with pytest.raises(RequestError, match="at most 2 s"):
         in_pieces(CONFIG, path, 2.0)
@@ -250,7 +250,7 @@ def test_long_sounds_in_pieces_cost_little_memory(tmp_path: Path) -> None:
     config = ListenerConfig(max_seconds=1)
     tracemalloc.start()
     with FileMedia("audio", path).open() as file:
-        assert sum(piece.size for piece in reading.pieces(config, file, "long", 600.0)) == 9_600_000
+        assert sum(piece.size for piece in io.pieces(config, file, "long", 600.0)) == 9_600_000
     assert tracemalloc.get_traced_memory()[1] < 40 << 20  # all of it: 38 MB at 16 kHz, 115 MB at 48 kHz
     tracemalloc.stop()
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
+from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.ctc import Alphabet, Mark, align, greedy, log_probabilities, prefix_beam
+from muomni_audio_encoder.model import Listener
+from muomni_audio_encoder.recognizer import Recognizer
+from muomni_audio_encoder.runtime import PATIENCE, PAUSE, BeamSpeller, GreedySpeller, Room, Windows, marks_of, words_of
 from muomni_cli.api import Word
-from muomni_listener.config import ListenerConfig
-from muomni_listener.ctc import Alphabet, Mark, align, greedy, log_probabilities, prefix_beam
-from muomni_listener.model import Listener
-from muomni_listener.recognizer import Recognizer
-from muomni_listener.streaming import PATIENCE, PAUSE, BeamSpeller, GreedySpeller, Room, Windows, marks_of, words_of
 
 Lively = Callable[..., Listener]
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ways import counted, scored
 
+from muomni_audio_encoder import ctc
+from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.ctc import BLANK, Alphabet
+from muomni_audio_encoder.model import Listener
+from muomni_audio_encoder.recognizer import Recognizer
 from muomni_cli.api import Timed
-from muomni_listener import times
-from muomni_listener.config import ListenerConfig
-from muomni_listener.ctc import BLANK, Alphabet
-from muomni_listener.model import Listener
-from muomni_listener.recognizer import Recognizer
 
 ENGLISH = Alphabet(ListenerConfig().characters)
 RATE = 16000
@@ -42,7 +42,7 @@ def test_a_place_is_the_mean_over_all_ways_to_say_a_text(tokens: int, classes: i
                     weights[said] += math.exp(score)
                     sums[said] += t * math.exp(score)
         expected = np.maximum.accumulate(sums / weights)
-        assert times.places(scores, text) == pytest.approx(expected)
+        assert ctc.places(scores, text) == pytest.approx(expected)
 
 
 @settings(deadline=None)
@@ -74,29 +74,29 @@ def sound(*parts: tuple[float, float], noise: float = 0.0) -> NDArray[np.float32
 
 @pytest.mark.parametrize("noise", [0.0, 0.002, 0.01])
 def test_quiet_is_found(noise: float) -> None:
-    found = times.quiet(sound((0.2, 0), (0.5, 1), (0.3, 0), (0.5, 0.5), (0.25, 0), noise=noise), RATE)
+    found = ctc.quiet(sound((0.2, 0), (0.5, 1), (0.3, 0), (0.5, 0.5), (0.25, 0), noise=noise), RATE)
     long = found.ends - found.begins > 0.1
     assert found.begins[long] == pytest.approx([0.0, 0.7, 1.5], abs=0.015)
     assert found.ends[long] == pytest.approx([0.2, 1.0, 1.75], abs=0.015)
     assert found.longest(0.1, 1.2) == pytest.approx((0.7, 1.0), abs=0.015)
     assert found.longest(0.3, 0.5) == (0.4, 0.4)
-    assert times.quiet(np.zeros(RATE, np.float32), RATE).seconds == 1.0
+    assert ctc.quiet(np.zeros(RATE, np.float32), RATE).seconds == 1.0
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.3])
 def test_pauses_go_to_spaces_and_to_the_ends(shift: float) -> None:
-    silence = times.quiet(sound((0.2 + shift, 0), (0.5, 1), (0.3, 0), (0.5, 1), (0.25, 0)), RATE)
+    silence = ctc.quiet(sound((0.2 + shift, 0), (0.5, 1), (0.3, 0), (0.5, 1), (0.25, 0)), RATE)
     centres = np.array([0.3, 0.6, 0.8, 1.1, 1.4]) + shift
     spaces, marked = np.array([0, 0, 1, 0, 0], bool), np.zeros(5, bool)
     expected = np.array([0.2, 0.45, 0.7, 1.0, 1.25, 1.5]) + shift
-    assert times.edges(centres, spaces, marked, silence) == pytest.approx(expected, abs=0.015)
+    assert ctc.edges(centres, spaces, marked, silence) == pytest.approx(expected, abs=0.015)
 
 
 @pytest.mark.parametrize(("gap", "mark", "parted"), [(0.0, True, False), (0.09, False, False), (0.09, True, True)])
 def test_a_stop_is_no_pause_but_a_comma_may_be(gap: float, mark: bool, parted: bool) -> None:
-    silence = times.quiet(sound((0.1, 0), (0.5, 1), (gap + 0.01, 0), (0.5, 1), (0.1, 0)), RATE)
+    silence = ctc.quiet(sound((0.1, 0), (0.5, 1), (gap + 0.01, 0), (0.5, 1), (0.1, 0)), RATE)
     centres = np.array([0.4, 0.62, 0.9])
-    edges = times.edges(centres, np.array([False, True, False]), np.array([False, mark, False]), silence)
+    edges = ctc.edges(centres, np.array([False, True, False]), np.array([False, mark, False]), silence)
     assert (edges[2] - edges[1] > 0.05) == parted
     if not parted:
         assert edges[1] == edges[2] == pytest.approx(centres.mean())

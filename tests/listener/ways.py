@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_listener.ctc import BLANK
+from muomni_audio_encoder.ctc import BLANK
 
 
 def scored(tokens: int, classes: int, seed: int, sharp: float = 2.0) -> NDArray[np.float64]:

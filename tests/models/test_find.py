@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from muomni_cli.api import ModelFiles, RequestError
-from muomni_cli.models import find as finding
-from muomni_cli.models.digests import seal
-from muomni_cli.models.find import Need, find, named
+from muomni_cli.models import locate as finding
+from muomni_cli.models.locate import Need, find, named, seal
 from muomni_cli.registry.hookspecs import check_declaration
 from muomni_cli.registry.loading import Plugin, PluginInfo
 from muomni_cli.registry.registry import Registry
-from muomni_cli.runs.folder import RunFolder
+from muomni_cli.runs.run import RunFolder
 
 NEED = Need(lambda run: run.model_path if run.status("thinker") == "finished" else None, "is complete")
 

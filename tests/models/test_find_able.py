@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from muomni_cli.api import ModelFiles
-from muomni_cli.models import find as finding
+from muomni_cli.models import locate as finding
 from muomni_cli.models.engines import CAN_CHAT, CAN_SPEAK
-from muomni_cli.models.find import SPEECH, Found, Need, abilities_of, find, find_able, named
+from muomni_cli.models.locate import SPEECH, Found, Need, abilities_of, find, find_able, named
 from muomni_cli.registry.loading import Plugin, PluginInfo
 from muomni_cli.registry.registry import Registry
-from muomni_cli.runs.folder import RunFolder
+from muomni_cli.runs.run import RunFolder
 from tests.whole import Whole
 
 CLOCK = iter(range(1_000_000_000, 2_000_000_000, 10))

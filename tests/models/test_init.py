@@ -13,7 +13,7 @@ from muomni_cli.api import RequestError
 from muomni_cli.commands.train import train
 from muomni_cli.models.package import Order, pack
 from muomni_cli.recipe import load_recipe
-from muomni_cli.recipe.stages import stages_of_all
+from muomni_cli.recipe.model import stages_of_all
 from muomni_cli.runs.checkpoint import read_checkpoint
 from tests.models.seen import see
 from tests.whole import AUDIO, IMAGE, THINKER

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from muomni_cli.api import ModelFiles
-from muomni_cli.conformance.examine import Report, examine
-from muomni_cli.conformance.find import parts_called
+from muomni_cli.conformance.runner import Report, examine, parts_called
 from muomni_cli.registry.loading import Plugin, PluginInfo
 from muomni_cli.registry.registry import Registry, get_registry
 from tests.models.seen import Package

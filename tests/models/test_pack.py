@@ -14,13 +14,11 @@ from safetensors.numpy import load_file, save_file
 
 from muomni_cli import app
 from muomni_cli.api import RequestError
-from muomni_cli.models.card import uses
-from muomni_cli.models.digests import verify
-from muomni_cli.models.pack_run import pack_run
+from muomni_cli.models.locate import verify
+from muomni_cli.models.model_card import uses
 from muomni_cli.models.package import Order, pack
-from muomni_cli.models.stripping import stripped, stripped_toml
-from muomni_cli.models.weights import counts
-from muomni_cli.runs.folder import RunFolder
+from muomni_cli.models.package_run import counts, pack_run, stripped, stripped_toml
+from muomni_cli.runs.run import RunFolder
 from tests.models.seen import SCORE, Package
 
 if TYPE_CHECKING:

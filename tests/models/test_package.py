@@ -17,9 +17,9 @@ from muomni_cli import app, load
 from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.inference.chat_model import Answer
 from muomni_cli.inference.settings import ChatOptions
-from muomni_cli.models.pack_run import weights_of
 from muomni_cli.models.package import Order, pack
-from muomni_cli.runs.folder import RunFolder
+from muomni_cli.models.package_run import weights_of
+from muomni_cli.runs.run import RunFolder
 from tests.models.seen import Package, see
 from tests.opening import open_chat
 
@@ -197,7 +197,7 @@ def test_info_says_what_is_inside(seen: Package, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.usefixtures("seen")
 def test_the_thinker_has_as_many_parameters_as_its_module() -> None:
-    from muomni_cli.models.info import details
+    from muomni_cli.models.model_card import details
     from tests.opening import run_engine
 
     omni = run_engine("tiny").omni()
@@ -219,7 +219,7 @@ def test_packed_again_it_keeps_its_licence(tmp_path: Path) -> None:
 
 def test_eval_names_it_and_its_recipe(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The data are those of the recipe that the run brought along; a recipe's own name comes first."""
-    from muomni_cli.evaluation.run import find_model
+    from muomni_cli.eval.run import find_model
 
     shutil.copytree(whole.run, tmp_path / "run")
     (tmp_path / "run/recipe.toml").write_text('name = "theirs"\n[thinker]\nuse = "transformer"\n')

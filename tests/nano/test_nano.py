@@ -17,11 +17,10 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
 from muomni_cli import Model, app, load
 from muomni_cli.api import Example
-from muomni_cli.models.digests import verify
-from muomni_cli.models.find import Need, find, named
-from muomni_datasets.made_config import ScenesConfig, SoundsConfig
+from muomni_cli.models.locate import Need, find, named, verify
+from muomni_datasets.config import ScenesConfig, SoundsConfig
 from muomni_datasets.scenes import SceneMedia, Scenes
-from muomni_datasets.sounds import Sounds
+from muomni_datasets.synthetic_sounds import Sounds
 
 MOST = 45e6
 """Bytes of all that nano adds to an installation."""
@@ -125,7 +124,7 @@ def test_pictures_and_sounds_are_kept_apart(nano: Model, tmp_path: Path) -> None
 def test_what_it_says_is_understood_by_another(nano: Model) -> None:
     pytest.importorskip("pocketsphinx", reason="pocketsphinx, the judge, is not installed: pip install 'muomni[judge]'")
     jiwer = pytest.importorskip("jiwer", reason="jiwer is not installed: pip install 'muomni[judge]'")
-    from muomni_cli.speech.judge import Recognizer
+    from muomni_cli.speech.asr import Recognizer
 
     samples, rate = nano.speak(SENTENCE)
     others = ["the cat sat under the old table", "a small bird sang across the lake", "he sailed to the quiet town"]
@@ -169,7 +168,7 @@ def test_its_scores_are_those_of_its_page() -> None:
 def test_another_model_can_begin_where_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="torch is not installed: pip install 'muomni[train]'")
     from muomni_cli.commands.train import train
-    from muomni_cli.runs.folder import RunFolder
+    from muomni_cli.runs.run import RunFolder
 
     monkeypatch.chdir(tmp_path)
     scenes = '{use="scenes",count=16,colours=["pink","brown"]}'

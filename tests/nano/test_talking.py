@@ -10,8 +10,8 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
 from muomni_cli import Model, app, load
 from muomni_cli.api import Example
-from muomni_datasets.made_config import SoundsConfig
-from muomni_datasets.sounds import Sounds
+from muomni_datasets.config import SoundsConfig
+from muomni_datasets.synthetic_sounds import Sounds
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ import pytest
 from small import conversation
 
 from muomni_cli.api import FileMedia, Message, RequestError
+from muomni_cli.data.conversations import TalkData, open_talks
+from muomni_cli.data.modality import sense_of
 from muomni_cli.data.prompt import chat_ids
-from muomni_cli.data.shares import sense_of
-from muomni_cli.data.talks import TalkData, open_talks
 from muomni_cli.recipe import load_recipe
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import ByteTokenizer
 
 
 def opened(told: list[str] | None = None, *overrides: str) -> TalkData:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.training.word_dropout import hide_words, share_of
+from muomni_cli.training.objectives import hide_words, share_of
 
 SPECIALS = {"pad": 0, "bos": 1, "eos": 2, "user": 3, "assistant": 4}
 

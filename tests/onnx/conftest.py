@@ -21,7 +21,7 @@ from tests.conftest import made_once, shared_folder
 from tests.opening import run_engine
 
 if TYPE_CHECKING:
-    from muomni_onnx.parts import Model
+    from muomni_onnx.graphs import Model
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunEngine]:
 
 def _make(folder: Path) -> None:
     from muomni_onnx.export import export
-    from muomni_onnx.trained import find_trained, model_of
+    from muomni_onnx.sources import find_trained, model_of
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -49,7 +49,7 @@ def _make(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def model(made: tuple[Path, RunEngine]) -> Model:
     """What the bundle was made of, opened."""
-    from muomni_onnx.trained import Trained, model_of
+    from muomni_onnx.sources import Trained, model_of
 
     return model_of(Trained(made[1].run))
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from muomni_cli.api import CodeShape, MelConfig
+from muomni_onnx.graphs import write_graph
 from muomni_onnx.parity import compare
 from muomni_onnx.sessions import Session
-from muomni_onnx.trace import write_graph
 
 CODES = CodeShape(codebooks=2, size=32, seconds=0.08)
 MEL = MelConfig(sample_rate=8000, n_fft=256, window=160, hop=40, n_mels=20)

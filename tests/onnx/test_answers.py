@@ -19,19 +19,18 @@ from onnx import numpy_helper
 
 from muomni_cli.api import Graph, MuomniError
 from muomni_cli.registry.registry import get_registry
-from muomni_cli.runs.folder import RunFolder, part_entry
-from muomni_cli.runs.parts import build_part
+from muomni_cli.runs.checkpoint import build_part
+from muomni_cli.runs.run import RunFolder, part_entry
 from muomni_onnx import check as checking
 from muomni_onnx import export as exporting
-from muomni_onnx import replay
-from muomni_onnx.answers import answer
+from muomni_onnx import golden
 from muomni_onnx.bundle import open_bundle, seal
-from muomni_onnx.parity import compare
-from muomni_onnx.parts import Exported, Model, exported
-from muomni_onnx.replay import Told, agreeing
+from muomni_onnx.golden import Told, agreeing
+from muomni_onnx.graphs import Exported, Model, exported
+from muomni_onnx.parity import answer, compare
 from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import Session
-from muomni_onnx.trained import Trained, model_of
+from muomni_onnx.sources import Trained, model_of
 
 if TYPE_CHECKING:
     from tests.whole import Whole
@@ -109,7 +108,7 @@ def test_nothing_is_written_where_whole_answers_differ(
     assert talker is not None
     monkeypatch.setattr(exporting, "write_graph", copied_from(spoken))
 
-    told_codes, sides = replay.told_codes, ["graphs", "torch"]
+    told_codes, sides = golden.told_codes, ["graphs", "torch"]
 
     def told(*words: Any) -> list[Told]:
         made = told_codes(*words)
@@ -117,7 +116,7 @@ def test_nothing_is_written_where_whole_answers_differ(
             made[0].values[5] += 1
         return made
 
-    monkeypatch.setattr(replay, "told_codes", told)
+    monkeypatch.setattr(golden, "told_codes", told)
     with pytest.raises(MuomniError, match="of 300 greedy code frames are those of PyTorch; nothing was written"):
         exporting.export(spoken[1], tmp_path / "bundle", tell=print)
     assert not list(tmp_path.iterdir())

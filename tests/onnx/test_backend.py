@@ -13,7 +13,7 @@ import pytest
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'muomni[onnx]'")
 
-from muomni_cli.contract.backend import IDLE
+from muomni_cli.contract.models import IDLE
 from muomni_onnx import backend as backends
 from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.sessions import Session, Value

@@ -17,7 +17,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'muomni[onnx]'")
 
 from muomni_cli.app import main
-from muomni_cli.bench.start import first_byte
+from muomni_cli.bench.speech import first_byte
 from muomni_cli.core.errors import MuomniError
 
 pytestmark = pytest.mark.long
@@ -28,7 +28,7 @@ SHORT = ["--prompt", "4", "--tokens", "6", *FEW]
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("muomni_cli.bench.measure.ROUND_SECONDS", 0.001)
+    monkeypatch.setattr("muomni_cli.bench.report.ROUND_SECONDS", 0.001)
 
 
 def call(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[Any, str, str]:

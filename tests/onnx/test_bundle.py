@@ -17,11 +17,11 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 
 from muomni_cli.api import RequestError
 from muomni_cli.models.run_engine import RunEngine
-from muomni_onnx.answers import answer
 from muomni_onnx.bundle import open_bundle, sha256
 from muomni_onnx.check import check
 from muomni_onnx.export import export
-from muomni_onnx.parts import Exported, Model, those_with_graphs
+from muomni_onnx.graphs import Exported, Model, those_with_graphs
+from muomni_onnx.parity import answer
 from muomni_onnx.runtime import OnnxModel
 
 Made = tuple[Path, RunEngine]

@@ -7,13 +7,13 @@ import pytest
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 pytest.importorskip("onnxscript", reason="needs onnxscript")
-pytest.importorskip("muomni_onnx.trace", reason="needs the exporter")
+pytest.importorskip("muomni_onnx.graphs", reason="needs the exporter")
 
-from muomni_cli.sound.coding import decode_codes, encode_waves
+from muomni_cli.audio.mel import decode_codes, encode_waves
 from muomni_rvq.config import CodecConfig
 from muomni_rvq.graphs import graphs
 from muomni_rvq.model import Codec, build
-from muomni_rvq.running import Decoded, encode
+from muomni_rvq.runtime import Decoded, encode
 from tests.onnx.speech_parts import MEL, Opened, lively, opened
 
 CONFIG = CodecConfig(

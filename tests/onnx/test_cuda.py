@@ -18,9 +18,8 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'muomni[onnx]'")
 
 from muomni_onnx.backend import OnnxBackend
-from muomni_onnx.devices import CUDA, no_cuda
 from muomni_onnx.precision import Precision, lower
-from muomni_onnx.sessions import Session, open_sessions
+from muomni_onnx.sessions import CUDA, Session, no_cuda, open_sessions
 from muomni_thinker.config import TransformerConfig
 from tests.onnx.thinker_parts import CONTEXT, VOCABULARY, write_thinker
 

@@ -19,7 +19,7 @@ from muomni_cli.core.files import new_folder
 from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx import parity
 from muomni_onnx.bundle import open_bundle
-from muomni_onnx.trained import find_trained
+from muomni_onnx.sources import find_trained
 
 Run = Callable[..., tuple[int, str]]
 Made = tuple[Path, RunEngine]

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import EncoderPart, Graph, PartConfig, Port
-from muomni_cli.conformance.examine import Trial
-from muomni_cli.conformance.find import Named, parts_called
-from muomni_cli.conformance.laws import laws_of
-from muomni_cli.conformance.subject import PartOnTrial
+from muomni_cli.conformance.part_under_test import PartOnTrial
+from muomni_cli.conformance.runner import Named, Trial, laws_of, parts_called
 from muomni_cli.registry.registry import get_registry
 
 LAWS = ("exports", "serves")
@@ -122,7 +120,7 @@ def test_the_graphs_of_a_built_in(named: Named) -> None:
 
 
 def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("muomni_onnx.laws.WANTED", ("a_package_that_nobody_has",))
+    monkeypatch.setattr("muomni_onnx.conformance.WANTED", ("a_package_that_nobody_has",))
     part = built_ins()[0].part
     with PartOnTrial(part) as subject:
         verdict = Trial(subject, [law for law in laws_of(part.kind) if law.name in LAWS]).verdict("exports")

@@ -16,13 +16,14 @@ import numpy as np
 
 from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.models.run_engine import RunEngine
-from muomni_onnx import lowering, precision
+from muomni_onnx import export as lowering
+from muomni_onnx import precision
 from muomni_onnx.bundle import open_bundle, sha256
 from muomni_onnx.check import check
-from muomni_onnx.choosing import Chosen, choose
-from muomni_onnx.distances import absolute, relative
 from muomni_onnx.export import export
-from muomni_onnx.parts import Model
+from muomni_onnx.golden import absolute, relative
+from muomni_onnx.graphs import Model
+from muomni_onnx.precision import Chosen, choose
 from muomni_onnx.runtime import OnnxModel
 
 Made = tuple[Path, RunEngine]

@@ -18,17 +18,16 @@ import torch
 from onnx import numpy_helper
 
 from muomni_cli.api import Graph, MuomniError, Port
-from muomni_cli.contract.backend import IDLE, Backend
+from muomni_cli.contract.models import IDLE, Backend
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx import export as exporting
 from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.bundle import open_bundle
-from muomni_onnx.distances import absolute, of_its_size
+from muomni_onnx.golden import absolute, of_its_size
+from muomni_onnx.graphs import Model, write_graph
 from muomni_onnx.parity import compare
-from muomni_onnx.parts import Model
 from muomni_onnx.sessions import Session
-from muomni_onnx.trace import write_graph
 
 Made = tuple[Path, RunEngine]
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
 from muomni_onnx.precision import ADDED, NEAREST, NO_GAIN, SPECTRUM, Precision, lower
-from muomni_onnx.quantise import block_of, in_blocks, in_columns
+from muomni_onnx.quantize import block_of, in_blocks, in_columns
 from muomni_onnx.sessions import Session
 
 FEW: dict[Precision, float] = {"fp16": 1e-3, "int8": 0.02, "int4": 0.15}

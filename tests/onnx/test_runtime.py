@@ -20,7 +20,7 @@ from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.inference.chat_model import Answer
 from muomni_cli.inference.settings import ChatOptions
 from muomni_cli.models.engines import CAN_CHAT
-from muomni_cli.models.find import find, named
+from muomni_cli.models.locate import find, named
 from muomni_cli.models.run_engine import RunEngine
 from tests.opening import open_chat
 
@@ -81,7 +81,7 @@ def test_what_is_damaged_is_refused(
 
 def test_a_model_without_a_mouth_says_so(made: Made) -> None:
     from muomni_cli.models.engines import CAN_SPEAK, open_engine
-    from muomni_cli.speaking.voice import voice_of
+    from muomni_cli.voice.synthesis import voice_of
 
     with pytest.raises(RequestError, match="has no talker, so it cannot speak"):
         voice_of(open_engine(str(made[0]), CAN_SPEAK))

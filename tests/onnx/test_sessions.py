@@ -16,9 +16,8 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 import onnxruntime
 
 from muomni_cli.api import RequestError
-from muomni_onnx import devices
-from muomni_onnx.devices import CPU, CUDA, cores
-from muomni_onnx.sessions import Session, fetch, open_sessions
+from muomni_onnx import sessions
+from muomni_onnx.sessions import CPU, CUDA, Session, cores, fetch, open_sessions
 from tests.onnx.thinker_parts import WIDTH
 
 
@@ -91,7 +90,7 @@ def pretend(patch: pytest.MonkeyPatch, providers: list[str], devices_there: int,
         return "1"
 
     patch.setattr(onnxruntime, "get_available_providers", lambda: providers)
-    patch.setattr(devices, "count_devices", lambda: devices_there)
+    patch.setattr(sessions, "count_devices", lambda: devices_there)
     patch.setattr(metadata, "version", version)
 
 
@@ -120,9 +119,9 @@ def test_cuda_where_there_is_none_says_what_is_missing(
 
 def test_a_device_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, [CUDA, CPU], 2, ("onnxruntime-gpu",))
-    assert [place.index for place in devices.places("cuda:1")] == [1]
+    assert [place.index for place in sessions.places("cuda:1")] == [1]
     with pytest.raises(RequestError, match=r"no device 'cuda:2': NVIDIA's driver shows 2"):
-        devices.places("cuda:2")
+        sessions.places("cuda:2")
 
 
 @pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="this onnxruntime knows CUDA")
@@ -152,6 +151,6 @@ def test_cores_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatc
             return str(int(str(default)) % 4)
         return says if path.endswith("cpu.max") else ""
 
-    monkeypatch.setattr(devices, "_read", read)
-    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(sessions, "_read", read)
+    monkeypatch.setattr(sessions.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert cores.__wrapped__() == wanted

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 pytest.importorskip("onnxscript", reason="needs onnxscript")
-pytest.importorskip("muomni_onnx.trace", reason="needs the exporter")
+pytest.importorskip("muomni_onnx.graphs", reason="needs the exporter")
 
 from muomni_cli.api import Manner, Said
 from muomni_talker.config import CursorConfig, ParallelConfig
-from muomni_talker.graph_engine import GraphEngine
 from muomni_talker.graphs import graphs
 from muomni_talker.model import Speaker, build, build_parallel
-from muomni_talker.speaking import speak
+from muomni_talker.synthesis import GraphEngine, speak
 from tests.onnx.speech_parts import CODES, Opened, lively, opened
 
 SIZES: dict[str, Any] = {

@@ -18,16 +18,13 @@ from torch import nn
 from muomni_cli.api import RequestError
 from muomni_cli.omni.model import Omni
 from muomni_cli.registry.registry import get_registry, resolve
-from muomni_cli.runs.arguments import code_shape
-from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
-from muomni_cli.runs.folder import RunFolder, part_entry
-from muomni_cli.runs.parts import build_part
+from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
+from muomni_cli.runs.run import RunFolder, code_shape, part_entry
 from muomni_onnx.bundle import open_bundle
 from muomni_onnx.check import check
 from muomni_onnx.export import export
-from muomni_onnx.fresh import model_of_recipe
-from muomni_onnx.parts import Model, lesson_of
-from muomni_onnx.trained import Trained, find_trained, model_of
+from muomni_onnx.graphs import Model, lesson_of
+from muomni_onnx.sources import Trained, find_trained, model_of, model_of_recipe
 
 MEL = {"sample_rate": 8000, "n_fft": 256, "window": 160, "hop": 40, "n_mels": 20}
 SIZES: dict[str, tuple[str, dict[str, Any]]] = {

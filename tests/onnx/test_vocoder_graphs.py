@@ -10,12 +10,12 @@ import torch
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 pytest.importorskip("onnxscript", reason="needs onnxscript")
-pytest.importorskip("muomni_onnx.trace", reason="needs the exporter")
+pytest.importorskip("muomni_onnx.graphs", reason="needs the exporter")
 
 from muomni_vocoders import griffin_lim, vocos
 from muomni_vocoders.config import GriffinLimConfig, VocosConfig
 from muomni_vocoders.graphs import griffin_lim_graphs, levels, vocos_graphs
-from muomni_vocoders.running import GriffinLimSounds, VocosSounds
+from muomni_vocoders.runtime import GriffinLimSounds, VocosSounds
 from tests.onnx.speech_parts import MEL, lively, opened
 
 NEURAL = VocosConfig(channels=16, layers=2, hidden=24, kernel=5, lookahead=3)

@@ -9,7 +9,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
-from muomni_onnx.trace import write_graph
+from muomni_onnx.graphs import write_graph
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.graphs import graphs
 from muomni_thinker.model import Transformer

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from muomni_cli.contract.backend import IDLE
+from muomni_cli.contract.models import IDLE
 from tests.installing import Site
 from tests.omni.small import make_world
 

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import CodeShape
 from muomni_cli.registry.registry import get_registry
-from muomni_cli.runs.checkpoint import model_tensors, write_checkpoint
-from muomni_cli.runs.folder import RunFolder, part_entry
-from muomni_cli.runs.parts import build_part
+from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
+from muomni_cli.runs.run import RunFolder, part_entry
 from tests.installing import Site
 
 RECIPE = """

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from muomni_cli.recipe import shipped_recipes
-from muomni_cli.recipe.schema import recipe_schema
+from muomni_cli.recipe.write import recipe_schema
 
 Muomni = Callable[..., tuple[int, str, str]]
 

@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 
 from muomni_cli.recipe import load_recipe, resolved_toml
-from muomni_cli.recipe.mistakes import RecipeMistakesError
-from muomni_cli.recipe.schema import recipe_schema
+from muomni_cli.recipe.problems import RecipeMistakesError
+from muomni_cli.recipe.write import recipe_schema
 
 TEXT = """name = "nested"
 [encoders.image]

@@ -11,7 +11,7 @@ import tomlkit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muomni_cli.recipe.positions import Path, key_lines
+from muomni_cli.recipe.problems import KeyPath, key_lines
 
 names = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=6) | st.sampled_from(
     ["a b", "é", "a.b", 'q"q', "#", "[x]", "="]
@@ -28,7 +28,7 @@ tables = st.dictionaries(
 )
 
 
-def paths(value: Any, at: Path = ()) -> Iterator[Path]:
+def paths(value: Any, at: KeyPath = ()) -> Iterator[KeyPath]:
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, member in members:
         yield (*at, step)
@@ -68,7 +68,7 @@ x = {p = {q = [1]}}
 def test_lines_of_a_document_written_by_hand() -> None:
     lines = key_lines(WRITTEN)
     assert set(lines) == set(paths(tomllib.loads(WRITTEN)))
-    expected: dict[Path, int] = {
+    expected: dict[KeyPath, int] = {
         ("title",): 2,
         ("quoted key",): 6,
         ("quoted key", "inner"): 6,

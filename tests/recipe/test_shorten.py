@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from muomni_cli.commands.train import of_stage
 from muomni_cli.core.errors import RequestError
-from muomni_cli.recipe import Recipe, RecipeMistakesError, find_recipe, load_recipe, read_recipe, resolved_toml, shipped
-from muomni_cli.recipe.shorten import shorten_warmups
+from muomni_cli.recipe import Recipe, RecipeMistakesError, find_recipe, load_recipe, read_recipe, resolved_toml
+from muomni_cli.recipe import load as shipped
+from muomni_cli.recipe.overrides import shorten_warmups
 
 Muomni = Callable[..., tuple[int, str, str]]
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from muomni_cli.recipe import ChatSettings, DataSettings, RecipeMistakesError, TrainSettings, load_recipe
-from muomni_cli.recipe.mistakes import unknown
-from muomni_cli.recipe.usual import USUAL, usual
+from muomni_cli.recipe.problems import USUAL, unknown, usual
 from muomni_cli.registry.registry import get_registry
 
 TRAIN = {

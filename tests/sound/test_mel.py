@@ -9,10 +9,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from muomni_audio_encoder.config import ListenerConfig
 from muomni_cli.api import RequestError
-from muomni_cli.sound.log_mel import log_mel, mel_filters, whole_frames
-from muomni_cli.sound.mel import LogMel
-from muomni_listener.config import ListenerConfig
+from muomni_cli.audio.dsp import log_mel, mel_filters, whole_frames
+from muomni_cli.audio.mel import LogMel
 
 VARIANTS = [
     ListenerConfig(),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from muomni_cli.sound.resampling import resample
+from muomni_cli.audio.dsp import resample
 
 RATES = [8000, 11025, 12345, 22050, 32000, 44100, 48000, 96000]
 

@@ -14,19 +14,17 @@ import torch
 from muomni_cli import app
 from muomni_cli.api import RequestError, Said
 from muomni_cli.bench.speech import measure_speech
-from muomni_cli.chat.aloud import Mouth, deliver
-from muomni_cli.chat.once import answer_once
+from muomni_cli.chat.output import Mouth, answer_once, deliver
 from muomni_cli.chat.session import Session
 from muomni_cli.generation import Request, Sampling, generate
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.settings import AnswerSettings
 from muomni_cli.models.run_engine import RunEngine
-from muomni_cli.runs.folder import RunFolder
-from muomni_cli.speaking.aloud import Ways
-from muomni_cli.speaking.speech import Drawing
-from muomni_cli.speaking.voice import voice_of
-from muomni_text.byte import ByteTokenizer
+from muomni_cli.runs.run import RunFolder
+from muomni_cli.voice.audio_out import Ways
+from muomni_cli.voice.synthesis import Drawing, voice_of
+from muomni_text.byte_level import ByteTokenizer
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import build
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from muomni_cli.runs.folder import RunFolder
+from muomni_cli.runs.run import RunFolder
 
 MakeRun = Callable[..., RunFolder]
 Tts = Callable[..., "tuple[int, bytes, str]"]

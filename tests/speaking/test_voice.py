@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import Manner, RequestError, Said
 from muomni_cli.models.run_engine import RunEngine
-from muomni_cli.runs.folder import RunFolder
-from muomni_cli.speaking.speech import Drawing, Speech
-from muomni_cli.speaking.voice import Voice, voice_of
+from muomni_cli.runs.run import RunFolder
+from muomni_cli.voice.synthesis import Drawing, Speech, Voice, voice_of
 
 MakeRun = Callable[..., RunFolder]
 TEXT = "hello there, how are you"

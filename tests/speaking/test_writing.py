@@ -15,10 +15,19 @@ import pytest
 import soundfile
 
 from muomni_cli.api import MelConfig, MuomniError, RequestError
-from muomni_cli.sound.reading import read
-from muomni_cli.speaking.aloud import Ways
-from muomni_cli.speaking.playing import PLAYERS, find_player, playing
-from muomni_cli.speaking.writing import as_bytes, as_integers, check_output, known_suffixes, streamed, writing
+from muomni_cli.audio.io import read
+from muomni_cli.voice.audio_out import (
+    PLAYERS,
+    Ways,
+    as_bytes,
+    as_integers,
+    check_output,
+    find_player,
+    known_suffixes,
+    playing,
+    streamed,
+    writing,
+)
 
 WAVE = np.sin(np.arange(4000) / 9).astype(np.float32) * 0.7
 
@@ -93,7 +102,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 import numpy as np
 from pathlib import Path
 from muomni_cli.api import MuomniError
-from muomni_cli.speaking.writing import writing
+from muomni_cli.voice.audio_out import writing
 noise = np.random.default_rng(0).uniform(-1, 1, 160000).astype(np.float32)
 for name in ("a.wav", "a.flac", "a.ogg", "a.mp3", "a.pcm"):
     try:

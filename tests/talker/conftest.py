@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from muomni_cli.api import CodeShape
-from muomni_cli.data.order import Order
+from muomni_cli.data.examples import Order
 from muomni_cli.data.speech import Speech, SpeechData
 from muomni_cli.recipe import TrainSettings
 from muomni_talker.config import CursorConfig, ParallelConfig

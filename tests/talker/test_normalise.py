@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muomni_talker.normalise import ALPHABET, normalise
+from muomni_talker.text_frontend import ALPHABET, normalise
 
 SAID = {
     # numbers

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muomni_cli.api import Said
-from muomni_talker.normalise import normalise
-from muomni_talker.script import LONGEST, Script, Spoken, script, sentences
+from muomni_talker.text_frontend import LONGEST, Script, Spoken, normalise, script, sentences
 
 WRITTEN = (
     "hello Mr. St. etc. p.m. Main 5 June 2020 $1.5 million km (555) 123-4567 1/2 - — ... ? ! , The I. J. "
@@ -93,5 +92,5 @@ def test_sentences(text: str, expected: list[str]) -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys, muomni_talker.normalise; sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
+    code = "import sys, muomni_talker.text_frontend; sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

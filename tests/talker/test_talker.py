@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import CodeShape, Manner, RequestError, Said
 from muomni_cli.training.step import Stepper
-from muomni_talker import symbols
 from muomni_talker.config import CursorConfig, ParallelConfig
-from muomni_talker.heads import Heads, summed
-from muomni_talker.model import Speaker, build, build_parallel, pointer_of
-from muomni_talker.speaking import bound_of
+from muomni_talker.model import Heads, Speaker, build, build_parallel, pointer_of, summed
+from muomni_talker.synthesis import bound_of
+from muomni_talker.text_normalization import written_form
 from tests.talker.conftest import CODES, Trained, objective, said, speech, talker
 
 pytestmark = pytest.mark.long
@@ -131,9 +130,9 @@ def test_a_batch_is_its_rows(parallel: bool) -> None:
 def test_features_look_no_further_than_they_say() -> None:
     module = lively()
     reach = module.config.reach
-    ids = torch.tensor([symbols.numbers("the quick brown fox")])
+    ids = torch.tensor([written_form.numbers("the quick brown fox")])
     changed = ids.clone()
-    changed[0, 10] = symbols.numbers("z")[0]
+    changed[0, 10] = written_form.numbers("z")[0]
     voice = torch.zeros(1, dtype=torch.long)
     with torch.inference_mode():
         difference = (module.reader(ids, voice) - module.reader(changed, voice))[0].abs().amax(1)

@@ -12,11 +12,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from muomni_cli.api import Thinker
-from muomni_cli.data.shards import Stream
-from muomni_cli.data.windows import Mixture
-from muomni_cli.training import cross_entropy as chunked
-from muomni_cli.training.next_token import NextToken, summed_loss, to_batch
-from muomni_text.byte import ByteTokenizer
+from muomni_cli.data.windows import Mixture, Stream
+from muomni_cli.training import objectives as chunked
+from muomni_cli.training.objectives import NextToken, summed_loss, to_batch
+from muomni_text.byte_level import ByteTokenizer
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import Transformer, build
 

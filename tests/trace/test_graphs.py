@@ -21,7 +21,7 @@ from muomni_cli.api import Step
 from muomni_cli.contract.engine import GraphCall
 from muomni_cli.trace.observer import GraphObserver
 from muomni_onnx.export import export
-from muomni_onnx.trained import find_trained, model_of
+from muomni_onnx.sources import find_trained, model_of
 
 Steps = Callable[..., list[dict[str, Any]]]
 Command = Callable[..., tuple[int, str, str]]

@@ -22,10 +22,9 @@ from runs_of_tiny_parts import CODEC, make_run, make_voice
 
 from muomni_cli.api import FileMedia
 from muomni_cli.models.engines import modalities_of, open_run
-from muomni_cli.runs.folder import RunFolder
-from muomni_cli.trace.attention import captured, weights_of
+from muomni_cli.runs.run import RunFolder
 from muomni_cli.trace.page import page
-from muomni_cli.trace.pictures import heat_map, wav, waveform
+from muomni_cli.trace.pictures import captured, heat_map, wav, waveform, weights_of
 from muomni_cli.trace.request import Trace
 from muomni_cli.trace.trace import trace_question, trace_speech
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from muomni_cli.api import RequestError
-from muomni_cli.models.find import Found
-from muomni_cli.runs.folder import RunFolder
+from muomni_cli.models.locate import Found
+from muomni_cli.runs.run import RunFolder
 from muomni_cli.trace import request
 from muomni_cli.trace.recorder import Recorder
 from muomni_cli.trace.request import graphs_to_trace
 from muomni_cli.trace.trace import AnswerTokens
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import ByteTokenizer
 
 BUNDLE: Any = object()
 RUN = RunFolder(Path("run"))

@@ -15,14 +15,14 @@ from runs_of_tiny_parts import make_run
 from torch import Tensor, nn
 
 from muomni_cli.api import Can, EncoderOutput, EncoderPart, FileMedia, MuomniError, PartConfig, Step
-from muomni_cli.data.shares import Sense
+from muomni_cli.data.modality import Sense
 from muomni_cli.inference.chat_model import chat_model
 from muomni_cli.inference.settings import settings_of
 from muomni_cli.models.engines import open_run
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.models.untrained_engine import recipe_engine
 from muomni_cli.omni.model import Omni
-from muomni_cli.runs.folder import RunFolder
+from muomni_cli.runs.run import RunFolder
 from muomni_cli.trace.recorder import Recorder, TraceStep, default_steps, statistics_of
 from muomni_cli.trace.report import as_json, as_markdown, as_text
 from muomni_cli.trace.trace import trace_question
@@ -207,12 +207,12 @@ def test_a_stranger_s_encoder_that_declares_no_steps(here: Path, monkeypatch: py
         doc="sums",
         config=Config,
         build="a:b",
-        read="muomni_cli.trace.formatting:read",
-        count="muomni_cli.trace.formatting:count",
+        read="muomni_cli.trace.report:read",
+        count="muomni_cli.trace.report:count",
         modality="motion",
     )
-    monkeypatch.setattr("muomni_cli.trace.formatting.read", read, raising=False)
-    monkeypatch.setattr("muomni_cli.trace.formatting.count", count, raising=False)
+    monkeypatch.setattr("muomni_cli.trace.report.read", read, raising=False)
+    monkeypatch.setattr("muomni_cli.trace.report.count", count, raising=False)
     omni: Any = Omni(engine.omni().thinker, {"motion": Sums()}).eval()  # type: ignore[dict-item]
     declared = engine.declaration
     monkeypatch.setattr(engine, "omni", lambda: omni)

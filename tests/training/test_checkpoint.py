@@ -16,7 +16,7 @@ from tiny import Model, settings, trainer
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import replacing, write_text
 from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
-from muomni_cli.runs.header import read_header
+from muomni_cli.runs.run import read_header
 
 
 @pytest.fixture

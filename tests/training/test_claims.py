@@ -17,18 +17,16 @@ from tiny import settings, trainer
 from muomni_cli.commands.train import train
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import read_json
-from muomni_cli.runs.claim import claimed
-from muomni_cli.runs.folder import RunFolder
-from muomni_cli.runs.header import read_header
-from muomni_cli.training.optimizers import Optimizers
+from muomni_cli.runs.run import RunFolder, claimed, read_header
+from muomni_cli.training.optim import Optimizers
 from tests.opening import run_engine
 
 HOLD = (
-    "import sys, pathlib; from muomni_cli.runs.claim import claimed\n"
+    "import sys, pathlib; from muomni_cli.runs.run import claimed\n"
     "with claimed(pathlib.Path(sys.argv[1]), sys.argv[2]): print('held', flush=True); sys.stdin.read()"
 )
 RECORD = (
-    "import sys, pathlib; from muomni_cli.runs.folder import RunFolder\n"
+    "import sys, pathlib; from muomni_cli.runs.run import RunFolder\n"
     "for n in range(15): RunFolder(pathlib.Path(sys.argv[1])).record(f'{sys.argv[2]}{n}', {'step': n})"
 )
 

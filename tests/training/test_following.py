@@ -12,10 +12,10 @@ from tiny import NextToken, settings, trainer
 
 from muomni_cli.core.console import duration, size
 from muomni_cli.core.errors import RequestError
-from muomni_cli.layers.device import choose_device
-from muomni_cli.runs.metrics import MetricsLog, read_lines
+from muomni_cli.nn.device import choose_device
+from muomni_cli.runs.listing import MetricsLog, read_lines
 from muomni_cli.training.dry_run import dry_run
-from muomni_cli.training.prefetch import Prefetch
+from muomni_cli.training.step import Prefetch
 
 
 class Diary:

@@ -11,10 +11,9 @@ import pytest
 import torch
 from tiny import NextToken, settings, trainer
 
-from muomni_cli.layers.device import memory_bytes
-from muomni_cli.training import trial
-from muomni_cli.training.dry_run import DryRun, dry_run, sum_of
-from muomni_cli.training.trial import PeakMemory, size_of, times_due
+from muomni_cli.nn.device import memory_bytes
+from muomni_cli.training import dry_run as trial
+from muomni_cli.training.dry_run import DryRun, PeakMemory, dry_run, size_of, sum_of, times_due
 
 
 class Uneven(NextToken):

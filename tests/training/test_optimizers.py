@@ -7,10 +7,8 @@ import torch
 from tiny import Model, settings
 from torch import nn
 
-from muomni_cli.layers import device
-from muomni_cli.training.ema import Ema
-from muomni_cli.training.muon import Muon, orthogonalise
-from muomni_cli.training.optimizers import Optimizers
+from muomni_cli.nn import device
+from muomni_cli.training.optim import Ema, Muon, Optimizers, orthogonalise
 
 NEVER = torch.tensor(False)
 

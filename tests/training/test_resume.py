@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from tiny import settings, trainer
 
 from muomni_cli.core.errors import RequestError
-from muomni_cli.training.signals import StoppedError
+from muomni_cli.training.processes import StoppedError
 
 pytestmark = pytest.mark.long
 

@@ -13,10 +13,8 @@ import pytest
 import muomni_cli
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import read_json
-from muomni_cli.runs.folder import RunFolder
-from muomni_cli.runs.listing import all_runs, curve, find_run
-from muomni_cli.runs.metrics import MetricsLog
-from muomni_cli.runs.plots import Curve, png_plot, text_plot
+from muomni_cli.runs.listing import Curve, MetricsLog, all_runs, curve, find_run, png_plot, text_plot
+from muomni_cli.runs.run import RunFolder
 from tests.opening import run_engine
 
 

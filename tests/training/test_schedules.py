@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import settings
 
-from muomni_cli.training.schedules import factor
+from muomni_cli.training.optim import factor
 
 SHAPES = st.fixed_dictionaries(
     {

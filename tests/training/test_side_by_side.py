@@ -18,9 +18,8 @@ from test_stages import RECIPE
 from muomni_cli.commands.train import train
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.recipe import load_recipe
-from muomni_cli.recipe.stages import stages_of, waits_of
-from muomni_cli.training.side_by_side import Plan, train_side_by_side
-from muomni_cli.training.signals import StoppedError
+from muomni_cli.recipe.model import stages_of, waits_of
+from muomni_cli.training.processes import Plan, StoppedError, train_side_by_side
 
 WAITS = {"tokenizer": "", "thinker": ["tokenizer"], "image": ["tokenizer"], "omni": ["thinker", "image", "tokenizer"]}
 

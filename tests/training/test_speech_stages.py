@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from muomni_cli import app
 from muomni_cli.recipe import load_recipe
-from muomni_cli.runs.folder import RunFolder, part_entry
+from muomni_cli.runs.run import RunFolder, part_entry
 from muomni_cli.training.context import TrainingContext
 
 RATE = 16000

@@ -14,8 +14,8 @@ from muomni_cli.commands.train import train
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import read_json
 from muomni_cli.recipe import load_recipe
-from muomni_cli.recipe.stages import stages_of_all
-from muomni_cli.runs.header import read_header
+from muomni_cli.recipe.model import stages_of_all
+from muomni_cli.runs.run import read_header
 from muomni_cli.training.loop import Trainer
 from tests.opening import run_engine
 
@@ -270,8 +270,7 @@ def test_requests_that_make_no_sense(stage: str, options: dict) -> None:
 def test_tensorboard_that_is_not_installed_is_said_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from muomni_tensorboard.config import TensorboardConfig
-    from muomni_tensorboard.writer import TensorboardCallback
+    from muomni_tensorboard.plugin import TensorboardCallback, TensorboardConfig
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(RequestError, match="needs tensorboard") as caught:

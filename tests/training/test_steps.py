@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tiny import NextToken, settings, trainer
 
 from muomni_cli.core.errors import MuomniError
-from muomni_cli.layers import device
+from muomni_cli.nn import device
 from muomni_cli.runs.checkpoint import read_checkpoint
 from muomni_cli.training.step import Stepper
 

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from muomni_cli.api import Batch, Callback, Loss, Sample
 from muomni_cli.recipe import TrainSettings
-from muomni_cli.runs.folder import RunFolder
+from muomni_cli.runs.run import RunFolder
+from muomni_cli.training.callbacks import Display, Followers
 from muomni_cli.training.context import TrainingContext
-from muomni_cli.training.display import Display
-from muomni_cli.training.followers import Followers
 from muomni_cli.training.loop import Trainer
 
 VOCAB, WIDTH, LENGTH = 11, 8, 6

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from muomni_vit.augment import changed, drawn
 from muomni_vit.config import AugmentConfig
+from muomni_vit.objective import changed, drawn
 
 GREY = np.array([1, 2, 3], np.uint8)
 FULL = AugmentConfig(shift=3, flip=0.5, erase=0.5)

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from muomni_cli.commands.train import train
-from muomni_cli.runs.checkpoint import read_checkpoint
-from muomni_cli.runs.folder import RunFolder
-from muomni_cli.runs.parts import open_part
+from muomni_cli.runs.checkpoint import open_part, read_checkpoint
+from muomni_cli.runs.run import RunFolder
 from muomni_vit.model import Vit
 
 RECIPE = """

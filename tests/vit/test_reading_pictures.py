@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw
 
 from muomni_cli.api import FileMedia, RequestError
-from muomni_vit import reading
+from muomni_vit import preprocessing
 from muomni_vit.config import VitConfig
-from muomni_vit.picture import to_input
+from muomni_vit.preprocessing import to_input
 
 CONFIG = VitConfig(size=16, patch=4)
 RED, GREEN, BLUE, YELLOW, WHITE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255,) * 3, (128,) * 3
@@ -33,7 +33,7 @@ Color = tuple[int, ...]
 def read(config: VitConfig, path: Path) -> NDArray[np.uint8]:
     """As a command reads what a user names."""
     with FileMedia("image", path).open() as file:
-        return reading.read(config, file, str(path))
+        return preprocessing.read(config, file, str(path))
 
 
 def drawn(width: int = 40, height: int = 40, colors: list[Color] = CORNERS, mode: str = "RGB") -> Image.Image:
@@ -92,7 +92,8 @@ def test_a_picture_in_memory_gives_what_its_file_gives(tmp_path: Path) -> None:
     path = saved(drawn(60, 30), tmp_path / "a.png")
     from_file = read(CONFIG, path)
     np.testing.assert_array_equal(to_input(CONFIG, drawn(60, 30)), from_file)
-    np.testing.assert_array_equal(reading.read(CONFIG, io.BytesIO(path.read_bytes()), "a.png in a.tar"), from_file)
+    from_bytes = preprocessing.read(CONFIG, io.BytesIO(path.read_bytes()), "a.png in a.tar")
+    np.testing.assert_array_equal(from_bytes, from_file)
     np.testing.assert_array_equal(read(CONFIG, path), from_file)
     assert from_file.flags["C_CONTIGUOUS"]
 
@@ -331,7 +332,7 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     path = written(tmp_path / "bomb.png", png(7_000, 7_000, data))
     code = (
         "import sys; from pathlib import Path; from muomni_vit.config import VitConfig; "
-        "from muomni_vit.reading import read; "
+        "from muomni_vit.preprocessing import read; "
         "peak = lambda: int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]); before = peak(); "
         "assert not read(VitConfig(), open(sys.argv[1], 'rb'), 'bomb').any(); "
         "print(peak() - before, 'torch' in sys.modules)"

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from muomni_cli.api import MelConfig, RequestError
-from muomni_cli.sound.mel import LogMel
+from muomni_cli.audio.mel import LogMel
 from muomni_vocoders.config import GriffinLimConfig
-from muomni_vocoders.griffin_lim import GriffinLim, build
-from muomni_vocoders.phases import peak_frequencies
+from muomni_vocoders.griffin_lim import GriffinLim, build, peak_frequencies
 
 Voice = Callable[..., Tensor]
 QUICK = GriffinLimConfig(iterations=4)

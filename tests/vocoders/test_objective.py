@@ -16,17 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from muomni_cli.api import MelConfig
-from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
-from muomni_cli.data.order import Order
+from muomni_cli.data.examples import DecodedExampleData, DecodedExamples, Order
 from muomni_cli.recipe import TrainSettings
-from muomni_cli.training.display import Display
-from muomni_cli.training.followers import Followers
+from muomni_cli.training.callbacks import Display, Followers
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.step import Stepper
 from muomni_vocoders.config import GanConfig, VocosConfig
-from muomni_vocoders.judge import Judge
-from muomni_vocoders.losses import SpectralLoss
-from muomni_vocoders.objective import Sounding, crop
+from muomni_vocoders.objective import Judge, Sounding, SpectralLoss, crop
 from muomni_vocoders.vocos import build
 
 Voice = Callable[..., Tensor]

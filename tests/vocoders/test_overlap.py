@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from muomni_vocoders.overlap import Overlap, overlap_add
+from muomni_vocoders.stft import Overlap, overlap_add
 
 
 @pytest.mark.parametrize(("window", "hop"), [(8, 2), (6, 4), (10, 3), (4, 4), (6, 5)])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from muomni_cli.api import Document, PartConfig, RequestError
-from muomni_text.byte import ByteTokenizer
+from muomni_text.byte_level import ByteTokenizer
 
 
 class LosesCapitals(ByteTokenizer):

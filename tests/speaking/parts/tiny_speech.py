@@ -26,7 +26,7 @@ from muomni_cli.api import (
     VocoderPart,
     hookimpl,
 )
-from muomni_cli.layers.streaming import CausalConv, CausalStack
+from muomni_cli.nn.streaming import CausalConv, CausalStack
 
 
 class CodecConfig(PartConfig):

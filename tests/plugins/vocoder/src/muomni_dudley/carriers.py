@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import MelConfig
-from muomni_cli.sound.log_mel import mel_filters
+from muomni_cli.audio.dsp import mel_filters
 from muomni_dudley.config import DudleyConfig
 
 SEED = 1939

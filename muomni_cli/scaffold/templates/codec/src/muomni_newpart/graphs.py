@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import Graph, Port
-from muomni_cli.sound.mel import LogMel
+from muomni_cli.audio.mel import LogMel
 from muomni_newpart.model import Newpart
 
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig, RequestError
-from muomni_cli.layers.convnext import ConvNeXt
-from muomni_cli.layers.streaming import CausalStack, Stream
+from muomni_cli.nn.streaming import CausalStack, ConvNeXt, Stream
 from muomni_newpart.config import NewpartConfig
 
 MEAN, SCALE = -5.0, 4.0

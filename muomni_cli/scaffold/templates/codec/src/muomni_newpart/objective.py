@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import Batch, Loss, Sample
-from muomni_cli.sound.mel import LogMel
+from muomni_cli.audio.mel import LogMel
 from muomni_newpart.model import Newpart
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ def register_codecs() -> list[CodecPart]:
             objective="muomni_newpart.objective:Reconstruction",
             graphs="muomni_newpart.graphs:graphs",
             runs="muomni_newpart.running:RunCodec",
-            read="muomni_cli.sound.reading:read",
+            read="muomni_cli.audio.io:read",
             reads=frozenset({"sample_rate", "max_seconds", "shortest"}),
             small=SMALL,
         )

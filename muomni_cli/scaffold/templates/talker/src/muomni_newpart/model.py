@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import Choose, CodeShape, Manner, Said
-from muomni_cli.layers.convnext import ConvNeXt
-from muomni_cli.layers.streaming import CausalStack, State
+from muomni_cli.nn.streaming import CausalStack, ConvNeXt, State
 from muomni_newpart import symbols
 from muomni_newpart.config import NewpartConfig
 from muomni_newpart.speaking import speak

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig
-from muomni_cli.layers.convnext import ConvNeXt
-from muomni_cli.layers.streaming import Causal, CausalConv, CausalStack, joined
+from muomni_cli.nn.streaming import Causal, CausalConv, CausalStack, ConvNeXt, joined
 from muomni_newpart.config import NewpartConfig
 
 LOUDEST = 5.0
@@ -51,7 +50,7 @@ class Overlap(Causal):
         self.hop, self.memory = hop, (1, hop)
 
     def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See :class:`muomni_cli.layers.streaming.Causal`."""
+        """See :class:`muomni_cli.nn.streaming.Causal`."""
         ends, past = joined(x[..., self.hop :], past, 1)
         return x[..., : self.hop] + ends[:, : x.shape[1]], past
 

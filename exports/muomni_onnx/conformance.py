@@ -1,0 +1,191 @@
+"""Laws of parts that declare graphs: what ``muomni plugins check`` tries besides the host's own. Imports no torch and
+no onnxruntime before one is tried."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from muomni_cli.api import Run
+from muomni_cli.contract.checks import Inapplicable, Law, Number, require
+
+if TYPE_CHECKING:
+    from muomni_cli.api import Graph
+    from muomni_cli.contract.checks import Subject
+
+WANTED = ("onnx", "onnxscript", "onnxruntime")
+"""Packages without which nothing can be exported and run."""
+
+MADE_WITH = {"thinker": ("embed", "thinker"), "encoder": ("encoder",)}
+"""Kind -> the graphs that it must have, by the names that every runtime looks for."""
+
+
+def exports(subject: Subject) -> Sequence[Number]:
+    """Every graph of the small part, over all its cases and its calls in a row."""
+    sessions = opened(subject)
+    missing = [name for name in MADE_WITH.get(subject.part.kind, ()) if name not in sessions]
+    require(not missing, f"there is no graph called {missing[0] if missing else ''}")
+    from muomni_onnx.parity import compare
+
+    numbers = []
+    for graph in graphs_of(subject):
+        parity = compare(graph, sessions[graph.name])
+        where = f"graph {graph.name}, {parity.where}"
+        numbers.append(Number("largest difference", parity.error, parity.tolerance, where))
+    return numbers
+
+
+def graphs_of(subject: Subject) -> Sequence[Graph]:
+    """What the declaration gives for the small part."""
+    return subject.once("graphs", lambda: list(subject.find("graphs")(subject.lively)))
+
+
+def opened(subject: Subject) -> Mapping[str, Any]:
+    """Every graph, written and opened; the same each time."""
+    lacking = [package for package in WANTED if importlib.util.find_spec(package) is None]
+    if lacking:
+        raise Inapplicable(f"{' and '.join(lacking)} must be installed: pip install 'muomni[onnx]'")
+    return subject.once("sessions", lambda: _opened(subject))
+
+
+def _opened(subject: Subject) -> dict[str, Any]:
+    from muomni_onnx.graphs import write_graph
+    from muomni_onnx.sessions import Session
+
+    folder = subject.folder()
+    sessions: dict[str, Session] = {}
+    for graph in graphs_of(subject):
+        require(graph.name not in sessions, f"two graphs are called {graph.name}")
+        write_graph(graph, folder / f"{graph.name}.onnx")
+        sessions[graph.name] = Session(folder / f"{graph.name}.onnx", threads=1)
+    return sessions
+
+
+def serves(subject: Subject) -> Sequence[Number]:
+    """By way of the kind: graphs that go together as a runtime uses them, against the part itself."""
+    sessions = opened(subject)
+    ways: dict[str, Callable[[Subject, Mapping[str, Run]], Sequence[Number]]] = {
+        "thinker": _thinks,
+        "encoder": _perceives,
+        "codec": _codes,
+        "vocoder": _sounds,
+        "talker": _speaks,
+    }
+    return ways[subject.part.kind](subject, sessions)
+
+
+def _thinks(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
+    """From states of nothing on: a prompt, then token by token."""
+    import torch
+
+    from muomni_cli.conformance.modules import same
+    from muomni_cli.conformance.thinkers import sequence
+
+    ids = sequence(subject, rows=1)
+    (graph,) = (graph for graph in graphs_of(subject) if graph.name == "thinker")
+    sizes = {**graph.begin, "batch": 1}
+    states = {port.name: torch.zeros(port.shape(sizes)).numpy() for port in graph.inputs if port.name in graph.states}
+    made: list[Any] = []
+    for piece in torch.split(ids, [ids.shape[1] // 2, *[1] * (ids.shape[1] - ids.shape[1] // 2)], dim=1):
+        embedded = sessions["embed"]({"input_ids": piece.numpy()})["inputs_embeds"]
+        gave = sessions["thinker"]({"inputs_embeds": embedded, **states})
+        states = {past: gave[now] for past, now in graph.states.items()}
+        made.append(torch.from_numpy(gave["logits"]))
+    with torch.no_grad():
+        wanted = subject.lively(ids).logits
+    return [same([torch.cat(made, dim=1)], [wanted], ["logits, token by token"])]
+
+
+def _perceives(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
+    """Each input by itself."""
+    import torch
+
+    from muomni_cli.conformance.encoders import alone, inputs_of
+    from muomni_cli.conformance.modules import same
+
+    arrays = inputs_of(subject)
+    made = [torch.from_numpy(sessions["encoder"]({"inputs": array[None]})["tokens"][0]) for array in arrays]
+    with torch.no_grad():
+        wanted = [alone(subject, array) for array in arrays]
+    return [same(made, wanted, [f"an input of {array.shape}" for array in arrays])]
+
+
+def runner(subject: Subject, sessions: Mapping[str, Run], **arguments: Any) -> Any:
+    """Who runs the graphs."""
+    return subject.find("runs")(subject.config, dict(sessions), **arguments)
+
+
+def _codes(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
+    """Codes to log-mel, in pieces, each row by itself."""
+    import torch
+
+    from muomni_cli.conformance.codecs import codes_of
+    from muomni_cli.conformance.modules import same
+
+    codec = subject.lively
+    codes = codes_of(codec)
+    stream = runner(subject, sessions).stream()
+    made = [flowed(stream, row.numpy()) for row in codes]
+    with torch.no_grad():
+        wanted = codec.expand(codec.decode(codes))
+    return [same(made, wanted.unbind(0), [f"row {row}" for row in range(len(made))])]
+
+
+def _sounds(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
+    """Log-mel to samples, in pieces, each row by itself."""
+    import torch
+
+    from muomni_cli.conformance.modules import log_mel
+    from muomni_cli.conformance.part_under_test import MEL
+    from muomni_cli.conformance.vocoders import FRAMES
+
+    mel = log_mel(MEL, FRAMES)
+    stream = runner(subject, sessions, mel=MEL).stream()
+    made = torch.stack([flowed(stream, row.numpy()) for row in mel])
+    with torch.no_grad():
+        wanted = subject.lively(mel)
+    require(made.shape == wanted.shape, f"{made.shape[1]} samples are made, and {wanted.shape[1]} by PyTorch")
+    tolerance = max(graph.tolerance for graph in graphs_of(subject))
+    return [Number("largest difference", float((made - wanted).abs().max()), tolerance, "samples")]
+
+
+def _speaks(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
+    """The same text and choice."""
+    from muomni_cli.api import Said
+    from muomni_cli.conformance.part_under_test import ARGUMENTS
+    from muomni_cli.conformance.talkers import TEXT, differing, greedy, spoken
+
+    speaks = runner(subject, sessions, **ARGUMENTS["talker"])
+    made, wanted = (spoken(who, [Said(TEXT)], greedy) for who in (speaks, subject.lively))
+    return [differing(made, wanted, "without PyTorch")]
+
+
+def flowed(stream: Any, whole: Any) -> Any:
+    """What comes of an array that is pushed a few rows at a time, as a tensor."""
+    import numpy as np
+    import torch
+
+    pieces = [stream.push(whole[place : place + 3]) for place in range(0, len(whole), 3)]
+    return torch.from_numpy(np.concatenate([*pieces, stream.finish()]))
+
+
+KINDS = frozenset({"thinker", "encoder", "codec", "vocoder", "talker"})
+
+EXPORTS = Law(
+    name="exports",
+    doc="every graph, written as ONNX and run by onnxruntime, gives what PyTorch gives",
+    check=exports,
+    kinds=KINDS,
+    declares="graphs",
+    after=("repeats",),
+)
+
+SERVES = Law(
+    name="serves",
+    doc="the graphs together, as a runtime uses them, do what the part does",
+    check=serves,
+    kinds=KINDS,
+    declares="graphs",
+    after=("exports",),
+)

@@ -1,0 +1,187 @@
+"""Weights in 8 or 4 bits, in standard operators alone. Knows onnx and numpy, no model.
+
+A matrix becomes whole numbers with scales, in one of two forms:
+
+- *blocks*: a scale for every column and every so many rows, and a DequantizeLinear before the product. onnxruntime
+  makes one operator of the two (MatMulNBits) that reads the whole numbers, which is what one step of a decoder costs.
+- *columns*: a scale for every column; what it is multiplied with is quantised as it comes (DynamicQuantizeLinear), and
+  the product is one of whole numbers (MatMulInteger): of many rows at a time it is up to twice as fast as blocks on a
+  CPU with VNNI.
+
+A table that is looked up in has a scale for every row, and only rows that were looked up are scaled. Weights of
+convolutions have a scale for every channel and are scaled once, when the graph is opened: they are small on disk only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from muomni_onnx.graph_edit import Rewriting
+
+BLOCK = {8: 128, 4: 32}
+"""Rows that share a scale, by bits, where they divide the rows of a matrix."""
+SHRINK = (0.95, 0.9, 0.85, 0.8)
+"""Of the scale that fits the largest value, what is tried in 4 bits."""
+
+
+class Quantiser:
+    """Replaces nodes of ``graph`` by others with smaller weights. A weight that several nodes use is made once."""
+
+    def __init__(self, graph: Rewriting) -> None:
+        self.graph = graph
+        self._made: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._inputs: dict[str, tuple[str, ...]] = {}
+
+    def blocks(self, node: Any, bits: int) -> list[Any]:
+        """A MatMul whose matrix comes from whole numbers of so many ``bits``."""
+        key = (node.input[1], f"{bits} bits")
+        before: list[Any] = []
+        if key not in self._made:
+            values = self.graph.array(node.input[1])
+            size = block_of(len(values), BLOCK[bits])
+            whole, scales = in_blocks(values, bits, size)
+            out = self.graph.name(f"{key[0]}.wide")
+            names = [self._whole(key[0], whole, bits), self.graph.constant(f"{key[0]}.scales", scales)]
+            before = [helper.make_node("DequantizeLinear", names, [out], axis=0, block_size=size)]
+            self._made[key] = (out,)
+        return [*before, helper.make_node("MatMul", [node.input[0], self._made[key][0]], node.output, node.name)]
+
+    def columns(self, node: Any) -> list[Any]:
+        """A MatMul of whole numbers."""
+        key = (node.input[1], "columns")
+        if key not in self._made:
+            whole, scales = in_columns(self.graph.array(key[0]))
+            zeros = self.graph.constant(f"{key[0]}.zeros", np.zeros(len(scales), np.int8))
+            self._made[key] = (
+                self.graph.constant(f"{key[0]}.whole", whole), zeros, self.graph.constant(f"{key[0]}.scales", scales)
+            )  # fmt: skip
+        whole_name, zeros_name, scales_name = self._made[key]
+        before: list[Any] = []
+        given = node.input[0]
+        if given not in self._inputs:
+            self._inputs[given] = tuple(self.graph.name(f"{given}.{what}") for what in ("whole", "scale", "zero"))
+            before = [helper.make_node("DynamicQuantizeLinear", [given], list(self._inputs[given]))]
+        rows, scale, zero = self._inputs[given]
+        product, wide, both = (self.graph.name(f"{node.output[0]}.{what}") for what in ("whole", "wide", "scale"))
+        return [
+            *before,
+            helper.make_node("MatMulInteger", [rows, whole_name, zero, zeros_name], [product]),
+            helper.make_node("Cast", [product], [wide], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [scale, scales_name], [both]),
+            helper.make_node("Mul", [wide, both], node.output, node.name),
+        ]
+
+    def table(self, node: Any) -> list[Any]:
+        """A Gather of rows from a table of whole numbers."""
+        key = (node.input[0], "rows")
+        if key not in self._made:
+            whole, scales = in_columns(self.graph.array(key[0]).T)
+            self._made[key] = (
+                self.graph.constant(f"{key[0]}.whole", whole.T),
+                self.graph.constant(f"{key[0]}.scales", scales[:, None]),
+            )
+        whole_name, scales_name = self._made[key]
+        rows, wide, scale = (self.graph.name(f"{node.output[0]}.{what}") for what in ("whole", "wide", "scale"))
+        return [
+            helper.make_node("Gather", [whole_name, node.input[1]], [rows], axis=0),
+            helper.make_node("Cast", [rows], [wide], to=TensorProto.FLOAT),
+            helper.make_node("Gather", [scales_name, node.input[1]], [scale], axis=0),
+            helper.make_node("Mul", [wide, scale], node.output, node.name),
+        ]
+
+    def stored(self, name: str) -> tuple[str, list[Any]]:
+        """What stands for a constant that is whole numbers on disk, and the nodes that scale it once."""
+        key = (name, "stored")
+        if key in self._made:
+            return self._made[key][0], []
+        values = self.graph.array(name)
+        whole, scales = in_columns(values.reshape(len(values), -1).T)
+        shape = (-1,) + (1,) * (values.ndim - 1)
+        wide, out = self.graph.name(f"{name}.wide"), self.graph.name(f"{name}.scaled")
+        whole_name = self.graph.constant(f"{name}.whole", whole.T.reshape(values.shape))
+        scales_name = self.graph.constant(f"{name}.scales", scales.reshape(shape))
+        self._made[key] = (out,)
+        return out, [
+            helper.make_node("Cast", [whole_name], [wide], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [wide, scales_name], [out]),
+        ]
+
+    def _whole(self, name: str, whole: NDArray[np.int8], bits: int) -> str:
+        if bits == 8:
+            return self.graph.constant(f"{name}.whole", whole)
+        packed = (whole.reshape(-1, 2) & 15).astype(np.uint8)  # the first of two in the lower half
+        raw = (packed[:, 0] | packed[:, 1] << 4).tobytes()
+        return self.graph.tensor(
+            onnx.TensorProto(
+                name=self.graph.name(f"{name}.whole"), data_type=TensorProto.INT4, dims=whole.shape, raw_data=raw
+            )
+        )
+
+
+def block_of(rows: int, most: int) -> int:
+    """The largest power of two up to ``most`` that divides ``rows``; ``most`` if none of 16 or more does."""
+    size = most
+    while size >= 16:
+        if rows % size == 0:
+            return size
+        size //= 2
+    return most
+
+
+def in_blocks(values: NDArray[np.float32], bits: int, size: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """(K,N) values -> (K,N) whole numbers and (K/size, N) scales; the last block may be short."""
+    rows, columns = values.shape
+    count = -(-rows // size)
+    padded = np.zeros((count * size, columns), np.float32)
+    padded[:rows] = values
+    blocks = padded.reshape(count, size, columns)
+    scales = _best(blocks, bits)
+    whole = _rounded(blocks, scales[:, None], bits)
+    return whole.reshape(-1, columns)[:rows], scales
+
+
+def in_columns(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """(K,N) values -> (K,N) whole numbers of 8 bits and (N,) scales."""
+    scales = _fitting(np.abs(values).max(axis=0), 127)
+    return _rounded(values, scales, 8), scales
+
+
+def _best(blocks: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
+    """(n,size,N) values -> (n,N) scales. Of 8 bits, so that the largest value fits. Of 4 bits, the one of some that has
+    the least squared error: the largest value may be cut off if all others are the better for it. A scale is negative
+    where the largest value is above 0, since whole numbers reach one further below it."""
+    if bits == 8:
+        return _fitting(np.abs(blocks).max(axis=1), 127)
+    place = np.abs(blocks).argmax(axis=1)[:, None]
+    largest = -np.take_along_axis(blocks, place, axis=1)[:, 0]
+    best = _fitting(largest, 8)
+    least = _error(blocks, best)
+    for shrink in SHRINK:
+        scales = _fitting(largest * np.float32(shrink), 8)
+        error = _error(blocks, scales)
+        best = np.where(error < least, scales, best)
+        least = np.minimum(error, least)
+    return best
+
+
+def _error(blocks: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n,N) squared errors of 4 bits."""
+    wrong = _rounded(blocks, scales[:, None], 4) * scales[:, None] - blocks
+    squares: NDArray[np.float32] = np.einsum("nkc,nkc->nc", wrong, wrong)
+    return squares
+
+
+def _fitting(largest: NDArray[np.float32], top: int) -> NDArray[np.float32]:
+    return np.where(largest == 0, np.float32(1), largest / np.float32(top)).astype(np.float32)
+
+
+def _rounded(values: NDArray[np.float32], scales: NDArray[np.float32], bits: int) -> NDArray[np.int8]:
+    """8 bits are used evenly, -127 to 127; 4 bits to the last, -8 to 7."""
+    low, high = (-127, 127) if bits == 8 else (-8, 7)
+    whole: NDArray[np.int8] = np.clip(np.rint(values / scales), low, high).astype(np.int8)
+    return whole

@@ -1,0 +1,141 @@
+"""Waveform to log-mel in PyTorch, and from there through any codec and vocoder.
+
+The mel of frame t is ``log(power + mel_floor)`` in nats, with ``power`` what a triangular filter on the HTK mel scale
+sums of the squared magnitudes of a Hann window around sample ``t * hop``. A full-scale sine reaches about 10 in its
+bin, digital silence is ``log(mel_floor)``, -11.5 by default: the floor lies above the rounding noise of 16-bit files,
+so one sound stored in two ways gives one spectrogram.
+
+The matrices of the Fourier transform are looked up in a table of one turn (:class:`Waves`): they would take megabytes
+in an exported graph, where the table takes some hundred bytes and the matrix is made once, when the graph is opened.
+
+Shapes: B batch, N samples, T frames, F mel bins, K = n_fft / 2 + 1 frequencies, Q codebooks, M mel frames.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.audio.dsp import mel_filters
+from muomni_cli.contract.speech import Codec, MelSettings, Vocoder
+
+
+class Waves(nn.Module):
+    """() -> (2K,W): the cosines, then the sines, of K = n_fft / 2 + 1 frequencies at W samples.
+
+    Args:
+        n_fft: samples of one turn of frequency 1.
+        count: W.
+        centre: the sample that is time zero.
+    """
+
+    turn: Tensor
+    times: Tensor
+    frequencies: Tensor
+    offsets: Tensor
+
+    def __init__(self, n_fft: int, count: int, centre: int = 0) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        angles = 2 * math.pi / n_fft * torch.arange(n_fft, dtype=torch.float64)
+        frequencies = torch.arange(n_fft // 2 + 1)
+        tables = {
+            "turn": torch.cat((angles.cos(), angles.sin())).float(),
+            "times": (torch.arange(count) - centre) % n_fft,
+            "frequencies": torch.cat((frequencies, frequencies))[:, None],
+            "offsets": torch.arange(2).repeat_interleave(len(frequencies))[:, None] * n_fft,
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
+
+    def forward(self) -> Tensor:
+        """See above."""
+        return self.turn[self.frequencies * self.times % self.n_fft + self.offsets]
+
+
+class LogMel(nn.Module):
+    """(B,N) waveforms -> (B,T,F) log-mel with T = N // hop: exactly 100 frames a second at 16 kHz and hop 160.
+
+    As torch's centred STFT with zeros around the sound, less its last frame. It learns nothing, and keeps nothing in a
+    checkpoint.
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, config: MelSettings) -> None:
+        super().__init__()
+        self.hop, self.side, self.n_fft, self.floor = config.hop, config.window // 2, config.n_fft, config.mel_floor
+        window = torch.hann_window(config.window, dtype=torch.float64)
+        self.waves = Waves(self.n_fft, self.side)  # at the samples after the centre
+        for name, value in {"window": window, "filters": torch.from_numpy(mel_filters(config))}.items():
+            self.register_buffer(name, value.float(), persistent=False)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        """(B,N) -> (B,T,F), in float32 even under autocast: a bf16 power spectrum is deaf to quiet sounds."""
+        if torch.is_autocast_enabled(waves.device.type):
+            with torch.autocast(waves.device.type, enabled=False):
+                return self.forward(waves)
+        frames = self.frames(waves.float())
+        power = self.power_of_products(frames) if torch.compiler.is_exporting() else self.power(frames)
+        return torch.log(power @ self.filters + self.floor)
+
+    def frames(self, waves: Tensor) -> Tensor:
+        """(B,N) -> (B,T,window): what lies around every hop-th sample, silence beyond both ends."""
+        padded = F.pad(waves, (self.side, self.side))
+        return padded.unfold(1, 2 * self.side, self.hop)[:, : waves.shape[1] // self.hop]
+
+    def power(self, frames: Tensor) -> Tensor:
+        """(B,T,window) -> (B,T,K) squared magnitudes."""
+        if not frames.numel():  # of a sound shorter than a hop; some builds' transforms refuse to take nothing
+            return frames.new_zeros(*frames.shape[:-1], self.n_fft // 2 + 1)
+        spectrum = torch.fft.rfft(frames * self.window, n=self.n_fft)
+        return spectrum.real.square() + spectrum.imag.square()  # type: ignore[no-any-return]
+
+    def power_of_products(self, frames: Tensor) -> Tensor:
+        """The same from plain products, for exported graphs. About its centre a frame is an even part, which only
+        cosines see, plus an odd one, which only sines see: half the work of one matrix for the whole window."""
+        cosines, sines = (self.waves() * self.window[self.side :]).t().chunk(2, dim=1)  # (window/2,K) each
+        left, right = frames[..., 1 : self.side].flip(-1), frames[..., self.side :]
+        centre, right = right[..., :1], right[..., 1:]
+        even = torch.cat((centre, right + left), dim=-1)
+        power: Tensor = (even @ cosines).square() + ((right - left) @ sines[1:]).square()
+        return power
+
+
+@torch.inference_mode()
+def encode_waves(codec: Codec, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint16]]:
+    """(N,) samples each -> (T,Q) codes each, T whole code frames, the last one filled up with silence."""
+    if not waves:
+        return []
+    mel = codec.mel
+    step = codec.frame * mel.hop
+    frames = [-(-wave.size // step) for wave in waves]
+    padded = torch.zeros(len(waves), max(frames) * step)
+    for row, wave in zip(padded, waves, strict=True):
+        row[: wave.size] = torch.from_numpy(np.array(wave, np.float32))
+    device = next(codec.parameters()).device  # type: ignore[attr-defined]
+    codes = codec.encode(codec.windows(LogMel(mel).to(device)(padded.to(device)))).cpu().numpy()
+    return [row[:count].astype(np.uint16) for row, count in zip(codes, frames, strict=True)]
+
+
+@torch.inference_mode()
+def decode_codes(codec: Codec, codes: NDArray[np.integer]) -> NDArray[np.float32]:
+    """(T,Q) codes -> (M,F) log-mel."""
+    device = next(codec.parameters()).device  # type: ignore[attr-defined]
+    rows = torch.from_numpy(codes.astype(np.int64))[None].to(device)
+    mel: NDArray[np.float32] = codec.expand(codec.decode(rows))[0].cpu().numpy()
+    return mel
+
+
+@torch.inference_mode()
+def to_samples(vocoder: Vocoder, mel: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
+    """(M,F) log-mel -> (N,) samples."""
+    wave: NDArray[np.float32] = vocoder(torch.from_numpy(mel)[None].to(device))[0].float().cpu().numpy()
+    return wave

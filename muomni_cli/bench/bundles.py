@@ -1,0 +1,164 @@
+"""Models that run without PyTorch, against PyTorch and against each other. Imports torch only for a peer that runs
+there. Knows the protocol, no runtime and no part by name.
+
+What a model says of its parts is enough to build the same ones in PyTorch. They keep their random weights: which tokens
+come out does not change how long they take, and how many is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from muomni_cli.bench.report import Comparison, Line, Work, alternate, long_enough, short_names
+from muomni_cli.bench.workload import (
+    OWN,
+    Setting,
+    Workload,
+    encoder_inputs,
+    generation,
+    planned,
+    prefill,
+    random_prompts,
+)
+from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.contract.engine import Engine
+from muomni_cli.core.errors import RequestError
+from muomni_cli.generation import Backend
+from muomni_cli.models.locate import named
+from muomni_cli.runs.run import build_arguments, open_entry
+
+if TYPE_CHECKING:
+    from muomni_cli.models.untrained_engine import UntrainedEngine
+
+TORCH = "torch"
+"""What to name in place of a folder for the same parts in PyTorch."""
+
+
+def measure_generation(
+    model: str, versus: Sequence[str], work: Workload, variations: Sequence[str], progress: Callable[[str], None]
+) -> list[Line]:
+    """Greedy generation in new tokens a second, and reading a prompt in prompts a second, at every setting.
+
+    Args:
+        model: the folder that is measured.
+        versus: folders to measure it against, or :data:`TORCH`.
+        work: at first; ``prefill`` is shortened to the context.
+        variations: see :func:`muomni_cli.bench.workload.planned`.
+        progress: told what is measured.
+
+    Raises:
+        RequestError: no such folder, it has no Thinker, or a word is no setting.
+    """
+    lines: list[Line] = []
+    for setting in _checked(planned(work, variations)):
+        packed = open_folders([model, *(name for name in versus if name != TORCH)], setting.work)
+        first = next(iter(packed.values()))
+        backends = {name: one.backend() for name, one in packed.items()}
+        if TORCH in versus:
+            backends |= {
+                TORCH: _eager(first, setting.work),
+                f"{TORCH}, laid out": in_torch(first, setting.work).backend(),
+            }
+        vocab_size = min(int(build_arguments(one.parts["thinker"])["vocab_size"]) for one in packed.values())
+        progress(f"measuring {setting.name}")
+        lines += _generating(backends, vocab_size, setting)
+    return lines
+
+
+def _generating(backends: Mapping[str, Backend[Any]], vocab_size: int, setting: Setting) -> list[Line]:
+    """A line for new tokens, and one for reading."""
+    work = setting.work
+    prompts = random_prompts(vocab_size, work.batch, work.length)
+    writing = {name: generation(backend, vocab_size, prompts, work.count) for name, backend in backends.items()}
+    lines = [Line(setting.name, alternate(writing, rounds=work.rounds, warmup=2))]
+    if work.prefill:
+        length = min(work.prefill, *(backend.context for backend in backends.values()))
+        text = random_prompts(vocab_size, work.batch, length)
+        reading = {name: prefill(backend, text) for name, backend in backends.items()}
+        name = f"reading {length} tokens: {setting.name}"
+        lines.append(Line(name, alternate(long_enough(reading), rounds=work.rounds), "prompt"))
+    return lines
+
+
+def measure_encoding(model: str, versus: Sequence[str], work: Workload, progress: Callable[[str], None]) -> list[Line]:
+    """From an input as it is read to tokens for the Thinker, in inputs a second: a line for each input of each sense.
+
+    Raises:
+        RequestError: no such folder, or it has no sense that says what to measure it with.
+    """
+    packed = open_folders([model, *(name for name in versus if name != TORCH)], work)
+    first = next(iter(packed.values()))
+    contestants: dict[str, Engine] = {**packed}
+    if TORCH in versus:
+        contestants[TORCH] = in_torch(first, work)
+    lines = []
+    for modality in first.modalities:
+        registered, config = open_entry(first.parts[modality])
+        assert isinstance(registered.part, EncoderPart), "senses are encoders"
+        inputs = encoder_inputs(registered.part, config)
+        if inputs is None:
+            progress(f"{modality}: the encoder {registered.use} says nothing of what to measure it with (bench_inputs)")
+            continue
+        for name, array in inputs.items():
+            progress(f"measuring {modality}: {name}")
+            lines.append(Line(f"{modality}: {name}", _encoding(contestants, modality, array, work.rounds), "input"))
+    if not lines:
+        raise RequestError(f"{first.label} has no encoder to measure", "name another model with -m")
+    return lines
+
+
+def _encoding(contestants: Mapping[str, Engine], modality: str, array: NDArray[Any], rounds: int) -> Comparison:
+    def encoder(contestant: Engine) -> Work:
+        def work() -> int:
+            contestant.encode(modality, array)
+            return 1
+
+        return work
+
+    works = {name: encoder(contestant) for name, contestant in contestants.items()}
+    return alternate(long_enough(works), rounds=rounds)
+
+
+def open_folders(folders: Sequence[str], work: Workload) -> dict[str, Engine]:
+    """The models in ``folders`` by what to call them.
+
+    Raises:
+        RequestError: one is no folder that a runtime opens, or it is damaged.
+    """
+    opened = {}
+    for name, folder in short_names(folders).items():
+        found = named(folder).bundle
+        if found is None:
+            raise RequestError(
+                f"{folder} is no folder that runs without PyTorch", "make one: muomni export --onnx -o FOLDER"
+            )
+        opened[name] = found.open(work.device, work.threads or None)
+    return opened
+
+
+def in_torch(engine: Engine, work: Workload) -> UntrainedEngine:
+    """The parts that a model names, in PyTorch, with random weights."""
+    from muomni_cli.models.untrained_engine import UntrainedEngine
+
+    return UntrainedEngine(engine.parts, engine.modalities, TORCH, device=work.device, threads=work.threads or None)
+
+
+def _eager(engine: Engine, work: Workload) -> Backend[Any]:
+    """The Thinker as training has it, without weights packed for decoding."""
+    from muomni_cli.generation.torch_backend import TorchBackend
+
+    peer = in_torch(engine, work)
+    return TorchBackend(peer.omni().thinker, peer.declaration("thinker").can)
+
+
+def _checked(settings: Sequence[Setting]) -> Sequence[Setting]:
+    """Refuse, before anything is measured, what only a recipe could change."""
+    for setting in settings:
+        if setting.words:
+            raise RequestError(
+                f"{setting.words[0]!r} is no setting of a model that is there", f"its settings: {', '.join(OWN)}"
+            )
+    return settings

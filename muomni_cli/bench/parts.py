@@ -1,0 +1,243 @@
+"""Parts of a recipe against peer implementations: training steps, cached generation, encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.bench.report import Comparison, Line, Work, alternate, long_enough
+from muomni_cli.bench.workload import FIRST, OURS, Workload, encoder_inputs, generation
+from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.contract.models import Peer
+from muomni_cli.contract.training import Batch, Loss, Sample
+from muomni_cli.core.errors import RequestError
+from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.nn.device import choose_device, set_threads
+from muomni_cli.recipe import Chosen, Recipe, TrainSettings
+from muomni_cli.registry.registry import resolve
+from muomni_cli.training.objectives import summed_loss, to_batch
+from muomni_cli.training.step import Stepper
+
+VOCAB_SIZE = 5000
+"""Where the recipe's tokenizer does not say."""
+
+
+class Repeated:
+    """An objective that trains on one random batch of (B,T+1) tokens again and again."""
+
+    unit = "tokens"
+    adam_only: frozenset[str] = frozenset()
+    blocks: Sequence[nn.Module] = ()
+
+    def __init__(self, module: nn.Module, loss: Callable[[dict[str, Tensor]], Tensor], tokens: Tensor) -> None:
+        self.module = module
+        self._loss = loss
+        self._batch = to_batch(tokens.numpy(), np.ones((len(tokens), tokens.shape[1] - 1), dtype=bool))
+        self._batch.tensors["tokens"] = tokens
+
+    def batch(self, step: int, micro: int) -> Batch:  # noqa: ARG002
+        """The batch."""
+        return self._batch
+
+    def loss(self, batch: Batch) -> Loss:
+        """Summed over the targets."""
+        return Loss(self._loss(batch.tensors))
+
+    def validate(self) -> dict[str, float]:
+        """Nothing is held out."""
+        return {"loss": 0.0}
+
+    def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
+        """Nothing to look at."""
+        return ()
+
+
+def compare_training(recipe: Recipe, work: Workload, peers: Sequence[str]) -> Comparison:
+    """Tokens a second of whole training steps (forward, backward, clipping, optimiser)."""
+    settings, device = recipe.train_for("thinker"), choose_device(work.device)
+    set_threads(work.threads)
+    vocab_size = _vocab_size(recipe)
+    tokens = torch.randint(FIRST, vocab_size, (work.batch, work.length + 1))
+    thinker = _ours(recipe, vocab_size)
+    contestants = {OURS: Repeated(thinker, lambda tensors: summed_loss(thinker, tensors), tokens)}  # type: ignore[arg-type]
+    for name, peer in _peers(recipe, vocab_size, peers).items():
+        contestants[name] = Repeated(peer.module, _loss_of(peer), tokens)
+    return alternate(
+        {name: _training(objective, settings, device, work.count) for name, objective in contestants.items()},
+        rounds=work.rounds,
+    )
+
+
+def _loss_of(peer: Peer) -> Callable[[dict[str, Tensor]], Tensor]:
+    """The peer's mean loss, as a sum over the targets."""
+    return lambda tensors: peer.loss(tensors["tokens"]) * tensors["targets"].numel()
+
+
+def _training(objective: Repeated, settings: TrainSettings, device: torch.device, count: int) -> Work:
+    stepper = Stepper(objective, settings, device)
+    batch = objective.batch(0, 0)
+
+    def work() -> int:
+        for step in range(count):
+            stepper.step(step, [batch])
+        stepper.read_window()[1].tolist()  # waits for the device
+        return batch.items * count
+
+    return work
+
+
+def compare_generation(recipe: Recipe, work: Workload, peers: Sequence[str]) -> Comparison:
+    """New tokens a second of greedy generation with a cache, prompt included."""
+    device = choose_device(work.device)
+    set_threads(work.threads)
+    vocab_size = _vocab_size(recipe)
+    prompts = torch.randint(FIRST, vocab_size, (work.batch, work.length))
+    thinker: Any = _ours(recipe, vocab_size).to(device)
+    backend = TorchBackend(thinker, _thinker(recipe).registered.part.can, frozen=True)
+    contestants = {OURS: generation(backend, vocab_size, prompts.tolist(), work.count)}
+    for name, peer in _peers(recipe, vocab_size, peers).items():
+        peer.module.to(device).eval()
+        contestants[name] = _their_generation(peer, prompts.to(device), work.count)
+    return alternate(contestants, rounds=work.rounds, warmup=2)
+
+
+def _their_generation(peer: Peer, prompts: Tensor, count: int) -> Work:
+    return lambda: peer.generate(prompts, count).numel() - prompts.numel()
+
+
+def _ours(recipe: Recipe, vocab_size: int) -> nn.Module:
+    chosen = _thinker(recipe)
+    part = chosen.registered.part
+    torch.manual_seed(recipe.seed)
+    thinker: nn.Module = resolve(part.build, f"thinker {part.name}")(chosen.config, vocab_size)
+    return thinker
+
+
+def _peers(recipe: Recipe, vocab_size: int, names: Sequence[str]) -> dict[str, Peer]:
+    chosen = _thinker(recipe)
+    part = chosen.registered.part
+    if unknown := [name for name in names if name not in part.peers]:
+        raise RequestError(
+            f"the thinker {part.name} declares no peer {unknown[0]!r}", f"its peers: {', '.join(part.peers) or 'none'}"
+        )
+    return {name: resolve(part.peers[name], f"peer {name}")(chosen.config, vocab_size) for name in names}
+
+
+def _thinker(recipe: Recipe) -> Chosen:
+    if recipe.thinker is None:
+        raise RequestError(f"recipe {recipe.name} has no Thinker", "add a table [thinker], or name another recipe")
+    return recipe.thinker
+
+
+def _vocab_size(recipe: Recipe) -> int:
+    return int(getattr(recipe.tokenizer.config, "vocab_size", VOCAB_SIZE)) if recipe.tokenizer else VOCAB_SIZE
+
+
+class Still:
+    """An objective that draws all tokens of one batch of inputs towards nothing."""
+
+    unit = "inputs"
+    adam_only: frozenset[str] = frozenset()
+    blocks: Sequence[nn.Module] = ()
+
+    def __init__(self, module: nn.Module, inputs: Tensor) -> None:
+        self.module = module
+        self._batch = Batch({"inputs": inputs}, weight=float(len(inputs)), items=len(inputs))
+
+    def batch(self, step: int, micro: int) -> Batch:  # noqa: ARG002
+        """The batch."""
+        return self._batch
+
+    def loss(self, batch: Batch) -> Loss:
+        """The mean square of the tokens, summed over the inputs."""
+        tokens: Tensor = self.module(batch.tensors["inputs"]).tokens
+        return Loss(tokens.float().square().mean() * len(tokens))
+
+    def validate(self) -> dict[str, float]:
+        """Nothing is held out."""
+        return {"loss": 0.0}
+
+    def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
+        """Nothing to look at."""
+        return ()
+
+
+def compare_encoders(recipe: Recipe, work: Workload, *, versus: bool, progress: Callable[[str], None]) -> list[Line]:
+    """A line for each input of each encoder, and one for its training; inputs a second.
+
+    Args:
+        recipe: names the encoders.
+        work: ``batch`` and ``count`` are rows and steps of training.
+        versus: measure against every peer that an encoder declares.
+        progress: told what is measured.
+
+    Raises:
+        RequestError: no encoder of the recipe says what to measure it with.
+    """
+    device = choose_device(work.device)
+    set_threads(work.threads)
+    lines = []
+    for modality, chosen in recipe.encoders.items():
+        part = chosen.registered.part
+        assert isinstance(part, EncoderPart), "the registry gives what it is asked for"
+        inputs = encoder_inputs(part, chosen.config)
+        if inputs is None:
+            progress(f"{modality}: the encoder {part.name} says nothing of what to measure it with (bench_inputs)")
+            continue
+        modules = _contestants(recipe, chosen, part.peers if versus else {})
+        for name, array in inputs.items():
+            progress(f"measuring {modality}: {name}")
+            lines.append(Line(f"{modality}: {name}", _encoding(modules, array, device, work.rounds), "input"))
+        progress(f"measuring {modality}: training")
+        first = next(iter(inputs.values()))
+        batch = torch.from_numpy(np.stack([first] * work.batch))
+        setting = f"{modality}: training on {work.batch} x {next(iter(inputs))}"
+        training = {
+            name: _training_encoders(Still(m, batch), recipe.train_for(modality), device, work)
+            for name, m in modules.items()
+        }
+        lines.append(Line(setting, alternate(training, rounds=work.rounds), "input"))
+    if not lines:
+        raise RequestError(f"recipe {recipe.name} has no encoder to measure", "name one with [encoders.<modality>]")
+    return lines
+
+
+def _contestants(recipe: Recipe, chosen: Chosen, peers: Mapping[str, str]) -> dict[str, nn.Module]:
+    part = chosen.registered.part
+    torch.manual_seed(recipe.seed)
+    builds = {OURS: part.build, **peers}
+    return {name: resolve(build, f"{name} {part.name}")(chosen.config) for name, build in builds.items()}
+
+
+def _encoding(modules: Mapping[str, nn.Module], array: NDArray[Any], device: torch.device, rounds: int) -> Comparison:
+    inputs = torch.from_numpy(array)[None].to(device)
+    works = {name: _encoder(module.to(device).eval(), inputs) for name, module in modules.items()}
+    return alternate(long_enough(works), rounds=rounds)
+
+
+def _encoder(module: nn.Module, inputs: Tensor) -> Work:
+    def work() -> int:
+        with torch.inference_mode():
+            tokens: Tensor = module(inputs).tokens
+            tokens.sum().item()  # waits for the device
+        return 1
+
+    return work
+
+
+def _training_encoders(objective: Still, settings: TrainSettings, device: torch.device, work: Workload) -> Work:
+    stepper = Stepper(objective, settings, device)
+    batch = objective.batch(0, 0)
+
+    def train() -> int:
+        for step in range(work.count):
+            stepper.step(step, [batch])
+        stepper.read_window()[1].tolist()  # waits for the device
+        return batch.items * work.count
+
+    return train

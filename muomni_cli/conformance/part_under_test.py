@@ -1,0 +1,156 @@
+"""The part on trial: its declaration, its smallest config, and what is built of them. Imports no torch by itself."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from muomni_cli.contract.checks import Inapplicable
+from muomni_cli.contract.declarations import Part, PartConfig, ThinkerPart
+from muomni_cli.contract.speech import CodeShape, MelConfig
+from muomni_cli.registry.loading import PluginInfo
+from muomni_cli.registry.registry import resolve
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Made = TypeVar("Made")
+
+VOCABULARY = 61
+"""Of a Thinker on trial."""
+
+MEL = MelConfig(sample_rate=8000, n_fft=256, window=160, hop=40, n_mels=20)
+"""Of a vocoder on trial."""
+
+CODES = CodeShape(codebooks=2, size=32, seconds=0.08)
+"""Of a Talker on trial."""
+
+VOICES = ("one", "two")
+"""Of a Talker on trial."""
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "thinker": {"vocab_size": VOCABULARY},
+    "vocoder": {"mel": MEL},
+    "talker": {"codes": CODES, "voices": VOICES, "thinker_width": 0},
+}
+"""What parts of a kind are built with besides their config."""
+
+SEED = 20
+"""Of everything random in here."""
+
+
+class PartOnTrial:
+    """A part on trial. Its files are gone at the end of a ``with``, or else when nobody has it any more.
+
+    What takes time is made once, by :meth:`once`.
+
+    Args:
+        part: the declaration.
+        plugin: who declares it; None where only the declaration is known.
+    """
+
+    def __init__(self, part: Part, plugin: PluginInfo | None = None) -> None:
+        self.part, self.plugin = part, plugin
+        self._made: dict[str, Any] = {}
+        self._forget: Callable[[], object] = lambda: None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._forget()
+        self._made.clear()
+
+    @property
+    def name(self) -> str:
+        """``thinker transformer``."""
+        return f"{self.part.kind} {self.part.name}"
+
+    def once(self, what: str, make: Callable[[], Made]) -> Made:
+        """What ``make`` gives; the same each time it is asked for by this name."""
+        if what not in self._made:
+            self._made[what] = make()
+        made: Made = self._made[what]
+        return made
+
+    def folder(self) -> Path:
+        """A new, empty folder."""
+        return Path(tempfile.mkdtemp(dir=self._root))
+
+    @cached_property
+    def _root(self) -> str:
+        """Where all folders are."""
+        root = tempfile.mkdtemp(prefix="muomni-check-")
+        self._forget = weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
+        return root
+
+    @cached_property
+    def config(self) -> PartConfig:
+        """The smallest that the declaration allows."""
+        return self.part.config(**self.part.small)
+
+    def find(self, field: str) -> Any:
+        """What a field of the declaration names, imported.
+
+        Raises:
+            Inapplicable: it names nothing.
+        """
+        reference = getattr(self.part, field)
+        if reference is None:
+            raise Inapplicable(f"it declares no {field}")
+        return resolve(reference, self.name)
+
+    def fresh(self, seed: int = SEED, **arguments: Any) -> nn.Module:
+        """The part with new weights, drawn with this seed, on the CPU.
+
+        Args:
+            seed: of torch's global random numbers, which are afterwards as they were.
+            arguments: in place of those of :data:`ARGUMENTS`.
+        """
+        import torch
+
+        build = self.find("build")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module: nn.Module = build(self.config, **(ARGUMENTS.get(self.part.kind, {}) | arguments))
+        return module
+
+    @property
+    def lively(self) -> Any:
+        """The part in evaluation mode, with weights so large that what is wrong with them shows: fresh ones often are
+        too small for that, and biases of zero hide what leaks. To be left as it is."""
+        return self.once("lively", lambda: enliven(self.fresh()).eval().requires_grad_(False))
+
+    def lively_with(self, **arguments: Any) -> Any:
+        """The same, built with other arguments."""
+        return enliven(self.fresh(**arguments)).eval().requires_grad_(False)
+
+    @property
+    def context(self) -> int:
+        """Most tokens of a Thinker."""
+        assert isinstance(self.part, ThinkerPart), "others have none"
+        return int(self.config.ctx_len)  # type: ignore[attr-defined]
+
+
+def enliven(module: Any) -> Any:
+    """Add noise to every weight: to matrices so much that each output changes by about half of what goes in, to biases
+    and gains up to 0.2."""
+    import torch
+
+    random = torch.Generator().manual_seed(SEED)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if not parameter.is_floating_point():
+                continue
+            noise = torch.rand(parameter.shape, generator=random, dtype=torch.float32) * 2 - 1
+            size = 0.2 if parameter.ndim < 2 else 0.5 * (3 * len(parameter) / max(1, parameter.numel())) ** 0.5
+            parameter.add_((size * noise).to(parameter.dtype))
+    return module

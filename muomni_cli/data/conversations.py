@@ -1,0 +1,289 @@
+"""Conversations with pictures and sound, laid out once: ids, what is to be learned, and which inputs stand where.
+
+An id below 0 is a token of the conversation's media: -1 of its first, -2 of its second. Inputs are decoded once, by
+worker processes, however often a conversation names them. Knows datasets, prompts and reading functions, no models:
+who calls says how many tokens an input makes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.contract.data import Conversation, Document, Media, Message
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
+from muomni_cli.data.examples import Order
+from muomni_cli.data.media import Inputs, InputsWriter, decode_all, open_inputs
+from muomni_cli.data.modality import Sense, in_order
+from muomni_cli.data.prompt import chat_ids
+from muomni_cli.data.sources import SPLITS, Source, open_sources, state_of_files, talk_items
+from muomni_cli.data.split import Split
+from muomni_cli.data.split_items import remarks_of, split_of
+from muomni_cli.data.text import tokenizer_hash
+from muomni_cli.data.validation_size import Validating, empty_side, of_rows
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Recipe
+
+FORMAT = 2
+"""Raised when what is written for the same sources and settings changes."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """One conversation of T ids.
+
+    Args:
+        ids: (T,) int32; below 0 for media.
+        answer: (T,) bool, whether the id is to be learned.
+        media: modality and number of the input of each.
+        source: number of the source it came from.
+        key: see :class:`muomni_cli.api.Conversation`.
+        about: modalities that the answer depends on, where the source says so or only one is there.
+    """
+
+    ids: NDArray[np.int32]
+    answer: NDArray[np.bool_]
+    media: Sequence[tuple[str, int]]
+    source: int
+    key: str = ""
+    about: Sequence[str] = ()
+
+
+class Talks(Sequence[Talk]):
+    """The conversations of one side of the split."""
+
+    def __init__(self, folder: Path, seed: int, weights: Sequence[float]) -> None:
+        self._ids = np.load(folder / "ids.npy", mmap_mode="r")
+        self._answer = np.load(folder / "answer.npy", mmap_mode="r")
+        rows = json.loads((folder / "rows.json").read_text("utf-8"))
+        self._media: list[list[tuple[str, int]]] = [[(m, n) for m, n in row["media"]] for row in rows]
+        self.sources = [int(row["source"]) for row in rows]
+        self._told: list[tuple[str, list[str]]] = [(row["key"], row["about"]) for row in rows]
+        sizes = [int(row["size"]) for row in rows]
+        self._starts = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
+        self._order = Order(sizes, self.sources, weights, seed) if rows else None
+
+    def __len__(self) -> int:
+        return len(self._media)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        begin, end = self._starts[index], self._starts[index + 1]
+        own = self._media[index], self.sources[index], *self._told[index]
+        return Talk(self._ids[begin:end], self._answer[begin:end], *own)
+
+    def size(self, row: int) -> int:
+        """How many ids conversation ``row`` has."""
+        return int(self._starts[row + 1] - self._starts[row])
+
+    def draw(self, step: int, batch_size: int) -> list[int]:
+        """Numbers of batch ``step``, of about equal length each: a pure function of the seed and both numbers."""
+        assert self._order is not None, "open_talks refuses a side with nothing on it"
+        return self._order.draw(step, batch_size)
+
+    def every(self, batch_size: int) -> Iterator[list[int]]:
+        """All numbers once, from the shortest to the longest."""
+        assert self._order is not None, "open_talks refuses a side with nothing on it"
+        return self._order.every(batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class TalkData:
+    """Both sides, the decoded inputs of each modality, the sources' names, and how many items of each validate."""
+
+    train: Talks
+    val: Talks
+    inputs: Mapping[str, Inputs]
+    names: Sequence[str]
+    fingerprint: str
+    validating: Sequence[Validating] = ()
+
+
+def open_talks(
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    senses: Mapping[str, Sense],
+    progress: Progress,
+    only: Split | None = None,
+) -> TalkData:
+    """The recipe's ``[[data.omni]]``: from the cache if nothing changed, decoded and laid out now otherwise.
+
+    Args:
+        recipe: names the sources.
+        tokenizer: of the Thinker.
+        senses: that take media in.
+        progress: told of long preparations.
+        only: the one side that is wanted, with what is for measuring alone; the other is empty then.
+
+    Raises:
+        RequestError: no source, nothing on one side of the split, or an item that cannot be laid out.
+        MuomniError: the cache cannot be written.
+    """
+    sources = open_sources(recipe, "omni", only)
+    mark = talks_fingerprint(recipe, sources, tokenizer)
+    folder = cache_folder() / "talks" / mark
+    maker = _Maker(recipe, tokenizer, senses, progress)
+    about = cached_folder(folder, "talks.json", "the conversations", lambda partial: maker.make(sources, partial))
+    for name, reason in about["unreadable"].items():
+        progress(f"warning: {name} could not be used: {reason}")
+    weights = [source.weight for source in sources]
+    sides = {side: Talks(folder / side, recipe.seed, weights) for side in SPLITS}
+    for side, talks in sides.items():
+        if not len(talks) and only in (side, None):
+            shutil.rmtree(folder, ignore_errors=True)
+            usable = sum(map(len, sides.values()))
+            raise empty_side(side, "omni", sources, usable, recipe.data.val_fraction, only)
+    inputs = {modality: open_inputs(folder / modality) for modality in senses}
+    names = [source.name for source in sources]
+    counts = of_rows("omni", names, {side: talks.sources for side, talks in sides.items()}, about.get("remarks", {}))
+    return TalkData(sides["train"], sides["val"], inputs, names, mark, counts)
+
+
+def talks_fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
+    """Changes when anything does that decides what is written for ``sources``."""
+    identity = {
+        "format": FORMAT,
+        "encoders": [
+            [modality, chosen.registered.plugin.version, chosen.use, chosen.config.model_dump(mode="json")]
+            for modality, chosen in recipe.encoders.items()
+        ],
+        "context": _context(recipe),
+        "template": recipe.chat.template,
+        "system": recipe.chat.system,
+        "val_fraction": recipe.data.val_fraction,
+        "sources": [[source.identity, state_of_files(source)] for source in sources],
+        "tokenizer": tokenizer_hash(tokenizer),
+    }
+    return fingerprint_of(identity)
+
+
+def _context(recipe: Recipe) -> int:
+    assert recipe.thinker is not None, "the omni stage has a Thinker"
+    return int(recipe.thinker.config.ctx_len)  # type: ignore[attr-defined]
+
+
+_Row = dict[str, Any]
+
+
+class _Side:
+    """Writes the conversations of one side."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ids: list[NDArray[np.int32]] = []
+        self._answer: list[NDArray[np.bool_]] = []
+        self._rows: list[_Row] = []
+
+    def append(self, ids: Sequence[int], answer: Sequence[bool], source: int, item: Conversation | Document) -> _Row:
+        """Add a row, and give what is known of it for more to be written there."""
+        self._ids.append(np.asarray(ids, np.int32))
+        self._answer.append(np.asarray(answer, np.bool_))
+        row: _Row = {"media": [], "source": source, "size": len(ids), "key": item.key, "about": []}
+        self._rows.append(row)
+        return row
+
+    def close(self) -> None:
+        self._folder.mkdir()
+        np.save(self._folder / "ids.npy", np.concatenate([np.zeros(0, np.int32), *self._ids]))
+        np.save(self._folder / "answer.npy", np.concatenate([np.zeros(0, np.bool_), *self._answer]))
+        (self._folder / "rows.json").write_text(json.dumps(self._rows), "utf-8")
+
+
+class _Maker:
+    """Decodes and lays out; what it cannot use is noted in ``unreadable``."""
+
+    def __init__(self, recipe: Recipe, tokenizer: Tokenizer, senses: Mapping[str, Sense], progress: Progress) -> None:
+        self.recipe, self.tokenizer, self.senses, self.progress = recipe, tokenizer, senses, progress
+        self.context = _context(recipe)
+        self.known: dict[Media, tuple[int, int]] = {}  # number among its modality's inputs, and tokens
+        self.unreadable: dict[str, str] = {}
+
+    def make(self, sources: Sequence[Source], folder: Path) -> dict[str, Any]:
+        """Write inputs and conversations to ``folder``; what could not be used, and remarks of the sources."""
+        items = [list(talk_items(source)) for source in sources]
+        for modality in self.senses:
+            self._decode(modality, items, folder)
+        sides = {side: _Side(folder / side) for side in SPLITS}
+        for number, source_items in enumerate(items):
+            for item in source_items:
+                self._lay_out(item, number, sides)
+        for side in sides.values():
+            side.close()
+        for source in sources:
+            self.unreadable |= source.dataset.unreadable
+        remarks = {str(number): remarks_of(source.dataset) for number, source in enumerate(sources)}
+        return {"unreadable": self.unreadable, "remarks": remarks}
+
+    def _decode(self, modality: str, items: Sequence[Sequence[Conversation | Document]], folder: Path) -> None:
+        wanted = dict.fromkeys(
+            media
+            for group in items
+            for item in group
+            if isinstance(item, Conversation)
+            for message in item.messages
+            for media in message.media
+            if media.modality == modality
+        )
+        writer = InputsWriter(folder / modality)
+        try:
+            for media, result in decode_all(self.recipe.encoders[modality], wanted, lambda one: one, self.progress):
+                if isinstance(result, str):
+                    self.unreadable[media.name] = result
+                else:
+                    self.known[media] = writer.append(result), self.senses[modality].count(result)
+        finally:
+            writer.close()
+
+    def _lay_out(self, item: Conversation | Document, source: int, sides: Mapping[Split, _Side]) -> None:
+        side = sides[split_of(item, self.recipe.data.val_fraction)]
+        specials = self.tokenizer.specials
+        if isinstance(item, Document):
+            ids = [specials["bos"], *self.tokenizer.encode(item.text), specials["eos"]]
+            for begin in range(0, len(ids) - 1, self.context):  # neighbours overlap by one, so all are learned
+                piece = ids[begin : begin + self.context + 1]
+                side.append(piece, [True] * len(piece), source, item)
+            return
+        messages = [Message(m.role, m.text, tuple(in_order(m.media, self.senses))) for m in item.messages]
+        media = [one for message in messages for one in message.media]
+        if any(one not in self.known for one in media):
+            return  # noted where it was decoded
+        kept = self._kept(media)
+        layout = chat_ids(self.tokenizer, messages, self.recipe.chat.template, soft=_Numbered(kept) if media else None)
+        if len(layout.ids) > self.context + 1:
+            self.unreadable[item.source] = f"a conversation of {len(layout.ids)} tokens is longer than the context"
+            return
+        learned = layout.answer if item.learn == "answers" else [True] * len(layout.ids)
+        row = side.append(layout.ids, learned, source, item)
+        row["media"] = [(one.modality, self.known[one][0]) for one in media]
+        only = {one.modality for one in media}
+        row["about"] = list(item.about or (only if len(only) == 1 else ()))
+
+    def _kept(self, media: Sequence[Media]) -> list[int]:
+        """How many tokens of each are used."""
+        kept: dict[str, Iterator[int]] = {}
+        for modality, sense in self.senses.items():
+            counts = [self.known[one][1] for one in media if one.modality == modality]
+            kept[modality] = iter(sense.allot(counts, self.context))
+        return [next(kept[one.modality]) for one in media]
+
+
+class _Numbered:
+    """Soft ids of a conversation's media, in the order in which they are asked for."""
+
+    def __init__(self, counts: Sequence[int]) -> None:
+        self._coming = iter([[-1 - number] * count for number, count in enumerate(counts)])
+
+    def __call__(self, media: Media) -> Sequence[int]:  # noqa: ARG002  (they come in order)
+        return next(self._coming)

@@ -1,0 +1,129 @@
+"""Examples of a recipe's data as files: what is drawn, cut out of an archive or made when it is opened, to look at, to
+listen to and to give to others. Knows items and media, and no source by name.
+
+The list beside the files is one that the sources ``manifest`` and ``conversations`` read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muomni_cli.contract.data import Conversation, Document, Example, Item, Media
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import write_bytes, write_text
+from muomni_cli.data.sources import Source, open_sources
+from muomni_cli.data.split import Split
+from muomni_cli.data.split_items import split_of
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Recipe
+
+LIST = "examples.jsonl"
+
+ENDINGS: Sequence[tuple[int, bytes, str]] = (
+    (0, b"\x89PNG", "png"),
+    (0, b"\xff\xd8\xff", "jpg"),
+    (0, b"GIF8", "gif"),
+    (0, b"BM", "bmp"),
+    (8, b"WEBP", "webp"),
+    (8, b"WAVE", "wav"),
+    (0, b"fLaC", "flac"),
+    (0, b"OggS", "ogg"),
+    (0, b"ID3", "mp3"),
+)
+"""Where a file holds which bytes, and what its name then ends in."""
+
+OWN_ENDING = re.compile(r"\w\.([a-z0-9]{1,5})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One item: the files that hold its media, and what is said of it."""
+
+    files: tuple[Path, ...]
+    text: str
+
+
+def write(recipe: Recipe, table: str, source: str, folder: Path, *, split: Split, count: int) -> list[Written]:
+    """The first ``count`` items of one source on one side of the split, as files of ``folder`` and a list of them.
+
+    Args:
+        table: NAME of ``[[data.<NAME>]]``.
+        source: its task, or its number in the table; empty for the first.
+        folder: where to; made if it is not there.
+
+    Raises:
+        RequestError: there is no such table or source, or it has nothing for that side.
+        MuomniError: nothing can be written there.
+    """
+    chosen = _chosen(open_sources(recipe, table), table, source)
+    own = (item for item in chosen.dataset.documents() if split_of(item, recipe.data.val_fraction) == split)
+    rows: list[dict[str, Any]] = []
+    written: list[Written] = []
+    for number, item in enumerate(islice(own, count), start=1):
+        row, files = _row(item, folder, str(number))
+        rows.append({**row, "key": item.key, "split": split})
+        written.append(Written(files, _said(item)))
+    if not rows:
+        raise RequestError(f"{chosen.name} in [[data.{table}]] has nothing for {split}", "ask for the other --split")
+    write_text(folder / LIST, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
+    return written
+
+
+def _chosen(sources: Sequence[Source], table: str, wanted: str) -> Source:
+    for number, source in enumerate(sources):
+        if wanted in ("", source.name, str(number)):
+            return source
+    names = ", ".join(source.name for source in sources)
+    raise RequestError(f"[[data.{table}]] has no source {wanted!r}", f"its sources: {names}")
+
+
+def _row(item: Item, folder: Path, name: str) -> tuple[dict[str, Any], tuple[Path, ...]]:
+    """What the list says of an item, whose media are written into ``folder``; and their paths."""
+    match item:
+        case Document():
+            return {"text": item.text}, ()
+        case Example():
+            path = _save(item.media, folder, name)
+            more = {"label": item.label, "voice": item.voice or None}
+            told = {field: value for field, value in more.items() if value is not None}
+            return {item.media.modality: path.name, "text": item.text, **told}, (path,)
+        case Conversation():
+            messages: list[dict[str, Any]] = []
+            files: list[Path] = []
+            seen: Counter[str] = Counter()
+            for message in item.messages:
+                entry: dict[str, Any] = {"role": message.role, "content": message.text}
+                for media in message.media:
+                    seen[media.modality] += 1
+                    again = f"-{seen[media.modality]}" if seen[media.modality] > 1 else ""
+                    files.append(_save(media, folder, f"{name}{again}"))
+                    entry.setdefault(media.modality, []).append(files[-1].name)
+                messages.append(entry)
+            about = {"about": list(item.about)} if item.about else {}
+            return {"messages": messages, **about}, tuple(files)
+
+
+def _save(media: Media, folder: Path, name: str) -> Path:
+    """The bytes of one input, in a file whose name says what they are: by themselves, by their own name, or by what
+    senses them."""
+    with media.open() as file:
+        content = file.read()
+    known = (ending for begin, mark, ending in ENDINGS if content[begin : begin + len(mark)] == mark)
+    own = OWN_ENDING.search(media.name)
+    path = folder / f"{name}.{next(known, own[1] if own else media.modality)}"
+    write_bytes(path, content)
+    return path
+
+
+def _said(item: Item) -> str:
+    """What is written, seen, heard or talked of, in one line."""
+    lines = [message.text for message in item.messages] if isinstance(item, Conversation) else [item.text]
+    return " -> ".join(" ".join(line.split()) for line in lines)

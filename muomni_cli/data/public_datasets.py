@@ -1,0 +1,251 @@
+"""``muomni data get``: which public datasets are on this machine, which a recipe lacks, and downloading those.
+
+Downloads go to ``downloads/`` in the data folder under a name that begins with the checksum, so that datasets made of
+one archive share it, and are removed once everything that was asked for is laid out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from muomni_cli.contract.declarations import Download, RemoteFile
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.files import data_folder, replacing
+from muomni_cli.registry.registry import RegisteredDownload, get_registry, resolve
+from muomni_cli.registry.sets import SetFile, missing_error, references_in, set_file, size_text
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Recipe
+
+DOWNLOADS = "downloads"
+"""Folder in the data folder for what is not laid out yet."""
+
+Where = Literal["yes", "system", "shipped", "partial", "no"]
+"""Where a dataset is: in the data folder, installed by the system, inside a package, incomplete, or nowhere."""
+
+
+def missing_sets(recipe: Recipe, tables: Iterable[str] | None = None, *, measured: bool = True) -> dict[str, Download]:
+    """The public datasets that a recipe names and that are not here, by name.
+
+    Args:
+        recipe: names them in its sources.
+        tables: look at these lists ``[[data.NAME]]`` only.
+        measured: look at sources that are for measuring alone as well.
+    """
+    lists = recipe.data.sources if tables is None else {table: recipe.data.sources.get(table, ()) for table in tables}
+    sources = [source for listed in lists.values() for source in listed if measured or not source.measure]
+    found: dict[str, Download] = {}
+    for source in sources:
+        for _, reference in references_in(source.config.model_dump(mode="json")):
+            file = set_file(reference)
+            if file.find() is None:
+                found[file.use] = file.download
+    return found
+
+
+def require_sets(recipe: Recipe, tables: Iterable[str], *, measured: bool = False) -> None:
+    """Refuse to begin where public datasets of these lists are missing; all are named at once. Arguments as of
+    :func:`missing_sets`."""
+    missing = missing_sets(recipe, tables, measured=measured)
+    if missing:
+        raise missing_error(missing)
+
+
+@dataclass(frozen=True, slots=True)
+class SetState:
+    """A public dataset and where it is; ``files``: where its files are, where all are here."""
+
+    use: str
+    download: Download
+    here: Where
+    files: tuple[Path, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether recipes can read it."""
+        return self.here not in ("no", "partial")
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        download = self.download
+        return {
+            "name": self.use,
+            "doc": download.doc,
+            "size": download.size,
+            "licence": download.licence,
+            "licence_url": download.licence_url,
+            "verified": download.verified,
+            "urls": [file.url for file in download.files],
+            "here": self.here,
+            "files": [str(path) for path in self.files],
+        }
+
+
+class Watcher(Protocol):
+    """Who is told how far it is."""
+
+    def begin(self, state: SetState) -> None:
+        """A dataset is about to be downloaded: time to show its licence and size."""
+
+    def task(self, words: str, total: int) -> Callable[[int], None]:
+        """Something takes long; the result is told how much of ``total`` bytes is done."""
+        ...
+
+
+def states() -> list[SetState]:
+    """Every public dataset that is declared."""
+    return [state_of(offer) for offer in get_registry().downloads()]
+
+
+def state_of(offer: RegisteredDownload) -> SetState:
+    """Where one dataset is."""
+    use, download = offer.use, offer.part
+    found = [SetFile(use, download, path).find() for path in download.paths]
+    files = tuple(path for path in found if path is not None)
+    if len(files) < len(found):
+        return SetState(use, download, "partial" if files or _begun(download) else "no")
+    if download.shipped in files:
+        return SetState(use, download, "shipped", files)
+    own = all(path.is_relative_to(data_folder()) for path in files)
+    return SetState(use, download, "yes" if own else "system", files)
+
+
+def get_sets(names: Sequence[str], watcher: Watcher, *, unverified: bool = False, keep: bool = False) -> list[SetState]:
+    """Download and lay out the datasets that are not here.
+
+    Args:
+        names: of datasets.
+        watcher: is told what happens.
+        unverified: take files that nobody has published a checksum of.
+        keep: do not remove downloaded archives once they are laid out.
+
+    Raises:
+        RequestError: an unknown name, or one that needs ``unverified``; nothing is downloaded then.
+        MuomniError: not enough space on the disk, or as of :func:`muomni_cli.data.download.download`.
+    """
+    offers = [get_registry().download(name) for name in dict.fromkeys(names)]
+    wanted = [state for state in map(state_of, offers) if not state.ready]
+    _refuse_unverified(wanted, unverified=unverified)
+    _require_space(wanted)
+    for state in wanted:
+        watcher.begin(state)
+        _get(state, watcher)
+    if not keep:
+        for state in wanted:
+            _clear(state.download)
+    return [state_of(offer) for offer in offers]
+
+
+def archive_of(file: RemoteFile) -> Path:
+    """Where a downloaded file is kept until it is laid out."""
+    mark = file.sha256 or hashlib.sha256(file.url.encode()).hexdigest()
+    return data_folder() / DOWNLOADS / f"{mark[:12]}-{file.filename}"
+
+
+def kept_lines(names: Sequence[str]) -> list[str]:
+    """What an interruption has left to continue with, in words."""
+    from muomni_cli.data.download import kept_line
+
+    files = {file.url: file for name in names for file in get_registry().download(name).part.files}
+    return [line for file in files.values() if (line := kept_line(file, archive_of(file)))]
+
+
+def _begun(download: Download) -> bool:
+    from muomni_cli.data.download import partial
+
+    archives = [archive_of(file) for file in download.files]
+    return any(archive.is_file() or partial(archive).is_file() for archive in archives)
+
+
+def _refuse_unverified(states: Sequence[SetState], *, unverified: bool) -> None:
+    lacking = [state.use for state in states if not state.download.verified]
+    if lacking and not unverified:
+        raise RequestError(
+            f"nobody has published a checksum for {', '.join(lacking)}, so the download cannot be verified",
+            "take it as it comes: add --unverified",
+        )
+
+
+def _require_space(states: Sequence[SetState]) -> None:
+    needed = sum(_needed(state.download) for state in states)
+    folder = data_folder()
+    there = next((parent for parent in (folder, *folder.absolute().parents) if parent.exists()), folder)
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise MuomniError(
+            f"not enough space in {folder}: {size_text(needed)} needed for {', '.join(state.use for state in states)}, "
+            f"{size_text(free)} free",
+            "free some space, or set MUOMNI_DATA to a folder on another disk",
+        )
+
+
+def _needed(download: Download) -> int:
+    """Bytes that are still to be written."""
+    from muomni_cli.data.download import partial
+
+    left = download.laid_out
+    for file in download.files:
+        archive = archive_of(file)
+        held = next((path.stat().st_size for path in (archive, partial(archive)) if path.is_file()), 0)
+        left += max(0, file.size - held)
+    return left
+
+
+def _get(state: SetState, watcher: Watcher) -> None:
+    from muomni_cli.data.download import download
+
+    declared = state.download
+    archives = [archive_of(file) for file in declared.files]
+    targets = [data_folder() / path for path in declared.paths]
+    there = [declared.layout is None and targets[number].is_file() for number in range(len(archives))]
+    for file, archive, here in zip(declared.files, archives, there, strict=True):
+        if not here:
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            download(file, archive, watcher.task(file.filename, file.size))
+    if declared.layout is not None:
+        _lay_out(state, archives, targets, watcher)
+        return
+    for archive, target, here in zip(archives, targets, there, strict=True):
+        if not here:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            archive.replace(target)
+
+
+def _lay_out(state: SetState, archives: Sequence[Path], targets: Sequence[Path], watcher: Watcher) -> None:
+    """Let the declaration's own function make the final files; all appear by rename or none does."""
+    reference = state.download.layout
+    assert reference is not None, "the caller has looked"
+    layout = resolve(reference, f"public dataset {state.use}")
+    done = 0
+    told = watcher.task(f"converting {state.use}", sum(archive.stat().st_size for archive in archives))
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        told(done)
+
+    with ExitStack() as stack:
+        temporary = [stack.enter_context(replacing(target)) for target in targets]
+        try:
+            layout(archives, temporary, advance)
+        except (ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+            raise MuomniError(
+                f"{state.use} cannot be converted: {str(error) or type(error).__name__}",
+                f"remove {archives[0]} and run the command again; report it if it fails again",
+            ) from error
+
+
+def _clear(download: Download) -> None:
+    for file in download.files:
+        archive_of(file).unlink(missing_ok=True)
+    with suppress(OSError):  # other downloads are kept there
+        (data_folder() / DOWNLOADS).rmdir()

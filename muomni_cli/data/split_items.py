@@ -1,0 +1,298 @@
+"""Split the sources of one table together: every item is assigned to a split, and long documents are cut where
+there are too few. Which keys are held out is decided in :mod:`muomni_cli.data.split`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+from muomni_cli.contract.data import Dataset, Document, Example, Item
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.split import (
+    MANY,
+    SMALLEST,
+    Pool,
+    Sides,
+    Split,
+    chosen,
+    hash_of,
+    held_out_of,
+    side_of,
+    threshold_of,
+)
+
+FEW = 20
+"""Documents, at most, that are cut where holding out whole ones would hold out too much or too little of the text."""
+
+FAIR = (0.02, 0.4)
+"""Of the characters of few documents: the least and the most that may be held out."""
+
+WORTH_CUTTING = 2_000
+"""Characters of few documents below which they are not cut, unless there is a single one."""
+
+TAIL = 0.1
+"""What is held out of each document that is cut, unless the recipe writes a fraction."""
+
+AT_A_TIME = 1_000
+"""Items of a source that are looked at before the next source has its turn."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one source holds: the keys that it leaves to the split, and which sides it assigns itself."""
+
+    pool: Pool = field(default_factory=Pool)
+    assigned: dict[int, Split] = field(default_factory=dict)
+    sides: set[Split] = field(default_factory=set)
+    sizes: Counter[int] = field(default_factory=Counter)
+    items: int = 0
+    only_documents: bool = True
+
+    def add(self, item: Item) -> None:
+        """Count an item."""
+        self.items += 1
+        key = hash_of(item.key)
+        if item.split is not None:
+            self.sides.add(item.split)
+            if len(self.assigned) < MANY:
+                self.assigned[key] = item.split
+            return
+        self.pool.add(key, item.label if isinstance(item, Example) else None)
+        if isinstance(item, Document):
+            if key in self.sizes or len(self.sizes) <= FEW:
+                self.sizes[key] += len(item.text)
+        else:
+            self.only_documents = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is decided for a table.
+
+    Args:
+        sides: of each key.
+        cut: how many characters of a document, by the hash of its key, are for training; the rest is held out.
+    """
+
+    sides: Sides
+    cut: Mapping[int, int] = field(default_factory=dict)
+
+
+class Table:
+    """The sources of ``[[data.<name>]]`` that are learned from.
+
+    Args:
+        datasets: of those sources.
+        val_fraction: the recipe's; None for the default.
+    """
+
+    def __init__(self, datasets: Sequence[Dataset], val_fraction: float | None) -> None:
+        self._datasets, self._val_fraction = datasets, val_fraction
+
+    @cached_property
+    def decision(self) -> Decision:
+        """Reads the sources' keys, as far as that is needed: with a written fraction only until both sides have
+        something, otherwise up to ``MANY`` keys of text. A written 0 holds out only what the sources assign."""
+        if self._val_fraction is None:
+            return _by_default(self.seen)
+        sides = Sides(threshold_of(self._val_fraction))
+        if not 0 < self._val_fraction < 1 or self._has_both(sides):
+            return Decision(sides)
+        return _filled(self.seen, sides, self._val_fraction)
+
+    @cached_property
+    def seen(self) -> list[Seen]:
+        """What each source holds."""
+        return [_seen(dataset) for dataset in self._datasets]
+
+    def _has_both(self, sides: Sides) -> bool:
+        found: set[Split] = set()
+        waiting = [_readable(dataset) for dataset in self._datasets]
+        while waiting:
+            for items in list(waiting):
+                some = list(islice(items, AT_A_TIME))
+                found |= {item.split or sides(hash_of(item.key)) for item in some}
+                if len(found) == 2:
+                    return True
+                if not some:
+                    waiting.remove(items)
+        return False
+
+
+class Sided:
+    """A :class:`muomni_cli.api.Dataset`: of another, every item with its side.
+
+    Args:
+        dataset: the other.
+        table: decides; None where all is for validation unless the source says otherwise.
+        only: the one side that is wanted.
+    """
+
+    def __init__(self, dataset: Dataset, table: Table | None, only: Split | None = None) -> None:
+        self._dataset, self._table, self._only = dataset, table, only
+        self._cut: set[int] = set()
+
+    def documents(self) -> Iterator[Item]:
+        for item in self._all():
+            if self._only in (None, item.split):
+                yield item
+
+    def files(self) -> list[Path]:
+        return self._dataset.files()
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        return self._dataset.unreadable
+
+    @property
+    def remarks(self) -> list[str]:
+        """See :class:`muomni_cli.api.Dataset`."""
+        return remarks_of(self._dataset)
+
+    @property
+    def cut(self) -> int:
+        """How many documents were cut, after all was read."""
+        return len(self._cut)
+
+    def _all(self) -> Iterator[Item]:
+        decision = self._table.decision if self._table else None  # before reading: what is noted is noted once
+        read: Counter[int] = Counter()
+        for item in self._dataset.documents():
+            if item.split is not None:
+                yield item
+            elif decision is None:
+                yield replace(item, split="val")
+            elif (key := hash_of(item.key)) in decision.cut and isinstance(item, Document):
+                self._cut.add(key)
+                yield from _pieces(item, decision.cut[key] - read[key])
+                read[key] += len(item.text)
+            else:
+                yield replace(item, split=decision.sides(key))
+
+
+def split_of(item: Item, val_fraction: float | None) -> Split:
+    """The side of an item: that of its source or of its table's decision, or else by the hash of its key."""
+    return item.split or side_of(item.key, SMALLEST if val_fraction is None else val_fraction)
+
+
+def remarks_of(dataset: Dataset) -> list[str]:
+    """What a dataset remarks after it was read; nothing if it does not know how."""
+    return list(getattr(dataset, "remarks", ()))
+
+
+def cut_of(dataset: Dataset) -> int:
+    """How many documents of a dataset were cut, after it was read."""
+    return dataset.cut if isinstance(dataset, Sided) else 0
+
+
+def _readable(dataset: Dataset) -> Iterator[Item]:
+    """Items as long as they can be read: whoever reads them for good says what is wrong."""
+    try:
+        yield from dataset.documents()
+    except (RequestError, OSError):
+        return
+
+
+def _seen(dataset: Dataset) -> Seen:
+    seen = Seen()
+    for item in _readable(dataset):
+        seen.add(item)
+        if seen.pool.many and not isinstance(item, Example):
+            break  # labels, which may need more, are those of examples
+    return seen
+
+
+def _by_default(seen: Sequence[Seen]) -> Decision:
+    """Each source by itself, so that none is without validation; a key that is held out in one is held out in all."""
+    assigned = _assigned(seen)
+    threshold = 0.0
+    moved: dict[int, Split] = {}
+    cut: dict[int, int] = {}
+    for source in seen:
+        if "val" in source.sides and not source.pool.many:
+            continue  # it says what is held out
+        pool = source.pool.without(assigned)
+        sides = pool.default_sides()
+        if source.only_documents and _unfair(pool, source.sizes, sides):
+            cut |= _cuts(source.sizes, TAIL)
+            continue
+        threshold = max(threshold, sides.threshold)
+        moved |= {key: side for key, side in sides.moved.items() if moved.get(key) != "val"}
+    return _filled(seen, Sides(threshold, moved | assigned), None, cut)
+
+
+def _assigned(seen: Sequence[Seen]) -> dict[int, Split]:
+    """The keys that one source assigns to a side and another leaves to the split."""
+    left = {key for source in seen for key in source.pool.keys}
+    return {key: side for source in seen for key, side in source.assigned.items() if key in left}
+
+
+def _filled(seen: Sequence[Seen], sides: Sides, share: float | None, cut: Mapping[int, int] | None = None) -> Decision:
+    """``sides``, unless one of them would be empty: then the keys nearest to the threshold change sides, or documents
+    are cut where there are too few."""
+    cut = cut or {}
+    decided = {side for source in seen for side in source.sides}
+    there = decided | {sides(key) for source in seen for key in source.pool.keys}
+    if cut or len(there) == 2 or any(source.pool.many for source in seen):
+        return Decision(sides, cut)
+    assigned = _assigned(seen)
+    pool, sizes = _together(seen, assigned)
+    if decided and len(pool) <= 1:
+        return Decision(Sides(0.0, assigned | dict.fromkeys(pool.keys, "train" if "val" in decided else "val")))
+    found = pool.default_sides() if share is None else chosen(pool.keys, held_out_of(len(pool), share))
+    few = all(source.only_documents for source in seen)
+    if few and (len(pool) == 1 or _unfair(pool, sizes, found)):
+        return Decision(sides, _cuts(sizes, share or TAIL))
+    return Decision(Sides(found.threshold, {**found.moved, **assigned}))
+
+
+def _together(seen: Sequence[Seen], assigned: Mapping[int, Split]) -> tuple[Pool, Counter[int]]:
+    """The keys of all sources that are not assigned, and the characters of documents."""
+    pool = Pool()
+    sizes: Counter[int] = Counter()
+    for source in seen:
+        sizes |= source.sizes
+        for key, labels in source.pool.without(assigned).keys.items():
+            for label in labels or (None,):
+                pool.add(key, label)
+    return pool, sizes
+
+
+def _unfair(pool: Pool, sizes: Counter[int], sides: Sides) -> bool:
+    """Whether whole documents would be too much, or too little, to hold out of these few."""
+    total = sum(sizes.values())
+    held = sum(size for key, size in sizes.items() if sides(key) == "val")
+    least, most = FAIR
+    return 1 < len(pool) <= FEW and total >= WORTH_CUTTING and not least * total <= held <= most * total
+
+
+def _cuts(sizes: Mapping[int, int], share: float) -> dict[int, int]:
+    return {key: size - max(1, round(share * size)) for key, size in sizes.items() if size > 1}
+
+
+def _pieces(item: Document, left: int) -> Iterator[Document]:
+    """A document, or a piece of one, of which ``left`` more characters are for training: what is before a line end or
+    a space near there, and what is behind it."""
+    place = _place(item.text, left)
+    begin, end = item.text[:place], item.text[place:]
+    if begin.strip():
+        yield replace(item, text=begin, split="train")
+    if end.strip():
+        yield replace(item, text=end, key=f"{item.key}#end", split="val")
+
+
+def _place(text: str, left: int) -> int:
+    """Where to cut ``text``: at the last line end before ``left``, else at the last space, if one is near."""
+    if left <= 0 or left >= len(text):
+        return max(0, min(left, len(text)))
+    near = max(1, left - (len(text) - left))
+    for mark in ("\n", " "):
+        place = text.rfind(mark, near, left) + 1
+        if place and text[:place].strip() and text[place:].strip():
+            return place
+    return left

@@ -1,0 +1,358 @@
+"""Text for training: learn a tokenizer, tokenize every source once, keep the tokens in the cache, and the held-out
+windows that bits a byte are measured on.
+
+The folder ``shards/<fingerprint>`` of the cache holds one stream of ids for each source and split, and
+``corpus.json``. It is renamed into place when it is complete; nothing larger than a batch is ever held in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.contract.data import Conversation, Document
+from muomni_cli.contract.declarations import Can
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
+from muomni_cli.data.prompt import Template, lay_out, turn_texts
+from muomni_cli.data.sources import SPLITS, Source, open_sources, state_of_files, text_items, texts_of, word_items
+from muomni_cli.data.split import Split
+from muomni_cli.data.split_items import cut_of, remarks_of, split_of
+from muomni_cli.data.validation_size import Validating, empty_side
+from muomni_cli.data.windows import Mixture, Stream, StreamWriter, Window, open_stream, token_type
+from muomni_cli.registry.registry import resolve
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import Recipe
+
+FORMAT = 1
+"""Raised when what is written for the same sources and tokenizer changes."""
+
+BATCH = 4 << 20
+"""Characters tokenised at a time: enough pieces to busy several cores, at about a hundred bytes each until written."""
+
+Progress = Callable[[str], None]
+"""Told a line of talk now and then."""
+
+
+def train_tokenizer(recipe: Recipe, progress: Progress) -> Tokenizer:
+    """Learn the recipe's tokenizer from at most ``data.tokenizer_chars`` characters, taken evenly from all sources of
+    ``[[data.text]]``, and then of ``[[data.omni]]``: what is asked and answered there, without the media.
+
+    Raises:
+        RequestError: no tokenizer in the recipe, no text, or too little text for the vocabulary.
+    """
+    chosen = recipe.tokenizer
+    if chosen is None:
+        raise RequestError("the recipe names no tokenizer", 'add a table [tokenizer] with use = "bpe"')
+    part = chosen.registered.part
+    if part.objective is None:
+        raise RequestError(f"the tokenizer {part.name} cannot be made from text", 'use another one, such as "bpe"')
+    learn = resolve(part.objective, wanted_by=f"tokenizer {part.name}")
+    tables = [table for table in ("text", "omni") if recipe.data.sources.get(table)] or ["text"]
+    sources = [source for table in tables for source in open_sources(recipe, table)]
+    progress(f"learning a tokenizer from up to {recipe.data.tokenizer_chars:,} characters")
+    texts = training_texts(recipe, sources)
+    try:
+        first = next(texts)
+    except StopIteration:
+        raise RequestError(
+            "there is no text to learn a tokenizer from", "see what is wrong: muomni data check RECIPE"
+        ) from None
+    tokenizer: Tokenizer = learn(chosen.config, chain([first], texts))
+    asked = getattr(chosen.config, "vocab_size", tokenizer.vocab_size)
+    if tokenizer.vocab_size < asked:
+        progress(f"the text gives {tokenizer.vocab_size:,} of the {asked:,} entries that tokenizer.vocab_size asks for")
+    return tokenizer
+
+
+def training_texts(recipe: Recipe, sources: Sequence[Source]) -> Iterator[str]:
+    """Texts of training items, cut off after ``data.tokenizer_chars`` characters; what a source does not use of its
+    even share, the next ones may."""
+    left = recipe.data.tokenizer_chars
+    for index, source in enumerate(sources):
+        share = left // (len(sources) - index)
+        for text in _texts(source, recipe.data.val_fraction):
+            taken = text[:share]
+            yield taken
+            share -= len(taken)
+            left -= len(taken)
+            if not share:
+                break
+
+
+def _texts(source: Source, val_fraction: float | None) -> Iterator[str]:
+    for item in word_items(source):
+        if split_of(item, val_fraction) == "train":
+            yield from texts_of(item)
+
+
+def known_tokenizer(recipe: Recipe, folder: Path) -> Tokenizer | None:
+    """The tokenizer that training left in ``folder``, or one that needs no training; None where neither is there, or
+    where the recipe was changed since."""
+    chosen = recipe.tokenizer
+    if chosen is None:
+        return None
+    part = chosen.registered.part
+    if Can.TRAINABLE in part.can and not folder.is_dir():
+        return None
+    try:
+        tokenizer: Tokenizer = resolve(part.build, wanted_by=f"tokenizer {part.name}")(chosen.config, folder)
+    except RequestError:
+        return None
+    return tokenizer
+
+
+@dataclass(slots=True)
+class SourceStats:
+    """What one source gave: items, characters and tokens on each side, what it could not read, what it remarks, how
+    many documents were cut to be on both sides, and what its items are."""
+
+    name: str
+    documents: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    characters: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    tokens: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    unreadable: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    cut: int = 0
+    noun: str = ""
+
+    def count(self, item: Document | Conversation, side: Split, tokens: int) -> None:
+        """Add an item."""
+        self.documents[side] += 1
+        self.characters[side] += size_of(item)
+        self.tokens[side] += tokens
+        self.noun = type(item).__name__.lower()
+
+    def validating(self, table: str) -> Validating:
+        """How many of its items validate."""
+        return Validating(table, self.name, self.documents, self.remarks, self.characters, self.cut, self.noun)
+
+
+@dataclass(frozen=True, slots=True)
+class TextData:
+    """Tokenised text.
+
+    Args:
+        train: what to train on.
+        val: the validation streams, one for each source that has some.
+        stats: one entry a source.
+        fingerprint: of sources, tokenizer, template and split; names the folder in the cache.
+    """
+
+    train: Mixture
+    val: Sequence[Stream]
+    stats: Sequence[SourceStats]
+    fingerprint: str
+
+    @property
+    def validating(self) -> list[Validating]:
+        """How many items of each source validate."""
+        return [entry.validating("text") for entry in self.stats]
+
+
+def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextData:
+    """The recipe's text as tokens: from the cache if nothing changed, tokenised now otherwise.
+
+    Raises:
+        RequestError: no text, or nothing of it on one side of the split.
+        MuomniError: the cache cannot be written.
+    """
+    sources = open_sources(recipe)
+    mark = fingerprint(recipe, sources, tokenizer)
+    folder = cache_folder() / "shards" / mark
+    written = cached_folder(
+        folder,
+        "corpus.json",
+        "the tokens",
+        lambda partial: [asdict(_write(recipe, source, tokenizer, partial, progress)) for source in sources],
+    )
+    stats = [SourceStats(**{**entry, "name": source.name}) for entry, source in zip(written, sources, strict=True)]
+    for entry in stats:
+        for path, reason in entry.unreadable.items():
+            progress(f"warning: not all of {path} could be used: {reason}")
+    return _open(folder, sources, stats, tokenizer, mark, recipe.data.val_fraction)
+
+
+def fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
+    """24 hex digits that change when, and only when, the tokens might: text, tokenizer, layout, split or format."""
+    identity = {
+        "format": FORMAT,
+        "template": recipe.chat.template,
+        "val_fraction": recipe.data.val_fraction,
+        "sources": [[source.identity, state_of_files(source)] for source in sources],
+        "tokenizer": tokenizer_hash(tokenizer),
+    }
+    return fingerprint_of(identity)
+
+
+def tokenizer_hash(tokenizer: Tokenizer) -> str:
+    """A hash of all that the tokenizer saves."""
+    digest = hashlib.blake2b()
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save(Path(folder))
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file():
+                digest.update(path.relative_to(folder).as_posix().encode("utf-8") + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _write(recipe: Recipe, source: Source, tokenizer: Tokenizer, folder: Path, progress: Progress) -> SourceStats:
+    """Tokenise one source into a stream for each side."""
+    stats = SourceStats(source.name)
+    dtype = token_type(tokenizer.vocab_size)
+    began = told = time.monotonic()
+    with ExitStack() as stack:
+        writers = {
+            side: stack.enter_context(StreamWriter(folder / f"{source.stem}-{side}.tokens", dtype)) for side in SPLITS
+        }
+        for batch in batches(text_items(source)):
+            for item, (ids, mask) in zip(batch, encode_items(tokenizer, batch, recipe.chat.template), strict=True):
+                side = split_of(item, recipe.data.val_fraction)
+                writers[side].append(ids, mask)
+                stats.count(item, side, len(ids))
+            if time.monotonic() > told + 5:
+                told = time.monotonic()
+                millions = sum(stats.characters.values()) / 1e6
+                progress(f"tokenising {source.name}: {millions:,.1f} M characters, {millions / (told - began):.1f} M/s")
+    stats.unreadable = dict(source.dataset.unreadable)
+    stats.remarks, stats.cut = remarks_of(source.dataset), cut_of(source.dataset)
+    return stats
+
+
+def size_of(item: Document | Conversation) -> int:
+    """Characters of an item."""
+    return len(item.text) if isinstance(item, Document) else sum(len(message.text) for message in item.messages)
+
+
+def batches(items: Iterator[Document | Conversation]) -> Iterator[list[Document | Conversation]]:
+    """Items in their order, in lists that end once they hold ``BATCH`` characters."""
+    held: list[Document | Conversation] = []
+    size = 0
+    for item in items:
+        held.append(item)
+        size += size_of(item)
+        if size >= BATCH:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
+
+
+def encode_items(
+    tokenizer: Tokenizer, items: Sequence[Document | Conversation], template: Template
+) -> Iterator[tuple[list[int], Sequence[bool] | None]]:
+    """Ids of each item, ``bos`` and ``eos`` included, and its mask (None: all of it is to be learned)."""
+    texts = [[item.text] if isinstance(item, Document) else turn_texts(item.messages, template) for item in items]
+    encoded = iter(tokenizer.encode_batch([text for own in texts for text in own]))
+    bos, eos = tokenizer.specials["bos"], tokenizer.specials["eos"]
+    for item in items:
+        if isinstance(item, Document):
+            yield [bos, *next(encoded), eos], None
+        else:
+            layout = lay_out(tokenizer, item.messages, islice(encoded, len(item.messages)), template)
+            if template == "plain":  # nothing else says that a plain conversation is over
+                layout.ids.append(eos)
+                layout.answer.append(True)
+            yield layout.ids, layout.answer if item.learn == "answers" else None
+
+
+def _open(
+    folder: Path,
+    sources: Sequence[Source],
+    stats: Sequence[SourceStats],
+    tokenizer: Tokenizer,
+    mark: str,
+    val_fraction: float | None,
+) -> TextData:
+    dtype = token_type(tokenizer.vocab_size)
+    streams: dict[Split, list[tuple[Stream, float]]] = {side: [] for side in SPLITS}
+    for source in sources:
+        for side in SPLITS:
+            stream = open_stream(folder / f"{source.stem}-{side}.tokens", source.name, dtype)
+            if len(stream) > 1:
+                streams[side].append((stream, source.weight))
+    documents = {side: sum(entry.documents[side] for entry in stats) for side in SPLITS}
+    for side in SPLITS:
+        if not streams[side]:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise empty_side(side, "text", sources, sum(documents.values()), val_fraction)
+    return TextData(
+        train=Mixture([stream for stream, _ in streams["train"]], [weight for _, weight in streams["train"]]),
+        val=[stream for stream, _ in streams["val"]],
+        stats=stats,
+        fingerprint=mark,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Every token of some streams, once and in order.
+
+    Args:
+        streams: of tokens.
+        tokenizer: which made them.
+        length: of a window, in targets.
+        batch_size: windows at a time.
+        batches: so many of them, the first; 0 for all.
+    """
+
+    streams: Sequence[Stream]
+    tokenizer: Tokenizer
+    length: int
+    batch_size: int
+    batches: int = 0
+
+    def windows(self) -> Iterator[Window]:
+        """Batches of windows."""
+        cut = Mixture(self.streams, [1.0] * len(self.streams)).windows(self.length)
+        return itertools.islice(cut.every(self.batch_size), self.batches or None)
+
+    def measure(self, nats: Callable[[Window], Any]) -> dict[str, float]:
+        """``loss`` in nats a token, ``perplexity``, and ``bits_per_byte``: nats of all targets over their bytes.
+
+        Args:
+            nats: of the targets of a batch that count, summed: a number, or whatever adds up to one (a tensor on a
+                device is waited for once, at the end).
+        """
+        spelt = bytes_per_token(self.tokenizer)
+        total, tokens, size = 0.0, 0, 0
+        for window in self.windows():
+            counted = window.mask.astype(bool)
+            total = nats(window) + total
+            tokens += int(counted.sum())
+            size += int(spelt[window.tokens[:, 1:]][counted].sum())
+        loss = float(total) / max(tokens, 1)
+        return {
+            "loss": loss,
+            "perplexity": math.exp(min(loss, 700.0)),
+            "bits_per_byte": float(total) / math.log(2) / max(size, 1),
+        }
+
+
+def bytes_per_token(tokenizer: Tokenizer) -> NDArray[np.int64]:
+    """(V,) how many bytes of text each token stands for; 0 for special tokens."""
+    return np.array([len(tokenizer.token_bytes(token)) for token in range(tokenizer.vocab_size)], dtype=np.int64)
+
+
+def nats_of(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(T,V) logits and (T,) targets -> (T,) cross-entropies."""
+    scores = logits.astype(np.float64)
+    peak = scores.max(1)
+    chosen = scores[np.arange(len(targets)), targets]
+    nats: NDArray[np.float64] = peak + np.log(np.exp(scores - peak[:, None]).sum(1)) - chosen
+    return nats

@@ -1,0 +1,234 @@
+"""Metrics of the omni stage: answers to the conversations of ``[[data.omni]]``, and to the same questions with another
+picture or sound in place of their own (counterfactual questions).
+
+Answers are generated greedily. One is right if its text is, apart from white space and capitals.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from muomni_cli.contract.metrics import Card, Shown
+from muomni_cli.data.conversations import Talk, open_talks
+from muomni_cli.eval.metrics import card_of, transcript_metrics
+from muomni_cli.eval.report import media_of, select_samples
+from muomni_cli.generation import Backend, Request, Sampling, generate
+from muomni_cli.models.engines import modalities_of
+from muomni_cli.recipe.model import OMNI, SOUND
+
+if TYPE_CHECKING:
+    from muomni_cli.eval.model import EvalContext
+
+ROOM = 2, 4
+"""Most tokens of an answer, as a multiple of those of the expected one plus a constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A conversation up to its last answer.
+
+    Args:
+        prompt: ids; negative ones stand for media, as in :class:`muomni_cli.data.conversations.Talk`.
+        media: modality and input index of each.
+        expected: ids of the right answer.
+        task: name of the source.
+        key, about: as in the conversation.
+    """
+
+    prompt: tuple[int, ...]
+    media: tuple[tuple[str, int], ...]
+    expected: tuple[int, ...]
+    task: str
+    key: str
+    about: tuple[str, ...]
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """Equal for questions that differ only in the content of their pictures and sounds."""
+        words = tuple(token for token in self.prompt if token >= 0)
+        return words, tuple(modality for modality, _ in self.media), self.about
+
+
+def question_of(talk: Talk, task: str) -> Question | None:
+    """The last question of a conversation; None if it has none, as a document."""
+    learned = np.flatnonzero(talk.answer)
+    if not len(learned):
+        return None
+    gaps = np.flatnonzero(np.diff(learned) > 1)
+    begin = int(learned[gaps[-1] + 1] if len(gaps) else learned[0])
+    if begin == 0 or talk.answer[:1].any():
+        return None
+    end = int(learned[-1]) + 1
+    ids = talk.ids.tolist()
+    return Question(
+        tuple(ids[:begin]), tuple(talk.media), tuple(ids[begin:end]), task, talk.key, tuple(sorted(talk.about))
+    )
+
+
+def counterfactual(question: Question, other: Question) -> Question:
+    """``question`` with the picture (sound) of ``other`` in place of its own; the right answer is that of ``other``."""
+    (modality,) = question.about
+    ids: list[int] = []
+    for token, run in groupby(question.prompt):
+        taken = token < 0 and question.media[-1 - token][0] == modality
+        ids += [token] * other.prompt.count(token) if taken else run
+    media = zip(question.media, other.media, strict=True)
+    own = tuple(theirs if ours[0] == modality else ours for ours, theirs in media)
+    return replace(question, prompt=tuple(ids), media=own, expected=other.expected)
+
+
+def counterfactual_pairs(questions: Sequence[Question]) -> Iterator[tuple[Question, Question]]:
+    """Each question about one modality, with the next one of the same form and another answer, if there is one."""
+    alike: dict[Any, list[Question]] = defaultdict(list)
+    for question in questions:
+        if len(question.about) == 1:
+            alike[question.form].append(question)
+    for group in alike.values():
+        for place, question in enumerate(group):
+            later = (*group[place + 1 :], *group[:place])
+            other = next((one for one in later if one.expected != question.expected), None)
+            if other is not None:
+                yield question, other
+
+
+def normalized(text: str) -> str:
+    """A text as answers are compared: without capitals and repeated white space."""
+    return " ".join(text.casefold().split())
+
+
+class QuestionAnswering:
+    """A model, the questions of one side of the split and their inputs."""
+
+    def __init__(self, context: EvalContext) -> None:
+        self._context = context
+        recipe = context.recipe
+        self._engine = context.model.at(OMNI)
+        self.tokenizer = self._engine.tokenizer()
+        self._ends = recipe.chat.template != "plain"
+        data = open_talks(recipe, self.tokenizer, modalities_of(self._engine), context.progress, only=context.split)
+        self._inputs, self.names = data.inputs, data.names
+        self.context_length = self._engine.backend().context
+        talks = data.train if context.split == "train" else data.val
+        found = (question_of(talk, self.names[talk.source]) for talk in talks)
+        self.questions = [question for question in found if question is not None]
+
+    def answers(self, questions: Sequence[Question]) -> list[str]:
+        """The model's answer to each question; prompts of similar length share a batch."""
+        size = self._context.batch_size
+        order = sorted(range(len(questions)), key=lambda place: len(questions[place].prompt))
+        said = [""] * len(questions)
+        for begin in range(0, len(order), size):
+            places = order[begin : begin + size]
+            for place, text in zip(places, self._batch([questions[place] for place in places]), strict=True):
+                said[place] = text
+        return said
+
+    def scores(self, questions: Sequence[Question], answers: Sequence[str]) -> list[float]:
+        """1 for each question with the right answer, else 0."""
+        return [
+            float(normalized(text) == normalized(self.expected(one)))
+            for one, text in zip(questions, answers, strict=True)
+        ]
+
+    def expected(self, question: Question) -> str:
+        """The right answer."""
+        return self.tokenizer.decode(question.expected)
+
+    def samples(self, questions: Sequence[Question], answers: Sequence[str], scores: Sequence[float]) -> list[Shown]:
+        """Samples for the report."""
+        found = []
+        for row in select_samples([score > 0 for score in scores]):
+            one = questions[row]
+            found.append(Shown(self._text(one), self.expected(one), answers[row], scores[row] > 0, **self._media(one)))
+        return found
+
+    def _text(self, question: Question) -> str:
+        """The text of the conversation so far."""
+        return " ".join(self.tokenizer.decode([token for token in question.prompt if token >= 0]).split())
+
+    def _media(self, question: Question) -> dict[str, bytes]:
+        """Its first picture and its first sound."""
+        found: dict[str, bytes] = {}
+        for modality, index in reversed(question.media):
+            found |= media_of(self._context.recipe, modality, self._inputs[modality][index])
+        return found
+
+    def _batch(self, questions: Sequence[Question]) -> list[str]:
+        # A new backend for each batch, so that its pictures and sounds are freed with it.
+        backend = self._engine.backend()
+        guard = self._ends and self._context.recipe.chat.loop_guard
+        requests = [
+            Request(
+                self._prompt(backend, question),
+                Sampling(temperature=0.0),
+                # Without a template nothing ends an answer, so only as much as the expected one is compared.
+                max_tokens=ROOM[0] * len(question.expected) + ROOM[1] if self._ends else len(question.expected),
+                loop_guard=guard,
+            )
+            for question in questions
+        ]
+        texts = [""] * len(requests)
+        for event in generate(backend, self.tokenizer, requests):
+            texts[event.row] += event.text
+        return texts
+
+    def _prompt(self, backend: Backend[Any], question: Question) -> list[int]:
+        """Its ids, with the backend's ids of the embeddings of its media."""
+        ids = list(question.prompt)
+        for number, (modality, index) in enumerate(question.media):
+            places = [place for place, token in enumerate(question.prompt) if token == -1 - number]
+            soft = backend.remember(self._engine.encode(modality, self._inputs[modality][index])[: len(places)])
+            for place, token in zip(places, soft, strict=True):
+                ids[place] = token
+        return ids
+
+
+def conversation_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
+    """For every source of ``[[data.omni]]``: ``exact``, the share of right answers, of all questions and of each
+    modality they are about; and ``exchanged``, the share of right answers to counterfactual questions, of those whose
+    answer must change."""
+    model = QuestionAnswering(context)
+    for task in model.names:
+        of_task = [question for question in model.questions if question.task == task]
+        chosen = [of_task[index] for index in context.limited(range(len(of_task)))]
+        if chosen:
+            yield from _exact(context, model, (stage, task), chosen)
+            yield from _exchanged(model, (stage, task), chosen)
+
+
+def _exact(
+    context: EvalContext, model: QuestionAnswering, name: tuple[str, str], questions: Sequence[Question]
+) -> Iterator[Card]:
+    stage, task = name
+    answers = model.answers(questions)
+    scores = model.scores(questions, answers)
+    result = card_of(stage, task, "exact", scores, [question.key for question in questions])
+    yield replace(result, samples=model.samples(questions, answers, scores))
+    kinds = sorted({question.about for question in questions})
+    if kinds == [(SOUND,)]:
+        expected = [model.expected(question) for question in questions]
+        yield from transcript_metrics(name, expected, answers, context.progress)
+    for kind in kinds if len(kinds) > 1 else ():
+        own = [(score, one.key) for score, one in zip(scores, questions, strict=True) if one.about == kind]
+        yield card_of(stage, _named(task, kind), "exact", [score for score, _ in own], [key for _, key in own])
+
+
+def _exchanged(model: QuestionAnswering, name: tuple[str, str], questions: Sequence[Question]) -> Iterator[Card]:
+    stage, task = name
+    pairs = list(counterfactual_pairs(questions))
+    for kind in sorted({question.about for question, _ in pairs}):
+        made = [counterfactual(one, other) for one, other in pairs if one.about == kind]
+        made = [one for one in made if len(one.prompt) <= model.context_length]
+        if made:
+            scores = model.scores(made, model.answers(made))
+            yield card_of(stage, _named(task, kind), "exchanged", scores, [one.key for one in made])
+
+
+def _named(task: str, kind: Sequence[str]) -> str:
+    return f"{task}/{'+'.join(kind) or 'other'}"

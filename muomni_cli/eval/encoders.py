@@ -1,0 +1,128 @@
+"""Metrics of text and of encoders: bits per byte of held-out text, and answers to the examples of an encoder's own
+stage.
+"""
+
+from __future__ import annotations
+
+import bz2
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from muomni_cli.contract.metrics import Card, Shown
+from muomni_cli.data.examples import open_examples
+from muomni_cli.data.text import HeldOut, nats_of, open_text
+from muomni_cli.eval.metrics import card_of, transcript_metrics
+from muomni_cli.eval.report import media_of, select_samples
+from muomni_cli.recipe.model import SOUND
+
+if TYPE_CHECKING:
+    from muomni_cli.contract.data import Examples
+    from muomni_cli.contract.engine import Engine
+    from muomni_cli.contract.models import Answers, Tokenizer
+    from muomni_cli.data.windows import Stream, Window
+    from muomni_cli.eval.model import EvalContext
+
+MAX_TOKENS = 4_000_000
+"""The compressor is given at most this many tokens."""
+
+
+def text_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
+    """Bits per byte of held-out text, all of it or the first ``limit`` windows, by the Thinker as ``stage`` left it,
+    whatever its training objective. The baseline is bzip2 on the same text."""
+    if not context.recipe.data.sources.get("text"):
+        return
+    engine = context.model.at(stage)
+    tokenizer, length = engine.tokenizer(), int(engine.parts["thinker"]["config"]["ctx_len"])
+    size = context.recipe.train_for("thinker").batch_size
+    batches = -(-(context.limit or 0) // size)
+    streams = open_text(context.recipe, tokenizer, context.progress).val
+    for stream in streams:
+        text = HeldOut([stream], tokenizer, length, size, batches)
+        found = text.measure(lambda window: _nats(engine, window))["bits_per_byte"]
+        baseline = _compressed(stream, tokenizer) if stream.mask is None else None
+        task = stream.source if len(streams) > 1 else "text"
+        yield Card(stage, task, "bits_per_byte", found, chance=baseline)
+
+
+def _nats(engine: Engine, window: Window) -> float:
+    """The cross-entropy of a batch of windows, summed over the targets that count, one row at a time."""
+    total = 0.0
+    for ids, mask in zip(window.tokens, window.mask, strict=True):
+        counted = np.flatnonzero(mask)
+        if counted.size:
+            end = int(counted[-1]) + 1
+            total += float(nats_of(engine.score(ids[:end]), ids[1 : end + 1])[counted].sum())
+    return total
+
+
+def _compressed(stream: Stream, tokenizer: Tokenizer) -> float | None:
+    """Bits per byte of bzip2."""
+    bytes_of = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
+    text = b"".join(bytes_of[token] for token in np.asarray(stream.tokens[:MAX_TOKENS]).tolist())
+    return 8 * len(bz2.compress(text)) / len(text) if text else None
+
+
+def encoder_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
+    """Metrics of every source that has examples on the chosen side of the split: one for each way in which the encoder
+    answers, and the word error rate of transcripts."""
+    predictor = context.model.predictor(stage)
+    data = open_examples(context.recipe, stage, context.recipe.seed, context.progress, only=context.split)
+    examples: Examples = data.train if context.split == "train" else data.val
+    sources = np.asarray(examples.sources)
+    for number, task in enumerate(data.names):
+        of_task: list[int] = np.flatnonzero(sources == number).tolist()
+        if not of_task:
+            continue
+        expected = {row: predictor.wanted(examples.texts[row], examples.labels[row]) for row in of_task}
+        choices = sorted(set(expected.values()))
+        rows = context.limited(of_task)
+        keys = [examples.keys[row] for row in rows]
+        for metric, closed in predictor.ways.items():
+            if closed and not _is_closed(choices, len(of_task), only_way=len(predictor.ways) == 1):
+                continue
+            answers = _answers(context, predictor, examples, rows, choices if closed else None)
+            scores = [float(answer == expected[row]) for answer, row in zip(answers, rows, strict=True)]
+            known = choices if closed else predictor.vocabulary
+            result = card_of(stage, task, metric, scores, keys, 1 / len(known) if known else None)
+            yield replace(result, samples=_samples(context, stage, examples, rows, answers, expected))
+            if not closed and stage == SOUND:
+                texts = [expected[row] for row in rows]
+                yield from transcript_metrics((stage, task), texts, answers, context.progress)
+
+
+def _is_closed(choices: Sequence[str], count: int, *, only_way: bool) -> bool:
+    """Whether answers repeat, so that there is something to choose from; ``only_way``: the encoder cannot answer
+    otherwise."""
+    return len(choices) > 1 and (only_way or 2 * len(choices) <= count)
+
+
+def _answers(
+    context: EvalContext, predictor: Answers, examples: Examples, rows: Sequence[int], choices: Sequence[str] | None
+) -> list[str]:
+    """Answers in the order of ``rows``; inputs of similar length share a batch, so that there is little padding."""
+    order = sorted(rows, key=lambda row: len(examples.inputs[row]))
+    found: dict[int, str] = {}
+    for begin in range(0, len(order), context.batch_size):
+        batch = order[begin : begin + context.batch_size]
+        found |= zip(batch, predictor.answers([examples.inputs[row] for row in batch], choices), strict=True)
+    return [found[row] for row in rows]
+
+
+def _samples(
+    context: EvalContext,
+    stage: str,
+    examples: Examples,
+    rows: Sequence[int],
+    answers: Sequence[str],
+    expected: dict[int, str],
+) -> list[Shown]:
+    right = [answer == expected[row] for answer, row in zip(answers, rows, strict=True)]
+    found = []
+    for index in select_samples(right):
+        row = rows[index]
+        media = media_of(context.recipe, stage, examples.inputs[row])
+        found.append(Shown("", expected[row], answers[index], right[index], **media))
+    return found

@@ -1,0 +1,59 @@
+"""Metrics that several stages share: the mean of scores with its interval, and the word error rate of transcripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from muomni_cli.contract.metrics import Card, Shown
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.interval import bootstrap
+from muomni_cli.speech.asr import words_of
+from muomni_cli.speech.wer import word_errors
+
+MIN_WORDS = 2
+"""Words of a sentence. Of single words, the share of right answers is the same number."""
+MAX_LISTED = 200
+"""Sentences listed with the metric."""
+
+
+def card_of(
+    stage: str,
+    task: str,
+    metric: str,
+    scores: Sequence[float],
+    keys: Sequence[str],
+    chance: float | None = None,
+    samples: Sequence[Shown] = (),
+) -> Card:
+    """The mean of ``scores``, one for each example, resampled by ``keys``: its speaker or scene."""
+    sure = bootstrap(scores, keys)
+    drawn = (sure.low, sure.high, len(scores), sure.unit, sure.keys)
+    return Card(stage, task, metric, sum(scores) / len(scores), *drawn, chance, samples=samples)
+
+
+def transcript_metrics(
+    name: tuple[str, str], expected: Sequence[str], transcripts: Sequence[str], progress: Callable[[str], None]
+) -> Iterator[Card]:
+    """The word error rate of transcripts, if most of the expected texts have several words.
+
+    Args:
+        name: stage and task of the metric.
+        expected: the text spoken in each recording.
+        transcripts: what the model wrote for each.
+        progress: receives a line if jiwer is missing, so that errors cannot be counted.
+    """
+    rows = [(text, one) for text, one in zip(expected, transcripts, strict=True) if len(words_of(text)) >= MIN_WORDS]
+    if 2 * len(rows) <= len(expected):
+        return
+    texts, heard = [text for text, _ in rows], [one for _, one in rows]
+    try:
+        errors = word_errors(texts, heard)
+    except RequestError as error:
+        progress(f"no word error rates: {error.what} ({error.fix})")
+        return
+    interval = errors.interval()
+    counted = zip(texts, heard, errors.edits, errors.words, strict=True)
+    listed = [{"text": text, "heard": one, "edits": edits, "words": words} for text, one, edits, words in counted]
+    yield Card(
+        *name, "wer", errors.rate, interval.low, interval.high, len(rows), "sentence", sentences=listed[:MAX_LISTED]
+    )

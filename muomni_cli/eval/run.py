@@ -1,0 +1,200 @@
+"""``muomni eval``: resolve a model and a recipe, and compute the metrics of every stage on held-out data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from muomni_cli.contract.metrics import ENCODERS
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.public_datasets import missing_sets
+from muomni_cli.eval.model import VOCODER, EvalContext, missing, with_parts_of
+from muomni_cli.models.engines import ANY_TRAINED, open_found
+from muomni_cli.models.locate import Found, find, in_folder, named, of_package
+from muomni_cli.recipe.model import OMNI, stages_of
+from muomni_cli.registry.registry import get_registry, resolve
+from muomni_cli.registry.sets import get_command
+
+if TYPE_CHECKING:
+    from muomni_cli.contract.data import Dataset
+    from muomni_cli.contract.engine import Engine
+    from muomni_cli.contract.metrics import Card
+    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe.model import Source
+
+Metrics = Callable[[EvalContext, str], Iterator["Card"]]
+"""What a plugin registers: context and stage -> metrics."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EvalOptions:
+    """How to evaluate.
+
+    Args:
+        split: side of the data.
+        limit: most examples per source; 0 for all, None for the default.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        threads: CPU threads.
+        stages: only these stages; all if empty.
+    """
+
+    split: Literal["train", "val"] = "val"
+    limit: int | None = None
+    device: str = "auto"
+    threads: int | None = None
+    stages: Sequence[str] = ()
+
+
+def find_model(spec: str | None, model: str | None, overrides: Sequence[str]) -> tuple[Found, Recipe]:
+    """The model to evaluate, and the recipe that names its data.
+
+    Args:
+        spec: a run, a recipe or an installed model; the data are those of the recipe, which a run contains. None for
+            the model's own.
+        model: as for :func:`muomni_cli.models.locate.named`, if it is not the recipe's own run.
+        overrides: changes to the recipe.
+
+    Raises:
+        RequestError: no such model or recipe, or a model without a recipe.
+    """
+    from muomni_cli.recipe import load_recipe
+
+    if spec is None:
+        found = find(model, ANY_TRAINED)
+        return found, load_recipe(str(_recipe_of(model or "the model", found)), overrides)
+    of_spec = _model_named(spec)
+    recipe = load_recipe(spec if of_spec is None else str(_recipe_of(spec, of_spec)), overrides)
+    if model is not None:
+        return named(model), recipe
+    return of_spec or named(recipe.name, train=f"muomni train all {spec}"), recipe
+
+
+def _model_named(spec: str) -> Found | None:
+    """The model that ``spec`` names, if it is not a recipe."""
+    from muomni_cli.recipe.load import shipped_recipes
+
+    found = in_folder(spec)
+    if found or Path(spec).expanduser().is_file() or spec in {recipe.name for recipe in shipped_recipes()}:
+        return found
+    return of_package(spec)
+
+
+def _recipe_of(spec: str, found: Found) -> Path:
+    if found.folder is None:
+        raise RequestError(f"{spec} has no recipe.toml", "name the recipe, and the model with -m")
+    recipe = found.run().recipe_path
+    if not recipe.is_file():
+        raise RequestError(f"run {found.folder.root} has no recipe.toml", "name the recipe, and the run with -m")
+    return recipe
+
+
+def evaluate(found: Found, recipe: Recipe, options: EvalOptions, progress: Callable[[str], None]) -> Iterator[Card]:
+    """Metrics of every stage that the model has and the recipe has data for, each as soon as it is computed.
+
+    Raises:
+        RequestError: there are none.
+    """
+    no_files = missing_sets(recipe, _tables(recipe, options))
+    recipe, left_out = only_available(recipe)
+    engine, recipe = _open(found, recipe, options)
+    context = EvalContext(engine, recipe, options.split, options.limit, progress)
+    absent = "is not in it" if found.bundle is not None else "is not trained"
+    any_found = False
+    for stage in _stages(recipe):
+        reason = missing(engine, recipe, stage, absent) or ("" if _has_data(recipe, stage) else "has no data")
+        if reason or (options.stages and stage not in options.stages):
+            left_out += [f"{stage} {reason}"] if reason else []
+            continue
+        progress(f"evaluating {stage} of {engine.label}")
+        for metrics in _metrics_of(recipe, stage):
+            for metric in _of_readable_sources(metrics, context, stage, left_out):
+                any_found = True
+                yield metric
+    if not any_found:
+        raise RequestError(
+            f"nothing of {engine.label} can be evaluated: {'; '.join(left_out) or 'no examples on this side'}",
+            get_command(no_files) if no_files else f"train a stage that has data: muomni train STAGE {recipe.source}",
+        )
+    for line in left_out:
+        progress(f"left out: {line}")
+    if no_files:
+        progress(f"public datasets are missing; get them with: {get_command(no_files)}")
+
+
+def _tables(recipe: Recipe, options: EvalOptions) -> list[str]:
+    """The data tables of the stages to evaluate."""
+    return list(dict.fromkeys(recipe.table_of(stage) for stage in options.stages or _stages(recipe)))
+
+
+def _of_readable_sources(metrics: Metrics, context: EvalContext, stage: str, left_out: list[str]) -> Iterator[Card]:
+    """The metrics of a stage; if a source cannot be read, those of its other sources."""
+    begun = False
+    try:
+        for metric in metrics(context, stage):
+            begun = True
+            yield metric
+    except RequestError as error:
+        recipe, lost = only_readable(context.recipe, context.recipe.table_of(stage))
+        if begun or not lost or not _has_data(recipe, stage):
+            left_out.append(f"{stage}: {error.what} ({error.fix})")
+            return
+        left_out += lost
+        yield from _of_readable_sources(metrics, dataclasses.replace(context, recipe=recipe), stage, left_out)
+
+
+def _open(found: Found, recipe: Recipe, options: EvalOptions) -> tuple[Engine, Recipe]:
+    """The model, and the recipe with the model's parts."""
+    engine = open_found(found, device=options.device, threads=options.threads)
+    if OMNI in engine.thinker_stages:
+        engine = engine.at(OMNI)
+    return engine, with_parts_of(engine, recipe)
+
+
+def _stages(recipe: Recipe) -> list[str]:
+    found = [stage for stage in stages_of(recipe) if stage != "tokenizer"]
+    # A vocoder that needs no training has no stage, but can be evaluated.
+    return [*found, VOCODER] if recipe.vocoder and VOCODER not in found and recipe.codec else found
+
+
+def _has_data(recipe: Recipe, stage: str) -> bool:
+    return bool(recipe.data.sources.get(recipe.table_of(stage)))
+
+
+def _metrics_of(recipe: Recipe, stage: str) -> Iterator[Metrics]:
+    """The registered metrics of a stage."""
+    names = {stage, ENCODERS} if stage in recipe.encoders else {stage}
+    for offer in get_registry().cards():
+        if names & set(offer.part.stages):
+            yield resolve(offer.part.make, f"cards {offer.part.name}")
+
+
+def only_available(recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """The recipe without the sources whose files are missing, and one line for each of those."""
+    return _filtered(recipe, [*recipe.data.sources], lambda dataset: dataset.files())
+
+
+def only_readable(recipe: Recipe, table: str) -> tuple[Recipe, list[str]]:
+    """The recipe without the sources of ``[[data.<table>]]`` whose first item cannot be read or made (by a program that
+    is not installed, for example), and one line for each of those."""
+    return _filtered(recipe, [table], lambda dataset: next(iter(dataset.documents()), None))
+
+
+def _filtered(recipe: Recipe, tables: Sequence[str], attempt: Callable[[Dataset], object]) -> tuple[Recipe, list[str]]:
+    """The recipe without the sources of ``tables`` for which ``attempt`` fails."""
+    lost: list[str] = []
+
+    def works(table: str, source: Source) -> bool:
+        dataset: Dataset = resolve(source.registered.part.build, f"dataset {source.use}")(source.config)
+        try:
+            attempt(dataset)
+        except RequestError as error:
+            lost.append(f"{source.task or source.use} of [[data.{table}]]: {error.what}")
+            return False
+        return True
+
+    sources = dict(recipe.data.sources)
+    for table in tables:
+        sources[table] = tuple(source for source in sources.get(table, ()) if works(table, source))
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, sources=sources)), lost

@@ -1,0 +1,262 @@
+"""Metrics of codec, vocoder and Talker on held-out recordings: word error rates of the originals and after each part,
+spectral distances and lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.audio.dsp import log_mel, whole_frames
+from muomni_cli.contract.metrics import Card, Shown
+from muomni_cli.contract.speech import Said, most_frames
+from muomni_cli.core.errors import RequestError
+from muomni_cli.data.examples import open_examples
+from muomni_cli.eval.metrics import card_of
+from muomni_cli.eval.model import any_vocoder, codec_format, decode, own_vocoder, synthesize
+from muomni_cli.eval.report import select_samples, wav
+from muomni_cli.speech.asr import words_of
+from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, Wave, WerEvaluator, WerResult, wer_evaluator
+from muomni_cli.voice.synthesis import Drawing, Speech, Voice, voice_of
+
+if TYPE_CHECKING:
+    from muomni_cli.contract.data import Examples
+    from muomni_cli.eval.model import EvalContext
+
+MAX_SAMPLES = 6
+"""Most sentences of a metric that the report plays."""
+
+DEFAULT_LIMIT = 100
+"""Sentences per source if no limit is set."""
+
+
+def speech_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
+    """Metrics of ``codec``, ``vocoder`` or ``talker``, source by source."""
+    yield from _evaluation(context).of(stage)
+
+
+class Sentences:
+    """The sentences of one source that are evaluated.
+
+    Args:
+        task: name of the source.
+        examples: of the chosen side of the split.
+        rows: indices of the examples, in order.
+        others: further sentences for the language model of the recognizer.
+        rate: sample rate in Hz.
+        progress: receives a line about what cannot be recognized.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        examples: Examples,
+        rows: Sequence[int],
+        others: Sequence[str],
+        rate: int,
+        progress: Callable[[str], None],
+    ) -> None:
+        self.task, self.rate, self._others, self._progress = task, rate, others, progress
+        self.texts = [examples.texts[row] for row in rows]
+        self.waves: list[Wave] = [np.array(examples.inputs[row]) for row in rows]
+        self.voices = [examples.voices[row] for row in rows]
+        self.keys = [examples.keys[row] for row in rows]
+
+    @cached_property
+    def evaluator(self) -> WerEvaluator | None:
+        """The recognizer of these sentences; None if it is not installed or knows none of them."""
+        return wer_evaluator(self.texts, self._others, self._progress)
+
+    @cached_property
+    def original(self) -> WerResult | None:
+        """Word errors of the original recordings."""
+        return self.wer(self.waves)
+
+    def wer(self, waves: Sequence[Wave]) -> WerResult | None:
+        """Word errors of one recording of (N,) samples per sentence."""
+        if self.evaluator is None:
+            return None
+        return self.evaluator.evaluate([waves[row] for row in self.evaluator.rows], self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Synthesized:
+    """What a voice made of a text: samples, and the number of code frames."""
+
+    wave: Wave
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resynthesized:
+    """Sentences after the codec: (T,Q) codes and (M,F) log-mel of each, and word errors of the decoded speech."""
+
+    codes: list[NDArray[np.integer]]
+    mels: list[NDArray[np.float32]]
+    wer: WerResult | None
+
+
+class SpeechEvaluation:
+    """A model and the recordings that its speech is compared with.
+
+    Raises:
+        RequestError: the recipe has no codec, or its data are not there.
+    """
+
+    def __init__(self, context: EvalContext) -> None:
+        self._context, self._engine, self._recipe = context, context.model, context.recipe
+        data = open_examples(context.recipe, "codec", context.recipe.seed, context.progress)
+        examples, rest = (data.train, data.val) if context.split == "train" else (data.val, data.train)
+        self._format = codec_format(context.model, context.recipe)
+        self._resynthesized: dict[str, Resynthesized] = {}
+        self._sentences = [self._chosen(task, number, examples, rest) for number, task in enumerate(data.names)]
+
+    def _chosen(self, task: str, number: int, examples: Examples, rest: Examples) -> Sentences:
+        rows = _of_source(examples, number)
+        chosen = self._context.limited(rows, DEFAULT_LIMIT)
+        kept = set(chosen)
+        left = [examples.texts[row] for row in rows if row not in kept]
+        learned = [rest.texts[row] for row in _of_source(rest, number)]
+        rng = np.random.default_rng(0)
+        others = [texts[place] for texts in (left, learned) for place in rng.permutation(len(texts)).tolist()]
+        rate = self._format.mel.sample_rate
+        return Sentences(task, examples, chosen, others, rate, self._context.progress)
+
+    def of(self, stage: str) -> Iterator[Card]:
+        """Metrics of ``codec``, ``vocoder`` or ``talker``, source by source."""
+        make = {"codec": self._codec, "vocoder": self._vocoder, "talker": self._talker}[stage]
+        for sentences in self._sentences:
+            if sentences.texts:
+                yield from make(sentences)
+
+    def _codec(self, sentences: Sentences) -> Iterator[Card]:
+        """Resynthesis: log-mel to codes and back, then through a vocoder."""
+        task, size = sentences.task, self._format.codebook_size
+        made = self._through_codes(sentences)
+        distances = [
+            float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(sentences.waves, made.mels, strict=True)
+        ]
+        yield card_of("codec", task, "mel_l1", distances, sentences.keys)
+        for number, used in enumerate(np.concatenate(made.codes).T, start=1):
+            yield Card("codec", task, f"use_{number}", len(np.unique(used)) / size)
+        yield from _word_errors("codec", "wer_resynthesis", sentences, made.wer)
+
+    def _vocoder(self, sentences: Sentences) -> Iterator[Card]:
+        """Copy synthesis: the original log-mel to samples."""
+        mels = [self._mel(wave) for wave in sentences.waves]
+        vocoder = own_vocoder(self._engine, self._recipe)
+        if vocoder is None:
+            raise RequestError(f"{self._engine.label} has no trained vocoder", "leave the vocoder out")
+        made = self._synthesized(vocoder, mels, sentences.waves)
+        distances = [float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(made, mels, strict=True)]
+        yield card_of("vocoder", sentences.task, "mel_l1", distances, sentences.keys)
+        yield from _word_errors("vocoder", "wer_copy", sentences, sentences.wer(made), made)
+
+    def _talker(self, sentences: Sentences) -> Iterator[Card]:
+        """Synthesis of the texts: word errors, also with shuffled words, and lengths."""
+        stage, task, say = "talker", sentences.task, self._synthesis
+        spoken = [say(text, name) for text, name in zip(sentences.texts, sentences.voices, strict=True)]
+        waves = [one.wave for one in spoken]
+        yield from _word_errors(stage, "wer_spoken", sentences, sentences.wer(waves), waves)
+        resynthesis = self._through_codes(sentences).wer
+        if resynthesis is not None:
+            yield resynthesis.card(stage, task, "wer_resynthesis")
+        if sentences.evaluator is not None:
+            rows = [row for row in sentences.evaluator.rows if len(set(words_of(sentences.texts[row]))) > 1]
+            turned = [say(shuffled(sentences.texts[row], row), sentences.voices[row]).wave for row in rows]
+            if rows:
+                yield sentences.evaluator.evaluate(turned, sentences.rate, rows).card(stage, task, "wer_shuffled")
+        lengths = [one.wave.size / wave.size for one, wave in zip(spoken, sentences.waves, strict=True)]
+        for name, number in (("median", np.median(lengths)), ("min", min(lengths)), ("max", max(lengths))):
+            yield Card(stage, task, f"length_{name}", float(number))
+        bounds = [most_frames(len(words_of(text))) for text in sentences.texts]
+        hits = [float(one.frames >= bound) for one, bound in zip(spoken, bounds, strict=True)]
+        yield card_of(stage, task, "at_bound", hits, sentences.keys)
+
+    @cached_property
+    def _voice(self) -> Voice:
+        return voice_of(self._engine, any_vocoder(self._engine, self._recipe))
+
+    def _synthesis(self, text: str, name: str) -> Synthesized:
+        """The text in the voice called ``name``, or in the first one if there is none."""
+        voice = self._voice
+        speech = Speech(voice.sample_rate)
+        manner = voice.manner(name if name in voice.talker.voices else None)
+        pieces = list(voice.say([Said(text)], manner, Drawing(seed=self._context.recipe.seed), speech))
+        return Synthesized(np.concatenate(pieces) if pieces else np.zeros(0, np.float32), speech.frames)
+
+    def _through_codes(self, sentences: Sentences) -> Resynthesized:
+        if sentences.task not in self._resynthesized:
+            codec = self._engine.codec()
+            codes = [codec.encode(wave) for wave in sentences.waves]
+            mels = [decode(codec, one) for one in codes]
+            vocoder = any_vocoder(self._engine, self._recipe) if sentences.evaluator else None
+            if vocoder is None and sentences.evaluator:
+                self._context.progress(NO_VOCODER_MESSAGE)
+            wer = sentences.wer(self._synthesized(vocoder, mels, sentences.waves)) if vocoder else None
+            self._resynthesized[sentences.task] = Resynthesized(codes, mels, wer)
+        return self._resynthesized[sentences.task]
+
+    def _synthesized(self, vocoder: str, mels: Sequence[NDArray[np.float32]], waves: Sequence[Wave]) -> list[Wave]:
+        """(M,F) log-mel of each -> (N,) samples of each, as long as the originals."""
+        return [synthesize(self._engine, vocoder, mel)[: wave.size] for mel, wave in zip(mels, waves, strict=True)]
+
+    def _mel(self, wave: Wave) -> NDArray[np.float32]:
+        """(N,) samples -> (M,F) log-mel of the codec, padded with silence to whole code frames."""
+        mel = self._format.mel
+        return log_mel(whole_frames(wave, self._format.frame * mel.hop), mel)
+
+
+def _samples(sentences: Sentences, result: WerResult, waves: Sequence[Wave]) -> list[Shown]:
+    """Samples for the report: the original and the synthesized recording, and what was recognized."""
+    assert sentences.evaluator is not None, "it gave the result"
+    rows = sentences.evaluator.rows
+    return [
+        Shown(
+            "",
+            result.texts[place],
+            result.heard[place],
+            result.errors.edits[place] == 0,
+            sound=wav(sentences.waves[rows[place]], sentences.rate),
+            spoken=wav(waves[rows[place]], sentences.rate),
+        )
+        for place in select_samples([edits == 0 for edits in result.errors.edits])[:MAX_SAMPLES]
+    ]
+
+
+def _of_source(examples: Examples, number: int) -> list[int]:
+    """Indices of the examples of one source."""
+    rows: list[int] = np.flatnonzero(np.asarray(examples.sources) == number).tolist()
+    return rows
+
+
+def shuffled(text: str, seed: int) -> str:
+    """The words of a text in another order; at least two of them must differ."""
+    words = words_of(text)
+    rng = np.random.default_rng(seed)
+    while True:
+        turned = [words[place] for place in rng.permutation(len(words)).tolist()]
+        if turned != words:
+            return " ".join(turned)
+
+
+@lru_cache(maxsize=1)  # the stages share the recordings and the recognizer
+def _evaluation(context: EvalContext) -> SpeechEvaluation:
+    return SpeechEvaluation(context)
+
+
+def _word_errors(
+    stage: str, metric: str, sentences: Sentences, result: WerResult | None, waves: Sequence[Wave] = ()
+) -> Iterator[Card]:
+    """Word error rates of the originals (the ceiling) and of the ``result``, and the difference."""
+    original = sentences.original
+    if result is None or original is None:
+        return
+    yield original.card(stage, sentences.task, "wer_original")
+    made = replace(result.card(stage, sentences.task, metric), ceiling=original.errors.rate)
+    yield replace(made, samples=_samples(sentences, result, waves)) if waves else made
+    yield result.increase(original, stage, sentences.task)

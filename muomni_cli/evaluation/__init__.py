@@ -1,1 +1,0 @@
-"""Scoring a trained model: cards with a value, an interval and a count, task by task."""

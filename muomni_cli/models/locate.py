@@ -1,0 +1,316 @@
+"""Resolve a model argument (path, run name or installed model) and the default model; digests of a packaged run."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from muomni_cli.contract.declarations import RuntimePart
+from muomni_cli.contract.engine import Engine
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.files import read_json, write_json
+from muomni_cli.registry.registry import RegisteredModel, did_you_mean, get_registry, resolve
+from muomni_cli.runs.provenance import fingerprint
+from muomni_cli.runs.run import RUNS, RunFolder, read_header
+
+DIGESTS = "digests.json"
+
+FORMAT = 1
+
+AGAIN = "install the package again, or pack the model again"
+
+VARIABLE = "MUOMNI_MODEL"
+"""The environment variable that names a model where no ``-m`` does."""
+
+
+def seal(folder: Path) -> None:
+    """Write the SHA-256 of every file in ``folder`` beside them."""
+    files = {path.relative_to(folder).as_posix(): fingerprint(path) for path in _files(folder)}
+    write_json(folder / DIGESTS, {"format": FORMAT, "files": files})
+
+
+def verify(folder: Path) -> int:
+    """Compare every file in ``folder`` with what was sealed; how many there are.
+
+    Raises:
+        RequestError: one is missing, changed or more, or it never was sealed.
+    """
+    if not (folder / DIGESTS).is_file():
+        raise RequestError(f"{folder} has no {DIGESTS}, so nothing says that it is whole", AGAIN)
+    held = read_json(folder / DIGESTS)
+    wanted = held.get("files")
+    if held.get("format") != FORMAT or not isinstance(wanted, dict):
+        raise RequestError(f"{folder / DIGESTS} is damaged, or of a newer muomni", AGAIN)
+    there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    for name in sorted(wanted.keys() | there.keys()):
+        if name not in there:
+            raise RequestError(f"{folder} is not whole: {name} is missing", AGAIN)
+        if name not in wanted:
+            raise RequestError(f"{folder} has a file that does not belong there: {name}", "remove it")
+        if fingerprint(there[name]) != wanted[name]:
+            raise RequestError(f"{there[name]} is not what was packed", AGAIN)
+    return len(wanted)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / DIGESTS)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFolder:
+    """A bundle and the runtime that opens it."""
+
+    root: Path
+    runtime: RuntimePart
+
+    def open(self, device: str = "auto", threads: int | None = None) -> Engine:
+        """Read its manifest; parts are loaded when first used. RequestError if it is damaged or too new."""
+        build = resolve(self.runtime.build, f"runtime {self.runtime.name}")
+        opened: Engine = build(self.runtime.config(), self.root, device, threads)
+        return opened
+
+
+def bundle_at(root: Path) -> BundleFolder | None:
+    """The bundle in ``root``; None if no installed runtime recognizes its marker file."""
+    for offer in get_registry().all(RuntimePart.kind):
+        assert isinstance(offer.part, RuntimePart), "all parts of that kind are"
+        if (root / offer.part.marker).is_file():
+            return BundleFolder(root, offer.part)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a command looks for among the runs where no model is named.
+
+    Args:
+        weights: those of a run that will do, the newest of them; None for a run that will not.
+        lack: what no run is or has where none will do: ``is complete``.
+        train: the command that makes one.
+        run: nothing but a run will do, so that a model with a bundle alone does not.
+        verb: what the model is wanted for: ``answer``; empty if for nothing that one could name.
+    """
+
+    weights: Callable[[RunFolder], Path | None]
+    lack: str
+    train: str = "muomni train all RECIPE"
+    run: bool = False
+    verb: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a word names: a bundle, a run, or, of an installed model, both.
+
+    Args:
+        bundle: runs without PyTorch.
+        folder: of the run; use :meth:`run`.
+        weights: the checkpoint, if the word named one.
+        installed: the installed model, if it is one.
+    """
+
+    bundle: BundleFolder | None = None
+    folder: RunFolder | None = None
+    weights: Path | None = None
+    installed: RegisteredModel | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call it: as it was installed, else as its folder is called."""
+        if self.installed is not None:
+            return self.installed.use
+        return self.folder.name if self.folder is not None else self.bundle.root.resolve().name if self.bundle else ""
+
+    @property
+    def spec(self) -> str:
+        """What names it as ``-m`` does."""
+        if self.installed is not None:
+            return self.installed.use
+        place = self.weights or (self.folder.root if self.folder is not None else self.bundle and self.bundle.root)
+        return str(place)
+
+    def run(self) -> RunFolder:
+        """The run. RequestError if there is none, or it is not what was packed."""
+        if self.folder is None:
+            label = f"the model {self.installed.use}" if self.installed else str(self.bundle and self.bundle.root)
+            raise RequestError(f"{label} is a bundle, which runs and does no more", "name the run that it was made of")
+        if self.installed is not None:
+            verify(self.folder.root)
+        return self.folder
+
+
+def find(spec: str | None, need: Need, runs: Path = RUNS) -> Found:
+    """The model that is meant: ``spec``, else ``$MUOMNI_MODEL``, else the newest run that will do, else the first
+    installed model; the one that comes with muomni after those that somebody chose to install.
+
+    Args:
+        spec: see :func:`named`.
+        need: what will do.
+        runs: where runs lie.
+
+    Raises:
+        RequestError: says what was looked for, and what there is or how to make one.
+    """
+    return find_able(spec, need, frozenset(), runs)
+
+
+def find_able(spec: str | None, need: Need, abilities: Collection[str], runs: Path = RUNS) -> Found:
+    """The model that is meant, as by :func:`find`; where none is named, the first of them all that can do what is asked
+    for. Says which, where that is not the first; one that is named is taken, whatever it can.
+
+    Args:
+        spec: see :func:`named`.
+        need: what will do.
+        abilities: the modalities that it must take in, and :data:`SPEECH` if it must speak.
+        runs: where runs lie.
+
+    Raises:
+        RequestError: as of :func:`find`.
+    """
+    spec = spec or os.environ.get(VARIABLE) or None
+    if spec is not None:
+        return named(spec, runs, need.train)
+    fit = _fit(need, runs)
+    offers = sorted(get_registry().models(), key=lambda one: one.plugin.origin == "built-in")
+    candidates = chain(
+        (Found(folder=run) for run in fit), (installed(one) for one in offers if one.part.run or not need.run)
+    )
+    first = next(candidates, None)
+    if first is None:
+        raise RequestError(
+            f"no model was named, {VARIABLE} is not set, no model is installed, and no run under {runs.resolve()} "
+            f"{need.lack}",
+            f"train one ({need.train}), or name one with -m",
+        )
+    lacking = _lacking(first, abilities)
+    able = next((one for one in candidates if not _lacking(one, abilities)), None) if lacking else None
+    chosen = able or first  # where nobody can, the first says what it lacks
+    if able is not None:
+        _tell(f"{first.name} cannot {_verbs(lacking)} yet: {able.name} {need.verb or 'answer'}s")
+    elif not fit:
+        _tell(_why_installed(chosen, need, runs))
+    return chosen
+
+
+SPEECH = "speech"
+"""The ability to speak; others are called by their modality."""
+
+_VERBS = {"image": "see", "audio": "hear", SPEECH: "speak"}
+
+
+def abilities_of(found: Found) -> frozenset[str]:
+    """The modalities that a model takes in besides text, and :data:`SPEECH` if it speaks. Opens no weights."""
+    if found.bundle is not None:
+        packed = found.bundle.open()
+        speaks = {"talker", "codec", "vocoder"} <= packed.parts.keys()
+        return frozenset(packed.modalities) | ({SPEECH} if speaks else frozenset())
+    if found.folder is None:
+        return frozenset()
+    run, model = found.folder, found.folder.model()
+    joint = model["stages"].get("omni", {}).get("parts", {}) if _has_weights(run, "omni") else {}
+    speaks = all(stage in model["parts"] and _has_weights(run, stage) for stage in ("talker", "codec"))
+    return frozenset(joint) - {"thinker"} | ({SPEECH} if speaks else frozenset())
+
+
+def _has_weights(run: RunFolder, stage: str) -> bool:
+    return run.checkpoint(stage) is not None
+
+
+def _lacking(found: Found, abilities: Collection[str]) -> list[str]:
+    """Those of ``abilities`` that a model does not have."""
+    return sorted(set(abilities) - abilities_of(found)) if abilities else []
+
+
+def _verbs(abilities: Sequence[str]) -> str:
+    return " or ".join(sorted((_VERBS.get(one, f"take {one}") for one in abilities), reverse=True))
+
+
+def _why_installed(chosen: Found, need: Need, runs: Path) -> str:
+    """Why an installed model is used: no run will do, and what the newest of them cannot do."""
+    there = sorted(runs.glob("*/model.json"), key=lambda path: path.stat().st_mtime)
+    if there and need.verb:
+        return f"{there[-1].parent.name} cannot {need.verb} yet: {chosen.name} {need.verb}s"
+    return f"{'no run here will do: ' if there else ''}using the installed model {chosen.name}"
+
+
+def named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") -> Found:
+    """What ``spec`` names.
+
+    Args:
+        spec: a folder, a checkpoint in a run, the name of a folder under ``runs``, or that of an installed model.
+        runs: where runs lie.
+        train: the command that makes a run, for the error.
+
+    Raises:
+        RequestError: nothing of all that (says what there is), or several installed models.
+    """
+    path = Path(spec).expanduser()
+    if path.is_file():
+        read_header(path)
+        return Found(folder=RunFolder(path.resolve().parent.parent), weights=path)
+    if found := in_folder(spec, runs) or of_package(spec):
+        return found
+    known = sorted(path.parent.name for path in runs.glob("*/model.json"))
+    own = [offer.use for offer in get_registry().models()]
+    lists = [f"runs here: {', '.join(known)}" if known else f"there are no runs here yet; train one: {train}"]
+    lists += [f"installed models: {', '.join(own)}"] if own else []
+    raise RequestError(
+        f"there is no model {spec!r}: no bundle, run folder, {runs / spec}, checkpoint or installed model"
+        f"{get_registry().absences() if ':' in spec else ''}",
+        did_you_mean(spec, [*known, *own], "; ".join(lists)),
+    )
+
+
+def in_folder(spec: str, runs: Path = RUNS) -> Found | None:
+    """The model in the folder ``spec``, or else in the one of that name under ``runs``."""
+    for root in (Path(spec).expanduser(), runs / spec):
+        run = RunFolder(root) if (root / "model.json").is_file() else None
+        bundle = bundle_at(root)
+        if run or bundle:
+            return Found(bundle, run)
+    return None
+
+
+def of_package(spec: str) -> Found | None:
+    """The installed model called ``spec``. RequestError if several are."""
+    registry = get_registry()
+    if spec.rpartition(":")[2] not in {offer.part.name for offer in registry.models()}:
+        return None
+    return installed(registry.model(spec))
+
+
+def installed(offer: RegisteredModel) -> Found:
+    """What an installed model consists of. RequestError if nothing that is installed opens its only folder."""
+    model = offer.part
+    bundle = bundle_at(model.bundle) if model.bundle else None
+    if bundle is None and model.run is None:
+        raise RequestError(
+            f"no runtime here opens the bundle of the model {offer.use}{get_registry().absences()}",
+            f"install the runtime that it needs, or the package {offer.plugin.origin} again",
+        )
+    return Found(bundle, RunFolder(model.run) if model.run else None, installed=offer)
+
+
+def _fit(need: Need, runs: Path) -> list[RunFolder]:
+    """The runs that will do, the newest first."""
+    found = []
+    for path in runs.glob("*/model.json"):
+        run = RunFolder(path.parent)
+        try:
+            weights = need.weights(run)
+        except MuomniError:  # a damaged neighbour is no reason to refuse the others
+            continue
+        if weights is not None:
+            found.append((weights.stat().st_mtime, str(run.root)))
+    return [RunFolder(Path(root)) for _, root in sorted(found, reverse=True)]
+
+
+@functools.cache
+def _tell(line: str) -> None:
+    """Once a process: a command may look twice."""
+    say(line)

@@ -1,0 +1,213 @@
+"""A run as a package carries it: best weights only, with digests, and without the paths of the machine that trained
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterator, MutableMapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import tomlkit
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import read_json, replacing, write_json, write_text
+from muomni_cli.models.engines import OMNI
+from muomni_cli.models.locate import seal
+from muomni_cli.runs.run import ENTRY, RunFolder, read_header
+
+HOMES = frozenset({"home", "root", "Users", "mnt", "media", "Volumes", "data", "scratch", "tmp"})
+"""First folders of paths on most machines. One that is none of these and not here either, as of the label ``/m/0dxb5``,
+is taken for something else."""
+
+PATH = re.compile(r"(?<![\w.~/)}\]])~?/(?:[^\s/\"',;:=]+/)*[^\s/\"',;:=]+")
+"""A path within a text. What stands before it tells it from an address, a fraction and the end of a relative path."""
+
+MODEL = "model."
+
+AVERAGE = "ema."
+
+LARGEST = float(np.finfo(np.float16).max)
+
+TOKENIZER = "tokenizer"
+
+THINKER = "thinker"
+
+
+def stripped(value: Any) -> Any:
+    """``value``, as JSON or TOML holds it, with every path that begins at the root or at home cut down to its last
+    name."""
+    if isinstance(value, dict):
+        return {key: stripped(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [stripped(member) for member in value]
+    return _text(value) if isinstance(value, str) else value
+
+
+def stripped_toml(text: str) -> str:
+    """A TOML document likewise; comments and layout stay."""
+    document = tomlkit.parse(text)
+    _strip(document)
+    return tomlkit.dumps(document)
+
+
+def _strip(container: Any) -> None:
+    """In place, so that a table stays of the sort that it is."""
+    places = list(container) if isinstance(container, MutableMapping) else range(len(container))
+    for place in places:
+        value = container[place]
+        if isinstance(value, MutableMapping | list):
+            _strip(value)
+        elif (short := stripped(value)) != value:
+            container[place] = short
+
+
+def _text(text: str) -> str:
+    if PureWindowsPath(text).drive and PureWindowsPath(text).is_absolute():
+        return PureWindowsPath(text).name or text
+    if "\n" not in text and _is_local(text):
+        return PurePosixPath(text).name
+    return PATH.sub(lambda match: PurePosixPath(match[0]).name if _is_local(match[0]) else match[0], text)
+
+
+def _is_local(path: str) -> bool:
+    """Whether it names a place on this machine, or on one like it."""
+    parts = PurePosixPath(path).parts
+    if len(parts) > 1 and parts[0] == "~":
+        return True
+    return len(parts) > 2 and parts[0] == "/" and (parts[1] in HOMES or Path("/", parts[1]).exists())
+
+
+def copy_weights(source: Path, target: Path, *, half: bool) -> None:
+    """Write the model of the checkpoint ``source``, averaged where it has averages, to ``target``.
+
+    Args:
+        source: a checkpoint.
+        target: the new one.
+        half: store numbers as fp16, but for tensors with one that is too large for it.
+
+    Raises:
+        RequestError: the checkpoint is damaged.
+        MuomniError: the disk is full.
+    """
+    header = stripped(read_header(source))
+    with safe_open(source, framework="numpy") as file:
+        names = set(file.keys())
+        tensors = {
+            name: file.get_tensor(average if (average := AVERAGE + name.removeprefix(MODEL)) in names else name)
+            for name in sorted(names)
+            if name.startswith(MODEL)
+        }
+    if half:
+        tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
+    with replacing(target) as temporary:
+        save_file(tensors, temporary, {ENTRY: json.dumps(header, ensure_ascii=False)})
+
+
+def _halved(tensor: NDArray[Any]) -> NDArray[Any]:
+    small = tensor.dtype == np.float32 and (not tensor.size or float(np.abs(tensor).max()) <= LARGEST)
+    return tensor.astype(np.float16) if small else tensor
+
+
+def counts(checkpoint: Path, depth: int = 0) -> Counter[str]:
+    """How many numbers the model of a checkpoint has, by the first ``depth`` words of their names; reads no numbers."""
+    read_header(checkpoint)
+    found: Counter[str] = Counter()
+    with safe_open(checkpoint, framework="numpy") as file:
+        for name in file.keys():  # noqa: SIM118 - it is no mapping
+            if name.startswith(MODEL):
+                shape = file.get_slice(name).get_shape()
+                found[".".join(name.split(".")[1 : 1 + depth])] += int(np.prod(shape, dtype=np.int64))
+    return found
+
+
+def weights_of(run: RunFolder, without: Collection[str] = ()) -> dict[str, Path]:
+    """The checkpoint of every stage that a package takes: the best, else the last. Not the Thinker's own where the omni
+    stage has tuned it: nobody opens that.
+
+    Args:
+        run: whose.
+        without: encoders' own stages that are left out: what they learned beside the encoder, which omni has tuned, is
+            for transcripts and for cards.
+
+    Raises:
+        RequestError: nothing is trained, a stage is unfinished, its weights are gone, or it cannot be left out.
+    """
+    found = {}
+    stages = run.model()["stages"]
+    tuned = stages.get(OMNI, {}).get("parts", {}).keys() - {THINKER}
+    if fixed := sorted(set(without) - tuned):
+        raise RequestError(
+            f"{fixed[0]} cannot be left out of {run.root}",
+            f"leave out encoders that omni has tuned: {', '.join(sorted(tuned)) or 'there are none'}",
+        )
+    for stage in stages:
+        if stage == TOKENIZER or stage in without or (stage == THINKER and OMNI in stages):
+            continue
+        weights = run.checkpoint(stage)
+        if run.status(stage) != "finished" or weights is None:
+            raise RequestError(
+                f"{stage} of run {run.root} is unfinished, or its weights are gone",
+                f"finish it: muomni train {stage} {run.recipe_path} --run {run.name} --resume",
+            )
+        found[stage] = weights
+    if not found:
+        raise RequestError(f"run {run.root} has trained nothing yet", f"train it: muomni train all {run.recipe_path}")
+    if {THINKER, OMNI} & found.keys() and run.status(TOKENIZER) != "finished":
+        raise RequestError(f"run {run.root} has no tokenizer", "its Thinker means nothing without")
+    return found
+
+
+def pack_run(run: RunFolder, target: Path, *, half: bool, without: Collection[str] = ()) -> None:
+    """Write what a package carries of ``run`` into the new folder ``target``.
+
+    Args:
+        run: whose stages are all finished.
+        target: is not there yet.
+        half: store weights as fp16.
+        without: as of :func:`weights_of`.
+
+    Raises:
+        RequestError: as of :func:`weights_of`.
+    """
+    weights = weights_of(run, without)
+    for stage, path in weights.items():
+        copy_weights(path, target / stage / path.name, half=half)
+    if run.status(TOKENIZER) == "finished":
+        shutil.copytree(run.stage(TOKENIZER), target / TOKENIZER)
+    if run.recipe_path.is_file():
+        write_text(target / run.recipe_path.name, stripped_toml(run.recipe_path.read_text(encoding="utf-8")))
+    if (run.root / "lock.json").is_file():
+        write_json(target / "lock.json", stripped(read_json(run.root / "lock.json")))
+    write_json(target / run.model_path.name, _description(run, weights))
+    seal(target)
+
+
+def _description(run: RunFolder, weights: dict[str, Path]) -> dict[str, Any]:
+    """``model.json``, of what is carried."""
+    model: dict[str, Any] = stripped(run.model())
+    model["stages"] = {stage: state for stage, state in model["stages"].items() if stage in {TOKENIZER, *weights}}
+    for stage, entry in model["parts"].items():
+        if stage != TOKENIZER:  # its folder keeps its name
+            entry["weights"] = f"{stage}/{weights[stage].name}" if stage in weights else ""
+    return model
+
+
+def parts_of(run: RunFolder) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Stage, part and what ``model.json`` says of it: of the joint stage each of its parts, then those with a stage of
+    their own."""
+    model = run.model()
+    joint = model["stages"].get(OMNI, {}).get("parts", {})
+    for name, entry in joint.items():
+        yield OMNI, name, entry
+    for stage, entry in model["parts"].items():
+        if stage != THINKER or THINKER not in joint:
+            yield stage, stage, entry

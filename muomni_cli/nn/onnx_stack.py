@@ -1,0 +1,110 @@
+"""A stack as flat tensors, for exported graphs: its cache comes in, and goes out longer.
+
+The function of :meth:`muomni_cli.nn.transformer.Stack.states` without a word of Python about lengths, so that one
+graph serves the prompt, its pieces and every step after it. All rows of a call hold equally many tokens. It is written
+in operators that ONNX has for it since opset 23: rotation and attention take heads side by side as the matrix before
+gives them, and attention lengthens the cache itself, so nothing is moved about between two products.
+
+Shapes: B batch, T new tokens, S tokens held before, H key and value heads of width Dh, L layers, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from muomni_cli.contract.bundle import Port
+from muomni_cli.nn.cache import KVCache
+from muomni_cli.nn.transformer import Attention, Block, Stack, StackSettings
+
+
+def grow(stack: Stack, x: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """(B,T,D) embeddings after what ``past`` holds -> (B,T,D) states after the final norm, and what is held then.
+
+    ``past``: keys and values (B,H,S,Dh) of layer 0, then of layer 1 ...; S may be 0.
+    """
+    time, held = x.shape[1], past[0].shape[2]
+    places = torch.arange(time, device=x.device) + held
+    visible = torch.arange(held + time, device=x.device) <= places[:, None]  # (T,S+T)
+    half = stack.sizes.head_dim // 2
+    # (B,T,Dh/2); the second half of the sines is without the sign that Stack folds into the first
+    turns = [table[:, 0, half:][places].expand(x.shape[0], -1, -1) for table in (stack.rope_cos, stack.rope_sin)]
+    present: list[Tensor] = []
+    for layer, block in enumerate(stack.blocks):
+        assert isinstance(block, Block)
+        mixed, *new = _attend(block.attention, block.attention_norm(x), turns, visible, past[2 * layer : 2 * layer + 2])
+        present += new
+        x = x + block.attention.out(mixed)
+        x = x + block.mlp(block.mlp_norm(x))
+    return stack.norm(x), present
+
+
+def _attend(
+    attention: Attention, x: Tensor, turns: Sequence[Tensor], visible: Tensor, past: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """(B,T,D) -> (B,T,H*Dh) for :attr:`Attention.out`, and the longer keys and values (B,Hkv,S+T,Dh)."""
+    heads, kv_heads, width = attention.heads, attention.kv_heads, attention.head_dim
+    qkv = attention.qkv(x)
+    if attention.q_norm is None or attention.k_norm is None:
+        both, value = qkv.split_with_sizes([(heads + kv_heads) * width, kv_heads * width], dim=2)
+        turned = torch.onnx.ops.rotary_embedding(both, *turns, num_heads=heads + kv_heads)
+        query, key = turned.split_with_sizes([heads * width, kv_heads * width], dim=2)
+    else:
+        query, key, value = qkv.split_with_sizes([heads * width, kv_heads * width, kv_heads * width], dim=2)
+        query, key = _normed(attention.q_norm, query), _normed(attention.k_norm, key)
+        query = torch.onnx.ops.rotary_embedding(query, *turns, num_heads=heads)
+        key = torch.onnx.ops.rotary_embedding(key, *turns, num_heads=kv_heads)
+    return torch.onnx.ops.attention(query, key, value, visible, *past, q_num_heads=heads, kv_num_heads=kv_heads)[:3]
+
+
+def _normed(norm: nn.RMSNorm, heads: Tensor) -> Tensor:
+    """(B,T,H*Dh) -> the same, each head normalised."""
+    apart: Tensor = heads.unflatten(2, (-1, norm.normalized_shape[0]))  # type: ignore[no-untyped-call]
+    return norm(apart).flatten(2)  # type: ignore[no-any-return]
+
+
+def filled(stack: Stack, past: Sequence[Tensor], room: int) -> KVCache:
+    """The stack's own cache holding ``past``, with room for ``room`` more tokens a row: for comparing."""
+    batch, _, held, _ = past[0].shape
+    cache = stack.new_cache(batch, held + room)
+    if held:
+        cache.reserve([held] * batch)
+        for layer in range(len(past) // 2):
+            cache.write(layer, past[2 * layer], past[2 * layer + 1])
+        cache.commit([held] * batch)
+    return cache
+
+
+def held_by(cache: KVCache) -> Iterator[Tensor]:
+    """What the stack's own cache holds, as :func:`grow` gives it."""
+    length = cache.lengths[0]
+    for keys, values in zip(cache.keys, cache.values, strict=True):
+        yield keys[:, :, :length]
+        yield values[:, :, :length]
+
+
+def past_ports(sizes: StackSettings) -> list[Port]:
+    """The inputs ``past_key_values.N.key`` and ``.value``."""
+    axes = ("batch", sizes.kv_heads, "past", sizes.head_dim)
+    return [Port(past, axes) for past in past_states(sizes)]
+
+
+def past_states(sizes: StackSettings) -> dict[str, str]:
+    """``past_key_values.N.key`` -> ``present.N.key``, in the order of :func:`grow`."""
+    names = [f"{layer}.{what}" for layer in range(sizes.n_layers) for what in ("key", "value")]
+    return {f"past_key_values.{name}": f"present.{name}" for name in names}
+
+
+def past_cases(context: int) -> dict[str, dict[str, int]]:
+    """Sizes to check a graph of :func:`grow` with, within ``context`` tokens (8 or more)."""
+    return {
+        "traced": {"batch": 2, "time": 3, "past": 5},
+        "one token, no past": {"batch": 1, "time": 1, "past": 0},
+        "prompts, batch 2": {"batch": 2, "time": 7, "past": 0},
+        "a piece of a prompt": {"batch": 1, "time": 2, "past": 6},
+        "batch 3, one step": {"batch": 3, "time": 1, "past": 7},
+        "whole context": {"batch": 1, "time": context, "past": 0},
+        "end of the context": {"batch": 1, "time": 1, "past": context - 1},
+    }

@@ -1,0 +1,412 @@
+"""A stack of causal transformer blocks: pre-RMSNorm, rotary positions, SwiGLU, and a cache of keys and values.
+
+Llama's architecture (arXiv:2302.13971) without embedding and output head: embeddings in, hidden states out.
+:class:`Stack` serves training and prompts; :class:`Decoder` computes the same function for one new token a row. A
+small model that generates one token at a time spends as long entering modules and making views as it does computing,
+so the decoder makes a dozen calls a layer on tensors that already have the right shape: with T = 1 no axis needs to be
+moved. It uses the layers' own parameters and copies nothing.
+
+Shapes: B batch, T tokens, D width, H heads of width Dh.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from muomni_cli.core.errors import RequestError
+from muomni_cli.nn.cache import KVCache, Written
+
+SHORT = 256
+"""Keys up to which fp32 is faster than bf16 on a CPU."""
+
+Matrix = Callable[[Tensor], Tensor]
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    grouped: bool = False,
+) -> Tensor:
+    """(B,H,T,Dh) queries over (B,Hkv,S,Dh) keys and values -> (B,H,T,Dh).
+
+    Args:
+        query: with positions in it, as the keys have them.
+        key: one for each query head, or fewer where ``grouped``.
+        value: as the keys.
+        mask: broadcast over (B,H,T,S): true where a query may look, or what is added to its scores.
+        causal: position t looks at positions up to t alone.
+        grouped: several heads of queries share one of keys and values (arXiv:2305.13245).
+    """
+    if query.device.type == "cpu" and torch.is_autocast_enabled("cpu") and key.shape[2] <= SHORT:
+        # The CPU's bf16 kernel multiplies one small matrix after another, and preparing each takes longer than fp32
+        # takes for all of it: five times as long, gradients included, for 128 heads of 64 positions.
+        with torch.autocast("cpu", enabled=False):
+            return _attend(query.float(), key.float(), value.float(), mask, causal, grouped)
+    return _attend(query, key, value, mask, causal, grouped)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, grouped: bool) -> Tensor:
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+
+
+class _SwiGLU(torch.autograd.Function):
+    """Autograd would keep three tensors, make both halves of the gradient apart and copy them together."""
+
+    @staticmethod
+    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate_up)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.silu(gate) * up
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (gate_up,) = ctx.saved_tensors
+        gate, up = gate_up.chunk(2, dim=-1)
+        slope = torch.empty_like(gate_up)
+        slope_gate, slope_up = slope.chunk(2, dim=-1)
+        torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=slope_gate)
+        torch.mul(F.silu(gate), grad, out=slope_up)
+        return slope
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    """(..., 2F) -> (..., F): SiLU of the first half times the second (arXiv:2002.05202)."""
+    gated: Tensor = _SwiGLU.apply(gate_up)  # type: ignore[no-untyped-call]
+    return gated
+
+
+class StackSettings(Protocol):
+    """The sizes of a stack; a part's config has them."""
+
+    @property
+    def d_model(self) -> int: ...
+    @property
+    def n_layers(self) -> int: ...
+    @property
+    def n_heads(self) -> int: ...
+    @property
+    def kv_heads(self) -> int: ...
+    @property
+    def head_dim(self) -> int: ...
+    @property
+    def d_ff(self) -> int: ...
+    @property
+    def ctx_len(self) -> int: ...
+    @property
+    def rope_theta(self) -> float: ...
+    @property
+    def qk_norm(self) -> bool: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def norm_eps(self) -> float: ...
+
+
+@dataclass(slots=True)
+class Span:
+    """Where the T new tokens stand: what all layers of one forward pass share.
+
+    ``cos`` and ``sin`` broadcast over (B,T,H,Dh). ``mask`` is (T,S) or (B,1,T,S), true where a query may look; with
+    no mask, ``causal`` says whether queries are aligned with keys (else each sees every key).
+    """
+
+    cos: Tensor
+    sin: Tensor
+    mask: Tensor | None
+    causal: bool
+    cache: Written | None
+
+
+def rotary_tables(config: StackSettings) -> tuple[Tensor, Tensor]:
+    """(ctx_len,1,Dh) cosines and sines of RoPE (arXiv:2104.09864).
+
+    Dimension i turns with dimension i + Dh/2. The sign of that rotation is folded into the sines, so that rotating is
+    ``x * cos + roll(x, Dh/2) * sin``.
+    """
+    half = config.head_dim // 2
+    speeds = config.rope_theta ** (-torch.arange(half, dtype=torch.float64) / half)
+    angles = torch.outer(torch.arange(config.ctx_len, dtype=torch.float64), speeds)
+    cos = torch.cat((angles.cos(), angles.cos()), dim=1)
+    sin = torch.cat((-angles.sin(), angles.sin()), dim=1)
+    return cos[:, None].float(), sin[:, None].float()
+
+
+class Attention(nn.Module):
+    """Causal self-attention; several query heads may share one key and value head (GQA, arXiv:2305.13245)."""
+
+    def __init__(self, config: StackSettings, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads, self.kv_heads, self.head_dim = config.n_heads, config.kv_heads, config.head_dim
+        self.qkv = nn.Linear(config.d_model, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=False)
+        self.out = nn.Linear(self.heads * self.head_dim, config.d_model, bias=False)
+        self.q_norm = nn.RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None
+        self.k_norm = nn.RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None
+
+    def forward(self, x: Tensor, span: Span) -> Tensor:
+        """(B,T,D) -> (B,T,D)."""
+        batch, time, _ = x.shape
+        query, key, value = self.project(x, span)
+        if span.cache is not None:
+            key, value = span.cache.write(self.layer, key, value)
+        mixed = self.attend(query, key, value, span)
+        return self.out(mixed.transpose(1, 2).reshape(batch, time, -1))  # type: ignore[no-any-return]
+
+    def project(self, x: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
+        """(B,T,D) -> queries (B,H,T,Dh), keys and values (B,Hkv,T,Dh), with positions in queries and keys."""
+        heads = self.qkv(x).unflatten(2, (-1, self.head_dim))  # (B,T,H+2Hkv,Dh)
+        turning, value = heads.split_with_sizes([self.heads + self.kv_heads, self.kv_heads], dim=2)
+        if self.q_norm is not None and self.k_norm is not None:
+            exact = turning.to(self.q_norm.weight.dtype)  # under autocast the heads are bf16 and the norm is not
+            query, key = exact.split_with_sizes([self.heads, self.kv_heads], dim=2)
+            turning = torch.cat((self.q_norm(query), self.k_norm(key)), dim=2)
+        turned = torch.addcmul(turning * span.cos, turning.roll(self.head_dim // 2, dims=3), span.sin)
+        query, key = turned.transpose(1, 2).split_with_sizes([self.heads, self.kv_heads], dim=1)
+        return query, key, value.transpose(1, 2)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, span: Span) -> Tensor:
+        """(B,H,T,Dh) queries over (B,Hkv,S,Dh) keys and values -> (B,H,T,Dh)."""
+        grouped = self.heads != self.kv_heads
+        if grouped and query.shape[2] == 1:
+            # One position: the queries that share a key are as good as several positions of one head.
+            shared = query.view(query.shape[0], self.kv_heads, -1, self.head_dim)
+            return attend(shared, key, value, mask=span.mask).reshape(query.shape)
+        return attend(query, key, value, mask=span.mask, causal=span.causal, grouped=grouped)
+
+
+class SwiGLU(nn.Module):
+    """Gated MLP (arXiv:2002.05202): ``down(silu(gate(x)) * up(x))``, gate and up in one matrix."""
+
+    def __init__(self, config: StackSettings) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(config.d_model, 2 * config.d_ff, bias=False)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,T,D) -> (B,T,D)."""
+        return self.down(swiglu(self.gate_up(x)))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """One layer: attention, then MLP, each on a normalised copy and added to the stream."""
+
+    def __init__(self, config: StackSettings, layer: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.attention = Attention(config, layer)
+        self.mlp_norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.mlp = SwiGLU(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, span: Span) -> Tensor:
+        """(B,T,D) -> (B,T,D)."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), span))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))  # type: ignore[no-any-return]
+
+
+def _layer(block: Block) -> Layer:
+    attention, mlp = block.attention, block.mlp
+    return Layer(
+        attention_norm=block.attention_norm.weight,
+        qkv=attention.qkv.forward,
+        q_norm=None if attention.q_norm is None else attention.q_norm.weight,
+        k_norm=None if attention.k_norm is None else attention.k_norm.weight,
+        out=attention.out.forward,
+        mlp_norm=block.mlp_norm.weight,
+        gate_up=mlp.gate_up.forward,
+        down=mlp.down.forward,
+    )
+
+
+class Stack(nn.Module):
+    """Blocks and a final norm over embeddings."""
+
+    rope_cos: Tensor
+    rope_sin: Tensor
+
+    def __init__(self, config: StackSettings) -> None:
+        super().__init__()
+        self.sizes = config
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+        self.norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        cos, sin = rotary_tables(config)
+        self.register_buffer("rope_cos", cos, persistent=False)
+        self.register_buffer("rope_sin", sin, persistent=False)
+        self._decoder: Decoder | None = None
+
+    def reset_parameters(self) -> None:
+        """Normal weights of deviation 0.02; what writes to the residual stream is smaller by sqrt(2L), as in GPT-2."""
+        residual = 0.02 / math.sqrt(2 * self.sizes.n_layers)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 1:
+                nn.init.ones_(parameter)
+            else:
+                nn.init.normal_(parameter, std=residual if name.endswith(("out.weight", "down.weight")) else 0.02)
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile block by block: all share one piece of code, and the loss stays free to make logits in chunks."""
+        for block in self.blocks:
+            block.compile(*args, **options)
+
+    def new_cache(self, batch: int, capacity: int) -> KVCache:
+        """An empty cache for ``batch`` rows of up to ``capacity`` tokens."""
+        return KVCache(
+            layers=self.sizes.n_layers,
+            batch=batch,
+            heads=self.sizes.kv_heads,
+            capacity=capacity,
+            head_dim=self.sizes.head_dim,
+            like=self.norm.weight.detach(),
+        )
+
+    def states(
+        self, x: Tensor, *, cache: KVCache | None = None, lengths: Sequence[int] | None = None, causal: bool = True
+    ) -> Tensor:
+        """(B,T,D) embeddings -> (B,T,D) states after the final norm.
+
+        Args:
+            x: padded on the right.
+            cache: continue after what it holds, and add the new tokens to it.
+            lengths: how many of the T are real in each row; all of them by default.
+            causal: whether each looks at itself and those before it only, or at all that are real (without a cache).
+
+        Raises:
+            RequestError: more tokens than ``ctx_len`` or than the cache has room for.
+        """
+        if cache is not None and lengths is None and x.shape[1] == 1 and cache.uniform and not torch.is_grad_enabled():
+            return self._step(x[:, 0], cache)[:, None]
+        counts = [x.shape[1]] * x.shape[0] if lengths is None else list(lengths)
+        span = self._span(x.shape[1], counts, cache) if causal else self._open_span(x.shape[1], counts)
+        for block in self.blocks:
+            x = block(x, span)
+        if cache is not None:
+            cache.commit(counts)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def _step(self, x: Tensor, cache: KVCache) -> Tensor:
+        """(B,D) embeddings of one more token in rows of equal length -> (B,D) states after the final norm."""
+        position, counts = cache.lengths[0], [1] * len(x)
+        self._require_context(position + 1)
+        cache.reserve(counts)
+        self._decoder = self._decoder or self._new_decoder()
+        states = self._decoder.step(x, self.rope_cos[position], self.rope_sin[position], cache)
+        cache.commit(counts)
+        return self.norm(states)  # type: ignore[no-any-return]
+
+    def _new_decoder(self) -> Decoder:
+        sizes = self.sizes
+        layers = [_layer(block) for block in self.blocks]  # type: ignore[arg-type]
+        heads = {"heads": sizes.n_heads, "kv_heads": sizes.kv_heads, "head_dim": sizes.head_dim}
+        return Decoder(layers, width=sizes.d_model, eps=sizes.norm_eps, **heads)
+
+    def _require_context(self, total: int) -> None:
+        if total > self.sizes.ctx_len:
+            raise RequestError(
+                f"{total} tokens do not fit a context of {self.sizes.ctx_len}",
+                "give fewer tokens, or train with a larger ctx_len",
+            )
+
+    def _span(self, time: int, counts: list[int], cache: KVCache | None) -> Span:
+        """Positions and mask of ``counts[b]`` real tokens out of ``time`` in each row, after what the cache holds."""
+        starts = [0] * len(counts) if cache is None else cache.lengths
+        total = max(start + count for start, count in zip(starts, counts, strict=True))
+        self._require_context(total)
+        if cache is not None:
+            cache.reserve(counts)
+            if not cache.uniform:
+                return self._ragged_span(time, starts, total, cache)
+        start = starts[0]
+        cos, sin = self.rope_cos[start : start + time], self.rope_sin[start : start + time]
+        mask = None
+        if start and time > 1:
+            mask = cos.new_ones(time, total, dtype=torch.bool).tril(start)
+        return Span(cos, sin, mask, causal=time > 1 and mask is None, cache=cache)
+
+    def _ragged_span(self, time: int, starts: list[int], total: int, cache: KVCache) -> Span:
+        """Rows that continue at different positions: each has its own rotations and sees its own past."""
+        offsets = torch.arange(time, device=self.rope_cos.device)
+        places = torch.tensor(starts, device=offsets.device)[:, None] + offsets  # (B,T)
+        visible = torch.arange(total, device=offsets.device) <= places[:, None, :, None]  # (B,1,T,S)
+        places = places.clamp_max(self.sizes.ctx_len - 1)  # padding may stand beyond the context
+        return Span(self.rope_cos[places], self.rope_sin[places], visible, causal=False, cache=cache)
+
+    def _open_span(self, time: int, counts: list[int]) -> Span:
+        """Positions of rows in which each token sees all real ones."""
+        self._require_context(time)
+        mask = None
+        if min(counts) < time:
+            places = torch.arange(time, device=self.rope_cos.device)
+            mask = (places < torch.tensor(counts, device=places.device)[:, None])[:, None, None]  # (B,1,1,T)
+        return Span(self.rope_cos[:time], self.rope_sin[:time], mask, causal=False, cache=None)
+
+
+class Layer(NamedTuple):
+    """What one block consists of, in the order in which a token meets it; QK norms may be missing."""
+
+    attention_norm: Tensor
+    qkv: Matrix
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    out: Matrix
+    mlp_norm: Tensor
+    gate_up: Matrix
+    down: Matrix
+
+
+class Decoder:
+    """The steps after the prompt, for rows that hold equally many tokens.
+
+    Args:
+        layers: of the model. Their weights may be moved or changed in place, but not exchanged for others.
+        width: D.
+        heads, kv_heads, head_dim: of the attention.
+        eps: of the norms.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], *, width: int, heads: int, kv_heads: int, head_dim: int, eps: float
+    ) -> None:
+        self.layers, self.eps, self.width = layers, eps, (width,)
+        self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
+        self.sections = [self.heads + self.kv_heads, self.kv_heads]
+
+    @torch.no_grad()
+    def step(self, x: Tensor, cos: Tensor, sin: Tensor, cache: KVCache) -> Tensor:
+        """(B,D) embeddings -> (B,D) states before the final norm. ``cos`` and ``sin`` (1,Dh) are those of the position.
+
+        The cache has reserved room for one token a row.
+        """
+        batch, eps, width = len(x), self.eps, self.width
+        for number, layer in enumerate(self.layers):
+            heads = layer.qkv(torch.rms_norm(x, width, layer.attention_norm, eps))
+            turning, value = heads.view(batch, -1, 1, self.head_dim).split_with_sizes(self.sections, dim=1)
+            if layer.q_norm is not None:
+                turning = self._normed(turning, layer)
+            turned = torch.addcmul(turning * cos, turning.roll(self.head_dim // 2, dims=3), sin)
+            query = turned.narrow(1, 0, self.heads).reshape(batch, self.kv_heads, -1, self.head_dim)
+            keys, values = cache.write(number, turned.narrow(1, self.heads, self.kv_heads), value)
+            mixed = F.scaled_dot_product_attention(query, keys, values)
+            x = x + layer.out(mixed.reshape(batch, -1))
+            gate, up = layer.gate_up(torch.rms_norm(x, width, layer.mlp_norm, eps)).chunk(2, dim=1)
+            x = x + layer.down(F.silu(gate) * up)
+        return x
+
+    def _normed(self, turning: Tensor, layer: Layer) -> Tensor:
+        """QK norm on (B,H+Hkv,1,Dh)."""
+        query, key = turning.split_with_sizes([self.heads, self.kv_heads], dim=1)
+        size = (self.head_dim,)
+        query = torch.rms_norm(query, size, layer.q_norm, self.eps)
+        return torch.cat((query, torch.rms_norm(key, size, layer.k_norm, self.eps)), dim=1)

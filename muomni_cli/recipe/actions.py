@@ -1,0 +1,127 @@
+"""What ``muomni recipes`` does with a recipe: show, copy with changes, check and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import write_text
+from muomni_cli.recipe.load import find_recipe, load_recipe
+from muomni_cli.recipe.model import Recipe
+from muomni_cli.recipe.overrides import lay_over
+from muomni_cli.recipe.problems import Mistake, RecipeMistakesError
+from muomni_cli.recipe.write import as_data
+
+ABSENT = "(absent)"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One key, its value in the first recipe and in the second; :data:`ABSENT` where a recipe has no such key."""
+
+    key: str
+    left: Any
+    right: Any
+
+
+def diff(left: Recipe, right: Recipe) -> list[Change]:
+    """Every key that differs, in the order of the first recipe."""
+    a, b = dict(_flat(as_data(left))), dict(_flat(as_data(right)))
+    return [Change(k, a.get(k, ABSENT), b.get(k, ABSENT)) for k in {**a, **b} if a.get(k, ABSENT) != b.get(k, ABSENT)]
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    members: Mapping[Any, Any] | None = None
+    if isinstance(value, dict):
+        members = value
+    elif isinstance(value, list) and any(isinstance(element, dict) for element in value):
+        members = dict(enumerate(value))
+    if members is None:
+        yield path, value
+        return
+    for key, member in members.items():
+        yield from _flat(member, f"{path}.{key}" if path else str(key))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is wrong with one recipe: mistakes in it, or problems that kept it from being read. ``read``: the recipe, if
+    nothing is."""
+
+    recipe: str
+    mistakes: tuple[Mistake, ...] = ()
+    problems: tuple[str, ...] = ()
+    read: Recipe | None = None
+
+    @property
+    def right(self) -> bool:
+        """Whether it can be used."""
+        return not self.mistakes and not self.problems
+
+
+def read_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> str:
+    """The text of a recipe with its comments, and with ``key=value`` words put in.
+
+    Raises:
+        RequestError: it cannot be read, or a word cannot be put in.
+    """
+    file = find_recipe(path_or_name)
+    try:
+        text = file.read_text(encoding="utf-8")
+        if not overrides:
+            return text
+        document = tomlkit.parse(text)
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{file} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+    except TOMLKitError as error:
+        raise RequestError(f"{file} is not TOML: {error}", f"see muomni recipes check {file}") from error
+    _, mistakes = lay_over(document, overrides)
+    if mistakes:
+        raise RecipeMistakesError(str(file), mistakes)
+    return tomlkit.dumps(document)
+
+
+def copy_recipe(path_or_name: str, words: Sequence[str] = (), *, force: bool) -> Path:
+    """Write a recipe's text, comments included, to a file.
+
+    Args:
+        path_or_name: which recipe.
+        words: the file or folder to write to (default: the recipe's name, here) if the first is no ``key=value``; then
+            overrides.
+        force: replace a file that is there.
+
+    Raises:
+        RequestError: the file is there already and not ``force``, or the recipe cannot be read or has mistakes.
+    """
+    named = bool(words) and "=" not in words[0]
+    overrides = words[1:] if named else words
+    load_recipe(path_or_name, overrides)
+    target = Path(words[0]) if named else Path(find_recipe(path_or_name).name)
+    if target.is_dir():
+        target = target / find_recipe(path_or_name).name
+    if target.exists() and not force:
+        raise RequestError(f"{target} is there already", "name another file, or replace it with --force")
+    write_text(target, read_recipe(path_or_name, overrides))
+    return target
+
+
+def check_recipes(words: Sequence[str]) -> list[Report]:
+    """Check every recipe among ``words``, with those that are ``key=value`` laid over each."""
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    return [_check(word, overrides) for word in words if word not in overrides]
+
+
+def _check(recipe: str, overrides: Sequence[str]) -> Report:
+    try:
+        read = load_recipe(recipe, overrides)
+    except RecipeMistakesError as error:
+        return Report(recipe, tuple(error.mistakes), (f"{len(error.mistakes)} to mend",))
+    except RequestError as error:
+        return Report(recipe, (), (f"{error.what}; {error.fix}",))
+    return Report(recipe, read=read)

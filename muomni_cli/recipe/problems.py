@@ -1,0 +1,355 @@
+"""What is wrong with a recipe: which key, on which line, and what was probably meant.
+
+:data:`USUAL` maps names of other tools to ours. :func:`key_lines` finds the line of every key, which tomllib does not
+report; it parses only as much of TOML as that takes, from text that tomllib has accepted.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from muomni_cli.core.errors import RequestError
+from muomni_cli.registry.registry import nearest
+
+KeyPath = tuple[str | int, ...]
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+
+_SPACE = re.compile(r"[ \t]*")
+
+_PLAIN = re.compile(r"[^,\]}#\n]*")
+
+_STRINGS = {
+    '"""': re.compile(r'"""(?:[^\\]|\\.)*?"{3,5}(?!")', re.DOTALL),
+    "'''": re.compile(r"'''.*?'{3,5}(?!')", re.DOTALL),
+    '"': re.compile(r'"(?:[^"\\\n]|\\.)*"'),
+    "'": re.compile(r"'[^'\n]*'"),
+}
+
+USUAL: Mapping[str, tuple[str, ...]] = {
+    name: tuple(ours.split())
+    for names, ours in (
+        ("epochs num_epochs n_epochs num_train_epochs max_epochs max_steps n_steps num_steps total_steps "
+         "iterations iters max_iters num_iters num_iterations train_steps", "steps"),
+        ("learning_rate learningrate lrate max_lr base_lr peak_lr", "lr"),
+        ("batch bs batchsize minibatch mini_batch_size train_batch_size per_device_train_batch_size", "batch_size"),
+        ("warmup warmup_ratio warmup_iters num_warmup_steps warmup_epochs warm_up", "warmup_steps"),
+        ("grad_clip max_grad_norm gradient_clip gradient_clipping clip_norm clip_grad clip_grad_norm", "clip"),
+        ("wd decay_weights weightdecay l2", "weight_decay"),
+        ("gradient_accumulation_steps gradient_accumulation grad_accum grad_accum_steps accum_steps "
+         "accumulate_grad_batches accumulation_steps", "accumulate"),
+        ("dtype mixed_precision amp bf16 fp16 autocast torch_dtype", "precision"),
+        ("eval_every eval_interval eval_steps validate_every val_interval val_check_interval evaluation_steps",
+         "val_every"),
+        ("eval_iters eval_batches", "val_batches"),
+        ("save_steps save_interval checkpoint_every ckpt_every checkpoint_interval", "save_every"),
+        ("logging_steps log_interval log_steps print_every", "log_every"),
+        ("sample_interval sample_steps", "sample_every"),
+        ("optim opt optimiser", "optimizer"),
+        ("lr_scheduler lr_scheduler_type scheduler lr_schedule lr_decay", "schedule"),
+        ("min_learning_rate lr_min final_lr eta_min", "min_lr"),
+        ("ema_decay use_ema", "ema"),
+        ("torch_compile", "compile"),
+        ("gradient_checkpointing activation_checkpointing grad_checkpointing", "checkpoint_activations"),
+        ("num_workers workers n_workers num_threads n_threads cpus", "threads"),
+        ("adam_eps adam_epsilon epsilon", "eps"),
+        ("adam_betas beta1 beta2 adam_beta1 adam_beta2", "betas"),
+        ("resume_from init_from pretrained from_pretrained", "init"),
+        ("gpu cuda accelerator", "device"),
+        ("random_seed random_state manual_seed rng_seed", "seed"),
+        ("hidden_size hidden_dim dim n_embd n_embed embed_dim embedding_dim d_embed emb_dim model_dim width "
+         "d_hidden n_state", "d_model width channels"),
+        ("num_layers layers n_layer num_hidden_layers depth n_blocks num_blocks nlayers", "n_layers layers"),
+        ("num_heads n_head heads num_attention_heads nhead nheads", "n_heads"),
+        ("n_kv_head num_kv_heads num_key_value_heads kv_heads", "n_kv_heads"),
+        ("intermediate_size ffn_dim ff_dim mlp_dim d_inner d_mlp dim_feedforward ffn_hidden_size", "d_ff"),
+        ("max_seq_len max_seq_length max_len block_size seq_len seq_length sequence_length context_length ctx "
+         "context_size context n_ctx n_positions max_position_embeddings window", "ctx_len"),
+        ("vocab vocabulary n_vocab vocabulary_size num_tokens", "vocab_size"),
+        ("tie_weights tie_word_embeddings tied weight_tying", "tie_embeddings"),
+        ("rope_base theta", "rope_theta"),
+        ("image_size img_size resolution", "size"),
+        ("patch_size", "patch"),
+        ("hop_length", "hop"),
+        ("mels num_mels mel_bins n_mel_channels num_mel_bins", "n_mels"),
+        ("sr sampling_rate samplerate", "sample_rate"),
+        ("n_codebooks num_codebooks num_quantizers n_q", "codebooks"),
+        ("temp", "temperature"),
+        ("max_new_tokens n_predict num_predict", "max_tokens"),
+        ("topk", "top_k"),
+        ("topp nucleus", "top_p"),
+        ("rep_penalty", "repetition_penalty"),
+        ("system_prompt", "system"),
+        ("stop_sequences eos", "stop"),
+        ("validation_split val_split test_size val_ratio val_size", "val_fraction"),
+        ("file files filename folder dir directory data_dir data_path", "path"),
+        ("max_length", "ctx_len max_tokens"),
+    )
+    for name in names.split()
+}  # fmt: skip
+"""What others say -> what it is called here; the first of them that a table has is meant."""
+
+NOTES: Mapping[str, str] = {
+    "epochs": "one epoch is the number of training examples divided by batch_size",
+    "warmup_ratio": "in steps: the ratio times steps",
+}
+"""What to know besides the name, by the name that was written."""
+
+
+def key_lines(text: str) -> dict[KeyPath, int]:
+    """Path of every key, table and array element of ``text`` -> its line, from 1."""
+    return _Scanner(text).scan()
+
+
+class _Scanner:
+    """One walk over the text. ``at`` is the next character."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.found: dict[KeyPath, int] = {}
+        self.lengths: dict[KeyPath, int] = {}  # arrays of tables: how many elements so far
+        self.starts = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def scan(self) -> dict[KeyPath, int]:
+        table: KeyPath = ()
+        while self.skip(_BLANK) and self.at < len(self.text):
+            table = self.header() if self.text[self.at] == "[" else self.pair(table)
+        return self.found
+
+    def header(self) -> KeyPath:
+        """``[a.b]`` or ``[[a.b]]``; gives the path that the following keys belong to."""
+        begin = self.at
+        several = self.text.startswith("[[", self.at)
+        self.at += 2 if several else 1
+        names = self.key()
+        self.at += 2 if several else 1
+        path: KeyPath = ()
+        for place, (name, _) in enumerate(names):
+            path = (*path, name)
+            if several and place == len(names) - 1:
+                self.lengths[path] = self.lengths.get(path, 0) + 1
+                self.note(path, begin)
+            if path in self.lengths:  # an array of tables stands for its last element
+                path = (*path, self.lengths[path] - 1)
+            self.note(path, begin)
+        return path
+
+    def pair(self, table: KeyPath) -> KeyPath:
+        """``key = value``; gives the table back."""
+        path = table
+        for name, begin in self.key():
+            path = (*path, name)
+            self.note(path, begin)
+        self.at += 1  # the equals sign
+        self.skip(_SPACE)
+        self.value(path)
+        return table
+
+    def key(self) -> list[tuple[str, int]]:
+        """A dotted key as names and where they begin; stops at what follows it."""
+        names: list[tuple[str, int]] = []
+        while True:
+            self.skip(_SPACE)
+            begin = self.at
+            quote = self.text[self.at]
+            if quote in "\"'":
+                self.skip(_STRINGS[quote])
+                names.append((str(tomllib.loads(f"x = {self.text[begin : self.at]}")["x"]), begin))
+            else:
+                self.skip(_BARE)
+                names.append((self.text[begin : self.at], begin))
+            self.skip(_SPACE)
+            if self.text[self.at] != ".":
+                return names
+            self.at += 1
+
+    def value(self, path: KeyPath) -> None:
+        """Walk past a value, noting what is inside arrays and inline tables."""
+        opening = self.text[self.at]
+        if opening == "[":
+            self.items(path)
+        elif opening == "{":
+            self.members(path)
+        else:
+            kind = next((kind for kind in _STRINGS if self.text.startswith(kind, self.at)), None)
+            self.skip(_STRINGS[kind] if kind else _PLAIN)
+
+    def items(self, path: KeyPath) -> None:
+        """``[value, value]``, over any number of lines."""
+        self.at += 1
+        index = 0
+        while self.skip(_BLANK) and self.text[self.at] != "]":
+            if self.text[self.at] == ",":
+                self.at += 1
+                continue
+            self.note((*path, index), self.at)
+            self.value((*path, index))
+            index += 1
+        self.at += 1
+
+    def members(self, path: KeyPath) -> None:
+        """``{key = value, key = value}``."""
+        self.at += 1
+        while self.skip(_BLANK) and self.text[self.at] != "}":
+            if self.text[self.at] == ",":
+                self.at += 1
+            else:
+                self.pair(path)
+        self.at += 1
+
+    def skip(self, pattern: re.Pattern[str]) -> bool:
+        """Walk past a match of ``pattern``; always true, for conditions that begin with white space."""
+        match = pattern.match(self.text, self.at)
+        if match is not None:
+            self.at = match.end()
+        return True
+
+    def note(self, path: KeyPath, begin: int) -> None:
+        self.found.setdefault(path, bisect_right(self.starts, begin))
+
+
+def usual(name: str, names: Collection[str]) -> str | None:
+    """What ``name`` is called here, if other tools use it for one of ``names``."""
+    plain = name.strip().lower().replace("-", "_")
+    return next((one for one in USUAL.get(plain, ()) if one in names and one != name), None)
+
+
+def note_on(name: str) -> str:
+    """What to add to the suggestion, in brackets; empty if there is nothing."""
+    plain = name.strip().lower().replace("-", "_").removeprefix("num_").removeprefix("n_")
+    return f" ({NOTES[plain]})" if plain in NOTES else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake.
+
+    Args:
+        key: dotted path of the key, as one would write it in an override.
+        message: what is wrong with it, and the nearest right name where there is one.
+        where: ``recipe.toml:12`` or ``override 'train.steps=x'``.
+        line: in the file; 0 where it came from an override.
+    """
+
+    key: str
+    message: str
+    where: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.key}: {self.message}" if self.key else f"{self.where}: {self.message}"
+
+
+class RecipeMistakesError(RequestError):
+    """Every mistake of one recipe at once."""
+
+    def __init__(self, recipe: str, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = sorted(mistakes, key=lambda mistake: (mistake.line, mistake.key))
+        count = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
+        lines = "".join(f"\n  {mistake}" for mistake in self.mistakes)
+        super().__init__(
+            f"{recipe} has {count}:{lines}",
+            "mend them and look again: muomni recipes check; every key is explained by: muomni recipes show --resolved",
+        )
+
+
+def dotted(path: KeyPath) -> str:
+    """``("data", "text", 0, "path")`` -> ``data.text.0.path``."""
+    return ".".join(str(step) for step in path)
+
+
+def from_pydantic(error: ValidationError, model: type[BaseModel], at: KeyPath) -> list[tuple[KeyPath, str]]:
+    """The mistakes of one validated table as (path, message), unknown keys with the nearest known one.
+
+    Args:
+        error: what validation raised.
+        model: what was validated.
+        at: where the table stands in the recipe.
+    """
+    found: list[tuple[KeyPath, str]] = []
+    for item in error.errors(include_url=False):
+        owner, location = _owner(model, tuple(step for step in item["loc"] if isinstance(step, str | int)))
+        found.append(((*at, *location), _message(dict(item), location, owner)))
+    return found
+
+
+def _owner(model: type[BaseModel], location: KeyPath) -> tuple[type[BaseModel], KeyPath]:
+    """The settings class whose key ``location`` ends in, however deep in tables, and the location as a recipe has it:
+    pydantic puts in between which member of a union it looked at."""
+    owner, path, kind = model, list[str | int](), cast("Any", model)
+    for step in location:
+        while get_origin(kind) is Annotated:
+            kind = get_args(kind)[0]
+        members = [one for one in get_args(kind) if _is_settings(one)] if _is_union(kind) else []
+        if len(members) > 1:
+            kind = next((one for one in members if step in _tags(one)), None)
+            continue
+        path.append(step)
+        kind = members[0] if members else kind
+        if _is_settings(kind):
+            owner = kind
+            field = _fields(owner).get(str(step))
+            kind = field.annotation if field else None
+        else:
+            arguments = get_args(kind)
+            kind = arguments[isinstance(step, str)] if len(arguments) > isinstance(step, str) else None
+    return owner, tuple(path)
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in (Union, UnionType)
+
+
+def _is_settings(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _tags(model: type[BaseModel]) -> set[Any]:
+    """What its fields of one possible value say."""
+    literal = [field.annotation for field in model.model_fields.values() if get_origin(field.annotation) is Literal]
+    return {get_args(annotation)[0] for annotation in literal if len(get_args(annotation)) == 1}
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Fields by the names that a recipe has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _message(item: dict[str, Any], location: KeyPath, model: type[BaseModel]) -> str:
+    if item["type"] == "extra_forbidden":
+        return unknown(str(location[-1]), list(_fields(model)), "key")
+    if item["type"] == "string_pattern_mismatch":
+        key = next(step for step in reversed(location) if isinstance(step, str))
+        return f"{item['input']!r} is not {_fields(model)[key].description}"
+    if item["type"] == "union_tag_not_found":
+        return f'needs {str(item["ctx"]["discriminator"]).strip(chr(39))} = "...", which says what else is in it'
+    if item["type"] == "union_tag_invalid":
+        tags = [tag.strip(" '") for tag in str(item["ctx"]["expected_tags"]).split(",")]
+        return unknown(str(item["ctx"]["tag"]), tags, str(item["ctx"]["discriminator"]).strip("'"))
+    if item["type"] == "literal_error":
+        wanted = str(item["ctx"]["expected"])
+        near = nearest(str(item["input"]), [option.strip(" '") for option in wanted.replace(" or ", ",").split(",")])
+        return f"{item['input']!r} is not {wanted}" + (f"; did you mean {near!r}?" if near else "")
+    message = str(item["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    given = item.get("input")
+    return f"{given!r}: {message}" if isinstance(given, str | int | float | bool) else message
+
+
+def unknown(name: str, names: Sequence[str], what: str) -> str:
+    """``unknown key 'n_layer'; did you mean 'n_layers'?``; names that other tools use are known."""
+    near = usual(name, names) or nearest(name, names)
+    hint = f"did you mean {near!r}?{note_on(name)}" if near else f"known: {', '.join(names) or 'none'}"
+    return f"unknown {what} {name!r}; {hint}"

@@ -1,0 +1,128 @@
+"""Where a run comes from (versions, plugins, data, seed), and a recipe opened for plugin commands."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from muomni_cli.contract.data import Dataset
+from muomni_cli.contract.models import Tokenizer
+from muomni_cli.registry.registry import Registered
+
+PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic", "pluggy")
+
+
+def make_lock(parts: Iterable[Registered], *, seed: int, data: Mapping[str, str]) -> dict[str, Any]:
+    """Versions, platform, plugins with a hash of their files, commit, data fingerprints, seed and command line.
+
+    Args:
+        parts: the parts in use.
+        seed: the recipe's.
+        data: source -> fingerprint.
+    """
+    plugins = {part.plugin.name: part.plugin for part in parts}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "plugins": {
+            name: {
+                "module": plugin.module,
+                "origin": plugin.origin,
+                "version": plugin.version,
+                "sha256": _hash_module(plugin.module),
+            }
+            for name, plugin in sorted(plugins.items())
+        },
+        "git": _git(Path(__file__).parent),
+        "data": dict(data),
+        "seed": seed,
+        "command": sys.argv,
+    }
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a file's contents."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _hash_module(module: str) -> str | None:
+    """SHA-256 over names and contents of the Python files of the top-level package of ``module``."""
+    spec = importlib.util.find_spec(module.partition(".")[0])
+    if spec is None or spec.origin is None:
+        return None
+    origin = Path(spec.origin)
+    files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(origin.parent)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _git(folder: Path) -> dict[str, Any] | None:
+    """Commit and whether files differ from it, in a checkout with a commit; None elsewhere."""
+
+    def ask(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", folder, *words], capture_output=True, text=True, timeout=10, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = ask("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(ask("status", "--porcelain"))} if commit else None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRecipe:
+    """A recipe that was read and found right.
+
+    Args:
+        name: of the recipe, and of its run.
+        sources: each table of one list ``[[data.<NAME>]]``, by its task, or by its number and its part.
+        tokenizer: the one that its run has trained, or that needs no training; None if there is none yet.
+    """
+
+    name: str
+    sources: Mapping[str, Dataset]
+    tokenizer: Tokenizer | None
+
+
+def open_recipe(recipe: str, overrides: Sequence[str] = (), table: str = "text") -> OpenedRecipe:
+    """The data of a recipe, and its tokenizer.
+
+    Args:
+        recipe: a TOML file, or the name of a shipped recipe.
+        overrides: ``key=value`` words laid over it.
+        table: NAME of the list ``[[data.<NAME>]]`` that is wanted.
+
+    Raises:
+        RequestError: there is no such recipe, it has mistakes, or it has no such list.
+    """
+    from muomni_cli.data.sources import open_sources
+    from muomni_cli.data.text import known_tokenizer
+    from muomni_cli.recipe import load_recipe
+    from muomni_cli.runs.run import RUNS, RunFolder
+
+    loaded = load_recipe(recipe, overrides)
+    sources = {source.name: source.dataset for source in open_sources(loaded, table)}
+    return OpenedRecipe(loaded.name, sources, known_tokenizer(loaded, RunFolder(RUNS / loaded.name).stage("tokenizer")))

@@ -1,1 +1,0 @@
-"""Speaking a text aloud: which trained parts speak, sample by sample, and where the samples go."""

@@ -1,0 +1,284 @@
+"""An independent recognizer (pocketsphinx, Huggins-Daines et al., 2006) that scores speech by word error rate, with
+its trigram language model and pronunciation dictionary.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import re
+import tempfile
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.audio.dsp import resample
+from muomni_cli.core.errors import RequestError
+
+ORDER = 3
+
+BEGIN, END = "<s>", "</s>"
+
+NEVER = -99.0
+"""What ARPA files write for log10 of 0."""
+
+Gram = tuple[str, ...]
+
+VOICELESS = frozenset({"P", "T", "K", "F", "TH"})
+
+HISSING = frozenset({"S", "Z", "SH", "ZH", "CH", "JH"})
+
+SHORTEST = 3
+"""Letters of a part of a compound: shorter ones are in too many words by chance."""
+
+APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'"})
+
+NOT_WORDS = re.compile(r"[^\w']+|_")
+
+RATE = 16000
+"""Sample rate of the recognizer, in Hz."""
+
+FEW_WORDS = 20
+"""Vocabularies up to this size (digits, for example) get a unigram model, larger ones one of word order."""
+
+OTHERS = 400
+"""Most other sentences in the language model."""
+
+CHUNK = 8
+"""Recordings that a worker process gets at a time."""
+
+FEW = 24
+"""Up to this many recordings are transcribed in this process, as starting workers would take longer."""
+
+Wave = NDArray[np.float32]
+
+
+def arpa(sentences: Iterable[Sequence[str]], order: int = ORDER) -> str:
+    """A back-off model of ``sentences``, each a list of words, as the text of an ARPA file."""
+    model = _Model(sentences, order)
+    grams = [sorted(model.words if size == 1 else model.counts[size]) for size in range(1, order + 1)]
+    first = [(BEGIN,), *grams[0]]
+    lines = ["\\data\\", f"ngram 1={len(first)}"]
+    lines += [f"ngram {size}={len(own)}" for size, own in enumerate(grams[1:], start=2)]
+    for size, own in enumerate([first, *grams[1:]], start=1):
+        lines += ["", f"\\{size}-grams:"]
+        lines += [_line(model, gram, size < order) for gram in own]
+    return "\n".join([*lines, "", "\\end\\", ""])
+
+
+def _line(model: _Model, gram: Gram, shorter: bool) -> str:
+    log = NEVER if gram == (BEGIN,) else math.log10(model.probability(gram))
+    left = f"\t{math.log10(model.left(gram)):.6f}" if shorter and model.seen[gram] else ""
+    return f"{log:.6f}\t{' '.join(gram)}{left}"
+
+
+class _Model:
+    """Counts, and the formula."""
+
+    def __init__(self, sentences: Iterable[Sequence[str]], order: int) -> None:
+        self.counts: dict[int, Counter[Gram]] = {size: Counter() for size in range(1, order + 1)}
+        for words in sentences:
+            row = (BEGIN, *words, END)
+            for size, counter in self.counts.items():
+                counter.update(row[end - size : end] for end in range(max(size, 2), len(row) + 1))
+        self.seen: Counter[Gram] = Counter()
+        """Words after each history, c(h)."""
+        self.kinds: Counter[Gram] = Counter()
+        """Different words after each history, t(h)."""
+        for counter in self.counts.values():
+            for gram, count in counter.items():
+                self.seen[gram[:-1]] += count
+                self.kinds[gram[:-1]] += 1
+        self.words = self.counts[1]
+
+    def left(self, history: Gram) -> float:
+        """The share of words never seen after ``history``."""
+        return self.kinds[history] / (self.seen[history] + self.kinds[history])
+
+    def probability(self, gram: Gram) -> float:
+        """Of the last word after the others. A word that is known at all is never impossible."""
+        if not gram:
+            return 1 / len(self.words)
+        history = gram[:-1]
+        total = self.seen[history] + self.kinds[history]
+        return (self.counts[len(gram)][gram] + self.kinds[history] * self.probability(gram[1:])) / total
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, without accents and punctuation; an apostrophe stays within a word."""
+    plain = unicodedata.normalize("NFKD", text.translate(APOSTROPHES)).casefold()
+    bare = "".join(one for one in plain if not unicodedata.combining(one))
+    return [word for piece in NOT_WORDS.split(bare) if (word := piece.strip("'"))]
+
+
+@lru_cache(maxsize=1)
+def english() -> Mapping[str, tuple[str, ...]]:
+    """pocketsphinx's dictionary: the pronunciations of each word, phones separated by spaces.
+
+    Raises:
+        RequestError: pocketsphinx is not installed.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for line in (model_folder() / "cmudict-en-us.dict").read_text("utf-8").splitlines():
+        name, _, phones = line.partition(" ")
+        word = name.partition("(")[0]
+        found[word] = (*found.get(word, ()), phones.strip())
+    return found
+
+
+def model_folder() -> Path:
+    """Where pocketsphinx's English model lies.
+
+    Raises:
+        RequestError: it is not installed.
+    """
+    try:
+        from pocketsphinx import get_model_path
+    except ImportError as error:
+        raise RequestError(
+            "word error rates of speech need pocketsphinx, which is not installed", "pip install 'muomni[judge]'"
+        ) from error
+    return Path(get_model_path()) / "en-us"
+
+
+def pronunciations(word: str) -> tuple[str, ...]:
+    """Pronunciations of a word: from the dictionary, with a possessive ending (``Jorinda's``), or from the two words
+    that it consists of (``snowdrop``). Empty if unknown.
+
+    Raises:
+        RequestError: pocketsphinx is not installed.
+    """
+    known = english()
+    if word in known:
+        return known[word]
+    if word.endswith("'s") and word[:-2] in known:
+        return tuple(f"{phones} {_ending(phones)}" for phones in known[word[:-2]])
+    for place in range(len(word) - SHORTEST, SHORTEST - 1, -1):
+        first, second = word[:place], word[place:]
+        if first in known and second in known:
+            return (f"{known[first][0]} {known[second][0]}",)
+    return ()
+
+
+def _ending(phones: str) -> str:
+    last = phones.rsplit(maxsplit=1)[-1]
+    if last in HISSING:
+        return "IH Z"
+    return "S" if last in VOICELESS else "Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Recognizer:
+    """A speech recognizer for given sentences. It is plain data, so it can be sent to worker processes.
+
+    Args:
+        dictionary: pronunciations, in pocketsphinx's format.
+        language_model: in the ARPA format.
+        left_out: those of the sentences with a word of unknown pronunciation; they cannot be recognized.
+    """
+
+    dictionary: str
+    language_model: str
+    left_out: frozenset[str]
+
+    @classmethod
+    def for_sentences(cls, sentences: Sequence[str], others: Iterable[str] = ()) -> Recognizer:
+        """A recognizer of ``sentences`` among the first :data:`OTHERS` of ``others`` with known pronunciations.
+
+        Raises:
+            RequestError: pocketsphinx is not installed.
+        """
+        known = {sentence: words for sentence in sentences if (words := _words(sentence))}
+        left_out = frozenset(sentences).difference(known)
+        vocabulary = sorted({word for words in known.values() for word in words})
+        if len(vocabulary) <= FEW_WORDS:
+            return cls(_dictionary(vocabulary), arpa([vocabulary], order=1), left_out)
+        rows = [*(known[sentence] for sentence in sentences if sentence in known), *_more(others, known)]
+        return cls(_dictionary(sorted({word for row in rows for word in row})), arpa(rows), left_out)
+
+    def transcribe(self, wave: Wave, sample_rate: int = RATE) -> str:
+        """(N,) samples between -1 and 1 -> the words; empty if there are none."""
+        if not self.dictionary:
+            return ""
+        sound = resample(np.ascontiguousarray(wave, np.float32), sample_rate, RATE)
+        pcm = (np.clip(sound, -1, 1) * 32767).round().astype(np.int16)
+        if not pcm.size:
+            return ""
+        decoder = _decoder(self)
+        decoder.start_utt()
+        decoder.process_raw(pcm.tobytes(), full_utt=True)  # whole, so that earlier recordings have no effect
+        decoder.end_utt()
+        heard = decoder.hyp()
+        return " ".join(words_of(heard.hypstr)) if heard else ""
+
+    def transcribe_all(self, waves: Sequence[Wave], sample_rate: int = RATE) -> list[str]:
+        """:meth:`transcribe` of each, in worker processes if there are many."""
+        if len(waves) <= FEW:
+            return [self.transcribe(wave, sample_rate) for wave in waves]
+        chunks = [waves[begin : begin + CHUNK] for begin in range(0, len(waves), CHUNK)]
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        # Not forked: torch or a progress display may have started threads.
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            futures = [pool.submit(_transcribe_chunk, self, chunk, sample_rate) for chunk in chunks]
+            return [text for future in futures for text in future.result()]
+
+
+def _transcribe_chunk(recognizer: Recognizer, waves: Sequence[Wave], sample_rate: int) -> list[str]:
+    return [recognizer.transcribe(np.array(wave), sample_rate) for wave in waves]
+
+
+def _words(sentence: str) -> list[str]:
+    """Its words; empty if there are none, or one has no known pronunciation."""
+    words = words_of(sentence)
+    return words if all(pronunciations(word) for word in words) else []
+
+
+def _more(others: Iterable[str], known: Iterable[str]) -> list[list[str]]:
+    seen = set(known)
+    found: list[list[str]] = []
+    for sentence in others:
+        if len(found) == OTHERS:
+            break
+        if sentence not in seen and (words := _words(sentence)):
+            seen.add(sentence)
+            found.append(words)
+    return found
+
+
+def _dictionary(vocabulary: Sequence[str]) -> str:
+    lines = []
+    for word in vocabulary:
+        for number, phones in enumerate(pronunciations(word), start=1):
+            lines.append(f"{word}({number}) {phones}" if number > 1 else f"{word} {phones}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+@lru_cache(maxsize=4)
+def _decoder(recognizer: Recognizer) -> Any:
+    """A pocketsphinx decoder."""
+    model = model_folder()
+    from pocketsphinx import Config, Decoder
+
+    with _files(recognizer) as (dictionary, language_model):
+        files = {"hmm": str(model / "en-us"), "dict": str(dictionary), "lm": str(language_model)}
+        return Decoder(Config(**files, samprate=RATE, loglevel="FATAL"))
+
+
+@contextmanager
+def _files(recognizer: Recognizer) -> Iterator[tuple[Path, Path]]:
+    """Dictionary and language model as temporary files."""
+    with tempfile.TemporaryDirectory(prefix="muomni-recognizer-") as folder:
+        dictionary, language_model = Path(folder) / "words.dict", Path(folder) / "words.lm"
+        dictionary.write_text(recognizer.dictionary, "utf-8")
+        language_model.write_text(recognizer.language_model, "utf-8")
+        yield dictionary, language_model

@@ -1,0 +1,142 @@
+"""Word error rate of speech and of transcripts, with its confidence interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.contract.metrics import Card
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.interval import FEW, Interval, bootstrap
+from muomni_cli.speech.asr import Recognizer, words_of
+
+Wave = NDArray[np.float32]
+
+NO_VOCODER_MESSAGE = "no word error rates: no vocoder is trained, and there is none that needs no training"
+
+
+@dataclass(frozen=True, slots=True)
+class WordErrors:
+    """Words that must be put in, taken out or exchanged to make each text what it should be.
+
+    Args:
+        edits: of each sentence.
+        words: that each sentence has.
+    """
+
+    edits: tuple[int, ...]
+    words: tuple[int, ...]
+
+    @property
+    def rate(self) -> float:
+        """All edits by all words. Above 1 where more words are heard than were said."""
+        return sum(self.edits) / sum(self.words)
+
+    def interval(self) -> Interval:
+        """Of :attr:`rate`: sentences are drawn, with all their words."""
+        return bootstrap(self.edits, [str(row) for row in range(len(self.edits))], sizes=self.words)
+
+    def above(self, other: WordErrors) -> tuple[float, float, float]:
+        """How much higher the rate is than ``other``'s of the same sentences: the difference, and where 95 % of those
+        of redrawn sentences are."""
+        more = np.subtract(self.edits, other.edits).tolist()
+        sure = bootstrap(more, [str(row) for row in range(len(more))], sizes=self.words)
+        if not any(more):  # in no sentence: of few, it may as well be one for the better
+            half = sure.high if len(more) < FEW else 0.0
+            return 0.0, -half, half
+        return self.rate - other.rate, sure.low, sure.high
+
+
+def word_errors(said: Sequence[str], heard: Sequence[str]) -> WordErrors:
+    """Of texts that were ``said``, each with at least one word, and what was ``heard`` of each.
+
+    Raises:
+        RequestError: jiwer, which counts the edits, is not installed.
+    """
+    try:
+        from jiwer import process_words
+    except ImportError as error:
+        raise RequestError(
+            "word error rates need jiwer, which is not installed", "pip install 'muomni[judge]'"
+        ) from error
+    edits, words = [], []
+    for wanted, got in zip(said, heard, strict=True):
+        row = words_of(wanted)
+        found = process_words(" ".join(row), " ".join(words_of(got)))
+        edits.append(found.substitutions + found.deletions + found.insertions)
+        words.append(len(row))
+    return WordErrors(tuple(edits), tuple(words))
+
+
+@dataclass(frozen=True, slots=True)
+class WerResult:
+    """Spoken sentences, what the recognizer heard, and the word errors."""
+
+    texts: tuple[str, ...]
+    heard: tuple[str, ...]
+    errors: WordErrors
+
+    def card(self, stage: str, task: str, metric: str) -> Card:
+        """The word error rate as a metric."""
+        interval = self.errors.interval()
+        return Card(
+            stage,
+            task,
+            metric,
+            self.errors.rate,
+            interval.low,
+            interval.high,
+            len(self.texts),
+            "sentence",
+            sentences=self.sentences(),
+        )
+
+    def sentences(self) -> list[dict[str, Any]]:
+        """One entry per sentence, as plain data."""
+        rows = zip(self.texts, self.heard, self.errors.edits, self.errors.words, strict=True)
+        return [{"text": text, "heard": heard, "edits": edits, "words": words} for text, heard, edits, words in rows]
+
+    def increase(self, original: WerResult, stage: str, task: str) -> Card:
+        """How much higher the rate is than that of the ``original`` recordings of the same sentences."""
+        more, low, high = self.errors.above(original.errors)
+        return Card(stage, task, "wer_added", more, low, high, len(self.texts), "sentence")
+
+
+class WerEvaluator:
+    """A recognizer for some sentences among ``others``.
+
+    Raises:
+        RequestError: the packages of ``muomni[judge]`` are not installed.
+    """
+
+    def __init__(self, texts: Sequence[str], others: Iterable[str] = ()) -> None:
+        self._recognizer = Recognizer.for_sentences(texts, others)
+        self._texts = texts
+        self.rows = [row for row, text in enumerate(texts) if text not in self._recognizer.left_out]
+        """Indices of the texts that the recognizer can transcribe."""
+        word_errors((), ())  # a missing package is reported before the work begins
+
+    def evaluate(self, waves: Sequence[Wave], sample_rate: int, rows: Sequence[int] | None = None) -> WerResult:
+        """Transcribe one recording of (N,) samples for each of ``rows``, by default :attr:`rows`."""
+        texts = [self._texts[row] for row in (self.rows if rows is None else rows)]
+        heard = self._recognizer.transcribe_all(waves, sample_rate)
+        return WerResult(tuple(texts), tuple(heard), word_errors(texts, heard))
+
+
+def wer_evaluator(texts: Sequence[str], others: Iterable[str], progress: Callable[[str], None]) -> WerEvaluator | None:
+    """A :class:`WerEvaluator`; None, and a line to ``progress``, if none of the texts can be recognized."""
+    try:
+        found = WerEvaluator(texts, others)
+    except RequestError as error:
+        progress(f"no word error rates: {error.what} ({error.fix})")
+        return None
+    lost = len(texts) - len(found.rows)
+    if lost:
+        progress(
+            f"no word errors of {lost:,} of {len(texts):,} sentences, which contain words unknown to the recognizer"
+        )
+    return found if found.rows else None

@@ -1,0 +1,270 @@
+"""Optimizers: learning-rate schedules, Muon, AdamW, and the moving average of the weights.
+
+A schedule is a pure function of the step, a factor for every peak rate, so resuming needs no schedule state. Matrices
+of hidden layers go to Muon (Keller Jordan, 2024; analyzed in arXiv:2502.16982) if the recipe asks for it; everything
+else goes to fused AdamW. Vectors and embedding tables have no weight decay.
+
+The update of :class:`Muon` is that of :class:`torch.optim.Muon` with its defaults. This one stacks matrices of equal
+shape, so that a model of many layers costs a handful of kernels, and can be told on the device to skip a step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from muomni_cli.nn.device import quick_dtype
+
+if TYPE_CHECKING:
+    from muomni_cli.recipe import TrainSettings
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the quintic that pushes all singular values towards 1 in few iterations."""
+
+
+def factor(settings: TrainSettings, step: int) -> float:
+    """Share of the peak learning rate at ``step`` (counted from 0), in (0, 1].
+
+    Every schedule climbs linearly over ``warmup_steps``. Then ``cosine`` falls along half a cosine to ``min_lr``
+    (arXiv 1608.03983), ``wsd`` stays at the peak and falls linearly to ``min_lr`` over the last ``decay`` share of the
+    steps (arXiv 2404.06395), and ``constant`` stays.
+    """
+    if step < settings.warmup_steps:
+        return (step + 1) / (settings.warmup_steps + 1)
+    if settings.schedule == "constant":
+        return 1.0
+    if settings.schedule == "cosine":
+        span = max(1, settings.steps - settings.warmup_steps)
+        share = (1 + math.cos(math.pi * min(1.0, (step - settings.warmup_steps) / span))) / 2
+    else:
+        falling = max(1.0, settings.decay * settings.steps)
+        share = min(1.0, max(0.0, (settings.steps - step) / falling))
+    return settings.min_lr + (1 - settings.min_lr) * share
+
+
+def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """(N,R,C) -> (N,R,C) with all singular values near 1 and the same singular vectors; in bfloat16, which is precise
+    enough, or in fp32 where the device is quicker at that."""
+    a, b, c = NEWTON_SCHULZ
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.to(quick_dtype(matrices.device))
+    x = x.mT if tall else x  # the Gram matrix is taken over the short side
+    x = x / torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    for _ in range(iterations):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose matrix is orthogonalised before it is applied.
+
+    Args:
+        params: 2-D parameters only, or groups of them.
+        lr: size of the update's singular values, times ``sqrt(max(1, rows / columns))``; 0.02 is a usual rate.
+        momentum: of the Nesterov average.
+        weight_decay: decoupled.
+    """
+
+    skip: Tensor | None = None
+    """A scalar on the device; where it is true, :meth:`step` changes neither weights nor state."""
+
+    def __init__(
+        self,
+        params: Sequence[Tensor] | Sequence[dict[str, Any]],
+        lr: float,
+        *,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        matrices = all(p.ndim == 2 for group in self.param_groups for p in group["params"])
+        assert matrices, "Muon moves matrices only"
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Apply one update to every parameter that has a gradient."""
+        assert closure is None, "gradients are computed before the step"
+        for group in self.param_groups:
+            by_shape: dict[torch.Size, list[Tensor]] = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    by_shape.setdefault(p.shape, []).append(p)
+            for params in by_shape.values():
+                self._step_shape(params, group["lr"], group["momentum"], group["weight_decay"])
+
+    def _step_shape(self, params: list[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+        grads = [p.grad for p in params if p.grad is not None]
+        buffers = [self._buffer(p) for p in params]
+        if self.skip is not None:  # a gradient that is not a number must reach neither the average nor the weights
+            grads = [torch.where(self.skip, buffer, grad) for buffer, grad in zip(buffers, grads, strict=True)]
+        torch._foreach_lerp_(buffers, grads, 1 - momentum)
+        updates = orthogonalise(torch.stack(torch._foreach_lerp(grads, buffers, momentum))).to(params[0].dtype)
+        rows, columns = params[0].shape
+        scale = lr * max(1.0, rows / columns) ** 0.5
+        if self.skip is None:
+            torch._foreach_mul_(params, 1 - lr * weight_decay)
+            torch._foreach_add_(params, list(updates.unbind()), alpha=-scale)
+            return
+        go = (~self.skip).to(params[0].dtype)
+        torch._foreach_mul_(params, 1 - go * (lr * weight_decay))
+        torch._foreach_add_(params, list((updates * go).unbind()), alpha=-scale)
+
+    def _buffer(self, param: Tensor) -> Tensor:
+        state = self.state[param]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(param)
+        buffer: Tensor = state["momentum"]
+        return buffer
+
+
+def table_names(module: nn.Module) -> set[str]:
+    """Names of the parameters that are embedding tables (and not used as anything else before)."""
+    tables = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
+    return {name for name, p in module.named_parameters() if id(p) in tables}
+
+
+def scale_of(name: str, scales: Mapping[str, float]) -> float:
+    """The factor of the longest prefix (of whole words between dots) that ``name`` has in ``scales``; 1 for none."""
+    words = name.split(".")
+    prefixes = (".".join(words[:count]) for count in range(len(words), 0, -1))
+    return next((scales[prefix] for prefix in prefixes if prefix in scales), 1.0)
+
+
+class Optimizers:
+    """The optimisers of one stage, stepped together.
+
+    Args:
+        module: whose parameters with ``requires_grad`` are trained.
+        settings: optimiser, rates, decay and schedule.
+        adam_only: names that Muon must not move.
+    """
+
+    def __init__(self, module: nn.Module, settings: TrainSettings, adam_only: frozenset[str] = frozenset()) -> None:
+        self.settings = settings
+        self._scales = {name: scale_of(name, settings.lr_scale) for name, _ in module.named_parameters()}
+        for name, p in module.named_parameters():
+            if self._scales[name] == 0:
+                p.requires_grad_(False)
+        self.names = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        unknown = adam_only - dict(module.named_parameters(remove_duplicate=False)).keys()
+        assert not unknown, f"adam_only names no parameters: {sorted(unknown)}"
+        tables = table_names(module)
+        use_muon = settings.optimizer == "muon"
+        hidden = [n for n, p in self.names.items() if use_muon and p.ndim == 2 and n not in adam_only | tables]
+        rest = [n for n in self.names if n not in set(hidden)]
+        decayed = [n for n in rest if self.names[n].ndim >= 2 and n not in tables]
+        plain = [n for n in rest if n not in set(decayed)]
+        self.named: dict[str, torch.optim.Optimizer] = {}
+        if rest:
+            groups = [*self._groups(decayed, settings.weight_decay), *self._groups(plain, 0.0)]
+            # Fused also because it alone can leave out a step on the device (``found_inf``).
+            self.named["adamw"] = torch.optim.AdamW(
+                groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True
+            )
+        if hidden:
+            self.named["muon"] = Muon(self._groups(hidden, settings.weight_decay), settings.muon_lr)
+        self._peaks = {"adamw": settings.lr, "muon": settings.muon_lr}
+
+    def _groups(self, names: list[str], weight_decay: float) -> list[dict[str, Any]]:
+        """One group of parameters for each factor of the rate."""
+        groups: dict[float, dict[str, Any]] = {}
+        for name in names:
+            scale = self._scales[name]
+            group = groups.setdefault(scale, {"params": [], "weight_decay": weight_decay, "scale": scale})
+            group["params"].append(self.names[name])
+        return list(groups.values())
+
+    @property
+    def params(self) -> list[nn.Parameter]:
+        """All trained parameters."""
+        return list(self.names.values())
+
+    def step(self, step: int, skip: Tensor) -> None:
+        """Update the weights at the rate of ``step`` (from 0), unless ``skip`` (a scalar on the device) is true."""
+        share = factor(self.settings, step)
+        for name, optimizer in self.named.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self._peaks[name] * share * group["scale"]
+            if isinstance(optimizer, Muon):
+                optimizer.skip = skip
+            else:
+                optimizer.found_inf = skip.float()  # type: ignore[attr-defined]
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        """Drop all gradients."""
+        for optimizer in self.named.values():
+            optimizer.zero_grad(set_to_none=True)
+
+    def lr(self, step: int) -> float:
+        """AdamW's rate at ``step`` (from 0); Muon's if it moves everything."""
+        return self._peaks["adamw" if "adamw" in self.named else "muon"] * factor(self.settings, step)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """``<optimiser>.<parameter>/<key>`` -> state tensor."""
+        found: dict[str, Tensor] = {}
+        for name, optimizer in self.named.items():
+            for parameter, p in self.names.items():
+                for key, value in optimizer.state.get(p, {}).items():
+                    found[f"{name}.{parameter}/{key}"] = value
+        return found
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what :meth:`state_tensors` gave; names that do not fit raise ``KeyError``."""
+        for full, value in tensors.items():
+            name, _, rest = full.partition(".")
+            parameter, _, key = rest.rpartition("/")
+            p, optimizer = self.names[parameter], self.named[name]
+            if not any(p is own for group in optimizer.param_groups for own in group["params"]):
+                raise KeyError(f"{name} state of {parameter}")
+            optimizer.state[p][key] = value.to(p.device)
+
+
+class Ema:
+    """Average of ``module``'s trained parameters.
+
+    Args:
+        module: whose parameters are followed.
+        decay: share of the average that is kept in each step, once training is under way.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.params = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.average = {name: p.detach().float().clone() for name, p in self.params.items()}
+
+    def decay_at(self, step: int) -> float:
+        """Decay at ``step`` (from 0): small at first, so that the random start is soon forgotten."""
+        return min(self.decay, (1 + step) / (10 + step))
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """``average <- decay * average + (1 - decay) * weights``."""
+        weights = [p.detach().float() for p in self.params.values()]
+        torch._foreach_lerp_(list(self.average.values()), weights, 1 - self.decay_at(step))
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The module has the averaged weights inside, and its own again after."""
+        own = [p.detach().clone() for p in self.params.values()]
+        self._write(list(self.average.values()))
+        try:
+            yield
+        finally:
+            self._write(own)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the averages back from a checkpoint; a missing name raises ``KeyError``."""
+        for name, average in self.average.items():
+            average.copy_(tensors[name])
+
+    @torch.no_grad()
+    def _write(self, values: list[Tensor]) -> None:
+        for p, value in zip(self.params.values(), values, strict=True):
+            p.copy_(value)

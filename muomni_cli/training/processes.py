@@ -1,0 +1,176 @@
+"""Stages as processes: stop requests, and several stages of one run in parallel, as ``make -j`` runs its targets.
+
+Ctrl-C or SIGTERM asks the loop to stop after the current step; a second Ctrl-C stops at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import MuomniError, RequestError
+
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+POLL = 0.1
+"""Seconds between two looks at who has finished."""
+
+
+class StoppedError(MuomniError):
+    """Training was asked to stop and has saved: exit code 128 + signal (130 for Ctrl-C, 143 for SIGTERM)."""
+
+    def __init__(self, what: str, fix: str, number: int) -> None:
+        super().__init__(what, fix)
+        self.exit_code = 128 + number
+
+
+class StopRequests:
+    """Listens for signals while it is entered.
+
+    Args:
+        notify: called with one line at the first request.
+
+    Attributes:
+        asked: the signal that asked to stop, or None.
+    """
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self.asked: signal.Signals | None = None
+        self._notify = notify
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> StopRequests:
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
+            self._before = {number: signal.signal(number, self._handle) for number in NAMES}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if self.asked is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.asked is None:
+            self.asked = signal.Signals(number)
+            self._notify(f"{NAMES[self.asked]}: finishing this step and saving (Ctrl-C again stops at once)")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be trained.
+
+    Args:
+        stages: in the order in which one process would train them.
+        waits: the stages that must be finished before each begins; those that are not in ``stages`` are there already.
+        threads: how many each takes; 0, or more than ``places``, is all of them.
+        places: how many threads there are for all that run at one time.
+    """
+
+    stages: Sequence[str]
+    waits: Mapping[str, Collection[str]]
+    threads: Mapping[str, int]
+    places: int
+
+    def next(self, waiting: Sequence[str], running: Collection[str]) -> str | None:
+        """The first of ``waiting`` that can begin beside ``running``, if one can."""
+        free = self.places - sum(self._takes(stage) for stage in running)
+        unfinished = {*waiting, *running}
+        fits = (s for s in waiting if self._takes(s) <= free and unfinished.isdisjoint(self.waits[s]))
+        return next(fits, None)
+
+    def _takes(self, stage: str) -> int:
+        return min(self.threads[stage] or self.places, self.places)
+
+
+def train_side_by_side(plan: Plan, command: Callable[[str], list[str]], again: str, said: Collection[str] = ()) -> None:
+    """Train all stages of ``plan``. After a failure those that run are waited for, and no other begins.
+
+    Args:
+        plan: which stages.
+        command: the words of the process that trains a stage. It saves and ends at SIGTERM, and says why it fails.
+        again: what the user types to go on after a stop or a failure.
+        said: lines that the user has read already, and that are not passed on.
+
+    Raises:
+        StoppedError: after a signal, when all have saved.
+        MuomniError: a stage failed (RequestError: because of what was asked for).
+    """
+    waiting, running = list(plan.stages), dict[str, _Training]()
+    failed: dict[str, int] = {}
+    with StopRequests(say) as stop:
+        try:
+            while running or (waiting and not failed and stop.asked is None):
+                if stop.asked is None and not failed:
+                    while (stage := plan.next(waiting, running)) is not None:
+                        waiting.remove(stage)
+                        running[stage] = _Training(stage, command(stage), said)
+                if stop.asked is not None:
+                    _ask_to_stop(running.values())
+                time.sleep(POLL)
+                for stage in [stage for stage, training in running.items() if training.ended]:
+                    if code := running.pop(stage).code:
+                        failed[stage] = code
+        finally:  # nobody is left behind, whatever happens here
+            _ask_to_stop(running.values())
+            for training in running.values():
+                training.wait()
+    if stop.asked is not None and (failed or waiting):
+        where = ", ".join(failed) if failed else f"training, before {waiting[0]},"
+        raise StoppedError(f"{where} stopped by {NAMES[stop.asked]}", f"continue with: {again}", stop.asked)
+    if failed:
+        error = RequestError if 2 in failed.values() else MuomniError
+        raise error(f"{', '.join(failed)} failed, for the reason above", f"mend that and continue with: {again}")
+
+
+def _ask_to_stop(trainings: Iterable[_Training]) -> None:
+    for training in trainings:
+        training.ask_to_stop()
+
+
+class _Training:
+    """One stage's process, whose talk is passed on line by line, with the stage's name before it."""
+
+    def __init__(self, stage: str, words: list[str], said: Collection[str]) -> None:
+        self._stage = stage
+        self._said = said
+        self._asked = False
+        self._process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, errors="replace")
+        self._reader = threading.Thread(target=self._pass_on, daemon=True)
+        self._reader.start()
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None and not self._reader.is_alive()
+
+    @property
+    def code(self) -> int:
+        return int(self._process.wait())
+
+    def wait(self) -> None:
+        self._process.wait()
+        self._reader.join()
+
+    def ask_to_stop(self) -> None:
+        """Once: a terminal's Ctrl-C has reached the process already, and a second one would keep it from saving."""
+        if not self._asked:
+            self._asked = True
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
+
+    def _pass_on(self) -> None:
+        assert self._process.stderr is not None, "it was asked for"
+        with self._process.stderr as lines:
+            for line in lines:
+                # Each knows of the stage after its own, and not who trains it.
+                if not line.startswith("next: ") and line.rstrip() not in self._said:
+                    say(line.rstrip() if line.startswith(self._stage) else f"{self._stage}: {line.rstrip()}")

@@ -1,0 +1,396 @@
+"""Samples to files, streams and the loudspeaker while they are computed."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.audio.io import UNKNOWN
+from muomni_cli.core.console import say
+from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.files import replacing
+from muomni_cli.voice.synthesis import Speech
+
+Write = Callable[[NDArray[np.float32]], None]
+"""Takes samples (n,), full scale 1."""
+
+FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")} | {
+    ".mp3": ("MP3", "MPEG_LAYER_III")
+}
+
+STDOUT = Path("-")
+
+PLAYERS: dict[str, Callable[[int], list[str]]] = {
+    "aplay": lambda rate: ["aplay", "-q", "-t", "raw", "-f", "S16_LE", "-c", "1", "-r", f"{rate}", "-"],
+    "paplay": lambda rate: ["paplay", "--raw", "--format=s16le", "--channels=1", f"--rate={rate}"],
+    "pw-play": lambda rate: ["pw-play", "--format=s16", "--channels=1", f"--rate={rate}", "-"],
+    "ffplay": lambda rate: [
+        "ffplay",
+        "-v",
+        "error",
+        "-nodisp",
+        "-autoexit",
+        "-f",
+        "s16le",
+        "-ar",
+        f"{rate}",
+        "-i",
+        "-",
+    ],
+    "play": lambda rate: ["play", "-q", "-t", "raw", "-e", "signed", "-b", "16", "-c", "1", "-r", f"{rate}", "-"],
+}
+"""Programs that play 16-bit samples from their stdin, in the order in which they are looked for."""
+
+FILES = "afplay"
+"""What macOS has; it plays files only."""
+
+EVERY = 0.25
+"""Seconds between two changes of what the terminal shows."""
+
+
+class _Bytes(Protocol):
+    """Where bytes go."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+def known_suffixes() -> list[str]:
+    """Those that this machine's libsndfile can write."""
+    import soundfile  # type: ignore[import-untyped]  # loads a library, which chat without a file need not wait for
+
+    there = soundfile.available_formats()
+    return [suffix for suffix, (kind, _) in FORMATS.items() if kind in there]
+
+
+def check_output(output: Path, *, raw: bool) -> None:
+    """Refuse, before anything is spoken, what cannot be written.
+
+    Raises:
+        RequestError: the suffix says of no format, it is a folder, or stdout is a terminal.
+    """
+    if output == STDOUT:
+        if sys.stdout is not None and sys.stdout.isatty():
+            raise RequestError("samples do not belong on a terminal", "write to a file, or pipe: ... -o - | aplay")
+        return
+    if output.is_dir():
+        raise RequestError(f"{output} is a folder", f"name a file in it: -o {output / 'out.wav'}")
+    known = known_suffixes()
+    if not raw and not _is_stream(output) and output.suffix.lower() not in known:
+        raise RequestError(
+            f"the suffix of {output} says of no format that can be written", f"one of: {', '.join(known)}, or --raw"
+        )
+
+
+@contextmanager
+def writing(output: Path, rate: int, *, raw: bool = False) -> Iterator[Write]:
+    """What writes samples to ``output``: by rename to a file, as they come to stdout (``-``), a pipe or a device.
+
+    Raises:
+        MuomniError: the file cannot be written; what was there before is untouched.
+        BrokenPipeError: whoever read stdout has gone.
+    """
+    if output == STDOUT:
+        yield streamed(sys.stdout.buffer, rate, raw=raw)
+    elif _is_stream(output):
+        with output.open("wb", buffering=0) as device:
+            yield streamed(device, rate, raw=raw)
+    else:
+        with replacing(output) as temporary, temporary.open("wb+") as file:
+            if raw:
+                yield lambda samples: (file.write(as_bytes(samples)), None)[1]
+            else:
+                with _encoded(file, output, rate) as write:
+                    yield write
+
+
+def streamed(out: _Bytes, rate: int, *, raw: bool) -> Write:
+    """Writes to what cannot seek, each time at once; the header with the first samples."""
+    begun = raw
+
+    def write(samples: NDArray[np.float32]) -> None:
+        nonlocal begun
+        out.write((b"" if begun else open_header(rate)) + as_bytes(samples))
+        begun = True
+        flush = getattr(out, "flush", None)
+        if flush is not None:
+            flush()
+
+    return write
+
+
+def open_header(rate: int) -> bytes:
+    """The 44 bytes before 16-bit mono samples of a WAV whose length is not known yet."""
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
+    return struct.pack("<4sI4s", b"RIFF", UNKNOWN + 36, b"WAVE") + form + struct.pack("<4sI", b"data", UNKNOWN)
+
+
+def as_bytes(samples: NDArray[np.float32]) -> bytes:
+    """16-bit little-endian samples."""
+    return as_integers(samples).astype("<i2").tobytes()
+
+
+def as_integers(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """16-bit samples; what is louder than full scale is cut off."""
+    return np.rint(np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16)
+
+
+class _Watched:
+    """A file for libsndfile, which cannot tell us what went wrong: the first error is kept."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """As a file does; nothing after an error."""
+        if self.error is not None:
+            return 0
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            return 0
+
+    def read(self, size: int = -1) -> bytes:
+        """As a file does."""
+        return self.file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As a file does."""
+        try:
+            return self.file.seek(offset, whence)
+        except OSError as error:  # seeking writes what was held back
+            self.error = self.error or error
+            return -1
+
+    def tell(self) -> int:
+        """As a file does."""
+        return self.file.tell()
+
+    def check(self) -> None:
+        """Raise what was kept."""
+        if self.error is not None:
+            raise self.error
+
+
+@contextmanager
+def _encoded(file: BinaryIO, output: Path, rate: int) -> Iterator[Write]:
+    """Samples through libsndfile into ``file``."""
+    import soundfile
+
+    kind, subtype = FORMATS[output.suffix.lower()]
+    watched = _Watched(file)
+    try:
+        with soundfile.SoundFile(watched, "w", rate, 1, subtype, format=kind) as sound:
+
+            def write(samples: NDArray[np.float32]) -> None:
+                try:
+                    sound.write(as_integers(samples))
+                except (soundfile.SoundFileError, AssertionError):  # it counts what it could write
+                    watched.check()
+                    raise
+                watched.check()
+
+            yield write
+        watched.check()
+        file.flush()
+    except soundfile.SoundFileError as error:
+        watched.check()
+        raise MuomniError(f"could not write {output}: {error}", "try another format: -o out.wav") from error
+
+
+def _is_stream(output: Path) -> bool:
+    """A device or a named pipe, which must not be replaced."""
+    return output.exists() and not output.is_file() and not output.is_dir()
+
+
+def find_player() -> str:
+    """The first player that is installed. RequestError if there is none."""
+    names = [*PLAYERS, FILES]
+    found = next((name for name in names if shutil.which(name)), None)
+    if found is None:
+        raise RequestError(
+            "there is no program that plays sound", f"install one of: {', '.join(names)}; or write a file with -o"
+        )
+    return found
+
+
+@contextmanager
+def playing(player: str, rate: int) -> Iterator[Write]:
+    """What plays samples as they come; at the end it waits until all has been heard.
+
+    Raises:
+        MuomniError: the player failed; says what it said.
+    """
+    if player == FILES:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "speech.wav"
+            with writing(path, rate) as write:
+                yield write
+            _finished(subprocess.Popen([player, str(path)], stderr=subprocess.PIPE), player)
+        return
+    process = subprocess.Popen(
+        PLAYERS[player](rate), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    feeder = _Feeder(process, player, rate)
+    try:
+        yield feeder.take
+        feeder.finish()
+        _finished(process, player)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+        feeder.finish()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+class _Feeder:
+    """Hands samples to a player at the pace at which it plays, while more are made."""
+
+    def __init__(self, process: subprocess.Popen[bytes], player: str, rate: int) -> None:
+        assert process.stdin is not None
+        self._process, self._player, self._pipe = process, player, process.stdin
+        self._write = streamed(self._pipe, rate, raw=True)
+        self._queue: SimpleQueue[NDArray[np.float32] | None] = SimpleQueue()
+        self._gone = Event()
+        self._thread = Thread(target=self._feed, daemon=True)
+        self._thread.start()
+
+    def take(self, samples: NDArray[np.float32]) -> None:
+        """Play these after those before. MuomniError if the player has gone."""
+        if self._gone.is_set():
+            _finished(self._process, self._player)
+            raise MuomniError(f"{self._player} stopped before the end", "write a file instead")
+        self._queue.put(samples)
+
+    def finish(self) -> None:
+        """Wait until the player has taken all."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _feed(self) -> None:
+        with suppress(OSError):  # what the player says of it comes with its end
+            while (samples := self._queue.get()) is not None:
+                self._write(samples)
+        self._gone.set()
+        with suppress(OSError):
+            self._pipe.close()
+
+
+def _finished(process: subprocess.Popen[bytes], player: str) -> None:
+    """Wait until all is played. MuomniError if it was not."""
+    assert process.stderr is not None
+    with process.stderr as pipe:
+        told = pipe.read()
+    if process.wait():
+        lines = told.decode(errors="replace").strip().splitlines()
+        raise MuomniError(
+            f"{player} could not play: {lines[-1] if lines else f'exit code {process.returncode}'}",
+            "look at the sound system, or write a file with -o instead",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Where samples go: to a file or stdout, to the loudspeaker, or both.
+
+    Raises:
+        RequestError: nowhere, or there is no such way.
+    """
+
+    output: Path | None = None
+    raw: bool = False
+    play: bool = False
+
+    def __post_init__(self) -> None:
+        if self.output is None and not self.play:
+            raise RequestError("the speech would go nowhere", "write it with -o out.wav, or hear it with --play")
+        if self.output is not None:
+            check_output(self.output, raw=self.raw)
+        if self.play:
+            find_player()
+
+    @classmethod
+    def beside_text(cls, output: Path | None, play: bool) -> Ways | None:
+        """Where the speech goes of a command whose stdout is text; None for a silent one. RequestError as above."""
+        if output is None and not play:
+            return None
+        if output == STDOUT:
+            raise RequestError("text and speech both want stdout", "write the speech to a file: --speak out.wav")
+        return cls(output, play=play)
+
+    @property
+    def named(self) -> str | None:
+        """The file that is written; None where there is none."""
+        return None if self.output in (None, STDOUT) else str(self.output)
+
+    @contextmanager
+    def open(self, rate: int) -> Iterator[Write]:
+        """What takes samples to all of them. Errors as of :func:`writing` and :func:`playing`."""
+        with ExitStack() as stack:
+            ways: list[Write] = []
+            if self.output is not None:
+                ways.append(stack.enter_context(writing(self.output, rate, raw=self.raw)))
+            if self.play:
+                ways.append(stack.enter_context(playing(find_player(), rate)))
+
+            def write(samples: NDArray[np.float32]) -> None:
+                for way in ways:
+                    way(samples)
+
+            yield write
+
+
+def send(samples: Iterable[NDArray[np.float32]], write: Write, speech: Speech) -> None:
+    """Take all of ``samples`` where they shall go, telling on a terminal how far they are.
+
+    Raises:
+        RequestError: there are none.
+    """
+    shown = sys.stderr is not None and sys.stderr.isatty()
+    told = time.perf_counter()
+    try:
+        for piece in samples:
+            write(piece)
+            if shown and time.perf_counter() - told > EVERY:
+                told = time.perf_counter()
+                print(f"\r{progress(speech)}\x1b[K", end="", file=sys.stderr, flush=True)
+    finally:
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    speech.require()
+
+
+def progress(speech: Speech) -> str:
+    """How much has been spoken, and how fast."""
+    rate = 1 / speech.factor if speech.factor else 0.0
+    return f"{speech.seconds:.1f} s of speech, {rate:.1f} times as fast as it is heard"
+
+
+def stats_line(speech: Speech) -> str:
+    """The figures of ``--stats``."""
+    first = f"first audio after {1000 * speech.first:.0f} ms" if speech.first is not None else "no audio"
+    return f"real-time factor {speech.factor:.3f}, {first}, {speech.frames} code frames"
+
+
+def tell(speech: Speech, ways: Ways, max_seconds: float) -> None:
+    """What was spoken, on stderr, and whether it was cut."""
+    if speech.cut:
+        say(f"stopped after {max_seconds:g} seconds, before the end of the text; --max-seconds allows more")
+    say(f"wrote {ways.named}: {progress(speech)}" if ways.named else f"spoke {progress(speech)}")

@@ -1,0 +1,259 @@
+"""``muomni data speak``: texts read aloud by a speech synthesizer or a trained model, as a dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import soundfile
+
+from muomni_cli.contract.declarations import DatasetPart
+from muomni_cli.contract.speech import Said, Teacher
+from muomni_cli.core.console import duration
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import open_regular, replacing, write_text
+from muomni_cli.core.text import cut_sentences
+from muomni_cli.registry.registry import Registered, get_registry, resolve
+
+HOW = "install a plugin that has one, or let a trained model speak: --model RUN"
+
+LIST = "speech.jsonl"
+
+SOUNDS = "audio"
+
+AT_ONCE = 64
+"""Sentences that are handed to the teacher before the first of them is waited for."""
+
+TOLD = 5.0
+"""Seconds between two lines of progress."""
+
+Format = Literal["wav", "flac"]
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A teacher, a ``name`` that tells its voices from those of others, and how many texts it is given at a time."""
+
+    teacher: Teacher
+    name: str
+    at_once: int = 1
+
+
+def find_speaker(name: str | None, voice: str | None, model: str | None) -> Speaker:
+    """Who speaks.
+
+    Args:
+        name: of the source of data whose teacher it is; the first that has one.
+        voice: its voice; its first.
+        model: a run that speaks in its place.
+
+    Raises:
+        RequestError: there is none, it has no such voice, or something that it needs is missing.
+    """
+    if model is not None:
+        own = ModelTeacher(model, voice)
+        return Speaker(own, own.name)
+    registered = _named(name) if name is not None else _first()
+    assert isinstance(registered.part, DatasetPart), "all parts of that kind are"
+    assert registered.part.teacher is not None, "both have looked"
+    teacher: Teacher = resolve(registered.part.teacher, f"the teacher {registered.use}")(voice)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Speaker(teacher, f"{registered.plugin.name}:{registered.part.name}", cores)
+
+
+def _teachers() -> list[Registered]:
+    offers = get_registry().all(DatasetPart.kind)
+    return [one for one in offers if isinstance(one.part, DatasetPart) and one.part.teacher is not None]
+
+
+def _first() -> Registered:
+    found = _teachers()
+    if not found:
+        raise RequestError("no installed source of data has a teacher", HOW)
+    return found[0]
+
+
+def _named(name: str) -> Registered:
+    registered = get_registry().get(DatasetPart.kind, name)
+    if registered not in _teachers():
+        names = ", ".join(one.use for one in _teachers())
+        raise RequestError(f"{name} has no teacher", f"these have: {names}" if names else HOW)
+    return registered
+
+
+class ModelTeacher:
+    """A :class:`muomni_cli.contract.speech.Teacher`: a trained model. One text at a time.
+
+    Raises:
+        RequestError: it cannot speak, or has no such voice.
+    """
+
+    def __init__(self, model: str, voice: str | None) -> None:
+        from muomni_cli.models.engines import CAN_SPEAK, open_engine
+        from muomni_cli.voice.synthesis import Drawing, voice_of
+
+        engine = open_engine(model, CAN_SPEAK)
+        self._voice = voice_of(engine)
+        weights = Path(engine.source("talker"))
+        self.name = f"{weights.resolve()}:{weights.stat().st_mtime_ns}"  # trained again, it is another speaker
+        self._manner = self._voice.manner(voice)
+        self._drawing = Drawing(max_seconds=600.0)
+        names = self._voice.talker.voices
+        self.voice = voice or (names[0] if names else weights.resolve().parent.parent.name)
+
+    def say(self, text: str) -> bytes:
+        """WAV at the model's rate; the same samples for the same text each time."""
+        import numpy as np
+        import soundfile
+
+        pieces = list(self._voice.say([Said(text)], self._manner, self._drawing))
+        if not pieces:
+            raise RequestError(f"the model said nothing for {text[:40]!r}", "leave that text out")
+        file = io.BytesIO()
+        soundfile.write(file, np.concatenate(pieces), self._voice.sample_rate, subtype="PCM_16", format="WAV")
+        return file.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What was written: the list, its sentences, how many of them were made now, their seconds, and how many texts the
+    teacher could not say."""
+
+    path: Path
+    sentences: int
+    made: int
+    seconds: float
+    left_out: int
+
+
+def texts_of(files: Sequence[Path], words: tuple[int, int], limit: int, *, cut: bool = True) -> list[str]:
+    """Different sentences of running text, in order; the first ``limit`` of them unless it is 0.
+
+    Args:
+        files: UTF-8.
+        words: fewest and most in a sentence.
+        cut: into sentences; else every line is one, however it is written.
+        limit: most sentences.
+
+    Raises:
+        RequestError: a file cannot be read, or there is no sentence.
+    """
+    found = list(islice(_different(files, words, cut), limit or None))
+    if not found:
+        what = "English sentence" if cut else "line"
+        raise RequestError(
+            f"no {what} of {words[0]} to {words[1]} words in {', '.join(map(str, files))}",
+            "change --min-words and --max-words, or give text of whole sentences, or --lines",
+        )
+    return found
+
+
+def _different(files: Sequence[Path], words: tuple[int, int], cut: bool) -> Iterator[str]:
+    seen: set[str] = set()
+    for file in files:
+        with open_regular(file) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace") as lines:
+            for text in cut_sentences(lines, *words) if cut else _lines(lines, *words):
+                if text not in seen:
+                    seen.add(text)
+                    yield text
+
+
+def _lines(lines: Iterable[str], min_words: int, max_words: int) -> Iterator[str]:
+    for line in lines:
+        words = line.split()
+        if min_words <= len(words) <= max_words:
+            yield " ".join(words)
+
+
+def speak(
+    texts: Sequence[str],
+    speaker: Speaker,
+    folder: Path,
+    *,
+    form: Format,
+    progress: Callable[[str], None],
+) -> Corpus:
+    """Make (what lacks of) a corpus.
+
+    Args:
+        texts: different ones.
+        speaker: says them.
+        folder: where to; made if it is not there.
+        form: of the sounds.
+        progress: told how far it is.
+
+    Raises:
+        RequestError: the teacher could say none of them.
+        MuomniError: nothing can be written there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"{folder} is a file, not a folder", "name another folder: -o FOLDER")
+    begin = told = time.monotonic()
+    rows: list[str] = []
+    made, seconds, refused = 0, 0.0, None
+    for done, result in enumerate(_all_said(texts, speaker, folder, form), start=1):
+        if isinstance(result, RequestError):
+            refused = refused or result
+        else:
+            rows.append(json.dumps(result.row, ensure_ascii=False))
+            made, seconds = made + result.made, seconds + result.seconds
+        if time.monotonic() > told + TOLD:
+            told = time.monotonic()
+            rate = done / (told - begin)
+            left = duration((len(texts) - done) / rate)
+            progress(f"speaking: {done:,} of {len(texts):,}, {rate:,.0f} a second, {left} left")
+    if refused is not None:
+        progress(f"warning: {len(texts) - len(rows):,} sentences were not said: {refused.what}")
+        if not rows:
+            raise refused
+    write_text(folder / LIST, "".join(f"{row}\n" for row in rows))
+    return Corpus(folder / LIST, len(rows), made, seconds, len(texts) - len(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    row: dict[str, str]
+    made: bool
+    seconds: float
+
+
+def _all_said(texts: Sequence[str], speaker: Speaker, folder: Path, form: Format) -> Iterator[_Said | RequestError]:
+    def said(text: str) -> _Said | RequestError:
+        try:
+            return _said(text, speaker, folder, form)
+        except RequestError as error:
+            return error
+
+    pool = ThreadPoolExecutor(speaker.at_once)
+    try:
+        for begin in range(0, len(texts), AT_ONCE):
+            yield from pool.map(said, texts[begin : begin + AT_ONCE])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _said(text: str, speaker: Speaker, folder: Path, form: Format) -> _Said:
+    teacher = speaker.teacher
+    digest = hashlib.blake2b(f"{speaker.name}\0{teacher.voice}\0{text}".encode(), digest_size=8).hexdigest()
+    name = f"{SOUNDS}/{digest}.{form}"
+    path = folder / name
+    made = not path.is_file()
+    if made:
+        sound = teacher.say(text)
+        with replacing(path) as temporary:
+            if form == "wav":
+                temporary.write_bytes(sound)
+            else:
+                samples, rate = soundfile.read(io.BytesIO(sound), dtype="int16")
+                soundfile.write(temporary, samples, rate, format=form.upper())
+    row = {SOUNDS: name, "text": text, "key": text, "voice": teacher.voice}
+    return _Said(row, made, float(soundfile.info(path).duration))

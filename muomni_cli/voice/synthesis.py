@@ -1,0 +1,204 @@
+"""A Talker, a codec and a vocoder as one voice: chunks of text to chunks of samples, over any engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.contract.engine import Engine
+from muomni_cli.contract.speech import Choose, Flow, Manner, Said, Speaks
+from muomni_cli.core.errors import RequestError
+from muomni_cli.generation.loop import Sampling, draw
+from muomni_cli.registry.registry import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How code frames are drawn.
+
+    Args:
+        seed: of the random numbers.
+        temperature: 0 takes the most likely code; None is what the Talker's own config says, else 0.
+        max_seconds: longest speech.
+    """
+
+    seed: int = 0
+    temperature: float | None = None
+    max_seconds: float = float("inf")
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise RequestError(f"seed is {self.seed}", "seed must be 0 or more")
+        if self.temperature is not None and not 0 <= self.temperature < float("inf"):
+            raise RequestError(f"temperature is {self.temperature:g}", "temperature must be 0 or more")
+        if not self.max_seconds > 0:
+            raise RequestError(f"max_seconds is {self.max_seconds:g}", "max_seconds must be more than 0")
+
+
+@dataclass(slots=True)
+class Speech:
+    """What has been spoken so far.
+
+    ``first``: seconds until the first samples were there; None before. ``busy``: seconds that making them took, without
+    what others did with them. ``cut``: it was longer than allowed.
+    """
+
+    rate: int
+    samples: int = 0
+    frames: int = 0
+    first: float | None = None
+    busy: float = 0.0
+    cut: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return self.samples / self.rate
+
+    @property
+    def factor(self) -> float:
+        """Real-time factor: seconds of work for a second of sound; 0 before there is any."""
+        return self.busy / self.seconds if self.samples else 0.0
+
+    def require(self) -> None:
+        """Raises RequestError if nothing was spoken."""
+        if not self.samples:
+            raise RequestError(
+                "nothing in the text can be spoken", "write words in Latin letters, numbers or common signs"
+            )
+
+
+def checked_speed(speed: float) -> float:
+    """``speed``. RequestError if it is out of range."""
+    Manner(speed=speed).require_speed()
+    return speed
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What speaks, opened once.
+
+    Args:
+        talker: text to codes.
+        sounds: begins a sound: (T,Q) codes in, (N,) samples out.
+        sample_rate: samples a second.
+        label: what to call it.
+        vocoder_name: what the vocoder is called.
+        temperature: how codes are drawn unless asked otherwise; 0 takes the most likely one.
+    """
+
+    talker: Speaks
+    sounds: Callable[[], Flow]
+    sample_rate: int
+    label: str
+    vocoder_name: str
+    temperature: float = 0.0
+
+    def manner(self, voice: str | None = None, speed: float = 1.0) -> Manner:
+        """How to speak, checked.
+
+        Raises:
+            RequestError: there is no such voice, or nobody speaks at that speed.
+        """
+        names = list(self.talker.voices)
+        if voice is not None and voice not in names:
+            listed = f"its voices: {', '.join(names)}" if names else "this model has one voice, without a name"
+            raise RequestError(f"this model has no voice {voice!r}", did_you_mean(voice, names, listed))
+        return Manner(voice, checked_speed(speed))
+
+    def say(
+        self, pieces: Iterable[Said], manner: Manner, drawing: Drawing, speech: Speech | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Samples (n,), full scale 1, as soon as they can be made; ``pieces`` is asked for more only when more is
+        needed. The same text, manner and drawing always give the same samples, however the text is cut.
+
+        Args:
+            pieces: the text.
+            manner: of :meth:`manner`.
+            drawing: see there.
+            speech: kept up to date, each time before samples are given out.
+
+        Raises:
+            RequestError: there is no such voice.
+        """
+        speech = speech or Speech(self.sample_rate)
+        limit = drawing.max_seconds * self.sample_rate
+        made = self._samples(pieces, manner, self._chooser(drawing), speech)
+        while True:
+            begin = time.perf_counter()
+            samples = next(made, None)
+            speech.busy += time.perf_counter() - begin
+            if samples is None:
+                return
+            if speech.first is None and samples.size:
+                speech.first = speech.busy
+            if speech.samples + samples.size > limit:
+                speech.cut = True
+                samples = samples[: max(0, int(limit) - speech.samples)]
+            speech.samples += samples.size
+            if samples.size:
+                yield samples
+            if speech.cut:
+                return
+
+    def _samples(
+        self, pieces: Iterable[Said], manner: Manner, choose: Choose, speech: Speech
+    ) -> Iterator[NDArray[np.float32]]:
+        sounds = self.sounds()
+        for codes in self.talker.speak(pieces, manner, choose):
+            speech.frames += len(codes)
+            samples = sounds.push(codes)
+            if samples.size:
+                yield samples
+        if speech.frames:
+            yield sounds.finish()
+
+    def _chooser(self, drawing: Drawing) -> Choose:
+        """Draws one code, with random numbers of its own."""
+        sampling = Sampling(temperature=self.temperature if drawing.temperature is None else drawing.temperature)
+        rng = np.random.default_rng(drawing.seed)
+        return lambda logits: draw(logits, sampling, rng)
+
+
+def voice_of(engine: Engine, vocoder: str | None = None) -> Voice:
+    """The voice of a model, with the vocoder that is named or else its own.
+
+    Raises:
+        RequestError: it does not speak, or has no such vocoder.
+    """
+    talker, name = engine.talker(), engine.vocoder_name(vocoder)
+    engine.vocoder(name)
+    temperature = float(engine.parts["talker"]["config"].get("temperature", 0.0))
+    rate, label = engine.codec().mel.sample_rate, engine.source("talker")
+    return Voice(talker, lambda: codes_to_audio(engine, name), rate, label, name, temperature)
+
+
+def codes_to_audio(engine: Engine, vocoder: str | None = None) -> CodesToAudio:
+    """A new sound of a model's codec and vocoder; errors as of :func:`voice_of`."""
+    return CodesToAudio(engine.codec().stream(), engine.vocoder(engine.vocoder_name(vocoder)).stream())
+
+
+class CodesToAudio:
+    """Streaming synthesis: (T,Q) codes -> (N,) samples.
+
+    Args:
+        mels: codes to log-mel.
+        waves: log-mel to samples.
+    """
+
+    def __init__(self, mels: Flow, waves: Flow) -> None:
+        self._mels, self._waves = mels, waves
+
+    def push(self, codes: NDArray[Any]) -> NDArray[np.float32]:
+        """Feed (T,Q); the samples that are now final."""
+        made: NDArray[np.float32] = self._waves.push(self._mels.push(codes))
+        return made
+
+    def finish(self) -> NDArray[np.float32]:
+        """The remaining samples."""
+        return np.concatenate([self._waves.push(self._mels.finish()), self._waves.finish()])

@@ -1,0 +1,138 @@
+"""``muomni tts``: text from an argument, a file or stdin, to speech."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from muomni_cli.contract.speech import Said
+from muomni_cli.core.console import print_json, say
+from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import open_regular
+from muomni_cli.data.media_arguments import refuse_url
+from muomni_cli.models.engines import CAN_SPEAK, open_engine
+from muomni_cli.voice.audio_out import STDOUT, Ways, send, stats_line, tell
+from muomni_cli.voice.synthesis import Drawing, Speech, checked_speed, voice_of
+
+if TYPE_CHECKING:
+    from muomni_cli.voice.synthesis import Voice
+
+AT_ONCE = 1 << 16
+"""Bytes read at a time, at most."""
+
+
+def read_pieces(argument: str | None, file: Path | None) -> Iterator[Said]:
+    """Pieces of the text, lazily.
+
+    Args:
+        argument: the text itself; ``-`` is stdin, as is None without a file where stdin is no terminal.
+        file: a file with it, UTF-8; ``-`` is stdin.
+
+    Raises:
+        RequestError: there is none, there are two, it is empty, or the file cannot be read.
+    """
+    if argument not in (None, "-") and file is not None:
+        raise RequestError("there are two texts, an argument and a file", "give one of them")
+    if argument not in (None, "-"):
+        if not argument.strip():
+            raise RequestError("the text is empty", 'give some: muomni tts "Hello." -o hello.wav')
+        return iter([Said(argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))])
+    if file is not None and file != Path("-"):
+        refuse_url(str(file))
+        with open_regular(file) as opened:
+            content = opened.read()
+        _require_text(content, str(file))
+        return iter([Said(content.decode("utf-8-sig", "replace"))])
+    if sys.stdin is None or (argument is None and file is None and sys.stdin.isatty()):
+        raise RequestError("there is no text to speak", 'give some: muomni tts "Hello." -o hello.wav, or -i FILE')
+    return _decoded(sys.stdin.buffer)
+
+
+def _require_text(content: bytes, name: str) -> None:
+    """RequestError for what is no text: it holds a NUL, or more than a tenth of it is not UTF-8."""
+    if b"\0" in content or 10 * content.decode("utf-8", "replace").count("\ufffd") > max(len(content), 20):
+        raise RequestError(f"{name} is not a text file", "give a file of UTF-8 text")
+
+
+def _decoded(file: BinaryIO) -> Iterator[Said]:
+    """What comes, as soon as it comes; characters are never split."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+    read = getattr(file, "read1", file.read)
+    while data := read(AT_ONCE):
+        _require_text(data, "stdin")
+        if text := decoder.decode(data):
+            yield Said(text)
+    if text := decoder.decode(b"", True):
+        yield Said(text)
+
+
+def tts(
+    text: str | None,
+    file: Path | None,
+    ways: Ways,
+    drawing: Drawing,
+    *,
+    voice: str | None = None,
+    speed: float = 1.0,
+    model: str | None = None,
+    vocoder: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    json: bool = False,
+    stats: bool = False,
+) -> None:
+    """Speak a text.
+
+    Args:
+        text: what to speak; see :func:`read_pieces`.
+        file: where it stands otherwise.
+        ways: where the samples go.
+        drawing: how codes are drawn, and the longest speech.
+        voice: the voice's name.
+        speed: relative to its own.
+        model: which model speaks; see :func:`muomni_cli.models.locate.find`.
+        vocoder: which vocoder, in place of the model's own.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        threads: CPU threads.
+        json: print a report on stdout.
+        stats: say how fast it was.
+
+    Raises:
+        RequestError: the text, the model or an option is wrong; nothing is written then.
+    """
+    if json and ways.output == STDOUT:
+        raise RequestError("--json and -o - both want stdout", "write a file: -o out.wav --json")
+    checked_speed(speed)
+    pieces = read_pieces(text, file)
+    opened = voice_of(open_engine(model, CAN_SPEAK, device=device, threads=threads), vocoder)
+    manner = opened.manner(voice, speed)
+    say(f"speaking with {opened.label} and {opened.vocoder_name}")
+    speech = Speech(opened.sample_rate)
+    with ways.open(opened.sample_rate) as write:
+        send(opened.say(pieces, manner, drawing, speech), write, speech)
+    tell(speech, ways, drawing.max_seconds)
+    if stats:
+        say(stats_line(speech))
+    if json:
+        print_json(report(speech, opened, ways, voice, drawing))
+
+
+def report(speech: Speech, voice: Voice, ways: Ways, name: str | None, drawing: Drawing) -> dict[str, Any]:
+    """What was spoken, as plain data."""
+    names = list(voice.talker.voices)
+    return {
+        "file": ways.named,
+        "seconds": round(speech.seconds, 4),
+        "frames": speech.frames,
+        "sample_rate": speech.rate,
+        "real_time_factor": round(speech.factor, 4),
+        "first_audio_ms": None if speech.first is None else round(1000 * speech.first, 1),
+        "cut": speech.cut,
+        "voice": name or (names[0] if names else None),
+        "seed": drawing.seed,
+        "model": voice.label,
+        "vocoder": voice.vocoder_name,
+    }

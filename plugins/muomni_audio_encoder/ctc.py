@@ -1,0 +1,407 @@
+"""Connectionist temporal classification (Graves et al., ICML 2006) in numpy: scores to characters, and when each was
+said.
+
+Class 0 is the blank, class 1 + i the i-th character of an alphabet. Scores are (T,C) natural log-probabilities of one
+sound. Equal classes in a row are one character; a blank between them makes two.
+
+Times are finer than the encoder's tokens. A character's position is the mean of all tokens that may have said it,
+weighted by how likely each did (forward-backward over all alignments), so it lies between tokens. A boundary between
+characters is half-way between their positions; CTC's spikes say no more. A pause is found in the sound itself, as the
+longest quiet stretch between two words. Without one a space takes no time.
+
+Shapes: T tokens, C classes, L characters, N samples.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLANK = 0
+
+_NEVER = -math.inf
+
+_IMPOSSIBLE = -np.inf
+
+STEP = 0.005
+"""Seconds between two measurements of loudness."""
+
+AROUND = 0.01
+"""Seconds before and after that are measured: a period of the lowest voices."""
+
+BELOW = 34.0
+"""dB below the loudest fiftieth of a sound, from where on it is quiet."""
+
+DEEP = 46.0
+"""dB below it that silence falls to in a clean sound. Speech begins where it rises above, for f and th are hardly
+louder than BELOW; speech that ends may echo."""
+
+ABOVE, LEAST = 6.0, 15.0
+"""In a noisy sound, what lies within so many dB of its quietest twentieth is quiet, and LEAST dB below the loudest."""
+
+PAUSE, MARKED_PAUSE = 0.12, 0.06
+"""Shortest pause in seconds where the text has but a space, and where it has a mark: stops such as p, t and k are
+silent for nearly a tenth of a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """The characters that transcripts are spelled with."""
+
+    characters: str
+
+    @property
+    def classes(self) -> int:
+        """C: one a character, and the blank."""
+        return 1 + len(self.characters)
+
+    def spell(self, text: str) -> str:
+        """``text`` in these characters: small letters, accents dropped where the alphabet has none, anything else a
+        space, never two spaces in a row."""
+        composed = unicodedata.normalize("NFKC", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")).casefold()
+        return " ".join("".join(self._known(character) for character in composed).split())
+
+    def places(self, text: str) -> list[Spelled]:
+        """What :meth:`encode` makes of ``text``, each class with the characters of ``text`` that it stands for: the run
+        that is spelled as one space, a letter with its accents, or a ligature for each of its letters."""
+        found: list[Spelled] = []
+        for begin, end in _clusters(text):
+            composed = unicodedata.normalize("NFKC", text[begin:end].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+            for character in "".join(map(self._known, composed.casefold())):
+                if not character.isspace():
+                    found.append(Spelled(character, begin, end))
+                elif found and found[-1].character == " ":
+                    found[-1] = Spelled(" ", found[-1].begin, end)
+                elif found:
+                    found.append(Spelled(" ", begin, end))
+        if found and found[-1].character == " ":
+            found.pop()
+        return [one for one in found if one.character in self.characters]
+
+    def _known(self, character: str) -> str:
+        if character in self.characters:
+            return character
+        parts = unicodedata.normalize("NFKD", character)
+        kept = "".join(part for part in parts if part in self.characters)
+        return kept or ("" if unicodedata.combining(character) else " ")
+
+    def encode(self, text: str) -> list[int]:
+        """Classes of ``text`` as it is spelled."""
+        return self.classes_of(self.spell(text))
+
+    def classes_of(self, spelled: Iterable[str]) -> list[int]:
+        """Classes of characters; without those that it does not have."""
+        return [1 + self.characters.index(character) for character in spelled if character in self.characters]
+
+    def decode(self, classes: Sequence[int]) -> str:
+        """Text of classes; blanks give nothing."""
+        return "".join(self.characters[index - 1] for index in classes if index != BLANK)
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """A character of an alphabet, and the characters ``begin`` to ``end`` (not included) of a text it stands for."""
+
+    character: str
+    begin: int
+    end: int
+
+
+def _clusters(text: str) -> Iterator[tuple[int, int]]:
+    """Where ``text`` can be cut so that its pieces are composed (NFKC) as the whole is."""
+    begin = 0
+    for end in range(1, len(text) + 1):
+        here = text[begin:end]
+        if end < len(text):
+            if unicodedata.combining(text[end]):
+                continue
+            both = unicodedata.normalize("NFKC", here + text[end])
+            if both != unicodedata.normalize("NFKC", here) + unicodedata.normalize("NFKC", text[end]):
+                continue
+        yield begin, end
+        begin = end
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One character: its class, and the tokens ``begin`` to ``end`` (not included) that it was heard in."""
+
+    symbol: int
+    begin: int
+    end: int
+
+
+def needed(classes: Sequence[int]) -> int:
+    """Fewest tokens that can say ``classes``: one each, and a blank between two that are equal."""
+    return len(classes) + sum(one == other for one, other in pairwise(classes))
+
+
+def greedy(scores: NDArray[np.floating]) -> list[Mark]:
+    """The best class of every token, runs joined and blanks dropped."""
+    classes = scores.argmax(1).tolist()
+    return marks(classes, classes)
+
+
+def prefix_beam(scores: NDArray[np.floating], width: int = 16, narrow: float = 12.0) -> list[tuple[list[int], float]]:
+    """The likeliest texts, each over all the ways to say it (Hannun et al., arXiv:1408.2873), best first.
+
+    Args:
+        scores: (T,C).
+        width: texts that are kept after every token.
+        narrow: classes further than this below a token's best are not tried.
+
+    Returns:
+        Up to ``width`` texts as classes, with the logarithm of their probability.
+    """
+    tree = _Tree()
+    beams = {0: (0.0, _NEVER)}  # text -> log-probability of ending in a blank, and in its last character
+    for row in scores.tolist():
+        lowest = max(row) - narrow
+        tried = [(symbol, score) for symbol, score in enumerate(row) if score >= lowest]
+        grown = _grown(beams, tried, tree)
+        beams = dict(sorted(grown.items(), key=lambda beam: -_add(*beam[1]))[:width])
+    return [(tree.text(node), _add(*ends)) for node, ends in beams.items()]
+
+
+def _grown(
+    beams: Mapping[int, tuple[float, float]], tried: Sequence[tuple[int, float]], tree: _Tree
+) -> dict[int, tuple[float, float]]:
+    """What all ``beams`` become with one more token, which is one of the classes ``tried``."""
+    grown: dict[int, tuple[float, float]] = {}
+
+    def count(node: int, blank: float, spoken: float) -> None:
+        if max(blank, spoken) > _NEVER:
+            before = grown.get(node, (_NEVER, _NEVER))
+            grown[node] = _add(before[0], blank), _add(before[1], spoken)
+
+    for node, (blank, spoken) in beams.items():
+        either = _add(blank, spoken)
+        for symbol, score in tried:
+            if symbol == BLANK:
+                count(node, either + score, _NEVER)
+            elif symbol != tree.symbols[node]:
+                count(tree.child(node, symbol), _NEVER, either + score)
+            else:  # the same character goes on, or after a blank comes once more
+                count(node, _NEVER, spoken + score)
+                count(tree.child(node, symbol), _NEVER, blank + score)
+    return grown
+
+
+class _Tree:
+    """Texts that share their beginnings: a node is its parent's text and one character; node 0 is the empty text."""
+
+    def __init__(self) -> None:
+        self.parents, self.symbols = [0], [BLANK]
+        self._children: dict[tuple[int, int], int] = {}
+
+    def child(self, node: int, symbol: int) -> int:
+        """The text of ``node`` and ``symbol``."""
+        found = self._children.setdefault((node, symbol), len(self.parents))
+        if found == len(self.parents):
+            self.parents.append(node)
+            self.symbols.append(symbol)
+        return found
+
+    def text(self, node: int) -> list[int]:
+        """The classes on the way to ``node``."""
+        found: list[int] = []
+        while node:
+            found.append(self.symbols[node])
+            node = self.parents[node]
+        return found[::-1]
+
+
+def log_probabilities(scores: NDArray[np.floating], texts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """The logarithm of each text's probability, over all the ways to say it (the forward algorithm).
+
+    Args:
+        scores: (T,C).
+        texts: n texts as classes; one that needs more tokens than there are has a probability of 0.
+
+    Returns:
+        (n,) nats, ``-inf`` for what cannot be said.
+    """
+    sizes = np.array([len(text) for text in texts], np.int64)
+    states = np.zeros((len(texts), 2 * int(sizes.max(initial=0)) + 1), np.int64)  # blank, character, blank, ..., blank
+    for row, text in zip(states, texts, strict=True):
+        row[1 : 2 * len(text) : 2] = text
+    skips = np.zeros(states.shape, bool)  # a character may follow another directly if they differ
+    skips[:, 3::2] = states[:, 3::2] != states[:, 1:-2:2]
+    rows = np.arange(len(texts))
+    ways = np.full(states.shape, _NEVER)
+    ways[:, 0] = 0.0  # as if a blank had come before the first token
+    for t, row in enumerate(np.asarray(scores, np.float64)):
+        options = np.full((3, *states.shape), _NEVER)
+        options[0], options[1, :, 1:] = ways, ways[:, :-1]
+        if t:
+            options[2, :, 2:] = np.where(skips[:, 2:], ways[:, :-2], _NEVER)
+        ways = np.logaddexp.reduce(options, axis=0) + row[states]
+    last = ways[rows, 2 * sizes]
+    return np.where(sizes > 0, np.logaddexp(last, ways[rows, 2 * sizes - 1]), last)
+
+
+def choose(scores: NDArray[np.floating], texts: Sequence[Sequence[int]]) -> int:
+    """Which of some texts was said most likely: for a vocabulary that is closed."""
+    return int(log_probabilities(scores, texts).argmax())
+
+
+def align(scores: NDArray[np.floating], classes: Sequence[int]) -> list[Mark]:
+    """When each of ``classes`` was said: the likeliest way through ``scores`` (Viterbi) that says exactly them.
+
+    Raises:
+        ValueError: there are too few tokens to say them in.
+    """
+    if needed(classes) > len(scores):
+        raise ValueError(f"{len(scores)} tokens cannot say {len(classes)} characters, {needed(classes)} are needed")
+    states = np.zeros(2 * len(classes) + 1, np.int64)  # blank, character, blank, character, ..., blank
+    states[1::2] = classes
+    skips = np.zeros(states.size, bool)  # a character may follow another directly if they differ
+    skips[3::2] = states[3::2] != states[1:-2:2]
+    best = np.full(states.size, _NEVER)
+    best[:2] = scores[0, states[:2]]
+    came = np.zeros((len(scores), states.size), np.int8)
+    for t in range(1, len(scores)):
+        options = np.full((3, states.size), _NEVER)
+        options[0], options[1, 1:] = best, best[:-1]
+        options[2, 2:] = np.where(skips[2:], best[:-2], _NEVER)
+        came[t] = options.argmax(0)
+        best = options.max(0) + scores[t, states]
+    place = states.size - 1 - int(states.size > 1 and best[-2] >= best[-1])
+    path = [place]
+    for t in range(len(scores) - 1, 0, -1):
+        place -= int(came[t, place])
+        path.append(place)
+    path.reverse()
+    return marks(states[path].tolist(), path)
+
+
+def marks(classes: Sequence[int], states: Sequence[int]) -> list[Mark]:
+    """Runs of equal ``states``, one mark each, without those whose class is the blank."""
+    found, begin = [], 0
+    for _, run in groupby(states):
+        end = begin + len(list(run))
+        if classes[begin] != BLANK:
+            found.append(Mark(classes[begin], begin, end))
+        begin = end
+    return found
+
+
+def _add(one: float, other: float) -> float:
+    """Logarithm of the sum of two probabilities that are given by their logarithms."""
+    low, high = (one, other) if one < other else (other, one)
+    return high if low == _NEVER else high + math.log1p(math.exp(low - high))
+
+
+def places(scores: NDArray[np.floating], classes: Sequence[int]) -> NDArray[np.float64]:
+    """(L,) at which token each of ``classes`` was said, on average over all ways to say exactly them.
+
+    Args:
+        scores: (T,C) log-probabilities; T must suffice (see :func:`muomni_audio_encoder.ctc.needed`).
+        classes: at least one, none the blank.
+    """
+    states = np.full(2 * len(classes) + 1, BLANK)  # blank, character, blank, character, ..., blank
+    states[1::2] = classes
+    skips = np.zeros(states.size, bool)  # a character may follow another directly if they differ
+    skips[3::2] = states[3::2] != states[1:-2:2]
+    said = np.asarray(scores, np.float64)[:, states]
+    before = _ways(said, skips)
+    after = _ways(said[::-1, ::-1], np.roll(skips[::-1], 2))[::-1, ::-1]  # from the end backwards it is the same
+    likely = before + after - said  # each token's own score is in both
+    likely = np.exp(likely - np.logaddexp.reduce(likely, axis=1, keepdims=True))[:, 1::2]
+    centres = (likely * np.arange(len(said))[:, None]).sum(0) / np.maximum(likely.sum(0), 1e-300)
+    return np.maximum.accumulate(centres)
+
+
+def _ways(said: NDArray[np.float64], skips: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(T,2L+1) log-probability of all beginnings that are in a state at a token."""
+    ways = np.full(said.shape, _IMPOSSIBLE)
+    ways[0, :2] = said[0, :2]
+    closed = np.where(skips, 0.0, _IMPOSSIBLE)
+    options = np.full((3, said.shape[1]), _IMPOSSIBLE)
+    for t in range(1, len(said)):
+        options[0], options[1, 1:], options[2, 2:] = ways[t - 1], ways[t - 1, :-1], ways[t - 1, :-2] + closed[2:]
+        ways[t] = np.logaddexp.reduce(options, axis=0) + said[t]
+    return ways
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Where a sound is quiet: ``begins`` and ``ends`` in seconds, in order. ``seconds``: of the whole sound."""
+
+    begins: NDArray[np.floating]
+    ends: NDArray[np.floating]
+    seconds: float
+
+    def longest(self, since: float, until: float) -> tuple[float, float]:
+        """The longest quiet stretch between two times; empty, in their middle, if there is none."""
+        begins, ends = self.begins.clip(since, until), self.ends.clip(since, until)
+        if not begins.size or (ends - begins).max() <= 0:
+            return (since + until) / 2, (since + until) / 2
+        which = int((ends - begins).argmax())
+        return float(begins[which]), float(ends[which])
+
+
+def quiet(wave: NDArray[np.floating], rate: int) -> Quiet:
+    """Where a sound, (N,) samples, is quiet against itself."""
+    around = max(1, round(AROUND * rate))
+    power = np.pad(np.square(wave, dtype=np.float64), around)
+    total = np.concatenate([[0.0], np.cumsum(power)])
+    centres = (np.arange(int(len(wave) / (STEP * rate)) + 1) * STEP * rate).astype(np.int64)
+    loudness = 10 * np.log10((total[centres + 2 * around] - total[centres]).clip(0) / (2 * around) + 1e-10)
+    lowest, highest = np.percentile(loudness, [5, 98])
+    below = max(highest - BELOW, min(lowest + ABOVE, highest - LEAST))
+    turns = np.diff(np.concatenate([[0], (loudness < below).astype(np.int8), [0]]))
+    begins, ends = np.flatnonzero(turns == 1), np.flatnonzero(turns == -1)
+    deep = np.flatnonzero(loudness < highest - DEEP)
+    last = deep[(np.searchsorted(deep, ends) - 1).clip(0)] if deep.size else begins - 1
+    ends = np.where((last >= begins) & (last < ends), last + 1, ends)
+    return Quiet(begins * STEP, ends * STEP, len(wave) / rate)
+
+
+def edges(
+    centres: NDArray[np.float64], spaces: NDArray[np.bool_], marked: NDArray[np.bool_], silence: Quiet
+) -> NDArray[np.float64]:
+    """(L+1,) seconds at which each character begins, and the last one ends; what no text is said in lies outside.
+
+    Args:
+        centres: (L,) where each character is, in seconds, in order.
+        spaces: (L,) which are spaces; the first and the last are none.
+        marked: (L,) which of them stand for marks too, such as a comma.
+        silence: of the sound.
+    """
+    usual = float(np.median(np.diff(centres))) if len(centres) > 1 else 2 * STEP
+    since, until = _first(centres[0], usual, silence), _last(centres[-1], usual, silence)
+    centres = centres.clip(since, max(since, until))  # a spike may lie in the silence before what it stands for
+    found = np.empty(len(centres) + 1)
+    found[0], found[1:-1], found[-1] = since, (centres[:-1] + centres[1:]) / 2, until
+    for place in np.flatnonzero(spaces[1:-1]) + 1:
+        begin, end = silence.longest(centres[place - 1], centres[place + 1])
+        if end - begin < (MARKED_PAUSE if marked[place] else PAUSE):
+            begin = end = centres[place - 1 : place + 2].mean()
+        found[place], found[place + 1] = begin, end
+    return np.maximum.accumulate(found.clip(0.0, silence.seconds))
+
+
+def _first(centre: float, usual: float, silence: Quiet) -> float:
+    """When speech begins whose first character is at ``centre``: after the silence before it."""
+    before = silence.begins < centre
+    if not before.any():
+        return max(0.0, centre - usual / 2)
+    begin, end = float(silence.begins[before][-1]), float(silence.ends[before][-1])
+    return end if begin <= STEP else min(end, centre)
+
+
+def _last(centre: float, usual: float, silence: Quiet) -> float:
+    """When speech ends whose last character is at ``centre``: where it falls silent for long, or for good."""
+    for_good = silence.ends >= silence.seconds - 2 * STEP
+    after = (silence.ends > centre) & (for_good | (silence.ends - silence.begins >= PAUSE))
+    if not after.any():
+        return min(silence.seconds, centre + usual)
+    begin = float(silence.begins[after][0])
+    return begin if for_good[after][0] else max(begin, centre)

@@ -1,0 +1,127 @@
+"""The audio encoder and its CTC head as graphs for export, with the mel spectrogram inside, and as steps for
+``muomni trace``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_audio_encoder.model import Listener
+from muomni_audio_encoder.recognizer import Recognizer
+from muomni_cli.api import Graph, Port, Step
+
+
+class Hearing(nn.Module):
+    """(B,N) waveforms, all N samples real -> (B,T,W) tokens."""
+
+    def __init__(self, model: Listener) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, waves: Tensor) -> tuple[Tensor]:
+        """One tensor in, one out."""
+        return (self.model.encode(waves),)
+
+
+class Spelling(nn.Module):
+    """(B,T,W) tokens -> (B,T,C) log-probabilities of characters and the blank."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.recognizer = recognizer
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor]:
+        """One tensor in, one out."""
+        return (self.recognizer.score(tokens),)
+
+
+def noise(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    """As loud as speech: full scale is 1."""
+    return Port.normal(random, shape) * 0.1
+
+
+def graphs(module: Listener) -> list[Graph]:
+    """See :class:`muomni_cli.api.Graph`."""
+    config = module.config
+    return [
+        Graph(
+            name="encoder",
+            module=Hearing(module),
+            inputs=[Port("inputs", ("batch", "samples"), noise)],
+            outputs=["tokens"],
+            cases={
+                "traced": {"batch": 2, "samples": config.sample_rate // 4 + 3},
+                "shortest": {"batch": 1, "samples": config.shortest},
+                "a second, batch 3": {"batch": 3, "samples": config.sample_rate},
+                "longer": {"batch": 1, "samples": config.sample_rate * 3 + config.hop - 1},
+            },
+        )
+    ]
+
+
+def head_graphs(module: Recognizer) -> list[Graph]:
+    """See ``EncoderPart.head_graphs``."""
+    return [
+        Graph(
+            name="head",
+            module=Spelling(module),
+            inputs=[Port("tokens", ("batch", "tokens", module.encoder.width))],
+            outputs=["scores"],
+            cases={
+                "traced": {"batch": 2, "tokens": 3},
+                "one token": {"batch": 1, "tokens": 1},
+                "20 seconds": {"batch": 1, "tokens": 500},
+            },
+        )
+    ]
+
+
+def steps(module: Listener) -> list[Step]:
+    """From samples to tokens."""
+    config = module.config
+    rate = config.sample_rate / config.hop
+    return [
+        Step(
+            at="mel",
+            title="mel spectrogram",
+            what=f"power in {config.n_mels} mel bins every {config.hop} samples ({rate:g} Hz), then its logarithm",
+            counts=lambda a, b: f"{a[1]:,} samples -> {b[1]:,} mel frames",
+        ),
+        *(_convolution(number, config.convolutions) for number in range(config.convolutions)),
+        Step(
+            at="downsample.in_rows",
+            title="reshape",
+            what="the channels and bins of a frame stand one after the other",
+            counts=lambda a, b: f"{a[1]} channels x {a[3]} bins -> {b[2]:,} numbers a frame",
+        ),
+        Step(
+            at="downsample.proj",
+            title="projection",
+            what="GELU; one linear layer to the encoder's width",
+            counts=lambda a, b: f"{a[1]:,} frames -> {b[1]:,} tokens of {b[2]}",
+        ),
+        *(
+            Step(
+                at=f"blocks.{number}",
+                title=f"block {number + 1} of {len(module.blocks)}",
+                what="every token looks at all tokens (RoPE), then an MLP, each added to its input",
+                counts=lambda a, b: f"{a[1]:,} tokens -> {b[1]:,} tokens",
+            )
+            for number in range(len(module.blocks))
+        ),
+        Step(at="norm", title="final norm", what="RMSNorm"),
+    ]
+
+
+def _convolution(number: int, count: int) -> Step:
+    first = "centres and scales the log-mel; " if number == 0 else "GELU; "
+    return Step(
+        at=f"downsample.convolutions.{number}",
+        title=f"convolution {number + 1} of {count}",
+        what=f"{first}3 x 3 with stride 2 halves time and frequency",
+        counts=lambda a, b: f"{a[2]:,} frames -> {b[2]:,} frames, {a[3]} bins -> {b[3]} bins",
+    )

@@ -1,0 +1,190 @@
+"""The audio encoder: log-mel, strided convolutions, and transformer blocks with rotary positions.
+
+The front end of Whisper (arXiv:2212.04356) made two-dimensional, and pre-norm blocks whose attention looks both ways.
+It knows waveforms and tokens, not files, text or the Thinker.
+
+Shapes: B batch, N samples, T frames or tokens, F mel bins, C channels, W width, H heads of Dh.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from muomni_audio_encoder.config import ListenerConfig, halved
+from muomni_cli.api import EncoderOutput, RequestError
+from muomni_cli.audio.mel import LogMel
+from muomni_cli.nn.transformer import attend
+
+
+def real(counts: Tensor, time: int) -> Tensor:
+    """(B,time) bool: true where row b has one of its ``counts[b]`` real frames."""
+    return torch.arange(time, device=counts.device) < counts[:, None]
+
+
+class Downsample(nn.Module):
+    """(B,T,F) -> (B,T',W): each convolution of stride 2 halves time and frequency; then one Linear."""
+
+    def __init__(self, config: ListenerConfig) -> None:
+        super().__init__()
+        channels, bins = [1] + [config.channels] * config.convolutions, config.n_mels
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in itertools.pairwise(channels)
+        )
+        for _ in self.convolutions:
+            bins = halved(bins)
+        self.proj = nn.Linear(config.channels * bins, config.d_model)
+
+    def forward(self, mel: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(B,T,F) and real frames (B,) -> (B,T',W) and real tokens (B,).
+
+        Frames that are not real are set to zero before every convolution: what it pads a row with, so a row ends alike
+        with and without padding.
+        """
+        # (B,1,T,F), strided so that convolutions keep the channels together in memory: a fifth faster on a CPU
+        x = mel[..., None].permute(0, 3, 1, 2)
+        for number, convolution in enumerate(self.convolutions):
+            if counts is not None:
+                x = x.masked_fill(~real(counts, x.shape[2])[:, None, :, None], 0.0)
+                counts = (counts + 1) // 2
+            x = convolution(F.gelu(x) if number else x)  # (B,C,T/2,F/2)
+        return self.proj(F.gelu(self.in_rows(x))), counts  # the last GELU after the copy: its gradient comes in rows
+
+    def in_rows(self, x: Tensor) -> Tensor:
+        """(B,C,T,F) -> (B,T,C*F)."""
+        return x.permute(0, 2, 1, 3).flatten(2)
+
+
+class Attention(nn.Module):
+    """Self-attention among all real tokens of a row."""
+
+    def __init__(self, config: ListenerConfig) -> None:
+        super().__init__()
+        self.head_dim = config.head_dim
+        self.qkv = nn.Linear(config.d_model, 3 * config.d_model)
+        self.out = nn.Linear(config.d_model, config.d_model)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        """(B,T,W) -> (B,T,W)."""
+        heads = self.qkv(x).unflatten(2, (-1, self.head_dim))  # (B,T,3H,Dh)
+        turning, value = heads.split_with_sizes([heads.shape[2] // 3 * 2, heads.shape[2] // 3], dim=2)
+        turned = turning * cos + turning.roll(self.head_dim // 2, dims=3) * sin
+        query, key = turned.to(value.dtype).transpose(1, 2).chunk(2, dim=1)  # (B,H,T,Dh)
+        mixed = attend(query, key, value.transpose(1, 2), mask=mask)
+        return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """One layer: attention, then MLP, each on a normalised copy and added to the stream."""
+
+    def __init__(self, config: ListenerConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.attention = Attention(config)
+        self.mlp_norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.up = nn.Linear(config.d_model, config.d_ff)
+        self.down = nn.Linear(config.d_ff, config.d_model)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        """(B,T,W) -> (B,T,W)."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), cos, sin, mask))
+        return x + self.dropout(self.down(F.gelu(self.up(self.mlp_norm(x)))))  # type: ignore[no-any-return]
+
+
+class Listener(nn.Module):
+    """A :class:`muomni_cli.api.Encoder` of sound."""
+
+    speeds: Tensor
+
+    def __init__(self, config: ListenerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mel = LogMel(config)
+        self.downsample = Downsample(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        half = config.head_dim // 2
+        speeds = config.rope_theta ** (-torch.arange(half, dtype=torch.float64) / half)
+        self.register_buffer("speeds", speeds.float(), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Convolutions keep the variance of what they see; linear layers as in GPT-2, smaller where they write to the
+        stream; no bias, norms of one."""
+        residual = 0.02 / math.sqrt(2 * self.config.n_layers)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 1:
+                nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
+            elif parameter.ndim == 4:
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+            else:
+                nn.init.normal_(parameter, std=residual if name.endswith(("out.weight", "down.weight")) else 0.02)
+
+    @property
+    def width(self) -> int:
+        """W, the width of the tokens."""
+        return self.config.d_model
+
+    def forward(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:
+        """(B,N) waveforms at ``sample_rate``, full scale 1, ``lengths[b]`` real samples each -> tokens.
+
+        Raises:
+            RequestError: a sound is shorter than one token, or a length is more than there is.
+        """
+        samples = [inputs.shape[1]] * inputs.shape[0] if lengths is None else list(lengths)
+        self._check(samples, inputs)
+        inputs = inputs[:, : max(samples)]
+        equal = min(samples) == max(samples)
+        tokens = self.encode(inputs, None if equal else torch.tensor(samples, device=inputs.device))
+        return EncoderOutput(tokens, [self.config.heard(n) for n in samples])
+
+    def encode(self, waves: Tensor, samples: Tensor | None = None) -> Tensor:
+        """(B,N) waveforms, with (B,) real samples each unless all are -> (B,T,W) tokens, zero where not real.
+
+        Tensors only, so that it can be exported.
+        """
+        if samples is not None:  # filled, not multiplied: padding may be anything, and 0 * NaN is NaN
+            waves = waves.masked_fill(~real(samples, waves.shape[1]), 0.0)
+        return self.hear(self.mel(waves), None if samples is None else samples // self.config.hop)
+
+    def hear(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
+        """(B,T,F) log-mel, with (B,) real frames each unless all are -> (B,T',W); :meth:`encode` behind the mel, for
+        training that masks stripes of it."""
+        x, counts = self.downsample((mel - self.config.mel_mean) / self.config.mel_scale, frames)
+        cos, sin = self._rotations(x.shape[1])
+        kept = None if counts is None else real(counts, x.shape[1])
+        mask = None if kept is None else kept[:, None, None]  # (B,1,1,T): every query sees the real keys
+        x = x.to(self.norm.weight.dtype)  # what the blocks add up stays precise under autocast
+        for block in self.blocks:
+            x = block(x, cos, sin, mask)
+        x = self.norm(x)
+        return x if kept is None else x.masked_fill(~kept[..., None], 0.0)  # type: ignore[no-any-return]
+
+    def _rotations(self, time: int) -> tuple[Tensor, Tensor]:
+        """(T,1,Dh) cosines and signed sines of RoPE (arXiv:2104.09864), made on the spot: no longest sound."""
+        angles = torch.arange(time, device=self.speeds.device)[:, None, None] * self.speeds  # (T,1,Dh/2)
+        cos, sin = angles.cos(), angles.sin()
+        return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
+
+    def _check(self, samples: list[int], inputs: Tensor) -> None:
+        if len(samples) != inputs.shape[0] or max(samples) > inputs.shape[1]:
+            raise RequestError(
+                f"lengths {samples} do not describe waveforms of shape {tuple(inputs.shape)}",
+                "give one length a row, none larger than the row",
+            )
+        if min(samples) < self.config.shortest:
+            raise RequestError(
+                f"a sound of {min(samples)} samples is shorter than one token, {self.config.shortest} samples",
+                "give a longer sound, or pad it with silence",
+            )
+
+
+def build(config: ListenerConfig) -> Listener:
+    """An audio encoder with fresh weights from torch's global random numbers."""
+    return Listener(config)

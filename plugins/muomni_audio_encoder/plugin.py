@@ -1,0 +1,37 @@
+"""What this package offers to muomni. Knows no torch and no numpy: a listing imports this module."""
+
+from muomni_audio_encoder.config import ListenerConfig
+from muomni_cli.api import EncoderPart, hookimpl
+
+
+@hookimpl
+def register_encoders() -> list[EncoderPart]:
+    """The encoders of this package."""
+    return [
+        EncoderPart(
+            name="listener",
+            doc="log-mel front end, two strided convolutions and a transformer; 25 tokens a second",
+            modality="audio",
+            config=ListenerConfig,
+            build="muomni_audio_encoder.model:build",
+            graphs="muomni_audio_encoder.graphs:graphs",
+            runs="muomni_audio_encoder.runtime:RunRecognizer",
+            steps="muomni_audio_encoder.graphs:steps",
+            objective="muomni_audio_encoder.objective:Spelling",
+            read="muomni_cli.audio.io:read",
+            count="muomni_audio_encoder.runtime:count",
+            reads=frozenset({"sample_rate", "max_seconds", "shortest"}),
+            pieces="muomni_cli.audio.io:pieces",
+            transcribe="muomni_audio_encoder.recognizer:build",
+            answer="muomni_audio_encoder.recognizer:answering",
+            head_graphs="muomni_audio_encoder.graphs:head_graphs",
+            align="muomni_audio_encoder.recognizer:build",
+            bench_inputs="muomni_audio_encoder.runtime:inputs",
+            peers={
+                "transformers": "muomni_audio_encoder.peer:whisper",
+                "transformers-half": "muomni_audio_encoder.peer:whisper_at_our_rate",
+            },
+            small={"n_mels": 32, "channels": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64},
+            in_time=True,
+        )
+    ]

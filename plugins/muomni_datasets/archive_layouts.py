@@ -1,0 +1,196 @@
+"""From downloaded archives to the files that recipes read: one uncompressed tar of FLAC, with ``manifest.tsv``.
+
+Archives are streamed: a clip is decoded, resampled where needed, encoded and written before the next one is read, and
+nothing is unpacked on disk. Members have no dates or owners, so the same archive gives the same tar.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile  # type: ignore[import-untyped]
+
+from muomni_cli.audio.dsp import resample
+
+Advance = Callable[[int], None]
+"""Told how many bytes of an archive have just been read."""
+
+LARGEST = 1 << 26
+"""Bytes of the largest member that is read; clips are some hundred times smaller."""
+
+MANIFEST = "manifest.tsv"
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def speech_commands(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
+    """``word/speaker_nohash_k.flac``, 16 kHz; the long recordings of noise are left out."""
+    clip = re.compile(r"(?:^|/)(?P<word>[a-z]+|_unknown_)/(?P<name>(?P<speaker>[0-9a-f]+)_nohash_\d+)\.wav$")
+    with packed(targets[0], ("text", "speaker")) as tar:
+        for found, content in _members(archives[0], clip, advance):
+            word = found["word"]
+            flac, seconds = to_flac(content, found[0], 16_000)
+            tar.add(f"{word}/{found['name']}.flac", flac, (word, found["speaker"]), seconds)
+
+
+def fsdd(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
+    """``digit_speaker_take.flac``, 8 kHz as recorded."""
+    clip = re.compile(r"/recordings/(?P<name>(?P<digit>\d)_(?P<speaker>[a-z]+)_\d+)\.wav$")
+    with packed(targets[0], ("text", "speaker")) as tar:
+        for found, content in _members(archives[0], clip, advance):
+            flac, seconds = to_flac(content, found[0], 8_000)
+            tar.add(f"{found['name']}.flac", flac, (DIGITS[int(found["digit"])], found["speaker"]), seconds)
+
+
+def ljspeech(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
+    """``LJ001-0001.flac``, resampled to 16 kHz; texts with numbers written out."""
+    _ljspeech(archives[0], targets[0], advance, lambda name: True)  # noqa: ARG005
+
+
+def ljspeech_part(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
+    """The same of the clips up to ``LJ002-0160``."""
+    _ljspeech(archives[0], targets[0], advance, lambda name: name <= "LJ002-0160")
+
+
+def _ljspeech(archive: Path, target: Path, advance: Advance, wanted: Callable[[str], bool]) -> None:
+    member = re.compile(r"(?:^|/)(?:(?P<list>metadata)\.csv|wavs/(?P<name>LJ\d+-\d+)\.wav)$")
+    texts: dict[str, str] = {}
+    with packed(target, ("text",)) as tar:
+        for found, content in _members(archive, member, advance):
+            if found["list"]:
+                rows = (line.split("|") for line in content.decode("utf-8").splitlines())
+                texts |= {row[0]: row[-1].strip() for row in rows if len(row) > 1}
+            elif wanted(found["name"]):
+                flac, seconds = to_flac(content, found[0], 16_000)
+                tar.add(f"{found['name']}.flac", flac, (found["name"],), seconds)
+        tar.caption(texts)
+
+
+def librispeech(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
+    """``reader/chapter/reader-chapter-k.flac`` as published, 16 kHz; texts in lower case."""
+    clip = r"(?P<name>(?P<reader>\d+)-\d+-\d+)\.flac"
+    member = re.compile(rf"/(?P<folder>\d+/\d+)/(?:[\d-]+\.(?P<list>trans)\.txt|{clip})$")
+    texts: dict[str, str] = {}
+    with packed(targets[0], ("text", "speaker")) as tar:
+        for found, content in _members(archives[0], member, advance):
+            if found["list"]:
+                rows = (line.partition(" ") for line in content.decode("utf-8").splitlines())
+                texts |= {name: text.strip().lower() for name, _, text in rows if text}
+            else:
+                seconds = float(soundfile.info(io.BytesIO(content)).duration)
+                tar.add(f"{found['folder']}/{found['name']}.flac", content, (found["name"], found["reader"]), seconds)
+        tar.caption(texts)
+
+
+def to_flac(content: bytes, name: str, rate: int) -> tuple[bytes, float]:
+    """A sound file as FLAC of 16 bits, one channel, at ``rate``, and its length in seconds. Samples stay as they are
+    where the rate does.
+
+    Raises:
+        ValueError: it cannot be read, or has more than one channel.
+    """
+    try:
+        wave, own = soundfile.read(io.BytesIO(content), dtype="int16")
+    except soundfile.SoundFileError as error:
+        raise ValueError(f"{name} cannot be read ({error})") from error
+    if wave.ndim != 1:
+        raise ValueError(f"{name} has {wave.shape[1]} channels")
+    if own != rate:
+        resampled = resample(wave.astype(np.float32) / 32768, own, rate)
+        wave = np.clip(np.rint(resampled * 32768), -32768, 32767).astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, wave, rate, format="FLAC", subtype="PCM_16")
+    return file.getvalue(), len(wave) / rate
+
+
+class PackedClips:
+    """A tar of clips that is being written, and the rows of its manifest: path, columns, seconds."""
+
+    def __init__(self, archive: tarfile.TarFile, columns: Sequence[str]) -> None:
+        self._archive, self._columns = archive, columns
+        self._rows: dict[str, tuple[tuple[str, ...], float]] = {}
+
+    def add(self, name: str, content: bytes, row: tuple[str, ...], seconds: float) -> None:
+        """Write a clip; the first of ``row`` is its text, or by what :meth:`caption` finds it.
+
+        Raises:
+            ValueError: the name was there before.
+        """
+        if name in self._rows:
+            raise ValueError(f"{name} is there twice")
+        self._rows[name] = row, seconds
+        self._write(name, content)
+
+    def caption(self, texts: Mapping[str, str]) -> None:
+        """Exchange the first column of every row for the text that it names.
+
+        Raises:
+            ValueError: a clip without text.
+        """
+        for name, (row, seconds) in self._rows.items():
+            if not texts.get(row[0]):
+                raise ValueError(f"{name} has no text")
+            self._rows[name] = (" ".join(texts[row[0]].split()), *row[1:]), seconds
+
+    def finish(self) -> None:
+        """Write the manifest.
+
+        Raises:
+            ValueError: there is no clip.
+        """
+        if not self._rows:
+            raise ValueError("there are no clips in the archive")
+        lines = ["\t".join(("path", *self._columns, "seconds"))]
+        lines += ["\t".join((name, *row, f"{seconds:.3f}")) for name, (row, seconds) in self._rows.items()]
+        self._write(MANIFEST, ("\n".join(lines) + "\n").encode("utf-8"))
+        self._archive.members = []  # type: ignore[attr-defined]
+
+    def _write(self, name: str, content: bytes) -> None:
+        header = tarfile.TarInfo(name)
+        header.size = len(content)
+        self._archive.addfile(header, io.BytesIO(content))
+        self._archive.members = []  # type: ignore[attr-defined]
+
+
+@contextmanager
+def packed(target: Path, columns: Sequence[str]) -> Iterator[PackedClips]:
+    """A new tar of clips at ``target``, with its manifest at the end."""
+    with tarfile.open(target, "w") as archive:
+        clips = PackedClips(archive, columns)
+        yield clips
+        clips.finish()
+
+
+class _Counted(io.RawIOBase):
+    """A file that tells how much of it is read."""
+
+    def __init__(self, file: BufferedReader, advance: Advance) -> None:
+        self._file, self._advance = file, advance
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._file.readinto(buffer)
+        self._advance(count)
+        return count
+
+
+def _members(archive: Path, wanted: re.Pattern[str], advance: Advance) -> Iterator[tuple[re.Match[str], bytes]]:
+    """The plain files whose names match, in the order of the archive, without unpacking it."""
+    with archive.open("rb") as file, tarfile.open(fileobj=_Counted(file, advance), mode="r|*") as tar:
+        while (member := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]
+            found = wanted.search(member.name) if member.isreg() else None
+            content = tar.extractfile(member) if found and 0 < member.size <= LARGEST else None
+            if found and content:
+                yield found, content.read()
+            elif found:
+                raise ValueError(f"{member.name} has an impossible size ({member.size:,} bytes)")

@@ -1,0 +1,278 @@
+"""Sources in archives: tar, and IDX (MNIST and its successors), plain or gzipped.
+
+Tar members are read in place: the archive is indexed once and never unpacked. A path may name one archive, a folder of
+them, or a glob (shards). Only plain files in the archive count; links, sparse members, and names that lead out of the
+archive are noted and left out.
+
+IDX: two zero bytes, the type of the numbers (8: bytes), how many axes, the length of each axis as a big-endian 32-bit
+number, and the numbers. <http://yann.lecun.com/exdb/mnist/>
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from PIL import Image
+
+from muomni_cli.api import Example, RequestError, SliceMedia, expand_path, files
+from muomni_datasets.config import SIDES, IdxConfig, TarConfig
+from muomni_datasets.labeled_files import LONGEST, Namer, read_beside, read_captions, safe_name
+from muomni_datasets.text_files import Files
+
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+"""First bytes of what cannot be read in place, and its name."""
+
+MOST = 1 << 30
+"""Most bytes of pictures in one file: all of it is held in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a member's bytes lie in its archive."""
+
+    offset: int
+    size: int
+
+
+class Tar:
+    """The examples of tar archives, in the order of the archives' names and of the members in them."""
+
+    def __init__(self, config: TarConfig) -> None:
+        self._config = config
+        self._namer = Namer(config)
+        self._files = Files(config, (".tar",))
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        return self._files.unreadable
+
+    @property
+    def remarks(self) -> list[str]:
+        return self._namer.remarks
+
+    def files(self) -> list[Path]:
+        return self._files.paths()
+
+    def documents(self) -> Iterator[Example]:
+        for path in self._files.paths():
+            self._files.forget(path)
+            _refuse_compressed(path)
+            yield from self._examples(path)
+
+    def _examples(self, path: Path) -> Iterator[Example]:
+        index = self._index(path)
+
+        def beside(name: str) -> str | None:
+            place = index.get(name)
+            if place is None or place.size > LONGEST:
+                return None
+            with SliceMedia("", path, place.offset, place.size, name).open() as file:
+                return read_beside(file)
+
+        captions = self._captions(path, index)
+        for name, place in index.items():
+            modality = self._namer.modality(name)
+            if modality is None:
+                continue
+            media = SliceMedia(modality, path, place.offset, place.size, name)
+            found = self._namer.example(name, media, str(path), captions, beside)
+            if isinstance(found, str):
+                self._files.note(path, found)
+            elif found is not None:
+                yield found
+
+    def _captions(self, path: Path, index: dict[str, Place]) -> dict[str, str]:
+        wanted = self._config.captions
+        if not wanted:
+            return {}
+        if wanted not in index:
+            self._files.note(path, f"there is no member {wanted} with captions")
+            return {}
+        with SliceMedia("", path, index[wanted].offset, index[wanted].size, wanted).open() as file:
+            return read_captions(file, lambda reason: self._files.note(path, reason))
+
+    def _index(self, path: Path) -> dict[str, Place]:
+        """Names of plain members and where they lie; one that is there twice is the later one, as for tar."""
+        index: dict[str, Place] = {}
+        try:
+            end = path.stat().st_size
+            for member in _members(path):
+                if member.isdir():
+                    continue
+                name = safe_name(member.name)
+                if name is None:
+                    self._files.note(path, f"the name {member.name[:80]!r} leads out of the archive, or is no text")
+                elif not member.isreg() or member.issparse():
+                    self._files.note(path, f"{name} is a link, sparse, or no file")
+                elif member.size < 0 or member.offset_data + member.size > end:
+                    self._files.note(path, f"the archive ends inside of {name}")
+                    break
+                elif member.size:
+                    index[name] = Place(member.offset_data, member.size)
+                else:
+                    self._files.note(path, f"{name} is empty")
+        except (OSError, tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
+            self._files.note(path, f"not all of it is a tar archive ({' '.join(str(error).split())[:100]})")
+        return index
+
+
+def build_tar(config: TarConfig) -> Tar:
+    """A source of tar archives."""
+    return Tar(config)
+
+
+def _members(path: Path) -> Iterator[tarfile.TarInfo]:
+    """The headers of an archive. They are not kept, and one that points backwards ends the archive: it would never
+    end by itself. tarfile takes whatever is no header for the end of an archive; here only zeros are."""
+    with tarfile.open(path, "r:") as archive:
+        reached = -1
+        while (member := archive.next()) is not None:
+            archive.members = []  # type: ignore[attr-defined]
+            if member.offset <= reached:
+                raise tarfile.ReadError("a header points backwards")
+            reached = member.offset
+            yield member
+        with path.open("rb") as file:
+            file.seek(archive.offset)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"it is damaged or cut off at byte {archive.offset:,}")
+
+
+def _refuse_compressed(path: Path) -> None:
+    with path.open("rb") as file:
+        begin = file.read(8)
+    for mark, kind in COMPRESSED.items():
+        if begin.startswith(mark):
+            raise RequestError(
+                f"{path} is compressed ({kind}), and members of a compressed archive cannot be read in place",
+                "decompress it first; pictures and sounds are compressed already, so little is gained by it",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class IdxMedia:
+    """Picture number ``index`` of an IDX file. Opens as PNG."""
+
+    modality: str
+    path: Path
+    index: int
+
+    @property
+    def name(self) -> str:
+        """The number and the file."""
+        return f"picture {self.index} in {self.path}"
+
+    def open(self) -> BinaryIO:
+        """See :class:`muomni_cli.api.Media`."""
+        shape, numbers = load(self.path, 3)
+        _, rows, columns = shape
+        begin = self.index * rows * columns
+        picture = Image.frombytes("L", (columns, rows), bytes(numbers[begin : begin + rows * columns]))
+        file = io.BytesIO()
+        picture.save(file, "PNG", compress_level=1)
+        file.seek(0)
+        return file
+
+
+class Idx:
+    """The examples of a file of pictures and a file of labels."""
+
+    def __init__(self, config: IdxConfig) -> None:
+        self._config = config
+        self.unreadable: dict[str, str] = {}
+
+    def files(self) -> list[Path]:
+        if not self._config.images or not self._config.labels:
+            raise RequestError("a source of IDX files lacks one of them", "write images = ... and labels = ...")
+        found = [expand_path(self._config.images), expand_path(self._config.labels)]
+        for path in found:
+            files.open_regular(path).close()  # refuses what is not there
+        return found
+
+    def documents(self) -> Iterator[Example]:
+        images, labels = self.files()
+        (count, _, _), _ = load(images, 3)
+        (named,), numbers = load(labels, 1)
+        if count != named:
+            raise RequestError(
+                f"{images} has {count:,} pictures, and {labels} has {named:,} labels",
+                "name two files that belong together",
+            )
+        self.unreadable.clear()
+        for index, number in enumerate(numbers):
+            label = self._label(number)
+            if label is None:
+                self.unreadable[str(labels)] = (
+                    f"label {number} has no name: there are {len(self._config.classes)} classes"
+                )
+                continue
+            yield Example(
+                media=IdxMedia("image", images, index),
+                text=label.replace("_", " "),
+                key=f"{images.name} {index}",
+                label=label,
+                source=str(images),
+                split=SIDES[self._config.split],
+            )
+
+    def _label(self, number: int) -> str | None:
+        if not self._config.classes:
+            return str(number)
+        return self._config.classes[number] if number < len(self._config.classes) else None
+
+
+def build_idx(config: IdxConfig) -> Idx:
+    """A source of IDX files."""
+    return Idx(config)
+
+
+def load(path: Path, axes: int) -> tuple[tuple[int, ...], memoryview]:
+    """Shape and numbers of an IDX file of bytes. What was read last is remembered by the process.
+
+    Raises:
+        RequestError: it is not there, is something else, is too large, or does not hold what its header says.
+    """
+    with files.open_regular(path):
+        state = path.stat()
+    return _load(path, axes, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, axes: int, changed: int, size: int) -> tuple[tuple[int, ...], memoryview]:  # noqa: ARG001
+    try:
+        with files.open_regular(path) as raw:
+            zipped = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            return _parsed(cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if zipped else raw, path, axes)
+    except (OSError, EOFError, zlib.error) as error:
+        raise RequestError(f"{path} cannot be read: {str(error) or type(error).__name__}", "get it again") from error
+
+
+def _parsed(file: BinaryIO, path: Path, axes: int) -> tuple[tuple[int, ...], memoryview]:
+    header = file.read(4 + 4 * axes)
+    if len(header) < 4 + 4 * axes or header[:4] != bytes([0, 0, 8, axes]):
+        what = "grey pictures" if axes == 3 else "labels"
+        raise RequestError(
+            f"{path} is no IDX file of {what} (it begins with {header[:4].hex() or 'nothing'}, not 000008{axes:02x})",
+            "see that pictures and labels are not exchanged",
+        )
+    shape = tuple(int.from_bytes(header[at : at + 4], "big") for at in range(4, len(header), 4))
+    wanted = math.prod(shape)
+    if wanted > MOST or wanted == 0:
+        raise RequestError(
+            f"{path} says that its shape is {shape}, {wanted:,} bytes", f"from 1 to {MOST:,} can be read"
+        )
+    numbers = file.read(wanted + 1)
+    if len(numbers) != wanted:
+        held = "more" if len(numbers) > wanted else f"{len(numbers):,}"
+        raise RequestError(f"{path} should hold {wanted:,} bytes after its header, and holds {held}", "get it again")
+    return shape, memoryview(numbers)

@@ -1,0 +1,167 @@
+"""Conversations about the examples of other sources: templates become questions and answers, and one message may show
+pictures and play sounds of several sources.
+
+Training examples are combined with training examples only, and validation examples likewise, so a speaker or a scene
+that is held out never appears in training. Conversation ``i`` of a split is a function of the seed and ``i``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from muomni_cli.api import Conversation, Dataset, Example, Media, Message, RequestError, split
+from muomni_datasets import archives, labeled_files, scenes, synthesized_speech, synthetic_sounds
+from muomni_datasets.config import (
+    AskConfig,
+    AskedConfig,
+    From,
+    FromFolder,
+    FromIdx,
+    FromManifest,
+    FromScenes,
+    FromSounds,
+    FromSpoken,
+    FromTar,
+    TurnConfig,
+)
+from muomni_datasets.story_plots import Chance, fill
+
+Side = Literal["train", "val"]
+
+SIDES: tuple[Side, ...] = ("train", "val")
+
+TRIES = 100
+"""Examples that are tried until one has all the facts that a question needs."""
+
+
+class Asked:
+    """``count`` conversations for training and ``val_count`` for validation."""
+
+    def __init__(self, config: AskedConfig) -> None:
+        self._config = config
+        self._sources = {name: _source(source) for name, source in config.sources.items()}
+        self._notes: dict[str, str] = {}
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        found = dict(self._notes)
+        for source in self._sources.values():
+            found |= source.unreadable
+        return found
+
+    @property
+    def remarks(self) -> list[str]:
+        return [remark for source in self._sources.values() for remark in getattr(source, "remarks", ())]
+
+    def files(self) -> list[Path]:
+        return list(dict.fromkeys(path for source in self._sources.values() for path in source.files()))
+
+    def documents(self) -> Iterator[Conversation]:
+        if not self._sources or not self._config.ask:
+            raise RequestError(
+                "asked has nothing to ask about", "write from.<name> = {use = ...} and [[...ask]] tables"
+            )
+        self._notes.clear()
+        examples = {name: self._by_side(source) for name, source in self._sources.items()}
+        for side, count in zip(SIDES, (self._config.count, self._config.val_count), strict=True):
+            there = {name: sides[side] for name, sides in examples.items() if sides[side]}
+            asks = [ask for ask in self._config.ask if self._shown(ask) <= there.keys()]
+            if not asks and count:
+                lacking = ", ".join(sorted(self._sources.keys() - there.keys()))
+                self._notes[f"asked for {side}"] = f"no examples are for that side: {lacking}"
+            for index in range(count if asks else 0):
+                yield from self._conversation(side, index, asks, there)
+
+    def _by_side(self, source: Dataset) -> Mapping[Side, Sequence[Example]]:
+        found: dict[Side, list[Example]] = {side: [] for side in SIDES}
+        for example in source.documents():
+            assert isinstance(example, Example), "the settings allow sources of examples alone"
+            found[example.split or split.side_of(example.key, self._config.val_fraction)].append(example)
+        if self._config.val_fraction and not all(found.values()):
+            self._fill(found)
+        return found
+
+    def _fill(self, found: dict[Side, list[Example]]) -> None:
+        """Give something to the empty side, of the examples that no source assigns."""
+        examples = [example for side in SIDES for example in found[side]]
+        free = ((example.key, example.label) for example in examples if example.split is None)
+        sides = split.sides_of(free, self._config.val_fraction)
+        for side in SIDES:
+            found[side] = [one for one in examples if (one.split or sides[one.key]) == side]
+
+    def _shown(self, ask: AskConfig) -> set[str]:
+        return set(ask.media or self._config.sources)
+
+    def _conversation(
+        self, side: Side, index: int, asks: Sequence[AskConfig], there: Mapping[str, Sequence[Example]]
+    ) -> Iterator[Conversation]:
+        chance = Chance(f"asked/{side}/{self._config.seed}/{index}")
+        ask = _weighted(asks, chance)
+        names = ask.media or tuple(self._config.sources)
+        turns: list[tuple[TurnConfig, str]] = [(ask, chance.one(ask.question))]
+        if ask.then:
+            after = chance.one(ask.then)
+            turns.append((after, chance.one(after.question)))
+        for _ in range(TRIES):
+            chosen = {name: chance.one(there[name]) for name in names}
+            facts = {f"{name}.{fact}": value for name in names for fact, value in facts_of(chosen[name]).items()}
+            media = tuple(example.media for example in chosen.values())
+            messages = _messages([(fill(way, facts), fill(turn.answer, facts)) for turn, way in turns], media)
+            if messages:
+                key = "|".join(example.key for example in chosen.values())
+                about = sorted({chosen[fact.partition(".")[0]].media.modality for fact in turns[-1][0].asked_of})
+                yield Conversation(messages, key, source="asked", split=side, about=tuple(about))
+                return
+        way = turns[0][1]
+        self._notes[way] = f"no example of {TRIES} has what it needs: {', '.join(sorted(ask.facts))}"
+
+
+def facts_of(example: Example) -> Mapping[str, str]:
+    """``text``, ``label`` and ``key`` of an example, and what its media tell in a mapping ``facts``, if they do."""
+    told: Mapping[str, str] = getattr(example.media, "facts", {})
+    label = {} if example.label is None else {"label": example.label}
+    return {"text": example.text, "key": example.key, **label, **told}
+
+
+def _messages(turns: Sequence[tuple[str | None, str | None]], media: tuple[Media, ...]) -> tuple[Message, ...]:
+    """Questions and answers, the media with the first; none where one of them could not be filled."""
+    found: list[Message] = []
+    for question, answer in turns:
+        if question is None or answer is None:
+            return ()
+        found += [Message("user", question, () if found else media), Message("assistant", answer)]
+    return tuple(found)
+
+
+def _weighted(asks: Sequence[AskConfig], chance: Chance) -> AskConfig:
+    left = chance.between(0, sum(ask.weight for ask in asks))
+    for ask in asks:
+        left -= ask.weight
+        if left < 0:
+            return ask
+    return asks[-1]
+
+
+def _source(config: From) -> Dataset:
+    match config:
+        case FromManifest():
+            return labeled_files.build_manifest(config)
+        case FromFolder():
+            return labeled_files.build_folder(config)
+        case FromTar():
+            return archives.build_tar(config)
+        case FromIdx():
+            return archives.build_idx(config)
+        case FromScenes():
+            return scenes.build(config)
+        case FromSounds():
+            return synthetic_sounds.build(config)
+        case FromSpoken():
+            return synthesized_speech.build(config)
+
+
+def build(config: AskedConfig) -> Asked:
+    """A source of conversations about examples."""
+    return Asked(config)

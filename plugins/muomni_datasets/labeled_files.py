@@ -1,0 +1,319 @@
+"""Sources of labeled files: files in folders, and files listed in JSON Lines.
+
+Files in folders, at any depth, are labeled by their names (``class/file``), by a table of captions, or by neighbors
+(``stem.txt`` and ``stem.cls`` beside ``stem.png``, as in WebDataset). A manifest has one example a line, with the path
+of its file relative to the list:
+
+    {"image": "cats/1.png", "text": "A cat on a mat.", "label": "cat", "key": "photographer 3", "split": "val"}
+    {"audio": "1.wav", "text": "Good morning.", "voice": "anna"}
+
+``text`` or ``label`` must be there. Without a ``key`` the path is the key.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Literal
+
+from muomni_cli.api import Example, FileMedia, Media, RequestError, expand_path
+from muomni_datasets.config import SIDES, FolderConfig, ManifestConfig, NamedConfig
+from muomni_datasets.text import records
+from muomni_datasets.text_files import Files, Holdout, Notes, is_unicode
+
+ENDINGS: Mapping[str, tuple[str, ...]] = {
+    "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2"),
+    "audio": (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64"),
+}
+"""What files of the modalities that everybody has are called."""
+
+BESIDE = (".txt", ".cls", ".json", ".csv", ".tsv", ".md")
+"""Endings of what stands beside examples and is none, where the modality is a stranger's."""
+
+LONGEST = 1 << 16
+"""Most bytes of a neighbour that are read."""
+
+LARGEST = 1 << 28
+"""Most bytes of captions that are read: they are held in memory."""
+
+Beside = Callable[[str], str | None]
+"""Name of a neighbour -> what it says; None where there is none."""
+
+MANIFEST_ENDINGS = (".jsonl", ".ndjson")
+
+
+class Namer:
+    """Makes examples as one table of a recipe says."""
+
+    def __init__(self, config: NamedConfig) -> None:
+        self._config = config
+        self._name = re.compile(config.name)
+        self._holdout = Holdout(config.holdout)
+        self._exclude = [re.compile(expression) for expression in config.exclude]
+        self._labels = frozenset(config.labels)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is wrong with ``holdout``, after everything was read."""
+        return self._holdout.remarks
+
+    def modality(self, name: str) -> str | None:
+        """What a file of this name holds; None if it is no example, or left out."""
+        path = PurePosixPath(name)
+        if any(part.startswith(".") for part in path.parts) or path.name == self._config.captions:
+            return None
+        if any(left_out.search(name) for left_out in self._exclude):
+            return None
+        ending, wanted = path.suffix.lower(), self._config.modality
+        if wanted and wanted not in ENDINGS:
+            return None if ending in BESIDE else wanted
+        found = next((modality for modality, endings in ENDINGS.items() if ending in endings), None)
+        return found if wanted in ("", found) else None
+
+    def example(
+        self, name: str, media: Media, source: str, captions: Mapping[str, str], beside: Beside
+    ) -> Example | str | None:
+        """The example of this name; why it cannot be one; or None for one that the recipe does not want.
+
+        Args:
+            name: relative to the folder or archive, with ``/``.
+            captions: as :func:`read_captions` gives them.
+            beside: reads neighbours.
+        """
+        found = self._name.search(name)
+        said = {group: text for group, text in found.groupdict().items() if text} if found else {}
+        stem = name.removesuffix(PurePosixPath(name).suffix)
+        label = (beside(f"{stem}.cls") or "").strip() or said.get("label")
+        label = self._config.names.get(label, label) if label else None
+        if self._labels and label not in self._labels:
+            return None
+        text = _caption(name, stem, captions) or (beside(f"{stem}.txt") or "").strip() or said.get("text")
+        if text is None or text == "":
+            if label is None:
+                return f"{name} has no label, text or caption"
+            text = label.replace("_", " ")
+        key = said.get("key", name)
+        return Example(media=media, text=text, key=key, label=label, source=source, split=self._side(key))
+
+    def _side(self, key: str) -> Literal["train", "val"] | None:
+        if not self._holdout:
+            return None
+        return "val" if self._holdout.finds(key) else "train"
+
+
+def _caption(name: str, stem: str, captions: Mapping[str, str]) -> str | None:
+    """By the whole name or its last part, with its ending or without."""
+    ways = (name, stem, PurePosixPath(name).name, PurePosixPath(stem).name)
+    return next((captions[way] for way in ways if way in captions), None)
+
+
+def read_captions(file: BinaryIO, note: Callable[[str], None]) -> dict[str, str]:
+    """Name -> text, of lines of two or more columns parted by tabs, or by ``|`` where there is none.
+
+    Args:
+        note: told about what cannot be used.
+    """
+    found: dict[str, str] = {}
+    column = -1
+    text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        note(f"the captions are longer than {LARGEST:,} bytes")
+        return {}
+    try:
+        lines = io.StringIO(text.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        note(f"the captions are not UTF-8 ({error.reason})")
+        return {}
+    for number, line in enumerate(lines, start=1):
+        columns = [part.strip() for part in line.rstrip("\r\n").split("\t" if "\t" in line else "|")]
+        titles = [title.lower() for title in columns]
+        if number == 1 and len(columns) > 1 and ("text" in titles[1:] or "caption" in titles[1:]):
+            column = titles.index("text" if "text" in titles[1:] else "caption", 1)
+        elif len(columns) > max(column, 1) and columns[0] and columns[column]:
+            found[columns[0]] = columns[column]
+        elif line.strip():
+            note(f"line {number} of the captions is not a name and a text")
+    return found
+
+
+def read_beside(file: BinaryIO) -> str | None:
+    """What a neighbour says; None if it is too long, or no text."""
+    content = file.read(LONGEST + 1)
+    try:
+        return content.decode("utf-8-sig") if len(content) <= LONGEST else None
+    except UnicodeDecodeError:
+        return None
+
+
+def safe_name(name: str) -> str | None:
+    """A member's name with ``/`` and without a leading ``./``; None if it leads out of the archive, or is no text."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or not is_unicode(name):
+        return None
+    return str(path) if name.isprintable() else None
+
+
+class Folder:
+    """The examples of one folder, in the order of their names."""
+
+    def __init__(self, config: FolderConfig) -> None:
+        self._config = config
+        self._namer = Namer(config)
+        self._notes = Notes()
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        return self._notes.unreadable
+
+    @property
+    def remarks(self) -> list[str]:
+        return self._namer.remarks
+
+    def files(self) -> list[Path]:
+        return [self._root() / name for name in self._names()]
+
+    def documents(self) -> Iterator[Example]:
+        root = self._root()
+        self._notes.forget(root)
+        captions = self._captions(root)
+        for name in self._names():
+            modality = self._namer.modality(name)
+            if modality is None:
+                continue
+            if safe_name(name) is None:
+                self._notes.note(root, f"{name!r} is no name of printable text")
+                continue
+            media = FileMedia(modality, root / name)
+            found = self._namer.example(name, media, str(root), captions, lambda beside: _read(root / beside))
+            if isinstance(found, str):
+                self._notes.note(root, found)
+            elif found is not None:
+                yield found
+
+    def _root(self) -> Path:
+        if not self._config.path:
+            raise RequestError("a source of folders has no path", 'write path = "FOLDER" in its table')
+        root = expand_path(self._config.path)
+        if not root.is_dir():
+            raise RequestError(
+                f"there is no folder {root}", "correct the path in the recipe; relative paths start where you are"
+            )
+        return root
+
+    def _names(self) -> Iterator[str]:
+        """Every file below the root that is not hidden, relative to it. Links to folders are not followed: they may go
+        round in circles."""
+        root = self._root()
+        for folder, below, names in os.walk(root):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            for file in sorted(names):
+                name = (Path(folder) / file).relative_to(root).as_posix()
+                if file.startswith(".") or not (fnmatch(file, self._config.pattern) or self._is_aside(name)):
+                    continue
+                if (root / name).is_file():
+                    yield name
+
+    def _is_aside(self, name: str) -> bool:
+        return name == self._config.captions or name.endswith((".txt", ".cls"))
+
+    def _captions(self, root: Path) -> dict[str, str]:
+        if not self._config.captions:
+            return {}
+        with FileMedia("", root / self._config.captions).open() as file:
+            return read_captions(file, lambda reason: self._notes.note(root, reason))
+
+
+def build_folder(config: FolderConfig) -> Folder:
+    """A source of files in folders."""
+    return Folder(config)
+
+
+def _read(path: Path) -> str | None:
+    """A neighbour's text; None where there is none."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return read_beside(file)
+
+
+class Manifest:
+    """The examples of JSON Lines files."""
+
+    def __init__(self, config: ManifestConfig) -> None:
+        self._config = config
+        self._modality = config.modality
+        self._files = Files(config, MANIFEST_ENDINGS)
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        return self._files.unreadable
+
+    def files(self) -> list[Path]:
+        lists = Files(self._config, MANIFEST_ENDINGS)  # of its own: what documents() has noted stays
+        found = dict.fromkeys(lists.paths())
+        for path in list(found):
+            for _, record in records(lists, path):
+                named = record.get(self._modality) if isinstance(record, dict) else None
+                if isinstance(named, str) and _is_file(path.parent / named):
+                    found[path.parent / named] = None
+        return list(found)
+
+    def documents(self) -> Iterator[Example]:
+        for path in self._files.paths():
+            for number, record in records(self._files, path):
+                example = self._example(path, record)
+                if isinstance(example, str):
+                    self._files.note(path, f"line {number} {example}")
+                else:
+                    yield example
+
+    def _example(self, path: Path, record: Any) -> Example | str:
+        """The example of one line, or what is wrong with it."""
+        if not isinstance(record, dict):
+            return "is no object"
+        named = _text(record, self._modality)
+        if not named:
+            return f"names no file in the field {self._modality}"
+        media = path.parent / named
+        if not _is_file(media):
+            return f"names a file that is not there: {named[:120]!r}"
+        label = _text(record, "label")
+        text = _text(record, "text")
+        if text is None and label is None:
+            return "has neither text nor label"
+        side = _text(record, "split") or ""
+        if side not in SIDES:
+            return f"is for {side[:40]!r}; what is known are train and val"
+        return Example(
+            media=FileMedia(self._modality, media),
+            text=text if text is not None else str(label).replace("_", " "),
+            key=_text(record, "key") or named,
+            label=label or None,
+            source=str(path),
+            split=SIDES[side],
+            voice=_text(record, "voice") or "",
+        )
+
+
+def build_manifest(config: ManifestConfig) -> Manifest:
+    """A source of examples listed in JSON Lines."""
+    return Manifest(config)
+
+
+def _text(record: dict[str, Any], field: str) -> str | None:
+    """A field that holds text or a whole number, as text."""
+    value = record.get(field)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and is_unicode(value) else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a NUL
+        return False

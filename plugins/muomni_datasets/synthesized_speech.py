@@ -1,0 +1,286 @@
+"""Synthesized speech: any text, spoken by a speech program when the example is opened.
+
+The programs are flite, a command, and hibari, a Python package. Both are far faster than speech (about 65 and 118
+times real time on one core). Duration and pitch vary a little, by seed, so that no text sounds the same twice.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import shutil
+import subprocess
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+from muomni_cli.api import Example, RequestError, cut_sentences
+from muomni_datasets.config import SIDES, SpokenConfig, unsayable
+from muomni_datasets.story_plots import Chance, made
+from muomni_datasets.text_files import Files, Holdout
+
+if TYPE_CHECKING:
+    from hibari import Hibari
+
+Program = Literal["flite", "hibari"]
+
+Choice = Literal["auto", "flite", "hibari"]
+"""What a recipe may ask for; "auto": flite where it is installed, else hibari."""
+
+PITCH = {"slt": 172, "awb": 130, "kal16": 95, "rms": 100}
+"""Mean pitch of flite's voices in Hz. rms is made of recordings and keeps its own pitch."""
+
+HIBARI_PITCH = {"slt": 1.0, "awb": 0.86, "kal16": 0.78, "rms": 0.92}
+"""Pitch and formants of hibari's one voice, relative to its own, where it stands in for a voice of flite."""
+
+TIMEOUT = 60
+"""Seconds that flite may take; it takes a fraction of one."""
+
+INSTALL = "install one: apt install flite (Debian, Ubuntu), brew install flite (macOS), or pip install 'muomni[voices]'"
+
+
+def choose_program(asked: Choice) -> Program:
+    """The program that speaks.
+
+    Raises:
+        RequestError: it is not installed.
+    """
+    if asked != "hibari" and shutil.which("flite"):
+        return "flite"
+    if asked != "flite" and importlib.util.find_spec("hibari"):
+        return "hibari"
+    if asked == "auto":
+        raise RequestError("no speech program is installed (flite or hibari)", INSTALL)
+    raise RequestError(f"{asked}, which speaks these texts, is not installed", INSTALL)
+
+
+def program_files(asked: Choice) -> list[Path]:
+    """The file that decides how the chosen program sounds; none where no program is installed."""
+    flite = shutil.which("flite")
+    if asked != "hibari" and flite:
+        return [Path(flite)]
+    found = importlib.util.find_spec("hibari") if asked != "flite" else None
+    return [Path(found.origin).parent / "assets" / "hibari.onnx"] if found and found.origin else []
+
+
+def synthesize(program: Program, text: str, voice: str, stretch: float, pitch: float) -> bytes:
+    """A text as WAV.
+
+    Args:
+        program: that speaks.
+        text: printable English.
+        voice: of flite; hibari stands in for it at :data:`HIBARI_PITCH`.
+        stretch: duration, relative to the voice's own.
+        pitch: relative to the voice's own.
+
+    Raises:
+        RequestError: the program failed.
+    """
+    if program == "flite":
+        return _say_flite(text, voice, stretch, round(PITCH[voice] * pitch))
+    return _say_hibari(text, stretch, HIBARI_PITCH[voice] * pitch)
+
+
+def require_voices(program: Program, voices: Sequence[str]) -> None:
+    """Refuse a voice that the installed flite does not have: it would speak with another one without a word.
+
+    Raises:
+        RequestError: naming the voices that it has.
+    """
+    if program != "flite":
+        return
+    told = subprocess.run([_flite(), "-lv"], stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
+    _, _, names = told.stdout.partition("Voices available:")
+    lacking = sorted(set(voices) - set(names.split()))
+    if names and lacking:
+        raise RequestError(
+            f"the program flite has no voice {', '.join(lacking)}", f"write voices = [...] of these: {names.strip()}"
+        )
+
+
+def _say_flite(text: str, voice: str, stretch: float, pitch: int) -> bytes:
+    settings = ["--setf", f"duration_stretch={stretch}", "--setf", f"int_f0_target_mean={pitch}"]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "speech.wav"
+        command = [_flite(), "-voice", voice, *settings, "-t", text, "-o", str(file)]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False)
+            sound = file.read_bytes()
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+            raise RequestError(f"flite did not say {text[:40]!r}: {error}", "leave that text out") from error
+    if done.returncode:
+        raise RequestError(f"flite failed on {text[:40]!r} (exit code {done.returncode})", "leave that text out")
+    return sound
+
+
+def _flite() -> str:
+    program = shutil.which("flite")
+    if program is None:
+        raise RequestError("flite, which speaks these texts, is not installed", INSTALL)
+    return program
+
+
+def _say_hibari(text: str, stretch: float, pitch: float) -> bytes:
+    """Pitch is changed by the sample rate that the file claims, so the formants move with it as between people; the
+    speed makes up for the change of duration."""
+    import soundfile  # type: ignore[import-untyped]
+
+    engine = _hibari()
+    speed = min(max(1 / (stretch * pitch), 0.5), 2.0)
+    samples = engine(text, speed=speed, seed=zlib.crc32(text.encode()))
+    if not len(samples):
+        raise RequestError(f"hibari said nothing for {text[:40]!r}", "leave that text out")
+    file = io.BytesIO()
+    soundfile.write(file, samples.clip(-1, 1), round(engine.sample_rate * pitch), subtype="PCM_16", format="WAV")
+    return file.getvalue()
+
+
+@cache
+def _hibari() -> Hibari:
+    from hibari import Hibari
+
+    return Hibari()
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenMedia:
+    """A text in a voice. Opens as WAV. ``stretch`` and ``pitch``: relative to the voice's own duration and pitch."""
+
+    modality: str
+    text: str
+    voice: str
+    stretch: float
+    pitch: float
+    program: Program = "flite"
+
+    @property
+    def name(self) -> str:
+        """How the text begins, and who says it."""
+        return f"{self.text[:40]!r} said by {_label(self.program, self.voice)}"
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Who says it."""
+        return {"voice": _label(self.program, self.voice)}
+
+    def open(self) -> BinaryIO:
+        """See :class:`muomni_cli.api.Media`."""
+        return io.BytesIO(synthesize(self.program, self.text, self.voice, self.stretch, self.pitch))
+
+
+class Spoken:
+    """The texts of a table of a recipe, each in a voice that the seed chooses."""
+
+    def __init__(self, config: SpokenConfig) -> None:
+        self._config = config
+        self._files = Files(config, (".txt",))
+        self._holdout = Holdout(config.holdout)
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        return self._files.unreadable
+
+    @property
+    def remarks(self) -> list[str]:
+        return self._holdout.remarks
+
+    def files(self) -> list[Path]:
+        listed = self._config.sentences or self._config.words or self._config.patterns
+        texts = [] if listed else self._files.paths()
+        return [*texts, *program_files(self._config.program)]
+
+    def documents(self) -> Iterator[Example]:
+        program = choose_program(self._config.program)
+        require_voices(program, self._config.voices)
+        count = self._config.count
+        for index, text in enumerate(islice(cycle(self._texts()), count) if count else self._texts()):
+            chance = Chance(f"spoken/{self._config.seed}/{index}")
+            voice = chance.one(self._config.voices)
+            stretch = round(chance.between(*self._config.stretch), 2)
+            pitch = chance.between(*self._config.pitch)
+            label = _label(program, voice)
+            key = text if self._config.key == "text" else label
+            yield Example(
+                media=SpokenMedia("audio", text, voice, stretch, pitch, program),
+                text=text,
+                key=key,
+                label=text if self._config.words else None,
+                source="spoken",
+                split=self._side(key),
+                voice=label,
+            )
+
+    def _side(self, key: str) -> Literal["train", "val"] | None:
+        if not self._holdout:
+            return SIDES[self._config.split]
+        return "val" if self._holdout.finds(key) else "train"
+
+    def _texts(self) -> Iterator[str]:
+        listed = self._config.words or self._config.sentences
+        if listed:
+            yield from listed
+        elif self._config.patterns:
+            yield from made(self._config.patterns, self._config.slots, self._config.seed)
+        else:
+            for path in self._files.paths():
+                yield from self._texts_of(path)
+
+    def _texts_of(self, path: Path) -> Iterator[str]:
+        if self._config.cut == "sentences":
+            yield from cut_sentences(self._files.lines(path), self._config.min_words, self._config.max_words)
+            return
+        for number, line in enumerate(self._files.lines(path), start=1):
+            text = line.strip()
+            if reason := unsayable(text) if text else "":
+                self._files.note(path, f"line {number} {reason}")
+            elif text:
+                yield text
+
+
+def build(config: SpokenConfig) -> Spoken:
+    """A source of spoken text."""
+    return Spoken(config)
+
+
+class SpeechProgram:
+    """A :class:`muomni_cli.contract.speech.Teacher`: one voice of a speech program, at its own speed and pitch."""
+
+    def __init__(self, program: Program, voice: str) -> None:
+        self._program, self._voice = program, voice
+        self.voice = _label(program, voice)
+
+    def say(self, text: str) -> bytes:
+        """WAV at the program's rate."""
+        if reason := unsayable(text):
+            raise RequestError(f"{self._program} cannot say {text[:40]!r}: it {reason}", "leave that text out")
+        return synthesize(self._program, text, self._voice, 1.0, 1.0)
+
+
+def teacher(voice: str | None) -> SpeechProgram:
+    """The voice of that name: of flite, or "hibari". None: slt, the clearest of flite; hibari where flite is missing.
+
+    Raises:
+        RequestError: there is no such voice, or nothing that speaks is installed.
+    """
+    if voice == "hibari":
+        return SpeechProgram(choose_program("hibari"), _CLEAREST)
+    if voice is not None and voice not in PITCH:
+        raise RequestError(f"there is no voice {voice!r}", f"voices: {', '.join(PITCH)} (flite), hibari")
+    program = choose_program("auto" if voice is None else "flite")
+    require_voices(program, [voice or _CLEAREST])
+    return SpeechProgram(program, voice or _CLEAREST)
+
+
+_CLEAREST = next(iter(PITCH))
+
+
+def _label(program: Program, voice: str) -> str:
+    """The name of a voice for people, splits and Talkers."""
+    if program == "flite":
+        return voice
+    return "hibari" if voice == _CLEAREST else f"hibari-{voice}"

@@ -1,0 +1,163 @@
+"""Tones, sweeps, noise and clicks with labels and captions. Nothing is stored: a sound is made when opened."""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.api import Example
+from muomni_datasets.config import SIDES, SoundsConfig
+from muomni_datasets.story_plots import NUMBERS, Chance
+
+LOW, HIGH = (150.0, 400.0), (1200.0, 3000.0)
+"""Pitches in Hz that are called so."""
+
+FADE = 0.01
+"""Seconds in which a sound comes and goes."""
+
+Wave = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What is heard in one sound: label, caption, single facts, and the function that makes it."""
+
+    label: str
+    caption: str
+    facts: Mapping[str, str]
+    make: Callable[[int, int], Wave]
+    """Samples and samples a second -> (N,)."""
+
+
+def _tone(chance: Chance, begin: float, end: float) -> Callable[[int, int], Wave]:
+    phase, loud = chance.between(0, 6), chance.between(0.2, 0.7)
+
+    def make(size: int, rate: int) -> Wave:
+        pitch = begin * (end / begin) ** (np.arange(size) / max(size - 1, 1))
+        return np.asarray(loud * np.sin(phase + 2 * np.pi * np.cumsum(pitch) / rate) * _fade(size, rate))
+
+    return make
+
+
+def _noise(chance: Chance) -> Callable[[int, int], Wave]:
+    loud, more = chance.between(0.1, 0.5), Chance(f"noise {chance.below(1 << 30)}")
+    return lambda size, rate: loud * _hiss(more, size) * _fade(size, rate)
+
+
+def _clicks(chance: Chance, count: int) -> Callable[[int, int], Wave]:
+    loud, early = chance.between(0.4, 0.9), chance.between(0.1, 0.6)
+
+    def make(size: int, rate: int) -> Wave:
+        found = np.zeros(size)
+        pulse = loud * np.exp(-np.arange(rate // 200) / (rate / 2000)) * (-1.0) ** np.arange(rate // 200)
+        for number in range(count):
+            at = int((number + early) / count * size)
+            piece = pulse[: size - at]
+            found[at : at + piece.size] += piece
+        return found
+
+    return make
+
+
+def _joined(first: Callable[[int, int], Wave], second: Callable[[int, int], Wave]) -> Callable[[int, int], Wave]:
+    return lambda size, rate: np.concatenate([first(size // 2, rate), second(size - size // 2, rate)])
+
+
+def _fade(size: int, rate: int) -> Wave:
+    from_ends = np.minimum(np.arange(size), np.arange(size)[::-1])
+    return np.asarray(np.minimum(1.0, from_ends / (FADE * rate)))
+
+
+def _hiss(chance: Chance, size: int) -> Wave:
+    return np.asarray([chance.between(-1, 1) for _ in range(size)])
+
+
+def imagine(config: SoundsConfig, index: int) -> tuple[Sound, Chance]:
+    """Sound number ``index``, and the chance that goes on from there."""
+    chance = Chance(f"sound/{config.split}/{config.seed}/{index}")
+    kind = chance.one(config.kinds)
+    low, high = chance.between(*LOW), chance.between(*HIGH)
+    if kind == "noise":
+        return Sound(kind, "Noise.", {}, _noise(chance)), chance
+    if kind == "clicks":
+        count = 1 + chance.below(5)
+        words = f"{NUMBERS[count].capitalize()} click{'' if count == 1 else 's'}."
+        return Sound(kind, words, {"count": NUMBERS[count]}, _clicks(chance, count)), chance
+    if kind == "two tones":
+        names = chance.some(["low", "high"], 2)
+        tones = [_tone(chance, pitch, pitch) for pitch in ((low, high) if names[0] == "low" else (high, low))]
+        said = {"first": names[0], "second": names[1]}
+        return Sound(kind, f"A {names[0]} tone, then a {names[1]} tone.", said, _joined(*tones)), chance
+    ends = {"high tone": (high, high), "low tone": (low, low), "rising tone": (low, high), "falling tone": (high, low)}
+    word = kind.split()[0]
+    name = "pitch" if word in ("high", "low") else "direction"
+    return Sound(kind, f"A {kind}.", {name: word}, _tone(chance, *ends[kind])), chance
+
+
+@dataclass(frozen=True, slots=True)
+class SoundMedia:
+    """Sound number ``index`` of a table of a recipe. Opens as WAV."""
+
+    modality: str
+    config: SoundsConfig
+    index: int
+
+    @property
+    def name(self) -> str:
+        """Its number and seed."""
+        return f"sound {self.index} of seed {self.config.seed}"
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """``pitch``, ``direction``, ``count``, ``first`` and ``second``, where they are."""
+        return imagine(self.config, self.index)[0].facts
+
+    def open(self) -> BinaryIO:
+        """See :class:`muomni_cli.api.Media`."""
+        rate = self.config.sample_rate
+        sound, chance = imagine(self.config, self.index)
+        size = round(self.config.seconds * rate)
+        length = round(size * chance.between(0.6, 1.0))
+        begin = chance.below(size - length + 1)
+        samples = np.zeros(size)
+        samples[begin : begin + length] = sound.make(length, rate)
+        samples += chance.between(0, self.config.hiss) * _hiss(chance, size)
+        file = io.BytesIO()
+        with wave.open(file, "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)
+            out.setframerate(rate)
+            out.writeframes((np.clip(samples, -1, 1) * 32767).round().astype("<i2").tobytes())
+        file.seek(0)
+        return file
+
+
+class Sounds:
+    """``count`` sounds."""
+
+    def __init__(self, config: SoundsConfig) -> None:
+        self._config = config
+        self.unreadable: dict[str, str] = {}
+
+    def files(self) -> list[Path]:
+        return []
+
+    def documents(self) -> Iterator[Example]:
+        config, split = self._config, SIDES[self._config.split]
+        for index in range(config.count):
+            sound, _ = imagine(config, index)
+            key = f"sound {config.seed}{config.split}/{index}"
+            media = SoundMedia("audio", config, index)
+            yield Example(media, sound.caption, key, sound.label, source="sounds", split=split)
+
+
+def build(config: SoundsConfig) -> Sounds:
+    """A source of sounds."""
+    return Sounds(config)

@@ -1,0 +1,321 @@
+"""Text to codes while the text is still being written: sentence by sentence, and within a sentence as far as its end
+is known. Needs numpy only.
+
+Words come from a :class:`muomni_talker.text_frontend.Script`, which gives the same words however the text was cut. All
+work is done a word at a time, so the codes are the same, bit by bit. :class:`Engine` is what this needs of a model:
+four functions of numpy arrays, implemented by PyTorch (:class:`muomni_talker.model.TorchEngine`) and by exported
+graphs (:class:`GraphEngine`).
+
+Shapes: S symbols, U slots, T frames, W width of features, D width of frames, Dh of a Thinker, Q codebooks, K codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.api import Choose, CodeShape, Manner, RequestError, Run, Said
+from muomni_talker.config import SpeakerConfig
+from muomni_talker.text_frontend import Spoken, script
+from muomni_talker.text_normalization import written_form
+
+
+class Engine(Protocol):
+    """A Talker that is ready to speak. States and memories are the engine's own: they may lie on a device."""
+
+    @property
+    def config(self) -> SpeakerConfig: ...
+    @property
+    def codes(self) -> CodeShape: ...
+    @property
+    def voices(self) -> Sequence[str]: ...
+    @property
+    def thinker_width(self) -> int:
+        """Dh; 0 if it hears no Thinker."""
+        ...
+
+    @property
+    def causal(self) -> bool:
+        """Whether frames are told one after the other (:meth:`step`) or all at once (:meth:`whole`)."""
+        ...
+
+    def read(
+        self, ids: NDArray[Any], voice: int, thoughts: NDArray[Any] | None, kept: slice
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """(S,) symbols and (S,Dh) thoughts -> (n,W) features and (n,) expected slots of the symbols ``kept``."""
+        ...
+
+    def plan(self, features: NDArray[Any], pointer: NDArray[Any]) -> NDArray[Any]:
+        """(S,W) features and (U,3) symbol, elapsed and left of each slot -> (T,D) what each frame is to say."""
+        ...
+
+    def begin(self) -> Any:
+        """The memory of a sentence of which nothing was told."""
+        ...
+
+    def step(self, before: NDArray[Any], plan: NDArray[Any], memory: Any) -> Any:
+        """(Q,) codes of the frame before, (D,) plan and the memory, which is kept up -> the frame's state."""
+        ...
+
+    def whole(self, plan: NDArray[Any]) -> Sequence[Any]:
+        """(T,D) plan of a sentence -> the state of each frame."""
+        ...
+
+    def draw(self, state: Any, choose: Choose) -> NDArray[Any]:
+        """A frame's state -> (Q,) int64 codes, each chosen given those before it."""
+        ...
+
+
+def speak(engine: Engine, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
+    """See :class:`muomni_cli.api.Talker`."""
+    voice = voice_number(engine, manner.voice)
+    manner.require_speed()
+    return _speak(engine, text, voice, manner.speed, choose)
+
+
+def _speak(engine: Engine, text: Iterable[Said], voice: int, speed: float, choose: Choose) -> Iterator[NDArray[Any]]:
+    sentence: Sentence | None = None
+    for word in script(text):
+        sentence = sentence or Sentence(engine, voice, speed)
+        plan = sentence.add(word)
+        yield from sentence.teller.tell(plan, choose, ended=word.ends)
+        if word.ends:
+            sentence = None
+
+
+def voice_number(engine: Engine, name: str | None) -> int:
+    """Which voice is meant; the first if none is named. RequestError if there is no such voice."""
+    if name is None or name in engine.voices:
+        return 0 if name is None else engine.voices.index(name)
+    known = ", ".join(filter(None, engine.voices))
+    raise RequestError(f"there is no voice {name!r}", f"this model speaks with {known or 'one voice without a name'}")
+
+
+def bound_of(spoken_words: int) -> int:
+    """Most frames of a sentence."""
+    return CodeShape.most_frames(spoken_words)
+
+
+class Sentence:
+    """One sentence on its way: symbols as they come, and the plan of the frames that are sure.
+
+    A symbol is sure when all that its features depend on is there; a frame, when its slots and its neighbours' are.
+    """
+
+    def __init__(self, engine: Engine, voice: int, speed: float) -> None:
+        self._engine, self._voice, self._speed = engine, voice, speed
+        self._ids = [written_form.START]
+        self._thoughts: list[NDArray[Any] | None] = [None]
+        self._features = np.zeros((0, engine.config.d_text), np.float32)  # (S,W) of those that are sure
+        self._clock = 0.0  # slots that they last, before rounding
+        self._pointer = np.zeros((0, 3), np.int64)  # symbol, elapsed and left of each slot
+        self._planned = 0
+        self.teller: Teller = (FrameTeller if engine.causal else SentenceTeller)(engine)
+
+    def add(self, word: Spoken) -> NDArray[Any]:
+        """(T,D): the plan of the frames that are sure with one more word; T may be 0."""
+        added = written_form.numbers(word.text)
+        self._ids += added
+        self._thoughts += [word.hidden] * len(added)
+        if word.ends:
+            self._ids.append(written_form.END)
+            self._thoughts.append(None)
+        self.teller.words += len(word.text.split())
+        self._read(word.ends)
+        return self._plan(word.ends)
+
+    def _read(self, ended: bool) -> None:
+        """Features and durations of the symbols that are sure now."""
+        reach, done = self._engine.config.reach, len(self._features)
+        sure = len(self._ids) if ended else max(done, len(self._ids) - reach)
+        if sure == done:
+            return
+        first, last = max(0, done - reach), min(len(self._ids), sure + reach)
+        ids = np.array(self._ids[first:last])
+        kept = slice(done - first, sure - first)
+        features, expected = self._engine.read(ids, self._voice, self._thought(first, last), kept)
+        self._features = np.concatenate([self._features, features])
+        for place, lasting in enumerate(expected.tolist(), start=done):
+            self._last(place, lasting / self._speed)
+        if ended:  # the last frame is filled up with silence
+            self._extend(sure - 1, -len(self._pointer) % self._engine.config.slots)
+
+    def _thought(self, first: int, last: int) -> NDArray[Any] | None:
+        width = self._engine.thinker_width
+        if not width or all(thought is None for thought in self._thoughts[first:last]):
+            return None
+        rows = [np.zeros(width, np.float32) if one is None else one for one in self._thoughts[first:last]]
+        return np.stack(rows).astype(np.float32)
+
+    def _last(self, place: int, lasting: float) -> None:
+        """Let symbol ``place`` last so many slots; what rounding takes from one, the next ones get."""
+        self._clock += lasting
+        self._extend(place, round(self._clock) - len(self._pointer))
+
+    def _extend(self, place: int, count: int) -> None:
+        slots = np.stack([np.full(count, place), np.arange(count), np.arange(count)[::-1]], axis=1)
+        self._pointer = np.concatenate([self._pointer, slots])
+
+    def _plan(self, ended: bool) -> NDArray[Any]:
+        """The plan of the frames that are sure now and were not before."""
+        slots = self._engine.config.slots
+        whole = len(self._pointer) // slots
+        ready = whole if ended else max(self._planned, whole - 1)
+        first, last = max(0, self._planned - 1), min(whole, ready + 1)
+        made, self._planned = self._planned, ready
+        if ready == made:
+            return np.zeros((0, self._engine.config.d_model), np.float32)
+        plan = self._engine.plan(self._features, self._pointer[first * slots : last * slots])
+        return plan[made - first : ready - first]
+
+
+class Teller:
+    """Plans to codes, never more frames than the bound.
+
+    Args:
+        engine: what tells.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.words = 0
+        """Spoken words of the sentence so far."""
+        self.told = 0
+        """Frames told so far."""
+
+    def tell(self, plan: NDArray[Any], choose: Choose, *, ended: bool) -> Iterator[NDArray[Any]]:
+        """Codes (n,Q) of the frames that can be told with (T,D) more plan."""
+        raise NotImplementedError
+
+    @property
+    def room(self) -> int:
+        """Frames that may still come."""
+        return min(bound_of(self.words), self.engine.config.ctx_len) - self.told
+
+
+class FrameTeller(Teller):
+    """One frame after the other, each told from those before it."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._memory = engine.begin()
+        self._before = np.zeros(engine.codes.codebooks, np.int64)
+
+    def tell(self, plan: NDArray[Any], choose: Choose, *, ended: bool) -> Iterator[NDArray[Any]]:  # noqa: ARG002
+        """See :class:`Teller`."""
+        for row in plan[: self.room]:
+            state = self.engine.step(self._before, row, self._memory)
+            self._before = self.engine.draw(state, choose)
+            self.told += 1
+            yield self._before[None]
+
+
+class SentenceTeller(Teller):
+    """All frames at once, when the sentence has ended."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._plans: list[NDArray[Any]] = []
+
+    def tell(self, plan: NDArray[Any], choose: Choose, *, ended: bool) -> Iterator[NDArray[Any]]:
+        """See :class:`Teller`."""
+        self._plans.append(plan)
+        if not ended:
+            return
+        states = self.engine.whole(np.concatenate(self._plans)[: self.room])
+        codes = np.stack([self.engine.draw(state, choose) for state in states])
+        self.told = len(codes)
+        yield codes
+
+
+class GraphEngine:
+    """See :class:`muomni_talker.synthesis.Engine`.
+
+    Args:
+        config: of the Talker.
+        codes: of its codec.
+        voices: names, in the order of its table.
+        thinker_width: as it was built with.
+        graphs: name -> the open graph, as :mod:`muomni_talker.graphs` declares them.
+    """
+
+    def __init__(
+        self,
+        config: SpeakerConfig,
+        codes: CodeShape,
+        voices: Sequence[str],
+        thinker_width: int,
+        graphs: Mapping[str, Run],
+    ) -> None:
+        self.config, self.codes, self.voices, self.thinker_width = config, codes, tuple(voices), thinker_width
+        self.causal = "step" in graphs
+        self._graphs = graphs
+
+    def read(
+        self, ids: NDArray[Any], voice: int, thoughts: NDArray[Any] | None, kept: slice
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """See :class:`muomni_talker.synthesis.Engine`."""
+        feeds = {"ids": ids[None], "voice": np.array([voice])}
+        if self.thinker_width:
+            silent = np.zeros((len(ids), self.thinker_width), np.float32)
+            feeds["thoughts"] = (silent if thoughts is None else thoughts)[None]
+        made = self._graphs["reader"](feeds)
+        return made["features"][0, kept], made["durations"][0, kept]
+
+    def plan(self, features: NDArray[Any], pointer: NDArray[Any]) -> NDArray[Any]:
+        """See :class:`muomni_talker.synthesis.Engine`."""
+        under = pointer.reshape(1, -1, self.config.slots, 3)
+        slots = {name: np.ascontiguousarray(under[..., n]) for n, name in enumerate(("symbol", "elapsed", "left"))}
+        made: NDArray[Any] = self._graphs["framer"]({"features": features[None], **slots})["plan"][0]
+        return made
+
+    def begin(self) -> dict[str, Any]:
+        """See :class:`muomni_talker.synthesis.Engine`."""
+        empty = np.zeros((1, self.config.kv_heads, 0, self.config.head_dim), np.float32)
+        layers = range(self.config.n_layers)
+        return {f"past_key_values.{layer}.{what}": empty for layer in layers for what in ("key", "value")}
+
+    def step(self, before: NDArray[Any], plan: NDArray[Any], memory: dict[str, Any]) -> NDArray[Any]:
+        """See :class:`muomni_talker.synthesis.Engine`."""
+        made = self._graphs["step"]({"before": before[None, None], "plan": plan[None, None], **memory})
+        memory.update({name: made[name.replace("past_key_values", "present")] for name in memory})
+        state: NDArray[Any] = made["states"][0, 0]
+        return state
+
+    def whole(self, plan: NDArray[Any]) -> Sequence[NDArray[Any]]:
+        """See :class:`muomni_talker.synthesis.Engine`."""
+        return list(self._graphs["whole"]({"plan": plan[None]})["states"][0])
+
+    def draw(self, state: NDArray[Any], choose: Choose) -> NDArray[Any]:
+        """See :class:`muomni_talker.synthesis.Engine`."""
+        codes = np.zeros(self.codes.codebooks, np.int64)
+        for q in range(self.codes.codebooks):
+            given = {"codes": codes[None, :q]} if q else {}
+            codes[q] = choose(self._graphs[f"head{q}"]({"states": state[None], **given})["logits"][0])
+        return codes
+
+
+class RunTalker:
+    """A Talker's graphs as a :class:`muomni_cli.contract.speech.Speaks`; arguments as of :class:`GraphEngine`."""
+
+    def __init__(
+        self,
+        config: SpeakerConfig,
+        graphs: Mapping[str, Run],
+        codes: CodeShape,
+        voices: Sequence[str],
+        thinker_width: int,
+    ) -> None:
+        self._engine = GraphEngine(config, codes, voices, thinker_width, graphs)
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """See :class:`muomni_cli.contract.speech.Speaks`."""
+        return self._engine.voices
+
+    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
+        """See :class:`muomni_cli.contract.speech.Speaks`."""
+        return speak(self._engine, text, manner, choose)

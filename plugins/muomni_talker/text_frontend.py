@@ -1,0 +1,168 @@
+"""Text to spoken words: lower-case letters, apostrophes, spaces and a few marks.
+
+Text may come in pieces; each word is passed on as soon as later text cannot change how it is spoken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from muomni_cli.api import Said
+from muomni_talker.text_normalization.read_word import LOOK, is_plain, read, starts_item
+from muomni_talker.text_normalization.written_form import ALPHABET, Written, cut
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ALPHABET", "normalise"]
+
+LONGEST = 40
+"""Most spoken words of a sentence."""
+
+ENOUGH = 25
+"""Spoken words after which a sentence is cut at a comma."""
+
+_LETTERS = 40  # of a spoken word: what is longer is no word
+
+_RUNS = re.compile(r"\s+|\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What is said of one written word.
+
+    ``text``: characters of the closed alphabet: the spoken words, the mark that follows and, unless a sentence ends
+    here, a space. ``hidden``: of the piece of text that the written word's last character came with. ``ends``: a
+    sentence ends here; the last word of a text always ends one.
+    """
+
+    text: str
+    hidden: NDArray[Any] | None = None
+    ends: bool = False
+
+
+class Script:
+    """Takes a text in pieces. However it is cut, the same words come out; a text of which nothing can be spoken gives
+    none. A word waits for the next one, and those that are not plain for :data:`LOOK` more."""
+
+    def __init__(self) -> None:
+        self._run: list[str] = []
+        self._hidden: NDArray[Any] | None = None
+        self._breaks = 1  # a text begins with a line
+        self._queue: deque[tuple[Written, NDArray[Any] | None]] = deque()
+        self._before: Written | None = None
+        self._held: tuple[str, str, NDArray[Any] | None] | None = None
+        self._count = 0
+
+    def push(self, piece: Said) -> Iterator[Spoken]:
+        """Take a piece of text, give what is sure with it."""
+        for run in _RUNS.findall(piece.text):
+            if run.isspace():
+                self._close()
+                self._breaks += run.count("\n")
+            else:
+                self._run.append(run)
+                self._hidden = piece.hidden
+        yield from self._drain(finished=False)
+
+    def finish(self) -> Iterator[Spoken]:
+        """What is left when no more text comes."""
+        self._close()
+        yield from self._drain(finished=True)
+        yield from self._release(ends=True)
+
+    def _close(self) -> None:
+        """The run of characters is over: queue its written words."""
+        if self._run:
+            words = cut("".join(self._run), self._breaks)
+            self._queue.extend((word, self._hidden) for word in words)
+            self._run.clear()
+            self._breaks = 0 if words else self._breaks
+
+    def _drain(self, *, finished: bool) -> Iterator[Spoken]:
+        while self._queue:
+            word, hidden = self._queue[0]
+            plain = is_plain(word)
+            if not (finished or plain or len(self._queue) > LOOK):
+                return
+            follow = [] if plain else [self._queue[at][0] for at in range(1, min(LOOK + 1, len(self._queue)))]
+            reading = read(word, follow, self._before)
+            if word.breaks > 1 or starts_item(word):
+                yield from self._release(ends=True)
+            for _ in range(reading.taken + 1):
+                self._before, hidden = self._queue.popleft()
+            yield from self._say(
+                reading.text, reading.mark, reading.ends, hidden, opens="(" in word.lead and not reading.taken
+            )
+            if reading.ends:
+                self._before = None
+
+    def _say(self, text: str, mark: str, ends: bool, hidden: NDArray[Any] | None, *, opens: bool) -> Iterator[Spoken]:
+        words = list(_bounded(text))
+        if not words:
+            yield from self._mark(mark, ends)
+            return
+        if opens and self._held is not None and not self._held[1]:
+            self._held = (self._held[0], ",", self._held[2])
+        for begin in range(0, len(words), LONGEST):
+            some = words[begin : begin + LONGEST]
+            yield from self._release(ends=self._count + len(some) > LONGEST)
+            self._count += len(some)
+            self._held = (" ".join(some), "", hidden)
+        self._held = (" ".join(some), mark, hidden)
+        if ends or (self._count >= ENOUGH and mark):
+            yield from self._release(ends=True)
+
+    def _mark(self, mark: str, ends: bool) -> Iterator[Spoken]:
+        """A mark by itself belongs to the word before it, if that has none."""
+        if self._held is not None and mark and not self._held[1]:
+            self._held = (self._held[0], " -" if mark == "-" else mark, self._held[2])
+            if ends:
+                yield from self._release(ends=True)
+
+    def _release(self, *, ends: bool) -> Iterator[Spoken]:
+        """The word that waited for the next one."""
+        if self._held is not None:
+            text, mark, hidden = self._held
+            yield Spoken(text + (mark.removesuffix(" -") if ends else mark) + ("" if ends else " "), hidden, ends)
+            self._held = None
+            if ends:
+                self._count = 0
+
+
+def _bounded(text: str) -> Iterator[str]:
+    """Spoken words of at most so many letters, of the closed alphabet alone."""
+    for word in text.split():
+        kept = "".join(character for character in word if character in ALPHABET).strip("'")
+        for begin in range(0, len(kept), _LETTERS):
+            yield kept[begin : begin + _LETTERS]
+
+
+def script(text: Iterable[Said]) -> Iterator[Spoken]:
+    """The words to be spoken of a text that comes in pieces, lazily."""
+    reader = Script()
+    for piece in text:
+        yield from reader.push(piece)
+    yield from reader.finish()
+
+
+def sentences(words: Iterable[Spoken]) -> Iterator[list[Spoken]]:
+    """The words of each sentence."""
+    sentence: list[Spoken] = []
+    for word in words:
+        sentence.append(word)
+        if word.ends:
+            yield sentence
+            sentence = []
+
+
+def normalise(text: str) -> str:
+    """``text`` as it is spoken; its sentences joined by a space; empty if nothing of it can be spoken.
+
+    The same characters come from :func:`muomni_talker.text_frontend.script`, word by word.
+    """
+    return "".join(word.text + " " * word.ends for word in script([Said(text)])).removesuffix(" ")

@@ -1,0 +1,204 @@
+"""A written word among its neighbours: what is said, which mark follows, whether the sentence ends."""
+# ruff: noqa: RUF001 (characters that look like others are the matter here)
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from muomni_talker.text_normalization.numbers import amount, digits, is_year, month, ordinal
+from muomni_talker.text_normalization.words import (
+    CAPITAL,
+    DECADE,
+    ENDING,
+    NUMBERED,
+    SHORT,
+    SYMBOLS,
+    TITLES,
+    listed,
+    roman,
+    token,
+)
+from muomni_talker.text_normalization.written_form import Written
+
+LOOK = 3
+"""Written words ahead that a reading may depend on."""
+
+_PLAIN = re.compile(r"[A-Za-z]?[a-z]*(?:'[a-z]+)?")
+_OPENERS = listed(
+    "the a an it he she they we i you this that these those there then but and or so in on at when if what who how "
+    "his her my our your their its not no yes after before one some many now once please let"
+)
+_SHORT_MONTHS = listed("jan feb mar apr jun jul aug sep sept oct nov dec")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is said of one written word and of ``taken`` ones after it. ``mark`` follows it; ``ends``: a sentence."""
+
+    text: str
+    mark: str = ""
+    ends: bool = False
+    taken: int = 0
+
+
+def is_plain(word: Written) -> bool:
+    """Its reading depends on no later word."""
+    if _PLAIN.fullmatch(word.core) is None or "*" in word.lead or word.core.lower() in _SHORT_MONTHS:
+        return False
+    short = "." in word.tail and (len(word.core) == 1 or word.core.lower() in SHORT or word.core.lower() in ENDING)
+    return not short and ".." not in word.tail and not re.search(r"[.?!].*[\"')]", word.tail)
+
+
+def read(word: Written, follow: Sequence[Written], before: Written | None) -> Reading:
+    """Read a word. ``follow``: the next :data:`LOOK` written words, fewer at the end of the text; empty if plain."""
+    past = before.core if before else ""
+    if word.core in ("—", "–", "-", ""):
+        return _between(word, follow, past)
+    if (short := _shortened(word, follow, before)) is not None:
+        return short
+    if (two := _with_next(word, follow, past)) is not None:
+        return two
+    text = roman(word.core, past) or _numbered(word, follow, past) or token(word.core)
+    if _is_bullet(word):
+        return Reading(text, ",")
+    return _closed(text, word, follow)
+
+
+def _between(word: Written, follow: Sequence[Written], past: str) -> Reading:
+    """Marks by themselves: dashes, which between numbers are signs, and marks with a space before them."""
+    if word.core:
+        if past[-1:].isdigit() and follow and follow[0].core[:1].isdigit():
+            return Reading("to" if is_year(past) and is_year(follow[0].core) else "minus")
+        return Reading("", "-")
+    if "*" in word.lead and past[-1:].isdigit() and follow and follow[0].core[:1].isdigit():
+        return Reading("times")
+    mark = word.mark or Written("", "", word.lead).mark
+    return Reading("", mark, ends=mark in (".", "?", "!") and bool(mark))
+
+
+def _closed(text: str, word: Written, follow: Sequence[Written], taken: int = 0) -> Reading:
+    """The reading with the marks of the last word that it took."""
+    last = follow[taken - 1] if taken else word
+    after = follow[taken] if taken < len(follow) else None
+    mark = last.mark
+    goes_on = after is not None and after.breaks < 2 and after.core[:1].islower()
+    if mark == "." and ".." in last.tail and goes_on:
+        mark = ","
+    quoted = re.search(r"[.?!].*[\"')]", last.tail) is not None and goes_on
+    return Reading(text, mark, ends=mark in (".", "?", "!") and bool(mark) and not quoted, taken=taken)
+
+
+def _shortened(word: Written, follow: Sequence[Written], before: Written | None) -> Reading | None:
+    """Abbreviations and initials, whose full stop is no end of a sentence."""
+    low, after = word.core.lower(), follow[0] if follow else None
+    dotted = word.tail.startswith(".") and not word.tail.startswith("..")
+    past = before.core if before else ""
+    if low in ("am", "pm") and past[-1:].isdigit() and word.core in (low, low.upper()):
+        return _closed(f"{low[0]} m", word, follow)
+    if not dotted:
+        return _closed(SHORT[low], word, follow) if low in TITLES and word.upper and low != word.core else None
+    rest = Written("", word.core, word.tail[1:])
+    numbered = after is not None and after.core[:1].isdigit()
+    if (low in _SHORT_MONTHS and month(word.core)) and (numbered or past[:1].isdigit()):
+        return _unended(month(word.core) or "", rest, after)
+    if low in CAPITAL and not word.upper:
+        return None
+    if (low in NUMBERED and not numbered) or (low in ("co", "al") and before is None):
+        return None
+    if low == "p" and numbered:
+        return _unended("page", rest, after)
+    if low in ("st", "dr") and _in_address(before, after):
+        return _unended({"st": "street", "dr": "drive"}[low], rest, after)
+    if low in SHORT:
+        return _unended(SHORT[low], rest, after, never=low in TITLES or low not in ("ft", "dept", "govt", "univ"))
+    if low in ENDING:
+        return _unended(ENDING[low], rest, after, capital=low in ("etc", "a.m", "p.m"))
+    if re.fullmatch(r"(?:[A-Za-z]\.)+[A-Za-z]", word.core):
+        return _unended(token(word.core), rest, after)
+    if len(word.core) == 1 and word.upper and word.core != "I" and after is not None and after.upper:
+        return _unended(low, rest, after, never=bool(before is None or before.upper))
+    return None
+
+
+def _in_address(before: Written | None, after: Written | None) -> bool:
+    """Main St. and Elm Dr., but Dr. Smith and St. John."""
+    named = before is not None and before.upper and not before.tail
+    return named and (after is None or not after.upper or after.core.lower() in _OPENERS)
+
+
+def _unended(text: str, rest: Written, after: Written | None, *, never: bool = False, capital: bool = False) -> Reading:
+    """An abbreviation's reading: its full stop counts only where the next word cannot go on with the sentence."""
+    if rest.mark:
+        return Reading(text, rest.mark, ends=rest.mark in (".", "?", "!"))
+    begins = after is not None and after.upper and (capital or after.core.lower() in _OPENERS)
+    over = after is None or after.breaks > 1 or begins
+    return Reading(text, "." if over else "", ends=over) if not (never and after is not None) else Reading(text)
+
+
+def _with_next(word: Written, follow: Sequence[Written], past: str) -> Reading | None:
+    """Numbers with what they count, and dates, telephone numbers and mixed fractions of two written words."""
+    core = word.core
+    joined = bool(follow) and not word.tail and not follow[0].lead and follow[0].breaks < 2
+    after = follow[0].core if joined else ""
+    if DECADE.fullmatch(core) and (len(core) > 4 or past.lower() == "the"):
+        return None  # not seconds
+    if (counted_so := amount(core, after)) is not None:
+        closed = _closed(counted_so[0], word, follow, int(counted_so[1]))
+        after_all = follow[closed.taken] if closed.taken < len(follow) else None
+        shortened = closed.mark == "." and after_all is not None and after_all.core[:1].islower()
+        return replace(closed, mark="", ends=False) if shortened else closed  # 5 ft. of snow
+    if word.lead.endswith("(") and re.fullmatch(r"\d{3}", core) and word.tail == ")" and follow:
+        if re.fullmatch(r"\d{3}[-.]\d{4}", follow[0].core):
+            return _closed(f"{digits(core)} {digits(follow[0].core)}", word, follow, 1)
+        return None
+    if not joined:
+        return None
+    if (day := re.fullmatch(r"(\d\d?)(?:st|nd|rd|th)?", core)) and int(day[1]) <= 31 and (named := month(after)):
+        if past.lower() in ("may", "in") or (after == "May" and len(follow) > 1 and follow[1].core.islower()):
+            return None
+        the = "" if past.lower() == "the" else "the "
+        said = f"{the}{ordinal(int(day[1]))} of {named}"
+        if after.lower() in _SHORT_MONTHS and follow[0].tail.startswith("."):
+            rest = Written("", after, follow[0].tail[1:])
+            return replace(_unended(said, rest, follow[1] if len(follow) > 1 else None), taken=1)
+        return _closed(said, word, follow, 1)
+    if re.fullmatch(r"\d{1,4}", core) and (part := re.fullmatch(r"([1-9])/(\d{1,2})", after)):
+        return _closed(token(f"{core}_{part[0]}"), word, follow, 1)
+    return None
+
+
+def _numbered(word: Written, follow: Sequence[Written], past: str) -> str | None:
+    """Numbers that are read differently among their neighbours, and symbols that stand alone."""
+    core = word.core
+    if len(core) == 1 and core in "#*~" and not (follow and follow[0].core[:1].isdigit()):
+        return " "
+    if core == "x" and past[-1:].isdigit() and follow and follow[0].core[:1].isdigit():
+        return "by"
+    if core in SYMBOLS:
+        return SYMBOLS[core]
+    if (
+        (named := month(past))
+        and re.fullmatch(r"\d\d?", core)
+        and int(core) <= 31
+        and (named != "may" or past == "May")
+    ):
+        return ordinal(int(core)) if int(core) else None
+    if (
+        month(core)
+        and core.lower() in _SHORT_MONTHS
+        and (past[:1].isdigit() or (follow and follow[0].core[:1].isdigit()))
+    ):
+        return month(core)
+    return None
+
+
+def _is_bullet(word: Written) -> bool:
+    """The number of an item of a list."""
+    return word.breaks > 0 and re.fullmatch(r"\d\d?", word.core) is not None and word.tail in (".", ")")
+
+
+def starts_item(word: Written) -> bool:
+    """A line that begins with the sign or the number of an item of a list."""
+    return word.breaks > 0 and (word.core == "-" or (word.lead == "*" and not word.core) or _is_bullet(word))

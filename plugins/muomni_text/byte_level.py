@@ -1,0 +1,139 @@
+"""Tokens as bytes: the table that both tokenizers share, its file, and the tokenizer with one token a byte.
+
+The first rows of the table are the special tokens. Its file is the ``tokenizer.json`` of Hugging Face ``tokenizers``,
+which spells each byte as one printable character. :data:`SPELLING` is that alphabet (the one of GPT-2): a byte that is
+a visible Latin-1 character is spelled by itself, the others by the characters from U+0100 on, in order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
+
+from muomni_cli.api import RequestError
+from muomni_text.config import BytesConfig
+
+SPECIALS: Mapping[str, int] = {"pad": 0, "bos": 1, "eos": 2, "system": 3, "user": 4, "assistant": 5}
+
+FILE = "tokenizer.json"
+
+FIRST = len(SPECIALS)
+"""Id of byte 0."""
+
+
+def spelt(name: str) -> str:
+    """How the special token ``name`` is written in the file; text that says the same is never turned into its id."""
+    return f"<|{name}|>"
+
+
+def _spelling() -> list[str]:
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    spelling = {byte: chr(byte) for byte in visible} | {byte: chr(0x100 + i) for i, byte in enumerate(hidden)}
+    return [spelling[byte] for byte in range(256)]
+
+
+SPELLING: Sequence[str] = _spelling()
+
+_BYTE_OF = {character: byte for byte, character in enumerate(SPELLING)}
+
+
+def unspell(token: str) -> bytes:
+    """Bytes that a token of the file stands for.
+
+    Raises:
+        KeyError: a character outside the alphabet.
+    """
+    return bytes(_BYTE_OF[character] for character in token)
+
+
+class ByteTable:
+    """Ids back to text, by a table of what each id stands for (nothing, for the special tokens)."""
+
+    def __init__(self, table: Sequence[bytes]) -> None:
+        self._table = tuple(table)
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self._table)
+
+    @property
+    def specials(self) -> Mapping[str, int]:
+        return SPECIALS
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that one token stands for; empty for special tokens."""
+        return self._table[self._checked(token)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ``ids``; special tokens give nothing, bytes that are not UTF-8 give U+FFFD."""
+        return b"".join(self._table[self._checked(token)] for token in ids).decode("utf-8", errors="replace")
+
+    def _checked(self, token: int) -> int:
+        if not 0 <= token < len(self._table):
+            raise RequestError(
+                f"token id {token} is outside the vocabulary of {len(self._table)}",
+                "use the tokenizer that these ids were made with",
+            )
+        return token
+
+
+def not_unicode(texts: Sequence[str]) -> RequestError:
+    """The error for the first of ``texts`` that holds half of a surrogate pair, which no UTF-8 can carry."""
+    for text in texts:
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            return RequestError(
+                f"character {error.start} of the text is U+{ord(text[error.start]):04X}, half of a surrogate pair",
+                "decode the text correctly at its source, or replace such characters",
+            )
+    raise ValueError("every text is valid Unicode")
+
+
+def write_file(folder: Path, content: str) -> None:
+    """Write ``tokenizer.json`` into ``folder`` (made if it is not there), whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{FILE}.{os.getpid()}"
+    partial.write_text(content, encoding="utf-8")
+    partial.replace(folder / FILE)
+
+
+class ByteTokenizer(ByteTable):
+    """Id = 6 + byte."""
+
+    def __init__(self) -> None:
+        super().__init__([b""] * FIRST + [bytes([byte]) for byte in range(256)])
+
+    def encode(self, text: str) -> list[int]:
+        try:
+            return [FIRST + byte for byte in text.encode("utf-8")]
+        except UnicodeEncodeError as error:
+            raise not_unicode([text]) from error
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
+
+    def save(self, folder: Path) -> None:
+        """Write the same table as a ``tokenizer.json`` (a BPE without merges), for programs that read only those."""
+        vocabulary = {spelt(name): token for name, token in SPECIALS.items()}
+        vocabulary |= {character: FIRST + byte for byte, character in enumerate(SPELLING)}
+        inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+        inner.add_special_tokens([spelt(name) for name in SPECIALS])
+        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        inner.decoder = decoders.ByteLevel()
+        write_file(folder, inner.to_str(pretty=True))
+
+
+def load(config: BytesConfig, folder: Path) -> ByteTokenizer:  # noqa: ARG001 (the signature of every tokenizer)
+    """The one byte tokenizer there is."""
+    return ByteTokenizer()
+
+
+def learn(config: BytesConfig, texts: Iterator[str]) -> ByteTokenizer:  # noqa: ARG001 (the signature of every tokenizer)
+    """The one byte tokenizer there is; reads no text."""
+    return ByteTokenizer()

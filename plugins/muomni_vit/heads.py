@@ -1,0 +1,324 @@
+"""Heads that the encoder is trained with: classification of labels, contrast of pictures and texts by the sigmoid loss
+of SigLIP (arXiv:2303.15343), and captions written byte by byte. The last two use a small transformer over bytes.
+
+Shapes: B pictures, T tokens, W width, C classes, U distinct texts, L bytes with the end, P prefix positions.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muomni_cli.api import RequestError
+from muomni_vit.config import WordsConfig
+from muomni_vit.model import Vit
+from muomni_vit.runtime import END, HIDDEN, SPACE, SYMBOLS, Asking, Matching, Naming, Writing, spelled
+
+if TYPE_CHECKING:
+    from muomni_cli.api import ExampleData, Examples
+
+UNKNOWN = -1
+"""The class of a label that no training picture has. It teaches nothing and is always told wrong."""
+
+IGNORED = -100
+"""The target after the end of a text."""
+
+
+def text_of(examples: Examples, row: int) -> str:
+    """The text to a picture: its own, or its label where it has none."""
+    return examples.texts[row] or examples.labels[row] or ""
+
+
+def require_texts(data: ExampleData) -> None:
+    """RequestError unless there are texts, and not the same one for all pictures."""
+    texts = {text_of(data.train, row) for row in range(len(data.train))}
+    if len(texts) < 2:
+        found = f"all {len(data.train):,} pictures have the text {texts.pop()!r}"
+        raise RequestError(found, "name a source whose pictures have texts that tell them apart")
+
+
+def symbols_of(texts: Sequence[str], longest: int) -> Tensor:
+    """See :func:`muomni_vit.runtime.spelled`."""
+    return torch.from_numpy(spelled(texts, longest))
+
+
+class Words(nn.Module):
+    """A pre-norm transformer over bytes: (B,L) symbols -> (B,P+L,W), with P places of something else before them."""
+
+    def __init__(self, config: WordsConfig, *, prefix: int = 0, causal: bool = False) -> None:
+        super().__init__()
+        self.causal = causal
+        self.embed = nn.Embedding(SYMBOLS, config.d_model)
+        self.pos = nn.Parameter(torch.empty(1, prefix + config.longest + 1, config.d_model))
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                config.d_model,
+                config.n_heads,
+                4 * config.d_model,
+                dropout=0.0,
+                activation="gelu",
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(config.n_layers)
+        )
+        self.norm = nn.LayerNorm(config.d_model)
+        for table in (self.embed.weight, self.pos):
+            nn.init.normal_(table, std=0.2)
+
+    def forward(self, symbols: Tensor, prefix: Tensor | None = None, padding: Tensor | None = None) -> Tensor:
+        """Args:
+        symbols: (B,L).
+        prefix: (B,P,W), seen by every byte.
+        padding: (B,L) bool, true for what nobody sees (needed only if bytes see what comes after them).
+        """
+        x = self.embed(symbols)
+        if prefix is not None:
+            x = torch.cat((prefix.to(x.dtype), x), dim=1)
+        places = x.shape[1]
+        x = x + self.pos[:, :places]
+        later = torch.ones(places, places, dtype=torch.bool, device=x.device).triu(1) if self.causal else None
+        for block in self.blocks:
+            x = block(x, src_mask=later, src_key_padding_mask=padding, is_causal=self.causal)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+
+class Asked(nn.Module, ABC):
+    """What makes a lesson (:class:`muomni_vit.objective.Lesson`) a :class:`muomni_cli.contract.models.Answerer`."""
+
+    def __init__(self, encoder: Vit, asking: Asking) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._asking = asking
+        self.ways, self.vocabulary, self.wanted = asking.ways, asking.vocabulary, asking.wanted
+
+    @abstractmethod
+    def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """(B,T,W) tokens -> scores in float32, of a shape that is the lesson's own."""
+
+    def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
+        """See :class:`muomni_cli.contract.models.Answers`."""
+        with torch.inference_mode():
+            return self.answers_to(self.encoder.see(inputs), choices)
+
+    @torch.no_grad()
+    def answers_to(self, tokens: Tensor, choices: Sequence[str] | None = None) -> list[str]:
+        """(B,T,W) tokens -> an answer to each picture."""
+
+        def score(given: Mapping[str, NDArray[np.int64]]) -> NDArray[np.floating]:
+            targets = {name: torch.from_numpy(symbols).to(tokens.device) for name, symbols in given.items()}
+            scores: NDArray[np.floating] = self.scores(tokens, targets).cpu().numpy()
+            return scores
+
+        return self._asking.said(score, len(tokens), choices)
+
+
+class Labels(Asked):
+    """A lesson (:class:`muomni_vit.objective.Lesson`): one Linear on the mean of what reaches the Thinker, so that all
+    that it needs must be in there."""
+
+    measure = "accuracy"
+    adam_only = frozenset({"head.weight"})
+
+    def __init__(self, encoder: Vit, classes: Sequence[str]) -> None:
+        super().__init__(encoder, Naming(classes))
+        self.classes = list(classes)
+        self._places = {label: place for place, label in enumerate(self.classes)}
+        self.smoothing = encoder.config.label_smoothing
+        self.head = nn.Linear(encoder.width, len(self.classes))
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def targets(
+        self,
+        examples: Examples,
+        rows: Sequence[int],
+        share: slice,
+        rng: np.random.Generator | None,  # noqa: ARG002
+    ) -> tuple[dict[str, Tensor], float]:
+        """``classes`` (B,), and how many of them are known."""
+        classes = torch.tensor([self._places.get(examples.labels[row] or "", UNKNOWN) for row in rows[share]])
+        return {"classes": classes}, float((classes != UNKNOWN).sum())
+
+    def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
+        """(B,C) of the classes."""
+        scores: Tensor = self.head(tokens.mean(1))
+        return scores.float()
+
+    def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Cross-entropy, smoothed (arXiv:1512.00567) in training only, so that validation can be compared."""
+        smoothing = self.smoothing if self.training else 0.0
+        return F.cross_entropy(
+            scores, targets["classes"], ignore_index=UNKNOWN, reduction="sum", label_smoothing=smoothing
+        )
+
+    def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Whose likeliest class is its label."""
+        return scores.argmax(1) == targets["classes"]
+
+    def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """Labels, and the likeliest ones."""
+        return list(zip([examples.labels[row] or "" for row in rows], self.answers_to(tokens), strict=True))
+
+
+def classes_of(data: ExampleData) -> list[str]:
+    """The labels of the training pictures, in order.
+
+    Raises:
+        RequestError: a picture has none, or all have the same.
+    """
+    missing = sum(label is None for label in data.train.labels)
+    if missing:
+        raise RequestError(
+            f"{missing:,} of {len(data.train):,} pictures have no label",
+            'take them out, or set learn = "contrast" or "captions" to learn from their texts',
+        )
+    classes = sorted({label for label in data.train.labels if label is not None})
+    if len(classes) < 2:
+        raise RequestError(f"all pictures have the label {classes[0]!r}", "add pictures of another class")
+    return classes
+
+
+def all_labelled(data: ExampleData) -> bool:
+    """Whether every picture has a label."""
+    return None not in data.train.labels and None not in data.val.labels
+
+
+class Contrast(Asked):
+    """A lesson (:class:`muomni_vit.objective.Lesson`): the mean of a picture's tokens and the mean of its text's bytes,
+    read by a small transformer that sees their order, point the same way; those of other texts do not.
+
+    Pictures are compared with the texts of the step that differ. So equal texts are never taken for wrong ones, and
+    micro-batches, which see all texts of their step, add up to what one large batch gives.
+    """
+
+    measure = "retrieval"
+    adam_only = frozenset({"picture.weight", "text.weight"})
+
+    def __init__(self, encoder: Vit) -> None:
+        config = encoder.config.words
+        super().__init__(encoder, Matching(config.longest))
+        self.longest = config.longest
+        self.words = Words(config)
+        self.picture = nn.Linear(encoder.width, config.d_model)
+        self.text = nn.Linear(config.d_model, config.d_model)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.bias = nn.Parameter(torch.tensor(-10.0))
+
+    def targets(
+        self,
+        examples: Examples,
+        rows: Sequence[int],
+        share: slice,
+        rng: np.random.Generator | None,  # noqa: ARG002
+    ) -> tuple[dict[str, Tensor], float]:
+        """``texts`` (U,L), those of the whole step that differ, and ``own`` (B,), which one is each picture's."""
+        places: dict[bytes, int] = {}
+        texts = [text_of(examples, row) for row in rows]
+        keys = [text.encode("utf-8")[: self.longest] for text in texts]
+        own = [places.setdefault(key, len(places)) for key in keys]
+        firsts = [texts[own.index(place)] for place in range(len(places))]
+        return {"texts": symbols_of(firsts, self.longest), "own": torch.tensor(own[share])}, float(len(own[share]))
+
+    def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """(B,U): scaled cosines of pictures and texts."""
+        return self.match(tokens, self._gist(targets["texts"]))
+
+    def match(self, tokens: Tensor, gist: Tensor) -> Tensor:
+        """(B,T,W) tokens and (U,W) means of texts -> (B,U)."""
+        pictures = F.normalize(self.picture(tokens.mean(1)).float(), dim=1)
+        texts = F.normalize(self.text(gist).float(), dim=1)
+        with torch.autocast(tokens.device.type, enabled=False):  # bfloat16 cannot tell near texts apart
+            return pictures @ texts.t() * self.log_scale.exp() + self.bias
+
+    def _gist(self, symbols: Tensor) -> Tensor:
+        """(U,L) -> (U,W): the mean over the bytes and one end, which a text of no bytes has too."""
+        padding = past_the_end(symbols)
+        return mean_of(self.words(symbols, padding=padding), padding)
+
+    def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Nats of all pairs: does this text belong to this picture?"""
+        own = F.one_hot(targets["own"], scores.shape[1])
+        nats: Tensor = -F.logsigmoid(scores * (2 * own - 1)).sum()
+        return nats
+
+    def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Whose own text scores best among those of its batch."""
+        return scores.argmax(1) == targets["own"]
+
+    def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """Texts, and the best ones among those shown."""
+        texts = [text_of(examples, row) for row in rows]
+        return list(zip(texts, self.answers_to(tokens, texts), strict=True))
+
+
+def past_the_end(symbols: Tensor) -> Tensor:
+    """(U,L) bool: true for what only fills a text's row."""
+    return (symbols == END).cumsum(1) > 1
+
+
+def mean_of(states: Tensor, padding: Tensor) -> Tensor:
+    """(U,L,W) -> (U,W): the mean over what is no padding."""
+    real = (~padding)[:, :, None].float()
+    return (states * real).sum(1) / real.sum(1)
+
+
+class Captions(Asked):
+    """A lesson (:class:`muomni_vit.objective.Lesson`): a small causal transformer goes on from a picture's tokens with
+    the bytes of its text, as the Thinker will later."""
+
+    measure = "exact"
+    adam_only = frozenset({"head.weight"})
+
+    def __init__(self, encoder: Vit) -> None:
+        config = encoder.config.words
+        super().__init__(encoder, Writing(config.longest))
+        self.longest, self.hidden = config.longest, config.hidden
+        self.picture = nn.Linear(encoder.width, config.d_model)
+        self.words = Words(config, prefix=encoder.config.token_count, causal=True)
+        self.head = nn.Linear(config.d_model, END + 1)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def targets(
+        self, examples: Examples, rows: Sequence[int], share: slice, rng: np.random.Generator | None
+    ) -> tuple[dict[str, Tensor], float]:
+        """``given`` (B,L-1), the bytes that the next is guessed from, some words hidden; ``symbols`` (B,L), what is
+        to be guessed; and how many that are."""
+        symbols = symbols_of([text_of(examples, row) for row in rows[share]], self.longest)
+        given = symbols[:, :-1]
+        if rng is not None and self.hidden:
+            chances = torch.from_numpy(rng.random((len(rows), 1 + self.longest))[share])
+            words = (given == SPACE).cumsum(1)  # the spaces stay: what is hidden can be told from the picture alone
+            given = given.masked_fill((chances.gather(1, words) < self.hidden) & (given != SPACE), HIDDEN)
+        symbols = symbols.masked_fill((symbols == END).cumsum(1) > 1, IGNORED)
+        return {"given": given, "symbols": symbols}, float((symbols != IGNORED).sum())
+
+    def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """(B,L,257): of each byte and the end, given the picture and all before."""
+        states = self.words(targets["given"], self.picture(tokens))
+        scores: Tensor = self.head(states[:, tokens.shape[1] - 1 :])
+        return scores.float()
+
+    def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Cross-entropy of the bytes and the ends."""
+        return F.cross_entropy(
+            scores.flatten(0, 1), targets["symbols"].flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+
+    def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Whose text greedy writing would give: that in which every byte is the likeliest after the right ones."""
+        symbols = targets["symbols"]
+        return ((scores.argmax(2) == symbols) | (symbols == IGNORED)).all(1)
+
+    def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """Texts, and what is written."""
+        return list(zip([text_of(examples, row) for row in rows], self.answers_to(tokens), strict=True))

@@ -1,0 +1,205 @@
+"""From an image file or picture in memory to the encoder's input: limits, decoding, orientation, RGB over white,
+resizing.
+
+The same for training, chat and export, with Pillow and numpy. Subtracting the mean and dividing by the deviation
+happens inside the model, so that an exported graph contains it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from muomni_cli.api import RequestError
+from muomni_vit.config import VitConfig
+
+_WHITE = (255, 255, 255)
+
+_READABLE = "give a picture such as a PNG, JPEG, WebP, GIF, BMP or TIFF file"
+
+_DAMAGED = "open and save it again in an image editor, or give another picture"
+
+_RUNS_PROGRAMS = frozenset({"EPS"})
+"""Formats that Pillow reads by running another program on the file."""
+
+
+def to_input(config: VitConfig, image: Image.Image) -> NDArray[np.uint8]:
+    """Any picture -> (3,S,S) red, green and blue, 0 to 255.
+
+    Raises:
+        RequestError: its numbers are no brightness.
+    """
+    square = fit(config, to_rgb(image))
+    return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """RGB with 8 bits a channel; transparent parts are over white, the paper that most such pictures are made for.
+
+    Embedded colour profiles are not applied: numbers are taken as sRGB, CMYK as its complement.
+
+    Raises:
+        RequestError: its numbers are no brightness.
+    """
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _grey(image)
+    if image.has_transparency_data:
+        # La and PA have no direct way to RGBA.
+        rgba = image.convert({"La": "LA", "PA": "RGBA"}.get(image.mode, "RGBA")).convert("RGBA")
+        page = Image.new("RGB", rgba.size, _WHITE)
+        page.paste(rgba, mask=rgba.getchannel("A"))
+        return page
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert converted is not None, "only a conversion in place returns nothing"
+        return converted
+    return image.convert("RGB")
+
+
+def fit(config: VitConfig, image: Image.Image) -> Image.Image:
+    """A square of side ``config.size``, by one bicubic resize (antialiased where it shrinks).
+
+    ``pad``, the default, scales the longer side to the square and centres the picture between bars of the mean colour,
+    which the model sees as nothing: all of the picture is there and no shape is bent, and both are needed to say what
+    is at the edge, which thing is left, or whether it is a circle. ``crop`` scales the shorter side and keeps the
+    centre; ``stretch`` scales each side by itself.
+    """
+    side, (width, height) = config.size, image.size
+    square = (side, side)
+    if config.fit == "stretch" or width == height:
+        return image if image.size == square else image.resize(square, Image.Resampling.BICUBIC)
+    if config.fit == "crop":
+        short = min(width, height)
+        left, top = (width - short) // 2, (height - short) // 2
+        return image.crop((left, top, left + short, top + short)).resize(square, Image.Resampling.BICUBIC)
+    long = max(width, height)
+    scaled = (max(1, round(width * side / long)), max(1, round(height * side / long)))
+    red, green, blue = (round(255 * share) for share in config.mean)
+    page = Image.new("RGB", square, (red, green, blue))
+    inner = image.resize(scaled, Image.Resampling.BICUBIC)
+    page.paste(inner, ((side - scaled[0]) // 2, (side - scaled[1]) // 2))
+    return page
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """8-bit grey of 16-bit grey (the upper byte, as Pillow does for 16-bit colour) or of floats from 0 to 1.
+
+    Raises:
+        RequestError: numbers outside; which of them is white is anyone's guess.
+    """
+    values = np.asarray(image)
+    low, high, white = values.min(), values.max(), 1 if image.mode == "F" else 65_535
+    if not (low >= 0 and high <= white):  # so written, NaN is refused
+        raise RequestError(
+            f"the picture's grey values go from {low} to {high}, not from 0 to {white}",
+            "save it with 8 or 16 bits a channel",
+        )
+    bytes_ = np.rint(values * 255) if image.mode == "F" else values >> 8
+    return Image.fromarray(bytes_.astype(np.uint8))
+
+
+def read(config: VitConfig, file: BinaryIO, name: str) -> NDArray[np.uint8]:
+    """A picture as (3,S,S) red, green and blue, 0 to 255: one input of :class:`muomni_vit.model.Vit`.
+
+    Anything Pillow decodes: turned upright as its EXIF data say, the first frame if it moves, transparent parts over
+    white, grey and other colours as RGB, 16 bits cut to 8, fitted to the square as ``config.fit`` says. Size limits
+    are checked against the header, before anything is decoded; memory stays below some 16 bytes a pixel.
+
+    Args:
+        config: the encoder's.
+        file: can seek.
+        name: stands for the file in messages.
+
+    Raises:
+        RequestError: not a picture, damaged, or beyond a limit.
+    """
+    _check_bytes(config, file, name)
+    with _quiet_pillow(), _refusing(name), Image.open(file) as image:
+        if image.format in _RUNS_PROGRAMS:
+            raise RequestError(f"{name} is {image.format}, which takes another program to read", _READABLE)
+        _check_size(config, image.size, name)
+        image.draft(None, (2 * config.size, 2 * config.size))  # lets a large JPEG be decoded at half size or less
+        image.load()
+        _turn_upright(image)
+        return to_input(config, image)
+
+
+def count(config: VitConfig, inputs: NDArray[np.uint8]) -> int:  # noqa: ARG001
+    """Tokens of one picture: of any."""
+    return config.token_count
+
+
+def _check_bytes(config: VitConfig, file: BinaryIO, name: str) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size > config.max_bytes:
+        raise RequestError(
+            f"{name} has {size:,} bytes; at most {config.max_bytes:,} are read",
+            "make the picture smaller, or raise max_bytes of the image encoder",
+        )
+
+
+def _check_size(config: VitConfig, size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise RequestError(f"{name} has no pixels ({width} x {height})", _DAMAGED)
+    if width * height > config.max_pixels:
+        raise RequestError(
+            f"{name} is {width:,} x {height:,} = {width * height:,} pixels; at most {config.max_pixels:,} are read",
+            "make the picture smaller, or raise max_pixels of the image encoder",
+        )
+    if max(size) > config.max_side:
+        raise RequestError(
+            f"{name} is {width:,} x {height:,} pixels; at most {config.max_side:,} a side are read",
+            "make the picture smaller, or raise max_side of the image encoder",
+        )
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """As the EXIF orientation says; where those data are broken the picture stays as it is stored."""
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """No warnings of Pillow's on stderr; the one about decompression bombs is an error, also for a picture that turns
+    out to be larger than its header said."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\b")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+@contextlib.contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Turn whatever some forty decoders raise on damaged files into one line."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except UnidentifiedImageError as error:
+        raise RequestError(f"{name} is not a picture that can be read", _READABLE) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise RequestError(f"{name} has too many pixels: {_line(error)}", "make the picture smaller") from error
+    except Exception as error:
+        raise RequestError(f"{name} is damaged: {_line(error)}", _DAMAGED) from error
+
+
+def _line(error: Exception) -> str:
+    """The first words of an exception, on one line."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def inputs(config: VitConfig) -> dict[str, NDArray[np.uint8]]:
+    """One picture of random colours, as :func:`muomni_vit.preprocessing.read` gives them."""
+    side = config.size
+    return {"one image": np.random.default_rng(0).integers(0, 256, (3, side, side), dtype=np.uint8)}

@@ -1,0 +1,152 @@
+"""Everything of the encoder that needs no PyTorch: captions as bytes, scores to answers for each way of learning, and
+the exported graphs in use.
+
+Shapes: B pictures, S side, C classes, U texts, L bytes of a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muomni_cli.api import Run
+from muomni_vit.config import VitConfig
+
+END, HIDDEN = 256, 257
+"""What follows the last byte of a text (and fills its row), and what stands for a byte that is not shown."""
+
+SPACE = ord(" ")
+
+SYMBOLS = 258
+"""Bytes, the end, and the hidden byte."""
+
+Score = Callable[[Mapping[str, NDArray[np.int64]]], NDArray[np.floating]]
+"""What the head says of B pictures, given what else it takes."""
+
+
+def spelled(texts: Sequence[str], longest: int) -> NDArray[np.int64]:
+    """(B,1+L) the bytes of each text, at most ``longest``, and at least one :data:`END` after them."""
+    rows = [text.encode("utf-8")[:longest] for text in texts]
+    symbols = np.full((len(rows), 1 + max(map(len, rows), default=0)), END, np.int64)
+    for row, text in zip(symbols, rows, strict=True):
+        row[: len(text)] = list(text)
+    return symbols
+
+
+def read(symbols: Sequence[int]) -> str:
+    """The text before the first :data:`END`."""
+    symbols = list(symbols)
+    ends = symbols.index(END) if END in symbols else len(symbols)
+    return bytes(symbol for symbol in symbols[:ends] if symbol < END).decode("utf-8", "replace")
+
+
+class Asking(Protocol):
+    """See :class:`muomni_cli.contract.models.Answers` for the first three."""
+
+    ways: Mapping[str, bool]
+
+    @property
+    def vocabulary(self) -> Sequence[str]: ...
+
+    def wanted(self, text: str, label: str | None) -> str: ...
+
+    def said(self, score: Score, count: int, choices: Sequence[str] | None) -> list[str]:
+        """An answer to each of ``count`` pictures."""
+        ...
+
+
+class Naming:
+    """Which of its classes a picture shows; ``score`` gives (B,C)."""
+
+    ways: Mapping[str, bool] = MappingProxyType({"accuracy": False})
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.vocabulary = list(classes)
+
+    def wanted(self, text: str, label: str | None) -> str:  # noqa: ARG002
+        """The label."""
+        return label or ""
+
+    def said(self, score: Score, count: int, choices: Sequence[str] | None) -> list[str]:  # noqa: ARG002
+        """The likeliest class of each."""
+        return [self.vocabulary[place] for place in score({}).argmax(1).tolist()]
+
+
+class Matching:
+    """Which of some texts belongs to a picture; ``score`` takes ``texts`` (U,L) and gives (B,U)."""
+
+    ways: Mapping[str, bool] = MappingProxyType({"retrieval": True})
+    vocabulary: Sequence[str] = ()
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+
+    def wanted(self, text: str, label: str | None) -> str:
+        """The text, or the label where there is none."""
+        return text or label or ""
+
+    def said(self, score: Score, count: int, choices: Sequence[str] | None) -> list[str]:  # noqa: ARG002
+        """Which of ``choices`` points most as each picture does."""
+        assert choices is not None, "its one way is to choose"
+        best = score({"texts": spelled(choices, self._longest)}).argmax(1).tolist()
+        return [choices[place] for place in best]
+
+
+class Writing:
+    """The text of a picture, byte by byte; ``score`` takes ``given`` (B,L), the bytes so far, and gives (B,1+L,257)."""
+
+    ways: Mapping[str, bool] = MappingProxyType({"exact": False})
+    vocabulary: Sequence[str] = ()
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+
+    def wanted(self, text: str, label: str | None) -> str:
+        """The text, or the label where there is none, as long as it is learned."""
+        return read(spelled([text or label or ""], self._longest)[0].tolist())
+
+    def said(self, score: Score, count: int, choices: Sequence[str] | None) -> list[str]:  # noqa: ARG002
+        """The likeliest text of each, greedily."""
+        symbols = np.empty((count, 0), np.int64)
+        for _ in range(self._longest):
+            best = score({"given": symbols})[:, -1].argmax(1)
+            symbols = np.concatenate([symbols, best[:, None]], axis=1)
+            if (symbols == END).any(1).all():
+                break
+        return [read(row) for row in symbols.tolist()]
+
+
+def asking_of(config: VitConfig, learned: Mapping[str, Any]) -> Asking:
+    """Of what a stage learned."""
+    learn = learned.get("learn", config.learn)
+    if learn == "labels":
+        return Naming(learned["classes"])
+    return (Matching if learn == "contrast" else Writing)(config.words.longest)
+
+
+class RunLesson:
+    """See :class:`muomni_cli.contract.models.Answers`.
+
+    Args:
+        config: of the encoder.
+        graphs: the open ``encoder``, and ``head`` as :mod:`muomni_vit.graphs` declares it.
+        learned: what the stage learned besides weights.
+    """
+
+    def __init__(self, config: VitConfig, graphs: Mapping[str, Run], learned: Mapping[str, Any]) -> None:
+        self._graphs, self._asking = graphs, asking_of(config, learned)
+        self.ways, self.vocabulary, self.wanted = self._asking.ways, self._asking.vocabulary, self._asking.wanted
+
+    def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
+        """(3,S,S) pictures -> an answer to each."""
+        tokens = self._graphs["encoder"]({"inputs": np.stack(inputs)})["tokens"]
+
+        def score(given: Mapping[str, NDArray[np.int64]]) -> NDArray[np.floating]:
+            scores: NDArray[np.floating] = self._graphs["head"]({"tokens": tokens, **given})["scores"]
+            return scores
+
+        return self._asking.said(score, len(inputs), choices)
