@@ -55,8 +55,7 @@ def open_engine(
     runs: Path = RUNS,
 ) -> Engine:
     """Resolve a model argument and open it; see :func:`muomni_cli.models.locate.find_able` and :func:`open_found`.
-    Where
-    nothing but a run will do, PyTorch runs the model, even if it has a bundle as well."""
+    Where nothing but a run will do, PyTorch runs the model, even if it has a bundle as well."""
     found = find_able(spec, need, abilities, runs)
     if need.run:
         return open_run(found.run(), found.weights, device=device, threads=threads)

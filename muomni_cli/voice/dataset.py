@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-import soundfile
+import soundfile  # type: ignore[import-untyped]
 
 from muomni_cli.contract.declarations import DatasetPart
 from muomni_cli.contract.speech import Said, Teacher
