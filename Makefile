@@ -36,7 +36,7 @@ $(BIN)/python:
 
 # Without --no-compile, pip compiles thousands of modules that nobody imports; what is imported is compiled then.
 $(STAMP): pyproject.toml Makefile | $(BIN)/python
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --editable '.[train,onnx,voices,bench,judge,docs,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --editable '.[train,onnx,voices,bench,eval,docs,dev]'
 	@touch $@
 
 # The types beside the tests, and long files of tests first: no core is left without work for long.

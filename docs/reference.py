@@ -17,7 +17,7 @@ from typer.models import ArgumentInfo
 
 from muomni_cli import api, testing
 from muomni_cli.app import build_cli
-from muomni_cli.conformance.runner import HOMES, laws_of
+from muomni_cli.conformance.runner import HOMES, checks_of
 from muomni_cli.contract import declarations, engine, models, speech
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, HookSpecs
@@ -86,19 +86,19 @@ BUILT: dict[str, tuple[str, ...]] = {
     "thinker": ("Thinker", "ThinkerOutput", "Cache"),
     "encoder": ("Encoder", "EncoderOutput", "Transcriber", "Answers", "Answerer", "Aligner"),
     "codec": ("Codec", "CodeShape", "RunCodec", "Flow"),
-    "talker": ("Talker", "Speaks", "Manner", "Said"),
+    "talker": ("Talker", "Speaks", "VoiceSettings", "TextChunk"),
     "vocoder": ("Vocoder", "RunVocoder"),
     "dataset": ("Dataset", "Document", "Message", "Conversation", "Example", "Media", "Teacher"),
     "callback": ("Callback",),
     "runtime": ("Engine", "GraphCall"),
     "download": ("RemoteFile",),
-    "cards": ("Evaluation", "Card", "Shown"),
+    "cards": ("Evaluation", "MetricResult", "EvalSample"),
 }
 """Kind -> what its parts are made of, or give."""
 
 SHARED = {
     "Training": ("Objective", "StageContext", "Batch", "Loss", "Sample"),
-    "Export": ("Graph", "Port"),
+    "Export": ("Graph", "GraphInput"),
     "Tracing": ("Step",),
     "Laws": ("Law", "Number", "Verdict", "Subject"),
     "Errors": ("MuomniError", "RequestError"),
@@ -219,7 +219,7 @@ def hooks_page() -> str:
     pieces.append("\n".join(table) + "\n")
     pieces.append(f"## Every part\n\n{plain(declarations.Part.__doc__)}\n")
     pieces.append(f"### Its configuration\n\n{plain(declarations.PartConfig.__doc__)}\n")
-    pieces.append(f"### What it can\n\n{plain(api.Can.__doc__)}\n\n{_source(api.Can)}")
+    pieces.append(f"### What it can\n\n{plain(api.Capability.__doc__)}\n\n{_source(api.Capability)}")
     for hook, declared in DECLARES.items():
         pieces.append(_declaration(hook, declared))
     for title, names in SHARED.items():
@@ -241,11 +241,13 @@ def _declaration(hook: str, declared: type) -> str:
     if kind in BUILT:
         told += [_source(_named(name)).strip() for name in BUILT[kind]]
     if kind in HOMES:
-        laws = ["| law | holds if | for those that |", "|---|---|---|"]
-        for law in laws_of(kind):
-            asked = f"can `{law.needs}`" if law.needs else f"declare `{law.declares}`" if law.declares else "all"
-            laws.append(f"| {law.name} | {cell(law.doc)} | {asked} |")
-        told += ["`muomni plugins check` tries:", "\n".join(laws)]
+        checks = ["| law | holds if | for those that |", "|---|---|---|"]
+        for check in checks_of(kind):
+            asked = (
+                f"can `{check.needs}`" if check.needs else f"declare `{check.declares}`" if check.declares else "all"
+            )
+            checks.append(f"| {check.name} | {cell(check.doc)} | {asked} |")
+        told += ["`muomni plugins check` tries:", "\n".join(checks)]
     return "\n\n".join(told) + "\n"
 
 
@@ -288,23 +290,23 @@ def with_table(page: str) -> str:
     """``page`` with its tables as the scores are now; unchanged where the package is not here."""
     if not SCORES.is_file():
         return page
-    cards = {(c["stage"], c["task"], c["metric"]): c for c in json.loads(SCORES.read_text(encoding="utf-8"))}
-    return PLACE.sub(lambda m: m[1] + _cards(cards, short=m[2] == "short") + m[3], page)
+    results = {(c["stage"], c["task"], c["metric"]): c for c in json.loads(SCORES.read_text(encoding="utf-8"))}
+    return PLACE.sub(lambda m: m[1] + _cards(results, short=m[2] == "short") + m[3], page)
 
 
-def _cards(cards: Mapping[Key, Mapping[str, Any]], *, short: bool) -> str:
+def _cards(results: Mapping[Key, Mapping[str, Any]], *, short: bool) -> str:
     rows = ["| what | value | 95 % interval | n | floor | ceiling | beside it |", "|---|---|---|---|---|---|---|"]
     for label, key, beside, everywhere in CARDS:
-        if key in cards and (everywhere or not short):
-            rows.append(_card(label, cards[key], beside))
+        if key in results and (everywhere or not short):
+            rows.append(_card(label, results[key], beside))
     return "\n".join(rows) + "\n"
 
 
-def _card(label: str, card: Mapping[str, Any], beside: str) -> str:
-    between = "" if card["low"] is None else f"{card['low']:.3f} to {card['high']:.3f}"
-    floor, ceiling = ("" if card[key] is None else f"{card[key]:.3f}" for key in ("chance", "ceiling"))
-    count = "" if card["n"] is None else f"{card['n']:,}"
-    return f"| {label} | **{card['value']:.3f}** | {between} | {count} | {floor} | {ceiling} | {beside} |"
+def _card(label: str, result: Mapping[str, Any], beside: str) -> str:
+    between = "" if result["low"] is None else f"{result['low']:.3f} to {result['high']:.3f}"
+    floor, topline = ("" if result[key] is None else f"{result[key]:.3f}" for key in ("chance", "ceiling"))
+    count = "" if result["n"] is None else f"{result['n']:,}"
+    return f"| {label} | **{result['value']:.3f}** | {between} | {count} | {floor} | {topline} | {beside} |"
 
 
 def nano_page() -> str:

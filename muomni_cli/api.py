@@ -19,7 +19,7 @@ several parts share are in :mod:`muomni_cli.nn`, sound is in :mod:`muomni_cli.au
 
 from __future__ import annotations
 
-from muomni_cli.contract.bundle import Graph, Port, Run
+from muomni_cli.contract.bundle import Graph, GraphFn, GraphInput
 from muomni_cli.contract.data import (
     Conversation,
     Dataset,
@@ -34,8 +34,8 @@ from muomni_cli.contract.data import (
 )
 from muomni_cli.contract.declarations import (
     CallbackPart,
-    Can,
-    Check,
+    Capability,
+    CheckSpec,
     CodecPart,
     DatasetPart,
     Download,
@@ -52,9 +52,19 @@ from muomni_cli.contract.declarations import (
     TokenizerPart,
     VocoderPart,
 )
-from muomni_cli.contract.metrics import Card, Cards, Evaluation, Shown
+from muomni_cli.contract.metrics import EvalSample, Evaluation, MetricResult, MetricSet
 from muomni_cli.contract.models import Cache, Encoder, EncoderOutput, Thinker, ThinkerOutput, Tokenizer, Word
-from muomni_cli.contract.speech import Choose, Codec, CodeShape, Manner, MelConfig, Said, Talker, Timed, Vocoder
+from muomni_cli.contract.speech import (
+    CharSpan,
+    Codec,
+    CodeShape,
+    MelConfig,
+    Sampler,
+    Talker,
+    TextChunk,
+    Vocoder,
+    VoiceSettings,
+)
 from muomni_cli.contract.training import Batch, Callback, Loss, Objective, Sample, StageContext
 from muomni_cli.core import console, files
 from muomni_cli.core.errors import MuomniError, RequestError
@@ -69,15 +79,13 @@ __all__ = [
     "Cache",
     "Callback",
     "CallbackPart",
-    "Can",
-    "Card",
-    "Cards",
-    "Check",
-    "Choose",
+    "Capability",
+    "CharSpan",
+    "Conversation",
+    "CheckSpec",
     "CodeShape",
     "Codec",
     "CodecPart",
-    "Conversation",
     "Dataset",
     "DatasetPart",
     "Document",
@@ -85,45 +93,47 @@ __all__ = [
     "Encoder",
     "EncoderOutput",
     "EncoderPart",
+    "EvalSample",
     "Evaluation",
     "Example",
     "ExampleData",
     "Examples",
     "FileMedia",
     "Graph",
+    "GraphFn",
+    "GraphInput",
     "Loss",
-    "Manner",
     "Media",
     "MelConfig",
     "Message",
+    "MetricResult",
+    "MetricSet",
     "ModelFiles",
     "MuomniError",
     "Objective",
     "OpenedRecipe",
     "Part",
     "PartConfig",
-    "Port",
     "RecipeFile",
     "RemoteFile",
     "RequestError",
-    "Run",
     "RuntimePart",
-    "Said",
     "Sample",
-    "Shown",
+    "Sampler",
     "SliceMedia",
     "StageContext",
     "Step",
     "Talker",
     "TalkerPart",
+    "TextChunk",
     "Thinker",
     "ThinkerOutput",
     "ThinkerPart",
-    "Timed",
     "Tokenizer",
     "TokenizerPart",
     "Vocoder",
     "VocoderPart",
+    "VoiceSettings",
     "Word",
     "console",
     "cut_sentences",

@@ -25,7 +25,7 @@ from muomni_cli.commands.trace import trace
 from muomni_cli.commands.train import train
 from muomni_cli.commands.tts import tts
 from muomni_cli.core.command_line import TEXT_COMMANDS, meant_command, translated, with_dashed_text, with_default_page
-from muomni_cli.core.console import complain, forgive_encoding, say
+from muomni_cli.core.console import print_error, say, tolerate_encoding
 from muomni_cli.core.errors import MuomniError
 from muomni_cli.core.extras import __version__, absence, missing_package
 from muomni_cli.registry.loading import Plugin, add_file, describe
@@ -36,7 +36,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code (raises :class:`SystemExit`)."""
-    forgive_encoding()
+    tolerate_encoding()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_debug(words)
     try:
@@ -58,16 +58,16 @@ def report(error: BaseException, command: str = "muomni") -> int:
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return INTERRUPTED
     if isinstance(error, MuomniError):
-        complain(error.what, error.fix)
+        print_error(error.what, error.fix)
         return error.exit_code
     if isinstance(error, typer.TyperException):
         return _report_usage(error)
     if isinstance(error, OSError) and error.errno is not None:
         return _report_system(error)
     if isinstance(error, ModuleNotFoundError) and (package := missing_package(error)):
-        complain(*absence(command, [package]))
+        print_error(*absence(command, [package]))
         return 1
-    complain(f"a bug of muomni: {describe(error)}", "run it again with --debug, and report what that prints")
+    print_error(f"a bug of muomni: {describe(error)}", "run it again with --debug, and report what that prints")
     return 1
 
 
@@ -81,9 +81,9 @@ def _report_usage(error: typer.TyperException) -> int:
         commands = list(getattr(getattr(context, "command", None), "commands", ()))
         near = meant_command(unknown[1], commands)
         hint = f"did you mean: {path} {near}? " if near else f"one of: {', '.join(commands)}; "
-        complain(f"no such command '{unknown[1]}'{get_registry().absences()}", f"{hint}see {path} --help")
+        print_error(f"no such command '{unknown[1]}'{get_registry().absences()}", f"{hint}see {path} --help")
     else:
-        complain(message[:1].lower() + message[1:].removesuffix("."), f"see {path} --help")
+        print_error(message[:1].lower() + message[1:].removesuffix("."), f"see {path} --help")
     return error.exit_code
 
 
@@ -97,7 +97,7 @@ def _report_system(error: OSError) -> int:
         errno.ENOENT: "name a path that exists",
     }
     fix = fixes.get(error.errno or 0, "run it again with --debug to see where it happened")
-    complain(f"{(error.strerror or 'system error').lower()}{where}", fix)
+    print_error(f"{(error.strerror or 'system error').lower()}{where}", fix)
     return 1
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from muomni_cli.inference.chat_model import ChatModel, chat_model
-from muomni_cli.inference.settings import AnswerSettings, ChatOptions, settings_of
+from muomni_cli.inference.settings import ChatOptions, GenerationSettings, settings_of
 from muomni_cli.models.engines import CAN_CHAT, open_engine
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def open_chat(
     spec: str | None, options: ChatOptions | None = None, *, device: str = "auto", threads: int | None = None
-) -> tuple[ChatModel, AnswerSettings]:
+) -> tuple[ChatModel, GenerationSettings]:
     """A chat model as for a conversation, and its settings."""
     engine = open_engine(spec, CAN_CHAT, device=device, threads=threads)
     return chat_model(engine, print, keep=True), settings_of(engine, options or ChatOptions())

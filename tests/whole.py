@@ -16,7 +16,7 @@ from torch import nn
 
 from muomni_cli import app
 from muomni_cli.api import CodeShape, EncoderPart
-from muomni_cli.omni.model import Omni
+from muomni_cli.omni.model import OmniModel
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
 from muomni_cli.runs.run import RunFolder, open_entry, part_entry
@@ -29,7 +29,7 @@ CODEC = {
     "mel": {"sample_rate": 8000, "n_fft": 256, "window": 160, "hop": 40, "n_mels": 20}, "codebook_size": 32,
     "code_dim": 8, "width": 16, "encoder_layers": 1, "decoder_layers": 1, "fine_width": 16, "mel_scale": 0.5,
 }  # fmt: skip
-TALKER = {"d_text": 16, "text_layers": 1, "d_model": 16, **BLOCKS, "longest": 6, "ctx_len": 256}
+TALKER = {"d_text": 16, "text_layers": 1, "d_model": 16, **BLOCKS, "max_duration": 6, "ctx_len": 256}
 VOCODER = {"channels": 16, "layers": 1, "hidden": 16}
 VOICES = ("ann", "bob")
 PICTURE, SOUND = "picture.png", "sound.wav"
@@ -75,7 +75,7 @@ def make_run(root: Path) -> RunFolder:
     }
     modules = {name: module for name, (_, module) in made.items()}
     _ear(run, *made["audio"])
-    omni = Omni(modules.pop("thinker"), modules)
+    omni = OmniModel(modules.pop("thinker"), modules)
     _write(run, "omni", omni)
     run.record("omni", {"status": "finished", "parts": {name: entry for name, (entry, _) in made.items()}})
     return run

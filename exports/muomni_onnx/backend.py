@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.models import IDLE
-from muomni_onnx.sessions import Session, Value, fetch
+from muomni_cli.contract.models import PADDED_ROW
+from muomni_onnx.sessions import GraphSession, Value, fetch
 
 BATCH = "batch"
 """The axis of rows."""
@@ -28,7 +28,7 @@ PAST = "past"
 CARRIED = 0.25
 """Largest share of a group's rows that may rest before they are left behind: that copies the states of the others."""
 
-FIRST_SOFT = -2
+FIRST_MEDIA_ID = -2
 """The first id that stands for an embedding; -1 is IDLE."""
 
 LOGITS = 2**24
@@ -36,7 +36,7 @@ LOGITS = 2**24
 
 
 @dataclass(slots=True, eq=False)
-class Group:
+class RowGroup:
     """States of B rows at once, each of ``length`` tokens as :meth:`States.held` counts them; the last of a row that
     rests mean nothing."""
 
@@ -56,7 +56,7 @@ class Row:
     ids: list[int] = field(default_factory=list)
     logits: NDArray[np.float32] | None = None  # (V,)
     hidden: NDArray[np.float32] | None = None  # (D,)
-    group: Group | None = None
+    group: RowGroup | None = None
     place: int = 0
 
 
@@ -69,7 +69,7 @@ class States:
         names: the inputs that are states.
     """
 
-    def __init__(self, session: Session, axes: Mapping[str, Sequence[int | str]], names: Sequence[str]) -> None:
+    def __init__(self, session: GraphSession, axes: Mapping[str, Sequence[int | str]], names: Sequence[str]) -> None:
         self._session, self._axes, self._names = session, axes, list(names)
         self.batched = all(BATCH in axes[name] for name in names)
         """Whether rows can run together."""
@@ -83,7 +83,7 @@ class States:
         are of one size."""
         return len(row.ids) if self.grows else min(len(row.ids), 1)
 
-    def regroup(self, parts: Sequence[Sequence[Row]]) -> list[Group]:
+    def regroup(self, parts: Sequence[Sequence[Row]]) -> list[RowGroup]:
         """A group for each of these parts, whose rows hold equally many tokens: the one they are already, or a new one.
 
         Rows that were in a group with some of them, and are in none of the parts, may lose their group.
@@ -98,14 +98,14 @@ class States:
                     row.group = None
         return groups
 
-    def _group(self, rows: Sequence[Row]) -> Group:
+    def _group(self, rows: Sequence[Row]) -> RowGroup:
         held, length = rows[0].group, self.held(rows[0])
         if held is not None and held.length == length and self._serves(held, rows):
             return held
         states = {name: self._session.put(self._gather(name, rows, length)) for name in self._names}
-        return Group(list(rows), states, length)
+        return RowGroup(list(rows), states, length)
 
-    def _serves(self, held: Group, rows: Sequence[Row]) -> bool:
+    def _serves(self, held: RowGroup, rows: Sequence[Row]) -> bool:
         """Whether a group can run as it is: it is made of these rows, but for a few that rest and are carried along."""
         if any(row.group is not held for row in rows):
             return False
@@ -155,12 +155,12 @@ class OnnxBackend:
 
     def __init__(
         self,
-        embed: Session,
-        thinker: Session,
+        embed: GraphSession,
+        thinker: GraphSession,
         entry: Mapping[str, Any],
         context: int,
         *,
-        keep: bool = False,
+        prefix_cache: bool = False,
         hidden: bool = False,
     ) -> None:
         self._embed, self._thinker, self._context = embed, thinker, context
@@ -170,7 +170,7 @@ class OnnxBackend:
         self._states = States(thinker, entry["inputs"], list(self._names))
         self._last = ["logits", *(["hidden"] if hidden else [])]
         self._vocabulary = int(thinker.shape("logits")[-1])
-        self._keep = keep
+        self._prefix_cache = prefix_cache
         self._kept: list[Row] = []
         self._soft: list[NDArray[np.float32]] = []
 
@@ -179,9 +179,9 @@ class OnnxBackend:
         """Most tokens a row can hold."""
         return self._context
 
-    def remember(self, rows: NDArray[np.float32]) -> list[int]:
+    def add_embeddings(self, rows: NDArray[np.float32]) -> list[int]:
         """See :class:`muomni_cli.contract.models.Backend`."""
-        first = FIRST_SOFT - len(self._soft)
+        first = FIRST_MEDIA_ID - len(self._soft)
         self._soft += list(rows)
         return list(range(first, first - len(rows), -1))
 
@@ -202,7 +202,7 @@ class OnnxBackend:
 
     def step(self, state: list[Row], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """See :class:`muomni_cli.contract.models.Backend`."""
-        return self._add(state, [[] if token == IDLE else [token] for token in tokens.tolist()])
+        return self._add(state, [[] if token == PADDED_ROW else [token] for token in tokens.tolist()])
 
     def hidden(self, state: list[Row]) -> NDArray[np.float32]:
         """See :class:`muomni_cli.contract.models.Backend`."""
@@ -223,10 +223,10 @@ class OnnxBackend:
         groups = self._states.regroup([[row for row, _ in pairs] for pairs in parts])
         for group, pairs in zip(groups, parts, strict=True):
             self._run(group, pairs)
-        self._kept = rows if self._keep else []
+        self._kept = rows if self._prefix_cache else []
         return np.stack([row.logits for row in rows if row.logits is not None])
 
-    def _run(self, group: Group, pairs: Sequence[Pair]) -> None:
+    def _run(self, group: RowGroup, pairs: Sequence[Pair]) -> None:
         """Run new tokens of a group's rows, equally many of each; rows that rest are carried along."""
         ids = np.zeros((len(group.rows), len(pairs[0][1])), np.int64)
         for row, tokens in pairs:
@@ -238,7 +238,7 @@ class OnnxBackend:
             row.hidden = made["hidden"][row.place] if "hidden" in made else None
         group.length = self._states.held(pairs[0][0])
 
-    def _read(self, group: Group, ids: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    def _read(self, group: RowGroup, ids: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """(B,T) ids, after what the group holds -> logits (B,V) after the last, and hidden (B,D) where it is kept."""
         piece = max(1, LOGITS // (len(ids) * self._vocabulary))
         made: dict[str, Value] = {}
@@ -255,7 +255,7 @@ class OnnxBackend:
             return self._embed({"input_ids": ids})["inputs_embeds"]
         embeds = fetch(self._embed({"input_ids": ids.clip(min=0)})["inputs_embeds"])
         for row, place in np.argwhere(ids < 0):
-            embeds[row, place] = self._soft[FIRST_SOFT - ids[row, place]]
+            embeds[row, place] = self._soft[FIRST_MEDIA_ID - ids[row, place]]
         return embeds
 
 

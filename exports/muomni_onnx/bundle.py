@@ -5,16 +5,16 @@ Knows files and numpy. ``muomni.json`` holds, besides ``format`` and ``name``:
 - ``parts``: name -> what ``model.json`` of a run says of it (kind, use, plugin, config, and what else it is built with
   or has learned; ``sample_rate`` of sound), and ``graphs``: name -> file, inputs with their axes, outputs, states,
   precision, tolerance and the error that was measured (fp32: largest difference from PyTorch; others: relative, and the
-  tolerance is how far the graph may be from what it gave itself), and what may differ: ``loose``, ``undecided``. An
-  encoder is called by its modality. One that the Thinker hears or sees with has a graph ``projector``; one whose own
-  stage trained it to answer has what it declares as ``head_graphs``. Where the omni stage tuned it further, the encoder
-  of the own stage is a part of its own, ``audio-alone``, with that head
+  tolerance is how far the graph may be from what it gave itself), and what may differ: ``unchecked``,
+  ``max_mismatch_fraction``. An encoder is called by its modality. One that the Thinker hears or sees with has a graph
+  ``projector``; one whose own stage trained it to answer has what it declares as ``head_graphs``. Where the omni stage
+  tuned it further, the encoder of the own stage is a part of its own, ``audio-alone``, with that head
 - ``tokenizer``: kind, use, plugin, config, folder; null for a model without a Thinker; ``special_tokens``: name -> id
 - ``chat``: how the model answers unless asked otherwise
 - ``files``: path -> SHA-256 of every other file
 - ``precision``: what parts have unless they were asked to have another
 - ``provenance``: run, steps of each checkpoint, recipe hash, commit that trained it, versions, and ``data``: what it
-  learned from, list by list of the recipe, with the licence that the recipe states; or ``untrained``
+  learned from, list by list of the recipe, with the license that the recipe states; or ``untrained``
 
 The folder ``thinker`` also holds ``genai_config.json`` and ``text.onnx`` (ids to logits; its weights stay in the other
 two graphs), so that onnxruntime-genai loads that folder as it is.
@@ -38,7 +38,7 @@ AGAIN = "export the model again, or copy the whole folder again"
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class BundleManifest:
     """A folder with a manifest that this version reads."""
 
     root: Path
@@ -85,7 +85,7 @@ class Bundle:
             self.trusted(name)
 
 
-def open_bundle(root: Path) -> Bundle:
+def open_bundle(root: Path) -> BundleManifest:
     """Read the manifest; looks at no other file.
 
     Raises:
@@ -107,10 +107,10 @@ def open_bundle(root: Path) -> Bundle:
         or not all(isinstance(part.get("graphs"), dict) for part in manifest["parts"].values())
     ):
         raise RequestError(f"{path} is damaged", AGAIN)
-    return Bundle(root, manifest)
+    return BundleManifest(root, manifest)
 
 
-def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest with the digest of every file that is there."""
     there = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
     files = {path.relative_to(folder).as_posix(): sha256(path) for path in there}

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from muomni_cli.api import MuomniError
 from muomni_cli.voice.synthesis import codes_to_audio
 from muomni_onnx import golden
-from muomni_onnx.bundle import Bundle, open_bundle
+from muomni_onnx.bundle import BundleManifest, open_bundle
 from muomni_onnx.golden import Distance, Reference, absolute, few, forgiving, of_its_size, relative
 from muomni_onnx.runtime import OnnxModel
-from muomni_onnx.sessions import Session, fetch
+from muomni_onnx.sessions import GraphSession, fetch
 
 FURTHER = 0.05
 """By which share samples may be further from the mel that they were made of, where they cannot be compared."""
@@ -65,15 +65,20 @@ def _require(one: Checked) -> None:
         )
 
 
-def _graph(bundle: Bundle, part: str, graph: str, saved: Reference, threads: int | None) -> Checked:
+def _graph(bundle: BundleManifest, part: str, graph: str, saved: Reference, threads: int | None) -> Checked:
     path, entry = bundle.file(part, graph), bundle.graph(part, graph)
-    session = Session(path, threads)
-    precision, loose = entry.get("precision", "fp32"), entry.get("loose", [])
+    session = GraphSession(path, threads)
+    precision, loose = entry.get("precision", "fp32"), entry.get("unchecked", [])
     usual, of_states = (absolute, of_its_size) if precision == "fp32" else (relative, relative)
     distances = dict.fromkeys(entry["outputs"], usual) | dict.fromkeys(entry["states"].values(), of_states)
-    undecided = entry.get("undecided", 0.0)
+    max_mismatch_fraction = entry.get("max_mismatch_fraction", 0.0)
     errors = [
-        _apart(expected[f"out/{name}"], expected[f"shape/{name}"], fetch(made[name]), forgiving(measure, undecided))
+        _apart(
+            expected[f"out/{name}"],
+            expected[f"shape/{name}"],
+            fetch(made[name]),
+            forgiving(measure, max_mismatch_fraction),
+        )
         for feeds, expected in saved.cases(f"{part}/{graph}")
         for made in [session(feeds)]
         for name, measure in distances.items()
@@ -88,44 +93,44 @@ def _apart(expected: NDArray[Any], shape: NDArray[Any], made: NDArray[Any], dist
     return distance(expected, few(made)) if list(made.shape) == shape.tolist() else float("inf")
 
 
-def _rounded(packed: OnnxModel, part: str) -> bool:
+def _rounded(bundle: OnnxModel, part: str) -> bool:
     """Whether a part has graphs that are not in full precision: then rounding, which another CPU does in another order,
     may choose another token or code, and whole answers show only how many."""
-    return any(graph.get("precision", "fp32") != "fp32" for graph in packed.parts[part]["graphs"].values())
+    return any(graph.get("precision", "fp32") != "fp32" for graph in bundle.parts[part]["graphs"].values())
 
 
-def _answers(packed: OnnxModel, saved: Reference) -> Iterator[Checked]:
+def _answers(bundle: OnnxModel, saved: Reference) -> Iterator[Checked]:
     """Whole answers; of choices the error is how many differ."""
     prompt, tokens = saved.get("text/prompt"), saved.get("text/tokens")
     if prompt is not None and tokens is not None:
-        told = golden.told_text(packed.backend(), prompt).values
-        yield _choices(packed, "thinker", "greedy tokens", told, tokens)
+        told = golden.golden_text(bundle.backend(), prompt).values
+        yield _choices(bundle, "thinker", "greedy tokens", told, tokens)
     sentences = saved.listed("codes")
     if sentences:
-        width = int(packed.parts["talker"].get("thinker_width", 0))
-        spoken = [one.values for one in golden.told_codes(packed.talker(), width)] or [np.zeros((0, 1), np.int64)]
-        yield _choices(packed, "talker", "greedy code frames", np.concatenate(spoken), np.concatenate(sentences))
+        width = int(bundle.parts["talker"].get("thinker_width", 0))
+        spoken = [one.values for one in golden.golden_codes(bundle.talker(), width)] or [np.zeros((0, 1), np.int64)]
+        yield _choices(bundle, "talker", "greedy code frames", np.concatenate(spoken), np.concatenate(sentences))
     codes, mel, samples = (saved.get(f"sound/{name}") for name in ("codes", "mel", "samples"))
     if codes is not None and mel is not None and samples is not None:
-        yield _sound(packed, codes.astype(np.int64), mel, samples)
+        yield _sound(bundle, codes.astype(np.int64), mel, samples)
 
 
-def _choices(packed: OnnxModel, part: str, name: str, told: NDArray[Any], saved: NDArray[Any]) -> Checked:
-    precision, allowed = ("rounded", float("inf")) if _rounded(packed, part) else ("fp32", 0.0)
+def _choices(bundle: OnnxModel, part: str, name: str, told: NDArray[Any], saved: NDArray[Any]) -> Checked:
+    precision, allowed = ("rounded", float("inf")) if _rounded(bundle, part) else ("fp32", 0.0)
     if told.shape != saved.shape:
         return Checked(part, name, precision, float(max(len(told), len(saved))), allowed)
     other = (told != saved).reshape(len(saved), -1).any(1)
     return Checked(part, name, precision, float(other.sum()), allowed)
 
 
-def _sound(packed: OnnxModel, codes: NDArray[Any], mel: NDArray[Any], samples: NDArray[Any]) -> Checked:
-    made = golden.sounded(codes_to_audio(packed), codes)
-    entry = packed.parts["vocoder"]
-    rounded = _rounded(packed, "vocoder") or _rounded(packed, "codec")
-    if not rounded and not golden.is_loose(entry):
+def _sound(bundle: OnnxModel, codes: NDArray[Any], mel: NDArray[Any], samples: NDArray[Any]) -> Checked:
+    made = golden.sounded(codes_to_audio(bundle), codes)
+    entry = bundle.parts["vocoder"]
+    rounded = _rounded(bundle, "vocoder") or _rounded(bundle, "codec")
+    if not rounded and not golden.is_unchecked(entry):
         allowed = max(graph["tolerance"] for graph in entry["graphs"].values())
         return Checked("vocoder", "samples", "fp32", absolute(samples, made), allowed)
-    settings = packed.codec().mel
+    settings = bundle.codec().mel
     ours, theirs = (golden.heard_apart(one, mel, settings) for one in (made, samples))
     further = max(0.0, ours / max(theirs, 1e-9) - 1)
     return Checked("vocoder", "what the samples sound like", "rounded" if rounded else "fp32", further, FURTHER)

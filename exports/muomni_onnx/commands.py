@@ -153,13 +153,13 @@ def check(
 ) -> None:
     """Compare a bundle with its digests, and its graphs with what they gave when it was exported. Needs no PyTorch."""
     from muomni_cli.core.console import print_table, say
-    from muomni_cli.models.locate import named
+    from muomni_cli.models.locate import model_named
     from muomni_cli.registry.registry import resolve
 
     root = Path(bundle).expanduser()
     if not root.exists():
-        meant = named(bundle)
-        root = meant.bundle.root if meant.bundle is not None else meant.run().root
+        model_ref = model_named(bundle)
+        root = model_ref.bundle.root if model_ref.bundle is not None else model_ref.run().root
     checked = resolve("muomni_onnx.check:check", "muomni export check")(root)
     print_table(
         ("part", "graph", "precision", "error", "allowed", "MB"),

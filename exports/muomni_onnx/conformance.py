@@ -1,4 +1,4 @@
-"""Laws of parts that declare graphs: what ``muomni plugins check`` tries besides the host's own. Imports no torch and
+"""Checks of parts that declare graphs: what ``muomni plugins check`` tries besides the host's own. Imports no torch and
 no onnxruntime before one is tried."""
 
 from __future__ import annotations
@@ -7,8 +7,8 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import Run
-from muomni_cli.contract.checks import Inapplicable, Law, Number, require
+from muomni_cli.api import GraphFn
+from muomni_cli.contract.checks import Check, CheckSkipped, Number, check_that
 
 if TYPE_CHECKING:
     from muomni_cli.api import Graph
@@ -25,7 +25,7 @@ def exports(subject: Subject) -> Sequence[Number]:
     """Every graph of the small part, over all its cases and its calls in a row."""
     sessions = opened(subject)
     missing = [name for name in MADE_WITH.get(subject.part.kind, ()) if name not in sessions]
-    require(not missing, f"there is no graph called {missing[0] if missing else ''}")
+    check_that(not missing, f"there is no graph called {missing[0] if missing else ''}")
     from muomni_onnx.parity import compare
 
     numbers = []
@@ -45,27 +45,27 @@ def opened(subject: Subject) -> Mapping[str, Any]:
     """Every graph, written and opened; the same each time."""
     lacking = [package for package in WANTED if importlib.util.find_spec(package) is None]
     if lacking:
-        raise Inapplicable(f"{' and '.join(lacking)} must be installed: pip install 'muomni[onnx]'")
+        raise CheckSkipped(f"{' and '.join(lacking)} must be installed: pip install 'muomni[onnx]'")
     return subject.once("sessions", lambda: _opened(subject))
 
 
 def _opened(subject: Subject) -> dict[str, Any]:
     from muomni_onnx.graphs import write_graph
-    from muomni_onnx.sessions import Session
+    from muomni_onnx.sessions import GraphSession
 
     folder = subject.folder()
-    sessions: dict[str, Session] = {}
+    sessions: dict[str, GraphSession] = {}
     for graph in graphs_of(subject):
-        require(graph.name not in sessions, f"two graphs are called {graph.name}")
+        check_that(graph.name not in sessions, f"two graphs are called {graph.name}")
         write_graph(graph, folder / f"{graph.name}.onnx")
-        sessions[graph.name] = Session(folder / f"{graph.name}.onnx", threads=1)
+        sessions[graph.name] = GraphSession(folder / f"{graph.name}.onnx", threads=1)
     return sessions
 
 
 def serves(subject: Subject) -> Sequence[Number]:
     """By way of the kind: graphs that go together as a runtime uses them, against the part itself."""
     sessions = opened(subject)
-    ways: dict[str, Callable[[Subject, Mapping[str, Run]], Sequence[Number]]] = {
+    ways: dict[str, Callable[[Subject, Mapping[str, GraphFn]], Sequence[Number]]] = {
         "thinker": _thinks,
         "encoder": _perceives,
         "codec": _codes,
@@ -75,7 +75,7 @@ def serves(subject: Subject) -> Sequence[Number]:
     return ways[subject.part.kind](subject, sessions)
 
 
-def _thinks(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
+def _thinks(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
     """From states of nothing on: a prompt, then token by token."""
     import torch
 
@@ -84,8 +84,12 @@ def _thinks(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
 
     ids = sequence(subject, rows=1)
     (graph,) = (graph for graph in graphs_of(subject) if graph.name == "thinker")
-    sizes = {**graph.begin, "batch": 1}
-    states = {port.name: torch.zeros(port.shape(sizes)).numpy() for port in graph.inputs if port.name in graph.states}
+    sizes = {**graph.initial_sizes, "batch": 1}
+    states = {
+        graph_input.name: torch.zeros(graph_input.shape(sizes)).numpy()
+        for graph_input in graph.inputs
+        if graph_input.name in graph.states
+    }
     made: list[Any] = []
     for piece in torch.split(ids, [ids.shape[1] // 2, *[1] * (ids.shape[1] - ids.shape[1] // 2)], dim=1):
         embedded = sessions["embed"]({"input_ids": piece.numpy()})["inputs_embeds"]
@@ -97,7 +101,7 @@ def _thinks(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
     return [same([torch.cat(made, dim=1)], [wanted], ["logits, token by token"])]
 
 
-def _perceives(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
+def _perceives(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
     """Each input by itself."""
     import torch
 
@@ -111,12 +115,12 @@ def _perceives(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number
     return [same(made, wanted, [f"an input of {array.shape}" for array in arrays])]
 
 
-def runner(subject: Subject, sessions: Mapping[str, Run], **arguments: Any) -> Any:
+def runner(subject: Subject, sessions: Mapping[str, GraphFn], **arguments: Any) -> Any:
     """Who runs the graphs."""
-    return subject.find("runs")(subject.config, dict(sessions), **arguments)
+    return subject.find("runner")(subject.config, dict(sessions), **arguments)
 
 
-def _codes(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
+def _codes(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
     """Codes to log-mel, in pieces, each row by itself."""
     import torch
 
@@ -132,7 +136,7 @@ def _codes(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
     return [same(made, wanted.unbind(0), [f"row {row}" for row in range(len(made))])]
 
 
-def _sounds(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
+def _sounds(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
     """Log-mel to samples, in pieces, each row by itself."""
     import torch
 
@@ -145,19 +149,19 @@ def _sounds(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
     made = torch.stack([flowed(stream, row.numpy()) for row in mel])
     with torch.no_grad():
         wanted = subject.lively(mel)
-    require(made.shape == wanted.shape, f"{made.shape[1]} samples are made, and {wanted.shape[1]} by PyTorch")
+    check_that(made.shape == wanted.shape, f"{made.shape[1]} samples are made, and {wanted.shape[1]} by PyTorch")
     tolerance = max(graph.tolerance for graph in graphs_of(subject))
     return [Number("largest difference", float((made - wanted).abs().max()), tolerance, "samples")]
 
 
-def _speaks(subject: Subject, sessions: Mapping[str, Run]) -> Sequence[Number]:
+def _speaks(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
     """The same text and choice."""
-    from muomni_cli.api import Said
+    from muomni_cli.api import TextChunk
     from muomni_cli.conformance.part_under_test import ARGUMENTS
     from muomni_cli.conformance.talkers import TEXT, differing, greedy, spoken
 
     speaks = runner(subject, sessions, **ARGUMENTS["talker"])
-    made, wanted = (spoken(who, [Said(TEXT)], greedy) for who in (speaks, subject.lively))
+    made, wanted = (spoken(who, [TextChunk(TEXT)], greedy) for who in (speaks, subject.lively))
     return [differing(made, wanted, "without PyTorch")]
 
 
@@ -172,20 +176,20 @@ def flowed(stream: Any, whole: Any) -> Any:
 
 KINDS = frozenset({"thinker", "encoder", "codec", "vocoder", "talker"})
 
-EXPORTS = Law(
+EXPORTS = Check(
     name="exports",
     doc="every graph, written as ONNX and run by onnxruntime, gives what PyTorch gives",
-    check=exports,
+    run=exports,
     kinds=KINDS,
     declares="graphs",
-    after=("repeats",),
+    depends_on=("repeats",),
 )
 
-SERVES = Law(
+SERVES = Check(
     name="serves",
     doc="the graphs together, as a runtime uses them, do what the part does",
-    check=serves,
+    run=serves,
     kinds=KINDS,
     declares="graphs",
-    after=("exports",),
+    depends_on=("exports",),
 )

@@ -15,14 +15,14 @@ import torch
 from muomni_cli.api import Graph, MuomniError
 from muomni_cli.core.extras import __version__
 from muomni_cli.core.files import new_folder
-from muomni_onnx.bundle import open_bundle, seal
+from muomni_onnx.bundle import open_bundle, write_manifest
 from muomni_onnx.genai import why_no_text, write_text_form
 from muomni_onnx.golden import case_arrays, relative, write_reference
 from muomni_onnx.graphs import OPSET, THINKER, Exported, Model, those_with_graphs, write_graph
-from muomni_onnx.parity import Parity, Whole, answer, compare
-from muomni_onnx.precision import Chosen, Kept, Precision, lower
+from muomni_onnx.parity import EndToEndCheck, Parity, answer, compare
+from muomni_onnx.precision import KeptTensor, Precision, PrecisionPlan, convert_precision
 from muomni_onnx.runtime import OnnxModel
-from muomni_onnx.sessions import Session
+from muomni_onnx.sessions import GraphSession
 
 ALLOWED: dict[Precision, float] = {"fp16": 0.01, "int8": 0.15, "int4": 0.4}
 """Largest relative error of any output on random inputs, over all calls in a row; of codes, the share that differs.
@@ -35,7 +35,7 @@ may round a number up instead of down. If it is further from PyTorch than that, 
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ExportedGraph:
     """A graph as it came into the bundle.
 
     Args:
@@ -48,37 +48,37 @@ class Written:
     precision: Precision
     parity: Parity
     size: int
-    kept: Sequence[Kept]
+    kept: Sequence[KeptTensor]
 
 
-def lowered(graph: Graph, path: Path, parity: Parity, wanted: Precision) -> Written:
+def with_precision(graph: Graph, path: Path, parity: Parity, wanted: Precision) -> ExportedGraph:
     """Lower the graph in the file ``path``, which is in fp32 and has ``parity``; leave it where that gains nothing or
     costs too much."""
     full = path.stat().st_size
     if wanted == "fp32":
-        return Written("fp32", parity, full, [])
+        return ExportedGraph("fp32", parity, full, [])
     lower_path = path.with_suffix(".lower")
-    made = lower(path, lower_path, wanted, graph.states)
+    made = convert_precision(path, lower_path, wanted, graph.states)
     try:
         if made.precision == "fp32":
-            return Written("fp32", parity, full, made.kept)
-        near = compare(graph, Session(lower_path), ALLOWED[wanted], relative)
+            return ExportedGraph("fp32", parity, full, made.kept)
+        near = compare(graph, GraphSession(lower_path), ALLOWED[wanted], relative)
         if not near.holds:
             why = f"{wanted} would be {near.error:.2g} off ({near.where}), and {near.tolerance:.2g} is allowed"
-            return Written("fp32", parity, full, [Kept(full, why)])
+            return ExportedGraph("fp32", parity, full, [KeptTensor(full, why)])
         lower_path.replace(path)
-        return Written(made.precision, near, made.size, made.kept)
+        return ExportedGraph(made.precision, near, made.size, made.kept)
     finally:
         lower_path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ExportedLine:
     """One line of the table: a graph, and what became of it."""
 
     part: str
     graph: str
-    written: Written
+    written: ExportedGraph
 
     @property
     def parity(self) -> Parity:
@@ -87,11 +87,11 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ExportReport:
     """What was exported: graph by graph, and whole answers; and what was left out, and why."""
 
-    lines: Sequence[Line]
-    wholes: Sequence[Whole]
+    lines: Sequence[ExportedLine]
+    wholes: Sequence[EndToEndCheck]
     notes: Sequence[str] = ()
 
 
@@ -100,10 +100,10 @@ def export(
     root: Path,
     *,
     partial: bool = False,
-    precision: Chosen | None = None,
+    precision: PrecisionPlan | None = None,
     replace: bool = False,
-    tell: Callable[[str], None],
-) -> Report:
+    notify: Callable[[str], None],
+) -> ExportReport:
     """Export the model to the folder ``root``, which appears only when everything in it agrees with PyTorch.
 
     Args:
@@ -112,24 +112,24 @@ def export(
         partial: leave out parts that declare no graphs.
         precision: of each part; fp32 by default.
         replace: an earlier export that is there.
-        tell: told what is being done.
+        notify: told what is being done.
 
     Raises:
         RequestError: the folder is there, a part declares no graphs, or there is no part that ``precision`` names.
         MuomniError: a graph cannot be traced, or does not do what PyTorch does.
     """
     parts = those_with_graphs(model.parts, partial=partial)
-    chosen = precision or Chosen()
+    chosen = precision or PrecisionPlan()
     chosen.require([part.name for part in parts])
     with new_folder(root, replace=replace) as folder:
         described: dict[str, dict[str, Any]] = {}
-        lines: list[Line] = []
+        lines: list[ExportedLine] = []
         saved: dict[str, Any] = {}
         for part in parts:
             graphs = {}
             for graph in part.graphs:
-                tell(f"exporting {part.name}: {graph.name}")
-                line = Line(part.name, graph.name, _write(part, graph, folder, chosen.of(part.name)))
+                notify(f"exporting {part.name}: {graph.name}")
+                line = ExportedLine(part.name, graph.name, _write(part, graph, folder, chosen.of(part.name)))
                 lines.append(line)
                 saved |= _saved(line)
                 graphs[graph.name] = _description(part, graph, line.written)
@@ -142,23 +142,23 @@ def export(
                 notes.append(f"thinker: no files for onnxruntime-genai: {why}")
             else:
                 write_text_form(folder, manifest)
-        seal(folder, manifest)  # as it is opened later, so that whole answers come from what is in there
-        answered = answer(model, OnnxModel(open_bundle(folder), "cpu", torch.get_num_threads()), tell)
+        write_manifest(folder, manifest)  # as it is opened later, so that whole answers come from what is in there
+        answered = answer(model, OnnxModel(open_bundle(folder), "cpu", torch.get_num_threads()), notify)
         for whole in answered.wholes:
             if all(chosen.of(part) == "fp32" for part in whole.parts):
                 _require_whole(whole)
         write_reference(folder, {**saved, **answered.saved})
-        seal(folder, manifest)
-    return Report(lines, answered.wholes, notes)
+        write_manifest(folder, manifest)
+    return ExportReport(lines, answered.wholes, notes)
 
 
-def _write(part: Exported, graph: Graph, folder: Path, precision: Precision) -> Written:
+def _write(part: Exported, graph: Graph, folder: Path, precision: Precision) -> ExportedGraph:
     path = folder / _file(part, graph)
     path.parent.mkdir(exist_ok=True)
     write_graph(graph, path)
-    parity = compare(graph, Session(path, torch.get_num_threads()))
+    parity = compare(graph, GraphSession(path, torch.get_num_threads()))
     _require_parity(part, graph, parity)
-    return lowered(graph, path, parity, precision)
+    return with_precision(graph, path, parity, precision)
 
 
 def _rate(part: Exported) -> dict[str, int]:
@@ -174,29 +174,29 @@ def _file(part: Exported, graph: Graph) -> str:
     return f"{part.name}/{graph.name}.onnx"
 
 
-def _description(part: Exported, graph: Graph, written: Written) -> dict[str, Any]:
+def _description(part: Exported, graph: Graph, written: ExportedGraph) -> dict[str, Any]:
     parity, whole = written.parity, written.precision == "fp32"
     first = parity.cases[0]
     halves = {name for name, array in first.made.items() if array.dtype == np.float16}  # caches, in fp16
     return {
         "file": _file(part, graph),
-        "inputs": {port.name: list(port.axes) for port in graph.inputs},
+        "inputs": {graph_input.name: list(graph_input.axes) for graph_input in graph.inputs},
         "types": {
             name: "float16" if graph.states.get(name) in halves else str(array.dtype)
             for name, array in first.feeds.items()
         },
         "outputs": list(graph.outputs),
         "states": dict(graph.states),
-        "begin": dict(graph.begin),
+        "initial_sizes": dict(graph.initial_sizes),
         "precision": written.precision,
         "tolerance": graph.tolerance if whole else max(parity.error, ALIKE),
-        "loose": sorted(graph.loose),
-        "undecided": graph.undecided,
+        "unchecked": sorted(graph.unchecked),
+        "max_mismatch_fraction": graph.max_mismatch_fraction,
         "error": parity.error,
     }
 
 
-def _saved(line: Line) -> dict[str, Any]:
+def _saved(line: ExportedLine) -> dict[str, Any]:
     """Cases to check with later: PyTorch's outputs where the graph can be held to them, else its own."""
     whole = line.written.precision == "fp32"
     saved: dict[str, Any] = {}
@@ -216,7 +216,7 @@ def _require_parity(part: Exported, graph: Graph, parity: Parity) -> None:
         )
 
 
-def _require_whole(whole: Whole) -> None:
+def _require_whole(whole: EndToEndCheck) -> None:
     """Raises MuomniError unless a whole answer is PyTorch's."""
     if not whole.holds:
         raise MuomniError(
@@ -224,7 +224,7 @@ def _require_whole(whole: Whole) -> None:
         )
 
 
-def _rest(model: Model, folder: Path, chosen: Chosen) -> dict[str, Any]:
+def _rest(model: Model, folder: Path, chosen: PrecisionPlan) -> dict[str, Any]:
     """Tokenizer, special tokens, chat settings and provenance."""
     tokenizer: dict[str, Any] | None = None
     specials: dict[str, int] = {}

@@ -56,7 +56,7 @@ def write_text_form(bundle: Path, manifest: Mapping[str, Any]) -> None:
 def write_text_graph(folder: Path) -> Path:
     """Join the graphs ``embed`` and ``thinker`` of ``folder`` into one, whose weights stay where they are."""
     embed, thinker = (onnx.load(folder / name) for name in ("embed.onnx", "thinker.onnx"))
-    outputs = [port.name for port in thinker.graph.output if port.name != "hidden"]
+    outputs = [graph_input.name for graph_input in thinker.graph.output if graph_input.name != "hidden"]
     embed = compose.add_prefix(embed, "embed.", rename_inputs=False, rename_outputs=False)
     joined = compose.merge_models(
         embed, thinker, io_map=[("inputs_embeds", "inputs_embeds")], outputs=outputs, producer_name="muomni"
@@ -93,19 +93,19 @@ def write_config(folder: Path, entry: Mapping[str, Any], specials: Mapping[str, 
         specials: of the tokenizer.
         chat: how the model answers unless asked otherwise.
     """
-    ports = entry["graphs"]["thinker"]["inputs"]
-    heads, width = ports["past_key_values.0.key"][1], ports["past_key_values.0.key"][3]
+    graph_inputs = entry["graphs"]["thinker"]["inputs"]
+    heads, width = graph_inputs["past_key_values.0.key"][1], graph_inputs["past_key_values.0.key"][3]
     config, greedy = entry["config"], not chat.get("temperature")
     past, present = "past_key_values.%d.", "present.%d."
     decoder = {
         "session_options": {"provider_options": []},
         "filename": TEXT,
         "head_size": width,
-        "hidden_size": ports["inputs_embeds"][-1],
+        "hidden_size": graph_inputs["inputs_embeds"][-1],
         "inputs": {"input_ids": "input_ids", "past_key_names": f"{past}key", "past_value_names": f"{past}value"},
         "outputs": {"logits": "logits", "present_key_names": f"{present}key", "present_value_names": f"{present}value"},
         "num_attention_heads": config.get("n_heads", heads),
-        "num_hidden_layers": sum(name.endswith(".key") for name in ports),
+        "num_hidden_layers": sum(name.endswith(".key") for name in graph_inputs),
         "num_key_value_heads": heads,
     }
     model = {

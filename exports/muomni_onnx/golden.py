@@ -18,10 +18,10 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Manner, RequestError, Said
+from muomni_cli.api import RequestError, TextChunk, VoiceSettings
 from muomni_cli.audio.dsp import log_mel
 from muomni_cli.contract.models import Backend
-from muomni_cli.contract.speech import Flow, Speaks
+from muomni_cli.contract.speech import ArrayStream, SpeechGenerator
 from muomni_onnx.bundle import AGAIN, REFERENCE
 
 Distance = Callable[["NDArray[Any]", "NDArray[Any]"], float]
@@ -84,12 +84,14 @@ def relative(one: NDArray[Any], other: NDArray[Any]) -> float:
     return wrong / length if wrong else 0.0
 
 
-def forgiving(distance: Distance, undecided: float) -> Distance:
-    """``distance``, but 0 for whole numbers of which no larger share than ``undecided`` differs."""
+def forgiving(distance: Distance, max_mismatch_fraction: float) -> Distance:
+    """``distance``, but 0 for whole numbers of which no larger share than ``max_mismatch_fraction`` differs."""
 
     def measured(one: NDArray[Any], other: NDArray[Any]) -> float:
-        whole = undecided and one.shape == other.shape and one.dtype == other.dtype and one.dtype.kind in "iu"
-        return 0.0 if whole and float(np.mean(one != other)) <= undecided else distance(one, other)
+        whole = (
+            max_mismatch_fraction and one.shape == other.shape and one.dtype == other.dtype and one.dtype.kind in "iu"
+        )
+        return 0.0 if whole and float(np.mean(one != other)) <= max_mismatch_fraction else distance(one, other)
 
     return measured
 
@@ -148,7 +150,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class GoldenText:
     """What was chosen, always the likeliest: ``values`` (n,), or (n,Q) of code frames, and by how much each was
     likelier than the next one: ``gaps``, of the same shape."""
 
@@ -174,40 +176,40 @@ def prompt_for(vocabulary: int, context: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).integers(0, vocabulary, min(4, context // 2))
 
 
-def told_text(backend: Backend[Any], prompt: NDArray[np.int64]) -> Told:
+def golden_text(backend: Backend[Any], prompt: NDArray[np.int64]) -> GoldenText:
     """The likeliest token, as often as the context allows."""
     count = min(TOKENS, backend.context - len(prompt))
-    choose = Greedy()
+    sampler = Greedy()
     state, logits = backend.begin([prompt.tolist()], len(prompt) + count)
-    tokens = [choose(logits[0])]
+    tokens = [sampler(logits[0])]
     while len(tokens) < count:
-        tokens.append(choose(backend.step(state, np.array(tokens[-1:], np.int64))[0]))
-    return Told(np.array(tokens, np.int64), np.array(choose.gaps))
+        tokens.append(sampler(backend.step(state, np.array(tokens[-1:], np.int64))[0]))
+    return GoldenText(np.array(tokens, np.int64), np.array(sampler.gaps))
 
 
-def told_codes(talker: Speaks, thinker_width: int) -> list[Told]:
+def golden_codes(talker: SpeechGenerator, thinker_width: int) -> list[GoldenText]:
     """The code frames of one sentence after the other, in the first and the last voice by turns, until there are
     enough. ``thinker_width``: of the thoughts that it hears with every other word."""
     names = list(dict.fromkeys([None, *talker.voices[-1:]]))
-    told: list[Told] = []
+    told: list[GoldenText] = []
     for number, sentence in enumerate(SENTENCES * 2):
         left = FRAMES - sum(len(one.values) for one in told)
         if left <= 0:
             break
-        choose = Greedy()
+        sampler = Greedy()
         pieces = list(_thought_of(sentence, thinker_width, number))
-        made = list(talker.speak(pieces, Manner(names[number % len(names)]), choose))
+        made = list(talker.speak(pieces, VoiceSettings(names[number % len(names)]), sampler))
         if made:
             values = np.concatenate(made)
-            gaps = np.array(choose.gaps).reshape(values.shape)
-            told.append(Told(values[:left].astype(np.int64), gaps[:left]))
+            gaps = np.array(sampler.gaps).reshape(values.shape)
+            told.append(GoldenText(values[:left].astype(np.int64), gaps[:left]))
     return told
 
 
-def sounded(flow: Flow, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+def sounded(stream: ArrayStream, codes: NDArray[np.int64]) -> NDArray[np.float32]:
     """(T,Q) codes, a few at a time -> (N,) samples."""
     pieces = [codes[begin : begin + PIECE] for begin in range(0, len(codes), PIECE)]
-    return np.concatenate([*(flow.push(piece) for piece in pieces), flow.finish()]).astype(np.float32)
+    return np.concatenate([*(stream.push(piece) for piece in pieces), stream.finish()]).astype(np.float32)
 
 
 def heard_apart(samples: NDArray[np.float32], mel: NDArray[np.float32], settings: Any) -> float:
@@ -217,12 +219,12 @@ def heard_apart(samples: NDArray[np.float32], mel: NDArray[np.float32], settings
     return float(np.abs(heard[:frames] - mel[:frames]).mean()) if frames else 0.0
 
 
-def is_loose(entry: Mapping[str, Any]) -> bool:
+def is_unchecked(entry: Mapping[str, Any]) -> bool:
     """Whether rounding decides what a part makes of a whole input, by what the manifest says of the part."""
-    return any(graph.get("loose") for graph in entry["graphs"].values())
+    return any(graph.get("unchecked") for graph in entry["graphs"].values())
 
 
-def agreeing(ours: Sequence[Told], theirs: Sequence[Told], allowed: float) -> tuple[int, int]:
+def agreeing(ours: Sequence[GoldenText], theirs: Sequence[GoldenText], allowed: float) -> tuple[int, int]:
     """How many rows are equal, and how many were to be. Where both sides differ first and ``theirs`` was undecided
     (its two best within twice what each logit is ``allowed`` to differ), nothing after it is asked for."""
     equal = asked = 0
@@ -238,15 +240,15 @@ def agreeing(ours: Sequence[Told], theirs: Sequence[Told], allowed: float) -> tu
     return equal, asked
 
 
-def _undecided(theirs: Told, same: NDArray[np.bool_], row: int, allowed: float) -> bool:
+def _undecided(theirs: GoldenText, same: NDArray[np.bool_], row: int, allowed: float) -> bool:
     """Whether the first choice that differs in ``row`` was between two that are as good."""
     gaps = theirs.gaps[row].reshape(-1)
     return bool(gaps[int(same[row].argmin())] <= 2 * allowed)
 
 
-def _thought_of(sentence: str, width: int, seed: int) -> Iterator[Said]:
+def _thought_of(sentence: str, width: int, seed: int) -> Iterator[TextChunk]:
     """The words of a sentence, every other one with a state of a Thinker."""
     random = np.random.default_rng(seed)
     for number, word in enumerate(sentence.split()):
         thought = random.standard_normal(width, np.float32) if width and number % 2 else None
-        yield Said(word + " ", thought)
+        yield TextChunk(word + " ", thought)

@@ -15,7 +15,7 @@ LAID_OUT = frozenset({"Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", 
 """What tracing leaves between a weight and the node that multiplies with it."""
 
 
-class Rewriting:
+class GraphEditor:
     """The graph of ``model``, taken apart until :meth:`finish`.
 
     Args:
@@ -107,9 +107,9 @@ def attribute(node: Any, name: str, otherwise: Any) -> Any:
     return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), otherwise)
 
 
-def ancestors(graph: Rewriting, ends: Iterable[Any], *, products: int | None = None) -> set[int]:
+def ancestors(graph: GraphEditor, ends: Iterable[Any], *, products: int | None = None) -> set[int]:
     """Ids of the nodes that lead to ``ends``, these included; only through so many ``products`` of weights, if told."""
-    makers = graph.producers()
+    encoders = graph.producers()
     seen: dict[int, int] = {}
     todo = [(node, -1 if products is None else products) for node in ends]
     while todo:
@@ -121,11 +121,11 @@ def ancestors(graph: Rewriting, ends: Iterable[Any], *, products: int | None = N
         if seen.get(id(node), -2) >= left:
             continue
         seen[id(node)] = left
-        todo += [(makers[name], left) for name in node.input if name in makers]
+        todo += [(encoders[name], left) for name in node.input if name in encoders]
     return set(seen)
 
 
-def made_once(graph: Rewriting, ends: Collection[int]) -> set[int]:
+def made_once(graph: GraphEditor, ends: Collection[int]) -> set[int]:
     """Ids of the nodes that lead to those with the ids ``ends`` from constants alone, done once when a graph opens."""
     constant = set(graph.constants)
     once = []
@@ -142,8 +142,8 @@ def made_once(graph: Rewriting, ends: Collection[int]) -> set[int]:
     return found
 
 
-def descendants(graph: Rewriting, begins: Iterable[Any], *, until: Collection[str] = ()) -> set[int]:
-    """Ids of the nodes that come of ``begins``, these included; no further than those of the kinds ``until``."""
+def descendants(graph: GraphEditor, begins: Iterable[Any], *, until: Collection[str] = ()) -> set[int]:
+    """Ids of the nodes that come of ``begins``, these included; no further than those of the kinds ``end``."""
     takers = graph.consumers()
     seen: set[int] = set()
     todo = list(begins)

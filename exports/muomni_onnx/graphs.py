@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.onnx._internal.exporter import _registration
 
-from muomni_cli.api import EncoderPart, Graph, MuomniError, Part, Port, RequestError, Tokenizer
-from muomni_cli.registry.registry import Registered, resolve
+from muomni_cli.api import EncoderPart, Graph, GraphInput, MuomniError, Part, RequestError, Tokenizer
+from muomni_cli.registry.registry import RegisteredPart, resolve
 from muomni_cli.runs.run import open_entry
 
 OPSET = 23
@@ -54,8 +54,10 @@ def write_graph(graph: Graph, path: Path) -> None:
         MuomniError: it cannot be traced, or needs operators that are not in the standard.
     """
     sizes = next(iter(graph.cases.values()))
-    examples = tuple(torch.from_numpy(array) for array in graph.draw(sizes, np.random.default_rng(0)))
-    axes = tuple({n: axis for n, axis in enumerate(port.axes) if isinstance(axis, str)} for port in graph.inputs)
+    examples = tuple(torch.from_numpy(array) for array in graph.sample_inputs(sizes, np.random.default_rng(0)))
+    axes = tuple(
+        {n: axis for n, axis in enumerate(graph_input.axes) if isinstance(axis, str)} for graph_input in graph.inputs
+    )
     try:
         with _quiet(), _translations_read_once():
             program = torch.onnx.export(
@@ -64,7 +66,7 @@ def write_graph(graph: Graph, path: Path) -> None:
                 dynamo=True,
                 verbose=False,
                 opset_version=OPSET,
-                input_names=[port.name for port in graph.inputs],
+                input_names=[graph_input.name for graph_input in graph.inputs],
                 output_names=list(graph.outputs),
                 dynamic_shapes=(axes,),
                 external_data=False,
@@ -179,7 +181,7 @@ class Model:
         return next((part for part in self.parts if part.name == name), None)
 
 
-class Projecting(nn.Module):
+class ProjectorGraph(nn.Module):
     """(B,T,W) tokens of an encoder -> (B,T,D), as wide as the Thinker's embeddings."""
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -215,32 +217,32 @@ def exported(name: str, entry: Mapping[str, Any], module: Any, *weights: Path, m
     return Exported(name, entry, ready, [*graphs, *more] if graphs else [], weights)
 
 
-def head_of(registered: Registered, lesson: nn.Module) -> list[Graph]:
+def head_of(registered: RegisteredPart, task: nn.Module) -> list[Graph]:
     """The graphs of what an encoder's own stage learned on top of it; none if it declares none.
 
     Args:
         registered: the encoder's declaration.
-        lesson: what its ``answer`` or ``transcribe`` built, with its weights.
+        task: what its ``answer`` or ``transcribe`` built, with its weights.
     """
     part = registered.part
     assert isinstance(part, EncoderPart), "only encoders have a head of their own"
-    return _called(part, part.head_graphs, lesson.eval().requires_grad_(False))
+    return _called(part, part.head_graphs, task.eval().requires_grad_(False))
 
 
-def lesson_of(registered: Registered, config: Any, learned: Mapping[str, Any] | None) -> Any:
+def lesson_of(registered: RegisteredPart, config: Any, head_metadata: Mapping[str, Any] | None) -> Any:
     """The encoder as ``encoder`` with the head that its own stage trains, with fresh weights; None where it declares
     no graphs of it, or where it is not known what it would have learned.
 
     Args:
         registered: the encoder's declaration.
         config: of the encoder.
-        learned: what its stage learned besides weights; None if it has not been trained.
+        head_metadata: what its stage learned besides weights; None if it has not been trained.
     """
     part, name = registered.part, f"encoder {registered.part.name}"
     if not isinstance(part, EncoderPart) or part.head_graphs is None:
         return None
-    if part.answer is not None and learned is not None:
-        return resolve(part.answer, name)(config, learned)
+    if part.predictor is not None and head_metadata is not None:
+        return resolve(part.predictor, name)(config, head_metadata)
     return resolve(part.transcribe, name)(config) if part.transcribe is not None else None
 
 
@@ -249,8 +251,8 @@ def projection(linear: nn.Linear) -> list[Graph]:
     return [
         Graph(
             name="projector",
-            module=Projecting(linear),
-            inputs=[Port("tokens", ("batch", "tokens", linear.in_features))],
+            module=ProjectorGraph(linear),
+            inputs=[GraphInput("tokens", ("batch", "tokens", linear.in_features))],
             outputs=["inputs_embeds"],
             cases={
                 "traced": {"batch": 2, "tokens": 3},

@@ -20,10 +20,10 @@ from muomni_cli.models.torch_engine import TorchCodec, TorchVocoder
 from muomni_cli.runs.run import open_entry
 from muomni_cli.voice.synthesis import CodesToAudio, codes_to_audio
 from muomni_onnx import golden
-from muomni_onnx.golden import Distance, Told, absolute, forgiving, of_its_size
+from muomni_onnx.golden import Distance, GoldenText, absolute, forgiving, of_its_size
 from muomni_onnx.graphs import THINKER, Exported, Model
 from muomni_onnx.runtime import OnnxModel
-from muomni_onnx.sessions import Arrays, Session, fetch
+from muomni_onnx.sessions import Arrays, GraphSession, fetch
 
 SEED = 20
 
@@ -44,7 +44,7 @@ SAVED = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ParityCase:
     """Inputs, what PyTorch gives for them, and what the graph does (nothing where it does not run)."""
 
     name: str
@@ -68,7 +68,7 @@ class Parity:
     error: float
     where: str
     tolerance: float
-    cases: Sequence[Case]
+    cases: Sequence[ParityCase]
     speed: float
 
     @property
@@ -80,12 +80,14 @@ class Parity:
 @torch.inference_mode()
 def expect(graph: Graph, feeds: Arrays) -> dict[str, NDArray[Any]]:
     """What PyTorch gives, by the model's own way."""
-    tensors = [torch.from_numpy(feeds[port.name]) for port in graph.inputs]
+    tensors = [torch.from_numpy(feeds[graph_input.name]) for graph_input in graph.inputs]
     outputs = (graph.reference or graph.module)(*tensors)
     return {name: output.numpy().copy() for name, output in zip(graph.outputs, outputs, strict=True)}
 
 
-def compare(graph: Graph, session: Session, tolerance: float | None = None, distance: Distance = absolute) -> Parity:
+def compare(
+    graph: Graph, session: GraphSession, tolerance: float | None = None, distance: Distance = absolute
+) -> Parity:
     """Run ``session`` beside PyTorch over the cases of ``graph``, then over its calls in a row.
 
     Args:
@@ -97,12 +99,12 @@ def compare(graph: Graph, session: Session, tolerance: float | None = None, dist
     distances = _distances(graph, distance)
     random = np.random.default_rng(SEED)
     found = [(0.0, "everywhere")]
-    cases: list[Case] = []
+    cases: list[ParityCase] = []
     for name, sizes in graph.cases.items():
-        feeds = {p.name: coarse(a) for p, a in zip(graph.inputs, graph.draw(sizes, random), strict=True)}
+        feeds = {p.name: coarse(a) for p, a in zip(graph.inputs, graph.sample_inputs(sizes, random), strict=True)}
         expected = expect(graph, feeds)
         error, where, made = _apart(session, name, feeds, expected, distances)
-        cases.append(Case(name, feeds, expected, made))
+        cases.append(ParityCase(name, feeds, expected, made))
         found.append((error, where))
     found.append(_in_a_row(graph, session, random, distances))
     error, where = max(found, key=lambda one: one[0])
@@ -121,9 +123,9 @@ def _distances(graph: Graph, distance: Distance) -> dict[str, Distance]:
     """How each output that is not loose is measured."""
     states = of_its_size if distance is absolute else distance
     return {
-        name: forgiving(states if name in graph.states.values() else distance, graph.undecided)
+        name: forgiving(states if name in graph.states.values() else distance, graph.max_mismatch_fraction)
         for name in graph.outputs
-        if name not in graph.loose
+        if name not in graph.unchecked
     }
 
 
@@ -135,7 +137,7 @@ def difference(expected: Arrays, made: Arrays, distances: Mapping[str, Distance]
 
 
 def _apart(
-    session: Session, case: str, feeds: Arrays, expected: Arrays, distances: Mapping[str, Distance]
+    session: GraphSession, case: str, feeds: Arrays, expected: Arrays, distances: Mapping[str, Distance]
 ) -> tuple[float, str, Arrays]:
     """How far the graph is in one case, where, and what it made; infinitely far where it does not run."""
     try:
@@ -147,15 +149,18 @@ def _apart(
 
 
 def _in_a_row(
-    graph: Graph, session: Session, random: np.random.Generator, distances: Mapping[str, Distance]
+    graph: Graph, session: GraphSession, random: np.random.Generator, distances: Mapping[str, Distance]
 ) -> tuple[float, str]:
     """Calls of which each takes the states of the one before: the graph its own, PyTorch its own; both PyTorch's where
     some are loose."""
     worst, where = 0.0, ""
     ours, theirs = _zeros(graph), _zeros(graph)
     for call in range(graph.calls):
-        free = [port for port in graph.inputs if port.name not in graph.states]
-        fresh = {port.name: port.draw(random, port.shape(graph.begin)) for port in free}
+        free = [graph_input for graph_input in graph.inputs if graph_input.name not in graph.states]
+        fresh = {
+            graph_input.name: graph_input.sampler(random, graph_input.shape(graph.initial_sizes))
+            for graph_input in free
+        }
         expected = expect(graph, {**fresh, **theirs})
         error, output, made = _apart(session, f"call {call + 1}", {**fresh, **ours}, expected, distances)
         if error > worst:
@@ -163,7 +168,7 @@ def _in_a_row(
         if not made:
             break
         theirs = {past: expected[now] for past, now in graph.states.items()}
-        ours = theirs if graph.loose else {past: made[now] for past, now in graph.states.items()}
+        ours = theirs if graph.unchecked else {past: made[now] for past, now in graph.states.items()}
     return worst, where
 
 
@@ -171,13 +176,13 @@ def _zeros(graph: Graph) -> Mapping[str, NDArray[Any]]:
     """The states before the first call."""
     random = np.random.default_rng(0)
     return {
-        port.name: np.zeros_like(port.draw(random, port.shape(graph.begin)))
-        for port in graph.inputs
-        if port.name in graph.states
+        graph_input.name: np.zeros_like(graph_input.sampler(random, graph_input.shape(graph.initial_sizes)))
+        for graph_input in graph.inputs
+        if graph_input.name in graph.states
     }
 
 
-def _speed(graph: Graph, session: Session, feeds: Arrays) -> float:
+def _speed(graph: Graph, session: GraphSession, feeds: Arrays) -> float:
     """Seconds of PyTorch for a second of the graph, one after the other in turns; 0 where it does not run."""
     try:
         session(feeds)
@@ -194,7 +199,7 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class EndToEndCheck:
     """One kind of answer: ``equal`` of ``asked`` choices, or how far the answer is and may be; and whose it is."""
 
     name: str
@@ -218,99 +223,99 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class GoldenAnswers:
     """Answers, and what is kept of them to check with later."""
 
-    wholes: list[Whole]
+    wholes: list[EndToEndCheck]
     saved: dict[str, NDArray[Any]]
 
 
-def answer(model: Model, packed: OnnxModel, tell: Callable[[str], None]) -> Answered:
+def answer(model: Model, bundle: OnnxModel, notify: Callable[[str], None]) -> GoldenAnswers:
     """Let both sides answer everything that the model can.
 
     Args:
         model: in PyTorch.
-        packed: the bundle of it.
-        tell: told what is being done.
+        bundle: the bundle of it.
+        notify: told what is being done.
     """
-    wholes: list[Whole] = []
+    wholes: list[EndToEndCheck] = []
     saved: dict[str, NDArray[Any]] = {}
-    thinker, talker, codec, vocoder = (_runnable(model, packed, name) for name in (THINKER, *VOICE))
+    thinker, talker, codec, vocoder = (_runnable(model, bundle, name) for name in (THINKER, *VOICE))
     if thinker is not None:
-        tell(f"comparing {golden.TOKENS} greedy tokens")
-        wholes.append(_text(thinker, packed, saved))
+        notify(f"comparing {golden.TOKENS} greedy tokens")
+        wholes.append(_text(thinker, bundle, saved))
     codes: NDArray[np.int64] | None = None
     if talker is not None:
-        tell(f"comparing {golden.FRAMES} greedy code frames")
-        codes = _codes(talker, packed, wholes, saved)
+        notify(f"comparing {golden.FRAMES} greedy code frames")
+        codes = _codes(talker, bundle, wholes, saved)
     if codec is not None and vocoder is not None:
-        tell("comparing what they sound like")
+        notify("comparing what they sound like")
         module = cast("Codec", codec.module)
         if codes is None or not len(codes):
             codes = np.random.default_rng(0).integers(0, module.codebook_size, (golden.FRAMES, module.codebooks))
-        wholes += _sounds(module, cast("Vocoder", vocoder.module), packed, codes, saved)
-    return Answered(wholes, saved)
+        wholes += _sounds(module, cast("Vocoder", vocoder.module), bundle, codes, saved)
+    return GoldenAnswers(wholes, saved)
 
 
 VOICE = ("talker", "codec", "vocoder")
 
 
-def _runnable(model: Model, packed: OnnxModel, name: str) -> Exported | None:
+def _runnable(model: Model, bundle: OnnxModel, name: str) -> Exported | None:
     """The part, if it is in the bundle and says who runs it (the Thinker is run by the host)."""
-    part = model.part(name) if name in packed.parts else None
-    if part is None or (name != THINKER and open_entry(part.entry)[0].part.runs is None):
+    part = model.part(name) if name in bundle.parts else None
+    if part is None or (name != THINKER and open_entry(part.entry)[0].part.runner is None):
         return None
     return part
 
 
-def _text(part: Exported, packed: OnnxModel, saved: dict[str, NDArray[Any]]) -> Whole:
+def _text(part: Exported, bundle: OnnxModel, saved: dict[str, NDArray[Any]]) -> EndToEndCheck:
     thinker: Any = part.module
     registered, _ = open_entry(part.entry)
     prompt = golden.prompt_for(thinker.vocab_size, int(thinker.config.ctx_len))
-    ours = golden.told_text(packed.backend(), prompt)
-    theirs = golden.told_text(TorchBackend(thinker, registered.part.can), prompt)
+    ours = golden.golden_text(bundle.backend(), prompt)
+    theirs = golden.golden_text(TorchBackend(thinker, registered.part.capabilities), prompt)
     saved |= {"text/prompt": prompt, "text/tokens": ours.values}
-    equal, asked = golden.agreeing([ours], [theirs], _allowed(packed.parts[THINKER]))
-    return Whole("greedy tokens", (THINKER,), equal, asked)
+    equal, asked = golden.agreeing([ours], [theirs], _allowed(bundle.parts[THINKER]))
+    return EndToEndCheck("greedy tokens", (THINKER,), equal, asked)
 
 
 def _codes(
-    part: Exported, packed: OnnxModel, wholes: list[Whole], saved: dict[str, NDArray[Any]]
+    part: Exported, bundle: OnnxModel, wholes: list[EndToEndCheck], saved: dict[str, NDArray[Any]]
 ) -> NDArray[np.int64] | None:
     """The code frames that PyTorch told."""
     talker: Any = part.module
     width = int(part.entry.get("thinker_width", 0))
-    ours = golden.told_codes(packed.talker(), width)
+    ours = golden.golden_codes(bundle.talker(), width)
     with torch.inference_mode():
-        theirs = golden.told_codes(talker, width)
-    equal, asked = golden.agreeing(ours, theirs, _allowed(packed.parts["talker"]))
-    wholes.append(Whole("greedy code frames", ("talker",), equal, asked))
+        theirs = golden.golden_codes(talker, width)
+    equal, asked = golden.agreeing(ours, theirs, _allowed(bundle.parts["talker"]))
+    wholes.append(EndToEndCheck("greedy code frames", ("talker",), equal, asked))
     saved |= {f"codes/{number}": one.values.astype(np.int32) for number, one in enumerate(ours)}
     return _joined(theirs)
 
 
-def _joined(told: list[Told]) -> NDArray[np.int64] | None:
+def _joined(told: list[GoldenText]) -> NDArray[np.int64] | None:
     return np.concatenate([one.values for one in told]) if told else None
 
 
 def _sounds(
-    codec: Codec, vocoder: Vocoder, packed: OnnxModel, codes: NDArray[np.int64], saved: dict[str, NDArray[Any]]
-) -> list[Whole]:
+    codec: Codec, vocoder: Vocoder, bundle: OnnxModel, codes: NDArray[np.int64], saved: dict[str, NDArray[Any]]
+) -> list[EndToEndCheck]:
     """Codes to log-mel and to samples."""
     cpu = torch.device("cpu")
-    flow = CodesToAudio(TorchCodec(codec, cpu).stream(), TorchVocoder(vocoder, cpu).stream())
+    stream = CodesToAudio(TorchCodec(codec, cpu).stream(), TorchVocoder(vocoder, cpu).stream())
     mel = decode_codes(codec, codes)
-    made = golden.sounded(packed.codec().stream(), codes)
-    ours, theirs = golden.sounded(codes_to_audio(packed), codes), golden.sounded(flow, codes)
+    made = golden.sounded(bundle.codec().stream(), codes)
+    ours, theirs = golden.sounded(codes_to_audio(bundle), codes), golden.sounded(stream, codes)
     few = codes[:SAVED]
-    saved |= {"sound/codes": few.astype(np.int32), "sound/samples": golden.sounded(codes_to_audio(packed), few)}
-    saved["sound/mel"] = golden.sounded(packed.codec().stream(), few)
-    first = Whole("log-mel of code frames", ("codec",), error=absolute(made, mel), allowed=MEL)
-    if not golden.is_loose(packed.parts["vocoder"]):
-        return [first, Whole("samples", ("codec", "vocoder"), error=absolute(ours, theirs), allowed=SAMPLES)]
+    saved |= {"sound/codes": few.astype(np.int32), "sound/samples": golden.sounded(codes_to_audio(bundle), few)}
+    saved["sound/mel"] = golden.sounded(bundle.codec().stream(), few)
+    first = EndToEndCheck("log-mel of code frames", ("codec",), error=absolute(made, mel), allowed=MEL)
+    if not golden.is_unchecked(bundle.parts["vocoder"]):
+        return [first, EndToEndCheck("samples", ("codec", "vocoder"), error=absolute(ours, theirs), allowed=SAMPLES)]
     heard = [golden.heard_apart(samples, mel, codec.mel) for samples in (ours, theirs)]
     further = max(0.0, heard[0] / max(heard[1], 1e-9) - 1)
-    return [first, Whole("what the samples sound like", ("codec", "vocoder"), error=further, allowed=FURTHER)]
+    return [first, EndToEndCheck("what the samples sound like", ("codec", "vocoder"), error=further, allowed=FURTHER)]
 
 
 def _allowed(entry: Mapping[str, Any]) -> float:

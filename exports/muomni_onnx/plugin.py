@@ -2,7 +2,7 @@
 
 import typer
 
-from muomni_cli.api import Check, PartConfig, RuntimePart, hookimpl
+from muomni_cli.api import CheckSpec, PartConfig, RuntimePart, hookimpl
 from muomni_onnx.commands import add_to
 
 
@@ -21,11 +21,11 @@ def register_runtimes() -> list[RuntimePart]:
 
 
 @hookimpl
-def register_checks() -> list[Check]:
-    """Laws of parts that declare graphs."""
+def register_checks() -> list[CheckSpec]:
+    """Checks of parts that declare graphs."""
     return [
-        Check(name="exports", doc="graphs give what PyTorch gives", law="muomni_onnx.conformance:EXPORTS"),
-        Check(name="serves", doc="graphs together do what the part does", law="muomni_onnx.conformance:SERVES"),
+        CheckSpec(name="exports", doc="graphs give what PyTorch gives", check="muomni_onnx.conformance:EXPORTS"),
+        CheckSpec(name="serves", doc="graphs together do what the part does", check="muomni_onnx.conformance:SERVES"),
     ]
 
 

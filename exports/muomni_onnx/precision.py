@@ -25,8 +25,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from muomni_cli.api import RequestError
-from muomni_onnx.graph_edit import NORMS, PRODUCTS, Rewriting, ancestors, attribute, descendants, made_once
-from muomni_onnx.quantize import Quantiser
+from muomni_onnx.graph_edit import NORMS, PRODUCTS, GraphEditor, ancestors, attribute, descendants, made_once
+from muomni_onnx.quantize import Quantizer
 
 Precision = Literal["fp32", "fp16", "int8", "int4"]
 
@@ -59,7 +59,7 @@ NO_GAIN = "nothing would be smaller"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class PrecisionPlan:
     """A precision for all parts, and others for some."""
 
     rest: Precision = "fp32"
@@ -78,7 +78,7 @@ class Chosen:
                 )
 
 
-def choose(words: Sequence[str]) -> Chosen:
+def choose(words: Sequence[str]) -> PrecisionPlan:
     """From ``int8`` for all parts and ``talker=fp32`` for one of them, in any order; the last word on a part counts.
 
     Raises:
@@ -96,14 +96,14 @@ def choose(words: Sequence[str]) -> Chosen:
             parts[part] = name
         else:
             rest = name
-    return Chosen(rest, parts)
+    return PrecisionPlan(rest, parts)
 
 
 def _list(names: Collection[str]) -> str:
     return ", ".join(names)
 
 
-class Halving:
+class Fp16Converter:
     """Rewrites ``graph`` in place.
 
     Args:
@@ -112,7 +112,7 @@ class Halving:
         caches: names of inputs and outputs that become 16-bit floats.
     """
 
-    def __init__(self, graph: Rewriting, exact: Collection[int], caches: Collection[str]) -> None:
+    def __init__(self, graph: GraphEditor, exact: Collection[int], caches: Collection[str]) -> None:
         self.graph, self.caches = graph, frozenset(caches)
         self.floats = _floats(graph)
         self.exact = {id(n) for n in graph.nodes if id(n) in exact or n.op_type in AS_THEY_ARE or self._too_large(n)}
@@ -184,7 +184,7 @@ class Halving:
         return any(one is not None and bool(np.any(np.abs(one) > LARGEST)) for one in values)
 
 
-def _floats(graph: Rewriting) -> set[str]:
+def _floats(graph: GraphEditor) -> set[str]:
     """Names of all tensors of float32."""
     whole = onnx.ModelProto()
     whole.CopyFrom(graph.model)
@@ -211,7 +211,7 @@ def _in_halves(node: Any) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptTensor:
     """Weights that stayed in full precision: how many bytes, and why."""
 
     size: int
@@ -219,15 +219,15 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Lowered:
+class PrecisionResult:
     """What became of a graph. ``precision`` is fp32 if nothing came of it."""
 
     precision: Precision
     size: int
-    kept: Sequence[Kept]
+    kept: Sequence[KeptTensor]
 
 
-def lower(source: Path, target: Path, precision: Precision, states: Mapping[str, str]) -> Lowered:
+def convert_precision(source: Path, target: Path, precision: Precision, states: Mapping[str, str]) -> PrecisionResult:
     """Write the graph in the file ``source`` in another precision to the file ``target``.
 
     Args:
@@ -237,23 +237,23 @@ def lower(source: Path, target: Path, precision: Precision, states: Mapping[str,
         states: input -> output that is this input at the next call.
     """
     if precision != "fp32":
-        graph = Rewriting(onnx.load(source))
+        graph = GraphEditor(onnx.load(source))
         exact, whole = _exact(graph), frozenset(graph.constants)
         if precision == "fp16":
             _halve(graph, exact, states)
         else:
-            _quantise(graph, exact, precision, states)
+            _quantize(graph, exact, precision, states)
         made: bytes = graph.finish().SerializeToString()
         if len(made) < WORTH * source.stat().st_size:
             target.write_bytes(made)
-            return Lowered(precision, len(made), _kept(graph, exact, whole))
+            return PrecisionResult(precision, len(made), _kept(graph, exact, whole))
     if source != target:
         shutil.copyfile(source, target)
-    why = [] if precision == "fp32" else [Kept(target.stat().st_size, NO_GAIN)]
-    return Lowered("fp32", target.stat().st_size, why)
+    why = [] if precision == "fp32" else [KeptTensor(target.stat().st_size, NO_GAIN)]
+    return PrecisionResult("fp32", target.stat().st_size, why)
 
 
-def _exact(graph: Rewriting) -> dict[int, str]:
+def _exact(graph: GraphEditor) -> dict[int, str]:
     """Ids of the nodes that must stay in full precision -> why.
 
     Whatever leads to a logarithm or follows an exponential, up to a norm, handles numbers of very different sizes: the
@@ -271,8 +271,8 @@ def _exact(graph: Rewriting) -> dict[int, str]:
     return exact | dict.fromkeys(made_once(graph, exact), SPECTRUM)
 
 
-def _quantise(graph: Rewriting, exact: Mapping[int, str], precision: Precision, states: Mapping[str, str]) -> None:
-    quantiser = Quantiser(graph)
+def _quantize(graph: GraphEditor, exact: Mapping[int, str], precision: Precision, states: Mapping[str, str]) -> None:
+    quantizer = Quantizer(graph)
     heads = {one.name for one in graph.model.graph.output}
     steps = _by_token(graph, states)
     # What onnxruntime makes of a matrix of whole numbers on an x86 CPU without VNNI, it can make only once.
@@ -282,31 +282,31 @@ def _quantise(graph: Rewriting, exact: Mapping[int, str], precision: Precision, 
         if id(node) in exact or _weight(graph, node) is None:
             continue
         if node.op_type == "MatMul" and precision == "int4":
-            changes.append((node, quantiser.blocks(node, 8 if node.output[0] in heads else 4)))
+            changes.append((node, quantizer.blocks(node, 8 if node.output[0] in heads else 4)))
         elif node.op_type == "MatMul":
             blocks = steps or node.input[1] in shared
-            changes.append((node, quantiser.blocks(node, 8) if blocks else quantiser.columns(node)))
+            changes.append((node, quantizer.blocks(node, 8) if blocks else quantizer.columns(node)))
         elif node.op_type == "Gather":
-            changes.append((node, quantiser.table(node)))
+            changes.append((node, quantizer.table(node)))
         else:
-            node.input[1], before = quantiser.stored(node.input[1])
+            node.input[1], before = quantizer.stored(node.input[1])
             changes.append((node, [*before, node]))
     graph.replace(changes)
 
 
-def _by_token(graph: Rewriting, states: Mapping[str, str]) -> bool:
+def _by_token(graph: GraphEditor, states: Mapping[str, str]) -> bool:
     """Whether a graph is run token by token, and not over many rows at once."""
     inputs = {one.name: one for one in graph.model.graph.input}
     return any(PAST in _axes(one) for one in inputs.values()) or (TOKENS in inputs and bool(states))
 
 
-def _halve(graph: Rewriting, exact: Mapping[int, str], states: Mapping[str, str]) -> None:
+def _halve(graph: GraphEditor, exact: Mapping[int, str], states: Mapping[str, str]) -> None:
     turning = ancestors(graph, [node for node in graph.nodes if node.op_type in {"Cos", "Exp", "Sin"}], products=0)
     growing = {one.name for one in graph.model.graph.input if PAST in _axes(one)} & states.keys()
-    Halving(graph, exact.keys() | turning, growing | {states[name] for name in growing}).run()
+    Fp16Converter(graph, exact.keys() | turning, growing | {states[name] for name in growing}).run()
 
 
-def _weight(graph: Rewriting, node: Any) -> str | None:
+def _weight(graph: GraphEditor, node: Any) -> str | None:
     """The name of the constant that a node multiplies with or looks up in, if it is one worth lowering."""
     if node.op_type == "Gather":
         name = node.input[0] if attribute(node, "axis", 0) == 0 else ""
@@ -320,11 +320,11 @@ def _weight(graph: Rewriting, node: Any) -> str | None:
     return str(name)
 
 
-def _axes(port: Any) -> list[str]:
-    return [axis.dim_param for axis in port.type.tensor_type.shape.dim]
+def _axes(graph_input: Any) -> list[str]:
+    return [axis.dim_param for axis in graph_input.type.tensor_type.shape.dim]
 
 
-def _kept(graph: Rewriting, exact: Mapping[int, str], whole: Collection[str]) -> list[Kept]:
+def _kept(graph: GraphEditor, exact: Mapping[int, str], whole: Collection[str]) -> list[KeptTensor]:
     """Which of the constants ``whole`` a rewritten graph still has, by reason."""
     sizes: dict[str, int] = {}
     seen: set[str] = set()
@@ -335,4 +335,4 @@ def _kept(graph: Rewriting, exact: Mapping[int, str], whole: Collection[str]) ->
                 seen.add(name)
                 why = exact.get(id(node), ADDED)
                 sizes[why] = sizes.get(why, 0) + values.nbytes
-    return [Kept(size, why) for why, size in sizes.items()]
+    return [KeptTensor(size, why) for why, size in sizes.items()]

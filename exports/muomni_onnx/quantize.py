@@ -21,7 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from muomni_onnx.graph_edit import Rewriting
+from muomni_onnx.graph_edit import GraphEditor
 
 BLOCK = {8: 128, 4: 32}
 """Rows that share a scale, by bits, where they divide the rows of a matrix."""
@@ -29,10 +29,10 @@ SHRINK = (0.95, 0.9, 0.85, 0.8)
 """Of the scale that fits the largest value, what is tried in 4 bits."""
 
 
-class Quantiser:
+class Quantizer:
     """Replaces nodes of ``graph`` by others with smaller weights. A weight that several nodes use is made once."""
 
-    def __init__(self, graph: Rewriting) -> None:
+    def __init__(self, graph: GraphEditor) -> None:
         self.graph = graph
         self._made: dict[tuple[str, str], tuple[str, ...]] = {}
         self._inputs: dict[str, tuple[str, ...]] = {}
@@ -114,8 +114,8 @@ class Quantiser:
     def _whole(self, name: str, whole: NDArray[np.int8], bits: int) -> str:
         if bits == 8:
             return self.graph.constant(f"{name}.whole", whole)
-        packed = (whole.reshape(-1, 2) & 15).astype(np.uint8)  # the first of two in the lower half
-        raw = (packed[:, 0] | packed[:, 1] << 4).tobytes()
+        bundle = (whole.reshape(-1, 2) & 15).astype(np.uint8)  # the first of two in the lower half
+        raw = (bundle[:, 0] | bundle[:, 1] << 4).tobytes()
         return self.graph.tensor(
             onnx.TensorProto(
                 name=self.graph.name(f"{name}.whole"), data_type=TensorProto.INT4, dims=whole.shape, raw_data=raw

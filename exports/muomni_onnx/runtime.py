@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import EncoderPart, PartConfig, RequestError, Run, Tokenizer
+from muomni_cli.api import EncoderPart, GraphFn, PartConfig, RequestError, Tokenizer
 from muomni_cli.contract.engine import Engine, GraphCall
-from muomni_cli.contract.models import Answers, Backend, Transcriber
-from muomni_cli.contract.speech import RunCodec, RunVocoder, Speaks
+from muomni_cli.contract.models import Backend, Predictor, Transcriber
+from muomni_cli.contract.speech import CodecRunner, SpeechGenerator, VocoderRunner
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.run import open_entry, run_arguments
 from muomni_onnx.backend import PAST, OnnxBackend
-from muomni_onnx.bundle import Bundle, open_bundle
-from muomni_onnx.sessions import Arrays, Session, Value, Watcher, fetch, open_sessions
+from muomni_onnx.bundle import BundleManifest, open_bundle
+from muomni_onnx.sessions import Arrays, GraphSession, Value, Watcher, fetch, open_sessions
 
 FUSION = {"encoder", "projector"}
 """Graphs that feed the Thinker; any other graph of an encoder belongs to the head of its own stage."""
@@ -36,10 +36,10 @@ class OnnxModel:
         threads: of the CPU; all of them by default.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(self, bundle: BundleManifest, device: str = "auto", threads: int | None = None) -> None:
         self._bundle, self._device, self._threads = bundle, device, threads
         self._provider = ""
-        self._sessions: dict[tuple[str, str], Session] = {}
+        self._sessions: dict[tuple[str, str], GraphSession] = {}
         self._runners: dict[str, Any] = {}
         self._tell: Callable[[GraphCall], None] | None = None
         self._lock = threading.Lock()
@@ -82,7 +82,7 @@ class OnnxModel:
         for name, entry in self.parts.items():
             if entry["kind"] == EncoderPart.kind and entry["graphs"].keys() - FUSION:
                 part = open_entry(entry)[0].part
-                if isinstance(part, EncoderPart) and part.runs:
+                if isinstance(part, EncoderPart) and part.runner:
                     found.setdefault(part.modality, name)
         return found
 
@@ -119,12 +119,12 @@ class OnnxModel:
         tokenizer: Tokenizer = resolve(registered.part.build)(config, self._bundle.root / entry["weights"])
         return tokenizer
 
-    def backend(self, *, keep: bool = False, hidden: bool = False) -> Backend[Any]:
+    def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> Backend[Any]:
         """See :class:`muomni_cli.api.Engine`."""
         opened = self._thinking()
         context = int(self.parts["thinker"]["config"]["ctx_len"])
         entry = self._bundle.graph("thinker", "thinker")
-        return OnnxBackend(opened["embed"], opened["thinker"], entry, context, keep=keep, hidden=hidden)
+        return OnnxBackend(opened["embed"], opened["thinker"], entry, context, prefix_cache=prefix_cache, hidden=hidden)
 
     def score(self, ids: NDArray[Any]) -> NDArray[np.float32]:
         """See :class:`muomni_cli.api.Engine`."""
@@ -143,7 +143,7 @@ class OnnxModel:
         made: NDArray[np.float32] = opened["projector"]({"tokens": tokens})["inputs_embeds"][0]
         return made
 
-    def predictor(self, modality: str) -> Answers:
+    def predictor(self, modality: str) -> Predictor:
         """See :class:`muomni_cli.api.Engine`."""
         name = self._with_heads.get(modality)
         if name is None:
@@ -151,7 +151,7 @@ class OnnxModel:
                 f"{self.label} has nothing that the stage {modality} learned",
                 "train that stage, and export the run again",
             )
-        answers: Answers = self.runner(name)
+        answers: Predictor = self.runner(name)
         return answers
 
     def transcriber(self) -> Transcriber:
@@ -163,14 +163,14 @@ class OnnxModel:
                 return transcriber
         raise RequestError(f"{self.label} has no encoder that transcribes", "name another model with -m")
 
-    def talker(self) -> Speaks:
+    def talker(self) -> SpeechGenerator:
         """See :class:`muomni_cli.api.Engine`."""
-        talker: Speaks = self._speech("talker")
+        talker: SpeechGenerator = self._speech("talker")
         return talker
 
-    def codec(self) -> RunCodec:
+    def codec(self) -> CodecRunner:
         """See :class:`muomni_cli.api.Engine`."""
-        codec: RunCodec = self._speech("codec")
+        codec: CodecRunner = self._speech("codec")
         return codec
 
     @property
@@ -187,9 +187,9 @@ class OnnxModel:
             raise RequestError(f"{self.label} has the vocoder {own} alone, not {name}", "leave --vocoder out")
         return own
 
-    def vocoder(self, name: str) -> RunVocoder:  # noqa: ARG002 - a bundle holds one
+    def vocoder(self, name: str) -> VocoderRunner:  # noqa: ARG002 - a bundle holds one
         """See :class:`muomni_cli.api.Engine`."""
-        vocoder: RunVocoder = self._speech("vocoder")
+        vocoder: VocoderRunner = self._speech("vocoder")
         return vocoder
 
     def _speech(self, part: str) -> Any:
@@ -204,10 +204,10 @@ class OnnxModel:
             self._runners.clear()
 
     def runner(self, part: str) -> Any:
-        """What the part's declared ``runs`` builds around its graphs; the same object each time.
+        """What the part's declared ``runner`` builds around its graphs; the same object each time.
 
         Raises:
-            RequestError: there is no such part, or its plugin declares no ``runs``.
+            RequestError: there is no such part, or its plugin declares no ``runner``.
         """
         if part not in self._runners:
             entry = self._bundle.parts.get(part)
@@ -215,17 +215,17 @@ class OnnxModel:
                 raise RequestError(f"{self.label} has no {part}", "name another model with -m")
             registered, config = open_entry(entry)
             name = f"{entry['kind']} {entry['use']}"
-            if registered.part.runs is None:
+            if registered.part.runner is None:
                 raise RequestError(f"{name} does not say who runs its graphs", "its plugin must declare runs=")
-            runs = resolve(registered.part.runs, name)
+            runs = resolve(registered.part.runner, name)
             graphs = {graph: self._run(part, graph) for graph in entry["graphs"]}
             self._runners[part] = runs(config, graphs, **run_arguments(entry))
         return self._runners[part]
 
     @contextmanager
-    def watched(self, tell: Callable[[GraphCall], None]) -> Iterator[None]:
+    def watched(self, notify: Callable[[GraphCall], None]) -> Iterator[None]:
         """See :class:`muomni_cli.api.Engine`."""
-        self._tell = tell
+        self._tell = notify
         try:
             self._tell_all()
             yield
@@ -239,22 +239,22 @@ class OnnxModel:
                 session.watcher = self._watcher(part, graph)
 
     def _watcher(self, part: str, graph: str) -> Watcher | None:
-        tell = self._tell
-        if tell is None:
+        notify = self._tell
+        if notify is None:
             return None
 
         def told(feeds: Mapping[str, Value], made: Mapping[str, Value], seconds: float) -> None:
             inputs, outputs = ({name: fetch(value) for name, value in held.items()} for held in (feeds, made))
-            tell(GraphCall(part, graph, inputs, outputs, seconds))
+            notify(GraphCall(part, graph, inputs, outputs, seconds))
 
         return told
 
-    def _thinking(self) -> dict[str, Session]:
+    def _thinking(self) -> dict[str, GraphSession]:
         if "thinker" not in self.parts:
             raise RequestError(f"{self.label} has no Thinker, so it answers nothing", "name another model with -m")
         return self._open("thinker", ("embed", "thinker"))
 
-    def _run(self, part: str, graph: str) -> Run:
+    def _run(self, part: str, graph: str) -> GraphFn:
         """A graph that is opened when it is first run."""
 
         def run(feeds: Arrays) -> Arrays:
@@ -262,7 +262,7 @@ class OnnxModel:
 
         return run
 
-    def _open(self, part: str, graphs: Sequence[str]) -> dict[str, Session]:
+    def _open(self, part: str, graphs: Sequence[str]) -> dict[str, GraphSession]:
         with self._lock:
             missing = [graph for graph in graphs if (part, graph) not in self._sessions]
             entries = {graph: self._bundle.graph(part, graph) for graph in missing}

@@ -68,7 +68,7 @@ UNFIT = ["QDQS8ToU8Transformer"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProviderChoice:
     """A provider of onnxruntime, and which of its devices."""
 
     provider: str
@@ -80,7 +80,7 @@ class Place:
         return "cuda" if self.provider == CUDA else "cpu"
 
 
-def places(device: str) -> list[Place]:
+def places(device: str) -> list[ProviderChoice]:
     """Where to open graphs, best first.
 
     Args:
@@ -90,8 +90,8 @@ def places(device: str) -> list[Place]:
         RequestError: there is no such device, or CUDA was asked for and cannot work here.
     """
     if device in ("cpu", "auto"):
-        cuda = [] if device == "cpu" or no_cuda() else [Place(CUDA)]
-        return [*cuda, Place(CPU)]
+        cuda = [] if device == "cpu" or no_cuda() else [ProviderChoice(CUDA)]
+        return [*cuda, ProviderChoice(CPU)]
     named = re.fullmatch(r"cuda(?::(\d+))?", device)
     if named is None:
         raise RequestError(f"there is no device {device!r}", "write --device auto, cpu, cuda or cuda:0")
@@ -100,7 +100,7 @@ def places(device: str) -> list[Place]:
         raise lack
     if index >= count_devices():
         raise RequestError(f"there is no device {device!r}: NVIDIA's driver shows {count_devices()}", ON_CPU)
-    return [Place(CUDA, index)]
+    return [ProviderChoice(CUDA, index)]
 
 
 def no_cuda() -> RequestError | None:
@@ -199,7 +199,7 @@ def _read(path: str, default: object = "") -> str:
         return str(default)
 
 
-class Session:
+class GraphSession:
     """One open graph.
 
     Args:
@@ -225,9 +225,11 @@ class Session:
         self._place, self._session = _open(path, threads or cores(), places(device))
         self._kept = frozenset(kept)
         self._bind = self._place.provider != CPU if bind is None else bind
-        self._types = {port.name: np.dtype(TYPES[port.type]) for port in self._session.get_inputs()}
+        self._types = {
+            graph_input.name: np.dtype(TYPES[graph_input.type]) for graph_input in self._session.get_inputs()
+        }
         self.inputs: list[str] = list(self._types)
-        self.outputs: list[str] = [port.name for port in self._session.get_outputs()]
+        self.outputs: list[str] = [graph_input.name for graph_input in self._session.get_outputs()]
         self.watcher: Watcher | None = None
         """Told of every call, if there is somebody."""
 
@@ -254,7 +256,7 @@ class Session:
         return list(self._session.get_outputs()[self.outputs.index(name)].shape)
 
     def __call__(self, feeds: Mapping[str, Value], wanted: Sequence[str] | None = None) -> dict[str, Value]:
-        """All outputs by name, or only the ``wanted`` ones: arrays, but for the ``kept`` ones, which are as
+        """All outputs by name, or only the ``expected`` ones: arrays, but for the ``kept`` ones, which are as
         :func:`fetch` and :meth:`put` know them. ``feeds``: arrays, and what earlier calls kept; floats may be larger
         than the graph takes them."""
         if self.watcher is None:
@@ -308,17 +310,17 @@ def open_sessions(
     device: str = "auto",
     threads: int | None = None,
     kept: Mapping[str, Collection[str]] | None = None,
-) -> dict[str, Session]:
+) -> dict[str, GraphSession]:
     """Open several graphs at the same time, all of them on the same device.
 
     Args:
         paths: name -> file.
-        device: see :class:`Session`; ``auto`` is CUDA if every graph opens on it.
+        device: see :class:`GraphSession`; ``auto`` is CUDA if every graph opens on it.
         threads: of the CPU, of each graph; graphs run one after the other.
         kept: name -> outputs that stay on the device.
 
     Raises:
-        RequestError: as :class:`Session` does, for the first of them that cannot be opened.
+        RequestError: as :class:`GraphSession` does, for the first of them that cannot be opened.
     """
     kept = kept or {}
     *better, last = places(device)
@@ -331,15 +333,17 @@ def open_sessions(
 
 
 def _together(
-    paths: Mapping[str, Path], threads: int | None, place: Place, kept: Mapping[str, Collection[str]]
-) -> dict[str, Session]:
+    paths: Mapping[str, Path], threads: int | None, place: ProviderChoice, kept: Mapping[str, Collection[str]]
+) -> dict[str, GraphSession]:
     device = "cpu" if place.provider == CPU else f"cuda:{place.index}"
     with ThreadPoolExecutor(max(1, min(len(paths), cores()))) as pool:
-        coming = {name: pool.submit(Session, path, threads, device, kept.get(name, ())) for name, path in paths.items()}
+        coming = {
+            name: pool.submit(GraphSession, path, threads, device, kept.get(name, ())) for name, path in paths.items()
+        }
         return {name: session.result() for name, session in coming.items()}
 
 
-def _open(path: Path, threads: int, where: Iterable[Place]) -> tuple[Place, Any]:
+def _open(path: Path, threads: int, where: Iterable[ProviderChoice]) -> tuple[ProviderChoice, Any]:
     """The graph on the first of these places that takes it."""
     refused: RequestError | None = None
     for place in where:
@@ -351,7 +355,7 @@ def _open(path: Path, threads: int, where: Iterable[Place]) -> tuple[Place, Any]
     raise refused
 
 
-def _open_on(path: Path, threads: int, place: Place) -> Any:
+def _open_on(path: Path, threads: int, place: ProviderChoice) -> Any:
     if place.provider == CUDA:
         load_cuda()
     try:
@@ -375,7 +379,7 @@ def _open_on(path: Path, threads: int, place: Place) -> Any:
     return session
 
 
-def _require_work_on(session: Any, path: Path, place: Place) -> None:
+def _require_work_on(session: Any, path: Path, place: ProviderChoice) -> None:
     """Raises RequestError if the CPU would do what the provider was asked for."""
     ask = getattr(session, "get_provider_graph_assignment_info", None)  # onnxruntime 1.24 and later
     parts = ask() if ask is not None else []
@@ -388,7 +392,7 @@ def _require_work_on(session: Any, path: Path, place: Place) -> None:
         )
 
 
-def _provider(place: Place) -> str | tuple[str, dict[str, str]]:
+def _provider(place: ProviderChoice) -> str | tuple[str, dict[str, str]]:
     if place.provider == CPU:
         return CPU
     return CUDA, {
@@ -399,7 +403,7 @@ def _provider(place: Place) -> str | tuple[str, dict[str, str]]:
     }
 
 
-def _options(threads: int, place: Place) -> Any:
+def _options(threads: int, place: ProviderChoice) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

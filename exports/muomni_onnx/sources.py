@@ -15,7 +15,7 @@ from torch import nn
 from muomni_cli.api import Codec, EncoderPart, RequestError, VocoderPart
 from muomni_cli.core.files import read_json
 from muomni_cli.models.engines import ANY_TRAINED, OMNI
-from muomni_cli.models.locate import find
+from muomni_cli.models.locate import resolve_model
 from muomni_cli.models.run_engine import RunEngine, require_made_for, untrained_vocoder
 from muomni_cli.models.untrained_engine import SPEECH, UntrainedEngine, recipe_engine, tokenizer_for
 from muomni_cli.recipe import load_recipe
@@ -51,11 +51,11 @@ def _encoder(engine: UntrainedEngine, modality: str) -> Exported:
     """An encoder with its head, unless that needs data to be built, and with its projector."""
     entry = engine.parts[modality]
     registered, config = open_entry(entry)
-    lesson = lesson_of(registered, config, None)
-    if lesson is None:
+    task = lesson_of(registered, config, None)
+    if task is None:
         own = exported(modality, entry, build_part(registered, config, entry))
     else:
-        own = exported(modality, entry, lesson.encoder, more=head_of(registered, lesson))
+        own = exported(modality, entry, task.encoder, more=head_of(registered, task))
     if modality not in engine.modalities:
         return own
     projector = projection(cast("Any", engine.omni().projectors[modality]))
@@ -85,13 +85,13 @@ class Trained:
 
 
 def find_trained(spec: str | None = None, runs: Path = RUNS) -> Trained:
-    """The run to export; see :func:`muomni_cli.models.locate.find`.
+    """The run to export; see :func:`muomni_cli.models.locate.resolve_model`.
 
     Raises:
         RequestError: says what was looked for, and what to train.
     """
-    meant = find(spec, replace(ANY_TRAINED, run=True), runs)
-    return Trained(meant.run(), meant.weights, meant.installed.part.name if meant.installed else "")
+    model_ref = resolve_model(spec, replace(ANY_TRAINED, run=True), runs)
+    return Trained(model_ref.run(), model_ref.weights, model_ref.installed.part.name if model_ref.installed else "")
 
 
 def model_of(trained: Trained, *, partial: bool = False) -> Model:
@@ -125,37 +125,37 @@ def _thinking(trained: Trained) -> list[Exported]:
     if joint is not None and (trained.named is None or trained.named != own):
         opened = RunEngine(run, joint, device="cpu").omni()
         entries = omni_entries(run)
-        senses = [
+        modalities = [
             exported(name, entries[name], encoder, joint, more=projection(cast("Any", opened.projectors[name])))
             for name, encoder in opened.encoders.items()
         ]
-        return [exported(THINKER, entries[THINKER], opened.thinker, joint), *senses]
+        return [exported(THINKER, entries[THINKER], opened.thinker, joint), *modalities]
     if own is None:
         return []
     engine = RunEngine(run, own, device="cpu", stage=THINKER)
     return [exported(THINKER, run.model()["parts"][THINKER], engine.omni().thinker, own)]
 
 
-def _alone(trained: Trained, stage: str, sense: Exported | None) -> Exported | None:
-    """What an encoder's own stage trained: the encoder with its head; the head beside ``sense``, the encoder that the
-    Thinker was tuned with, where that is still the same; None if there is nothing to add."""
+def _alone(trained: Trained, stage: str, modality: Exported | None) -> Exported | None:
+    """What an encoder's own stage trained: the encoder with its head; the head beside ``modality``, the encoder that
+    the Thinker was tuned with, where that is still the same; None if there is nothing to add."""
     entry, weights = trained.run.model()["parts"][stage], trained.weights(stage)
     if entry["kind"] != EncoderPart.kind or weights is None:
         return None
     registered, config = open_entry(entry)
-    lesson = lesson_of(registered, config, entry.get("learned", {}))
-    if lesson is None:
-        return exported(stage, entry, load_part(entry, weights), weights) if sense is None else None
-    load_model(lesson, read_checkpoint(weights), ema=True)
-    head = head_of(registered, lesson)
-    if sense is None:
-        return exported(stage, entry, lesson.encoder, weights, more=head)
-    practice = registered.part.config.practice
-    if not differences(sense.entry, entry, practice) and _equal(lesson.encoder, sense.module):
-        learned = {"learned": entry["learned"]} if "learned" in entry else {}
-        both = (*sense.weights, weights)
-        return Exported(stage, {**sense.entry, **learned}, sense.module, [*sense.graphs, *head], both)
-    return exported(f"{stage}{ALONE}", entry, lesson.encoder, weights, more=head)
+    task = lesson_of(registered, config, entry.get("head_metadata", {}))
+    if task is None:
+        return exported(stage, entry, load_part(entry, weights), weights) if modality is None else None
+    load_model(task, read_checkpoint(weights), ema=True)
+    head = head_of(registered, task)
+    if modality is None:
+        return exported(stage, entry, task.encoder, weights, more=head)
+    practice = registered.part.config.training_only
+    if not differences(modality.entry, entry, practice) and _equal(task.encoder, modality.module):
+        head_metadata = {"head_metadata": entry["head_metadata"]} if "head_metadata" in entry else {}
+        both = (*modality.weights, weights)
+        return Exported(stage, {**modality.entry, **head_metadata}, modality.module, [*modality.graphs, *head], both)
+    return exported(f"{stage}{ALONE}", entry, task.encoder, weights, more=head)
 
 
 def _equal(one: nn.Module, other: nn.Module) -> bool:

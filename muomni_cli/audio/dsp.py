@@ -119,9 +119,9 @@ def mel_filters(config: MelSettings) -> NDArray[np.float64]:
 
 def log_mel(wave: NDArray[np.floating], config: MelSettings) -> NDArray[np.float32]:
     """(N,) samples -> (T,F) log-mel, T = N // hop."""
-    side = config.window // 2
-    padded = np.pad(wave.astype(np.float64), side)
-    frames = sliding_window_view(padded, 2 * side)[:: config.hop][: len(wave) // config.hop]
+    split = config.window // 2
+    padded = np.pad(wave.astype(np.float64), split)
+    frames = sliding_window_view(padded, 2 * split)[:: config.hop][: len(wave) // config.hop]
     hann = 0.5 - 0.5 * np.cos(2 * math.pi / config.window * np.arange(config.window))
     spectrum = np.fft.rfft(frames * hann, n=config.n_fft)
     power = spectrum.real**2 + spectrum.imag**2

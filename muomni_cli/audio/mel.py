@@ -40,14 +40,14 @@ class Waves(nn.Module):
     frequencies: Tensor
     offsets: Tensor
 
-    def __init__(self, n_fft: int, count: int, centre: int = 0) -> None:
+    def __init__(self, n_fft: int, count: int, center: int = 0) -> None:
         super().__init__()
         self.n_fft = n_fft
         angles = 2 * math.pi / n_fft * torch.arange(n_fft, dtype=torch.float64)
         frequencies = torch.arange(n_fft // 2 + 1)
         tables = {
             "turn": torch.cat((angles.cos(), angles.sin())).float(),
-            "times": (torch.arange(count) - centre) % n_fft,
+            "times": (torch.arange(count) - center) % n_fft,
             "frequencies": torch.cat((frequencies, frequencies))[:, None],
             "offsets": torch.arange(2).repeat_interleave(len(frequencies))[:, None] * n_fft,
         }
@@ -71,9 +71,9 @@ class LogMel(nn.Module):
 
     def __init__(self, config: MelSettings) -> None:
         super().__init__()
-        self.hop, self.side, self.n_fft, self.floor = config.hop, config.window // 2, config.n_fft, config.mel_floor
+        self.hop, self.split, self.n_fft, self.floor = config.hop, config.window // 2, config.n_fft, config.mel_floor
         window = torch.hann_window(config.window, dtype=torch.float64)
-        self.waves = Waves(self.n_fft, self.side)  # at the samples after the centre
+        self.waves = Waves(self.n_fft, self.split)  # at the samples after the centre
         for name, value in {"window": window, "filters": torch.from_numpy(mel_filters(config))}.items():
             self.register_buffer(name, value.float(), persistent=False)
 
@@ -88,8 +88,8 @@ class LogMel(nn.Module):
 
     def frames(self, waves: Tensor) -> Tensor:
         """(B,N) -> (B,T,window): what lies around every hop-th sample, silence beyond both ends."""
-        padded = F.pad(waves, (self.side, self.side))
-        return padded.unfold(1, 2 * self.side, self.hop)[:, : waves.shape[1] // self.hop]
+        padded = F.pad(waves, (self.split, self.split))
+        return padded.unfold(1, 2 * self.split, self.hop)[:, : waves.shape[1] // self.hop]
 
     def power(self, frames: Tensor) -> Tensor:
         """(B,T,window) -> (B,T,K) squared magnitudes."""
@@ -101,10 +101,10 @@ class LogMel(nn.Module):
     def power_of_products(self, frames: Tensor) -> Tensor:
         """The same from plain products, for exported graphs. About its centre a frame is an even part, which only
         cosines see, plus an odd one, which only sines see: half the work of one matrix for the whole window."""
-        cosines, sines = (self.waves() * self.window[self.side :]).t().chunk(2, dim=1)  # (window/2,K) each
-        left, right = frames[..., 1 : self.side].flip(-1), frames[..., self.side :]
-        centre, right = right[..., :1], right[..., 1:]
-        even = torch.cat((centre, right + left), dim=-1)
+        cosines, sines = (self.waves() * self.window[self.split :]).t().chunk(2, dim=1)  # (window/2,K) each
+        left, right = frames[..., 1 : self.split].flip(-1), frames[..., self.split :]
+        center, right = right[..., :1], right[..., 1:]
+        even = torch.cat((center, right + left), dim=-1)
         power: Tensor = (even @ cosines).square() + ((right - left) @ sines[1:]).square()
         return power
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from muomni_cli.bench.report import Comparison, Line, Work, alternate, long_enough, short_names
+from muomni_cli.bench.report import BenchRow, Comparison, Work, alternate, long_enough, short_names
 from muomni_cli.bench.workload import (
     OWN,
     Setting,
@@ -27,7 +27,7 @@ from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.engine import Engine
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation import Backend
-from muomni_cli.models.locate import named
+from muomni_cli.models.locate import model_named
 from muomni_cli.runs.run import build_arguments, open_entry
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ TORCH = "torch"
 
 def measure_generation(
     model: str, versus: Sequence[str], work: Workload, variations: Sequence[str], progress: Callable[[str], None]
-) -> list[Line]:
+) -> list[BenchRow]:
     """Greedy generation in new tokens a second, and reading a prompt in prompts a second, at every setting.
 
     Args:
@@ -52,46 +52,48 @@ def measure_generation(
     Raises:
         RequestError: no such folder, it has no Thinker, or a word is no setting.
     """
-    lines: list[Line] = []
+    lines: list[BenchRow] = []
     for setting in _checked(planned(work, variations)):
-        packed = open_folders([model, *(name for name in versus if name != TORCH)], setting.work)
-        first = next(iter(packed.values()))
-        backends = {name: one.backend() for name, one in packed.items()}
+        bundle = open_folders([model, *(name for name in versus if name != TORCH)], setting.work)
+        first = next(iter(bundle.values()))
+        backends = {name: one.backend() for name, one in bundle.items()}
         if TORCH in versus:
             backends |= {
                 TORCH: _eager(first, setting.work),
                 f"{TORCH}, laid out": in_torch(first, setting.work).backend(),
             }
-        vocab_size = min(int(build_arguments(one.parts["thinker"])["vocab_size"]) for one in packed.values())
+        vocab_size = min(int(build_arguments(one.parts["thinker"])["vocab_size"]) for one in bundle.values())
         progress(f"measuring {setting.name}")
         lines += _generating(backends, vocab_size, setting)
     return lines
 
 
-def _generating(backends: Mapping[str, Backend[Any]], vocab_size: int, setting: Setting) -> list[Line]:
+def _generating(backends: Mapping[str, Backend[Any]], vocab_size: int, setting: Setting) -> list[BenchRow]:
     """A line for new tokens, and one for reading."""
     work = setting.work
     prompts = random_prompts(vocab_size, work.batch, work.length)
     writing = {name: generation(backend, vocab_size, prompts, work.count) for name, backend in backends.items()}
-    lines = [Line(setting.name, alternate(writing, rounds=work.rounds, warmup=2))]
+    lines = [BenchRow(setting.name, alternate(writing, rounds=work.rounds, warmup=2))]
     if work.prefill:
         length = min(work.prefill, *(backend.context for backend in backends.values()))
         text = random_prompts(vocab_size, work.batch, length)
         reading = {name: prefill(backend, text) for name, backend in backends.items()}
         name = f"reading {length} tokens: {setting.name}"
-        lines.append(Line(name, alternate(long_enough(reading), rounds=work.rounds), "prompt"))
+        lines.append(BenchRow(name, alternate(long_enough(reading), rounds=work.rounds), "prompt"))
     return lines
 
 
-def measure_encoding(model: str, versus: Sequence[str], work: Workload, progress: Callable[[str], None]) -> list[Line]:
+def measure_encoding(
+    model: str, versus: Sequence[str], work: Workload, progress: Callable[[str], None]
+) -> list[BenchRow]:
     """From an input as it is read to tokens for the Thinker, in inputs a second: a line for each input of each sense.
 
     Raises:
         RequestError: no such folder, or it has no sense that says what to measure it with.
     """
-    packed = open_folders([model, *(name for name in versus if name != TORCH)], work)
-    first = next(iter(packed.values()))
-    contestants: dict[str, Engine] = {**packed}
+    bundle = open_folders([model, *(name for name in versus if name != TORCH)], work)
+    first = next(iter(bundle.values()))
+    contestants: dict[str, Engine] = {**bundle}
     if TORCH in versus:
         contestants[TORCH] = in_torch(first, work)
     lines = []
@@ -104,7 +106,7 @@ def measure_encoding(model: str, versus: Sequence[str], work: Workload, progress
             continue
         for name, array in inputs.items():
             progress(f"measuring {modality}: {name}")
-            lines.append(Line(f"{modality}: {name}", _encoding(contestants, modality, array, work.rounds), "input"))
+            lines.append(BenchRow(f"{modality}: {name}", _encoding(contestants, modality, array, work.rounds), "input"))
     if not lines:
         raise RequestError(f"{first.label} has no encoder to measure", "name another model with -m")
     return lines
@@ -130,7 +132,7 @@ def open_folders(folders: Sequence[str], work: Workload) -> dict[str, Engine]:
     """
     opened = {}
     for name, folder in short_names(folders).items():
-        found = named(folder).bundle
+        found = model_named(folder).bundle
         if found is None:
             raise RequestError(
                 f"{folder} is no folder that runs without PyTorch", "make one: muomni export --onnx -o FOLDER"
@@ -151,7 +153,7 @@ def _eager(engine: Engine, work: Workload) -> Backend[Any]:
     from muomni_cli.generation.torch_backend import TorchBackend
 
     peer = in_torch(engine, work)
-    return TorchBackend(peer.omni().thinker, peer.declaration("thinker").can)
+    return TorchBackend(peer.omni().thinker, peer.declaration("thinker").capabilities)
 
 
 def _checked(settings: Sequence[Setting]) -> Sequence[Setting]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.bench.report import Comparison, Line, Work, alternate, long_enough
+from muomni_cli.bench.report import BenchRow, Comparison, Work, alternate, long_enough
 from muomni_cli.bench.workload import FIRST, OURS, Workload, encoder_inputs, generation
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Peer
@@ -18,7 +18,7 @@ from muomni_cli.contract.training import Batch, Loss, Sample
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.nn.device import choose_device, set_threads
-from muomni_cli.recipe import Chosen, Recipe, TrainSettings
+from muomni_cli.recipe import PartSpec, Recipe, TrainSettings
 from muomni_cli.registry.registry import resolve
 from muomni_cli.training.objectives import summed_loss, to_batch
 from muomni_cli.training.step import Stepper
@@ -31,7 +31,7 @@ class Repeated:
     """An objective that trains on one random batch of (B,T+1) tokens again and again."""
 
     unit = "tokens"
-    adam_only: frozenset[str] = frozenset()
+    adamw_params: frozenset[str] = frozenset()
     blocks: Sequence[nn.Module] = ()
 
     def __init__(self, module: nn.Module, loss: Callable[[dict[str, Tensor]], Tensor], tokens: Tensor) -> None:
@@ -98,7 +98,7 @@ def compare_generation(recipe: Recipe, work: Workload, peers: Sequence[str]) -> 
     vocab_size = _vocab_size(recipe)
     prompts = torch.randint(FIRST, vocab_size, (work.batch, work.length))
     thinker: Any = _ours(recipe, vocab_size).to(device)
-    backend = TorchBackend(thinker, _thinker(recipe).registered.part.can, frozen=True)
+    backend = TorchBackend(thinker, _thinker(recipe).registered.part.capabilities, pack_weights=True)
     contestants = {OURS: generation(backend, vocab_size, prompts.tolist(), work.count)}
     for name, peer in _peers(recipe, vocab_size, peers).items():
         peer.module.to(device).eval()
@@ -128,7 +128,7 @@ def _peers(recipe: Recipe, vocab_size: int, names: Sequence[str]) -> dict[str, P
     return {name: resolve(part.peers[name], f"peer {name}")(chosen.config, vocab_size) for name in names}
 
 
-def _thinker(recipe: Recipe) -> Chosen:
+def _thinker(recipe: Recipe) -> PartSpec:
     if recipe.thinker is None:
         raise RequestError(f"recipe {recipe.name} has no Thinker", "add a table [thinker], or name another recipe")
     return recipe.thinker
@@ -138,11 +138,11 @@ def _vocab_size(recipe: Recipe) -> int:
     return int(getattr(recipe.tokenizer.config, "vocab_size", VOCAB_SIZE)) if recipe.tokenizer else VOCAB_SIZE
 
 
-class Still:
+class EncoderWork:
     """An objective that draws all tokens of one batch of inputs towards nothing."""
 
     unit = "inputs"
-    adam_only: frozenset[str] = frozenset()
+    adamw_params: frozenset[str] = frozenset()
     blocks: Sequence[nn.Module] = ()
 
     def __init__(self, module: nn.Module, inputs: Tensor) -> None:
@@ -167,7 +167,9 @@ class Still:
         return ()
 
 
-def compare_encoders(recipe: Recipe, work: Workload, *, versus: bool, progress: Callable[[str], None]) -> list[Line]:
+def compare_encoders(
+    recipe: Recipe, work: Workload, *, versus: bool, progress: Callable[[str], None]
+) -> list[BenchRow]:
     """A line for each input of each encoder, and one for its training; inputs a second.
 
     Args:
@@ -192,22 +194,22 @@ def compare_encoders(recipe: Recipe, work: Workload, *, versus: bool, progress: 
         modules = _contestants(recipe, chosen, part.peers if versus else {})
         for name, array in inputs.items():
             progress(f"measuring {modality}: {name}")
-            lines.append(Line(f"{modality}: {name}", _encoding(modules, array, device, work.rounds), "input"))
+            lines.append(BenchRow(f"{modality}: {name}", _encoding(modules, array, device, work.rounds), "input"))
         progress(f"measuring {modality}: training")
         first = next(iter(inputs.values()))
         batch = torch.from_numpy(np.stack([first] * work.batch))
         setting = f"{modality}: training on {work.batch} x {next(iter(inputs))}"
         training = {
-            name: _training_encoders(Still(m, batch), recipe.train_for(modality), device, work)
+            name: _training_encoders(EncoderWork(m, batch), recipe.train_for(modality), device, work)
             for name, m in modules.items()
         }
-        lines.append(Line(setting, alternate(training, rounds=work.rounds), "input"))
+        lines.append(BenchRow(setting, alternate(training, rounds=work.rounds), "input"))
     if not lines:
         raise RequestError(f"recipe {recipe.name} has no encoder to measure", "name one with [encoders.<modality>]")
     return lines
 
 
-def _contestants(recipe: Recipe, chosen: Chosen, peers: Mapping[str, str]) -> dict[str, nn.Module]:
+def _contestants(recipe: Recipe, chosen: PartSpec, peers: Mapping[str, str]) -> dict[str, nn.Module]:
     part = chosen.registered.part
     torch.manual_seed(recipe.seed)
     builds = {OURS: part.build, **peers}
@@ -230,7 +232,7 @@ def _encoder(module: nn.Module, inputs: Tensor) -> Work:
     return work
 
 
-def _training_encoders(objective: Still, settings: TrainSettings, device: torch.device, work: Workload) -> Work:
+def _training_encoders(objective: EncoderWork, settings: TrainSettings, device: torch.device, work: Workload) -> Work:
     stepper = Stepper(objective, settings, device)
     batch = objective.batch(0, 0)
 

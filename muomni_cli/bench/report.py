@@ -29,7 +29,7 @@ PACKAGES = ("muomni", "torch", "transformers", "onnxruntime", "onnxruntime-gpu")
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """One contestant over all rounds. ``rates`` are items a second, one a round."""
 
     name: str
@@ -46,7 +46,7 @@ class Measured:
 class Comparison:
     """Contestants measured in turn. The first one is ours; the others are peers."""
 
-    contestants: tuple[Measured, ...]
+    contestants: tuple[Measurement, ...]
 
     def ratios(self, peer: str) -> list[float]:
         """Our rate over the peer's, round by round: above 1 means that we are faster."""
@@ -82,7 +82,7 @@ def take_turns(contestants: Mapping[str, Timed], *, rounds: int, warmup: int = 1
             items[name], seconds = contestants[name]()
             if turn >= 0:
                 rates[name].append(items[name] / seconds)
-    return Comparison(tuple(Measured(name, tuple(rates[name]), items[name]) for name in names))
+    return Comparison(tuple(Measurement(name, tuple(rates[name]), items[name]) for name in names))
 
 
 def long_enough(contestants: Mapping[str, Work]) -> dict[str, Work]:
@@ -109,7 +109,7 @@ def _repeated(work: Work, times: int) -> Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BenchRow:
     """One variation of a benchmark and what came of it. ``unit``: what is counted."""
 
     setting: str
@@ -122,15 +122,15 @@ def headings(unit: str = "token") -> tuple[str, ...]:
     return ("SETTING", "WHO", f"{unit.upper()}S/S", f"MS A {unit.upper()}", "OURS / THEIRS", "FROM", "TO")
 
 
-def by_unit(lines: Sequence[Line]) -> dict[str, list[Line]]:
+def by_unit(lines: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
     """Lines that can stand under the same headings."""
-    grouped: dict[str, list[Line]] = {}
+    grouped: dict[str, list[BenchRow]] = {}
     for line in lines:
         grouped.setdefault(line.unit, []).append(line)
     return grouped
 
 
-def rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
+def rows(lines: Sequence[BenchRow]) -> list[tuple[str, ...]]:
     """One row a contestant: median rate, and the ratio's median, least and most over the rounds."""
     table: list[tuple[str, ...]] = []
     for line in lines:
@@ -162,7 +162,7 @@ def short_names(models: Sequence[str]) -> dict[str, str]:
     return dict(zip(names, models, strict=True))
 
 
-def as_json(lines: Sequence[Line]) -> dict[str, Any]:
+def as_json(lines: Sequence[BenchRow]) -> dict[str, Any]:
     """All rates of all rounds, and the machine they were measured on."""
     return {
         "machine": machine(),

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from muomni_cli.bench.report import Line, Timed, machine, short_names, take_turns
-from muomni_cli.contract.speech import Said
+from muomni_cli.bench.report import BenchRow, Timed, machine, short_names, take_turns
+from muomni_cli.contract.speech import TextChunk
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.models.engines import CAN_SPEAK, open_found
-from muomni_cli.models.locate import find, named
-from muomni_cli.voice.synthesis import Drawing, Speech, Voice, voice_of
+from muomni_cli.models.locate import model_named, resolve_model
+from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice, voice_of
 
 TEXT = "Good morning."
 
@@ -52,7 +52,7 @@ SENTENCES = (
 
 def measure_start(
     models: Sequence[str], *, rounds: int, device: str, threads: int, progress: Callable[[str], None]
-) -> list[Line]:
+) -> list[BenchRow]:
     """A line for the first token of ``muomni chat`` and one for the first sound of ``muomni tts``, of the models that
     can do it, each time in a process of its own.
 
@@ -76,7 +76,7 @@ def measure_start(
         if able and able[0] == next(iter(named)):
             progress(f"measuring {words[0]}: {what}")
             processes = {name: _process([*words, "-m", named[name], *options]) for name in able}
-            lines.append(Line(f"{words[0]}: {what}", take_turns(processes, rounds=rounds), "start"))
+            lines.append(BenchRow(f"{words[0]}: {what}", take_turns(processes, rounds=rounds), "start"))
     if not lines:
         raise RequestError(f"{models[0]} neither answers nor speaks", "name another model with -m")
     return lines
@@ -107,7 +107,7 @@ def _process(words: Sequence[str]) -> Timed:
 
 def _parts(model: str) -> set[str]:
     """Names of what the model consists of. RequestError if there is none."""
-    return set(open_found(named(model)).parts)
+    return set(open_found(model_named(model)).parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Ratio:
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class BenchVoice:
     """Who speaks: the model as it was named, and the vocoder it speaks with."""
 
     model: str
@@ -160,7 +160,7 @@ def measure_speech(
     """Speak every sentence ``rounds`` times with each voice.
 
     Args:
-        model: which one speaks; see :func:`muomni_cli.models.locate.find`.
+        model: which one speaks; see :func:`muomni_cli.models.locate.resolve_model`.
         versus: others, with the vocoders of the first.
         rounds: how often; the best time of a sentence counts.
         device: ``auto``, ``cpu``, ``cuda``, ...
@@ -170,11 +170,11 @@ def measure_speech(
     Raises:
         RequestError: no such model, or it cannot speak.
     """
-    models = [model or find(None, CAN_SPEAK).spec, *versus]
-    voices: dict[Spoken, Voice] = {}
+    models = [model or resolve_model(None, CAN_SPEAK).spec, *versus]
+    voices: dict[BenchVoice, Voice] = {}
     for name, spec in short_names(models).items():
         wanted = [one.vocoder for one in voices] or None
-        voices |= {Spoken(name, voice.vocoder_name): voice for voice in open_voices(spec, device, threads, wanted)}
+        voices |= {BenchVoice(name, voice.vocoder_name): voice for voice in open_voices(spec, device, threads, wanted)}
     told = ", ".join(f"{one.model} with {one.vocoder}" for one in voices)
     progress(f"measuring {told}: {len(SENTENCES)} sentences, {rounds} rounds")
     return measure_voices(voices, SENTENCES, rounds)
@@ -192,7 +192,7 @@ def open_voices(model: str, device: str, threads: int, vocoders: Sequence[str] |
     Raises:
         RequestError: no such model, it cannot speak, or it has none of ``vocoders``.
     """
-    engine = open_found(named(model), device=device, threads=threads or None)
+    engine = open_found(model_named(model), device=device, threads=threads or None)
     usable = list(engine.vocoders)
     if len(usable) < 2:
         return [voice_of(engine)]
@@ -202,21 +202,23 @@ def open_voices(model: str, device: str, threads: int, vocoders: Sequence[str] |
     return [voice_of(engine, name) for name in names]
 
 
-def measure_voices(voices: Mapping[Spoken, Voice], sentences: Sequence[str], rounds: int) -> list[VoiceSpeed]:
+def measure_voices(voices: Mapping[BenchVoice, Voice], sentences: Sequence[str], rounds: int) -> list[VoiceSpeed]:
     """Let the voices take turns on each sentence; a first one is not counted. The first voice's model is ours."""
-    spoken: dict[Spoken, dict[str, list[Speech]]] = {who: {} for who in voices}
+    spoken: dict[BenchVoice, dict[str, list[SpeechStats]]] = {who: {} for who in voices}
     for turn in range(-1, rounds):
         for sentence in sentences if turn >= 0 else sentences[:1]:
             for who, voice in voices.items():
-                speech = Speech(voice.sample_rate)
-                for _ in voice.say([Said(sentence)], voice.manner(), Drawing(), speech):
+                speech = SpeechStats(voice.sample_rate)
+                for _ in voice.say([TextChunk(sentence)], voice.voice_settings(), SpeechSampling(), speech):
                     pass
                 if turn >= 0 and speech.samples:
                     spoken[who].setdefault(sentence, []).append(speech)
     ours = next(iter(voices))
     return [
         _speed(
-            who, said, None if who.model == ours.model else spoken.get(Spoken(ours.model, who.vocoder), spoken[ours])
+            who,
+            said,
+            None if who.model == ours.model else spoken.get(BenchVoice(ours.model, who.vocoder), spoken[ours]),
         )
         for who, said in spoken.items()
         if said
@@ -224,7 +226,7 @@ def measure_voices(voices: Mapping[Spoken, Voice], sentences: Sequence[str], rou
 
 
 def _speed(
-    who: Spoken, sentences: Mapping[str, Sequence[Speech]], ours: Mapping[str, Sequence[Speech]] | None
+    who: BenchVoice, sentences: Mapping[str, Sequence[SpeechStats]], ours: Mapping[str, Sequence[SpeechStats]] | None
 ) -> VoiceSpeed:
     factors = {sentence: min(speech.factor for speech in times) for sentence, times in sentences.items()}
     ratio = None

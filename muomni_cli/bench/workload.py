@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.bench.report import Comparison, Line, Work
+from muomni_cli.bench.report import BenchRow, Comparison, Work
 from muomni_cli.contract.declarations import EncoderPart, PartConfig
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation import Backend, Request, Sampling, generate
@@ -121,7 +121,7 @@ def measure(
     variations: Sequence[str],
     peers: Sequence[str],
     progress: Callable[[str], None],
-) -> list[Line]:
+) -> list[BenchRow]:
     """Compare at every planned setting.
 
     Raises:
@@ -131,7 +131,7 @@ def measure(
     for setting in planned(work, variations):
         loaded = load_recipe(recipe, [*overrides, *setting.words])
         progress(f"measuring {setting.name}")
-        lines.append(Line(setting.name, compare(loaded, setting.work, peers)))
+        lines.append(BenchRow(setting.name, compare(loaded, setting.work, peers)))
     return lines
 
 

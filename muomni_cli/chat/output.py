@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from muomni_cli.contract.data import Media
-from muomni_cli.contract.speech import Manner, Said
+from muomni_cli.contract.speech import TextChunk, VoiceSettings
 from muomni_cli.core.console import print_json, say, terminal_safe
 from muomni_cli.core.files import config_folder
 from muomni_cli.inference.chat_model import Answer, ChatModel
-from muomni_cli.inference.settings import AnswerSettings, describe
-from muomni_cli.voice.audio_out import Ways, stats_line
-from muomni_cli.voice.synthesis import Drawing, Speech
+from muomni_cli.inference.settings import GenerationSettings, describe
+from muomni_cli.voice.audio_out import AudioOutput, stats_line
+from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,44 +94,44 @@ def as_unicode(text: str) -> str:
 
 
 @dataclass(slots=True)
-class Mouth:
+class SpeechOutput:
     """What speaks answers, one after the other.
 
     Args:
         voice: who speaks.
-        manner: how.
-        ways: where to: a file gets all answers of its :meth:`session`, the loudspeaker each as it comes.
+        voice_settings: how.
+        audio_output: where to: a file gets all answers of its :meth:`session`, the loudspeaker each as it comes.
     """
 
     voice: Voice
-    manner: Manner
-    ways: Ways
+    voice_settings: VoiceSettings
+    audio_output: AudioOutput
     _file: Write | None = field(default=None, init=False)
 
     @contextmanager
     def session(self) -> Iterator[None]:
         """While the file is written, which is there at the end."""
-        if self.ways.output is None:
+        if self.audio_output.output is None:
             yield
             return
-        with replace(self.ways, play=False).open(self.voice.sample_rate) as self._file:
+        with replace(self.audio_output, play=False).open(self.voice.sample_rate) as self._file:
             yield
         self._file = None
-        say(f"wrote {self.ways.output}")
+        say(f"wrote {self.audio_output.output}")
 
-    def speak(self, pieces: Iterable[Said], *, seed: int, stats: bool) -> None:
+    def speak(self, pieces: Iterable[TextChunk], *, seed: int, stats: bool) -> None:
         """Speak ``pieces`` as they come. They are all taken, also what cannot be spoken any more."""
-        taken = iter(pieces)
-        speech = Speech(self.voice.sample_rate)
-        samples = self.voice.say(taken, self.manner, Drawing(seed), speech)
-        if self.ways.play:
-            with replace(self.ways, output=None).open(self.voice.sample_rate) as play:
+        embedded = iter(pieces)
+        speech = SpeechStats(self.voice.sample_rate)
+        samples = self.voice.say(embedded, self.voice_settings, SpeechSampling(seed), speech)
+        if self.audio_output.play:
+            with replace(self.audio_output, output=None).open(self.voice.sample_rate) as play:
                 for piece in samples:
                     self._write(piece, play)
         else:
             for piece in samples:
                 self._write(piece)
-        for _ in taken:
+        for _ in embedded:
             pass
         if not speech.samples:
             say("(nothing of this answer can be spoken)")
@@ -148,7 +148,7 @@ REPEATED = "(the answer was ended before it repeated itself; --no-loop-guard let
 """Said of an answer that the loop guard ended."""
 
 
-def shown(pieces: Iterable[Said], show: Callable[[str], None]) -> Iterator[Said]:
+def shown(pieces: Iterable[TextChunk], show: Callable[[str], None]) -> Iterator[TextChunk]:
     """``pieces`` as they come, each shown before it is given out."""
     for piece in pieces:
         show(piece.text)
@@ -156,47 +156,52 @@ def shown(pieces: Iterable[Said], show: Callable[[str], None]) -> Iterator[Said]
 
 
 def deliver(
-    pieces: Iterable[Said], show: Callable[[str], None], mouth: Mouth | None, *, seed: int, stats: bool
+    pieces: Iterable[TextChunk],
+    show: Callable[[str], None],
+    speech_output: SpeechOutput | None,
+    *,
+    seed: int,
+    stats: bool,
 ) -> None:
-    """Show an answer as it comes and, with a ``mouth``, speak it meanwhile."""
-    if mouth is not None:
-        mouth.speak(shown(pieces, show), seed=seed, stats=stats)
+    """Show an answer as it comes and, with a ``speech_output``, speak it meanwhile."""
+    if speech_output is not None:
+        speech_output.speak(shown(pieces, show), seed=seed, stats=stats)
         return
     for _ in shown(pieces, show):
         pass
 
 
-def answer_once(
-    speaker: ChatModel,
-    settings: AnswerSettings,
+def answer_one_shot(
+    chat_model: ChatModel,
+    settings: GenerationSettings,
     prompt: str,
     media: Sequence[Media] = (),
     *,
     json: bool,
     stats: bool,
-    mouth: Mouth | None = None,
+    speech_output: SpeechOutput | None = None,
 ) -> None:
-    """Answer ``prompt``, asked about ``media``; aloud, with a ``mouth``.
+    """Answer ``prompt``, asked about ``media``; aloud, with a ``speech_output``.
 
     Raises:
         RequestError: the prompt is empty, it does not fit the context, or one of the media cannot be used.
     """
-    ids = speaker.prompt(prompt, media, settings)
+    ids = chat_model.prompt(prompt, media, settings)
     answer = Answer()
-    pieces = speaker.answer(ids, settings, answer)
-    with mouth.session() if mouth else nullcontext():
-        deliver(pieces, _unseen if json else write_answer, mouth, seed=settings.seed, stats=stats)
+    pieces = chat_model.answer(ids, settings, answer)
+    with speech_output.session() if speech_output else nullcontext():
+        deliver(pieces, _no_media_dropped if json else write_answer, speech_output, seed=settings.seed, stats=stats)
         if not json:
             print(flush=True)  # before anything is told of the speech
     if answer.finish == "loop":
         say(REPEATED)
     if json:
-        print_json(_report(speaker, settings, answer, len(ids)))
+        print_json(_report(chat_model, settings, answer, len(ids)))
     if stats:
         say(token_stats(answer))
 
 
-def _unseen(_: str) -> None:
+def _no_media_dropped(_: str) -> None:
     """What is printed at the end as JSON is not shown before."""
 
 
@@ -205,14 +210,16 @@ def token_stats(answer: Answer) -> str:
     return f"{len(answer.tokens)} tokens, {answer.rate:.0f} tokens/s, {answer.finish or 'interrupted'}"
 
 
-def _report(speaker: ChatModel, settings: AnswerSettings, answer: Answer, prompt_tokens: int) -> dict[str, object]:
+def _report(
+    chat_model: ChatModel, settings: GenerationSettings, answer: Answer, prompt_tokens: int
+) -> dict[str, object]:
     return {
         "text": answer.text,
         "tokens": len(answer.tokens),
         "prompt_tokens": prompt_tokens,
         "finish": answer.finish,
         "tokens_per_second": round(answer.rate, 1),
-        "model": speaker.label,
+        "model": chat_model.label,
         "seed": settings.seed,
         "settings": describe(settings),
     }

@@ -7,15 +7,15 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from muomni_cli.chat.output import REPEATED, Mouth, deliver, token_stats, write_answer
+from muomni_cli.chat.output import REPEATED, SpeechOutput, deliver, token_stats, write_answer
 from muomni_cli.contract.data import Media, Message
-from muomni_cli.core.console import complain, say
+from muomni_cli.core.console import print_error, say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import write_text
 from muomni_cli.data.media_arguments import attachment
 from muomni_cli.inference.chat_model import Answer, ChatModel
-from muomni_cli.inference.history import Carried, ChatHistory
-from muomni_cli.inference.settings import AnswerSettings, describe, set_by_name
+from muomni_cli.inference.history import MediaHistory, ChatHistory
+from muomni_cli.inference.settings import GenerationSettings, describe, set_by_name
 from muomni_cli.registry.registry import nearest
 
 HELP = """\
@@ -35,7 +35,7 @@ LEAVE = frozenset({"exit", "quit", "/exit", "/quit"})
 ReadLine = Callable[[str], str]
 
 
-class Session:
+class TerminalSession:
     """State of one conversation. Commands are methods, found by name.
 
     A file is read and encoded when it is attached, so that one that cannot be used is told at once and never stands in
@@ -48,27 +48,27 @@ class Session:
 
     def __init__(
         self,
-        speaker: ChatModel,
-        settings: AnswerSettings,
+        chat_model: ChatModel,
+        settings: GenerationSettings,
         media: Sequence[Media] = (),
         *,
         stats: bool = False,
-        mouth: Mouth | None = None,
+        speech_output: SpeechOutput | None = None,
     ) -> None:
-        self.speaker = speaker
+        self.chat_model = chat_model
         self.settings = settings
         self.stats = stats
-        self.mouth = mouth
-        self.attached = speaker.take_in(media)
+        self.speech_output = speech_output
+        self.attached = chat_model.encode_media(media)
         self._shown = bool(media)
-        self.carried = Carried(settings.reattach, speaker.senses)
+        self.carried = MediaHistory(settings.reattach, chat_model.modalities)
         self.talk = self._fresh()
         self.commands: dict[str, Callable[[str], None]] = {
             "help": lambda _: say(HELP),
             "attach": self.attach,
             "detach": self.detach,
             "drop": self.drop,
-            **{name: partial(self._attach_as, name) for name in speaker.senses},
+            **{name: partial(self._attach_as, name) for name in chat_model.modalities},
             "retry": self.retry,
             "reset": self.reset,
             "system": self.system,
@@ -78,7 +78,7 @@ class Session:
 
     def run(self, read_line: ReadLine) -> None:
         """Until Ctrl-D, exit or quit. A mistake costs one message, never the conversation."""
-        with self.mouth.session() if self.mouth else nullcontext():
+        with self.speech_output.session() if self.speech_output else nullcontext():
             self._run(read_line)
 
     def _run(self, read_line: ReadLine) -> None:
@@ -103,7 +103,7 @@ class Session:
         try:
             act()
         except MuomniError as error:
-            complain(error.what, error.fix)
+            print_error(error.what, error.fix)
         except KeyboardInterrupt:
             say("\n(stopped)")
 
@@ -128,18 +128,18 @@ class Session:
     def ask(self, text: str) -> None:
         """Answer on stdout, about what is attached and what stays. Ctrl-C stops the answer; what was said until then
         stands."""
-        taken = self.carried.beside(self.attached)
-        question, soft = self.speaker.question(text, taken)
-        self._answer(question, soft)
-        self.carried.keep(taken)
+        embedded = self.carried.beside(self.attached)
+        question, media_ids = self.chat_model.question(text, embedded)
+        self._answer(question, media_ids)
+        self.carried.keep(embedded)
         self.attached = []
 
     def attach(self, words: str) -> None:
         """Attach a file to the next message, or say what is attached."""
         if words:
             modality, _, path = words.partition("=")
-            media = attachment(modality.strip(), path.strip(), self.speaker.senses)
-            self.attached = self.speaker.take_in([*(one for one, _ in self.attached), media])
+            media = attachment(modality.strip(), path.strip(), self.chat_model.modalities)
+            self.attached = self.chat_model.encode_media([*(one for one, _ in self.attached), media])
         for media, _ in self.attached:
             say(f"(attached {media.modality}: {media.name})")
         for media, _ in self.carried.taken:
@@ -160,21 +160,21 @@ class Session:
     def _attach_as(self, modality: str, path: str) -> None:
         self.attach(f"{modality}={path}")
 
-    def _answer(self, question: Message, soft: Sequence[int]) -> None:
-        ids, dropped = self.talk.ask(question, soft, self.settings.max_tokens)
+    def _answer(self, question: Message, media_ids: Sequence[int]) -> None:
+        ids, dropped = self.talk.ask(question, media_ids, self.settings.max_tokens)
         if dropped:
             say(f"(the context is full: the {dropped} oldest exchange{'s are' if dropped > 1 else ' is'} forgotten)")
         answer = Answer()
         try:
-            pieces = self.speaker.answer(ids, self.settings, answer)
-            deliver(pieces, write_answer, self.mouth, seed=self.settings.seed, stats=self.stats)
+            pieces = self.chat_model.answer(ids, self.settings, answer)
+            deliver(pieces, write_answer, self.speech_output, seed=self.settings.seed, stats=self.stats)
         except KeyboardInterrupt:
             say("\n(stopped)")
         else:
             print(flush=True)
         if answer.finish == "loop":
             say(REPEATED.replace("--no-loop-guard", "/set loop_guard off"))
-        self.talk.answered(question, soft, answer.text, answer.tokens, cut=answer.finish in ("stop", "loop"))
+        self.talk.answered(question, media_ids, answer.text, answer.tokens, cut=answer.finish in ("stop", "loop"))
         if self.stats:
             say(f"({token_stats(answer)})")
 
@@ -184,7 +184,7 @@ class Session:
         if last is None:
             raise RequestError("there is no answer to retry", "ask something first")
         self.settings = set_by_name(self.settings, "seed", str(self.settings.seed + 1))
-        self._answer(last.question, last.soft)
+        self._answer(last.question, last.media_ids)
 
     def reset(self, _: str = "") -> None:
         """Forget everything but the system message."""
@@ -226,4 +226,4 @@ class Session:
 
     def _fresh(self, system: str | None = None) -> ChatHistory:
         told = self.settings.system if system is None else system
-        return ChatHistory(self.speaker.tokenizer, self.settings.template, self.speaker.context, told)
+        return ChatHistory(self.chat_model.tokenizer, self.settings.template, self.chat_model.context, told)

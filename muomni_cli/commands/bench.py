@@ -13,7 +13,7 @@ from muomni_cli.core.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from muomni_cli.bench.report import Comparison, Line
+    from muomni_cli.bench.report import BenchRow, Comparison
     from muomni_cli.bench.workload import Workload
     from muomni_cli.recipe import Recipe
 
@@ -204,7 +204,7 @@ def _run(
     _report(measure(compare, recipe or RECIPE, overrides, work, vary, peers, progress=say), json)
 
 
-def _report(lines: list[Line], json: bool) -> None:
+def _report(lines: list[BenchRow], json: bool) -> None:
     from muomni_cli.bench.report import as_json, by_unit, headings, machine, rows
 
     if json:

@@ -45,8 +45,8 @@ def chat(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Talk to a trained model."""
-    from muomni_cli.chat.output import Mouth, answer_once, history, read_line, read_prompt
-    from muomni_cli.chat.session import Session
+    from muomni_cli.chat.output import SpeechOutput, answer_one_shot, history, read_line, read_prompt
+    from muomni_cli.chat.session import TerminalSession
     from muomni_cli.core.console import say
     from muomni_cli.data.media_arguments import attachments, check_words
     from muomni_cli.inference.chat_model import chat_model
@@ -54,7 +54,7 @@ def chat(
     from muomni_cli.inference.settings import ChatOptions, settings_of
     from muomni_cli.models.engines import CAN_CHAT, open_engine
     from muomni_cli.models.locate import SPEECH
-    from muomni_cli.voice.audio_out import Ways
+    from muomni_cli.voice.audio_out import AudioOutput
 
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
     check_words(words)
@@ -78,20 +78,20 @@ def chat(
         seed=seed,
         loop_guard=loop_guard,
     )
-    ways = Ways.beside_text(speak, play)
-    abilities = {word.partition("=")[0] for word in words} | ({SPEECH} if ways else set())
+    output_to = AudioOutput.beside_text(speak, play)
+    abilities = {word.partition("=")[0] for word in words} | ({SPEECH} if output_to else set())
     with Model(open_engine(model, CAN_CHAT, abilities, device=device, threads=threads)) as opened:
         settings = settings_of(opened.engine, options)
-        mouth = None
-        if ways:
+        speech_output = None
+        if output_to:
             spoken = opened.voice(vocoder)
-            mouth = Mouth(spoken, spoken.manner(voice), ways)
+            speech_output = SpeechOutput(spoken, spoken.voice_settings(voice), output_to)
             say(f"speaking with {spoken.label} and {spoken.vocoder_name}")
-        speaker = chat_model(opened.engine, say, keep=True, hidden=mouth is not None)
+        speaker = chat_model(opened.engine, say, keep=True, hidden=speech_output is not None)
         say(f"model: {opened.engine.source('thinker')}")
-        media = attachments(words, speaker.senses)
+        media = attachments(words, speaker.modalities)
         if text is not None:
-            answer_once(speaker, settings, text, media, json=json, stats=stats, mouth=mouth)
+            answer_one_shot(speaker, settings, text, media, json=json, stats=stats, speech_output=speech_output)
             return
         with history():
-            Session(speaker, settings, media, stats=stats, mouth=mouth).run(read_line)
+            TerminalSession(speaker, settings, media, stats=stats, speech_output=speech_output).run(read_line)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from muomni_cli.core.console import print_json, print_table, say, talk, terminal_safe
+from muomni_cli.core.console import print_json, print_table, say, stderr_console, terminal_safe
 from muomni_cli.core.errors import RequestError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from muomni_cli.data.check import Report
+    from muomni_cli.data.check import DataReport
     from muomni_cli.data.public_datasets import SetState
 
 SHOWN = 12
@@ -73,12 +73,12 @@ def _list(states: list[SetState], *, json: bool) -> None:
             state.use,
             size_text(state.download.size),
             state.here,
-            state.download.licence,
+            state.download.license,
             state.download.doc + ("" if state.download.verified else " (unverified: no published checksum)"),
         )
         for state in states
     ]
-    print_table(("NAME", "SIZE", "HERE", "LICENCE", "WHAT"), rows)
+    print_table(("NAME", "SIZE", "HERE", "LICENSE", "WHAT"), rows)
 
 
 def _say_kept(names: list[str]) -> None:
@@ -91,7 +91,7 @@ def _say_kept(names: list[str]) -> None:
 
 
 class _Watcher:
-    """Shows licences, then progress: bars on a terminal, a line for each file elsewhere."""
+    """Shows licenses, then progress: bars on a terminal, a line for each file elsewhere."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -102,7 +102,7 @@ class _Watcher:
 
         download = state.download
         say(f"{state.use}: {download.doc}")
-        say(f"  licence: {download.licence} ({download.licence_url})")
+        say(f"  license: {download.license} ({download.license_url})")
         say(f"  {size_text(download.size)} to download, into {data_folder()}")
 
     def task(self, words: str, total: int) -> Callable[[int], None]:
@@ -117,7 +117,7 @@ def _bars() -> Iterator[Progress]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    console = talk()
+    console = stderr_console()
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bars:
         yield bars
 
@@ -129,7 +129,7 @@ class Format(StrEnum):
     FLAC = "flac"
 
 
-class Side(StrEnum):
+class Split(StrEnum):
     """Of the split."""
 
     TRAIN = "train"
@@ -177,7 +177,7 @@ def check(
 
 
 @app.command()
-def write(
+def export(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's file or name.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Where the files go.")] = None,
@@ -185,14 +185,14 @@ def write(
     source: Annotated[
         str, typer.Option(metavar="NAME", help="Its source, by task or number (default: the first).")
     ] = "",
-    split: Annotated[Side, typer.Option(help="Which side of the data.")] = Side.VAL,
+    split: Annotated[Split, typer.Option(help="Which side of the data.")] = Split.VAL,
     count: Annotated[int, typer.Option(min=1, help="Most examples.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write examples of a recipe's data as files: pictures, sounds, and a list of what is said of them."""
     from muomni_cli.core.errors import RequestError
     from muomni_cli.data.export import LIST
-    from muomni_cli.data.export import write as write_examples
+    from muomni_cli.data.export import export_examples as write_examples
     from muomni_cli.recipe import load_recipe
 
     if output is None:
@@ -208,11 +208,13 @@ def write(
 
 
 @app.command()
-def speak(
+def synthesize(
     files: Annotated[list[Path], typer.Argument(metavar="TEXTFILE...", help="Running text, UTF-8.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the corpus goes.")],
     voice: Annotated[str | None, typer.Option(help="Whose voice (default: the teacher's first).")] = None,
-    teacher: Annotated[str | None, typer.Option(metavar="NAME", help="A source of data that has a teacher.")] = None,
+    synthesizer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A source of data that has a teacher.")
+    ] = None,
     model: Annotated[str | None, typer.Option("-m", "--model", help="Let this trained model speak.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Most sentences; 0 for all.")] = 0,
     min_words: Annotated[int, typer.Option(min=1, help="Words of the shortest sentence.")] = 2,
@@ -226,19 +228,19 @@ def speak(
     What was made before is kept: an interrupted corpus goes on where it was.
     """
     from muomni_cli.core.errors import RequestError
-    from muomni_cli.voice.dataset import find_speaker, texts_of
+    from muomni_cli.voice.dataset import choose_synthesizer, texts_of
     from muomni_cli.voice.dataset import speak as make
 
     if min_words > max_words:
         raise RequestError(
             f"--min-words {min_words} is more than --max-words {max_words}", "raise --max-words or lower --min-words"
         )
-    if model is not None and teacher is not None:
-        raise RequestError("--model and --teacher both say who speaks", "choose one of them")
+    if model is not None and synthesizer is not None:
+        raise RequestError("--model and --synthesizer both say who speaks", "choose one of them")
     texts = texts_of(files, (min_words, max_words), limit, cut=not lines)
-    speaker = find_speaker(teacher, voice, model)
-    say(f"speaking {len(texts):,} sentences with the voice {speaker.teacher.voice}")
-    corpus = make(texts, speaker, output, form=form.value, progress=say)
+    choice = choose_synthesizer(synthesizer, voice, model)
+    say(f"speaking {len(texts):,} sentences with the voice {choice.synthesizer.voice}")
+    corpus = make(texts, choice, output, form=form.value, progress=say)
     say(f"wrote {corpus.sentences:,} sentences, {corpus.seconds / 60:,.1f} minutes; {corpus.made:,} of them now")
     say(f'train on them: modality = "audio" and path = "{corpus.path}" in a table of [[data.speech]]')
     if json:
@@ -247,13 +249,13 @@ def speak(
         print(corpus.path)
 
 
-def _print(report: Report) -> None:
+def _print(report: DataReport) -> None:
     rows: list[tuple[object, ...]] = []
     for one in report.everything:
-        for side, documents in one.stats.documents.items():
-            characters, tokens = one.stats.characters[side], one.stats.tokens[side]
+        for split, documents in one.stats.documents.items():
+            characters, tokens = one.stats.characters[split], one.stats.tokens[split]
             counts = f"{documents:,}", f"{characters:,}", f"{tokens:,}" if tokens else "-"
-            rows.append((one.table, one.stats.name, side, *counts))
+            rows.append((one.table, one.stats.name, split, *counts))
     print_table(("FOR", "SOURCE", "SIDE", "ITEMS", "CHARACTERS", "TOKENS"), rows)
     for source in report.sources:
         if source.longest:

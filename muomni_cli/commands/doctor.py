@@ -42,8 +42,8 @@ CPU_FEATURES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One thing looked at. ``broken`` means that some command will fail because of it; ``note`` that it may matter."""
+class Diagnostic:
+    """One thing looked at. ``failed`` means that some command will fail because of it; ``note`` that it may matter."""
 
     name: str
     status: Literal["ok", "note", "broken"]
@@ -53,19 +53,19 @@ class Check:
         return asdict(self)
 
 
-def examine() -> list[Check]:
+def examine() -> list[Diagnostic]:
     """Look at everything, in the order of the report."""
     return [*_versions(), *_runtimes(), *_torch(), *_processor(), *_plugins(), *_folders(), _terminal()]
 
 
-def _versions() -> Iterator[Check]:
-    yield Check("muomni", "ok", f"{__version__} in {Path(__file__).parent}")
-    yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}, {platform.platform()}")
+def _versions() -> Iterator[Diagnostic]:
+    yield Diagnostic("muomni", "ok", f"{__version__} in {Path(__file__).parent}")
+    yield Diagnostic("python", "ok", f"{platform.python_version()} at {sys.executable}, {platform.platform()}")
     known = extras()
     for package in PACKAGES:
         version = _version(package)
         fix = f"not installed: {how_to_install([package])}" if package in known else "not installed"
-        yield Check(package, "ok" if version else "note", version or fix)
+        yield Diagnostic(package, "ok" if version else "note", version or fix)
 
 
 def _version(package: str) -> str | None:
@@ -75,51 +75,51 @@ def _version(package: str) -> str | None:
     return None
 
 
-def _runtimes() -> Iterator[Check]:
+def _runtimes() -> Iterator[Diagnostic]:
     """What runs bundles: onnxruntime, or onnxruntime-gpu in its place. Of two that were written over each other either
     may be there, in part or as a whole."""
     there = {name: version for name in RUNTIMES if (version := _version(name))}
     found = " and ".join(f"{name} {version}" for name, version in there.items())
     if len(there) > 1:
         mend = f"keep one: pip uninstall -y {' '.join(there)} && pip install 'onnxruntime-gpu[cuda,cudnn]'"
-        yield Check("runtime", "broken", f"{found} in one folder; {mend}")
+        yield Diagnostic("runtime", "broken", f"{found} in one folder; {mend}")
         return
     if not there:
-        yield Check("runtime", "note", "not installed; bundles need it: pip install onnxruntime")
+        yield Diagnostic("runtime", "note", "not installed; bundles need it: pip install onnxruntime")
         return
     try:
         providers = importlib.import_module("onnxruntime").get_available_providers()
     except Exception as error:
-        yield Check("runtime", "broken", f"{found}: {describe(error)}")
+        yield Diagnostic("runtime", "broken", f"{found}: {describe(error)}")
         return
-    yield Check("runtime", "ok", f"{found}, {', '.join(name.removesuffix(PROVIDER) for name in providers)}")
+    yield Diagnostic("runtime", "ok", f"{found}, {', '.join(name.removesuffix(PROVIDER) for name in providers)}")
 
 
-def _torch() -> Iterator[Check]:
+def _torch() -> Iterator[Diagnostic]:
     """PyTorch may be absent (chat on a bundle needs none); one that is there and does not import is broken."""
     try:
         torch = importlib.import_module("torch")
     except ModuleNotFoundError as error:
         absent = error.name == "torch"
         found = "not installed; training needs it: pip install 'muomni[train]'" if absent else describe(error)
-        yield Check("torch", "note" if absent else "broken", found)
+        yield Diagnostic("torch", "note" if absent else "broken", found)
         return
     except Exception as error:
-        yield Check("torch", "broken", describe(error))
+        yield Diagnostic("torch", "broken", describe(error))
         return
-    yield Check("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    yield Diagnostic("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
     if not torch.cuda.is_available():
-        yield Check("device", "ok", "cpu only")
+        yield Diagnostic("device", "ok", "cpu only")
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
-        yield Check("device", "ok", f"cuda:{index} {properties.name}, {properties.total_memory / GIB:.0f} GiB")
+        yield Diagnostic("device", "ok", f"cuda:{index} {properties.name}, {properties.total_memory / GIB:.0f} GiB")
 
 
-def _processor() -> Iterator[Check]:
+def _processor() -> Iterator[Diagnostic]:
     features = sorted(_cpu_flags() & set(CPU_FEATURES))
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     known = ", ".join(features) if features else "features unknown"
-    yield Check("cpu", "ok", f"{usable} of {os.cpu_count()} cores, {platform.machine()}, {known}")
+    yield Diagnostic("cpu", "ok", f"{usable} of {os.cpu_count()} cores, {platform.machine()}, {known}")
 
 
 def _cpu_flags() -> set[str]:
@@ -131,36 +131,38 @@ def _cpu_flags() -> set[str]:
     return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()}
 
 
-def _plugins() -> Iterator[Check]:
+def _plugins() -> Iterator[Diagnostic]:
     for info in (plugin.info for plugin in get_registry().plugins):
         if info.status == "broken":
-            yield Check(f"plugin {info.name}", "broken", info.reason)
+            yield Diagnostic(f"plugin {info.name}", "broken", info.reason)
         else:
-            yield Check(f"plugin {info.name}", "ok", f"{info.status}, {info.origin} {info.version}")
+            yield Diagnostic(f"plugin {info.name}", "ok", f"{info.status}, {info.origin} {info.version}")
 
 
-def _folders() -> Iterator[Check]:
+def _folders() -> Iterator[Diagnostic]:
     yield _folder("config folder", config_folder())
     yield _folder("cache folder", cache_folder())
     yield _folder("working folder", Path.cwd())
 
 
-def _folder(name: str, folder: Path) -> Check:
+def _folder(name: str, folder: Path) -> Diagnostic:
     """Whether a file can be written there (or where the folder would be made), and the space that is left."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):
             free = shutil.disk_usage(nearest).free
     except OSError as error:
-        return Check(name, "broken", f"{folder} cannot be written: {error.strerror}")
-    return Check(name, "ok" if free > LITTLE_SPACE else "note", f"{folder}, {free / GIB:.1f} GiB free")
+        return Diagnostic(name, "broken", f"{folder} cannot be written: {error.strerror}")
+    return Diagnostic(name, "ok" if free > LITTLE_SPACE else "note", f"{folder}, {free / GIB:.1f} GiB free")
 
 
-def _terminal() -> Check:
+def _terminal() -> Diagnostic:
     if not sys.stderr.isatty():
-        return Check("terminal", "ok", "none on stderr: progress is printed as plain lines")
+        return Diagnostic("terminal", "ok", "none on stderr: progress is printed as plain lines")
     width, height = shutil.get_terminal_size()
-    return Check("terminal", "ok", f"{os.environ.get('TERM', 'unknown')}, {width} x {height}, {sys.stderr.encoding}")
+    return Diagnostic(
+        "terminal", "ok", f"{os.environ.get('TERM', 'unknown')}, {width} x {height}, {sys.stderr.encoding}"
+    )
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:

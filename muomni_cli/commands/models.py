@@ -27,8 +27,8 @@ def list_models(json: Json = False) -> None:
         say("no package with a model is installed; make one: muomni models pack RUN -o FOLDER")
         return
     print_table(
-        ("NAME", "PACKAGE", "HOLDS", "LICENCE", "WHAT"),
-        [(m["use"], f"{m['package']} {m['version']}", _holds(m), m["licence"] or "-", m["doc"]) for m in found],
+        ("NAME", "PACKAGE", "HOLDS", "LICENSE", "WHAT"),
+        [(m["use"], f"{m['package']} {m['version']}", _holds(m), m["license"] or "-", m["doc"]) for m in found],
     )
 
 
@@ -53,7 +53,7 @@ def pack(
     bundle: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Take this bundle along: what was exported of the run.")
     ] = None,
-    cards: Annotated[
+    scores: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="What `muomni eval --json` wrote, for the model card; repeatable."),
     ] = None,
@@ -67,9 +67,9 @@ def pack(
     """Write a package that pip installs around a run, a bundle, or both: weights, model card and what declares it."""
     from muomni_cli.models.describe import size_of
     from muomni_cli.models.model_card import uses
-    from muomni_cli.models.package import Order, pack
+    from muomni_cli.models.package import PackageOptions, pack
 
-    packed = pack(model, output, Order(name, version, bundle, cards or (), license, half, without or ()))
+    packed = pack(model, output, PackageOptions(name, version, bundle, scores or (), license, half, without or ()))
     say(f"wrote {output} ({size_of(output) / 1e6:.1f} MB); read its README.md, which others will see")
     say(f"next: pip install {output}    {uses(packed.name, packed.facts)[0]}")
 
@@ -88,7 +88,7 @@ def _print(found: dict[str, Any]) -> None:
     facts = {
         "voices": ", ".join(found["voices"]),
         "context": f"{found['context']} tokens" if found["context"] else "",
-        "licence": found["licence"],
+        "license": found["license"],
         **{kind: _place(found[kind]) for kind in ("bundle", "run")},
         "card": found["card"] or "",
     }
@@ -98,15 +98,15 @@ def _print(found: dict[str, Any]) -> None:
             print(f"{key:8} {value}")
     print()
     print_table(("PART", "STAGE", "MADE OF", "SIZE", "PARAMETERS"), [_part(part) for part in found["parts"]])
-    sources = [(name, s["use"], s.get("task", "-"), s["licence"]) for name, own in found["data"].items() for s in own]
+    sources = [(name, s["use"], s.get("task", "-"), s["license"]) for name, own in found["data"].items() for s in own]
     if sources:
         print()
-        print_table(("DATA", "SOURCE", "TASK", "LICENCE"), sources)
+        print_table(("DATA", "SOURCE", "TASK", "LICENSE"), sources)
     if found["scores"]:
-        from muomni_cli.contract.metrics import HEADINGS, Card, rows
+        from muomni_cli.contract.metrics import HEADINGS, MetricResult, rows
 
         print()
-        print_table(HEADINGS, rows([Card(**score) for score in found["scores"]]))
+        print_table(HEADINGS, rows([MetricResult(**score) for score in found["scores"]]))
 
 
 def _place(folder: dict[str, Any] | None) -> str:

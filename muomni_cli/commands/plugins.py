@@ -11,13 +11,13 @@ import typer
 from muomni_cli.contract.declarations import ModelFiles
 from muomni_cli.core.console import print_json, print_table, say
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.registry.loading import switch
-from muomni_cli.registry.registry import describe_part, describe_plugin, did_you_mean, get_registry, offers
+from muomni_cli.registry.loading import set_enabled
+from muomni_cli.registry.registry import describe_part, describe_plugin, did_you_mean, get_registry, registered_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from muomni_cli.conformance.runner import Report
+    from muomni_cli.conformance.runner import CheckReport
 
 app = typer.Typer(no_args_is_help=True, help="List plugins, look into them, check them, switch them on and off.")
 
@@ -43,16 +43,16 @@ def list_plugins(json: Json = False) -> None:
 def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or a part.")], json: Json = False) -> None:
     """Show one plugin, or one part with its settings and capabilities."""
     registry = get_registry()
-    everything = offers(registry)
+    everything = registered_parts(registry)
     plugin = next((plugin for plugin in registry.plugins if plugin.info.name == name), None)
     if plugin:
-        parts = [describe_part(offer) for offer in everything if offer.plugin.name == name]
+        parts = [describe_part(registered) for registered in everything if registered.plugin.name == name]
         described = [describe_plugin(plugin) | {"parts": parts}]
     else:
         named = (o for o in everything if name in (o.use, o.part.name, f"{o.plugin.name}:{o.part.name}"))
-        described = [describe_part(offer) for offer in named]
+        described = [describe_part(registered) for registered in named]
     if not described:
-        known = [p.info.name for p in registry.plugins] + [offer.use for offer in everything]
+        known = [p.info.name for p in registry.plugins] + [registered.use for registered in everything]
         raise RequestError(
             f"there is no plugin or part {name!r}{registry.absences()}",
             did_you_mean(name, known, "see: muomni plugins list"),
@@ -67,14 +67,14 @@ def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or a
 
 @app.command()
 def check(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or a part.")], json: Json = False) -> None:
-    """Try every law that parts must keep: shapes, caches, padding, streams, training, files and exports.
+    """Try every check that parts must keep: shapes, caches, padding, streams, training, files and exports.
 
-    Whatever a part declares is tried on the smallest one that it allows, and nothing else is. Exits with 1 if a law is
-    broken.
+    Whatever a part declares is tried on the smallest one that it allows, and nothing else is. Exits with 1 if a check
+    is broken.
     """
     from muomni_cli.conformance.runner import examine, parts_called
 
-    reports: list[Report] = []
+    reports: list[CheckReport] = []
     for named in parts_called(name, get_registry()):
         say(f"checking {named.part.kind} {named.part.name}")
         reports.append(examine(named.part, named.plugin))
@@ -82,7 +82,7 @@ def check(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or 
             _print_report(reports[-1], first=len(reports) == 1)
     if json:
         print_json([report.as_data() for report in reports])
-    _require_laws_kept(name, reports)
+    _require_checks_passed(name, reports)
 
 
 @app.command()
@@ -106,7 +106,7 @@ def new(
 def enable(name: PluginName) -> None:
     """Switch a plugin on again."""
     _known(name)
-    say(f"{name} is enabled" if switch(name, on=True) else f"{name} is enabled already")
+    say(f"{name} is enabled" if set_enabled(name, on=True) else f"{name} is enabled already")
 
 
 @app.command()
@@ -115,7 +115,7 @@ def disable(name: PluginName) -> None:
     _known(name)
     say(
         f"{name} is disabled; undo with: muomni plugins enable {name}"
-        if switch(name, on=False)
+        if set_enabled(name, on=False)
         else f"{name} is disabled already"
     )
 
@@ -152,36 +152,36 @@ def _print_part(entry: dict[str, Any]) -> None:
     if entry["kind"] == ModelFiles.kind:
         print("\n".join(f"{field}: {entry[field]}" for field in ("bundle", "run", "card") if field in entry))
         return
-    if "law" in entry:
-        print(f"law: {entry['law']}")
+    if "check" in entry:
+        print(f"check: {entry['check']}")
         return
     if "stages" in entry:
         print(f"stages: {', '.join(entry['stages'])}\nmade by: {entry['make']}")
         return
-    print(f"can: {', '.join(entry['can']) or 'nothing beyond its protocol'}\n")
+    print(f"can: {', '.join(entry['capabilities']) or 'nothing beyond its protocol'}\n")
     rows = [(f["name"], _default(f), f["type"], f["description"]) for f in entry["config"]]
     if rows:
         print_table(("SETTING", "DEFAULT", "TYPE", "WHAT"), rows)
 
 
-def _print_report(report: Report, *, first: bool) -> None:
+def _print_report(report: CheckReport, *, first: bool) -> None:
     print(f"{'' if first else chr(10)}{report.part.kind} {report.part.name}  (plugin {report.plugin})\n")
-    words = {"held": "held", "broken": "BROKEN", "not applicable": "-"}
-    rows = [(v.law.name, words[v.state], v.told or v.law.doc) for v in report.verdicts]
-    print_table(("LAW", "", "WHAT WAS SEEN"), rows)
+    words = {"passed": "passed", "failed": "FAILED", "skipped": "-"}
+    rows = [(v.check.name, words[v.state], v.summary or v.check.doc) for v in report.results]
+    print_table(("CHECK", "", "WHAT WAS SEEN"), rows)
 
 
-def _require_laws_kept(name: str, reports: Sequence[Report]) -> None:
-    broken = [(report.part, verdict) for report in reports for verdict in report.broken]
-    kept = sum(verdict.state == "held" for report in reports for verdict in report.verdicts)
-    for part, verdict in broken:
-        say(f"{part.kind} {part.name} breaks {verdict.law.name}: {verdict.law.doc}\n  {verdict.told}")
+def _require_checks_passed(name: str, reports: Sequence[CheckReport]) -> None:
+    broken = [(report.part, result) for report in reports for result in report.failed]
+    kept = sum(result.state == "passed" for report in reports for result in report.results)
+    for part, result in broken:
+        say(f"{part.kind} {part.name} breaks {result.check.name}: {result.check.doc}\n  {result.summary}")
     if broken:
         raise MuomniError(
-            f"{name} breaks {len(broken)} of {len(broken) + kept} laws: {', '.join(v.law.name for _, v in broken)}",
+            f"{name} breaks {len(broken)} of {len(broken) + kept} checks: {', '.join(v.check.name for _, v in broken)}",
             "mend it, or take back the capability that it declares, then check it again",
         )
-    say(f"{name} keeps all {kept} laws that can be tried on it")
+    say(f"{name} keeps all {kept} checks that can be tried on it")
 
 
 def _default(setting: dict[str, Any]) -> str:

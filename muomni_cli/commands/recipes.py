@@ -15,7 +15,7 @@ from muomni_cli.core.errors import MuomniError
 from muomni_cli.core.extras import how_to_install
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Report
+    from muomni_cli.recipe import RecipeReport
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy, check and compare recipes.")
 
@@ -92,13 +92,13 @@ def check(
     raise typer.Exit(0 if all(report.right for report in reports) else 2)
 
 
-def _as_data(report: Report) -> dict[str, Any]:
+def _as_data(report: RecipeReport) -> dict[str, Any]:
     data = asdict(replace(report, read=None))
     del data["read"]
     return data
 
 
-def _counted(reports: Sequence[Report]) -> list[dict[str, int] | None]:
+def _counted(reports: Sequence[RecipeReport]) -> list[dict[str, int] | None]:
     """Parameters by part, of each recipe that is right; None where they cannot be counted, and why on stderr."""
     if find_spec("torch") is None:
         say(f"parameters are counted where PyTorch is installed: {how_to_install(['torch'])}")
@@ -106,7 +106,7 @@ def _counted(reports: Sequence[Report]) -> list[dict[str, int] | None]:
     return [_parameters(report) for report in reports]
 
 
-def _parameters(report: Report) -> dict[str, int] | None:
+def _parameters(report: RecipeReport) -> dict[str, int] | None:
     if report.read is None:
         return None
     from muomni_cli.runs.checkpoint import parameters_of

@@ -60,7 +60,7 @@ def trace(
     from muomni_cli.chat.output import read_prompt
     from muomni_cli.data.media_arguments import check_words
     from muomni_cli.models.engines import CAN_CHAT
-    from muomni_cli.models.locate import SPEECH, find_able
+    from muomni_cli.models.locate import SPEECH, resolve_capable
     from muomni_cli.trace.report import as_json, as_markdown, as_text
     from muomni_cli.trace.request import TraceRequest, engine_to_trace, recipe_to_trace
     from muomni_cli.trace.request import trace as run
@@ -74,7 +74,7 @@ def trace(
         opened = recipe_to_trace(recipe, device, threads)
     else:
         abilities = {word.partition("=")[0] for word in media} | ({SPEECH} if speech else set())
-        opened = engine_to_trace(find_able(model, CAN_CHAT, abilities), engine, device, threads)
+        opened = engine_to_trace(resolve_capable(model, CAN_CHAT, abilities), engine, device, threads)
     traced = run(opened, request, untrained=recipe is not None)
     if html is not None:
         from muomni_cli.trace.page import write_page

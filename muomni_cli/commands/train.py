@@ -70,7 +70,7 @@ def train(
         return
     if jobs > 1:
         options = [*(("--run", run) if run else ()), *(("--resume",) if resume else ())]
-        _train_side_by_side(asked, jobs, [recipe, *words, *options], [recipe, *(overrides or []), *options])
+        _train_parallel(asked, jobs, [recipe, *words, *options], [recipe, *(overrides or []), *options])
     else:
         from muomni_cli.training.stages import train as train_stages
 
@@ -122,17 +122,17 @@ def _refuse_nonsense(stage: str, jobs: int, *, resume: bool, force: bool, dry_ru
         )
 
 
-def _train_side_by_side(asked: Recipe, places: int, words: list[str], typed: list[str]) -> None:
+def _train_parallel(asked: Recipe, cpu_slots: int, words: list[str], typed: list[str]) -> None:
     """Every stage by a command of its own, with the same ``words`` after it; ``typed``: those of the user."""
     from muomni_cli.recipe.model import stages_of_all, waits_of
-    from muomni_cli.training.processes import Plan, train_side_by_side
+    from muomni_cli.training.processes import Plan, train_parallel
 
     stages = stages_of_all(asked)
-    plan = Plan(stages, waits_of(asked), {stage: asked.train_for(stage).threads for stage in stages}, places)
+    plan = Plan(stages, waits_of(asked), {stage: asked.train_for(stage).threads for stage in stages}, cpu_slots)
     program = [sys.executable, "-m", "muomni_cli", "train"]
     more = [] if "--resume" in words else ["--resume"]
-    again = shlex.join(["muomni", "train", "all", *typed, *more, "--jobs", str(places)])
-    train_side_by_side(plan, lambda stage: [*program, stage, *words], again, asked.notes)
+    again = shlex.join(["muomni", "train", "all", *typed, *more, "--jobs", str(cpu_slots)])
+    train_parallel(plan, lambda stage: [*program, stage, *words], again, asked.notes)
 
 
 def of_stage(words: list[str], stage: str) -> list[str]:
@@ -145,8 +145,8 @@ def of_stage(words: list[str], stage: str) -> list[str]:
     own = TrainSettings.model_fields
     table = EVERY_STAGE if stage == "all" else f"train.{stage}"
     keys = [word.partition("=")[0].strip() for word in words]
-    meant = [key in own or usual(key, own) is not None for key in keys]  # the latter: to be told what it is called
-    return [f"{table}.{word}" if ours else word for word, ours in zip(words, meant, strict=True)]
+    model_ref = [key in own or usual(key, own) is not None for key in keys]  # the latter: to be told what it is called
+    return [f"{table}.{word}" if ours else word for word, ours in zip(words, model_ref, strict=True)]
 
 
 def _say_next(run: RunFolder, asked: Recipe, stages: list[str], recipe: str) -> None:

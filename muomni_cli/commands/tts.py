@@ -35,15 +35,15 @@ def tts(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
     """Speak a text: to a file, to stdout as it is made, or to the loudspeaker."""
-    from muomni_cli.voice.audio_out import Ways
-    from muomni_cli.voice.synthesis import Drawing
+    from muomni_cli.voice.audio_out import AudioOutput
+    from muomni_cli.voice.synthesis import SpeechSampling
     from muomni_cli.voice.tts import tts as speak
 
     speak(
         text,
         file,
-        Ways(output, raw, play),
-        Drawing(seed, temperature, max_seconds),
+        AudioOutput(output, raw, play),
+        SpeechSampling(seed, temperature, max_seconds),
         voice=voice,
         speed=speed,
         model=model,

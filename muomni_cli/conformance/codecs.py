@@ -1,4 +1,4 @@
-"""Laws of codecs: what :class:`muomni_cli.api.Codec` promises.
+"""Checks of codecs: what :class:`muomni_cli.api.Codec` promises.
 
 Shapes: B batch, T code frames, M mel frames, F mel bins, Q codebooks, K codes. Imports torch.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from muomni_cli.conformance.modules import CUTS, in_pieces, log_mel, require_shape, same
 from muomni_cli.conformance.part_under_test import SEED
-from muomni_cli.contract.checks import Law, Number, Subject, require
+from muomni_cli.contract.checks import Check, Number, Subject, check_that
 
 FRAMES = 9
 """Code frames of a sound."""
@@ -44,7 +44,7 @@ def shapes(subject: Subject) -> Sequence[Number]:
     require_shape(frames, (2, FRAMES, bins), "windows")
     made = codec.encode(frames)
     require_shape(made, (2, FRAMES, codec.codebooks), "codes")
-    require(made.dtype == torch.int64, f"codes are {made.dtype}, not int64")
+    check_that(made.dtype == torch.int64, f"codes are {made.dtype}, not int64")
     back = codec.decode(codes)
     require_shape(back, (2, FRAMES, bins), "decoded frames")
     require_shape(codec.expand(back), mel.shape, "log-mel of decoded frames")
@@ -58,7 +58,7 @@ def in_range(subject: Subject) -> Sequence[Number]:
     mel = mel_of(codec)
     sounds = torch.cat([mel, mel + 8, mel - 8, torch.full_like(mel, float(torch.tensor(codec.mel.mel_floor).log()))])
     codes = codec.encode(codec.windows(sounds))
-    require(int(codes.min()) >= 0, f"the code {int(codes.min())} is below 0")
+    check_that(int(codes.min()) >= 0, f"the code {int(codes.min())} is below 0")
     return [Number("largest code", int(codes.max()), codec.codebook_size - 1)]
 
 
@@ -87,10 +87,10 @@ def streams(subject: Subject) -> Sequence[Number]:
     return [same(made, [codec.expand(frames)] * len(CUTS), [f"pieces of {cut}" for cut in CUTS])]
 
 
-LAWS = (
-    Law(name="shapes", doc="windows (B,T,F), codes (B,T,Q), decoded frames (B,T,F), log-mel (B,frame*T,F)",
-        check=shapes, after=("builds",)),
-    Law(name="range", doc="codes are from 0 to K - 1, whatever the sound", check=in_range, after=("shapes",)),
-    Law(name="batch", doc="a batch gives what each of its rows gives alone", check=batch, after=("repeats",)),
-    Law(name="streams", doc="log-mel in pieces, joined, is that of the whole", check=streams, after=("repeats",)),
+CHECKS = (
+    Check(name="shapes", doc="windows (B,T,F), codes (B,T,Q), decoded frames (B,T,F), log-mel (B,frame*T,F)",
+        run=shapes, depends_on=("builds",)),
+    Check(name="range", doc="codes are from 0 to K - 1, whatever the sound", run=in_range, depends_on=("shapes",)),
+    Check(name="batch", doc="a batch gives what each of its rows gives alone", run=batch, depends_on=("repeats",)),
+    Check(name="streams", doc="log-mel in pieces, joined, is that of the whole", run=streams, depends_on=("repeats",)),
 )  # fmt: skip

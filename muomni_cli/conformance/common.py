@@ -18,7 +18,7 @@ from typing import Any
 import tomlkit
 from pydantic import ValidationError
 
-from muomni_cli.contract.checks import Inapplicable, Law, Number, Subject, require
+from muomni_cli.contract.checks import Check, CheckSkipped, Number, Subject, check_that
 from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.registry.hookspecs import references_of
 from muomni_cli.registry.registry import describe_settings, resolve
@@ -51,12 +51,12 @@ QUICK = 1.0
 """Seconds that the module of a plugin may take to import, on a busy machine."""
 
 LIGHT = {
-    "encoder": ("read", "count", "pieces", "runs"),
-    "codec": ("read", "runs"),
-    "vocoder": ("runs",),
-    "talker": ("runs",),
+    "encoder": ("read", "num_tokens", "read_chunks", "runner"),
+    "codec": ("read", "runner"),
+    "vocoder": ("runner",),
+    "talker": ("runner",),
     "tokenizer": ("build", "objective"),
-    "dataset": ("build", "teacher"),
+    "dataset": ("build", "synthesizer"),
     "runtime": ("build",),
 }
 """Kind -> the fields that name what must work where there is no PyTorch."""
@@ -99,8 +99,8 @@ def imported(module: str, light: tuple[str, ...] = ()) -> Imported:
 def imports(subject: Subject) -> Sequence[Number]:
     """The plugin's module alone."""
     found = imported(_module(subject))
-    require(not found.failure, f"{_module(subject)} cannot be imported by itself: {found.failure}")
-    require(not found.heavy, f"importing {_module(subject)} imports {' and '.join(found.heavy)} as well")
+    check_that(not found.failure, f"{_module(subject)} cannot be imported by itself: {found.failure}")
+    check_that(not found.heavy, f"importing {_module(subject)} imports {' and '.join(found.heavy)} as well")
     return [Number("import", found.seconds, QUICK, unit="s")]
 
 
@@ -109,18 +109,18 @@ def light(subject: Subject) -> Sequence[Number]:
     named = [getattr(subject.part, field) for field in LIGHT.get(subject.part.kind, ())]
     modules = tuple(dict.fromkeys(reference.partition(":")[0] for reference in named if reference))
     if not modules:
-        raise Inapplicable("all of it may use PyTorch")
+        raise CheckSkipped("all of it may use PyTorch")
     found = imported(_module(subject), modules)
-    require(not found.failure, found.failure)
-    require(not found.guilty, f"importing {' and '.join(found.guilty)} imports torch as well")
+    check_that(not found.failure, found.failure)
+    check_that(not found.guilty, f"importing {' and '.join(found.guilty)} imports torch as well")
     return []
 
 
 def _module(subject: Subject) -> str:
     if subject.plugin is None:
-        raise Inapplicable("only the declaration is known, not the plugin")
+        raise CheckSkipped("only the declaration is known, not the plugin")
     if subject.plugin.file is not None:
-        raise Inapplicable("the plugin is a single file, which is imported only where it is named")
+        raise CheckSkipped("the plugin is a single file, which is imported only where it is named")
     return str(subject.plugin.module)
 
 
@@ -136,13 +136,13 @@ def settings(subject: Subject) -> Sequence[Number]:
     """Defaults and descriptions."""
     told = describe_settings(subject.part.config)
     for setting in told:
-        require(not setting["required"], f"the setting {setting['name']} has no default")
-        require(bool(setting["description"]), f"the setting {setting['name']} has no description")
+        check_that(not setting["required"], f"the setting {setting['name']} has no default")
+        check_that(bool(setting["description"]), f"the setting {setting['name']} has no description")
     try:
         subject.part.config(**{STRANGE: 1})
     except ValidationError:
         return [Number("settings", len(told))]
-    require(False, "a setting that is not there is no mistake: its config must not change extra=")
+    check_that(False, "a setting that is not there is no mistake: its config must not change extra=")
     return []
 
 
@@ -154,7 +154,7 @@ def config(subject: Subject) -> Sequence[Number]:
         for form, again in (("JSON", _through_json(kind, data)), ("TOML", _through_toml(kind, data))):
             changed = [name for name in kind.model_fields if getattr(again, name) != getattr(written, name)]
             told = ", ".join(f"{name} {getattr(written, name)!r} -> {getattr(again, name)!r}" for name in changed)
-            require(not changed, f"the {which} config comes back from {form} with {told}")
+            check_that(not changed, f"the {which} config comes back from {form} with {told}")
     return []
 
 
@@ -173,33 +173,33 @@ def _set(value: Any) -> Any:
     return [_set(member) for member in value] if isinstance(value, list) else value
 
 
-LAWS = (
-    Law(
+CHECKS = (
+    Check(
         name="imports",
         doc="the plugin's module is imported quickly, without torch, numpy, onnxruntime or tokenizers",
-        check=imports,
+        run=imports,
     ),
-    Law(
+    Check(
         name="references",
         doc="everything that the declaration names is there",
-        check=named,
+        run=named,
     ),
-    Law(
+    Check(
         name="light",
         doc="what must work without PyTorch is imported without it",
-        check=light,
+        run=light,
         kinds=frozenset(LIGHT),
-        after=("imports", "references"),
+        depends_on=("imports", "references"),
     ),
-    Law(
+    Check(
         name="settings",
         doc="every setting has a default and a description, and unknown ones are mistakes",
-        check=settings,
+        run=settings,
     ),
-    Law(
+    Check(
         name="config",
         doc="the config, written as JSON or as TOML and read again, is equal to what it was",
-        check=config,
-        after=("settings",),
+        run=config,
+        depends_on=("settings",),
     ),
 )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from muomni_cli.conformance.part_under_test import SEED
-from muomni_cli.contract.checks import Broken, Inapplicable, Law, Number, Subject, require
+from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, Subject, check_that
 from muomni_cli.contract.data import Conversation, Document, Example, Item
 from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.core.errors import RequestError
@@ -50,22 +50,22 @@ def refuses_junk(subject: Subject) -> Sequence[Number]:
         try:
             made = read(subject.config, io.BytesIO(content), NAME)
         except RequestError as error:
-            require(NAME in error.what, f"what it says of {what} does not name the file: {error.what}")
-            require(bool(error.fix), f"it does not say what to do about {what}: {error.what}")
-            require("\n" not in error.what + error.fix, f"what it says of {what} takes more than a line each")
+            check_that(NAME in error.what, f"what it says of {what} does not name the file: {error.what}")
+            check_that(bool(error.fix), f"it does not say what to do about {what}: {error.what}")
+            check_that("\n" not in error.what + error.fix, f"what it says of {what} takes more than a line each")
         except Exception as error:
-            raise Broken(f"{what} raises {describe(error)}, not a RequestError") from error
+            raise CheckFailed(f"{what} raises {describe(error)}, not a RequestError") from error
         else:
-            raise Broken(f"{what} is read as an array of {getattr(made, 'shape', made)}")
+            raise CheckFailed(f"{what} is read as an array of {getattr(made, 'shape', made)}")
     return [Number("files refused", len(junk()))]
 
 
 READING_LAWS = (
-    Law(
+    Check(
         name="refuses",
         doc="read refuses what is no file of its sort with a RequestError that names the file",
-        check=refuses_junk,
-        after=("references",),
+        run=refuses_junk,
+        depends_on=("references",),
     ),
 )
 
@@ -80,8 +80,8 @@ def _source(subject: Subject) -> tuple[PartConfig, Path]:
     if getattr(subject.part, "sample", None) is None:
         return subject.config, folder
     written = subject.find("sample")(folder)
-    require(any(folder.iterdir()), "sample writes no file")
-    return subject.part.config(**{**subject.part.small, **written}), folder
+    check_that(any(folder.iterdir()), "sample writes no file")
+    return subject.part.config(**{**subject.part.test_config, **written}), folder
 
 
 def built(subject: Subject) -> Any:
@@ -98,15 +98,15 @@ def _begun(subject: Subject) -> Iterator[Item]:
     """Its documents. Inapplicable where it wants files and declares no sample."""
     try:
         found: Iterator[Item] = built(subject).documents()
-        require(
+        check_that(
             hasattr(found, "__next__"), f"documents gives a {type(found).__name__}, which holds all of them at once"
         )
         first = next(found, None)
     except RequestError as error:
         if getattr(subject.part, "sample", None) is None:
-            raise Inapplicable(f"it declares no sample, and without: {error.what}") from error
+            raise CheckSkipped(f"it declares no sample, and without: {error.what}") from error
         raise
-    require(first is not None, "there is no document at all")
+    check_that(first is not None, "there is no document at all")
     return _after(first, found)
 
 
@@ -121,15 +121,15 @@ def gives(subject: Subject) -> Sequence[Number]:
     found = documents(subject)
     for item in found:
         kind = type(item).__name__
-        require(isinstance(item, Document | Conversation | Example), f"it gives a {kind}")
-        require(isinstance(item.key, str) and bool(item.key), f"a {kind} has the key {item.key!r}")
-        require(item.split in (None, "train", "val"), f"a {kind} is for the side {item.split!r}")
+        check_that(isinstance(item, Document | Conversation | Example), f"it gives a {kind}")
+        check_that(isinstance(item.key, str) and bool(item.key), f"a {kind} has the key {item.key!r}")
+        check_that(item.split in (None, "train", "val"), f"a {kind} is for the side {item.split!r}")
         if isinstance(item, Document):
-            require(isinstance(item.text, str) and bool(item.text), f"a Document has the text {item.text!r}")
+            check_that(isinstance(item.text, str) and bool(item.text), f"a Document has the text {item.text!r}")
         if isinstance(item, Conversation):
-            require(bool(item.messages), "a Conversation has no messages")
+            check_that(bool(item.messages), "a Conversation has no messages")
             roles = {message.role for message in item.messages}
-            require(
+            check_that(
                 roles <= {"system", "user", "assistant"}, f"a Conversation has the roles {', '.join(sorted(roles))}"
             )
     return [Number("documents", len(found))]
@@ -158,9 +158,9 @@ def streams(subject: Subject) -> Sequence[Number]:
 
 def _require_equal(made: Iterator[Item], wanted: Sequence[Item], when: str) -> None:
     for place, (one, other) in enumerate(zip_longest(made, wanted)):
-        require(one is not None, f"{when} there are {place} documents, and there were {len(wanted)}")
-        require(other is not None, f"{when} there are more documents than {len(wanted)}")
-        require(one == other, f"{when} document {place} is another one")
+        check_that(one is not None, f"{when} there are {place} documents, and there were {len(wanted)}")
+        check_that(other is not None, f"{when} there are more documents than {len(wanted)}")
+        check_that(one == other, f"{when} document {place} is another one")
 
 
 def files(subject: Subject) -> Sequence[Number]:
@@ -169,14 +169,14 @@ def files(subject: Subject) -> Sequence[Number]:
     source = built(subject)
     list(islice(source.documents(), MOST))
     named = source.files()
-    require(isinstance(named, list), f"files gives a {type(named).__name__}")
+    check_that(isinstance(named, list), f"files gives a {type(named).__name__}")
     for path in named:
-        require(isinstance(path, Path), f"files names {path!r}, which is no Path")
-        require(path.exists(), f"files names {path.name}, which is not there")
-    require(isinstance(source.unreadable, Mapping), f"unreadable is a {type(source.unreadable).__name__}")
-    require(not source.unreadable, f"of what it was given it cannot use {dict(source.unreadable)}")
+        check_that(isinstance(path, Path), f"files names {path!r}, which is no Path")
+        check_that(path.exists(), f"files names {path.name}, which is not there")
+    check_that(isinstance(source.unreadable, Mapping), f"unreadable is a {type(source.unreadable).__name__}")
+    check_that(not source.unreadable, f"of what it was given it cannot use {dict(source.unreadable)}")
     if getattr(subject.part, "sample", None) is not None:
-        require(bool(named), "it reads files and names none")
+        check_that(bool(named), "it reads files and names none")
     return [Number("files", len(named))]
 
 
@@ -184,27 +184,30 @@ def refuses(subject: Subject) -> Sequence[Number]:
     """Its files, when they are gone."""
     config, folder = source_of(subject)
     if getattr(subject.part, "sample", None) is None:
-        raise Inapplicable("it declares no sample, so it reads no files")
+        raise CheckSkipped("it declares no sample, so it reads no files")
     aside = subject.folder() / "aside"
     shutil.move(folder, aside)
     try:
         list(islice(subject.find("build")(config).documents(), MOST))
     except RequestError as error:
-        require(bool(error.fix), f"it does not say what to do: {error.what}")
+        check_that(bool(error.fix), f"it does not say what to do: {error.what}")
     except Exception as error:
-        raise Broken(f"files that are gone raise {describe(error)}, not a RequestError") from error
+        raise CheckFailed(f"files that are gone raise {describe(error)}, not a RequestError") from error
     else:
-        raise Broken("files that are gone are no mistake to it")
+        raise CheckFailed("files that are gone are no mistake to it")
     finally:
         shutil.move(aside, folder)
     return []
 
 
-LAWS = (
-    Law(name="gives", doc="documents, conversations or examples, each with a key", check=gives, after=("references",)),
-    Law(name="repeats", doc="it gives the same documents in the same order each time", check=repeats, after=("gives",)),
-    Law(name="streams", doc="readers at the same time do not disturb each other", check=streams,
-        after=("gives", "repeats")),
-    Law(name="files", doc="files names what it reads, and nothing of it is unreadable", check=files, after=("gives",)),
-    Law(name="refuses", doc="files that are not there are a RequestError", check=refuses, after=("gives",)),
+CHECKS = (
+    Check(name="gives", doc="documents, conversations or examples, each with a key", run=gives,
+        depends_on=("references",)),
+    Check(name="repeats", doc="it gives the same documents in the same order each time", run=repeats,
+        depends_on=("gives",)),
+    Check(name="streams", doc="readers at the same time do not disturb each other", run=streams,
+        depends_on=("gives", "repeats")),
+    Check(name="files", doc="files names what it reads, and nothing of it is unreadable", run=files,
+        depends_on=("gives",)),
+    Check(name="refuses", doc="files that are not there are a RequestError", run=refuses, depends_on=("gives",)),
 )  # fmt: skip

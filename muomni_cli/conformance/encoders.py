@@ -1,4 +1,4 @@
-"""Laws of encoders: what :class:`muomni_cli.api.Encoder` and :class:`muomni_cli.api.EncoderPart` promise.
+"""Checks of encoders: what :class:`muomni_cli.api.Encoder` and :class:`muomni_cli.api.EncoderPart` promise.
 
 Inputs come from ``bench_inputs``, cut short where tokens are in the order of time. Shapes: B batch, T tokens, W width.
 Imports torch.
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from muomni_cli.conformance.modules import by_heart, one_step, require_shape, same, shape
 from muomni_cli.conformance.part_under_test import SEED
-from muomni_cli.contract.checks import Inapplicable, Law, Number, Subject, require
+from muomni_cli.contract.checks import Check, CheckSkipped, Number, Subject, check_that
 from muomni_cli.contract.declarations import EncoderPart
 
 FEW = 16
@@ -37,15 +37,15 @@ def inputs_of(subject: Subject) -> list[Array]:
 
 def _inputs(subject: Subject) -> list[Array]:
     part = subject.part
-    assert isinstance(part, EncoderPart), "laws are tried on their own kind"
+    assert isinstance(part, EncoderPart), "checks are tried on their own kind"
     given = list(subject.find("bench_inputs")(subject.config).values())
-    require(bool(given), "bench_inputs gives nothing")
+    check_that(bool(given), "bench_inputs gives nothing")
     whole = min(given, key=lambda array: array.size)
-    if part.in_time:
+    if part.truncatable:
         while count(subject, whole) > FEW and count(subject, whole[: len(whole) // 2]) > 2:
             whole = whole[: len(whole) // 2]
     lengths = [len(whole)]
-    if part.in_time:
+    if part.truncatable:
         lengths += [n for n in (len(whole) * 3 // 5, len(whole) * 2 // 5 + 1) if count(subject, whole[:n]) >= 1]
     random = np.random.default_rng(SEED)
     flat = whole.reshape(-1)
@@ -55,7 +55,7 @@ def _inputs(subject: Subject) -> list[Array]:
 
 def count(subject: Subject, array: Array) -> int:
     """Tokens that the declaration promises for one input."""
-    return int(subject.find("count")(subject.config, array))
+    return int(subject.find("num_tokens")(subject.config, array))
 
 
 def batch_of(arrays: Sequence[Array], longer: int = 0) -> tuple[Tensor, list[int]]:
@@ -85,11 +85,11 @@ def shapes(subject: Subject) -> Sequence[Number]:
     for array in inputs_of(subject):
         output = encoder(torch.from_numpy(array)[None])
         told = f"tokens of an input of {array.shape}"
-        require(output.tokens.ndim == 3, f"{told} are {shape(output.tokens)}, and not (B, T, W)")
+        check_that(output.tokens.ndim == 3, f"{told} are {shape(output.tokens)}, and not (B, T, W)")
         require_shape(output.tokens, (1, output.tokens.shape[1], encoder.width), told)
-        require(output.tokens.is_floating_point(), f"{told} are {output.tokens.dtype}")
-        require(len(output.lengths) == 1, f"there are {len(output.lengths)} lengths for one input")
-        require(1 <= output.lengths[0] <= output.tokens.shape[1], f"{output.lengths[0]} of {told} are real")
+        check_that(output.tokens.is_floating_point(), f"{told} are {output.tokens.dtype}")
+        check_that(len(output.lengths) == 1, f"there are {len(output.lengths)} lengths for one input")
+        check_that(1 <= output.lengths[0] <= output.tokens.shape[1], f"{output.lengths[0]} of {told} are real")
     return [Number("width", encoder.width)]
 
 
@@ -102,8 +102,8 @@ def counts(subject: Subject) -> Sequence[Number]:
     batch, lengths = batch_of(arrays)
     together = list(subject.lively(batch, lengths).lengths)
     for array, one, other, third in zip(arrays, promised, made, together, strict=True):
-        require(one == other, f"count says {one} tokens for an input of {array.shape}, and {other} are made")
-        require(
+        check_that(one == other, f"count says {one} tokens for an input of {array.shape}, and {other} are made")
+        check_that(
             one == third, f"count says {one} tokens for an input of {array.shape}, and {third} of its batch are real"
         )
     return [Number("tokens", sum(promised))]
@@ -114,7 +114,7 @@ def padding(subject: Subject) -> Sequence[Number]:
     """One input with more and more zeros behind it, and with noise."""
     arrays = inputs_of(subject)
     if len({len(array) for array in arrays}) == 1:
-        raise Inapplicable("its inputs are all of one size")
+        raise CheckSkipped("its inputs are all of one size")
     array = min(arrays, key=len)
     wanted = alone(subject, array)
     made, where = [], []
@@ -164,17 +164,17 @@ def overfits(subject: Subject) -> Sequence[Number]:
     return by_heart(subject.fresh, loss_of(subject))
 
 
-LAWS = (
-    Law(name="shapes", doc="tokens (B,T,W), of which one at least is real", check=shapes, declares="bench_inputs",
-        after=("builds",)),
-    Law(name="count", doc="count tells from an input's shape how many tokens are made of it", check=counts,
-        declares="bench_inputs", after=("shapes",)),
-    Law(name="padding", doc="what stands after an input, and how much of it, changes nothing", check=padding,
-        declares="bench_inputs", after=("repeats", "count")),
-    Law(name="batch", doc="a batch gives what each of its inputs gives alone", check=batch, declares="bench_inputs",
-        after=("repeats", "padding")),
-    Law(name="trains", doc="gradients reach its weights through a linear probe, and one step changes the loss",
-        check=trains, declares="bench_inputs", after=("shapes", "count")),
-    Law(name="overfits", doc="it learns through a fixed linear probe to tell the inputs of a batch apart",
-        check=overfits, declares="bench_inputs", after=("trains",)),
+CHECKS = (
+    Check(name="shapes", doc="tokens (B,T,W), of which one at least is real", run=shapes, declares="bench_inputs",
+        depends_on=("builds",)),
+    Check(name="num_tokens", doc="count tells from an input's shape how many tokens are made of it", run=counts,
+        declares="bench_inputs", depends_on=("shapes",)),
+    Check(name="padding", doc="what stands after an input, and how much of it, changes nothing", run=padding,
+        declares="bench_inputs", depends_on=("repeats", "num_tokens")),
+    Check(name="batch", doc="a batch gives what each of its inputs gives alone", run=batch, declares="bench_inputs",
+        depends_on=("repeats", "padding")),
+    Check(name="trains", doc="gradients reach its weights through a linear probe, and one step changes the loss",
+        run=trains, declares="bench_inputs", depends_on=("shapes", "num_tokens")),
+    Check(name="overfits", doc="it learns through a fixed linear probe to tell the inputs of a batch apart",
+        run=overfits, declares="bench_inputs", depends_on=("trains",)),
 )  # fmt: skip

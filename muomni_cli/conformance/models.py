@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from muomni_cli.conformance.runner import Carried
-from muomni_cli.contract.checks import Broken, Inapplicable, Law, Number, Subject, require
+from muomni_cli.conformance.runner import ModelPart
+from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, Subject, check_that
 from muomni_cli.contract.declarations import ModelFiles, RuntimePart
-from muomni_cli.contract.speech import Said
+from muomni_cli.contract.speech import TextChunk
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.describe import SPEECH, describe
-from muomni_cli.models.locate import Found, bundle_at, verify
+from muomni_cli.models.locate import ModelRef, bundle_at, verify
 from muomni_cli.registry.loading import describe as describe_error
 from muomni_cli.runs.run import LAST, RunFolder
 
@@ -40,36 +40,36 @@ SECONDS = 2.0
 WORD = "hello"
 
 
-def follower(subject: Subject) -> Any:
+def callback_of(subject: Subject) -> Any:
     """The callback."""
     return subject.once("follower", lambda: subject.find("build")(subject.config))
 
 
 def builds(subject: Subject) -> Sequence[Number]:
     """Of its small config."""
-    follower(subject)
+    callback_of(subject)
     return []
 
 
 def methods(subject: Subject) -> Sequence[Number]:
     """None is called: what they would do, only a stage can tell."""
     for name, arguments in CALLS.items():
-        method = getattr(follower(subject), name, None)
-        require(callable(method), f"it has no method {name}")
+        method = getattr(callback_of(subject), name, None)
+        check_that(callable(method), f"it has no method {name}")
         try:
             inspect.signature(method).bind(*arguments)  # type: ignore[arg-type]
         except TypeError as error:
-            raise Broken(f"{name} cannot be called with {len(arguments)} arguments: {error}") from error
+            raise CheckFailed(f"{name} cannot be called with {len(arguments)} arguments: {error}") from error
     return [Number("methods", len(CALLS))]
 
 
 CALLBACK_LAWS = (
-    Law(name="builds", doc="it is built of its small config", check=builds, after=("references",)),
-    Law(
+    Check(name="builds", doc="it is built of its small config", run=builds, depends_on=("references",)),
+    Check(
         name="methods",
         doc="it has on_start, on_log, on_validation, on_checkpoint and on_end, with the arguments of each",
-        check=methods,
-        after=("builds",),
+        run=methods,
+        depends_on=("builds",),
     ),
 )
 
@@ -77,7 +77,7 @@ CALLBACK_LAWS = (
 def refuses(subject: Subject) -> Sequence[Number]:
     """Folders without the marker, and with one that means nothing."""
     part = subject.part
-    assert isinstance(part, RuntimePart), "laws are tried on their own kind"
+    assert isinstance(part, RuntimePart), "checks are tried on their own kind"
     _require_refused(subject, subject.folder(), "an empty folder")
     for what, content in MARKS.items():
         folder = subject.folder()
@@ -90,25 +90,25 @@ def _require_refused(subject: Subject, folder: Path, what: str) -> None:
     try:
         subject.find("build")(subject.config, folder, "cpu", 1)
     except RequestError as error:
-        require(bool(error.fix), f"it does not say what to do about {what}: {error.what}")
+        check_that(bool(error.fix), f"it does not say what to do about {what}: {error.what}")
     except Exception as error:
-        raise Broken(f"{what} raises {describe_error(error)}, not a RequestError") from error
+        raise CheckFailed(f"{what} raises {describe_error(error)}, not a RequestError") from error
     else:
-        raise Broken(f"{what} is opened as a model")
+        raise CheckFailed(f"{what} is opened as a model")
 
 
 RUNTIME_LAWS = (
-    Law(
+    Check(
         name="refuses",
         doc="a folder that is no model of its sort is a RequestError",
-        check=refuses,
-        after=("references",),
+        run=refuses,
+        depends_on=("references",),
     ),
 )
 
 
 def _model(subject: Subject) -> ModelFiles:
-    assert isinstance(subject.part, Carried), "laws are tried on their own kind"
+    assert isinstance(subject.part, ModelPart), "checks are tried on their own kind"
     return subject.part.model
 
 
@@ -116,9 +116,9 @@ def whole(subject: Subject) -> Sequence[Number]:
     """Bundle and run, file by file."""
     model, count = _model(subject), 0
     if model.bundle is not None:
-        packed = bundle_at(model.bundle)
-        require(packed is not None, f"no runtime that is installed opens {model.bundle}")
-        count += packed.open("cpu", 1).verify() if packed is not None else 0
+        bundle = bundle_at(model.bundle)
+        check_that(bundle is not None, f"no runtime that is installed opens {model.bundle}")
+        count += bundle.open("cpu", 1).verify() if bundle is not None else 0
     if model.run is not None:
         count += verify(model.run)
     return [Number("files", count)]
@@ -132,10 +132,10 @@ def opens(subject: Subject) -> Sequence[Number]:
 def carded(subject: Subject) -> Sequence[Number]:
     """It is there, and is about this model."""
     model = _model(subject)
-    require(model.card is not None, "it has no model card: declare card=")
+    check_that(model.card is not None, "it has no model card: declare card=")
     text = model.card.read_text(encoding="utf-8") if model.card is not None else ""
-    require(model.name in text, f"its card does not name {model.name}")
-    require(text.lstrip().startswith("#"), "its card is no Markdown with a title")
+    check_that(model.name in text, f"its card does not name {model.name}")
+    check_that(text.lstrip().startswith("#"), "its card is no Markdown with a title")
     return []
 
 
@@ -149,9 +149,9 @@ def useful(subject: Subject) -> Sequence[Number]:
         if SPEECH in facts["gives"]:
             numbers.append(Number(f"sound of the {kind}", _said(folder), unit="s"))
     if not numbers:
-        raise Inapplicable("it neither answers nor speaks")
+        raise CheckSkipped("it neither answers nor speaks")
     nothing = [number.what for number in numbers if not number.value > 0]
-    require(not nothing, f"{WORD!r} makes no {' and no '.join(nothing)}")
+    check_that(not nothing, f"{WORD!r} makes no {' and no '.join(nothing)}")
     return numbers
 
 
@@ -162,7 +162,7 @@ def _folders(subject: Subject) -> Iterator[tuple[str, Path]]:
 
 def _facts(subject: Subject, folder: Path) -> dict[str, Any]:
     run = RunFolder(folder) if folder == _model(subject).run else None
-    return subject.once(str(folder), lambda: describe(Found(None if run else bundle_at(folder), run)))
+    return subject.once(str(folder), lambda: describe(ModelRef(None if run else bundle_at(folder), run)))
 
 
 def _answered(folder: Path) -> int:
@@ -180,36 +180,38 @@ def _answered(folder: Path) -> int:
 
 def _said(folder: Path) -> float:
     from muomni_cli.models.engines import CAN_SPEAK, open_engine
-    from muomni_cli.voice.synthesis import Drawing, voice_of
+    from muomni_cli.voice.synthesis import SpeechSampling, voice_of
 
     voice = voice_of(open_engine(str(folder), CAN_SPEAK, device="cpu", threads=1))
-    samples = np.concatenate([*voice.say([Said(WORD)], voice.manner(), Drawing(max_seconds=SECONDS)), np.zeros(0)])
-    require(bool(np.isfinite(samples).all()), "samples of its speech are not finite")
+    samples = np.concatenate(
+        [*voice.say([TextChunk(WORD)], voice.voice_settings(), SpeechSampling(max_seconds=SECONDS)), np.zeros(0)]
+    )
+    check_that(bool(np.isfinite(samples).all()), "samples of its speech are not finite")
     return len(samples) / voice.sample_rate
 
 
-LAWS = (
-    Law(
+CHECKS = (
+    Check(
         name="whole",
         doc="every file is there, as its digest says, and no other",
-        check=whole,
-        after=("imports",),
+        run=whole,
+        depends_on=("imports",),
     ),
-    Law(
+    Check(
         name="opens",
         doc="everything that its parts need is installed, and they open",
-        check=opens,
-        after=("whole",),
+        run=opens,
+        depends_on=("whole",),
     ),
-    Law(
+    Check(
         name="card",
         doc="a model card says what it is",
-        check=carded,
+        run=carded,
     ),
-    Law(
+    Check(
         name="useful",
         doc="it answers, or it speaks",
-        check=useful,
-        after=("opens",),
+        run=useful,
+        depends_on=("opens",),
     ),
 )

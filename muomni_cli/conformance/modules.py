@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from muomni_cli.conformance.part_under_test import SEED, enliven
 from muomni_cli.conformance.runner import HOMES
-from muomni_cli.contract.checks import Law, Number, Subject, require
+from muomni_cli.contract.checks import Check, Number, Subject, check_that
 from muomni_cli.contract.speech import MelSettings
 from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 
@@ -57,7 +57,7 @@ def same(made: Sequence[Tensor], wanted: Sequence[Tensor], where: Sequence[str] 
     size = SMALLEST
     for number, (one, other) in enumerate(zip(made, wanted, strict=True)):
         name = where[number] if where else ""
-        require(
+        check_that(
             one.shape == other.shape,
             f"{name or 'an output'} is {shape(one)}, and {shape(other)} where it should be the same",
         )
@@ -77,8 +77,8 @@ def shape(tensor: Tensor) -> str:
 def require_shape(tensor: Tensor, wanted: Sequence[int], name: str) -> None:
     """Broken unless ``tensor`` has this shape, and is finite."""
     told = f"({', '.join(map(str, wanted))})"
-    require(tuple(tensor.shape) == tuple(wanted), f"{name} are {shape(tensor)}, and {told} where they should be")
-    require(not tensor.is_floating_point() or bool(tensor.isfinite().all()), f"{name} are not finite")
+    check_that(tuple(tensor.shape) == tuple(wanted), f"{name} are {shape(tensor)}, and {told} where they should be")
+    check_that(not tensor.is_floating_point() or bool(tensor.isfinite().all()), f"{name} are not finite")
 
 
 def log_mel(mel: MelSettings, frames: int, rows: int = 2, seed: int = SEED) -> Tensor:
@@ -103,21 +103,21 @@ def one_step(make: Callable[[], nn.Module], loss: Loss) -> Sequence[Number]:
     """A step of AdamW: gradients reach weights, all of them finite, and the loss falls."""
     module = make().train()
     first = loss(module)
-    require(
+    check_that(
         first.ndim == 0 and math.isfinite(first.item()), f"the loss is {first.item() if first.ndim == 0 else first}"
     )
     first.backward()  # type: ignore[no-untyped-call]
     weights = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
-    require(bool(weights), "it has no weights to train")
+    check_that(bool(weights), "it has no weights to train")
     got = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
-    require(bool(got), "no gradient reaches any weight")
+    check_that(bool(got), "no gradient reaches any weight")
     wild = [name for name, gradient in got.items() if not gradient.isfinite().all()]
-    require(not wild, f"the gradient of {wild[0] if wild else ''} is not finite")
+    check_that(not wild, f"the gradient of {wild[0] if wild else ''} is not finite")
     moved = [name for name, gradient in got.items() if gradient.abs().max() > 0]
-    require(bool(moved), "every gradient is zero")
+    check_that(bool(moved), "every gradient is zero")
     torch.optim.AdamW(weights.values(), 1e-3).step()
     after = loss(module.eval()).item()
-    require(math.isfinite(after), f"the loss is {after} after one step")
+    check_that(math.isfinite(after), f"the loss is {after} after one step")
     return [Number("weights without a gradient", len(weights) - len(moved))]
 
 
@@ -154,9 +154,9 @@ def builds(subject: Subject) -> Sequence[Number]:
     begin = time.perf_counter()
     module = subject.fresh()
     seconds = time.perf_counter() - begin
-    require(isinstance(module, nn.Module), f"build gives {type(module).__name__}, which is no nn.Module")
+    check_that(isinstance(module, nn.Module), f"build gives {type(module).__name__}, which is no nn.Module")
     placed = {tensor.device.type for tensor in module.state_dict().values()}
-    require(placed <= {"cpu"}, f"it is built on {' and '.join(sorted(placed))}")
+    check_that(placed <= {"cpu"}, f"it is built on {' and '.join(sorted(placed))}")
     count = sum(parameter.numel() for parameter in module.parameters())
     return [Number("building", seconds, SECONDS, unit="s"), Number("parameters", count)]
 
@@ -164,7 +164,7 @@ def builds(subject: Subject) -> Sequence[Number]:
 def seed(subject: Subject) -> Sequence[Number]:
     """Twice with one seed, and once with another."""
     first, again, other = (model_tensors(subject.fresh(number)) for number in (SEED, SEED, SEED + 1))
-    require(first.keys() == again.keys(), "built twice, it has other weights each time")
+    check_that(first.keys() == again.keys(), "built twice, it has other weights each time")
     names = list(first)
     number = same([again[name] for name in names], [first[name] for name in names], names)
     differ = [name for name in names if not torch.equal(first[name], other[name])]
@@ -196,28 +196,33 @@ def steps(subject: Subject) -> Sequence[Number]:
     for step in told:
         found: Any = subject.lively
         for word in step.at.split("."):
-            require(hasattr(found, word), f"steps names {step.at}, and there is no {word}")
+            check_that(hasattr(found, word), f"steps names {step.at}, and there is no {word}")
             found = getattr(found, word)
-        require(callable(found), f"steps names {step.at}, which is nothing that is called")
+        check_that(callable(found), f"steps names {step.at}, which is nothing that is called")
     return [Number("steps", len(told))]
 
 
-LAWS = (
-    Law(name="builds", doc="the small part is built on the CPU, and quickly", check=builds, after=("references",)),
-    Law(
-        name="seed", doc="the same seed of torch's random numbers gives the same weights", check=seed, after=("builds",)
+CHECKS = (
+    Check(name="builds", doc="the small part is built on the CPU, and quickly", run=builds, depends_on=("references",)),
+    Check(
+        name="seed",
+        doc="the same seed of torch's random numbers gives the same weights",
+        run=seed,
+        depends_on=("builds",),
     ),
-    Law(
+    Check(
         name="repeats",
         doc="in evaluation mode the same inputs give the same outputs",
-        check=repeats,
-        after=("builds", "shapes"),
+        run=repeats,
+        depends_on=("builds", "shapes"),
     ),
-    Law(
+    Check(
         name="state",
         doc="weights saved with safetensors and loaded into a part of another seed give the same outputs",
-        check=state,
-        after=("builds", "shapes", "repeats"),
+        run=state,
+        depends_on=("builds", "shapes", "repeats"),
     ),
-    Law(name="steps", doc="every step that trace shows is there", check=steps, declares="steps", after=("builds",)),
+    Check(
+        name="steps", doc="every step that trace shows is there", run=steps, declares="steps", depends_on=("builds",)
+    ),
 )

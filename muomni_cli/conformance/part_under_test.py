@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from muomni_cli.contract.checks import Inapplicable
+from muomni_cli.contract.checks import CheckSkipped
 from muomni_cli.contract.declarations import Part, PartConfig, ThinkerPart
 from muomni_cli.contract.speech import CodeShape, MelConfig
 from muomni_cli.registry.loading import PluginInfo
@@ -95,7 +95,7 @@ class PartOnTrial:
     @cached_property
     def config(self) -> PartConfig:
         """The smallest that the declaration allows."""
-        return self.part.config(**self.part.small)
+        return self.part.config(**self.part.test_config)
 
     def find(self, field: str) -> Any:
         """What a field of the declaration names, imported.
@@ -105,7 +105,7 @@ class PartOnTrial:
         """
         reference = getattr(self.part, field)
         if reference is None:
-            raise Inapplicable(f"it declares no {field}")
+            raise CheckSkipped(f"it declares no {field}")
         return resolve(reference, self.name)
 
     def fresh(self, seed: int = SEED, **arguments: Any) -> nn.Module:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from muomni_cli.conformance.part_under_test import PartOnTrial
-from muomni_cli.contract.checks import Broken, Inapplicable, Law, Verdict
+from muomni_cli.contract.checks import Check, CheckFailed, CheckResult, CheckSkipped
 from muomni_cli.contract.declarations import ModelFiles, Part, PartConfig
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
@@ -36,57 +36,60 @@ HOMES: dict[str, tuple[str, ...]] = {
     "runtime": ("models:RUNTIME_LAWS",),
     "model": ("models",),
 }
-"""Kind -> the files here whose ``LAWS`` (or another list, after a colon) are for it, after those of ``common``, which
+"""Kind -> the files here whose ``CHECKS`` (or another list, after a colon) are for it, after those of ``common``, which
 are for all."""
 
 PLUGIN = "plugin"
 """The kind of a plugin that declares no part and so stands for itself."""
 
 
-def laws_of(kind: str) -> list[Law]:
-    """All laws for parts of this kind, in the order in which they are best tried.
+def checks_of(kind: str) -> list[Check]:
+    """All checks for parts of this kind, in the order in which they are best tried.
 
     Raises:
-        MuomniError: PyTorch is needed for them and not installed, or two laws have one name.
+        MuomniError: PyTorch is needed for them and not installed, or two checks have one name.
     """
     found = [
-        law
+        check
         for home in ("common", *HOMES.get(kind, ()))
-        for law in resolve(f"{__package__}.{home}" + ("" if ":" in home else ":LAWS"), f"checking a {kind}")
-        if not law.kinds or kind in law.kinds
+        for check in resolve(f"{__package__}.{home}" + ("" if ":" in home else ":CHECKS"), f"checking a {kind}")
+        if not check.kinds or kind in check.kinds
     ]
-    known = {law.name for law in found}
-    for law in added_laws():
-        if law.kinds and kind not in law.kinds:
+    known = {check.name for check in found}
+    for check in plugin_checks():
+        if check.kinds and kind not in check.kinds:
             continue
-        if law.name in known:
+        if check.name in known:
             raise MuomniError(
-                f"there are two laws called {law.name} for parts of the kind {kind}", "rename one of them"
+                f"there are two checks called {check.name} for parts of the kind {kind}", "rename one of them"
             )
-        known.add(law.name)
-        found.append(law)
+        known.add(check.name)
+        found.append(check)
     return found
 
 
 @functools.cache
-def added_laws() -> list[Law]:
+def plugin_checks() -> list[Check]:
     """Those that plugins add. One that cannot be had costs one line and nothing else."""
-    laws = []
-    for offer in get_registry().checks():
+    checks = []
+    for registered in get_registry().checks():
         try:
-            law = resolve(offer.part.law, f"check {offer.part.name}")
+            check = resolve(registered.part.check, f"check {registered.part.name}")
         except Exception as error:
-            say(f"warning: check {offer.part.name} of plugin {offer.plugin.name} is left out: {describe(error)}")
+            say(
+                f"warning: check {registered.part.name} of plugin {registered.plugin.name} is left out: "
+                f"{describe(error)}"
+            )
             continue
-        if isinstance(law, Law):
-            laws.append(law)
+        if isinstance(check, Check):
+            checks.append(check)
         else:
-            say(f"warning: check {offer.part.name} of plugin {offer.plugin.name} is left out: it is no Law")
-    return laws
+            say(f"warning: check {registered.part.name} of plugin {registered.plugin.name} is left out: it is no Check")
+    return checks
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class PartMatch:
     """A part that is to be tried, and who declares it."""
 
     part: Part
@@ -100,7 +103,7 @@ class _Whole(Part):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Carried(Part):
+class ModelPart(Part):
     """A model that a package carries, as a part without settings."""
 
     kind: ClassVar[str] = ModelFiles.kind
@@ -108,7 +111,7 @@ class Carried(Part):
     model: ModelFiles
 
 
-def parts_called(name: str, registry: Registry) -> list[Named]:
+def parts_called(name: str, registry: Registry) -> list[PartMatch]:
     """Every part and model of the plugin of this name, or else every one that is called so, alone or as
     ``plugin:part``.
 
@@ -116,8 +119,8 @@ def parts_called(name: str, registry: Registry) -> list[Named]:
         MuomniError: the plugin is broken.
         RequestError: there is none, or it is switched off.
     """
-    everything = [Named(offer.part, offer.plugin) for kind in KINDS for offer in registry.all(kind)]
-    everything += [Named(_carried(offer.part), offer.plugin) for offer in registry.models()]
+    everything = [PartMatch(registered.part, registered.plugin) for kind in KINDS for registered in registry.all(kind)]
+    everything += [PartMatch(_carried(registered.part), registered.plugin) for registered in registry.models()]
     for plugin in registry.plugins:
         if plugin.info.name == name:
             _require_loaded(plugin.info)
@@ -132,7 +135,7 @@ def parts_called(name: str, registry: Registry) -> list[Named]:
     )
 
 
-def names_of(one: Named) -> Iterator[str]:
+def names_of(one: PartMatch) -> Iterator[str]:
     """What a part may be called."""
     yield one.part.name
     yield f"{one.plugin.name}:{one.part.name}"
@@ -145,26 +148,28 @@ def _require_loaded(info: PluginInfo) -> None:
         raise RequestError(f"plugin {info.name} is disabled", f"muomni plugins enable {info.name}")
 
 
-def _carried(model: ModelFiles) -> Carried:
-    return Carried(name=model.name, doc=model.doc, config=PartConfig, build="builtins:dict", model=model)
+def _carried(model: ModelFiles) -> ModelPart:
+    return ModelPart(name=model.name, doc=model.doc, config=PartConfig, build="builtins:dict", model=model)
 
 
-def _whole(info: PluginInfo) -> Named:
-    return Named(_Whole(name=info.name, doc="a plugin without parts", config=PartConfig, build="builtins:dict"), info)
+def _whole(info: PluginInfo) -> PartMatch:
+    return PartMatch(
+        _Whole(name=info.name, doc="a plugin without parts", config=PartConfig, build="builtins:dict"), info
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What came of trying all laws of a part."""
+class CheckReport:
+    """What came of trying all checks of a part."""
 
     part: Part
     plugin: str
-    verdicts: Sequence[Verdict]
+    results: Sequence[CheckResult]
 
     @property
-    def broken(self) -> list[Verdict]:
-        """Laws that it breaks."""
-        return [verdict for verdict in self.verdicts if verdict.state == "broken"]
+    def failed(self) -> list[CheckResult]:
+        """Checks that it breaks."""
+        return [result for result in self.results if result.state == "failed"]
 
     def as_data(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -172,84 +177,84 @@ class Report:
             "kind": self.part.kind,
             "name": self.part.name,
             "plugin": self.plugin,
-            "holds": not self.broken,
-            "laws": [verdict.as_data() for verdict in self.verdicts],
+            "holds": not self.failed,
+            "checks": [result.as_data() for result in self.results],
         }
 
 
-class Trial:
-    """A part and the laws that it is tried by; each is tried once, when it is first asked for.
+class CheckRun:
+    """A part and the checks that it is tried by; each is tried once, when it is first asked for.
 
     Args:
         subject: the part.
-        laws: all laws of its kind.
+        checks: all checks of its kind.
     """
 
-    def __init__(self, subject: PartOnTrial, laws: Sequence[Law]) -> None:
+    def __init__(self, subject: PartOnTrial, checks: Sequence[Check]) -> None:
         self.subject = subject
-        self.laws = {law.name: law for law in laws}
-        self._verdicts: dict[str, Verdict] = {}
-        self._blocked: dict[str, str] = {}  # law -> the broken one that is at the bottom of it
+        self.checks = {check.name: check for check in checks}
+        self._results: dict[str, CheckResult] = {}
+        self._blocked: dict[str, str] = {}  # check -> the broken one that is at the bottom of it
 
-    def verdict(self, name: str) -> Verdict:
-        """What comes of the law of this name, after those that it builds upon."""
-        if name not in self._verdicts:
-            law = self.laws[name]
-            self._verdicts[name] = self._ruled_out(law) or try_law(law, self.subject)
-        return self._verdicts[name]
+    def result(self, name: str) -> CheckResult:
+        """What comes of the check of this name, after those that it builds upon."""
+        if name not in self._results:
+            check = self.checks[name]
+            self._results[name] = self._ruled_out(check) or run_check(check, self.subject)
+        return self._results[name]
 
-    def verdicts(self) -> list[Verdict]:
+    def results(self) -> list[CheckResult]:
         """What comes of each, in order."""
-        return [self.verdict(name) for name in self.laws]
+        return [self.result(name) for name in self.checks]
 
-    def _ruled_out(self, law: Law) -> Verdict | None:
-        """The verdict where the law need not be tried."""
+    def _ruled_out(self, check: Check) -> CheckResult | None:
+        """The verdict where the check need not be tried."""
         part = self.subject.part
-        if law.needs is not None and law.needs not in part.can:
-            return Verdict(law, "not applicable", reason=f"it does not declare {law.needs.value}")
-        if law.declares is not None and getattr(part, law.declares, None) is None:
-            return Verdict(law, "not applicable", reason=f"it declares no {law.declares}")
-        for other in law.after:
-            if other in self.laws and (broken := self._bottom(other)):
-                self._blocked[law.name] = broken
-                return Verdict(law, "not applicable", reason=f"it breaks {broken}, on which this builds")
+        if check.needs is not None and check.needs not in part.capabilities:
+            return CheckResult(check, "skipped", reason=f"it does not declare {check.needs.value}")
+        if check.declares is not None and getattr(part, check.declares, None) is None:
+            return CheckResult(check, "skipped", reason=f"it declares no {check.declares}")
+        for other in check.depends_on:
+            if other in self.checks and (broken := self._bottom(other)):
+                self._blocked[check.name] = broken
+                return CheckResult(check, "skipped", reason=f"it breaks {broken}, on which this builds")
         return None
 
     def _bottom(self, name: str) -> str | None:
-        """The broken law because of which what builds on the law ``name`` cannot be tried, if there is one."""
-        return name if self.verdict(name).state == "broken" else self._blocked.get(name)
+        """The broken check because of which what builds on the check ``name`` cannot be tried, if there is one."""
+        return name if self.result(name).state == "failed" else self._blocked.get(name)
 
 
-def try_law(law: Law, subject: PartOnTrial) -> Verdict:
-    """Try ``law`` on ``subject``. What a part prints does not get into the product on stdout."""
+def run_check(check: Check, subject: PartOnTrial) -> CheckResult:
+    """Try ``check`` on ``subject``. What a part prints does not get into the product on stdout."""
     try:
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            numbers = tuple(law.check(subject))
-    except Inapplicable as error:
-        return Verdict(law, "not applicable", reason=str(error))
-    except Broken as error:
-        return Verdict(law, "broken", reason=str(error))
+            numbers = tuple(check.run(subject))
+    except CheckSkipped as error:
+        return CheckResult(check, "skipped", reason=str(error))
+    except CheckFailed as error:
+        return CheckResult(check, "failed", reason=str(error))
     except MuomniError as error:
-        return Verdict(law, "broken", reason=error.what)
+        return CheckResult(check, "failed", reason=error.what)
     except (Exception, SystemExit) as error:
-        return Verdict(law, "broken", reason=describe(error))
-    return Verdict(law, "held" if all(number.holds for number in numbers) else "broken", numbers)
+        return CheckResult(check, "failed", reason=describe(error))
+    return CheckResult(check, "passed" if all(number.holds for number in numbers) else "failed", numbers)
 
 
 @contextmanager
-def on_trial(part: Part, plugin: PluginInfo | None = None) -> Iterator[Trial]:
-    """``part`` with all laws of its kind; its files are gone afterwards."""
+def open_check_run(part: Part, plugin: PluginInfo | None = None) -> Iterator[CheckRun]:
+    """``part`` with all checks of its kind; its files are gone afterwards."""
     with PartOnTrial(part, plugin) as subject:
-        yield Trial(subject, laws_of(part.kind))
+        yield CheckRun(subject, checks_of(part.kind))
 
 
-def examine(part: Part, plugin: PluginInfo | None = None) -> Report:
-    """Try every law of the part's kind on it.
+def examine(part: Part, plugin: PluginInfo | None = None) -> CheckReport:
+    """Try every check of the part's kind on it.
 
     Args:
         part: the declaration.
-        plugin: who declares it; without, the laws about its module cannot be tried.
+        plugin: who declares it; without, the checks about its module cannot be tried.
     """
-    with on_trial(part, plugin) as trial:
-        return Report(part, plugin.name if plugin else "", trial.verdicts())
+    with open_check_run(part, plugin) as check_run:
+        return CheckReport(part, plugin.name if plugin else "", check_run.results())

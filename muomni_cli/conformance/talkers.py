@@ -1,4 +1,4 @@
-"""Laws of Talkers: what :class:`muomni_cli.api.Talker` promises.
+"""Checks of Talkers: what :class:`muomni_cli.api.Talker` promises.
 
 Shapes: B batch, T code frames, Q codebooks, K codes, D width of a Thinker's states. Imports torch.
 """
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from muomni_cli.conformance.modules import require_shape
 from muomni_cli.conformance.part_under_test import CODES, SEED, VOICES
-from muomni_cli.contract.checks import Broken, Law, Number, Subject, require
-from muomni_cli.contract.speech import Choose, Manner, Said
+from muomni_cli.contract.checks import Check, CheckFailed, Number, Subject, check_that
+from muomni_cli.contract.speech import Sampler, TextChunk, VoiceSettings
 from muomni_cli.core.errors import RequestError
 
 TEXT = "Two hens, one egg. Is it 7 now? No."
@@ -30,16 +30,18 @@ WIDTH = 6
 """Of the states of a Thinker that is heard as well."""
 
 
-def chance(seed: int = SEED) -> Choose:
+def chance(seed: int = SEED) -> Sampler:
     """Draws codes as they are likely, from random numbers of its own; the same each time it is made."""
     random = np.random.default_rng(seed)
 
-    def choose(logits: NDArray[Any]) -> int:
-        require(logits.shape == (CODES.size,), f"{logits.shape} logits are given to choose from, not ({CODES.size},)")
+    def sampler(logits: NDArray[Any]) -> int:
+        check_that(
+            logits.shape == (CODES.size,), f"{logits.shape} logits are given to choose from, not ({CODES.size},)"
+        )
         likely = np.exp(logits.astype(np.float64) - logits.max())
         return int(random.choice(len(likely), p=likely / likely.sum()))
 
-    return choose
+    return sampler
 
 
 def greedy(logits: NDArray[Any]) -> int:
@@ -47,12 +49,14 @@ def greedy(logits: NDArray[Any]) -> int:
     return int(logits.argmax())
 
 
-def spoken(talker: Any, pieces: Iterable[Said], choose: Choose, manner: Manner | None = None) -> NDArray[Any]:
+def spoken(
+    talker: Any, pieces: Iterable[TextChunk], sampler: Sampler, voice_settings: VoiceSettings | None = None
+) -> NDArray[Any]:
     """(T,Q) codes of all that is said, of at most :data:`MOST` pieces."""
-    made = list(islice(talker.speak(pieces, manner or Manner(), choose), MOST))
-    require(bool(made), f"nothing is said of {TEXT!r}")
+    made = list(islice(talker.speak(pieces, voice_settings or VoiceSettings(), sampler), MOST))
+    check_that(bool(made), f"nothing is said of {TEXT!r}")
     for piece in made:
-        require(
+        check_that(
             piece.ndim == 2 and piece.shape[1] == CODES.codebooks and piece.dtype == np.int64,
             f"codes of shape {piece.shape} and type {piece.dtype} are given, not (n, {CODES.codebooks}) of int64",
         )
@@ -61,7 +65,7 @@ def spoken(talker: Any, pieces: Iterable[Said], choose: Choose, manner: Manner |
 
 def outputs(subject: Subject, module: Any) -> list[Tensor]:  # noqa: ARG001 - as of every kind
     """What it babbles, and what it says."""
-    return [*module(before()), torch.from_numpy(spoken(module, [Said(TEXT)], greedy))]
+    return [*module(before()), torch.from_numpy(spoken(module, [TextChunk(TEXT)], greedy))]
 
 
 def before() -> Tensor:
@@ -74,10 +78,10 @@ def before() -> Tensor:
 def shapes(subject: Subject) -> Sequence[Number]:
     """Of what it babbles without any text."""
     logits = subject.lively(before())
-    require(len(logits) == CODES.codebooks, f"there are logits for {len(logits)} codebooks, not {CODES.codebooks}")
+    check_that(len(logits) == CODES.codebooks, f"there are logits for {len(logits)} codebooks, not {CODES.codebooks}")
     for number, one in enumerate(logits):
         require_shape(one, (2, 5, CODES.size), f"logits of codebook {number}")
-    require(tuple(subject.lively.voices) == VOICES, f"built with voices {VOICES}, it has {subject.lively.voices}")
+    check_that(tuple(subject.lively.voices) == VOICES, f"built with voices {VOICES}, it has {subject.lively.voices}")
     return []
 
 
@@ -85,8 +89,8 @@ def speaks(subject: Subject) -> Sequence[Number]:
     """By chance, in each voice."""
     numbers = []
     for voice in VOICES:
-        codes = spoken(subject.lively, [Said(TEXT)], chance(), Manner(voice))
-        require(int(codes.min()) >= 0, f"the code {int(codes.min())} is below 0")
+        codes = spoken(subject.lively, [TextChunk(TEXT)], chance(), VoiceSettings(voice))
+        check_that(int(codes.min()) >= 0, f"the code {int(codes.min())} is below 0")
         numbers.append(
             Number("largest code", int(codes.max()), CODES.size - 1, f"of {len(codes)} frames, voice {voice}")
         )
@@ -95,29 +99,29 @@ def speaks(subject: Subject) -> Sequence[Number]:
 
 def reads(subject: Subject) -> Sequence[Number]:
     """Two texts of one length."""
-    one, other = (spoken(subject.lively, [Said(text)], greedy) for text in (TEXT, TEXT[::-1]))
-    require(one.shape != other.shape or bool((one != other).any()), "it says the same, whatever the text")
+    one, other = (spoken(subject.lively, [TextChunk(text)], greedy) for text in (TEXT, TEXT[::-1]))
+    check_that(one.shape != other.shape or bool((one != other).any()), "it says the same, whatever the text")
     return []
 
 
 def repeats(subject: Subject) -> Sequence[Number]:
     """Chance that is the same each time, and random numbers of torch's that have moved on."""
-    first = spoken(subject.lively, [Said(TEXT)], chance())
+    first = spoken(subject.lively, [TextChunk(TEXT)], chance())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED + 1)
-        again = spoken(subject.lively, [Said(TEXT)], chance())
+        again = spoken(subject.lively, [TextChunk(TEXT)], chance())
     return [differing(again, first, "the second time")]
 
 
 def cuts(subject: Subject) -> Sequence[Number]:
     """One piece against words, single characters, and pieces of unequal length with empty ones between."""
-    whole = spoken(subject.lively, [Said(TEXT)], chance())
+    whole = spoken(subject.lively, [TextChunk(TEXT)], chance())
     words = [word + " " for word in TEXT.split(" ")]
     words[-1] = words[-1].rstrip()
     uneven = [TEXT[:3], "", TEXT[3:4], TEXT[4:17], "", TEXT[17:]]
     ways = {"words": words, "characters": list(TEXT), "uneven pieces": uneven}
     return [
-        differing(spoken(subject.lively, map(Said, pieces), chance()), whole, f"in {way}")
+        differing(spoken(subject.lively, map(TextChunk, pieces), chance()), whole, f"in {way}")
         for way, pieces in ways.items()
     ]
 
@@ -126,21 +130,21 @@ def hears(subject: Subject) -> Sequence[Number]:
     """Built for a Thinker: with its states at every word, and without any."""
     talker = subject.lively_with(thinker_width=WIDTH)
     random = np.random.default_rng(SEED)
-    thoughts = [Said(f"{word} ", random.standard_normal(WIDTH, dtype=np.float32)) for word in TEXT.split(" ")]
-    heard = spoken(talker, thoughts, greedy)
-    unheard = spoken(talker, [Said(TEXT)], greedy)
-    largest = max(int(heard.max()), int(unheard.max()))
-    return [Number("largest code", largest, CODES.size - 1, f"of {len(heard)} and {len(unheard)} frames")]
+    hidden_states = [TextChunk(f"{word} ", random.standard_normal(WIDTH, dtype=np.float32)) for word in TEXT.split(" ")]
+    heard = spoken(talker, hidden_states, greedy)
+    hidden_state_dropout = spoken(talker, [TextChunk(TEXT)], greedy)
+    largest = max(int(heard.max()), int(hidden_state_dropout.max()))
+    return [Number("largest code", largest, CODES.size - 1, f"of {len(heard)} and {len(hidden_state_dropout)} frames")]
 
 
 def refuses(subject: Subject) -> Sequence[Number]:
     """A voice that it was not built with."""
     try:
-        list(islice(subject.lively.speak([Said(TEXT)], Manner("a voice that nobody has"), greedy), 1))
+        list(islice(subject.lively.speak([TextChunk(TEXT)], VoiceSettings("a voice that nobody has"), greedy), 1))
     except RequestError as error:
-        require(bool(error.fix), f"it does not say what to do: {error.what}")
+        check_that(bool(error.fix), f"it does not say what to do: {error.what}")
         return []
-    raise Broken("it speaks with a voice that it does not have")
+    raise CheckFailed("it speaks with a voice that it does not have")
 
 
 def differing(made: NDArray[Any], wanted: NDArray[Any], where: str) -> Number:
@@ -150,15 +154,16 @@ def differing(made: NDArray[Any], wanted: NDArray[Any], where: str) -> Number:
     return Number("codes that differ", count, 0, f"{where}, of {wanted.size}")
 
 
-LAWS = (
-    Law(name="shapes", doc="codes (B,T,Q) without any text give Q times (B,T,K) logits", check=shapes,
-        after=("builds",)),
-    Law(name="speaks", doc="text gives frames (n,Q) of codes from 0 to K - 1, in every voice", check=speaks,
-        after=("shapes",)),
-    Law(name="reads", doc="another text gives other codes", check=reads, after=("speaks", "repeats")),
-    Law(name="choice", doc="the same choice gives the same codes", check=repeats, after=("speaks", "repeats")),
-    Law(name="cuts", doc="how the text is cut into pieces changes nothing", check=cuts, after=("speaks", "choice")),
-    Law(name="hears", doc="built for a Thinker it speaks with the Thinker's states and without", check=hears,
-        after=("speaks",)),
-    Law(name="refuses", doc="a voice that it does not have is a RequestError", check=refuses, after=("speaks",)),
+CHECKS = (
+    Check(name="shapes", doc="codes (B,T,Q) without any text give Q times (B,T,K) logits", run=shapes,
+        depends_on=("builds",)),
+    Check(name="speaks", doc="text gives frames (n,Q) of codes from 0 to K - 1, in every voice", run=speaks,
+        depends_on=("shapes",)),
+    Check(name="reads", doc="another text gives other codes", run=reads, depends_on=("speaks", "repeats")),
+    Check(name="choice", doc="the same choice gives the same codes", run=repeats, depends_on=("speaks", "repeats")),
+    Check(name="cuts", doc="how the text is cut into pieces changes nothing", run=cuts, depends_on=("speaks",
+        "choice")),
+    Check(name="hears", doc="built for a Thinker it speaks with the Thinker's states and without", run=hears,
+        depends_on=("speaks",)),
+    Check(name="refuses", doc="a voice that it does not have is a RequestError", run=refuses, depends_on=("speaks",)),
 )  # fmt: skip

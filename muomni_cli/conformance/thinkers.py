@@ -1,4 +1,4 @@
-"""Laws of Thinkers: what :class:`muomni_cli.api.Thinker` promises, and each capability that one may declare.
+"""Checks of Thinkers: what :class:`muomni_cli.api.Thinker` promises, and each capability that one may declare.
 
 Shapes: B batch, T tokens, D width, V vocabulary. Imports torch.
 """
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from muomni_cli.conformance.modules import by_heart, one_step, require_shape, same
 from muomni_cli.conformance.part_under_test import SEED, VOCABULARY
-from muomni_cli.contract.checks import Inapplicable, Law, Number, Subject, require
-from muomni_cli.contract.declarations import Can
+from muomni_cli.contract.checks import Check, CheckSkipped, Number, Subject, check_that
+from muomni_cli.contract.declarations import Capability
 
 LONG = 12
 """Tokens of a sequence, where the context has room for them."""
@@ -38,7 +38,7 @@ def shapes(subject: Subject) -> Sequence[Number]:
     """Of everything that it gives, to the last token that its context has room for."""
     thinker, ids = subject.lively, sequence(subject)
     (rows, length), width = ids.shape, int(subject.config.d_model)  # type: ignore[attr-defined]
-    require(thinker.vocab_size == VOCABULARY, f"vocab_size is {thinker.vocab_size}, not {VOCABULARY}")
+    check_that(thinker.vocab_size == VOCABULARY, f"vocab_size is {thinker.vocab_size}, not {VOCABULARY}")
     require_shape(thinker.embed(ids), (rows, length, width), "embeddings")
     output = thinker(ids)
     require_shape(output.hidden, (rows, length, width), "states")
@@ -46,9 +46,11 @@ def shapes(subject: Subject) -> Sequence[Number]:
     require_shape(thinker.head_weight, (VOCABULARY, width), "head_weight")
     whole = sequence(subject, 1, subject.context)
     require_shape(thinker(whole).logits, (1, subject.context, VOCABULARY), "logits of the whole context")
-    strange = thinker.tables - dict(thinker.named_parameters(remove_duplicate=False)).keys()
-    require(not strange, f"tables names {', '.join(sorted(strange))}, which are no parameters")
-    require(all(isinstance(block, nn.Module) for block in thinker.blocks), "blocks holds something that is no module")
+    strange = thinker.embedding_params - dict(thinker.named_parameters(remove_duplicate=False)).keys()
+    check_that(not strange, f"tables names {', '.join(sorted(strange))}, which are no parameters")
+    check_that(
+        all(isinstance(block, nn.Module) for block in thinker.blocks), "blocks holds something that is no module"
+    )
     return [Number("tokens", subject.context)]
 
 
@@ -98,8 +100,10 @@ def in_pieces(thinker: Any, ids: Tensor, pieces: Sequence[int]) -> Tensor:
     for piece in torch.split(ids, list(pieces), dim=1):
         made.append(thinker(piece, cache=cache).logits)
         held += piece.shape[1]
-        require(list(cache.lengths) == [held] * len(ids), f"after {held} tokens the cache says {list(cache.lengths)}")
-    require(cache.capacity >= ids.shape[1], f"a cache made for {ids.shape[1]} tokens says {cache.capacity}")
+        check_that(
+            list(cache.lengths) == [held] * len(ids), f"after {held} tokens the cache says {list(cache.lengths)}"
+        )
+    check_that(cache.capacity >= ids.shape[1], f"a cache made for {ids.shape[1]} tokens says {cache.capacity}")
     return torch.cat(made, dim=1)
 
 
@@ -120,7 +124,7 @@ def chunked(subject: Subject) -> Sequence[Number]:
     thinker, ids = subject.lively, sequence(subject)
     length = ids.shape[1]
     if length < 5:
-        raise Inapplicable(f"a context of {length} tokens has no room for pieces")
+        raise CheckSkipped(f"a context of {length} tokens has no room for pieces")
     cuts = [[2, length - 2], [1, 3, length - 4]]
     made = [in_pieces(thinker, ids, cut) for cut in cuts]
     return [same(made, [thinker(ids).logits] * len(cuts), [f"pieces of {cut}" for cut in cuts])]
@@ -157,15 +161,17 @@ def ragged(subject: Subject) -> Sequence[Number]:
 @torch.no_grad()
 def ragged_cache(subject: Subject) -> Sequence[Number]:
     """Unequal prompts, then a token more for each of them."""
-    if Can.CACHE not in subject.part.can:
-        raise Inapplicable("it does not declare cache")
+    if Capability.CACHE not in subject.part.capabilities:
+        raise CheckSkipped("it does not declare cache")
     thinker, rows = subject.lively, [row for row in uneven(subject) if row.shape[1] > 1]
     if not rows:
-        raise Inapplicable("its context has no room for two tokens")
+        raise CheckSkipped("its context has no room for two tokens")
     ids, lengths = padded([row[:, :-1] for row in rows])
     cache = thinker.new_cache(len(rows), max(lengths) + 1)
     thinker(ids, cache=cache, lengths=lengths)
-    require(list(cache.lengths) == lengths, f"after prompts of {lengths} tokens the cache says {list(cache.lengths)}")
+    check_that(
+        list(cache.lengths) == lengths, f"after prompts of {lengths} tokens the cache says {list(cache.lengths)}"
+    )
     step = thinker(torch.cat([row[:, -1:] for row in rows]), cache=cache).logits
     where = [f"after a prompt of {length}" for length in lengths]
     return [same([step[b, 0] for b in range(len(rows))], [thinker(row).logits[0, -1] for row in rows], where)]
@@ -174,8 +180,8 @@ def ragged_cache(subject: Subject) -> Sequence[Number]:
 @torch.no_grad()
 def truncate(subject: Subject) -> Sequence[Number]:
     """To a part of what it holds, and to nothing; then other tokens."""
-    if Can.CACHE not in subject.part.can:
-        raise Inapplicable("it does not declare cache")
+    if Capability.CACHE not in subject.part.capabilities:
+        raise CheckSkipped("it does not declare cache")
     thinker, ids = subject.lively, sequence(subject)
     other = sequence(subject, seed=SEED + 1)
     length = ids.shape[1]
@@ -185,7 +191,7 @@ def truncate(subject: Subject) -> Sequence[Number]:
         cache = thinker.new_cache(len(ids), length)
         thinker(torch.cat((ids[:, :kept], other[:, kept:]), dim=1), cache=cache)
         cache.truncate([kept] * len(ids))
-        require(list(cache.lengths) == [kept] * len(ids), f"cut to {kept}, the cache says {list(cache.lengths)}")
+        check_that(list(cache.lengths) == [kept] * len(ids), f"cut to {kept}, the cache says {list(cache.lengths)}")
         made.append(thinker(ids[:, kept:], cache=cache).logits)
         where.append(f"cut to {kept}")
     return [same(made, [wanted[:, length - one.shape[1] :] for one in made], where)]
@@ -212,32 +218,34 @@ def overfits(subject: Subject) -> Sequence[Number]:
     return by_heart(subject.fresh, loss_of(subject))
 
 
-LAWS = (
-    Law(
+CHECKS = (
+    Check(
         name="shapes",
         doc="embeddings (B,T,D), states (B,T,D), logits (B,T,V), head_weight (V,D), for all of ctx_len",
-        check=shapes,
-        after=("builds",),
+        run=shapes,
+        depends_on=("builds",),
     ),
-    Law(name="head", doc="logits are states @ head_weight.T, and hidden() gives the states", check=head,
-        after=("repeats",)),
-    Law(name="last-only", doc="with last_only the logits are those of the last token", check=last_only,
-        after=("repeats",)),
-    Law(name="causal", doc="a later token never changes an earlier output", check=causal, needs=Can.CAUSAL,
-        after=("repeats",)),
-    Law(name="embeds", doc="embeddings are as good as the ids that they are of", check=embeds, needs=Can.EMBEDS,
-        after=("repeats",)),
-    Law(name="cache", doc="cached steps give what one uncached pass gives", check=cached, needs=Can.CACHE,
-        after=("repeats", "causal")),
-    Law(name="chunks", doc="a prompt in pieces gives what it gives in one go", check=chunked, needs=Can.CACHE,
-        after=("repeats", "causal", "cache")),
-    Law(name="ragged", doc="a batch of unequal prompts gives what each gives alone", check=ragged, needs=Can.RAGGED,
-        after=("repeats", "causal")),
-    Law(name="ragged-cache", doc="unequal prompts go on through a cache as each does alone", check=ragged_cache,
-        needs=Can.RAGGED, after=("cache", "ragged")),
-    Law(name="truncate", doc="a cache that was cut back goes on like a fresh one", check=truncate, needs=Can.TRUNCATE,
-        after=("cache", "chunks")),
-    Law(name="trains", doc="gradients reach its weights, and one step changes the loss", check=trains,
-        after=("shapes",)),
-    Law(name="overfits", doc="it learns one small batch by heart", check=overfits, after=("trains",)),
+    Check(name="head", doc="logits are states @ head_weight.T, and hidden() gives the states", run=head,
+        depends_on=("repeats",)),
+    Check(name="last-only", doc="with last_only the logits are those of the last token", run=last_only,
+        depends_on=("repeats",)),
+    Check(name="causal", doc="a later token never changes an earlier output", run=causal, needs=Capability.CAUSAL,
+        depends_on=("repeats",)),
+    Check(name="embeds", doc="embeddings are as good as the ids that they are of", run=embeds, needs=Capability.EMBEDS,
+        depends_on=("repeats",)),
+    Check(name="cache", doc="cached steps give what one uncached pass gives", run=cached, needs=Capability.CACHE,
+        depends_on=("repeats", "causal")),
+    Check(name="chunks", doc="a prompt in pieces gives what it gives in one go", run=chunked, needs=Capability.CACHE,
+        depends_on=("repeats", "causal", "cache")),
+    Check(name="ragged", doc="a batch of unequal prompts gives what each gives alone", run=ragged,
+        needs=Capability.RAGGED,
+        depends_on=("repeats", "causal")),
+    Check(name="ragged-cache", doc="unequal prompts go on through a cache as each does alone", run=ragged_cache,
+        needs=Capability.RAGGED, depends_on=("cache", "ragged")),
+    Check(name="truncate", doc="a cache that was cut back goes on like a fresh one", run=truncate,
+        needs=Capability.TRUNCATE,
+        depends_on=("cache", "chunks")),
+    Check(name="trains", doc="gradients reach its weights, and one step changes the loss", run=trains,
+        depends_on=("shapes",)),
+    Check(name="overfits", doc="it learns one small batch by heart", run=overfits, depends_on=("trains",)),
 )  # fmt: skip

@@ -1,12 +1,12 @@
-"""Laws of tokenizers: what :class:`muomni_cli.api.Tokenizer` promises, and what one may declare. Imports no torch."""
+"""Checks of tokenizers: what :class:`muomni_cli.api.Tokenizer` promises, and what one may declare. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from muomni_cli.contract.checks import Inapplicable, Law, Number, Subject, require
-from muomni_cli.contract.declarations import Can
+from muomni_cli.contract.checks import Check, CheckSkipped, Number, Subject, check_that
+from muomni_cli.contract.declarations import Capability
 
 LEARNED = [
     "Once there was a hen who laid an egg, and the egg was blue.",
@@ -52,15 +52,15 @@ def specials(subject: Subject) -> Sequence[Number]:
     tokenizer = tokenizer_of(subject)
     held = dict(tokenizer.specials)
     for name in NAMED:
-        require(name in held, f"there is no special token {name}")
-        require(SPECIALS.get(name, held[name]) == held[name], f"{name} is {held[name]}, not {SPECIALS.get(name)}")
-        require(0 <= held[name] < tokenizer.vocab_size, f"{name} is {held[name]}, outside the vocabulary")
-        require(tokenizer.decode([held[name]]) == "", f"{name} decodes to {tokenizer.decode([held[name]])!r}")
-        require(tokenizer.token_bytes(held[name]) == b"", f"{name} stands for {tokenizer.token_bytes(held[name])!r}")
-    require(len(set(held.values())) == len(held), f"two special tokens share an id: {held}")
+        check_that(name in held, f"there is no special token {name}")
+        check_that(SPECIALS.get(name, held[name]) == held[name], f"{name} is {held[name]}, not {SPECIALS.get(name)}")
+        check_that(0 <= held[name] < tokenizer.vocab_size, f"{name} is {held[name]}, outside the vocabulary")
+        check_that(tokenizer.decode([held[name]]) == "", f"{name} decodes to {tokenizer.decode([held[name]])!r}")
+        check_that(tokenizer.token_bytes(held[name]) == b"", f"{name} stands for {tokenizer.token_bytes(held[name])!r}")
+    check_that(len(set(held.values())) == len(held), f"two special tokens share an id: {held}")
     for what, text in TEXTS.items():
         found = [name for name, token in held.items() if token in tokenizer.encode(text)]
-        require(not found, f"a text ({what}) is encoded with the special token {found[0] if found else ''}")
+        check_that(not found, f"a text ({what}) is encoded with the special token {found[0] if found else ''}")
     return [Number("special tokens", len(held))]
 
 
@@ -68,8 +68,8 @@ def in_range(subject: Subject) -> Sequence[Number]:
     """Whatever the text."""
     tokenizer = tokenizer_of(subject)
     ids = [token for text in TEXTS.values() for token in tokenizer.encode(text)]
-    require(all(isinstance(token, int) for token in ids), "ids are no plain int")
-    require(min(ids) >= 0, f"the id {min(ids)} is below 0")
+    check_that(all(isinstance(token, int) for token in ids), "ids are no plain int")
+    check_that(min(ids) >= 0, f"the id {min(ids)} is below 0")
     return [Number("largest id", max(ids), tokenizer.vocab_size - 1)]
 
 
@@ -78,7 +78,7 @@ def lossless(subject: Subject) -> Sequence[Number]:
     tokenizer = tokenizer_of(subject)
     for what, text in TEXTS.items():
         back = tokenizer.decode(tokenizer.encode(text))
-        require(back == text, f"a text ({what}) comes back as {back[:60]!r}, and it was {text[:60]!r}")
+        check_that(back == text, f"a text ({what}) comes back as {back[:60]!r}, and it was {text[:60]!r}")
     return [Number("texts", len(TEXTS))]
 
 
@@ -86,10 +86,10 @@ def batch(subject: Subject) -> Sequence[Number]:
     """All texts at once."""
     tokenizer = tokenizer_of(subject)
     together = tokenizer.encode_batch(list(TEXTS.values()))
-    require(len(together) == len(TEXTS), f"{len(TEXTS)} texts give {len(together)} lists of ids")
+    check_that(len(together) == len(TEXTS), f"{len(TEXTS)} texts give {len(together)} lists of ids")
     for (what, text), ids in zip(TEXTS.items(), together, strict=True):
-        require(list(ids) == list(tokenizer.encode(text)), f"a text ({what}) has other ids in a batch")
-    require(tokenizer.encode_batch([]) == [], "a batch of no texts gives something")
+        check_that(list(ids) == list(tokenizer.encode(text)), f"a text ({what}) has other ids in a batch")
+    check_that(tokenizer.encode_batch([]) == [], "a batch of no texts gives something")
     return []
 
 
@@ -99,7 +99,7 @@ def stands_for(subject: Subject) -> Sequence[Number]:
     for what, text in TEXTS.items():
         ids = tokenizer.encode(text)
         joined = b"".join(tokenizer.token_bytes(token) for token in ids).decode("utf-8", errors="replace")
-        require(joined == tokenizer.decode(ids), f"the bytes of a text ({what}) are {joined[:60]!r}")
+        check_that(joined == tokenizer.decode(ids), f"the bytes of a text ({what}) are {joined[:60]!r}")
     return []
 
 
@@ -108,10 +108,12 @@ def state(subject: Subject) -> Sequence[Number]:
     tokenizer, folder = tokenizer_of(subject), subject.folder()
     tokenizer.save(folder)
     opened = subject.find("build")(subject.config, folder)
-    require(opened.vocab_size == tokenizer.vocab_size, f"opened it has {opened.vocab_size} entries")
-    require(dict(opened.specials) == dict(tokenizer.specials), "opened it has other special tokens")
+    check_that(opened.vocab_size == tokenizer.vocab_size, f"opened it has {opened.vocab_size} entries")
+    check_that(dict(opened.specials) == dict(tokenizer.specials), "opened it has other special tokens")
     for what, text in TEXTS.items():
-        require(list(opened.encode(text)) == list(tokenizer.encode(text)), f"opened, it encodes a text ({what}) anew")
+        check_that(
+            list(opened.encode(text)) == list(tokenizer.encode(text)), f"opened, it encodes a text ({what}) anew"
+        )
     return [Number("bytes", sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))]
 
 
@@ -120,36 +122,40 @@ def learns(subject: Subject) -> Sequence[Number]:
     tokenizer = tokenizer_of(subject)
     again = subject.find("objective")(subject.config, iter(LEARNED))
     texts = [*TEXTS.values(), *LEARNED[:4]]
-    require(again.encode_batch(texts) == tokenizer.encode_batch(texts), "taught the same twice, it learns two things")
+    check_that(
+        again.encode_batch(texts) == tokenizer.encode_batch(texts), "taught the same twice, it learns two things"
+    )
     size = sum(len(text.encode()) for text in LEARNED)
     return [Number("tokens a byte", sum(map(len, tokenizer.encode_batch(LEARNED))) / size, 1.0)]
 
 
 def reads_nothing(subject: Subject) -> Sequence[Number]:
     """Not one text is taken."""
-    if Can.TRAINABLE in subject.part.can:
-        raise Inapplicable("it declares trainable")
+    if Capability.TRAINABLE in subject.part.capabilities:
+        raise CheckSkipped("it declares trainable")
 
     def texts() -> Iterator[str]:
-        require(False, "it reads text to learn from")
+        check_that(False, "it reads text to learn from")
         yield ""
 
     subject.find("objective")(subject.config, texts())
     return []
 
 
-LAWS = (
-    Law(name="builds", doc="it is made of a little text", check=builds, after=("references",)),
-    Law(name="specials", doc="pad 0, bos 1, eos 2, system, user and assistant: no text gives them, and they give none",
-        check=specials, after=("builds",)),
-    Law(name="range", doc="ids are whole numbers within the vocabulary", check=in_range, after=("builds",)),
-    Law(name="lossless", doc="any text comes back as it was", check=lossless, needs=Can.LOSSLESS, after=("specials",)),
-    Law(name="batch", doc="texts together have the ids that each has alone", check=batch, after=("builds",)),
-    Law(name="bytes", doc="token_bytes of ids, joined, are the text that decode gives", check=stands_for,
-        after=("builds",)),
-    Law(name="state", doc="saved and opened, it encodes as before", check=state, after=("builds",)),
-    Law(name="learns", doc="the same text teaches it the same, and it needs no more than a token a byte", check=learns,
-        needs=Can.TRAINABLE, after=("builds",)),
-    Law(name="untaught", doc="one that does not declare trainable reads no text", check=reads_nothing,
-        after=("builds",)),
+CHECKS = (
+    Check(name="builds", doc="it is made of a little text", run=builds, depends_on=("references",)),
+    Check(name="specials",
+        doc="pad 0, bos 1, eos 2, system, user and assistant: no text gives them, and they give none",
+        run=specials, depends_on=("builds",)),
+    Check(name="range", doc="ids are whole numbers within the vocabulary", run=in_range, depends_on=("builds",)),
+    Check(name="lossless", doc="any text comes back as it was", run=lossless, needs=Capability.LOSSLESS,
+        depends_on=("specials",)),
+    Check(name="batch", doc="texts together have the ids that each has alone", run=batch, depends_on=("builds",)),
+    Check(name="bytes", doc="token_bytes of ids, joined, are the text that decode gives", run=stands_for,
+        depends_on=("builds",)),
+    Check(name="state", doc="saved and opened, it encodes as before", run=state, depends_on=("builds",)),
+    Check(name="learns", doc="the same text teaches it the same, and it needs no more than a token a byte", run=learns,
+        needs=Capability.TRAINABLE, depends_on=("builds",)),
+    Check(name="untaught", doc="one that does not declare trainable reads no text", run=reads_nothing,
+        depends_on=("builds",)),
 )  # fmt: skip

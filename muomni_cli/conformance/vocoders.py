@@ -1,4 +1,4 @@
-"""Laws of vocoders: what :class:`muomni_cli.api.Vocoder` promises.
+"""Checks of vocoders: what :class:`muomni_cli.api.Vocoder` promises.
 
 Shapes: B batch, M mel frames, F mel bins, N samples. Imports torch.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from muomni_cli.conformance.modules import CUTS, in_pieces, log_mel, require_shape, same
 from muomni_cli.conformance.part_under_test import MEL
-from muomni_cli.contract.checks import Law, Number, Subject
+from muomni_cli.contract.checks import Check, Number, Subject
 
 FRAMES = 40
 """Mel frames of a sound."""
@@ -51,8 +51,10 @@ def streams(subject: Subject) -> Sequence[Number]:
     return [same(made, [subject.lively(mel)] * len(CUTS), [f"pieces of {cut}" for cut in CUTS])]
 
 
-LAWS = (
-    Law(name="shapes", doc="(B,M,F) log-mel gives (B,hop*M) samples", check=shapes, after=("builds",)),
-    Law(name="batch", doc="a batch gives what each of its rows gives alone", check=batch, after=("repeats",)),
-    Law(name="streams", doc="samples in pieces, joined, are those of the whole", check=streams, after=("repeats",)),
+CHECKS = (
+    Check(name="shapes", doc="(B,M,F) log-mel gives (B,hop*M) samples", run=shapes, depends_on=("builds",)),
+    Check(name="batch", doc="a batch gives what each of its rows gives alone", run=batch, depends_on=("repeats",)),
+    Check(
+        name="streams", doc="samples in pieces, joined, are those of the whole", run=streams, depends_on=("repeats",)
+    ),
 )

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-Run = Callable[[Mapping[str, "NDArray[Any]"]], Mapping[str, "NDArray[Any]"]]
+GraphFn = Callable[[Mapping[str, "NDArray[Any]"]], Mapping[str, "NDArray[Any]"]]
 """A graph that was opened: inputs by name to outputs by name."""
 
-Draw = Callable[["Generator", tuple[int, ...]], "NDArray[Any]"]
+InputSampler = Callable[["Generator", tuple[int, ...]], "NDArray[Any]"]
 """Makes random values of a shape, of the dtype that the graph takes."""
 
 
@@ -30,18 +30,18 @@ def _normal(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class GraphInput:
     """One input of a graph.
 
     Args:
         name: what it is called in the graph.
         axes: of each axis its size, or the name of what sets it: axes of one name have one size.
-        draw: random values for the parity check.
+        sampler: random values for the parity check.
     """
 
     name: str
     axes: tuple[int | str, ...]
-    draw: Draw = _normal
+    sampler: InputSampler = _normal
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """Its shape where the named axes have these ``sizes``."""
@@ -49,12 +49,12 @@ class Port:
 
     @staticmethod
     def normal(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-        """float32 around 0, of deviation 1: what ``draw`` is by default."""
+        """float32 around 0, of deviation 1: what ``sampler`` is by default."""
         return _normal(random, shape)
 
     @staticmethod
-    def below(limit: int, dtype: str = "int64") -> Draw:
-        """A ``draw`` of whole numbers from 0 to ``limit`` - 1."""
+    def below(limit: int, dtype: str = "int64") -> InputSampler:
+        """A ``sampler`` of whole numbers from 0 to ``limit`` - 1."""
 
         def draw(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
             return random.integers(0, limit, shape, dtype=dtype)
@@ -87,32 +87,32 @@ class Graph:
         cases: sizes of the named axes to check with, by what to call the case: first what the graph is traced with
             (2 or more everywhere, and no two alike by chance), then the edges, such as one token with no past.
         states: input -> output that is this input at the next call. At the first call such an input is zeros.
-        begin: sizes of the named axes at the first call of a run; axes of states only are set by what came out.
+        initial_sizes: sizes of the named axes at the first call of a run; axes of states only are set by what came out.
         calls: how many calls in a row the parity check makes, each with the states of the one before; needs ``states``.
         reference: the same by the model's own way, where ``module`` is another one made for tracing; what comes out
             is checked against it.
         tolerance: largest absolute difference of any output from the reference; of a state, in units of its usual size
             where that is above 1, since a state may sum up all that was read.
-        loose: outputs that need not agree, since rounding decides between several that are equally good, such as
+        unchecked: outputs that need not agree, since rounding decides between several that are equally good, such as
             phases of what is nearly silent. As they are states, each of the ``calls`` begins with those of PyTorch,
             and what the part makes of a whole input is not compared number by number.
-        undecided: largest share of an output's whole numbers that may be others, where rounding decides which of two
-            codes is nearer.
+        max_mismatch_fraction: largest share of an output's whole numbers that may be others, where rounding decides
+            which of two codes is nearer.
     """
 
     name: str
     module: nn.Module
-    inputs: Sequence[Port]
+    inputs: Sequence[GraphInput]
     outputs: Sequence[str]
     cases: Mapping[str, Mapping[str, int]]
     states: Mapping[str, str] = field(default_factory=dict)
-    begin: Mapping[str, int] = field(default_factory=dict)
+    initial_sizes: Mapping[str, int] = field(default_factory=dict)
     calls: int = 0
     reference: Callable[..., Sequence[Tensor]] | None = None
     tolerance: float = 1e-4
-    loose: frozenset[str] = frozenset()
-    undecided: float = 0.0
+    unchecked: frozenset[str] = frozenset()
+    max_mismatch_fraction: float = 0.0
 
-    def draw(self, sizes: Mapping[str, int], random: Generator) -> list[NDArray[Any]]:
+    def sample_inputs(self, sizes: Mapping[str, int], random: Generator) -> list[NDArray[Any]]:
         """Random inputs with axes of these ``sizes``, in order."""
-        return [port.draw(random, port.shape(sizes)) for port in self.inputs]
+        return [graph_input.sampler(random, graph_input.shape(sizes)) for graph_input in self.inputs]

@@ -1,6 +1,6 @@
-"""Laws that parts must keep, and what came of trying one. No torch, no numpy.
+"""Checks that parts must keep, and what came of trying one. No torch, no numpy.
 
-``muomni plugins check`` tries every law of a part's kind; a plugin adds some with ``register_checks`` (see
+``muomni plugins check`` tries every check of a part's kind; a plugin adds some with ``register_checks`` (see
 :class:`muomni_cli.contract.declarations.Check`).
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from muomni_cli.contract.declarations import Can, Part, PartConfig
+from muomni_cli.contract.declarations import Capability, Part, PartConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +21,7 @@ Made = TypeVar("Made")
 
 
 class Subject(Protocol):
-    """A part on trial, as laws see it: its declaration, its smallest config, and what is built of them."""
+    """A part on trial, as checks see it: its declaration, its smallest config, and what is built of them."""
 
     @property
     def part(self) -> Part:
@@ -116,59 +116,59 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
-class Broken(Exception):  # noqa: N818 - a verdict, not an accident
-    """Raised by a law's check: the law is broken, in a way that no number says. One line."""
+class CheckFailed(Exception):  # noqa: N818 - a verdict, not an accident
+    """Raised by a check's check: the check is broken, in a way that no number says. One line."""
 
 
-class Inapplicable(Exception):  # noqa: N818
-    """Raised by a law's check: there is nothing here that it could be tried on. One line says why."""
+class CheckSkipped(Exception):  # noqa: N818
+    """Raised by a check's check: there is nothing here that it could be tried on. One line says why."""
 
 
-def require(kept: bool, otherwise: str) -> None:
-    """Raises :class:`Broken` with ``otherwise`` unless ``kept``."""
+def check_that(kept: bool, otherwise: str) -> None:
+    """Raises :class:`CheckFailed` with ``otherwise`` unless ``kept``."""
     if not kept:
-        raise Broken(otherwise)
+        raise CheckFailed(otherwise)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Law:
+class Check:
     """One thing that parts of some kinds must do, always or if they declare it.
 
     Args:
-        name: lower case letters, digits and ``-``; unique among the laws of a kind.
-        doc: the law itself, in one line.
-        check: tries it on a part, and gives what it measured. It raises :class:`Broken` or :class:`Inapplicable`;
-            anything else that it raises breaks the law as well.
+        name: lower case letters, digits and ``-``; unique among the checks of a kind.
+        doc: the check itself, in one line.
+        run: tries it on a part, and gives what it measured. It raises :class:`CheckFailed` or :class:`CheckSkipped`;
+            anything else that it raises breaks the check as well.
         kinds: the kinds of parts that it is for; all if empty.
         needs: the capability that a part must declare for it to be tried, if it takes one.
         declares: the field of the declaration that must be set for it to be tried, if it takes one: ``graphs``.
-        after: names of laws that it builds upon: where one of them is broken, it is not tried, so that a mistake is
-            told once, by the law that is about it.
+        depends_on: names of checks that it builds upon: where one of them is broken, it is not tried, so that a mistake
+            is told once, by the check that is about it.
     """
 
     name: str
     doc: str
-    check: Callable[[Subject], Sequence[Number]]
+    run: Callable[[Subject], Sequence[Number]]
     kinds: frozenset[str] = frozenset()
-    needs: Can | None = None
+    needs: Capability | None = None
     declares: str | None = None
-    after: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
 
 
-State = Literal["held", "broken", "not applicable"]
+CheckState = Literal["passed", "failed", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What came of trying a law on a part: numbers, and in words why it is broken or not applicable."""
+class CheckResult:
+    """What came of trying a check on a part: numbers, and in words why it is broken or not applicable."""
 
-    law: Law
-    state: State
+    check: Check
+    state: CheckState
     numbers: tuple[Number, ...] = ()
     reason: str = ""
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The reason and the numbers in one line; those that are not allowed first."""
         numbers = sorted(self.numbers, key=lambda number: number.holds)
         return "; ".join([*([self.reason] if self.reason else []), *map(str, numbers)])
@@ -176,9 +176,9 @@ class Verdict:
     def as_data(self) -> dict[str, Any]:
         """As JSON can hold it: what is infinite, or no number, is null."""
         return {
-            "law": self.law.name,
-            "doc": self.law.doc,
-            "verdict": self.state,
+            "check": self.check.name,
+            "doc": self.check.doc,
+            "state": self.state,
             "reason": self.reason,
             "numbers": [
                 {

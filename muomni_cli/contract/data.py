@@ -176,11 +176,11 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def draw(self, step: int, batch_size: int) -> list[int]:
+    def batch(self, step: int, batch_size: int) -> list[int]:
         """Indices of batch number ``step``, of about equal size each: a pure function of the seed and both numbers."""
         ...
 
-    def every(self, batch_size: int) -> Iterator[list[int]]:
+    def batches(self, batch_size: int) -> Iterator[list[int]]:
         """All indices once, from the smallest input to the largest."""
         ...
 

@@ -26,11 +26,11 @@ class PartConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
-    practice: ClassVar[frozenset[str]] = frozenset()
+    training_only: ClassVar[frozenset[str]] = frozenset()
     """Settings that matter only while the part is trained: whatever they are, the same weights do the same."""
 
 
-class Can(StrEnum):
+class Capability(StrEnum):
     """The closed set of capabilities. What a part declares is tested by ``muomni plugins check``; nothing else is."""
 
     CACHE = "cache"  # thinker: cached steps give what one uncached pass gives
@@ -54,15 +54,15 @@ class Part:
         objective: ``"package.module:attr"`` of how the part trains by itself (see :class:`Objective`), if it does.
         graphs: ``"package.module:attr"`` of ``graphs(module) -> Sequence[Graph]``: how the part is exported (see
             :class:`Graph`), if it is.
-        runs: ``"package.module:attr"`` of who runs the exported graphs without PyTorch; what it is called with and
-            gives depends on the kind. ``graphs`` there are the part's own by name, each a :data:`Run`.
+        runner: ``"package.module:attr"`` of who runs the exported graphs without PyTorch; what it is called with and
+            gives depends on the kind. ``graphs`` there are the part's own by name, each a :data:`GraphFn`.
         steps: ``"package.module:attr"`` of ``steps(module) -> Sequence[Step]``: what ``muomni trace`` shows of what
             happens inside (see :class:`Step`); the top-level submodules if there is none.
         peers: other people's implementations to measure speed against, name -> ``"package.module:attr"`` (see
             :class:`Peer`).
-        can: the capabilities that the conformance suite shall test.
-        small: settings that make the part so small that it can be tried in a second, for the conformance suite; the
-            others keep their defaults.
+        capabilities: the capabilities that the conformance suite shall test.
+        test_config: settings that make the part so small that it can be tried in a second, for the conformance suite;
+            the others keep their defaults.
     """
 
     kind: ClassVar[str] = "part"
@@ -73,18 +73,18 @@ class Part:
     build: str
     objective: str | None = None
     graphs: str | None = None
-    runs: str | None = None
+    runner: str | None = None
     steps: str | None = None
     peers: Mapping[str, str] = field(default_factory=dict)
-    can: frozenset[Can] | set[Can] = frozenset()
-    small: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: frozenset[Capability] | set[Capability] = frozenset()
+    test_config: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerPart(Part):
     """``build(config, folder: Path) -> Tokenizer`` opens what :meth:`Tokenizer.save` wrote.
 
-    ``objective(config, texts: Iterator[str]) -> Tokenizer`` learns one from text (with :attr:`Can.TRAINABLE`); a
+    ``objective(config, texts: Iterator[str]) -> Tokenizer`` learns one from text (with :attr:`Capability.TRAINABLE`); a
     tokenizer that learns nothing is built by the same call and reads no text.
     """
 
@@ -114,55 +114,55 @@ class EncoderPart(Part):
     :class:`RequestError`, in which ``name`` stands for the file, for anything it cannot take.
     ``objective(module: Encoder, context: StageContext) -> Objective`` trains it by itself, in its modality's stage;
     the objective's module holds the encoder as its attribute ``encoder``.
-    ``count(config, inputs) -> int`` is how many tokens it makes of one input, as ``read`` gives it; it imports no torch
-    and looks at nothing but the shape.
-    ``transcribe(config) -> Transcriber`` builds the encoder (as ``encoder``) with the head that its own stage trains,
-    under the same names of weights, for encoders whose tokens can be read as words.
-    ``answer(config, learned: Mapping) -> Answerer`` builds the encoder with the head that its stage trains, likewise,
-    for ``muomni eval``. ``learned`` is what the objective's attribute ``learned`` held, if it has one: what the head
-    needs to know besides the config, such as the names of its classes, as JSON can hold it.
-    ``head_graphs(module) -> Sequence[Graph]`` is how that head is exported: what turns ``tokens``, as the encoder's own
-    graph gives them, into what ``module`` says of them. ``module`` is what ``answer`` or else ``transcribe`` built,
-    with its weights, on the CPU in evaluation mode. Names must differ from those of ``graphs``.
+    ``num_tokens(config, inputs) -> int`` is how many tokens it makes of one input, as ``read`` gives it; it imports no
+    torch and looks at nothing but the shape. ``transcribe(config) -> Transcriber`` builds the encoder (as ``encoder``)
+    with the head that its own stage trains, under the same names of weights, for encoders whose tokens can be read as
+    words. ``predictor(config, head_metadata: Mapping) -> PredictorModule`` builds the encoder with the head that its
+    stage trains, likewise, for ``muomni eval``. ``head_metadata`` is what the objective's attribute ``head_metadata``
+    held, if it has one: what the head needs to know besides the config, such as the names of its classes, as JSON can
+    hold it. ``head_graphs(module) -> Sequence[Graph]`` is how that head is exported: what turns ``tokens``, as the
+    encoder's own graph gives them, into what ``module`` says of them. ``module`` is what ``predictor`` or else
+    ``transcribe`` built, with its weights, on the CPU in evaluation mode. Names must differ from those of ``graphs``.
     ``align(config) -> Aligner`` likewise, for encoders that know where in a sound its text was said.
-    ``pieces(config, file: BinaryIO, name: str, max_seconds: float) -> Iterator[numpy array]`` reads what is too long to
-    ``read``, piece by piece in bounded memory, for :meth:`Transcriber.stream`.
-    ``bench_inputs(config) -> Mapping[str, numpy array]`` gives inputs that speed is measured with, by what to call
-    them; training is measured with the first. ``peers`` are called with the config alone and give a module that is
-    called as the encoder is, with an equally good input of its own making inside where it needs another.
-    ``runs(config, graphs, learned)`` gives an object that is a :class:`Transcriber` where ``transcribe`` is declared,
-    and :class:`Answers` where ``answer`` is, by the graphs of ``graphs`` and ``head_graphs``.
+    ``read_chunks(config, file: BinaryIO, name: str, max_seconds: float) -> Iterator[numpy array]`` reads what is too
+    long to ``read``, piece by piece in bounded memory, for :meth:`Transcriber.stream`. ``bench_inputs(config) ->
+    Mapping[str, numpy array]`` gives inputs that speed is measured with, by what to call them; training is measured
+    with the first. ``peers`` are called with the config alone and give a module that is called as the encoder is, with
+    an equally good input of its own making inside where it needs another. ``runs(config, graphs, head_metadata)`` gives
+    an object that is a :class:`Transcriber` where ``transcribe`` is declared, and :class:`Predictor` where
+    ``predictor`` is, by the graphs of ``graphs`` and ``head_graphs``.
 
     Args:
         modality: what a recipe's ``[encoders.<modality>]``, a stage and ``--attach <modality>=PATH`` call it.
         read: ``"package.module:attr"``.
-        count: ``"package.module:attr"``.
-        reads: the settings and properties of the config that ``read`` looks at; all of them if None. Files are read
-            again only when one of these has changed.
+        num_tokens: ``"package.module:attr"``.
+        cache_fields: the settings and properties of the config that ``read`` looks at; all of them if None. Files are
+            read again only when one of these has changed.
         transcribe: ``"package.module:attr"``, if it does.
-        answer: ``"package.module:attr"``, if what its own stage learns can be right or wrong.
+        predictor: ``"package.module:attr"``, if what its own stage learns can be right or wrong.
         head_graphs: ``"package.module:attr"``, if what its own stage learns can be exported.
-        pieces: ``"package.module:attr"``, if it does; a part that transcribes must.
+        read_chunks: ``"package.module:attr"``, if it does; a part that transcribes must.
         bench_inputs: ``"package.module:attr"``, if ``muomni bench encode`` shall measure it.
         align: ``"package.module:attr"``, if what its own stage learns can tell when a text was said.
-        share: largest part of the Thinker's context that the tokens of this modality may fill in one conversation.
-        in_time: its tokens are in the order of time, so of an input that is too long the beginning can be used.
+        max_context_fraction: largest part of the Thinker's context that the tokens of this modality may fill in one
+            conversation.
+        truncatable: its tokens are in the order of time, so of an input that is too long the beginning can be used.
     """
 
     kind: ClassVar[str] = "encoder"
 
     modality: str
     read: str
-    count: str
-    reads: frozenset[str] | None = None
+    num_tokens: str
+    cache_fields: frozenset[str] | None = None
     transcribe: str | None = None
-    answer: str | None = None
+    predictor: str | None = None
     head_graphs: str | None = None
-    pieces: str | None = None
+    read_chunks: str | None = None
     bench_inputs: str | None = None
     align: str | None = None
-    share: float = 0.25
-    in_time: bool = False
+    max_context_fraction: float = 0.25
+    truncatable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ class CodecPart(Part):
     kind: ClassVar[str] = "codec"
 
     read: str
-    reads: frozenset[str] | None = None
+    cache_fields: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +187,7 @@ class VocoderPart(Part):
 
     ``objective(module: Vocoder, context: StageContext) -> Objective`` trains it; one without needs no training and is
     ready as it is built. The objective's module holds the vocoder as its attribute ``vocoder``.
-    ``runs(config, graphs, mel: MelConfig) -> RunVocoder``.
+    ``runs(config, graphs, mel: MelConfig) -> VocoderRunner``.
     """
 
     kind: ClassVar[str] = "vocoder"
@@ -200,7 +200,7 @@ class TalkerPart(Part):
     there is no Thinker.
 
     ``objective(module: Talker, context: StageContext) -> Objective`` trains it; the objective's module is the Talker.
-    ``runs(config, graphs, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> Speaks``.
+    ``runs(config, graphs, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> SpeechGenerator``.
     """
 
     kind: ClassVar[str] = "talker"
@@ -218,18 +218,19 @@ class DatasetPart(Part):
     fingerprints; a source that makes its own data returns an empty list.
     ``sample(folder: Path) -> Mapping`` writes a few files into an empty folder, of the sort that it reads, and gives
     the settings that read them: for the conformance suite, which cannot try a source of files without.
-    ``teacher(voice: str | None) -> Teacher`` is who makes speech of any text, for ``muomni data speak``: the voice of
-    that name, or the usual one. RequestError if there is no such voice, or a program that it needs is missing.
+    ``synthesizer(voice: str | None) -> Synthesizer`` is who makes speech of any text, for ``muomni data synthesize``:
+    the voice of that name, or the usual one. RequestError if there is no such voice, or a program that it needs is
+    missing.
 
     Args:
         sample: ``"package.module:attr"``, if it reads files.
-        teacher: ``"package.module:attr"``, if it has one.
+        synthesizer: ``"package.module:attr"``, if it has one.
     """
 
     kind: ClassVar[str] = "dataset"
 
     sample: str | None = None
-    teacher: str | None = None
+    synthesizer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,7 +282,7 @@ class ModelFiles:
             by which its files are known to be whole.
         card: what it is and is not good for, and where it comes from: Markdown.
         scores: how well it does, as ``muomni eval RECIPE --json`` says it.
-        licence: under which it may be used; one line.
+        license: under which it may be used; one line.
     """
 
     kind: ClassVar[str] = "model"
@@ -292,7 +293,7 @@ class ModelFiles:
     run: Path | None = None
     card: Path | None = None
     scores: Path | None = None
-    licence: str = ""
+    license: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,8 +330,8 @@ class Download:
     Args:
         name: lower case letters, digits, ``-`` and ``_``.
         doc: one line for listings.
-        licence: its licence; one line.
-        licence_url: where the licence or the dataset's own page is.
+        license: its license; one line.
+        license_url: where the license or the dataset's own page is.
         paths: the final files, relative to the data folder, with ``/``. ``set:NAME/FILE`` picks one of several.
         files: what is downloaded; nothing where the dataset is shipped.
         layout: ``"package.module:attr"`` of what makes the final files. Without one the downloaded files are the final
@@ -344,8 +345,8 @@ class Download:
 
     name: str
     doc: str
-    licence: str
-    licence_url: str
+    license: str
+    license_url: str
     paths: tuple[str, ...]
     files: tuple[RemoteFile, ...] = ()
     layout: str | None = None
@@ -365,15 +366,15 @@ class Download:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """A law that a plugin adds to ``muomni plugins check``, for parts of its own or of others: ``law`` is
-    ``"package.module:attr"`` of a :class:`muomni_cli.contract.checks.Law`."""
+class CheckSpec:
+    """A check that a plugin adds to ``muomni plugins check``, for parts of its own or of others: ``check`` is
+    ``"package.module:attr"`` of a :class:`muomni_cli.contract.checks.Check`."""
 
     kind: ClassVar[str] = "check"
 
     name: str
     doc: str
-    law: str
+    check: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from muomni_cli.contract.models import Answers, Backend, Tokenizer, Transcriber
-    from muomni_cli.contract.speech import RunCodec, RunVocoder, Speaks
+    from muomni_cli.contract.models import Backend, Predictor, Tokenizer, Transcriber
+    from muomni_cli.contract.speech import CodecRunner, SpeechGenerator, VocoderRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Engine(Protocol):
     @property
     def provenance(self) -> Mapping[str, Any]:
         """Where the model comes from, as far as known. ``data``: data table -> its sources, each with ``use``, ``task``
-        and ``licence``."""
+        and ``license``."""
         ...
 
     def source(self, part: str) -> str:
@@ -93,11 +93,11 @@ class Engine(Protocol):
         """The Thinker's tokenizer. RequestError if there is none."""
         ...
 
-    def backend(self, *, keep: bool = False, hidden: bool = False) -> Backend[Any]:
+    def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> Backend[Any]:
         """A new backend for the generation loop.
 
         Args:
-            keep: reuse the cache of the previous request for a prompt that begins alike.
+            prefix_cache: reuse the cache of the previous request for a prompt that begins alike.
             hidden: also return hidden states.
 
         Raises:
@@ -121,7 +121,7 @@ class Engine(Protocol):
         """
         ...
 
-    def predictor(self, modality: str) -> Answers:
+    def predictor(self, modality: str) -> Predictor:
         """The encoder with the head of its own stage. RequestError if that was not trained, or answers nothing."""
         ...
 
@@ -130,11 +130,11 @@ class Engine(Protocol):
         RequestError if there is none."""
         ...
 
-    def talker(self) -> Speaks:
+    def talker(self) -> SpeechGenerator:
         """The Talker. RequestError if there is none."""
         ...
 
-    def codec(self) -> RunCodec:
+    def codec(self) -> CodecRunner:
         """The codec. RequestError if there is none."""
         ...
 
@@ -147,12 +147,12 @@ class Engine(Protocol):
         """The vocoder called ``name``, or the default one. RequestError if it cannot be used; lists the others."""
         ...
 
-    def vocoder(self, name: str) -> RunVocoder:
+    def vocoder(self, name: str) -> VocoderRunner:
         """The vocoder of a :meth:`vocoder_name`."""
         ...
 
-    def watched(self, tell: Callable[[GraphCall], None]) -> AbstractContextManager[None]:
-        """Inside this context ``tell`` is called after every run of a graph. PyTorch runs none."""
+    def watched(self, notify: Callable[[GraphCall], None]) -> AbstractContextManager[None]:
+        """Inside this context ``notify`` is called after every run of a graph. PyTorch runs none."""
         ...
 
     def close(self) -> None:

@@ -10,26 +10,26 @@ if TYPE_CHECKING:
     from muomni_cli.contract.engine import Engine
 
 ENCODERS = "encoders"
-"""In :attr:`Cards.stages`: the own stage of every encoder, whatever its modality."""
+"""In :attr:`MetricSet.stages`: the own stage of every encoder, whatever its modality."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class EvalSample:
     """One example of a metric, for the report.
 
     Args:
-        asked: the question, or what was to be done; empty where the input says it all.
-        wanted: the right answer.
-        said: what the model answered, or what the recognizer heard in it.
+        question: the question, or what was to be done; empty where the input says it all.
+        expected: the right answer.
+        answered: what the model answered, or what the recognizer heard in it.
         right: whether that counts as right.
         picture: PNG of what was shown.
         sound: WAV of what was played to the model.
         spoken: WAV of what the model said.
     """
 
-    asked: str
-    wanted: str
-    said: str
+    question: str
+    expected: str
+    answered: str
     right: bool
     picture: bytes | None = None
     sound: bytes | None = None
@@ -37,7 +37,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class MetricResult:
     """How well one task goes.
 
     Args:
@@ -49,8 +49,8 @@ class Card:
         n: examples; None where the metric counts something else.
         unit: what the bootstrap drew; see :class:`muomni_cli.core.interval.Interval`.
         keys: how many keys (speakers, scenes) the examples have.
-        chance: the baseline, if known: what guessing would give.
-        ceiling: the same metric of the best possible result, such as the original recordings.
+        baseline: the baseline, if known: what guessing would give.
+        topline: the same metric of the best possible result, such as the original recordings.
         sentences: text and transcript of each sentence, for word error rates.
         samples: some examples for the report.
     """
@@ -64,10 +64,10 @@ class Card:
     n: int | None = None
     unit: str = ""
     keys: int | None = None
-    chance: float | None = None
-    ceiling: float | None = None
+    baseline: float | None = None
+    topline: float | None = None
     sentences: Sequence[Mapping[str, Any]] | None = None
-    samples: Sequence[Shown] = ()
+    samples: Sequence[EvalSample] = ()
 
     @property
     def name(self) -> str:
@@ -112,16 +112,16 @@ class Evaluation(Protocol):
         metric: str,
         scores: Sequence[float],
         keys: Sequence[str],
-        chance: float | None = None,
-        samples: Sequence[Shown] = (),
-    ) -> Card:
+        baseline: float | None = None,
+        samples: Sequence[EvalSample] = (),
+    ) -> MetricResult:
         """The mean of ``scores`` with its interval; one for each example, whose ``keys`` are those of its speaker or
         scene."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cards:
+class MetricSet:
     """Cards that ``muomni eval`` makes of what some stages trained.
 
     Args:
@@ -129,11 +129,11 @@ class Cards:
         doc: one line.
         stages: names of stages, or :attr:`ENCODERS`; the set is asked once for each of them that is trained.
         make: ``"package.module:attr"``, called with an :class:`Evaluation` and the stage's name; gives one
-            :class:`Card` after the other. What it raises as a ``RequestError`` (data
+            :class:`MetricResult` after the other. What it raises as a ``RequestError`` (data
             that are not there) costs this set alone, and is told.
     """
 
-    kind: ClassVar[str] = "cards"
+    kind: ClassVar[str] = "metrics"
     ENCODERS: ClassVar[str] = "encoders"
     """In ``stages``: the own stage of every encoder, whatever its modality."""
 
@@ -143,33 +143,33 @@ class Cards:
     make: str
 
 
-HEADINGS = ("STAGE", "TASK", "METRIC", "VALUE", "95% INTERVAL", "N", "RESAMPLED BY", "BASELINE", "CEILING")
+HEADINGS = ("STAGE", "TASK", "METRIC", "VALUE", "95% INTERVAL", "N", "RESAMPLED BY", "BASELINE", "TOPLINE")
 
 OUT_OF_JSON = frozenset({"sentences", "samples"})
 """Fields that JSON does not always have: ``sentences`` only if there are some, ``samples`` never."""
 
 
-def as_json(cards: Sequence[Card]) -> list[dict[str, Any]]:
+def as_json(results: Sequence[MetricResult]) -> list[dict[str, Any]]:
     """One entry per card; ``sentences`` only if there are some."""
-    names = [field.name for field in fields(Card) if field.name not in OUT_OF_JSON]
-    plain = [{name: getattr(card, name) for name in names} for card in cards]
-    told = [{} if card.sentences is None else {"sentences": list(card.sentences)} for card in cards]
+    names = [field.name for field in fields(MetricResult) if field.name not in OUT_OF_JSON]
+    plain = [{name: getattr(result, name) for name in names} for result in results]
+    told = [{} if result.sentences is None else {"sentences": list(result.sentences)} for result in results]
     return [entry | more for entry, more in zip(plain, told, strict=True)]
 
 
-def rows(cards: Sequence[Card]) -> list[tuple[str, ...]]:
+def rows(results: Sequence[MetricResult]) -> list[tuple[str, ...]]:
     """Rows of the table under :data:`HEADINGS`."""
     return [
         (
-            card.stage,
-            card.task,
-            card.metric,
-            f"{card.value:.3f}",
-            "-" if card.low is None else f"{card.low:.3f} to {card.high:.3f}",
-            "-" if card.n is None else f"{card.n:,}",
-            f"{card.keys:,} keys" if card.unit == "key" else card.unit or "-",
-            "-" if card.chance is None else f"{card.chance:.3f}",
-            "-" if card.ceiling is None else f"{card.ceiling:.3f}",
+            result.stage,
+            result.task,
+            result.metric,
+            f"{result.value:.3f}",
+            "-" if result.low is None else f"{result.low:.3f} to {result.high:.3f}",
+            "-" if result.n is None else f"{result.n:,}",
+            f"{result.keys:,} keys" if result.unit == "key" else result.unit or "-",
+            "-" if result.baseline is None else f"{result.baseline:.3f}",
+            "-" if result.topline is None else f"{result.topline:.3f}",
         )
-        for card in cards
+        for result in results
     ]

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-IDLE = -1
+PADDED_ROW = -1
 """In place of a token: this row is finished and takes nothing."""
 
-State = TypeVar("State")
+CheckState = TypeVar("CheckState")
 
 
 class Tokenizer(Protocol):
@@ -69,7 +69,7 @@ class Cache(Protocol):
         ...
 
     def truncate(self, lengths: Sequence[int]) -> None:
-        """Forget all but the first ``lengths[b]`` tokens of row b. Only with :attr:`Can.TRUNCATE`."""
+        """Forget all but the first ``lengths[b]`` tokens of row b. Only with :attr:`Capability.TRUNCATE`."""
         ...
 
 
@@ -91,8 +91,8 @@ class Thinker(Protocol):
     """The repeated layers, for activation checkpointing and compilation; may be empty."""
 
     @property
-    def tables(self) -> frozenset[str]:
-        """Names of the parameters that are embedding tables or output heads; see :attr:`Objective.adam_only`."""
+    def embedding_params(self) -> frozenset[str]:
+        """Names of the parameters that are embedding tables or output heads; see :attr:`Objective.adamw_params`."""
         ...
 
     @property
@@ -174,13 +174,13 @@ class Word:
     """One word that was heard, and when: seconds from the beginning."""
 
     text: str
-    begin: float
+    start: float
     end: float
 
 
 class Transcriber(Protocol):
     """An encoder with the head that reads its tokens as words. Of ``EncoderPart.transcribe`` it is an ``nn.Module`` as
-    well, with its ``encoder``; of ``EncoderPart.runs`` it needs no PyTorch."""
+    well, with its ``encoder``; of ``EncoderPart.runner`` it needs no PyTorch."""
 
     def words(self, inputs: NDArray[Any], *, beam: int = 0) -> Iterator[Word]:
         """The words of one input, as ``EncoderPart.read`` gives it, in order and each as soon as it is sure.
@@ -192,15 +192,15 @@ class Transcriber(Protocol):
         ...
 
     def stream(self, pieces: Iterable[NDArray[Any]], *, beam: int = 0) -> Iterator[Word]:
-        """:meth:`words` of an input that comes in pieces (see ``EncoderPart.pieces``), in bounded memory."""
+        """:meth:`words` of an input that comes in pieces (see ``EncoderPart.read_chunks``), in bounded memory."""
         ...
 
 
-class Answers(Protocol):
+class Predictor(Protocol):
     """An encoder with the head that its own stage trains, asked about inputs, whatever runs it."""
 
     @property
-    def ways(self) -> Mapping[str, bool]:
+    def answer_modes(self) -> Mapping[str, bool]:
         """What the share of right answers is called for each way to answer, and whether it is to choose from what a
         task's right answers are (else freely)."""
         ...
@@ -210,7 +210,7 @@ class Answers(Protocol):
         """All free answers there are; empty where they cannot be counted."""
         ...
 
-    def wanted(self, text: str, label: str | None) -> str:
+    def expected(self, text: str, label: str | None) -> str:
         """The right answer to an example with this text and label, as :meth:`answers` would give it."""
         ...
 
@@ -219,8 +219,8 @@ class Answers(Protocol):
         ...
 
 
-class Answerer(Answers, Protocol):
-    """:class:`Answers` of PyTorch (``EncoderPart.answer``). Also an ``nn.Module``, in evaluation mode."""
+class PredictorModule(Predictor, Protocol):
+    """:class:`Predictor` of PyTorch (``EncoderPart.predictor``). Also an ``nn.Module``, in evaluation mode."""
 
     encoder: Encoder
 
@@ -240,19 +240,20 @@ class Peer(Protocol):
         ...
 
 
-class Backend(Protocol[State]):
-    """Runs a Thinker one token at a time for a batch of B rows. ``State`` is its own: what it remembers of the rows."""
+class Backend(Protocol[CheckState]):
+    """Runs a Thinker one token at a time for a batch of B rows. ``CheckState`` is its own: what it remembers of the
+    rows."""
 
     @property
     def context(self) -> int:
         """Most tokens a row can hold."""
         ...
 
-    def remember(self, rows: NDArray[np.float32]) -> list[int]:
+    def add_embeddings(self, rows: NDArray[np.float32]) -> list[int]:
         """Take (T,D) embeddings of a picture or a sound; gives the negative ids that stand for them in prompts."""
         ...
 
-    def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[State, NDArray[np.float32]]:
+    def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[CheckState, NDArray[np.float32]]:
         """Read the prompts, with room for ``capacity`` tokens a row.
 
         Returns:
@@ -260,12 +261,12 @@ class Backend(Protocol[State]):
         """
         ...
 
-    def step(self, state: State, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Add (B,) ``tokens`` to the rows and give logits (B,V) for the next; rows given :data:`IDLE` stay as they are
-        and their logits mean nothing."""
+    def step(self, state: CheckState, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Add (B,) ``tokens`` to the rows and give logits (B,V) for the next; rows given :data:`PADDED_ROW` stay as
+        they are and their logits mean nothing."""
         ...
 
-    def hidden(self, state: State) -> NDArray[np.float32]:
+    def hidden(self, state: CheckState) -> NDArray[np.float32]:
         """(B,D) states behind the logits that were given last: what the Thinker thought as it chose the next tokens.
-        Those of rows that were :data:`IDLE` mean nothing. Only where the backend was told to keep them."""
+        Those of rows that were :data:`PADDED_ROW` mean nothing. Only where the backend was told to keep them."""
         ...

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-Choose = Callable[["NDArray[Any]"], int]
+Sampler = Callable[["NDArray[Any]"], int]
 """Draws one code from (K,) logits: greedily, or by temperature from the host's own random numbers."""
 
 SPEEDS = (0.5, 2.0)
@@ -115,7 +115,7 @@ def most_frames(tokens: int) -> int:
     return max(FEWEST, min(MOST, EACH * tokens))
 
 
-class Streamed(Protocol):
+class TensorStream(Protocol):
     """Something on its way through a module, piece by piece. All pieces that come out, joined, are what the module
     makes of the whole."""
 
@@ -128,8 +128,8 @@ class Streamed(Protocol):
         ...
 
 
-class Flow(Protocol):
-    """:class:`Streamed` without PyTorch, for one sound at a time; after its end another begins."""
+class ArrayStream(Protocol):
+    """:class:`TensorStream` without PyTorch, for one sound at a time; after its end another begins."""
 
     def push(self, piece: NDArray[Any]) -> NDArray[Any]:
         """Take (T, ...), give what is sure with it; may be of length 0."""
@@ -140,8 +140,8 @@ class Flow(Protocol):
         ...
 
 
-class RunCodec(Protocol):
-    """A codec's graphs, run without PyTorch (``CodecPart.runs``)."""
+class CodecRunner(Protocol):
+    """A codec's graphs, run without PyTorch (``CodecPart.runner``)."""
 
     @property
     def mel(self) -> MelConfig:
@@ -162,15 +162,15 @@ class RunCodec(Protocol):
         """(N,) samples -> (T,Q) codes, int64; the last frame is filled up with silence."""
         ...
 
-    def stream(self) -> Flow:
+    def stream(self) -> ArrayStream:
         """(T,Q) codes that come in pieces -> (M,F) log-mel."""
         ...
 
 
-class RunVocoder(Protocol):
-    """A vocoder's graphs, run without PyTorch (``VocoderPart.runs``)."""
+class VocoderRunner(Protocol):
+    """A vocoder's graphs, run without PyTorch (``VocoderPart.runner``)."""
 
-    def stream(self) -> Flow:
+    def stream(self) -> ArrayStream:
         """(M,F) log-mel that comes in pieces -> (N,) samples."""
         ...
 
@@ -216,7 +216,7 @@ class Codec(Protocol):
         """(B,T,F) -> (B, frame*T, F) log-mel."""
         ...
 
-    def stream(self, batch: int = 1) -> Streamed:
+    def stream(self, batch: int = 1) -> TensorStream:
         """:meth:`expand` of (B,T,F) that comes in pieces."""
         ...
 
@@ -228,7 +228,7 @@ class Vocoder(Protocol):
         """(B,M,F) log-mel -> (B, hop*M) samples, full scale 1."""
         ...
 
-    def stream(self, batch: int = 1) -> Streamed:
+    def stream(self, batch: int = 1) -> TensorStream:
         """The same of (B,M,F) that comes in pieces."""
         ...
 
@@ -248,7 +248,7 @@ class CodeShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TextChunk:
     """A piece of the text to be spoken, as it comes: the characters, and what the Thinker thought of them.
 
     ``hidden``: (D,) state that chose this piece, if a Thinker did.
@@ -259,7 +259,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class VoiceSettings:
     """How to speak: a voice by name (the first if None), and how fast, relative to the voice's own speed."""
 
     voice: str | None = None
@@ -271,7 +271,7 @@ class Manner:
             raise RequestError(f"speed is {self.speed:g}", f"speed must be from {SPEEDS[0]:g} to {SPEEDS[1]:g}")
 
 
-class Speaks(Protocol):
+class SpeechGenerator(Protocol):
     """Text to code frames, whatever runs it."""
 
     @property
@@ -279,7 +279,9 @@ class Speaks(Protocol):
         """Names of the voices that it was trained with."""
         ...
 
-    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
+    def speak(
+        self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
+    ) -> Iterator[NDArray[Any]]:
         """Code frames (n,Q), int64, as soon as they can be made; ``text`` is asked for more only when more is needed.
         How the text is cut into pieces changes nothing.
 
@@ -289,8 +291,8 @@ class Speaks(Protocol):
         ...
 
 
-class Talker(Speaks, Protocol):
-    """A :class:`Speaks` of PyTorch. Also an ``nn.Module``."""
+class Talker(SpeechGenerator, Protocol):
+    """A :class:`SpeechGenerator` of PyTorch. Also an ``nn.Module``."""
 
     config: Any
 
@@ -301,20 +303,21 @@ class Talker(Speaks, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
-    """When characters ``begin`` to ``end`` (not included) of a text were said: seconds from the start of its sound."""
+class CharSpan:
+    """When characters ``start_char`` to ``end_char`` (not included) of a text were said: seconds from the start of its
+    sound."""
 
-    begin: int
-    end: int
-    since: float
-    until: float
+    start_char: int
+    end_char: int
+    start: float
+    end: float
 
 
 class Aligner(Protocol):
     """An encoder with the head that its own stage trains, which finds where in a sound its text was said
     (``EncoderPart.align``). Also an ``nn.Module``, in evaluation mode."""
 
-    def align(self, inputs: Sequence[NDArray[Any]], texts: Sequence[str]) -> list[list[Timed] | None]:
+    def align(self, inputs: Sequence[NDArray[Any]], texts: Sequence[str]) -> list[list[CharSpan] | None]:
         """When each character that it can spell was said; spans of one sound are in order, do not overlap and leave no
         time out between the first and the last. None where a text cannot be said in its sound.
 
@@ -334,7 +337,7 @@ class SpokenExamples(Protocol):
         ...
 
     @property
-    def edges(self) -> Sequence[NDArray[Any]]:
+    def char_times(self) -> Sequence[NDArray[Any]]:
         """(L+1,) of each: seconds at which each character of its text begins, and at which the last one ends."""
         ...
 
@@ -355,11 +358,11 @@ class SpokenExamples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def draw(self, step: int, batch_size: int) -> list[int]:
+    def batch(self, step: int, batch_size: int) -> list[int]:
         """Indices of batch number ``step``, of about equal length: a pure function of the seed and both numbers."""
         ...
 
-    def every(self, batch_size: int) -> Iterator[list[int]]:
+    def batches(self, batch_size: int) -> Iterator[list[int]]:
         """All indices once, from the shortest to the longest."""
         ...
 
@@ -374,8 +377,8 @@ class SpokenData(Protocol):
     def val(self) -> SpokenExamples: ...
 
 
-class Teacher(Protocol):
-    """Somebody to learn to speak from (``DatasetPart.teacher``): any text, said as it is written."""
+class Synthesizer(Protocol):
+    """Somebody to learn to speak from (``DatasetPart.synthesizer``): any text, said as it is written."""
 
     @property
     def voice(self) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from muomni_cli.contract.data import ExampleData
     from muomni_cli.contract.models import Thinker, Tokenizer
-    from muomni_cli.contract.speech import Codec, Said, SpokenData, Vocoder
+    from muomni_cli.contract.speech import Codec, SpokenData, TextChunk, Vocoder
 
 
 class StageSettings(Protocol):
@@ -102,7 +102,7 @@ class StageContext(Protocol):
         """The run's vocoder likewise, if it is trained or needs no training."""
         ...
 
-    def thoughts(self, text: str) -> list[Said]:
+    def hidden_states(self, text: str) -> list[TextChunk]:
         """``text`` token by token, each with the state of the run's trained Thinker that would have chosen it.
 
         Raises:
@@ -174,7 +174,7 @@ class Objective(Protocol):
     unit: str
     """What throughput counts: ``tokens``, ``images``, ``seconds`` ..."""
 
-    adam_only: frozenset[str]
+    adamw_params: frozenset[str]
     """Names of ``module``'s parameters that Muon must leave to AdamW: embedding tables and output heads."""
 
     blocks: Sequence[nn.Module]

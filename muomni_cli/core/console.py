@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 @functools.cache
-def talk() -> Console:
+def stderr_console() -> Console:
     """The rich console on stderr, for progress and live displays."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
 
 
-def forgive_encoding() -> None:
+def tolerate_encoding() -> None:
     """Let both streams show what their encoding cannot carry as ``\\xe9`` or ``\\u65e5``, rather than fail."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -37,7 +37,7 @@ def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def complain(what: str, fix: str = "") -> None:
+def print_error(what: str, fix: str = "") -> None:
     """The two lines of an error: what is wrong, what to do."""
     say(f"error: {what}")
     if fix:

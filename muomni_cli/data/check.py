@@ -16,7 +16,7 @@ from muomni_cli.contract.data import Conversation, Document, Example, FileMedia,
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import missing_sets
-from muomni_cli.data.sources import SPLITS, Source, example_items, open_sources, text_items, texts_of, word_items
+from muomni_cli.data.sources import SPLITS, DataSource, example_items, open_sources, text_items, texts_of, word_items
 from muomni_cli.data.split import Split
 from muomni_cli.data.split_items import cut_of, remarks_of, split_of
 from muomni_cli.data.text import SourceStats, batches, encode_items, size_of
@@ -91,20 +91,20 @@ class Keys:
     """Keys of one modality, of all its sources, on each side."""
 
     def __init__(self) -> None:
-        self._seen: dict[Split, set[bytes]] = {side: set() for side in SPLITS}
+        self._seen: dict[Split, set[bytes]] = {split: set() for split in SPLITS}
         self.shared: dict[bytes, str] = {}
         """Those that are on both sides."""
 
-    def add(self, key: str, side: Split) -> None:
+    def add(self, key: str, split: Split) -> None:
         """Remember a key and where it was."""
-        mark = hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest()
-        if len(self._seen[side]) < REMEMBERED:
-            self._seen[side].add(mark)
-        if mark in self._seen["val" if side == "train" else "train"]:
-            self.shared.setdefault(mark, key)
+        fingerprint = hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest()
+        if len(self._seen[split]) < REMEMBERED:
+            self._seen[split].add(fingerprint)
+        if fingerprint in self._seen["val" if split == "train" else "train"]:
+            self.shared.setdefault(fingerprint, key)
 
 
-def check_examples(source: Source, val_fraction: float | None, keys: Keys) -> ExamplesReport:
+def check_examples(source: DataSource, val_fraction: float | None, keys: Keys) -> ExamplesReport:
     """Read one source to its end.
 
     Args:
@@ -114,10 +114,10 @@ def check_examples(source: Source, val_fraction: float | None, keys: Keys) -> Ex
     report = ExamplesReport(source.table, SourceStats(source.name))
     try:
         for example in example_items(source):
-            side = split_of(example, val_fraction)
-            keys.add(example.key, side)
-            report.stats.documents[side] += 1
-            report.stats.characters[side] += len(example.text)
+            split = split_of(example, val_fraction)
+            keys.add(example.key, split)
+            report.stats.documents[split] += 1
+            report.stats.characters[split] += len(example.text)
             if example.label is not None and (len(report.labels) < LABELS or example.label in report.labels):
                 report.labels[example.label] = report.labels.get(example.label, 0) + 1
             if not report.example:
@@ -167,12 +167,12 @@ class SourceReport:
 
 
 @dataclass(slots=True)
-class Report:
+class DataReport:
     """All sources: ``sources`` of text and conversations, ``examples`` of the modalities.
 
     ``val_lines``: how many long validation lines of text there are; ``shared``: how many of them are in training text
-    too, with one of them. ``both_sides``: how many keys of a modality are on both sides, and one of them. ``missing``:
-    public datasets that are not here, those that are only for measuring included.
+    too, with one of them. ``in_both_splits``: how many keys of a modality are on both sides, and one of them.
+    ``missing``: public datasets that are not here, those that are only for measuring included.
     """
 
     sources: list[SourceReport]
@@ -181,7 +181,7 @@ class Report:
     shared: int = 0
     shared_example: str = ""
     examples: list[ExamplesReport] = field(default_factory=list)
-    both_sides: dict[str, tuple[int, str]] = field(default_factory=dict)
+    in_both_splits: dict[str, tuple[int, str]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
     @property
@@ -226,7 +226,7 @@ class Report:
             found.append(f"public datasets are missing; get them with: {get_command(self.missing)}")
         for counts in self.validating:
             found += counts.warnings()
-        for modality, (count, key) in self.both_sides.items():
+        for modality, (count, key) in self.in_both_splits.items():
             found.append(f"{count:,} keys of [[data.{modality}]] are on both sides of the split, such as {key!r}")
         if self.shared:
             found.append(
@@ -244,7 +244,7 @@ class Report:
         return "raise data.val_fraction if it is 0, and see `holdout`, `split` and `key` of its sources"
 
 
-def check(recipe: Recipe, tokenizer: Tokenizer | None) -> Report:
+def check(recipe: Recipe, tokenizer: Tokenizer | None) -> DataReport:
     """Read every source of the recipe.
 
     Args:
@@ -254,7 +254,7 @@ def check(recipe: Recipe, tokenizer: Tokenizer | None) -> Report:
     tables = [table for table, chosen in recipe.data.sources.items() if chosen] or ["text"]
     sources = [source for table in tables if table in TALK for source in open_sources(recipe, table, partly=True)]
     reports = [_check_source(source, recipe, tokenizer, ctx_len) for source in sources]
-    report = Report(reports, ctx_len, missing=tuple(missing_sets(recipe)))
+    report = DataReport(reports, ctx_len, missing=tuple(missing_sets(recipe)))
     for table in tables:
         if table not in TALK:
             keys = Keys()
@@ -262,14 +262,14 @@ def check(recipe: Recipe, tokenizer: Tokenizer | None) -> Report:
             found = [check_examples(source, recipe.data.val_fraction, keys) for source in opened]
             report.examples += found
             if keys.shared:
-                report.both_sides[table] = len(keys.shared), next(iter(keys.shared.values()))
+                report.in_both_splits[table] = len(keys.shared), next(iter(keys.shared.values()))
     pairs = zip(sources, reports, strict=True)
     sound = [source for source, one in pairs if not one.error and source.table == "text"]
     _compare(report, sound, recipe.data.val_fraction)
     return report
 
 
-def _check_source(source: Source, recipe: Recipe, tokenizer: Tokenizer | None, ctx_len: int | None) -> SourceReport:
+def _check_source(source: DataSource, recipe: Recipe, tokenizer: Tokenizer | None, ctx_len: int | None) -> SourceReport:
     report = SourceReport(SourceStats(source.name), "tokens" if tokenizer else "characters", table=source.table)
     media = Counter[str]()
     opened = set[int]()
@@ -281,9 +281,7 @@ def _check_source(source: Source, recipe: Recipe, tokenizer: Tokenizer | None, c
             for item, length in zip(batch, _lengths(batch, tokenizer, recipe), strict=True):
                 lengths.add(length)
                 shown = (
-                    [one for message in item.messages for one in message.media]
-                    if isinstance(item, Conversation)
-                    else []
+                    [one for message in item.messages for one in message.media] if isinstance(item, Conversation) else []
                 )
                 media.update(one.modality for one in shown)
                 _open_files(report, shown, opened)
@@ -338,28 +336,28 @@ def _example(item: Document | Conversation, tokenizer: Tokenizer | None, recipe:
     return "".join([*shown, tokenizer.decode(plain)])
 
 
-def _compare(report: Report, sources: list[Source], val_fraction: float | None) -> None:
+def _compare(report: DataReport, sources: list[DataSource], val_fraction: float | None) -> None:
     """Look for long validation lines in the training text; the text is read once for each side."""
     held = set[bytes]()
-    for _, mark in _long_lines(sources, "val", val_fraction):
-        held.add(mark)
+    for _, fingerprint in _long_lines(sources, "val", val_fraction):
+        held.add(fingerprint)
         if len(held) == REMEMBERED:
             break
     report.val_lines = len(held)
     if not held:
         return
-    for line, mark in _long_lines(sources, "train", val_fraction):
-        if mark in held:
-            held.remove(mark)
+    for line, fingerprint in _long_lines(sources, "train", val_fraction):
+        if fingerprint in held:
+            held.remove(fingerprint)
             report.shared += 1
             report.shared_example = report.shared_example or line
 
 
-def _long_lines(sources: list[Source], side: Split, val_fraction: float | None) -> Iterator[tuple[str, bytes]]:
+def _long_lines(sources: list[DataSource], split: Split, val_fraction: float | None) -> Iterator[tuple[str, bytes]]:
     """Lines of one side that are long enough, and their hashes."""
     for source in sources:
         for item in text_items(source):
-            if split_of(item, val_fraction) != side:
+            if split_of(item, val_fraction) != split:
                 continue
             for text in texts_of(item):
                 for line in map(str.strip, text.split("\n")):

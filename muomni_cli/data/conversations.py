@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from muomni_cli.contract.data import Conversation, Document, Media, Message
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
-from muomni_cli.data.examples import Order
+from muomni_cli.data.examples import BatchSampler
 from muomni_cli.data.media import Inputs, InputsWriter, decode_all, open_inputs
-from muomni_cli.data.modality import Sense, in_order
+from muomni_cli.data.modality import Modality, in_order
 from muomni_cli.data.prompt import chat_ids
-from muomni_cli.data.sources import SPLITS, Source, open_sources, state_of_files, talk_items
+from muomni_cli.data.sources import SPLITS, DataSource, conversation_items, open_sources, state_of_files
 from muomni_cli.data.split import Split
 from muomni_cli.data.split_items import remarks_of, split_of
 from muomni_cli.data.text import tokenizer_hash
@@ -40,7 +40,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class OmniExample:
     """One conversation of T ids.
 
     Args:
@@ -60,7 +60,7 @@ class Talk:
     about: Sequence[str] = ()
 
 
-class Talks(Sequence[Talk]):
+class OmniDataset(Sequence[OmniExample]):
     """The conversations of one side of the split."""
 
     def __init__(self, folder: Path, seed: int, weights: Sequence[float]) -> None:
@@ -72,7 +72,7 @@ class Talks(Sequence[Talk]):
         self._told: list[tuple[str, list[str]]] = [(row["key"], row["about"]) for row in rows]
         sizes = [int(row["size"]) for row in rows]
         self._starts = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
-        self._order = Order(sizes, self.sources, weights, seed) if rows else None
+        self._sampler = BatchSampler(sizes, self.sources, weights, seed) if rows else None
 
     def __len__(self) -> int:
         return len(self._media)
@@ -82,48 +82,48 @@ class Talks(Sequence[Talk]):
             return [self[place] for place in range(*index.indices(len(self)))]
         begin, end = self._starts[index], self._starts[index + 1]
         own = self._media[index], self.sources[index], *self._told[index]
-        return Talk(self._ids[begin:end], self._answer[begin:end], *own)
+        return OmniExample(self._ids[begin:end], self._answer[begin:end], *own)
 
     def size(self, row: int) -> int:
         """How many ids conversation ``row`` has."""
         return int(self._starts[row + 1] - self._starts[row])
 
-    def draw(self, step: int, batch_size: int) -> list[int]:
+    def batch(self, step: int, batch_size: int) -> list[int]:
         """Numbers of batch ``step``, of about equal length each: a pure function of the seed and both numbers."""
-        assert self._order is not None, "open_talks refuses a side with nothing on it"
-        return self._order.draw(step, batch_size)
+        assert self._sampler is not None, "open_talks refuses a side with nothing on it"
+        return self._sampler.batch(step, batch_size)
 
-    def every(self, batch_size: int) -> Iterator[list[int]]:
+    def batches(self, batch_size: int) -> Iterator[list[int]]:
         """All numbers once, from the shortest to the longest."""
-        assert self._order is not None, "open_talks refuses a side with nothing on it"
-        return self._order.every(batch_size)
+        assert self._sampler is not None, "open_talks refuses a side with nothing on it"
+        return self._sampler.batches(batch_size)
 
 
 @dataclass(frozen=True, slots=True)
-class TalkData:
+class OmniData:
     """Both sides, the decoded inputs of each modality, the sources' names, and how many items of each validate."""
 
-    train: Talks
-    val: Talks
+    train: OmniDataset
+    val: OmniDataset
     inputs: Mapping[str, Inputs]
     names: Sequence[str]
     fingerprint: str
     validating: Sequence[Validating] = ()
 
 
-def open_talks(
+def open_omni_data(
     recipe: Recipe,
     tokenizer: Tokenizer,
-    senses: Mapping[str, Sense],
+    modalities: Mapping[str, Modality],
     progress: Progress,
     only: Split | None = None,
-) -> TalkData:
+) -> OmniData:
     """The recipe's ``[[data.omni]]``: from the cache if nothing changed, decoded and laid out now otherwise.
 
     Args:
         recipe: names the sources.
         tokenizer: of the Thinker.
-        senses: that take media in.
+        modalities: that take media in.
         progress: told of long preparations.
         only: the one side that is wanted, with what is for measuring alone; the other is empty then.
 
@@ -132,26 +132,31 @@ def open_talks(
         MuomniError: the cache cannot be written.
     """
     sources = open_sources(recipe, "omni", only)
-    mark = talks_fingerprint(recipe, sources, tokenizer)
-    folder = cache_folder() / "talks" / mark
-    maker = _Maker(recipe, tokenizer, senses, progress)
+    fingerprint = omni_fingerprint(recipe, sources, tokenizer)
+    folder = cache_folder() / "talks" / fingerprint
+    maker = _Maker(recipe, tokenizer, modalities, progress)
     about = cached_folder(folder, "talks.json", "the conversations", lambda partial: maker.make(sources, partial))
     for name, reason in about["unreadable"].items():
         progress(f"warning: {name} could not be used: {reason}")
     weights = [source.weight for source in sources]
-    sides = {side: Talks(folder / side, recipe.seed, weights) for side in SPLITS}
-    for side, talks in sides.items():
-        if not len(talks) and only in (side, None):
+    splits = {split: OmniDataset(folder / split, recipe.seed, weights) for split in SPLITS}
+    for split, conversations in splits.items():
+        if not len(conversations) and only in (split, None):
             shutil.rmtree(folder, ignore_errors=True)
-            usable = sum(map(len, sides.values()))
-            raise empty_side(side, "omni", sources, usable, recipe.data.val_fraction, only)
-    inputs = {modality: open_inputs(folder / modality) for modality in senses}
+            usable = sum(map(len, splits.values()))
+            raise empty_side(split, "omni", sources, usable, recipe.data.val_fraction, only)
+    inputs = {modality: open_inputs(folder / modality) for modality in modalities}
     names = [source.name for source in sources]
-    counts = of_rows("omni", names, {side: talks.sources for side, talks in sides.items()}, about.get("remarks", {}))
-    return TalkData(sides["train"], sides["val"], inputs, names, mark, counts)
+    counts = of_rows(
+        "omni",
+        names,
+        {split: conversations.sources for split, conversations in splits.items()},
+        about.get("remarks", {}),
+    )
+    return OmniData(splits["train"], splits["val"], inputs, names, fingerprint, counts)
 
 
-def talks_fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
+def omni_fingerprint(recipe: Recipe, sources: Sequence[DataSource], tokenizer: Tokenizer) -> str:
     """Changes when anything does that decides what is written for ``sources``."""
     identity = {
         "format": FORMAT,
@@ -204,23 +209,25 @@ class _Side:
 class _Maker:
     """Decodes and lays out; what it cannot use is noted in ``unreadable``."""
 
-    def __init__(self, recipe: Recipe, tokenizer: Tokenizer, senses: Mapping[str, Sense], progress: Progress) -> None:
-        self.recipe, self.tokenizer, self.senses, self.progress = recipe, tokenizer, senses, progress
+    def __init__(
+        self, recipe: Recipe, tokenizer: Tokenizer, modalities: Mapping[str, Modality], progress: Progress
+    ) -> None:
+        self.recipe, self.tokenizer, self.modalities, self.progress = recipe, tokenizer, modalities, progress
         self.context = _context(recipe)
         self.known: dict[Media, tuple[int, int]] = {}  # number among its modality's inputs, and tokens
         self.unreadable: dict[str, str] = {}
 
-    def make(self, sources: Sequence[Source], folder: Path) -> dict[str, Any]:
+    def make(self, sources: Sequence[DataSource], folder: Path) -> dict[str, Any]:
         """Write inputs and conversations to ``folder``; what could not be used, and remarks of the sources."""
-        items = [list(talk_items(source)) for source in sources]
-        for modality in self.senses:
+        items = [list(conversation_items(source)) for source in sources]
+        for modality in self.modalities:
             self._decode(modality, items, folder)
-        sides = {side: _Side(folder / side) for side in SPLITS}
+        splits = {split: _Side(folder / split) for split in SPLITS}
         for number, source_items in enumerate(items):
             for item in source_items:
-                self._lay_out(item, number, sides)
-        for side in sides.values():
-            side.close()
+                self._lay_out(item, number, splits)
+        for split in splits.values():
+            split.close()
         for source in sources:
             self.unreadable |= source.dataset.unreadable
         remarks = {str(number): remarks_of(source.dataset) for number, source in enumerate(sources)}
@@ -242,30 +249,32 @@ class _Maker:
                 if isinstance(result, str):
                     self.unreadable[media.name] = result
                 else:
-                    self.known[media] = writer.append(result), self.senses[modality].count(result)
+                    self.known[media] = writer.append(result), self.modalities[modality].num_tokens(result)
         finally:
             writer.close()
 
-    def _lay_out(self, item: Conversation | Document, source: int, sides: Mapping[Split, _Side]) -> None:
-        side = sides[split_of(item, self.recipe.data.val_fraction)]
+    def _lay_out(self, item: Conversation | Document, source: int, splits: Mapping[Split, _Side]) -> None:
+        split = splits[split_of(item, self.recipe.data.val_fraction)]
         specials = self.tokenizer.specials
         if isinstance(item, Document):
             ids = [specials["bos"], *self.tokenizer.encode(item.text), specials["eos"]]
             for begin in range(0, len(ids) - 1, self.context):  # neighbours overlap by one, so all are learned
                 piece = ids[begin : begin + self.context + 1]
-                side.append(piece, [True] * len(piece), source, item)
+                split.append(piece, [True] * len(piece), source, item)
             return
-        messages = [Message(m.role, m.text, tuple(in_order(m.media, self.senses))) for m in item.messages]
+        messages = [Message(m.role, m.text, tuple(in_order(m.media, self.modalities))) for m in item.messages]
         media = [one for message in messages for one in message.media]
         if any(one not in self.known for one in media):
             return  # noted where it was decoded
         kept = self._kept(media)
-        layout = chat_ids(self.tokenizer, messages, self.recipe.chat.template, soft=_Numbered(kept) if media else None)
+        layout = chat_ids(
+            self.tokenizer, messages, self.recipe.chat.template, media_ids=_Numbered(kept) if media else None
+        )
         if len(layout.ids) > self.context + 1:
             self.unreadable[item.source] = f"a conversation of {len(layout.ids)} tokens is longer than the context"
             return
         learned = layout.answer if item.learn == "answers" else [True] * len(layout.ids)
-        row = side.append(layout.ids, learned, source, item)
+        row = split.append(layout.ids, learned, source, item)
         row["media"] = [(one.modality, self.known[one][0]) for one in media]
         only = {one.modality for one in media}
         row["about"] = list(item.about or (only if len(only) == 1 else ()))
@@ -273,7 +282,7 @@ class _Maker:
     def _kept(self, media: Sequence[Media]) -> list[int]:
         """How many tokens of each are used."""
         kept: dict[str, Iterator[int]] = {}
-        for modality, sense in self.senses.items():
+        for modality, sense in self.modalities.items():
             counts = [self.known[one][1] for one in media if one.modality == modality]
             kept[modality] = iter(sense.allot(counts, self.context))
         return [next(kept[one.modality]) for one in media]

@@ -20,13 +20,13 @@ from muomni_cli.contract.declarations import CodecPart, EncoderPart
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.media import InputsWriter, decode_all, open_inputs
-from muomni_cli.data.sources import SPLITS, Source, example_items, open_sources, state_of_files
+from muomni_cli.data.sources import SPLITS, DataSource, example_items, open_sources, state_of_files
 from muomni_cli.data.split import Split
 from muomni_cli.data.split_items import remarks_of, split_of
 from muomni_cli.data.validation_size import Validating, empty_side, of_rows
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Chosen, Recipe
+    from muomni_cli.recipe import PartSpec, Recipe
 
 POOL = 32
 """Batches that are sorted by size together before they are shuffled: enough for little padding, and little enough that
@@ -38,7 +38,7 @@ FORMAT = 4
 Progress = Callable[[str], None]
 
 
-class Order:
+class BatchSampler:
     """Draws of examples by number.
 
     Args:
@@ -58,17 +58,17 @@ class Order:
         self._quota = np.maximum(np.rint(shares / shares.sum() * len(owner)), shares > 0).astype(np.int64)
         self._epoch = lru_cache(maxsize=4)(self._make_epoch)
 
-    def draw(self, step: int, batch_size: int) -> list[int]:
+    def batch(self, step: int, batch_size: int) -> list[int]:
         """Indices of batch number ``step``."""
         in_epoch = max(1, int(self._quota.sum()) // batch_size)
         epoch, place = divmod(step, in_epoch)
         return [int(index) for index in self._epoch(epoch, batch_size)[place]]
 
-    def every(self, batch_size: int) -> Iterator[list[int]]:
+    def batches(self, batch_size: int) -> Iterator[list[int]]:
         """All indices once, from the smallest to the largest."""
-        order = np.argsort(self._sizes, kind="stable")
-        for begin in range(0, len(order), batch_size):
-            yield order[begin : begin + batch_size].tolist()
+        sampler = np.argsort(self._sizes, kind="stable")
+        for begin in range(0, len(sampler), batch_size):
+            yield sampler[begin : begin + batch_size].tolist()
 
     def _make_epoch(self, epoch: int, batch_size: int) -> list[NDArray[np.int64]]:
         """Batches of an epoch. What is left over after the last whole batch waits for a later epoch's shuffle."""
@@ -90,9 +90,9 @@ class Order:
         if not count:
             return members[:0]
         rounds = range(epoch * count // len(members), ((epoch + 1) * count - 1) // len(members) + 1)
-        order = np.concatenate([np.random.default_rng([self._seed, source, r]).permutation(members) for r in rounds])
+        sampler = np.concatenate([np.random.default_rng([self._seed, source, r]).permutation(members) for r in rounds])
         begin = epoch * count - rounds.start * len(members)
-        return order[begin : begin + count]
+        return sampler[begin : begin + count]
 
 
 class DecodedExamples:
@@ -113,26 +113,26 @@ class DecodedExamples:
         inputs: Sequence[NDArray[Any]],
         texts: Sequence[str],
         labels: Sequence[str | None],
-        order: Order | None,
+        sampler: BatchSampler | None,
         keys: Sequence[str] = (),
         sources: Sequence[int] = (),
         voices: Sequence[str] = (),
     ) -> None:
-        self.inputs, self.texts, self.labels, self._order = inputs, texts, labels, order
+        self.inputs, self.texts, self.labels, self._order = inputs, texts, labels, sampler
         self.keys, self.sources, self.voices = keys, sources, voices
 
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def draw(self, step: int, batch_size: int) -> list[int]:
+    def batch(self, step: int, batch_size: int) -> list[int]:
         """Indices of batch number ``step``, of about equal size each: a pure function of the seed and both numbers."""
         assert self._order is not None, "open_examples refuses a side with nothing on it"
-        return self._order.draw(step, batch_size)
+        return self._order.batch(step, batch_size)
 
-    def every(self, batch_size: int) -> Iterator[list[int]]:
+    def batches(self, batch_size: int) -> Iterator[list[int]]:
         """All indices once, from the smallest input to the largest."""
         assert self._order is not None, "open_examples refuses a side with nothing on it"
-        return self._order.every(batch_size)
+        return self._order.batches(batch_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +169,8 @@ def open_examples(
     if chosen is None:
         raise RequestError(f"recipe {recipe.name} has no part that reads {table}", "add a table [codec] with use = ...")
     sources = open_sources(recipe, table, only)
-    mark = _fingerprint(recipe, chosen, sources)
-    folder = cache_folder() / "examples" / mark
+    fingerprint = _fingerprint(recipe, chosen, sources)
+    folder = cache_folder() / "examples" / fingerprint
     found = cached_folder(
         folder,
         "examples.json",
@@ -179,19 +179,19 @@ def open_examples(
     )
     for name, reason in found["unreadable"].items():
         progress(f"warning: {name} could not be used: {reason}")
-    for side in (only,) if only else SPLITS:
-        if not found["rows"][side]:
+    for split in (only,) if only else SPLITS:
+        if not found["rows"][split]:
             shutil.rmtree(folder, ignore_errors=True)
             usable = sum(map(len, found["rows"].values()))
-            raise empty_side(side, table, sources, usable, recipe.data.val_fraction, only)
-    sides = {side: _open(folder, side, found, seed) for side in SPLITS}
+            raise empty_side(split, table, sources, usable, recipe.data.val_fraction, only)
+    splits = {split: _open(folder, split, found, seed) for split in SPLITS}
     names = [source.name for source in sources]
-    numbers = {side: sides[side].sources for side in SPLITS}
+    numbers = {split: splits[split].sources for split in SPLITS}
     counts = of_rows(table, names, numbers, found.get("remarks", {}))
-    return DecodedExampleData(sides["train"], sides["val"], mark, names, counts)
+    return DecodedExampleData(splits["train"], splits["val"], fingerprint, names, counts)
 
 
-def _fingerprint(recipe: Recipe, chosen: Chosen, sources: Sequence[Source]) -> str:
+def _fingerprint(recipe: Recipe, chosen: PartSpec, sources: Sequence[DataSource]) -> str:
     part = chosen.registered.part
     assert isinstance(part, EncoderPart | CodecPart), "Recipe.reader has looked"
     settings = chosen.config.model_dump(mode="json")
@@ -199,8 +199,8 @@ def _fingerprint(recipe: Recipe, chosen: Chosen, sources: Sequence[Source]) -> s
         "format": FORMAT,
         "read": [chosen.registered.plugin.version, part.read],
         "config": settings
-        if part.reads is None
-        else {name: getattr(chosen.config, name) for name in sorted(part.reads)},
+        if part.cache_fields is None
+        else {name: getattr(chosen.config, name) for name in sorted(part.cache_fields)},
         "val_fraction": recipe.data.val_fraction,
         "sources": [[source.identity, source.weight, state_of_files(source)] for source in sources],
     }
@@ -208,28 +208,28 @@ def _fingerprint(recipe: Recipe, chosen: Chosen, sources: Sequence[Source]) -> s
 
 
 def _make(
-    recipe: Recipe, chosen: Chosen, sources: Sequence[Source], folder: Path, progress: Progress
+    recipe: Recipe, chosen: PartSpec, sources: Sequence[DataSource], folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Write the inputs to ``folder``; all else that is known of them."""
-    rows: dict[Split, list[dict[str, Any]]] = {side: [] for side in SPLITS}
+    rows: dict[Split, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     unreadable: dict[str, str] = {}
     remarks: dict[str, list[str]] = {}
-    writers = {side: InputsWriter(folder / side) for side in SPLITS}
+    writers = {split: InputsWriter(folder / split) for split in SPLITS}
     try:
         for number, source in enumerate(sources):
             for example, result in decode_all(chosen, example_items(source), lambda one: one.media, progress):
                 if isinstance(result, str):
                     unreadable[example.media.name] = result
                     continue
-                side = split_of(example, recipe.data.val_fraction)
-                writers[side].append(result)
+                split = split_of(example, recipe.data.val_fraction)
+                writers[split].append(result)
                 told = {
                     "text": example.text,
                     "label": example.label,
                     "key": example.key,
                     "voice": example.voice,
                 }
-                rows[side].append({**told, "source": number})
+                rows[split].append({**told, "source": number})
             unreadable |= source.dataset.unreadable
             remarks[str(number)] = remarks_of(source.dataset)
     finally:
@@ -239,10 +239,10 @@ def _make(
     return {"rows": rows, "weights": weights, "unreadable": unreadable, "remarks": remarks}
 
 
-def _open(folder: Path, side: Split, found: dict[str, Any], seed: int) -> DecodedExamples:
-    rows = found["rows"][side]
-    inputs = open_inputs(folder / side)
+def _open(folder: Path, split: Split, found: dict[str, Any], seed: int) -> DecodedExamples:
+    rows = found["rows"][split]
+    inputs = open_inputs(folder / split)
     columns = ("text", "label", "key", "source", "voice")
     texts, labels, keys, numbers, voices = ([row[key] for row in rows] for key in columns)
-    order = Order([len(one) for one in inputs], numbers, found["weights"], seed) if rows else None
-    return DecodedExamples(inputs, texts, labels, order, keys, numbers, voices)
+    sampler = BatchSampler([len(one) for one in inputs], numbers, found["weights"], seed) if rows else None
+    return DecodedExamples(inputs, texts, labels, sampler, keys, numbers, voices)

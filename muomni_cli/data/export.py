@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from muomni_cli.contract.data import Conversation, Document, Example, Item, Media
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import write_bytes, write_text
-from muomni_cli.data.sources import Source, open_sources
+from muomni_cli.data.sources import DataSource, open_sources
 from muomni_cli.data.split import Split
 from muomni_cli.data.split_items import split_of
 
@@ -44,14 +44,16 @@ OWN_ENDING = re.compile(r"\w\.([a-z0-9]{1,5})$")
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ExportedExample:
     """One item: the files that hold its media, and what is said of it."""
 
     files: tuple[Path, ...]
     text: str
 
 
-def write(recipe: Recipe, table: str, source: str, folder: Path, *, split: Split, count: int) -> list[Written]:
+def export_examples(
+    recipe: Recipe, table: str, source: str, folder: Path, *, split: Split, count: int
+) -> list[ExportedExample]:
     """The first ``count`` items of one source on one side of the split, as files of ``folder`` and a list of them.
 
     Args:
@@ -66,18 +68,18 @@ def write(recipe: Recipe, table: str, source: str, folder: Path, *, split: Split
     chosen = _chosen(open_sources(recipe, table), table, source)
     own = (item for item in chosen.dataset.documents() if split_of(item, recipe.data.val_fraction) == split)
     rows: list[dict[str, Any]] = []
-    written: list[Written] = []
+    written: list[ExportedExample] = []
     for number, item in enumerate(islice(own, count), start=1):
         row, files = _row(item, folder, str(number))
         rows.append({**row, "key": item.key, "split": split})
-        written.append(Written(files, _said(item)))
+        written.append(ExportedExample(files, _said(item)))
     if not rows:
         raise RequestError(f"{chosen.name} in [[data.{table}]] has nothing for {split}", "ask for the other --split")
     write_text(folder / LIST, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
     return written
 
 
-def _chosen(sources: Sequence[Source], table: str, wanted: str) -> Source:
+def _chosen(sources: Sequence[DataSource], table: str, wanted: str) -> DataSource:
     for number, source in enumerate(sources):
         if wanted in ("", source.name, str(number)):
             return source
@@ -116,7 +118,9 @@ def _save(media: Media, folder: Path, name: str) -> Path:
     senses them."""
     with media.open() as file:
         content = file.read()
-    known = (ending for begin, mark, ending in ENDINGS if content[begin : begin + len(mark)] == mark)
+    known = (
+        ending for begin, fingerprint, ending in ENDINGS if content[begin : begin + len(fingerprint)] == fingerprint
+    )
     own = OWN_ENDING.search(media.name)
     path = folder / f"{name}.{next(known, own[1] if own else media.modality)}"
     write_bytes(path, content)

@@ -25,7 +25,7 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Chosen
+    from muomni_cli.recipe import PartSpec
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ def read_media(reference: str, config: PartConfig, media: Media) -> NDArray[Any]
 
 
 def decode_all(
-    chosen: Chosen, items: Iterable[T], media_of: Callable[[T], Media], progress: Callable[[str], None]
+    chosen: PartSpec, items: Iterable[T], media_of: Callable[[T], Media], progress: Callable[[str], None]
 ) -> Iterator[tuple[T, NDArray[Any] | str]]:
     """Every item with its decoded input, in order, or with the reason why it cannot be used."""
     part = chosen.registered.part

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from muomni_cli.contract.data import FileMedia, Media
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.modality import Sense
+from muomni_cli.data.modality import Modality
 from muomni_cli.registry.registry import did_you_mean
 
 STDIN = "-"
@@ -99,17 +99,19 @@ def _is_open_pipe(word: str) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def attachment(modality: str, path: str, senses: Mapping[str, Sense]) -> Media:
-    """One file for a model with ``senses``.
+def attachment(modality: str, path: str, modalities: Mapping[str, Modality]) -> Media:
+    """One file for a model with ``modalities``.
 
     Raises:
         RequestError: the words are not NAME=PATH, the path is a URL, or the model has no such sense.
     """
     if not modality or not path:
         raise RequestError(f"{modality or path!r} is not NAME=PATH", "for example: --attach image=cat.png")
-    if modality not in senses:
-        listed = f"it takes {' and '.join(senses)}" if senses else "it takes text alone: train the stage omni"
-        raise RequestError(f"this model has no encoder for {modality}", did_you_mean(modality, list(senses), listed))
+    if modality not in modalities:
+        listed = f"it takes {' and '.join(modalities)}" if modalities else "it takes text alone: train the stage omni"
+        raise RequestError(
+            f"this model has no encoder for {modality}", did_you_mean(modality, list(modalities), listed)
+        )
     return media_at(modality, path)
 
 
@@ -120,8 +122,8 @@ def check_words(words: Sequence[str]) -> None:
         refuse_url(word.partition("=")[2])
 
 
-def attachments(words: Sequence[str], senses: Mapping[str, Sense]) -> list[Media]:
+def attachments(words: Sequence[str], modalities: Mapping[str, Modality]) -> list[Media]:
     """``NAME=PATH`` words as media; errors as in :func:`attachment`."""
     require_one_stdin(words)
     pairs = [word.partition("=") for word in words]
-    return [attachment(modality, path, senses) for modality, _, path in pairs]
+    return [attachment(modality, path, modalities) for modality, _, path in pairs]

@@ -12,11 +12,11 @@ from muomni_cli.contract.data import Media
 from muomni_cli.contract.declarations import EncoderPart, PartConfig
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.media import read_media
-from muomni_cli.registry.registry import Registered, resolve
+from muomni_cli.registry.registry import RegisteredPart, resolve
 
 
 @dataclass(frozen=True, slots=True)
-class Sense:
+class Modality:
     """One modality of a model: the declaration of its encoder and the encoder's settings."""
 
     part: EncoderPart
@@ -31,9 +31,9 @@ class Sense:
         """One input of the encoder. RequestError if it is not there or cannot be read."""
         return read_media(self.part.read, self.config, media)
 
-    def count(self, inputs: NDArray[Any]) -> int:
+    def num_tokens(self, inputs: NDArray[Any]) -> int:
         """How many tokens the encoder makes of one input."""
-        return int(resolve(self.part.count, f"encoder {self.part.name}")(self.config, inputs))
+        return int(resolve(self.part.num_tokens, f"encoder {self.part.name}")(self.config, inputs))
 
     def allot(self, counts: Sequence[int], context: int) -> list[int]:
         """How many tokens of each input of one conversation are used, of ``counts`` that the encoder makes.
@@ -43,12 +43,12 @@ class Sense:
         Raises:
             RequestError: they do not fit, with the counts.
         """
-        room = int(context * self.part.share)
+        room = int(context * self.part.max_context_fraction)
         kept, left = [], room
         for count in counts:
             kept.append(min(count, left))
             left -= kept[-1]
-        if kept != list(counts) and not (self.part.in_time and all(kept)):
+        if kept != list(counts) and not (self.part.truncatable and all(kept)):
             raise RequestError(
                 f"{len(counts)} {self.modality} input{'s' * (len(counts) > 1)} would take {sum(counts)} tokens, and "
                 f"{self.modality} may fill {room} of the context's {context}",
@@ -57,19 +57,19 @@ class Sense:
         return kept
 
 
-def sense_of(registered: Registered, config: PartConfig) -> Sense:
+def modality_of(registered: RegisteredPart, config: PartConfig) -> Modality:
     """The sense that a recipe or a run chose."""
     assert isinstance(registered.part, EncoderPart), "the registry gives what it is asked for"
-    return Sense(registered.part, config)
+    return Modality(registered.part, config)
 
 
-def in_order(media: Sequence[Media], senses: Mapping[str, Sense]) -> list[Media]:
+def in_order(media: Sequence[Media], modalities: Mapping[str, Modality]) -> list[Media]:
     """Media in the order of the model's senses, as they stand before the text.
 
     Raises:
         RequestError: the model has no encoder for one of them.
     """
-    known = list(senses)
+    known = list(modalities)
     for one in media:
         if one.modality not in known:
             raise RequestError(

@@ -21,7 +21,7 @@ from muomni_cli.core.errors import RequestError
 
 Template = Literal["plain", "roles"]
 
-Soft = Callable[[Media], Sequence[int]]
+MediaIds = Callable[[Media], Sequence[int]]
 """What stands for one picture or sound."""
 
 
@@ -39,7 +39,7 @@ def turn_text(message: Message, template: Template, *, first: bool = False) -> s
 
 
 def turn_ids(
-    tokenizer: Tokenizer, message: Message, template: Template, *, first: bool = False, soft: Sequence[int] = ()
+    tokenizer: Tokenizer, message: Message, template: Template, *, first: bool = False, media_ids: Sequence[int] = ()
 ) -> list[int]:
     """One finished turn, with the start of the sequence before it if it is the ``first``.
 
@@ -48,23 +48,28 @@ def turn_ids(
         message: the turn.
         template: see the module.
         first: nothing stands before it.
-        soft: what stands for the message's media.
+        media_ids: what stands for the message's media.
     """
     encoded = tokenizer.encode(turn_text(message, template, first=first))
-    return _turn(tokenizer, message, template, encoded, soft, first).ids
+    return _turn(tokenizer, message, template, encoded, media_ids, first).ids
 
 
 def _turn(
-    tokenizer: Tokenizer, message: Message, template: Template, encoded: list[int], soft: Sequence[int], first: bool
+    tokenizer: Tokenizer,
+    message: Message,
+    template: Template,
+    encoded: list[int],
+    media_ids: Sequence[int],
+    first: bool,
 ) -> Layout:
     """The role token and the start are given, never learned: the model speaks only when its turn was opened."""
     specials = tokenizer.specials
     start = [specials["bos"]] if first else []
     if template == "plain":
-        given, said = [*soft, *start], encoded
+        given, said = [*media_ids, *start], encoded
     else:
         end = [specials["eos"]] if message.role == "assistant" else []
-        given, said = [*start, specials[message.role], *soft], [*encoded, *end]
+        given, said = [*start, specials[message.role], *media_ids], [*encoded, *end]
     return Layout([*given, *said], [False] * len(given) + [message.role == "assistant"] * len(said))
 
 
@@ -79,7 +84,7 @@ def chat_ids(
     template: Template = "roles",
     *,
     reply: bool = False,
-    soft: Soft | None = None,
+    media_ids: MediaIds | None = None,
 ) -> Layout:
     """Lay out a conversation.
 
@@ -88,10 +93,10 @@ def chat_ids(
         messages: the turns in order.
         template: see the module.
         reply: end with an open assistant's turn, for generation.
-        soft: what stands for pictures and sounds; needed where there are some.
+        media_ids: what stands for pictures and sounds; needed where there are some.
     """
     encoded = map(tokenizer.encode, turn_texts(messages, template))
-    return lay_out(tokenizer, messages, encoded, template, reply=reply, soft=soft)
+    return lay_out(tokenizer, messages, encoded, template, reply=reply, media_ids=media_ids)
 
 
 def turn_texts(messages: Sequence[Message], template: Template) -> list[str]:
@@ -106,13 +111,13 @@ def lay_out(
     template: Template,
     *,
     reply: bool = False,
-    soft: Soft | None = None,
+    media_ids: MediaIds | None = None,
 ) -> Layout:
     """:func:`chat_ids` for turns whose :func:`turn_texts` are encoded already, which is faster for many at once."""
     ids: list[int] = []
     answer: list[bool] = []
     for number, (message, own) in enumerate(zip(messages, encoded, strict=True)):
-        shown = [token for media in message.media for token in soft(media)] if soft is not None else []
+        shown = [token for media in message.media for token in media_ids(media)] if media_ids is not None else []
         turn = _turn(tokenizer, message, template, own, shown, first=number == 0)
         ids += turn.ids
         answer += turn.answer
@@ -144,7 +149,7 @@ def one_shot_ids(
     context: int,
     template: Template = "roles",
     system: str | None = None,
-    soft: Soft | None = None,
+    media_ids: MediaIds | None = None,
 ) -> list[int]:
     """Ids of one question, ready for the answer.
 
@@ -154,6 +159,6 @@ def one_shot_ids(
     if not message.text.strip() and not message.media:
         raise RequestError("the prompt is empty", 'give some text: muomni chat "Once upon a time"')
     messages = [Message("system", system)] if system else []
-    ids = chat_ids(tokenizer, [*messages, message], template, reply=True, soft=soft).ids
+    ids = chat_ids(tokenizer, [*messages, message], template, reply=True, media_ids=media_ids).ids
     require_room(ids, context)
     return ids

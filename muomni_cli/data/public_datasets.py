@@ -42,7 +42,7 @@ def missing_sets(recipe: Recipe, tables: Iterable[str] | None = None, *, measure
         measured: look at sources that are for measuring alone as well.
     """
     lists = recipe.data.sources if tables is None else {table: recipe.data.sources.get(table, ()) for table in tables}
-    sources = [source for listed in lists.values() for source in listed if measured or not source.measure]
+    sources = [source for listed in lists.values() for source in listed if measured or not source.eval_only]
     found: dict[str, Download] = {}
     for source in sources:
         for _, reference in references_in(source.config.model_dump(mode="json")):
@@ -81,8 +81,8 @@ class SetState:
             "name": self.use,
             "doc": download.doc,
             "size": download.size,
-            "licence": download.licence,
-            "licence_url": download.licence_url,
+            "license": download.license,
+            "license_url": download.license_url,
             "verified": download.verified,
             "urls": [file.url for file in download.files],
             "here": self.here,
@@ -94,7 +94,7 @@ class Watcher(Protocol):
     """Who is told how far it is."""
 
     def begin(self, state: SetState) -> None:
-        """A dataset is about to be downloaded: time to show its licence and size."""
+        """A dataset is about to be downloaded: time to show its license and size."""
 
     def task(self, words: str, total: int) -> Callable[[int], None]:
         """Something takes long; the result is told how much of ``total`` bytes is done."""
@@ -103,12 +103,12 @@ class Watcher(Protocol):
 
 def states() -> list[SetState]:
     """Every public dataset that is declared."""
-    return [state_of(offer) for offer in get_registry().downloads()]
+    return [state_of(registered) for registered in get_registry().downloads()]
 
 
-def state_of(offer: RegisteredDownload) -> SetState:
+def state_of(registered: RegisteredDownload) -> SetState:
     """Where one dataset is."""
-    use, download = offer.use, offer.part
+    use, download = registered.use, registered.part
     found = [SetFile(use, download, path).find() for path in download.paths]
     files = tuple(path for path in found if path is not None)
     if len(files) < len(found):
@@ -142,13 +142,13 @@ def get_sets(names: Sequence[str], watcher: Watcher, *, unverified: bool = False
     if not keep:
         for state in wanted:
             _clear(state.download)
-    return [state_of(offer) for offer in offers]
+    return [state_of(registered) for registered in offers]
 
 
 def archive_of(file: RemoteFile) -> Path:
     """Where a downloaded file is kept until it is laid out."""
-    mark = file.sha256 or hashlib.sha256(file.url.encode()).hexdigest()
-    return data_folder() / DOWNLOADS / f"{mark[:12]}-{file.filename}"
+    fingerprint = file.sha256 or hashlib.sha256(file.url.encode()).hexdigest()
+    return data_folder() / DOWNLOADS / f"{fingerprint[:12]}-{file.filename}"
 
 
 def kept_lines(names: Sequence[str]) -> list[str]:

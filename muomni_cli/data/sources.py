@@ -13,20 +13,20 @@ from muomni_cli.contract.data import Conversation, Dataset, Document, Example
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import require_sets
 from muomni_cli.data.split import Split
-from muomni_cli.data.split_items import Sided, Table, cut_of, remarks_of, split_of
+from muomni_cli.data.split_items import SourceSplit, SplitDataset, cut_of, remarks_of, split_of
 from muomni_cli.recipe.model import SOUND, SPEECH
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-__all__ = ["SPLITS", "Source", "Split", "cut_of", "open_sources", "remarks_of", "split_of"]
+__all__ = ["SPLITS", "DataSource", "Split", "cut_of", "open_sources", "remarks_of", "split_of"]
 
 SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """One ``[[data.<name>]]`` table, opened.
 
     Args:
@@ -48,7 +48,7 @@ class Source:
 
 def open_sources(
     recipe: Recipe, name: str = "text", only: Split | None = None, *, partly: bool = False
-) -> list[Source]:
+) -> list[DataSource]:
     """Every source in ``[[data.<name>]]`` that is learned from, in its order; each item has its side of the split.
 
     Args:
@@ -60,7 +60,7 @@ def open_sources(
     Raises:
         RequestError: the recipe names none, or public datasets are missing.
     """
-    chosen_sources = [one for one in recipe.data.sources.get(name, ()) if only or not one.measure]
+    chosen_sources = [one for one in recipe.data.sources.get(name, ()) if only or not one.eval_only]
     if not chosen_sources:
         what = "no text" if name == "text" else f"no data for {name}"
         raise RequestError(f"the recipe names {what}", f'add a table [[data.{name}]] with use = "..."')
@@ -70,9 +70,9 @@ def open_sources(
         resolve(one.registered.part.build, wanted_by=f"dataset {one.registered.part.name}")(one.config)
         for one in chosen_sources
     ]
-    learned = [dataset for dataset, one in zip(datasets, chosen_sources, strict=True) if not one.measure]
-    split = Table(learned, recipe.data.val_fraction)
-    opened: list[Source] = []
+    learned = [dataset for dataset, one in zip(datasets, chosen_sources, strict=True) if not one.eval_only]
+    split = SourceSplit(learned, recipe.data.val_fraction)
+    opened: list[DataSource] = []
     for index, (chosen, built) in enumerate(zip(chosen_sources, datasets, strict=True)):
         plugin, part = chosen.registered.plugin, chosen.registered.part
         identity: dict[str, Any] = {
@@ -82,19 +82,19 @@ def open_sources(
         }
         stem = f"{index}-{part.name}"
         if only:
-            identity["only"] = [only, chosen.measure]
-        dataset = Sided(built, None if chosen.measure else split, only)
-        opened.append(Source(chosen.task or stem, chosen.weight, dataset, identity, name, stem))
+            identity["only"] = [only, chosen.eval_only]
+        dataset = SplitDataset(built, None if chosen.eval_only else split, only)
+        opened.append(DataSource(chosen.task or stem, chosen.weight, dataset, identity, name, stem))
     return opened
 
 
-def text_items(source: Source) -> Iterator[Document | Conversation]:
+def text_items(source: DataSource) -> Iterator[Document | Conversation]:
     """The items of a source of text.
 
     Raises:
         RequestError: an item is no text, or has media.
     """
-    for item in talk_items(source):
+    for item in conversation_items(source):
         if isinstance(item, Conversation) and any(message.media for message in item.messages):
             raise RequestError(
                 f"{source.name} in [[data.{source.table}]] gives more than text",
@@ -103,7 +103,7 @@ def text_items(source: Source) -> Iterator[Document | Conversation]:
         yield item
 
 
-def talk_items(source: Source) -> Iterator[Document | Conversation]:
+def conversation_items(source: DataSource) -> Iterator[Document | Conversation]:
     """The items of a source of text or conversations, which may have media.
 
     Raises:
@@ -118,12 +118,12 @@ def talk_items(source: Source) -> Iterator[Document | Conversation]:
         yield item
 
 
-def word_items(source: Source) -> Iterator[Document | Conversation]:
+def word_items(source: DataSource) -> Iterator[Document | Conversation]:
     """The items of a source of either, as its table allows."""
-    return text_items(source) if source.table == "text" else talk_items(source)
+    return text_items(source) if source.table == "text" else conversation_items(source)
 
 
-def example_items(source: Source) -> Iterator[Example]:
+def example_items(source: DataSource) -> Iterator[Example]:
     """The items of a source of one modality's examples.
 
     Raises:
@@ -144,7 +144,7 @@ def example_items(source: Source) -> Iterator[Example]:
         yield item
 
 
-def state_of_files(source: Source) -> list[tuple[str, int, int]]:
+def state_of_files(source: DataSource) -> list[tuple[str, int, int]]:
     """Path, size and time of change (ns) of each file that a source reads."""
     found: list[tuple[str, int, int]] = []
     for path in source.dataset.files():

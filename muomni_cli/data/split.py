@@ -52,7 +52,7 @@ def uncertainty(count: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class KeySplit:
     """A decision: keys whose hash is below ``threshold`` are held out, except for those that were ``moved``."""
 
     threshold: float = 0.0
@@ -110,7 +110,7 @@ class Pool:
         left._labels = {key: labels for key, labels in self._labels.items() if key not in keys}
         return left
 
-    def default_sides(self) -> Sides:
+    def default_sides(self) -> KeySplit:
         """As the number of keys and their labels have it."""
         if not self.many:
             return chosen(self.keys, held_out_of(len(self), share_of(len(self))))
@@ -119,27 +119,27 @@ class Pool:
             high: "train" for low, high in self._extremes.values() if low != high and high < threshold
         }
         moved |= {low: "val" for low, high in self._extremes.values() if low != high and low >= threshold}
-        return Sides(threshold, moved)
+        return KeySplit(threshold, moved)
 
 
-def chosen(keys: Mapping[int, Set[str]], count: int) -> Sides:
+def chosen(keys: Mapping[int, Set[str]], count: int) -> KeySplit:
     """Hold out ``count`` keys, or fewer where more would leave a class without training keys.
 
     First every class of two or more keys gets one, the largest classes first, as far as ``count`` allows; then keys
     are added so that each class has about its share. Within a class, the lowest hash goes first.
     """
     if count <= 0:
-        return Sides()
-    return Sides(0.0, dict.fromkeys(_Stratified(keys).take(count), "val"))
+        return KeySplit()
+    return KeySplit(0.0, dict.fromkeys(_Stratified(keys).take(count), "val"))
 
 
-def side_of(key: str, val_fraction: float) -> Split:
+def split_of_key(key: str, val_fraction: float) -> Split:
     """On which side of the split a key is that no source puts on one: by its hash, whatever else there is."""
     return "val" if hash_of(key) < threshold_of(val_fraction) else "train"
 
 
-def sides_of(items: Iterable[tuple[str, str | None]], val_fraction: float) -> dict[str, Split]:
-    """The side of every key, such that none is empty where there are two or more: what :func:`side_of` says, and
+def splits_of_items(items: Iterable[tuple[str, str | None]], val_fraction: float) -> dict[str, Split]:
+    """The side of every key, such that none is empty where there are two or more: what :func:`split_of_key` says, and
     where all would be on one side, the keys nearest to the threshold on the other, class by class.
 
     Args:
@@ -151,10 +151,10 @@ def sides_of(items: Iterable[tuple[str, str | None]], val_fraction: float) -> di
     for key, label in items:
         hashes[key] = hash_of(key)
         pool.add(hashes[key], label)
-    sides = Sides(threshold_of(val_fraction))
-    if len({sides(key) for key in hashes.values()}) == 1 and not pool.many:
-        sides = chosen(pool.keys, held_out_of(len(pool), val_fraction))
-    return {key: sides(number) for key, number in hashes.items()}
+    splits = KeySplit(threshold_of(val_fraction))
+    if len({splits(key) for key in hashes.values()}) == 1 and not pool.many:
+        splits = chosen(pool.keys, held_out_of(len(pool), val_fraction))
+    return {key: splits(number) for key, number in hashes.items()}
 
 
 class _Stratified:

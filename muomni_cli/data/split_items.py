@@ -16,13 +16,13 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.data.split import (
     MANY,
     SMALLEST,
+    KeySplit,
     Pool,
-    Sides,
     Split,
     chosen,
     hash_of,
     held_out_of,
-    side_of,
+    split_of_key,
     threshold_of,
 )
 
@@ -48,7 +48,7 @@ class Seen:
 
     pool: Pool = field(default_factory=Pool)
     assigned: dict[int, Split] = field(default_factory=dict)
-    sides: set[Split] = field(default_factory=set)
+    splits: set[Split] = field(default_factory=set)
     sizes: Counter[int] = field(default_factory=Counter)
     items: int = 0
     only_documents: bool = True
@@ -58,7 +58,7 @@ class Seen:
         self.items += 1
         key = hash_of(item.key)
         if item.split is not None:
-            self.sides.add(item.split)
+            self.splits.add(item.split)
             if len(self.assigned) < MANY:
                 self.assigned[key] = item.split
             return
@@ -71,19 +71,19 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class SplitDecision:
     """What is decided for a table.
 
     Args:
-        sides: of each key.
+        splits: of each key.
         cut: how many characters of a document, by the hash of its key, are for training; the rest is held out.
     """
 
-    sides: Sides
+    splits: KeySplit
     cut: Mapping[int, int] = field(default_factory=dict)
 
 
-class Table:
+class SourceSplit:
     """The sources of ``[[data.<name>]]`` that are learned from.
 
     Args:
@@ -95,28 +95,28 @@ class Table:
         self._datasets, self._val_fraction = datasets, val_fraction
 
     @cached_property
-    def decision(self) -> Decision:
+    def decision(self) -> SplitDecision:
         """Reads the sources' keys, as far as that is needed: with a written fraction only until both sides have
         something, otherwise up to ``MANY`` keys of text. A written 0 holds out only what the sources assign."""
         if self._val_fraction is None:
             return _by_default(self.seen)
-        sides = Sides(threshold_of(self._val_fraction))
-        if not 0 < self._val_fraction < 1 or self._has_both(sides):
-            return Decision(sides)
-        return _filled(self.seen, sides, self._val_fraction)
+        splits = KeySplit(threshold_of(self._val_fraction))
+        if not 0 < self._val_fraction < 1 or self._has_both(splits):
+            return SplitDecision(splits)
+        return _filled(self.seen, splits, self._val_fraction)
 
     @cached_property
     def seen(self) -> list[Seen]:
         """What each source holds."""
         return [_seen(dataset) for dataset in self._datasets]
 
-    def _has_both(self, sides: Sides) -> bool:
+    def _has_both(self, splits: KeySplit) -> bool:
         found: set[Split] = set()
         waiting = [_readable(dataset) for dataset in self._datasets]
         while waiting:
             for items in list(waiting):
                 some = list(islice(items, AT_A_TIME))
-                found |= {item.split or sides(hash_of(item.key)) for item in some}
+                found |= {item.split or splits(hash_of(item.key)) for item in some}
                 if len(found) == 2:
                     return True
                 if not some:
@@ -124,7 +124,7 @@ class Table:
         return False
 
 
-class Sided:
+class SplitDataset:
     """A :class:`muomni_cli.api.Dataset`: of another, every item with its side.
 
     Args:
@@ -133,7 +133,7 @@ class Sided:
         only: the one side that is wanted.
     """
 
-    def __init__(self, dataset: Dataset, table: Table | None, only: Split | None = None) -> None:
+    def __init__(self, dataset: Dataset, table: SourceSplit | None, only: Split | None = None) -> None:
         self._dataset, self._table, self._only = dataset, table, only
         self._cut: set[int] = set()
 
@@ -172,12 +172,12 @@ class Sided:
                 yield from _pieces(item, decision.cut[key] - read[key])
                 read[key] += len(item.text)
             else:
-                yield replace(item, split=decision.sides(key))
+                yield replace(item, split=decision.splits(key))
 
 
 def split_of(item: Item, val_fraction: float | None) -> Split:
     """The side of an item: that of its source or of its table's decision, or else by the hash of its key."""
-    return item.split or side_of(item.key, SMALLEST if val_fraction is None else val_fraction)
+    return item.split or split_of_key(item.key, SMALLEST if val_fraction is None else val_fraction)
 
 
 def remarks_of(dataset: Dataset) -> list[str]:
@@ -187,7 +187,7 @@ def remarks_of(dataset: Dataset) -> list[str]:
 
 def cut_of(dataset: Dataset) -> int:
     """How many documents of a dataset were cut, after it was read."""
-    return dataset.cut if isinstance(dataset, Sided) else 0
+    return dataset.cut if isinstance(dataset, SplitDataset) else 0
 
 
 def _readable(dataset: Dataset) -> Iterator[Item]:
@@ -207,48 +207,50 @@ def _seen(dataset: Dataset) -> Seen:
     return seen
 
 
-def _by_default(seen: Sequence[Seen]) -> Decision:
+def _by_default(seen: Sequence[Seen]) -> SplitDecision:
     """Each source by itself, so that none is without validation; a key that is held out in one is held out in all."""
     assigned = _assigned(seen)
     threshold = 0.0
     moved: dict[int, Split] = {}
     cut: dict[int, int] = {}
     for source in seen:
-        if "val" in source.sides and not source.pool.many:
+        if "val" in source.splits and not source.pool.many:
             continue  # it says what is held out
         pool = source.pool.without(assigned)
-        sides = pool.default_sides()
-        if source.only_documents and _unfair(pool, source.sizes, sides):
+        splits = pool.default_sides()
+        if source.only_documents and _unfair(pool, source.sizes, splits):
             cut |= _cuts(source.sizes, TAIL)
             continue
-        threshold = max(threshold, sides.threshold)
-        moved |= {key: side for key, side in sides.moved.items() if moved.get(key) != "val"}
-    return _filled(seen, Sides(threshold, moved | assigned), None, cut)
+        threshold = max(threshold, splits.threshold)
+        moved |= {key: split for key, split in splits.moved.items() if moved.get(key) != "val"}
+    return _filled(seen, KeySplit(threshold, moved | assigned), None, cut)
 
 
 def _assigned(seen: Sequence[Seen]) -> dict[int, Split]:
     """The keys that one source assigns to a side and another leaves to the split."""
     left = {key for source in seen for key in source.pool.keys}
-    return {key: side for source in seen for key, side in source.assigned.items() if key in left}
+    return {key: split for source in seen for key, split in source.assigned.items() if key in left}
 
 
-def _filled(seen: Sequence[Seen], sides: Sides, share: float | None, cut: Mapping[int, int] | None = None) -> Decision:
-    """``sides``, unless one of them would be empty: then the keys nearest to the threshold change sides, or documents
+def _filled(
+    seen: Sequence[Seen], splits: KeySplit, share: float | None, cut: Mapping[int, int] | None = None
+) -> SplitDecision:
+    """``splits``, unless one of them would be empty: then the keys nearest to the threshold change sides, or documents
     are cut where there are too few."""
     cut = cut or {}
-    decided = {side for source in seen for side in source.sides}
-    there = decided | {sides(key) for source in seen for key in source.pool.keys}
+    decided = {split for source in seen for split in source.splits}
+    there = decided | {splits(key) for source in seen for key in source.pool.keys}
     if cut or len(there) == 2 or any(source.pool.many for source in seen):
-        return Decision(sides, cut)
+        return SplitDecision(splits, cut)
     assigned = _assigned(seen)
     pool, sizes = _together(seen, assigned)
     if decided and len(pool) <= 1:
-        return Decision(Sides(0.0, assigned | dict.fromkeys(pool.keys, "train" if "val" in decided else "val")))
+        return SplitDecision(KeySplit(0.0, assigned | dict.fromkeys(pool.keys, "train" if "val" in decided else "val")))
     found = pool.default_sides() if share is None else chosen(pool.keys, held_out_of(len(pool), share))
     few = all(source.only_documents for source in seen)
     if few and (len(pool) == 1 or _unfair(pool, sizes, found)):
-        return Decision(sides, _cuts(sizes, share or TAIL))
-    return Decision(Sides(found.threshold, {**found.moved, **assigned}))
+        return SplitDecision(splits, _cuts(sizes, share or TAIL))
+    return SplitDecision(KeySplit(found.threshold, {**found.moved, **assigned}))
 
 
 def _together(seen: Sequence[Seen], assigned: Mapping[int, Split]) -> tuple[Pool, Counter[int]]:
@@ -263,10 +265,10 @@ def _together(seen: Sequence[Seen], assigned: Mapping[int, Split]) -> tuple[Pool
     return pool, sizes
 
 
-def _unfair(pool: Pool, sizes: Counter[int], sides: Sides) -> bool:
+def _unfair(pool: Pool, sizes: Counter[int], splits: KeySplit) -> bool:
     """Whether whole documents would be too much, or too little, to hold out of these few."""
     total = sum(sizes.values())
-    held = sum(size for key, size in sizes.items() if sides(key) == "val")
+    held = sum(size for key, size in sizes.items() if splits(key) == "val")
     least, most = FAIR
     return 1 < len(pool) <= FEW and total >= WORTH_CUTTING and not least * total <= held <= most * total
 
@@ -291,8 +293,8 @@ def _place(text: str, left: int) -> int:
     if left <= 0 or left >= len(text):
         return max(0, min(left, len(text)))
     near = max(1, left - (len(text) - left))
-    for mark in ("\n", " "):
-        place = text.rfind(mark, near, left) + 1
+    for fingerprint in ("\n", " "):
+        place = text.rfind(fingerprint, near, left) + 1
         if place and text[:place].strip() and text[place:].strip():
             return place
     return left

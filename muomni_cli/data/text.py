@@ -24,16 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.contract.data import Conversation, Document
-from muomni_cli.contract.declarations import Can
+from muomni_cli.contract.declarations import Capability
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.prompt import Template, lay_out, turn_texts
-from muomni_cli.data.sources import SPLITS, Source, open_sources, state_of_files, text_items, texts_of, word_items
+from muomni_cli.data.sources import SPLITS, DataSource, open_sources, state_of_files, text_items, texts_of, word_items
 from muomni_cli.data.split import Split
 from muomni_cli.data.split_items import cut_of, remarks_of, split_of
 from muomni_cli.data.validation_size import Validating, empty_side
-from muomni_cli.data.windows import Mixture, Stream, StreamWriter, Window, open_stream, token_type
+from muomni_cli.data.windows import Mixture, StreamWriter, TokenStream, Window, open_stream, token_type
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def train_tokenizer(recipe: Recipe, progress: Progress) -> Tokenizer:
     return tokenizer
 
 
-def training_texts(recipe: Recipe, sources: Sequence[Source]) -> Iterator[str]:
+def training_texts(recipe: Recipe, sources: Sequence[DataSource]) -> Iterator[str]:
     """Texts of training items, cut off after ``data.tokenizer_chars`` characters; what a source does not use of its
     even share, the next ones may."""
     left = recipe.data.tokenizer_chars
@@ -95,7 +95,7 @@ def training_texts(recipe: Recipe, sources: Sequence[Source]) -> Iterator[str]:
                 break
 
 
-def _texts(source: Source, val_fraction: float | None) -> Iterator[str]:
+def _texts(source: DataSource, val_fraction: float | None) -> Iterator[str]:
     for item in word_items(source):
         if split_of(item, val_fraction) == "train":
             yield from texts_of(item)
@@ -108,7 +108,7 @@ def known_tokenizer(recipe: Recipe, folder: Path) -> Tokenizer | None:
     if chosen is None:
         return None
     part = chosen.registered.part
-    if Can.TRAINABLE in part.can and not folder.is_dir():
+    if Capability.TRAINABLE in part.capabilities and not folder.is_dir():
         return None
     try:
         tokenizer: Tokenizer = resolve(part.build, wanted_by=f"tokenizer {part.name}")(chosen.config, folder)
@@ -131,11 +131,11 @@ class SourceStats:
     cut: int = 0
     noun: str = ""
 
-    def count(self, item: Document | Conversation, side: Split, tokens: int) -> None:
+    def count(self, item: Document | Conversation, split: Split, tokens: int) -> None:
         """Add an item."""
-        self.documents[side] += 1
-        self.characters[side] += size_of(item)
-        self.tokens[side] += tokens
+        self.documents[split] += 1
+        self.characters[split] += size_of(item)
+        self.tokens[split] += tokens
         self.noun = type(item).__name__.lower()
 
     def validating(self, table: str) -> Validating:
@@ -155,7 +155,7 @@ class TextData:
     """
 
     train: Mixture
-    val: Sequence[Stream]
+    val: Sequence[TokenStream]
     stats: Sequence[SourceStats]
     fingerprint: str
 
@@ -188,7 +188,7 @@ def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextD
     return _open(folder, sources, stats, tokenizer, mark, recipe.data.val_fraction)
 
 
-def fingerprint(recipe: Recipe, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
+def fingerprint(recipe: Recipe, sources: Sequence[DataSource], tokenizer: Tokenizer) -> str:
     """24 hex digits that change when, and only when, the tokens might: text, tokenizer, layout, split or format."""
     identity = {
         "format": FORMAT,
@@ -211,20 +211,21 @@ def tokenizer_hash(tokenizer: Tokenizer) -> str:
     return digest.hexdigest()
 
 
-def _write(recipe: Recipe, source: Source, tokenizer: Tokenizer, folder: Path, progress: Progress) -> SourceStats:
+def _write(recipe: Recipe, source: DataSource, tokenizer: Tokenizer, folder: Path, progress: Progress) -> SourceStats:
     """Tokenise one source into a stream for each side."""
     stats = SourceStats(source.name)
     dtype = token_type(tokenizer.vocab_size)
     began = told = time.monotonic()
     with ExitStack() as stack:
         writers = {
-            side: stack.enter_context(StreamWriter(folder / f"{source.stem}-{side}.tokens", dtype)) for side in SPLITS
+            split: stack.enter_context(StreamWriter(folder / f"{source.stem}-{split}.tokens", dtype))
+            for split in SPLITS
         }
         for batch in batches(text_items(source)):
             for item, (ids, mask) in zip(batch, encode_items(tokenizer, batch, recipe.chat.template), strict=True):
-                side = split_of(item, recipe.data.val_fraction)
-                writers[side].append(ids, mask)
-                stats.count(item, side, len(ids))
+                split = split_of(item, recipe.data.val_fraction)
+                writers[split].append(ids, mask)
+                stats.count(item, split, len(ids))
             if time.monotonic() > told + 5:
                 told = time.monotonic()
                 millions = sum(stats.characters.values()) / 1e6
@@ -273,24 +274,24 @@ def encode_items(
 
 def _open(
     folder: Path,
-    sources: Sequence[Source],
+    sources: Sequence[DataSource],
     stats: Sequence[SourceStats],
     tokenizer: Tokenizer,
     mark: str,
     val_fraction: float | None,
 ) -> TextData:
     dtype = token_type(tokenizer.vocab_size)
-    streams: dict[Split, list[tuple[Stream, float]]] = {side: [] for side in SPLITS}
+    streams: dict[Split, list[tuple[TokenStream, float]]] = {split: [] for split in SPLITS}
     for source in sources:
-        for side in SPLITS:
-            stream = open_stream(folder / f"{source.stem}-{side}.tokens", source.name, dtype)
+        for split in SPLITS:
+            stream = open_stream(folder / f"{source.stem}-{split}.tokens", source.name, dtype)
             if len(stream) > 1:
-                streams[side].append((stream, source.weight))
-    documents = {side: sum(entry.documents[side] for entry in stats) for side in SPLITS}
-    for side in SPLITS:
-        if not streams[side]:
+                streams[split].append((stream, source.weight))
+    documents = {split: sum(entry.documents[split] for entry in stats) for split in SPLITS}
+    for split in SPLITS:
+        if not streams[split]:
             shutil.rmtree(folder, ignore_errors=True)
-            raise empty_side(side, "text", sources, sum(documents.values()), val_fraction)
+            raise empty_side(split, "text", sources, sum(documents.values()), val_fraction)
     return TextData(
         train=Mixture([stream for stream, _ in streams["train"]], [weight for _, weight in streams["train"]]),
         val=[stream for stream, _ in streams["val"]],
@@ -300,7 +301,7 @@ def _open(
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
+class ValidationText:
     """Every token of some streams, once and in order.
 
     Args:
@@ -311,7 +312,7 @@ class HeldOut:
         batches: so many of them, the first; 0 for all.
     """
 
-    streams: Sequence[Stream]
+    streams: Sequence[TokenStream]
     tokenizer: Tokenizer
     length: int
     batch_size: int
@@ -320,7 +321,7 @@ class HeldOut:
     def windows(self) -> Iterator[Window]:
         """Batches of windows."""
         cut = Mixture(self.streams, [1.0] * len(self.streams)).windows(self.length)
-        return itertools.islice(cut.every(self.batch_size), self.batches or None)
+        return itertools.islice(cut.batches(self.batch_size), self.batches or None)
 
     def measure(self, nats: Callable[[Window], Any]) -> dict[str, float]:
         """``loss`` in nats a token, ``perplexity``, and ``bits_per_byte``: nats of all targets over their bytes.

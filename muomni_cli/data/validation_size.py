@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.sources import Source
+from muomni_cli.data.sources import DataSource
 from muomni_cli.data.split import SURE, Split, uncertainty
 
 NOUNS = {"image": "picture", "audio": "sound", "speech": "sound", "text": "document", "omni": "conversation"}
@@ -89,7 +89,7 @@ class Validating:
         }
 
 
-def told(found: Iterable[Validating]) -> Iterator[str]:
+def describe(found: Iterable[Validating]) -> Iterator[str]:
     """Lines for people: of every source how many of its items validate, and then the warnings."""
     every = list(found)
     yield from (one.line() for one in every)
@@ -98,20 +98,20 @@ def told(found: Iterable[Validating]) -> Iterator[str]:
 
 
 def of_rows(
-    table: str, names: Sequence[str], sides: Mapping[Split, Sequence[int]], remarks: Mapping[str, Sequence[str]]
+    table: str, names: Sequence[str], splits: Mapping[Split, Sequence[int]], remarks: Mapping[str, Sequence[str]]
 ) -> list[Validating]:
     """Of each source, where the number of its source is known of every item.
 
     Args:
         names: of the sources.
-        sides: of the items on each side, the numbers of their sources.
+        splits: of the items on each side, the numbers of their sources.
         remarks: by the number of the source, as JSON has it.
     """
     return [
         Validating(
             table,
             name,
-            {side: sum(one == number for one in numbers) for side, numbers in sides.items()},
+            {split: sum(one == number for one in numbers) for split, numbers in splits.items()},
             remarks.get(str(number), ()),
         )
         for number, name in enumerate(names)
@@ -119,9 +119,9 @@ def of_rows(
 
 
 def empty_side(
-    side: Split,
+    split: Split,
     table: str,
-    sources: Sequence[Source],
+    sources: Sequence[DataSource],
     usable: int,
     val_fraction: float | None,
     only: Split | None = None,
@@ -137,7 +137,7 @@ def empty_side(
     """
     read = _Read.of(sources)
     where, noun = f"[[data.{table}]]", _noun(table)
-    verb, aim = ("train on", "training") if side == "train" else ("validate on", "validation")
+    verb, aim = ("train on", "training") if split == "train" else ("validate on", "validation")
     if only and not read.items:
         return RequestError(f"nothing of {where} is for {aim}", "ask for the other --split, or see muomni data check")
     if not read.items:
@@ -154,12 +154,12 @@ def empty_side(
             "add items with another key (speaker, document, scene), or name none: without a key each stands for itself",
         )
     if val_fraction is not None and not 0 < val_fraction < 1 and not read.remarks:
-        change = "lower" if side == "train" else "raise"
+        change = "lower" if split == "train" else "raise"
         return RequestError(
             f"none of the {_counted(read.items, noun)} of {where} is for {aim} (data.val_fraction = {val_fraction})",
             f"{change} data.val_fraction, leave it out, or name some with `holdout`",
         )
-    return _assigned_or_unusable(read, side, where, noun, f"to {verb} can be used; {usable:,} others can")
+    return _assigned_or_unusable(read, split, where, noun, f"to {verb} can be used; {usable:,} others can")
 
 
 @dataclass(slots=True)
@@ -172,7 +172,7 @@ class _Read:
     remarks: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, sources: Iterable[Source]) -> _Read:
+    def of(cls, sources: Iterable[DataSource]) -> _Read:
         """Read them all."""
         found = cls()
         for source in sources:
@@ -186,17 +186,17 @@ class _Read:
         return found
 
 
-def _assigned_or_unusable(read: _Read, side: Split, where: str, noun: str, unusable: str) -> RequestError:
+def _assigned_or_unusable(read: _Read, split: Split, where: str, noun: str, unusable: str) -> RequestError:
     """Either the sources put everything on the other side, or nothing that is for this side can be used."""
-    if read.remarks or not read.assigned[side]:
-        other = "validation" if side == "train" else "training"
+    if read.remarks or not read.assigned[split]:
+        other = "validation" if split == "train" else "training"
         reason = f": {read.remarks[0]}" if read.remarks else ""
         return RequestError(
             f"the sources assign all {_counted(read.items, noun)} of {where} to {other}{reason}",
             "correct `holdout` or `split` in the recipe, or leave it out: then some are chosen by their keys",
         )
     return RequestError(
-        f"none of the {_counted(read.assigned[side], noun)} of {where} {unusable}",
+        f"none of the {_counted(read.assigned[split], noun)} of {where} {unusable}",
         "see what is wrong with them: muomni data check RECIPE",
     )
 

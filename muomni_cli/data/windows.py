@@ -33,7 +33,7 @@ def token_type(vocab_size: int) -> np.dtype[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class TokenStream:
     """N tokens on disk, in the order of their documents.
 
     Args:
@@ -50,10 +50,10 @@ class Stream:
         return len(self.tokens)
 
 
-def open_stream(path: Path, source: str, dtype: np.dtype[Any]) -> Stream:
+def open_stream(path: Path, source: str, dtype: np.dtype[Any]) -> TokenStream:
     """Map what :class:`StreamWriter` wrote to ``path``."""
     mask = path.with_suffix(".mask")
-    return Stream(source, _map(path, dtype), _map(mask, np.dtype(np.uint8)) if mask.exists() else None)
+    return TokenStream(source, _map(path, dtype), _map(mask, np.dtype(np.uint8)) if mask.exists() else None)
 
 
 def _map(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -118,7 +118,7 @@ class _Track:
     windows is the same in every epoch; at least half of all offsets remain.
     """
 
-    stream: Stream
+    stream: TokenStream
     length: int
     seed: Sequence[int]
     _orders: dict[int, tuple[int, NDArray[np.int64]]] = field(default_factory=dict)
@@ -157,8 +157,8 @@ class _Track:
         """First window's size and the order of an epoch, remembered for the last two (a batch may touch both)."""
         known = self._orders.get(epoch)
         if known is None:
-            chance = np.random.default_rng([*self.seed, epoch])
-            known = (int(chance.choice(self.firsts)), chance.permutation(self.count))
+            baseline = np.random.default_rng([*self.seed, epoch])
+            known = (int(baseline.choice(self.firsts)), baseline.permutation(self.count))
             self._orders = {**{e: o for e, o in self._orders.items() if e == epoch - 1}, epoch: known}
         return known
 
@@ -173,7 +173,7 @@ class Windows:
         seed: another seed, another order.
     """
 
-    def __init__(self, streams: Sequence[Stream], weights: Sequence[float], length: int, seed: int) -> None:
+    def __init__(self, streams: Sequence[TokenStream], weights: Sequence[float], length: int, seed: int) -> None:
         self._tracks = [_Track(stream, length, (seed, index)) for index, stream in enumerate(streams)]
         self._length = length
         self._seed = seed
@@ -183,14 +183,14 @@ class Windows:
         """Windows in one pass over every stream."""
         return sum(track.count for track in self._tracks)
 
-    def take(self, step: int, batch_size: int) -> Window:
+    def batch(self, step: int, batch_size: int) -> Window:
         """Batch number ``step``: a pure function of the seed and both numbers."""
         draws = range(step * batch_size, (step + 1) * batch_size)
         return self._gather([self._draw(draw) for draw in draws])
 
-    def every(self, batch_size: int = 1) -> Iterator[Window]:
+    def batches(self, batch_size: int = 1) -> Iterator[Window]:
         """All windows in the order of the text, the last batch perhaps smaller; every token is a target once."""
-        held: list[tuple[Stream, int, int]] = []
+        held: list[tuple[TokenStream, int, int]] = []
         for track in self._tracks:
             whole = max(1, -(-track.targets // self._length))
             for index in range(whole):
@@ -201,7 +201,7 @@ class Windows:
         if held:
             yield self._gather(held)
 
-    def _draw(self, draw: int) -> tuple[Stream, int, int]:
+    def _draw(self, draw: int) -> tuple[TokenStream, int, int]:
         if len(self._tracks) == 1:
             return (self._tracks[0].stream, *self._tracks[0].draw(draw))
         cycle, place = divmod(draw, len(self._slots))
@@ -211,7 +211,7 @@ class Windows:
         number = cycle * int(np.count_nonzero(self._slots == chosen)) + before
         return (self._tracks[chosen].stream, *self._tracks[chosen].draw(number))
 
-    def _gather(self, spans: Sequence[tuple[Stream, int, int]]) -> Window:
+    def _gather(self, spans: Sequence[tuple[TokenStream, int, int]]) -> Window:
         tokens = np.zeros((len(spans), self._length + 1), np.int64)
         mask = np.zeros((len(spans), self._length), np.bool_)
         for row, (stream, begin, end) in enumerate(spans):
@@ -230,7 +230,7 @@ def _slots(weights: Sequence[float]) -> NDArray[np.int64]:
 class Mixture:
     """Streams and how often each is drawn, relative to the others, whatever its size."""
 
-    streams: Sequence[Stream]
+    streams: Sequence[TokenStream]
     weights: Sequence[float]
 
     def __len__(self) -> int:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from muomni_cli.contract.metrics import Card, Shown
-from muomni_cli.data.conversations import Talk, open_talks
-from muomni_cli.eval.metrics import card_of, transcript_metrics
+from muomni_cli.contract.metrics import EvalSample, MetricResult
+from muomni_cli.data.conversations import OmniExample, open_omni_data
+from muomni_cli.eval.metrics import metric_result, transcript_metrics
 from muomni_cli.eval.report import media_of, select_samples
 from muomni_cli.generation import Backend, Request, Sampling, generate
 from muomni_cli.models.engines import modalities_of
@@ -34,7 +34,7 @@ class Question:
     """A conversation up to its last answer.
 
     Args:
-        prompt: ids; negative ones stand for media, as in :class:`muomni_cli.data.conversations.Talk`.
+        prompt: ids; negative ones stand for media, as in :class:`muomni_cli.data.conversations.OmniExample`.
         media: modality and input index of each.
         expected: ids of the right answer.
         task: name of the source.
@@ -55,19 +55,19 @@ class Question:
         return words, tuple(modality for modality, _ in self.media), self.about
 
 
-def question_of(talk: Talk, task: str) -> Question | None:
+def question_of(example: OmniExample, task: str) -> Question | None:
     """The last question of a conversation; None if it has none, as a document."""
-    learned = np.flatnonzero(talk.answer)
+    learned = np.flatnonzero(example.answer)
     if not len(learned):
         return None
     gaps = np.flatnonzero(np.diff(learned) > 1)
     begin = int(learned[gaps[-1] + 1] if len(gaps) else learned[0])
-    if begin == 0 or talk.answer[:1].any():
+    if begin == 0 or example.answer[:1].any():
         return None
     end = int(learned[-1]) + 1
-    ids = talk.ids.tolist()
+    ids = example.ids.tolist()
     return Question(
-        tuple(ids[:begin]), tuple(talk.media), tuple(ids[begin:end]), task, talk.key, tuple(sorted(talk.about))
+        tuple(ids[:begin]), tuple(example.media), tuple(ids[begin:end]), task, example.key, tuple(sorted(example.about))
     )
 
 
@@ -111,23 +111,23 @@ class QuestionAnswering:
         self._engine = context.model.at(OMNI)
         self.tokenizer = self._engine.tokenizer()
         self._ends = recipe.chat.template != "plain"
-        data = open_talks(recipe, self.tokenizer, modalities_of(self._engine), context.progress, only=context.split)
+        data = open_omni_data(recipe, self.tokenizer, modalities_of(self._engine), context.progress, only=context.split)
         self._inputs, self.names = data.inputs, data.names
         self.context_length = self._engine.backend().context
-        talks = data.train if context.split == "train" else data.val
-        found = (question_of(talk, self.names[talk.source]) for talk in talks)
+        conversations = data.train if context.split == "train" else data.val
+        found = (question_of(example, self.names[example.source]) for example in conversations)
         self.questions = [question for question in found if question is not None]
 
     def answers(self, questions: Sequence[Question]) -> list[str]:
         """The model's answer to each question; prompts of similar length share a batch."""
         size = self._context.batch_size
         order = sorted(range(len(questions)), key=lambda place: len(questions[place].prompt))
-        said = [""] * len(questions)
+        predicted = [""] * len(questions)
         for begin in range(0, len(order), size):
             places = order[begin : begin + size]
             for place, text in zip(places, self._batch([questions[place] for place in places]), strict=True):
-                said[place] = text
-        return said
+                predicted[place] = text
+        return predicted
 
     def scores(self, questions: Sequence[Question], answers: Sequence[str]) -> list[float]:
         """1 for each question with the right answer, else 0."""
@@ -140,12 +140,16 @@ class QuestionAnswering:
         """The right answer."""
         return self.tokenizer.decode(question.expected)
 
-    def samples(self, questions: Sequence[Question], answers: Sequence[str], scores: Sequence[float]) -> list[Shown]:
+    def samples(
+        self, questions: Sequence[Question], answers: Sequence[str], scores: Sequence[float]
+    ) -> list[EvalSample]:
         """Samples for the report."""
         found = []
         for row in select_samples([score > 0 for score in scores]):
             one = questions[row]
-            found.append(Shown(self._text(one), self.expected(one), answers[row], scores[row] > 0, **self._media(one)))
+            found.append(
+                EvalSample(self._text(one), self.expected(one), answers[row], scores[row] > 0, **self._media(one))
+            )
         return found
 
     def _text(self, question: Question) -> str:
@@ -183,13 +187,15 @@ class QuestionAnswering:
         ids = list(question.prompt)
         for number, (modality, index) in enumerate(question.media):
             places = [place for place, token in enumerate(question.prompt) if token == -1 - number]
-            soft = backend.remember(self._engine.encode(modality, self._inputs[modality][index])[: len(places)])
-            for place, token in zip(places, soft, strict=True):
+            media_ids = backend.add_embeddings(
+                self._engine.encode(modality, self._inputs[modality][index])[: len(places)]
+            )
+            for place, token in zip(places, media_ids, strict=True):
                 ids[place] = token
         return ids
 
 
-def conversation_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
+def conversation_metrics(context: EvalContext, stage: str) -> Iterator[MetricResult]:
     """For every source of ``[[data.omni]]``: ``exact``, the share of right answers, of all questions and of each
     modality they are about; and ``exchanged``, the share of right answers to counterfactual questions, of those whose
     answer must change."""
@@ -204,11 +210,11 @@ def conversation_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
 
 def _exact(
     context: EvalContext, model: QuestionAnswering, name: tuple[str, str], questions: Sequence[Question]
-) -> Iterator[Card]:
+) -> Iterator[MetricResult]:
     stage, task = name
     answers = model.answers(questions)
     scores = model.scores(questions, answers)
-    result = card_of(stage, task, "exact", scores, [question.key for question in questions])
+    result = metric_result(stage, task, "exact", scores, [question.key for question in questions])
     yield replace(result, samples=model.samples(questions, answers, scores))
     kinds = sorted({question.about for question in questions})
     if kinds == [(SOUND,)]:
@@ -216,10 +222,12 @@ def _exact(
         yield from transcript_metrics(name, expected, answers, context.progress)
     for kind in kinds if len(kinds) > 1 else ():
         own = [(score, one.key) for score, one in zip(scores, questions, strict=True) if one.about == kind]
-        yield card_of(stage, _named(task, kind), "exact", [score for score, _ in own], [key for _, key in own])
+        yield metric_result(stage, _named(task, kind), "exact", [score for score, _ in own], [key for _, key in own])
 
 
-def _exchanged(model: QuestionAnswering, name: tuple[str, str], questions: Sequence[Question]) -> Iterator[Card]:
+def _exchanged(
+    model: QuestionAnswering, name: tuple[str, str], questions: Sequence[Question]
+) -> Iterator[MetricResult]:
     stage, task = name
     pairs = list(counterfactual_pairs(questions))
     for kind in sorted({question.about for question, _ in pairs}):
@@ -227,7 +235,7 @@ def _exchanged(model: QuestionAnswering, name: tuple[str, str], questions: Seque
         made = [one for one in made if len(one.prompt) <= model.context_length]
         if made:
             scores = model.scores(made, model.answers(made))
-            yield card_of(stage, _named(task, kind), "exchanged", scores, [one.key for one in made])
+            yield metric_result(stage, _named(task, kind), "exchanged", scores, [one.key for one in made])
 
 
 def _named(task: str, kind: Sequence[str]) -> str:

@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muomni_cli.contract.metrics import Card, Shown
+from muomni_cli.contract.metrics import EvalSample, MetricResult
 from muomni_cli.data.examples import open_examples
-from muomni_cli.data.text import HeldOut, nats_of, open_text
-from muomni_cli.eval.metrics import card_of, transcript_metrics
+from muomni_cli.data.text import ValidationText, nats_of, open_text
+from muomni_cli.eval.metrics import metric_result, transcript_metrics
 from muomni_cli.eval.report import media_of, select_samples
 from muomni_cli.recipe.model import SOUND
 
 if TYPE_CHECKING:
     from muomni_cli.contract.data import Examples
     from muomni_cli.contract.engine import Engine
-    from muomni_cli.contract.models import Answers, Tokenizer
-    from muomni_cli.data.windows import Stream, Window
+    from muomni_cli.contract.models import Predictor, Tokenizer
+    from muomni_cli.data.windows import TokenStream, Window
     from muomni_cli.eval.model import EvalContext
 
 MAX_TOKENS = 4_000_000
 """The compressor is given at most this many tokens."""
 
 
-def text_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
+def text_metrics(context: EvalContext, stage: str) -> Iterator[MetricResult]:
     """Bits per byte of held-out text, all of it or the first ``limit`` windows, by the Thinker as ``stage`` left it,
     whatever its training objective. The baseline is bzip2 on the same text."""
     if not context.recipe.data.sources.get("text"):
@@ -40,11 +40,11 @@ def text_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
     batches = -(-(context.limit or 0) // size)
     streams = open_text(context.recipe, tokenizer, context.progress).val
     for stream in streams:
-        text = HeldOut([stream], tokenizer, length, size, batches)
+        text = ValidationText([stream], tokenizer, length, size, batches)
         found = text.measure(lambda window: _nats(engine, window))["bits_per_byte"]
         baseline = _compressed(stream, tokenizer) if stream.mask is None else None
         task = stream.source if len(streams) > 1 else "text"
-        yield Card(stage, task, "bits_per_byte", found, chance=baseline)
+        yield MetricResult(stage, task, "bits_per_byte", found, baseline=baseline)
 
 
 def _nats(engine: Engine, window: Window) -> float:
@@ -58,14 +58,14 @@ def _nats(engine: Engine, window: Window) -> float:
     return total
 
 
-def _compressed(stream: Stream, tokenizer: Tokenizer) -> float | None:
+def _compressed(stream: TokenStream, tokenizer: Tokenizer) -> float | None:
     """Bits per byte of bzip2."""
     bytes_of = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
     text = b"".join(bytes_of[token] for token in np.asarray(stream.tokens[:MAX_TOKENS]).tolist())
     return 8 * len(bz2.compress(text)) / len(text) if text else None
 
 
-def encoder_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
+def encoder_metrics(context: EvalContext, stage: str) -> Iterator[MetricResult]:
     """Metrics of every source that has examples on the chosen side of the split: one for each way in which the encoder
     answers, and the word error rate of transcripts."""
     predictor = context.model.predictor(stage)
@@ -76,17 +76,17 @@ def encoder_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
         of_task: list[int] = np.flatnonzero(sources == number).tolist()
         if not of_task:
             continue
-        expected = {row: predictor.wanted(examples.texts[row], examples.labels[row]) for row in of_task}
+        expected = {row: predictor.expected(examples.texts[row], examples.labels[row]) for row in of_task}
         choices = sorted(set(expected.values()))
         rows = context.limited(of_task)
         keys = [examples.keys[row] for row in rows]
-        for metric, closed in predictor.ways.items():
-            if closed and not _is_closed(choices, len(of_task), only_way=len(predictor.ways) == 1):
+        for metric, closed in predictor.answer_modes.items():
+            if closed and not _is_closed(choices, len(of_task), only_way=len(predictor.answer_modes) == 1):
                 continue
             answers = _answers(context, predictor, examples, rows, choices if closed else None)
             scores = [float(answer == expected[row]) for answer, row in zip(answers, rows, strict=True)]
             known = choices if closed else predictor.vocabulary
-            result = card_of(stage, task, metric, scores, keys, 1 / len(known) if known else None)
+            result = metric_result(stage, task, metric, scores, keys, 1 / len(known) if known else None)
             yield replace(result, samples=_samples(context, stage, examples, rows, answers, expected))
             if not closed and stage == SOUND:
                 texts = [expected[row] for row in rows]
@@ -100,7 +100,7 @@ def _is_closed(choices: Sequence[str], count: int, *, only_way: bool) -> bool:
 
 
 def _answers(
-    context: EvalContext, predictor: Answers, examples: Examples, rows: Sequence[int], choices: Sequence[str] | None
+    context: EvalContext, predictor: Predictor, examples: Examples, rows: Sequence[int], choices: Sequence[str] | None
 ) -> list[str]:
     """Answers in the order of ``rows``; inputs of similar length share a batch, so that there is little padding."""
     order = sorted(rows, key=lambda row: len(examples.inputs[row]))
@@ -118,11 +118,11 @@ def _samples(
     rows: Sequence[int],
     answers: Sequence[str],
     expected: dict[int, str],
-) -> list[Shown]:
+) -> list[EvalSample]:
     right = [answer == expected[row] for answer, row in zip(answers, rows, strict=True)]
     found = []
     for index in select_samples(right):
         row = rows[index]
         media = media_of(context.recipe, stage, examples.inputs[row])
-        found.append(Shown("", expected[row], answers[index], right[index], **media))
+        found.append(EvalSample("", expected[row], answers[index], right[index], **media))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from muomni_cli.contract.metrics import Card, Shown
+from muomni_cli.contract.metrics import EvalSample, MetricResult
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.interval import bootstrap
 from muomni_cli.speech.asr import words_of
@@ -16,24 +16,24 @@ MAX_LISTED = 200
 """Sentences listed with the metric."""
 
 
-def card_of(
+def metric_result(
     stage: str,
     task: str,
     metric: str,
     scores: Sequence[float],
     keys: Sequence[str],
-    chance: float | None = None,
-    samples: Sequence[Shown] = (),
-) -> Card:
+    baseline: float | None = None,
+    samples: Sequence[EvalSample] = (),
+) -> MetricResult:
     """The mean of ``scores``, one for each example, resampled by ``keys``: its speaker or scene."""
     sure = bootstrap(scores, keys)
     drawn = (sure.low, sure.high, len(scores), sure.unit, sure.keys)
-    return Card(stage, task, metric, sum(scores) / len(scores), *drawn, chance, samples=samples)
+    return MetricResult(stage, task, metric, sum(scores) / len(scores), *drawn, baseline, samples=samples)
 
 
 def transcript_metrics(
     name: tuple[str, str], expected: Sequence[str], transcripts: Sequence[str], progress: Callable[[str], None]
-) -> Iterator[Card]:
+) -> Iterator[MetricResult]:
     """The word error rate of transcripts, if most of the expected texts have several words.
 
     Args:
@@ -54,6 +54,6 @@ def transcript_metrics(
     interval = errors.interval()
     counted = zip(texts, heard, errors.edits, errors.words, strict=True)
     listed = [{"text": text, "heard": one, "edits": edits, "words": words} for text, one, edits, words in counted]
-    yield Card(
+    yield MetricResult(
         *name, "wer", errors.rate, interval.low, interval.high, len(rows), "sentence", sentences=listed[:MAX_LISTED]
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from muomni_cli.contract.declarations import EncoderPart
-from muomni_cli.eval.metrics import card_of
+from muomni_cli.eval.metrics import metric_result
 from muomni_cli.recipe.model import OMNI
 from muomni_cli.runs.run import open_entry
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from muomni_cli.contract.engine import Engine
-    from muomni_cli.contract.metrics import Card, Shown
-    from muomni_cli.contract.speech import MelConfig, RunCodec
+    from muomni_cli.contract.metrics import EvalSample, MetricResult
+    from muomni_cli.contract.speech import CodecRunner, MelConfig
     from muomni_cli.data.split import Split
     from muomni_cli.recipe import Recipe
 
@@ -65,11 +65,11 @@ class EvalContext:
         metric: str,
         scores: Sequence[float],
         keys: Sequence[str],
-        chance: float | None = None,
-        samples: Sequence[Shown] = (),
-    ) -> Card:
-        """See :func:`muomni_cli.eval.metrics.card_of`."""
-        return card_of(stage, task, metric, scores, keys, chance, samples)
+        baseline: float | None = None,
+        samples: Sequence[EvalSample] = (),
+    ) -> MetricResult:
+        """See :func:`muomni_cli.eval.metrics.metric_result`."""
+        return metric_result(stage, task, metric, scores, keys, baseline, samples)
 
 
 class CodecFormat(Protocol):
@@ -93,11 +93,11 @@ class CodecFormat(Protocol):
 
 def with_parts_of(engine: Engine, recipe: Recipe) -> Recipe:
     """The recipe's data with the model's own trained parts in place of the recipe's."""
-    from muomni_cli.recipe import Chosen
+    from muomni_cli.recipe import PartSpec
 
     entries: Mapping[str, Mapping[str, Any]] = {**engine.heads, **engine.parts}
     opened = {stage: open_entry(entry) for stage, entry in entries.items()}
-    own = {stage: Chosen(registered.part.name, registered, config) for stage, (registered, config) in opened.items()}
+    own = {stage: PartSpec(registered.part.name, registered, config) for stage, (registered, config) in opened.items()}
     parts = {slot: own.get(slot, chosen) for slot, chosen in recipe.parts.items()}
     encoders = {modality: own.get(modality, chosen) for modality, chosen in recipe.encoders.items()}
     return dataclasses.replace(recipe, parts=parts, encoders=encoders)
@@ -133,7 +133,7 @@ def _missing_thinker(engine: Engine, recipe: Recipe, stage: str, absent: str) ->
 
 def _missing_head(engine: Engine, recipe: Recipe, modality: str, absent: str) -> str:
     part = recipe.encoders[modality].registered.part
-    if isinstance(part, EncoderPart) and part.answer is None:
+    if isinstance(part, EncoderPart) and part.predictor is None:
         return f"({part.name}) gives no answers that could be scored"
     if modality in engine.heads:
         return ""
@@ -149,7 +149,7 @@ def codec_format(engine: Engine, recipe: Recipe) -> CodecFormat:
     return fresh_codec(recipe)
 
 
-def decode(codec: RunCodec, codes: NDArray[Any]) -> NDArray[np.float32]:
+def decode(codec: CodecRunner, codes: NDArray[Any]) -> NDArray[np.float32]:
     """(T,Q) codes -> (M,F) log-mel."""
     stream = codec.stream()
     return np.concatenate([stream.push(codes), stream.finish()])

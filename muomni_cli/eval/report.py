@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.metrics import HEADINGS, Card, Shown, rows
+from muomni_cli.contract.metrics import HEADINGS, EvalSample, MetricResult, rows
 from muomni_cli.core.extras import __version__
 from muomni_cli.core.files import write_text
 from muomni_cli.eval.report_plots import legend, plots
@@ -76,7 +76,7 @@ def wav(samples: NDArray[Any], rate: int) -> bytes:
     return file.getvalue()
 
 
-def write_page(path: Path, model: str, recipe: Recipe, cards: Sequence[Card]) -> None:
+def write_page(path: Path, model: str, recipe: Recipe, results: Sequence[MetricResult]) -> None:
     """Write the report of a model as one HTML file, atomically.
 
     Raises:
@@ -89,25 +89,25 @@ def write_page(path: Path, model: str, recipe: Recipe, cards: Sequence[Card]) ->
         "muomni": __version__,
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }
-    write_text(path, page(f"Evaluation of {model}", about, cards))
+    write_text(path, page(f"Evaluation of {model}", about, results))
 
 
-def page(title: str, about: Mapping[str, str], cards: Sequence[Card]) -> str:
+def page(title: str, about: Mapping[str, str], results: Sequence[MetricResult]) -> str:
     """The report as HTML text, to be written as UTF-8. It depends on the arguments alone.
 
     Args:
         title: heading of the page.
         about: rows of the table at the top: what was evaluated, when and how.
-        cards: the metrics, in the order of their stages and tasks.
+        results: the metrics, in the order of their stages and tasks.
     """
-    stages = list(dict.fromkeys(card.stage for card in cards))
+    stages = list(dict.fromkeys(result.stage for result in results))
     body = [f"<h1>{escape(title)}</h1>", *([_about(about)] if about else [])]
-    if cards:
-        body.append(_overview(stages, cards))
+    if results:
+        body.append(_overview(stages, results))
     else:
         body.append("<p>Nothing was evaluated, so there are no cards.</p>")
     for place, stage in enumerate(stages):
-        body.append(_section(place, stage, [card for card in cards if card.stage == stage]))
+        body.append(_section(place, stage, [result for result in results if result.stage == stage]))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
@@ -123,40 +123,41 @@ def _about(about: Mapping[str, str]) -> str:
     return f'<table class="about">\n<tbody>\n{_lines(lines)}\n</tbody>\n</table>'
 
 
-def _overview(stages: Sequence[str], cards: Sequence[Card]) -> str:
+def _overview(stages: Sequence[str], results: Sequence[MetricResult]) -> str:
     """Links to the stages, and the plots."""
     links = [f'<li><a href="#stage-{place}">{escape(stage)}</a></li>' for place, stage in enumerate(stages)]
     return (
         f'<nav aria-label="Stages"><ul>{"".join(links)}</ul></nav>\n'
-        f'<section aria-labelledby="overview">\n<h2 id="overview">Overview</h2>\n{legend()}\n{plots(cards)}\n</section>'
+        f'<section aria-labelledby="overview">\n<h2 '
+        f'id="overview">Overview</h2>\n{legend()}\n{plots(results)}\n</section>'
     )
 
 
-def _section(place: int, stage: str, cards: Sequence[Card]) -> str:
+def _section(place: int, stage: str, results: Sequence[MetricResult]) -> str:
     """One stage: the table, then samples and sentences of each metric."""
     anchor = f"stage-{place}"
     return _lines(
         [
             f'<section aria-labelledby="{anchor}">\n<h2 id="{anchor}">{escape(stage)}</h2>',
-            _table("cards", f"Metrics of {stage}", HEADINGS, rows(cards), TEXT_COLUMNS),
-            *(_examples(card) for card in cards if card.samples or card.sentences),
+            _table("cards", f"Metrics of {stage}", HEADINGS, rows(results), TEXT_COLUMNS),
+            *(_examples(result) for result in results if result.samples or result.sentences),
             "</section>",
         ]
     )
 
 
-def _examples(card: Card) -> str:
+def _examples(result: MetricResult) -> str:
     """Samples and sentences of a metric."""
-    parts = [f"<h3>{escape(f'{card.task} {card.metric}')}</h3>"]
-    if card.samples:
-        items = [_sample(number, sample) for number, sample in enumerate(card.samples, start=1)]
+    parts = [f"<h3>{escape(f'{result.task} {result.metric}')}</h3>"]
+    if result.samples:
+        items = [_sample(number, sample) for number, sample in enumerate(result.samples, start=1)]
         parts.append(f'<ol class="samples">\n{_lines(items)}\n</ol>')
-    if card.sentences:
-        parts.append(_sentences(card.name, card.sentences))
+    if result.sentences:
+        parts.append(_sentences(result.name, result.sentences))
     return _lines(parts)
 
 
-def _sample(number: int, sample: Shown) -> str:
+def _sample(number: int, sample: EvalSample) -> str:
     """One sample, with right or wrong first."""
     kind, sign = ("right", "✓") if sample.right else ("wrong", "✗")
     shown = ""
@@ -164,12 +165,12 @@ def _sample(number: int, sample: Shown) -> str:
         alt = escape(f"Picture of sample {number}, shown to the model")
         shown = f'<img src="{_uri("image/png", sample.picture)}" alt="{alt}" width="160">\n'
     told = []
-    if sample.asked:
-        told.append(f"<dt>asked</dt><dd>{escape(sample.asked)}</dd>")
+    if sample.question:
+        told.append(f"<dt>asked</dt><dd>{escape(sample.question)}</dd>")
     if sample.sound is not None:
         told.append(_player("played", f"Sound of sample {number}, played to the model", sample.sound))
-    told.append(f"<dt>wanted</dt><dd>{escape(sample.wanted) or NOTHING}</dd>")
-    told.append(f"<dt>said</dt><dd>{escape(sample.said) or NOTHING}</dd>")
+    told.append(f"<dt>wanted</dt><dd>{escape(sample.expected) or NOTHING}</dd>")
+    told.append(f"<dt>said</dt><dd>{escape(sample.answered) or NOTHING}</dd>")
     if sample.spoken is not None:
         told.append(_player("in answer", f"Sound of sample {number}, spoken by the model", sample.spoken))
     return (
@@ -198,10 +199,10 @@ def _table(
     kind: str, label: str, headings: Sequence[str], cells: Iterable[Sequence[str]], text_columns: Iterable[str]
 ) -> str:
     """A table that scrolls horizontally on narrow screens, also with the keyboard."""
-    sides = ["" if heading in text_columns else ' class="figure"' for heading in headings]
-    head = "".join(f'<th scope="col"{side}>{escape(name)}</th>' for side, name in zip(sides, headings, strict=True))
+    splits = ["" if heading in text_columns else ' class="figure"' for heading in headings]
+    head = "".join(f'<th scope="col"{split}>{escape(name)}</th>' for split, name in zip(splits, headings, strict=True))
     lines = [
-        "<tr>" + "".join(f"<td{side}>{escape(cell)}</td>" for side, cell in zip(sides, row, strict=True)) + "</tr>"
+        "<tr>" + "".join(f"<td{split}>{escape(cell)}</td>" for split, cell in zip(splits, row, strict=True)) + "</tr>"
         for row in cells
     ]
     return (

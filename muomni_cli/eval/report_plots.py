@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from html import escape
 
-from muomni_cli.contract.metrics import Card
+from muomni_cli.contract.metrics import MetricResult
 
 ROW, NAME, TRACK = 46, 14, 31
 """Height of a row, and the distances of its name and of its marks from its top, in pixels."""
@@ -22,7 +22,7 @@ AXIS = 26
 LONGEST = 40
 """Characters of a name that fit beside the value on a phone."""
 
-BASELINE, CEILING = "M0 -8V8M-5 8H5", "M0 -8V8M-5 -8H5"
+BASELINE, TOPLINE = "M0 -8V8M-5 8H5", "M0 -8V8M-5 -8H5"
 """Paths of the two marks around their position; their shapes differ, so that colors are not needed."""
 
 DOT, WHISKER = "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", "M-18 0H18M-18 -5V5M18 -5V5"
@@ -31,7 +31,7 @@ LEGEND = (
     ("dot", DOT, "the value"),
     ("whisker", WHISKER, "its 95% interval"),
     ("baseline", BASELINE, "baseline: what guessing gives"),
-    ("ceiling", CEILING, "ceiling: what the original recordings get"),
+    ("topline", TOPLINE, "ceiling: what the original recordings get"),
 )
 
 
@@ -45,23 +45,25 @@ def legend() -> str:
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 
-def plots(cards: Sequence[Card]) -> str:
+def plots(results: Sequence[MetricResult]) -> str:
     """One figure per scale."""
-    return "\n".join(_figure(scale, own) for scale, own in by_scale(cards).items())
+    return "\n".join(_figure(scale, own) for scale, own in by_scale(results).items())
 
 
-def _figure(scale: Scale, cards: Sequence[Card]) -> str:
+def _figure(scale: Scale, results: Sequence[MetricResult]) -> str:
     better = f" <small>{escape(scale.better)}</small>" if scale.better else ""
-    return f"<figure>\n<figcaption><h3>{escape(scale.title)}{better}</h3></figcaption>\n{plot(scale, cards)}\n</figure>"
+    return (
+        f"<figure>\n<figcaption><h3>{escape(scale.title)}{better}</h3></figcaption>\n{plot(scale, results)}\n</figure>"
+    )
 
 
-def plot(scale: Scale, cards: Sequence[Card]) -> str:
+def plot(scale: Scale, results: Sequence[MetricResult]) -> str:
     """The SVG of the metrics of one scale."""
-    axis = Axis.of(scale, cards)
-    bottom = ROW * len(cards)
+    axis = Axis.of(scale, results)
+    bottom = ROW * len(results)
     grid = "".join(_number(axis, number, bottom) for number in axis.numbers)
-    rows = "\n".join(_row(axis, card, ROW * place) for place, card in enumerate(cards))
-    told = escape(f"{scale.title}: " + ", ".join(f"{card.name} {card.value:.3f}" for card in cards))
+    rows = "\n".join(_row(axis, result, ROW * place) for place, result in enumerate(results))
+    told = escape(f"{scale.title}: " + ", ".join(f"{result.name} {result.value:.3f}" for result in results))
     return (
         f'<svg class="plot" role="img" aria-label="{told}" width="100%" height="{bottom + AXIS}">\n'
         f"{grid}\n{rows}\n</svg>"
@@ -71,23 +73,23 @@ def plot(scale: Scale, cards: Sequence[Card]) -> str:
 def _number(axis: Axis, number: float, bottom: int) -> str:
     """A grid line and its label; the outermost labels stay inside the drawing."""
     place = axis.place(number)
-    side = {axis.numbers[0]: "start", axis.numbers[-1]: "end"}.get(number, "middle")
+    split = {axis.numbers[0]: "start", axis.numbers[-1]: "end"}.get(number, "middle")
     return (
         f'<line class="grid" x1="{place:.2f}%" x2="{place:.2f}%" y1="0" y2="{bottom}"/>'
-        f'<text class="number" x="{place:.2f}%" y="{bottom + 17}" text-anchor="{side}">{number:.10g}</text>'
+        f'<text class="number" x="{place:.2f}%" y="{bottom + 17}" text-anchor="{split}">{number:.10g}</text>'
     )
 
 
-def _row(axis: Axis, card: Card, top: int) -> str:
+def _row(axis: Axis, result: MetricResult, top: int) -> str:
     """Name and value of a metric, and its marks below them."""
-    name = card.name if len(card.name) <= LONGEST else card.name[: LONGEST - 1] + "…"
-    drawn = {role: f"{axis.place(number):.2f}%" for role, number in marks(card).items()}
+    name = result.name if len(result.name) <= LONGEST else result.name[: LONGEST - 1] + "…"
+    drawn = {role: f"{axis.place(number):.2f}%" for role, number in marks(result).items()}
     middle = top + TRACK
     shapes = [
         f'<line class="track" x1="0%" x2="100%" y1="{middle}" y2="{middle}"/>',
         *(
             f'<svg class="at" x="{drawn[role]}" y="{middle}"><path class="{role}" d="{shape}"/></svg>'
-            for role, shape in (("baseline", BASELINE), ("ceiling", CEILING))
+            for role, shape in (("baseline", BASELINE), ("topline", TOPLINE))
             if role in drawn
         ),
     ]
@@ -100,21 +102,21 @@ def _row(axis: Axis, card: Card, top: int) -> str:
     if "value" in drawn:
         shapes.append(f'<circle class="dot" cx="{drawn["value"]}" cy="{middle}" r="5"/>')
     return (
-        f'<g class="card"><title>{escape(_tooltip(card))}</title>'
+        f'<g class="card"><title>{escape(_tooltip(result))}</title>'
         f'<text class="name" x="0%" y="{top + NAME}">{escape(name)}</text>'
-        f'<text class="value" x="100%" y="{top + NAME}" text-anchor="end">{card.value:.3f}</text>'
+        f'<text class="value" x="100%" y="{top + NAME}" text-anchor="end">{result.value:.3f}</text>'
         f"{''.join(shapes)}</g>"
     )
 
 
-def _tooltip(card: Card) -> str:
+def _tooltip(result: MetricResult) -> str:
     """The tooltip of a row."""
-    told = [f"{card.name}: {card.value:.3f}"]
-    if card.low is not None and card.high is not None:
-        told.append(f"95% interval {card.low:.3f} to {card.high:.3f}")
+    told = [f"{result.name}: {result.value:.3f}"]
+    if result.low is not None and result.high is not None:
+        told.append(f"95% interval {result.low:.3f} to {result.high:.3f}")
     told += [
         f"{name} {number:.3f}"
-        for name, number in (("baseline", card.chance), ("ceiling", card.ceiling))
+        for name, number in (("baseline", result.baseline), ("topline", result.topline))
         if number is not None
     ]
     return ", ".join(told)
@@ -157,19 +159,19 @@ SCALES = (
 """Name patterns of metrics and their scales; the first match counts."""
 
 
-def scale_of(card: Card) -> Scale:
+def scale_of(result: MetricResult) -> Scale:
     """The scale of a metric by its name; one of unknown name is a share if it can be, else it has its own scale."""
     for name, scale in SCALES:
-        if fnmatchcase(card.metric, name):
+        if fnmatchcase(result.metric, name):
             return scale
-    return SHARES if card.n is not None and 0 <= card.value <= 1 else Scale(card.metric)
+    return SHARES if result.n is not None and 0 <= result.value <= 1 else Scale(result.metric)
 
 
-def by_scale(cards: Iterable[Card]) -> dict[Scale, list[Card]]:
+def by_scale(results: Iterable[MetricResult]) -> dict[Scale, list[MetricResult]]:
     """Scales in order of first appearance, and the metrics of each."""
-    found: dict[Scale, list[Card]] = {}
-    for card in cards:
-        found.setdefault(scale_of(card), []).append(card)
+    found: dict[Scale, list[MetricResult]] = {}
+    for result in results:
+        found.setdefault(scale_of(result), []).append(result)
     return found
 
 
@@ -180,9 +182,9 @@ class Axis:
     numbers: tuple[float, ...]
 
     @classmethod
-    def of(cls, scale: Scale, cards: Sequence[Card]) -> Axis:
+    def of(cls, scale: Scale, results: Sequence[MetricResult]) -> Axis:
         """An axis with round steps that contains zero and all marks."""
-        shown = [number for card in cards for number in marks(card).values()]
+        shown = [number for result in results for number in marks(result).values()]
         low, high = min([0.0, *shown]), max([scale.least, *shown])
         if low == high:
             high = low + 1.0
@@ -197,13 +199,13 @@ class Axis:
         return 100 * (number - self.numbers[0]) / (self.numbers[-1] - self.numbers[0])
 
 
-def marks(card: Card) -> dict[str, float]:
-    """The finite numbers of a metric by role: ``value``, ``low``, ``high``, ``baseline``, ``ceiling``."""
+def marks(result: MetricResult) -> dict[str, float]:
+    """The finite numbers of a metric by role: ``value``, ``low``, ``high``, ``baseline``, ``topline``."""
     known = {
-        "value": card.value,
-        "low": card.low,
-        "high": card.high,
-        "baseline": card.chance,
-        "ceiling": card.ceiling,
+        "value": result.value,
+        "low": result.low,
+        "high": result.high,
+        "baseline": result.baseline,
+        "topline": result.topline,
     }
     return {role: number for role, number in known.items() if number is not None and math.isfinite(number)}

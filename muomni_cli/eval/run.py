@@ -12,7 +12,7 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import missing_sets
 from muomni_cli.eval.model import VOCODER, EvalContext, missing, with_parts_of
 from muomni_cli.models.engines import ANY_TRAINED, open_found
-from muomni_cli.models.locate import Found, find, in_folder, named, of_package
+from muomni_cli.models.locate import ModelRef, model_in_folder, model_named, model_of_package, resolve_model
 from muomni_cli.recipe.model import OMNI, stages_of
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.registry.sets import get_command
@@ -20,11 +20,11 @@ from muomni_cli.registry.sets import get_command
 if TYPE_CHECKING:
     from muomni_cli.contract.data import Dataset
     from muomni_cli.contract.engine import Engine
-    from muomni_cli.contract.metrics import Card
+    from muomni_cli.contract.metrics import MetricResult
     from muomni_cli.recipe import Recipe
-    from muomni_cli.recipe.model import Source
+    from muomni_cli.recipe.model import SourceSpec
 
-Metrics = Callable[[EvalContext, str], Iterator["Card"]]
+Metrics = Callable[[EvalContext, str], Iterator["MetricResult"]]
 """What a plugin registers: context and stage -> metrics."""
 
 
@@ -47,13 +47,13 @@ class EvalOptions:
     stages: Sequence[str] = ()
 
 
-def find_model(spec: str | None, model: str | None, overrides: Sequence[str]) -> tuple[Found, Recipe]:
+def find_model(spec: str | None, model: str | None, overrides: Sequence[str]) -> tuple[ModelRef, Recipe]:
     """The model to evaluate, and the recipe that names its data.
 
     Args:
         spec: a run, a recipe or an installed model; the data are those of the recipe, which a run contains. None for
             the model's own.
-        model: as for :func:`muomni_cli.models.locate.named`, if it is not the recipe's own run.
+        model: as for :func:`muomni_cli.models.locate.model_named`, if it is not the recipe's own run.
         overrides: changes to the recipe.
 
     Raises:
@@ -62,26 +62,26 @@ def find_model(spec: str | None, model: str | None, overrides: Sequence[str]) ->
     from muomni_cli.recipe import load_recipe
 
     if spec is None:
-        found = find(model, ANY_TRAINED)
+        found = resolve_model(model, ANY_TRAINED)
         return found, load_recipe(str(_recipe_of(model or "the model", found)), overrides)
     of_spec = _model_named(spec)
     recipe = load_recipe(spec if of_spec is None else str(_recipe_of(spec, of_spec)), overrides)
     if model is not None:
-        return named(model), recipe
-    return of_spec or named(recipe.name, train=f"muomni train all {spec}"), recipe
+        return model_named(model), recipe
+    return of_spec or model_named(recipe.name, train=f"muomni train all {spec}"), recipe
 
 
-def _model_named(spec: str) -> Found | None:
+def _model_named(spec: str) -> ModelRef | None:
     """The model that ``spec`` names, if it is not a recipe."""
     from muomni_cli.recipe.load import shipped_recipes
 
-    found = in_folder(spec)
+    found = model_in_folder(spec)
     if found or Path(spec).expanduser().is_file() or spec in {recipe.name for recipe in shipped_recipes()}:
         return found
-    return of_package(spec)
+    return model_of_package(spec)
 
 
-def _recipe_of(spec: str, found: Found) -> Path:
+def _recipe_of(spec: str, found: ModelRef) -> Path:
     if found.folder is None:
         raise RequestError(f"{spec} has no recipe.toml", "name the recipe, and the model with -m")
     recipe = found.run().recipe_path
@@ -90,7 +90,9 @@ def _recipe_of(spec: str, found: Found) -> Path:
     return recipe
 
 
-def evaluate(found: Found, recipe: Recipe, options: EvalOptions, progress: Callable[[str], None]) -> Iterator[Card]:
+def evaluate(
+    found: ModelRef, recipe: Recipe, options: EvalOptions, progress: Callable[[str], None]
+) -> Iterator[MetricResult]:
     """Metrics of every stage that the model has and the recipe has data for, each as soon as it is computed.
 
     Raises:
@@ -128,7 +130,9 @@ def _tables(recipe: Recipe, options: EvalOptions) -> list[str]:
     return list(dict.fromkeys(recipe.table_of(stage) for stage in options.stages or _stages(recipe)))
 
 
-def _of_readable_sources(metrics: Metrics, context: EvalContext, stage: str, left_out: list[str]) -> Iterator[Card]:
+def _of_readable_sources(
+    metrics: Metrics, context: EvalContext, stage: str, left_out: list[str]
+) -> Iterator[MetricResult]:
     """The metrics of a stage; if a source cannot be read, those of its other sources."""
     begun = False
     try:
@@ -144,7 +148,7 @@ def _of_readable_sources(metrics: Metrics, context: EvalContext, stage: str, lef
         yield from _of_readable_sources(metrics, dataclasses.replace(context, recipe=recipe), stage, left_out)
 
 
-def _open(found: Found, recipe: Recipe, options: EvalOptions) -> tuple[Engine, Recipe]:
+def _open(found: ModelRef, recipe: Recipe, options: EvalOptions) -> tuple[Engine, Recipe]:
     """The model, and the recipe with the model's parts."""
     engine = open_found(found, device=options.device, threads=options.threads)
     if OMNI in engine.thinker_stages:
@@ -165,9 +169,9 @@ def _has_data(recipe: Recipe, stage: str) -> bool:
 def _metrics_of(recipe: Recipe, stage: str) -> Iterator[Metrics]:
     """The registered metrics of a stage."""
     names = {stage, ENCODERS} if stage in recipe.encoders else {stage}
-    for offer in get_registry().cards():
-        if names & set(offer.part.stages):
-            yield resolve(offer.part.make, f"cards {offer.part.name}")
+    for registered in get_registry().metric_sets():
+        if names & set(registered.part.stages):
+            yield resolve(registered.part.make, f"cards {registered.part.name}")
 
 
 def only_available(recipe: Recipe) -> tuple[Recipe, list[str]]:
@@ -185,7 +189,7 @@ def _filtered(recipe: Recipe, tables: Sequence[str], attempt: Callable[[Dataset]
     """The recipe without the sources of ``tables`` for which ``attempt`` fails."""
     lost: list[str] = []
 
-    def works(table: str, source: Source) -> bool:
+    def works(table: str, source: SourceSpec) -> bool:
         dataset: Dataset = resolve(source.registered.part.build, f"dataset {source.use}")(source.config)
         try:
             attempt(dataset)

@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.audio.dsp import log_mel, whole_frames
-from muomni_cli.contract.metrics import Card, Shown
-from muomni_cli.contract.speech import Said, most_frames
+from muomni_cli.contract.metrics import EvalSample, MetricResult
+from muomni_cli.contract.speech import TextChunk, most_frames
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.examples import open_examples
-from muomni_cli.eval.metrics import card_of
+from muomni_cli.eval.metrics import metric_result
 from muomni_cli.eval.model import any_vocoder, codec_format, decode, own_vocoder, synthesize
 from muomni_cli.eval.report import select_samples, wav
 from muomni_cli.speech.asr import words_of
 from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, Wave, WerEvaluator, WerResult, wer_evaluator
-from muomni_cli.voice.synthesis import Drawing, Speech, Voice, voice_of
+from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice, voice_of
 
 if TYPE_CHECKING:
     from muomni_cli.contract.data import Examples
@@ -34,7 +34,7 @@ DEFAULT_LIMIT = 100
 """Sentences per source if no limit is set."""
 
 
-def speech_metrics(context: EvalContext, stage: str) -> Iterator[Card]:
+def speech_metrics(context: EvalContext, stage: str) -> Iterator[MetricResult]:
     """Metrics of ``codec``, ``vocoder`` or ``talker``, source by source."""
     yield from _evaluation(context).of(stage)
 
@@ -126,26 +126,26 @@ class SpeechEvaluation:
         rate = self._format.mel.sample_rate
         return Sentences(task, examples, chosen, others, rate, self._context.progress)
 
-    def of(self, stage: str) -> Iterator[Card]:
+    def of(self, stage: str) -> Iterator[MetricResult]:
         """Metrics of ``codec``, ``vocoder`` or ``talker``, source by source."""
         make = {"codec": self._codec, "vocoder": self._vocoder, "talker": self._talker}[stage]
         for sentences in self._sentences:
             if sentences.texts:
                 yield from make(sentences)
 
-    def _codec(self, sentences: Sentences) -> Iterator[Card]:
+    def _codec(self, sentences: Sentences) -> Iterator[MetricResult]:
         """Resynthesis: log-mel to codes and back, then through a vocoder."""
         task, size = sentences.task, self._format.codebook_size
         made = self._through_codes(sentences)
         distances = [
             float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(sentences.waves, made.mels, strict=True)
         ]
-        yield card_of("codec", task, "mel_l1", distances, sentences.keys)
+        yield metric_result("codec", task, "mel_l1", distances, sentences.keys)
         for number, used in enumerate(np.concatenate(made.codes).T, start=1):
-            yield Card("codec", task, f"use_{number}", len(np.unique(used)) / size)
+            yield MetricResult("codec", task, f"use_{number}", len(np.unique(used)) / size)
         yield from _word_errors("codec", "wer_resynthesis", sentences, made.wer)
 
-    def _vocoder(self, sentences: Sentences) -> Iterator[Card]:
+    def _vocoder(self, sentences: Sentences) -> Iterator[MetricResult]:
         """Copy synthesis: the original log-mel to samples."""
         mels = [self._mel(wave) for wave in sentences.waves]
         vocoder = own_vocoder(self._engine, self._recipe)
@@ -153,10 +153,10 @@ class SpeechEvaluation:
             raise RequestError(f"{self._engine.label} has no trained vocoder", "leave the vocoder out")
         made = self._synthesized(vocoder, mels, sentences.waves)
         distances = [float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(made, mels, strict=True)]
-        yield card_of("vocoder", sentences.task, "mel_l1", distances, sentences.keys)
+        yield metric_result("vocoder", sentences.task, "mel_l1", distances, sentences.keys)
         yield from _word_errors("vocoder", "wer_copy", sentences, sentences.wer(made), made)
 
-    def _talker(self, sentences: Sentences) -> Iterator[Card]:
+    def _talker(self, sentences: Sentences) -> Iterator[MetricResult]:
         """Synthesis of the texts: word errors, also with shuffled words, and lengths."""
         stage, task, say = "talker", sentences.task, self._synthesis
         spoken = [say(text, name) for text, name in zip(sentences.texts, sentences.voices, strict=True)]
@@ -172,10 +172,10 @@ class SpeechEvaluation:
                 yield sentences.evaluator.evaluate(turned, sentences.rate, rows).card(stage, task, "wer_shuffled")
         lengths = [one.wave.size / wave.size for one, wave in zip(spoken, sentences.waves, strict=True)]
         for name, number in (("median", np.median(lengths)), ("min", min(lengths)), ("max", max(lengths))):
-            yield Card(stage, task, f"length_{name}", float(number))
+            yield MetricResult(stage, task, f"length_{name}", float(number))
         bounds = [most_frames(len(words_of(text))) for text in sentences.texts]
         hits = [float(one.frames >= bound) for one, bound in zip(spoken, bounds, strict=True)]
-        yield card_of(stage, task, "at_bound", hits, sentences.keys)
+        yield metric_result(stage, task, "at_bound", hits, sentences.keys)
 
     @cached_property
     def _voice(self) -> Voice:
@@ -184,9 +184,11 @@ class SpeechEvaluation:
     def _synthesis(self, text: str, name: str) -> Synthesized:
         """The text in the voice called ``name``, or in the first one if there is none."""
         voice = self._voice
-        speech = Speech(voice.sample_rate)
-        manner = voice.manner(name if name in voice.talker.voices else None)
-        pieces = list(voice.say([Said(text)], manner, Drawing(seed=self._context.recipe.seed), speech))
+        speech = SpeechStats(voice.sample_rate)
+        voice_settings = voice.voice_settings(name if name in voice.talker.voices else None)
+        pieces = list(
+            voice.say([TextChunk(text)], voice_settings, SpeechSampling(seed=self._context.recipe.seed), speech)
+        )
         return Synthesized(np.concatenate(pieces) if pieces else np.zeros(0, np.float32), speech.frames)
 
     def _through_codes(self, sentences: Sentences) -> Resynthesized:
@@ -211,12 +213,12 @@ class SpeechEvaluation:
         return log_mel(whole_frames(wave, self._format.frame * mel.hop), mel)
 
 
-def _samples(sentences: Sentences, result: WerResult, waves: Sequence[Wave]) -> list[Shown]:
+def _samples(sentences: Sentences, result: WerResult, waves: Sequence[Wave]) -> list[EvalSample]:
     """Samples for the report: the original and the synthesized recording, and what was recognized."""
     assert sentences.evaluator is not None, "it gave the result"
     rows = sentences.evaluator.rows
     return [
-        Shown(
+        EvalSample(
             "",
             result.texts[place],
             result.heard[place],
@@ -251,12 +253,12 @@ def _evaluation(context: EvalContext) -> SpeechEvaluation:
 
 def _word_errors(
     stage: str, metric: str, sentences: Sentences, result: WerResult | None, waves: Sequence[Wave] = ()
-) -> Iterator[Card]:
+) -> Iterator[MetricResult]:
     """Word error rates of the originals (the ceiling) and of the ``result``, and the difference."""
     original = sentences.original
     if result is None or original is None:
         return
     yield original.card(stage, sentences.task, "wer_original")
-    made = replace(result.card(stage, sentences.task, metric), ceiling=original.errors.rate)
+    made = replace(result.card(stage, sentences.task, metric), topline=original.errors.rate)
     yield replace(made, samples=_samples(sentences, result, waves)) if waves else made
     yield result.increase(original, stage, sentences.task)

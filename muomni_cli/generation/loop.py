@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.models import IDLE, Backend, State, Tokenizer
+from muomni_cli.contract.models import PADDED_ROW, Backend, CheckState, Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.prompt import require_room
 
@@ -61,7 +61,7 @@ class Sampling:
                 raise RequestError(f"{name} is {getattr(self, name)}", f"{name} must be {wanted}")
 
 
-def penalise(logits: NDArray[np.float32], seen: Sequence[int], penalty: float) -> NDArray[np.float32]:
+def penalize(logits: NDArray[np.float32], seen: Sequence[int], penalty: float) -> NDArray[np.float32]:
     """(V,) logits with those of ``seen`` tokens divided by ``penalty`` where positive, multiplied where negative."""
     if penalty == 1.0 or not seen:
         return logits
@@ -97,7 +97,7 @@ def candidates(logits: NDArray[np.float32], sampling: Sampling) -> tuple[NDArray
 
 def draw(logits: NDArray[np.float32], sampling: Sampling, rng: np.random.Generator, seen: Sequence[int] = ()) -> int:
     """One token from (V,) ``logits``. ``seen``: the tokens that the repetition penalty looks at."""
-    logits = penalise(logits, seen, sampling.repetition_penalty)
+    logits = penalize(logits, seen, sampling.repetition_penalty)
     if sampling.temperature == 0:
         return int(logits.argmax())
     tokens, weights = candidates(logits, sampling)
@@ -211,7 +211,7 @@ class LoopGuard:
 class Request:
     """One prompt and how to go on from it. Its random numbers are its own: batching changes no text.
 
-    Negative ids stand for what :meth:`muomni_cli.contract.models.Backend.remember` was given.
+    Negative ids stand for what :meth:`muomni_cli.contract.models.Backend.add_embeddings` was given.
     """
 
     ids: Sequence[int]
@@ -315,7 +315,7 @@ class _Row:
 
 
 def generate(
-    backend: Backend[State], tokenizer: Tokenizer, requests: Sequence[Request], *, hidden: bool = False
+    backend: Backend[CheckState], tokenizer: Tokenizer, requests: Sequence[Request], *, hidden: bool = False
 ) -> Iterator[Event]:
     """Go on from every request until each is finished; one event a token, rows interleaved.
 
@@ -334,14 +334,14 @@ def generate(
     wanted = max(len(request.ids) + request.max_tokens for request in requests)
     state, logits = backend.begin([request.ids for request in requests], min(wanted, backend.context))
     while True:
-        tokens = np.full(len(rows), IDLE, dtype=np.int64)
+        tokens = np.full(len(rows), PADDED_ROW, dtype=np.int64)
         states = backend.hidden(state) if hidden else None
         for row in rows:
             if row.running:
                 yield from row.advance(logits[row.row], None if states is None else states[row.row])
                 if row.running:
                     tokens[row.row] = row.ids[-1]
-        if (tokens == IDLE).all():
+        if (tokens == PADDED_ROW).all():
             return
         logits = backend.step(state, tokens)
 

@@ -16,21 +16,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.contract.declarations import Can
-from muomni_cli.contract.models import IDLE, Cache, Thinker
+from muomni_cli.contract.declarations import Capability
+from muomni_cli.contract.models import PADDED_ROW, Cache, Thinker
 from muomni_cli.core.errors import RequestError
 
 WIDTH = 32
 """Outputs in a panel: two AVX-512 registers of fp32."""
 
-FIRST_SOFT = -2
+FIRST_MEDIA_ID = -2
 """The first id that stands for an embedding; -1 is IDLE."""
 
-ALL = frozenset({Can.CACHE, Can.RAGGED, Can.TRUNCATE, Can.EMBEDS})
+ALL = frozenset({Capability.CACHE, Capability.RAGGED, Capability.TRUNCATE, Capability.EMBEDS})
 """What makes generation fast. A Thinker whose memory is no list of tokens may do without ``TRUNCATE``."""
 
 
-class PanelLinear(nn.Module):
+class PackedLinear(nn.Module):
     """The function of ``linear`` with its weights in panels; for inference only.
 
     Args:
@@ -60,7 +60,7 @@ class PanelLinear(nn.Module):
         return out if self.bias is None else out + self.bias
 
 
-def lay_out_for_reading(module: nn.Module) -> None:
+def pack_linear_layers(module: nn.Module) -> None:
     """Replace every linear layer inside ``module`` by one in panels, where the weights are on the CPU.
 
     For modules that will neither be trained nor saved any more, and that call their layers and do not read the layers'
@@ -73,11 +73,11 @@ def lay_out_for_reading(module: nn.Module) -> None:
     for parent in list(module.modules()):
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and uses[id(layer.weight)] == 1:
-                setattr(parent, name, PanelLinear(layer).eval())
+                setattr(parent, name, PackedLinear(layer).eval())
 
 
 @dataclass(slots=True)
-class Group:
+class CacheGroup:
     """Rows that run together: the tokens each holds, and the cache that holds them (none: everything is run again)."""
 
     ids: list[list[int]]
@@ -90,9 +90,10 @@ class TorchBackend:
 
     Args:
         thinker: any Thinker; also an ``nn.Module``.
-        can: what its declaration promises. Without ``RAGGED`` rows run one by one, without ``CACHE`` from the start.
-        keep: remember the rows after a request, so that a prompt that begins alike runs only what is new. Without
-            ``TRUNCATE`` that is one that goes on from all that a row holds; others are run from the start.
+        capabilities: what its declaration promises. Without ``RAGGED`` rows run one by one, without ``CACHE`` from the
+            start.
+        prefix_cache: remember the rows after a request, so that a prompt that begins alike runs only what is new.
+            Without ``TRUNCATE`` that is one that goes on from all that a row holds; others are run from the start.
         frozen: the weights will not change any more, so they may be laid out for speed.
         hidden: keep the states behind the last logits, for :meth:`hidden`.
     """
@@ -100,65 +101,65 @@ class TorchBackend:
     def __init__(
         self,
         thinker: Thinker,
-        can: frozenset[Can] | set[Can] = ALL,
+        capabilities: frozenset[Capability] | set[Capability] = ALL,
         *,
-        keep: bool = False,
-        frozen: bool = False,
+        prefix_cache: bool = False,
+        pack_weights: bool = False,
         hidden: bool = False,
     ) -> None:
         self.thinker = thinker
         self._keeps_hidden = hidden
-        self.can = can
-        self.keep = keep and Can.CACHE in can
-        self._kept: list[Group] = []
+        self.capabilities = capabilities
+        self.prefix_cache = prefix_cache and Capability.CACHE in capabilities
+        self._kept: list[CacheGroup] = []
         self._soft: Tensor | None = None  # (N,D): row n is what FIRST_SOFT - n stands for
         assert isinstance(thinker, nn.Module)
         self._module = thinker
         self._device = next(thinker.parameters()).device
-        if frozen:
-            lay_out_for_reading(thinker)
+        if pack_weights:
+            pack_linear_layers(thinker)
 
     @property
     def context(self) -> int:
         """Most tokens a row can hold."""
         return int(self.thinker.config.ctx_len)
 
-    def remember(self, rows: NDArray[np.float32]) -> list[int]:
+    def add_embeddings(self, rows: NDArray[np.float32]) -> list[int]:
         """See :class:`muomni_cli.contract.models.Backend`."""
-        if Can.EMBEDS not in self.can:
+        if Capability.EMBEDS not in self.capabilities:
             raise RequestError(
                 "this Thinker takes no embeddings, so it can neither see nor hear",
-                f"use one that declares {Can.EMBEDS.value}",
+                f"use one that declares {Capability.EMBEDS.value}",
             )
         like = next(self._module.parameters())
-        first = FIRST_SOFT if self._soft is None else FIRST_SOFT - len(self._soft)
+        first = FIRST_MEDIA_ID if self._soft is None else FIRST_MEDIA_ID - len(self._soft)
         new = torch.from_numpy(rows).to(like)
         self._soft = new if self._soft is None else torch.cat((self._soft, new))
         return list(range(first, first - len(rows), -1))
 
-    def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[list[Group], NDArray[np.float32]]:
+    def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[list[CacheGroup], NDArray[np.float32]]:
         """See :class:`muomni_cli.contract.models.Backend`."""
         self._module.eval()
         parts = self._split([list(prompt) for prompt in prompts])
-        held: Sequence[Group | None] = self._kept if len(self._kept) == len(parts) else [None] * len(parts)
+        held: Sequence[CacheGroup | None] = self._kept if len(self._kept) == len(parts) else [None] * len(parts)
         groups = [
             group if group is not None and self._serves(group, part) else self._new_group(len(part), capacity)
             for group, part in zip(held, parts, strict=True)
         ]
         self._kept = []  # an interrupt may leave a cache that does not hold what its group says
         logits = [self._read(group, part) for group, part in zip(groups, parts, strict=True)]
-        self._kept = groups if self.keep else []
+        self._kept = groups if self.prefix_cache else []
         return groups, np.concatenate(logits)
 
-    def step(self, state: list[Group], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    def step(self, state: list[CacheGroup], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """See :class:`muomni_cli.contract.models.Backend`."""
-        rows = [[] if token == IDLE else [token] for token in tokens.tolist()]
+        rows = [[] if token == PADDED_ROW else [token] for token in tokens.tolist()]
         self._kept = []
         logits = [self._add(group, part) for group, part in zip(state, self._split(rows), strict=True)]
-        self._kept = state if self.keep else []
+        self._kept = state if self.prefix_cache else []
         return np.concatenate(logits)
 
-    def hidden(self, state: list[Group]) -> NDArray[np.float32]:
+    def hidden(self, state: list[CacheGroup]) -> NDArray[np.float32]:
         """See :class:`muomni_cli.contract.models.Backend`."""
         assert self._keeps_hidden, "only where they are kept"
         width = int(self.thinker.config.d_model)
@@ -167,23 +168,26 @@ class TorchBackend:
 
     def _split(self, rows: list[list[int]]) -> list[list[list[int]]]:
         """Which rows run together."""
-        return [rows] if {Can.RAGGED, Can.CACHE} <= self.can else [[row] for row in rows]
+        return [rows] if {Capability.RAGGED, Capability.CACHE} <= self.capabilities else [[row] for row in rows]
 
-    def _new_group(self, rows: int, capacity: int) -> Group:
+    def _new_group(self, rows: int, capacity: int) -> CacheGroup:
         with torch.inference_mode():
-            room = self.context if self.keep else capacity
-            return Group(
-                [[] for _ in range(rows)], self.thinker.new_cache(rows, room) if Can.CACHE in self.can else None
+            room = self.context if self.prefix_cache else capacity
+            return CacheGroup(
+                [[] for _ in range(rows)],
+                self.thinker.new_cache(rows, room) if Capability.CACHE in self.capabilities else None,
             )
 
-    def _serves(self, group: Group, prompts: list[list[int]]) -> bool:
+    def _serves(self, group: CacheGroup, prompts: list[list[int]]) -> bool:
         """Whether a group can be made to hold ``prompts``: by forgetting, if it must and can, and adding."""
         if len(group.ids) != len(prompts):
             return False
         pairs = zip(group.ids, prompts, strict=True)
-        return Can.TRUNCATE in self.can or all(_shared(held, prompt) == len(held) for held, prompt in pairs)
+        return Capability.TRUNCATE in self.capabilities or all(
+            _shared(held, prompt) == len(held) for held, prompt in pairs
+        )
 
-    def _read(self, group: Group, prompts: list[list[int]]) -> NDArray[np.float32]:
+    def _read(self, group: CacheGroup, prompts: list[list[int]]) -> NDArray[np.float32]:
         """Make the group hold ``prompts``, keeping what it holds of them already."""
         shared = [_shared(held, prompt) for held, prompt in zip(group.ids, prompts, strict=True)]
         if group.cache is not None and shared != [len(held) for held in group.ids]:
@@ -192,7 +196,7 @@ class TorchBackend:
         return self._add(group, [prompt[count:] for prompt, count in zip(prompts, shared, strict=True)])
 
     @torch.inference_mode()
-    def _add(self, group: Group, new: list[list[int]]) -> NDArray[np.float32]:
+    def _add(self, group: CacheGroup, new: list[list[int]]) -> NDArray[np.float32]:
         """Run the new tokens of each row; logits (B,V) after each row's last."""
         if not any(new):  # rows that run alone and are finished
             return np.zeros((len(new), self.thinker.vocab_size), np.float32)
@@ -218,7 +222,7 @@ class TorchBackend:
         assert self._soft is not None, "negative ids come from remember"
         embeds = self.thinker.embed(ids.clamp(min=0))
         row, place = (ids < 0).nonzero(as_tuple=True)
-        embeds[row, place] = self._soft[FIRST_SOFT - ids[row, place]]
+        embeds[row, place] = self._soft[FIRST_MEDIA_ID - ids[row, place]]
         return embeds
 
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.models import Tokenizer
-from muomni_cli.contract.speech import Said
-from muomni_cli.data.modality import Sense
+from muomni_cli.contract.speech import TextChunk
+from muomni_cli.data.modality import Modality
 from muomni_cli.data.prompt import one_shot_ids
 from muomni_cli.generation import Backend, Event, Finish, Request, generate
-from muomni_cli.inference.settings import AnswerSettings
+from muomni_cli.inference.settings import GenerationSettings
 from muomni_cli.models.engines import modalities_of
-from muomni_cli.omni.senses import Senses, Taken
+from muomni_cli.omni.senses import MediaEmbeddings, ModalityEncoders
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class ChatModel:
         tokenizer: of the Thinker.
         label: name for messages.
         encode: one input of a modality -> (T,D) embeddings.
-        senses: encoders by modality, in the order in which their tokens precede the text.
+        modalities: encoders by modality, in the order in which their tokens precede the text.
         notice: called when the end of an input is cut.
         hidden: the backend returns hidden states.
     """
@@ -69,7 +69,7 @@ class ChatModel:
     tokenizer: Tokenizer
     label: str = ""
     encode: Callable[[str, NDArray[Any]], NDArray[np.float32]] = _no_encoders
-    senses: Mapping[str, Sense] = field(default_factory=dict)
+    modalities: Mapping[str, Modality] = field(default_factory=dict)
     notice: Callable[[str], None] = _ignore
     hidden: bool = False
 
@@ -79,11 +79,11 @@ class ChatModel:
         return self.backend.context
 
     @property
-    def encoders(self) -> Senses:
+    def encoders(self) -> ModalityEncoders:
         """Reads and encodes media."""
-        return Senses(self.encode, self.senses, self.context, self.notice)
+        return ModalityEncoders(self.encode, self.modalities, self.context, self.notice)
 
-    def take_in(self, media: Sequence[Media]) -> Taken:
+    def encode_media(self, media: Sequence[Media]) -> MediaEmbeddings:
         """Media of one message, each with its embeddings (T,D), in the order in which they precede the text.
 
         Raises:
@@ -91,29 +91,29 @@ class ChatModel:
         """
         return self.encoders(media)
 
-    def question(self, text: str, taken: Taken) -> tuple[Message, list[int]]:
+    def question(self, text: str, taken: MediaEmbeddings) -> tuple[Message, list[int]]:
         """A user message about encoded media, and the placeholder ids of their embeddings."""
-        soft = [token for _, rows in taken for token in self.backend.remember(rows)]
-        return Message("user", text, tuple(one for one, _ in taken)), soft
+        media_ids = [token for _, rows in taken for token in self.backend.add_embeddings(rows)]
+        return Message("user", text, tuple(one for one, _ in taken)), media_ids
 
-    def prompt(self, text: str, media: Sequence[Media], settings: AnswerSettings) -> list[int]:
+    def prompt(self, text: str, media: Sequence[Media], settings: GenerationSettings) -> list[int]:
         """Ids of one question about ``media``, ready for the answer.
 
         Raises:
             RequestError: it is empty, does not fit the context, or one of the media cannot be used.
         """
-        message, soft = self.question(text, self.take_in(media))
-        whole = iter([soft])  # the media of a message come together
+        message, media_ids = self.question(text, self.encode_media(media))
+        whole = iter([media_ids])  # the media of a message come together
         return one_shot_ids(
             self.tokenizer,
             message,
             self.context,
             settings.template,
             settings.system,
-            soft=lambda _: next(whole, ()),
+            media_ids=lambda _: next(whole, ()),
         )
 
-    def answer(self, ids: Sequence[int], settings: AnswerSettings, answer: Answer) -> Iterator[Said]:
+    def answer(self, ids: Sequence[int], settings: GenerationSettings, answer: Answer) -> Iterator[TextChunk]:
         """Generate after ``ids``: final pieces of text, with hidden states where the backend returns them. ``answer``
         is updated before each piece.
 
@@ -127,7 +127,7 @@ class ChatModel:
             answer.add(event)
             answer.seconds = time.perf_counter() - begin
             if event.text:
-                yield Said(event.text, event.hidden)
+                yield TextChunk(event.text, event.hidden)
 
 
 def chat_model(
@@ -144,7 +144,7 @@ def chat_model(
     Raises:
         RequestError: it has no Thinker or no tokenizer.
     """
-    backend = engine.backend(keep=keep, hidden=hidden)
+    backend = engine.backend(prefix_cache=keep, hidden=hidden)
     return ChatModel(
         backend, engine.tokenizer(), engine.source("thinker"), engine.encode, modalities_of(engine), notice, hidden
     )

@@ -13,14 +13,14 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.data.prompt import Template, reply_ids, require_room, turn_ids
 from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.media_input import MediaInputs, media_of
-from muomni_cli.inference.settings import AnswerSettings
-from muomni_cli.omni.senses import Taken
+from muomni_cli.inference.settings import GenerationSettings
+from muomni_cli.omni.senses import MediaEmbeddings
 
 LOG = logging.getLogger("muomni")
 """Gets, at level INFO, what commands print on stderr: an input was cut, an old turn forgotten."""
 
 
-class Carried:
+class MediaHistory:
     """What is shown again.
 
     Args:
@@ -31,15 +31,15 @@ class Carried:
     def __init__(self, modalities: Sequence[str], order: Iterable[str]) -> None:
         self._modalities = frozenset(modalities)
         self._order = list(order)
-        self.taken: Taken = []
+        self.taken: MediaEmbeddings = []
 
-    def beside(self, new: Taken) -> Taken:
+    def beside(self, new: MediaEmbeddings) -> MediaEmbeddings:
         """``new`` media and those that stay; a new input replaces those of its modality."""
         replaced = {media.modality for media, _ in new}
         stay = [one for one in self.taken if one[0].modality not in replaced]
         return sorted([*new, *stay], key=lambda one: self._order.index(one[0].modality))
 
-    def keep(self, shown: Taken) -> None:
+    def keep(self, shown: MediaEmbeddings) -> None:
         """Of what a question was asked about, keep what stays."""
         self.taken = [one for one in shown if one[0].modality in self._modalities]
 
@@ -53,7 +53,7 @@ class Exchange:
     """What the user said and showed, as a message and as the soft ids of its media, and what the model answered."""
 
     question: Message
-    soft: Sequence[int]
+    media_ids: Sequence[int]
     answer: str
     answer_ids: list[int]
 
@@ -68,7 +68,7 @@ class ChatHistory:
     system: str = ""
     exchanges: list[Exchange] = field(default_factory=list)
 
-    def ask(self, question: Message, soft: Sequence[int], room: int) -> tuple[list[int], int]:
+    def ask(self, question: Message, media_ids: Sequence[int], room: int) -> tuple[list[int], int]:
         """Ids of the conversation with ``question`` at its end, and how many exchanges were dropped.
 
         Oldest exchanges are dropped until ``room`` tokens (at most half the context) are left for the answer.
@@ -77,9 +77,9 @@ class ChatHistory:
             RequestError: the question alone does not fit the context.
         """
         room = min(room, self.context // 2)
-        require_room(self._ids([], question, soft), self.context)
+        require_room(self._ids([], question, media_ids), self.context)
         dropped = 0
-        while len(ids := self._ids(self.exchanges[dropped:], question, soft)) + room > self.context:
+        while len(ids := self._ids(self.exchanges[dropped:], question, media_ids)) + room > self.context:
             if dropped == len(self.exchanges):
                 break
             dropped += 1
@@ -87,13 +87,13 @@ class ChatHistory:
         return ids, dropped
 
     def answered(
-        self, question: Message, soft: Sequence[int], answer: str, tokens: list[int], *, cut: bool = False
+        self, question: Message, media_ids: Sequence[int], answer: str, tokens: list[int], *, cut: bool = False
     ) -> None:
         """Remember an exchange.
 
         Args:
             question: what was asked.
-            soft: what stood for its media.
+            media_ids: what stood for its media.
             answer: what was shown.
             tokens: what the model made, with or without an ``eos``.
             cut: a stop string ended the answer, so the last tokens are no part of it.
@@ -103,22 +103,24 @@ class ChatHistory:
         if cut:
             said = ids_of(self.tokenizer, answer, said)
         end = [eos] if self.template == "roles" else []
-        self.exchanges.append(Exchange(question, soft, answer, [*said, *end]))
+        self.exchanges.append(Exchange(question, media_ids, answer, [*said, *end]))
 
     def take_back(self) -> Exchange | None:
         """Forget the last exchange and give it back; None if there is none."""
         return self.exchanges.pop() if self.exchanges else None
 
-    def _ids(self, exchanges: Sequence[Exchange], question: Message, soft: Sequence[int]) -> list[int]:
+    def _ids(self, exchanges: Sequence[Exchange], question: Message, media_ids: Sequence[int]) -> list[int]:
         """The system message, ``exchanges``, and ``question`` ready for its answer."""
         ids: list[int] = []
         if self.system:
             ids += turn_ids(self.tokenizer, Message("system", self.system), self.template, first=True)
         reply = reply_ids(self.tokenizer, self.template)
         for exchange in exchanges:
-            asked = turn_ids(self.tokenizer, exchange.question, self.template, first=not ids, soft=exchange.soft)
+            asked = turn_ids(
+                self.tokenizer, exchange.question, self.template, first=not ids, media_ids=exchange.media_ids
+            )
             ids += [*asked, *reply, *exchange.answer_ids]
-        return ids + turn_ids(self.tokenizer, question, self.template, first=not ids, soft=soft) + reply
+        return ids + turn_ids(self.tokenizer, question, self.template, first=not ids, media_ids=media_ids) + reply
 
 
 def ids_of(tokenizer: Tokenizer, text: str, tokens: list[int]) -> list[int]:
@@ -157,9 +159,9 @@ class ChatSession:
         reading: held while pictures and sounds are read.
     """
 
-    def __init__(self, model: ChatModel, settings: AnswerSettings, reading: threading.RLock) -> None:
+    def __init__(self, model: ChatModel, settings: GenerationSettings, reading: threading.RLock) -> None:
         self._model, self._settings, self._reading = model, settings, reading
-        self._carried = Carried(settings.reattach, model.senses)
+        self._carried = MediaHistory(settings.reattach, model.modalities)
         self._history = ChatHistory(model.tokenizer, settings.template, model.context, settings.system)
 
     @property
@@ -197,9 +199,9 @@ class ChatSession:
         if not text.strip() and not media:
             raise RequestError("the question is empty", "give some text, a picture or a sound")
         with self._reading:
-            taken = self._carried.beside(self._model.take_in(media))
-            question, soft = self._model.question(text, taken)
-        ids, forgotten = self._history.ask(question, soft, self._settings.max_tokens)
+            taken = self._carried.beside(self._model.encode_media(media))
+            question, media_ids = self._model.question(text, taken)
+        ids, forgotten = self._history.ask(question, media_ids, self._settings.max_tokens)
         self._carried.keep(taken)
         if forgotten:
             LOG.info("the context is full: turns forgotten: %d", forgotten)
@@ -212,7 +214,7 @@ class ChatSession:
             finally:
                 if answer.tokens:
                     cut = answer.finish in ("stop", "loop")
-                    self._history.answered(question, soft, answer.text, answer.tokens, cut=cut)
+                    self._history.answered(question, media_ids, answer.text, answer.tokens, cut=cut)
                 if answer.finish == "loop":
                     LOG.info("the answer was ended before it repeated itself")
 

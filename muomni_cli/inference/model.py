@@ -15,9 +15,9 @@ from muomni_cli.contract.data import Media
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.models import Word
-from muomni_cli.contract.speech import Said
+from muomni_cli.contract.speech import TextChunk
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.modality import sense_of
+from muomni_cli.data.modality import modality_of
 from muomni_cli.inference.chat_model import Answer, chat_model
 from muomni_cli.inference.history import LOG, ChatSession, attached
 from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of
@@ -25,7 +25,7 @@ from muomni_cli.inference.settings import ChatOptions, settings_of
 from muomni_cli.models.engines import CAN_CHAT, open_engine, transcribing
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.run import open_entry
-from muomni_cli.voice.synthesis import Drawing, Speech, Voice, voice_of
+from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice, voice_of
 
 LONGEST = 4 * 3600.0
 """Seconds of the longest sound that is transcribed, unless asked otherwise."""
@@ -206,8 +206,8 @@ class Model:
             RequestError: the model does not speak, or has no such voice; nothing of the text can be spoken; a setting
                 is out of range.
         """
-        speech = Speech(self.sample_rate)
-        pieces = list(self._say(text, voice, speed, Drawing(seed or 0, temperature, max_seconds), speech))
+        speech = SpeechStats(self.sample_rate)
+        pieces = list(self._say(text, voice, speed, SpeechSampling(seed or 0, temperature, max_seconds), speech))
         speech.require()
         return np.concatenate(pieces), self.sample_rate
 
@@ -227,7 +227,7 @@ class Model:
         ``model.speak_stream(model.chat_stream("tell me a story"))``. The chunks together equal :meth:`speak` of the
         same text, however it is cut. There are none where nothing can be spoken; other errors are raised at once.
         """
-        return self._say(text, voice, speed, Drawing(seed or 0, temperature, max_seconds), None)
+        return self._say(text, voice, speed, SpeechSampling(seed or 0, temperature, max_seconds), None)
 
     def words(self, audio: MediaInput, *, beam: int = 0, max_seconds: float = LONGEST) -> Iterator[Word]:
         """The words of a sound of any length with their times in seconds, each as soon as it is final.
@@ -252,9 +252,9 @@ class Model:
         transcriber = self.engine.transcriber()
 
         def stream() -> Iterator[Word]:
-            assert part.pieces is not None, "a part that transcribes reads in pieces"
+            assert part.read_chunks is not None, "a part that transcribes reads in pieces"
             with media.open() as file:
-                pieces = resolve(part.pieces)(config, file, media.name, max_seconds)
+                pieces = resolve(part.read_chunks)(config, file, media.name, max_seconds)
                 yield from transcriber.stream(pieces, beam=beam)
 
         return stream()
@@ -274,7 +274,7 @@ class Model:
             raise RequestError(f"{self.label} has no encoder for {modality}", f"it takes {known}")
         (one,) = media_of(modality, [media])
         with self._reading:
-            inputs = sense_of(*open_entry(self.engine.parts[modality])).read(one)
+            inputs = modality_of(*open_entry(self.engine.parts[modality])).read(one)
         made: NDArray[np.float32] = self.engine.encode(modality, inputs)
         return made
 
@@ -287,11 +287,16 @@ class Model:
         return self._once(f"voice {vocoder}", partial(voice_of, self.engine, vocoder))
 
     def _say(
-        self, text: str | Iterable[str], voice: str | None, speed: float, drawing: Drawing, speech: Speech | None
+        self,
+        text: str | Iterable[str],
+        voice: str | None,
+        speed: float,
+        sampling: SpeechSampling,
+        speech: SpeechStats | None,
     ) -> Iterator[NDArray[np.float32]]:
         speaking = self.voice()
         pieces: Iterable[str] = [text] if isinstance(text, str) else text
-        return speaking.say(map(Said, pieces), speaking.manner(voice, speed), drawing, speech)
+        return speaking.say(map(TextChunk, pieces), speaking.voice_settings(voice, speed), sampling, speech)
 
     def _once(self, name: str, build: Callable[[], Opened]) -> Opened:
         with self._opening:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerSettings:
+class GenerationSettings:
     """The recipe's chat settings and a seed; see :class:`muomni_cli.generation.loop.Sampling`."""
 
     template: Template
@@ -60,9 +60,9 @@ class ChatOptions(TypedDict, total=False):
 SAMPLING = tuple(field.name for field in fields(Sampling))
 
 
-def from_recipe(chat: ChatSettings, seed: int = 0) -> AnswerSettings:
+def from_recipe(chat: ChatSettings, seed: int = 0) -> GenerationSettings:
     """The settings of a recipe's ``[chat]``."""
-    return AnswerSettings(
+    return GenerationSettings(
         template=chat.template,
         system=chat.system or "",
         sampling=Sampling(**{name: getattr(chat, name) for name in SAMPLING}),
@@ -74,14 +74,14 @@ def from_recipe(chat: ChatSettings, seed: int = 0) -> AnswerSettings:
     )
 
 
-def settings_of(engine: Engine, options: ChatOptions) -> AnswerSettings:
+def settings_of(engine: Engine, options: ChatOptions) -> GenerationSettings:
     """A model's own settings with ``options``. RequestError for a value out of range."""
     from muomni_cli.recipe.settings import ChatSettings
 
     return apply(from_recipe(ChatSettings.model_validate(engine.chat)), options)
 
 
-def apply(settings: AnswerSettings, options: ChatOptions) -> AnswerSettings:
+def apply(settings: GenerationSettings, options: ChatOptions) -> GenerationSettings:
     """``settings`` with ``options``. RequestError for a value out of range."""
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     drawn = {name: given.pop(name) for name in SAMPLING if name in given}
@@ -90,7 +90,7 @@ def apply(settings: AnswerSettings, options: ChatOptions) -> AnswerSettings:
     return replace(settings, sampling=replace(settings.sampling, **drawn), **given)
 
 
-def set_by_name(settings: AnswerSettings, name: str, value: str) -> AnswerSettings:
+def set_by_name(settings: GenerationSettings, name: str, value: str) -> GenerationSettings:
     """Change one number or switch by the name and text a user typed.
 
     Raises:
@@ -120,7 +120,7 @@ def _switch(word: str) -> bool:
 WANTED: dict[Callable[[str], Any], str] = {int: "a whole number", _switch: "on or off"}
 
 
-def describe(settings: AnswerSettings) -> dict[str, object]:
+def describe(settings: GenerationSettings) -> dict[str, object]:
     """Every setting by name, for ``/set`` and for JSON."""
     drawn = {name: getattr(settings.sampling, name) for name in SAMPLING}
     own = {"max_tokens": settings.max_tokens, "seed": settings.seed, "stop": list(settings.stop)}

@@ -36,7 +36,7 @@ def blocks(words: Iterable[Word]) -> Iterator[list[Word]]:
     block: list[Word] = []
     for word in words:
         if block and (
-            len(block) == MOST_WORDS or word.end - block[0].begin > MOST_SECONDS or word.begin - block[-1].end >= PAUSE
+            len(block) == MOST_WORDS or word.end - block[0].start > MOST_SECONDS or word.start - block[-1].end >= PAUSE
         ):
             yield block
             block = []
@@ -49,7 +49,7 @@ def subtitles(words: Iterable[Word]) -> Iterator[str]:
     """One numbered block after the other, each with the empty line that ends it."""
     for number, block in enumerate(blocks(words), start=1):
         text = " ".join(word.text for word in block)
-        yield f"{number}\n{clock(block[0].begin)} --> {clock(block[-1].end)}\n{text}\n\n"
+        yield f"{number}\n{clock(block[0].start)} --> {clock(block[-1].end)}\n{text}\n\n"
 
 
 def clock(seconds: float) -> str:
@@ -86,7 +86,7 @@ def _as_data(name: str, words: Iterable[Word]) -> dict[str, Any]:
     return {
         "file": name,
         "text": " ".join(word.text for word in found),
-        "words": [{"text": word.text, "begin": word.begin, "end": word.end} for word in found],
+        "words": [{"text": word.text, "begin": word.start, "end": word.end} for word in found],
     }
 
 

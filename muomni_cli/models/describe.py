@@ -13,7 +13,7 @@ from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.engine import Engine
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.engines import OMNI
-from muomni_cli.models.locate import Found
+from muomni_cli.models.locate import ModelRef
 from muomni_cli.models.package_run import THINKER, parts_of
 from muomni_cli.registry.registry import RegisteredModel, get_registry
 from muomni_cli.runs.run import RunFolder, open_entry
@@ -26,20 +26,20 @@ TEXT, SPEECH = "text", "speech"
 
 def installed_models() -> list[dict[str, Any]]:
     """Every one."""
-    return [declared(offer) for offer in get_registry().models()]
+    return [declared(registered) for registered in get_registry().models()]
 
 
-def declared(offer: RegisteredModel) -> dict[str, Any]:
+def declared(registered: RegisteredModel) -> dict[str, Any]:
     """What its package says of a model."""
-    model, plugin = offer.part, offer.plugin
+    model, plugin = registered.part, registered.plugin
     paths = {field: getattr(model, field) for field in ("bundle", "run", "card", "scores")}
     return {
         "name": model.name,
-        "use": offer.use,
+        "use": registered.use,
         "doc": model.doc,
         "package": plugin.origin,
         "version": plugin.version,
-        "licence": model.licence,
+        "license": model.license,
         **{field: None if path is None else str(path) for field, path in paths.items()},
     }
 
@@ -68,17 +68,17 @@ class Abilities:
         return f"{listed(self.takes)} in, {listed(self.gives)} out"
 
 
-def describe(found: Found) -> dict[str, Any]:
+def describe(found: ModelRef) -> dict[str, Any]:
     """All that is known of a model.
 
     Raises:
         RequestError: it is damaged, or a plugin that it needs is not here.
     """
-    packed = found.bundle.open() if found.bundle is not None else None
-    able = abilities(found.folder, packed)
+    bundle = found.bundle.open() if found.bundle is not None else None
+    able = abilities(found.folder, bundle)
     parts = _of_run(found.folder) if found.folder is not None else []
-    if packed is not None:
-        parts += _of_bundle(packed, known={(part["kind"], part["use"]) for part in parts})
+    if bundle is not None:
+        parts += _of_bundle(bundle, known={(part["kind"], part["use"]) for part in parts})
     known = [part["numbers"] for part in parts if part["numbers"]]
     return {
         "does": able.line,
@@ -90,28 +90,28 @@ def describe(found: Found) -> dict[str, Any]:
         "parameters": sum(known) or None,
         "parts": parts,
         "stages": _stages(found.folder) if found.folder is not None else {},
-        "data": learned_from(found.folder, packed),
+        "data": learned_from(found.folder, bundle),
         "run": _folder(found.folder.root) if found.folder is not None else None,
         "bundle": None
-        if found.bundle is None or packed is None
-        else _folder(found.bundle.root) | {"runtime": found.bundle.runtime.name, "precision": _precisions(packed)},
+        if found.bundle is None or bundle is None
+        else _folder(found.bundle.root) | {"runtime": found.bundle.runtime.name, "precision": _precisions(bundle)},
     }
 
 
-def abilities(run: RunFolder | None, packed: Engine | None) -> Abilities:
+def abilities(run: RunFolder | None, bundle: Engine | None) -> Abilities:
     """What a model does that is there as a run, a bundle or both."""
     entries: dict[str, Mapping[str, Any]] = {}
-    senses: list[str] = []
+    modalities: list[str] = []
     if run is not None:
         entries = {part: entry for _, part, entry in reversed([*parts_of(run)])}
-        senses = [part for stage, part, _ in parts_of(run) if stage == OMNI and part != THINKER]
-    elif packed is not None:
-        entries, senses = dict(packed.parts), list(packed.modalities)
+        modalities = [part for stage, part, _ in parts_of(run) if stage == OMNI and part != THINKER]
+    elif bundle is not None:
+        entries, modalities = dict(bundle.parts), list(bundle.modalities)
     thinks, speaks = THINKER in entries, entries.keys() >= {"talker", "codec"}
-    encoders = [open_entry(entry)[0].part for entry in _with_heads(run, packed)]
+    encoders = [open_entry(entry)[0].part for entry in _with_heads(run, bundle)]
     hears = any(isinstance(part, EncoderPart) and part.transcribe for part in encoders)
     alone = [part.modality for part in encoders if isinstance(part, EncoderPart)]
-    takes = [*dict.fromkeys([*([TEXT] if thinks or speaks else []), *(senses if thinks else []), *alone])]
+    takes = [*dict.fromkeys([*([TEXT] if thinks or speaks else []), *(modalities if thinks else []), *alone])]
     gives = ([TEXT] if thinks or hears else []) + ([SPEECH] if speaks else [])
     if not takes:  # a codec, with or without a vocoder
         takes, gives = [SPEECH], [SPEECH]
@@ -120,14 +120,14 @@ def abilities(run: RunFolder | None, packed: Engine | None) -> Abilities:
     return Abilities(tuple(takes), tuple(gives or ["answers"]), hears, tuple(voices), context)
 
 
-def _with_heads(run: RunFolder | None, packed: Engine | None) -> list[Mapping[str, Any]]:
+def _with_heads(run: RunFolder | None, bundle: Engine | None) -> list[Mapping[str, Any]]:
     """The encoders that have what their own stage learned."""
     if run is not None:
         found = [(stage, entry) for stage, _, entry in parts_of(run) if stage != OMNI]
         return [entry for stage, entry in found if entry["kind"] == EncoderPart.kind and run.checkpoint(stage)]
-    if packed is None:
+    if bundle is None:
         return []
-    return list(packed.heads.values())
+    return list(bundle.heads.values())
 
 
 def _of_run(run: RunFolder) -> list[dict[str, Any]]:
@@ -153,9 +153,9 @@ def _own(numbers: Counter[str], part: str, stage: str) -> int | None:
     return numbers[f"encoders.{part}"] + numbers[f"projectors.{part}"]
 
 
-def _of_bundle(packed: Engine, known: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
+def _of_bundle(bundle: Engine, known: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
     """Its parts, but for those that are ``known`` already: such as a vocoder, which no stage of the run trained."""
-    new = {name: entry for name, entry in packed.parts.items() if (entry["kind"], entry["use"]) not in known}
+    new = {name: entry for name, entry in bundle.parts.items() if (entry["kind"], entry["use"]) not in known}
     return [_row(name, "", entry, None) for name, entry in new.items()]
 
 
@@ -180,7 +180,7 @@ def _stages(run: RunFolder) -> dict[str, dict[str, Any]]:
     }
 
 
-def learned_from(run: RunFolder | None, packed: Engine | None) -> dict[str, list[dict[str, str]]]:
+def learned_from(run: RunFolder | None, bundle: Engine | None) -> dict[str, list[dict[str, str]]]:
     """The sources of data, list by list, as far as the model says; empty where a plugin that names one is not here."""
     if run is not None and run.recipe_path.is_file():
         from muomni_cli.recipe import load_recipe
@@ -188,7 +188,7 @@ def learned_from(run: RunFolder | None, packed: Engine | None) -> dict[str, list
 
         with suppress(RequestError):
             return sources_of(load_recipe(str(run.recipe_path)))
-    data: dict[str, list[dict[str, str]]] = dict(packed.provenance.get("data", {})) if packed is not None else {}
+    data: dict[str, list[dict[str, str]]] = dict(bundle.provenance.get("data", {})) if bundle is not None else {}
     return data
 
 
@@ -201,9 +201,9 @@ def size_of(root: Path) -> int:
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
 
 
-def _precisions(packed: Engine) -> list[str]:
+def _precisions(bundle: Engine) -> list[str]:
     """Those that its graphs are stored in, where the runtime says so."""
-    graphs = [graph for entry in packed.parts.values() for graph in dict(entry["graphs"]).values()]
+    graphs = [graph for entry in bundle.parts.values() for graph in dict(entry["graphs"]).values()]
     return sorted({str(graph["precision"]) for graph in graphs if isinstance(graph, Mapping) and "precision" in graph})
 
 

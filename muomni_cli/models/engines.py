@@ -10,8 +10,8 @@ from muomni_cli.contract.declarations import EncoderPart, PartConfig
 from muomni_cli.contract.engine import Engine
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.extras import require
-from muomni_cli.data.modality import Sense, sense_of
-from muomni_cli.models.locate import Found, Need, find_able
+from muomni_cli.data.modality import Modality, modality_of
+from muomni_cli.models.locate import ModelRef, ModelRequirement, resolve_capable
 from muomni_cli.runs.run import RUNS, RunFolder, open_entry
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ OMNI, THINKER = "omni", "thinker"
 TRAIN = "muomni train all RECIPE"
 
 
-def open_found(found: Found, *, device: str = "auto", threads: int | None = None) -> Engine:
+def open_found(found: ModelRef, *, device: str = "auto", threads: int | None = None) -> Engine:
     """The engine of a model reference: a bundle's runtime, else PyTorch.
 
     Raises:
@@ -47,24 +47,24 @@ def open_run(
 
 def open_engine(
     spec: str | None,
-    need: Need,
+    requirement: ModelRequirement,
     abilities: Collection[str] = (),
     *,
     device: str = "auto",
     threads: int | None = None,
     runs: Path = RUNS,
 ) -> Engine:
-    """Resolve a model argument and open it; see :func:`muomni_cli.models.locate.find_able` and :func:`open_found`.
-    Where nothing but a run will do, PyTorch runs the model, even if it has a bundle as well."""
-    found = find_able(spec, need, abilities, runs)
-    if need.run:
+    """Resolve a model argument and open it; see :func:`muomni_cli.models.locate.resolve_capable` and
+    :func:`open_found`. Where nothing but a run will do, PyTorch runs the model, even if it has a bundle as well."""
+    found = resolve_capable(spec, requirement, abilities, runs)
+    if requirement.run:
         return open_run(found.run(), found.weights, device=device, threads=threads)
     return open_found(found, device=device, threads=threads)
 
 
-def modalities_of(engine: Engine) -> dict[str, Sense]:
+def modalities_of(engine: Engine) -> dict[str, Modality]:
     """The encoders fused with the Thinker by modality, in the order in which their tokens precede the text."""
-    return {modality: sense_of(*open_entry(engine.parts[modality])) for modality in engine.modalities}
+    return {modality: modality_of(*open_entry(engine.parts[modality])) for modality in engine.modalities}
 
 
 def transcribing(engine: Engine) -> tuple[EncoderPart, PartConfig]:
@@ -102,13 +102,13 @@ def _any_weights(run: RunFolder) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-CAN_CHAT = Need(_thinker_weights, "is complete", TRAIN, verb="answer")
+CAN_CHAT = ModelRequirement(_thinker_weights, "is complete", TRAIN, verb="answer")
 """A model with a Thinker."""
-CAN_SPEAK = Need(_talker_weights, "has a trained Talker", TRAIN, verb="speak")
+CAN_SPEAK = ModelRequirement(_talker_weights, "has a trained Talker", TRAIN, verb="speak")
 """A model that reads aloud."""
-CAN_TRANSCRIBE = Need(
+CAN_TRANSCRIBE = ModelRequirement(
     _transcriber_weights, "has a trained encoder that transcribes", "muomni train audio RECIPE", verb="transcribe"
 )
 """A model that transcribes."""
-ANY_TRAINED = Need(_any_weights, "has trained anything", TRAIN)
+ANY_TRAINED = ModelRequirement(_any_weights, "has trained anything", TRAIN)
 """A model of which anything is trained."""

@@ -28,7 +28,7 @@ VARIABLE = "MUOMNI_MODEL"
 """The environment variable that names a model where no ``-m`` does."""
 
 
-def seal(folder: Path) -> None:
+def write_digests(folder: Path) -> None:
     """Write the SHA-256 of every file in ``folder`` beside them."""
     files = {path.relative_to(folder).as_posix(): fingerprint(path) for path in _files(folder)}
     write_json(folder / DIGESTS, {"format": FORMAT, "files": files})
@@ -77,15 +77,15 @@ class BundleFolder:
 
 def bundle_at(root: Path) -> BundleFolder | None:
     """The bundle in ``root``; None if no installed runtime recognizes its marker file."""
-    for offer in get_registry().all(RuntimePart.kind):
-        assert isinstance(offer.part, RuntimePart), "all parts of that kind are"
-        if (root / offer.part.marker).is_file():
-            return BundleFolder(root, offer.part)
+    for registered in get_registry().all(RuntimePart.kind):
+        assert isinstance(registered.part, RuntimePart), "all parts of that kind are"
+        if (root / registered.part.marker).is_file():
+            return BundleFolder(root, registered.part)
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class ModelRequirement:
     """What a command looks for among the runs where no model is named.
 
     Args:
@@ -104,7 +104,7 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ModelRef:
     """What a word names: a bundle, a run, or, of an installed model, both.
 
     Args:
@@ -144,56 +144,58 @@ class Found:
         return self.folder
 
 
-def find(spec: str | None, need: Need, runs: Path = RUNS) -> Found:
+def resolve_model(spec: str | None, requirement: ModelRequirement, runs: Path = RUNS) -> ModelRef:
     """The model that is meant: ``spec``, else ``$MUOMNI_MODEL``, else the newest run that will do, else the first
     installed model; the one that comes with muomni after those that somebody chose to install.
 
     Args:
-        spec: see :func:`named`.
-        need: what will do.
+        spec: see :func:`model_named`.
+        requirement: what will do.
         runs: where runs lie.
 
     Raises:
         RequestError: says what was looked for, and what there is or how to make one.
     """
-    return find_able(spec, need, frozenset(), runs)
+    return resolve_capable(spec, requirement, frozenset(), runs)
 
 
-def find_able(spec: str | None, need: Need, abilities: Collection[str], runs: Path = RUNS) -> Found:
-    """The model that is meant, as by :func:`find`; where none is named, the first of them all that can do what is asked
-    for. Says which, where that is not the first; one that is named is taken, whatever it can.
+def resolve_capable(
+    spec: str | None, requirement: ModelRequirement, abilities: Collection[str], runs: Path = RUNS
+) -> ModelRef:
+    """The model that is meant, as by :func:`resolve_model`; where none is named, the first of them all that can do what
+    is asked for. Says which, where that is not the first; one that is named is taken, whatever it can.
 
     Args:
-        spec: see :func:`named`.
-        need: what will do.
+        spec: see :func:`model_named`.
+        requirement: what will do.
         abilities: the modalities that it must take in, and :data:`SPEECH` if it must speak.
         runs: where runs lie.
 
     Raises:
-        RequestError: as of :func:`find`.
+        RequestError: as of :func:`resolve_model`.
     """
     spec = spec or os.environ.get(VARIABLE) or None
     if spec is not None:
-        return named(spec, runs, need.train)
-    fit = _fit(need, runs)
+        return model_named(spec, runs, requirement.train)
+    fit = _fit(requirement, runs)
     offers = sorted(get_registry().models(), key=lambda one: one.plugin.origin == "built-in")
     candidates = chain(
-        (Found(folder=run) for run in fit), (installed(one) for one in offers if one.part.run or not need.run)
+        (ModelRef(folder=run) for run in fit), (installed(one) for one in offers if one.part.run or not requirement.run)
     )
     first = next(candidates, None)
     if first is None:
         raise RequestError(
             f"no model was named, {VARIABLE} is not set, no model is installed, and no run under {runs.resolve()} "
-            f"{need.lack}",
-            f"train one ({need.train}), or name one with -m",
+            f"{requirement.lack}",
+            f"train one ({requirement.train}), or name one with -m",
         )
     lacking = _lacking(first, abilities)
     able = next((one for one in candidates if not _lacking(one, abilities)), None) if lacking else None
     chosen = able or first  # where nobody can, the first says what it lacks
     if able is not None:
-        _tell(f"{first.name} cannot {_verbs(lacking)} yet: {able.name} {need.verb or 'answer'}s")
+        _notify(f"{first.name} cannot {_verbs(lacking)} yet: {able.name} {requirement.verb or 'answer'}s")
     elif not fit:
-        _tell(_why_installed(chosen, need, runs))
+        _notify(_why_installed(chosen, requirement, runs))
     return chosen
 
 
@@ -203,12 +205,12 @@ SPEECH = "speech"
 _VERBS = {"image": "see", "audio": "hear", SPEECH: "speak"}
 
 
-def abilities_of(found: Found) -> frozenset[str]:
+def abilities_of(found: ModelRef) -> frozenset[str]:
     """The modalities that a model takes in besides text, and :data:`SPEECH` if it speaks. Opens no weights."""
     if found.bundle is not None:
-        packed = found.bundle.open()
-        speaks = {"talker", "codec", "vocoder"} <= packed.parts.keys()
-        return frozenset(packed.modalities) | ({SPEECH} if speaks else frozenset())
+        bundle = found.bundle.open()
+        speaks = {"talker", "codec", "vocoder"} <= bundle.parts.keys()
+        return frozenset(bundle.modalities) | ({SPEECH} if speaks else frozenset())
     if found.folder is None:
         return frozenset()
     run, model = found.folder, found.folder.model()
@@ -221,7 +223,7 @@ def _has_weights(run: RunFolder, stage: str) -> bool:
     return run.checkpoint(stage) is not None
 
 
-def _lacking(found: Found, abilities: Collection[str]) -> list[str]:
+def _lacking(found: ModelRef, abilities: Collection[str]) -> list[str]:
     """Those of ``abilities`` that a model does not have."""
     return sorted(set(abilities) - abilities_of(found)) if abilities else []
 
@@ -230,19 +232,19 @@ def _verbs(abilities: Sequence[str]) -> str:
     return " or ".join(sorted((_VERBS.get(one, f"take {one}") for one in abilities), reverse=True))
 
 
-def _why_installed(chosen: Found, need: Need, runs: Path) -> str:
+def _why_installed(chosen: ModelRef, requirement: ModelRequirement, runs: Path) -> str:
     """Why an installed model is used: no run will do, and what the newest of them cannot do."""
     there = sorted(runs.glob("*/model.json"), key=lambda path: path.stat().st_mtime)
-    if there and need.verb:
-        return f"{there[-1].parent.name} cannot {need.verb} yet: {chosen.name} {need.verb}s"
+    if there and requirement.verb:
+        return f"{there[-1].parent.name} cannot {requirement.verb} yet: {chosen.name} {requirement.verb}s"
     return f"{'no run here will do: ' if there else ''}using the installed model {chosen.name}"
 
 
-def named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") -> Found:
+def model_named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") -> ModelRef:
     """What ``spec`` names.
 
     Args:
-        spec: a folder, a checkpoint in a run, the name of a folder under ``runs``, or that of an installed model.
+        spec: a folder, a checkpoint in a run, the name of a folder under ``runner``, or that of an installed model.
         runs: where runs lie.
         train: the command that makes a run, for the error.
 
@@ -252,11 +254,11 @@ def named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") 
     path = Path(spec).expanduser()
     if path.is_file():
         read_header(path)
-        return Found(folder=RunFolder(path.resolve().parent.parent), weights=path)
-    if found := in_folder(spec, runs) or of_package(spec):
+        return ModelRef(folder=RunFolder(path.resolve().parent.parent), weights=path)
+    if found := model_in_folder(spec, runs) or model_of_package(spec):
         return found
     known = sorted(path.parent.name for path in runs.glob("*/model.json"))
-    own = [offer.use for offer in get_registry().models()]
+    own = [registered.use for registered in get_registry().models()]
     lists = [f"runs here: {', '.join(known)}" if known else f"there are no runs here yet; train one: {train}"]
     lists += [f"installed models: {', '.join(own)}"] if own else []
     raise RequestError(
@@ -266,43 +268,43 @@ def named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") 
     )
 
 
-def in_folder(spec: str, runs: Path = RUNS) -> Found | None:
-    """The model in the folder ``spec``, or else in the one of that name under ``runs``."""
+def model_in_folder(spec: str, runs: Path = RUNS) -> ModelRef | None:
+    """The model in the folder ``spec``, or else in the one of that name under ``runner``."""
     for root in (Path(spec).expanduser(), runs / spec):
         run = RunFolder(root) if (root / "model.json").is_file() else None
         bundle = bundle_at(root)
         if run or bundle:
-            return Found(bundle, run)
+            return ModelRef(bundle, run)
     return None
 
 
-def of_package(spec: str) -> Found | None:
+def model_of_package(spec: str) -> ModelRef | None:
     """The installed model called ``spec``. RequestError if several are."""
     registry = get_registry()
-    if spec.rpartition(":")[2] not in {offer.part.name for offer in registry.models()}:
+    if spec.rpartition(":")[2] not in {registered.part.name for registered in registry.models()}:
         return None
     return installed(registry.model(spec))
 
 
-def installed(offer: RegisteredModel) -> Found:
+def installed(registered: RegisteredModel) -> ModelRef:
     """What an installed model consists of. RequestError if nothing that is installed opens its only folder."""
-    model = offer.part
+    model = registered.part
     bundle = bundle_at(model.bundle) if model.bundle else None
     if bundle is None and model.run is None:
         raise RequestError(
-            f"no runtime here opens the bundle of the model {offer.use}{get_registry().absences()}",
-            f"install the runtime that it needs, or the package {offer.plugin.origin} again",
+            f"no runtime here opens the bundle of the model {registered.use}{get_registry().absences()}",
+            f"install the runtime that it needs, or the package {registered.plugin.origin} again",
         )
-    return Found(bundle, RunFolder(model.run) if model.run else None, installed=offer)
+    return ModelRef(bundle, RunFolder(model.run) if model.run else None, installed=registered)
 
 
-def _fit(need: Need, runs: Path) -> list[RunFolder]:
+def _fit(requirement: ModelRequirement, runs: Path) -> list[RunFolder]:
     """The runs that will do, the newest first."""
     found = []
     for path in runs.glob("*/model.json"):
         run = RunFolder(path.parent)
         try:
-            weights = need.weights(run)
+            weights = requirement.weights(run)
         except MuomniError:  # a damaged neighbour is no reason to refuse the others
             continue
         if weights is not None:
@@ -311,6 +313,6 @@ def _fit(need: Need, runs: Path) -> list[RunFolder]:
 
 
 @functools.cache
-def _tell(line: str) -> None:
+def _notify(line: str) -> None:
     """Once a process: a command may look twice."""
     say(line)

@@ -12,25 +12,25 @@ from muomni_cli.contract.metrics import as_json
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.extras import __version__
 from muomni_cli.models.describe import SPEECH, TEXT, declared, describe, listed
-from muomni_cli.models.locate import Found, named
+from muomni_cli.models.locate import ModelRef, model_named
 
 if TYPE_CHECKING:
-    from muomni_cli.contract.metrics import Card
+    from muomni_cli.contract.metrics import MetricResult
 
 
-def read_scores(files: Sequence[Path]) -> list[Card]:
+def read_scores(files: Sequence[Path]) -> list[MetricResult]:
     """The cards in ``files``, without what was said sentence by sentence.
 
     Raises:
         RequestError: one cannot be read, or holds something else.
     """
-    from muomni_cli.contract.metrics import Card
+    from muomni_cli.contract.metrics import MetricResult
 
     cards = []
     for file in files:
         try:
             entries = json.loads(file.read_text(encoding="utf-8"))
-            cards += [Card(**_without_sentences(entry)) for entry in entries]
+            cards += [MetricResult(**_without_sentences(entry)) for entry in entries]
         except OSError as error:
             raise RequestError(f"cannot read {file}: {error.strerror or error}", "name what eval wrote") from error
         except (ValueError, TypeError, AttributeError) as error:
@@ -45,14 +45,14 @@ def _without_sentences(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ModelCardInfo:
     """What a card is about.
 
     Args:
         name: the model's.
         package: what pip calls it.
         doc: one line.
-        licence: of the model; empty if it is not stated.
+        license: of the model; empty if it is not stated.
         facts: see :func:`muomni_cli.models.describe.describe`.
         scores: what was measured.
         half: weights of the run are stored as fp16.
@@ -62,14 +62,14 @@ class Subject:
     name: str
     package: str
     doc: str
-    licence: str
+    license: str
     facts: Mapping[str, Any]
-    scores: Sequence[Card]
+    scores: Sequence[MetricResult]
     half: bool
     files: Sequence[str]
 
 
-def card(about: Subject) -> str:
+def card(about: ModelCardInfo) -> str:
     """The whole page."""
     sections = [
         ("What it does", _does(about)),
@@ -78,7 +78,7 @@ def card(about: Subject) -> str:
         ("What it learned from", _data(about)),
         ("How well it does", _scores(about)),
         ("Limits", _limits(about)),
-        ("Licence", [about.licence or "Not stated. Ask whoever made this package before you pass it on."]),
+        ("License", [about.license or "Not stated. Ask whoever made this package before you pass it on."]),
     ]
     told = [f"# {about.name}", about.doc]
     for title, lines in sections:
@@ -87,7 +87,7 @@ def card(about: Subject) -> str:
     return "\n\n".join([*told, made]) + "\n"
 
 
-def _does(about: Subject) -> Iterator[str]:
+def _does(about: ModelCardInfo) -> Iterator[str]:
     facts = about.facts
     yield f"- {facts['does'][:1].upper()}{facts['does'][1:]}." + (
         f" {facts['parameters']:,} parameters." if facts["parameters"] else ""
@@ -104,7 +104,7 @@ def _does(about: Subject) -> Iterator[str]:
     yield f"- The package holds {listed(tuple(told[kind] for kind in reversed(kinds)))}."
 
 
-def _use(about: Subject) -> Iterator[str]:
+def _use(about: ModelCardInfo) -> Iterator[str]:
     yield "```sh"
     yield f"pip install .    # in this folder, or: pip install {about.package}"
     yield from uses(about.name, about.facts)
@@ -114,21 +114,21 @@ def _use(about: Subject) -> Iterator[str]:
 def uses(name: str, facts: Mapping[str, Any]) -> list[str]:
     """What to type to use a model, the most usual first."""
     lines = []
-    senses = [modality for modality in facts["takes"] if modality not in (TEXT, SPEECH)]
+    modalities = [modality for modality in facts["takes"] if modality not in (TEXT, SPEECH)]
     if facts["context"]:
         lines.append(f'muomni chat -m {name} "Good morning."')
-        lines += [f'muomni chat -m {name} "What is this?" --attach {modality}=FILE' for modality in senses]
+        lines += [f'muomni chat -m {name} "What is this?" --attach {modality}=FILE' for modality in modalities]
     if SPEECH in facts["gives"] and TEXT in facts["takes"]:
         lines.append(f'muomni tts -m {name} "Good morning." -o out.wav')
     if facts["transcribes"]:
         lines.append(f"muomni listen -m {name} FILE")
-    if facts["run"] and (senses or facts["context"]):
-        own = f"init={name}" if facts["context"] else f"train.omni.start.{senses[0]}={name}"
+    if facts["run"] and (modalities or facts["context"]):
+        own = f"init={name}" if facts["context"] else f"train.omni.init_encoders.{modalities[0]}={name}"
         lines.append(f"muomni train omni RECIPE {own}    # go on from its weights")
     return [*lines, f"muomni models info {name}"]
 
 
-def _parts(about: Subject) -> Iterator[str]:
+def _parts(about: ModelCardInfo) -> Iterator[str]:
     yield "| part | stage | made of | size | parameters |"
     yield "|---|---|---|---|---:|"
     for part in about.facts["parts"]:
@@ -138,22 +138,22 @@ def _parts(about: Subject) -> Iterator[str]:
         yield f"| {part['part']} | {part['stage']} | {made} | {sizes} | {numbers} |"
 
 
-def _data(about: Subject) -> Iterator[str]:
+def _data(about: ModelCardInfo) -> Iterator[str]:
     data = about.facts["data"]
     if not data:
         yield "Not stated."
         return
-    yield "| stage or list | source | task | licence of the data |"
+    yield "| stage or list | source | task | license of the data |"
     yield "|---|---|---|---|"
     for name, sources in data.items():
         for source in sources:
-            yield f"| {name} | `{source['use']}` | {cell(source.get('task', ''))} | {cell(source['licence'])} |"
+            yield f"| {name} | `{source['use']}` | {cell(source.get('task', ''))} | {cell(source['license'])} |"
     steps = {stage: state["step"] for stage, state in about.facts["stages"].items() if state.get("step")}
     if steps:
         yield f"\nSteps of training: {', '.join(f'{stage} {count:,}' for stage, count in steps.items())}."
 
 
-def _scores(about: Subject) -> Iterator[str]:
+def _scores(about: ModelCardInfo) -> Iterator[str]:
     if not about.scores:
         yield f"Not measured. With data at hand: `muomni eval RECIPE -m {about.name} --json > scores.json`."
         return
@@ -166,7 +166,7 @@ def _scores(about: Subject) -> Iterator[str]:
         yield f"| {' | '.join(cell(word) for word in row)} |"
 
 
-def _limits(about: Subject) -> Iterator[str]:
+def _limits(about: ModelCardInfo) -> Iterator[str]:
     facts = about.facts
     yield "- It knows what is in the data above and nothing else; asked about anything else it answers all the same."
     yield "- Nothing was done to make its answers safe, fair or true."
@@ -174,9 +174,9 @@ def _limits(about: Subject) -> Iterator[str]:
         yield f"- A conversation, with what is shown and played, has room for {facts['context']:,} tokens."
     if not about.scores:
         yield "- Nobody has measured how well it does."
-    stated = [source["licence"] for sources in facts["data"].values() for source in sources]
+    stated = [source["license"] for sources in facts["data"].values() for source in sources]
     if not stated or "not stated" in stated:
-        yield "- The licence of some of its data is not stated."
+        yield "- The license of some of its data is not stated."
     if about.half:
         yield "- Its weights were rounded to 16 bits: answers may differ a little from those of the run it was made of."
     for file in about.files:
@@ -198,17 +198,17 @@ def details(spec: str) -> dict[str, Any]:
     Raises:
         RequestError: no such model, it is damaged, or a plugin that it needs is not here.
     """
-    found = named(spec)
+    found = model_named(spec)
     return _declared(found, spec) | describe(found) | {"scores": _scores_info(found)}
 
 
-def _declared(found: Found, spec: str) -> dict[str, Any]:
+def _declared(found: ModelRef, spec: str) -> dict[str, Any]:
     if found.installed is not None:
         return declared(found.installed)
     name = found.folder.model()["name"] if found.folder is not None else spec
-    return {"name": name, "use": spec, "doc": "", "package": "", "version": "", "licence": "", "card": None}
+    return {"name": name, "use": spec, "doc": "", "package": "", "version": "", "license": "", "card": None}
 
 
-def _scores_info(found: Found) -> list[dict[str, Any]]:
-    offer = found.installed
-    return as_json(read_scores([offer.part.scores])) if offer is not None and offer.part.scores else []
+def _scores_info(found: ModelRef) -> list[dict[str, Any]]:
+    registered = found.installed
+    return as_json(read_scores([registered.part.scores])) if registered is not None and registered.part.scores else []

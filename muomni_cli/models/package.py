@@ -14,8 +14,8 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.extras import __version__
 from muomni_cli.core.files import new_folder, write_json, write_text
 from muomni_cli.models.describe import abilities, describe
-from muomni_cli.models.locate import BundleFolder, Found, bundle_at, named
-from muomni_cli.models.model_card import Subject, card, read_scores
+from muomni_cli.models.locate import BundleFolder, ModelRef, bundle_at, model_named
+from muomni_cli.models.model_card import ModelCardInfo, card, read_scores
 from muomni_cli.models.package_run import pack_run, parts_of, weights_of
 from muomni_cli.registry.loading import PluginInfo
 from muomni_cli.runs.run import RunFolder, differences, open_entry
@@ -54,7 +54,7 @@ name = {package}
 version = {version}
 description = {doc}
 readme = "README.md"
-{licence}requires-python = ">=3.11"
+{license}requires-python = ">=3.11"
 dependencies = {dependencies}
 
 [project.entry-points.muomni]
@@ -72,7 +72,7 @@ packages = ["src/{module}"]
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class PackageOptions:
     """How a model shall be packed.
 
     Args:
@@ -80,7 +80,7 @@ class Order:
         version: of the package.
         bundle: to take along with the run.
         scores: files that ``muomni eval --json`` wrote.
-        licence: of the model, in one line.
+        license: of the model, in one line.
         half: store the run's weights as fp16.
         without: own stages of encoders whose weights the run goes without.
     """
@@ -89,12 +89,12 @@ class Order:
     version: str = "0.1.0"
     bundle: Path | None = None
     scores: Sequence[Path] = ()
-    licence: str = ""
+    license: str = ""
     half: bool = False
     without: Sequence[str] = ()
 
 
-def pack(spec: str, output: Path, order: Order) -> Subject:
+def pack(spec: str, output: Path, options: PackageOptions) -> ModelCardInfo:
     """Write the package of the model ``spec`` into the folder ``output``, which appears when it is whole.
 
     Returns:
@@ -104,50 +104,50 @@ def pack(spec: str, output: Path, order: Order) -> Subject:
         RequestError: no such model, it is unfinished or damaged, a wrong name or version, or ``output`` is there.
         MuomniError: the disk is full.
     """
-    found = _found(spec, order)
-    if found.installed is not None and not order.licence:
-        order = replace(order, licence=found.installed.part.licence)
-    name = _name(found, order)
-    if not VERSION.fullmatch(order.version):
-        raise RequestError(f"{order.version!r} is no version of a package", "write one such as 0.1.0")
-    if "\n" in order.licence:
-        raise RequestError("a licence is named in one line", 'name it: --license "CC-BY-4.0"')
-    scores = read_scores(order.scores)
+    found = _found(spec, options)
+    if found.installed is not None and not options.license:
+        options = replace(options, license=found.installed.part.license)
+    name = _name(found, options)
+    if not VERSION.fullmatch(options.version):
+        raise RequestError(f"{options.version!r} is no version of a package", "write one such as 0.1.0")
+    if "\n" in options.license:
+        raise RequestError("a license is named in one line", 'name it: --license "CC-BY-4.0"')
+    scores = read_scores(options.scores)
     module = f"muomni_model_{name.replace('-', '_')}"
     with new_folder(output) as folder:
         inside = folder / "src" / module
-        packed = _copy(found, inside, order)
+        bundle = _copy(found, inside, options)
         if scores:
             from muomni_cli.contract.metrics import as_json
 
             write_json(inside / "scores.json", as_json(scores))
-        doc = _doc(packed)
-        files, dependencies = _needs(packed)
-        about = Subject(name, _package(name), doc, order.licence, describe(packed), scores, order.half, files)
+        doc = _doc(bundle)
+        files, dependencies = _needs(bundle)
+        about = ModelCardInfo(name, _package(name), doc, options.license, describe(bundle), scores, options.half, files)
         write_text(folder / "README.md", card(about))
         write_text(inside / "__init__.py", f'"""The model {name}, for muomni."""\n')
-        write_text(inside / "plugin.py", _plugin(name, doc, order, packed, bool(scores)))
-        write_text(folder / "pyproject.toml", _project(name, module, doc, order, dependencies))
+        write_text(inside / "plugin.py", _plugin(name, doc, options, bundle, bool(scores)))
+        write_text(folder / "pyproject.toml", _project(name, module, doc, options, dependencies))
         _require_no_paths(folder, found)
     return about
 
 
-def _found(spec: str, order: Order) -> Found:
+def _found(spec: str, options: PackageOptions) -> ModelRef:
     """What is to be packed; a bundle once its files are seen to be whole."""
-    found = named(spec)
+    found = model_named(spec)
     if found.weights is not None:
         raise RequestError(f"{spec} is a checkpoint, and a package holds a whole run", f"name {found.run().root}")
-    if order.bundle is not None:
-        bundle = bundle_at(order.bundle)
+    if options.bundle is not None:
+        bundle = bundle_at(options.bundle)
         if bundle is None:
             raise RequestError(
-                f"{order.bundle} is no folder that runs without PyTorch", "make one: muomni export --onnx -o FOLDER"
+                f"{options.bundle} is no folder that runs without PyTorch", "make one: muomni export --onnx -o FOLDER"
             )
         if found.bundle is not None and found.folder is None:
             raise RequestError(f"{spec} is a bundle already", "name a run, or leave --bundle out")
         found = replace(found, bundle=bundle)
     if found.folder is not None:
-        weights_of(found.run(), order.without)
+        weights_of(found.run(), options.without)
     if found.bundle is not None:
         found.bundle.open().verify()
         if found.folder is not None:
@@ -166,46 +166,46 @@ def _require_same(run: RunFolder, bundle: BundleFolder) -> None:
             )
 
 
-def _roots(found: Found) -> list[Path]:
+def _roots(found: ModelRef) -> list[Path]:
     return [one.root.resolve() for one in (found.folder, found.bundle) if one is not None]
 
 
-def _name(found: Found, order: Order) -> str:
+def _name(found: ModelRef, options: PackageOptions) -> str:
     own = found.folder.model()["name"] if found.folder else _roots(found)[0].name
-    name = order.name or re.sub(r"[^a-z0-9]+", "-", str(own).lower()).strip("-")
+    name = options.name or re.sub(r"[^a-z0-9]+", "-", str(own).lower()).strip("-")
     if not NAME.fullmatch(name):
         raise RequestError(f"{name!r} is no name for a model", "give it one of small letters, digits and -: --name")
     return name
 
 
-def _copy(found: Found, inside: Path, order: Order) -> Found:
+def _copy(found: ModelRef, inside: Path, options: PackageOptions) -> ModelRef:
     """The model's folders as they are in the package."""
     run = bundle = None
     if found.folder is not None:
-        pack_run(found.folder, inside / "run", half=order.half, without=order.without)
+        pack_run(found.folder, inside / "run", half=options.half, without=options.without)
         run = RunFolder(inside / "run")
     if found.bundle is not None:
         shutil.copytree(found.bundle.root, inside / "bundle")
         bundle = BundleFolder(inside / "bundle", found.bundle.runtime)
-    return Found(bundle, run)
+    return ModelRef(bundle, run)
 
 
-def _doc(packed: Found) -> str:
+def _doc(bundle: ModelRef) -> str:
     """The recipe's own line, or else what goes in and comes out."""
-    if packed.folder is not None and packed.folder.recipe_path.is_file():
+    if bundle.folder is not None and bundle.folder.recipe_path.is_file():
         import tomllib
 
-        doc = tomllib.loads(packed.folder.recipe_path.read_text(encoding="utf-8")).get("doc", "")
+        doc = tomllib.loads(bundle.folder.recipe_path.read_text(encoding="utf-8")).get("doc", "")
         if isinstance(doc, str) and doc.strip():
             return " ".join(doc.split())
-    return abilities(packed.folder, packed.bundle.open() if packed.bundle else None).line
+    return abilities(bundle.folder, bundle.bundle.open() if bundle.bundle else None).line
 
 
-def _needs(packed: Found) -> tuple[list[str], list[str]]:
+def _needs(bundle: ModelRef) -> tuple[list[str], list[str]]:
     """Plugin files, which no package brings, and what pip has to bring for the model's parts."""
-    entries: list[Any] = [entry for _, _, entry in parts_of(packed.folder)] if packed.folder else []
-    if packed.bundle is not None:
-        entries += packed.bundle.open().parts.values()
+    entries: list[Any] = [entry for _, _, entry in parts_of(bundle.folder)] if bundle.folder else []
+    if bundle.bundle is not None:
+        entries += bundle.bundle.open().parts.values()
     plugins: dict[str, PluginInfo] = {}
     for entry in entries:
         registered, _ = open_entry(entry)
@@ -220,23 +220,23 @@ def _package(name: str) -> str:
     return f"muomni-model-{name}"
 
 
-def _plugin(name: str, doc: str, order: Order, packed: Found, scored: bool) -> str:
-    folders = {"bundle": packed.bundle, "run": packed.folder, "scores.json": scored}
+def _plugin(name: str, doc: str, options: PackageOptions, bundle: ModelRef, scored: bool) -> str:
+    folders = {"bundle": bundle.bundle, "run": bundle.folder, "scores.json": scored}
     fields = [f'{file.partition(".")[0]}=HERE / "{file}",' for file, there in folders.items() if there]
-    if order.licence:
-        fields.append(f"licence={quoted(order.licence)},")
+    if options.license:
+        fields.append(f"license={quoted(options.license)},")
     told = "".join(f"            {field}\n" for field in fields)
     plain = doc.replace("\\", "/").replace('"', "'")
     return PLUGIN.format(name=name, doc=plain, fields=told, quoted_name=quoted(name), quoted_doc=quoted(doc))
 
 
-def _project(name: str, module: str, doc: str, order: Order, dependencies: Sequence[str]) -> str:
+def _project(name: str, module: str, doc: str, options: PackageOptions, dependencies: Sequence[str]) -> str:
     return PROJECT.format(
         package=quoted(_package(name)),
         doc=quoted(doc),
         module=module,
-        version=quoted(order.version),
-        licence=f"license = {{ text = {quoted(order.licence)} }}\n" if order.licence else "",
+        version=quoted(options.version),
+        license=f"license = {{ text = {quoted(options.license)} }}\n" if options.license else "",
         dependencies=json.dumps(list(dependencies)),
     )
 
@@ -246,7 +246,7 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _require_no_paths(folder: Path, found: Found) -> None:
+def _require_no_paths(folder: Path, found: ModelRef) -> None:
     """The last look: nothing that can be read names where the model lay. A tokenizer or a bundle might."""
     roots = _roots(found)
     secret = {str(place) for place in (*roots, *(root.parent for root in roots), Path.home()) if len(place.parts) > 2}

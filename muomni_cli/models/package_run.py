@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import read_json, replacing, write_json, write_text
 from muomni_cli.models.engines import OMNI
-from muomni_cli.models.locate import seal
+from muomni_cli.models.locate import write_digests
 from muomni_cli.runs.run import ENTRY, RunFolder, read_header
 
 HOMES = frozenset({"home", "root", "Users", "mnt", "media", "Volumes", "data", "scratch", "tmp"})
@@ -42,17 +42,17 @@ TOKENIZER = "tokenizer"
 THINKER = "thinker"
 
 
-def stripped(value: Any) -> Any:
+def redact_paths(value: Any) -> Any:
     """``value``, as JSON or TOML holds it, with every path that begins at the root or at home cut down to its last
     name."""
     if isinstance(value, dict):
-        return {key: stripped(member) for key, member in value.items()}
+        return {key: redact_paths(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [stripped(member) for member in value]
+        return [redact_paths(member) for member in value]
     return _text(value) if isinstance(value, str) else value
 
 
-def stripped_toml(text: str) -> str:
+def redact_toml(text: str) -> str:
     """A TOML document likewise; comments and layout stay."""
     document = tomlkit.parse(text)
     _strip(document)
@@ -66,7 +66,7 @@ def _strip(container: Any) -> None:
         value = container[place]
         if isinstance(value, MutableMapping | list):
             _strip(value)
-        elif (short := stripped(value)) != value:
+        elif (short := redact_paths(value)) != value:
             container[place] = short
 
 
@@ -98,7 +98,7 @@ def copy_weights(source: Path, target: Path, *, half: bool) -> None:
         RequestError: the checkpoint is damaged.
         MuomniError: the disk is full.
     """
-    header = stripped(read_header(source))
+    header = redact_paths(read_header(source))
     with safe_open(source, framework="numpy") as file:
         names = set(file.keys())
         tensors = {
@@ -184,16 +184,16 @@ def pack_run(run: RunFolder, target: Path, *, half: bool, without: Collection[st
     if run.status(TOKENIZER) == "finished":
         shutil.copytree(run.stage(TOKENIZER), target / TOKENIZER)
     if run.recipe_path.is_file():
-        write_text(target / run.recipe_path.name, stripped_toml(run.recipe_path.read_text(encoding="utf-8")))
+        write_text(target / run.recipe_path.name, redact_toml(run.recipe_path.read_text(encoding="utf-8")))
     if (run.root / "lock.json").is_file():
-        write_json(target / "lock.json", stripped(read_json(run.root / "lock.json")))
+        write_json(target / "lock.json", redact_paths(read_json(run.root / "lock.json")))
     write_json(target / run.model_path.name, _description(run, weights))
-    seal(target)
+    write_digests(target)
 
 
 def _description(run: RunFolder, weights: dict[str, Path]) -> dict[str, Any]:
     """``model.json``, of what is carried."""
-    model: dict[str, Any] = stripped(run.model())
+    model: dict[str, Any] = redact_paths(run.model())
     model["stages"] = {stage: state for stage, state in model["stages"].items() if stage in {TOKENIZER, *weights}}
     for stage, entry in model["parts"].items():
         if stage != TOKENIZER:  # its folder keeps its name

@@ -11,13 +11,13 @@ from typing import Any, cast
 from torch import nn
 
 from muomni_cli.contract.declarations import EncoderPart
-from muomni_cli.contract.models import Answers, Tokenizer, Transcriber
+from muomni_cli.contract.models import Predictor, Tokenizer, Transcriber
 from muomni_cli.contract.speech import Codec, MelConfig
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.locate import DIGESTS, verify
 from muomni_cli.models.torch_engine import TorchEngine, head_module
-from muomni_cli.omni.model import Omni
-from muomni_cli.registry.registry import Registered, get_registry
+from muomni_cli.omni.model import OmniModel
+from muomni_cli.registry.registry import RegisteredPart, get_registry
 from muomni_cli.runs.checkpoint import (
     build_aside,
     build_part,
@@ -116,7 +116,7 @@ class RunEngine(TorchEngine):
         for stage, entry in self._model["parts"].items():
             if entry.get("kind") == EncoderPart.kind and self.checkpoint(stage) is not None:
                 part = open_entry(entry)[0].part
-                if isinstance(part, EncoderPart) and (part.answer or part.transcribe):
+                if isinstance(part, EncoderPart) and (part.predictor or part.transcribe):
                     found[stage] = entry
         return found
 
@@ -131,13 +131,13 @@ class RunEngine(TorchEngine):
     def tokenizer(self) -> Tokenizer:
         return self.run.tokenizer()
 
-    def predictor(self, modality: str) -> Answers:
+    def predictor(self, modality: str) -> Predictor:
         entry = self.heads.get(modality)
         if entry is None:
             raise RequestError(
                 f"run {self.run.root} has no trained {modality}", f"train it first: {self._command(modality)}"
             )
-        return cast("Answers", self._head(modality))
+        return cast("Predictor", self._head(modality))
 
     def transcriber(self) -> Transcriber:
         named = None if self._named is None else self._named.resolve().parent.name
@@ -163,7 +163,7 @@ class RunEngine(TorchEngine):
 
         return cast("nn.Module", self._once(f"{modality} with its head", build))
 
-    def _open_omni(self) -> Omni:
+    def _open_omni(self) -> OmniModel:
         stage = self._thinker_stage
         if stage is None or THINKER not in self.parts or self.run.status("tokenizer") != "finished":
             raise RequestError(
@@ -176,7 +176,7 @@ class RunEngine(TorchEngine):
         registered, config = open_entry(self.parts[THINKER])
         module = build_part(registered, config, self.parts[THINKER])
         load_model(module, read_checkpoint(weights), ema=True)
-        return Omni(module, {})
+        return OmniModel(module, {})
 
     def _open_speech(self, part: str) -> nn.Module:
         if part in ("codec", "talker"):
@@ -235,7 +235,7 @@ class RunEngine(TorchEngine):
         return f"muomni train {stage} {self.run.recipe_path}"
 
 
-def untrained_vocoder(run: RunFolder, name: str | None = None) -> tuple[Registered, Any]:
+def untrained_vocoder(run: RunFolder, name: str | None = None) -> tuple[RegisteredPart, Any]:
     """A vocoder by name, or that of the run's recipe, with the settings of the recipe or else the defaults.
 
     Raises:

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from muomni_cli.audio.mel import encode_waves
 from muomni_cli.contract.declarations import EncoderPart, Part
 from muomni_cli.contract.engine import GraphCall
-from muomni_cli.contract.models import Answers, Tokenizer, Transcriber
-from muomni_cli.contract.speech import Codec, Flow, MelConfig, Speaks, Streamed, Vocoder
+from muomni_cli.contract.models import Predictor, Tokenizer, Transcriber
+from muomni_cli.contract.speech import ArrayStream, Codec, MelConfig, SpeechGenerator, TensorStream, Vocoder
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.nn.device import choose_device, set_threads
-from muomni_cli.omni.model import Omni
+from muomni_cli.omni.model import OmniModel
 from muomni_cli.runs.run import open_entry
 
 
@@ -67,7 +67,7 @@ class TorchEngine(ABC):
     def tokenizer(self) -> Tokenizer: ...
 
     @abstractmethod
-    def _open_omni(self) -> Omni:
+    def _open_omni(self) -> OmniModel:
         """The Thinker and its fused encoders, none for a model of text alone."""
 
     @abstractmethod
@@ -104,18 +104,20 @@ class TorchEngine(ABC):
         """The declaration of one of :attr:`parts`."""
         return open_entry(self.parts[part])[0].part
 
-    def omni(self) -> Omni:
+    def omni(self) -> OmniModel:
         """The Thinker with its fused encoders, on the device. RequestError if there is no Thinker."""
-        return cast("Omni", self._once("omni", self._open_omni))
+        return cast("OmniModel", self._once("omni", self._open_omni))
 
     def speech_module(self, part: str) -> Any:
         """The module of ``codec``, ``talker`` or the vocoder of a :meth:`vocoder_name`. RequestError if it is not
         there."""
         return self._once(part, lambda: self._open_speech(part))
 
-    def backend(self, *, keep: bool = False, hidden: bool = False) -> TorchBackend:
-        can = self.declaration("thinker").can if "thinker" in self.parts else frozenset()
-        return TorchBackend(self.omni().thinker, can, keep=keep, frozen=True, hidden=hidden)
+    def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> TorchBackend:
+        capabilities = self.declaration("thinker").capabilities if "thinker" in self.parts else frozenset()
+        return TorchBackend(
+            self.omni().thinker, capabilities, prefix_cache=prefix_cache, pack_weights=True, hidden=hidden
+        )
 
     @torch.inference_mode()
     def score(self, ids: NDArray[Any]) -> NDArray[np.float32]:
@@ -128,14 +130,14 @@ class TorchEngine(ABC):
             raise RequestError(f"{self.label} has no encoder for {modality}", "train it, and then the stage omni")
         return self.omni().encode(modality, inputs)
 
-    def predictor(self, modality: str) -> Answers:
+    def predictor(self, modality: str) -> Predictor:
         raise RequestError(f"{self.label} has no trained {modality} encoder", "name a model that was trained with -m")
 
     def transcriber(self) -> Transcriber:
         raise RequestError(f"{self.label} has no encoder that transcribes", "name another model with -m")
 
-    def talker(self) -> Speaks:
-        return cast("Speaks", self.speech_module("talker"))
+    def talker(self) -> SpeechGenerator:
+        return cast("SpeechGenerator", self.speech_module("talker"))
 
     def codec(self) -> TorchCodec:
         return TorchCodec(self.speech_module("codec"), self.device)
@@ -155,7 +157,7 @@ class TorchEngine(ABC):
         return TorchVocoder(self.speech_module(name), self.device)
 
     @contextmanager
-    def watched(self, tell: Callable[[GraphCall], None]) -> Iterator[None]:  # noqa: ARG002
+    def watched(self, notify: Callable[[GraphCall], None]) -> Iterator[None]:  # noqa: ARG002
         yield
 
     def close(self) -> None:
@@ -170,7 +172,7 @@ class TorchEngine(ABC):
 
 
 class TorchCodec:
-    """A :class:`muomni_cli.contract.speech.RunCodec` over a module."""
+    """A :class:`muomni_cli.contract.speech.CodecRunner` over a module."""
 
     def __init__(self, codec: Codec, device: torch.device) -> None:
         self._codec, self._device = codec, device
@@ -194,7 +196,7 @@ class TorchCodec:
         """(N,) samples -> (T,Q) codes, int64; the last frame is padded with silence."""
         return encode_waves(self._codec, [wave])[0].astype(np.int64)
 
-    def stream(self) -> Flow:
+    def stream(self) -> ArrayStream:
         """Streaming decoder: (T,Q) codes -> (M,F) log-mel."""
         return _Stream(self._codec.stream(), self._latents, self._device)
 
@@ -203,20 +205,20 @@ class TorchCodec:
 
 
 class TorchVocoder:
-    """A :class:`muomni_cli.contract.speech.RunVocoder` over a module."""
+    """A :class:`muomni_cli.contract.speech.VocoderRunner` over a module."""
 
     def __init__(self, vocoder: Vocoder, device: torch.device) -> None:
         self._vocoder, self._device = vocoder, device
 
-    def stream(self) -> Flow:
+    def stream(self) -> ArrayStream:
         """Streaming vocoder: (M,F) log-mel -> (N,) samples."""
         return _Stream(self._vocoder.stream(), lambda mel: mel, self._device)
 
 
 class _Stream:
-    """A :class:`Flow` of numpy arrays over a :class:`Streamed` of tensors with a batch of one."""
+    """A :class:`ArrayStream` of numpy arrays over a :class:`TensorStream` of tensors with a batch of one."""
 
-    def __init__(self, stream: Streamed, prepare: Callable[[Tensor], Tensor], device: torch.device) -> None:
+    def __init__(self, stream: TensorStream, prepare: Callable[[Tensor], Tensor], device: torch.device) -> None:
         self._stream, self._prepare, self._device = stream, prepare, device
 
     @torch.inference_mode()
@@ -238,7 +240,9 @@ def head_module(part: EncoderPart, entry: Mapping[str, Any], config: Any) -> nn.
     """A new encoder with the head that its own stage trains; it answers, transcribes or both."""
     from muomni_cli.registry.registry import resolve
 
-    if part.answer is not None:
-        return cast("nn.Module", resolve(part.answer, f"encoder {part.name}")(config, entry.get("learned", {})))
+    if part.predictor is not None:
+        return cast(
+            "nn.Module", resolve(part.predictor, f"encoder {part.name}")(config, entry.get("head_metadata", {}))
+        )
     assert part.transcribe is not None, "heads are declared by one of the two"
     return cast("nn.Module", resolve(part.transcribe, f"encoder {part.name}")(config))

@@ -10,16 +10,16 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from muomni_cli.contract.declarations import Can
+from muomni_cli.contract.declarations import Capability
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import Codec
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.text import known_tokenizer
 from muomni_cli.models.torch_engine import TorchEngine
-from muomni_cli.omni.model import Omni
+from muomni_cli.omni.model import OmniModel
 from muomni_cli.recipe import Recipe, load_recipe
-from muomni_cli.registry.registry import Registered, get_registry, resolve
+from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 from muomni_cli.runs.checkpoint import build_aside, build_part
 from muomni_cli.runs.run import RUNS, RunFolder, code_shape, open_entry, part_entry
 
@@ -79,12 +79,12 @@ class UntrainedEngine(TorchEngine):
             raise RequestError(f"{self._label} has no tokenizer", "add a table [tokenizer], or name another recipe")
         return self._tokenizer
 
-    def _open_omni(self) -> Omni:
+    def _open_omni(self) -> OmniModel:
         if "thinker" not in self._parts:
             raise RequestError(f"{self._label} has no Thinker", "add a table [thinker], or name another recipe")
         torch.manual_seed(self._seed)
         thinker = self._build("thinker")
-        omni = Omni(thinker, {modality: self._build(modality) for modality in self._modalities})
+        omni = OmniModel(thinker, {modality: self._build(modality) for modality in self._modalities})
         omni.reset_projectors()
         return omni
 
@@ -173,11 +173,15 @@ def tokenizer_for(recipe: Recipe) -> tuple[Tokenizer, dict[str, Any], int]:
     return fallback, part_entry(registered, registered.part.config(), TOKENIZER), size
 
 
-def _untrained_tokenizer() -> tuple[Registered, Tokenizer]:
+def _untrained_tokenizer() -> tuple[RegisteredPart, Tokenizer]:
     """The first lossless tokenizer that needs no training."""
-    for offer in get_registry().all("tokenizer"):
-        part = offer.part
-        if part.objective is not None and Can.LOSSLESS in part.can and Can.TRAINABLE not in part.can:
+    for registered in get_registry().all("tokenizer"):
+        part = registered.part
+        if (
+            part.objective is not None
+            and Capability.LOSSLESS in part.capabilities
+            and Capability.TRAINABLE not in part.capabilities
+        ):
             tokenizer: Tokenizer = resolve(part.objective, f"tokenizer {part.name}")(part.config(), iter(()))
-            return offer, tokenizer
+            return registered, tokenizer
     raise RequestError("no tokenizer works without training", "train the recipe's: muomni train tokenizer RECIPE")

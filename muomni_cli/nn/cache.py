@@ -15,7 +15,7 @@ from torch import Tensor
 from muomni_cli.core.errors import RequestError
 
 
-class Written(Protocol):
+class WritableCache(Protocol):
     """What a layer asks of a cache."""
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

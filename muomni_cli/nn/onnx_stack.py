@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from muomni_cli.contract.bundle import Port
+from muomni_cli.contract.bundle import GraphInput
 from muomni_cli.nn.cache import KVCache
 from muomni_cli.nn.transformer import Attention, Block, Stack, StackSettings
 
@@ -85,10 +85,10 @@ def held_by(cache: KVCache) -> Iterator[Tensor]:
         yield values[:, :, :length]
 
 
-def past_ports(sizes: StackSettings) -> list[Port]:
+def past_inputs(sizes: StackSettings) -> list[GraphInput]:
     """The inputs ``past_key_values.N.key`` and ``.value``."""
     axes = ("batch", sizes.kv_heads, "past", sizes.head_dim)
-    return [Port(past, axes) for past in past_states(sizes)]
+    return [GraphInput(past, axes) for past in past_states(sizes)]
 
 
 def past_states(sizes: StackSettings) -> dict[str, str]:

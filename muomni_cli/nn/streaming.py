@@ -64,7 +64,7 @@ class CausalConv(Causal):
         window, past = joined(x, past, self.reach)
         return self.slide(window), past
 
-    def centred(self, x: Tensor) -> Tensor:
+    def centerd(self, x: Tensor) -> Tensor:
         """(B,T,C) -> (B,T,W) with the kernel's middle on each frame: looks both ways, zeros beyond both ends."""
         ahead = self.reach // 2
         return self.slide(F.pad(x, (0, 0, self.reach - ahead, ahead)))
@@ -135,17 +135,17 @@ class CausalStack(nn.Module):
         made, _ = self(F.pad(x, (0, 0, 0, self.lookahead)))
         return made[:, self.lookahead * self.factor :]  # type: ignore[no-any-return]
 
-    def stream(self, batch: int = 1) -> Stream:
+    def stream(self, batch: int = 1) -> CausalStream:
         """:meth:`whole` of (B,T,C) that comes in pieces."""
         tail = next(self.parameters()).new_zeros(batch, self.lookahead, self.width)
-        return Stream(self, tail, self.lookahead * self.factor)
+        return CausalStream(self, tail, self.lookahead * self.factor)
 
 
 Step = Callable[[Tensor, State | None], tuple[Tensor, State]]
 
 
-class Stream:
-    """Something on its way through a causal step; a :class:`muomni_cli.contract.speech.Streamed`. After its end
+class CausalStream:
+    """Something on its way through a causal step; a :class:`muomni_cli.contract.speech.TensorStream`. After its end
     another begins.
 
     Args:
@@ -212,9 +212,9 @@ class ConvNeXt(Causal):
         mixed, past = self.conv(x, past)
         return self._add(x, mixed), past
 
-    def centred(self, x: Tensor) -> Tensor:
+    def centerd(self, x: Tensor) -> Tensor:
         """(B,T,C) -> (B,T,C), looking both ways."""
-        return self._add(x, self.conv.centred(x))
+        return self._add(x, self.conv.centerd(x))
 
     def _add(self, x: Tensor, mixed: Tensor) -> Tensor:
         hidden = F.gelu(self.up(self.norm(mixed)))

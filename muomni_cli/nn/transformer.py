@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from muomni_cli.core.errors import RequestError
-from muomni_cli.nn.cache import KVCache, Written
+from muomni_cli.nn.cache import KVCache, WritableCache
 
 SHORT = 256
 """Keys up to which fp32 is faster than bf16 on a CPU."""
@@ -127,7 +127,7 @@ class Span:
     sin: Tensor
     mask: Tensor | None
     causal: bool
-    cache: Written | None
+    cache: WritableCache | None
 
 
 def rotary_tables(config: StackSettings) -> tuple[Tensor, Tensor]:

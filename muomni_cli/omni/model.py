@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from muomni_cli.contract.models import Encoder, Thinker
 
 
-class Omni(nn.Module):
+class OmniModel(nn.Module):
     """A Thinker that takes more than text.
 
     Args:
@@ -52,7 +52,7 @@ class Omni(nn.Module):
             self.encoders[modality].eval()
         return self
 
-    def take_in(self, modality: str, inputs: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+    def embed_media(self, modality: str, inputs: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         """A batch of one modality's inputs, padded on the right -> (B,T,D); see :class:`muomni_cli.api.Encoder`."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and modality not in self.frozen):
             tokens = self.encoders[modality](inputs, lengths).tokens
@@ -63,7 +63,7 @@ class Omni(nn.Module):
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """One input, as ``EncoderPart.read`` gives it -> (T,D)."""
         device = next(self.parameters()).device
-        tokens = self.take_in(modality, torch.from_numpy(np.array(inputs))[None].to(device))
+        tokens = self.embed_media(modality, torch.from_numpy(np.array(inputs))[None].to(device))
         made: NDArray[np.float32] = tokens[0].float().cpu().numpy()
         return made
 

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.contract.data import Media
-from muomni_cli.data.modality import Sense, in_order
+from muomni_cli.data.modality import Modality, in_order
 
-Taken = list[tuple[Media, NDArray[np.float32]]]
+MediaEmbeddings = list[tuple[Media, NDArray[np.float32]]]
 
 Encode = Callable[[str, NDArray[Any]], NDArray[np.float32]]
 """One input of a modality, as ``EncoderPart.read`` gives it -> (T,D) tokens as wide as the Thinker's embeddings."""
 
 
-class Senses:
+class ModalityEncoders:
     """Encoders and projectors of an open model.
 
     Args:
@@ -28,24 +28,24 @@ class Senses:
     """
 
     def __init__(
-        self, encode: Encode, senses: Mapping[str, Sense], context: int, notice: Callable[[str], None]
+        self, encode: Encode, modalities: Mapping[str, Modality], context: int, notice: Callable[[str], None]
     ) -> None:
-        self._encode, self._senses, self._context, self._notice = encode, senses, context, notice
+        self._encode, self._modalities, self._context, self._notice = encode, modalities, context, notice
 
-    def __call__(self, media: Sequence[Media]) -> Taken:
+    def __call__(self, media: Sequence[Media]) -> MediaEmbeddings:
         """Media of one message -> each with its tokens (T,D), in the order in which they stand before the text.
 
         Raises:
             RequestError: one cannot be read, the model has no encoder for it, or they do not fit.
         """
-        inputs = [(one, self.read(one)) for one in in_order(media, self._senses)]
+        inputs = [(one, self.read(one)) for one in in_order(media, self._modalities)]
         return [
             (one, self.encode(one, array, kept)) for (one, array), kept in zip(inputs, self.allot(inputs), strict=True)
         ]
 
     def read(self, one: Media) -> NDArray[Any]:
         """One input of its encoder. RequestError if it cannot be read."""
-        return self._senses[one.modality].read(one)
+        return self._modalities[one.modality].read(one)
 
     def allot(self, inputs: Sequence[tuple[Media, NDArray[Any]]]) -> list[int]:
         """How many tokens of each of a message's inputs are used; they are in the order of the senses.
@@ -54,8 +54,8 @@ class Senses:
             RequestError: they do not fit.
         """
         allotted: list[int] = []
-        for modality, sense in self._senses.items():
-            own = [(one, sense.count(array)) for one, array in inputs if one.modality == modality]
+        for modality, sense in self._modalities.items():
+            own = [(one, sense.num_tokens(array)) for one, array in inputs if one.modality == modality]
             for (one, made), kept in zip(own, sense.allot([made for _, made in own], self._context), strict=True):
                 if kept < made:
                     self._notice(f"({one.name}: its first {kept} of {made} tokens are used; no more fit the context)")

@@ -50,7 +50,7 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RecipeReport:
     """What is wrong with one recipe: mistakes in it, or problems that kept it from being read. ``read``: the recipe, if
     nothing is."""
 
@@ -111,17 +111,17 @@ def copy_recipe(path_or_name: str, words: Sequence[str] = (), *, force: bool) ->
     return target
 
 
-def check_recipes(words: Sequence[str]) -> list[Report]:
+def check_recipes(words: Sequence[str]) -> list[RecipeReport]:
     """Check every recipe among ``words``, with those that are ``key=value`` laid over each."""
     overrides = [word for word in words if "=" in word and not Path(word).exists()]
     return [_check(word, overrides) for word in words if word not in overrides]
 
 
-def _check(recipe: str, overrides: Sequence[str]) -> Report:
+def _check(recipe: str, overrides: Sequence[str]) -> RecipeReport:
     try:
         read = load_recipe(recipe, overrides)
     except RecipeMistakesError as error:
-        return Report(recipe, tuple(error.mistakes), (f"{len(error.mistakes)} to mend",))
+        return RecipeReport(recipe, tuple(error.mistakes), (f"{len(error.mistakes)} to mend",))
     except RequestError as error:
-        return Report(recipe, (), (f"{error.what}; {error.fix}",))
-    return Report(recipe, read=read)
+        return RecipeReport(recipe, (), (f"{error.what}; {error.fix}",))
+    return RecipeReport(recipe, read=read)

@@ -24,7 +24,7 @@ from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.extras import ROOT
-from muomni_cli.recipe.model import SLOTS, SPEECH, STAGES, Chosen, Data, Recipe, Source
+from muomni_cli.recipe.model import SLOTS, SPEECH, STAGES, Data, PartSpec, Recipe, SourceSpec
 from muomni_cli.recipe.overrides import lay_over, shorten_warmups
 from muomni_cli.recipe.problems import (
     KeyPath,
@@ -46,7 +46,7 @@ Model = TypeVar("Model", bound=BaseModel)
 SOURCES = ("text", "omni", SPEECH)
 """Lists of sources that ``[[data.<name>]]`` may make, besides one for each of ``[encoders.<modality>]``."""
 
-HOST_KEYS = ("weight", "task", "licence", "measure")
+HOST_KEYS = ("weight", "task", "license", "eval_only")
 """Keys of a source that are the host's, not its part's."""
 
 _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")
@@ -70,7 +70,8 @@ def shipped_recipes() -> list[Shipped]:
     """Every recipe that can be named without a path: muomni's own, then those of plugins."""
     own = [Shipped(path.stem, _doc(path), "muomni", path) for path in sorted(_folder().glob("*.toml"))]
     return own + [
-        Shipped(offer.use, offer.part.doc, offer.plugin.name, offer.part.path) for offer in get_registry().recipes()
+        Shipped(registered.use, registered.part.doc, registered.plugin.name, registered.part.path)
+        for registered in get_registry().recipes()
     ]
 
 
@@ -87,7 +88,7 @@ def find_recipe(path_or_name: str) -> Path:
     if path_or_name in shipped:
         return shipped[path_or_name]
     if path.parent == Path("recipes") and path.suffix == ".toml" and path.stem in shipped:
-        _tell(path_or_name)
+        _notify(path_or_name)
         return shipped[path.stem]
     if path.is_dir():
         raise RequestError(f"{path} is a folder, not a recipe", f"name one recipe, or a file: {path}/NAME.toml")
@@ -99,7 +100,7 @@ def find_recipe(path_or_name: str) -> Path:
 
 
 @cache
-def _tell(path: str) -> None:
+def _notify(path: str) -> None:
     """Once a process: a command may look up its recipe several times."""
     say(f"{path}: not here; using the recipe that comes with muomni")
 
@@ -270,7 +271,7 @@ class _Reader:
             if not bad & {key, other}:
                 self.wrong((*path, key), message)
 
-    def part(self, path: KeyPath, kind: str, host_keys: Sequence[str] = ()) -> Chosen | None:
+    def part(self, path: KeyPath, kind: str, host_keys: Sequence[str] = ()) -> PartSpec | None:
         """One table with ``use``."""
         values = dict(self.table(path))
         use = values.pop("use", None)
@@ -285,9 +286,9 @@ class _Reader:
             return None
         own = {key: value for key, value in values.items() if key not in host_keys}
         config = self.settings(path, registered.part.config, own)
-        return None if config is None else Chosen(use, registered, config)
+        return None if config is None else PartSpec(use, registered, config)
 
-    def many(self, table: str, kind: str) -> dict[str, Chosen]:
+    def many(self, table: str, kind: str) -> dict[str, PartSpec]:
         """``[table.<name>]`` tables, each with ``use``."""
         found = {name: self.part((table, name), kind) for name in self.table((table,))}
         return {name: chosen for name, chosen in found.items() if chosen is not None}
@@ -297,7 +298,7 @@ class _Reader:
         known = (*SOURCES, *self.table(("encoders",)))
         lists = {key: value for key, value in table.items() if key in known or isinstance(value, list | dict)}
         plain = {key: value for key, value in table.items() if key not in lists}
-        sources: dict[str, tuple[Source, ...]] = {}
+        sources: dict[str, tuple[SourceSpec, ...]] = {}
         for name, elements in lists.items():
             if name not in known:
                 self.wrong(("data", name), unknown(name, [*known, *DataSettings.model_fields], "key"))
@@ -309,9 +310,9 @@ class _Reader:
                 self.tasks(name, read)
         return Data(self.settings(("data",), DataSettings, plain) or DataSettings(), sources)
 
-    def source(self, path: KeyPath) -> Source | None:
+    def source(self, path: KeyPath) -> SourceSpec | None:
         chosen = self.part(path, "dataset", host_keys=HOST_KEYS)
-        weight, task, licence, measure = (
+        weight, task, license, measure = (
             self.table(path).get(key, unset) for key, unset in zip(HOST_KEYS, (1.0, "", "", False), strict=True)
         )
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
@@ -320,18 +321,18 @@ class _Reader:
         if task != "" and not (isinstance(task, str) and _TASK_NAME.fullmatch(task)):
             self.wrong((*path, "task"), f"{task!r} is no name of a task (small letters, digits, - and _)")
             return None
-        if not isinstance(licence, str) or "\n" in licence:
-            self.wrong((*path, "licence"), f"{licence!r} is no licence (one line of text)")
+        if not isinstance(license, str) or "\n" in license:
+            self.wrong((*path, "license"), f"{license!r} is no license (one line of text)")
             return None
         if not isinstance(measure, bool):
-            self.wrong((*path, "measure"), f"{measure!r} is neither true nor false")
+            self.wrong((*path, "eval_only"), f"{measure!r} is neither true nor false")
             return None
         if chosen is None:
             return None
         self.references(path, chosen)
-        return Source(chosen.use, chosen.registered, chosen.config, float(weight), task, licence, measure)
+        return SourceSpec(chosen.use, chosen.registered, chosen.config, float(weight), task, license, measure)
 
-    def references(self, path: KeyPath, chosen: Chosen) -> None:
+    def references(self, path: KeyPath, chosen: PartSpec) -> None:
         """Every ``set:NAME`` of a source names a public dataset that is declared."""
         for keys, reference in references_in(chosen.config.model_dump(mode="json", by_alias=True)):
             try:
@@ -339,7 +340,7 @@ class _Reader:
             except RequestError as error:
                 self.wrong((*path, *keys), f"{error.what}; {error.fix}")
 
-    def tasks(self, name: str, sources: Sequence[Source | None]) -> None:
+    def tasks(self, name: str, sources: Sequence[SourceSpec | None]) -> None:
         """Two sources under one name could not be told apart in the metrics."""
         seen: set[str] = set()
         for index, source in enumerate(sources):

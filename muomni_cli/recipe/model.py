@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.recipe.settings import OWN_INIT, ChatSettings, DataSettings, TrainSettings
-from muomni_cli.registry.registry import Registered
+from muomni_cli.registry.registry import RegisteredPart
 
 STAGES = ("tokenizer", "thinker", "image", "audio", "codec", "talker", "vocoder", "omni")
 """What ``[train.<stage>]`` may name, besides the modalities of ``[encoders.<modality>]``."""
@@ -31,7 +31,7 @@ OMNI = "omni"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class PartSpec:
     """A part with its settings: one table with ``use``.
 
     Args:
@@ -41,25 +41,25 @@ class Chosen:
     """
 
     use: str
-    registered: Registered
+    registered: RegisteredPart
     config: PartConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Source(Chosen):
+class SourceSpec(PartSpec):
     """A source of data: one element of ``[[data.<name>]]``.
 
     Args:
         weight: how often it is drawn, relative to others.
         task: what its metrics and cards are called; its number and its part if empty.
-        licence: under which the data may be used; goes with the model when it is exported.
-        measure: for cards alone: no stage learns from it, nor chooses its best checkpoint by it.
+        license: under which the data may be used; goes with the model when it is exported.
+        eval_only: for cards alone: no stage learns from it, nor chooses its best checkpoint by it.
     """
 
     weight: float = 1.0
     task: str = ""
-    licence: str = ""
-    measure: bool = False
+    license: str = ""
+    eval_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class Data:
     """``[data]`` and its lists of sources."""
 
     settings: DataSettings = field(default_factory=DataSettings)
-    sources: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
+    sources: Mapping[str, tuple[SourceSpec, ...]] = field(default_factory=dict)
 
     @property
-    def text(self) -> tuple[Source, ...]:
+    def text(self) -> tuple[SourceSpec, ...]:
         """Sources of text for the tokenizer and the Thinker."""
         return self.sources.get("text", ())
 
@@ -99,37 +99,37 @@ class Recipe:
     name: str
     doc: str = ""
     seed: int = 0
-    parts: Mapping[str, Chosen] = field(default_factory=dict)
-    encoders: Mapping[str, Chosen] = field(default_factory=dict)
+    parts: Mapping[str, PartSpec] = field(default_factory=dict)
+    encoders: Mapping[str, PartSpec] = field(default_factory=dict)
     data: Data = field(default_factory=Data)
     train: Mapping[str, TrainSettings] = field(default_factory=dict)
     chat: ChatSettings = field(default_factory=ChatSettings)
-    callbacks: Mapping[str, Chosen] = field(default_factory=dict)
+    callbacks: Mapping[str, PartSpec] = field(default_factory=dict)
     source: str = field(default="", compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
-    def tokenizer(self) -> Chosen | None:
+    def tokenizer(self) -> PartSpec | None:
         """Text to ids."""
         return self.parts.get("tokenizer")
 
     @property
-    def thinker(self) -> Chosen | None:
+    def thinker(self) -> PartSpec | None:
         """Understands and writes."""
         return self.parts.get("thinker")
 
     @property
-    def talker(self) -> Chosen | None:
+    def talker(self) -> PartSpec | None:
         """Text to code frames."""
         return self.parts.get("talker")
 
     @property
-    def codec(self) -> Chosen | None:
+    def codec(self) -> PartSpec | None:
         """Code frames to mel."""
         return self.parts.get("codec")
 
     @property
-    def vocoder(self) -> Chosen | None:
+    def vocoder(self) -> PartSpec | None:
         """Mel to waveform."""
         return self.parts.get("vocoder")
 
@@ -139,7 +139,7 @@ class Recipe:
             return SPEECH
         return "text" if stage == "thinker" else stage
 
-    def reader(self, stage: str) -> Chosen | None:
+    def reader(self, stage: str) -> PartSpec | None:
         """The part that reads the examples of a stage, if there is one."""
         return self.codec if stage in SPEAKING else self.encoders.get(stage)
 
@@ -148,7 +148,7 @@ class Recipe:
         return self.train.get(stage) or self.train.get("") or TrainSettings()
 
 
-def parts_of(recipe: Recipe) -> dict[str, Chosen]:
+def parts_of(recipe: Recipe) -> dict[str, PartSpec]:
     """The parts that a recipe names, by the stage that trains them, in the order in which they are trained."""
     named = {
         "tokenizer": recipe.tokenizer,

@@ -68,7 +68,7 @@ class TrainSettings(Settings):
         description="what the omni stage begins with: trained (parts from their own stages), random (fresh ones), or "
         "a run or an installed model, whose Thinker, encoders and tokenizer are taken",
     )
-    start: dict[str, str] = Field(
+    init_encoders: dict[str, str] = Field(
         {}, description="runs or installed models that the omni stage takes single encoders from"
     )
     word_dropout: _Share | dict[str, _Share] = Field(
@@ -84,7 +84,7 @@ class TrainSettings(Settings):
     schedule: Literal["cosine", "wsd", "constant"] = Field("cosine", description="of the learning rate, after warm-up")
     warmup_steps: int = Field(0, ge=0, description="steps in which the learning rate rises")
     min_lr: float = Field(0.1, ge=0, le=1, description="where the schedule ends, as a fraction of the peak")
-    decay: float = Field(0.2, gt=0, le=1, description="fraction of the steps in which wsd falls")
+    decay_fraction: float = Field(0.2, gt=0, le=1, description="fraction of the steps in which wsd falls")
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 for any")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights; 0 for none")
     precision: Literal["fp32", "bf16"] = Field(

@@ -14,9 +14,9 @@ import tomlkit
 from pydantic import BaseModel
 
 from muomni_cli.recipe.load import HOST_KEYS, SOURCES
-from muomni_cli.recipe.model import SLOTS, STAGES, Chosen, Recipe, Source
+from muomni_cli.recipe.model import SLOTS, STAGES, PartSpec, Recipe, SourceSpec
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
-from muomni_cli.registry.registry import Registered, describe_settings, get_registry
+from muomni_cli.registry.registry import RegisteredPart, describe_settings, get_registry
 
 WIDTH = 120
 
@@ -35,7 +35,7 @@ _TASK: Schema = {
     "description": "what its metrics and cards are called; its number and its part by default",
 }
 
-_LICENCE: Schema = {
+_LICENSE: Schema = {
     "type": "string",
     "description": "under which the data may be used; goes with the model when it is exported",
 }
@@ -45,7 +45,7 @@ _MEASURE: Schema = {
     "description": "for the cards of muomni eval alone: no stage learns from it, nor chooses its best checkpoint by it",
 }
 
-_HOST_KEYS = {"weight": _WEIGHT, "task": _TASK, "licence": _LICENCE, "measure": _MEASURE}
+_HOST_KEYS = {"weight": _WEIGHT, "task": _TASK, "license": _LICENSE, "eval_only": _MEASURE}
 
 
 def as_data(recipe: Recipe) -> dict[str, Any]:
@@ -71,12 +71,12 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
 
 
 def sources_of(recipe: Recipe) -> dict[str, list[dict[str, str]]]:
-    """What a recipe learns from, by the name of its list: which source, of what, under which licence if it says so."""
+    """What a recipe learns from, by the name of its list: which source, of what, under which license if it says so."""
     return {
         name: [
-            {"use": one.use, **({"task": one.task} if one.task else {}), "licence": one.licence or "not stated"}
+            {"use": one.use, **({"task": one.task} if one.task else {}), "license": one.license or "not stated"}
             for one in sources
-            if not one.measure
+            if not one.eval_only
         ]
         for name, sources in recipe.data.sources.items()
     }
@@ -108,16 +108,16 @@ def resolved_toml(recipe: Recipe) -> str:
     return tomlkit.dumps(document)
 
 
-def _table(chosen: Chosen) -> dict[str, Any]:
+def _table(chosen: PartSpec) -> dict[str, Any]:
     own: dict[str, Any] = {}
-    if isinstance(chosen, Source):
+    if isinstance(chosen, SourceSpec):
         own = {"weight": chosen.weight}
-        told = {"task": chosen.task, "licence": chosen.licence, "measure": chosen.measure}
+        told = {"task": chosen.task, "license": chosen.license, "eval_only": chosen.eval_only}
         own |= {key: value for key, value in told.items() if value}
     return {"use": chosen.use, **own, **chosen.config.model_dump(mode="json", by_alias=True)}
 
 
-def _part_table(values: Mapping[str, Any], chosen: Chosen) -> tomlkit.items.Table:
+def _part_table(values: Mapping[str, Any], chosen: PartSpec) -> tomlkit.items.Table:
     table = _explained(
         {key: value for key, value in values.items() if key not in {"use", *HOST_KEYS}}, type(chosen.config)
     )
@@ -218,15 +218,15 @@ def _part(kind: str, host_keys: Schema | None = None) -> Schema:
     return {
         "type": "object",
         "required": ["use"],
-        "properties": {"use": {"enum": [offer.use for offer in offers], "description": f"which {kind}"}},
-        "oneOf": [_choice(offer, host_keys or {}) for offer in offers],
+        "properties": {"use": {"enum": [registered.use for registered in offers], "description": f"which {kind}"}},
+        "oneOf": [_choice(registered, host_keys or {}) for registered in offers],
     }
 
 
-def _choice(offer: Registered, host_keys: Schema) -> Schema:
-    schema = _inlined(offer.part.config)
-    use = {"use": {"const": offer.use, "description": offer.part.doc}}
-    return schema | {"title": offer.use, "properties": use | host_keys | schema["properties"]}
+def _choice(registered: RegisteredPart, host_keys: Schema) -> Schema:
+    schema = _inlined(registered.part.config)
+    use = {"use": {"const": registered.use, "description": registered.part.doc}}
+    return schema | {"title": registered.use, "properties": use | host_keys | schema["properties"]}
 
 
 def _inlined(model: type[BaseModel]) -> Schema:

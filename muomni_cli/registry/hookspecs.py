@@ -15,8 +15,8 @@ import pluggy
 
 from muomni_cli.contract.declarations import (
     CallbackPart,
-    Can,
-    Check,
+    Capability,
+    CheckSpec,
     CodecPart,
     DatasetPart,
     Download,
@@ -32,7 +32,7 @@ from muomni_cli.contract.declarations import (
     TokenizerPart,
     VocoderPart,
 )
-from muomni_cli.contract.metrics import Cards
+from muomni_cli.contract.metrics import MetricSet
 
 if TYPE_CHECKING:
     import typer
@@ -96,19 +96,19 @@ class HookSpecs:
         """Public datasets that ``muomni data get`` downloads and recipes name as ``set:NAME``."""
 
     @hookspec
-    def register_cards(self) -> Sequence[Cards]:  # type: ignore[empty-body]
+    def register_metrics(self) -> Sequence[MetricSet]:  # type: ignore[empty-body]
         """Sets of cards that ``muomni eval`` makes of a trained model."""
 
     @hookspec
-    def register_checks(self) -> Sequence[Check]:  # type: ignore[empty-body]
-        """Laws that ``muomni plugins check`` tries as well."""
+    def register_checks(self) -> Sequence[CheckSpec]:  # type: ignore[empty-body]
+        """Checks that ``muomni plugins check`` tries as well."""
 
     @hookspec
     def register_commands(self, cli: typer.Typer) -> None:
         """Add commands to ``cli``. None may have the name of a command that is there already."""
 
 
-Declaration = Part | RecipeFile | ModelFiles | Download | Cards | Check
+Declaration = Part | RecipeFile | ModelFiles | Download | MetricSet | CheckSpec
 """What a plugin may declare."""
 
 DECLARES: dict[str, type[Declaration]] = {
@@ -124,8 +124,8 @@ DECLARES: dict[str, type[Declaration]] = {
     "register_recipes": RecipeFile,
     "register_models": ModelFiles,
     "register_downloads": Download,
-    "register_cards": Cards,
-    "register_checks": Check,
+    "register_metrics": MetricSet,
+    "register_checks": CheckSpec,
 }
 """Hook -> the only type its list may hold."""
 
@@ -133,11 +133,11 @@ KINDS = tuple(declared.kind for declared in DECLARES.values())
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_REQUIRED = ("build", "read", "count")
+_REQUIRED = ("build", "read", "num_tokens")
 _OPTIONAL = (
-    *("objective", "graphs", "runs", "steps"),
-    *("transcribe", "answer", "head_graphs", "pieces", "bench_inputs", "align"),
-    *("sample", "teacher"),
+    *("objective", "graphs", "runner", "steps"),
+    *("transcribe", "predictor", "head_graphs", "read_chunks", "bench_inputs", "align"),
+    *("sample", "synthesizer"),
 )
 """Fields of declarations that name something, of whatever kind."""
 _THINKER_FIELDS = {"ctx_len", "d_model"}
@@ -164,12 +164,12 @@ def check_declaration(hook: str, declared: object) -> Declaration:
         _check_model(declared, where)
     elif isinstance(declared, Download):
         _check_download(declared, where)
-    elif isinstance(declared, Cards):
+    elif isinstance(declared, MetricSet):
         if not isinstance(declared.stages, tuple) or not declared.stages:
             raise ValueError(f"{where}: stages must be a tuple of names of stages")
         _check_references(where, {"make": declared.make})
-    elif isinstance(declared, Check):
-        _check_references(where, {"law": declared.law})
+    elif isinstance(declared, CheckSpec):
+        _check_references(where, {"check": declared.check})
     else:
         _check_part(declared, where)
     return declared
@@ -185,8 +185,8 @@ def _check_recipe(recipe: RecipeFile, where: str) -> None:
 def _check_model(model: ModelFiles, where: str) -> None:
     if model.bundle is None and model.run is None:
         raise ValueError(f"{where}: neither a bundle nor a run")
-    if not isinstance(model.licence, str) or "\n" in model.licence:
-        raise ValueError(f"{where}: licence must be one line of text")
+    if not isinstance(model.license, str) or "\n" in model.license:
+        raise ValueError(f"{where}: license must be one line of text")
     for field in ("bundle", "run", "card", "scores"):
         path = getattr(model, field)
         if path is None:
@@ -201,7 +201,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def _check_download(download: Download, where: str) -> None:
-    for field in ("licence", "licence_url"):
+    for field in ("license", "license_url"):
         value = getattr(download, field)
         if not isinstance(value, str) or not value.strip() or "\n" in value:
             raise ValueError(f"{where}: {field} must be one line of text")
@@ -254,16 +254,16 @@ def _check_part(part: Part, where: str) -> None:
     if isinstance(part, RuntimePart) and (not isinstance(part.marker, str) or Path(part.marker).name != part.marker):
         raise ValueError(f"{where}: marker is {part.marker!r}, not the name of a file")
     if isinstance(part, EncoderPart):
-        if not 0 < part.share <= 1:
-            raise ValueError(f"{where}: share is {part.share}, not above 0 and at most 1")
+        if not 0 < part.max_context_fraction <= 1:
+            raise ValueError(f"{where}: max_context_fraction is {part.max_context_fraction}, not above 0 and at most 1")
         if not isinstance(part.modality, str) or not _NAME.fullmatch(part.modality):
             raise ValueError(f"{where}: {part.modality!r} is no modality (lower case letters, digits, - and _)")
     _check_references(where, references_of(part))
-    unknown = [can for can in part.can if not isinstance(can, Can)]
+    unknown = [capabilities for capabilities in part.capabilities if not isinstance(capabilities, Capability)]
     if unknown:
-        raise ValueError(f"{where}: unknown capability {unknown[0]!r}; known: {', '.join(Can)}")
-    if strange := {*part.small} - {field.alias or name for name, field in part.config.model_fields.items()}:
-        raise ValueError(f"{where}: small names {min(strange)}, and its config has no such setting")
+        raise ValueError(f"{where}: unknown capability {unknown[0]!r}; known: {', '.join(Capability)}")
+    if strange := {*part.test_config} - {field.alias or name for name, field in part.config.model_fields.items()}:
+        raise ValueError(f"{where}: test_config names {min(strange)}, and its config has no such setting")
 
 
 def references_of(part: Part) -> dict[str, str]:

@@ -81,7 +81,7 @@ def disabled_plugins() -> frozenset[str]:
     return frozenset(names)
 
 
-def switch(plugin: str, *, on: bool) -> bool:
+def set_enabled(plugin: str, *, on: bool) -> bool:
     """Switch ``plugin`` on or off for every later command; whether that changed anything."""
     before = disabled_plugins()
     after = before - {plugin} if on else before | {plugin}

@@ -14,18 +14,18 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from muomni_cli.contract.declarations import Check, Download, ModelFiles, Part, RecipeFile
-from muomni_cli.contract.metrics import Cards
+from muomni_cli.contract.declarations import CheckSpec, Download, ModelFiles, Part, RecipeFile
+from muomni_cli.contract.metrics import MetricSet
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.extras import absence
 from muomni_cli.registry.hookspecs import KINDS
 from muomni_cli.registry.loading import Plugin, PluginInfo, absent_builtins, load_plugins
 
-Declared = TypeVar("Declared", Part, RecipeFile, ModelFiles, Download, Cards, Check)
+Declared = TypeVar("Declared", Part, RecipeFile, ModelFiles, Download, MetricSet, CheckSpec)
 
 
 @dataclass(frozen=True, slots=True)
-class Offer(Generic[Declared]):
+class Registered(Generic[Declared]):
     """A declaration and who made it.
 
     Args:
@@ -37,13 +37,13 @@ class Offer(Generic[Declared]):
     use: str
 
 
-Registered = Offer[Part]
+RegisteredPart = Registered[Part]
 
-RegisteredRecipe = Offer[RecipeFile]
+RegisteredRecipe = Registered[RecipeFile]
 
-RegisteredModel = Offer[ModelFiles]
+RegisteredModel = Registered[ModelFiles]
 
-RegisteredDownload = Offer[Download]
+RegisteredDownload = Registered[Download]
 
 
 class Registry:
@@ -57,33 +57,33 @@ class Registry:
         """Every plugin, loaded or not, built-ins first."""
         return list(self._plugins)
 
-    def all(self, kind: str) -> list[Registered]:
+    def all(self, kind: str) -> list[RegisteredPart]:
         """Every part of this kind, built-ins first."""
-        return _offers(
+        return _registered(
             [(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Part) and part.kind == kind]
         )
 
     def recipes(self) -> list[RegisteredRecipe]:
         """Every recipe that a plugin ships."""
-        return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, RecipeFile)])
+        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, RecipeFile)])
 
     def models(self) -> list[RegisteredModel]:
         """Every trained model that a plugin carries."""
-        return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, ModelFiles)])
+        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, ModelFiles)])
 
     def downloads(self) -> list[RegisteredDownload]:
         """Every public dataset that a plugin declares."""
-        return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Download)])
+        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Download)])
 
-    def cards(self) -> list[Offer[Cards]]:
+    def metric_sets(self) -> list[Registered[MetricSet]]:
         """Every set of cards that a plugin makes."""
-        return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Cards)])
+        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, MetricSet)])
 
-    def checks(self) -> list[Offer[Check]]:
-        """Every law that a plugin adds."""
-        return _offers([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Check)])
+    def checks(self) -> list[Registered[CheckSpec]]:
+        """Every check that a plugin adds."""
+        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, CheckSpec)])
 
-    def get(self, kind: str, name: str) -> Registered:
+    def get(self, kind: str, name: str) -> RegisteredPart:
         """The part called ``name`` or ``plugin:name``.
 
         Raises:
@@ -104,17 +104,17 @@ class Registry:
         """The public dataset called ``name`` or ``plugin:name``; errors as in :meth:`get`."""
         return self._pick("public dataset", name, self.downloads())
 
-    def _pick(self, kind: str, name: str, offers: list[Offer[Declared]]) -> Offer[Declared]:
+    def _pick(self, kind: str, name: str, offers: list[Registered[Declared]]) -> Registered[Declared]:
         plugin, _, bare = name.rpartition(":")
-        found = [offer for offer in offers if offer.part.name == bare and plugin in ("", offer.plugin.name)]
+        found = [entry for entry in offers if entry.part.name == bare and plugin in ("", entry.plugin.name)]
         if len(found) == 1:
             return found[0]
         if found:
-            owners = " and ".join(offer.plugin.name for offer in found)
+            owners = " and ".join(entry.plugin.name for entry in found)
             raise RequestError(
                 f"{kind} {name!r} is offered by {owners}", f"say which: {' or '.join(o.use for o in found)}"
             )
-        fix = _suggestion(name, [offer.use for offer in offers])
+        fix = _suggestion(name, [entry.use for entry in offers])
         if plugin and plugin not in {p.info.name for p in self._plugins}:
             fix = f"install the plugin {plugin}, or name its file with --plugin; {fix}"
         raise RequestError(f"there is no {kind} {name!r}{self.absences(plugin)}", fix)
@@ -178,10 +178,10 @@ def did_you_mean(name: str, names: Sequence[str], listed: str) -> str:
     return f"did you mean {near!r}? {listed}" if near else listed
 
 
-def _offers(declared: list[tuple[PluginInfo, Declared]]) -> list[Offer[Declared]]:
+def _registered(declared: list[tuple[PluginInfo, Declared]]) -> list[Registered[Declared]]:
     names = [part.name for _, part in declared]
     return [
-        Offer(info, part, part.name if names.count(part.name) == 1 else f"{info.name}:{part.name}")
+        Registered(info, part, part.name if names.count(part.name) == 1 else f"{info.name}:{part.name}")
         for info, part in declared
     ]
 
@@ -191,14 +191,21 @@ def _suggestion(name: str, names: Sequence[str]) -> str:
     return did_you_mean(name, names, listed)
 
 
-AnyOffer = Offer[Part] | Offer[RecipeFile] | Offer[ModelFiles] | Offer[Download] | Offer[Cards] | Offer[Check]
+AnyRegistered = (
+    Registered[Part]
+    | Registered[RecipeFile]
+    | Registered[ModelFiles]
+    | Registered[Download]
+    | Registered[MetricSet]
+    | Registered[CheckSpec]
+)
 
 
-def offers(registry: Registry) -> list[AnyOffer]:
+def registered_parts(registry: Registry) -> list[AnyRegistered]:
     """Everything that is offered, kind by kind, parts first."""
-    parts = (offer for kind in KINDS for offer in registry.all(kind))
-    others = registry.recipes(), registry.models(), registry.downloads(), registry.cards(), registry.checks()
-    return [*parts, *(offer for offered in others for offer in offered)]
+    parts = (entry for kind in KINDS for entry in registry.all(kind))
+    others = registry.recipes(), registry.models(), registry.downloads(), registry.metric_sets(), registry.checks()
+    return [*parts, *(entry for offered in others for entry in offered)]
 
 
 def describe_plugin(plugin: Plugin) -> dict[str, Any]:
@@ -211,9 +218,9 @@ def describe_plugin(plugin: Plugin) -> dict[str, Any]:
     }
 
 
-def describe_part(offer: AnyOffer) -> dict[str, Any]:
+def describe_part(offer: AnyRegistered) -> dict[str, Any]:
     """One part with its capabilities and settings, a recipe or model with its files, a public dataset with its size and
-    licence, cards with their stages, or a check with its law."""
+    license, cards with their stages, or a check with its check."""
     part = offer.part
     entry = {"name": part.name, "use": offer.use, "kind": part.kind, "plugin": offer.plugin.name, "doc": part.doc}
     if isinstance(part, RecipeFile):
@@ -222,12 +229,12 @@ def describe_part(offer: AnyOffer) -> dict[str, Any]:
         paths = {field: getattr(part, field) for field in ("bundle", "run", "card")}
         return entry | {field: str(path) for field, path in paths.items() if path is not None}
     if isinstance(part, Download):
-        return entry | {"size": part.size, "licence": part.licence, "paths": list(part.paths)}
-    if isinstance(part, Cards):
+        return entry | {"size": part.size, "license": part.license, "paths": list(part.paths)}
+    if isinstance(part, MetricSet):
         return entry | {"stages": list(part.stages), "make": part.make}
-    if isinstance(part, Check):
-        return entry | {"law": part.law}
-    return entry | {"can": sorted(part.can), "config": describe_settings(part.config)}
+    if isinstance(part, CheckSpec):
+        return entry | {"check": part.check}
+    return entry | {"capabilities": sorted(part.capabilities), "config": describe_settings(part.config)}
 
 
 def describe_settings(config: type[BaseModel]) -> list[dict[str, Any]]:

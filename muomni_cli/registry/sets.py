@@ -59,18 +59,18 @@ def set_file(reference: str) -> SetFile:
     match = REFERENCE.fullmatch(reference)
     if match is None:
         raise RequestError(f"{reference!r} does not name a public dataset", "write set:NAME or set:NAME/FILE")
-    offer = get_registry().download(match["name"])
-    file, paths = match["file"], offer.part.paths
+    registered = get_registry().download(match["name"])
+    file, paths = match["file"], registered.part.paths
     if file is None and len(paths) == 1:
-        return SetFile(offer.use, offer.part, paths[0])
+        return SetFile(registered.use, registered.part, paths[0])
     found = [path for path in paths if file and f"/{path}".endswith(f"/{file}")]
     if len(found) == 1:
-        return SetFile(offer.use, offer.part, found[0])
+        return SetFile(registered.use, registered.part, found[0])
     names = [PurePosixPath(path).name for path in paths]
-    listed = f"one of: {', '.join(f'set:{offer.use}/{name}' for name in names)}"
+    listed = f"one of: {', '.join(f'set:{registered.use}/{name}' for name in names)}"
     if file is None:
-        raise RequestError(f"set:{offer.use} has {len(paths)} files", f"name {listed}")
-    raise RequestError(f"the public dataset {offer.use} has no file {file!r}", did_you_mean(file, names, listed))
+        raise RequestError(f"set:{registered.use} has {len(paths)} files", f"name {listed}")
+    raise RequestError(f"the public dataset {registered.use} has no file {file!r}", did_you_mean(file, names, listed))
 
 
 def find_file(reference: str) -> Path:

@@ -85,10 +85,10 @@ def table(
         cells: rows of text; escaped here.
         left_aligned: headings of columns of words; all others are numbers, and end at the right.
     """
-    sides = ["" if heading in left_aligned else ' class="figure"' for heading in headings]
-    head = "".join(f'<th scope="col"{side}>{escape(name)}</th>' for side, name in zip(sides, headings, strict=True))
+    splits = ["" if heading in left_aligned else ' class="figure"' for heading in headings]
+    head = "".join(f'<th scope="col"{split}>{escape(name)}</th>' for split, name in zip(splits, headings, strict=True))
     rows = [
-        "<tr>" + "".join(f"<td{side}>{escape(cell)}</td>" for side, cell in zip(sides, row, strict=True)) + "</tr>"
+        "<tr>" + "".join(f"<td{split}>{escape(cell)}</td>" for split, cell in zip(splits, row, strict=True)) + "</tr>"
         for row in cells
     ]
     return (

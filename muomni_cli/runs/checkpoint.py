@@ -17,13 +17,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from muomni_cli.contract.declarations import Can, EncoderPart, Part, VocoderPart
+from muomni_cli.contract.declarations import Capability, EncoderPart, Part, VocoderPart
 from muomni_cli.contract.speech import Codec
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import replacing
-from muomni_cli.omni.model import Omni
-from muomni_cli.recipe.model import Chosen, Recipe
-from muomni_cli.registry.registry import Registered, resolve
+from muomni_cli.omni.model import OmniModel
+from muomni_cli.recipe.model import PartSpec, Recipe
+from muomni_cli.registry.registry import RegisteredPart, resolve
 from muomni_cli.runs.run import ENTRY, FORMAT, RunFolder, build_arguments, code_shape, open_entry, read_header
 
 PREFIXES: dict[type[Part], str] = {EncoderPart: "encoder.", VocoderPart: "vocoder."}
@@ -68,7 +68,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a whole checkpoint to the CPU.
 
     Raises:
-        RequestError: as :func:`~muomni_cli.runs.run.read_header`.
+        RequestError: as :func:`~muomni_cli.runner.run.read_header`.
     """
     header = read_header(path)
     return Checkpoint(path, header, load_file(path))
@@ -131,13 +131,13 @@ def load_rng(states: Mapping[str, Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
-def build_part(registered: Registered, config: Any, entry: Mapping[str, Any]) -> Any:
+def build_part(registered: RegisteredPart, config: Any, entry: Mapping[str, Any]) -> Any:
     """A part with fresh weights, from what ``model.json`` says of it."""
     part = registered.part
     return resolve(part.build, f"{part.kind} {part.name}")(config, **build_arguments(entry))
 
 
-def build_aside(registered: Registered, config: Any, entry: Mapping[str, Any]) -> Any:
+def build_aside(registered: RegisteredPart, config: Any, entry: Mapping[str, Any]) -> Any:
     """:func:`build_part` that leaves torch's random numbers as they were, so that a training in which it happens goes
     on alike, whenever it happens."""
     with torch.random.fork_rng(devices=[]):
@@ -182,10 +182,10 @@ def omni_entries(run: RunFolder) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def open_omni(run: RunFolder, weights: Path) -> Omni:
+def open_omni(run: RunFolder, weights: Path) -> OmniModel:
     """The whole model as the omni stage left it in ``weights``."""
     made = {name: build_part(*open_entry(entry), entry) for name, entry in omni_entries(run).items()}
-    omni = Omni(made.pop("thinker"), made)
+    omni = OmniModel(made.pop("thinker"), made)
     load_model(omni, read_checkpoint(weights), ema=True)
     return omni
 
@@ -196,7 +196,7 @@ def fresh_codec(recipe: Recipe) -> Codec:
     return codec
 
 
-def codec_of(recipe: Recipe) -> Chosen:
+def codec_of(recipe: Recipe) -> PartSpec:
     """The codec that a recipe selects. RequestError if it names none."""
     if recipe.codec is None:
         raise RequestError(
@@ -236,14 +236,14 @@ def _modules(recipe: Recipe) -> Iterator[tuple[str, nn.Module]]:
         yield "talker", _build(recipe.talker, told)
 
 
-def _build(chosen: Chosen, entry: dict[str, Any]) -> Any:
+def _build(chosen: PartSpec, entry: dict[str, Any]) -> Any:
     return build_part(chosen.registered, chosen.config, entry)
 
 
-def _vocabulary(tokenizer: Chosen) -> int:
+def _vocabulary(tokenizer: PartSpec) -> int:
     """How many ids there may be: as the config says, or as a tokenizer has that learns none."""
     size = getattr(tokenizer.config, "vocab_size", None)
     part = tokenizer.registered.part
-    if size is None and part.objective is not None and Can.TRAINABLE not in part.can:
+    if size is None and part.objective is not None and Capability.TRAINABLE not in part.capabilities:
         size = resolve(part.objective, f"tokenizer {part.name}")(tokenizer.config, iter(())).vocab_size
     return int(size or 0)

@@ -102,7 +102,7 @@ def summary(run: RunFolder) -> dict[str, Any]:
 
 
 def all_runs(runs: Path = RUNS) -> list[dict[str, Any]]:
-    """:func:`summary` of every run under ``runs``, the newest first. A broken one says so in ``error``."""
+    """:func:`summary` of every run under ``runner``, the newest first. A broken one says so in ``error``."""
     found = []
     for path in runs.glob("*/model.json"):
         try:

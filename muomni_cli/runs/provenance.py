@@ -15,12 +15,12 @@ from typing import Any
 
 from muomni_cli.contract.data import Dataset
 from muomni_cli.contract.models import Tokenizer
-from muomni_cli.registry.registry import Registered
+from muomni_cli.registry.registry import RegisteredPart
 
 PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic", "pluggy")
 
 
-def make_lock(parts: Iterable[Registered], *, seed: int, data: Mapping[str, str]) -> dict[str, Any]:
+def make_lock(parts: Iterable[RegisteredPart], *, seed: int, data: Mapping[str, str]) -> dict[str, Any]:
     """Versions, platform, plugins with a hash of their files, commit, data fingerprints, seed and command line.
 
     Args:

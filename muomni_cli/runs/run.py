@@ -18,9 +18,9 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import Codec, CodeShape, MelConfig
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import read_json, write_json
-from muomni_cli.registry.registry import Registered, get_registry, resolve
+from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 
-CLAIMS = os.name == "posix"
+LOCKS_FILES = os.name == "posix"
 """Elsewhere two trainings of one run are the user's to avoid."""
 
 FORMAT = 1
@@ -42,7 +42,7 @@ RUNS = Path("runs")
 BEST, LAST = "best.safetensors", "last.safetensors"
 """Checkpoints in the folder of a stage: of the best validation, and of the last step."""
 
-JOINT = "omni"
+FUSION_GRAPHS = "omni"
 """The stage that tunes the Thinker together with its encoders."""
 
 WEIGHTS = ("best.safetensors", "last.safetensors")
@@ -50,7 +50,7 @@ WEIGHTS = ("best.safetensors", "last.safetensors")
 
 
 @contextmanager
-def claimed(root: Path, stage: str = "") -> Iterator[None]:
+def stage_lock(root: Path, stage: str = "") -> Iterator[None]:
     """``root``, or of it only the folder ``stage``, belongs to this process meanwhile; what is not there is made for
     that, and removed again if nothing was put into it.
 
@@ -70,12 +70,12 @@ def claimed(root: Path, stage: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def changing(root: Path) -> Iterator[None]:
+def run_lock(root: Path) -> Iterator[None]:
     """For the moment that it takes to change what describes ``root``: others that want to are kept waiting."""
     above = root.resolve().parent
     with suppress(OSError):  # whoever writes there says what is wrong
         above.mkdir(parents=True, exist_ok=True)
-    if not (CLAIMS and above.is_dir()):
+    if not (LOCKS_FILES and above.is_dir()):
         yield
         return
     with _locked(above, shared=False, wait=True):  # not on the run's own folder: a claim lies there
@@ -84,7 +84,7 @@ def changing(root: Path) -> Iterator[None]:
 
 @contextmanager
 def _held(folder: Path, *, shared: bool = False) -> Iterator[None]:
-    if not CLAIMS:
+    if not LOCKS_FILES:
         yield
         return
     with _locked(folder, shared=shared, wait=False):
@@ -154,9 +154,9 @@ def build_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``runs`` besides the config and the graphs."""
-    learned = {"learned": entry.get("learned", {})} if entry["kind"] == EncoderPart.kind else {}
-    return build_arguments(entry) | learned
+    """The arguments of ``runner`` besides the config and the graphs."""
+    head_metadata = {"head_metadata": entry.get("head_metadata", {})} if entry["kind"] == EncoderPart.kind else {}
+    return build_arguments(entry) | head_metadata
 
 
 def code_shape(codec: Codec) -> CodeShape:
@@ -204,7 +204,7 @@ class RunFolder:
 
     def forget(self, stage: str) -> None:
         """Remove a stage: its entry first, so that nothing ever points to files that are gone."""
-        with changing(self.root):
+        with run_lock(self.root):
             model = self.model()
             for table in ("stages", "parts"):
                 model[table].pop(stage, None)
@@ -219,7 +219,7 @@ class RunFolder:
         chat: Mapping[str, Any] | None = None,
     ) -> None:
         """Merge a stage's state, its part's description and the chat settings into ``model.json``."""
-        with changing(self.root):
+        with run_lock(self.root):
             model = self.model()
             model["stages"][stage] = {**model["stages"].get(stage, {}), **status, "updated": round(time.time())}
             if part is not None:
@@ -232,7 +232,7 @@ class RunFolder:
         """``missing``, ``unfinished`` or ``finished``."""
         return str(self.model()["stages"].get(stage, {}).get("status", "missing"))
 
-    def part(self, name: str, command: str) -> tuple[Registered, Any, dict[str, Any]]:
+    def part(self, name: str, command: str) -> tuple[RegisteredPart, Any, dict[str, Any]]:
         """A trained part's declaration, its config and its entry in ``model.json``.
 
         Raises:
@@ -256,7 +256,7 @@ class RunFolder:
         return tokenizer
 
 
-def open_entry(entry: Mapping[str, Any]) -> tuple[Registered, Any]:
+def open_entry(entry: Mapping[str, Any]) -> tuple[RegisteredPart, Any]:
     """The declaration and config of what :func:`part_entry` described. RequestError if its plugin is missing."""
     registered = get_registry().get(entry["kind"], f"{entry['plugin']}:{entry['use']}")
     return registered, registered.part.config.model_validate(entry["config"])
@@ -266,7 +266,7 @@ def _values(table: Any) -> list[Any]:
     return list(table.values()) if isinstance(table, dict) else []
 
 
-def part_entry(registered: Registered, config: Any, weights: str, **more: Any) -> dict[str, Any]:
+def part_entry(registered: RegisteredPart, config: Any, weights: str, **more: Any) -> dict[str, Any]:
     """What ``model.json`` and checkpoints say of a part."""
     return {
         "kind": registered.part.kind,

@@ -97,7 +97,7 @@ def _checked(name: str, kind: str, registry: Registry) -> Names:
             f"a plugin cannot be called {name!r}", "small letters and digits, words joined by -: my-part"
         )
     names = Names(name)
-    parts = [offer.part.name for offer in registry.all(kind)]
+    parts = [registered.part.name for registered in registry.all(kind)]
     if name in parts or name in {plugin.info.name for plugin in registry.plugins}:
         raise RequestError(f"the name {name!r} is taken, by a plugin or another {kind}", "choose another name")
     if importlib.util.find_spec(names.package) is not None:

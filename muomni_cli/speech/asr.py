@@ -146,7 +146,7 @@ def model_folder() -> Path:
         from pocketsphinx import get_model_path
     except ImportError as error:
         raise RequestError(
-            "word error rates of speech need pocketsphinx, which is not installed", "pip install 'muomni[judge]'"
+            "word error rates of speech need pocketsphinx, which is not installed", "pip install 'muomni[eval]'"
         ) from error
     return Path(get_model_path()) / "en-us"
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.metrics import Card
+from muomni_cli.contract.metrics import MetricResult
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.interval import FEW, Interval, bootstrap
 from muomni_cli.speech.asr import Recognizer, words_of
@@ -51,8 +51,8 @@ class WordErrors:
         return self.rate - other.rate, sure.low, sure.high
 
 
-def word_errors(said: Sequence[str], heard: Sequence[str]) -> WordErrors:
-    """Of texts that were ``said``, each with at least one word, and what was ``heard`` of each.
+def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> WordErrors:
+    """Of texts that were ``reference``, each with at least one word, and what was ``hypothesis`` of each.
 
     Raises:
         RequestError: jiwer, which counts the edits, is not installed.
@@ -61,10 +61,10 @@ def word_errors(said: Sequence[str], heard: Sequence[str]) -> WordErrors:
         from jiwer import process_words
     except ImportError as error:
         raise RequestError(
-            "word error rates need jiwer, which is not installed", "pip install 'muomni[judge]'"
+            "word error rates need jiwer, which is not installed", "pip install 'muomni[eval]'"
         ) from error
     edits, words = [], []
-    for wanted, got in zip(said, heard, strict=True):
+    for wanted, got in zip(reference, hypothesis, strict=True):
         row = words_of(wanted)
         found = process_words(" ".join(row), " ".join(words_of(got)))
         edits.append(found.substitutions + found.deletions + found.insertions)
@@ -80,10 +80,10 @@ class WerResult:
     heard: tuple[str, ...]
     errors: WordErrors
 
-    def card(self, stage: str, task: str, metric: str) -> Card:
+    def card(self, stage: str, task: str, metric: str) -> MetricResult:
         """The word error rate as a metric."""
         interval = self.errors.interval()
-        return Card(
+        return MetricResult(
             stage,
             task,
             metric,
@@ -98,19 +98,22 @@ class WerResult:
     def sentences(self) -> list[dict[str, Any]]:
         """One entry per sentence, as plain data."""
         rows = zip(self.texts, self.heard, self.errors.edits, self.errors.words, strict=True)
-        return [{"text": text, "heard": heard, "edits": edits, "words": words} for text, heard, edits, words in rows]
+        return [
+            {"text": text, "heard": hypothesis, "edits": edits, "words": words}
+            for text, hypothesis, edits, words in rows
+        ]
 
-    def increase(self, original: WerResult, stage: str, task: str) -> Card:
+    def increase(self, original: WerResult, stage: str, task: str) -> MetricResult:
         """How much higher the rate is than that of the ``original`` recordings of the same sentences."""
         more, low, high = self.errors.above(original.errors)
-        return Card(stage, task, "wer_added", more, low, high, len(self.texts), "sentence")
+        return MetricResult(stage, task, "wer_added", more, low, high, len(self.texts), "sentence")
 
 
 class WerEvaluator:
     """A recognizer for some sentences among ``others``.
 
     Raises:
-        RequestError: the packages of ``muomni[judge]`` are not installed.
+        RequestError: the packages of ``muomni[eval]`` are not installed.
     """
 
     def __init__(self, texts: Sequence[str], others: Iterable[str] = ()) -> None:
@@ -123,8 +126,8 @@ class WerEvaluator:
     def evaluate(self, waves: Sequence[Wave], sample_rate: int, rows: Sequence[int] | None = None) -> WerResult:
         """Transcribe one recording of (N,) samples for each of ``rows``, by default :attr:`rows`."""
         texts = [self._texts[row] for row in (self.rows if rows is None else rows)]
-        heard = self._recognizer.transcribe_all(waves, sample_rate)
-        return WerResult(tuple(texts), tuple(heard), word_errors(texts, heard))
+        hypothesis = self._recognizer.transcribe_all(waves, sample_rate)
+        return WerResult(tuple(texts), tuple(hypothesis), word_errors(texts, hypothesis))
 
 
 def wer_evaluator(texts: Sequence[str], others: Iterable[str], progress: Callable[[str], None]) -> WerEvaluator | None:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.declarations import Can, Part, Step
+from muomni_cli.contract.declarations import Capability, Part, Step
 from muomni_cli.contract.engine import Engine, GraphCall
-from muomni_cli.contract.speech import Flow
+from muomni_cli.contract.speech import ArrayStream
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.trace.pictures import Attention, captured
-from muomni_cli.trace.recorder import Recorder, default_steps, statistics_of
+from muomni_cli.trace.recorder import TensorRecorder, default_steps, statistics_of
 from muomni_cli.trace.report import plural
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Observer(Protocol):
         attention: weights of each layer of the last :meth:`think`, if they were asked for and exist.
     """
 
-    recorder: Recorder
+    recorder: TensorRecorder
     every_place: bool
     cached: bool
     attention: list[Attention]
@@ -101,9 +101,9 @@ class _ModuleObserver:
 
         device = engine.device
         cuda = device.type == "cuda"
-        self.recorder = Recorder((lambda: torch.cuda.synchronize(device)) if cuda else lambda: None)
+        self.recorder = TensorRecorder((lambda: torch.cuda.synchronize(device)) if cuda else lambda: None)
         self.every_place = True
-        self.cached = "thinker" in engine.parts and Can.CACHE in engine.declaration("thinker").can
+        self.cached = "thinker" in engine.parts and Capability.CACHE in engine.declaration("thinker").capabilities
         self.attention: list[Attention] = []
         self._engine, self._with_attention = engine, attention
         self._prefilled = False
@@ -235,7 +235,7 @@ class GraphObserver:
     others of that graph (a spoken text has hundreds) as one step, with the shapes and statistics of the last."""
 
     def __init__(self, engine: Engine | None = None) -> None:
-        self.recorder = Recorder()
+        self.recorder = TensorRecorder()
         self.every_place, self.cached = False, True
         self.attention: list[Attention] = []
         self._engine = engine
@@ -290,9 +290,9 @@ class GraphObserver:
         return _flush(self._engine.vocoder(self._engine.vocoder_name()).stream(), mel)
 
 
-def _flush(flow: Flow, whole: NDArray[Any]) -> NDArray[Any]:
+def _flush(stream: ArrayStream, whole: NDArray[Any]) -> NDArray[Any]:
     """Everything that a stream makes of one input."""
-    return np.concatenate([flow.push(whole), flow.finish()])
+    return np.concatenate([stream.push(whole), stream.finish()])
 
 
 def _described(call: GraphCall, what: str, seconds: float, calls: int) -> dict[str, Any]:

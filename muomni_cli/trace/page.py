@@ -111,18 +111,18 @@ def write_page(path: Path, trace: Trace, engine: Engine, request: TraceRequest) 
     write_text(path, page(trace, configs, known, modules=has_modules(engine)))
 
 
-def page(trace: Trace, senses: Mapping[str, PartConfig], about: Mapping[str, str], *, modules: bool) -> str:
+def page(trace: Trace, modalities: Mapping[str, PartConfig], about: Mapping[str, str], *, modules: bool) -> str:
     """The page, as text to be written in UTF-8.
 
     Args:
         trace: what happened.
-        senses: config of each encoder, by modality.
+        modalities: config of each encoder, by modality.
         about: model, question and other facts, by name.
         modules: PyTorch ran the model, so that attention could be seen.
     """
     pictures: dict[str, list[str]] = {}
     if trace.question is not None:
-        pictures |= _of_question(trace.question, senses, modules=modules)
+        pictures |= _of_question(trace.question, modalities, modules=modules)
     if trace.speech is not None:
         pictures |= _of_speech(trace.speech)
     found = sections(trace.steps)
@@ -170,12 +170,14 @@ def _figure(kind: str, title: str, explanation: str, content: str) -> str:
     )
 
 
-def _of_question(question: QuestionTrace, senses: Mapping[str, PartConfig], *, modules: bool) -> dict[str, list[str]]:
+def _of_question(
+    question: QuestionTrace, modalities: Mapping[str, PartConfig], *, modules: bool
+) -> dict[str, list[str]]:
     """Pictures by section."""
     found: dict[str, list[str]] = {}
     sounds = max(1, sum(media.modality == "audio" for media, _ in question.inputs))
     for media, array in question.inputs:
-        own = _input(media, array, senses[media.modality], SOUND_BYTES // sounds)
+        own = _input(media, array, modalities[media.modality], SOUND_BYTES // sounds)
         found.setdefault(f"{media.modality}: {media.name}", []).extend(own)
     where = "sequence" if question.inputs else "text"
     found[where] = [_tokens(question)]
@@ -275,10 +277,10 @@ def _attention(question: QuestionTrace, *, modules: bool) -> list[str]:
     layers = [one.weights for one in question.attention][:MAX_MAPS]
     heads = list(question.attention[-1].weights[:MAX_MAPS])
     count = len(question.attention)
-    side = int((ATTENTION_PIXELS / (len(layers) + len(heads))) ** 0.5)
+    split = int((ATTENTION_PIXELS / (len(layers) + len(heads))) ** 0.5)
 
     def draw(name: str, weights: NDArray[Any]) -> str:
-        content = heat_map(np.sqrt(weights), f"Attention of {name}", limits=(0, 1), most=(side, side))
+        content = heat_map(np.sqrt(weights), f"Attention of {name}", limits=(0, 1), most=(split, split))
         return f"<figure>{content}{segments(question.layout)}<figcaption>{name}</figcaption></figure>"
 
     means = [draw(f"layer {number} of {count}", layer.mean(0)) for number, layer in enumerate(layers, start=1)]

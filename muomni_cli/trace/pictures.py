@@ -18,7 +18,7 @@ from muomni_cli.report.page import data_uri
 if TYPE_CHECKING:
     from torch import Tensor
 
-COLOURS = ((13, 14, 40), (66, 36, 116), (168, 52, 112), (238, 118, 66), (252, 232, 148))
+COLORS = ((13, 14, 40), (66, 36, 116), (168, 52, 112), (238, 118, 66), (252, 232, 148))
 """From the lowest value to the highest, evenly spaced; brightness rises steadily."""
 
 MAX_PNG = 100_000
@@ -112,11 +112,11 @@ def _averaged(values: NDArray[np.float64], most: int, axis: int) -> NDArray[np.f
 
 
 def _png(shades: NDArray[np.uint8]) -> bytes:
-    """(H,W) in the colours of :data:`COLOURS`."""
+    """(H,W) in the colours of :data:`COLORS`."""
     from PIL import Image
 
-    places = np.linspace(0, len(COLOURS) - 1, 256)
-    columns = [np.interp(places, range(len(COLOURS)), channel) for channel in zip(*COLOURS, strict=True)]
+    places = np.linspace(0, len(COLORS) - 1, 256)
+    columns = [np.interp(places, range(len(COLORS)), channel) for channel in zip(*COLORS, strict=True)]
     picture = Image.fromarray(shades).convert("P")
     picture.putpalette(np.stack(columns, axis=1).round().astype(np.uint8).tobytes())
     file = io.BytesIO()

@@ -85,7 +85,7 @@ def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-class Recorder:
+class TensorRecorder:
     """Steps in the order in which they began.
 
     Args:

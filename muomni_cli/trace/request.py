@@ -18,7 +18,7 @@ from muomni_cli.voice.synthesis import voice_of
 
 if TYPE_CHECKING:
     from muomni_cli.contract.engine import Engine
-    from muomni_cli.models.locate import BundleFolder, Found
+    from muomni_cli.models.locate import BundleFolder, ModelRef
     from muomni_cli.trace.recorder import TraceStep
 
 
@@ -56,7 +56,7 @@ class Trace:
         return [step for one in (self.question, self.speech) if one is not None for step in one.steps]
 
 
-def graphs_to_trace(found: Found, engine: str) -> BundleFolder | None:
+def graphs_to_trace(found: ModelRef, engine: str) -> BundleFolder | None:
     """The bundle whose graphs are traced; None to trace the modules of a run. A model that has both is traced inside
     its parts, which needs PyTorch; where that is not possible, a line says how it would be.
 
@@ -82,7 +82,7 @@ def graphs_to_trace(found: Found, engine: str) -> BundleFolder | None:
     return found.bundle
 
 
-def engine_to_trace(found: Found, engine: str, device: str, threads: int | None) -> Engine:
+def engine_to_trace(found: ModelRef, engine: str, device: str, threads: int | None) -> Engine:
     """The engine of a trained model; see :func:`graphs_to_trace`."""
     bundle = graphs_to_trace(found, engine)
     if bundle is not None:

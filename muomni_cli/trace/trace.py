@@ -17,18 +17,18 @@ from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.declarations import Step
 from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.models import Tokenizer
-from muomni_cli.contract.speech import EACH, FEWEST, MOST, Manner, Said, most_frames
+from muomni_cli.contract.speech import EACH, FEWEST, MOST, TextChunk, VoiceSettings, most_frames
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.modality import in_order
 from muomni_cli.data.prompt import one_shot_ids
 from muomni_cli.generation.loop import LoopGuard
 from muomni_cli.inference.chat_model import chat_model
 from muomni_cli.inference.settings import settings_of
-from muomni_cli.omni.senses import Taken
+from muomni_cli.omni.senses import MediaEmbeddings
 from muomni_cli.registry.registry import get_registry
 from muomni_cli.trace.observer import Observer, observing
 from muomni_cli.trace.pictures import Attention
-from muomni_cli.trace.recorder import Recorder, TraceStep
+from muomni_cli.trace.recorder import TensorRecorder, TraceStep
 from muomni_cli.trace.report import layout, likeliest, plural, quoted, spelled
 from muomni_cli.voice.synthesis import voice_of
 
@@ -130,10 +130,10 @@ class _Question:
         self.trace.steps = self.recorder.steps
         return self.trace
 
-    def _encode(self, media: Sequence[Media]) -> Taken:
+    def _encode(self, media: Sequence[Media]) -> MediaEmbeddings:
         """Media -> the embeddings (T,D) of each, in the order in which they precede the text."""
         encoders, recorder = self.model.encoders, self.recorder
-        for one in in_order(media, self.model.senses):
+        for one in in_order(media, self.model.modalities):
             recorder.begin(f"{one.modality}: {one.name}")
             read = _step("read", f"the file as {one.modality} for the encoder")
             self.trace.inputs.append((one, recorder.measure(read, encoders.read, one)))
@@ -147,11 +147,11 @@ class _Question:
             taken.append((one, rows))
         return taken
 
-    def _lay_out(self, text: str, taken: Taken) -> list[int]:
+    def _lay_out(self, text: str, taken: MediaEmbeddings) -> list[int]:
         """The sequence: ids, those below 0 standing for media."""
         self.recorder.begin("text")
-        soft = [self.backend.remember(rows) for _, rows in taken]
-        coming = iter(soft)
+        media_ids = [self.backend.add_embeddings(rows) for _, rows in taken]
+        coming = iter(media_ids)
         message = Message("user", text, tuple(one for one, _ in taken))
         step = _step("tokenize", "text to ids, with the special tokens that the template wants")
         ids = self.recorder.measure(
@@ -162,7 +162,7 @@ class _Question:
             self.model.context,
             self.settings.template,
             self.settings.system,
-            soft=lambda _: next(coming),
+            media_ids=lambda _: next(coming),
         )
         words = [token for token in ids if token >= 0]
         self.recorder.note(
@@ -170,11 +170,11 @@ class _Question:
             counts=f"{plural(len(text), 'character')} -> {plural(len(words), 'id')}: {spelled(self.tokenizer, words)}",
             values={"ids": words},
         )
-        places = {token: -1 - number for number, token in enumerate(token for row in soft for token in row)}
+        places = {token: -1 - number for number, token in enumerate(token for row in media_ids for token in row)}
         self._fuse([places.get(token, token) for token in ids], words, taken)
         return ids
 
-    def _fuse(self, ids: Sequence[int], words: Sequence[int], taken: Taken) -> None:
+    def _fuse(self, ids: Sequence[int], words: Sequence[int], taken: MediaEmbeddings) -> None:
         """Record what stands where. ``ids``: -1, -2, ... are the rows of ``taken``, in order."""
         parts = layout(ids, [(one.modality, len(rows)) for one, rows in taken])
         self.trace.layout = parts
@@ -292,7 +292,7 @@ class AnswerTokens:
         else:
             self.over = token == self._eos or self._guarded or len(self.tokens) >= self._most
 
-    def kept(self, recorder: Recorder) -> list[int]:
+    def kept(self, recorder: TensorRecorder) -> list[int]:
         """The tokens without those of a loop; cutting them off is a step of its own."""
         cut = self._guard.cut
         if not self._guarded or cut is None or self.tokens[-1] == self._eos:
@@ -313,12 +313,12 @@ def trace_speech(engine: Engine, text: str) -> SpeechTrace:
         raise RequestError("there is nothing to speak", 'give some text: muomni trace --speech "Hello."')
     voice_of(engine)  # names what is missing
     with observing(engine) as observer:
-        _Speech(engine, observer).speak(text)
+        _SpeechTracer(engine, observer).speak(text)
     with observing(engine) as observer:
-        return _Speech(engine, observer).speak(text)
+        return _SpeechTracer(engine, observer).speak(text)
 
 
-class _Speech:
+class _SpeechTracer:
     """One text on its way."""
 
     def __init__(self, engine: Engine, observer: Observer) -> None:
@@ -355,7 +355,7 @@ class _Speech:
     def _codes(self, text: str) -> Any:
         """(T,Q) codes as the codec takes them."""
         self.recorder.begin("talker")
-        frames = self.engine.talker().speak([Said(text)], Manner(), _argmax)
+        frames = self.engine.talker().speak([TextChunk(text)], VoiceSettings(), _argmax)
         step = _step("first frames", "all of the following: as much text as is needed, and codes")
         first = self.observer.inside("talker", step, next, frames, None)
         if first is None:
@@ -407,15 +407,15 @@ def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def fuse(
-    ids: Sequence[int], soft: NDArray[np.float32], embedded: NDArray[np.float32] | None
+    ids: Sequence[int], media_ids: NDArray[np.float32], embedded: NDArray[np.float32] | None
 ) -> NDArray[np.float32] | None:
-    """(T,D): at each id below 0 the next row of ``soft`` (n,D), at each other one the next of ``embedded`` (T-n,D);
-    None without those."""
+    """(T,D): at each id below 0 the next row of ``media_ids`` (n,D), at each other one the next of ``embedded``
+    (T-n,D); None without those."""
     if embedded is None:
         return None
     below = np.array(ids) < 0
-    fused = np.empty((len(ids), soft.shape[1]), np.float32)
-    fused[below], fused[~below] = soft, embedded
+    fused = np.empty((len(ids), media_ids.shape[1]), np.float32)
+    fused[below], fused[~below] = media_ids, embedded
     return fused
 
 

@@ -15,8 +15,8 @@ from torch import nn
 
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.models.locate import named
-from muomni_cli.recipe.model import OMNI, Chosen, Recipe
+from muomni_cli.models.locate import model_named
+from muomni_cli.recipe.model import OMNI, PartSpec, Recipe
 from muomni_cli.recipe.settings import OWN_INIT
 from muomni_cli.runs.checkpoint import Checkpoint, build_aside, load_model, omni_entries, open_part, read_checkpoint
 from muomni_cli.runs.provenance import fingerprint
@@ -28,7 +28,7 @@ THINKER = "thinker"
 
 
 @dataclass(frozen=True)
-class Ancestor:
+class PretrainedModel:
     """A trained model that another begins with.
 
     Args:
@@ -45,7 +45,7 @@ class Ancestor:
     def _checkpoint(self) -> Checkpoint | None:
         return None if self.joint is None else read_checkpoint(self.joint)
 
-    def part(self, stage: str, chosen: Chosen) -> tuple[nn.Module, Path] | None:
+    def part(self, stage: str, chosen: PartSpec) -> tuple[nn.Module, Path] | None:
         """The part of this name and where its weights came from; None if the model has no such part.
 
         Raises:
@@ -105,10 +105,10 @@ class Ancestor:
         _, _, entry = self.run.part(TOKENIZER, f"muomni train tokenizer {self.run.recipe_path} --run {self.run.name}")
         return entry
 
-    def _require_same(self, stage: str, held: Mapping[str, Any], chosen: Chosen) -> None:
+    def _require_same(self, stage: str, held: Mapping[str, Any], chosen: PartSpec) -> None:
         """Weights mean nothing with other settings than they were trained with."""
         wanted = part_entry(chosen.registered, chosen.config, "")
-        changed = differences(held, wanted, chosen.registered.part.config.practice)
+        changed = differences(held, wanted, chosen.registered.part.config.training_only)
         if not changed:
             return
         table = stage if stage in (THINKER, TOKENIZER) else f"encoders.{stage}"
@@ -120,7 +120,7 @@ class Ancestor:
         )
 
 
-def ancestor(init: str) -> Ancestor | None:
+def load_pretrained(init: str) -> PretrainedModel | None:
     """The model that ``train.omni.init`` names; None where it names none.
 
     Raises:
@@ -129,13 +129,13 @@ def ancestor(init: str) -> Ancestor | None:
     if init in OWN_INIT:
         return None
     try:
-        found = named(init)
+        found = model_named(init)
     except RequestError as error:
         raise RequestError(f"train.omni.init: {error.what}", f'{error.fix}; or write "trained" or "random"') from error
     run = found.run()
     if found.weights is not None:
-        return Ancestor(init, run, found.weights if found.weights.parent.name == OMNI else None)
-    return Ancestor(init, run, run.checkpoint(OMNI))
+        return PretrainedModel(init, run, found.weights if found.weights.parent.name == OMNI else None)
+    return PretrainedModel(init, run, run.checkpoint(OMNI))
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Callbacks of a stage: the list that calls them in order, and the two that every stage has.
 
-:class:`Recorder` keeps ``model.json`` up to date; :class:`Display` shows progress on stderr, as a live line on a
+:class:`RunRecorder` keeps ``model.json`` up to date; :class:`Display` shows progress on stderr, as a live line on a
 terminal and as plain lines elsewhere.
 """
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from muomni_cli.contract.training import Callback
-from muomni_cli.core.console import duration, size, talk
+from muomni_cli.core.console import duration, size, stderr_console
 from muomni_cli.core.errors import MuomniError
 from muomni_cli.runs.run import BEST, RunFolder
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext
 
 
-class Followers:
+class CallbackList:
     """Tells every callback the same, in the order of the recipe.
 
     A callback that raises is reported once and then left out: a chart that cannot be drawn is no reason to lose a night
@@ -70,7 +70,7 @@ class Followers:
                 self._report(f"callback {name} failed and is left out from here on: {type(error).__name__}: {error}")
 
 
-class Recorder:
+class RunRecorder:
     """Records step, metrics and status of a stage in its run.
 
     Args:
@@ -142,7 +142,7 @@ class Display:
     """
 
     def __init__(self, stage: str, steps: int, console: Console | None = None) -> None:
-        self._console = console or talk()
+        self._console = console or stderr_console()
         self._stage = stage
         self._steps = steps
         self._progress: Progress | None = None

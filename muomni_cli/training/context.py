@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from muomni_cli.contract.models import Thinker, Tokenizer
-from muomni_cli.contract.speech import Codec, Said, Vocoder
+from muomni_cli.contract.speech import Codec, TextChunk, Vocoder
 from muomni_cli.core.console import say
 from muomni_cli.recipe.model import OMNI
 from muomni_cli.runs.run import RunFolder, build_arguments, code_shape
@@ -132,15 +132,15 @@ class TrainingContext:
 
         return open_vocoder(self)
 
-    def thoughts(self, text: str) -> list[Said]:
+    def hidden_states(self, text: str) -> list[TextChunk]:
         """``text`` token by token, each with the state of the run's trained Thinker that would have chosen it.
 
         Raises:
             RequestError: if the Thinker has not been trained; names the command.
         """
-        from muomni_cli.training.speech_parts import think_aloud
+        from muomni_cli.training.speech_parts import thinker_hidden_states
 
-        return think_aloud(self._thinker, self.tokenizer(), self.recipe.chat.template, text)
+        return thinker_hidden_states(self._thinker, self.tokenizer(), self.recipe.chat.template, text)
 
     def speech(self, spell: Callable[[str], str]) -> SpeechData:
         """The recipe's speech as the run's codec encodes it, with the times of every character of its text.
@@ -159,15 +159,15 @@ class TrainingContext:
         """How much of a few held-out sounds a recogniser of others understands: the word error rates of the sounds
         themselves, ``wer_original``, and of what ``codec`` makes of them, ``wer``.
 
-        Empty where the recogniser (``muomni[judge]``) or any vocoder is missing; ``progress`` is told so once.
+        Empty where the recogniser (``muomni[eval]``) or any vocoder is missing; ``progress`` is told so once.
         """
         return self._understood(codec)
 
     def report(self, validating: Sequence[Validating]) -> None:
         """Say how many items of each source validate, and warn where they are few."""
-        from muomni_cli.data.validation_size import told
+        from muomni_cli.data.validation_size import describe
 
-        for line in told(validating) if self.reports else ():
+        for line in describe(validating) if self.reports else ():
             self.progress(line)
 
     def command(self, stage: str) -> str:
@@ -195,16 +195,16 @@ class TrainingContext:
             for row, prompt in enumerate(prompts)
         ]
         texts = [""] * len(requests)
-        for event in generate(TorchBackend(thinker, chosen.registered.part.can), tokenizer, requests):
+        for event in generate(TorchBackend(thinker, chosen.registered.part.capabilities), tokenizer, requests):
             texts[event.row] += event.text
         return texts
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
         if self.stage == OMNI and self.run.status("tokenizer") != "finished":
-            from muomni_cli.training.base_model import ancestor
+            from muomni_cli.training.base_model import load_pretrained
 
-            if (before := ancestor(self.settings.init)) is not None:  # where nothing is written: a dry run
+            if (before := load_pretrained(self.settings.init)) is not None:  # where nothing is written: a dry run
                 return before.tokenizer(self.recipe)
         missing = self.run.status("tokenizer") == "missing" and self.recipe.tokenizer is not None
         if missing and self.learn_tokenizer is not None:

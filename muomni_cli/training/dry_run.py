@@ -20,7 +20,7 @@ from rich.console import Console
 from muomni_cli.contract.training import Objective
 from muomni_cli.core.console import duration, say, size
 from muomni_cli.nn.device import memory_bytes
-from muomni_cli.training.callbacks import Display, Followers
+from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.step import Prefetch
 
@@ -44,7 +44,7 @@ WORTH_A_LINE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class TrialMeasurements:
     """Seconds of everything that a stage does more than once, the steps' items and loss, and bytes of memory."""
 
     first: float
@@ -58,7 +58,7 @@ class Measured:
     memory: int
 
 
-def measure(objective: Objective, context: TrainingContext, size: Size | None) -> Measured:
+def measure(objective: Objective, context: TrainingContext, size: Size | None) -> TrialMeasurements:
     """Train some of the steps in memory, from the shortest to the longest batch alike, then validate and save once.
 
     Args:
@@ -75,7 +75,7 @@ def measure(objective: Objective, context: TrainingContext, size: Size | None) -
         (first, loss, _), (warm, _, _) = _train(trainer, [0, middle])
         count = min(steps, max(FEWEST, min(MOST, int(SECONDS / max(warm, 1e-3)))))
         _, *told, last = _train(trainer, [middle, *_spread(by_size, count), longest])
-        return Measured(
+        return TrialMeasurements(
             first=first,
             steps=[seconds for seconds, _, _ in told],
             longest=last[0],
@@ -98,7 +98,7 @@ def size_of(objective: Objective, context: TrainingContext) -> Size | None:
         return None
     train, batch_size = context.examples().train, context.settings.batch_size
     lengths = [len(one) for one in train.inputs]
-    return lambda step: max(lengths[row] for row in train.draw(step, batch_size))
+    return lambda step: max(lengths[row] for row in train.batch(step, batch_size))
 
 
 def times_due(steps: int, every: int) -> int:
@@ -145,7 +145,7 @@ def _trainer(objective: Objective, context: TrainingContext, folder: Path) -> Tr
         folder=folder,
         about={},
         command="",
-        followers=Followers([], say),
+        callbacks=CallbackList([], say),
         display=Display(context.stage, context.settings.steps, Console(quiet=True)),
     )
 

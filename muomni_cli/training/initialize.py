@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from muomni_cli.core.errors import RequestError
-from muomni_cli.models.locate import named
-from muomni_cli.omni.model import Omni
+from muomni_cli.models.locate import model_named
+from muomni_cli.omni.model import OmniModel
 from muomni_cli.runs.checkpoint import build_part, open_part
 from muomni_cli.runs.run import differences, part_entry
-from muomni_cli.training.base_model import Ancestor, ancestor
+from muomni_cli.training.base_model import PretrainedModel, load_pretrained
 from muomni_cli.training.optim import scale_of
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Chosen, Recipe
+    from muomni_cli.recipe import PartSpec, Recipe
     from muomni_cli.training.context import TrainingContext
 
 
-def build_omni(context: TrainingContext) -> Omni:
+def build_omni(context: TrainingContext) -> OmniModel:
     """The recipe's model, from the parts that its own stages trained, or fresh where the recipe says so.
 
     Raises:
@@ -33,18 +33,20 @@ def build_omni(context: TrainingContext) -> Omni:
             f"recipe {recipe.name} has no {'Thinker' if recipe.thinker is None else 'encoder'}",
             "the omni stage needs a table [thinker] and at least one [encoders.<modality>]",
         )
-    _refuse_strangers(recipe, "start", settings.start, "; the Thinker goes with the run's own tokenizer")
+    _refuse_strangers(
+        recipe, "init_encoders", settings.init_encoders, "; the Thinker goes with the run's own tokenizer"
+    )
     if isinstance(settings.word_dropout, dict):
         _refuse_strangers(recipe, "word_dropout", settings.word_dropout)
     wanted = {"thinker": recipe.thinker, **recipe.encoders}
-    before = ancestor(settings.init)
+    before = load_pretrained(settings.init)
     parts = {stage: _begin(stage, chosen, context, before) for stage, chosen in wanted.items()}
     thinker = parts.pop("thinker")
     frozen = {name for name in parts if scale_of(f"encoders.{name}", settings.lr_scale) == 0}
-    omni = Omni(thinker, parts, frozenset(frozen))
+    omni = OmniModel(thinker, parts, frozenset(frozen))
     omni.reset_projectors()
     if before is not None:
-        for modality in recipe.encoders.keys() - settings.start.keys():
+        for modality in recipe.encoders.keys() - settings.init_encoders.keys():
             before.fill_projector(modality, omni.projectors[modality])
     return omni
 
@@ -58,13 +60,13 @@ def _refuse_strangers(recipe: Recipe, key: str, names: Iterable[str], note: str 
             )
 
 
-def _begin(stage: str, chosen: Chosen, context: TrainingContext, before: Ancestor | None) -> Any:
+def _begin(stage: str, chosen: PartSpec, context: TrainingContext, before: PretrainedModel | None) -> Any:
     """One part, as its own stage left it in this run or in the one that ``start`` names, or as it is in the model that
     ``init`` names, or fresh; says which."""
     settings, recipe = context.settings, context.recipe
     weights: object = "random weights"
-    if stage in settings.start:
-        part, weights = _from_another(stage, chosen, settings.start[stage])
+    if stage in settings.init_encoders:
+        part, weights = _from_another(stage, chosen, settings.init_encoders[stage])
     elif settings.init == "random" or (context.trial and before is None and context.run.status(stage) == "missing"):
         size = {"vocab_size": context.tokenizer().vocab_size} if stage == "thinker" else {}
         part = build_part(chosen.registered, chosen.config, size)
@@ -77,13 +79,13 @@ def _begin(stage: str, chosen: Chosen, context: TrainingContext, before: Ancesto
     return part
 
 
-def _from_another(stage: str, chosen: Chosen, name: str) -> tuple[nn.Module, Path]:
+def _from_another(stage: str, chosen: PartSpec, name: str) -> tuple[nn.Module, Path]:
     """An encoder of another run, whose settings must be those that the recipe has: weights mean nothing without."""
-    run = named(name).run()
+    run = model_named(name).run()
     command = f"muomni train {stage} {run.recipe_path} --run {run.name}"
     _, _, held = run.part(stage, command)
     wanted = part_entry(chosen.registered, chosen.config, "")
-    if changed := differences(held, wanted, chosen.registered.part.config.practice):
+    if changed := differences(held, wanted, chosen.registered.part.config.training_only):
         raise RequestError(
             f"{stage} of {run.root} was trained with another {' and '.join(changed)} than the recipe has now",
             f"write into [encoders.{stage}] what {run.recipe_path} has there",

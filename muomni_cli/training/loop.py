@@ -28,16 +28,16 @@ from muomni_cli.runs.checkpoint import (
 )
 from muomni_cli.runs.listing import MetricsLog
 from muomni_cli.runs.run import BEST, LAST
-from muomni_cli.training.callbacks import Display, Followers
+from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.processes import NAMES, StoppedError, StopRequests
-from muomni_cli.training.step import Prefetch, Readback, Stepper
+from muomni_cli.training.step import AsyncMetrics, Prefetch, Stepper
 
 if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class LogWindow:
     """What is known on the host about the steps since the last log line."""
 
     step: int
@@ -66,7 +66,7 @@ class Trainer:
         folder: Path,
         about: Mapping[str, Any],
         command: str,
-        followers: Followers,
+        callbacks: CallbackList,
         display: Display,
     ) -> None:
         self.objective = objective
@@ -76,12 +76,12 @@ class Trainer:
         self.folder = folder
         self.about = about
         self.command = command
-        self.followers = followers
+        self.followers = callbacks
         self.display = display
         self.metrics = MetricsLog(folder / "metrics.jsonl")
         self.stepper = Stepper(objective, self.settings, self.device)
         self.best = math.inf
-        self._readback: Readback[Window] = Readback(self.device)
+        self._readback: AsyncMetrics[LogWindow] = AsyncMetrics(self.device)
         self._seconds = 0.0  # trained so far, over all sittings
         self._items = 0
         self._begin = self._mark = time.perf_counter()
@@ -149,7 +149,7 @@ class Trainer:
     def _between_steps(self, done: int, stop: StopRequests) -> None:
         if self._due(done, self.settings.log_every):
             names, values = self.stepper.read_window()
-            self._readback.post(Window(done, self._items, names), values)
+            self._readback.post(LogWindow(done, self._items, names), values)
             self._items = 0
         self._report(self._readback.take())
         if self._due(done, self.settings.val_every):
@@ -167,7 +167,7 @@ class Trainer:
 
     # -- what is read, said and kept between steps ---------------------------------------------------------------------
 
-    def _report(self, arrived: list[tuple[Window, list[float]]]) -> None:
+    def _report(self, arrived: list[tuple[LogWindow, list[float]]]) -> None:
         """Write down the windows that have come back from the device."""
         for window, (bad_step, *means) in arrived:
             self._require_finite(int(bad_step))
@@ -189,7 +189,7 @@ class Trainer:
 
     def validate(self, done: int) -> None:
         """Measure on held-out data after ``done`` steps, and keep the weights if they are the best so far."""
-        with self._held_out(done):
+        with self._evaluation_mode(done):
             metrics = self.objective.validate()
         loss = metrics["loss"]
         better = loss < self.best
@@ -202,7 +202,7 @@ class Trainer:
 
     def sample(self, done: int) -> None:
         """Write what the objective gives as samples after ``done`` steps."""
-        with self._held_out(done):
+        with self._evaluation_mode(done):
             samples = list(self.objective.samples(done))
         for sample in samples:
             content = sample.content if isinstance(sample.content, bytes) else sample.content.encode()
@@ -285,7 +285,7 @@ class Trainer:
         self._mark += time.perf_counter() - begin
 
     @contextmanager
-    def _held_out(self, done: int) -> Iterator[None]:
+    def _evaluation_mode(self, done: int) -> Iterator[None]:
         """Evaluation: averaged weights, no dropout, no gradients, and random numbers that training does not notice."""
         module, ema = self.objective.module, self.stepper.ema
         devices = [self.device] if self.device.type == "cuda" else []

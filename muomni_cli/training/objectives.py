@@ -23,11 +23,11 @@ from torch.autograd.function import once_differentiable
 
 from muomni_cli.contract.models import Thinker
 from muomni_cli.contract.training import Batch, Loss, Sample
-from muomni_cli.data.conversations import Talk, Talks, open_talks
-from muomni_cli.data.modality import sense_of
-from muomni_cli.data.text import HeldOut
+from muomni_cli.data.conversations import OmniDataset, OmniExample, open_omni_data
+from muomni_cli.data.modality import modality_of
+from muomni_cli.data.text import ValidationText
 from muomni_cli.data.windows import Window
-from muomni_cli.omni.model import Omni
+from muomni_cli.omni.model import OmniModel
 
 if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext
@@ -114,7 +114,7 @@ class NextToken:
         assert isinstance(thinker, nn.Module)
         self.module: nn.Module = thinker
         self.blocks = list(thinker.blocks)
-        self.adam_only = frozenset(thinker.tables)
+        self.adamw_params = frozenset(thinker.embedding_params)
         self._thinker = thinker
         self._context = context
         self._settings = context.settings
@@ -122,11 +122,13 @@ class NextToken:
         length = int(thinker.config.ctx_len)
         self._windows = data.train.windows(length, context.seed)
         settings = context.settings
-        self._held_out = HeldOut(data.val, context.tokenizer(), length, settings.batch_size, settings.val_batches)
+        self._held_out = ValidationText(
+            data.val, context.tokenizer(), length, settings.batch_size, settings.val_batches
+        )
 
     def batch(self, step: int, micro: int) -> Batch:
         """Share ``micro`` of the step's ``batch_size`` windows: ``ids`` and ``targets``, (B,T) each."""
-        window = self._windows.take(step, self._settings.batch_size)
+        window = self._windows.batch(step, self._settings.batch_size)
         rows = len(window.tokens)
         shares = self._settings.accumulate
         return to_batch(window.tokens, window.mask, slice(rows * micro // shares, rows * (micro + 1) // shares))
@@ -136,7 +138,7 @@ class NextToken:
         return Loss(summed_loss(self._thinker, batch.tensors))
 
     def validate(self) -> dict[str, float]:
-        """See :meth:`muomni_cli.data.text.HeldOut.measure`."""
+        """See :meth:`muomni_cli.data.text.ValidationText.measure`."""
         was_training = self.module.training
         self.module.eval()
         with torch.no_grad():
@@ -199,48 +201,51 @@ def hide_words(
     return np.where(hidden, np.int32(specials["pad"]), ids)
 
 
-class Answering:
+class AnswerTrace:
     """An :class:`muomni_cli.api.Objective`: the answers of ``[[data.omni]]``."""
 
     unit = "tokens"
 
-    def __init__(self, omni: Omni, context: TrainingContext) -> None:
+    def __init__(self, omni: OmniModel, context: TrainingContext) -> None:
         self.module: nn.Module = omni
         self.omni = omni
         self._thinker = omni.thinker
         self.blocks: Sequence[nn.Module] = [
             block for part in (omni.thinker, *omni.encoders.values()) for block in getattr(part, "blocks", ())
         ]
-        self.adam_only = frozenset(
+        self.adamw_params = frozenset(
             f"{name}.{table}"
             for name, part in (("thinker", omni.thinker), *((f"encoders.{m}", e) for m, e in omni.encoders.items()))
-            for table in getattr(part, "tables", ())
+            for table in getattr(part, "embedding_params", ())
         )
         self._settings = context.settings
         self._tokenizer = context.tokenizer()
-        senses = {m: sense_of(chosen.registered, chosen.config) for m, chosen in context.recipe.encoders.items()}
-        self._data = open_talks(context.recipe, self._tokenizer, senses, context.progress)
+        modalities = {m: modality_of(chosen.registered, chosen.config) for m, chosen in context.recipe.encoders.items()}
+        self._data = open_omni_data(context.recipe, self._tokenizer, modalities, context.progress)
         context.report(self._data.validating)
         self._context = context
 
     def batch(self, step: int, micro: int) -> Batch:
         """Share ``micro`` of the step's conversations."""
-        rows = self._data.train.draw(step, self._settings.batch_size)
+        rows = self._data.train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         own = range(len(rows) * micro // shares, len(rows) * (micro + 1) // shares)
-        talks = [self._data.train[rows[place]] for place in own]
-        return self._collate(talks, [self._given(talk, step, place) for talk, place in zip(talks, own, strict=True)])
+        conversations = [self._data.train[rows[place]] for place in own]
+        return self._collate(
+            conversations,
+            [self._given(example, step, place) for example, place in zip(conversations, own, strict=True)],
+        )
 
     def size(self, step: int) -> int:
         """Of the step's longest conversation, media included, which all others are padded to."""
-        talks = self._data.train
-        return max(talks.size(row) for row in talks.draw(step, self._settings.batch_size))
+        conversations = self._data.train
+        return max(conversations.size(row) for row in conversations.batch(step, self._settings.batch_size))
 
-    def _given(self, talk: Talk, step: int, place: int) -> NDArray[np.int32]:
+    def _given(self, example: OmniExample, step: int, place: int) -> NDArray[np.int32]:
         """What the Thinker is shown of conversation ``place`` of a step, however the step is cut."""
         rng = np.random.default_rng((self._context.seed, step, place))
-        share = share_of(self._settings.word_dropout, (modality for modality, _ in talk.media))
-        return hide_words(talk.ids, talk.answer, share, self._tokenizer.specials, rng)
+        share = share_of(self._settings.word_dropout, (modality for modality, _ in example.media))
+        return hide_words(example.ids, example.answer, share, self._tokenizer.specials, rng)
 
     def loss(self, batch: Batch) -> Loss:
         """Nats, summed over the tokens of the answers."""
@@ -250,14 +255,14 @@ class Answering:
     def validate(self) -> dict[str, float]:
         """``loss`` in nats a token, and for each source its ``loss_<source>`` and ``exact_<source>``: the share of
         conversations whose answers greedy decoding would give word for word."""
-        names, talks = self._data.names, self._data.val
+        names, conversations = self._data.names, self._data.val
         nats, tokens = np.zeros(len(names)), np.zeros(len(names))
         right, count = np.zeros(len(names)), np.zeros(len(names))
-        for rows in self._validation_rows(talks):
-            batch = self._collate([talks[row] for row in rows])
+        for rows in self._validation_rows(conversations):
+            batch = self._collate([conversations[row] for row in rows])
             loss, exact = self._judge(batch, len(rows))
             for place, row in enumerate(rows):
-                source = talks.sources[row]
+                source = conversations.sources[row]
                 nats[source] += loss[place]
                 tokens[source] += batch.host["answers"][place]
                 right[source] += exact[place]
@@ -271,16 +276,16 @@ class Answering:
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
         """Answers to a few validation conversations, beside the right ones; each token given the right ones before."""
-        talks = self._data.val
-        rows = np.linspace(0, len(talks) - 1, min(SAMPLES, len(talks))).astype(int).tolist()
-        batch = self._collate([talks[row] for row in rows])
+        conversations = self._data.val
+        rows = np.linspace(0, len(conversations) - 1, min(SAMPLES, len(conversations))).astype(int).tolist()
+        batch = self._collate([conversations[row] for row in rows])
         with torch.no_grad():
             said = self._logits(batch).argmax(-1).tolist()
         text, begin = "", 0
         for place, row in enumerate(rows):
             end = begin + batch.host["answers"][place]
             wanted = batch.tensors["targets"][begin:end].tolist()
-            asked = [token for token in talks[row].ids.tolist() if token >= 0]
+            asked = [token for token in conversations[row].ids.tolist() if token >= 0]
             text += f"{self._tokenizer.decode(asked)}\n  right: {self._tokenizer.decode(wanted)}\n"
             text += f"  model: {self._tokenizer.decode(said[begin:end])}\n\n"
             begin = end
@@ -288,23 +293,23 @@ class Answering:
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
-    def _collate(self, chosen: Sequence[Talk], given: Sequence[NDArray[np.int32]] | None = None) -> Batch:
-        """Conversations padded on the right, and their inputs; ``places`` are flat among the (B,T) tokens.
+    def _collate(self, chosen: Sequence[OmniExample], given: Sequence[NDArray[np.int32]] | None = None) -> Batch:
+        """Conversations padded on the right, and their inputs; ``cpu_slots`` are flat among the (B,T) tokens.
 
         ``given`` stands for the ids that the Thinker is shown, where those are not all.
         """
-        width = max(len(talk.ids) for talk in chosen) - 1
+        width = max(len(example.ids) for example in chosen) - 1
         ids = np.zeros((len(chosen), width), np.int64)
-        targets, places = [], []
-        for place, talk in enumerate(chosen):
-            ids[place, : len(talk.ids) - 1] = (given[place] if given else talk.ids)[:-1]
-            learned = np.flatnonzero(talk.answer[1:])
-            targets.append(talk.ids[1:][learned])
-            places.append(place * width + learned)
+        targets, cpu_slots = [], []
+        for place, example in enumerate(chosen):
+            ids[place, : len(example.ids) - 1] = (given[place] if given else example.ids)[:-1]
+            learned = np.flatnonzero(example.answer[1:])
+            targets.append(example.ids[1:][learned])
+            cpu_slots.append(place * width + learned)
         tensors = {
             "ids": torch.from_numpy(np.maximum(ids, 0)),
             "targets": torch.from_numpy(np.concatenate(targets).astype(np.int64)),
-            "places": torch.from_numpy(np.concatenate(places).astype(np.int64)),
+            "places": torch.from_numpy(np.concatenate(cpu_slots).astype(np.int64)),
         }
         host: dict[str, Sequence[int]] = {"answers": [len(own) for own in targets]}
         for modality in self.omni.encoders:
@@ -314,7 +319,7 @@ class Answering:
     def _add_inputs(
         self,
         modality: str,
-        chosen: Sequence[Talk],
+        chosen: Sequence[OmniExample],
         ids: Any,
         tensors: dict[str, Tensor],
         host: dict[str, Sequence[int]],
@@ -322,8 +327,8 @@ class Answering:
         """One modality's inputs, padded; which (input, token) stands at which place of the sequence."""
         inputs: list[NDArray[Any]] = []
         at, where = [], []
-        for row, talk in enumerate(chosen):
-            for number, (kind, index) in enumerate(talk.media):
+        for row, example in enumerate(chosen):
+            for number, (kind, index) in enumerate(example.media):
                 if kind == modality:
                     own = np.flatnonzero(ids[row] == -1 - number)
                     where.append(row * ids.shape[1] + own)
@@ -342,22 +347,22 @@ class Answering:
     def _states(self, batch: Batch) -> Tensor:
         """(n,D) final states of the positions whose next token is an answer's."""
         tensors = batch.tensors
-        rows, places = [], []
+        rows, cpu_slots = [], []
         for modality in self.omni.encoders:
             if f"{modality}.inputs" in tensors:
-                tokens = self.omni.take_in(modality, tensors[f"{modality}.inputs"], batch.host[modality])
+                tokens = self.omni.embed_media(modality, tensors[f"{modality}.inputs"], batch.host[modality])
                 row, place = tensors[f"{modality}.at"]
                 rows.append(tokens[row, place])
-                places.append(tensors[f"{modality}.where"])
-        embeds = self.omni.embed(tensors["ids"], rows, places)
+                cpu_slots.append(tensors[f"{modality}.where"])
+        embeds = self.omni.embed(tensors["ids"], rows, cpu_slots)
         states: Tensor = self._thinker.hidden(embeds=embeds).flatten(0, 1)
         return states[tensors["places"]]
 
     # -- judging -------------------------------------------------------------------------------------------------------
 
-    def _validation_rows(self, talks: Talks) -> list[list[int]]:
+    def _validation_rows(self, conversations: OmniDataset) -> list[list[int]]:
         """All batches, or ``val_batches`` of them from the shortest to the longest conversations alike."""
-        batches = list(talks.every(self._settings.batch_size))
+        batches = list(conversations.batches(self._settings.batch_size))
         wanted = self._settings.val_batches or len(batches)
         if wanted >= len(batches):
             return batches

@@ -42,12 +42,12 @@ def factor(settings: TrainSettings, step: int) -> float:
         span = max(1, settings.steps - settings.warmup_steps)
         share = (1 + math.cos(math.pi * min(1.0, (step - settings.warmup_steps) / span))) / 2
     else:
-        falling = max(1.0, settings.decay * settings.steps)
+        falling = max(1.0, settings.decay_fraction * settings.steps)
         share = min(1.0, max(0.0, (settings.steps - step) / falling))
     return settings.min_lr + (1 - settings.min_lr) * share
 
 
-def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
+def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
     """(N,R,C) -> (N,R,C) with all singular values near 1 and the same singular vectors; in bfloat16, which is precise
     enough, or in fp32 where the device is quicker at that."""
     a, b, c = NEWTON_SCHULZ
@@ -104,7 +104,7 @@ class Muon(torch.optim.Optimizer):
         if self.skip is not None:  # a gradient that is not a number must reach neither the average nor the weights
             grads = [torch.where(self.skip, buffer, grad) for buffer, grad in zip(buffers, grads, strict=True)]
         torch._foreach_lerp_(buffers, grads, 1 - momentum)
-        updates = orthogonalise(torch.stack(torch._foreach_lerp(grads, buffers, momentum))).to(params[0].dtype)
+        updates = orthogonalize(torch.stack(torch._foreach_lerp(grads, buffers, momentum))).to(params[0].dtype)
         rows, columns = params[0].shape
         scale = lr * max(1.0, rows / columns) ** 0.5
         if self.skip is None:
@@ -123,7 +123,7 @@ class Muon(torch.optim.Optimizer):
         return buffer
 
 
-def table_names(module: nn.Module) -> set[str]:
+def embedding_names(module: nn.Module) -> set[str]:
     """Names of the parameters that are embedding tables (and not used as anything else before)."""
     tables = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
     return {name for name, p in module.named_parameters() if id(p) in tables}
@@ -145,18 +145,18 @@ class Optimizers:
         adam_only: names that Muon must not move.
     """
 
-    def __init__(self, module: nn.Module, settings: TrainSettings, adam_only: frozenset[str] = frozenset()) -> None:
+    def __init__(self, module: nn.Module, settings: TrainSettings, adamw_params: frozenset[str] = frozenset()) -> None:
         self.settings = settings
         self._scales = {name: scale_of(name, settings.lr_scale) for name, _ in module.named_parameters()}
         for name, p in module.named_parameters():
             if self._scales[name] == 0:
                 p.requires_grad_(False)
         self.names = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        unknown = adam_only - dict(module.named_parameters(remove_duplicate=False)).keys()
+        unknown = adamw_params - dict(module.named_parameters(remove_duplicate=False)).keys()
         assert not unknown, f"adam_only names no parameters: {sorted(unknown)}"
-        tables = table_names(module)
+        tables = embedding_names(module)
         use_muon = settings.optimizer == "muon"
-        hidden = [n for n, p in self.names.items() if use_muon and p.ndim == 2 and n not in adam_only | tables]
+        hidden = [n for n, p in self.names.items() if use_muon and p.ndim == 2 and n not in adamw_params | tables]
         rest = [n for n in self.names if n not in set(hidden)]
         decayed = [n for n in rest if self.names[n].ndim >= 2 and n not in tables]
         plain = [n for n in rest if n not in set(decayed)]

@@ -72,27 +72,27 @@ class Plan:
     Args:
         stages: in the order in which one process would train them.
         waits: the stages that must be finished before each begins; those that are not in ``stages`` are there already.
-        threads: how many each takes; 0, or more than ``places``, is all of them.
-        places: how many threads there are for all that run at one time.
+        threads: how many each takes; 0, or more than ``cpu_slots``, is all of them.
+        cpu_slots: how many threads there are for all that run at one time.
     """
 
     stages: Sequence[str]
     waits: Mapping[str, Collection[str]]
     threads: Mapping[str, int]
-    places: int
+    cpu_slots: int
 
     def next(self, waiting: Sequence[str], running: Collection[str]) -> str | None:
         """The first of ``waiting`` that can begin beside ``running``, if one can."""
-        free = self.places - sum(self._takes(stage) for stage in running)
+        free = self.cpu_slots - sum(self._takes(stage) for stage in running)
         unfinished = {*waiting, *running}
         fits = (s for s in waiting if self._takes(s) <= free and unfinished.isdisjoint(self.waits[s]))
         return next(fits, None)
 
     def _takes(self, stage: str) -> int:
-        return min(self.threads[stage] or self.places, self.places)
+        return min(self.threads[stage] or self.cpu_slots, self.cpu_slots)
 
 
-def train_side_by_side(plan: Plan, command: Callable[[str], list[str]], again: str, said: Collection[str] = ()) -> None:
+def train_parallel(plan: Plan, command: Callable[[str], list[str]], again: str, said: Collection[str] = ()) -> None:
     """Train all stages of ``plan``. After a failure those that run are waited for, and no other begins.
 
     Args:

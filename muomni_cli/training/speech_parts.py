@@ -20,12 +20,12 @@ from muomni_cli.audio.mel import decode_codes, encode_waves, to_samples
 from muomni_cli.contract.data import Message
 from muomni_cli.contract.declarations import EncoderPart, VocoderPart
 from muomni_cli.contract.models import Thinker, Tokenizer
-from muomni_cli.contract.speech import Aligner, Codec, Said, Timed, Vocoder
+from muomni_cli.contract.speech import Aligner, CharSpan, Codec, TextChunk, Vocoder
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.prompt import Template, chat_ids
-from muomni_cli.data.speech import Makers, SpeechData, open_speech
+from muomni_cli.data.speech import SpeechData, SpeechEncoders, open_speech
 from muomni_cli.generation.loop import TextStream
-from muomni_cli.models.locate import named
+from muomni_cli.models.locate import model_named
 from muomni_cli.recipe.model import SPEECH
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import (
@@ -42,7 +42,7 @@ from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, Wave, WerEvaluator, wer_ev
 
 if TYPE_CHECKING:
     from muomni_cli.data.examples import DecodedExampleData
-    from muomni_cli.recipe import Chosen, Recipe, TrainSettings
+    from muomni_cli.recipe import PartSpec, Recipe, TrainSettings
     from muomni_cli.runs.run import RunFolder
 
 COUNT = 16
@@ -100,9 +100,9 @@ def any_vocoder(context: SpeechStage, codec: Codec) -> Vocoder | None:
     if own is not None:
         return own
     mel = codec.mel.model_dump(mode="json")
-    for offer in get_registry().all(VocoderPart.kind):
-        if offer.part.objective is None:
-            return cast("Vocoder", _frozen(build_aside(offer, offer.part.config(), {"mel": mel}), context))
+    for registered in get_registry().all(VocoderPart.kind):
+        if registered.part.objective is None:
+            return cast("Vocoder", _frozen(build_aside(registered, registered.part.config(), {"mel": mel}), context))
     return None
 
 
@@ -117,7 +117,7 @@ def open_thinker(context: SpeechStage) -> Thinker:
 
 
 @torch.no_grad()
-def think_aloud(thinker: Thinker, tokenizer: Tokenizer, template: Template, text: str) -> list[Said]:
+def thinker_hidden_states(thinker: Thinker, tokenizer: Tokenizer, template: Template, text: str) -> list[TextChunk]:
     """An answer token by token, each with the (D,) state that would have chosen it; without those for which there is no
     room in the context."""
     layout = chat_ids(tokenizer, [Message("assistant", text)], template)
@@ -125,10 +125,10 @@ def think_aloud(thinker: Thinker, tokenizer: Tokenizer, template: Template, text
     device = thinker.head_weight.device
     states = thinker.hidden(torch.tensor([ids], device=device))[0].float().cpu().numpy()
     stream = TextStream(tokenizer)
-    places = [place for place, said in enumerate(answer) if said and place > 0]
-    said = [Said(stream.push(ids[place]), states[place - 1]) for place in places]
+    cpu_slots = [place for place, said in enumerate(answer) if said and place > 0]
+    said = [TextChunk(stream.push(ids[place]), states[place - 1]) for place in cpu_slots]
     rest = text[len("".join(piece.text for piece in said)) :]
-    return [*said, Said(rest)] if rest else said
+    return [*said, TextChunk(rest)] if rest else said
 
 
 def open_aligner(context: SpeechStage) -> tuple[Aligner, Any, Path | None]:
@@ -145,11 +145,11 @@ def open_aligner(context: SpeechStage) -> tuple[Aligner, Any, Path | None]:
             "add [encoders.audio] with one that can, and train it on the same speech",
         )
     modality, chosen = found[0]
-    if modality not in context.settings.start and _stands_in(context, modality):
+    if modality not in context.settings.init_encoders and _stands_in(context, modality):
         return Evenly(chosen.config.sample_rate), chosen.config, None  # type: ignore[attr-defined]
     run, command = context.run, context.command(modality)
-    if modality in context.settings.start:
-        run = named(context.settings.start[modality]).run()
+    if modality in context.settings.init_encoders:
+        run = model_named(context.settings.init_encoders[modality]).run()
         command = f"muomni train {modality} {run.recipe_path} --run {run.name}"
     registered, config, _ = run.part(modality, command)
     align = _align_of_part(registered.part)
@@ -163,7 +163,7 @@ def open_aligner(context: SpeechStage) -> tuple[Aligner, Any, Path | None]:
     return cast("Aligner", _frozen(module, context)), config, weights
 
 
-def _align_of(chosen: Chosen) -> str | None:
+def _align_of(chosen: PartSpec) -> str | None:
     return _align_of_part(chosen.registered.part)
 
 
@@ -183,11 +183,11 @@ def open_stage_speech(context: SpeechStage, spell: Callable[[str], str]) -> Spee
         return resample(wave, rate, int(target))
 
     coded_with = None if _stands_in(context, "codec") else weights_of(context.run, "codec", context.command("codec"))
-    marks = [_mark(heard_with), _mark(coded_with)]
+    marks = [_fingerprint(heard_with), _fingerprint(coded_with)]
     data = context.examples()
     weights = [source.weight for source in context.recipe.data.sources[SPEECH]]
-    makers = Makers(partial(encode_waves, codec), aligner, marks, spell, resampled)
-    return open_speech(data, makers, weights, context.seed, context.progress)
+    encoders = SpeechEncoders(partial(encode_waves, codec), aligner, marks, spell, resampled)
+    return open_speech(data, encoders, weights, context.seed, context.progress)
 
 
 class Evenly:
@@ -197,9 +197,9 @@ class Evenly:
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
 
-    def align(self, waves: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[Timed] | None]:
+    def align(self, waves: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[CharSpan] | None]:
         """One span for the whole of each text."""
-        return [[Timed(0, len(text), 0.0, len(wave) / self._rate)] for wave, text in zip(waves, texts, strict=True)]
+        return [[CharSpan(0, len(text), 0.0, len(wave) / self._rate)] for wave, text in zip(waves, texts, strict=True)]
 
 
 def _stands_in(context: SpeechStage, stage: str) -> bool:
@@ -207,7 +207,7 @@ def _stands_in(context: SpeechStage, stage: str) -> bool:
     return context.trial and context.run.status(stage) == "missing"
 
 
-def _mark(weights: Path | None) -> str:
+def _fingerprint(weights: Path | None) -> str:
     """What tells one file of weights from another."""
     if weights is None:
         return "untrained"

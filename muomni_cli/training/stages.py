@@ -23,7 +23,7 @@ from muomni_cli.contract.training import Objective
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import write_json, write_text
-from muomni_cli.data.conversations import talks_fingerprint
+from muomni_cli.data.conversations import omni_fingerprint
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.text import train_tokenizer
 from muomni_cli.nn.device import choose_device, memory_bytes, set_threads
@@ -31,15 +31,15 @@ from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
 from muomni_cli.runs.provenance import make_lock
-from muomni_cli.runs.run import BEST, LAST, RunFolder, changing, claimed, differences, part_entry, read_header
-from muomni_cli.training.base_model import ancestor
-from muomni_cli.training.callbacks import Display, Followers, Recorder
+from muomni_cli.runs.run import BEST, LAST, RunFolder, differences, part_entry, read_header, run_lock, stage_lock
+from muomni_cli.training.base_model import load_pretrained
+from muomni_cli.training.callbacks import CallbackList, Display, RunRecorder
 from muomni_cli.training.context import TrainingContext, part_arguments
 from muomni_cli.training.dry_run import DryRun, dry_run
 from muomni_cli.training.loop import Trainer
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Chosen, Recipe
+    from muomni_cli.recipe import PartSpec, Recipe
 
 
 TRIAL_CHARS = 10_000_000
@@ -66,7 +66,7 @@ class Job:
     command: str
 
     @property
-    def chosen(self) -> Chosen | None:
+    def chosen(self) -> PartSpec | None:
         """The part that this stage trains; None for one that trains several. RequestError if there is no such stage."""
         known = stages_of(self.recipe)
         if self.stage not in known:
@@ -109,9 +109,9 @@ def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> 
     again = frozenset(job.stage for job in jobs) if force else frozenset[str]()
     for job in jobs:
         _ = job.chosen  # a stage that is not there is told before anything is made
-    with claimed(jobs[0].run.root) if force else nullcontext():
+    with stage_lock(jobs[0].run.root) if force else nullcontext():
         for job in jobs:
-            with nullcontext() if force else claimed(job.run.root, _own(job)):
+            with nullcontext() if force else stage_lock(job.run.root, _own(job)):
                 _train(job, resume=resume, force=force, again=again)
 
 
@@ -123,7 +123,7 @@ def _learn_first(job: Job, *, alone: bool) -> Tokenizer:
         alone: the whole run is claimed already.
     """
     first = replace(job, stage="tokenizer", command=job.command_of("tokenizer"))
-    with nullcontext() if alone else claimed(job.run.root, first.stage):
+    with nullcontext() if alone else stage_lock(job.run.root, first.stage):
         if job.run.status(first.stage) == "missing":  # else another process was quicker
             say("tokenizer is not there yet: training it first")
             _train_tokenizer(first, frozenset())
@@ -232,14 +232,18 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
         _require_steps_left(job)
     context = _context(job, partial(_learn_first, job, alone=force))
     objective = _objective(job, context)
-    if job.stage == OMNI and (before := ancestor(context.settings.init)) and before.give_tokenizer(job.recipe, job.run):
+    if (
+        job.stage == OMNI
+        and (before := load_pretrained(context.settings.init))
+        and before.give_tokenizer(job.recipe, job.run)
+    ):
         say(f"tokenizer: {before.run.stage('tokenizer')}")
     part = _entry(job, context, objective)
     about = {"parts": _joint_entries(job, context)} if job.stage == OMNI else {}
     folder = job.run.stage(job.stage)
     if force:
         shutil.rmtree(folder, ignore_errors=True)
-    _write_recipe(job, _data_marks(job, context))
+    _write_recipe(job, _data_fingerprints(job, context))
     callbacks = [
         (name, resolve(chosen.registered.part.build, f"callback {name}")(chosen.config))
         for name, chosen in job.recipe.callbacks.items()
@@ -250,7 +254,7 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
         folder=folder,
         about={"part": part, "recipe": hashlib.sha256(resolved_toml(job.recipe).encode()).hexdigest()},
         command=job.command,
-        followers=Followers([("recorder", Recorder(job.run, job.stage, part, about)), *callbacks], say),
+        callbacks=CallbackList([("recorder", RunRecorder(job.run, job.stage, part, about)), *callbacks], say),
         display=Display(job.stage, context.settings.steps),
     )
     job.run.record(job.stage, {"status": "unfinished"}, chat=job.recipe.chat.model_dump(mode="json"))
@@ -276,9 +280,9 @@ def _objective(job: Job, context: TrainingContext) -> Objective:
     torch.manual_seed(context.seed)
     if job.chosen is None:
         from muomni_cli.training.initialize import build_omni
-        from muomni_cli.training.objectives import Answering
+        from muomni_cli.training.objectives import AnswerTrace
 
-        return Answering(build_omni(context), context)
+        return AnswerTrace(build_omni(context), context)
     part = job.chosen.registered.part
     wanted = f"{part.kind} {part.name}"
     assert part.objective is not None, "Job.chosen has looked"
@@ -290,12 +294,12 @@ def _objective(job: Job, context: TrainingContext) -> Objective:
     return objective
 
 
-def _data_marks(job: Job, context: TrainingContext) -> dict[str, str]:
+def _data_fingerprints(job: Job, context: TrainingContext) -> dict[str, str]:
     """Fingerprints of the data that the stage learns from."""
     if job.kind == "thinker":
         return {"text": context.text().fingerprint} if job.recipe.data.text else {}
     if job.stage == OMNI:
-        return {OMNI: talks_fingerprint(job.recipe, open_sources(job.recipe, OMNI), context.tokenizer())}
+        return {OMNI: omni_fingerprint(job.recipe, open_sources(job.recipe, OMNI), context.tokenizer())}
     learns = job.kind == "encoder" or job.stage in SPEAKING
     return {job.recipe.table_of(job.stage): context.examples().fingerprint} if learns else {}
 
@@ -305,8 +309,8 @@ def _entry(job: Job, context: TrainingContext, objective: Objective) -> dict[str
     if chosen is None:
         return None
     weights = str(job.last.relative_to(job.run.root))
-    learned = getattr(objective, "learned", None)
-    more = {} if learned is None else {"learned": learned}
+    head_metadata = getattr(objective, "head_metadata", None)
+    more = {} if head_metadata is None else {"head_metadata": head_metadata}
     arguments = part_arguments(job.recipe, job.stage, context)
     return part_entry(chosen.registered, chosen.config, weights, **arguments.written, **more)
 
@@ -324,7 +328,7 @@ def _write_recipe(job: Job, data: dict[str, str]) -> None:
     sources = [source for group in job.recipe.data.sources.values() for source in group]
     chosen = [*parts_of(job.recipe).values(), *sources, *job.recipe.callbacks.values()]
     lock = make_lock([one.registered for one in chosen], seed=job.recipe.seed, data=data)
-    with changing(job.run.root):
+    with run_lock(job.run.root):
         write_text(job.run.recipe_path, resolved_toml(job.recipe))
         write_json(job.run.root / "lock.json", lock)
 

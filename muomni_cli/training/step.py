@@ -132,7 +132,7 @@ class Stepper:
         if settings.compile:  # layer by layer: quick to compile, and hand-written gradients of a loss stay as they are
             for block in objective.blocks or [module]:
                 block.compile()
-        self.optimizers = Optimizers(module, settings, frozenset(objective.adam_only))
+        self.optimizers = Optimizers(module, settings, frozenset(objective.adamw_params))
         self.ema = Ema(module, settings.ema) if settings.ema else None
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
         self.window: dict[str, Tensor] = {}
@@ -181,7 +181,7 @@ class Stepper:
         self.count += 1
 
 
-class Readback(Generic[Tag]):
+class AsyncMetrics(Generic[Tag]):
     """A queue of small vectors on their way from ``device``.
 
     On CUDA, :meth:`post` starts a copy into pinned memory and returns at once; :meth:`take` gives what has arrived.

@@ -23,7 +23,7 @@ from muomni_cli.audio.io import UNKNOWN
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import replacing
-from muomni_cli.voice.synthesis import Speech
+from muomni_cli.voice.synthesis import SpeechStats
 
 Write = Callable[[NDArray[np.float32]], None]
 """Takes samples (n,), full scale 1."""
@@ -307,7 +307,7 @@ def _finished(process: subprocess.Popen[bytes], player: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class AudioOutput:
     """Where samples go: to a file or stdout, to the loudspeaker, or both.
 
     Raises:
@@ -327,7 +327,7 @@ class Ways:
             find_player()
 
     @classmethod
-    def beside_text(cls, output: Path | None, play: bool) -> Ways | None:
+    def beside_text(cls, output: Path | None, play: bool) -> AudioOutput | None:
         """Where the speech goes of a command whose stdout is text; None for a silent one. RequestError as above."""
         if output is None and not play:
             return None
@@ -357,7 +357,7 @@ class Ways:
             yield write
 
 
-def send(samples: Iterable[NDArray[np.float32]], write: Write, speech: Speech) -> None:
+def send(samples: Iterable[NDArray[np.float32]], write: Write, speech: SpeechStats) -> None:
     """Take all of ``samples`` where they shall go, telling on a terminal how far they are.
 
     Raises:
@@ -377,19 +377,19 @@ def send(samples: Iterable[NDArray[np.float32]], write: Write, speech: Speech) -
     speech.require()
 
 
-def progress(speech: Speech) -> str:
+def progress(speech: SpeechStats) -> str:
     """How much has been spoken, and how fast."""
     rate = 1 / speech.factor if speech.factor else 0.0
     return f"{speech.seconds:.1f} s of speech, {rate:.1f} times as fast as it is heard"
 
 
-def stats_line(speech: Speech) -> str:
+def stats_line(speech: SpeechStats) -> str:
     """The figures of ``--stats``."""
     first = f"first audio after {1000 * speech.first:.0f} ms" if speech.first is not None else "no audio"
     return f"real-time factor {speech.factor:.3f}, {first}, {speech.frames} code frames"
 
 
-def tell(speech: Speech, ways: Ways, max_seconds: float) -> None:
+def tell(speech: SpeechStats, ways: AudioOutput, max_seconds: float) -> None:
     """What was spoken, on stderr, and whether it was cut."""
     if speech.cut:
         say(f"stopped after {max_seconds:g} seconds, before the end of the text; --max-seconds allows more")

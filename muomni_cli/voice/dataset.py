@@ -1,4 +1,4 @@
-"""``muomni data speak``: texts read aloud by a speech synthesizer or a trained model, as a dataset."""
+"""``muomni data synthesize``: texts read aloud by a speech synthesizer or a trained model, as a dataset."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from typing import Literal
 import soundfile  # type: ignore[import-untyped]
 
 from muomni_cli.contract.declarations import DatasetPart
-from muomni_cli.contract.speech import Said, Teacher
+from muomni_cli.contract.speech import Synthesizer, TextChunk
 from muomni_cli.core.console import duration
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import open_regular, replacing, write_text
 from muomni_cli.core.text import cut_sentences
-from muomni_cli.registry.registry import Registered, get_registry, resolve
+from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 
 HOW = "install a plugin that has one, or let a trained model speak: --model RUN"
 
@@ -40,15 +40,15 @@ Format = Literal["wav", "flac"]
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class SynthesizerChoice:
     """A teacher, a ``name`` that tells its voices from those of others, and how many texts it is given at a time."""
 
-    teacher: Teacher
+    synthesizer: Synthesizer
     name: str
     at_once: int = 1
 
 
-def find_speaker(name: str | None, voice: str | None, model: str | None) -> Speaker:
+def choose_synthesizer(name: str | None, voice: str | None, model: str | None) -> SynthesizerChoice:
     """Who speaks.
 
     Args:
@@ -60,38 +60,38 @@ def find_speaker(name: str | None, voice: str | None, model: str | None) -> Spea
         RequestError: there is none, it has no such voice, or something that it needs is missing.
     """
     if model is not None:
-        own = ModelTeacher(model, voice)
-        return Speaker(own, own.name)
+        own = ModelSynthesizer(model, voice)
+        return SynthesizerChoice(own, own.name)
     registered = _named(name) if name is not None else _first()
     assert isinstance(registered.part, DatasetPart), "all parts of that kind are"
-    assert registered.part.teacher is not None, "both have looked"
-    teacher: Teacher = resolve(registered.part.teacher, f"the teacher {registered.use}")(voice)
+    assert registered.part.synthesizer is not None, "both have looked"
+    synthesizer: Synthesizer = resolve(registered.part.synthesizer, f"the teacher {registered.use}")(voice)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Speaker(teacher, f"{registered.plugin.name}:{registered.part.name}", cores)
+    return SynthesizerChoice(synthesizer, f"{registered.plugin.name}:{registered.part.name}", cores)
 
 
-def _teachers() -> list[Registered]:
+def _synthesizers() -> list[RegisteredPart]:
     offers = get_registry().all(DatasetPart.kind)
-    return [one for one in offers if isinstance(one.part, DatasetPart) and one.part.teacher is not None]
+    return [one for one in offers if isinstance(one.part, DatasetPart) and one.part.synthesizer is not None]
 
 
-def _first() -> Registered:
-    found = _teachers()
+def _first() -> RegisteredPart:
+    found = _synthesizers()
     if not found:
         raise RequestError("no installed source of data has a teacher", HOW)
     return found[0]
 
 
-def _named(name: str) -> Registered:
+def _named(name: str) -> RegisteredPart:
     registered = get_registry().get(DatasetPart.kind, name)
-    if registered not in _teachers():
-        names = ", ".join(one.use for one in _teachers())
+    if registered not in _synthesizers():
+        names = ", ".join(one.use for one in _synthesizers())
         raise RequestError(f"{name} has no teacher", f"these have: {names}" if names else HOW)
     return registered
 
 
-class ModelTeacher:
-    """A :class:`muomni_cli.contract.speech.Teacher`: a trained model. One text at a time.
+class ModelSynthesizer:
+    """A :class:`muomni_cli.contract.speech.Synthesizer`: a trained model. One text at a time.
 
     Raises:
         RequestError: it cannot speak, or has no such voice.
@@ -99,14 +99,14 @@ class ModelTeacher:
 
     def __init__(self, model: str, voice: str | None) -> None:
         from muomni_cli.models.engines import CAN_SPEAK, open_engine
-        from muomni_cli.voice.synthesis import Drawing, voice_of
+        from muomni_cli.voice.synthesis import SpeechSampling, voice_of
 
         engine = open_engine(model, CAN_SPEAK)
         self._voice = voice_of(engine)
         weights = Path(engine.source("talker"))
         self.name = f"{weights.resolve()}:{weights.stat().st_mtime_ns}"  # trained again, it is another speaker
-        self._manner = self._voice.manner(voice)
-        self._drawing = Drawing(max_seconds=600.0)
+        self._manner = self._voice.voice_settings(voice)
+        self._drawing = SpeechSampling(max_seconds=600.0)
         names = self._voice.talker.voices
         self.voice = voice or (names[0] if names else weights.resolve().parent.parent.name)
 
@@ -115,7 +115,7 @@ class ModelTeacher:
         import numpy as np
         import soundfile
 
-        pieces = list(self._voice.say([Said(text)], self._manner, self._drawing))
+        pieces = list(self._voice.say([TextChunk(text)], self._manner, self._drawing))
         if not pieces:
             raise RequestError(f"the model said nothing for {text[:40]!r}", "leave that text out")
         file = io.BytesIO()
@@ -176,7 +176,7 @@ def _lines(lines: Iterable[str], min_words: int, max_words: int) -> Iterator[str
 
 def speak(
     texts: Sequence[str],
-    speaker: Speaker,
+    speaker: SynthesizerChoice,
     folder: Path,
     *,
     form: Format,
@@ -220,14 +220,16 @@ def speak(
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Synthesized:
     row: dict[str, str]
     made: bool
     seconds: float
 
 
-def _all_said(texts: Sequence[str], speaker: Speaker, folder: Path, form: Format) -> Iterator[_Said | RequestError]:
-    def said(text: str) -> _Said | RequestError:
+def _all_said(
+    texts: Sequence[str], speaker: SynthesizerChoice, folder: Path, form: Format
+) -> Iterator[_Synthesized | RequestError]:
+    def said(text: str) -> _Synthesized | RequestError:
         try:
             return _said(text, speaker, folder, form)
         except RequestError as error:
@@ -241,19 +243,19 @@ def _all_said(texts: Sequence[str], speaker: Speaker, folder: Path, form: Format
         pool.shutdown(cancel_futures=True)
 
 
-def _said(text: str, speaker: Speaker, folder: Path, form: Format) -> _Said:
-    teacher = speaker.teacher
-    digest = hashlib.blake2b(f"{speaker.name}\0{teacher.voice}\0{text}".encode(), digest_size=8).hexdigest()
+def _said(text: str, speaker: SynthesizerChoice, folder: Path, form: Format) -> _Synthesized:
+    synthesizer = speaker.synthesizer
+    digest = hashlib.blake2b(f"{speaker.name}\0{synthesizer.voice}\0{text}".encode(), digest_size=8).hexdigest()
     name = f"{SOUNDS}/{digest}.{form}"
     path = folder / name
     made = not path.is_file()
     if made:
-        sound = teacher.say(text)
+        sound = synthesizer.say(text)
         with replacing(path) as temporary:
             if form == "wav":
                 temporary.write_bytes(sound)
             else:
                 samples, rate = soundfile.read(io.BytesIO(sound), dtype="int16")
                 soundfile.write(temporary, samples, rate, format=form.upper())
-    row = {SOUNDS: name, "text": text, "key": text, "voice": teacher.voice}
-    return _Said(row, made, float(soundfile.info(path).duration))
+    row = {SOUNDS: name, "text": text, "key": text, "voice": synthesizer.voice}
+    return _Synthesized(row, made, float(soundfile.info(path).duration))

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.contract.engine import Engine
-from muomni_cli.contract.speech import Choose, Flow, Manner, Said, Speaks
+from muomni_cli.contract.speech import ArrayStream, Sampler, SpeechGenerator, TextChunk, VoiceSettings
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.loop import Sampling, draw
 from muomni_cli.registry.registry import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class SpeechSampling:
     """How code frames are drawn.
 
     Args:
@@ -41,7 +41,7 @@ class Drawing:
 
 
 @dataclass(slots=True)
-class Speech:
+class SpeechStats:
     """What has been spoken so far.
 
     ``first``: seconds until the first samples were there; None before. ``busy``: seconds that making them took, without
@@ -75,7 +75,7 @@ class Speech:
 
 def checked_speed(speed: float) -> float:
     """``speed``. RequestError if it is out of range."""
-    Manner(speed=speed).require_speed()
+    VoiceSettings(speed=speed).require_speed()
     return speed
 
 
@@ -92,14 +92,14 @@ class Voice:
         temperature: how codes are drawn unless asked otherwise; 0 takes the most likely one.
     """
 
-    talker: Speaks
-    sounds: Callable[[], Flow]
+    talker: SpeechGenerator
+    sounds: Callable[[], ArrayStream]
     sample_rate: int
     label: str
     vocoder_name: str
     temperature: float = 0.0
 
-    def manner(self, voice: str | None = None, speed: float = 1.0) -> Manner:
+    def voice_settings(self, voice: str | None = None, speed: float = 1.0) -> VoiceSettings:
         """How to speak, checked.
 
         Raises:
@@ -109,26 +109,30 @@ class Voice:
         if voice is not None and voice not in names:
             listed = f"its voices: {', '.join(names)}" if names else "this model has one voice, without a name"
             raise RequestError(f"this model has no voice {voice!r}", did_you_mean(voice, names, listed))
-        return Manner(voice, checked_speed(speed))
+        return VoiceSettings(voice, checked_speed(speed))
 
     def say(
-        self, pieces: Iterable[Said], manner: Manner, drawing: Drawing, speech: Speech | None = None
+        self,
+        pieces: Iterable[TextChunk],
+        voice_settings: VoiceSettings,
+        sampling: SpeechSampling,
+        speech: SpeechStats | None = None,
     ) -> Iterator[NDArray[np.float32]]:
         """Samples (n,), full scale 1, as soon as they can be made; ``pieces`` is asked for more only when more is
         needed. The same text, manner and drawing always give the same samples, however the text is cut.
 
         Args:
             pieces: the text.
-            manner: of :meth:`manner`.
-            drawing: see there.
+            voice_settings: of :meth:`voice_settings`.
+            sampling: see there.
             speech: kept up to date, each time before samples are given out.
 
         Raises:
             RequestError: there is no such voice.
         """
-        speech = speech or Speech(self.sample_rate)
-        limit = drawing.max_seconds * self.sample_rate
-        made = self._samples(pieces, manner, self._chooser(drawing), speech)
+        speech = speech or SpeechStats(self.sample_rate)
+        limit = sampling.max_seconds * self.sample_rate
+        made = self._samples(pieces, voice_settings, self._chooser(sampling), speech)
         while True:
             begin = time.perf_counter()
             samples = next(made, None)
@@ -147,10 +151,10 @@ class Voice:
                 return
 
     def _samples(
-        self, pieces: Iterable[Said], manner: Manner, choose: Choose, speech: Speech
+        self, pieces: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler, speech: SpeechStats
     ) -> Iterator[NDArray[np.float32]]:
         sounds = self.sounds()
-        for codes in self.talker.speak(pieces, manner, choose):
+        for codes in self.talker.speak(pieces, voice_settings, sampler):
             speech.frames += len(codes)
             samples = sounds.push(codes)
             if samples.size:
@@ -158,7 +162,7 @@ class Voice:
         if speech.frames:
             yield sounds.finish()
 
-    def _chooser(self, drawing: Drawing) -> Choose:
+    def _chooser(self, drawing: SpeechSampling) -> Sampler:
         """Draws one code, with random numbers of its own."""
         sampling = Sampling(temperature=self.temperature if drawing.temperature is None else drawing.temperature)
         rng = np.random.default_rng(drawing.seed)
@@ -191,7 +195,7 @@ class CodesToAudio:
         waves: log-mel to samples.
     """
 
-    def __init__(self, mels: Flow, waves: Flow) -> None:
+    def __init__(self, mels: ArrayStream, waves: ArrayStream) -> None:
         self._mels, self._waves = mels, waves
 
     def push(self, codes: NDArray[Any]) -> NDArray[np.float32]:

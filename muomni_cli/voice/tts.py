@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from muomni_cli.contract.speech import Said
+from muomni_cli.contract.speech import TextChunk
 from muomni_cli.core.console import print_json, say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import open_regular
 from muomni_cli.data.media_arguments import refuse_url
 from muomni_cli.models.engines import CAN_SPEAK, open_engine
-from muomni_cli.voice.audio_out import STDOUT, Ways, send, stats_line, tell
-from muomni_cli.voice.synthesis import Drawing, Speech, checked_speed, voice_of
+from muomni_cli.voice.audio_out import STDOUT, AudioOutput, send, stats_line, tell
+from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, checked_speed, voice_of
 
 if TYPE_CHECKING:
     from muomni_cli.voice.synthesis import Voice
@@ -24,7 +24,7 @@ AT_ONCE = 1 << 16
 """Bytes read at a time, at most."""
 
 
-def read_pieces(argument: str | None, file: Path | None) -> Iterator[Said]:
+def read_pieces(argument: str | None, file: Path | None) -> Iterator[TextChunk]:
     """Pieces of the text, lazily.
 
     Args:
@@ -39,13 +39,13 @@ def read_pieces(argument: str | None, file: Path | None) -> Iterator[Said]:
     if argument not in (None, "-"):
         if not argument.strip():
             raise RequestError("the text is empty", 'give some: muomni tts "Hello." -o hello.wav')
-        return iter([Said(argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))])
+        return iter([TextChunk(argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))])
     if file is not None and file != Path("-"):
         refuse_url(str(file))
         with open_regular(file) as opened:
             content = opened.read()
         _require_text(content, str(file))
-        return iter([Said(content.decode("utf-8-sig", "replace"))])
+        return iter([TextChunk(content.decode("utf-8-sig", "replace"))])
     if sys.stdin is None or (argument is None and file is None and sys.stdin.isatty()):
         raise RequestError("there is no text to speak", 'give some: muomni tts "Hello." -o hello.wav, or -i FILE')
     return _decoded(sys.stdin.buffer)
@@ -57,23 +57,23 @@ def _require_text(content: bytes, name: str) -> None:
         raise RequestError(f"{name} is not a text file", "give a file of UTF-8 text")
 
 
-def _decoded(file: BinaryIO) -> Iterator[Said]:
+def _decoded(file: BinaryIO) -> Iterator[TextChunk]:
     """What comes, as soon as it comes; characters are never split."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
     read = getattr(file, "read1", file.read)
     while data := read(AT_ONCE):
         _require_text(data, "stdin")
         if text := decoder.decode(data):
-            yield Said(text)
+            yield TextChunk(text)
     if text := decoder.decode(b"", True):
-        yield Said(text)
+        yield TextChunk(text)
 
 
 def tts(
     text: str | None,
     file: Path | None,
-    ways: Ways,
-    drawing: Drawing,
+    ways: AudioOutput,
+    sampling: SpeechSampling,
     *,
     voice: str | None = None,
     speed: float = 1.0,
@@ -90,7 +90,7 @@ def tts(
         text: what to speak; see :func:`read_pieces`.
         file: where it stands otherwise.
         ways: where the samples go.
-        drawing: how codes are drawn, and the longest speech.
+        sampling: how codes are drawn, and the longest speech.
         voice: the voice's name.
         speed: relative to its own.
         model: which model speaks; see :func:`muomni_cli.models.locate.find`.
@@ -108,19 +108,21 @@ def tts(
     checked_speed(speed)
     pieces = read_pieces(text, file)
     opened = voice_of(open_engine(model, CAN_SPEAK, device=device, threads=threads), vocoder)
-    manner = opened.manner(voice, speed)
+    voice_settings = opened.voice_settings(voice, speed)
     say(f"speaking with {opened.label} and {opened.vocoder_name}")
-    speech = Speech(opened.sample_rate)
+    speech = SpeechStats(opened.sample_rate)
     with ways.open(opened.sample_rate) as write:
-        send(opened.say(pieces, manner, drawing, speech), write, speech)
-    tell(speech, ways, drawing.max_seconds)
+        send(opened.say(pieces, voice_settings, sampling, speech), write, speech)
+    tell(speech, ways, sampling.max_seconds)
     if stats:
         say(stats_line(speech))
     if json:
-        print_json(report(speech, opened, ways, voice, drawing))
+        print_json(report(speech, opened, ways, voice, sampling))
 
 
-def report(speech: Speech, voice: Voice, ways: Ways, name: str | None, drawing: Drawing) -> dict[str, Any]:
+def report(
+    speech: SpeechStats, voice: Voice, ways: AudioOutput, name: str | None, sampling: SpeechSampling
+) -> dict[str, Any]:
     """What was spoken, as plain data."""
     names = list(voice.talker.voices)
     return {
@@ -132,7 +134,7 @@ def report(speech: Speech, voice: Voice, ways: Ways, name: str | None, drawing: 
         "first_audio_ms": None if speech.first is None else round(1000 * speech.first, 1),
         "cut": speech.cut,
         "voice": name or (names[0] if names else None),
-        "seed": drawing.seed,
+        "seed": sampling.seed,
         "model": voice.label,
         "vocoder": voice.vocoder_name,
     }

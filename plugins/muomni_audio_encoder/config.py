@@ -18,7 +18,7 @@ from pydantic import (
 from muomni_cli.api import MelConfig, PartConfig
 
 
-class AugmentConfig(PartConfig):
+class AudioAugmentConfig(PartConfig):
     """What is done to sounds in the encoder's own training, so that few recordings stand for many. It changes no shape.
 
     Every sound is drawn anew in every step: faster or slower (and so higher or lower), with silence around it, louder
@@ -58,8 +58,8 @@ def halved(count: int) -> int:
     return (count + 1) // 2
 
 
-class ListenerConfig(MelConfig):
-    """Sizes of :class:`muomni_audio_encoder.model.Listener`; the defaults give 2,209,088 parameters.
+class AudioEncoderConfig(MelConfig):
+    """Sizes of :class:`muomni_audio_encoder.model.AudioEncoder`; the defaults give 2,209,088 parameters.
 
     They are: convolutions 1 -> 64 -> 64 of 3 x 3 (640 + 36,928), Linear 2048 -> 192 (393,408), four blocks of 444,480
     and a final RMSNorm (192). A block is two RMSNorms (384), queries, keys, values and output (4 x 37,056), and an MLP
@@ -67,7 +67,7 @@ class ListenerConfig(MelConfig):
     projector to the Thinker's width is the host's and not counted.
     """
 
-    practice: ClassVar[frozenset[str]] = frozenset({"dropout", "augment"})
+    training_only: ClassVar[frozenset[str]] = frozenset({"dropout", "augment"})
 
     sample_rate: int = Field(
         16000, ge=4000, le=48000, description="samples a second that the encoder hears; files are resampled"
@@ -87,7 +87,7 @@ class ListenerConfig(MelConfig):
         " 'abcdefghijklmnopqrstuvwxyz", min_length=1, description="what transcripts are spelled with, one class each"
     )
     max_seconds: float = Field(60.0, gt=0, le=3600, description="longest sound that is read from one file")
-    augment: AugmentConfig = Field(AugmentConfig(), description="what training does to its sounds")
+    augment: AudioAugmentConfig = Field(AudioAugmentConfig(), description="what training does to its sounds")
 
     @property
     def head_dim(self) -> int:
@@ -104,7 +104,7 @@ class ListenerConfig(MelConfig):
         """Samples of the shortest sound: those of one token."""
         return self.hop * self.downsample
 
-    def heard(self, samples: int) -> int:
+    def num_tokens(self, samples: int) -> int:
         """Tokens of a sound of so many samples."""
         frames = samples // self.hop
         for _ in range(self.convolutions):

@@ -314,8 +314,8 @@ def places(scores: NDArray[np.floating], classes: Sequence[int]) -> NDArray[np.f
     after = _ways(said[::-1, ::-1], np.roll(skips[::-1], 2))[::-1, ::-1]  # from the end backwards it is the same
     likely = before + after - said  # each token's own score is in both
     likely = np.exp(likely - np.logaddexp.reduce(likely, axis=1, keepdims=True))[:, 1::2]
-    centres = (likely * np.arange(len(said))[:, None]).sum(0) / np.maximum(likely.sum(0), 1e-300)
-    return np.maximum.accumulate(centres)
+    centers = (likely * np.arange(len(said))[:, None]).sum(0) / np.maximum(likely.sum(0), 1e-300)
+    return np.maximum.accumulate(centers)
 
 
 def _ways(said: NDArray[np.float64], skips: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -352,8 +352,8 @@ def quiet(wave: NDArray[np.floating], rate: int) -> Quiet:
     around = max(1, round(AROUND * rate))
     power = np.pad(np.square(wave, dtype=np.float64), around)
     total = np.concatenate([[0.0], np.cumsum(power)])
-    centres = (np.arange(int(len(wave) / (STEP * rate)) + 1) * STEP * rate).astype(np.int64)
-    loudness = 10 * np.log10((total[centres + 2 * around] - total[centres]).clip(0) / (2 * around) + 1e-10)
+    centers = (np.arange(int(len(wave) / (STEP * rate)) + 1) * STEP * rate).astype(np.int64)
+    loudness = 10 * np.log10((total[centers + 2 * around] - total[centers]).clip(0) / (2 * around) + 1e-10)
     lowest, highest = np.percentile(loudness, [5, 98])
     below = max(highest - BELOW, min(lowest + ABOVE, highest - LEAST))
     turns = np.diff(np.concatenate([[0], (loudness < below).astype(np.int8), [0]]))
@@ -365,43 +365,43 @@ def quiet(wave: NDArray[np.floating], rate: int) -> Quiet:
 
 
 def edges(
-    centres: NDArray[np.float64], spaces: NDArray[np.bool_], marked: NDArray[np.bool_], silence: Quiet
+    centers: NDArray[np.float64], spaces: NDArray[np.bool_], marked: NDArray[np.bool_], silence: Quiet
 ) -> NDArray[np.float64]:
     """(L+1,) seconds at which each character begins, and the last one ends; what no text is said in lies outside.
 
     Args:
-        centres: (L,) where each character is, in seconds, in order.
+        centers: (L,) where each character is, in seconds, in order.
         spaces: (L,) which are spaces; the first and the last are none.
         marked: (L,) which of them stand for marks too, such as a comma.
         silence: of the sound.
     """
-    usual = float(np.median(np.diff(centres))) if len(centres) > 1 else 2 * STEP
-    since, until = _first(centres[0], usual, silence), _last(centres[-1], usual, silence)
-    centres = centres.clip(since, max(since, until))  # a spike may lie in the silence before what it stands for
-    found = np.empty(len(centres) + 1)
-    found[0], found[1:-1], found[-1] = since, (centres[:-1] + centres[1:]) / 2, until
+    usual = float(np.median(np.diff(centers))) if len(centers) > 1 else 2 * STEP
+    since, until = _first(centers[0], usual, silence), _last(centers[-1], usual, silence)
+    centers = centers.clip(since, max(since, until))  # a spike may lie in the silence before what it stands for
+    found = np.empty(len(centers) + 1)
+    found[0], found[1:-1], found[-1] = since, (centers[:-1] + centers[1:]) / 2, until
     for place in np.flatnonzero(spaces[1:-1]) + 1:
-        begin, end = silence.longest(centres[place - 1], centres[place + 1])
+        begin, end = silence.longest(centers[place - 1], centers[place + 1])
         if end - begin < (MARKED_PAUSE if marked[place] else PAUSE):
-            begin = end = centres[place - 1 : place + 2].mean()
+            begin = end = centers[place - 1 : place + 2].mean()
         found[place], found[place + 1] = begin, end
     return np.maximum.accumulate(found.clip(0.0, silence.seconds))
 
 
-def _first(centre: float, usual: float, silence: Quiet) -> float:
-    """When speech begins whose first character is at ``centre``: after the silence before it."""
-    before = silence.begins < centre
+def _first(center: float, usual: float, silence: Quiet) -> float:
+    """When speech begins whose first character is at ``center``: after the silence before it."""
+    before = silence.begins < center
     if not before.any():
-        return max(0.0, centre - usual / 2)
+        return max(0.0, center - usual / 2)
     begin, end = float(silence.begins[before][-1]), float(silence.ends[before][-1])
-    return end if begin <= STEP else min(end, centre)
+    return end if begin <= STEP else min(end, center)
 
 
-def _last(centre: float, usual: float, silence: Quiet) -> float:
-    """When speech ends whose last character is at ``centre``: where it falls silent for long, or for good."""
+def _last(center: float, usual: float, silence: Quiet) -> float:
+    """When speech ends whose last character is at ``center``: where it falls silent for long, or for good."""
     for_good = silence.ends >= silence.seconds - 2 * STEP
-    after = (silence.ends > centre) & (for_good | (silence.ends - silence.begins >= PAUSE))
+    after = (silence.ends > center) & (for_good | (silence.ends - silence.begins >= PAUSE))
     if not after.any():
-        return min(silence.seconds, centre + usual)
+        return min(silence.seconds, center + usual)
     begin = float(silence.begins[after][0])
-    return begin if for_good[after][0] else max(begin, centre)
+    return begin if for_good[after][0] else max(begin, center)

@@ -10,15 +10,15 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_audio_encoder.model import Listener
+from muomni_audio_encoder.model import AudioEncoder
 from muomni_audio_encoder.recognizer import Recognizer
-from muomni_cli.api import Graph, Port, Step
+from muomni_cli.api import Graph, GraphInput, Step
 
 
-class Hearing(nn.Module):
+class AudioEncoderGraph(nn.Module):
     """(B,N) waveforms, all N samples real -> (B,T,W) tokens."""
 
-    def __init__(self, model: Listener) -> None:
+    def __init__(self, model: AudioEncoder) -> None:
         super().__init__()
         self.model = model
 
@@ -27,7 +27,7 @@ class Hearing(nn.Module):
         return (self.model.encode(waves),)
 
 
-class Spelling(nn.Module):
+class CtcHeadGraph(nn.Module):
     """(B,T,W) tokens -> (B,T,C) log-probabilities of characters and the blank."""
 
     def __init__(self, recognizer: Recognizer) -> None:
@@ -41,17 +41,17 @@ class Spelling(nn.Module):
 
 def noise(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
     """As loud as speech: full scale is 1."""
-    return Port.normal(random, shape) * 0.1
+    return GraphInput.normal(random, shape) * 0.1
 
 
-def graphs(module: Listener) -> list[Graph]:
+def graphs(module: AudioEncoder) -> list[Graph]:
     """See :class:`muomni_cli.api.Graph`."""
     config = module.config
     return [
         Graph(
             name="encoder",
-            module=Hearing(module),
-            inputs=[Port("inputs", ("batch", "samples"), noise)],
+            module=AudioEncoderGraph(module),
+            inputs=[GraphInput("inputs", ("batch", "samples"), noise)],
             outputs=["tokens"],
             cases={
                 "traced": {"batch": 2, "samples": config.sample_rate // 4 + 3},
@@ -68,8 +68,8 @@ def head_graphs(module: Recognizer) -> list[Graph]:
     return [
         Graph(
             name="head",
-            module=Spelling(module),
-            inputs=[Port("tokens", ("batch", "tokens", module.encoder.width))],
+            module=CtcHeadGraph(module),
+            inputs=[GraphInput("tokens", ("batch", "tokens", module.encoder.width))],
             outputs=["scores"],
             cases={
                 "traced": {"batch": 2, "tokens": 3},
@@ -80,7 +80,7 @@ def head_graphs(module: Recognizer) -> list[Graph]:
     ]
 
 
-def steps(module: Listener) -> list[Step]:
+def steps(module: AudioEncoder) -> list[Step]:
     """From samples to tokens."""
     config = module.config
     rate = config.sample_rate / config.hop

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from muomni_audio_encoder.config import ListenerConfig, halved
+from muomni_audio_encoder.config import AudioEncoderConfig, halved
 from muomni_cli.api import EncoderOutput, RequestError
 from muomni_cli.audio.mel import LogMel
 from muomni_cli.nn.transformer import attend
@@ -30,7 +30,7 @@ def real(counts: Tensor, time: int) -> Tensor:
 class Downsample(nn.Module):
     """(B,T,F) -> (B,T',W): each convolution of stride 2 halves time and frequency; then one Linear."""
 
-    def __init__(self, config: ListenerConfig) -> None:
+    def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__()
         channels, bins = [1] + [config.channels] * config.convolutions, config.n_mels
         self.convolutions = nn.ModuleList(
@@ -60,10 +60,10 @@ class Downsample(nn.Module):
         return x.permute(0, 2, 1, 3).flatten(2)
 
 
-class Attention(nn.Module):
+class AudioAttention(nn.Module):
     """Self-attention among all real tokens of a row."""
 
-    def __init__(self, config: ListenerConfig) -> None:
+    def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__()
         self.head_dim = config.head_dim
         self.qkv = nn.Linear(config.d_model, 3 * config.d_model)
@@ -79,13 +79,13 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
-class Block(nn.Module):
+class AudioBlock(nn.Module):
     """One layer: attention, then MLP, each on a normalised copy and added to the stream."""
 
-    def __init__(self, config: ListenerConfig) -> None:
+    def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.d_model, config.norm_eps)
-        self.attention = Attention(config)
+        self.attention = AudioAttention(config)
         self.mlp_norm = nn.RMSNorm(config.d_model, config.norm_eps)
         self.up = nn.Linear(config.d_model, config.d_ff)
         self.down = nn.Linear(config.d_ff, config.d_model)
@@ -97,17 +97,17 @@ class Block(nn.Module):
         return x + self.dropout(self.down(F.gelu(self.up(self.mlp_norm(x)))))  # type: ignore[no-any-return]
 
 
-class Listener(nn.Module):
+class AudioEncoder(nn.Module):
     """A :class:`muomni_cli.api.Encoder` of sound."""
 
     speeds: Tensor
 
-    def __init__(self, config: ListenerConfig) -> None:
+    def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__()
         self.config = config
         self.mel = LogMel(config)
         self.downsample = Downsample(config)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(AudioBlock(config) for _ in range(config.n_layers))
         self.norm = nn.RMSNorm(config.d_model, config.norm_eps)
         half = config.head_dim // 2
         speeds = config.rope_theta ** (-torch.arange(half, dtype=torch.float64) / half)
@@ -142,7 +142,7 @@ class Listener(nn.Module):
         inputs = inputs[:, : max(samples)]
         equal = min(samples) == max(samples)
         tokens = self.encode(inputs, None if equal else torch.tensor(samples, device=inputs.device))
-        return EncoderOutput(tokens, [self.config.heard(n) for n in samples])
+        return EncoderOutput(tokens, [self.config.num_tokens(n) for n in samples])
 
     def encode(self, waves: Tensor, samples: Tensor | None = None) -> Tensor:
         """(B,N) waveforms, with (B,) real samples each unless all are -> (B,T,W) tokens, zero where not real.
@@ -185,6 +185,6 @@ class Listener(nn.Module):
             )
 
 
-def build(config: ListenerConfig) -> Listener:
+def build(config: AudioEncoderConfig) -> AudioEncoder:
     """An audio encoder with fresh weights from torch's global random numbers."""
-    return Listener(config)
+    return AudioEncoder(config)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from muomni_audio_encoder import ctc
-from muomni_audio_encoder.config import AugmentConfig
-from muomni_audio_encoder.model import Listener
+from muomni_audio_encoder.config import AudioAugmentConfig
+from muomni_audio_encoder.model import AudioEncoder
 from muomni_audio_encoder.recognizer import Recognizer, spelling_loss, summed_loss
 from muomni_cli.api import Batch, Loss, Sample
 from muomni_cli.audio.dsp import resample
@@ -46,7 +46,7 @@ SHOWN = 8
 """Transcripts in a sample."""
 
 
-def vary(wave: Wave, other: Wave, config: AugmentConfig, rate: int, rng: np.random.Generator) -> Wave:
+def vary(wave: Wave, other: Wave, config: AudioAugmentConfig, rate: int, rng: np.random.Generator) -> Wave:
     """(N,) samples at ``rate`` -> the same words said differently, as many samples as the new speed and silence take.
 
     Args:
@@ -63,7 +63,7 @@ def vary(wave: Wave, other: Wave, config: AugmentConfig, rate: int, rng: np.rand
     if rng.random() < config.babble:
         wave = wave + _at(fitted(other, wave.size, rng), loudness, config.babble_level, rng)
     if rng.random() < config.noise:
-        wave = wave + _at(coloured_noise(wave.size, rng), loudness, config.noise_level, rng)
+        wave = wave + _at(colored_noise(wave.size, rng), loudness, config.noise_level, rng)
     if config.narrow and rng.random() < config.narrow:
         wave = narrowed(wave, rate)
     return np.asarray(wave * 10 ** (rng.uniform(-config.gain, config.gain) / 20), np.float32)
@@ -83,7 +83,7 @@ def narrowed(wave: Wave, rate: int) -> Wave:
     return resample(resample(wave, rate, TELEPHONE), TELEPHONE, rate)[: wave.size]
 
 
-def coloured_noise(samples: int, rng: np.random.Generator) -> Wave:
+def colored_noise(samples: int, rng: np.random.Generator) -> Wave:
     """(samples,) of noise whose power falls with frequency, by a power drawn from 0 (white) to 2 (brown)."""
     drawn = -(-samples // NOISE_GRAIN) * NOISE_GRAIN
     spectrum = np.fft.rfft(rng.standard_normal(drawn, np.float32))
@@ -149,13 +149,13 @@ class ErrorRates:
         return {**rates, "exact": self._right / max(self._sounds, 1)}
 
 
-class Spelling:
+class CtcObjective:
     """An :class:`muomni_cli.api.Objective`: the characters of every example's text."""
 
     unit = "seconds"
-    adam_only = frozenset({"head.weight"})
+    adamw_params = frozenset({"head.weight"})
 
-    def __init__(self, encoder: Listener, context: StageContext) -> None:
+    def __init__(self, encoder: AudioEncoder, context: StageContext) -> None:
         self.module = Recognizer(encoder)
         self.blocks = list(encoder.blocks)
         self._config = encoder.config
@@ -168,7 +168,7 @@ class Spelling:
     def batch(self, step: int, micro: int) -> Batch:
         """Share ``micro`` of the step's ``batch_size`` sounds, each varied as its row and the step have it: ``waves``
         (B,N), ``texts`` (L,), and the stripes to cut out, ``times`` (B,S,2) and ``bins`` (B,S,2)."""
-        chosen = self._train.draw(step, self._settings.batch_size)
+        chosen = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
         made = [self._row(chosen[row], np.random.default_rng([self._seed, step, row])) for row in rows]
@@ -194,13 +194,13 @@ class Spelling:
         frames = [n // self._config.hop for n in samples]
         real = None if min(frames) == max(frames) else torch.tensor(frames).to(mel.device, non_blocking=True)
         scores = self.module.score(encoder.hear(mel, real))
-        lengths = [encoder.config.heard(n) for n in samples]
+        lengths = [encoder.config.num_tokens(n) for n in samples]
         return Loss(summed_loss(scores, lengths, batch.tensors["texts"], batch.host["sizes"]))
 
     def validate(self) -> dict[str, float]:
         """``loss`` in nats a character, the error rates of greedy transcripts, and the share that is ``exact``."""
         nats, characters, errors = 0.0, 0.0, ErrorRates()
-        batches = self._val.every(self._settings.batch_size)
+        batches = self._val.batches(self._settings.batch_size)
         for rows in itertools.islice(batches, self._settings.val_batches or None):
             scores, lengths = self._scores(rows)
             texts = [self.module.alphabet.encode(self._val.texts[row]) for row in rows]
@@ -245,7 +245,7 @@ class Spelling:
 
     def _warn(self, context: StageContext) -> None:
         """Texts that are longer than their sounds teach nothing, and are most often those of other sounds."""
-        heard = (self.module.encoder.config.heard(len(wave)) for wave in self._train.inputs)
+        heard = (self.module.encoder.config.num_tokens(len(wave)) for wave in self._train.inputs)
         late = sum(ctc.needed(text) > tokens for text, tokens in zip(self._texts, heard, strict=True))
         if late:
             context.progress(

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_cli.api import EncoderOutput
 from muomni_cli.audio.mel import LogMel
 
 
-class TransformersWhisper(nn.Module):
-    """WhisperEncoder behind our log-mel. Called like :class:`muomni_audio_encoder.model.Listener`.
+class WhisperPeer(nn.Module):
+    """WhisperEncoder behind our log-mel. Called like :class:`muomni_audio_encoder.model.AudioEncoder`.
 
     Args:
         config: sizes.
@@ -30,7 +30,7 @@ class TransformersWhisper(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, config: ListenerConfig, stride: int) -> None:
+    def __init__(self, config: AudioEncoderConfig, stride: int) -> None:
         super().__init__()
         self.config = config
         self.mel = LogMel(config)
@@ -68,11 +68,11 @@ class TransformersWhisper(nn.Module):
             table.weight = nn.Parameter(self.positions[:count], requires_grad=False)
 
 
-def whisper(config: ListenerConfig) -> TransformersWhisper:
+def whisper(config: AudioEncoderConfig) -> WhisperPeer:
     """Build the peer with fresh weights, as Whisper is: 50 tokens a second."""
-    return TransformersWhisper(config, stride=1)
+    return WhisperPeer(config, stride=1)
 
 
-def whisper_at_our_rate(config: ListenerConfig) -> TransformersWhisper:
+def whisper_at_our_rate(config: AudioEncoderConfig) -> WhisperPeer:
     """Build the peer with fresh weights and stride 2 twice: 25 tokens a second, as ours."""
-    return TransformersWhisper(config, stride=2)
+    return WhisperPeer(config, stride=2)

@@ -1,6 +1,6 @@
 """What this package offers to muomni. Knows no torch and no numpy: a listing imports this module."""
 
-from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_cli.api import EncoderPart, hookimpl
 
 
@@ -12,18 +12,18 @@ def register_encoders() -> list[EncoderPart]:
             name="listener",
             doc="log-mel front end, two strided convolutions and a transformer; 25 tokens a second",
             modality="audio",
-            config=ListenerConfig,
+            config=AudioEncoderConfig,
             build="muomni_audio_encoder.model:build",
             graphs="muomni_audio_encoder.graphs:graphs",
-            runs="muomni_audio_encoder.runtime:RunRecognizer",
+            runner="muomni_audio_encoder.runtime:RecognizerRunner",
             steps="muomni_audio_encoder.graphs:steps",
-            objective="muomni_audio_encoder.objective:Spelling",
+            objective="muomni_audio_encoder.objective:CtcObjective",
             read="muomni_cli.audio.io:read",
-            count="muomni_audio_encoder.runtime:count",
-            reads=frozenset({"sample_rate", "max_seconds", "shortest"}),
-            pieces="muomni_cli.audio.io:pieces",
+            num_tokens="muomni_audio_encoder.runtime:count",
+            cache_fields=frozenset({"sample_rate", "max_seconds", "shortest"}),
+            read_chunks="muomni_cli.audio.io:pieces",
             transcribe="muomni_audio_encoder.recognizer:build",
-            answer="muomni_audio_encoder.recognizer:answering",
+            predictor="muomni_audio_encoder.recognizer:build_predictor",
             head_graphs="muomni_audio_encoder.graphs:head_graphs",
             align="muomni_audio_encoder.recognizer:build",
             bench_inputs="muomni_audio_encoder.runtime:inputs",
@@ -31,7 +31,7 @@ def register_encoders() -> list[EncoderPart]:
                 "transformers": "muomni_audio_encoder.peer:whisper",
                 "transformers-half": "muomni_audio_encoder.peer:whisper_at_our_rate",
             },
-            small={"n_mels": 32, "channels": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64},
-            in_time=True,
+            test_config={"n_mels": 32, "channels": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64},
+            truncatable=True,
         )
     ]

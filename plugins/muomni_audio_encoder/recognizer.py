@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_audio_encoder import ctc, model
-from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, Spelled, align, marks, needed
-from muomni_audio_encoder.runtime import WAYS, answers_of, room_of, spelled, transcribe, wanted_of
-from muomni_cli.api import Timed, Word
+from muomni_audio_encoder.runtime import ANSWER_MODES, predictor_of, room_of, spelled, transcribe, wanted_of
+from muomni_cli.api import CharSpan, Word
 
 
 def alignments(scores: Tensor, lengths: Sequence[int], texts: Sequence[Sequence[int]]) -> list[list[Mark]]:
@@ -57,13 +57,13 @@ def alignments(scores: Tensor, lengths: Sequence[int], texts: Sequence[Sequence[
 
 class Recognizer(nn.Module):
     """(B,N) waveforms -> (B,T,C) log-probabilities of the characters of the encoder's alphabet and the blank. A
-    :class:`muomni_cli.contract.models.Transcriber`, an :class:`muomni_cli.contract.models.Answerer` and an
+    :class:`muomni_cli.contract.models.Transcriber`, an :class:`muomni_cli.contract.models.PredictorModule` and an
     :class:`muomni_cli.contract.speech.Aligner`."""
 
-    ways = WAYS
+    answer_modes = ANSWER_MODES
     vocabulary: Sequence[str] = ()
 
-    def __init__(self, encoder: model.Listener) -> None:
+    def __init__(self, encoder: model.AudioEncoder) -> None:
         super().__init__()
         self.encoder = encoder
         self.alphabet = Alphabet(encoder.config.characters)
@@ -85,7 +85,7 @@ class Recognizer(nn.Module):
         return spelled(self.alphabet, marks)
 
     @torch.inference_mode()
-    def hear(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N,) samples -> (T,C) scores of one sound, heard in one go."""
         waves = torch.from_numpy(np.array(wave, np.float32))[None].to(self.head.weight.device)
         scores: NDArray[np.float32] = self(waves)[0][0].cpu().numpy()
@@ -97,24 +97,24 @@ class Recognizer(nn.Module):
 
     def stream(self, pieces: Iterable[NDArray[np.float32]], *, beam: int = 0) -> Iterator[Word]:
         """See :class:`muomni_cli.contract.models.Transcriber`."""
-        return transcribe(self.encoder.config, self.hear, pieces, beam)
+        return transcribe(self.encoder.config, self.logits, pieces, beam)
 
-    def wanted(self, text: str, label: str | None) -> str:  # noqa: ARG002
+    def expected(self, text: str, label: str | None) -> str:  # noqa: ARG002
         """The text, in the alphabet's characters."""
         return wanted_of(self.alphabet, text)
 
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
         """Greedy transcripts, or the likeliest of ``choices``, over all the ways to say each."""
         room = room_of(self.encoder.config)
-        return answers_of(self.alphabet, self.hear_all([room.around(wave) for wave in inputs]), choices)
+        return predictor_of(self.alphabet, self.hear_all([room.around(wave) for wave in inputs]), choices)
 
-    def align(self, inputs: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[Timed] | None]:
+    def align(self, inputs: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[CharSpan] | None]:
         """See :class:`muomni_cli.contract.speech.Aligner`. A space takes no time unless there is a pause; the
         silence before the first and after the last character is in no span."""
         said = [self.alphabet.places(text) for text in texts]
-        found: list[list[Timed] | None] = [None if row else [] for row in said]
+        found: list[list[CharSpan] | None] = [None if row else [] for row in said]
         classes = [self.alphabet.classes_of(one.character for one in row) for row in said]
-        tokens = [self.encoder.config.heard(len(wave)) for wave in inputs]
+        tokens = [self.encoder.config.num_tokens(len(wave)) for wave in inputs]
         possible = [row for row in range(len(texts)) if 0 < needed(classes[row]) <= tokens[row]]
         heard = self.hear_all([inputs[row] for row in possible]) if possible else []
         for row, scores in zip(possible, heard, strict=True):
@@ -123,18 +123,18 @@ class Recognizer(nn.Module):
 
     def _timed(
         self, scores: NDArray[np.float32], wave: NDArray[np.float32], text: str, said: Sequence[Spelled]
-    ) -> list[Timed]:
+    ) -> list[CharSpan]:
         config = self.encoder.config
         classes = self.alphabet.classes_of(one.character for one in said)
         # A token's convolutions are centred on the first of its frames, and a frame on its first sample.
-        centres = ctc.places(scores, classes) * config.shortest / config.sample_rate
+        centers = ctc.places(scores, classes) * config.shortest / config.sample_rate
         spaces = np.array([one.character == " " for one in said])
         marked = np.array([not text[one.begin : one.end].isspace() for one in said])
-        edges = ctc.edges(centres, spaces, marked, ctc.quiet(wave, config.sample_rate))
-        spans: list[Timed] = []
+        edges = ctc.edges(centers, spaces, marked, ctc.quiet(wave, config.sample_rate))
+        spans: list[CharSpan] = []
         for one, (since, until) in zip(said, pairwise(edges.tolist()), strict=True):
-            whole = spans.pop().since if spans and spans[-1].begin == one.begin else since  # a ligature
-            spans.append(Timed(one.begin, one.end, whole, until))
+            whole = spans.pop().start if spans and spans[-1].start_char == one.begin else since  # a ligature
+            spans.append(CharSpan(one.begin, one.end, whole, until))
         return spans
 
     @torch.inference_mode()
@@ -147,13 +147,13 @@ class Recognizer(nn.Module):
         return [row[:length] for row, length in zip(scores.cpu().numpy(), lengths, strict=True)]
 
 
-def build(config: ListenerConfig) -> Recognizer:
+def build(config: AudioEncoderConfig) -> Recognizer:
     """An encoder with its head, with fresh weights from torch's global random numbers."""
     return Recognizer(model.build(config))
 
 
-def answering(config: ListenerConfig, learned: Mapping[str, Any]) -> Recognizer:  # noqa: ARG001
-    """:func:`build`, as ``EncoderPart.answer``: all that the head must know is in the config."""
+def build_predictor(config: AudioEncoderConfig, head_metadata: Mapping[str, Any]) -> Recognizer:  # noqa: ARG001
+    """:func:`build`, as ``EncoderPart.predictor``: all that the head must know is in the config."""
     return build(config)
 
 

@@ -18,9 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, align, choose, greedy, prefix_beam
-from muomni_cli.api import Run, Word
+from muomni_cli.api import GraphFn, Word
 
 WINDOW = 20.0
 """Seconds that are heard in one go."""
@@ -43,16 +43,16 @@ PATIENCE = 750
 
 Scores = NDArray[np.floating]
 
-WAYS: Mapping[str, bool] = MappingProxyType({"exact": False, "choice": True})
-"""See :class:`muomni_cli.contract.models.Answers`: a transcript, or the likeliest of some texts."""
+ANSWER_MODES: Mapping[str, bool] = MappingProxyType({"exact": False, "choice": True})
+"""See :class:`muomni_cli.contract.models.Predictor`: a transcript, or the likeliest of some texts."""
 
 Hear = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """(N,) samples -> (T,C) scores of one sound, heard in one go."""
 
 
-def count(config: ListenerConfig, inputs: NDArray[Any]) -> int:
+def count(config: AudioEncoderConfig, inputs: NDArray[Any]) -> int:
     """Tokens of one sound, (N,) samples."""
-    return config.heard(len(inputs))
+    return config.num_tokens(len(inputs))
 
 
 class Room:
@@ -90,12 +90,12 @@ class Room:
     def word(self, word: Word) -> Word:
         """A word that was heard in :meth:`pieces`, at its time in the sound itself: a token of it at least."""
         early, last, token = (n / self._rate for n in (self._silence.size, self._samples, self._shortest))
-        begin = min(max(word.begin - early, 0.0), last - token)
+        begin = min(max(word.start - early, 0.0), last - token)
         end = min(max(word.end - early, begin + token), last)
         return Word(word.text, round(begin, 3), round(end, 3))
 
 
-class Windows:
+class ScoreWindows:
     """Scores of a sound of any length, as if it were heard in one go (but for what is further away than a window).
 
     Args:
@@ -107,8 +107,8 @@ class Windows:
 
     def __init__(self, shortest: int, rate: int, window: float = WINDOW, side: float = SIDE) -> None:
         self._shortest = shortest
-        self._window, self._side = (round(seconds * rate / shortest) for seconds in (window, side))  # tokens
-        assert self._window > 2 * self._side, "windows must move on"
+        self._window, self._split = (round(seconds * rate / shortest) for seconds in (window, side))  # tokens
+        assert self._window > 2 * self._split, "windows must move on"
 
     def scores(
         self, hear: Callable[[NDArray[np.float32]], Scores], pieces: Iterable[NDArray[np.float32]]
@@ -119,13 +119,13 @@ class Windows:
             hear: (N,) samples -> (T,C) scores of one window.
             pieces: the sound, cut anywhere.
         """
-        window, kept = self._window * self._shortest, self._window - 2 * self._side
+        window, kept = self._window * self._shortest, self._window - 2 * self._split
         held, first = np.zeros(0, np.float32), 0
         for piece in pieces:
             held = np.concatenate([held, piece])
             while held.size > window:
-                yield hear(held[:window])[first : self._window - self._side]
-                held, first = held[kept * self._shortest :], self._side
+                yield hear(held[:window])[first : self._window - self._split]
+                held, first = held[kept * self._shortest :], self._split
         if held.size >= self._shortest:
             yield hear(held)[first:]
 
@@ -227,18 +227,18 @@ def _word(marks: Sequence[Mark], alphabet: Alphabet, seconds: float) -> Word:
 
 
 def transcribe(
-    config: ListenerConfig, hear: Hear, pieces: Iterable[NDArray[np.float32]], beam: int = 0
+    config: AudioEncoderConfig, hear: Hear, pieces: Iterable[NDArray[np.float32]], beam: int = 0
 ) -> Iterator[Word]:
     """The words of a sound that comes in pieces, each as soon as it is sure; see
     :class:`muomni_cli.contract.models.Transcriber`."""
     room = room_of(config)
-    windows = Windows(config.shortest, config.sample_rate)
+    windows = ScoreWindows(config.shortest, config.sample_rate)
     speller = BeamSpeller(beam) if beam else GreedySpeller()
     marks = marks_of(speller, windows.scores(hear, room.pieces(pieces)))
     return map(room.word, words_of(marks, Alphabet(config.characters), config.shortest / config.sample_rate))
 
 
-def room_of(config: ListenerConfig) -> Room:
+def room_of(config: AudioEncoderConfig) -> Room:
     """The silence around sounds."""
     return Room(config.shortest, config.sample_rate)
 
@@ -253,7 +253,7 @@ def wanted_of(alphabet: Alphabet, text: str) -> str:
     return alphabet.decode(alphabet.encode(text))
 
 
-def answers_of(
+def predictor_of(
     alphabet: Alphabet, heard: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None
 ) -> list[str]:
     """Greedy transcripts of (T,C) scores each, or the likeliest of ``choices``, over all the ways to say each."""
@@ -263,9 +263,9 @@ def answers_of(
     return [choices[choose(row, texts)] for row in heard]
 
 
-class RunRecognizer:
+class RecognizerRunner:
     """The encoder and the head that spells: a :class:`muomni_cli.contract.models.Transcriber`, and
-    :class:`muomni_cli.contract.models.Answers`.
+    :class:`muomni_cli.contract.models.Predictor`.
 
     Args:
         config: of the encoder.
@@ -274,14 +274,19 @@ class RunRecognizer:
         learned: nothing.
     """
 
-    ways = WAYS
+    answer_modes = ANSWER_MODES
     vocabulary: Sequence[str] = ()
 
-    def __init__(self, config: ListenerConfig, graphs: Mapping[str, Run], learned: Mapping[str, Any]) -> None:  # noqa: ARG002
+    def __init__(
+        self,
+        config: AudioEncoderConfig,
+        graphs: Mapping[str, GraphFn],
+        head_metadata: Mapping[str, Any],  # noqa: ARG002
+    ) -> None:
         self._config, self._graphs = config, graphs
         self._alphabet = Alphabet(config.characters)
 
-    def hear(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N,) samples -> (T,C) scores."""
         tokens = self._graphs["encoder"]({"inputs": np.ascontiguousarray(wave, np.float32)[None]})["tokens"]
         scores: NDArray[np.float32] = self._graphs["head"]({"tokens": tokens})["scores"][0]
@@ -293,19 +298,19 @@ class RunRecognizer:
 
     def stream(self, pieces: Iterable[NDArray[np.float32]], *, beam: int = 0) -> Iterator[Word]:
         """See :class:`muomni_cli.contract.models.Transcriber`."""
-        return transcribe(self._config, self.hear, pieces, beam)
+        return transcribe(self._config, self.logits, pieces, beam)
 
-    def wanted(self, text: str, label: str | None) -> str:  # noqa: ARG002
+    def expected(self, text: str, label: str | None) -> str:  # noqa: ARG002
         """The text, in the alphabet's characters."""
         return wanted_of(self._alphabet, text)
 
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
-        """See :class:`muomni_cli.contract.models.Answers`."""
+        """See :class:`muomni_cli.contract.models.Predictor`."""
         room = room_of(self._config)
-        return answers_of(self._alphabet, [self.hear(room.around(wave)) for wave in inputs], choices)
+        return predictor_of(self._alphabet, [self.logits(room.around(wave)) for wave in inputs], choices)
 
 
-def inputs(config: ListenerConfig) -> dict[str, NDArray[np.float32]]:
+def inputs(config: AudioEncoderConfig) -> dict[str, NDArray[np.float32]]:
     """Noise as :func:`muomni_cli.audio.io.read` gives sounds: what is heard does not change how long it takes."""
     noise = np.random.default_rng(0).normal(scale=0.1, size=60 * config.sample_rate).astype(np.float32)
     return {"one second": noise[: config.sample_rate], "one minute": noise}

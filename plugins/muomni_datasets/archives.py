@@ -36,7 +36,7 @@ MOST = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ArchiveSlice:
     """Where a member's bytes lie in its archive."""
 
     offset: int
@@ -90,7 +90,7 @@ class Tar:
             elif found is not None:
                 yield found
 
-    def _captions(self, path: Path, index: dict[str, Place]) -> dict[str, str]:
+    def _captions(self, path: Path, index: dict[str, ArchiveSlice]) -> dict[str, str]:
         wanted = self._config.captions
         if not wanted:
             return {}
@@ -100,9 +100,9 @@ class Tar:
         with SliceMedia("", path, index[wanted].offset, index[wanted].size, wanted).open() as file:
             return read_captions(file, lambda reason: self._files.note(path, reason))
 
-    def _index(self, path: Path) -> dict[str, Place]:
+    def _index(self, path: Path) -> dict[str, ArchiveSlice]:
         """Names of plain members and where they lie; one that is there twice is the later one, as for tar."""
-        index: dict[str, Place] = {}
+        index: dict[str, ArchiveSlice] = {}
         try:
             end = path.stat().st_size
             for member in _members(path):
@@ -117,7 +117,7 @@ class Tar:
                     self._files.note(path, f"the archive ends inside of {name}")
                     break
                 elif member.size:
-                    index[name] = Place(member.offset_data, member.size)
+                    index[name] = ArchiveSlice(member.offset_data, member.size)
                 else:
                     self._files.note(path, f"{name} is empty")
         except (OSError, tarfile.TarError, ValueError, OverflowError, RecursionError) as error:

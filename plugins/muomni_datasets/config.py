@@ -12,25 +12,25 @@ from muomni_datasets.story_plots import PLACE, SLOT, mistake, places
 
 Learn = Literal["answers", "all"]
 
-Side = Literal["", "train", "val"]
+Split = Literal["", "train", "val"]
 """For which side of the split all items of a source are; empty where their keys decide."""
 
 SIDES: dict[str, Literal["train", "val"] | None] = {"": None, "train": "train", "val": "val"}
 """The same as items have it."""
 
-Colour = Literal["red", "green", "blue", "yellow", "purple", "orange", "black", "white", "pink", "brown"]
+Color = Literal["red", "green", "blue", "yellow", "purple", "orange", "black", "white", "pink", "brown"]
 
-COLOURS: tuple[Colour, ...] = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white")
+COLORS: tuple[Color, ...] = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white")
 """What a scene is drawn in unless others are named."""
 
-NAMED: tuple[Colour, ...] = ("pink", "brown")
+NAMED: tuple[Color, ...] = ("pink", "brown")
 """Drawn where they are named alone: for what a model that saw the others does not know."""
 
 Shape = Literal["circle", "square", "triangle", "star"]
 
 SHAPES: tuple[Shape, ...] = ("circle", "square", "triangle", "star")
 
-PAIRS = tuple(f"{colour} {shape}" for colour in COLOURS + NAMED for shape in SHAPES)
+PAIRS = tuple(f"{color} {shape}" for color in COLORS + NAMED for shape in SHAPES)
 """Every kind of thing in a scene."""
 
 Kind = Literal["high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones"]
@@ -150,12 +150,12 @@ class IdxConfig(PartConfig):
     )
     labels: str = Field("", description="IDX file of their labels, plain or .gz")
     classes: tuple[str, ...] = Field((), description="names of the labels, from 0; empty for their numbers")
-    split: Side = Field("", description='"train" or "val": all is for that side; empty: chosen by hash')
+    split: Split = Field("", description='"train" or "val": all is for that side; empty: chosen by hash')
 
 
 def _is_pair(text: str) -> str:
     if text not in PAIRS:
-        raise ValueError(f"no colour ({', '.join(COLOURS + NAMED)}) and shape ({', '.join(SHAPES)})")
+        raise ValueError(f"no colour ({', '.join(COLORS + NAMED)}) and shape ({', '.join(SHAPES)})")
     return text
 
 
@@ -193,7 +193,7 @@ class MadeConfig(PartConfig):
 
     count: int = Field(10_000, ge=1, description="how many to make")
     seed: int = Field(0, ge=0, description="another seed, other examples")
-    split: Side = Field(
+    split: Split = Field(
         "", description='"train" or "val": all are for that side, and other ones than on the other; empty: by hash'
     )
 
@@ -206,7 +206,7 @@ class ScenesConfig(MadeConfig):
         (1, 2), min_length=1, description="how many things a scene may show: of 1, 2 and 3"
     )
     counting: float = Field(0.0, ge=0, le=1, description="share of the scenes that show one to four equal things")
-    colours: tuple[Colour, ...] = Field(COLOURS, min_length=1, description="what colours things may have")
+    colors: tuple[Color, ...] = Field(COLORS, min_length=1, description="what colours things may have")
     shapes: tuple[Shape, ...] = Field(SHAPES, min_length=1, description="what shapes they may have")
     without: tuple[Pair, ...] = Field((), description='kinds that are never drawn, such as "green star"')
     only: tuple[Pair, ...] = Field(
@@ -221,7 +221,7 @@ class ScenesConfig(MadeConfig):
     def kinds(self) -> list[str]:
         """What may be drawn at all, in the order of :data:`PAIRS`."""
         pairs = [(pair, *pair.split()) for pair in PAIRS if pair not in self.without]
-        return [pair for pair, colour, shape in pairs if colour in self.colours and shape in self.shapes]
+        return [pair for pair, color, shape in pairs if color in self.colors and shape in self.shapes]
 
     @model_validator(mode="after")
     def _something_is_left(self) -> ScenesConfig:
@@ -272,7 +272,7 @@ class SpokenConfig(FilesConfig):
     )
     count: int = Field(0, ge=0, description="how many to make, going round; 0 for each text once (not for patterns)")
     seed: int = Field(0, ge=0, description="another seed, other voices for the texts, and other ones of patterns")
-    split: Side = Field("", description='"train" or "val": all are for that side; empty: by hash of the key')
+    split: Split = Field("", description='"train" or "val": all are for that side; empty: by hash of the key')
     key: Literal["text", "voice"] = Field("text", description="what stays on one side of the split")
     holdout: tuple[Expression, ...] = Field(
         (), description="regular expressions: keys in which one is found are for validation, and no others"
@@ -397,7 +397,7 @@ class AskConfig(TurnConfig):
         return super().facts.union(*(turn.facts for turn in self.then))
 
 
-class AskedConfig(PartConfig):
+class GeneratedQuestionsConfig(PartConfig):
     """Questions about the examples of other sources."""
 
     count: int = Field(10_000, ge=0, description="conversations for training; 0 for none")
@@ -413,7 +413,7 @@ class AskedConfig(PartConfig):
     ask: tuple[AskConfig, ...] = Field((), description="what is asked: tables with question, answer, media, weight")
 
     @model_validator(mode="after")
-    def _fit(self) -> AskedConfig:
+    def _fit(self) -> GeneratedQuestionsConfig:
         for name, source in self.sources.items():
             if isinstance(source, ScenesConfig) and source.give != "captions":
                 raise ValueError(f'from.{name} gives conversations: write give = "captions"')

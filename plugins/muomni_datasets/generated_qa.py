@@ -15,7 +15,6 @@ from muomni_cli.api import Conversation, Dataset, Example, Media, Message, Reque
 from muomni_datasets import archives, labeled_files, scenes, synthesized_speech, synthetic_sounds
 from muomni_datasets.config import (
     AskConfig,
-    AskedConfig,
     From,
     FromFolder,
     FromIdx,
@@ -24,22 +23,23 @@ from muomni_datasets.config import (
     FromSounds,
     FromSpoken,
     FromTar,
+    GeneratedQuestionsConfig,
     TurnConfig,
 )
-from muomni_datasets.story_plots import Chance, fill
+from muomni_datasets.story_plots import StoryRandom, fill
 
-Side = Literal["train", "val"]
+Split = Literal["train", "val"]
 
-SIDES: tuple[Side, ...] = ("train", "val")
+SIDES: tuple[Split, ...] = ("train", "val")
 
 TRIES = 100
 """Examples that are tried until one has all the facts that a question needs."""
 
 
-class Asked:
+class GeneratedQuestions:
     """``count`` conversations for training and ``val_count`` for validation."""
 
-    def __init__(self, config: AskedConfig) -> None:
+    def __init__(self, config: GeneratedQuestionsConfig) -> None:
         self._config = config
         self._sources = {name: _source(source) for name, source in config.sources.items()}
         self._notes: dict[str, str] = {}
@@ -74,20 +74,20 @@ class Asked:
             for index in range(count if asks else 0):
                 yield from self._conversation(side, index, asks, there)
 
-    def _by_side(self, source: Dataset) -> Mapping[Side, Sequence[Example]]:
-        found: dict[Side, list[Example]] = {side: [] for side in SIDES}
+    def _by_side(self, source: Dataset) -> Mapping[Split, Sequence[Example]]:
+        found: dict[Split, list[Example]] = {side: [] for side in SIDES}
         for example in source.documents():
             assert isinstance(example, Example), "the settings allow sources of examples alone"
-            found[example.split or split.side_of(example.key, self._config.val_fraction)].append(example)
+            found[example.split or split.split_of_key(example.key, self._config.val_fraction)].append(example)
         if self._config.val_fraction and not all(found.values()):
             self._fill(found)
         return found
 
-    def _fill(self, found: dict[Side, list[Example]]) -> None:
+    def _fill(self, found: dict[Split, list[Example]]) -> None:
         """Give something to the empty side, of the examples that no source assigns."""
         examples = [example for side in SIDES for example in found[side]]
         free = ((example.key, example.label) for example in examples if example.split is None)
-        sides = split.sides_of(free, self._config.val_fraction)
+        sides = split.splits_of_items(free, self._config.val_fraction)
         for side in SIDES:
             found[side] = [one for one in examples if (one.split or sides[one.key]) == side]
 
@@ -95,17 +95,17 @@ class Asked:
         return set(ask.media or self._config.sources)
 
     def _conversation(
-        self, side: Side, index: int, asks: Sequence[AskConfig], there: Mapping[str, Sequence[Example]]
+        self, side: Split, index: int, asks: Sequence[AskConfig], there: Mapping[str, Sequence[Example]]
     ) -> Iterator[Conversation]:
-        chance = Chance(f"asked/{side}/{self._config.seed}/{index}")
-        ask = _weighted(asks, chance)
+        rng = StoryRandom(f"asked/{side}/{self._config.seed}/{index}")
+        ask = _weighted(asks, rng)
         names = ask.media or tuple(self._config.sources)
-        turns: list[tuple[TurnConfig, str]] = [(ask, chance.one(ask.question))]
+        turns: list[tuple[TurnConfig, str]] = [(ask, rng.one(ask.question))]
         if ask.then:
-            after = chance.one(ask.then)
-            turns.append((after, chance.one(after.question)))
+            after = rng.one(ask.then)
+            turns.append((after, rng.one(after.question)))
         for _ in range(TRIES):
-            chosen = {name: chance.one(there[name]) for name in names}
+            chosen = {name: rng.one(there[name]) for name in names}
             facts = {f"{name}.{fact}": value for name in names for fact, value in facts_of(chosen[name]).items()}
             media = tuple(example.media for example in chosen.values())
             messages = _messages([(fill(way, facts), fill(turn.answer, facts)) for turn, way in turns], media)
@@ -135,8 +135,8 @@ def _messages(turns: Sequence[tuple[str | None, str | None]], media: tuple[Media
     return tuple(found)
 
 
-def _weighted(asks: Sequence[AskConfig], chance: Chance) -> AskConfig:
-    left = chance.between(0, sum(ask.weight for ask in asks))
+def _weighted(asks: Sequence[AskConfig], rng: StoryRandom) -> AskConfig:
+    left = rng.between(0, sum(ask.weight for ask in asks))
     for ask in asks:
         left -= ask.weight
         if left < 0:
@@ -162,6 +162,6 @@ def _source(config: From) -> Dataset:
             return synthesized_speech.build(config)
 
 
-def build(config: AskedConfig) -> Asked:
+def build(config: GeneratedQuestionsConfig) -> GeneratedQuestions:
     """A source of conversations about examples."""
-    return Asked(config)
+    return GeneratedQuestions(config)

@@ -97,9 +97,9 @@ class Namer:
                 return f"{name} has no label, text or caption"
             text = label.replace("_", " ")
         key = said.get("key", name)
-        return Example(media=media, text=text, key=key, label=label, source=source, split=self._side(key))
+        return Example(media=media, text=text, key=key, label=label, source=source, split=self._split(key))
 
-    def _side(self, key: str) -> Literal["train", "val"] | None:
+    def _split(self, key: str) -> Literal["train", "val"] | None:
         if not self._holdout:
             return None
         return "val" if self._holdout.finds(key) else "train"

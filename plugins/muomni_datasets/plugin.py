@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from muomni_cli.api import DatasetPart, Download, hookimpl
 from muomni_datasets.config import (
-    AskedConfig,
     ConversationsConfig,
     FolderConfig,
+    GeneratedQuestionsConfig,
     IdxConfig,
     JsonLinesConfig,
     ManifestConfig,
@@ -59,7 +59,7 @@ def register_datasets() -> list[DatasetPart]:
             doc="tiny stories and conversations made from a grammar; reads no files",
             config=TalesConfig,
             build="muomni_datasets.stories:build",
-            small={"count": 20},
+            test_config={"count": 20},
         ),
         DatasetPart(
             name="manifest",
@@ -94,29 +94,29 @@ def register_datasets() -> list[DatasetPart]:
             doc="drawn scenes of coloured shapes, with captions or questions; reads no files",
             config=ScenesConfig,
             build="muomni_datasets.scenes:build",
-            small={"count": 20},
+            test_config={"count": 20},
         ),
         DatasetPart(
             name="sounds",
             doc="tones, sweeps, noise and clicks with labels and captions; reads no files",
             config=SoundsConfig,
             build="muomni_datasets.synthetic_sounds:build",
-            small={"count": 20},
+            test_config={"count": 20},
         ),
         DatasetPart(
             name="spoken",
             doc="any text, spoken by a speech program (flite or hibari)",
             config=SpokenConfig,
             build="muomni_datasets.synthesized_speech:build",
-            small={"sentences": ("A hen.", "A fox.")},
-            teacher="muomni_datasets.synthesized_speech:teacher",
+            test_config={"sentences": ("A hen.", "A fox.")},
+            synthesizer="muomni_datasets.synthesized_speech:synthesizer",
         ),
         DatasetPart(
             name="asked",
             doc="questions about the examples of other sources, of several modalities at once",
-            config=AskedConfig,
+            config=GeneratedQuestionsConfig,
             build="muomni_datasets.generated_qa:build",
-            small=ABOUT_SCENES,
+            test_config=ABOUT_SCENES,
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""Public datasets that recipes name as ``set:NAME``: addresses, sizes, checksums, licences.
+"""Public datasets that recipes name as ``set:NAME``: addresses, sizes, checksums, licenses.
 
 Sizes and checksums are those that TensorFlow Datasets 4.9.10 publishes (``checksums.tsv``, ``url_checksums/``);
 torchaudio 2.11 has the same checksums of Speech Commands, LJSpeech and LibriSpeech. Nothing heavy is imported here.
@@ -25,8 +25,8 @@ def _speech() -> list[Download]:
         Download(
             name="speech-commands",
             doc="Speech Commands v0.02: 35 words by 2,618 speakers, 105,829 clips of one second",
-            licence=CC_BY,
-            licence_url=SPEECH_COMMANDS,
+            license=CC_BY,
+            license_url=SPEECH_COMMANDS,
             paths=("speech/speech_commands_16k_flac.tar",),
             files=(
                 RemoteFile(
@@ -41,8 +41,8 @@ def _speech() -> list[Download]:
         Download(
             name="speech-commands-test",
             doc="Speech Commands v0.02, the test set alone: ten words, and other words as _unknown_",
-            licence=CC_BY,
-            licence_url=SPEECH_COMMANDS,
+            license=CC_BY,
+            license_url=SPEECH_COMMANDS,
             paths=("speech/speech_commands_test_16k_flac.tar",),
             files=(
                 RemoteFile(
@@ -57,8 +57,8 @@ def _speech() -> list[Download]:
         Download(
             name="ljspeech",
             doc="LJSpeech 1.1: 13,100 sentences read by one woman, 24 hours",
-            licence="public domain",
-            licence_url=LJSPEECH,
+            license="public domain",
+            license_url=LJSPEECH,
             paths=("speech/ljspeech_16k_flac.tar",),
             files=(LJSPEECH_ARCHIVE,),
             layout="muomni_datasets.archive_layouts:ljspeech",
@@ -67,8 +67,8 @@ def _speech() -> list[Download]:
         Download(
             name="ljspeech-part",
             doc="LJSpeech 1.1 up to clip LJ002-0160, 37 minutes: what nano learned from",
-            licence="public domain",
-            licence_url=LJSPEECH,
+            license="public domain",
+            license_url=LJSPEECH,
             paths=("speech/ljspeech_part_16k_flac.tar",),
             files=(LJSPEECH_ARCHIVE,),
             layout="muomni_datasets.archive_layouts:ljspeech_part",
@@ -77,8 +77,8 @@ def _speech() -> list[Download]:
         Download(
             name="fsdd",
             doc="Free Spoken Digit Dataset 1.0.9: 3,000 spoken digits by 6 speakers",
-            licence="CC BY-SA 4.0",
-            licence_url="https://github.com/Jakobovski/free-spoken-digit-dataset",
+            license="CC BY-SA 4.0",
+            license_url="https://github.com/Jakobovski/free-spoken-digit-dataset",
             paths=("speech/fsdd_8k_flac.tar",),
             files=(
                 RemoteFile(
@@ -116,8 +116,8 @@ def _librispeech(part: str, what: str, size: int, sha256: str) -> Download:
     return Download(
         name=f"librispeech-{part}",
         doc=f"LibriSpeech {part}: read books, {what}",
-        licence=CC_BY,
-        licence_url="https://www.openslr.org/12",
+        license=CC_BY,
+        license_url="https://www.openslr.org/12",
         paths=(f"speech/librispeech_{part.replace('-', '_')}_16k_flac.tar",),
         files=(RemoteFile(url=f"http://www.openslr.org/resources/12/{part}.tar.gz", size=size, sha256=sha256),),
         layout="muomni_datasets.archive_layouts:librispeech",
@@ -139,8 +139,8 @@ def _images() -> list[Download]:
         Download(
             name="fashion-mnist",
             doc="Fashion-MNIST: 70,000 grey images of clothes, 28 x 28, ten classes",
-            licence="MIT",
-            licence_url="https://github.com/zalandoresearch/fashion-mnist",
+            license="MIT",
+            license_url="https://github.com/zalandoresearch/fashion-mnist",
             paths=tuple(f"images/fashion-mnist/{name}" for name in IDX_FILES),
             files=_idx(
                 "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
@@ -154,8 +154,8 @@ def _images() -> list[Download]:
         Download(
             name="mnist",
             doc="MNIST: 70,000 grey images of handwritten digits, 28 x 28",
-            licence="CC BY-SA 3.0",
-            licence_url="https://creativecommons.org/licenses/by-sa/3.0/",
+            license="CC BY-SA 3.0",
+            license_url="https://creativecommons.org/licenses/by-sa/3.0/",
             paths=tuple(f"images/mnist/{name}" for name in IDX_FILES),
             files=_idx(
                 "https://storage.googleapis.com/cvdf-datasets/mnist",
@@ -181,8 +181,8 @@ def downloads() -> list[Download]:
     stories = Download(
         name="stories",
         doc="eleven story books and 126 fables, 5.6 MB of English text; comes with muomni",
-        licence="public domain in the United States",
-        licence_url="texts/SOURCES.md of the package muomni_datasets",
+        license="public domain in the United States",
+        license_url="texts/SOURCES.md of the package muomni_datasets",
         paths=("text/stories_pd.txt",),
         shipped=Path(__file__).parent / "texts" / "stories.txt.gz",
     )

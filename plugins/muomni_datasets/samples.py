@@ -13,7 +13,7 @@ from PIL import Image
 
 Settings = Mapping[str, Any]
 
-COLOURS = {"red": (200, 30, 20), "blue": (20, 40, 210)}
+COLORS = {"red": (200, 30, 20), "blue": (20, 40, 210)}
 """The two classes of pictures."""
 
 
@@ -85,15 +85,15 @@ def idx(folder: Path) -> Settings:
 
 def _pictures() -> Iterator[tuple[str, bytes]]:
     """Names and PNG files of three pictures of each class."""
-    for colour in COLOURS:
+    for color in COLORS:
         for number in range(3):
             file = io.BytesIO()
-            _picture(colour, 8 + number).save(file, "PNG")
-            yield f"{colour}/{number}.png", file.getvalue()
+            _picture(color, 8 + number).save(file, "PNG")
+            yield f"{color}/{number}.png", file.getvalue()
 
 
-def _picture(colour: str, side: int = 8) -> Image.Image:
-    return Image.new("RGB", (side, side), COLOURS[colour])
+def _picture(color: str, side: int = 8) -> Image.Image:
+    return Image.new("RGB", (side, side), COLORS[color])
 
 
 def _write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

@@ -17,8 +17,8 @@ from typing import BinaryIO
 from PIL import Image, ImageDraw
 
 from muomni_cli.api import Conversation, Example, Message
-from muomni_datasets.config import COLOURS, SHAPES, SIDES, ScenesConfig
-from muomni_datasets.story_plots import NUMBERS, Chance, fill
+from muomni_datasets.config import COLORS, SHAPES, SIDES, ScenesConfig
+from muomni_datasets.story_plots import NUMBERS, StoryRandom, fill
 
 UNITS = 64
 
@@ -61,7 +61,7 @@ RELATIVE_PLACES = {
 class Thing:
     """One thing in a scene: what it is, its middle, its radius."""
 
-    colour: str
+    color: str
     shape: str
     size: str
     shade: Rgb
@@ -72,7 +72,7 @@ class Thing:
     @property
     def kind(self) -> str:
         """``red circle``."""
-        return f"{self.colour} {self.shape}"
+        return f"{self.color} {self.shape}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +87,18 @@ class Scene:
 
 def lay_out(config: ScenesConfig, index: int) -> Scene:
     """Scene number ``index``: a function of the seed, the side of the split and what may be drawn."""
-    chance = Chance(f"{config.split}/{config.seed}/{index}")
-    background = _background(chance)
-    if chance.between(0, 1) < config.counting:
-        return Scene(background, _equal(chance, _first(config)), counted=True)
-    count = chance.one(config.objects)
-    size = chance.one(list(RADII))
-    kinds = [chance.one(_first(config)), *chance.some(_others(config), 3)]
+    rng = StoryRandom(f"{config.split}/{config.seed}/{index}")
+    background = _background(rng)
+    if rng.between(0, 1) < config.counting:
+        return Scene(background, _equal(rng, _first(config)), counted=True)
+    count = rng.one(config.objects)
+    size = rng.one(list(RADII))
+    kinds = [rng.one(_first(config)), *rng.some(_others(config), 3)]
     kinds = list(dict.fromkeys(kinds))[:count]
-    radii = [chance.between(*RADII[size]), *(chance.between(*OTHER) for _ in kinds[1:])]
-    places, relations = (_alone, _side_by_side, _in_a_corner)[count - 1](chance)
+    radii = [rng.between(*RADII[size]), *(rng.between(*OTHER) for _ in kinds[1:])]
+    places, relations = (_alone, _side_by_side, _in_a_corner)[count - 1](rng)
     things = [
-        _thing(chance, kind, size if number == 0 else "", place, radius)
+        _thing(rng, kind, size if number == 0 else "", place, radius)
         for number, (kind, place, radius) in enumerate(zip(kinds, places, radii, strict=True))
     ]
     return Scene(background, things, relations)
@@ -112,59 +112,59 @@ def _others(config: ScenesConfig) -> list[str]:
     return [kind for kind in config.kinds if kind not in config.only]
 
 
-def _background(chance: Chance) -> Rgb:
+def _background(rng: StoryRandom) -> Rgb:
     """Grey or a pale colour; no thing's colour."""
-    if chance.below(2):
-        level = 112 + chance.below(88)
+    if rng.below(2):
+        level = 112 + rng.below(88)
         return level, level, level
-    return 112 + chance.below(88), 112 + chance.below(88), 112 + chance.below(88)
+    return 112 + rng.below(88), 112 + rng.below(88), 112 + rng.below(88)
 
 
-def _thing(chance: Chance, kind: str, size: str, place: tuple[float, float], radius: float) -> Thing:
-    colour, shape = kind.split()
-    red, green, blue = (min(255, max(0, round(level + chance.between(-SHADE, SHADE)))) for level in RGB[colour])
-    return Thing(colour, shape, size, (red, green, blue), *place, radius)
+def _thing(rng: StoryRandom, kind: str, size: str, place: tuple[float, float], radius: float) -> Thing:
+    color, shape = kind.split()
+    red, green, blue = (min(255, max(0, round(level + rng.between(-SHADE, SHADE)))) for level in RGB[color])
+    return Thing(color, shape, size, (red, green, blue), *place, radius)
 
 
 Places = tuple[list[tuple[float, float]], list[str]]
 
 
-def _alone(chance: Chance) -> Places:
-    return [(chance.between(16, 48), chance.between(16, 48))], []
+def _alone(rng: StoryRandom) -> Places:
+    return [(rng.between(16, 48), rng.between(16, 48))], []
 
 
-def _side_by_side(chance: Chance) -> Places:
+def _side_by_side(rng: StoryRandom) -> Places:
     """The first thing on one half, the other on the other. They are always further apart along the axis that is told
     than across it, and never touch."""
-    relation = chance.one(["left of", "right of", "above", "below"])
-    near, far = 16 + chance.between(-3, 3), 48 + chance.between(-3, 3)
-    across = chance.between(19, 45), chance.between(19, 45)
+    relation = rng.one(["left of", "right of", "above", "below"])
+    near, far = 16 + rng.between(-3, 3), 48 + rng.between(-3, 3)
+    across = rng.between(19, 45), rng.between(19, 45)
     along = (near, far) if relation in ("left of", "above") else (far, near)
     pairs = list(zip(along, across, strict=True))
     return (pairs if relation.endswith("of") else [(x, y) for y, x in pairs]), [relation]
 
 
-def _in_a_corner(chance: Chance) -> Places:
+def _in_a_corner(rng: StoryRandom) -> Places:
     """The first thing in a corner, the second beside it, the third above or below it."""
-    x, y = (chance.one([16.0, 48.0]) for _ in range(2))
+    x, y = (rng.one([16.0, 48.0]) for _ in range(2))
     relations = ["left of" if x < 32 else "right of", "above" if y < 32 else "below"]
     places = [(x, y), (64 - x, y), (x, 64 - y)]
-    return [(x + chance.between(-2, 2), y + chance.between(-2, 2)) for x, y in places], relations
+    return [(x + rng.between(-2, 2), y + rng.between(-2, 2)) for x, y in places], relations
 
 
-def _equal(chance: Chance, kinds: Sequence[str]) -> list[Thing]:
+def _equal(rng: StoryRandom, kinds: Sequence[str]) -> list[Thing]:
     """One to four equal things, each in a field of its own of three times three."""
-    kind, radius = chance.one(kinds), chance.between(7, 8.5)
-    fields = chance.some([(column, row) for column in (12, 32, 52) for row in (12, 32, 52)], 1 + chance.below(4))
-    first = _thing(chance, kind, "small", (0, 0), radius)
+    kind, radius = rng.one(kinds), rng.between(7, 8.5)
+    fields = rng.some([(column, row) for column in (12, 32, 52) for row in (12, 32, 52)], 1 + rng.below(4))
+    first = _thing(rng, kind, "small", (0, 0), radius)
     return [
         Thing(
-            first.colour,
+            first.color,
             first.shape,
             "small",
             first.shade,
-            x + chance.between(-1, 1),
-            y + chance.between(-1, 1),
+            x + rng.between(-1, 1),
+            y + rng.between(-1, 1),
             radius,
         )
         for x, y in fields
@@ -220,7 +220,7 @@ def caption(scene: Scene) -> str:
 def facts(scene: Scene, number: int) -> dict[str, str]:
     """Names and values of all that is true and cannot be misunderstood.
 
-    ``count`` always; ``colour``, ``shape`` and ``size`` where all things are equal; ``colour_of_circle`` where there is
+    ``count`` always; ``color``, ``shape`` and ``size`` where all things are equal; ``colour_of_circle`` where there is
     one circle, and ``shape_of_red`` where one thing is red; ``left``, ``left_colour``, ``left_shape`` and so on for
     ``right``, ``top`` and ``bottom``; and to ask with, ``some_shape`` with ``colour_of_some_shape``, and
     ``some_colour`` with ``shape_of_some_colour``; ``missing_shape`` and ``missing_colour``, which no thing has.
@@ -231,23 +231,23 @@ def facts(scene: Scene, number: int) -> dict[str, str]:
     things = scene.things[:1] if scene.counted else scene.things
     found = {"text": caption(scene), "label": things[0].kind, "count": NUMBERS[len(scene.things)]}
     if len(things) == 1:
-        found |= {"colour": things[0].colour, "shape": things[0].shape}
+        found |= {"colour": things[0].color, "shape": things[0].shape}
         if not scene.counted:
             found["size"] = things[0].size
-    shapes, colours = [thing.shape for thing in things], [thing.colour for thing in things]
-    found |= {f"colour_of_{thing.shape}": thing.colour for thing in things if shapes.count(thing.shape) == 1}
-    found |= {f"shape_of_{thing.colour}": thing.shape for thing in things if colours.count(thing.colour) == 1}
+    shapes, colors = [thing.shape for thing in things], [thing.color for thing in things]
+    found |= {f"colour_of_{thing.shape}": thing.color for thing in things if shapes.count(thing.shape) == 1}
+    found |= {f"shape_of_{thing.color}": thing.shape for thing in things if colors.count(thing.color) == 1}
     thing = things[number % len(things)]
     if shapes.count(thing.shape) == 1:
-        found |= {"some_shape": thing.shape, "colour_of_some_shape": thing.colour}
-    if colours.count(thing.colour) == 1:
-        found |= {"some_colour": thing.colour, "shape_of_some_colour": thing.shape}
+        found |= {"some_shape": thing.shape, "colour_of_some_shape": thing.color}
+    if colors.count(thing.color) == 1:
+        found |= {"some_colour": thing.color, "shape_of_some_colour": thing.shape}
     found["missing_shape"] = _other_than(shapes, SHAPES, number)
-    found["missing_colour"] = _other_than(colours, COLOURS, number)
+    found["missing_colour"] = _other_than(colors, COLORS, number)
     for relation, other in zip(scene.relations, things[1:], strict=True):
         sides = list(zip(RELATIVE_PLACES[relation], (things[0], other), strict=True))
         for side, thing in sides if len(things) == 2 else sides[1:]:  # of three, two share the first one's side
-            found |= {side: thing.kind, f"{side}_colour": thing.colour, f"{side}_shape": thing.shape}
+            found |= {side: thing.kind, f"{side}_colour": thing.color, f"{side}_shape": thing.shape}
     return found
 
 
@@ -283,11 +283,11 @@ QUESTIONS: Sequence[tuple[Sequence[str], str]] = (
 """Ways to ask for something, and the answer."""
 
 
-def ask(told: dict[str, str], chance: Chance) -> tuple[str, str]:
+def ask(told: dict[str, str], rng: StoryRandom) -> tuple[str, str]:
     """A question about a scene with these facts, and its answer."""
     known = [(ways, answer) for ways, template in QUESTIONS if (answer := fill(template, told)) is not None]
-    ways, answer = chance.one(known)
-    question = fill(chance.one(ways), told)
+    ways, answer = rng.one(known)
+    question = fill(rng.one(ways), told)
     assert question is not None, "what a question names is known where its answer is"
     return question, answer
 
@@ -335,7 +335,7 @@ class Scenes:
             if config.give == "captions":
                 yield Example(media, told["text"], key, told["label"], source="scenes", split=split)
             else:
-                question, answer = ask(told, Chance(f"question/{config.split}/{config.seed}/{index}"))
+                question, answer = ask(told, StoryRandom(f"question/{config.split}/{config.seed}/{index}"))
                 messages = Message("user", question, (media,)), Message("assistant", answer)
                 yield Conversation(messages, key, source="scenes", split=split)
 

@@ -3,8 +3,8 @@
 """Generated English: the vocabulary, sentences with slots, and the plots of the stories.
 
 Each plot is a function of a seeded generator and gives one short text whose people and things stay the same from the
-first sentence to the last. Only ``Random.random`` is used (through :class:`Chance`): it is the one method whose values
-Python promises to keep from version to version, so a seed gives the same stories everywhere.
+first sentence to the last. Only ``Random.random`` is used (through :class:`StoryRandom`): it is the one method whose
+values Python promises to keep from version to version, so a seed gives the same stories everywhere.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ANIMALS = (
     "kitten lamb lion mole monkey otter pony puppy robin snail sparrow squirrel swan tiger toad turtle wolf wren zebra"
 ).split()
 
-COLOURS = "red blue green yellow white black brown pink grey orange purple golden silver".split()
+COLORS = "red blue green yellow white black brown pink grey orange purple golden silver".split()
 
 SIZES = "big small little tiny large tall short round old new".split()
 
@@ -126,7 +126,7 @@ def fill(template: str, facts: Mapping[str, str]) -> str | None:
     return PLACE.sub(lambda found: facts[found[1]], template)
 
 
-class Chance:
+class StoryRandom:
     """Seeded choices that are the same on every machine and version of Python."""
 
     def __init__(self, seed: str) -> None:
@@ -160,25 +160,25 @@ class Person:
     their: str
 
 
-def people(chance: Chance, count: int) -> list[Person]:
+def people(rng: StoryRandom, count: int) -> list[Person]:
     """Different people."""
     everyone = [(name, kind) for kind, names in NAMES.items() for name in names]
     forms = {"girl": ("she", "her", "her"), "boy": ("he", "him", "his")}
-    return [Person(name, *forms[kind]) for name, kind in chance.some(everyone, count)]
+    return [Person(name, *forms[kind]) for name, kind in rng.some(everyone, count)]
 
 
-def lost(chance: Chance) -> str:
+def lost(rng: StoryRandom) -> str:
     """Something is lost, looked for in two places, and found in the third."""
-    (who, friend), place = people(chance, 2), chance.some(PLACES, 3)
-    thing = f"{chance.one(COLOURS)} {chance.one(THINGS)}"
-    mood = chance.one(["sad", "worried", "afraid"])
-    end = chance.one([
+    (who, friend), place = people(rng, 2), rng.some(PLACES, 3)
+    thing = f"{rng.one(COLORS)} {rng.one(THINGS)}"
+    mood = rng.one(["sad", "worried", "afraid"])
+    end = rng.one([
         f"{who.name} hugged {friend.name} and said, \"Thank you!\"",
         f"{who.name} was happy again, and the two friends walked home.",
         f"From that day {who.name} always kept the {thing} close.",
     ])  # fmt: skip
     return (
-        f"{who.name} had {with_article(thing)}. One {chance.one(WEATHER)} day {who.they} could not find it. "
+        f"{who.name} had {with_article(thing)}. One {rng.one(WEATHER)} day {who.they} could not find it. "
         f"{who.name} was {mood}. {who.they.capitalize()} looked in the {place[0]}, but it was not there. "
         f"{who.they.capitalize()} looked in the {place[1]}, but it was not there. Then {friend.name} came by. "
         f'"Did you look in the {place[2]}?" asked {friend.name}. They went to the {place[2]} together, and there was '
@@ -186,48 +186,48 @@ def lost(chance: Chance) -> str:
     )
 
 
-def helping(chance: Chance) -> str:
+def helping(rng: StoryRandom) -> str:
     """One animal helps another and is helped in turn."""
-    first, second = chance.some(ANIMALS, 2)
-    place, food = chance.one(PLACES), chance.one(FOODS)
-    trouble, deed = chance.one([
+    first, second = rng.some(ANIMALS, 2)
+    place, food = rng.one(PLACES), rng.one(FOODS)
+    trouble, deed = rng.one([
         ("was stuck in the mud", "pulled the {} out"),
         ("had a thorn in one foot", "took it out for the {}"),
         ("was caught in a net", "bit through the net until the {} was free"),
         ("had fallen into a hole", "let down a rope for the {}"),
     ])  # fmt: skip
     return (
-        f"Once there was {with_article(chance.one(SIZES))} {first} who lived near the {place}. One "
-        f"{chance.one(WEATHER)} morning the {first} met {with_article(second)} who {trouble}. "
+        f"Once there was {with_article(rng.one(SIZES))} {first} who lived near the {place}. One "
+        f"{rng.one(WEATHER)} morning the {first} met {with_article(second)} who {trouble}. "
         f'"Please help me," said the {second}. The {first} was kind and {deed.format(second)}. The next day the '
         f"{first} was hungry and had nothing to eat. The {second} came with {with_article(food)} and said, "
         f'"You helped me, so now I help you." They shared the {food}, and they were friends from then on.'
     )
 
 
-def market(chance: Chance) -> str:
+def market(rng: StoryRandom) -> str:
     """Somebody sells and buys; the sums are right."""
-    who = people(chance, 1)[0]
-    had, food, thing = 3 + chance.below(9), chance.one(FOODS), chance.one(THINGS)
-    sold = 1 + chance.below(had - 1)
+    who = people(rng, 1)[0]
+    had, food, thing = 3 + rng.below(9), rng.one(FOODS), rng.one(THINGS)
+    sold = 1 + rng.below(had - 1)
     left = had - sold
     count = f"{NUMBERS[left]} {food if left == 1 else plural(food)}"
     return (
-        f"{who.name} the {chance.one(JOBS)} went to the market on {chance.one(DAYS)} with "
+        f"{who.name} the {rng.one(JOBS)} went to the market on {rng.one(DAYS)} with "
         f"{NUMBERS[had]} {plural(food)}. {who.they.capitalize()} sold {NUMBERS[sold]} of them and had "
-        f"{count} left. With the money {who.they} bought {with_article(chance.one(COLOURS))} {thing}. On the way "
-        f"home {who.they} ate one {food} and felt {chance.one(['happy', 'glad', 'proud'])}."
+        f"{count} left. With the money {who.they} bought {with_article(rng.one(COLORS))} {thing}. On the way "
+        f"home {who.they} ate one {food} and felt {rng.one(['happy', 'glad', 'proud'])}."
     )
 
 
-def gift(chance: Chance) -> str:
+def gift(rng: StoryRandom) -> str:
     """One person makes another glad."""
-    giver, taker = people(chance, 2)
-    before = chance.one(["sad", "lonely", "bored"])
-    thing = f"{chance.one(COLOURS)} {chance.one(THINGS)}"
-    place = chance.one(PLACES)
+    giver, taker = people(rng, 2)
+    before = rng.one(["sad", "lonely", "bored"])
+    thing = f"{rng.one(COLORS)} {rng.one(THINGS)}"
+    place = rng.one(PLACES)
     return (
-        f"It was {with_article(chance.one(WEATHER))} {chance.one(DAYS)}. {taker.name} sat in the {place} "
+        f"It was {with_article(rng.one(WEATHER))} {rng.one(DAYS)}. {taker.name} sat in the {place} "
         f'and was {before}. {giver.name} saw {taker.them} and asked, "Why are you {before}?" "I have nobody to play '
         f'with," said {taker.name}. So {giver.name} gave {taker.them} {with_article(thing)}, and they played with it '
         f"until the evening. {taker.name} was not {before} any more. {taker.they.capitalize()} put the {thing} beside "
@@ -235,11 +235,11 @@ def gift(chance: Chance) -> str:
     )
 
 
-def warning(chance: Chance) -> str:
+def warning(rng: StoryRandom) -> str:
     """Somebody does not listen, learns why, and listens the next time."""
-    who, animal, place = people(chance, 1)[0], chance.one(ANIMALS), chance.one(PLACES)
-    parent = chance.one(["mother", "father", "grandmother", "uncle"])
-    trouble, lesson = chance.one([
+    who, animal, place = people(rng, 1)[0], rng.one(ANIMALS), rng.one(PLACES)
+    parent = rng.one(["mother", "father", "grandmother", "uncle"])
+    trouble, lesson = rng.one([
         ("it began to rain, and soon all {their} clothes were wet", "take your coat"),
         ("{they} lost the way and had to wait until somebody came", "stay on the path"),
         ("{they} fell and hurt one knee", "walk slowly"),
@@ -254,28 +254,28 @@ def warning(chance: Chance) -> str:
     )
 
 
-PLOTS: Sequence[Callable[[Chance], str]] = (lost, helping, market, gift, warning)
+PLOTS: Sequence[Callable[[StoryRandom], str]] = (lost, helping, market, gift, warning)
 
 
 def made(patterns: Sequence[str], slots: Mapping[str, Sequence[str]], seed: int) -> Iterator[str]:
     """Sentences without end. All patterns are as likely; none comes again before (nearly) all have been there."""
     ways = sum(math.prod(len(slots[name]) for name in SLOT.findall(pattern)) for pattern in patterns)
     said: set[str] = set()
-    chance = Chance(f"patterns/{seed}")
+    rng = StoryRandom(f"patterns/{seed}")
     while True:
         if len(said) >= ways:
             said.clear()
-        text = _drawn(patterns, slots, chance)
+        text = _drawn(patterns, slots, rng)
         for _ in range(_TRIES):
             if text not in said:
                 break
-            text = _drawn(patterns, slots, chance)
+            text = _drawn(patterns, slots, rng)
         said.add(text)
         yield text
 
 
-def _drawn(patterns: Sequence[str], slots: Mapping[str, Sequence[str]], chance: Chance) -> str:
-    return SLOT.sub(lambda slot: chance.one(slots[slot.group(1)]), chance.one(patterns))
+def _drawn(patterns: Sequence[str], slots: Mapping[str, Sequence[str]], rng: StoryRandom) -> str:
+    return SLOT.sub(lambda slot: rng.one(slots[slot.group(1)]), rng.one(patterns))
 
 
 def mistake(patterns: Sequence[str], slots: Mapping[str, Sequence[str]]) -> str:

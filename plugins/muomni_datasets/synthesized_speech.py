@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from muomni_cli.api import Example, RequestError, cut_sentences
 from muomni_datasets.config import SIDES, SpokenConfig, unsayable
-from muomni_datasets.story_plots import Chance, made
+from muomni_datasets.story_plots import StoryRandom, made
 from muomni_datasets.text_files import Files, Holdout
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class SpokenMedia:
         return io.BytesIO(synthesize(self.program, self.text, self.voice, self.stretch, self.pitch))
 
 
-class Spoken:
+class SpokenSentences:
     """The texts of a table of a recipe, each in a voice that the seed chooses."""
 
     def __init__(self, config: SpokenConfig) -> None:
@@ -199,10 +199,10 @@ class Spoken:
         require_voices(program, self._config.voices)
         count = self._config.count
         for index, text in enumerate(islice(cycle(self._texts()), count) if count else self._texts()):
-            chance = Chance(f"spoken/{self._config.seed}/{index}")
-            voice = chance.one(self._config.voices)
-            stretch = round(chance.between(*self._config.stretch), 2)
-            pitch = chance.between(*self._config.pitch)
+            rng = StoryRandom(f"spoken/{self._config.seed}/{index}")
+            voice = rng.one(self._config.voices)
+            stretch = round(rng.between(*self._config.stretch), 2)
+            pitch = rng.between(*self._config.pitch)
             label = _label(program, voice)
             key = text if self._config.key == "text" else label
             yield Example(
@@ -211,11 +211,11 @@ class Spoken:
                 key=key,
                 label=text if self._config.words else None,
                 source="spoken",
-                split=self._side(key),
+                split=self._split(key),
                 voice=label,
             )
 
-    def _side(self, key: str) -> Literal["train", "val"] | None:
+    def _split(self, key: str) -> Literal["train", "val"] | None:
         if not self._holdout:
             return SIDES[self._config.split]
         return "val" if self._holdout.finds(key) else "train"
@@ -242,13 +242,13 @@ class Spoken:
                 yield text
 
 
-def build(config: SpokenConfig) -> Spoken:
+def build(config: SpokenConfig) -> SpokenSentences:
     """A source of spoken text."""
-    return Spoken(config)
+    return SpokenSentences(config)
 
 
 class SpeechProgram:
-    """A :class:`muomni_cli.contract.speech.Teacher`: one voice of a speech program, at its own speed and pitch."""
+    """A :class:`muomni_cli.contract.speech.Synthesizer`: one voice of a speech program, at its own speed and pitch."""
 
     def __init__(self, program: Program, voice: str) -> None:
         self._program, self._voice = program, voice
@@ -261,7 +261,7 @@ class SpeechProgram:
         return synthesize(self._program, text, self._voice, 1.0, 1.0)
 
 
-def teacher(voice: str | None) -> SpeechProgram:
+def synthesizer(voice: str | None) -> SpeechProgram:
     """The voice of that name: of flite, or "hibari". None: slt, the clearest of flite; hibari where flite is missing.
 
     Raises:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import Example
 from muomni_datasets.config import SIDES, SoundsConfig
-from muomni_datasets.story_plots import NUMBERS, Chance
+from muomni_datasets.story_plots import NUMBERS, StoryRandom
 
 LOW, HIGH = (150.0, 400.0), (1200.0, 3000.0)
 """Pitches in Hz that are called so."""
@@ -36,8 +36,8 @@ class Sound:
     """Samples and samples a second -> (N,)."""
 
 
-def _tone(chance: Chance, begin: float, end: float) -> Callable[[int, int], Wave]:
-    phase, loud = chance.between(0, 6), chance.between(0.2, 0.7)
+def _tone(rng: StoryRandom, begin: float, end: float) -> Callable[[int, int], Wave]:
+    phase, loud = rng.between(0, 6), rng.between(0.2, 0.7)
 
     def make(size: int, rate: int) -> Wave:
         pitch = begin * (end / begin) ** (np.arange(size) / max(size - 1, 1))
@@ -46,13 +46,13 @@ def _tone(chance: Chance, begin: float, end: float) -> Callable[[int, int], Wave
     return make
 
 
-def _noise(chance: Chance) -> Callable[[int, int], Wave]:
-    loud, more = chance.between(0.1, 0.5), Chance(f"noise {chance.below(1 << 30)}")
+def _noise(rng: StoryRandom) -> Callable[[int, int], Wave]:
+    loud, more = rng.between(0.1, 0.5), StoryRandom(f"noise {rng.below(1 << 30)}")
     return lambda size, rate: loud * _hiss(more, size) * _fade(size, rate)
 
 
-def _clicks(chance: Chance, count: int) -> Callable[[int, int], Wave]:
-    loud, early = chance.between(0.4, 0.9), chance.between(0.1, 0.6)
+def _clicks(rng: StoryRandom, count: int) -> Callable[[int, int], Wave]:
+    loud, early = rng.between(0.4, 0.9), rng.between(0.1, 0.6)
 
     def make(size: int, rate: int) -> Wave:
         found = np.zeros(size)
@@ -75,30 +75,30 @@ def _fade(size: int, rate: int) -> Wave:
     return np.asarray(np.minimum(1.0, from_ends / (FADE * rate)))
 
 
-def _hiss(chance: Chance, size: int) -> Wave:
-    return np.asarray([chance.between(-1, 1) for _ in range(size)])
+def _hiss(rng: StoryRandom, size: int) -> Wave:
+    return np.asarray([rng.between(-1, 1) for _ in range(size)])
 
 
-def imagine(config: SoundsConfig, index: int) -> tuple[Sound, Chance]:
+def imagine(config: SoundsConfig, index: int) -> tuple[Sound, StoryRandom]:
     """Sound number ``index``, and the chance that goes on from there."""
-    chance = Chance(f"sound/{config.split}/{config.seed}/{index}")
-    kind = chance.one(config.kinds)
-    low, high = chance.between(*LOW), chance.between(*HIGH)
+    rng = StoryRandom(f"sound/{config.split}/{config.seed}/{index}")
+    kind = rng.one(config.kinds)
+    low, high = rng.between(*LOW), rng.between(*HIGH)
     if kind == "noise":
-        return Sound(kind, "Noise.", {}, _noise(chance)), chance
+        return Sound(kind, "Noise.", {}, _noise(rng)), rng
     if kind == "clicks":
-        count = 1 + chance.below(5)
+        count = 1 + rng.below(5)
         words = f"{NUMBERS[count].capitalize()} click{'' if count == 1 else 's'}."
-        return Sound(kind, words, {"count": NUMBERS[count]}, _clicks(chance, count)), chance
+        return Sound(kind, words, {"count": NUMBERS[count]}, _clicks(rng, count)), rng
     if kind == "two tones":
-        names = chance.some(["low", "high"], 2)
-        tones = [_tone(chance, pitch, pitch) for pitch in ((low, high) if names[0] == "low" else (high, low))]
+        names = rng.some(["low", "high"], 2)
+        tones = [_tone(rng, pitch, pitch) for pitch in ((low, high) if names[0] == "low" else (high, low))]
         said = {"first": names[0], "second": names[1]}
-        return Sound(kind, f"A {names[0]} tone, then a {names[1]} tone.", said, _joined(*tones)), chance
+        return Sound(kind, f"A {names[0]} tone, then a {names[1]} tone.", said, _joined(*tones)), rng
     ends = {"high tone": (high, high), "low tone": (low, low), "rising tone": (low, high), "falling tone": (high, low)}
     word = kind.split()[0]
     name = "pitch" if word in ("high", "low") else "direction"
-    return Sound(kind, f"A {kind}.", {name: word}, _tone(chance, *ends[kind])), chance
+    return Sound(kind, f"A {kind}.", {name: word}, _tone(rng, *ends[kind])), rng
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +122,13 @@ class SoundMedia:
     def open(self) -> BinaryIO:
         """See :class:`muomni_cli.api.Media`."""
         rate = self.config.sample_rate
-        sound, chance = imagine(self.config, self.index)
+        sound, rng = imagine(self.config, self.index)
         size = round(self.config.seconds * rate)
-        length = round(size * chance.between(0.6, 1.0))
-        begin = chance.below(size - length + 1)
+        length = round(size * rng.between(0.6, 1.0))
+        begin = rng.below(size - length + 1)
         samples = np.zeros(size)
         samples[begin : begin + length] = sound.make(length, rate)
-        samples += chance.between(0, self.config.hiss) * _hiss(chance, size)
+        samples += rng.between(0, self.config.hiss) * _hiss(rng, size)
         file = io.BytesIO()
         with wave.open(file, "wb") as out:
             out.setnchannels(1)
@@ -139,7 +139,7 @@ class SoundMedia:
         return file
 
 
-class Sounds:
+class SyntheticSounds:
     """``count`` sounds."""
 
     def __init__(self, config: SoundsConfig) -> None:
@@ -158,6 +158,6 @@ class Sounds:
             yield Example(media, sound.caption, key, sound.label, source="sounds", split=split)
 
 
-def build(config: SoundsConfig) -> Sounds:
+def build(config: SoundsConfig) -> SyntheticSounds:
     """A source of sounds."""
-    return Sounds(config)
+    return SyntheticSounds(config)

@@ -22,7 +22,7 @@ TRY = (
 
 HERE = Path(__file__).resolve().parent
 
-LICENCE = "Apache-2.0"
+LICENSE = "Apache-2.0"
 
 
 def samples(
@@ -72,7 +72,7 @@ def register_models() -> list[ModelFiles]:
             run=HERE / "run",
             card=HERE / "README.md",
             scores=HERE / "scores.json",
-            licence=LICENCE,
+            license=LICENSE,
         )
     ]
 

@@ -14,7 +14,7 @@ class CodecConfig(PartConfig):
     a second.
     """
 
-    practice: ClassVar[frozenset[str]] = frozenset(
+    training_only: ClassVar[frozenset[str]] = frozenset(
         {"max_seconds", "crop_seconds", "free_steps", "decay", "revive", "codebook_dropout", "commitment", "squared",
          "tie"}
     )  # fmt: skip

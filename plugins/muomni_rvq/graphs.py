@@ -15,35 +15,35 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, Step
+from muomni_cli.api import Graph, GraphInput, Step
 from muomni_cli.audio.mel import LogMel
-from muomni_rvq.model import Codec
+from muomni_rvq.model import RvqCodec
 
 
-class Encoding(nn.Module):
+class CodecEncoderGraph(nn.Module):
     """(B,T,N) samples -> (B,T,Q) codes, and the (B,T,F) frames that they stand for. The mel is made inside, from plain
     products."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: RvqCodec) -> None:
         super().__init__()
         self.codec, self.mel = codec, LogMel(codec.mel)
 
     def forward(self, waves: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`Codec.windows` and :meth:`Codec.encode`, without the former's questions about lengths."""
+        """As :meth:`RvqCodec.windows` and :meth:`RvqCodec.encode`, without the former's questions about lengths."""
         encoder, silence = self.codec.encoder, math.log(self.codec.mel.mel_floor)
         padded = F.pad(self.mel(waves.flatten(1)), (0, 0, 0, encoder.reach * encoder.frame), value=silence)
         frames = encoder(padded)[:, : waves.shape[1]]
         return self.codec.encode(frames), frames
 
 
-class Decoding(nn.Module):
+class CodecDecoderGraph(nn.Module):
     """(B,T,Q) codes, (B,T) factors and what the decoder remembers -> (B, frame*T, F) log-mel, late by the lookahead,
     and what it remembers then.
 
     The factor is 1 for a frame of a sound and 0 after its end, where the decoder is fed silence for its lookahead.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: RvqCodec) -> None:
         super().__init__()
         self.codec = codec
 
@@ -53,7 +53,7 @@ class Decoding(nn.Module):
         return mel, *present
 
 
-def graphs(module: Codec) -> list[Graph]:
+def graphs(module: RvqCodec) -> list[Graph]:
     """See :class:`muomni_cli.api.Graph`."""
     memories = module.decoder.memories
     states = {f"past.{number}": f"present.{number}" for number in range(len(memories))}
@@ -65,8 +65,8 @@ def graphs(module: Codec) -> list[Graph]:
     return [
         Graph(
             name="encoder",
-            module=Encoding(module),
-            inputs=[Port("waves", ("batch", "frames", module.config.samples), quiet)],
+            module=CodecEncoderGraph(module),
+            inputs=[GraphInput("waves", ("batch", "frames", module.config.samples), quiet)],
             outputs=["codes", "frames"],
             cases={
                 "traced": {"batch": 2, "frames": 5},
@@ -75,15 +75,15 @@ def graphs(module: Codec) -> list[Graph]:
                 "16 seconds": {"batch": 1, "frames": 200},
             },
             reference=by_its_own,
-            undecided=0.01,
+            max_mismatch_fraction=0.01,
         ),
         Graph(
             name="decoder",
-            module=Decoding(module),
+            module=CodecDecoderGraph(module),
             inputs=[
-                Port("codes", ("batch", "frames", module.codebooks), Port.below(module.codebook_size)),
-                Port("real", ("batch", "frames"), ones),
-                *(Port(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
+                GraphInput("codes", ("batch", "frames", module.codebooks), GraphInput.below(module.codebook_size)),
+                GraphInput("real", ("batch", "frames"), ones),
+                *(GraphInput(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
             ],
             outputs=["mel", *states.values()],
             cases={
@@ -92,7 +92,7 @@ def graphs(module: Codec) -> list[Graph]:
                 "batch 3": {"batch": 3, "frames": 40},
             },
             states=states,
-            begin={"batch": 2, "frames": 1},
+            initial_sizes={"batch": 2, "frames": 1},
             calls=100,
         ),
     ]
@@ -108,7 +108,7 @@ def ones(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: AR
     return np.ones(shape, np.float32)
 
 
-def steps(module: Codec) -> list[Step]:
+def steps(module: RvqCodec) -> list[Step]:
     """From log-mel to codes, and from codes to log-mel."""
     config = module.config
     milliseconds = 1000 * config.samples / config.sample_rate

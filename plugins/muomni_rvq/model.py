@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig, RequestError
-from muomni_cli.nn.streaming import CausalStack, ConvNeXt, Stream
+from muomni_cli.nn.streaming import CausalStack, CausalStream, ConvNeXt
 from muomni_rvq.config import CodecConfig
 
 ROUNDS = 20
@@ -144,7 +144,7 @@ def k_means(points: Tensor, size: int, rng: torch.Generator) -> tuple[Tensor, Te
     return table, hits / len(points)
 
 
-class Encoder(nn.Module):
+class CodecEncoder(nn.Module):
     """(B, frame*T, F) log-mel -> (B,T,F): one Linear over each window, blocks that look both ways, one Linear."""
 
     def __init__(self, config: CodecConfig) -> None:
@@ -165,7 +165,7 @@ class Encoder(nn.Module):
         x = self.patch(x)
         for layer in self.blocks:
             assert isinstance(layer, ConvNeXt)
-            x = layer.centred(x)
+            x = layer.centerd(x)
         return self.head(self.norm(x))  # type: ignore[no-any-return]
 
 
@@ -196,14 +196,14 @@ class Bins(nn.Module):
         return self.proj(self.norm(x)) * self.scale + self.mean  # type: ignore[no-any-return]
 
 
-class Codec(nn.Module):
-    """A :class:`muomni_cli.api.Codec`."""
+class RvqCodec(nn.Module):
+    """A :class:`muomni_cli.api.RvqCodec`."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
         bins = config.mel.n_mels
-        self.encoder = Encoder(config)
+        self.encoder = CodecEncoder(config)
         self.inward = linear(bins, config.code_dim)
         self.quantizer = ResidualQuantizer(
             config.codebooks, config.codebook_size, config.code_dim, decay=config.decay, revive=config.revive
@@ -271,7 +271,7 @@ class Codec(nn.Module):
         """(B,T,F) -> (B, frame*T, F) log-mel."""
         return self.decoder.whole(frames)
 
-    def stream(self, batch: int = 1) -> Stream:
+    def stream(self, batch: int = 1) -> CausalStream:
         """:meth:`expand` of (B,T,F) that comes in pieces."""
         return self.decoder.stream(batch)
 
@@ -293,6 +293,6 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     return made
 
 
-def build(config: CodecConfig) -> Codec:
+def build(config: CodecConfig) -> RvqCodec:
     """A codec with fresh weights from torch's global random numbers."""
-    return Codec(config)
+    return RvqCodec(config)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from muomni_cli.api import Batch, Loss, Sample
 from muomni_cli.audio.mel import LogMel
 from muomni_cli.nn.streaming import ConvNeXt
-from muomni_rvq.model import Codec
+from muomni_rvq.model import RvqCodec
 
 if TYPE_CHECKING:
     from muomni_cli.api import StageContext
@@ -42,11 +42,11 @@ class Reconstruction:
 
     unit = "seconds"
 
-    def __init__(self, codec: Codec, context: StageContext) -> None:
+    def __init__(self, codec: RvqCodec, context: StageContext) -> None:
         self.module = codec
         self.blocks = [layer for layer in codec.modules() if isinstance(layer, ConvNeXt)]
         ends = {codec.encoder.patch, codec.inward, codec.outward, codec.decoder.layers[-1]}
-        self.adam_only = frozenset(
+        self.adamw_params = frozenset(
             f"{name}.weight" if isinstance(layer, nn.Linear) else f"{name}.proj.weight"
             for name, layer in codec.named_modules()
             if layer in ends
@@ -63,7 +63,7 @@ class Reconstruction:
     def batch(self, step: int, micro: int) -> Batch:
         """Share ``micro`` of the step's ``batch_size`` crops, each of its own place in its sound: ``waves`` (B,N), and
         the codebooks that each is decoded from, ``depths`` (B,)."""
-        chosen = self._train.draw(step, self._settings.batch_size)
+        chosen = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
         draws = [np.random.default_rng([self._seed, step, row]) for row in rows]
@@ -112,7 +112,7 @@ class Reconstruction:
         """
         config, hits = self._config, torch.zeros_like(self.module.quantizer.counts)
         absolute = squared = count = 0.0
-        for rows in itertools.islice(self._val.every(self._settings.batch_size), self._settings.val_batches or None):
+        for rows in itertools.islice(self._val.batches(self._settings.batch_size), self._settings.val_batches or None):
             waves = [self._val.inputs[row] for row in rows]
             mel = self._heard(torch.from_numpy(self._side_by_side(waves)).to(hits.device))
             codes = self.module.encode(self.module.windows(mel))

@@ -25,11 +25,11 @@ def register_codecs() -> list[CodecPart]:
             config=CodecConfig,
             build="muomni_rvq.model:build",
             graphs="muomni_rvq.graphs:graphs",
-            runs="muomni_rvq.runtime:RunCodec",
+            runner="muomni_rvq.runtime:RvqRunner",
             steps="muomni_rvq.graphs:steps",
             objective="muomni_rvq.objective:Reconstruction",
             read="muomni_cli.audio.io:read",
-            small=SMALL,
-            reads=frozenset({"sample_rate", "max_seconds", "shortest"}),
+            test_config=SMALL,
+            cache_fields=frozenset({"sample_rate", "max_seconds", "shortest"}),
         )
     ]

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import MelConfig, Run
+from muomni_cli.api import GraphFn, MelConfig
 from muomni_rvq.config import CodecConfig
 
 
-def encode(run: Run, config: CodecConfig, wave: NDArray[np.float32]) -> NDArray[np.int64]:
+def encode(run: GraphFn, config: CodecConfig, wave: NDArray[np.float32]) -> NDArray[np.int64]:
     """(N,) samples -> (T,Q) codes, the last frame filled up with silence. ``run``: the graph ``encoder``."""
     padded = np.zeros((1, -(-wave.size // config.samples), config.samples), np.float32)
     padded.reshape(-1)[: wave.size] = wave
@@ -24,7 +24,7 @@ def encode(run: Run, config: CodecConfig, wave: NDArray[np.float32]) -> NDArray[
     return np.asarray(run({"waves": padded})["codes"][0])
 
 
-class Decoded:
+class CodecDecoderStream:
     """Log-mel of codes that come in pieces; after the end of a sound another begins.
 
     Args:
@@ -32,7 +32,7 @@ class Decoded:
         config: of the codec.
     """
 
-    def __init__(self, run: Run, config: CodecConfig) -> None:
+    def __init__(self, run: GraphFn, config: CodecConfig) -> None:
         self._run, self._config = run, config
         self._begin()
 
@@ -71,15 +71,15 @@ class Decoded:
         return np.zeros((0, self._config.mel.n_mels), np.float32)
 
 
-class RunCodec:
-    """See :class:`muomni_cli.contract.speech.RunCodec`.
+class RvqRunner:
+    """See :class:`muomni_cli.contract.speech.RvqRunner`.
 
     Args:
         config: of the codec.
         graphs: the open ``encoder`` and ``decoder``.
     """
 
-    def __init__(self, config: CodecConfig, graphs: Mapping[str, Run]) -> None:
+    def __init__(self, config: CodecConfig, graphs: Mapping[str, GraphFn]) -> None:
         self._config, self._graphs = config, graphs
 
     @property
@@ -101,6 +101,6 @@ class RunCodec:
         """(N,) samples -> (T,Q) codes."""
         return encode(self._graphs["encoder"], self._config, wave)
 
-    def stream(self) -> Decoded:
+    def stream(self) -> CodecDecoderStream:
         """(T,Q) codes that come in pieces -> (M,F) log-mel."""
-        return Decoded(self._graphs["decoder"], self._config)
+        return CodecDecoderStream(self._graphs["decoder"], self._config)

@@ -9,18 +9,18 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from muomni_cli.api import PartConfig
 
 
-class SpeakerConfig(PartConfig):
+class TalkerBaseConfig(PartConfig):
     """What all Talkers of this package have: the text encoder, durations, and a stack of transformer blocks."""
 
-    practice: ClassVar[frozenset[str]] = frozenset(
-        {"dropout", "corrupt", "forget", "duration_weight", "unheard", "unsaid"}
+    training_only: ClassVar[frozenset[str]] = frozenset(
+        {"dropout", "input_noise", "history_dropout", "duration_weight", "hidden_state_dropout", "text_dropout"}
     )
 
     d_text: PositiveInt = Field(160, description="width of the characters' features")
     text_layers: PositiveInt = Field(5, description="convolutions over the characters")
     text_kernel: int = Field(5, ge=3, le=15, description="characters that one convolution sees (odd)")
-    slots: PositiveInt = Field(4, description="times a frame at which the pointer may move on")
-    longest: PositiveInt = Field(60, description="longest that one character may last, in slots")
+    subframes: PositiveInt = Field(4, description="times a frame at which the pointer may move on")
+    max_duration: PositiveInt = Field(60, description="longest that one character may last, in slots")
     d_model: PositiveInt = Field(224, description="width D of the frames' states")
     n_layers: PositiveInt = Field(4, description="transformer blocks over the frames")
     n_heads: PositiveInt = Field(4, description="attention heads; each is d_model / n_heads wide")
@@ -30,8 +30,10 @@ class SpeakerConfig(PartConfig):
     norm_eps: PositiveFloat = Field(1e-5, description="added to the mean square inside RMSNorm")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of each branch's output dropped in training")
     duration_weight: float = Field(0.5, ge=0, description="of the durations' loss, a character, beside that of a frame")
-    unheard: float = Field(0.3, ge=0, le=1, description="share of sentences trained without the Thinker's states")
-    unsaid: float = Field(0.02, ge=0, le=1, description="share of sentences trained without their text")
+    hidden_state_dropout: float = Field(
+        0.3, ge=0, le=1, description="share of sentences trained without the Thinker's states"
+    )
+    text_dropout: float = Field(0.02, ge=0, le=1, description="share of sentences trained without their text")
 
     @property
     def kv_heads(self) -> int:
@@ -62,12 +64,14 @@ class SpeakerConfig(PartConfig):
         return self
 
 
-class CursorConfig(SpeakerConfig):
+class CursorConfig(TalkerBaseConfig):
     """The autoregressive Talker."""
 
-    corrupt: float = Field(0.15, ge=0, le=1, description="share of the frames before that training replaces by others")
-    forget: float = Field(0.1, ge=0, le=1, description="share of sentences trained without any frame before")
+    input_noise: float = Field(
+        0.15, ge=0, le=1, description="share of the frames before that training replaces by others"
+    )
+    history_dropout: float = Field(0.1, ge=0, le=1, description="share of sentences trained without any frame before")
 
 
-class ParallelConfig(SpeakerConfig):
+class ParallelConfig(TalkerBaseConfig):
     """The Talker that makes all frames of a sentence at once."""

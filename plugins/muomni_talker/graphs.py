@@ -9,17 +9,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, Step
-from muomni_cli.nn.onnx_stack import filled, grow, held_by, past_cases, past_ports, past_states
+from muomni_cli.api import Graph, GraphInput, Step
+from muomni_cli.nn.onnx_stack import filled, grow, held_by, past_cases, past_inputs, past_states
 from muomni_cli.nn.transformer import Span
-from muomni_talker.model import CursorTalker, Pointer, Speaker
+from muomni_talker.model import Alignment, CursorTalker, TalkerBase
 from muomni_talker.text_normalization import written_form
 
 
-class Reading(nn.Module):
+class TextEncoderGraph(nn.Module):
     """(B,S) symbols, (B,) voices and, if a Thinker is heard, (B,S,Dh) thoughts -> (B,S,W) features, (B,S) slots."""
 
-    def __init__(self, talker: Speaker) -> None:
+    def __init__(self, talker: TalkerBase) -> None:
         super().__init__()
         self.reader = talker.reader
 
@@ -29,19 +29,19 @@ class Reading(nn.Module):
         return features, self.reader.expected(features)
 
 
-class Framing(nn.Module):
+class LengthRegulatorGraph(nn.Module):
     """(B,S,W) features, and (B,T,slots) symbol, elapsed and left of each slot -> (B,T,D) plan."""
 
-    def __init__(self, talker: Speaker) -> None:
+    def __init__(self, talker: TalkerBase) -> None:
         super().__init__()
         self.framer = talker.framer
 
     def forward(self, features: Tensor, symbol: Tensor, elapsed: Tensor, left: Tensor) -> tuple[Tensor, ...]:
         """See above."""
-        return (self.framer(features, Pointer(symbol.flatten(1), elapsed.flatten(1), left.flatten(1))),)
+        return (self.framer(features, Alignment(symbol.flatten(1), elapsed.flatten(1), left.flatten(1))),)
 
 
-class Stepping(nn.Module):
+class StepGraph(nn.Module):
     """(B,T,Q) codes of the frames before, (B,T,D) plan and the cache -> (B,T,D) states and the cache."""
 
     def __init__(self, talker: CursorTalker) -> None:
@@ -56,10 +56,10 @@ class Stepping(nn.Module):
         return states, *present
 
 
-class Whole(nn.Module):
+class FullSequenceGraph(nn.Module):
     """(B,T,D) plan of whole sentences -> (B,T,D) states, each of which sees all."""
 
-    def __init__(self, talker: Speaker) -> None:
+    def __init__(self, talker: TalkerBase) -> None:
         super().__init__()
         self.stack = talker.stack
 
@@ -72,10 +72,10 @@ class Whole(nn.Module):
         return (self.stack.norm(plan),)
 
 
-class Head(nn.Module):
+class CodeHeadGraph(nn.Module):
     """(B,D) states and, after the first head, the (B,q) codes before -> (B,K) logits."""
 
-    def __init__(self, talker: Speaker, number: int) -> None:
+    def __init__(self, talker: TalkerBase, number: int) -> None:
         super().__init__()
         self.heads, self.number = talker.heads, number
 
@@ -85,21 +85,21 @@ class Head(nn.Module):
         return (self.heads.heads[self.number](given),)
 
 
-def graphs(module: Speaker) -> list[Graph]:
+def graphs(module: TalkerBase) -> list[Graph]:
     """See :class:`muomni_cli.api.Graph`."""
     told = _step(module) if isinstance(module, CursorTalker) else _whole(module)
     return [_reader(module), _framer(module), told, *(_head(module, q) for q in range(module.codes.codebooks))]
 
 
-def _reader(module: Speaker) -> Graph:
+def _reader(module: TalkerBase) -> Graph:
     heard = module.thinker_width
     return Graph(
         name="reader",
-        module=Reading(module),
+        module=TextEncoderGraph(module),
         inputs=[
-            Port("ids", ("batch", "symbols"), Port.below(written_form.COUNT)),
-            Port("voice", ("batch",), Port.below(max(1, len(module.voices)))),
-            *([Port("thoughts", ("batch", "symbols", heard))] if heard else []),
+            GraphInput("ids", ("batch", "symbols"), GraphInput.below(written_form.COUNT)),
+            GraphInput("voice", ("batch",), GraphInput.below(max(1, len(module.voices)))),
+            *([GraphInput("thoughts", ("batch", "symbols", heard))] if heard else []),
         ],
         outputs=["features", "durations"],
         cases={
@@ -110,17 +110,17 @@ def _reader(module: Speaker) -> Graph:
     )
 
 
-def _framer(module: Speaker) -> Graph:
+def _framer(module: TalkerBase) -> Graph:
     config = module.config
-    slots = ("batch", "frames", config.slots)
+    slots = ("batch", "frames", config.subframes)
     return Graph(
         name="framer",
-        module=Framing(module),
+        module=LengthRegulatorGraph(module),
         inputs=[
-            Port("features", ("batch", "symbols", config.d_text)),
-            Port("symbol", slots, Port.below(2)),  # there are two symbols in every case
-            Port("elapsed", slots, Port.below(2 * config.longest)),
-            Port("left", slots, Port.below(2 * config.longest)),
+            GraphInput("features", ("batch", "symbols", config.d_text)),
+            GraphInput("symbol", slots, GraphInput.below(2)),  # there are two symbols in every case
+            GraphInput("elapsed", slots, GraphInput.below(2 * config.max_duration)),
+            GraphInput("left", slots, GraphInput.below(2 * config.max_duration)),
         ],
         outputs=["plan"],
         cases={
@@ -140,30 +140,30 @@ def _step(module: CursorTalker) -> Graph:
 
     return Graph(
         name="step",
-        module=Stepping(module),
+        module=StepGraph(module),
         inputs=[
-            Port("before", ("batch", "time", module.codes.codebooks), Port.below(module.codes.size)),
-            Port("plan", ("batch", "time", config.d_model)),
-            *past_ports(config),
+            GraphInput("before", ("batch", "time", module.codes.codebooks), GraphInput.below(module.codes.size)),
+            GraphInput("plan", ("batch", "time", config.d_model)),
+            *past_inputs(config),
         ],
         outputs=["states", *states.values()],
         cases=past_cases(config.ctx_len),
         states=states,
-        begin={"batch": 2, "time": 1, "past": 0},
+        initial_sizes={"batch": 2, "time": 1, "past": 0},
         calls=min(100, config.ctx_len),
         reference=by_its_cache,
     )
 
 
-def _whole(module: Speaker) -> Graph:
+def _whole(module: TalkerBase) -> Graph:
     def by_its_own(plan: Tensor) -> tuple[Tensor, ...]:
         before = torch.zeros(*plan.shape[:2], module.codes.codebooks, dtype=torch.long)
         return (module.states(before, plan),)
 
     return Graph(
         name="whole",
-        module=Whole(module),
-        inputs=[Port("plan", ("batch", "frames", module.config.d_model))],
+        module=FullSequenceGraph(module),
+        inputs=[GraphInput("plan", ("batch", "frames", module.config.d_model))],
         outputs=["states"],
         cases={
             "traced": {"batch": 2, "frames": 5},
@@ -174,20 +174,20 @@ def _whole(module: Speaker) -> Graph:
     )
 
 
-def _head(module: Speaker, number: int) -> Graph:
-    given = [Port("codes", ("batch", number), Port.below(module.codes.size))] if number else []
+def _head(module: TalkerBase, number: int) -> Graph:
+    given = [GraphInput("codes", ("batch", number), GraphInput.below(module.codes.size))] if number else []
     return Graph(
         name=f"head{number}",
-        module=Head(module, number),
-        inputs=[Port("states", ("batch", module.config.d_model)), *given],
+        module=CodeHeadGraph(module, number),
+        inputs=[GraphInput("states", ("batch", module.config.d_model)), *given],
         outputs=["logits"],
         cases={"traced": {"batch": 3}, "one frame": {"batch": 1}},
     )
 
 
-def steps(module: Speaker) -> list[Step]:
+def steps(module: TalkerBase) -> list[Step]:
     """From characters to codes. The parallel Talker draws the codes of every frame by itself; those are not shown."""
-    slots = module.config.slots
+    slots = module.config.subframes
     drawn = Step(
         at="heads.draw",
         title="codes",

@@ -21,11 +21,11 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Choose, CodeShape, Manner, Said
+from muomni_cli.api import CodeShape, Sampler, TextChunk, VoiceSettings
 from muomni_cli.nn.cache import KVCache
 from muomni_cli.nn.streaming import CausalConv
 from muomni_cli.nn.transformer import Stack
-from muomni_talker.config import CursorConfig, ParallelConfig, SpeakerConfig
+from muomni_talker.config import CursorConfig, ParallelConfig, TalkerBaseConfig
 from muomni_talker.synthesis import speak
 from muomni_talker.text_normalization import written_form
 
@@ -34,7 +34,7 @@ STEADY = 32
 
 
 @dataclass(slots=True)
-class Pointer:
+class Alignment:
     """Where a reader stands in each slot of a batch of sentences.
 
     ``symbol`` (B,U): number of the symbol that is being said; ``elapsed`` and ``left`` (B,U): slots that it has lasted
@@ -49,7 +49,7 @@ class Pointer:
 class TextBlock(nn.Module):
     """A convolution over symbols and a linear layer, added to their input."""
 
-    def __init__(self, config: SpeakerConfig) -> None:
+    def __init__(self, config: TalkerBaseConfig) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(config.d_text)
         self.convolution = CausalConv(config.d_text, config.text_kernel, 2 * config.d_text)
@@ -58,14 +58,14 @@ class TextBlock(nn.Module):
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         """(B,S,W), real (B,S,1) -> (B,S,W)."""
-        value, gate = self.convolution.centred(self.norm(x) * real).chunk(2, dim=-1)
+        value, gate = self.convolution.centerd(self.norm(x) * real).chunk(2, dim=-1)
         return x + self.dropout(self.out(value * F.silu(gate)))  # type: ignore[no-any-return]
 
 
-class Reader(nn.Module):
+class TextEncoder(nn.Module):
     """Symbols to features and durations."""
 
-    def __init__(self, config: SpeakerConfig, voices: int, thinker_width: int) -> None:
+    def __init__(self, config: TalkerBaseConfig, voices: int, thinker_width: int) -> None:
         super().__init__()
         self.table = nn.Embedding(written_form.COUNT, config.d_text)
         self.voices = nn.Embedding(max(voices, 1), config.d_text)
@@ -73,14 +73,14 @@ class Reader(nn.Module):
         self.blocks = nn.ModuleList(TextBlock(config) for _ in range(config.text_layers))
         self.norm = nn.LayerNorm(config.d_text)
         self.lasting = nn.Sequential(
-            nn.Linear(config.d_text, config.d_text), nn.GELU(), nn.Linear(config.d_text, config.longest + 1)
+            nn.Linear(config.d_text, config.d_text), nn.GELU(), nn.Linear(config.d_text, config.max_duration + 1)
         )
 
-    def forward(self, ids: Tensor, voice: Tensor, thoughts: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, voice: Tensor, hidden_states: Tensor | None = None) -> Tensor:
         """(B,S) symbols, (B,) voices and (B,S,Dh) states of a Thinker (zeros: none) -> (B,S,W) features."""
         x = self.table(ids) + self.voices(voice)[:, None]
-        if self.thought is not None and thoughts is not None:
-            x = x + self.thought(thoughts)
+        if self.thought is not None and hidden_states is not None:
+            x = x + self.thought(hidden_states)
         real = (ids != written_form.PAD)[..., None].to(x.dtype)
         for block in self.blocks:
             x = block(x, real)
@@ -96,36 +96,38 @@ class Reader(nn.Module):
         return shares @ torch.arange(shares.shape[-1], device=shares.device, dtype=shares.dtype)
 
 
-class Framer(nn.Module):
+class LengthRegulator(nn.Module):
     """Features under a pointer to what each frame is to say, with a look at the frames beside it."""
 
-    def __init__(self, config: SpeakerConfig) -> None:
+    def __init__(self, config: TalkerBaseConfig) -> None:
         super().__init__()
-        self.slots = config.slots
+        self.slots = config.subframes
         self.elapsed = nn.Embedding(STEADY, config.d_text)
         self.left = nn.Embedding(STEADY, config.d_text)
-        self.join = CausalConv(config.slots * config.d_text, 3, config.d_model)
+        self.join = CausalConv(config.subframes * config.d_text, 3, config.d_model)
         self.nothing = nn.Parameter(torch.zeros(config.d_model))
 
-    def forward(self, features: Tensor, pointer: Pointer, frames: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, alignment: Alignment, frames: Tensor | None = None) -> Tensor:
         """(B,S,W) features and a pointer of U = slots * T slots -> (B,T,D).
 
         Args:
             frames: (B,) real frames of each row; the others count as silence to their neighbours.
         """
-        batch, slots = pointer.symbol.shape
-        under = features.gather(1, pointer.symbol[..., None].expand(-1, -1, features.shape[-1]))
+        batch, slots = alignment.symbol.shape
+        under = features.gather(1, alignment.symbol[..., None].expand(-1, -1, features.shape[-1]))
         under = (
-            under + self.elapsed(pointer.elapsed.clamp(0, STEADY - 1)) + self.left(pointer.left.clamp(0, STEADY - 1))
+            under
+            + self.elapsed(alignment.elapsed.clamp(0, STEADY - 1))
+            + self.left(alignment.left.clamp(0, STEADY - 1))
         )
         joined = under.view(batch, slots // self.slots, -1)  # (B,T,slots*W)
         if frames is not None:
             places = torch.arange(joined.shape[1], device=joined.device)
             joined = joined * (places < frames[:, None])[..., None]
-        return self.join.centred(joined)
+        return self.join.centerd(joined)
 
 
-class Heads(nn.Module):
+class CodeHeads(nn.Module):
     """One head a codebook; head q > 0 sees the codes that heads 0 to q - 1 gave."""
 
     def __init__(self, width: int, codes: CodeShape) -> None:
@@ -147,11 +149,11 @@ class Heads(nn.Module):
             known = known + self.tables[before](codes[..., before])
         return states + F.gelu(self.mixers[q - 1](known))
 
-    def draw(self, states: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
-        """(...,D) -> (...,Q) codes, each drawn by ``choose`` from (...,K) logits given those before."""
+    def draw(self, states: Tensor, sampler: Callable[[Tensor], Tensor]) -> Tensor:
+        """(...,D) -> (...,Q) codes, each drawn by ``sampler`` from (...,K) logits given those before."""
         codes = states.new_zeros(*states.shape[:-1], len(self.heads), dtype=torch.long)
         for q, head in enumerate(self.heads):
-            codes[..., q] = choose(head(self.given(states, q, codes)))
+            codes[..., q] = sampler(head(self.given(states, q, codes)))
         return codes
 
     def logits(self, states: Tensor) -> tuple[Tensor, ...]:
@@ -168,16 +170,16 @@ def summed(logits: Sequence[Tensor], codes: Tensor, real: Tensor) -> list[Tensor
 
 
 class SpeakingNetwork(Protocol):
-    """What the engine drives: a :class:`muomni_talker.model.Speaker`."""
+    """What the engine drives: a :class:`muomni_talker.model.TalkerBase`."""
 
-    config: SpeakerConfig
+    config: TalkerBaseConfig
     codes: CodeShape
     thinker_width: int
     causal: bool
-    reader: Reader
-    framer: Framer
+    reader: TextEncoder
+    framer: LengthRegulator
     stack: Stack
-    heads: Heads
+    heads: CodeHeads
 
     @property
     def voices(self) -> Sequence[str]: ...
@@ -194,7 +196,7 @@ class TorchEngine:
 
     def __init__(self, talker: SpeakingNetwork) -> None:
         self._talker, self._like = talker, talker.framer.nothing
-        self.config: SpeakerConfig = talker.config
+        self.config: TalkerBaseConfig = talker.config
         self.codes: CodeShape = talker.codes
         self.voices: Sequence[str] = talker.voices
         self.thinker_width: int = talker.thinker_width
@@ -202,17 +204,17 @@ class TorchEngine:
 
     @torch.inference_mode()
     def read(
-        self, ids: NDArray[Any], voice: int, thoughts: NDArray[Any] | None, kept: slice
+        self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any] | None, kept: slice
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """See :class:`muomni_talker.synthesis.Engine`."""
-        heard = None if thoughts is None else self._given(thoughts)[None]
+        heard = None if hidden_states is None else self._given(hidden_states)[None]
         features = self._talker.reader(self._given(ids)[None], self._given(np.array([voice])), heard)[:, kept]
         return _array(features[0]), _array(self._talker.reader.expected(features)[0])
 
     @torch.inference_mode()
-    def plan(self, features: NDArray[Any], pointer: NDArray[Any]) -> NDArray[Any]:
+    def plan(self, features: NDArray[Any], alignment: NDArray[Any]) -> NDArray[Any]:
         """See :class:`muomni_talker.synthesis.Engine`."""
-        under = Pointer(*(column[None] for column in self._given(pointer).unbind(1)))
+        under = Alignment(*(column[None] for column in self._given(alignment).unbind(1)))
         return _array(self._talker.framer(self._given(features).to(self._like.dtype)[None], under)[0])
 
     @torch.inference_mode()
@@ -234,9 +236,9 @@ class TorchEngine:
         return self._talker.states(before, said)[0].unbind(0)
 
     @torch.inference_mode()
-    def draw(self, state: Tensor, choose: Choose) -> NDArray[Any]:
+    def draw(self, state: Tensor, sampler: Sampler) -> NDArray[Any]:
         """See :class:`muomni_talker.synthesis.Engine`."""
-        codes = self._talker.heads.draw(state, lambda logits: torch.tensor(choose(logits.float().cpu().numpy())))
+        codes = self._talker.heads.draw(state, lambda logits: torch.tensor(sampler(logits.float().cpu().numpy())))
         return codes.cpu().numpy()
 
     def _given(self, array: NDArray[Any]) -> Tensor:
@@ -248,18 +250,18 @@ def _array(tensor: Tensor) -> NDArray[Any]:
     return tensor.float().cpu().numpy()
 
 
-class Speaker(nn.Module):
+class TalkerBase(nn.Module):
     """What the Talkers of this package share. A :class:`muomni_cli.api.Talker`."""
 
     causal: bool
 
-    def __init__(self, config: SpeakerConfig, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> None:
+    def __init__(self, config: TalkerBaseConfig, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> None:
         super().__init__()
         self.config, self.codes, self.voices, self.thinker_width = config, codes, tuple(voices), thinker_width
-        self.reader = Reader(config, len(voices), thinker_width)
-        self.framer = Framer(config)
+        self.reader = TextEncoder(config, len(voices), thinker_width)
+        self.framer = LengthRegulator(config)
         self.stack = Stack(config)
-        self.heads = Heads(config.d_model, codes)
+        self.heads = CodeHeads(config.d_model, codes)
         self.stack.reset_parameters()
 
     @property
@@ -268,7 +270,7 @@ class Speaker(nn.Module):
         return self.stack.blocks
 
     @property
-    def tables(self) -> frozenset[str]:
+    def embedding_params(self) -> frozenset[str]:
         """Parameters that are looked up in or read out by."""
         kept = ("table", "voices", "elapsed", "left", "tables", "heads", "history", "nothing")
         return frozenset(
@@ -281,10 +283,12 @@ class Speaker(nn.Module):
         plan = self.framer.nothing.expand(batch, frames, -1)
         return self.heads.logits(self.states(codes, plan))
 
-    def plan(self, ids: Tensor, pointer: Pointer, voice: Tensor, frames: Tensor, thoughts: Tensor | None) -> Any:
+    def plan(
+        self, ids: Tensor, alignment: Alignment, voice: Tensor, frames: Tensor, hidden_states: Tensor | None
+    ) -> Any:
         """What each frame is to say (B,T,D), and the features (B,S,W) that it was made of."""
-        features = self.reader(ids, voice, thoughts)
-        return self.framer(features, pointer, frames), features
+        features = self.reader(ids, voice, hidden_states)
+        return self.framer(features, alignment, frames), features
 
     def states(
         self,
@@ -305,12 +309,14 @@ class Speaker(nn.Module):
         """
         raise NotImplementedError
 
-    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
+    def speak(
+        self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
+    ) -> Iterator[NDArray[Any]]:
         """See :class:`muomni_cli.api.Talker`."""
-        return speak(TorchEngine(self), text, manner, choose)
+        return speak(TorchEngine(self), text, voice_settings, sampler)
 
 
-class CursorTalker(Speaker):
+class CursorTalker(TalkerBase):
     """Frame by frame: each is told from the frames before it and what it is to say."""
 
     causal = True
@@ -329,13 +335,13 @@ class CursorTalker(Speaker):
         lengths: Sequence[int] | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
-        """See :meth:`Speaker.states`."""
+        """See :meth:`TalkerBase.states`."""
         said = sum(table(before[..., q]) for q, table in enumerate(self.history))
         assert isinstance(said, Tensor)
         return self.stack.states(plan + (said if known is None else said * known), cache=cache, lengths=lengths)
 
 
-class ParallelTalker(Speaker):
+class ParallelTalker(TalkerBase):
     """All frames of a sentence at once: each is told from what all of them are to say."""
 
     causal = False
@@ -348,7 +354,7 @@ class ParallelTalker(Speaker):
         lengths: Sequence[int] | None = None,
         known: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
-        """See :meth:`Speaker.states`; nothing is remembered."""
+        """See :meth:`TalkerBase.states`; nothing is remembered."""
         assert cache is None, "there is nothing to remember"
         return self.stack.states(plan, lengths=lengths, causal=False)
 
@@ -365,9 +371,9 @@ def build_parallel(
     return ParallelTalker(config, codes, voices, thinker_width)
 
 
-def pointer_of(lengths: Sequence[int], device: torch.device | None = None) -> Pointer:
+def alignment_of(lengths: Sequence[int], device: torch.device | None = None) -> Alignment:
     """The pointer of one sentence whose symbols last so many slots each; (1,U) tensors."""
     count = torch.tensor(lengths, device=device)
     symbol = torch.repeat_interleave(torch.arange(len(lengths), device=device), count)
     elapsed = torch.arange(len(symbol), device=device) - torch.repeat_interleave(count.cumsum(0) - count, count)
-    return Pointer(symbol[None], elapsed[None], (count[symbol] - 1 - elapsed)[None])
+    return Alignment(symbol[None], elapsed[None], (count[symbol] - 1 - elapsed)[None])

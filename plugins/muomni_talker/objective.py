@@ -19,10 +19,10 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from muomni_cli.api import Batch, Loss, Manner, Said, Sample, Vocoder
+from muomni_cli.api import Batch, Loss, Sample, TextChunk, Vocoder, VoiceSettings
 from muomni_talker.config import CursorConfig
-from muomni_talker.model import Pointer, Speaker, summed
-from muomni_talker.text_frontend import normalise, script
+from muomni_talker.model import Alignment, TalkerBase, summed
+from muomni_talker.text_frontend import normalize, script
 from muomni_talker.text_normalization import written_form
 
 if TYPE_CHECKING:
@@ -32,25 +32,25 @@ SHOWN = 3
 """Held-out texts that are spoken as samples."""
 
 
-class Speaking:
+class SpeechModelRef:
     """An :class:`muomni_cli.api.Objective`: the codes of every utterance, and how long its characters last."""
 
     unit = "frames"
 
-    def __init__(self, talker: Speaker, context: StageContext) -> None:
+    def __init__(self, talker: TalkerBase, context: StageContext) -> None:
         self.module = talker
         self.blocks = list(talker.blocks)
-        self.adam_only = talker.tables
+        self.adamw_params = talker.embedding_params
         self._context, self._settings, self._seed = context, context.settings, context.seed
-        self._config, self._slots = talker.config, talker.config.slots
-        speech = context.speech(normalise)
+        self._config, self._slots = talker.config, talker.config.subframes
+        speech = context.speech(normalize)
         if talker.thinker_width:
-            context.thoughts("")  # opens the Thinker now, and not in the thread that makes batches
+            context.hidden_states("")  # opens the Thinker now, and not in the thread that makes batches
         self._train, self._val = speech.train, speech.val
 
     def batch(self, step: int, micro: int) -> Batch:
         """Share ``micro`` of the step's utterances; what is exchanged and forgotten is drawn by step and row."""
-        chosen = self._train.draw(step, self._settings.batch_size)
+        chosen = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
         return self._collate(self._train, [chosen[r] for r in rows], [[self._seed, step, row] for row in rows])
@@ -72,7 +72,7 @@ class Speaking:
         was_training = self.module.training
         self.module.eval()
         nats = frames = base = residual = wrong = sentences = 0.0
-        batches = self._val.every(self._settings.batch_size)
+        batches = self._val.batches(self._settings.batch_size)
         with torch.no_grad():
             for rows in itertools.islice(batches, self._settings.val_batches or None):
                 batch = self._to_device(self._collate(self._val, rows, None))
@@ -108,9 +108,9 @@ class Speaking:
         was_training = self.module.training
         self.module.eval()
         for number in np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist():
-            said = [Said(self._val.texts[number])]
-            manner = Manner(self._val.voices[number] or None)
-            codes = np.concatenate(list(self.module.speak(said, manner, lambda logits: int(logits.argmax()))))
+            said = [TextChunk(self._val.texts[number])]
+            voice_settings = VoiceSettings(self._val.voices[number] or None)
+            codes = np.concatenate(list(self.module.speak(said, voice_settings, lambda logits: int(logits.argmax()))))
             with torch.inference_mode():
                 rows = torch.from_numpy(codes)[None].to(self._context.device)
                 wave = vocoder(codec.expand(codec.decode(rows)))[0].cpu().numpy()
@@ -125,9 +125,9 @@ class Speaking:
     def _predict(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Q times (B,T,K) logits, and (B,S,W) features."""
         tensors, talker = batch.tensors, self.module
-        pointer = Pointer(tensors["symbol"], tensors["elapsed"], tensors["left"])
-        thoughts = tensors.get("thoughts")
-        plan, features = talker.plan(tensors["ids"], pointer, tensors["voice"], tensors["frames"], thoughts)
+        alignment = Alignment(tensors["symbol"], tensors["elapsed"], tensors["left"])
+        hidden_states = tensors.get("thoughts")
+        plan, features = talker.plan(tensors["ids"], alignment, tensors["voice"], tensors["frames"], hidden_states)
         plan = torch.where(tensors["said"][:, None, None], plan, talker.framer.nothing.to(plan.dtype))
         states = talker.states(
             tensors["before"], plan, lengths=batch.host["frames"], known=tensors["known"][:, None, None]
@@ -138,7 +138,7 @@ class Speaking:
         """Cross-entropy of the durations, summed over the symbols."""
         real = tensors["ids"] != written_form.PAD
         given = self.module.reader.durations(features)[real].float()
-        return F.cross_entropy(given, tensors["lasting"][real].clamp(max=self._config.longest), reduction="sum")
+        return F.cross_entropy(given, tensors["lasting"][real].clamp(max=self._config.max_duration), reduction="sum")
 
     def _collate(self, speech: Any, rows: Sequence[int], seeds: Sequence[Sequence[int]] | None) -> Batch:
         """Utterances padded on the right; with ``seeds``, one a row, they are made harder as training does."""
@@ -147,14 +147,14 @@ class Speaking:
         width, slots = max(frames), max(frames) * self._slots
         ids = np.full((len(rows), max(map(len, lasting))), written_form.PAD)
         counts = np.zeros_like(ids)
-        pointer = np.zeros((3, len(rows), slots), np.int64)
+        alignment = np.zeros((3, len(rows), slots), np.int64)
         codes = np.zeros((len(rows), width, self.module.codes.codebooks), np.int64)
         for place, (row, own) in enumerate(zip(rows, lasting, strict=True)):
             ids[place, : len(own)] = [written_form.START, *written_form.numbers(speech.texts[row]), written_form.END]
             counts[place, : len(own)] = own
             under = np.repeat(np.arange(len(own)), own)
             elapsed = np.arange(under.size) - np.repeat(np.cumsum(own) - own, own)
-            pointer[:, place, : under.size] = under, elapsed, own[under] - 1 - elapsed
+            alignment[:, place, : under.size] = under, elapsed, own[under] - 1 - elapsed
             codes[place, : frames[place]] = speech.codes[row]
         before = np.roll(codes, 1, axis=1)
         before[:, 0] = 0
@@ -166,9 +166,9 @@ class Speaking:
         arrays = {
             "ids": ids,
             "lasting": counts,
-            "symbol": pointer[0],
-            "elapsed": pointer[1],
-            "left": pointer[2],
+            "symbol": alignment[0],
+            "elapsed": alignment[1],
+            "left": alignment[2],
             "voice": np.array([names.index(speech.voices[row]) for row in rows]),
             "codes": codes,
             "before": before,
@@ -179,38 +179,40 @@ class Speaking:
         }
         if self.module.thinker_width:
             heard = [True] * len(rows) if seeds is None else [self._heard(seed) for seed in seeds]
-            arrays["thoughts"] = self._thoughts(speech, rows, heard, ids.shape[1])
+            arrays["thoughts"] = self._hidden_states(speech, rows, heard, ids.shape[1])
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return Batch(tensors, float(sum(frames)), sum(frames), {"frames": frames})
 
     def _lasting_of(self, speech: Any, row: int) -> NDArray[np.int64]:
         """(S,) slots of the silence before, of each character, and of the silence after."""
-        edges, frames = speech.edges[row], len(speech.codes[row])
+        char_times, frames = speech.char_times[row], len(speech.codes[row])
         slot = self.module.codes.seconds / self._slots
-        places = np.clip(np.rint(edges / slot), 0, frames * self._slots).astype(np.int64)
+        places = np.clip(np.rint(char_times / slot), 0, frames * self._slots).astype(np.int64)
         return np.diff(np.concatenate([[0], places, [frames * self._slots]]))
 
     def _harden(self, before: NDArray[np.int64], frames: int, rng: np.random.Generator) -> tuple[float, bool]:
         """Exchange some of a row's (T,Q) frames before for others of it; say whether it is known and said at all."""
         config = self._config
         if isinstance(config, CursorConfig):
-            wrong = np.flatnonzero(rng.random(frames) < config.corrupt)
+            wrong = np.flatnonzero(rng.random(frames) < config.input_noise)
             before[wrong] = before[rng.integers(0, frames, wrong.size)]
-        forgotten = isinstance(config, CursorConfig) and rng.random() < config.forget
-        return float(not forgotten), bool(rng.random() >= config.unsaid)
+        forgotten = isinstance(config, CursorConfig) and rng.random() < config.history_dropout
+        return float(not forgotten), bool(rng.random() >= config.text_dropout)
 
     def _heard(self, seed: Sequence[int]) -> bool:
         """Whether a row is trained with the Thinker's states."""
-        return bool(np.random.default_rng([*seed, 1]).random() >= self._config.unheard)
+        return bool(np.random.default_rng([*seed, 1]).random() >= self._config.hidden_state_dropout)
 
-    def _thoughts(self, speech: Any, rows: Sequence[int], heard: Sequence[bool], width: int) -> NDArray[np.float32]:
+    def _hidden_states(
+        self, speech: Any, rows: Sequence[int], heard: Sequence[bool], width: int
+    ) -> NDArray[np.float32]:
         """(B,S,Dh): for each character the state that chose its word; zeros where there is none."""
         found = np.zeros((len(rows), width, self.module.thinker_width), np.float32)
         for place, row in enumerate(rows):
             if not heard[place]:
                 continue
             begin = 1  # after the silence
-            for word in script(self._context.thoughts(speech.written[row])):
+            for word in script(self._context.hidden_states(speech.written[row])):
                 if word.hidden is not None:
                     found[place, begin : begin + len(word.text)] = word.hidden
                 begin += len(word.text) + word.ends  # between sentences there is a space

@@ -11,7 +11,7 @@ SMALL = {
     "n_layers": 2,
     "n_heads": 2,
     "d_ff": 48,
-    "longest": 6,
+    "max_duration": 6,
     "ctx_len": 128,
 }
 """Settings of the smallest that does all that a large one does."""
@@ -27,10 +27,10 @@ def register_talkers() -> list[TalkerPart]:
             config=CursorConfig,
             build="muomni_talker.model:build",
             graphs="muomni_talker.graphs:graphs",
-            runs="muomni_talker.synthesis:RunTalker",
-            small=SMALL,
+            runner="muomni_talker.synthesis:TalkerRunner",
+            test_config=SMALL,
             steps="muomni_talker.graphs:steps",
-            objective="muomni_talker.objective:Speaking",
+            objective="muomni_talker.objective:SpeechModelRef",
         ),
         TalkerPart(
             name="parallel",
@@ -38,9 +38,9 @@ def register_talkers() -> list[TalkerPart]:
             config=ParallelConfig,
             build="muomni_talker.model:build_parallel",
             graphs="muomni_talker.graphs:graphs",
-            runs="muomni_talker.synthesis:RunTalker",
-            small=SMALL,
+            runner="muomni_talker.synthesis:TalkerRunner",
+            test_config=SMALL,
             steps="muomni_talker.graphs:steps",
-            objective="muomni_talker.objective:Speaking",
+            objective="muomni_talker.objective:SpeechModelRef",
         ),
     ]

@@ -1,9 +1,9 @@
 """Text to codes while the text is still being written: sentence by sentence, and within a sentence as far as its end
 is known. Needs numpy only.
 
-Words come from a :class:`muomni_talker.text_frontend.Script`, which gives the same words however the text was cut. All
-work is done a word at a time, so the codes are the same, bit by bit. :class:`Engine` is what this needs of a model:
-four functions of numpy arrays, implemented by PyTorch (:class:`muomni_talker.model.TorchEngine`) and by exported
+Words come from a :class:`muomni_talker.text_frontend.TextFrontend`, which gives the same words however the text was
+cut. All work is done a word at a time, so the codes are the same, bit by bit. :class:`Engine` is what this needs of a
+model: four functions of numpy arrays, implemented by PyTorch (:class:`muomni_talker.model.TorchEngine`) and by exported
 graphs (:class:`GraphEngine`).
 
 Shapes: S symbols, U slots, T frames, W width of features, D width of frames, Dh of a Thinker, Q codebooks, K codes.
@@ -17,9 +17,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Choose, CodeShape, Manner, RequestError, Run, Said
-from muomni_talker.config import SpeakerConfig
-from muomni_talker.text_frontend import Spoken, script
+from muomni_cli.api import CodeShape, GraphFn, RequestError, Sampler, TextChunk, VoiceSettings
+from muomni_talker.config import TalkerBaseConfig
+from muomni_talker.text_frontend import FrontendChunk, script
 from muomni_talker.text_normalization import written_form
 
 
@@ -27,7 +27,7 @@ class Engine(Protocol):
     """A Talker that is ready to speak. States and memories are the engine's own: they may lie on a device."""
 
     @property
-    def config(self) -> SpeakerConfig: ...
+    def config(self) -> TalkerBaseConfig: ...
     @property
     def codes(self) -> CodeShape: ...
     @property
@@ -43,12 +43,12 @@ class Engine(Protocol):
         ...
 
     def read(
-        self, ids: NDArray[Any], voice: int, thoughts: NDArray[Any] | None, kept: slice
+        self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any] | None, kept: slice
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """(S,) symbols and (S,Dh) thoughts -> (n,W) features and (n,) expected slots of the symbols ``kept``."""
         ...
 
-    def plan(self, features: NDArray[Any], pointer: NDArray[Any]) -> NDArray[Any]:
+    def plan(self, features: NDArray[Any], alignment: NDArray[Any]) -> NDArray[Any]:
         """(S,W) features and (U,3) symbol, elapsed and left of each slot -> (T,D) what each frame is to say."""
         ...
 
@@ -64,24 +64,28 @@ class Engine(Protocol):
         """(T,D) plan of a sentence -> the state of each frame."""
         ...
 
-    def draw(self, state: Any, choose: Choose) -> NDArray[Any]:
+    def draw(self, state: Any, sampler: Sampler) -> NDArray[Any]:
         """A frame's state -> (Q,) int64 codes, each chosen given those before it."""
         ...
 
 
-def speak(engine: Engine, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
+def speak(
+    engine: Engine, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
+) -> Iterator[NDArray[Any]]:
     """See :class:`muomni_cli.api.Talker`."""
-    voice = voice_number(engine, manner.voice)
-    manner.require_speed()
-    return _speak(engine, text, voice, manner.speed, choose)
+    voice = voice_number(engine, voice_settings.voice)
+    voice_settings.require_speed()
+    return _speak(engine, text, voice, voice_settings.speed, sampler)
 
 
-def _speak(engine: Engine, text: Iterable[Said], voice: int, speed: float, choose: Choose) -> Iterator[NDArray[Any]]:
+def _speak(
+    engine: Engine, text: Iterable[TextChunk], voice: int, speed: float, sampler: Sampler
+) -> Iterator[NDArray[Any]]:
     sentence: Sentence | None = None
     for word in script(text):
         sentence = sentence or Sentence(engine, voice, speed)
         plan = sentence.add(word)
-        yield from sentence.teller.tell(plan, choose, ended=word.ends)
+        yield from sentence.teller.decode(plan, sampler, ended=word.ends)
         if word.ends:
             sentence = None
 
@@ -108,21 +112,21 @@ class Sentence:
     def __init__(self, engine: Engine, voice: int, speed: float) -> None:
         self._engine, self._voice, self._speed = engine, voice, speed
         self._ids = [written_form.START]
-        self._thoughts: list[NDArray[Any] | None] = [None]
+        self._hidden_states: list[NDArray[Any] | None] = [None]
         self._features = np.zeros((0, engine.config.d_text), np.float32)  # (S,W) of those that are sure
         self._clock = 0.0  # slots that they last, before rounding
         self._pointer = np.zeros((0, 3), np.int64)  # symbol, elapsed and left of each slot
         self._planned = 0
-        self.teller: Teller = (FrameTeller if engine.causal else SentenceTeller)(engine)
+        self.teller: FrameDecoder = (AutoregressiveDecoder if engine.causal else ParallelDecoder)(engine)
 
-    def add(self, word: Spoken) -> NDArray[Any]:
+    def add(self, word: FrontendChunk) -> NDArray[Any]:
         """(T,D): the plan of the frames that are sure with one more word; T may be 0."""
         added = written_form.numbers(word.text)
         self._ids += added
-        self._thoughts += [word.hidden] * len(added)
+        self._hidden_states += [word.hidden] * len(added)
         if word.ends:
             self._ids.append(written_form.END)
-            self._thoughts.append(None)
+            self._hidden_states.append(None)
         self.teller.words += len(word.text.split())
         self._read(word.ends)
         return self._plan(word.ends)
@@ -141,13 +145,13 @@ class Sentence:
         for place, lasting in enumerate(expected.tolist(), start=done):
             self._last(place, lasting / self._speed)
         if ended:  # the last frame is filled up with silence
-            self._extend(sure - 1, -len(self._pointer) % self._engine.config.slots)
+            self._extend(sure - 1, -len(self._pointer) % self._engine.config.subframes)
 
     def _thought(self, first: int, last: int) -> NDArray[Any] | None:
         width = self._engine.thinker_width
-        if not width or all(thought is None for thought in self._thoughts[first:last]):
+        if not width or all(thought is None for thought in self._hidden_states[first:last]):
             return None
-        rows = [np.zeros(width, np.float32) if one is None else one for one in self._thoughts[first:last]]
+        rows = [np.zeros(width, np.float32) if one is None else one for one in self._hidden_states[first:last]]
         return np.stack(rows).astype(np.float32)
 
     def _last(self, place: int, lasting: float) -> None:
@@ -161,7 +165,7 @@ class Sentence:
 
     def _plan(self, ended: bool) -> NDArray[Any]:
         """The plan of the frames that are sure now and were not before."""
-        slots = self._engine.config.slots
+        slots = self._engine.config.subframes
         whole = len(self._pointer) // slots
         ready = whole if ended else max(self._planned, whole - 1)
         first, last = max(0, self._planned - 1), min(whole, ready + 1)
@@ -172,7 +176,7 @@ class Sentence:
         return plan[made - first : ready - first]
 
 
-class Teller:
+class FrameDecoder:
     """Plans to codes, never more frames than the bound.
 
     Args:
@@ -186,7 +190,7 @@ class Teller:
         self.told = 0
         """Frames told so far."""
 
-    def tell(self, plan: NDArray[Any], choose: Choose, *, ended: bool) -> Iterator[NDArray[Any]]:
+    def decode(self, plan: NDArray[Any], sampler: Sampler, *, ended: bool) -> Iterator[NDArray[Any]]:
         """Codes (n,Q) of the frames that can be told with (T,D) more plan."""
         raise NotImplementedError
 
@@ -196,7 +200,7 @@ class Teller:
         return min(bound_of(self.words), self.engine.config.ctx_len) - self.told
 
 
-class FrameTeller(Teller):
+class AutoregressiveDecoder(FrameDecoder):
     """One frame after the other, each told from those before it."""
 
     def __init__(self, engine: Engine) -> None:
@@ -204,29 +208,29 @@ class FrameTeller(Teller):
         self._memory = engine.begin()
         self._before = np.zeros(engine.codes.codebooks, np.int64)
 
-    def tell(self, plan: NDArray[Any], choose: Choose, *, ended: bool) -> Iterator[NDArray[Any]]:  # noqa: ARG002
-        """See :class:`Teller`."""
+    def decode(self, plan: NDArray[Any], sampler: Sampler, *, ended: bool) -> Iterator[NDArray[Any]]:  # noqa: ARG002
+        """See :class:`FrameDecoder`."""
         for row in plan[: self.room]:
             state = self.engine.step(self._before, row, self._memory)
-            self._before = self.engine.draw(state, choose)
+            self._before = self.engine.draw(state, sampler)
             self.told += 1
             yield self._before[None]
 
 
-class SentenceTeller(Teller):
+class ParallelDecoder(FrameDecoder):
     """All frames at once, when the sentence has ended."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._plans: list[NDArray[Any]] = []
 
-    def tell(self, plan: NDArray[Any], choose: Choose, *, ended: bool) -> Iterator[NDArray[Any]]:
-        """See :class:`Teller`."""
+    def decode(self, plan: NDArray[Any], sampler: Sampler, *, ended: bool) -> Iterator[NDArray[Any]]:
+        """See :class:`FrameDecoder`."""
         self._plans.append(plan)
         if not ended:
             return
         states = self.engine.whole(np.concatenate(self._plans)[: self.room])
-        codes = np.stack([self.engine.draw(state, choose) for state in states])
+        codes = np.stack([self.engine.draw(state, sampler) for state in states])
         self.told = len(codes)
         yield codes
 
@@ -244,30 +248,30 @@ class GraphEngine:
 
     def __init__(
         self,
-        config: SpeakerConfig,
+        config: TalkerBaseConfig,
         codes: CodeShape,
         voices: Sequence[str],
         thinker_width: int,
-        graphs: Mapping[str, Run],
+        graphs: Mapping[str, GraphFn],
     ) -> None:
         self.config, self.codes, self.voices, self.thinker_width = config, codes, tuple(voices), thinker_width
         self.causal = "step" in graphs
         self._graphs = graphs
 
     def read(
-        self, ids: NDArray[Any], voice: int, thoughts: NDArray[Any] | None, kept: slice
+        self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any] | None, kept: slice
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """See :class:`muomni_talker.synthesis.Engine`."""
         feeds = {"ids": ids[None], "voice": np.array([voice])}
         if self.thinker_width:
             silent = np.zeros((len(ids), self.thinker_width), np.float32)
-            feeds["thoughts"] = (silent if thoughts is None else thoughts)[None]
+            feeds["thoughts"] = (silent if hidden_states is None else hidden_states)[None]
         made = self._graphs["reader"](feeds)
         return made["features"][0, kept], made["durations"][0, kept]
 
-    def plan(self, features: NDArray[Any], pointer: NDArray[Any]) -> NDArray[Any]:
+    def plan(self, features: NDArray[Any], alignment: NDArray[Any]) -> NDArray[Any]:
         """See :class:`muomni_talker.synthesis.Engine`."""
-        under = pointer.reshape(1, -1, self.config.slots, 3)
+        under = alignment.reshape(1, -1, self.config.subframes, 3)
         slots = {name: np.ascontiguousarray(under[..., n]) for n, name in enumerate(("symbol", "elapsed", "left"))}
         made: NDArray[Any] = self._graphs["framer"]({"features": features[None], **slots})["plan"][0]
         return made
@@ -289,22 +293,23 @@ class GraphEngine:
         """See :class:`muomni_talker.synthesis.Engine`."""
         return list(self._graphs["whole"]({"plan": plan[None]})["states"][0])
 
-    def draw(self, state: NDArray[Any], choose: Choose) -> NDArray[Any]:
+    def draw(self, state: NDArray[Any], sampler: Sampler) -> NDArray[Any]:
         """See :class:`muomni_talker.synthesis.Engine`."""
         codes = np.zeros(self.codes.codebooks, np.int64)
         for q in range(self.codes.codebooks):
             given = {"codes": codes[None, :q]} if q else {}
-            codes[q] = choose(self._graphs[f"head{q}"]({"states": state[None], **given})["logits"][0])
+            codes[q] = sampler(self._graphs[f"head{q}"]({"states": state[None], **given})["logits"][0])
         return codes
 
 
-class RunTalker:
-    """A Talker's graphs as a :class:`muomni_cli.contract.speech.Speaks`; arguments as of :class:`GraphEngine`."""
+class TalkerRunner:
+    """A Talker's graphs as a :class:`muomni_cli.contract.speech.SpeechGenerator`; arguments as of
+    :class:`GraphEngine`."""
 
     def __init__(
         self,
-        config: SpeakerConfig,
-        graphs: Mapping[str, Run],
+        config: TalkerBaseConfig,
+        graphs: Mapping[str, GraphFn],
         codes: CodeShape,
         voices: Sequence[str],
         thinker_width: int,
@@ -313,9 +318,11 @@ class RunTalker:
 
     @property
     def voices(self) -> Sequence[str]:
-        """See :class:`muomni_cli.contract.speech.Speaks`."""
+        """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
         return self._engine.voices
 
-    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.contract.speech.Speaks`."""
-        return speak(self._engine, text, manner, choose)
+    def speak(
+        self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
+    ) -> Iterator[NDArray[Any]]:
+        """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
+        return speak(self._engine, text, voice_settings, sampler)

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.api import Said
+from muomni_cli.api import TextChunk
 from muomni_talker.text_normalization.read_word import LOOK, is_plain, read, starts_item
-from muomni_talker.text_normalization.written_form import ALPHABET, Written, cut
+from muomni_talker.text_normalization.written_form import ALPHABET, WrittenWord, cut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ALPHABET", "normalise"]
+__all__ = ["ALPHABET", "normalize"]
 
 LONGEST = 40
 """Most spoken words of a sentence."""
@@ -32,7 +32,7 @@ _RUNS = re.compile(r"\s+|\S+")
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class FrontendChunk:
     """What is said of one written word.
 
     ``text``: characters of the closed alphabet: the spoken words, the mark that follows and, unless a sentence ends
@@ -45,7 +45,7 @@ class Spoken:
     ends: bool = False
 
 
-class Script:
+class TextFrontend:
     """Takes a text in pieces. However it is cut, the same words come out; a text of which nothing can be spoken gives
     none. A word waits for the next one, and those that are not plain for :data:`LOOK` more."""
 
@@ -53,12 +53,12 @@ class Script:
         self._run: list[str] = []
         self._hidden: NDArray[Any] | None = None
         self._breaks = 1  # a text begins with a line
-        self._queue: deque[tuple[Written, NDArray[Any] | None]] = deque()
-        self._before: Written | None = None
+        self._queue: deque[tuple[WrittenWord, NDArray[Any] | None]] = deque()
+        self._before: WrittenWord | None = None
         self._held: tuple[str, str, NDArray[Any] | None] | None = None
         self._count = 0
 
-    def push(self, piece: Said) -> Iterator[Spoken]:
+    def push(self, piece: TextChunk) -> Iterator[FrontendChunk]:
         """Take a piece of text, give what is sure with it."""
         for run in _RUNS.findall(piece.text):
             if run.isspace():
@@ -69,7 +69,7 @@ class Script:
                 self._hidden = piece.hidden
         yield from self._drain(finished=False)
 
-    def finish(self) -> Iterator[Spoken]:
+    def finish(self) -> Iterator[FrontendChunk]:
         """What is left when no more text comes."""
         self._close()
         yield from self._drain(finished=True)
@@ -83,7 +83,7 @@ class Script:
             self._run.clear()
             self._breaks = 0 if words else self._breaks
 
-    def _drain(self, *, finished: bool) -> Iterator[Spoken]:
+    def _drain(self, *, finished: bool) -> Iterator[FrontendChunk]:
         while self._queue:
             word, hidden = self._queue[0]
             plain = is_plain(word)
@@ -101,7 +101,9 @@ class Script:
             if reading.ends:
                 self._before = None
 
-    def _say(self, text: str, mark: str, ends: bool, hidden: NDArray[Any] | None, *, opens: bool) -> Iterator[Spoken]:
+    def _say(
+        self, text: str, mark: str, ends: bool, hidden: NDArray[Any] | None, *, opens: bool
+    ) -> Iterator[FrontendChunk]:
         words = list(_bounded(text))
         if not words:
             yield from self._mark(mark, ends)
@@ -117,18 +119,20 @@ class Script:
         if ends or (self._count >= ENOUGH and mark):
             yield from self._release(ends=True)
 
-    def _mark(self, mark: str, ends: bool) -> Iterator[Spoken]:
+    def _mark(self, mark: str, ends: bool) -> Iterator[FrontendChunk]:
         """A mark by itself belongs to the word before it, if that has none."""
         if self._held is not None and mark and not self._held[1]:
             self._held = (self._held[0], " -" if mark == "-" else mark, self._held[2])
             if ends:
                 yield from self._release(ends=True)
 
-    def _release(self, *, ends: bool) -> Iterator[Spoken]:
+    def _release(self, *, ends: bool) -> Iterator[FrontendChunk]:
         """The word that waited for the next one."""
         if self._held is not None:
             text, mark, hidden = self._held
-            yield Spoken(text + (mark.removesuffix(" -") if ends else mark) + ("" if ends else " "), hidden, ends)
+            yield FrontendChunk(
+                text + (mark.removesuffix(" -") if ends else mark) + ("" if ends else " "), hidden, ends
+            )
             self._held = None
             if ends:
                 self._count = 0
@@ -142,17 +146,17 @@ def _bounded(text: str) -> Iterator[str]:
             yield kept[begin : begin + _LETTERS]
 
 
-def script(text: Iterable[Said]) -> Iterator[Spoken]:
+def script(text: Iterable[TextChunk]) -> Iterator[FrontendChunk]:
     """The words to be spoken of a text that comes in pieces, lazily."""
-    reader = Script()
+    reader = TextFrontend()
     for piece in text:
         yield from reader.push(piece)
     yield from reader.finish()
 
 
-def sentences(words: Iterable[Spoken]) -> Iterator[list[Spoken]]:
+def sentences(words: Iterable[FrontendChunk]) -> Iterator[list[FrontendChunk]]:
     """The words of each sentence."""
-    sentence: list[Spoken] = []
+    sentence: list[FrontendChunk] = []
     for word in words:
         sentence.append(word)
         if word.ends:
@@ -160,9 +164,9 @@ def sentences(words: Iterable[Spoken]) -> Iterator[list[Spoken]]:
             sentence = []
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """``text`` as it is spoken; its sentences joined by a space; empty if nothing of it can be spoken.
 
     The same characters come from :func:`muomni_talker.text_frontend.script`, word by word.
     """
-    return "".join(word.text + " " * word.ends for word in script([Said(text)])).removesuffix(" ")
+    return "".join(word.text + " " * word.ends for word in script([TextChunk(text)])).removesuffix(" ")

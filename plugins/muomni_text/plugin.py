@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from muomni_cli.api import Can, TokenizerPart, hookimpl
+from muomni_cli.api import Capability, TokenizerPart, hookimpl
 from muomni_text.config import BPEConfig, BytesConfig
 
 
@@ -16,8 +16,8 @@ def register_tokenizers() -> list[TokenizerPart]:
             config=BPEConfig,
             build="muomni_text.bpe:load",
             objective="muomni_text.bpe:learn",
-            small={"vocab_size": 300},
-            can={Can.LOSSLESS, Can.TRAINABLE},
+            test_config={"vocab_size": 300},
+            capabilities={Capability.LOSSLESS, Capability.TRAINABLE},
         ),
         TokenizerPart(
             name="bytes",
@@ -25,6 +25,6 @@ def register_tokenizers() -> list[TokenizerPart]:
             config=BytesConfig,
             build="muomni_text.byte_level:load",
             objective="muomni_text.byte_level:learn",
-            can={Can.LOSSLESS},
+            capabilities={Capability.LOSSLESS},
         ),
     ]

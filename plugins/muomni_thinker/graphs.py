@@ -12,12 +12,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, Step
-from muomni_cli.nn.onnx_stack import filled, grow, held_by, past_cases, past_ports, past_states
+from muomni_cli.api import Graph, GraphInput, Step
+from muomni_cli.nn.onnx_stack import filled, grow, held_by, past_cases, past_inputs, past_states
 from muomni_thinker.model import Transformer
 
 
-class Embedding(nn.Module):
+class EmbeddingGraph(nn.Module):
     """(B,T) ids -> (B,T,D)."""
 
     def __init__(self, model: Transformer) -> None:
@@ -29,7 +29,7 @@ class Embedding(nn.Module):
         return (self.table(ids),)
 
 
-class Thinking(nn.Module):
+class ThinkerGraph(nn.Module):
     """(B,T,D) embeddings and what is held -> (B,T,V) logits, (B,T,D) states after the final norm, what is held then."""
 
     def __init__(self, model: Transformer) -> None:
@@ -55,8 +55,8 @@ def graphs(module: Transformer) -> list[Graph]:
     return [
         Graph(
             name="embed",
-            module=Embedding(module),
-            inputs=[Port("input_ids", ("batch", "time"), every(module.vocab_size))],
+            module=EmbeddingGraph(module),
+            inputs=[GraphInput("input_ids", ("batch", "time"), every(module.vocab_size))],
             outputs=["inputs_embeds"],
             cases={
                 "traced": {"batch": 2, "time": 3},
@@ -67,12 +67,12 @@ def graphs(module: Transformer) -> list[Graph]:
         ),
         Graph(
             name="thinker",
-            module=Thinking(module),
-            inputs=[Port("inputs_embeds", ("batch", "time", width)), *past_ports(module.config)],
+            module=ThinkerGraph(module),
+            inputs=[GraphInput("inputs_embeds", ("batch", "time", width)), *past_inputs(module.config)],
             outputs=["logits", "hidden", *states.values()],
             cases=past_cases(context),
             states=states,
-            begin={"batch": 2, "time": 1, "past": 0},
+            initial_sizes={"batch": 2, "time": 1, "past": 0},
             calls=min(100, context),
             reference=by_its_cache,
         ),

@@ -1,6 +1,6 @@
 """What this package offers to muomni. Knows no torch: a listing imports this module."""
 
-from muomni_cli.api import Can, ThinkerPart, hookimpl
+from muomni_cli.api import Capability, ThinkerPart, hookimpl
 from muomni_thinker.config import TransformerConfig
 
 
@@ -16,7 +16,9 @@ def register_thinkers() -> list[ThinkerPart]:
             graphs="muomni_thinker.graphs:graphs",
             steps="muomni_thinker.graphs:steps",
             peers={"transformers": "muomni_thinker.peer:llama"},
-            small={"d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "ctx_len": 24},
-            can=frozenset({Can.CACHE, Can.RAGGED, Can.TRUNCATE, Can.EMBEDS, Can.CAUSAL}),
+            test_config={"d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "ctx_len": 24},
+            capabilities=frozenset(
+                {Capability.CACHE, Capability.RAGGED, Capability.TRUNCATE, Capability.EMBEDS, Capability.CAUSAL}
+            ),
         )
     ]

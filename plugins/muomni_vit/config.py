@@ -10,7 +10,7 @@ from muomni_cli.api import PartConfig
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class AugmentConfig(PartConfig):
+class ImageAugmentConfig(PartConfig):
     """What is done to pictures in the encoder's own training, so that few stand for many. All of it is off at first:
     what changes nothing in one set of pictures (left and right in clothes) is the very thing to be learned in another.
     """
@@ -60,7 +60,7 @@ class VitConfig(PartConfig):
     The patches have no bias because the positions already add one vector to each.
     """
 
-    practice: ClassVar[frozenset[str]] = frozenset({"dropout", "learn", "label_smoothing", "words", "augment"})
+    training_only: ClassVar[frozenset[str]] = frozenset({"dropout", "learn", "label_smoothing", "words", "augment"})
 
     size: PositiveInt = Field(224, le=4096, description="side of the square that every picture becomes, in pixels")
     patch: PositiveInt = Field(16, description="side of one patch, in pixels; must divide size")
@@ -108,7 +108,7 @@ class VitConfig(PartConfig):
         0.0, ge=0, lt=1, description="labels: share of the aim that is spread over all classes"
     )
     words: WordsConfig = Field(WordsConfig(), description="contrast and captions: the text model beside the encoder")
-    augment: AugmentConfig = Field(AugmentConfig(), description="what training does to its pictures")
+    augment: ImageAugmentConfig = Field(ImageAugmentConfig(), description="what training does to its pictures")
 
     @property
     def grid(self) -> int:

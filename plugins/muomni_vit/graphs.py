@@ -15,13 +15,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port, Step
-from muomni_vit.heads import Captions, Contrast, Labels, mean_of, past_the_end
+from muomni_cli.api import Graph, GraphInput, Step
+from muomni_vit.heads import CaptioningTask, ClassificationTask, ContrastiveTask, mean_of, past_the_end
 from muomni_vit.model import Vit
 from muomni_vit.runtime import END
 
 
-class Seeing(nn.Module):
+class VisionEncoderGraph(nn.Module):
     """(B,3,S,S) pictures of 0 to 255, as they are read -> (B,T,W) tokens."""
 
     def __init__(self, model: Vit) -> None:
@@ -33,27 +33,27 @@ class Seeing(nn.Module):
         return (self.model.tokens(pictures),)
 
 
-class Naming(nn.Module):
+class ClassifierGraph(nn.Module):
     """(B,T,W) tokens -> (B,C) scores of classes."""
 
-    def __init__(self, lesson: Labels) -> None:
+    def __init__(self, task: ClassificationTask) -> None:
         super().__init__()
-        self.lesson = lesson
+        self.lesson = task
 
     def forward(self, tokens: Tensor) -> tuple[Tensor]:
         """One tensor in, one out."""
         return (self.lesson.scores(tokens, {}),)
 
 
-class Matching(nn.Module):
+class ContrastiveGraph(nn.Module):
     """(B,T,W) tokens and (U,L) texts -> (B,U) scores of the texts."""
 
-    def __init__(self, lesson: Contrast) -> None:
+    def __init__(self, task: ContrastiveTask) -> None:
         super().__init__()
-        self.lesson, self.heads = lesson, lesson.encoder.config.words.n_heads
+        self.lesson, self.heads = task, task.encoder.config.words.n_heads
 
     def forward(self, tokens: Tensor, symbols: Tensor) -> tuple[Tensor]:
-        """As :meth:`Contrast.scores`; ONNX wants the mask of each query, not one for all of them."""
+        """As :meth:`ContrastiveTask.scores`; ONNX wants the mask of each query, not one for all of them."""
         words, padding = self.lesson.words, past_the_end(symbols)
         texts, length = symbols.shape
         unseen = padding[:, None, None].expand(texts, self.heads, length, length).flatten(0, 1)
@@ -63,12 +63,12 @@ class Matching(nn.Module):
         return (self.lesson.match(tokens, mean_of(words.norm(x), padding)),)
 
 
-class Writing(nn.Module):
+class CaptioningGraph(nn.Module):
     """(B,T,W) tokens and the (B,L) bytes so far -> (B,1+L,257) scores of each next one."""
 
-    def __init__(self, lesson: Captions) -> None:
+    def __init__(self, task: CaptioningTask) -> None:
         super().__init__()
-        self.lesson = lesson
+        self.lesson = task
 
     def forward(self, tokens: Tensor, given: Tensor) -> tuple[Tensor]:
         """Two tensors in, one out."""
@@ -88,8 +88,8 @@ def graphs(module: Vit) -> list[Graph]:
     return [
         Graph(
             name="encoder",
-            module=Seeing(module),
-            inputs=[Port("inputs", ("batch", 3, size, size), Port.below(256, "uint8"))],
+            module=VisionEncoderGraph(module),
+            inputs=[GraphInput("inputs", ("batch", 3, size, size), GraphInput.below(256, "uint8"))],
             outputs=["tokens"],
             cases={"traced": {"batch": 2}, "one": {"batch": 1}, "three": {"batch": 3}},
             tolerance=2e-5,
@@ -97,21 +97,27 @@ def graphs(module: Vit) -> list[Graph]:
     ]
 
 
-def head_graphs(module: Labels | Contrast | Captions) -> list[Graph]:
+def head_graphs(module: ClassificationTask | ContrastiveTask | CaptioningTask) -> list[Graph]:
     """See ``EncoderPart.head_graphs``."""
     config = module.encoder.config
-    tokens = Port("tokens", ("batch", config.token_count, module.encoder.width))
+    tokens = GraphInput("tokens", ("batch", config.token_count, module.encoder.width))
     one, two, three = {"batch": 1}, {"batch": 2}, {"batch": 3}
-    if isinstance(module, Labels):
-        return [_head(Naming(module), [tokens], {"traced": two, "one": one, "three": three})]
+    if isinstance(module, ClassificationTask):
+        return [_head(ClassifierGraph(module), [tokens], {"traced": two, "one": one, "three": three})]
     longest = config.words.longest
-    if isinstance(module, Captions):
+    if isinstance(module, CaptioningTask):
         cases = {
             "traced": {**two, "symbols": 3},
             "nothing yet": {**one, "symbols": 0},
             "the longest": {**three, "symbols": longest},
         }
-        return [_head(Writing(module), [tokens, Port("given", ("batch", "symbols"), Port.below(END))], cases)]
+        return [
+            _head(
+                CaptioningGraph(module),
+                [tokens, GraphInput("given", ("batch", "symbols"), GraphInput.below(END))],
+                cases,
+            )
+        ]
     cases = {
         "traced": {**two, "texts": 3, "symbols": 5},
         "one text of no bytes": {**one, "texts": 1, "symbols": 1},
@@ -121,12 +127,14 @@ def head_graphs(module: Labels | Contrast | Captions) -> list[Graph]:
     def by_its_own(tokens: Tensor, symbols: Tensor) -> tuple[Tensor]:
         return (module.scores(tokens, {"texts": symbols}),)
 
-    return [_head(Matching(module), [tokens, Port("texts", ("texts", "symbols"), texts)], cases, by_its_own)]
+    return [
+        _head(ContrastiveGraph(module), [tokens, GraphInput("texts", ("texts", "symbols"), texts)], cases, by_its_own)
+    ]
 
 
 def _head(
     module: nn.Module,
-    inputs: list[Port],
+    inputs: list[GraphInput],
     cases: dict[str, dict[str, int]],
     reference: Callable[..., tuple[Tensor]] | None = None,
 ) -> Graph:

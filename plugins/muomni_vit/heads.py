@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from muomni_cli.api import RequestError
 from muomni_vit.config import WordsConfig
 from muomni_vit.model import Vit
-from muomni_vit.runtime import END, HIDDEN, SPACE, SYMBOLS, Asking, Matching, Naming, Writing, spelled
+from muomni_vit.runtime import END, HIDDEN, SPACE, SYMBOLS, AnswerMode, Matching, Naming, Writing, spelled
 
 if TYPE_CHECKING:
     from muomni_cli.api import ExampleData, Examples
@@ -91,21 +91,26 @@ class Words(nn.Module):
         return self.norm(x)  # type: ignore[no-any-return]
 
 
-class Asked(nn.Module, ABC):
-    """What makes a lesson (:class:`muomni_vit.objective.Lesson`) a :class:`muomni_cli.contract.models.Answerer`."""
+class VisionPredictor(nn.Module, ABC):
+    """What makes a lesson (:class:`muomni_vit.objective.VisionTask`) a
+    :class:`muomni_cli.contract.models.PredictorModule`."""
 
-    def __init__(self, encoder: Vit, asking: Asking) -> None:
+    def __init__(self, encoder: Vit, answer_mode: AnswerMode) -> None:
         super().__init__()
         self.encoder = encoder
-        self._asking = asking
-        self.ways, self.vocabulary, self.wanted = asking.ways, asking.vocabulary, asking.wanted
+        self._answer_mode = answer_mode
+        self.answer_modes, self.vocabulary, self.expected = (
+            answer_mode.answer_modes,
+            answer_mode.vocabulary,
+            answer_mode.expected,
+        )
 
     @abstractmethod
     def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """(B,T,W) tokens -> scores in float32, of a shape that is the lesson's own."""
 
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
-        """See :class:`muomni_cli.contract.models.Answers`."""
+        """See :class:`muomni_cli.contract.models.Predictor`."""
         with torch.inference_mode():
             return self.answers_to(self.encoder.see(inputs), choices)
 
@@ -118,15 +123,15 @@ class Asked(nn.Module, ABC):
             scores: NDArray[np.floating] = self.scores(tokens, targets).cpu().numpy()
             return scores
 
-        return self._asking.said(score, len(tokens), choices)
+        return self._answer_mode.said(score, len(tokens), choices)
 
 
-class Labels(Asked):
-    """A lesson (:class:`muomni_vit.objective.Lesson`): one Linear on the mean of what reaches the Thinker, so that all
-    that it needs must be in there."""
+class ClassificationTask(VisionPredictor):
+    """A lesson (:class:`muomni_vit.objective.VisionTask`): one Linear on the mean of what reaches the Thinker, so that
+    all that it needs must be in there."""
 
     measure = "accuracy"
-    adam_only = frozenset({"head.weight"})
+    adamw_params = frozenset({"head.weight"})
 
     def __init__(self, encoder: Vit, classes: Sequence[str]) -> None:
         super().__init__(encoder, Naming(classes))
@@ -192,16 +197,16 @@ def all_labelled(data: ExampleData) -> bool:
     return None not in data.train.labels and None not in data.val.labels
 
 
-class Contrast(Asked):
-    """A lesson (:class:`muomni_vit.objective.Lesson`): the mean of a picture's tokens and the mean of its text's bytes,
-    read by a small transformer that sees their order, point the same way; those of other texts do not.
+class ContrastiveTask(VisionPredictor):
+    """A lesson (:class:`muomni_vit.objective.VisionTask`): the mean of a picture's tokens and the mean of its text's
+    bytes, read by a small transformer that sees their order, point the same way; those of other texts do not.
 
     Pictures are compared with the texts of the step that differ. So equal texts are never taken for wrong ones, and
     micro-batches, which see all texts of their step, add up to what one large batch gives.
     """
 
     measure = "retrieval"
-    adam_only = frozenset({"picture.weight", "text.weight"})
+    adamw_params = frozenset({"picture.weight", "text.weight"})
 
     def __init__(self, encoder: Vit) -> None:
         config = encoder.config.words
@@ -271,12 +276,12 @@ def mean_of(states: Tensor, padding: Tensor) -> Tensor:
     return (states * real).sum(1) / real.sum(1)
 
 
-class Captions(Asked):
-    """A lesson (:class:`muomni_vit.objective.Lesson`): a small causal transformer goes on from a picture's tokens with
-    the bytes of its text, as the Thinker will later."""
+class CaptioningTask(VisionPredictor):
+    """A lesson (:class:`muomni_vit.objective.VisionTask`): a small causal transformer goes on from a picture's tokens
+    with the bytes of its text, as the Thinker will later."""
 
     measure = "exact"
-    adam_only = frozenset({"head.weight"})
+    adamw_params = frozenset({"head.weight"})
 
     def __init__(self, encoder: Vit) -> None:
         config = encoder.config.words

@@ -53,7 +53,7 @@ def pooling(grid: int, cells: int) -> Tensor:
     return torch.kron(share, share).float()
 
 
-class Attention(nn.Module):
+class VitAttention(nn.Module):
     """Self-attention in which every token sees every other."""
 
     def __init__(self, config: VitConfig) -> None:
@@ -89,13 +89,13 @@ def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.addcmul(heads * cos, heads.roll(heads.shape[3] // 2, dims=3), sin)
 
 
-class Block(nn.Module):
+class VitBlock(nn.Module):
     """One layer: attention, then MLP, each on a normalised copy and added to the stream."""
 
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.d_model, config.norm_eps)
-        self.attention = Attention(config)
+        self.attention = VitAttention(config)
         self.mlp_norm = nn.LayerNorm(config.d_model, config.norm_eps)
         self.up = nn.Linear(config.d_model, config.d_ff)
         self.down = nn.Linear(config.d_ff, config.d_model)
@@ -154,9 +154,9 @@ class Vit(nn.Module):
             else nn.Conv2d(3, width, config.patch, stride=config.patch, bias=False)
         )
         self.cls = nn.Parameter(torch.empty(1, 1, width))
-        learned = config.positions == "learned"
-        self.pos = nn.Parameter(torch.empty(1, 1 + config.grid**2, width)) if learned else None
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        head_metadata = config.positions == "learned"
+        self.pos = nn.Parameter(torch.empty(1, 1 + config.grid**2, width)) if head_metadata else None
+        self.blocks = nn.ModuleList(VitBlock(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(width, config.norm_eps)
         self._make_tables()
         self.reset_parameters()

@@ -21,8 +21,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from muomni_cli.api import Batch, Loss, RequestError, Sample
-from muomni_vit.config import AugmentConfig, VitConfig
-from muomni_vit.heads import Captions, Contrast, Labels, all_labelled, classes_of, require_texts
+from muomni_vit.config import ImageAugmentConfig, VitConfig
+from muomni_vit.heads import (
+    CaptioningTask,
+    ClassificationTask,
+    ContrastiveTask,
+    all_labelled,
+    classes_of,
+    require_texts,
+)
 from muomni_vit.model import Vit, build
 
 if TYPE_CHECKING:
@@ -35,7 +42,7 @@ SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class GenerationOverrides:
     """What happens to each of B pictures: the row and the column of the old picture that every new one shows, (B,S)
     each, and the rectangles that are cut out, (B,4): top, bottom, left, right (ends not included)."""
 
@@ -43,12 +50,12 @@ class Changes:
     columns: NDArray[np.int64]
     holes: NDArray[np.int64]
 
-    def share(self, part: slice) -> Changes:
+    def share(self, part: slice) -> GenerationOverrides:
         """Those of some of the pictures."""
-        return Changes(self.rows[part], self.columns[part], self.holes[part])
+        return GenerationOverrides(self.rows[part], self.columns[part], self.holes[part])
 
 
-def drawn(batch: int, size: int, config: AugmentConfig, rng: np.random.Generator) -> Changes:
+def drawn(batch: int, size: int, config: ImageAugmentConfig, rng: np.random.Generator) -> GenerationOverrides:
     """Changes of ``batch`` pictures of side ``size``."""
     places = np.arange(size)
     down, right = rng.integers(-config.shift, config.shift + 1, (2, batch, 1))
@@ -58,10 +65,10 @@ def drawn(batch: int, size: int, config: AugmentConfig, rng: np.random.Generator
     sides *= rng.random((batch, 1)) < config.erase
     begins = (rng.random((batch, 2)) * (size - sides + 1)).astype(np.int64)
     holes = np.stack([begins, begins + sides], axis=2).reshape(batch, 4)
-    return Changes((places + down).clip(0, size - 1), columns.clip(0, size - 1), holes)
+    return GenerationOverrides((places + down).clip(0, size - 1), columns.clip(0, size - 1), holes)
 
 
-def changed(pictures: Pictures, changes: Changes, fill: NDArray[np.uint8]) -> Pictures:
+def changed(pictures: Pictures, changes: GenerationOverrides, fill: NDArray[np.uint8]) -> Pictures:
     """(B,3,S,S) pictures as ``changes`` have them; ``fill`` (3,) is the colour of holes."""
     row = np.arange(len(pictures))[:, None, None]
     # Pixel by pixel, with the colours last: one gather of three bytes is cheaper than three of one.
@@ -71,7 +78,7 @@ def changed(pictures: Pictures, changes: Changes, fill: NDArray[np.uint8]) -> Pi
     return np.ascontiguousarray(moved.transpose(0, 3, 1, 2))
 
 
-class Lesson(Protocol):
+class VisionTask(Protocol):
     """What is learned of pictures. Also an ``nn.Module`` that holds the encoder as ``encoder``."""
 
     encoder: Vit
@@ -79,7 +86,7 @@ class Lesson(Protocol):
     measure: str
     """What the share of pictures is called for which :meth:`right` holds."""
 
-    adam_only: frozenset[str]
+    adamw_params: frozenset[str]
     """See :class:`muomni_cli.api.Objective`."""
 
     def targets(
@@ -108,18 +115,18 @@ class Lesson(Protocol):
         ...
 
 
-class Seeing:
+class VisionObjective:
     """An :class:`muomni_cli.api.Objective`: one lesson about every example."""
 
     unit = "images"
 
-    def __init__(self, lesson: Lesson, context: StageContext, learned: Mapping[str, Any]) -> None:
-        self.lesson = lesson
-        self.learned = learned
-        self.module = cast("nn.Module", lesson)
-        self.blocks = list(lesson.encoder.blocks)
-        self.adam_only = lesson.adam_only | {f"encoder.{name}" for name in lesson.encoder.tables}
-        self._config = lesson.encoder.config
+    def __init__(self, task: VisionTask, context: StageContext, head_metadata: Mapping[str, Any]) -> None:
+        self.lesson = task
+        self.head_metadata = head_metadata
+        self.module = cast("nn.Module", task)
+        self.blocks = list(task.encoder.blocks)
+        self.adamw_params = task.adamw_params | {f"encoder.{name}" for name in task.encoder.tables}
+        self._config = task.encoder.config
         self._settings, self._seed = context.settings, context.seed
         data = context.examples()
         self._train, self._val = data.train, data.val
@@ -130,7 +137,7 @@ class Seeing:
     def batch(self, step: int, micro: int) -> Batch:
         """Share ``micro`` of the step's ``batch_size`` pictures, each varied as its row and the step have it:
         ``pictures`` (B,3,S,S), and what the lesson wants."""
-        rows = self._train.draw(step, self._settings.batch_size)
+        rows = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         share = slice(len(rows) * micro // shares, len(rows) * (micro + 1) // shares)
         rng = np.random.default_rng([self._seed, step])
@@ -151,7 +158,7 @@ class Seeing:
         nats, targets, right, count = 0.0, 0.0, 0, 0
         with self._as_it_is_used():
             for rows in self._validation_rows():
-                batch = self._held_out(rows)
+                batch = self._evaluation_mode(rows)
                 scores = self._scores(batch)
                 nats += self.lesson.loss(scores, batch.tensors).item()
                 right += int(self.lesson.right(scores, batch.tensors).sum())
@@ -186,7 +193,7 @@ class Seeing:
     def _pictures(self, examples: Examples, rows: Sequence[int]) -> NDArray[np.uint8]:
         return np.stack([examples.inputs[row] for row in rows])
 
-    def _held_out(self, rows: Sequence[int]) -> Batch:
+    def _evaluation_mode(self, rows: Sequence[int]) -> Batch:
         """Validation pictures as they are, on the model's device."""
         targets, weight = self.lesson.targets(self._val, rows, slice(None), None)
         tensors = {"pictures": torch.from_numpy(self._pictures(self._val, rows)), **targets}
@@ -197,16 +204,16 @@ class Seeing:
 
     def _validation_rows(self) -> list[list[int]]:
         """All batches, or ``val_batches`` of them from all over: pictures often lie sorted by class."""
-        batches = list(self._val.every(self._settings.batch_size))
+        batches = list(self._val.batches(self._settings.batch_size))
         wanted = min(self._settings.val_batches or len(batches), len(batches))
         return [batches[int(place)] for place in np.linspace(0, len(batches) - 1, wanted)]
 
 
-OF_TEXTS: dict[str, Callable[[Vit], Lesson]] = {"contrast": Contrast, "captions": Captions}
+OF_TEXTS: dict[str, Callable[[Vit], VisionTask]] = {"contrast": ContrastiveTask, "captions": CaptioningTask}
 """Lessons that learn texts, by what a config's ``learn`` calls them."""
 
 
-def choose(encoder: Vit, context: StageContext) -> Seeing:
+def choose(encoder: Vit, context: StageContext) -> VisionObjective:
     """What the encoder's config wants it to learn, or what its examples can teach.
 
     Raises:
@@ -221,26 +228,26 @@ def choose(encoder: Vit, context: StageContext) -> Seeing:
     if learn == "labels" and (strange := sum(label not in known for label in data.val.labels)):
         context.progress(f"warning: {strange:,} held-out pictures have labels that no other has; they count as wrong")
     if learn == "labels":
-        lesson = Labels(encoder, classes_of(data))
-        return Seeing(lesson, context, {"learn": learn, "classes": lesson.classes})
+        task = ClassificationTask(encoder, classes_of(data))
+        return VisionObjective(task, context, {"learn": learn, "classes": task.classes})
     require_texts(data)
-    return Seeing(OF_TEXTS[learn](encoder), context, {"learn": learn})
+    return VisionObjective(OF_TEXTS[learn](encoder), context, {"learn": learn})
 
 
-def answering(config: VitConfig, learned: Mapping[str, Any]) -> Lesson:
-    """The lesson that a stage learned, with fresh weights, to be asked (``EncoderPart.answer``).
+def build_predictor(config: VitConfig, head_metadata: Mapping[str, Any]) -> VisionTask:
+    """The lesson that a stage learned, with fresh weights, to be asked (``EncoderPart.predictor``).
 
     Raises:
-        RequestError: ``learned`` does not say which one, as of a stage that was trained by an older version.
+        RequestError: ``head_metadata`` does not say which one, as of a stage that was trained by an older version.
     """
-    learn = learned.get("learn", config.learn)
+    learn = head_metadata.get("learn", config.learn)
     if learn in OF_TEXTS:
         return OF_TEXTS[learn](build(config))
-    if learn != "labels" or "classes" not in learned:
+    if learn != "labels" or "classes" not in head_metadata:
         raise RequestError(
             "the image encoder does not say which classes it has learned", "train it again: muomni train image RECIPE"
         )
-    return Labels(build(config), learned["classes"])
+    return ClassificationTask(build(config), head_metadata["classes"])
 
 
 def _png(picture: NDArray[np.uint8]) -> bytes:

@@ -13,7 +13,7 @@ from muomni_cli.api import EncoderOutput, RequestError
 from muomni_vit.config import VitConfig
 
 
-class TransformersVit(nn.Module):
+class VitPeer(nn.Module):
     """ViTModel of the same sizes and the same function, SDPA attention. Called like :class:`muomni_vit.model.Vit`."""
 
     mean: Tensor
@@ -53,6 +53,6 @@ class TransformersVit(nn.Module):
         return EncoderOutput(tokens=tokens, lengths=[tokens.shape[1]] * len(inputs))
 
 
-def vit(config: VitConfig) -> TransformersVit:
+def vit(config: VitConfig) -> VitPeer:
     """Build the peer with fresh weights."""
-    return TransformersVit(config)
+    return VitPeer(config)

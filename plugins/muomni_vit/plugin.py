@@ -18,13 +18,13 @@ def register_encoders() -> list[EncoderPart]:
             graphs="muomni_vit.graphs:graphs",
             steps="muomni_vit.graphs:steps",
             read="muomni_vit.preprocessing:read",
-            count="muomni_vit.preprocessing:count",
-            answer="muomni_vit.objective:answering",
-            runs="muomni_vit.runtime:RunLesson",
+            num_tokens="muomni_vit.preprocessing:count",
+            predictor="muomni_vit.objective:build_predictor",
+            runner="muomni_vit.runtime:VisionPredictorRunner",
             head_graphs="muomni_vit.graphs:head_graphs",
             bench_inputs="muomni_vit.preprocessing:inputs",
-            small={"size": 32, "patch": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64},
-            share=0.5,
+            test_config={"size": 32, "patch": 8, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64},
+            max_context_fraction=0.5,
             peers={"transformers": "muomni_vit.peer:vit"},
         )
     ]

@@ -49,7 +49,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         RequestError: its numbers are no brightness.
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _grey(image)
+        image = _gray(image)
     if image.has_transparency_data:
         # La and PA have no direct way to RGBA.
         rgba = image.convert({"La": "LA", "PA": "RGBA"}.get(image.mode, "RGBA")).convert("RGBA")
@@ -89,7 +89,7 @@ def fit(config: VitConfig, image: Image.Image) -> Image.Image:
     return page
 
 
-def _grey(image: Image.Image) -> Image.Image:
+def _gray(image: Image.Image) -> Image.Image:
     """8-bit grey of 16-bit grey (the upper byte, as Pillow does for 16-bit colour) or of floats from 0 to 1.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Run
+from muomni_cli.api import GraphFn
 from muomni_vit.config import VitConfig
 
 END, HIDDEN = 256, 257
@@ -44,15 +44,15 @@ def read(symbols: Sequence[int]) -> str:
     return bytes(symbol for symbol in symbols[:ends] if symbol < END).decode("utf-8", "replace")
 
 
-class Asking(Protocol):
-    """See :class:`muomni_cli.contract.models.Answers` for the first three."""
+class AnswerMode(Protocol):
+    """See :class:`muomni_cli.contract.models.Predictor` for the first three."""
 
-    ways: Mapping[str, bool]
+    answer_modes: Mapping[str, bool]
 
     @property
     def vocabulary(self) -> Sequence[str]: ...
 
-    def wanted(self, text: str, label: str | None) -> str: ...
+    def expected(self, text: str, label: str | None) -> str: ...
 
     def said(self, score: Score, count: int, choices: Sequence[str] | None) -> list[str]:
         """An answer to each of ``count`` pictures."""
@@ -62,12 +62,12 @@ class Asking(Protocol):
 class Naming:
     """Which of its classes a picture shows; ``score`` gives (B,C)."""
 
-    ways: Mapping[str, bool] = MappingProxyType({"accuracy": False})
+    answer_modes: Mapping[str, bool] = MappingProxyType({"accuracy": False})
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.vocabulary = list(classes)
 
-    def wanted(self, text: str, label: str | None) -> str:  # noqa: ARG002
+    def expected(self, text: str, label: str | None) -> str:  # noqa: ARG002
         """The label."""
         return label or ""
 
@@ -79,13 +79,13 @@ class Naming:
 class Matching:
     """Which of some texts belongs to a picture; ``score`` takes ``texts`` (U,L) and gives (B,U)."""
 
-    ways: Mapping[str, bool] = MappingProxyType({"retrieval": True})
+    answer_modes: Mapping[str, bool] = MappingProxyType({"retrieval": True})
     vocabulary: Sequence[str] = ()
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
 
-    def wanted(self, text: str, label: str | None) -> str:
+    def expected(self, text: str, label: str | None) -> str:
         """The text, or the label where there is none."""
         return text or label or ""
 
@@ -99,13 +99,13 @@ class Matching:
 class Writing:
     """The text of a picture, byte by byte; ``score`` takes ``given`` (B,L), the bytes so far, and gives (B,1+L,257)."""
 
-    ways: Mapping[str, bool] = MappingProxyType({"exact": False})
+    answer_modes: Mapping[str, bool] = MappingProxyType({"exact": False})
     vocabulary: Sequence[str] = ()
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
 
-    def wanted(self, text: str, label: str | None) -> str:
+    def expected(self, text: str, label: str | None) -> str:
         """The text, or the label where there is none, as long as it is learned."""
         return read(spelled([text or label or ""], self._longest)[0].tolist())
 
@@ -120,16 +120,16 @@ class Writing:
         return [read(row) for row in symbols.tolist()]
 
 
-def asking_of(config: VitConfig, learned: Mapping[str, Any]) -> Asking:
+def answer_mode_of(config: VitConfig, head_metadata: Mapping[str, Any]) -> AnswerMode:
     """Of what a stage learned."""
-    learn = learned.get("learn", config.learn)
+    learn = head_metadata.get("learn", config.learn)
     if learn == "labels":
-        return Naming(learned["classes"])
+        return Naming(head_metadata["classes"])
     return (Matching if learn == "contrast" else Writing)(config.words.longest)
 
 
-class RunLesson:
-    """See :class:`muomni_cli.contract.models.Answers`.
+class VisionPredictorRunner:
+    """See :class:`muomni_cli.contract.models.Predictor`.
 
     Args:
         config: of the encoder.
@@ -137,9 +137,13 @@ class RunLesson:
         learned: what the stage learned besides weights.
     """
 
-    def __init__(self, config: VitConfig, graphs: Mapping[str, Run], learned: Mapping[str, Any]) -> None:
-        self._graphs, self._asking = graphs, asking_of(config, learned)
-        self.ways, self.vocabulary, self.wanted = self._asking.ways, self._asking.vocabulary, self._asking.wanted
+    def __init__(self, config: VitConfig, graphs: Mapping[str, GraphFn], head_metadata: Mapping[str, Any]) -> None:
+        self._graphs, self._answer_mode = graphs, answer_mode_of(config, head_metadata)
+        self.answer_modes, self.vocabulary, self.expected = (
+            self._answer_mode.answer_modes,
+            self._answer_mode.vocabulary,
+            self._answer_mode.expected,
+        )
 
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
         """(3,S,S) pictures -> an answer to each."""
@@ -149,4 +153,4 @@ class RunLesson:
             scores: NDArray[np.floating] = self._graphs["head"]({"tokens": tokens, **given})["scores"]
             return scores
 
-        return self._asking.said(score, len(inputs), choices)
+        return self._answer_mode.said(score, len(inputs), choices)

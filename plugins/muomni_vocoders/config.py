@@ -38,7 +38,7 @@ class VocosConfig(PartConfig):
     """Sizes of :class:`muomni_vocoders.vocos.Vocos`, and how it is trained; the length of its transform, its window and
     hop are those of the codec's mel."""
 
-    practice: ClassVar[frozenset[str]] = frozenset({"crop", "codec", "mel_weight", "gan"})
+    training_only: ClassVar[frozenset[str]] = frozenset({"crop", "codec", "mel_weight", "gan"})
 
     channels: PositiveInt = Field(192, description="width of the backbone")
     layers: PositiveInt = Field(6, description="ConvNeXt blocks")

@@ -14,18 +14,18 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port
+from muomni_cli.api import Graph, GraphInput
 from muomni_cli.nn.streaming import joined
 from muomni_vocoders.griffin_lim import TINY, GriffinLim, predicted, turns
-from muomni_vocoders.stft import Analysis, Laying, Overlap
+from muomni_vocoders.stft import DftAnalysis, OverlapAdd, OverlapAddStream
 from muomni_vocoders.vocos import Vocos
 
 TOLERANCE = 1e-3
 """Of samples, full scale 1."""
 
 
-class Sounding(nn.Module):
-    """(B,M,F) log-mel, (1,M) factors and the state -> what :class:`Laying` gives, and the state.
+class VocoderGraph(nn.Module):
+    """(B,M,F) log-mel, (1,M) factors and the state -> what :class:`OverlapAdd` gives, and the state.
 
     Frames come out late by the look-ahead: the factor is 0 for those that lie before the sound, and 1 for all others.
     """
@@ -33,7 +33,7 @@ class Sounding(nn.Module):
     def __init__(self, vocoder: Vocos) -> None:
         super().__init__()
         self.vocoder = vocoder
-        self.laying = Laying(vocoder.mel, vocoder.window, vocoder.mel.window // 2)
+        self.laying = OverlapAdd(vocoder.mel, vocoder.window, vocoder.mel.window // 2)
 
     def forward(
         self, mel: Tensor, real: Tensor, tail: Tensor, weight: Tensor, held: Tensor, *past: Tensor
@@ -47,9 +47,9 @@ class Sounding(nn.Module):
         return *self.laying(spectrum, real, tail, weight, self.laying.kernel()), held, *present
 
 
-class Settling(nn.Module):
+class GriffinLimGraph(nn.Module):
     """One block of Griffin-Lim: (B,M,F) log-mel, (B,A,F) of look-ahead after it, and the state of the sound -> samples
-    of the block, and the state; see :class:`Laying` for all that comes out.
+    of the block, and the state; see :class:`OverlapAdd` for all that comes out.
 
     ``known`` (B,2K,P): what the block before found for the frames that it looked ahead at, P = 0 in the first block;
     ``last`` (B,2K): the spectrum of the last of them, zeros in the first block.
@@ -58,8 +58,8 @@ class Settling(nn.Module):
     def __init__(self, vocoder: GriffinLim) -> None:
         super().__init__()
         self.vocoder = vocoder
-        self.analysis = Analysis(vocoder.mel, vocoder.window)
-        self.laying = Laying(vocoder.mel, vocoder.window)
+        self.analysis = DftAnalysis(vocoder.mel, vocoder.window)
+        self.laying = OverlapAdd(vocoder.mel, vocoder.window)
 
     def forward(
         self, mel: Tensor, ahead: Tensor, tail: Tensor, weight: Tensor, last: Tensor, known: Tensor
@@ -93,7 +93,7 @@ class Settling(nn.Module):
         return torch.where(fresh, new, old)
 
     def _settled(self, spectrum: Tensor, magnitudes: Tensor, tail: Tensor, scale: Tensor, laid: Tensor) -> Tensor:
-        """(B,2K,T) and (B,K,T) -> (B,2K,T); as :meth:`GriffinLim.settled`. ``laid``: of :meth:`Laying.kernel`."""
+        """(B,2K,T) and (B,K,T) -> (B,2K,T); as :meth:`GriffinLim.settled`. ``laid``: of :meth:`OverlapAdd.kernel`."""
         config, listened = self.vocoder.config, self.analysis.kernel()
         push, last = config.momentum / (1 + config.momentum), None
         for _ in range(config.iterations):
@@ -126,13 +126,13 @@ def vocos_graphs(module: Vocos) -> list[Graph]:
     return [
         Graph(
             name="vocoder",
-            module=Sounding(module),
+            module=VocoderGraph(module),
             inputs=[
-                Port("mel", ("batch", "frames", mel.n_mels), levels),
-                Port("real", (1, "frames"), ones),
-                *_left_ports(module),
-                Port("held", ("batch", config.lookahead, mel.n_mels), levels),
-                *(Port(f"past.{n}", ("batch", *shape)) for n, shape in enumerate(memories)),
+                GraphInput("mel", ("batch", "frames", mel.n_mels), levels),
+                GraphInput("real", (1, "frames"), ones),
+                *_left_inputs(module),
+                GraphInput("held", ("batch", config.lookahead, mel.n_mels), levels),
+                *(GraphInput(f"past.{n}", ("batch", *shape)) for n, shape in enumerate(memories)),
             ],
             outputs=["samples", "rest", *states.values()],
             cases={
@@ -141,7 +141,7 @@ def vocos_graphs(module: Vocos) -> list[Graph]:
                 "batch 3": {"batch": 3, "frames": 40},
             },
             states=states,
-            begin={"batch": 2, "frames": 3},
+            initial_sizes={"batch": 2, "frames": 3},
             calls=100,
             reference=by_fft,
             tolerance=TOLERANCE,
@@ -161,12 +161,12 @@ def griffin_lim_graphs(module: GriffinLim) -> list[Graph]:
         magnitudes = module.magnitudes(torch.cat((given, ahead), dim=1))
         new = predicted(magnitudes[:, known.shape[2] :], torch.complex(*last.chunk(2, dim=1)), mel.hop, mel.n_fft)
         guess = torch.cat((torch.complex(*known.chunk(2, dim=1)).transpose(1, 2), new), dim=1)
-        before = Overlap(module.window, mel.hop, given.shape[0])
+        before = OverlapAddStream(module.window, mel.hop, given.shape[0])
         before.resume(tail, weight)
         found = module.settled(guess, magnitudes, before)
         parts = torch.cat((found.real, found.imag), dim=2).transpose(1, 2)
         done = given.shape[1]
-        made = _laid(module, module.synthesised(found[:, :done]), tail, weight)
+        made = _laid(module, module.synthesized(found[:, :done]), tail, weight)
         return *made, parts[:, :, -1], parts[:, :, done:]
 
     states = {**_left(), "last": "last_now", "known": "known_now"}
@@ -174,13 +174,13 @@ def griffin_lim_graphs(module: GriffinLim) -> list[Graph]:
     return [
         Graph(
             name="vocoder",
-            module=Settling(module),
+            module=GriffinLimGraph(module),
             inputs=[
-                Port("mel", ("batch", "frames", mel.n_mels), levels),
-                Port("ahead", ("batch", "ahead", mel.n_mels), levels),
-                *_left_ports(module),
-                Port("last", ("batch", double)),
-                Port("known", ("batch", double, "known")),
+                GraphInput("mel", ("batch", "frames", mel.n_mels), levels),
+                GraphInput("ahead", ("batch", "ahead", mel.n_mels), levels),
+                *_left_inputs(module),
+                GraphInput("last", ("batch", double)),
+                GraphInput("known", ("batch", double, "known")),
             ],
             outputs=["samples", "rest", *states.values()],
             cases={
@@ -191,11 +191,13 @@ def griffin_lim_graphs(module: GriffinLim) -> list[Graph]:
                 "one frame alone": {"batch": 1, "frames": 1, "ahead": 0, "known": 0},
             },
             states=states,
-            begin={"batch": 2, "frames": block, "ahead": late, "known": 0},
+            initial_sizes={"batch": 2, "frames": block, "ahead": late, "known": 0},
             calls=20,
             reference=by_fft,
             tolerance=TOLERANCE,
-            loose=frozenset({"last_now", "known_now"}),  # where a block's guess begins; momentum drives phases apart
+            unchecked=frozenset(
+                {"last_now", "known_now"}
+            ),  # where a block's guess begins; momentum drives phases apart
         )
     ]
 
@@ -205,14 +207,14 @@ def _left() -> dict[str, str]:
     return {"tail": "tail_now", "weight": "weight_now"}
 
 
-def _left_ports(module: Vocos | GriffinLim) -> list[Port]:
+def _left_inputs(module: Vocos | GriffinLim) -> list[GraphInput]:
     size = module.mel.window - module.mel.hop
-    return [Port("tail", ("batch", size), quiet), Port("weight", (1, size), ones)]
+    return [GraphInput("tail", ("batch", size), quiet), GraphInput("weight", (1, size), ones)]
 
 
 def _laid(module: Vocos | GriffinLim, frames: Tensor, tail: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
-    """What :class:`Laying` gives, by the built-in overlap of (B,T,W) windowed frames."""
-    overlap = Overlap(module.window, module.mel.hop, frames.shape[0])
+    """What :class:`OverlapAdd` gives, by the built-in overlap of (B,T,W) windowed frames."""
+    overlap = OverlapAddStream(module.window, module.mel.hop, frames.shape[0])
     overlap.resume(tail, weight)
     samples = overlap.push(frames)
     left, counted = overlap.left

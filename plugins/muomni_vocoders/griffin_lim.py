@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig
 from muomni_vocoders.config import GriffinLimConfig
-from muomni_vocoders.stft import Magnitudes, Overlap
+from muomni_vocoders.stft import Magnitudes, OverlapAddStream
 
 TINY = 1e-20
 """Added to squared magnitudes before they are divided by: silence has no phase."""
@@ -94,25 +94,25 @@ class GriffinLim(nn.Module):
         stream = self.stream(mel.shape[0])
         return torch.cat((stream.push(mel), stream.finish()), dim=1)
 
-    def stream(self, batch: int = 1) -> Blocks:
+    def stream(self, batch: int = 1) -> GriffinLimStream:
         """The same of (B,M,F) that comes in pieces."""
-        return Blocks(self, batch)
+        return GriffinLimStream(self, batch)
 
-    def settled(self, spectrum: Tensor, magnitudes: Tensor, before: Overlap) -> Tensor:
+    def settled(self, spectrum: Tensor, magnitudes: Tensor, before: OverlapAddStream) -> Tensor:
         """(B,M,K) complex: phases that agree better with each other and with the samples ``before`` than those of
         ``spectrum``; ``magnitudes`` as they are."""
         scale = 1 / before.weights(magnitudes.shape[1])
         push = self.config.momentum / (1 + self.config.momentum)
         last: Tensor | None = None
         for _ in range(self.config.iterations):
-            heard = self.analysed(before.laid(self.synthesised(spectrum)).mul_(scale))
+            heard = self.analysed(before.laid(self.synthesized(spectrum)).mul_(scale))
             moved = heard if last is None else torch.sub(heard, last, alpha=push)
             last = heard
             real, imag = moved.real, moved.imag
             spectrum = moved * torch.addcmul(real * real, imag, imag).add_(TINY).rsqrt_().mul_(magnitudes)
         return spectrum
 
-    def synthesised(self, spectrum: Tensor) -> Tensor:
+    def synthesized(self, spectrum: Tensor) -> Tensor:
         """(B,M,K) -> (B,M,W) windowed frames."""
         return torch.fft.irfft(spectrum, n=self.mel.n_fft)[..., : self.mel.window] * self.window  # type: ignore[no-any-return]
 
@@ -122,8 +122,8 @@ class GriffinLim(nn.Module):
         return torch.fft.rfft(frames * self.window, n=self.mel.n_fft)  # type: ignore[no-any-return]
 
 
-class Blocks:
-    """A sound on its way through :class:`GriffinLim`; a :class:`muomni_cli.contract.speech.Streamed`. After
+class GriffinLimStream:
+    """A sound on its way through :class:`GriffinLim`; a :class:`muomni_cli.contract.speech.TensorStream`. After
     its end another begins.
 
     A block runs as soon as its look-ahead is there. What it found for the look-ahead is where the next one begins.
@@ -138,7 +138,7 @@ class Blocks:
         self._size = min(vocoder.config.first, vocoder.config.block)
         self._mel = vocoder.window.new_zeros(self._batch, 0, vocoder.mel.n_mels)  # not yet done
         self._ahead: Tensor | None = None  # (B,M,K) spectrum of the last frame done, and of the look-ahead
-        self._overlap = Overlap(vocoder.window, vocoder.mel.hop, self._batch)
+        self._overlap = OverlapAddStream(vocoder.window, vocoder.mel.hop, self._batch)
 
     @torch.no_grad()
     def push(self, piece: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ class Blocks:
         magnitudes = vocoder.magnitudes(self._mel[:, :frames])
         spectrum = vocoder.settled(self._guess(magnitudes), magnitudes, self._overlap)
         self._mel, self._ahead = self._mel[:, done:], spectrum[:, done - 1 :]
-        return self._overlap.push(vocoder.synthesised(spectrum[:, :done]))
+        return self._overlap.push(vocoder.synthesized(spectrum[:, :done]))
 
     def _guess(self, magnitudes: Tensor) -> Tensor:
         """What the block before found, and how it would go on."""

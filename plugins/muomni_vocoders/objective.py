@@ -37,7 +37,7 @@ OVERLAP = 4
 SLOPE = 0.1
 """Of the leaky rectifier for what is negative."""
 
-Verdict = list[list[Tensor]]
+DiscriminatorOutput = list[list[Tensor]]
 """A resolution each: the outputs of its layers; the last says how true each place sounds."""
 
 SHOWN = 3
@@ -87,7 +87,7 @@ class SpectralLoss(nn.Module):
         return total + self.mel_weight * distance, distance
 
 
-class Convolutions(nn.Module):
+class ResolutionDiscriminator(nn.Module):
     """(B,1,frames,frequencies) log-magnitudes -> what each layer makes; all but the last halve the frequencies."""
 
     def __init__(self, config: GanConfig) -> None:
@@ -108,35 +108,35 @@ class Convolutions(nn.Module):
         return [*found, self.out(x)]
 
 
-class Judge(nn.Module):
+class AsrEvaluator(nn.Module):
     """(B,N) waveforms -> how true they sound, place by place and resolution by resolution."""
 
     def __init__(self, config: GanConfig, mel: MelConfig) -> None:
         super().__init__()
         self.config, self.spectra = config, Spectra(mel)
-        self.resolutions = nn.ModuleList(Convolutions(config) for _ in self.spectra.sizes)
+        self.resolutions = nn.ModuleList(ResolutionDiscriminator(config) for _ in self.spectra.sizes)
 
-    def forward(self, waves: Tensor) -> Verdict:
+    def forward(self, waves: Tensor) -> DiscriminatorOutput:
         """See the class."""
         pairs = zip(self.resolutions, self.spectra(waves), strict=True)
         return [convolutions(spectrum.log().transpose(1, 2)[:, None]) for convolutions, spectrum in pairs]
 
-    def contest(self, made: Tensor, true: Tensor) -> Contest:
+    def losses(self, made: Tensor, true: Tensor) -> GanLosses:
         """What each side loses on (B,N) ``made`` and ``true``."""
-        asked: Verdict = functional_call(self, self._fixed(), (made,))
+        asked: DiscriminatorOutput = functional_call(self, self._fixed(), (made,))
         with torch.no_grad():
-            known: Verdict = functional_call(self, self._fixed(), (true,))
-        flattery = _mean([_rows(self._true(verdict[-1])) for verdict in asked])
+            known: DiscriminatorOutput = functional_call(self, self._fixed(), (true,))
+        adversarial = _mean([_rows(self._true(scores[-1])) for scores in asked])
         features = _mean(
             [
                 _rows((one - other).abs()) / _rows(other.abs())
-                for verdict, truth in zip(asked, known, strict=True)
-                for one, other in zip(verdict[:-1], truth[:-1], strict=True)
+                for scores, truth in zip(asked, known, strict=True)
+                for one, other in zip(scores[:-1], truth[:-1], strict=True)
             ]
         )
         told = zip(self(made.detach()), self(true), strict=True)
-        judging = _mean([_rows(self._false(one[-1])) + _rows(self._sure(other[-1])) for one, other in told])
-        return Contest(self.config.weight * flattery + self.config.features * features, judging)
+        discriminator_loss = _mean([_rows(self._false(one[-1])) + _rows(self._sure(other[-1])) for one, other in told])
+        return GanLosses(self.config.weight * adversarial + self.config.features * features, discriminator_loss)
 
     def _fixed(self) -> dict[str, Tensor]:
         """Its weights as constants: gradients go through it, not into it."""
@@ -156,12 +156,12 @@ class Judge(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
-    """Losses (B,) whose sum trains both sides at once: ``vocoder`` has no gradient for the judge's weights, ``judge``
-    none for the vocoder's."""
+class GanLosses:
+    """Losses (B,) whose sum trains both sides at once: ``vocoder`` has no gradient for the judge's weights,
+    ``discriminator`` none for the vocoder's."""
 
     vocoder: Tensor
-    judge: Tensor
+    discriminator: Tensor
 
 
 def _rows(values: Tensor) -> Tensor:
@@ -173,26 +173,26 @@ def _mean(losses: list[Tensor]) -> Tensor:
     return torch.stack(losses).mean(0)
 
 
-class Training(nn.Module):
+class GanTraining(nn.Module):
     """The vocoder, and the judge if there is one."""
 
     def __init__(self, vocoder: Vocos) -> None:
         super().__init__()
         self.vocoder = vocoder
         gan = vocoder.config.gan
-        self.judge = None if gan.use == "none" else Judge(gan, vocoder.mel)
+        self.discriminator = None if gan.use == "none" else AsrEvaluator(gan, vocoder.mel)
         self.distance = SpectralLoss(vocoder.mel, vocoder.config.mel_weight)
         self.mel = LogMel(vocoder.mel)
 
 
-class Sounding:
+class VocoderObjective:
     """An :class:`muomni_cli.api.Objective`: waveforms from their own mel, or from what the codec makes of it."""
 
     unit = "seconds"
-    adam_only = frozenset({"vocoder.head.weight"})
+    adamw_params = frozenset({"vocoder.head.weight"})
 
     def __init__(self, vocoder: Vocos, context: StageContext) -> None:
-        self.module = Training(vocoder)
+        self.module = GanTraining(vocoder)
         self.blocks: Sequence[nn.Module] = ()
         self._settings, self._seed = context.settings, context.seed
         self._codec: Codec | None = context.codec() if vocoder.config.codec else None
@@ -203,7 +203,7 @@ class Sounding:
     def batch(self, step: int, micro: int) -> Batch:
         """Share ``micro`` of the step's ``batch_size`` crops, each from where its row and the step have it: ``waves``
         (B,N)."""
-        chosen = self._train.draw(step, self._settings.batch_size)
+        chosen = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
         vocoder = self.module.vocoder
@@ -221,16 +221,16 @@ class Sounding:
         made = self.module.vocoder(self._heard(true))
         loss, mel_distance = self.module.distance(made, true)
         logs = {"mel_distance": mel_distance.sum().detach()}
-        if self.module.judge is not None:
-            contest = self.module.judge.contest(made, true)
-            logs |= {"distance": loss.sum().detach(), "judge": contest.judge.sum().detach()}
-            loss = loss + contest.vocoder + contest.judge
+        if self.module.discriminator is not None:
+            losses = self.module.discriminator.losses(made, true)
+            logs |= {"distance": loss.sum().detach(), "discriminator": losses.discriminator.sum().detach()}
+            loss = loss + losses.vocoder + losses.discriminator
         return Loss(loss.sum(), logs)
 
     def validate(self) -> dict[str, float]:
         """``loss`` without the judge's, and ``mel_distance`` in nats, of whole held-out sounds."""
         sums, count = torch.zeros(2, dtype=torch.float64), 0
-        batches = self._val.every(self._settings.batch_size)
+        batches = self._val.batches(self._settings.batch_size)
         for rows in itertools.islice(batches, self._settings.val_batches or None):
             for row in rows:  # one by one: silence after a shorter sound would count as sound that is right
                 true, made = self._resounded(row)

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import MelConfig, Run
+from muomni_cli.api import GraphFn, MelConfig
 from muomni_vocoders.config import GriffinLimConfig, VocosConfig
 
 
-class _Sound:
+class _VocoderRunnerStream:
     """One sound on its way: the state, and the samples before it that are dropped."""
 
-    def __init__(self, run: Run, mel: MelConfig) -> None:
+    def __init__(self, run: GraphFn, mel: MelConfig) -> None:
         self._run, self.mel = run, mel
         self._begin()
 
@@ -56,7 +56,7 @@ class _Sound:
         return np.concatenate([rest, silence])
 
 
-class VocosSounds(_Sound):
+class VocosRunnerStream(_VocoderRunnerStream):
     """Samples of (M,F) log-mel that comes in pieces; after the end of a sound another begins.
 
     Args:
@@ -67,7 +67,7 @@ class VocosSounds(_Sound):
 
     _late: int
 
-    def __init__(self, run: Run, config: VocosConfig, mel: MelConfig) -> None:
+    def __init__(self, run: GraphFn, config: VocosConfig, mel: MelConfig) -> None:
         self._config = config
         super().__init__(run, mel)
 
@@ -102,7 +102,7 @@ class VocosSounds(_Sound):
         return {**super()._states(), "held": np.zeros((1, config.lookahead, bins), np.float32), **past}
 
 
-class GriffinLimSounds(_Sound):
+class GriffinLimRunnerStream(_VocoderRunnerStream):
     """The same for Griffin-Lim, on its fixed grid of blocks.
 
     Args:
@@ -114,7 +114,7 @@ class GriffinLimSounds(_Sound):
     _size: int
     _mel: NDArray[np.float32]  # not yet done
 
-    def __init__(self, run: Run, config: GriffinLimConfig, mel: MelConfig) -> None:
+    def __init__(self, run: GraphFn, config: GriffinLimConfig, mel: MelConfig) -> None:
         self._config = config
         super().__init__(run, mel)
 
@@ -154,8 +154,8 @@ def _next(name: str) -> str:
     return name.replace("past", "present") if name.startswith("past.") else f"{name}_now"
 
 
-class RunVocos:
-    """Vocos as a :class:`muomni_cli.contract.speech.RunVocoder`.
+class VocosRunner:
+    """Vocos as a :class:`muomni_cli.contract.speech.VocoderRunner`.
 
     Args:
         config: of the vocoder.
@@ -163,20 +163,20 @@ class RunVocos:
         mel: of its codec.
     """
 
-    def __init__(self, config: VocosConfig, graphs: Mapping[str, Run], mel: MelConfig) -> None:
+    def __init__(self, config: VocosConfig, graphs: Mapping[str, GraphFn], mel: MelConfig) -> None:
         self._config, self._graphs, self._mel = config, graphs, mel
 
-    def stream(self) -> VocosSounds:
+    def stream(self) -> VocosRunnerStream:
         """(M,F) log-mel that comes in pieces -> (N,) samples."""
-        return VocosSounds(self._graphs["vocoder"], self._config, self._mel)
+        return VocosRunnerStream(self._graphs["vocoder"], self._config, self._mel)
 
 
-class RunGriffinLim:
-    """Griffin-Lim as a :class:`muomni_cli.contract.speech.RunVocoder`; arguments as for :class:`RunVocos`."""
+class GriffinLimRunner:
+    """Griffin-Lim as a :class:`muomni_cli.contract.speech.VocoderRunner`; arguments as for :class:`VocosRunner`."""
 
-    def __init__(self, config: GriffinLimConfig, graphs: Mapping[str, Run], mel: MelConfig) -> None:
+    def __init__(self, config: GriffinLimConfig, graphs: Mapping[str, GraphFn], mel: MelConfig) -> None:
         self._config, self._graphs, self._mel = config, graphs, mel
 
-    def stream(self) -> GriffinLimSounds:
+    def stream(self) -> GriffinLimRunnerStream:
         """(M,F) log-mel that comes in pieces -> (N,) samples."""
-        return GriffinLimSounds(self._graphs["vocoder"], self._config, self._mel)
+        return GriffinLimRunnerStream(self._graphs["vocoder"], self._config, self._mel)

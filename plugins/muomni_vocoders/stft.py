@@ -57,7 +57,7 @@ def overlap_add(frames: Tensor, hop: int) -> Tensor:
     return F.fold(frames.transpose(1, 2), size, (1, window), stride=(1, hop))[:, 0, 0]
 
 
-class Overlap:
+class OverlapAddStream:
     """Samples of a sound whose frames come in pieces. Frame t lies around sample ``t * hop``, as in a log-mel.
 
     The inverse of a short-time Fourier transform (Griffin and Lim 1984): each sample is the sum of what its windowed
@@ -124,7 +124,7 @@ class Overlap:
         return counted
 
 
-class Analysis(nn.Module):
+class DftAnalysis(nn.Module):
     """(B,N) samples -> (B,2K,T) spectrum of every frame that fits; as ``torch.fft.rfft`` of windowed frames."""
 
     window: Tensor
@@ -147,18 +147,18 @@ class Analysis(nn.Module):
         return F.conv1d(samples[:, None], kernel, stride=self.hop)
 
 
-class Laying(nn.Module):
+class OverlapAdd(nn.Module):
     """(B,2K,T) spectrum onto what the frames before left; as ``torch.fft.irfft``, the window, and
-    :class:`muomni_vocoders.stft.Overlap`."""
+    :class:`muomni_vocoders.stft.OverlapAddStream`."""
 
     window: Tensor
     factors: Tensor
     squares: Tensor
 
-    def __init__(self, mel: MelConfig, window: Tensor, centre: int = 0) -> None:
+    def __init__(self, mel: MelConfig, window: Tensor, center: int = 0) -> None:
         super().__init__()
         self.hop, self.least = mel.hop, least_of(window)
-        self.waves = Waves(mel.n_fft, mel.window, centre)
+        self.waves = Waves(mel.n_fft, mel.window, center)
         twice = torch.full((mel.n_fft // 2 + 1, 1), 2 / mel.n_fft)  # the other half of the spectrum
         twice[0] /= 2
         if mel.n_fft % 2 == 0:

@@ -13,9 +13,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig
-from muomni_cli.nn.streaming import CausalConv, CausalStack, ConvNeXt, State, Stream, joined
+from muomni_cli.nn.streaming import CausalConv, CausalStack, CausalStream, ConvNeXt, State, joined
 from muomni_vocoders.config import VocosConfig
-from muomni_vocoders.stft import Magnitudes, Overlap
+from muomni_vocoders.stft import Magnitudes, OverlapAddStream
 
 
 class Vocos(nn.Module):
@@ -44,12 +44,12 @@ class Vocos(nn.Module):
         """(B,M,F) log-mel -> (B, hop*M) samples."""
         late = self.config.lookahead
         frames, _ = self.step(F.pad(mel, (0, 0, 0, late), value=self.silence))
-        overlap = Overlap(self.window, self.mel.hop, mel.shape[0])
+        overlap = OverlapAddStream(self.window, self.mel.hop, mel.shape[0])
         return torch.cat((overlap.push(frames[:, late:]), overlap.finish()), dim=1)
 
-    def stream(self, batch: int = 1) -> Sounds:
+    def stream(self, batch: int = 1) -> VocosStream:
         """The same of (B,M,F) that comes in pieces."""
-        return Sounds(self, batch)
+        return VocosStream(self, batch)
 
     def step(self, mel: Tensor, past: State | None = None) -> tuple[Tensor, State]:
         """(B,M,F) and the state after the mel before -> (B,M,W) windowed frames, late by the look-ahead, and the
@@ -75,14 +75,14 @@ class Vocos(nn.Module):
         return (known + corrections).clamp_max(self.loudest).exp(), phases
 
 
-class Sounds:
-    """A sound on its way through :class:`Vocos`; a :class:`muomni_cli.contract.speech.Streamed`. After its end
+class VocosStream:
+    """A sound on its way through :class:`Vocos`; a :class:`muomni_cli.contract.speech.TensorStream`. After its end
     another begins."""
 
     def __init__(self, vocoder: Vocos, batch: int) -> None:
         mel, late = vocoder.mel, vocoder.config.lookahead
         tail = vocoder.window.new_full((batch, late, mel.n_mels), vocoder.silence)
-        self._frames = Stream(vocoder.step, tail, late)
+        self._frames = CausalStream(vocoder.step, tail, late)
         self._vocoder, self._batch = vocoder, batch
         self._overlap = self._new()
 
@@ -98,8 +98,8 @@ class Sounds:
         self._overlap = self._new()
         return torch.cat(made, dim=1)
 
-    def _new(self) -> Overlap:
-        return Overlap(self._vocoder.window, self._vocoder.mel.hop, self._batch)
+    def _new(self) -> OverlapAddStream:
+        return OverlapAddStream(self._vocoder.window, self._vocoder.mel.hop, self._batch)
 
 
 def build(config: VocosConfig, mel: MelConfig) -> Vocos:

@@ -8,7 +8,7 @@ import pytest
 
 from muomni_cli.app import main
 from muomni_cli.bench import report as measure
-from muomni_cli.bench.report import Comparison, Measured, alternate
+from muomni_cli.bench.report import Comparison, Measurement, alternate
 
 
 def test_contestants_take_turns_and_warm_up_uncounted() -> None:
@@ -33,7 +33,9 @@ def test_rates_are_items_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_ratio_is_taken_round_by_round() -> None:
     # The machine slows down tenfold between the rounds; within each, ours is twice as fast.
-    comparison = Comparison((Measured("ours", (200.0, 20.0, 200.0), 1), Measured("theirs", (100.0, 10.0, 100.0), 1)))
+    comparison = Comparison(
+        (Measurement("ours", (200.0, 20.0, 200.0), 1), Measurement("theirs", (100.0, 10.0, 100.0), 1))
+    )
     assert comparison.ratios("theirs") == [2.0, 2.0, 2.0]
 
 

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from muomni_cli.api import MelConfig, RequestError
 from muomni_cli.audio.io import read
 from muomni_cli.audio.mel import LogMel
-from muomni_cli.contract.speech import Streamed
+from muomni_cli.contract.speech import TensorStream
 from muomni_rvq.config import CodecConfig
 from muomni_rvq.graphs import steps
-from muomni_rvq.model import Codec, build
+from muomni_rvq.model import RvqCodec, build
 
 TINY = CodecConfig(
     mel=MelConfig(n_mels=16), width=24, fine_width=12, code_dim=6, encoder_layers=2, decoder_layers=2, codebook_size=9
 )
 
 
-def lively(**changes: object) -> Codec:
+def lively(**changes: object) -> RvqCodec:
     """A small codec in which every layer has its say."""
     torch.manual_seed(1)
     codec = build(TINY.model_copy(update=changes)).eval()
@@ -69,7 +69,7 @@ def test_up_to_eight_codebooks_of_1024() -> None:
 def test_a_stream_is_the_whole(cuts: list[int], lookahead: int, batch: int) -> None:
     codec = lively(lookahead=lookahead)
     frames = torch.randn(batch, sum(cuts), 16)
-    stream: Streamed = codec.stream(batch)
+    stream: TensorStream = codec.stream(batch)
     pieces = [stream.push(piece) for piece in frames.split(cuts, dim=1)]
     whole = codec.expand(frames)
     assert sum(piece.shape[1] for piece in pieces) == 8 * max(0, sum(cuts) - lookahead)

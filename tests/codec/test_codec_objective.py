@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from muomni_cli.api import MelConfig
-from muomni_cli.data.examples import DecodedExampleData, DecodedExamples, Order
+from muomni_cli.data.examples import BatchSampler, DecodedExampleData, DecodedExamples
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.runs.run import RunFolder
-from muomni_cli.training.callbacks import Display, Followers
+from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.step import Stepper
 from muomni_rvq.config import CodecConfig
@@ -48,7 +48,7 @@ def tones(count: int = 6) -> list[NDArray[np.float32]]:
 
 
 def examples(waves: Sequence[NDArray[np.float32]]) -> DecodedExamples:
-    order = Order([wave.size for wave in waves], [0] * len(waves), [1.0], 0)
+    order = BatchSampler([wave.size for wave in waves], [0] * len(waves), [1.0], 0)
     return DecodedExamples(waves, [""] * len(waves), [None] * len(waves), order)
 
 
@@ -194,7 +194,7 @@ def trainer(folder: Path, steps: int) -> Trainer:
         folder=folder / "codec",
         about={"part": {}},
         command="muomni train codec RECIPE",
-        followers=Followers([], lambda _: None),
+        callbacks=CallbackList([], lambda _: None),
         display=Display("codec", steps),
     )
 
@@ -223,8 +223,8 @@ def test_stopped_and_resumed_is_never_stopped(tmp_path: Path, stopped: int) -> N
 
 def test_names_of_what_adamw_moves() -> None:
     stage = objective()
-    assert stage.adam_only < dict(stage.module.named_parameters()).keys()
-    assert len(stage.adam_only) == 4
+    assert stage.adamw_params < dict(stage.module.named_parameters()).keys()
+    assert len(stage.adamw_params) == 4
     assert len(stage.blocks) == 3
     assert list(stage.samples(0)) == []
 

@@ -12,8 +12,8 @@ from muomni_rvq.model import ResidualQuantizer, k_means, nearest
 def clusters(count: int, per: int, width: int = 4, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Far centres, and points close around each."""
     rng = torch.Generator().manual_seed(seed)
-    centres = 10 * torch.randn(count, width, generator=rng)
-    return centres, (centres[:, None] + 0.01 * torch.randn(count, per, width, generator=rng)).flatten(0, 1)
+    centers = 10 * torch.randn(count, width, generator=rng)
+    return centers, (centers[:, None] + 0.01 * torch.randn(count, per, width, generator=rng)).flatten(0, 1)
 
 
 @settings(max_examples=30, deadline=None)
@@ -47,10 +47,10 @@ def test_codes_come_back_from_what_they_stand_for(size: int, seed: int) -> None:
     assert torch.equal(fine.encode(fine.decode(codes)), codes)
 
 
-def test_k_means_finds_the_centres() -> None:
-    centres, points = clusters(8, 50)
+def test_k_means_finds_the_centers() -> None:
+    centers, points = clusters(8, 50)
     table, shares = k_means(points, 32, torch.Generator().manual_seed(0))
-    assert torch.cdist(centres, table).min(1).values.max() < 0.1
+    assert torch.cdist(centers, table).min(1).values.max() < 0.1
     assert torch.isclose(shares.sum(), torch.tensor(1.0))
 
 
@@ -89,7 +89,7 @@ def test_codes_are_moving_averages_of_what_they_stand_for() -> None:
 
 def test_codes_that_nothing_comes_to_are_put_where_points_are() -> None:
     torch.manual_seed(0)
-    centres, points = clusters(8, 20)
+    centers, points = clusters(8, 20)
     quantizer = ResidualQuantizer(1, 8, 4, decay=0.5, revive=0.1)
     quantizer.table.fill_(100.0)
     quantizer.table[0, 0] = 0.0  # all points come to one code
@@ -100,7 +100,7 @@ def test_codes_that_nothing_comes_to_are_put_where_points_are() -> None:
         quantizer.update(points, codes)
     assert used[0] == 1
     assert used[-1] >= 7
-    assert torch.cdist(centres, quantizer.table[0]).min(1).values.median() < 0.1
+    assert torch.cdist(centers, quantizer.table[0]).min(1).values.median() < 0.1
 
 
 def test_everything_learned_is_in_the_checkpoint() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from muomni_cli.api import PartConfig
-from muomni_cli.registry.registry import Registered, get_registry
+from muomni_cli.registry.registry import RegisteredPart, get_registry
 from muomni_text.bpe import BPETokenizer, learn
 from muomni_text.byte_level import ByteTokenizer
 from muomni_text.config import BPEConfig
@@ -18,7 +18,7 @@ from muomni_text.config import BPEConfig
 @dataclass
 class Chosen:
     use: str
-    registered: Registered
+    registered: RegisteredPart
     config: PartConfig
     weight: float = 1.0
     task: str = ""

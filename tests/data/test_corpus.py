@@ -51,11 +51,11 @@ def documents(recipe: Any) -> list[tuple[str, str]]:
 def test_streams_are_the_documents_of_their_side(recipe: Any, bpe: BPETokenizer) -> None:
     recipe.data.text = recipe.data.text[:1]
     data = open_text(recipe, bpe, quiet)
-    for side, stream in (("train", data.train.streams[0]), ("val", data.val[0])):
-        expected = [t for where, text in documents(recipe) if where == side for t in (1, *bpe.encode(text), 2)]
+    for split, stream in (("train", data.train.streams[0]), ("val", data.val[0])):
+        expected = [t for where, text in documents(recipe) if where == split for t in (1, *bpe.encode(text), 2)]
         assert stream.tokens.tolist() == expected
         assert stream.mask is None
-        assert data.stats[0].tokens[side] == len(expected)  # type: ignore[index]
+        assert data.stats[0].tokens[split] == len(expected)  # type: ignore[index]
     assert sum(data.stats[0].documents.values()) == 60
     assert data.train.weights == [1.0]
 

@@ -1,4 +1,4 @@
-"""``muomni data speak``: a corpus of any text in a teacher's voice, resumable, and read back as it was said."""
+"""``muomni data synthesize``: a corpus of any text in a teacher's voice, resumable, and read back as it was said."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import soundfile
 
 from muomni_cli.api import MuomniError, RequestError
 from muomni_cli.app import main
-from muomni_cli.voice.dataset import LIST, Corpus, Speaker, find_speaker, speak, texts_of
+from muomni_cli.voice.dataset import LIST, Corpus, SynthesizerChoice, choose_synthesizer, speak, texts_of
 from muomni_datasets.config import ManifestConfig
 from muomni_datasets.labeled_files import Manifest
 
@@ -48,7 +48,9 @@ def wav(tens: int) -> bytes:
 
 def make(folder: Path, beeper: Beeper, texts: list[str] = SAID, **options: str) -> Corpus:
     heard: list[str] = []
-    return speak(texts, Speaker(beeper, "tests"), folder, form=options.get("form", "wav"), progress=heard.append)  # type: ignore[arg-type]
+    return speak(
+        texts, SynthesizerChoice(beeper, "tests"), folder, form=options.get("form", "wav"), progress=heard.append
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -116,7 +118,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:
-            main([str(one) for one in ("data", "speak", *arguments)])
+            main([str(one) for one in ("data", "synthesize", *arguments)])
         out, err = capsys.readouterr()
         return int(left.value.code or 0), out, err
 
@@ -144,10 +146,10 @@ def test_flite_speaks_from_the_command_line(
     ("options", "what"),
     [
         (["--voice", "nobody"], "no voice 'nobody'"),
-        (["--teacher", "text"], "text has no teacher"),
-        (["--teacher", "nobody"], "no dataset 'nobody'"),
+        (["--synthesizer", "text"], "text has no teacher"),
+        (["--synthesizer", "nobody"], "no dataset 'nobody'"),
         (["--model", "nobody"], "nobody"),
-        (["--model", "a", "--teacher", "b"], "choose one"),
+        (["--model", "a", "--synthesizer", "b"], "choose one"),
         (["--min-words", "9", "--max-words", "8"], "--min-words 9"),
     ],
 )
@@ -171,7 +173,7 @@ def test_without_a_speech_program_it_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # noqa: ARG005
     with pytest.raises(RequestError, match="no speech program is installed"):
-        find_speaker(None, None, None)
+        choose_synthesizer(None, None, None)
 
 
 def test_lines_are_spoken_as_they_are(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""``muomni data write``: what lies in the files is what training sees, and the list beside them can be trained on."""
+"""``muomni data export_examples``: what lies in the files is what training sees, and the list beside them can be
+trained on."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from muomni_cli.api import Conversation, Dataset, Example, Media
 from muomni_cli.app import build_cli
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.export import LIST, write
+from muomni_cli.data.export import LIST, export_examples
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.split_items import split_of
 from muomni_cli.recipe import Recipe, load_recipe
@@ -85,12 +86,12 @@ def opened(*media: Media) -> list[bytes]:
     return found
 
 
-def media_of(talk: Conversation) -> list[bytes]:
-    return opened(*(media for message in talk.messages for media in message.media))
+def media_of(example: Conversation) -> list[bytes]:
+    return opened(*(media for message in example.messages for media in message.media))
 
 
 def test_files_hold_what_training_sees(recipe: Recipe, tmp_path: Path) -> None:
-    written = write(recipe, "image", "", tmp_path / "out", split="train", count=5)
+    written = export_examples(recipe, "image", "", tmp_path / "out", split="train", count=5)
     items = [item for item in open_sources(recipe, "image")[0].dataset.documents() if split_of(item, 0.4) == "train"]
     assert [path.name for one in written for path in one.files] == [f"{number}.png" for number in range(1, 6)]
     for item, one in zip(items, written, strict=False):
@@ -104,7 +105,7 @@ def test_files_hold_what_training_sees(recipe: Recipe, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("table", "source"), [("image", ""), ("audio", "tones"), ("audio", "1")])
 def test_the_list_is_a_source_again(recipe: Recipe, tmp_path: Path, table: str, source: str) -> None:
-    written = write(recipe, table, source, tmp_path / "out", split="val", count=4)
+    written = export_examples(recipe, table, source, tmp_path / "out", split="val", count=4)
     found: list[Any] = list(listed("manifest", tmp_path / "out", modality=table).documents())
     assert [item.text for item in found] == [one.text for one in written]
     assert {item.split for item in found} == {"val"}
@@ -113,7 +114,7 @@ def test_the_list_is_a_source_again(recipe: Recipe, tmp_path: Path, table: str, 
 
 
 def test_conversations_are_a_source_again(recipe: Recipe, tmp_path: Path) -> None:
-    written = write(recipe, "omni", "questions", tmp_path / "out", split="val", count=99)
+    written = export_examples(recipe, "omni", "questions", tmp_path / "out", split="val", count=99)
     assert [path.name for path in written[0].files] == ["1.png", "1-2.png", "1.wav"]
     held = [item for item in open_sources(recipe, "omni")[0].dataset.documents() if split_of(item, 0.4) == "val"]
     found: list[Any] = list(listed("conversations", tmp_path / "out").documents())
@@ -126,7 +127,7 @@ def test_conversations_are_a_source_again(recipe: Recipe, tmp_path: Path) -> Non
 
 
 def test_text_goes_into_the_list_alone(recipe: Recipe, tmp_path: Path) -> None:
-    written = write(recipe, "text", "", tmp_path / "out", split="train", count=3)
+    written = export_examples(recipe, "text", "", tmp_path / "out", split="train", count=3)
     rows = [json.loads(line) for line in (tmp_path / "out" / LIST).read_text().splitlines()]
     assert [row["text"].split() for row in rows] == [one.text.split() for one in written]
     assert [path.name for path in (tmp_path / "out").iterdir()] == [LIST]
@@ -134,18 +135,18 @@ def test_text_goes_into_the_list_alone(recipe: Recipe, tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_told(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"\[\[data.audio\]\] has no source 'speech'") as caught:
-        write(recipe, "audio", "speech", tmp_path / "out", split="val", count=1)
+        export_examples(recipe, "audio", "speech", tmp_path / "out", split="val", count=1)
     assert "0-sounds, tones" in caught.value.fix
     with pytest.raises(RequestError, match="no data for video"):
-        write(recipe, "video", "", tmp_path / "out", split="val", count=1)
+        export_examples(recipe, "video", "", tmp_path / "out", split="val", count=1)
     with pytest.raises(RequestError, match="has nothing for train"):
-        write(recipe, "audio", "0", tmp_path / "out", split="train", count=1)
+        export_examples(recipe, "audio", "0", tmp_path / "out", split="train", count=1)
     assert not (tmp_path / "out").exists()
 
 
 def test_the_command(recipe: Recipe, tmp_path: Path) -> None:  # noqa: ARG001 (its file is there)
     cli, out = build_cli(get_registry().plugins), tmp_path / "out"
-    words = ["data", "write", str(tmp_path / "small.toml"), "-o", str(out), "--count", "2"]
+    words = ["data", "export", str(tmp_path / "small.toml"), "-o", str(out), "--count", "2"]
     done = CliRunner().invoke(cli, [*words, "--json"])
     assert done.exit_code == 0
     told = json.loads(done.stdout)

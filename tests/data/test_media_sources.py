@@ -13,7 +13,7 @@ import pytest
 from muomni_cli.api import RequestError
 from muomni_cli.app import main
 from muomni_cli.data.check import check
-from muomni_cli.data.sources import example_items, open_sources, talk_items, text_items
+from muomni_cli.data.sources import conversation_items, example_items, open_sources, text_items
 from muomni_cli.data.text import train_tokenizer, training_texts
 from muomni_cli.recipe import Recipe, load_recipe
 
@@ -58,13 +58,13 @@ Load = Callable[[str], Recipe]
 def test_counts_labels_and_an_example(load: Load) -> None:
     recipe = load('[[data.image]]\nuse = "scenes"\ncount = 100\nonly = ["red star"]\nobjects = [1]\n' + ASKED)
     report = check(recipe, None)
-    (images,), (talks,) = report.examples, report.sources
+    (images,), (conversations,) = report.examples, report.sources
     assert sum(images.stats.documents.values()) == 100 == images.labels["red star"]
     assert 5 < images.stats.documents["val"] < 40
     assert "label 'red star'" in images.example
-    assert talks.stats.documents == {"train": 60, "val": 10}
-    assert talks.media == {"image": 70}
-    assert talks.example.startswith("Zebra")
+    assert conversations.stats.documents == {"train": 60, "val": 10}
+    assert conversations.media == {"image": 70}
+    assert conversations.example.startswith("Zebra")
     assert report.usable
     assert all("is uncertain by ±" in warning for warning in report.warnings)
 
@@ -111,8 +111,8 @@ def test_files_that_conversations_show_and_that_are_not_there(load: Load, tmp_pa
     (tmp_path / "talks.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     recipe = load(f'[[data.omni]]\nuse = "conversations"\npath = "{tmp_path / "talks.jsonl"}"\n')
     report = check(recipe, None)
-    (talks,) = report.sources
-    assert (talks.media, talks.missing) == ({"image": 3, "audio": 1}, 2)
+    (conversations,) = report.sources
+    assert (conversations.media, conversations.missing) == ({"image": 3, "audio": 1}, 2)
     (warning,) = [one for one in report.warnings if "cannot be used" in one]
     assert "2 files that it shows cannot be used: cannot read" in warning
     assert "gone.png" in warning
@@ -135,7 +135,7 @@ def test_items_of_another_kind_are_refused(load: Load) -> None:
     recipe = load('[[data.text]]\nuse = "scenes"\ngive = "questions"\n[[data.image]]\nuse = "tales"\n')
     with pytest.raises(RequestError, match="more than text"):
         next(text_items(open_sources(recipe)[0]))
-    assert next(talk_items(open_sources(recipe)[0]))
+    assert next(conversation_items(open_sources(recipe)[0]))
     with pytest.raises(RequestError, match="learned from examples"):
         next(example_items(open_sources(recipe, "image")[0]))
 

@@ -17,8 +17,8 @@ from muomni_cli.contract.data import Item
 from muomni_cli.data import split, split_items
 from muomni_cli.data.examples import open_examples
 from muomni_cli.data.sources import open_sources
-from muomni_cli.data.split import side_of
-from muomni_cli.data.split_items import Sided, Table
+from muomni_cli.data.split import split_of_key
+from muomni_cli.data.split_items import SourceSplit, SplitDataset
 from muomni_cli.data.text import open_text
 from muomni_cli.recipe import Recipe, load_recipe
 from muomni_cli.registry.registry import resolve
@@ -69,8 +69,8 @@ class Given:
 
 def split_up(*sources: list[Item], val_fraction: float | None = None) -> list[list[Item]]:
     given = [Given(items) for items in sources]
-    table = Table(given, val_fraction)
-    return [list(Sided(one, table).documents()) for one in given]
+    table = SourceSplit(given, val_fraction)
+    return [list(SplitDataset(one, table).documents()) for one in given]
 
 
 def documents(count: int, begin: str = "text") -> list[Item]:
@@ -135,7 +135,7 @@ def test_what_a_source_assigns_stays_and_its_other_items_are_for_training() -> N
     (found,) = split_up(assigned)
     assert [item.key for item in found if item.split == "val"] == ["held"]
     (written,) = split_up(assigned, val_fraction=0.2)
-    assert all(item.split == side_of(item.key, 0.2) for item in written[1:])
+    assert all(item.split == split_of_key(item.key, 0.2) for item in written[1:])
 
 
 def test_a_key_that_another_source_assigns_follows_it() -> None:
@@ -165,7 +165,7 @@ def test_with_a_written_share_reading_ends_when_both_sides_are_known() -> None:
                 yield item
 
     source = Counting(documents(20_000))
-    assert Table([source], 0.1).decision.sides(0) == "val"
+    assert SourceSplit([source], 0.1).decision.splits(0) == "val"
     assert source.read <= split_items.AT_A_TIME
 
 
@@ -173,7 +173,7 @@ def test_many_texts_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(split, "MANY", 300)
     monkeypatch.setattr(split_items, "MANY", 300)
     (found,) = split_up(documents(5_000))
-    assert all(item.split == side_of(item.key, 0.01) for item in found)
+    assert all(item.split == split_of_key(item.key, 0.01) for item in found)
 
 
 @pytest.mark.parametrize("file", ["tales.toml", "scenes.toml", "quiz.toml"])
@@ -186,7 +186,7 @@ def test_shipped_recipes_are_split_as_ever(file: str) -> None:
             own = resolve(chosen.registered.part.build, "test")(chosen.config)
             pairs = zip(own.documents(), source.dataset.documents(), strict=True)
             for before, after in islice(pairs, 1_500):
-                assert after.split == (before.split or side_of(before.key, recipe.data.val_fraction))
+                assert after.split == (before.split or split_of_key(before.key, recipe.data.val_fraction))
                 assert (after.key, getattr(after, "text", "")) == (before.key, getattr(before, "text", ""))
                 compared += 1
     assert compared >= 1_500
@@ -342,8 +342,8 @@ def test_data_check_reports_what_validates(load: Load, capsys: pytest.CaptureFix
 
 
 def test_conversations_and_examples_are_never_cut() -> None:
-    talk = Conversation((Message("user", "a" * 3_000),), "talk")
-    long: list[Item] = [talk, Conversation((Message("user", "b"),), "other")]
+    example = Conversation((Message("user", "a" * 3_000),), "talk")
+    long: list[Item] = [example, Conversation((Message("user", "b"),), "other")]
     (found,) = split_up(long)
     assert {item.split for item in found} == {"train", "val"}
     assert all(isinstance(item, Conversation) for item in found)

@@ -137,21 +137,23 @@ def test_tales_are_the_same_everywhere_and_more_never_change_the_first() -> None
 def test_tales_are_clean_and_varied() -> None:
     items = list(Tales(TalesConfig(count=3000)).documents())
     tales = [item.text for item in items if isinstance(item, Document)]
-    talks = [item for item in items if isinstance(item, Conversation)]
-    assert 0.45 < len(talks) / len(items) < 0.55
+    conversations = [item for item in items if isinstance(item, Conversation)]
+    assert 0.45 < len(conversations) / len(items) < 0.55
     assert len(set(tales)) > 0.99 * len(tales)
     words = {word.strip('.,?!"').lower() for tale in tales for word in tale.split()}
     assert len(words) > 400
     assert not any(sign in tale for tale in tales for sign in ("{", "  ", " .", "None"))
-    assert all(m.role == ("user", "assistant")[i % 2] for talk in talks for i, m in enumerate(talk.messages))
+    assert all(
+        m.role == ("user", "assistant")[i % 2] for example in conversations for i, m in enumerate(example.messages)
+    )
 
 
 def test_sums_in_conversations_are_right() -> None:
     from muomni_datasets.stories import adding
-    from muomni_datasets.story_plots import NUMBERS, Chance
+    from muomni_datasets.story_plots import NUMBERS, StoryRandom
 
     for seed in range(300):
-        question, answer = adding(Chance(str(seed)))
+        question, answer = adding(StoryRandom(str(seed)))
         had, change = (
             NUMBERS.index(word) for word in question.split("How many")[0].replace(".", "").split() if word in NUMBERS
         )

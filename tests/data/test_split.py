@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from muomni_cli.data import split
 from muomni_cli.data.split import (
+    KeySplit,
     Pool,
-    Sides,
     hash_of,
     held_out_of,
     share_of,
-    side_of,
-    sides_of,
+    split_of_key,
+    splits_of_items,
     threshold_of,
     uncertainty,
 )
@@ -36,8 +36,8 @@ def pairs(keys: Labelled) -> list[tuple[str, str | None]]:
     return [(key, label) for key, labels in keys.items() for label in (sorted(labels) or [None])]
 
 
-def held(keys: Labelled, sides: Sides) -> set[str]:
-    return {key for key in keys if sides(hash_of(key)) == "val"}
+def held(keys: Labelled, splits: KeySplit) -> set[str]:
+    return {key for key in keys if splits(hash_of(key)) == "val"}
 
 
 some_keys = st.dictionaries(
@@ -47,13 +47,13 @@ some_keys = st.dictionaries(
 
 @settings(max_examples=150, deadline=None)
 @given(some_keys, st.randoms(use_true_random=False))
-def test_no_side_is_empty_and_the_order_changes_nothing(keys: Labelled, chance: random.Random) -> None:
+def test_no_side_is_empty_and_the_order_changes_nothing(keys: Labelled, baseline: random.Random) -> None:
     items = pairs(keys)
-    sides = pool_of(items).default_sides()
-    val = held(keys, sides)
+    splits = pool_of(items).default_sides()
+    val = held(keys, splits)
     assert 0 < len(val) < len(keys)
     assert len(val) <= held_out_of(len(keys), share_of(len(keys)))
-    chance.shuffle(items)
+    baseline.shuffle(items)
     assert held(keys, pool_of(items * 2).default_sides()) == val
 
 
@@ -98,35 +98,35 @@ def test_the_hash_of_many_keys_decides_by_itself(monkeypatch: pytest.MonkeyPatch
     pool = pool_of([(name, None) for name in names])
     assert pool.many
     assert not pool.keys
-    sides = pool.default_sides()
-    assert all(sides(hash_of(name)) == side_of(name, 0.01) for name in names)
+    splits = pool.default_sides()
+    assert all(splits(hash_of(name)) == split_of_key(name, 0.01) for name in names)
 
 
 def test_rare_classes_among_many_keys_are_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split, "MANY", 100)
     keys: Labelled = {f"k{number}": {f"class {number // 3}"} for number in range(600)}
     items = pairs(keys)
-    sides = pool_of(items).default_sides()
+    splits = pool_of(items).default_sides()
     for label in {label for labels in keys.values() for label in labels}:
-        assert {sides(hash_of(key)) for key in keys if label in keys[key]} == {"train", "val"}
+        assert {splits(hash_of(key)) for key in keys if label in keys[key]} == {"train", "val"}
     random.Random(0).shuffle(items)
-    assert pool_of(items).default_sides() == sides
+    assert pool_of(items).default_sides() == splits
 
 
 @given(st.sets(st.text(max_size=5), min_size=2, max_size=40), st.floats(0.001, 0.999))
 def test_a_written_share_is_the_hash_unless_a_side_would_be_empty(keys: set[str], share: float) -> None:
-    before = {key: side_of(key, share) for key in keys}
-    after = sides_of(((key, None) for key in keys), share)
+    before = {key: split_of_key(key, share) for key in keys}
+    after = splits_of_items(((key, None) for key in keys), share)
     assert {*after.values()} == {"train", "val"}
     if len(set(before.values())) == 2:
         assert after == before
-    val = [hash_of(key) for key, side in after.items() if side == "val"]
-    assert max(val) < min(hash_of(key) for key, side in after.items() if side == "train")
+    val = [hash_of(key) for key, split in after.items() if split == "val"]
+    assert max(val) < min(hash_of(key) for key, split in after.items() if split == "train")
 
 
 def test_a_threshold_is_that_of_the_contract() -> None:
-    sides = Sides(threshold_of(0.3))
-    assert all(sides(hash_of(str(number))) == side_of(str(number), 0.3) for number in range(500))
+    splits = KeySplit(threshold_of(0.3))
+    assert all(splits(hash_of(str(number))) == split_of_key(str(number), 0.3) for number in range(500))
 
 
 def test_a_score_of_few_is_uncertain() -> None:

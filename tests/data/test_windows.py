@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muomni_cli.data.windows import CYCLE, Mixture, Stream, Windows
+from muomni_cli.data.windows import CYCLE, Mixture, TokenStream, Windows
 
 
-def stream(count: int, start: int = 100, mask: bool = False) -> Stream:
+def stream(count: int, start: int = 100, mask: bool = False) -> TokenStream:
     tokens = np.arange(start, start + count, dtype=np.uint16)
-    return Stream("s", tokens, (tokens % 3 == 0).astype(np.uint8) if mask else None)
+    return TokenStream("s", tokens, (tokens % 3 == 0).astype(np.uint8) if mask else None)
 
 
 def targets(windows: Windows, steps: range, batch_size: int) -> list[int]:
     found: list[int] = []
     for step in steps:
-        window = windows.take(step, batch_size)
+        window = windows.batch(step, batch_size)
         found += window.tokens[:, 1:][window.mask].tolist()
     return found
 
@@ -37,33 +37,33 @@ def test_every_token_is_a_target_once_an_epoch(count: int, length: int, epoch: i
 @settings(max_examples=200, deadline=None)
 def test_validation_goes_through_the_text_in_order(count: int, length: int, batch_size: int) -> None:
     windows = Mixture([stream(count), stream(5, 1000)], [1.0, 1.0]).windows(length)
-    drawn = [t for w in windows.every(batch_size) for t in w.tokens[:, 1:][w.mask].tolist()]
+    drawn = [t for w in windows.batches(batch_size) for t in w.tokens[:, 1:][w.mask].tolist()]
     assert drawn == [*range(101, 100 + count), *range(1001, 1005)]
 
 
 def test_take_is_pure_and_seeded() -> None:
     mixture = Mixture([stream(1000), stream(500, 5000)], [1.0, 2.0])
     forward, backward = mixture.windows(16, 7), mixture.windows(16, 7)
-    ahead = [forward.take(step, 4).tokens for step in range(60)]
-    back = [backward.take(step, 4).tokens for step in reversed(range(60))][::-1]
+    ahead = [forward.batch(step, 4).tokens for step in range(60)]
+    back = [backward.batch(step, 4).tokens for step in reversed(range(60))][::-1]
     assert all(np.array_equal(a, b) for a, b in zip(ahead, back, strict=True))
-    assert not np.array_equal(ahead[0], mixture.windows(16, 8).take(0, 4).tokens)
+    assert not np.array_equal(ahead[0], mixture.windows(16, 8).batch(0, 4).tokens)
 
 
 def test_batches_are_made_of_the_same_draws() -> None:
     windows = Mixture([stream(1000)], [1.0]).windows(16, 7)
-    small = np.concatenate([windows.take(step, 2).tokens for step in range(6)])
-    assert np.array_equal(small, np.concatenate([windows.take(step, 4).tokens for step in range(3)]))
+    small = np.concatenate([windows.batch(step, 2).tokens for step in range(6)])
+    assert np.array_equal(small, np.concatenate([windows.batch(step, 4).tokens for step in range(3)]))
 
 
 def test_epochs_differ_in_order_and_offset() -> None:
     windows = Mixture([stream(2000)], [1.0]).windows(32, 0)
-    starts = [{int(windows.take(e * len(windows) + i, 1).tokens[0, 0]) for i in range(len(windows))} for e in range(4)]
+    starts = [{int(windows.batch(e * len(windows) + i, 1).tokens[0, 0]) for i in range(len(windows))} for e in range(4)]
     assert all(a != b for a, b in pairwise(starts))
 
 
 def test_shapes_types_and_padding_of_a_short_text() -> None:
-    window = Mixture([stream(4)], [1.0]).windows(8).take(0, 2)
+    window = Mixture([stream(4)], [1.0]).windows(8).batch(0, 2)
     assert window.tokens.shape == (2, 9)
     assert window.tokens.dtype == np.int64
     assert window.mask.shape == (2, 8)
@@ -80,7 +80,7 @@ def test_the_mask_is_that_of_the_target() -> None:
 @pytest.mark.parametrize("weights", [(1.0, 3.0), (0.5, 1.5), (1.0, 1e-9)])
 def test_weights_are_shares_of_the_draws_whatever_the_sizes(weights: tuple[float, float]) -> None:
     windows = Mixture([stream(3000), stream(100, 5000)], weights).windows(8, 1)
-    second = sum(int((windows.take(step, 10).tokens[:, 0] >= 5000).sum()) for step in range(CYCLE // 10))
+    second = sum(int((windows.batch(step, 10).tokens[:, 0] >= 5000).sum()) for step in range(CYCLE // 10))
     assert second == pytest.approx(max(1, CYCLE * weights[1] / sum(weights)), abs=1)
 
 

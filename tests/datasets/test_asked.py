@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from muomni_cli.api import Conversation, RequestError
-from muomni_cli.data.split import side_of
-from muomni_datasets.config import AskedConfig
-from muomni_datasets.generated_qa import Asked, facts_of
+from muomni_cli.data.split import split_of_key
+from muomni_datasets.config import GeneratedQuestionsConfig
+from muomni_datasets.generated_qa import GeneratedQuestions, facts_of
 from muomni_datasets.scenes import SceneMedia
 
 MakeTar = Callable[..., Path]
@@ -30,8 +30,8 @@ def voices(make_tar: MakeTar) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def asked(ask: list[dict[str, Any]], sources: dict[str, Any], **config: Any) -> Asked:
-    return Asked(AskedConfig.model_validate({"from": sources, "ask": ask, **config}))
+def asked(ask: list[dict[str, Any]], sources: dict[str, Any], **config: Any) -> GeneratedQuestions:
+    return GeneratedQuestions(GeneratedQuestionsConfig.model_validate({"from": sources, "ask": ask, **config}))
 
 
 BOTH = [
@@ -47,26 +47,26 @@ BOTH = [
 
 def test_answers_are_facts_of_what_is_shown(voices: dict[str, Any]) -> None:
     source = asked(BOTH, {"image": SCENES, "audio": voices}, count=400, val_count=50, val_fraction=0.2)
-    talks = list(source.documents())
+    conversations = list(source.documents())
     assert source.unreadable == {}
-    assert Counter(talk.split for talk in talks) == {"train": 400, "val": 50}
-    assert talks == list(source.documents())
-    for talk in talks:
-        user, assistant = talk.messages
+    assert Counter(example.split for example in conversations) == {"train": 400, "val": 50}
+    assert conversations == list(source.documents())
+    for example in conversations:
+        user, assistant = example.messages
         picture = next((media for media in user.media if isinstance(media, SceneMedia)), None)
         assert picture is not None
         match user.text:
             case "What is left?":
                 assert assistant.text == picture.facts["left"]
-                assert talk.about == ("image",)
+                assert example.about == ("image",)
             case "What digit do you hear?" | "Which number is spoken?":
-                assert talk.about == ("audio",)
+                assert example.about == ("audio",)
                 assert user.media[1].name.startswith({"zero": "0"}.get(assistant.text, assistant.text))
             case _:
                 assert picture.facts["some_shape"] in user.text
                 assert assistant.text == picture.facts["colour_of_some_shape"]
                 assert len(user.media) == 1
-    ways = Counter(talk.messages[0].text for talk in talks)
+    ways = Counter(example.messages[0].text for example in conversations)
     assert ways["What is left?"] == pytest.approx(225, abs=50)
     assert ways["What digit do you hear?"] > 20 < ways["Which number is spoken?"]
 
@@ -74,28 +74,28 @@ def test_answers_are_facts_of_what_is_shown(voices: dict[str, Any]) -> None:
 def test_no_key_is_on_both_sides(voices: dict[str, Any]) -> None:
     source = asked(BOTH[:1], {"image": SCENES, "audio": voices}, count=500, val_count=200, val_fraction=0.3)
     keys = defaultdict(set)
-    for talk in source.documents():
-        for key in talk.key.split("|"):
-            keys[talk.split].add(key)
+    for example in source.documents():
+        for key in example.key.split("|"):
+            keys[example.split].add(key)
     assert not keys["train"] & keys["val"]
     assert {"ann", "bob"} <= keys["train"]
     assert "cem" in keys["val"]
-    for side, found in keys.items():
-        assert {side_of(key, 0.3) for key in found if key.startswith("scene")} == {side}
+    for split, found in keys.items():
+        assert {split_of_key(key, 0.3) for key in found if key.startswith("scene")} == {split}
 
 
 def test_more_conversations_never_change_the_first(voices: dict[str, Any]) -> None:
     few, many = (
         [
-            talk.messages
-            for talk in asked(BOTH, {"image": SCENES, "audio": voices}, count=count, val_count=9).documents()
+            example.messages
+            for example in asked(BOTH, {"image": SCENES, "audio": voices}, count=count, val_count=9).documents()
         ]
         for count in (20, 60)
     )
     assert few[:20] == many[:20]
     other = [
-        talk.messages
-        for talk in asked(BOTH, {"image": SCENES, "audio": voices}, count=20, seed=1, val_count=0).documents()
+        example.messages
+        for example in asked(BOTH, {"image": SCENES, "audio": voices}, count=20, seed=1, val_count=0).documents()
     ]
     assert few[:20] != other[:20]
 

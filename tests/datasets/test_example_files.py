@@ -72,13 +72,13 @@ def test_names_say_label_text_key_and_side(config: dict[str, Any], expected: lis
     path = make_tar("a.tar", {"0_ann_0.wav": b"x", "1_ann_0.wav": b"x", "0_bob_0.wav": b"x"})
     examples = list(Tar(TarConfig(path=str(path), **config)).documents())
     assert [(e.label, e.text, e.key, e.split) for e in examples] == expected
-    sides: dict[str, set[str | None]] = {}
+    splits: dict[str, set[str | None]] = {}
     for example in examples:
-        sides.setdefault(example.key, set()).add(example.split)
-    assert all(len(found) == 1 for found in sides.values())
+        splits.setdefault(example.key, set()).add(example.split)
+    assert all(len(found) == 1 for found in splits.values())
 
 
-def test_captions_and_neighbours(tmp_path: Path, make_tar: MakeTar) -> None:
+def test_captions_and_neighbors(tmp_path: Path, make_tar: MakeTar) -> None:
     members = {
         "wavs/a1.wav": b"x",
         "wavs/a2.wav": b"x",
@@ -249,10 +249,10 @@ def test_real_speech_is_split_by_speaker(public: Callable[[str], str]) -> None:
     pattern = r"^(?P<label>\d)_(?P<key>[a-z]+)_"
     digits = Tar(TarConfig(path=public("fsdd"), name=pattern, holdout=("theo",)))
     examples = list(digits.documents())
-    sides = {side: {e.key for e in examples if e.split == side} for side in ("train", "val")}
-    assert sides["val"] == {"theo"}
+    splits = {split: {e.key for e in examples if e.split == split} for split in ("train", "val")}
+    assert splits["val"] == {"theo"}
     assert len(examples) >= 2000
-    assert "theo" not in sides["train"]
+    assert "theo" not in splits["train"]
     assert {e.label for e in examples} == set("0123456789")
     assert content(examples[0])[:4] == b"fLaC"
     read = Tar(TarConfig(path=public("ljspeech-part"), captions="manifest.tsv"))

@@ -14,13 +14,13 @@ from PIL import Image
 from pydantic import ValidationError
 
 from muomni_cli.api import Conversation, Example
-from muomni_datasets.config import COLOURS, NAMED, SHAPES, ScenesConfig
+from muomni_datasets.config import COLORS, NAMED, SHAPES, ScenesConfig
 from muomni_datasets.scenes import OTHER, QUESTIONS, RADII, Scene, Scenes, caption, facts, lay_out
 from muomni_datasets.scenes import RGB as SHADES
 from muomni_datasets.story_plots import fill, places
 
 HELD = ("green star", "purple square", "yellow triangle", "orange circle")
-ALL = {f"{colour} {shape}" for colour in COLOURS for shape in SHAPES}
+ALL = {f"{color} {shape}" for color in COLORS for shape in SHAPES}
 """What is drawn unless told otherwise."""
 
 
@@ -73,11 +73,11 @@ def test_equal_records_open_as_equal_bytes() -> None:
         assert one.read() == other.read()
 
 
-def test_colours_and_shapes_can_be_fewer() -> None:
+def test_colors_and_shapes_can_be_fewer() -> None:
     chosen: dict[str, Any] = {"colours": ("red", "blue"), "shapes": ("star", "circle"), "without": ("red star",)}
     drawn = {thing.kind for scene in scenes(objects=(2, 3), counting=0.2, **chosen) for thing in scene.things}
     assert drawn == {"red circle", "blue star", "blue circle"}
-    assert scenes(50, colours=COLOURS, shapes=("circle", "square", "triangle", "star")) == scenes(50)
+    assert scenes(50, colors=COLORS, shapes=("circle", "square", "triangle", "star")) == scenes(50)
 
 
 def test_relations_are_true_and_things_do_not_touch() -> None:
@@ -91,14 +91,14 @@ def test_relations_are_true_and_things_do_not_touch() -> None:
         assert all(abs(first.radius - other.radius) >= 1 for other in scene.things[1:])
 
 
-def test_colours_stay_apart_from_each_other_and_from_the_ground() -> None:
-    for scene in [*scenes(), *scenes(colours=("red", "purple", "black", *NAMED))]:
+def test_colors_stay_apart_from_each_other_and_from_the_ground() -> None:
+    for scene in [*scenes(), *scenes(colors=("red", "purple", "black", *NAMED))]:
         for thing in scene.things:
 
-            def far(colour: tuple[int, int, int], shade: tuple[int, int, int] = thing.shade) -> int:
-                return sum(abs(a - b) for a, b in zip(colour, shade, strict=True))
+            def far(color: tuple[int, int, int], shade: tuple[int, int, int] = thing.shade) -> int:
+                return sum(abs(a - b) for a, b in zip(color, shade, strict=True))
 
-            assert min(SHADES, key=lambda name: far(SHADES[name])) == thing.colour
+            assert min(SHADES, key=lambda name: far(SHADES[name])) == thing.color
             assert far(scene.background) > 40
 
 
@@ -137,8 +137,8 @@ def test_captions_are_those_of_the_judge(shared_data: Path) -> None:
     assert spec.loader is not None
     judge = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(judge)
-    chance = random.Random(0)
-    theirs = {judge.scene(chance, held)[1] for held in (False, True) for _ in range(3000)}
+    baseline = random.Random(0)
+    theirs = {judge.scene(baseline, held)[1] for held in (False, True) for _ in range(3000)}
     ours = {caption(scene) for scene in scenes(20_000)}
     assert {text for text in ours if text.count(" ") == 3} == {text for text in theirs if text.count(" ") == 3}
     words = [{word for text in texts for word in text.rstrip(".").split()} for texts in (ours, theirs)]
@@ -169,10 +169,10 @@ def test_facts_are_true_and_say_nothing_that_is_unclear() -> None:
     for number, scene in enumerate(scenes(600, objects=(1, 2, 3), counting=0.2)):
         told = facts(scene, number)
         for shape in ("circle", "square", "triangle", "star"):
-            colours = {thing.colour for thing in scene.things if thing.shape == shape}
+            colors = {thing.color for thing in scene.things if thing.shape == shape}
             known = told.get(f"colour_of_{shape}")
-            assert known is None or colours == {known}
-            alone = len(colours) == 1 and (scene.counted or [t.shape for t in scene.things].count(shape) == 1)
+            assert known is None or colors == {known}
+            alone = len(colors) == 1 and (scene.counted or [t.shape for t in scene.things].count(shape) == 1)
             assert alone == (known is not None)
         if "left" in told:
             assert told["left"] == min(scene.things, key=lambda thing: thing.x).kind
@@ -185,14 +185,14 @@ def test_facts_are_true_and_say_nothing_that_is_unclear() -> None:
 
 
 def test_questions_have_exact_answers() -> None:
-    talks = made(count=1500, give="questions", objects=(1, 2, 3), counting=0.2, split="train")
-    asked = Counter(talk.messages[0].text for talk in talks)
+    conversations = made(count=1500, give="questions", objects=(1, 2, 3), counting=0.2, split="train")
+    asked = Counter(example.messages[0].text for example in conversations)
     assert len(asked) > 50
-    for talk in talks:
-        assert isinstance(talk, Conversation)
-        user, assistant = talk.messages
+    for example in conversations:
+        assert isinstance(example, Conversation)
+        user, assistant = example.messages
         told = dict(user.media[0].facts)  # type: ignore[attr-defined]
         fits = [fill(answer, told) for ways, answer in QUESTIONS if user.text in [fill(way, told) for way in ways]]
         assert assistant.text in fits
-        assert (user.role, assistant.role, talk.split) == ("user", "assistant", "train")
+        assert (user.role, assistant.role, example.split) == ("user", "assistant", "train")
     assert all(set(places(way)) <= {"some_shape", "some_colour"} for ways, _ in QUESTIONS for way in ways)

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from muomni_cli.api import Example, RequestError
 from muomni_datasets.config import KINDS, SoundsConfig, SpokenConfig
-from muomni_datasets.synthesized_speech import Spoken
-from muomni_datasets.synthetic_sounds import HIGH, LOW, Sounds
+from muomni_datasets.synthesized_speech import SpokenSentences
+from muomni_datasets.synthetic_sounds import HIGH, LOW, SyntheticSounds
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="the program flite is not installed")
 
@@ -28,7 +28,7 @@ def heard(example: Example) -> tuple[NDArray[np.float64], int]:
 
 
 def made(**config: Any) -> list[Example]:
-    return list(Sounds(SoundsConfig(**config)).documents())
+    return list(SyntheticSounds(SoundsConfig(**config)).documents())
 
 
 def pitch(wave: NDArray[np.float64], rate: int) -> float:
@@ -75,13 +75,13 @@ def test_sounds_are_what_they_are_called(seconds: float, rate: int) -> None:
 
 
 def speak(**config: Any) -> list[Example]:
-    return list(Spoken(SpokenConfig(**config)).documents())
+    return list(SpokenSentences(SpokenConfig(**config)).documents())
 
 
 @needs_flite
 def test_texts_are_spoken(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Hello there.\n\nHow are you?\n" + "x" * 2000 + "\nbad\0line\ncaf\u00e9\n...\n")
-    source = Spoken(SpokenConfig(path=str(tmp_path / "a.txt"), voices=["slt", "awb"], count=5))
+    source = SpokenSentences(SpokenConfig(path=str(tmp_path / "a.txt"), voices=["slt", "awb"], count=5))
     examples = list(source.documents())
     assert [example.text for example in examples] == ["Hello there.", "How are you?"] * 2 + ["Hello there."]
     assert [example.key for example in examples] == [example.text for example in examples]

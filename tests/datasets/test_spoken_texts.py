@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from muomni_cli.api import cut_sentences as sentences
 from muomni_datasets.config import SpokenConfig, TextConfig, unsayable
 from muomni_datasets.story_plots import made
-from muomni_datasets.synthesized_speech import Spoken
+from muomni_datasets.synthesized_speech import SpokenSentences
 from muomni_datasets.text_files import Files
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="the program flite is not installed")
@@ -48,7 +48,7 @@ def test_a_small_grammar_goes_round() -> None:
 
 @needs_flite
 def test_patterns_become_examples_that_know_their_voice(tmp_path: Path) -> None:
-    source = Spoken(SpokenConfig(patterns=PATTERNS, slots=SLOTS, count=40, voices=("slt", "kal16")))
+    source = SpokenSentences(SpokenConfig(patterns=PATTERNS, slots=SLOTS, count=40, voices=("slt", "kal16")))
     examples = list(source.documents())
     assert examples == list(source.documents())
     assert len({one.text for one in examples}) == 40
@@ -58,7 +58,7 @@ def test_patterns_become_examples_that_know_their_voice(tmp_path: Path) -> None:
     assert [path.name for path in source.files()] == ["flite"]
     (tmp_path / "a.txt").write_text("A cat sat on\nthe mat. Then it\nleft.\n")
     config = SpokenConfig(path=str(tmp_path / "a.txt"), cut="sentences", min_words=4, voices=("slt",))
-    assert [one.text for one in Spoken(config).documents()] == ["A cat sat on the mat."]
+    assert [one.text for one in SpokenSentences(config).documents()] == ["A cat sat on the mat."]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import soundfile
 
 from muomni_cli.api import RequestError
 from muomni_datasets.config import SpokenConfig
-from muomni_datasets.synthesized_speech import Spoken, choose_program, program_files, synthesize, teacher
+from muomni_datasets.synthesized_speech import SpokenSentences, choose_program, program_files, synthesize, synthesizer
 
 needs_hibari = pytest.mark.skipif(importlib.util.find_spec("hibari") is None, reason="hibari-tts is not installed")
 
@@ -39,7 +39,7 @@ def test_hibari_stands_in_for_flite() -> None:
     assert choose_program("auto") == "hibari"
     (model,) = program_files("auto")
     assert model.is_file()
-    source = Spoken(SpokenConfig(words=("yes", "no"), count=40, key="voice", holdout=("rms",)))
+    source = SpokenSentences(SpokenConfig(words=("yes", "no"), count=40, key="voice", holdout=("rms",)))
     examples = list(source.documents())
     assert source.files() == [model]
     assert {example.voice for example in examples} == {"hibari", "hibari-rms", "hibari-awb", "hibari-kal16"}
@@ -64,7 +64,7 @@ def test_hibari_is_stretched_and_pitched() -> None:
 
 @needs_hibari
 def test_hibari_is_a_teacher() -> None:
-    voice = teacher("hibari")
+    voice = synthesizer("hibari")
     assert voice.voice == "hibari"
     assert 0.3 < seconds(voice.say("Good morning.")) < 3
     with pytest.raises(RequestError, match="no letters of English"):
@@ -76,7 +76,7 @@ def test_without_any_program_both_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # noqa: ARG005
     assert program_files("auto") == []
     with pytest.raises(RequestError) as caught:
-        list(Spoken(SpokenConfig(words=("yes",))).documents())
+        list(SpokenSentences(SpokenConfig(words=("yes",))).documents())
     assert "flite" in caught.value.what
     assert "muomni[voices]" in caught.value.fix
-    assert Spoken(SpokenConfig(words=("yes",))).files() == list[Path]()
+    assert SpokenSentences(SpokenConfig(words=("yes",))).files() == list[Path]()

@@ -124,9 +124,9 @@ def test_the_encoder_answers(reader: Reader) -> None:
     assert len(answers) == 2
     assert answers[0] == answers[1]
     assert answers[0] in {"it falls", "it rises", "it steps", "it waves"}
-    cards = [
+    results = [
         line.split() for line in reader.said.splitlines() if re.match(r"(signal|omni) +\S+ +(accuracy|exact)", line)
     ]
-    assert len(cards) == 2
-    assert all(float(words[3]) > 0.8 for words in cards), cards
+    assert len(results) == 2
+    assert all(float(words[3]) > 0.8 for words in results), results
     assert "unit" in reader.said.split("muomni plugins info signal:signal")[1]

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from muomni_cli import api
-from muomni_cli.api import Can
+from muomni_cli.api import Capability
 from muomni_cli.recipe import load_recipe
 from muomni_cli.registry.hookspecs import DECLARES, HookSpecs
 
@@ -41,7 +41,7 @@ def test_every_hook_and_capability_is_on_the_page() -> None:
     hooks = {name for name in vars(HookSpecs) if name.startswith("register_")}
     assert set(re.findall(r"^\| `(register_\w+)` \|", page, re.MULTILINE)) == hooks
     assert set(re.findall(r"^## (register_\w+): ", page, re.MULTILINE)) == DECLARES.keys()
-    for capability in Can:
+    for capability in Capability:
         assert f'{capability.name} = "{capability.value}"' in page
     for declared in DECLARES.values():
         assert declared.__name__ in api.__all__

@@ -46,7 +46,7 @@ def test_every_page_is_there(site: Path) -> None:
 
 def test_the_public_interface_is_documented(site: Path) -> None:
     page = (site / "api" / "index.html").read_text(encoding="utf-8")
-    for name in ("muomni_cli.api.EncoderPart", "muomni_cli.api.RequestError", "muomni_cli.testing.Case"):
+    for name in ("muomni_cli.api.EncoderPart", "muomni_cli.api.RequestError", "muomni_cli.testing.CheckCase"):
         assert f'id="{name}"' in page
     assert not re.findall(r":\w+:<code>|<p>::|::</p>", page), "reStructuredText in a docstring was not rewritten"
 

@@ -98,7 +98,7 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
         monkeypatch.setattr(module, "get_registry", lambda: registry)
 
     def declared(name: str, paths: tuple[str, ...], files: tuple[RemoteFile, ...], **fields: Any) -> Download:
-        told = {"doc": "a small one", "licence": "CC0", "licence_url": "https://example.org/"} | fields
+        told = {"doc": "a small one", "license": "CC0", "license_url": "https://example.org/"} | fields
         plugin.parts.append(Download(name=name, paths=paths, files=files, **told))
         return plugin.parts[-1]  # type: ignore[return-value]
 

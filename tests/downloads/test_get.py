@@ -207,7 +207,7 @@ def test_every_name_is_known_before_anything_is_downloaded(web: Web, data: Path,
     assert (web.asked, data.exists()) == ([], False)
 
 
-def test_the_command_shows_the_licence_first(
+def test_the_command_shows_the_license_first(
     web: Web, data: Path, declare: Declare, capsys: pytest.CaptureFixture[str]
 ) -> None:
     declare("few", ("a.txt",), (web.put("/a", b"first"),))
@@ -216,7 +216,7 @@ def test_the_command_shows_the_licence_first(
     assert out == f"{data / 'a.txt'}\n"
     assert err.splitlines() == [
         "few: a small one",
-        "  licence: CC0 (https://example.org/)",
+        "  license: CC0 (https://example.org/)",
         f"  5 bytes to download, into {data}",
         "  a",
         "few is here",
@@ -232,7 +232,7 @@ def test_the_list(web: Web, data: Path, declare: Declare, capsys: pytest.Capture
     declare("loose", ("loose.txt",), (web.put("/loose", b"content", checked=False),))
     assert run("--list") == 0
     head, *rows = capsys.readouterr().out.splitlines()
-    assert head.split() == ["NAME", "SIZE", "HERE", "LICENCE", "WHAT"]
+    assert head.split() == ["NAME", "SIZE", "HERE", "LICENSE", "WHAT"]
     told = {row.split()[0]: row for row in rows}
     assert {"speech-commands", "ljspeech", "fashion-mnist", "mnist", "fsdd", "librispeech-dev-clean"} <= told.keys()
     assert told["speech-commands"].split()[1:4] == ["2.4", "GB", "no"]
@@ -251,7 +251,7 @@ from muomni_cli.api import Download, RemoteFile, hookimpl
 @hookimpl
 def register_downloads():
     file = RemoteFile(url={url!r}, size={size}, sha256={sha256!r})
-    return [Download(name="shells", doc="shells", licence="CC0", licence_url="-", paths=("shells.bin",), files=(file,))]
+    return [Download(name="shells", doc="shells", license="CC0", license_url="-", paths=("shells.bin",), files=(file,))]
 """
 
 

@@ -45,7 +45,7 @@ path = "set:fsdd"
 [[data.audio]]
 use = "tar"
 path = "set:ljspeech-part"
-measure = true
+eval_only = true
 """
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from muomni_cli import app
 from muomni_cli.commands.train import train
 
-COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220)}
+COLORS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220)}
 TONES = {"low": 200.0, "high": 2500.0}
 Run = Callable[..., tuple[int, str, str]]
 
@@ -115,11 +115,11 @@ steps = 220
 def make_world(folder: Path) -> None:
     """Two pictures of each colour and two sounds of each tone to learn from, and others to be asked about."""
     (folder / "text.txt").write_text("".join(f"Line {n}: red green blue low high.\n" for n in range(60)))
-    for colour, parts in COLOURS.items():
-        (folder / "pictures" / colour).mkdir(parents=True)
+    for color, parts in COLORS.items():
+        (folder / "pictures" / color).mkdir(parents=True)
         for name, shade in (("train_a", 0), ("train_b", 12), ("val_c", 6)):
             shown = Image.new("RGB", (16, 16), tuple(part + shade for part in parts))
-            shown.save(folder / "pictures" / colour / f"{name}.png")
+            shown.save(folder / "pictures" / color / f"{name}.png")
     (folder / "sounds").mkdir()
     for tone, pitch in TONES.items():
         for number, name in enumerate(("train_a", "train_b", "val_c", "val_d")):
@@ -129,7 +129,7 @@ def make_world(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the recipe ``small``, and its run, of which all stages are trained."""
+    """A folder with the recipe ``test_config``, and its run, of which all stages are trained."""
     folder = tmp_path_factory.mktemp("world")
     make_world(folder)
     (folder / "small.toml").write_text(RECIPE)

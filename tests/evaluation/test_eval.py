@@ -12,7 +12,7 @@ import pytest
 from muomni_cli.api import RequestError
 from muomni_cli.commands.train import train
 from muomni_cli.data.sources import open_sources
-from muomni_cli.data.text import HeldOut, open_text
+from muomni_cli.data.text import ValidationText, open_text
 from muomni_cli.models.engines import open_run
 from muomni_cli.recipe import load_recipe
 from muomni_cli.registry.registry import get_registry
@@ -23,14 +23,14 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def by_name(out: str) -> dict[tuple[str, str, str], dict[str, Any]]:
-    return {(card["stage"], card["task"], card["metric"]): card for card in json.loads(out)}
+    return {(result["stage"], result["task"], result["metric"]): result for result in json.loads(out)}
 
 
 def test_an_overfitted_model_is_perfect_at_all_of_it(run: Run) -> None:
     code, out, err = run("small", "--split", "train", "--json", "--limit", "24")
     assert code == 0, err
-    cards = by_name(out)
-    assert set(cards) == {
+    results = by_name(out)
+    assert set(results) == {
         ("thinker", "text", "bits_per_byte"),
         ("image", "colours", "accuracy"),
         ("audio", "tones", "exact"),
@@ -42,15 +42,15 @@ def test_an_overfitted_model_is_perfect_at_all_of_it(run: Run) -> None:
         ("omni", "world/image", "exchanged"),
         ("omni", "world/audio", "exchanged"),
     }
-    for name, card in cards.items():
+    for name, result in results.items():
         if name[1] != "text":
-            assert (card["value"], card["high"]) == (1.0, 1.0), name
-            assert card["low"] < 1.0, name  # however perfect, these are few
-    assert cards["image", "colours", "accuracy"]["n"] == 6
-    assert cards["image", "colours", "accuracy"]["chance"] == pytest.approx(1 / 3)
-    assert cards["audio", "tones", "choice"]["chance"] == 0.5
-    assert cards["audio", "tones", "exact"]["chance"] is None
-    assert cards["omni", "world", "exact"]["n"] == 24
+            assert (result["value"], result["high"]) == (1.0, 1.0), name
+            assert result["low"] < 1.0, name  # however perfect, these are few
+    assert results["image", "colours", "accuracy"]["n"] == 6
+    assert results["image", "colours", "accuracy"]["baseline"] == pytest.approx(1 / 3)
+    assert results["audio", "tones", "choice"]["baseline"] == 0.5
+    assert results["audio", "tones", "exact"]["baseline"] is None
+    assert results["omni", "world", "exact"]["n"] == 24
 
 
 @pytest.mark.parametrize("stage", ["thinker", "omni"])
@@ -60,7 +60,7 @@ def test_text_is_measured_as_training_validates_it(run: Run, stage: str) -> None
     engine = open_run(RunFolder(Path("runs/small")), device="cpu").at(stage)
     thinker, tokenizer, recipe = engine.omni().thinker, engine.tokenizer(), load_recipe("small.toml")
     streams = open_text(recipe, tokenizer, lambda _: None).val
-    text = HeldOut(streams, tokenizer, int(thinker.config.ctx_len), batch_size=12)
+    text = ValidationText(streams, tokenizer, int(thinker.config.ctx_len), batch_size=12)
     found = text.measure(lambda window: summed_loss(thinker, to_batch(window.tokens, window.mask).tensors))
     assert by_name(out)[stage, "text", "bits_per_byte"]["value"] == pytest.approx(found["bits_per_byte"], rel=1e-6)
 
@@ -92,11 +92,11 @@ def test_missing_public_datasets_are_named_with_the_command(run: Run, monkeypatc
 def test_held_out_examples_are_what_is_asked_by_default(run: Run) -> None:
     code, out, _ = run("small.toml", "--json")
     assert code == 0
-    cards = by_name(out)
-    assert cards["image", "colours", "accuracy"]["n"] == 3
-    assert cards["audio", "tones", "choice"]["n"] == 4
-    assert cards["omni", "world", "exact"]["n"] == 24
-    kinds = [cards["omni", f"world/{kind}", "exact"]["n"] for kind in ("image", "audio")]
+    results = by_name(out)
+    assert results["image", "colours", "accuracy"]["n"] == 3
+    assert results["audio", "tones", "choice"]["n"] == 4
+    assert results["omni", "world", "exact"]["n"] == 24
+    kinds = [results["omni", f"world/{kind}", "exact"]["n"] for kind in ("image", "audio")]
     assert sum(kinds) == 24
 
 
@@ -113,15 +113,15 @@ def test_captions_are_compared_word_for_word(run: Run) -> None:
     train("image", "small.toml", ['encoders.image.learn="captions"', "train.image.steps=150"], run="captions")
     code, out, _ = run("small.toml", "-m", "captions", "--split", "train", "--json")
     assert code == 0
-    card = by_name(out)["image", "colours", "exact"]
-    assert (card["value"], card["chance"]) == (1.0, None)
+    result = by_name(out)["image", "colours", "exact"]
+    assert (result["value"], result["baseline"]) == (1.0, None)
 
 
 def test_contrast_is_asked_to_choose(run: Run) -> None:
     train("image", "small.toml", ['encoders.image.learn="contrast"', "train.image.steps=2"], run="contrast")
     code, out, err = run("small.toml", "-m", "contrast", "--json")
     assert code == 0
-    assert by_name(out)["image", "colours", "retrieval"]["chance"] == pytest.approx(1 / 3)
+    assert by_name(out)["image", "colours", "retrieval"]["baseline"] == pytest.approx(1 / 3)
     assert "left out: omni is not trained" in err
 
 
@@ -149,7 +149,7 @@ def test_an_encoder_without_answers_is_refused(run: Run) -> None:
 
     part = get_registry().get("encoder", "vit").part
     train("image", "small.toml", ["train.image.steps=1"], run="eyes")
-    answer = part.answer  # type: ignore[attr-defined]
+    answer = part.predictor  # type: ignore[attr-defined]
     object.__setattr__(part, "answer", None)  # a declaration is frozen
     try:
         code, _, err = run("small.toml", "-m", "eyes")
@@ -167,10 +167,10 @@ def test_data_for_measuring_alone_teach_nothing(run: Run) -> None:
     assert [one.name for one in open_sources(after, "image")] == [one.name for one in open_sources(before, "image")]
     code, out, _ = run("measured.toml", "-m", "small", "--stage", "image", "--json")
     assert code == 0
-    cards = by_name(out)
-    assert {name[0] for name in cards} == {"image"}
-    assert cards["image", "again", "accuracy"]["n"] == 9  # all of them, whatever their hash says
-    assert cards["image", "colours", "accuracy"]["n"] == 3
+    results = by_name(out)
+    assert {name[0] for name in results} == {"image"}
+    assert results["image", "again", "accuracy"]["n"] == 9  # all of them, whatever their hash says
+    assert results["image", "colours", "accuracy"]["n"] == 3
 
 
 def test_data_that_are_not_here_cost_their_own_cards(run: Run) -> None:
@@ -206,12 +206,12 @@ def test_a_page_shows_what_was_seen_and_heard(run: Run) -> None:
 def test_a_plugin_makes_cards_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("short_cards.py").write_text(
         '"""Cards about lengths."""\n'
-        "from muomni_cli.api import Cards, RequestError, hookimpl\n\n\n"
+        "from muomni_cli.api import MetricSet, RequestError, hookimpl\n\n\n"
         "@hookimpl\n"
-        "def register_cards():\n"
+        "def register_metrics():\n"
         '    make = "short_cards:make"\n'
-        '    return [Cards(name="short", doc="counts", stages=("image",), make=make),\n'
-        '            Cards(name="torn", doc="fails", stages=("image",), make="short_cards:torn")]\n\n\n'
+        '    return [MetricSet(name="short", doc="counts", stages=("image",), make=make),\n'
+        '            MetricSet(name="torn", doc="fails", stages=("image",), make="short_cards:torn")]\n\n\n'
         "def make(evaluation, stage):\n"
         '    yield evaluation.card(stage, "mine", "share", [1.0, 0.0], ["a", "b"])\n\n\n'
         "def torn(evaluation, stage):\n"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muomni_cli.contract.metrics import HEADINGS, Card, as_json, rows
+from muomni_cli.contract.metrics import HEADINGS, MetricResult, as_json, rows
 from muomni_cli.core.interval import bootstrap, clusters, wilson
-from muomni_cli.eval.metrics import card_of
+from muomni_cli.eval.metrics import metric_result
 from muomni_cli.speech.wer import WordErrors
 
 
@@ -73,12 +73,12 @@ def test_a_joined_key_goes_by_its_rarest_part() -> None:
 
 
 def test_cards_come_back_from_json() -> None:
-    cards = [
-        card_of("audio", "digits", "exact", [1.0, 0.0, 1.0, 1.0], ["a", "a", "b", "b"], 0.1),
-        Card("thinker", "text", "bits_per_byte", 1.25),
+    results = [
+        metric_result("audio", "digits", "exact", [1.0, 0.0, 1.0, 1.0], ["a", "a", "b", "b"], 0.1),
+        MetricResult("thinker", "text", "bits_per_byte", 1.25),
     ]
-    assert [Card(**entry) for entry in json.loads(json.dumps(as_json(cards)))] == cards
-    shown = rows(cards)
+    assert [MetricResult(**entry) for entry in json.loads(json.dumps(as_json(results)))] == results
+    shown = rows(results)
     assert all(len(row) == len(HEADINGS) for row in shown)
     assert shown[0][:4] == ("audio", "digits", "exact", "0.750")
     assert shown[0][5:] == ("4", "2 keys", "0.100", "-")

@@ -32,8 +32,8 @@ SENTENCES = [
 
 
 def recognizer_for(sentences: list[str], others: tuple[str, ...] = ()) -> Recognizer:
-    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[judge]")
-    pytest.importorskip("jiwer", reason="word errors are counted by jiwer, of muomni[judge]")
+    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[eval]")
+    pytest.importorskip("jiwer", reason="word errors are counted by jiwer, of muomni[eval]")
     return Recognizer.for_sentences(sentences, others)
 
 
@@ -110,7 +110,7 @@ def test_without_sentences_nothing_is_recognized() -> None:
 
 
 def test_words_that_the_dictionary_lacks_are_put_together() -> None:
-    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[judge]")
+    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[eval]")
     assert pronunciations("nightcap's")[0].endswith("K AE P S")
     assert pronunciations("foxhouse") == ("F AA K S HH AW S",)
     assert pronunciations("don't") == ("D OW N T", "D OW N")
@@ -124,7 +124,7 @@ def test_both_sides_are_written_alike() -> None:
 
 
 def test_errors_are_counted_by_words() -> None:
-    pytest.importorskip("jiwer", reason="word errors are counted by jiwer, of muomni[judge]")
+    pytest.importorskip("jiwer", reason="word errors are counted by jiwer, of muomni[eval]")
     found = word_errors(["One, two!", "Three four five six."], ["one", "three four six seven eight"])
     assert found == WordErrors((1, 3), (2, 4))
     assert found.rate == pytest.approx(4 / 6)
@@ -152,7 +152,7 @@ def test_a_missing_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(RequestError, match=package) as raised:
         word_errors(["one"], ["one"]) if package == "jiwer" else Recognizer.for_sentences(["one"])
-    assert raised.value.fix == "pip install 'muomni[judge]'"
+    assert raised.value.fix == "pip install 'muomni[eval]'"
 
 
 def test_stories_are_understood(tmp_path: Path) -> None:

@@ -29,23 +29,23 @@ Cards = dict[tuple[str, str, str], dict[str, Any]]
 def packed(run: str) -> str:
     """The name of the folder that a run is exported to, in the working directory."""
     if not Path(f"packed-{run}").exists():
-        export(model_of(find_trained(run)), Path(f"packed-{run}"), tell=say)
+        export(model_of(find_trained(run)), Path(f"packed-{run}"), notify=say)
     return f"packed-{run}"
 
 
 def cards_of(run: Run, *words: str) -> Cards:
     code, out, err = run(*words, "--json")
     assert code == 0, err
-    return {(card["stage"], card["task"], card["metric"]): card for card in json.loads(out)}
+    return {(result["stage"], result["task"], result["metric"]): result for result in json.loads(out)}
 
 
 def assert_equal(ours: Cards, theirs: Cards) -> None:
     assert ours.keys() == theirs.keys()
-    for name, card in ours.items():
-        if card["metric"] == "bits_per_byte":
-            assert card["value"] == pytest.approx(theirs[name]["value"], rel=1e-5)
+    for name, result in ours.items():
+        if result["metric"] == "bits_per_byte":
+            assert result["value"] == pytest.approx(theirs[name]["value"], rel=1e-5)
         else:
-            assert card == theirs[name]
+            assert result == theirs[name]
 
 
 @pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "val"])

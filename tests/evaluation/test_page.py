@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from muomni_cli.contract.metrics import HEADINGS, Card, Shown, rows
+from muomni_cli.contract.metrics import HEADINGS, EvalSample, MetricResult, rows
 from muomni_cli.eval.report import page
 from muomni_cli.eval.report_plots import Axis, Scale, by_scale, scale_of
 
@@ -20,18 +20,18 @@ HOSTILE = """<script>alert("1")</script> & 'it'</title></svg><img src=x onerror=
 PICTURE, SOUND, SPOKEN = b"\x89PNG\r\n\x1a\n picture", b"RIFF played", bytes(range(256))
 
 SAMPLES = (
-    Shown("what is it?", "a red circle", "a red circle", True, PICTURE),
-    Shown("and what do you hear?", "seven", "", False, PICTURE + b"2", SOUND, SPOKEN),
+    EvalSample("what is it?", "a red circle", "a red circle", True, PICTURE),
+    EvalSample("and what do you hear?", "seven", "", False, PICTURE + b"2", SOUND, SPOKEN),
 )
 SENTENCES = ({"text": "one two", "heard": "one too", "edits": 1}, {"text": "three", "heard": "three", "edits": 0})
 CARDS = (
-    Card("omni", "scenes", "exact", 0.5, 0.25, 0.75, 40, "key", 20, 0.1, 0.9, samples=SAMPLES),
-    Card("omni", "scenes", "exchanged", 0.8, 0.7, 0.9, 40, "key", 20),
-    Card("talker", "books", "wer_spoken", 0.094, 0.07, 0.12, 100, "sentence", None, 0.97, 0.02, SENTENCES),
-    Card("talker", "books", "wer_added", -0.01, -0.03, 0.02, 100, "sentence"),
-    Card("talker", "books", "length_median", 1.1),
-    Card("codec", "books", "mel_l1", 0.4, 0.3, 0.5, 100, "key", 5),
-    Card("thinker", "text", "bits_per_byte", 1.87),
+    MetricResult("omni", "scenes", "exact", 0.5, 0.25, 0.75, 40, "key", 20, 0.1, 0.9, samples=SAMPLES),
+    MetricResult("omni", "scenes", "exchanged", 0.8, 0.7, 0.9, 40, "key", 20),
+    MetricResult("talker", "books", "wer_spoken", 0.094, 0.07, 0.12, 100, "sentence", None, 0.97, 0.02, SENTENCES),
+    MetricResult("talker", "books", "wer_added", -0.01, -0.03, 0.02, 100, "sentence"),
+    MetricResult("talker", "books", "length_median", 1.1),
+    MetricResult("codec", "books", "mel_l1", 0.4, 0.3, 0.5, 100, "key", 5),
+    MetricResult("thinker", "text", "bits_per_byte", 1.87),
 )
 
 
@@ -89,8 +89,8 @@ class Tree(HTMLParser):
             node.own.append(data)
 
 
-def read(cards: tuple[Card, ...] = CARDS, title: str = "nano", about: dict[str, str] | None = None) -> Node:
-    return Tree(page(title, {"model": "nano", "date": "today"} if about is None else about, cards)).root
+def read(results: tuple[MetricResult, ...] = CARDS, title: str = "nano", about: dict[str, str] | None = None) -> Node:
+    return Tree(page(title, {"model": "nano", "date": "today"} if about is None else about, results)).root
 
 
 def everything(root: Node) -> list[Node]:
@@ -104,10 +104,10 @@ def percent(node: Node, name: str) -> float:
     return float(told[:-1])
 
 
-def drawn(cards: tuple[Card, ...]) -> list[tuple[float, float, float]]:
+def drawn(results: tuple[MetricResult, ...]) -> list[tuple[float, float, float]]:
     """Low end, dot and high end of each row, in percent of the width."""
     found = []
-    for row in read(cards).all("g", "card"):
+    for row in read(results).all("g", "card"):
         whisker, (dot,) = row.all("line", "whisker")[0], row.all("circle", "dot")
         found.append((percent(whisker, "x1"), percent(dot, "cx"), percent(whisker, "x2")))
     return found
@@ -121,7 +121,7 @@ def test_every_card_is_in_a_table_and_in_a_plot() -> None:
         tuple(cell.text for cell in table.all("thead")[0].all("th")) == HEADINGS for table in root.all("table", "cards")
     )
     names = [row.all("text", "name")[0].text for row in root.all("g", "card")]
-    assert sorted(names) == sorted(card.name for card in CARDS)
+    assert sorted(names) == sorted(result.name for result in CARDS)
     assert [heading.text for heading in root.all("h2")] == ["Overview", "omni", "talker", "codec", "thinker"]
     assert [cell.text for cell in root.all("table", "about")[0].all("td")] == ["nano", "today"]
 
@@ -132,7 +132,7 @@ def test_every_sample_is_there_with_the_same_bytes() -> None:
     assert "✗ wrong" in wrong.text
     for node, sample in ((right, SAMPLES[0]), (wrong, SAMPLES[1])):
         told = [cell.text for cell in node.all("dd") if cell.attributes.get("class") != "media"]
-        assert told == [sample.asked, sample.wanted, sample.said or "(nothing)"]
+        assert told == [sample.question, sample.expected, sample.answered or "(nothing)"]
         sources = [media.attributes["src"] or "" for media in node.all("img") + node.all("audio")]
         kinds = ["image/png", "audio/wav", "audio/wav"]
         wanted = [data for data in (sample.picture, sample.sound, sample.spoken) if data is not None]
@@ -141,7 +141,7 @@ def test_every_sample_is_there_with_the_same_bytes() -> None:
 
 
 def test_a_sample_of_nothing_but_an_answer_has_no_empty_places() -> None:
-    (sample,) = read((replace(CARDS[0], samples=(Shown("", "seven", "nine", False),)),)).all("li", "sample")
+    (sample,) = read((replace(CARDS[0], samples=(EvalSample("", "seven", "nine", False),)),)).all("li", "sample")
     assert not sample.all("img") + sample.all("audio")
     assert [name.text for name in sample.all("dt")] == ["wanted", "said"]
 
@@ -159,11 +159,13 @@ def test_sentences_of_which_different_things_are_known_share_a_table() -> None:
 
 
 def test_whatever_is_given_stays_text() -> None:
-    sample = Shown(HOSTILE, HOSTILE, HOSTILE, True, PICTURE, SOUND, SPOKEN)
+    sample = EvalSample(HOSTILE, HOSTILE, HOSTILE, True, PICTURE, SOUND, SPOKEN)
     sentence = {HOSTILE: HOSTILE}
-    card = Card(HOSTILE, HOSTILE, HOSTILE, 0.5, unit=HOSTILE, samples=[sample], sentences=[sentence])
-    root = read((card,), HOSTILE, {HOSTILE: HOSTILE})
-    plain = read((Card("a", "b", "c", 0.5, unit="d", samples=[sample], sentences=[{"e": "f"}]),), "g", {"h": "i"})
+    result = MetricResult(HOSTILE, HOSTILE, HOSTILE, 0.5, unit=HOSTILE, samples=[sample], sentences=[sentence])
+    root = read((result,), HOSTILE, {HOSTILE: HOSTILE})
+    plain = read(
+        (MetricResult("a", "b", "c", 0.5, unit="d", samples=[sample], sentences=[{"e": "f"}]),), "g", {"h": "i"}
+    )
     assert [node.tag for node in everything(root)] == [node.tag for node in everything(plain)]
     assert [list(node.attributes) for node in everything(root)] == [list(node.attributes) for node in everything(plain)]
     assert root.all("h1")[0].text == root.all("title")[0].text == root.all("dd")[0].text == HOSTILE
@@ -197,10 +199,11 @@ def test_it_can_be_used_without_seeing() -> None:
 def test_places_are_in_the_order_of_the_values() -> None:
     values = [0.0, 0.05, 0.3, 0.31, 0.9, 1.0]
     for metric in ("exact", "wer_spoken"):
-        cards = tuple(
-            Card("a", f"t{value}", metric, value, max(0, value - 0.1), min(1, value + 0.05), 50) for value in values
+        results = tuple(
+            MetricResult("a", f"t{value}", metric, value, max(0, value - 0.1), min(1, value + 0.05), 50)
+            for value in values
         )
-        places = drawn(cards)
+        places = drawn(results)
         assert [dot for _, dot, _ in places] == sorted(dot for _, dot, _ in places)
         assert all(0 <= low <= dot <= high <= 100 for low, dot, high in places)
         assert len({dot for _, dot, _ in places}) == len(values)
@@ -211,7 +214,7 @@ def test_places_are_in_the_order_of_the_values() -> None:
 def test_baseline_and_ceiling_are_where_they_should_be() -> None:
     row = read().all("g", "card")[0]
     ticks = {mark.inside[0].attributes["class"]: percent(mark, "x") for mark in row.all("svg", "at")}
-    assert ticks == {"baseline": 10, "ceiling": 90}
+    assert ticks == {"baseline": 10, "topline": 90}
     assert not read().all("g", "card")[1].all("svg", "at")
 
 
@@ -230,15 +233,19 @@ def test_what_means_something_else_has_a_plot_of_its_own() -> None:
 
 
 def test_a_metric_that_nobody_knows_is_a_share_only_if_it_can_be_one() -> None:
-    share, other = scale_of(Card("a", "b", "polite", 0.5, n=10)), Scale("polite")
+    share, other = scale_of(MetricResult("a", "b", "polite", 0.5, n=10)), Scale("polite")
     assert share == scale_of(CARDS[0])
-    assert scale_of(Card("a", "b", "polite", 0.5)) == scale_of(Card("a", "b", "polite", 1.5, n=10)) == other
-    assert len(by_scale([Card("a", "b", "polite", 2.0), Card("a", "b", "brief", 2.0)])) == 2
+    assert (
+        scale_of(MetricResult("a", "b", "polite", 0.5))
+        == scale_of(MetricResult("a", "b", "polite", 1.5, n=10))
+        == other
+    )
+    assert len(by_scale([MetricResult("a", "b", "polite", 2.0), MetricResult("a", "b", "brief", 2.0)])) == 2
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-6, 0.013, 0.5, 1.0, 7.3, 12345.0, -0.2, -40.0])
 def test_an_axis_holds_zero_and_the_value_in_few_round_steps(value: float) -> None:
-    axis = Axis.of(Scale("x"), [Card("a", "b", "x", value)])
+    axis = Axis.of(Scale("x"), [MetricResult("a", "b", "x", value)])
     assert 2 <= len(axis.numbers) <= 8
     assert min(axis.numbers) <= min(value, 0) + 1e-12
     assert max(axis.numbers) >= max(value, 0) - 1e-12
@@ -248,13 +255,13 @@ def test_an_axis_holds_zero_and_the_value_in_few_round_steps(value: float) -> No
 
 
 def test_what_is_no_number_is_told_and_not_drawn() -> None:
-    (row,) = read((Card("thinker", "text", "loss", float("nan"), chance=float("inf")),)).all("g", "card")
+    (row,) = read((MetricResult("thinker", "text", "loss", float("nan"), baseline=float("inf")),)).all("g", "card")
     assert row.all("text", "value")[0].text == "nan"
     assert not row.all("circle") + row.all("svg")
 
 
 def test_a_long_name_is_cut_where_it_is_drawn_and_whole_where_it_is_told() -> None:
-    (row,) = read((Card("omni", "scenes/" + "long" * 20, "exact", 0.5, n=1),)).all("g", "card")
+    (row,) = read((MetricResult("omni", "scenes/" + "long" * 20, "exact", 0.5, n=1),)).all("g", "card")
     assert row.all("text", "name")[0].text.endswith("…")
     assert "long" * 20 in row.all("title")[0].text
 

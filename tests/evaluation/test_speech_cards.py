@@ -78,7 +78,7 @@ VOCODER = '\n[vocoder]\nuse = "griffin-lim"\niterations = 16\n'
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the recipe ``small``, and its run, whose codec has hardly learnt anything."""
+    """A folder with the recipe ``test_config``, and its run, whose codec has hardly learnt anything."""
     if shutil.which("flite") is None:
         pytest.skip("the program flite, which says what is judged, is not installed")
     folder = tmp_path_factory.mktemp("spoken")
@@ -107,34 +107,34 @@ def run(spoken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 
 def by_name(out: str) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(card["stage"], card["metric"]): card for card in json.loads(out)}
+    return {(result["stage"], result["metric"]): result for result in json.loads(out)}
 
 
 def test_the_original_and_its_copy_are_understood_and_a_fresh_codec_is_not(run: Run) -> None:
-    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[judge]")
+    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[eval]")
     code, out, err = run("small.toml", "--json", "--limit", "6")
     assert code == 0, err
-    cards = by_name(out)
-    assert {stage for stage, _ in cards} == {"codec", "vocoder"}
-    assert {metric for stage, metric in cards if stage == "codec"} == {
+    results = by_name(out)
+    assert {stage for stage, _ in results} == {"codec", "vocoder"}
+    assert {metric for stage, metric in results if stage == "codec"} == {
         "mel_l1", "use_1", "use_2", "wer_original", "wer_resynthesis", "wer_added",
     }  # fmt: skip
-    for card in cards.values():
-        assert card["task"] == "digits"
-        assert card["n"] == (6 if card["low"] is not None else None)
+    for result in results.values():
+        assert result["task"] == "digits"
+        assert result["n"] == (6 if result["low"] is not None else None)
     for stage, metric in (("codec", "wer_original"), ("vocoder", "wer_original"), ("vocoder", "wer_copy")):
-        card = cards[stage, metric]
-        assert card["value"] <= 0.1
-        assert card["low"] <= card["value"] <= card["high"]
-        assert card["unit"] == "sentence"
-    lost = cards["codec", "wer_resynthesis"]
+        result = results[stage, metric]
+        assert result["value"] <= 0.1
+        assert result["low"] <= result["value"] <= result["high"]
+        assert result["unit"] == "sentence"
+    lost = results["codec", "wer_resynthesis"]
     assert lost["value"] > 0.5
-    assert cards["codec", "wer_added"]["value"] == lost["value"] - cards["codec", "wer_original"]["value"]
+    assert results["codec", "wer_added"]["value"] == lost["value"] - results["codec", "wer_original"]["value"]
     edits, words = (sum(one[key] for one in lost["sentences"]) for key in ("edits", "words"))
     assert (words, edits / words) == (18, lost["value"])
     assert all(len(one["text"].split()) == 3 and isinstance(one["heard"], str) for one in lost["sentences"])
-    assert 0 < cards["vocoder", "mel_l1"]["value"] < cards["codec", "mel_l1"]["value"]
-    assert 1 / 8 <= cards["codec", "use_1"]["value"] <= 1
+    assert 0 < results["vocoder", "mel_l1"]["value"] < results["codec", "mel_l1"]["value"]
+    assert 1 / 8 <= results["codec", "use_1"]["value"] <= 1
 
 
 def test_without_a_judge_the_other_cards_are_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,28 +145,28 @@ def test_without_a_judge_the_other_cards_are_there(run: Run, monkeypatch: pytest
     code, out, err = run("small.toml", "--json", "--limit", "2")
     assert code == 0, err
     assert set(by_name(out)) == {("codec", "mel_l1"), ("codec", "use_1"), ("codec", "use_2"), ("vocoder", "mel_l1")}
-    assert err.count("pip install 'muomni[judge]'") == 1
+    assert err.count("pip install 'muomni[eval]'") == 1
 
 
 def test_a_talker_is_heard_beside_its_codec_and_its_teacher(run: Run, spoken: Path) -> None:
-    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[judge]")
+    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[eval]")
     Path("talking.toml").write_text(f'name = "small"\n{RECIPE}{VOCODER}{TALKER}')
     leave_talker(load_recipe("talking.toml"), RunFolder(spoken / "runs/small"))
     code, out, err = run("talking.toml", "--json", "--limit", "3")
     assert code == 0, err
-    cards = {metric: card for (stage, metric), card in by_name(out).items() if stage == "talker"}
-    assert set(cards) == {
+    results = {metric: result for (stage, metric), result in by_name(out).items() if stage == "talker"}
+    assert set(results) == {
         "wer_original", "wer_resynthesis", "wer_spoken", "wer_added", "wer_shuffled", "length_median", "length_min",
         "length_max", "at_bound",
     }  # fmt: skip
-    assert cards["wer_original"]["value"] <= 0.1
-    assert cards["wer_spoken"]["value"] > 0.5  # it has learnt nothing
-    assert cards["wer_shuffled"]["n"] <= 3
-    said = {one["text"] for one in cards["wer_spoken"]["sentences"]}
-    assert {one["text"] for one in cards["wer_shuffled"]["sentences"]} <= said
-    lengths = [cards[f"length_{name}"]["value"] for name in ("min", "median", "max")]
+    assert results["wer_original"]["value"] <= 0.1
+    assert results["wer_spoken"]["value"] > 0.5  # it has learnt nothing
+    assert results["wer_shuffled"]["n"] <= 3
+    said = {one["text"] for one in results["wer_spoken"]["sentences"]}
+    assert {one["text"] for one in results["wer_shuffled"]["sentences"]} <= said
+    lengths = [results[f"length_{name}"]["value"] for name in ("min", "median", "max")]
     assert 0 < lengths[0] <= lengths[1] <= lengths[2]
-    assert 0 <= cards["at_bound"]["value"] <= 1
+    assert 0 <= results["at_bound"]["value"] <= 1
 
 
 def leave_talker(recipe: Recipe, run: RunFolder) -> None:
@@ -198,7 +198,7 @@ def test_the_bound_is_the_specifications(words: int, frames: int) -> None:
 
 
 def test_training_can_ask_how_its_codec_sounds(spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[judge]")
+    pytest.importorskip("pocketsphinx", reason="the judge is pocketsphinx, of muomni[eval]")
     monkeypatch.chdir(spoken)
     monkeypatch.setenv("MUOMNI_CACHE", str(spoken / "cache"))
     recipe, told = load_recipe("small.toml"), list[str]()
@@ -225,14 +225,14 @@ def test_cards_of_speech_without_pytorch_are_those_of_the_run(
     quick = RunFolder(Path(shutil.copytree(spoken / "runs/small", spoken / "runs/quick")))
     quick.recipe_path.write_text(Path("quick.toml").read_text())
     leave_talker(load_recipe("quick.toml"), quick)
-    export(model_of(find_trained("quick")), spoken / "packed", tell=lambda _: None)
+    export(model_of(find_trained("quick")), spoken / "packed", notify=lambda _: None)
     monkeypatch.setattr("muomni_cli.eval.speech.wer_evaluator", lambda *_: None)  # nobody judges: faster
     words = "quick.toml", "--json", "--limit", "2"
     theirs, ours = (by_name(run(*words, *more)[1]) for more in ((), ("-m", "packed")))
     assert {stage for stage, _ in ours} == {"codec", "vocoder", "talker"}
     assert ours.keys() == theirs.keys()
-    for name, card in ours.items():
+    for name, result in ours.items():
         # Griffin-Lim's phases are chaotic: an error of rounding becomes another sound, about as good.
         rel = 0.05 if name == ("vocoder", "mel_l1") else 1e-4
-        assert card["value"] == pytest.approx(theirs[name]["value"], rel=rel)
-        assert card["n"] == theirs[name]["n"]
+        assert result["value"] == pytest.approx(theirs[name]["value"], rel=rel)
+        assert result["n"] == theirs[name]["n"]

@@ -61,15 +61,15 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_same_tokens_from_the_same_folder(python: Path, tmp_path: Path) -> None:
     model = model_of_recipe("omni", ["encoders={}"])
     text_alone = type(model)(model.name, model.parts[:1], model.chat, model.tokenizer, model.provenance)
-    export(text_alone, tmp_path / "bundle", tell=print)
-    packed = OnnxModel(open_bundle(tmp_path / "bundle"), "cpu")
+    export(text_alone, tmp_path / "bundle", notify=print)
+    bundle = OnnxModel(open_bundle(tmp_path / "bundle"), "cpu")
     prompt = np.array([1, 72, 101, 108])
-    backend = packed.backend()
-    ours = golden.told_text(backend, prompt).values.tolist()
+    backend = bundle.backend()
+    ours = golden.golden_text(backend, prompt).values.tolist()
     seconds = []
     for _ in range(3):
         begin = time.perf_counter()
-        golden.told_text(backend, prompt)
+        golden.golden_text(backend, prompt)
         seconds.append(time.perf_counter() - begin)
     words = [python, "-c", THEIRS, tmp_path / "bundle" / "thinker", json.dumps(prompt.tolist()), str(len(ours))]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=True)

@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from muomni_cli.api import RequestError
-from muomni_cli.chat.output import answer_once, history, write_answer
-from muomni_cli.chat.session import Session
+from muomni_cli.chat.output import answer_one_shot, history, write_answer
+from muomni_cli.chat.session import TerminalSession
 from muomni_cli.generation import Sampling
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.inference.chat_model import ChatModel
 from muomni_cli.inference.history import ids_of
-from muomni_cli.inference.settings import AnswerSettings, ChatOptions, apply
+from muomni_cli.inference.settings import ChatOptions, GenerationSettings, apply
 from muomni_text.byte_level import ByteTokenizer
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import build
 
-SETTINGS = AnswerSettings(template="roles", system="", sampling=Sampling(), max_tokens=6, stop=(), seed=0)
+SETTINGS = GenerationSettings(template="roles", system="", sampling=Sampling(), max_tokens=6, stop=(), seed=0)
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def speaker() -> ChatModel:
     tokenizer = ByteTokenizer()
     config = TransformerConfig(d_model=32, n_layers=1, n_heads=2, d_ff=48, ctx_len=64)
     thinker = build(config, tokenizer.vocab_size).eval()
-    return ChatModel(TorchBackend(thinker, keep=True, frozen=True), tokenizer, "tiny")
+    return ChatModel(TorchBackend(thinker, prefix_cache=True, pack_weights=True), tokenizer, "tiny")
 
 
-def run(session: Session, *lines: str) -> None:
+def run(session: TerminalSession, *lines: str) -> None:
     waiting = list(lines)
 
     def read_line(_: str) -> str:
@@ -45,7 +45,7 @@ def run(session: Session, *lines: str) -> None:
 
 
 def test_only_answers_go_to_stdout(speaker: ChatModel, capsys: pytest.CaptureFixture[str]) -> None:
-    session = Session(speaker, SETTINGS, stats=True)
+    session = TerminalSession(speaker, SETTINGS, stats=True)
     run(session, "hello", "", "/help", "/nonsense", "/set", "/quit", "never read")
     out, err = capsys.readouterr()
     assert out == session.talk.exchanges[0].answer + "\n"
@@ -56,7 +56,7 @@ def test_only_answers_go_to_stdout(speaker: ChatModel, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("word", ["exit", "quit", "/exit", "/quit", "Exit", " quit "])
 def test_a_word_ends_the_session(speaker: ChatModel, word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    session = Session(speaker, SETTINGS)
+    session = TerminalSession(speaker, SETTINGS)
     run(session, word, "never read")
     assert session.talk.exchanges == []
     out, err = capsys.readouterr()
@@ -70,14 +70,14 @@ def test_a_loop_is_told_and_remembered_once(
     laughing = itertools.cycle(speaker.tokenizer.encode("HA"))
     monkeypatch.setattr("muomni_cli.generation.loop.draw", lambda *_: next(laughing))
     settings = apply(SETTINGS, ChatOptions(max_tokens=24))
-    session = Session(speaker, settings)
+    session = TerminalSession(speaker, settings)
     session.ask("hello")
     (exchange,) = session.talk.exchanges
     out, err = capsys.readouterr()
     assert len(out) == len("HA\n")
     assert "before it repeated itself; /set loop_guard off" in err
     assert exchange.answer_ids == [*speaker.tokenizer.encode(exchange.answer), speaker.tokenizer.specials["eos"]]
-    answer_once(speaker, settings, "hello", json=True, stats=False)
+    answer_one_shot(speaker, settings, "hello", json=True, stats=False)
     report = json.loads(capsys.readouterr().out)
     assert (len(report["text"]), report["finish"], report["settings"]["loop_guard"]) == (2, "loop", True)
     session.take("/set loop_guard off")
@@ -88,7 +88,7 @@ def test_a_loop_is_told_and_remembered_once(
 
 
 def test_retry_says_something_else_in_the_same_place(speaker: ChatModel) -> None:
-    session = Session(speaker, SETTINGS)
+    session = TerminalSession(speaker, SETTINGS)
     run(session, "hello")
     first = session.talk.exchanges[0].answer_ids
     run(session, "/retry")
@@ -101,7 +101,7 @@ def test_retry_says_something_else_in_the_same_place(speaker: ChatModel) -> None
 
 
 def test_oldest_exchanges_are_forgotten_and_said_so(speaker: ChatModel, capsys: pytest.CaptureFixture[str]) -> None:
-    session = Session(speaker, SETTINGS)
+    session = TerminalSession(speaker, SETTINGS)
     run(session, *(f"question {n}" for n in range(6)))
     assert "forgotten" in capsys.readouterr().err
     assert session.talk.exchanges[-1].question.text == "question 5"
@@ -113,7 +113,7 @@ def test_oldest_exchanges_are_forgotten_and_said_so(speaker: ChatModel, capsys: 
 
 
 def test_settings_are_changed_by_name(speaker: ChatModel) -> None:
-    session = Session(speaker, SETTINGS)
+    session = TerminalSession(speaker, SETTINGS)
     session.take("/set temperature 0")
     assert session.settings.sampling.temperature == 0
     for mistake in ("/set temperature warm", "/set top-p 7", "/set volume 3"):
@@ -125,14 +125,14 @@ def test_settings_are_changed_by_name(speaker: ChatModel) -> None:
 
 
 def test_save_writes_the_conversation(speaker: ChatModel, tmp_path: Path) -> None:
-    session = Session(speaker, SETTINGS)
+    session = TerminalSession(speaker, SETTINGS)
     session.take("hello")
     session.take(f"/save {tmp_path / 'talk.txt'}")
     assert (tmp_path / "talk.txt").read_text(encoding="utf-8").startswith("> hello\n")
 
 
 def test_an_interrupt_stops_the_answer_only(speaker: ChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    session, said = Session(speaker, SETTINGS), []
+    session, said = TerminalSession(speaker, SETTINGS), []
 
     def stop_after_two(text: str) -> int:
         said.append(text)
@@ -150,19 +150,19 @@ def test_an_interrupt_stops_the_answer_only(speaker: ChatModel, monkeypatch: pyt
 
 def test_one_json_object(speaker: ChatModel, capsys: pytest.CaptureFixture[str]) -> None:
     settings = apply(SETTINGS, ChatOptions(temperature=0, max_tokens=4, seed=7))
-    answer_once(speaker, settings, "hello", json=True, stats=False)
+    answer_one_shot(speaker, settings, "hello", json=True, stats=False)
     report = json.loads(capsys.readouterr().out)
     assert (report["tokens"], report["finish"], report["model"], report["seed"]) == (4, "length", "tiny", 7)
-    answer_once(speaker, settings, "hello", json=False, stats=False)
+    answer_one_shot(speaker, settings, "hello", json=False, stats=False)
     assert capsys.readouterr().out == report["text"] + "\n"
 
 
 def test_a_stop_string_is_not_remembered(speaker: ChatModel) -> None:
-    session = Session(speaker, apply(SETTINGS, ChatOptions(temperature=0, max_tokens=12)))
+    session = TerminalSession(speaker, apply(SETTINGS, ChatOptions(temperature=0, max_tokens=12)))
     session.ask("hello")
     whole = session.talk.exchanges[0].answer
     stop = whole[3:5]
-    stopped = Session(speaker, apply(session.settings, ChatOptions(stop=[stop])))
+    stopped = TerminalSession(speaker, apply(session.settings, ChatOptions(stop=[stop])))
     stopped.ask("hello")
     exchange = stopped.talk.exchanges[0]
     assert exchange.answer == whole[: whole.index(stop)]
@@ -182,7 +182,7 @@ def test_an_interrupt_inside_the_model_harms_no_later_answer(
     speaker: ChatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = apply(SETTINGS, ChatOptions(temperature=0))
-    fresh = Session(speaker, settings)
+    fresh = TerminalSession(speaker, settings)
     fresh.ask("hello")
     forward, calls = type(speaker.backend)._add, 0
 
@@ -197,9 +197,9 @@ def test_an_interrupt_inside_the_model_harms_no_later_answer(
 
     with monkeypatch.context() as patch:
         patch.setattr(TorchBackend, "_add", interrupted)
-        Session(speaker, settings).ask("hello")
+        TerminalSession(speaker, settings).ask("hello")
     assert speaker.backend._kept == []
-    again = Session(speaker, settings)
+    again = TerminalSession(speaker, settings)
     again.ask("hello")
     assert again.talk.exchanges[0].answer_ids == fresh.talk.exchanges[0].answer_ids
 
@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_written_does_not_end_the_session(
     speaker: ChatModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    session = Session(speaker, SETTINGS)
+    session = TerminalSession(speaker, SETTINGS)
     run(session, "/system be brief", "/reset", f"/save {tmp_path / 'file' / 'x'}", "/rtry", "hello")
     assert len(session.talk.exchanges) == 1
     assert session.talk.system == "be brief"

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muomni_cli.api import Can, RequestError
+from muomni_cli.api import Capability, RequestError
 from muomni_cli.generation import Request, Sampling, generate
 from muomni_cli.generation.loop import TextStream
 from muomni_cli.generation.torch_backend import ALL, TorchBackend
@@ -122,14 +122,14 @@ def test_greedy_is_the_uncached_argmax(model: Transformer) -> None:
         ids.append(wanted)
 
 
-@pytest.mark.parametrize("can", [ALL, ALL - {Can.RAGGED}, frozenset()])
-def test_a_batch_says_what_singles_say(model: Transformer, can: frozenset[Can]) -> None:
+@pytest.mark.parametrize("capabilities", [ALL, ALL - {Capability.RAGGED}, frozenset()])
+def test_a_batch_says_what_singles_say(model: Transformer, capabilities: frozenset[Capability]) -> None:
     requests = [
         Request([1, *TOKENIZER.encode(text)], Sampling(top_k=20), seed=seed, max_tokens=n)
         for seed, (text, n) in enumerate([("a", 20), ("a longer one", 5), ("mid", 30)])
     ]
     alone = [texts(TorchBackend(model), [request])[0] for request in requests]
-    assert texts(TorchBackend(model, can), requests) == alone
+    assert texts(TorchBackend(model, capabilities), requests) == alone
     assert len(set(alone)) == 3
 
 
@@ -154,7 +154,7 @@ def test_a_prompt_that_cannot_be_is_refused(model: Transformer, ids: list[int], 
 
 
 def test_kept_memory_runs_only_what_is_new_and_changes_nothing(model: Transformer) -> None:
-    keeping, seen = TorchBackend(model, keep=True), []
+    keeping, seen = TorchBackend(model, prefix_cache=True), []
     handle = model.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
     try:
         prompt = [1, *TOKENIZER.encode("hello there")]
@@ -172,14 +172,14 @@ def test_kept_memory_runs_only_what_is_new_and_changes_nothing(model: Transforme
 def test_frozen_weights_say_the_same(model: Transformer) -> None:
     request = Request([1, *TOKENIZER.encode("abc")], GREEDY, max_tokens=12)
     before = texts(TorchBackend(model), [request])
-    assert texts(TorchBackend(model, frozen=True), [request]) == before
+    assert texts(TorchBackend(model, pack_weights=True), [request]) == before
 
 
 def test_what_cannot_be_cut_is_kept_where_a_prompt_goes_on_from_it(model: Transformer) -> None:
     """As a Thinker does whose memory is a state: a prompt that goes on runs what is new, any other from the start."""
     read: list[int] = []
     watched = model.tok_emb.register_forward_hook(lambda _, given, __: read.append(given[0].shape[1]))
-    keeping, fresh = TorchBackend(model, ALL - {Can.TRUNCATE}, keep=True), TorchBackend(model)
+    keeping, fresh = TorchBackend(model, ALL - {Capability.TRUNCATE}, prefix_cache=True), TorchBackend(model)
     try:
         for prompts, new in (([[5, 6, 7]], 3), ([[5, 6, 7, 8, 9]], 2), ([[5, 6, 8, 8, 9, 1]], 6), ([[5, 6, 8]], 3)):
             read.clear()

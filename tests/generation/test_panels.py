@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from muomni_cli.generation.torch_backend import PanelLinear, lay_out_for_reading
+from muomni_cli.generation.torch_backend import PackedLinear, pack_linear_layers
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import build
 
@@ -26,7 +26,7 @@ def test_the_function_stays(outputs: int, inputs: int, rows: int, bias: bool, cu
     linear = nn.Linear(inputs, outputs, bias=bias)
     x = torch.randn(2, rows, inputs) if cube else torch.randn(rows, inputs)
     with torch.inference_mode():
-        torch.testing.assert_close(PanelLinear(linear)(x), linear(x), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(PackedLinear(linear)(x), linear(x), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -39,7 +39,7 @@ def test_a_thinker_in_panels_gives_the_same_logits(tied: bool) -> None:
     ids = torch.randint(0, 77, (3, 12))
     with torch.inference_mode():
         before = thinker(ids).logits
-        lay_out_for_reading(thinker)
+        pack_linear_layers(thinker)
         assert not any(isinstance(layer, nn.Linear) for layer in thinker.modules())
         torch.testing.assert_close(thinker(ids).logits, before, atol=1e-5, rtol=1e-5)
         cache = thinker.new_cache(3, 12)
@@ -52,6 +52,6 @@ def test_a_layer_whose_weight_is_used_elsewhere_is_left_alone() -> None:
     head = nn.Linear(4, 9, bias=False)
     head.weight = table.weight
     model = nn.Sequential(table, head, nn.Linear(9, 3))
-    lay_out_for_reading(model)
+    pack_linear_layers(model)
     assert model[1] is head
-    assert isinstance(model[2], PanelLinear)
+    assert isinstance(model[2], PackedLinear)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muomni_cli.api import RequestError
-from muomni_cli.generation.loop import Sampling, candidates, draw, penalise
+from muomni_cli.generation.loop import Sampling, candidates, draw, penalize
 
 LOGITS = np.log(np.array([0.05, 0.4, 0.1, 0.3, 0.15], dtype=np.float32))
 rows = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=30).map(lambda values: np.array(values, np.float32))
@@ -66,7 +66,7 @@ def test_draws_follow_the_distribution(sampling: Sampling) -> None:
 
 def test_repetition_penalty_divides_what_is_positive_and_multiplies_what_is_negative() -> None:
     logits = np.array([2.0, -2.0, 3.0], np.float32)
-    assert penalise(logits, [0, 1, 0], 2.0).tolist() == [1.0, -4.0, 3.0]
+    assert penalize(logits, [0, 1, 0], 2.0).tolist() == [1.0, -4.0, 3.0]
     assert logits.tolist() == [2.0, -2.0, 3.0]
 
 

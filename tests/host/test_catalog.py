@@ -13,10 +13,10 @@ import pytest
 from pydantic import Field
 
 from muomni_cli.api import PartConfig
-from muomni_cli.registry.registry import describe_part, describe_settings, get_registry, offers
+from muomni_cli.registry.registry import describe_part, describe_settings, get_registry, registered_parts
 
 
-class Colour(StrEnum):
+class Color(StrEnum):
     """Two of them."""
 
     RED = "red"
@@ -31,7 +31,7 @@ class Config(PartConfig):
     rate: float | None = None
     mode: Literal["soft", "hard"] = "soft"
     only: Literal["this"] = "this"
-    colour: Colour = Colour.BLUE
+    color: Color = Color.BLUE
     names: list[str] = Field(default_factory=list)
     folder: Path = Path("a")
 
@@ -43,7 +43,7 @@ class Config(PartConfig):
         ("rate", "number or null", None),
         ("mode", '"soft" or "hard"', "soft"),
         ("only", '"this"', "this"),
-        ("colour", '"red" or "blue"', "blue"),
+        ("color", '"red" or "blue"', "blue"),
         ("names", "list of string", []),
         ("folder", "string", "a"),
     ],
@@ -63,21 +63,21 @@ def test_a_required_setting_has_no_default() -> None:
 
 
 def test_everything_offered_can_be_told_as_json() -> None:
-    described = [describe_part(offer) for offer in offers(get_registry())]
+    described = [describe_part(registered) for registered in registered_parts(get_registry())]
     assert described
     assert json.loads(json.dumps(described)) == described
 
 
 def test_every_built_in_setting_is_explained() -> None:
-    for offer in offers(get_registry()):
-        for setting in describe_part(offer).get("config", []):
-            assert setting["description"], f"{offer.use}: {setting['name']}"
+    for registered in registered_parts(get_registry()):
+        for setting in describe_part(registered).get("config", []):
+            assert setting["description"], f"{registered.use}: {setting['name']}"
 
 
 def test_info_lays_out_settings(muomni: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    offer = get_registry().all("tokenizer")[0]
-    shown = muomni("plugins", "info", offer.use)
+    registered = get_registry().all("tokenizer")[0]
+    shown = muomni("plugins", "info", registered.use)
     assert shown.returncode == 0
-    for setting in describe_part(offer)["config"]:
+    for setting in describe_part(registered)["config"]:
         assert f"{setting['name']} " in shown.stdout
         assert setting["description"] in shown.stdout

@@ -34,7 +34,7 @@ def test_version_and_help_are_taken(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "meant"),
+    ("words", "model_ref"),
     [
         ("transcribe y.wav", "muomni listen"),
         ("speak hello", "muomni tts"),
@@ -45,12 +45,12 @@ def test_version_and_help_are_taken(capsys: pytest.CaptureFixture[str]) -> None:
         ("runs lst", "muomni runs list"),
     ],
 )
-def test_an_unknown_command_gets_the_nearest(words: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_gets_the_nearest(words: str, model_ref: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, *words.split())
     assert (code, out) == (2, "")
     what, fix = err.splitlines()
     assert what.startswith("error: no such command '")
-    assert fix.startswith(f"  fix: did you mean: {meant}? see muomni")
+    assert fix.startswith(f"  fix: did you mean: {model_ref}? see muomni")
 
 
 def test_what_is_near_to_nothing_gets_the_list(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Every built-in part keeps every law of its kind, and the command and the library for tests say so."""
+"""Every built-in part keeps every check of its kind, and the command and the library for tests say so."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from muomni_cli.api import CallbackPart, Can, Part, PartConfig
+from muomni_cli.api import CallbackPart, Capability, Part, PartConfig
 from muomni_cli.conformance.part_under_test import PartOnTrial
-from muomni_cli.conformance.runner import HOMES, Named, Trial, laws_of, parts_called
-from muomni_cli.contract.checks import Inapplicable, Law, Number, Verdict
+from muomni_cli.conformance.runner import HOMES, CheckRun, PartMatch, checks_of, parts_called
+from muomni_cli.contract.checks import Check, CheckResult, CheckSkipped, Number
 from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.hookspecs import DECLARES
 from muomni_cli.registry.registry import get_registry
@@ -40,51 +40,53 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def built_ins() -> list[Named]:
+def built_ins() -> list[PartMatch]:
     """Every part of every built-in plugin."""
     plugins = [plugin.info for plugin in get_registry().plugins if plugin.info.origin == "built-in"]
     return [named for info in plugins for named in parts_called(info.name, get_registry())]
 
 
-def called(named: Named) -> str:
+def called(named: PartMatch) -> str:
     return f"{named.part.kind}-{named.part.name}"
 
 
 @pytest.mark.parametrize("named", built_ins(), ids=called)
-def test_a_built_in_keeps_every_law(named: Named) -> None:
+def test_a_built_in_keeps_every_law(named: PartMatch) -> None:
     package = NEEDED.get(named.part.name)
     if package and importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     with PartOnTrial(named.part, named.plugin) as subject:
-        trial = Trial(subject, [law for law in laws_of(named.part.kind) if law.name not in SLOW])
-        verdicts = trial.verdicts()
-    assert [f"{one.law.name}: {one.told}" for one in verdicts if one.state == "broken"] == []
-    tried = {one.law.name for one in verdicts if one.state == "held"}
+        trial = CheckRun(subject, [check for check in checks_of(named.part.kind) if check.name not in SLOW])
+        results = trial.results()
+    assert [f"{one.check.name}: {one.summary}" for one in results if one.state == "failed"] == []
+    tried = {one.check.name for one in results if one.state == "passed"}
     assert {"references", "settings", "config"} <= tried
-    for one in verdicts:
-        if one.law.needs in named.part.can:
-            assert one.state == "held", f"{one.law.name} was not tried: {one.reason}"
+    for one in results:
+        if one.check.needs in named.part.capabilities:
+            assert one.state == "passed", f"{one.check.name} was not tried: {one.reason}"
 
 
 SLOW = frozenset({"exports", "serves"})
-"""Laws that take seconds a part; they are tried where exports are tested."""
+"""Checks that take seconds a part; they are tried where exports are tested."""
 
 
 def test_every_kind_has_laws_of_its_own() -> None:
     parts = {declared.kind for declared in DECLARES.values() if issubclass(declared, Part)}
     assert parts | {"model"} == set(HOMES)
     for kind in HOMES:
-        names = [law.name for law in laws_of(kind)]
+        names = [check.name for check in checks_of(kind)]
         assert len(set(names)) == len(names)
-        for law in laws_of(kind):
-            assert set(law.after) <= set(names) | {"shapes"}, f"{kind}: {law.name} builds on a law that is not there"
-            assert law.doc
-            assert "\n" not in law.doc
+        for check in checks_of(kind):
+            assert set(check.depends_on) <= set(names) | {"shapes"}, (
+                f"{kind}: {check.name} builds on a check that is not there"
+            )
+            assert check.doc
+            assert "\n" not in check.doc
 
 
 def test_every_capability_has_a_law() -> None:
-    tested = {law.needs for kind in HOMES for law in laws_of(kind)}
-    assert tested - {None} == set(Can)
+    tested = {check.needs for kind in HOMES for check in checks_of(kind)}
+    assert tested - {None} == set(Capability)
 
 
 PART = CallbackPart(name="ear", doc="listens", config=PartConfig, build="builtins:dict")
@@ -93,54 +95,54 @@ PART = CallbackPart(name="ear", doc="listens", config=PartConfig, build="builtin
 @pytest.mark.parametrize(
     ("numbers", "state", "told"),
     [
-        ([Number("a", 1.0), Number("b", 3.1e-2, 1e-4, "row 2")], "broken", "b 0.031 (row 2), allowed 0.0001; a 1"),
-        ([Number("a", float("nan"), 1.0)], "broken", "a nan, allowed 1"),
-        ([Number("a", 0.5, 1.0, unit="s")], "held", "a 0.5 s, allowed 1 s"),
+        ([Number("a", 1.0), Number("b", 3.1e-2, 1e-4, "row 2")], "failed", "b 0.031 (row 2), allowed 0.0001; a 1"),
+        ([Number("a", float("nan"), 1.0)], "failed", "a nan, allowed 1"),
+        ([Number("a", 0.5, 1.0, unit="s")], "passed", "a 0.5 s, allowed 1 s"),
     ],
 )
 def test_numbers_decide_and_are_told(numbers: list[Number], state: str, told: str) -> None:
     with PartOnTrial(PART) as subject:
-        (verdict,) = Trial(subject, [Law(name="x", doc="x holds", check=lambda _: numbers)]).verdicts()
-    assert (verdict.state, verdict.told) == (state, told)
-    assert json.loads(json.dumps(verdict.as_data(), allow_nan=False))["verdict"] == state
+        (result,) = CheckRun(subject, [Check(name="x", doc="x holds", run=lambda _: numbers)]).results()
+    assert (result.state, result.summary) == (state, told)
+    assert json.loads(json.dumps(result.as_data(), allow_nan=False))["state"] == state
 
 
 def test_a_law_is_tried_once_and_after_its_ground() -> None:
     order: list[str] = []
 
-    def law(name: str, *after: str, broken: bool = False) -> Law:
+    def check(name: str, *after: str, broken: bool = False) -> Check:
         def check(subject: PartOnTrial) -> list[Number]:  # noqa: ARG001
             order.append(name)
             return [Number("it", float(broken), 0.0)]
 
-        return Law(name=name, doc=name, check=check, after=after)
+        return Check(name=name, doc=name, run=check, depends_on=after)
 
-    laws = [law("d", "c"), law("c", "b"), law("b", "a", broken=True), law("a")]
+    checks = [check("d", "c"), check("c", "b"), check("b", "a", broken=True), check("a")]
     with PartOnTrial(PART) as subject:
-        trial = Trial(subject, laws)
-        states = {verdict.law.name: verdict for verdict in trial.verdicts()}
-        assert trial.verdict("b") is states["b"]
+        trial = CheckRun(subject, checks)
+        states = {result.check.name: result for result in trial.results()}
+        assert trial.result("b") is states["b"]
     assert order == ["a", "b"]
-    assert {name: verdict.state for name, verdict in states.items()} == {
-        "d": "not applicable",
-        "c": "not applicable",
-        "b": "broken",
-        "a": "held",
+    assert {name: result.state for name, result in states.items()} == {
+        "d": "skipped",
+        "c": "skipped",
+        "b": "failed",
+        "a": "passed",
     }
     assert states["d"].reason == "it breaks b, on which this builds"
 
 
 def test_what_a_law_raises_is_a_verdict_and_what_it_prints_no_product(capsys: pytest.CaptureFixture[str]) -> None:
-    def raises(error: BaseException) -> Verdict:
+    def raises(error: BaseException) -> CheckResult:
         def check(subject: PartOnTrial) -> list[Number]:
             print(subject.name)
             raise error
 
         with PartOnTrial(PART) as subject:
-            return Trial(subject, [Law(name="x", doc="x", check=check)]).verdict("x")
+            return CheckRun(subject, [Check(name="x", doc="x", run=check)]).result("x")
 
-    assert (raises(Inapplicable("no ears")).state, raises(Inapplicable("no ears")).reason) == (
-        "not applicable",
+    assert (raises(CheckSkipped("no ears")).state, raises(CheckSkipped("no ears")).reason) == (
+        "skipped",
         "no ears",
     )
     assert raises(RequestError("too loud", "less")).reason == "too loud"
@@ -154,8 +156,8 @@ def test_cases_share_what_they_build_and_fail_in_words() -> None:
     found = cases("muomni_text:bytes")
     assert {str(case) for case in found} >= {"tokenizer-bytes-lossless", "tokenizer-bytes-imports"}
     for case in found:
-        case.check()
-    assert len({id(case.trial) for case in found}) == 1
+        case.run()
+    assert len({id(case.check_run) for case in found}) == 1
 
 
 def test_random_numbers_stay_as_they_were() -> None:
@@ -166,8 +168,8 @@ def test_random_numbers_stay_as_they_were() -> None:
 
 STRANGER = """
     '''Stones.'''
-    from muomni_cli.api import Check, DatasetPart, Document, PartConfig, hookimpl
-    from muomni_cli.testing import Law, Number
+    from muomni_cli.api import CheckSpec, DatasetPart, Document, PartConfig, hookimpl
+    from muomni_cli.testing import Check, Number
 
     class Pebbles:
         unreadable = {}
@@ -180,7 +182,7 @@ STRANGER = """
         print("looking")
         return [Number("pebbles", 1, 3)]
 
-    FEW = Law(name="few", doc="no more pebbles than one can carry", check=few, kinds=frozenset({"dataset"}))
+    FEW = Check(name="few", doc="no more pebbles than one can carry", run=few, kinds=frozenset({"dataset"}))
 
     @hookimpl
     def register_datasets():
@@ -188,8 +190,8 @@ STRANGER = """
 
     @hookimpl
     def register_checks():
-        return [Check(name="few", doc="few pebbles", law="stranger_stones:FEW"),
-                Check(name="gone", doc="not there", law="stranger_stones:NOWHERE")]
+        return [CheckSpec(name="few", doc="few pebbles", check="stranger_stones:FEW"),
+                CheckSpec(name="gone", doc="not there", check="stranger_stones:NOWHERE")]
 """
 
 
@@ -203,7 +205,7 @@ def test_a_stranger_that_keeps_the_laws_and_adds_one(install: Install, muomni: M
     assert "check gone of plugin stones is left out" in done.stderr
     shown = muomni("plugins", "info", "stones")
     assert re.search(r"^check +few +few pebbles$", shown.stdout, re.MULTILINE)
-    assert "law: stranger_stones:FEW" in muomni("plugins", "info", "few").stdout
+    assert "check: stranger_stones:FEW" in muomni("plugins", "info", "few").stdout
 
 
 @pytest.mark.parametrize("name", ["stones", "pebbles", "stones:pebbles"])
@@ -220,8 +222,8 @@ def test_a_stranger_that_breaks_one(name: str, install: Install, muomni: Muomni)
         "stones",
         False,
     )
-    (broken,) = [law for law in report["laws"] if law["verdict"] == "broken"]
-    assert (broken["law"], broken["reason"]) == ("gives", "a Document has the key ''")
+    (broken,) = [check for check in report["checks"] if check["state"] == "failed"]
+    assert (broken["check"], broken["reason"]) == ("gives", "a Document has the key ''")
 
 
 def test_what_cannot_be_checked_says_why(install: Install, muomni: Muomni) -> None:
@@ -249,23 +251,23 @@ def test_a_plugin_of_commands_alone_must_be_importable(install: Install, muomni:
     install("verbs", source + "def stones(): pass\n")
     done = muomni("plugins", "check", "verbs")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^imports +held", done.stdout, re.MULTILINE)
+    assert re.search(r"^imports +passed", done.stdout, re.MULTILINE)
 
 
 def test_small_names_settings_that_are_there(install: Install, muomni: Muomni) -> None:
-    install("stones", STRANGER.replace("config=PartConfig,", "config=PartConfig, small={'size': 3},"))
+    install("stones", STRANGER.replace("config=PartConfig,", "config=PartConfig, test_config={'size': 3},"))
     listed = {entry["name"]: entry for entry in json.loads(muomni("plugins", "list", "--json").stdout)}
-    assert "small names size, and its config has no such setting" in listed["stones"]["reason"]
+    assert "test_config names size, and its config has no such setting" in listed["stones"]["reason"]
 
 
 def test_small_is_what_is_tried() -> None:
     named = get_registry().get("thinker", get_registry().all("thinker")[0].use)
-    with PartOnTrial(named.part) as small, PartOnTrial(replace(named.part, small={})) as whole:
+    with PartOnTrial(named.part) as small, PartOnTrial(replace(named.part, test_config={})) as whole:
         sizes = [sum(weight.numel() for weight in subject.fresh().parameters()) for subject in (small, whole)]
     assert 50 * sizes[0] < sizes[1]
 
 
 def test_a_part_that_nobody_declares_has_only_common_laws() -> None:
     report = examine(Part(name="x", doc="x", config=PartConfig, build="builtins:dict"))
-    assert {verdict.law.name for verdict in report.verdicts} >= {"references", "settings", "config"}
-    assert report.broken == []
+    assert {result.check.name for result in report.results} >= {"references", "settings", "config"}
+    assert report.failed == []

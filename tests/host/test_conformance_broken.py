@@ -1,4 +1,4 @@
-"""A part that is wrong in one way breaks the law that is about it, and no other."""
+"""A part that is wrong in one way breaks the check that is about it, and no other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from muomni_cli.api import (
     CallbackPart,
-    Can,
+    Capability,
     CodecPart,
     DatasetPart,
     EncoderPart,
@@ -25,7 +25,7 @@ from muomni_cli.api import (
 from muomni_cli.conformance.runner import examine
 from muomni_cli.registry.loading import PluginInfo
 from muomni_cli.registry.registry import get_registry
-from muomni_cli.testing import assert_keeps_the_laws
+from muomni_cli.testing import assert_conforms
 
 pytestmark = pytest.mark.long
 
@@ -43,22 +43,24 @@ def wrong_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def built_in(kind: str, name: str, **changes: Any) -> Any:
     """A built-in declaration with some fields of another; without what only the built-in's own module can do."""
     part = get_registry().get(kind, name).part
-    return replace(part, graphs=None, runs=None, steps=None, **changes)
+    return replace(part, graphs=None, runner=None, steps=None, **changes)
 
 
 def breaks(part: Part, plugin: PluginInfo | None = None) -> dict[str, str]:
-    """The laws that it breaks, and what is told of each."""
-    return {verdict.law.name: verdict.told for verdict in examine(part, plugin).broken}
+    """The checks that it breaks, and what is told of each."""
+    return {result.check.name: result.summary for result in examine(part, plugin).failed}
 
 
 def thinker(attribute: str, **changes: Any) -> ThinkerPart:
     small = {"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 32, "ctx_len": 20}
-    made: ThinkerPart = built_in("thinker", "transformer", build=f"wrong_thinkers:{attribute}", small=small, **changes)
+    made: ThinkerPart = built_in(
+        "thinker", "transformer", build=f"wrong_thinkers:{attribute}", test_config=small, **changes
+    )
     return made
 
 
 @pytest.mark.parametrize(
-    ("attribute", "law", "told"),
+    ("attribute", "check", "told"),
     [
         ("ForgetsWhatTheCacheHolds", "cache", "largest difference"),
         ("SeesTheFuture", "causal", "before position"),
@@ -78,25 +80,25 @@ def thinker(attribute: str, **changes: Any) -> ThinkerPart:
         ("nowhere", "references", "has no nowhere"),
     ],
 )
-def test_a_thinker(attribute: str, law: str, told: str) -> None:
+def test_a_thinker(attribute: str, check: str, told: str) -> None:
     broken = breaks(thinker(attribute))
-    assert list(broken) == [law], broken
-    assert told in broken[law]
+    assert list(broken) == [check], broken
+    assert told in broken[check]
 
 
 def test_a_capability_that_is_not_declared_is_not_tried() -> None:
-    part = thinker("ForgetsWhatTheCacheHolds", can={Can.EMBEDS})
+    part = thinker("ForgetsWhatTheCacheHolds", capabilities={Capability.EMBEDS})
     report = examine(part)
-    assert report.broken == []
-    reasons = {verdict.law.name: verdict.reason for verdict in report.verdicts if verdict.state == "not applicable"}
+    assert report.failed == []
+    reasons = {result.check.name: result.reason for result in report.results if result.state == "skipped"}
     assert reasons["cache"] == "it does not declare cache"
     assert {"cache", "chunks", "causal", "ragged", "truncate"} <= reasons.keys()
     assert "embeds" not in reasons
 
 
 def test_what_builds_on_a_broken_law_is_not_tried() -> None:
-    verdicts = {verdict.law.name: verdict for verdict in examine(thinker("SeesTheFuture")).verdicts}
-    assert verdicts["cache"].reason == "it breaks causal, on which this builds"
+    results = {result.check.name: result for result in examine(thinker("SeesTheFuture")).results}
+    assert results["cache"].reason == "it breaks causal, on which this builds"
 
 
 MOTION = EncoderPart(
@@ -106,9 +108,9 @@ MOTION = EncoderPart(
     config=PartConfig,
     build="wrong_encoders:Motion",
     read="wrong_encoders:read",
-    count="wrong_encoders:count",
+    num_tokens="wrong_encoders:count",
     bench_inputs="wrong_encoders:inputs",
-    in_time=True,
+    truncatable=True,
 )
 
 
@@ -119,15 +121,15 @@ def motion(config: str = "MotionConfig", **changes: str) -> EncoderPart:
 
 
 def test_an_encoder_that_is_right() -> None:
-    assert_keeps_the_laws(motion())
+    assert_conforms(motion())
 
 
 @pytest.mark.parametrize(
-    ("changes", "law", "told"),
+    ("changes", "check", "told"),
     [
         ({"build": "wrong_encoders:Leaks"}, "padding", "zeros after"),
-        ({"build": "wrong_encoders:MindsItsNeighbours"}, "batch", "row"),
-        ({"count": "wrong_encoders:counts_wrongly"}, "count", "tokens for an input of"),
+        ({"build": "wrong_encoders:MindsItsNeighbors"}, "batch", "row"),
+        ({"num_tokens": "wrong_encoders:counts_wrongly"}, "num_tokens", "tokens for an input of"),
         ({"read": "wrong_encoders:reads_anything"}, "refuses", "is read as an array of (4, 3)"),
         ({"read": "wrong_encoders:raises_anything"}, "refuses", "an empty file raises ValueError"),
         ({"config": "Doubles"}, "config", "the default config comes back from JSON with width 16 -> 32"),
@@ -135,14 +137,14 @@ def test_an_encoder_that_is_right() -> None:
         ({"config": "Generous"}, "settings", "a setting that is not there is no mistake"),
     ],
 )
-def test_an_encoder(changes: dict[str, str], law: str, told: str) -> None:
+def test_an_encoder(changes: dict[str, str], check: str, told: str) -> None:
     broken = breaks(motion(**changes))
-    assert list(broken) == [law], broken
-    assert told in broken[law]
+    assert list(broken) == [check], broken
+    assert told in broken[check]
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "attribute", "law", "told"),
+    ("kind", "name", "attribute", "check", "told"),
     [
         ("codec", "rvq", "OutOfRange", "range", "largest code 32, allowed 31"),
         ("codec", "rvq", "StutteringCodec", "streams", "pieces of"),
@@ -154,14 +156,14 @@ def test_an_encoder(changes: dict[str, str], law: str, told: str) -> None:
         ("talker", "cursor", "NeverListens", "reads", "whatever the text"),
     ],
 )
-def test_a_part_that_speaks(kind: str, name: str, attribute: str, law: str, told: str) -> None:
+def test_a_part_that_speaks(kind: str, name: str, attribute: str, check: str, told: str) -> None:
     broken = breaks(built_in(kind, name, build=f"wrong_speech:{attribute}"))
-    assert list(broken) == [law], broken
-    assert told in broken[law]
+    assert list(broken) == [check], broken
+    assert told in broken[check]
 
 
 @pytest.mark.parametrize(
-    ("objective", "build", "law"),
+    ("objective", "build", "check"),
     [
         ("loses_capitals", "loses_capitals", "lossless"),
         ("other_in_a_batch", "other_in_a_batch", "batch"),
@@ -170,10 +172,10 @@ def test_a_part_that_speaks(kind: str, name: str, attribute: str, law: str, told
         ("reads_a_text", "", "untaught"),
     ],
 )
-def test_a_tokenizer(objective: str, build: str, law: str) -> None:
+def test_a_tokenizer(objective: str, build: str, check: str) -> None:
     build = f"wrong_data:{build}" if build else "muomni_text.byte_level:load"
     part = built_in("tokenizer", "bytes", objective=f"wrong_data:{objective}", build=build)
-    assert list(breaks(part)) == [law]
+    assert list(breaks(part)) == [check]
 
 
 def test_a_tokenizer_that_opens_as_another() -> None:
@@ -183,13 +185,13 @@ def test_a_tokenizer_that_opens_as_another() -> None:
         config=PartConfig,
         build="wrong_data:opens_another",
         objective="muomni_text.byte_level:learn",
-        can={Can.LOSSLESS},
+        capabilities={Capability.LOSSLESS},
     )
     assert list(breaks(part)) == ["state"]
 
 
 @pytest.mark.parametrize(
-    ("attribute", "law", "told"),
+    ("attribute", "check", "told"),
     [
         ("OthersEachTime", "repeats", "the second time document 0 is another one"),
         ("OneReader", "streams", "another reader"),
@@ -198,10 +200,10 @@ def test_a_tokenizer_that_opens_as_another() -> None:
         ("AbsentFiles", "files", "at all, which is not there"),
     ],
 )
-def test_a_source(attribute: str, law: str, told: str) -> None:
+def test_a_source(attribute: str, check: str, told: str) -> None:
     broken = breaks(DatasetPart(name="numbers", doc="five", config=PartConfig, build=f"wrong_data:{attribute}"))
-    assert list(broken) == [law], broken
-    assert told in broken[law]
+    assert list(broken) == [check], broken
+    assert told in broken[check]
 
 
 @pytest.mark.parametrize(
@@ -254,4 +256,4 @@ def test_what_must_work_without_torch_and_does_not(tmp_path: Path, monkeypatch: 
 
 def test_an_assertion_names_part_law_and_numbers() -> None:
     with pytest.raises(AssertionError, match=r"thinker transformer breaks causal .*: largest difference .*, allowed"):
-        assert_keeps_the_laws(thinker("SeesTheFuture"))
+        assert_conforms(thinker("SeesTheFuture"))

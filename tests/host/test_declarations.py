@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from muomni_cli.api import (
-    Can,
+    Capability,
     DatasetPart,
     Download,
     Part,
@@ -36,7 +36,7 @@ GOOD = ThinkerPart(
     build="a_package.model:Model.build",
     objective="a_package.train:objective",
     peers={"other": "another:make"},
-    can={Can.CACHE},
+    capabilities={Capability.CACHE},
 )
 
 
@@ -62,7 +62,7 @@ def test_a_good_declaration_comes_back_as_it_is() -> None:
         ("graphs", "a:", "graphs is"),
         ("steps", "a", "steps is"),
         ("peers", {"other": "nowhere"}, r"peers\['other'\] is 'nowhere'"),
-        ("can", {"fly"}, "unknown capability 'fly'"),
+        ("capabilities", {"fly"}, "unknown capability 'fly'"),
     ],
 )
 def test_a_wrong_field_is_named(field: str, value: Any, message: str) -> None:
@@ -87,7 +87,7 @@ def test_a_recipe_must_be_there(tmp_path: Path) -> None:
 
 REMOTE = RemoteFile(url="https://example.org/a.tar.gz?download", size=3, sha256="0" * 64, name="a.tar.gz")
 PUBLIC = Download(
-    name="shells", doc="shells", licence="CC0", licence_url="https://example.org/", paths=("x/a.tar",), files=(REMOTE,)
+    name="shells", doc="shells", license="CC0", license_url="https://example.org/", paths=("x/a.tar",), files=(REMOTE,)
 )
 
 
@@ -101,8 +101,8 @@ def test_a_good_download_comes_back_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("licence", "", "licence must be one line"),
-        ("licence_url", None, "licence_url must be one line"),
+        ("license", "", "license must be one line"),
+        ("license_url", None, "license_url must be one line"),
         ("paths", ["a"], "paths must be a tuple"),
         ("paths", (), "below the data folder"),
         ("paths", ("../a",), "below the data folder"),

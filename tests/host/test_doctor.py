@@ -17,7 +17,7 @@ Install = Callable[..., Path]
 Muomni = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def found(checks: list[doctor.Check]) -> dict[str, doctor.Check]:
+def found(checks: list[doctor.Diagnostic]) -> dict[str, doctor.Diagnostic]:
     return {check.name: check for check in checks}
 
 
@@ -42,7 +42,7 @@ def test_torch_that_does_not_import_is_broken(tmp_path: Path, monkeypatch: pytes
     assert (check.status, check.found) == ("broken", "OSError: libcudart.so is missing")
 
 
-def runtime(monkeypatch: pytest.MonkeyPatch, **versions: str) -> doctor.Check:
+def runtime(monkeypatch: pytest.MonkeyPatch, **versions: str) -> doctor.Diagnostic:
     """What is said of the runtimes that are installed in these versions."""
     there = {name.replace("_", "-"): version for name, version in versions.items()}
     monkeypatch.setattr(doctor, "_version", there.get)

@@ -109,7 +109,7 @@ def test_json_has_the_times(here: Path, run: Callable[..., tuple[int, str, str]]
     assert entry["file"] == "a.wav"
     assert entry["text"] == " ".join(word.text for word in words)
     assert [Word(**word) for word in entry["words"]] == words
-    assert all(0 <= word.begin < word.end <= 4 for word in words)
+    assert all(0 <= word.start < word.end <= 4 for word in words)
 
 
 def test_subtitles_go_to_a_file(here: Path, run: Callable[..., tuple[int, str, str]]) -> None:
@@ -237,8 +237,8 @@ def test_blocks_of_subtitles(gaps: list[tuple[float, float]]) -> None:
     assert [word for block in found for word in block] == words
     for block in found:
         assert 1 <= len(block) <= MOST_WORDS
-        assert len(block) == 1 or block[-1].end - block[0].begin <= MOST_SECONDS
-        assert all(other.begin - one.end < PAUSE for one, other in pairwise(block))
+        assert len(block) == 1 or block[-1].end - block[0].start <= MOST_SECONDS
+        assert all(other.start - one.end < PAUSE for one, other in pairwise(block))
 
 
 def test_subtitles_are_subrip_s() -> None:

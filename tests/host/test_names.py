@@ -65,9 +65,9 @@ def test_no_package_is_named() -> None:
 def test_no_part_is_named() -> None:
     owners: dict[str, set[str]] = {}
     for kind in KINDS:
-        for offer in get_registry().all(kind):
-            if offer.plugin.origin == "built-in":
-                owners.setdefault(offer.part.name, set()).add(offer.plugin.name)
+        for registered in get_registry().all(kind):
+            if registered.plugin.origin == "built-in":
+                owners.setdefault(registered.part.name, set()).add(registered.plugin.name)
     assert len(owners) > 20
     found = [
         f"{path.relative_to(ROOT)}:{line} names the part {text!r}"

@@ -20,7 +20,7 @@ Muomni = Callable[..., "subprocess.CompletedProcess[str]"]
 
 HEAD = """
     '''What a stranger wrote.'''
-    from muomni_cli.api import Can, DatasetPart, PartConfig, RecipeFile, ThinkerPart, hookimpl
+    from muomni_cli.api import Capability, DatasetPart, PartConfig, RecipeFile, ThinkerPart, hookimpl
 
     class Config(PartConfig):
         size: int = 3

@@ -43,7 +43,7 @@ def test_a_name_is_found(registry: Registry) -> None:
 
 
 def test_a_clash_is_an_error_only_when_asked_for(registry: Registry) -> None:
-    assert [offer.use for offer in registry.all("callback")] == ["wren", "birds:owl", "night:owl"]
+    assert [entry.use for entry in registry.all("callback")] == ["wren", "birds:owl", "night:owl"]
     with pytest.raises(RequestError, match="'owl' is offered by birds and night") as raised:
         registry.get("callback", "owl")
     assert raised.value.fix == "say which: birds:owl or night:owl"
@@ -55,7 +55,7 @@ def test_the_owner_settles_a_clash(registry: Registry, owner: str) -> None:
 
 
 def test_every_listed_name_can_be_got(registry: Registry) -> None:
-    assert [registry.get("callback", offer.use) for offer in registry.all("callback")] == registry.all("callback")
+    assert [registry.get("callback", entry.use) for entry in registry.all("callback")] == registry.all("callback")
 
 
 def test_an_unknown_name_gets_the_nearest_and_the_list(registry: Registry) -> None:
@@ -84,7 +84,7 @@ def test_a_missing_plugin_may_be_the_reason() -> None:
 
 def test_recipes_are_kept_apart_from_parts(tmp_path: Path) -> None:
     registry = Registry([plugin("birds", callback("wren"), RecipeFile(name="nest", doc="a nest", path=tmp_path))])
-    assert [offer.use for offer in registry.recipes()] == ["nest"]
+    assert [entry.use for entry in registry.recipes()] == ["nest"]
     assert registry.recipe("nest").part.path == tmp_path
     with pytest.raises(RequestError, match="there is no recipe 'net'"):
         registry.recipe("net")

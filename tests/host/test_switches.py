@@ -8,7 +8,7 @@ import pytest
 
 from muomni_cli.core import files as folders
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.registry.loading import disabled_plugins, switch
+from muomni_cli.registry.loading import disabled_plugins, set_enabled
 
 
 @pytest.fixture
@@ -23,12 +23,12 @@ def test_nothing_is_off_at_first(config: Path) -> None:
 
 
 def test_switching_is_kept_and_says_whether_it_changed_anything(config: Path) -> None:
-    assert switch("a", on=False)
-    assert switch("b", on=False)
-    assert not switch("a", on=False)
+    assert set_enabled("a", on=False)
+    assert set_enabled("b", on=False)
+    assert not set_enabled("a", on=False)
     assert disabled_plugins() == {"a", "b"}
-    assert switch("a", on=True)
-    assert not switch("a", on=True)
+    assert set_enabled("a", on=True)
+    assert not set_enabled("a", on=True)
     assert disabled_plugins() == {"b"}
     assert [path.name for path in config.iterdir()] == ["plugins.json"]
 
@@ -42,14 +42,14 @@ def test_a_spoilt_file_is_named(config: Path, text: str) -> None:
 
 
 def test_a_failed_write_leaves_the_old_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    switch("a", on=False)
+    set_enabled("a", on=False)
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(MuomniError, match="No space"):
-        switch("b", on=False)
+        set_enabled("b", on=False)
     assert disabled_plugins() == {"a"}
     assert [path.name for path in config.iterdir()] == ["plugins.json"]
 

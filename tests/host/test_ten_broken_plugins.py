@@ -16,7 +16,7 @@ Muomni = Callable[..., "subprocess.CompletedProcess[str]"]
 
 HEAD = """
     from pydantic import Field
-    from muomni_cli.api import Can, DatasetPart, PartConfig, TokenizerPart, hookimpl
+    from muomni_cli.api import Capability, DatasetPart, PartConfig, TokenizerPart, hookimpl
 
     class Config(PartConfig):
         size: int = Field(default=3, description="how many")
@@ -50,11 +50,11 @@ LOSES = """
     @hookimpl
     def register_tokenizers():
         part = dict(config=Config, build=f"{__name__}:build", objective=f"{__name__}:learn")
-        return [TokenizerPart(name="lower", doc="small letters", can={Can.LOSSLESS}, **part)]
+        return [TokenizerPart(name="lower", doc="small letters", capabilities={Capability.LOSSLESS}, **part)]
 """
 
 LEFT_OUT = {
-    "imports": ("raise RuntimeError('no licence for this machine')", "RuntimeError: no licence for this machine"),
+    "imports": ("raise RuntimeError('no license for this machine')", "RuntimeError: no license for this machine"),
     "signature": (f"{HEAD}\n    @hookimpl\n    def register_datasets(number): return []", "number"),
     "dependency": ("import a_package_that_nobody_has", "No module named 'a_package_that_nobody_has'"),
     "raises": (f"{HEAD}\n    @hookimpl\n    def register_datasets(): raise OSError('no luck')", "OSError: no luck"),
@@ -163,7 +163,7 @@ def test_an_untrue_capability_is_found_by_check(muomni: Muomni, install: Install
     done = muomni("plugins", "check", "loses", "--json")
     assert done.returncode == 1
     (report,) = json.loads(done.stdout)
-    assert [law["law"] for law in report["laws"] if law["verdict"] == "broken"] == ["lossless"]
+    assert [check["check"] for check in report["checks"] if check["state"] == "broken"] == ["lossless"]
     assert sum(line.startswith("tokenizer lower breaks lossless") for line in done.stderr.splitlines()) == 1
 
 

@@ -12,8 +12,8 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from muomni_audio_encoder.config import ListenerConfig
-from muomni_audio_encoder.model import Listener, build
+from muomni_audio_encoder.config import AudioEncoderConfig
+from muomni_audio_encoder.model import AudioEncoder, build
 
 Wave = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ def voice() -> Callable[..., Wave]:
         wave = np.zeros_like(t)
         for harmonic in range(1, int(3400 / (pitch + 120))):
             frequency = harmonic * pitch
-            gain = sum(np.exp(-(((frequency - centre) / 250) ** 2)) for centre in formants) + 0.02
+            gain = sum(np.exp(-(((frequency - center) / 250) ** 2)) for center in formants) + 0.02
             wave += gain * np.sin(harmonic * phase)
         return 0.06 * wave * np.sin(np.pi * 4 * t) ** 2
 
@@ -56,14 +56,14 @@ def written(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-TINY = ListenerConfig(n_mels=32, channels=8, d_model=32, n_layers=2, n_heads=2, d_ff=64)
+TINY = AudioEncoderConfig(n_mels=32, channels=8, d_model=32, n_layers=2, n_heads=2, d_ff=64)
 
 
 @pytest.fixture(scope="session")
-def lively() -> Callable[..., Listener]:
+def lively() -> Callable[..., AudioEncoder]:
     """``lively(**settings)``: a small encoder whose weights are large enough for differences to show."""
 
-    def make(**settings: float) -> Listener:
+    def make(**settings: float) -> AudioEncoder:
         torch.manual_seed(1)
         model = build(TINY.model_copy(update=settings)).eval()
         with torch.no_grad():

@@ -17,7 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 from told import VOICE, word_times
 
-from muomni_cli.api import Timed
+from muomni_cli.api import CharSpan
 
 pytestmark = [
     pytest.mark.slow,
@@ -61,7 +61,7 @@ lr = 2e-3
 muon_lr = 0.02
 schedule = "wsd"
 warmup_steps = 30
-decay = 0.4
+decay_fraction = 0.4
 weight_decay = 0.02
 ema = 0.97
 val_every = 300
@@ -95,9 +95,9 @@ def heard(path: Path) -> NDArray[np.float32]:
     return wave
 
 
-def words_of(text: str, spans: Sequence[Timed]) -> list[tuple[float, float]]:
-    words = [[one for one in spans if m.start() <= one.begin < m.end()] for m in re.finditer(r"\S+", text)]
-    return [(word[0].since, word[-1].until) for word in words]
+def words_of(text: str, spans: Sequence[CharSpan]) -> list[tuple[float, float]]:
+    words = [[one for one in spans if m.start() <= one.start_char < m.end()] for m in re.finditer(r"\S+", text)]
+    return [(word[0].start, word[-1].end) for word in words]
 
 
 def test_words_of_unseen_sentences_are_found(aligner: Any, tmp_path: Path) -> None:
@@ -120,6 +120,6 @@ def test_a_shifted_sound_shifts_the_spans(aligner: Any, tmp_path: Path) -> None:
         wave = heard(tmp_path / "said.wav")
         shifted = np.concatenate([np.zeros(4800, np.float32), wave])
         plain, later = aligner.align([wave, shifted], [text, text])
-        moved = [other.since - one.since for one, other in zip(plain, later, strict=True)]
+        moved = [other.start - one.start for one, other in zip(plain, later, strict=True)]
         assert np.median(moved) == pytest.approx(0.3, abs=0.02)
-        assert later[0].since - plain[0].since == pytest.approx(0.3, abs=0.01), "silence is in no span"
+        assert later[0].start - plain[0].start == pytest.approx(0.3, abs=0.01), "silence is in no span"

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from muomni_audio_encoder.config import AugmentConfig
-from muomni_audio_encoder.objective import coloured_noise, fitted, narrowed, stripes, vary, with_speed
+from muomni_audio_encoder.config import AudioAugmentConfig
+from muomni_audio_encoder.objective import colored_noise, fitted, narrowed, stripes, vary, with_speed
 
 RATE = 16000
-NOTHING = AugmentConfig(speed=0, shift=0, gain=0, noise=0, babble=0, time_masks=0, bin_masks=0)
+NOTHING = AudioAugmentConfig(speed=0, shift=0, gain=0, noise=0, babble=0, time_masks=0, bin_masks=0)
 Wave = NDArray[np.float32]
 
 
@@ -30,10 +30,10 @@ def decibels(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
 
 def test_the_same_seed_gives_the_same_sound() -> None:
     for seed in range(8):
-        made = [vary(tone(), tone(0.5, 700), AugmentConfig(babble=0.5), RATE, rng(seed)) for _ in range(2)]
+        made = [vary(tone(), tone(0.5, 700), AudioAugmentConfig(babble=0.5), RATE, rng(seed)) for _ in range(2)]
         np.testing.assert_array_equal(*made)
         assert made[0].dtype == np.float32
-    assert len({vary(tone(), tone(), AugmentConfig(), RATE, rng(seed)).tobytes() for seed in range(20)}) == 20
+    assert len({vary(tone(), tone(), AudioAugmentConfig(), RATE, rng(seed)).tobytes() for seed in range(20)}) == 20
 
 
 def test_settings_of_nothing_change_nothing() -> None:
@@ -89,18 +89,18 @@ def test_loudness_changes_within_its_bounds() -> None:
 
 def test_silence_gets_a_little_noise_and_stays_finite() -> None:
     silent = np.zeros(RATE, np.float32)
-    config = AugmentConfig(noise=1, babble=1)
+    config = AudioAugmentConfig(noise=1, babble=1)
     made = vary(silent, silent, config, RATE, rng())
     assert np.isfinite(made).all()
     assert 0 < np.abs(made).max() < 0.01
 
 
-def test_noise_has_many_colours() -> None:
+def test_noise_has_many_colors() -> None:
     def slope(noise: Wave) -> float:
         power = np.abs(np.fft.rfft(noise)) ** 2
         return decibels(power[4000:8000] ** 0.5, power[200:400] ** 0.5)
 
-    slopes = [slope(coloured_noise(RATE, rng(seed))) for seed in range(30)]
+    slopes = [slope(colored_noise(RATE, rng(seed))) for seed in range(30)]
     assert max(slopes) > -6
     assert min(slopes) < -18
 
@@ -129,4 +129,4 @@ def test_stripes_lie_inside_and_are_no_wider_than_asked(count: int, widest: floa
 
 def test_levels_that_fall_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="noise_level begins at 30 dB, above its end, 5 dB"):
-        AugmentConfig(noise_level=(30.0, 5.0))
+        AudioAugmentConfig(noise_level=(30.0, 5.0))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ways import counted, said, scored
 
-from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.ctc import (
     BLANK,
     Alphabet,
@@ -30,7 +30,7 @@ from muomni_audio_encoder.ctc import (
 from muomni_audio_encoder.model import build
 from muomni_audio_encoder.recognizer import Recognizer, alignments, spelling_loss
 
-ENGLISH = Alphabet(ListenerConfig().characters)
+ENGLISH = Alphabet(AudioEncoderConfig().characters)
 
 
 sizes = {"tokens": st.integers(1, 5), "classes": st.integers(2, 4), "seed": st.integers(0, 999)}
@@ -158,13 +158,13 @@ def test_an_alphabet_keeps_the_accents_that_it_has() -> None:
     )
     assert Alphabet("ab").encode("a b") == [1, 2]
     with pytest.raises(ValueError, match="'a' more than once"):
-        ListenerConfig(characters="abca")
+        AudioEncoderConfig(characters="abca")
 
 
 def test_it_learns_to_spell_what_it_hears(voice: Callable[..., NDArray[np.float64]]) -> None:
     """Two sounds, in either order, spelled in order: the encoder, the head and the decoders together."""
     torch.manual_seed(0)
-    config = ListenerConfig(n_mels=32, channels=8, d_model=32, n_layers=2, n_heads=2, d_ff=64, characters="lh")
+    config = AudioEncoderConfig(n_mels=32, channels=8, d_model=32, n_layers=2, n_heads=2, d_ff=64, characters="lh")
     model = Recognizer(build(config))
     sounds = {"l": voice(16000, 0.25, 110.0), "h": voice(16000, 0.25, 300.0)}
     texts = ["l", "h", "lh", "hl", "llh", "hlh"]

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from muomni_audio_encoder.config import ListenerConfig
-from muomni_audio_encoder.model import Listener, build
+from muomni_audio_encoder.config import AudioEncoderConfig
+from muomni_audio_encoder.model import AudioEncoder, build
 from muomni_audio_encoder.runtime import count
 from muomni_cli.api import RequestError
 from muomni_cli.registry.registry import get_registry
 
-Lively = Callable[..., Listener]
+Lively = Callable[..., AudioEncoder]
 Wave = NDArray[np.float64]
 
 
@@ -39,11 +39,11 @@ def padded(rows: list[Tensor], filler: float) -> tuple[Tensor, list[int]]:
 
 
 @pytest.fixture(scope="module")
-def spec() -> Listener:
-    return build(ListenerConfig()).eval()
+def spec() -> AudioEncoder:
+    return build(AudioEncoderConfig()).eval()
 
 
-def test_parameter_count_of_the_specification(spec: Listener) -> None:
+def test_parameter_count_of_the_specification(spec: AudioEncoder) -> None:
     assert sum(p.numel() for p in spec.parameters()) == 2_209_088
     assert [sum(p.numel() for p in part.parameters()) for part in (spec.mel, spec.downsample, spec.blocks[0])] == [
         0,
@@ -62,7 +62,7 @@ def test_under_autocast_the_stream_stays_in_the_weights_precision(lively: Lively
 
 
 @torch.no_grad()
-def test_every_shape_of_the_audio_pipeline(spec: Listener) -> None:
+def test_every_shape_of_the_audio_pipeline(spec: AudioEncoder) -> None:
     seen: list[tuple[int, ...]] = []
     hooked = [spec.mel, *spec.downsample.convolutions, spec.downsample.proj, *spec.blocks]
     handles = [part.register_forward_hook(lambda _part, _in, out: seen.append(tuple(out.shape))) for part in hooked]
@@ -148,7 +148,7 @@ def test_padding_gives_no_gradient_and_every_weight_gets_one(lively: Lively) -> 
 
 def test_it_learns_a_tiny_batch_by_heart(voice: Callable[..., Wave]) -> None:
     torch.manual_seed(0)
-    config = ListenerConfig(n_mels=32, channels=8, d_model=32, n_layers=2, n_heads=2, d_ff=64)
+    config = AudioEncoderConfig(n_mels=32, channels=8, d_model=32, n_layers=2, n_heads=2, d_ff=64)
     model, head = build(config), nn.Linear(32, 6)
     spoken = [torch.from_numpy(voice(16000, 0.3 + pitch / 1000, pitch)).float()[None] for pitch in range(100, 220, 20)]
     waves, lengths = padded(spoken, 0.0)
@@ -217,7 +217,7 @@ def test_lengths_that_cannot_be_are_refused(lively: Lively, lengths: list[int], 
 
 def test_it_is_registered_and_its_plugin_imports_nothing_heavy() -> None:
     part = get_registry().get("encoder", "listener").part
-    assert (part.modality, part.config) == ("audio", ListenerConfig)
+    assert (part.modality, part.config) == ("audio", AudioEncoderConfig)
     code = (
         "import sys, muomni_audio_encoder.plugin\n"
         "print(sorted({'torch', 'numpy', 'soundfile', 'torchaudio'} & sys.modules.keys()))\n"

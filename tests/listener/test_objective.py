@@ -13,22 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from muomni_audio_encoder.config import AugmentConfig, ListenerConfig
+from muomni_audio_encoder.config import AudioAugmentConfig, AudioEncoderConfig
 from muomni_audio_encoder.model import build
-from muomni_audio_encoder.objective import ErrorRates, Spelling, edits, padded, striped
+from muomni_audio_encoder.objective import CtcObjective, ErrorRates, edits, padded, striped
 from muomni_audio_encoder.recognizer import spelling_loss
 from muomni_cli.api import Batch
-from muomni_cli.data.examples import DecodedExampleData, DecodedExamples, Order
+from muomni_cli.data.examples import BatchSampler, DecodedExampleData, DecodedExamples
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.training.step import Stepper
 
 Voice = Callable[..., NDArray[np.float64]]
-PLAIN = AugmentConfig(speed=0, shift=0, gain=0, noise=0, babble=0, time_masks=0, bin_masks=0)
-TINY = ListenerConfig(n_mels=32, channels=8, d_model=32, n_layers=2, n_heads=2, d_ff=64, characters=" lh")
+PLAIN = AudioAugmentConfig(speed=0, shift=0, gain=0, noise=0, babble=0, time_masks=0, bin_masks=0)
+TINY = AudioEncoderConfig(n_mels=32, channels=8, d_model=32, n_layers=2, n_heads=2, d_ff=64, characters=" lh")
 
 
 def examples(waves: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> DecodedExamples:
-    order = Order([wave.size for wave in waves], [0] * len(waves), [1.0], 0)
+    order = BatchSampler([wave.size for wave in waves], [0] * len(waves), [1.0], 0)
     return DecodedExamples(waves, texts, [None] * len(waves), order)
 
 
@@ -40,7 +40,9 @@ def spoken(voice: Voice) -> DecodedExamples:
     return examples([np.concatenate([sounds[c] for c in text]).astype(np.float32) for text in texts], texts)
 
 
-def objective(spoken: DecodedExamples, augment: AugmentConfig = PLAIN, seed: int = 0, **train: Any) -> Spelling:
+def objective(
+    spoken: DecodedExamples, augment: AudioAugmentConfig = PLAIN, seed: int = 0, **train: Any
+) -> CtcObjective:
     torch.manual_seed(0)
     context: Any = SimpleNamespace(
         settings=TrainSettings(**{"batch_size": 8, **train}),
@@ -48,7 +50,7 @@ def objective(spoken: DecodedExamples, augment: AugmentConfig = PLAIN, seed: int
         examples=lambda: DecodedExampleData(spoken, spoken, ""),
         progress=print,
     )
-    return Spelling(build(TINY.model_copy(update={"augment": augment})), context)
+    return CtcObjective(build(TINY.model_copy(update={"augment": augment})), context)
 
 
 def equal(one: Batch, other: Batch) -> bool:
@@ -57,17 +59,17 @@ def equal(one: Batch, other: Batch) -> bool:
 
 
 def test_a_batch_is_a_function_of_seed_and_step(spoken: DecodedExamples) -> None:
-    one, other = (objective(spoken, AugmentConfig()) for _ in range(2))
+    one, other = (objective(spoken, AudioAugmentConfig()) for _ in range(2))
     for step in (5, 0, 3):
         assert equal(one.batch(step, 0), other.batch(step, 0))
     assert not torch.equal(one.batch(0, 0).tensors["waves"][0, :99], one.batch(8, 0).tensors["waves"][0, :99])
-    changed = objective(spoken, AugmentConfig(), seed=1)
+    changed = objective(spoken, AudioAugmentConfig(), seed=1)
     assert changed.batch(0, 0).host["samples"] != one.batch(0, 0).host["samples"]
 
 
 def test_micro_batches_are_shares_of_the_step(spoken: DecodedExamples) -> None:
-    whole = objective(spoken, AugmentConfig()).batch(2, 0)
-    shared = objective(spoken, AugmentConfig(), accumulate=4)
+    whole = objective(spoken, AudioAugmentConfig()).batch(2, 0)
+    shared = objective(spoken, AudioAugmentConfig(), accumulate=4)
     parts = [shared.batch(2, micro) for micro in range(4)]
     assert [n for part in parts for n in part.host["samples"]] == whole.host["samples"]
     assert torch.equal(torch.cat([part.tensors["texts"] for part in parts]), whole.tensors["texts"])
@@ -117,7 +119,7 @@ def test_striped() -> None:
 
 
 def test_it_learns_what_is_said(spoken: DecodedExamples) -> None:
-    stage = objective(spoken, AugmentConfig(noise=0.2), steps=120, lr=4e-3, optimizer="muon", warmup_steps=10)
+    stage = objective(spoken, AudioAugmentConfig(noise=0.2), steps=120, lr=4e-3, optimizer="muon", warmup_steps=10)
     before = stage.validate()
     stepper = Stepper(stage, stage._settings, torch.device("cpu"))
     for step in range(120):
@@ -146,14 +148,14 @@ def test_texts_that_cannot_be_said_are_told_and_do_no_harm(capsys: pytest.Captur
 
 def test_sounds_sped_up_below_one_token_are_filled() -> None:
     short = examples([np.full(640, 0.1, np.float32)] * 2, ["l", "l"])
-    stage = objective(short, AugmentConfig(speed=0.5, shift=0), batch_size=2)
+    stage = objective(short, AudioAugmentConfig(speed=0.5, shift=0), batch_size=2)
     for step in range(10):
         assert torch.isfinite(stage.loss(stage.batch(step, 0)).total)
 
 
 def test_names_of_what_adamw_moves(spoken: DecodedExamples) -> None:
     stage = objective(spoken)
-    assert stage.adam_only <= dict(stage.module.named_parameters()).keys()
+    assert stage.adamw_params <= dict(stage.module.named_parameters()).keys()
     assert len(stage.blocks) == 2
     assert padded([np.ones(3, np.float32), np.ones(5, np.float32)]).sum(1).tolist() == [3, 5]
 

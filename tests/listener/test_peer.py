@@ -7,13 +7,13 @@ import torch
 
 pytest.importorskip("transformers")
 
-from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.model import build
 from muomni_audio_encoder.peer import whisper, whisper_at_our_rate
 
 
 def test_the_layers_are_as_large_as_ours() -> None:
-    config = ListenerConfig()
+    config = AudioEncoderConfig()
     ours, theirs = build(config), whisper(config)
     # Each norm has a bias more, the keys have one less.
     difference = 2 * config.d_model - config.d_model
@@ -25,7 +25,7 @@ def test_the_layers_are_as_large_as_ours() -> None:
 
 @pytest.mark.parametrize(("make", "rate"), [(whisper, 50), (whisper_at_our_rate, 25)])
 def test_sounds_of_any_length_in_turn(make: object, rate: int) -> None:
-    config = ListenerConfig(channels=4, d_model=16, n_layers=1, n_heads=2, d_ff=32)
+    config = AudioEncoderConfig(channels=4, d_model=16, n_layers=1, n_heads=2, d_ff=32)
     peer = make(config)  # type: ignore[operator]
     for seconds, rows in ((1, 2), (3, 1), (60, 1), (1, 1)):
         output = peer(torch.zeros(rows, seconds * 16000))
@@ -34,7 +34,7 @@ def test_sounds_of_any_length_in_turn(make: object, rate: int) -> None:
 
 
 def test_it_hears_and_learns() -> None:
-    config = ListenerConfig(channels=4, d_model=16, n_layers=1, n_heads=2, d_ff=32)
+    config = AudioEncoderConfig(channels=4, d_model=16, n_layers=1, n_heads=2, d_ff=32)
     torch.manual_seed(0)
     peer = whisper(config)
     one, other = torch.randn(2, 1, 16000).unbind(0)

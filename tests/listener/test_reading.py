@@ -16,39 +16,39 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from muomni_audio_encoder.config import ListenerConfig
-from muomni_audio_encoder.model import Listener, build
+from muomni_audio_encoder.config import AudioEncoderConfig
+from muomni_audio_encoder.model import AudioEncoder, build
 from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.audio import io
 from muomni_cli.audio.dsp import resample
 from muomni_cli.registry.sets import set_file
 
-CONFIG = ListenerConfig()
+CONFIG = AudioEncoderConfig()
 
 Voice = Callable[..., NDArray[np.float64]]
 Write = Callable[..., Path]
 
 
-def read(config: ListenerConfig, path: Path) -> NDArray[np.float32]:
+def read(config: AudioEncoderConfig, path: Path) -> NDArray[np.float32]:
     """As the host reads a file: it opens, and the encoder reads."""
     media = FileMedia("audio", path)
     with media.open() as file:
         return io.read(config, file, media.name)
 
 
-def in_pieces(config: ListenerConfig, path: Path, max_seconds: float) -> list[NDArray[np.float32]]:
+def in_pieces(config: AudioEncoderConfig, path: Path, max_seconds: float) -> list[NDArray[np.float32]]:
     with FileMedia("audio", path).open() as file:
         return list(io.pieces(config, file, str(path), max_seconds))
 
 
 @pytest.fixture(scope="module")
-def spec() -> Listener:
+def spec() -> AudioEncoder:
     torch.manual_seed(0)
     return build(CONFIG).eval()
 
 
 @torch.no_grad()
-def apart(model: Listener, one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[float, float]:
+def apart(model: AudioEncoder, one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[float, float]:
     """Mean distance of two sounds' log-mels, in nats, and the relative distance of their tokens."""
     a, b = torch.from_numpy(one)[None], torch.from_numpy(other)[None]
     tokens = model(b).tokens
@@ -63,7 +63,7 @@ WAYS += [(16000, 1, "PCM_24"), (44100, 2, "FLOAT"), (48000, 2, "DOUBLE"), (16000
 
 @pytest.mark.parametrize(("rate", "channels", "subtype"), WAYS)
 def test_one_voice_stored_in_many_ways(
-    rate: int, channels: int, subtype: str, voice: Voice, written: Write, spec: Listener
+    rate: int, channels: int, subtype: str, voice: Voice, written: Write, spec: AudioEncoder
 ) -> None:
     gains = [1.0] if channels == 1 else [1.5, 0.5]
     stored = voice(rate)[:, None] * gains
@@ -79,7 +79,7 @@ def test_one_voice_stored_in_many_ways(
 
 
 @pytest.mark.parametrize(("rate", "subtype"), [(44100, "PCM_16"), (48000, "PCM_24"), (22050, "FLOAT")])
-def test_a_real_voice_at_a_higher_rate(rate: int, subtype: str, written: Write, spec: Listener) -> None:
+def test_a_real_voice_at_a_higher_rate(rate: int, subtype: str, written: Write, spec: AudioEncoder) -> None:
     speech = set_file("set:ljspeech-part").find()
     if speech is None:
         pytest.skip("needs: muomni data get ljspeech-part")
@@ -112,7 +112,7 @@ def test_channels_are_mixed_to_their_mean(written: Write) -> None:
 
 
 def test_the_encoder_chooses_the_rate(written: Write, voice: Voice) -> None:
-    config = ListenerConfig(sample_rate=24000, hop=240)
+    config = AudioEncoderConfig(sample_rate=24000, hop=240)
     assert read(config, written(voice(48000), 48000)).shape == (24000,)
 
 
@@ -124,12 +124,12 @@ def test_the_shortest_sound_is_one_token(written: Write) -> None:
 
 
 def test_the_longest_sound_is_the_config_s(written: Write) -> None:
-    config = ListenerConfig(max_seconds=0.5)
+    config = AudioEncoderConfig(max_seconds=0.5)
     assert read(config, written(np.zeros(8000))).shape == (8000,)
     refuses(written(np.zeros(8001)), "at most 500 ms", "max_seconds", config)
 
 
-def refuses(path: Path, what: str, fix: str, config: ListenerConfig = CONFIG) -> None:
+def refuses(path: Path, what: str, fix: str, config: AudioEncoderConfig = CONFIG) -> None:
     with pytest.raises(RequestError) as caught:
         read(config, path)
     error = caught.value
@@ -226,7 +226,7 @@ def test_a_length_that_no_header_tells_is_cut_off_while_reading(
     content[21:26] = bytes([content[21] & 0xF0, 0, 0, 0, 0])  # total samples in STREAMINFO: unknown
     path.write_bytes(content)
     monkeypatch.setattr("muomni_cli.audio.io.AT_ONCE", 4096)
-    refuses(path, "at most 2 s", "max_seconds", ListenerConfig(max_seconds=2))
+    refuses(path, "at most 2 s", "max_seconds", AudioEncoderConfig(max_seconds=2))
 
 
 @pytest.mark.parametrize("rate", [16000, 8000, 44100, 48000, 11025])
@@ -247,7 +247,7 @@ def test_long_sounds_in_pieces_cost_little_memory(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.write(wav(b"", claimed=2 * 48000 * 600, rate=48000))
         file.truncate(44 + 2 * 48000 * 600)  # ten minutes, sparse
-    config = ListenerConfig(max_seconds=1)
+    config = AudioEncoderConfig(max_seconds=1)
     tracemalloc.start()
     with FileMedia("audio", path).open() as file:
         assert sum(piece.size for piece in io.pieces(config, file, "long", 600.0)) == 9_600_000

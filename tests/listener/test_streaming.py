@@ -13,14 +13,23 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.ctc import Alphabet, Mark, align, greedy, log_probabilities, prefix_beam
-from muomni_audio_encoder.model import Listener
+from muomni_audio_encoder.model import AudioEncoder
 from muomni_audio_encoder.recognizer import Recognizer
-from muomni_audio_encoder.runtime import PATIENCE, PAUSE, BeamSpeller, GreedySpeller, Room, Windows, marks_of, words_of
+from muomni_audio_encoder.runtime import (
+    PATIENCE,
+    PAUSE,
+    BeamSpeller,
+    GreedySpeller,
+    Room,
+    ScoreWindows,
+    marks_of,
+    words_of,
+)
 from muomni_cli.api import Word
 
-Lively = Callable[..., Listener]
+Lively = Callable[..., AudioEncoder]
 
 
 def scored(tokens: int, classes: int, seed: int, sharp: float = 3.0) -> NDArray[np.float64]:
@@ -51,7 +60,7 @@ def test_windows_lose_nothing_and_say_nothing_twice(samples: int, piece: int) ->
         heard.append(window.size)
         return window[: window.size // 640 * 640].reshape(-1, 640).mean(1, keepdims=True, dtype=np.float64)
 
-    parts = list(Windows(640, 16000).scores(hear, np.array_split(wave, -(-samples // piece))))
+    parts = list(ScoreWindows(640, 16000).scores(hear, np.array_split(wave, -(-samples // piece))))
     np.testing.assert_array_equal(np.concatenate(parts), hear(wave))
     assert max(heard[:-1]) <= 20 * 16000
     assert min(heard[:-1]) >= min(samples, 4 * 16000)
@@ -64,9 +73,9 @@ def test_the_scores_of_windows_are_those_of_one_pass_away_from_the_seams(lively:
     wave = noise(16000 * 9 + 333)
     for block in model.encoder.blocks:
         nn.init.zeros_(block.attention.out.weight)
-    windows = Windows(640, 16000, window=3.0, side=0.4)
-    stitched = np.concatenate(list(windows.scores(model.hear, cut(wave, 0, 20_000))))
-    np.testing.assert_allclose(stitched, model.hear(wave), atol=1e-4)
+    windows = ScoreWindows(640, 16000, window=3.0, side=0.4)
+    stitched = np.concatenate(list(windows.scores(model.logits, cut(wave, 0, 20_000))))
+    np.testing.assert_allclose(stitched, model.logits(wave), atol=1e-4)
 
 
 def test_sounds_shorter_than_a_token_say_nothing(lively: Lively) -> None:
@@ -166,7 +175,7 @@ def test_the_same_words_in_one_piece_and_in_many(lively: Lively) -> None:
         whole = list(model.words(wave, beam=beam))
         assert len(whole) > 3
         assert list(model.stream(cut(wave, 3, 40_000), beam=beam)) == whole
-        assert all(0 <= word.begin < word.end <= 47.0 for word in whole)
+        assert all(0 <= word.start < word.end <= 47.0 for word in whole)
 
 
 def test_a_sound_has_room_however_it_is_cut() -> None:
@@ -192,8 +201,8 @@ def test_listener_config_of_words(lively: Lively) -> None:
     """Times count the encoder's own tokens: 80 ms each at 8 times."""
     model = Recognizer(lively(downsample=8, characters="ab")).eval()
     nn.init.normal_(model.head.weight, std=2.0)
-    config: ListenerConfig = model.encoder.config
+    config: AudioEncoderConfig = model.encoder.config
     assert config.shortest == 1280
     (word,) = model.words(changing(1))
     assert word.end <= 1.04
-    assert round(word.begin / 0.08, 6) % 1 == 0
+    assert round(word.start / 0.08, 6) % 1 == 0

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from ways import counted, scored
 
 from muomni_audio_encoder import ctc
-from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.ctc import BLANK, Alphabet
-from muomni_audio_encoder.model import Listener
+from muomni_audio_encoder.model import AudioEncoder
 from muomni_audio_encoder.recognizer import Recognizer
-from muomni_cli.api import Timed
+from muomni_cli.api import CharSpan
 
-ENGLISH = Alphabet(ListenerConfig().characters)
+ENGLISH = Alphabet(AudioEncoderConfig().characters)
 RATE = 16000
 
 
@@ -86,37 +86,37 @@ def test_quiet_is_found(noise: float) -> None:
 @pytest.mark.parametrize("shift", [0.0, 0.3])
 def test_pauses_go_to_spaces_and_to_the_ends(shift: float) -> None:
     silence = ctc.quiet(sound((0.2 + shift, 0), (0.5, 1), (0.3, 0), (0.5, 1), (0.25, 0)), RATE)
-    centres = np.array([0.3, 0.6, 0.8, 1.1, 1.4]) + shift
+    centers = np.array([0.3, 0.6, 0.8, 1.1, 1.4]) + shift
     spaces, marked = np.array([0, 0, 1, 0, 0], bool), np.zeros(5, bool)
     expected = np.array([0.2, 0.45, 0.7, 1.0, 1.25, 1.5]) + shift
-    assert ctc.edges(centres, spaces, marked, silence) == pytest.approx(expected, abs=0.015)
+    assert ctc.edges(centers, spaces, marked, silence) == pytest.approx(expected, abs=0.015)
 
 
 @pytest.mark.parametrize(("gap", "mark", "parted"), [(0.0, True, False), (0.09, False, False), (0.09, True, True)])
 def test_a_stop_is_no_pause_but_a_comma_may_be(gap: float, mark: bool, parted: bool) -> None:
     silence = ctc.quiet(sound((0.1, 0), (0.5, 1), (gap + 0.01, 0), (0.5, 1), (0.1, 0)), RATE)
-    centres = np.array([0.4, 0.62, 0.9])
-    edges = ctc.edges(centres, np.array([False, True, False]), np.array([False, mark, False]), silence)
+    centers = np.array([0.4, 0.62, 0.9])
+    edges = ctc.edges(centers, np.array([False, True, False]), np.array([False, mark, False]), silence)
     assert (edges[2] - edges[1] > 0.05) == parted
     if not parted:
-        assert edges[1] == edges[2] == pytest.approx(centres.mean())
+        assert edges[1] == edges[2] == pytest.approx(centers.mean())
 
 
-def spans_fit(spans: list[Timed], text: str, wave: NDArray[np.float32]) -> None:
+def spans_fit(spans: list[CharSpan], text: str, wave: NDArray[np.float32]) -> None:
     """In order of text and time, no time left out between the first and the last, all inside of the sound."""
-    assert spans[0].since >= 0
-    assert spans[-1].until <= len(wave) / RATE
-    assert all(one.since <= one.until and text[one.begin : one.end] for one in spans)
+    assert spans[0].start >= 0
+    assert spans[-1].end <= len(wave) / RATE
+    assert all(one.start <= one.end and text[one.start_char : one.end_char] for one in spans)
     for one, other in pairwise(spans):
-        assert one.until == other.since
-        assert one.end <= other.begin
+        assert one.end == other.start
+        assert one.end_char <= other.start_char
 
 
 TEXTS = ['"Hello,  there!"', "caf\u00e9 \ufb01g", "a", "", "?!", "Well -- yes", "b" * 60]
 
 
 @pytest.fixture
-def aligned(lively: Callable[..., Listener], voice: Callable[..., NDArray[np.float64]]) -> Callable[..., object]:
+def aligned(lively: Callable[..., AudioEncoder], voice: Callable[..., NDArray[np.float64]]) -> Callable[..., object]:
     """A recogniser that knows nothing, and a sound for each text."""
     torch.manual_seed(0)
     model = Recognizer(lively()).eval()
@@ -135,7 +135,7 @@ def test_spans_fit_texts_and_sounds_and_a_batch_is_its_rows(aligned: Callable[..
         spans_fit(found[row], TEXTS[row], waves[row])
         (alone,) = aligned([row])[1]  # type: ignore[index]
         assert [(one.begin, one.end) for one in alone] == [(one.begin, one.end) for one in found[row]]
-        edges = [(one.since, one.until) for one in found[row]]
+        edges = [(one.start, one.end) for one in found[row]]
         assert np.allclose([(one.since, one.until) for one in alone], edges, atol=1e-3)
     said = TEXTS[0]
     assert [said[one.begin : one.end] for one in found[0]] == [*"Hello", ",  ", *"there"]
@@ -143,7 +143,7 @@ def test_spans_fit_texts_and_sounds_and_a_batch_is_its_rows(aligned: Callable[..
 
 
 def test_a_sound_shorter_than_a_token_says_nothing(
-    lively: Callable[..., Listener],
+    lively: Callable[..., AudioEncoder],
 ) -> None:
     model = Recognizer(lively()).eval()
     assert model.align([np.zeros(10, np.float32), np.zeros(0, np.float32)], ["a", ""]) == [None, []]

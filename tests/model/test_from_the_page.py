@@ -76,16 +76,16 @@ class Page:
         entry = self.parts["talker"]
         alphabet, slots, count = "abcdefghijklmnopqrstuvwxyz' .,?!;:-", entry["config"]["slots"], len(text.split())
         ids = np.array([[1, *(3 + alphabet.index(character) for character in text), 2]])
-        thoughts = np.zeros((1, ids.size, entry["thinker_width"]), np.float32)
-        read = self.graph("talker", "reader")(ids=ids, voice=np.array([voice]), thoughts=thoughts)
-        clock, pointer = 0.0, []
+        hidden_states = np.zeros((1, ids.size, entry["thinker_width"]), np.float32)
+        read = self.graph("talker", "reader")(ids=ids, voice=np.array([voice]), thoughts=hidden_states)
+        clock, alignment = 0.0, []
         for place, lasting in enumerate(read["durations"][0].tolist()):
             clock += lasting / speed
-            n = round(clock) - len(pointer)
-            pointer += [(place, i, n - 1 - i) for i in range(n)]
-        n = -len(pointer) % slots
-        pointer += [(ids.size - 1, i, n - 1 - i) for i in range(n)]
-        under = np.array(pointer).reshape(1, -1, slots, 3)
+            n = round(clock) - len(alignment)
+            alignment += [(place, i, n - 1 - i) for i in range(n)]
+        n = -len(alignment) % slots
+        alignment += [(ids.size - 1, i, n - 1 - i) for i in range(n)]
+        under = np.array(alignment).reshape(1, -1, slots, 3)
         symbol, elapsed, left = (np.ascontiguousarray(under[..., n]) for n in range(3))
         plan = self.graph("talker", "framer")(features=read["features"], symbol=symbol, elapsed=elapsed, left=left)[
             "plan"

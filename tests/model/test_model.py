@@ -119,30 +119,30 @@ def test_media_may_be_files_bytes_arrays_and_pictures(model: Model, whole: Whole
 
 
 def test_a_conversation_knows_its_turns(model: Model, whole: Whole) -> None:
-    talk = model.session(system="be brief", max_tokens=6)
-    first = talk.ask("hello", image=whole.picture)
+    example = model.session(system="be brief", max_tokens=6)
+    first = example.ask("hello", image=whole.picture)
     assert first == model.chat("hello", image=whole.picture, system="be brief", max_tokens=6)
     with pytest.raises(RequestError, match="empty"):
-        talk.ask(" ")
+        example.ask(" ")
     with pytest.raises(RequestError, match="nowhere"):
-        talk.ask("again", image="nowhere.png")
-    assert talk.turns == [("hello", first)]
-    second = talk.ask("and you?")
-    assert talk.turns == [("hello", first), ("and you?", second)]
+        example.ask("again", image="nowhere.png")
+    assert example.turns == [("hello", first)]
+    second = example.ask("and you?")
+    assert example.turns == [("hello", first), ("and you?", second)]
     assert second != model.chat("and you?", system="be brief", max_tokens=6), "what was said before is known"
     for number in range(20):
-        talk.ask(f"more {number}")
-    assert talk.turns[-1][0] == "more 19"
-    assert 2 <= len(talk.turns) < 22, "the oldest are forgotten"
+        example.ask(f"more {number}")
+    assert example.turns[-1][0] == "more 19"
+    assert 2 <= len(example.turns) < 22, "the oldest are forgotten"
 
 
 def test_an_answer_that_was_left_off_is_remembered_as_far_as_it_was_heard(model: Model) -> None:
-    talk = model.session(max_tokens=12, loop_guard=False)
-    stream = talk.stream("hello")
+    example = model.session(max_tokens=12, loop_guard=False)
+    stream = example.stream("hello")
     heard = next(stream) + next(stream)
     stream.close()  # type: ignore[attr-defined]
-    assert talk.turns == [("hello", heard)]
-    assert talk.ask("go on")
+    assert example.turns == [("hello", heard)]
+    assert example.ask("go on")
 
 
 def test_threads_get_what_each_gets_alone(model: Model, whole: Whole) -> None:

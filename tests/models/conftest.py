@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from muomni_cli.models.package import Order, pack
+from muomni_cli.models.package import PackageOptions, pack
 from tests.models.seen import SCORE, Package, see
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def package(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> Package:
     """The model ``tiny``, with bundle and run, installed by pip. Never changed."""
     folder = tmp_path_factory.mktemp("package")
     (folder / "scores.json").write_text(f"[{SCORE}]".replace("'", '"'))
-    order = Order(
-        "tiny", "1.2", bundle=whole.bundle, scores=[folder / "scores.json"], licence='CC0 "as it is"', half=False
+    order = PackageOptions(
+        "tiny", "1.2", bundle=whole.bundle, scores=[folder / "scores.json"], license='CC0 "as it is"', half=False
     )
     assert pack(str(whole.run), folder / "source", order).name == "tiny"
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]

@@ -11,7 +11,7 @@ import torch
 
 from muomni_cli.api import RequestError
 from muomni_cli.commands.train import train
-from muomni_cli.models.package import Order, pack
+from muomni_cli.models.package import PackageOptions, pack
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.model import stages_of_all
 from muomni_cli.runs.checkpoint import read_checkpoint
@@ -56,14 +56,16 @@ val_every = 0
 
 @pytest.fixture(autouse=True)
 def world(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model of all parts is installed as ``small``, its weights in fp16; the recipe ``mine`` is here."""
+    """The model of all parts is installed as ``test_config``, its weights in fp16; the recipe ``mine`` is here."""
     monkeypatch.chdir(tmp_path)
-    pack(str(whole.run), tmp_path / "package", Order("small", half=True))
+    pack(str(whole.run), tmp_path / "package", PackageOptions("small", half=True))
     see(tmp_path / "package" / "src", "muomni_model_small", monkeypatch)
     Path("mine.toml").write_text(RECIPE)
     media = {"image": str(whole.picture), "audio": str(whole.sound)}
-    talk = {"messages": [{"role": "user", "content": "hi", **media}, {"role": "assistant", "content": "ho"}]}
-    Path("world.jsonl").write_text("".join(json.dumps(talk | {"split": s}) + "\n" for s in ("train", "train", "val")))
+    example = {"messages": [{"role": "user", "content": "hi", **media}, {"role": "assistant", "content": "ho"}]}
+    Path("world.jsonl").write_text(
+        "".join(json.dumps(example | {"split": s}) + "\n" for s in ("train", "train", "val"))
+    )
 
 
 def weights(path: Path | str) -> dict[str, torch.Tensor]:
@@ -94,7 +96,7 @@ def test_a_dry_run_writes_nothing() -> None:
 
 
 def test_an_encoder_may_come_from_elsewhere(whole: Whole) -> None:
-    train("omni", "mine.toml", [f'train.omni.start={{audio="{whole.run}"}}'])
+    train("omni", "mine.toml", [f'train.omni.init_encoders={{audio="{whole.run}"}}'])
     after = weights("runs/mine/omni/last.safetensors")
     own = weights(whole.run / "audio/last.safetensors")
     before = weights(whole.run / "omni/last.safetensors")
@@ -107,15 +109,17 @@ def test_an_encoder_may_come_from_elsewhere(whole: Whole) -> None:
 def test_a_thinker_alone_is_taken_and_an_encoder_that_it_lacks_is_not() -> None:
     image = RECIPE[RECIPE.index("[encoders.image]") : RECIPE.index("[encoders.audio]")]
     Path("heard.toml").write_text(RECIPE.replace(image, ""))
-    talk = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}
-    Path("world.jsonl").write_text("".join(json.dumps(talk | {"split": s}) + "\n" for s in ("train", "train", "val")))
+    example = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}
+    Path("world.jsonl").write_text(
+        "".join(json.dumps(example | {"split": s}) + "\n" for s in ("train", "train", "val"))
+    )
     Path("text.txt").write_text("".join(f"line {n} of some text\n" for n in range(200)))
     text = ['data.text=[{use="text",path="text.txt",split="line"}]', "train.steps=1", "train.batch_size=1"]
     for stage in ("tokenizer", "thinker"):
         train(stage, "heard.toml", text, run="base")
     with pytest.raises(RequestError, match="run runs/heard has no audio yet"):
         train("omni", "heard.toml", ["train.omni.init=base"], run="heard")
-    train("omni", "heard.toml", ["train.omni.init=base", "train.omni.start.audio=small"], run="heard")
+    train("omni", "heard.toml", ["train.omni.init=base", "train.omni.init_encoders.audio=small"], run="heard")
     after, base = weights("runs/heard/omni/last.safetensors"), weights("runs/base/thinker/last.safetensors")
     for name, tensor in base.items():
         torch.testing.assert_close(after[name.replace("model.", "model.thinker.")], tensor, atol=1e-6, rtol=0)

@@ -16,8 +16,8 @@ from muomni_cli import app
 from muomni_cli.api import RequestError
 from muomni_cli.models.locate import verify
 from muomni_cli.models.model_card import uses
-from muomni_cli.models.package import Order, pack
-from muomni_cli.models.package_run import counts, pack_run, stripped, stripped_toml
+from muomni_cli.models.package import PackageOptions, pack
+from muomni_cli.models.package_run import counts, pack_run, redact_paths, redact_toml
 from muomni_cli.runs.run import RunFolder
 from tests.models.seen import SCORE, Package
 
@@ -30,7 +30,7 @@ name = "small"
 [[data.text]]
 use = "text"
 path = "/home/somebody/my texts/stories.txt" # theirs
-licence = "CC0"
+license = "CC0"
 labels = ["/m/0dxb5", "~/labels/a.txt"]
 from = { heard = { path = "/home/somebody/heard", use = "spoken" } }
 """
@@ -74,10 +74,10 @@ def test_a_run_is_packed_with_its_best_averaged_weights_alone(half: bool, run: R
     assert tensors["model.big"].dtype == np.float32, "too large for fp16"
     np.testing.assert_array_equal(tensors["model.a"], 10.0)
     assert counts(tmp_path / "packed/codec/best.safetensors")[""] == 8
-    packed = RunFolder(tmp_path / "packed")
-    assert packed.model()["name"] == "small"
-    assert packed.model()["parts"]["codec"]["weights"] == "codec/best.safetensors"
-    assert verify(packed.root) == 4
+    bundle = RunFolder(tmp_path / "packed")
+    assert bundle.model()["name"] == "small"
+    assert bundle.model()["parts"]["codec"]["weights"] == "codec/best.safetensors"
+    assert verify(bundle.root) == 4
 
 
 def test_nothing_packed_names_a_folder_of_the_machine(run: RunFolder, tmp_path: Path) -> None:
@@ -101,20 +101,20 @@ def test_nothing_packed_names_a_folder_of_the_machine(run: RunFolder, tmp_path: 
     ["set:stories", "${MUOMNI_DATA:-../x}/a/b", "https://example.org/a/b", "yes/no", "/end", "/", "1/2", "a: b"],
 )
 def test_what_is_no_path_of_this_machine_stays(text: str) -> None:
-    assert stripped(text) == text
+    assert redact_paths(text) == text
     document = f'a = "{text}" # why\nb = [1, "{text}"]\n'
-    assert stripped_toml(document) == document
+    assert redact_toml(document) == document
 
 
 @pytest.mark.parametrize("text", ["~/a/x.txt", "/home/me/x.txt", "/home/me/a b/x.txt", r"C:\Users\me\x.txt"])
 def test_of_a_path_the_name_is_left(text: str) -> None:
-    assert stripped([{"a": text}]) == [{"a": "x.txt"}]
+    assert redact_paths([{"a": text}]) == [{"a": "x.txt"}]
 
 
 def test_an_unfinished_run_is_refused(run: RunFolder, tmp_path: Path) -> None:
     run.record("talker", {"status": "unfinished"})
     with pytest.raises(RequestError, match=r"talker of run .* is unfinished") as caught:
-        pack(str(run.root), tmp_path / "out", Order())
+        pack(str(run.root), tmp_path / "out", PackageOptions())
     assert "--resume" in caught.value.fix
     assert not (tmp_path / "out").exists()
 
@@ -129,8 +129,8 @@ def test_an_unfinished_run_is_refused(run: RunFolder, tmp_path: Path) -> None:
         (["{run}/omni/last.safetensors", "-o", "out"], "is a checkpoint, and a package holds a whole run"),
         (["{run}", "-o", "out", "--name", "Tiny model"], "'Tiny model' is no name for a model"),
         (["{run}", "-o", "out", "--version", "new"], "'new' is no version of a package"),
-        (["{run}", "-o", "out", "--cards", "full/note.json"], "full/note.json holds no cards of an evaluation"),
-        (["{run}", "-o", "out", "--cards", "gone.json"], "cannot read gone.json"),
+        (["{run}", "-o", "out", "--scores", "full/note.json"], "full/note.json holds no cards of an evaluation"),
+        (["{run}", "-o", "out", "--scores", "gone.json"], "cannot read gone.json"),
     ],
 )
 def test_wrong_requests(
@@ -153,14 +153,14 @@ def test_wrong_requests(
 
 def test_a_bundle_of_another_model_is_refused(whole: Whole, run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"codec of the bundle .* has another code_dim and .* than that of run"):
-        pack(str(run.root), tmp_path / "out", Order(bundle=whole.bundle))
+        pack(str(run.root), tmp_path / "out", PackageOptions(bundle=whole.bundle))
 
 
 def test_a_damaged_bundle_is_refused(whole: Whole, tmp_path: Path) -> None:
     shutil.copytree(whole.bundle, tmp_path / "bundle")
     (tmp_path / "bundle/thinker/embed.onnx").write_bytes(b"")
     with pytest.raises(RequestError, match=r"embed\.onnx is not what was exported"):
-        pack(str(tmp_path / "bundle"), tmp_path / "out", Order("tiny"))
+        pack(str(tmp_path / "bundle"), tmp_path / "out", PackageOptions("tiny"))
 
 
 def test_the_package_is_named_and_dated_as_asked(package: Package) -> None:
@@ -191,7 +191,7 @@ def test_the_card_says_what_there_is_to_say(package: Package) -> None:
 
 
 def test_a_card_without_scores_says_how_to_get_them(whole: Whole, tmp_path: Path) -> None:
-    pack(str(whole.bundle), tmp_path / "out", Order("tiny"))
+    pack(str(whole.bundle), tmp_path / "out", PackageOptions("tiny"))
     card = (tmp_path / "out" / "README.md").read_text()
     assert "Not measured. With data at hand: `muomni eval RECIPE -m tiny --json > scores.json`." in card
     assert "Not stated. Ask whoever made this package" in card
@@ -220,6 +220,6 @@ def test_a_model_of_some_parts_is_described_as_what_it_is(
     run = RunFolder(tmp_path / "run")
     for stage in run.model()["stages"].keys() - stages:
         run.forget(stage)
-    about = pack(str(run.root), tmp_path / "out", Order("other"))
+    about = pack(str(run.root), tmp_path / "out", PackageOptions("other"))
     assert about.facts["does"] == does
     assert uses("other", about.facts)[0].startswith(use)

@@ -17,7 +17,7 @@ from muomni_cli import app, load
 from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.inference.chat_model import Answer
 from muomni_cli.inference.settings import ChatOptions
-from muomni_cli.models.package import Order, pack
+from muomni_cli.models.package import PackageOptions, pack
 from muomni_cli.models.package_run import weights_of
 from muomni_cli.runs.run import RunFolder
 from tests.models.seen import Package, see
@@ -61,13 +61,13 @@ def test_it_is_listed_without_reading_weights(package: Package, tmp_path: Path) 
     out, loaded = muomni(package, tmp_path, "models", "list", "--json")
     assert loaded & (HEAVY | {"onnxruntime", "safetensors", "numpy"}) == set()
     (entry,) = (one for one in json.loads(out) if one["package"] != "built-in")
-    told = {key: entry[key] for key in ("name", "use", "package", "version", "licence")}
+    told = {key: entry[key] for key in ("name", "use", "package", "version", "license")}
     assert told == {
         "name": "tiny",
         "use": "tiny",
         "package": "muomni-model-tiny",
         "version": "1.2",
-        "licence": 'CC0 "as it is"',
+        "license": 'CC0 "as it is"',
     }
     assert Path(entry["card"]) == package.inside / "README.md"
 
@@ -111,7 +111,7 @@ def test_its_graphs_agree_and_its_name_is_enough_to_check_them(capsys: pytest.Ca
 def test_a_run_alone_answers_as_before(
     half: bool, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pack(str(whole.run), tmp_path / "package", Order("other", half=half))
+    pack(str(whole.run), tmp_path / "package", PackageOptions("other", half=half))
     see(tmp_path / "package" / "src", "muomni_model_other", monkeypatch)
     said = answer("other", whole)
     assert len(said) > 2
@@ -127,14 +127,14 @@ def test_what_omni_has_tuned_can_go_without_its_own_stage(
 ) -> None:
     run = RunFolder(whole.run)
     own = [stage for stage in weights_of(run) if stage in run.model()["stages"]["omni"]["parts"]]
-    pack(str(whole.run), tmp_path / "package", Order("lean", without=own))
-    packed = tmp_path / "package/src/muomni_model_lean/run"
-    assert not [stage for stage in own if (packed / stage).exists()]
+    pack(str(whole.run), tmp_path / "package", PackageOptions("lean", without=own))
+    bundle = tmp_path / "package/src/muomni_model_lean/run"
+    assert not [stage for stage in own if (bundle / stage).exists()]
     see(tmp_path / "package" / "src", "muomni_model_lean", monkeypatch)
     assert answer("lean", whole) == answer(str(whole.run), whole)
     for fixed in ("omni", "thinker", "nothing"):
         with pytest.raises(RequestError, match=f"{fixed} cannot be left out"):
-            pack(str(whole.run), tmp_path / "again", Order("lean", without=[fixed]))
+            pack(str(whole.run), tmp_path / "again", PackageOptions("lean", without=[fixed]))
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,8 @@ def test_the_thinker_has_as_many_parameters_as_its_module() -> None:
 
 
 @pytest.mark.usefixtures("seen")
-def test_packed_again_it_keeps_its_licence(tmp_path: Path) -> None:
-    pack("tiny", tmp_path / "again", Order("second", half=True))
+def test_packed_again_it_keeps_its_license(tmp_path: Path) -> None:
+    pack("tiny", tmp_path / "again", PackageOptions("second", half=True))
     project = tomllib.loads((tmp_path / "again" / "pyproject.toml").read_text())["project"]
     assert project["license"] == {"text": 'CC0 "as it is"'}
 
@@ -223,8 +223,8 @@ def test_eval_names_it_and_its_recipe(whole: Whole, tmp_path: Path, monkeypatch:
 
     shutil.copytree(whole.run, tmp_path / "run")
     (tmp_path / "run/recipe.toml").write_text('name = "theirs"\n[thinker]\nuse = "transformer"\n')
-    pack(str(tmp_path / "run"), tmp_path / "package", Order("other"))
-    pack(str(tmp_path / "run"), tmp_path / "namesake", Order("omni"))
+    pack(str(tmp_path / "run"), tmp_path / "package", PackageOptions("other"))
+    pack(str(tmp_path / "run"), tmp_path / "namesake", PackageOptions("omni"))
     see(tmp_path / "package/src", "muomni_model_other", monkeypatch)
     found, recipe = find_model("other", None, [])
     assert (recipe.name, found.run().root) == ("theirs", tmp_path / "package/src/muomni_model_other/run")

@@ -17,10 +17,10 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
 from muomni_cli import Model, app, load
 from muomni_cli.api import Example
-from muomni_cli.models.locate import Need, find, named, verify
+from muomni_cli.models.locate import ModelRequirement, model_named, resolve_model, verify
 from muomni_datasets.config import ScenesConfig, SoundsConfig
 from muomni_datasets.scenes import SceneMedia, Scenes
-from muomni_datasets.synthetic_sounds import Sounds
+from muomni_datasets.synthetic_sounds import SyntheticSounds
 
 MOST = 45e6
 """Bytes of all that nano adds to an installation."""
@@ -61,7 +61,7 @@ def written(source: Any, folder: Path) -> list[Shown]:
 
 
 def test_it_is_whole_and_small() -> None:
-    found = named("nano")
+    found = model_named("nano")
     assert found.bundle is not None
     found.bundle.open().verify()
     verify(found.run().root)
@@ -70,7 +70,7 @@ def test_it_is_whole_and_small() -> None:
 
 
 def test_a_harmed_file_is_refused(tmp_path: Path) -> None:
-    bundle = named("nano").bundle
+    bundle = model_named("nano").bundle
     assert bundle is not None
     copy = shutil.copytree(bundle.root, tmp_path / "bundle")
     with (copy / "thinker" / "thinker.onnx").open("r+b") as file:
@@ -82,7 +82,7 @@ def test_a_harmed_file_is_refused(tmp_path: Path) -> None:
 
 def test_it_is_meant_where_no_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = find(None, Need(lambda _: None, "is complete"))
+    found = resolve_model(None, ModelRequirement(lambda _: None, "is complete"))
     assert found.installed is not None
     assert found.installed.use == "nano"
 
@@ -114,7 +114,7 @@ def test_it_answers_about_a_picture_alone(nano: Model, tmp_path: Path) -> None:
 
 def test_pictures_and_sounds_are_kept_apart(nano: Model, tmp_path: Path) -> None:
     (scene,) = written(Scenes(ScenesConfig(count=1, seed=78, split="val", without=HELD)), tmp_path)
-    sounds = written(Sounds(SoundsConfig(count=6, seed=78, split="val")), tmp_path)
+    sounds = written(SyntheticSounds(SoundsConfig(count=6, seed=78, split="val")), tmp_path)
     heard = [nano.chat("What do you hear?", audio=sound.path) == sound.text for sound in sounds]
     assert sum(heard) >= 4
     assert "no sound" in nano.chat("What do you hear?", image=scene.path)
@@ -122,8 +122,8 @@ def test_pictures_and_sounds_are_kept_apart(nano: Model, tmp_path: Path) -> None
 
 
 def test_what_it_says_is_understood_by_another(nano: Model) -> None:
-    pytest.importorskip("pocketsphinx", reason="pocketsphinx, the judge, is not installed: pip install 'muomni[judge]'")
-    jiwer = pytest.importorskip("jiwer", reason="jiwer is not installed: pip install 'muomni[judge]'")
+    pytest.importorskip("pocketsphinx", reason="pocketsphinx, the judge, is not installed: pip install 'muomni[eval]'")
+    jiwer = pytest.importorskip("jiwer", reason="jiwer is not installed: pip install 'muomni[eval]'")
     from muomni_cli.speech.asr import Recognizer
 
     samples, rate = nano.speak(SENTENCE)
@@ -138,7 +138,7 @@ def test_the_commands_of_the_first_minute(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (scene,) = written(Scenes(ScenesConfig(count=1, seed=79, split="val", without=HELD)), tmp_path)
-    (sound,) = written(Sounds(SoundsConfig(count=1, seed=79, split="val", kinds=("rising tone",))), tmp_path)
+    (sound,) = written(SyntheticSounds(SoundsConfig(count=1, seed=79, split="val", kinds=("rising tone",))), tmp_path)
 
     def told(*words: Any) -> str:
         capsys.readouterr()
@@ -156,13 +156,13 @@ def test_the_commands_of_the_first_minute(
 
 
 def test_its_scores_are_those_of_its_page() -> None:
-    found = named("nano").installed
+    found = model_named("nano").installed
     assert found is not None
     assert found.part.scores is not None
     assert found.part.card is not None
-    card = found.part.card.read_text(encoding="utf-8")
+    result = found.part.card.read_text(encoding="utf-8")
     for score in json.loads(found.part.scores.read_text(encoding="utf-8")):
-        assert f"{score['value']:.3f}" in card, (score["stage"], score["task"], score["metric"])
+        assert f"{score['value']:.3f}" in result, (score["stage"], score["task"], score["metric"])
 
 
 def test_another_model_can_begin_where_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_another_model_can_begin_where_it_ends(tmp_path: Path, monkeypatch: pyte
     from muomni_cli.runs.run import RunFolder
 
     monkeypatch.chdir(tmp_path)
-    scenes = '{use="scenes",count=16,colours=["pink","brown"]}'
+    scenes = '{use="scenes",count=16,colors=["pink","brown"]}'
     ask = '[{question=["What do you see?"],answer="{image.text}"}]'
     shown = f'use="asked",task="pink",from={{image={scenes}}},ask={ask}'
     pink = f"data.omni=[{{{shown},count=8,val_count=2,val_fraction=0.3}}]"

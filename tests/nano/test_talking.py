@@ -11,7 +11,7 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 from muomni_cli import Model, app, load
 from muomni_cli.api import Example
 from muomni_datasets.config import SoundsConfig
-from muomni_datasets.synthetic_sounds import Sounds
+from muomni_datasets.synthetic_sounds import SyntheticSounds
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +28,16 @@ def test_no_answer_runs_on(omni: Model, text: str) -> None:
 
 
 def test_a_second_question_still_hears_the_sound(omni: Model) -> None:
-    sounds = [one for one in Sounds(SoundsConfig(count=8)).documents() if isinstance(one, Example)]
+    sounds = [one for one in SyntheticSounds(SoundsConfig(count=8)).documents() if isinstance(one, Example)]
     right = dropped = 0
     for one in sounds:
-        talk = omni.session()
+        example = omni.session()
         with one.media.open() as file:
             content = file.read()
-        talk.ask("What do you see?", audio=content)
-        right += talk.ask("What do you hear?") == one.text
-        talk.drop()
-        dropped += talk.ask("What do you hear?") == one.text
+        example.ask("What do you see?", audio=content)
+        right += example.ask("What do you hear?") == one.text
+        example.drop()
+        dropped += example.ask("What do you hear?") == one.text
     assert right >= 6
     assert dropped < right
 

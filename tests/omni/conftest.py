@@ -1,4 +1,4 @@
-"""Coloured squares and tones to ask questions about; lets the tests of this folder import ``small``."""
+"""Coloured squares and tones to ask questions about; lets the tests of this folder import ``test_config``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A world with a run ``small`` that has done one step, and an encoder that transcribes, for who only asks."""
+    """A world with a run ``test_config`` that has done one step, and an encoder that transcribes, for who only asks."""
     folder = tmp_path_factory.mktemp("once")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220)}
+COLORS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220)}
 TONES = {"low": 200.0, "high": 2500.0}
 
 RECIPE = """
@@ -81,9 +81,9 @@ max_tokens = 8
 """
 
 
-def paint(path: Path, colour: str, shade: int = 0) -> Path:
+def paint(path: Path, color: str, shade: int = 0) -> Path:
     """A picture of one colour, a little lighter by ``shade``."""
-    Image.new("RGB", (32, 32), tuple(min(255, part + shade) for part in COLOURS[colour])).save(path)
+    Image.new("RGB", (32, 32), tuple(min(255, part + shade) for part in COLORS[color])).save(path)
     return path
 
 
@@ -106,11 +106,11 @@ def make_world() -> None:
     Path("text.txt").write_text("".join(f"Line {n}: what colour? red green blue low high {n}.\n" for n in range(99)))
     lines = []
     for split, shade in (("train", 0), ("train", 12), ("val", 6)):
-        for colour in COLOURS:
-            picture = paint(Path(f"{colour}{shade}.png"), colour, shade).name
-            lines.append(conversation("What colour?", colour, split, image=picture))
+        for color in COLORS:
+            picture = paint(Path(f"{color}{shade}.png"), color, shade).name
+            lines.append(conversation("What colour?", color, split, image=picture))
             for tone in TONES:
                 sound = play(Path(f"{tone}{shade}.wav"), tone, 0.3 + shade / 100, shade).name
                 lines.append(conversation("Which tone?", tone, split, audio=sound, image=picture))
-                lines.append(conversation("What colour?", colour, split, audio=sound, image=picture))
+                lines.append(conversation("What colour?", color, split, audio=sound, image=picture))
     Path("world.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

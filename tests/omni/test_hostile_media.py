@@ -91,7 +91,7 @@ def turned_cmyk(path: Path) -> None:
 
 
 def moving(path: Path) -> None:
-    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "green", "blue")]
+    frames = [Image.new("RGB", (32, 32), color) for color in ("red", "green", "blue")]
     frames[0].save(path, save_all=True, append_images=frames[1:])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small import COLOURS, TONES, paint, play
+from small import COLORS, TONES, paint, play
 
 from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.commands.train import train
@@ -55,14 +55,18 @@ def test_it_says_where_each_part_came_from(world: Path, capsys: pytest.CaptureFi
 
 def test_encoders_of_other_runs_are_taken_as_they_are(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (world / "pictures").mkdir()
-    for colour in COLOURS:
-        (world / "pictures" / colour).mkdir()
+    for color in COLORS:
+        (world / "pictures" / color).mkdir()
         for shade in range(4):
-            paint(world / "pictures" / colour / f"{shade}.png", colour, shade)
+            paint(world / "pictures" / color / f"{shade}.png", color, shade)
     picture_data = ['data.image=[{use="folder",path="pictures"}]', "data.val_fraction=0.4", "train.image.steps=2"]
     train("image", "small.toml", [*picture_data, "train.image.batch_size=2"], run="eyes")
     train("tokenizer", "small.toml")
-    still = ["encoders.image.augment.shift=1", 'train.omni.start={image="eyes"}', "train.omni.lr_scale={encoders=0}"]
+    still = [
+        "encoders.image.augment.shift=1",
+        'train.omni.init_encoders={image="eyes"}',
+        "train.omni.lr_scale={encoders=0}",
+    ]
     train("omni", "small.toml", still)
     assert "image: runs/eyes/image/" in capsys.readouterr().err
     eyes = read_checkpoint(Path("runs/eyes/image/best.safetensors")).tensors
@@ -87,13 +91,13 @@ def test_it_learns_what_is_seen_and_heard_and_chat_sees_the_same(world: Path) ->
     train("omni", "small.toml", LONG)
     last = [json.loads(line) for line in Path("runs/small/omni/metrics.jsonl").read_text().splitlines()][-1]
     assert last["val_exact_0-conversations"] == 1.0
-    for colour in COLOURS:
+    for color in COLORS:
         for tone in TONES:
-            picture = paint(world / "new.png", colour, 3)
+            picture = paint(world / "new.png", color, 3)
             sound = play(world / "new.wav", tone, 0.35)
-            assert ask("What colour?", image=picture, audio=sound) == colour
+            assert ask("What colour?", image=picture, audio=sound) == color
             assert ask("Which tone?", audio=sound, image=picture) == tone
-        assert ask("What colour?", image=picture) == colour
+        assert ask("What colour?", image=picture) == color
 
 
 def test_resumed_is_never_stopped(world: Path) -> None:  # noqa: ARG001
@@ -129,21 +133,21 @@ def test_training_and_chat_lay_out_the_same_tokens(world: Path) -> None:
     """The states that training learns from are those that a question in chat is answered from."""
     from muomni_cli.generation.torch_backend import TorchBackend
     from muomni_cli.models.engines import modalities_of
-    from muomni_cli.omni.senses import Senses
+    from muomni_cli.omni.senses import ModalityEncoders
     from tests.opening import run_engine
 
     train("tokenizer", "small.toml")
     train("omni", "small.toml")
     engine = run_engine("small")
     omni = engine.omni()
-    senses = Senses(engine.encode, modalities_of(engine), 64, print)
+    modalities = ModalityEncoders(engine.encode, modalities_of(engine), 64, print)
     media = [FileMedia("audio", world / "low0.wav"), FileMedia("image", world / "red0.png")]
-    taken = senses(media)
+    taken = modalities(media)
     assert [one.modality for one, _ in taken] == ["image", "audio"]
     assert [len(tokens) for _, tokens in taken] == [4, 8]
-    backend = TorchBackend(omni.thinker, engine.declaration("thinker").can)
-    soft = [backend.remember(tokens) for _, tokens in taken]
-    ids = [1, *soft[0], *soft[1], 40, 41, 42]
+    backend = TorchBackend(omni.thinker, engine.declaration("thinker").capabilities)
+    media_ids = [backend.add_embeddings(tokens) for _, tokens in taken]
+    ids = [1, *media_ids[0], *media_ids[1], 40, 41, 42]
     _, logits = backend.begin([ids], 32)
     text = torch.tensor([[1, *[0] * 12, 40, 41, 42]])
     rows = [torch.from_numpy(tokens) for _, tokens in taken]

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from muomni_cli.api import FileMedia, RequestError
-from muomni_cli.chat.session import Session
+from muomni_cli.chat.session import TerminalSession
 from muomni_cli.inference.chat_model import ChatModel
 from muomni_cli.inference.settings import ChatOptions
 from tests.opening import open_chat
 
 
 @pytest.fixture
-def session(trained: Path) -> Session:  # noqa: ARG001
-    return Session(*open_chat("small", ChatOptions(max_tokens=2)))
+def session(trained: Path) -> TerminalSession:  # noqa: ARG001
+    return TerminalSession(*open_chat("small", ChatOptions(max_tokens=2)))
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def heard(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[
     return capsys
 
 
-def play_lines(session: Session, *lines: str) -> None:
+def play_lines(session: TerminalSession, *lines: str) -> None:
     waiting = iter(lines)
 
     def read_line(_: str) -> str:
@@ -38,31 +38,31 @@ def play_lines(session: Session, *lines: str) -> None:
     session.run(read_line)
 
 
-def names(session: Session) -> list[str]:
+def names(session: TerminalSession) -> list[str]:
     return [one.name for one, _ in session.attached]
 
 
-def shown(session: Session) -> list[list[str]]:
+def shown(session: TerminalSession) -> list[list[str]]:
     return [[one.name for one in exchange.question.media] for exchange in session.talk.exchanges]
 
 
-def test_a_picture_is_shown_once_and_a_sound_with_every_question_that_follows(session: Session) -> None:
+def test_a_picture_is_shown_once_and_a_sound_with_every_question_that_follows(session: TerminalSession) -> None:
     play_lines(session, "/audio low0.wav", "/image red0.png", "What colour?", "And now?")
     first, second = session.talk.exchanges
     assert shown(session) == [["red0.png", "low0.wav"], ["low0.wav"]]
     assert [one.modality for one in first.question.media] == ["image", "audio"]
-    assert len(first.soft) > 4
-    assert len(second.soft) == len(first.soft) - 4
+    assert len(first.media_ids) > 4
+    assert len(second.media_ids) == len(first.media_ids) - 4
     assert session.attached == []
 
 
-def test_a_new_sound_takes_the_place_of_the_last_one(session: Session) -> None:
+def test_a_new_sound_takes_the_place_of_the_last_one(session: TerminalSession) -> None:
     play_lines(session, "/audio low0.wav", "What?", "/audio high0.wav", "And this?", "/image red0.png", "Both?")
     assert shown(session)[-3:] == [["low0.wav"], ["high0.wav"], ["red0.png", "high0.wav"]]
 
 
 @pytest.mark.parametrize("end", ["/drop", "/reset", "/system be brief"])
-def test_a_sound_can_be_dropped(session: Session, end: str, heard: pytest.CaptureFixture[str]) -> None:
+def test_a_sound_can_be_dropped(session: TerminalSession, end: str, heard: pytest.CaptureFixture[str]) -> None:
     play_lines(session, "/audio low0.wav", "What?", "/attach", end, "/attach", "And now?")
     told = heard.readouterr().err
     assert "(still attached audio: low0.wav; /drop takes it away)" in told
@@ -72,13 +72,13 @@ def test_a_sound_can_be_dropped(session: Session, end: str, heard: pytest.Captur
 
 def test_which_modalities_stay_is_a_setting(trained: Path) -> None:  # noqa: ARG001
     speaker, settings = open_chat("small", ChatOptions(max_tokens=2))
-    session = Session(speaker, replace(settings, reattach=("image",)))
+    session = TerminalSession(speaker, replace(settings, reattach=("image",)))
     play_lines(session, "/audio low0.wav", "/image red0.png", "What colour?", "And now?")
     assert shown(session) == [["red0.png", "low0.wav"], ["red0.png"]]
 
 
 def test_a_broken_file_is_told_at_once_and_stands_in_nobody_s_way(
-    session: Session, heard: pytest.CaptureFixture[str]
+    session: TerminalSession, heard: pytest.CaptureFixture[str]
 ) -> None:
     Path("text.png").write_text("no picture")
     play_lines(session, "/image red0.png", "What colour?", "/audio low0.wav", "/image text.png", "/attach image=no.png")
@@ -96,7 +96,7 @@ def test_a_broken_file_is_told_at_once_and_stands_in_nobody_s_way(
 
 
 def test_too_many_are_told_with_the_counts_and_can_be_taken_back(
-    session: Session, heard: pytest.CaptureFixture[str]
+    session: TerminalSession, heard: pytest.CaptureFixture[str]
 ) -> None:
     play_lines(session, *["/image red0.png"] * 9)
     assert len(session.attached) == 8  # of four tokens each, in half of 64
@@ -108,7 +108,7 @@ def test_too_many_are_told_with_the_counts_and_can_be_taken_back(
     assert "(nothing is attached)" in heard.readouterr().err
 
 
-def test_retry_is_about_the_same_picture_and_keeps_what_is_attached_since(session: Session) -> None:
+def test_retry_is_about_the_same_picture_and_keeps_what_is_attached_since(session: TerminalSession) -> None:
     play_lines(session, "/image red0.png", "What colour?", "/audio low0.wav", "/retry")
     (only,) = session.talk.exchanges
     assert [one.name for one in only.question.media] == ["red0.png"]
@@ -119,7 +119,7 @@ def test_what_is_shown_from_the_beginning_is_answered_before_a_word_is_said(
     trained: Path, heard: pytest.CaptureFixture[str]
 ) -> None:
     speaker, settings = open_chat("small", ChatOptions(max_tokens=2))
-    session = Session(speaker, settings, [FileMedia("image", trained / "red0.png")])
+    session = TerminalSession(speaker, settings, [FileMedia("image", trained / "red0.png")])
     play_lines(session, "What colour?")
     first, second = session.talk.exchanges
     assert (first.question.text, len(first.question.media)) == ("", 1)
@@ -132,11 +132,11 @@ def test_what_is_shown_from_the_beginning_is_answered_before_a_word_is_said(
 def test_a_broken_file_on_the_command_line_begins_no_session(trained: Path) -> None:
     speaker, settings = open_chat("small", ChatOptions())
     with pytest.raises(RequestError, match="missing"):
-        Session(speaker, settings, [FileMedia("image", trained / "missing.png")])
+        TerminalSession(speaker, settings, [FileMedia("image", trained / "missing.png")])
 
 
 def test_an_interrupt_while_a_file_is_read_ends_no_session(
-    session: Session, monkeypatch: pytest.MonkeyPatch, heard: pytest.CaptureFixture[str]
+    session: TerminalSession, monkeypatch: pytest.MonkeyPatch, heard: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

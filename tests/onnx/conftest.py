@@ -43,7 +43,7 @@ def _make(folder: Path) -> None:
         make_world()
         train("tokenizer", "small.toml")
         train("omni", "small.toml", ["train.omni.steps=1"])
-        export(model_of(find_trained("small")), folder / "bundle", tell=say)
+        export(model_of(find_trained("small")), folder / "bundle", notify=say)
 
 
 @pytest.fixture(scope="session")

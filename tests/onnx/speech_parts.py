@@ -12,12 +12,12 @@ from torch import nn
 from muomni_cli.api import CodeShape, MelConfig
 from muomni_onnx.graphs import write_graph
 from muomni_onnx.parity import compare
-from muomni_onnx.sessions import Session
+from muomni_onnx.sessions import GraphSession
 
 CODES = CodeShape(codebooks=2, size=32, seconds=0.08)
 MEL = MelConfig(sample_rate=8000, n_fft=256, window=160, hop=40, n_mels=20)
 
-Opened = dict[str, Session]
+Opened = dict[str, GraphSession]
 
 
 def opened(graphs: list[Any], folder: Path) -> Opened:
@@ -25,7 +25,7 @@ def opened(graphs: list[Any], folder: Path) -> Opened:
     sessions: Opened = {}
     for graph in graphs:
         write_graph(graph, folder / f"{graph.name}.onnx")
-        sessions[graph.name] = Session(folder / f"{graph.name}.onnx", threads=1)
+        sessions[graph.name] = GraphSession(folder / f"{graph.name}.onnx", threads=1)
         parity = compare(graph, sessions[graph.name])
         assert parity.holds, f"{graph.name}: {parity.error:.1e} at {parity.where}"
     return sessions

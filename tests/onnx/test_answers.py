@@ -24,12 +24,12 @@ from muomni_cli.runs.run import RunFolder, part_entry
 from muomni_onnx import check as checking
 from muomni_onnx import export as exporting
 from muomni_onnx import golden
-from muomni_onnx.bundle import open_bundle, seal
-from muomni_onnx.golden import Told, agreeing
+from muomni_onnx.bundle import open_bundle, write_manifest
+from muomni_onnx.golden import GoldenText, agreeing
 from muomni_onnx.graphs import Exported, Model, exported
 from muomni_onnx.parity import answer, compare
 from muomni_onnx.runtime import OnnxModel
-from muomni_onnx.sessions import Session
+from muomni_onnx.sessions import GraphSession
 from muomni_onnx.sources import Trained, model_of
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def test_no_changed_matrix_goes_unnoticed(spoken: Made, part: str, tmp_path: Pat
             model = onnx.load(path)
             mutate(next(one for one in matrices(model) if one.name == name))
             onnx.save(model, tmp_path / "changed.onnx")
-            assert not compare(graph, Session(tmp_path / "changed.onnx", 1)).holds, f"{graph.name}: {name}"
+            assert not compare(graph, GraphSession(tmp_path / "changed.onnx", 1)).holds, f"{graph.name}: {name}"
             changed += 1
     assert changed, "there is something to change"
 
@@ -96,7 +96,9 @@ def test_a_bundle_with_a_changed_matrix_does_not_pass_its_check(spoken: Made, tm
     model = onnx.load(path)
     mutate(next(matrices(model)))
     onnx.save(model, path)
-    seal(bundle, {key: value for key, value in open_bundle(bundle).manifest.items() if key not in ("format", "files")})
+    write_manifest(
+        bundle, {key: value for key, value in open_bundle(bundle).manifest.items() if key not in ("format", "files")}
+    )
     with pytest.raises(MuomniError, match=r"talker: step is .* from what it gave"):
         checking.check(bundle, threads=1)
 
@@ -108,17 +110,17 @@ def test_nothing_is_written_where_whole_answers_differ(
     assert talker is not None
     monkeypatch.setattr(exporting, "write_graph", copied_from(spoken))
 
-    told_codes, sides = golden.told_codes, ["graphs", "torch"]
+    told_codes, sides = golden.golden_codes, ["graphs", "torch"]
 
-    def told(*words: Any) -> list[Told]:
+    def told(*words: Any) -> list[GoldenText]:
         made = told_codes(*words)
         if sides.pop(0) == "graphs":
             made[0].values[5] += 1
         return made
 
-    monkeypatch.setattr(golden, "told_codes", told)
+    monkeypatch.setattr(golden, "golden_codes", told)
     with pytest.raises(MuomniError, match="of 300 greedy code frames are those of PyTorch; nothing was written"):
-        exporting.export(spoken[1], tmp_path / "bundle", tell=print)
+        exporting.export(spoken[1], tmp_path / "bundle", notify=print)
     assert not list(tmp_path.iterdir())
 
 
@@ -141,7 +143,7 @@ def test_griffin_lim_is_judged_by_what_is_heard(spoken: Made, tmp_path: Path) ->
     entry = part_entry(registered, config, "", mel=mel.model_dump(mode="json"))
     vocoder: Exported = exported("vocoder", entry, build_part(registered, config, entry))
     model = Model("v", [codec, vocoder], {}, None, {})
-    report = exporting.export(model, tmp_path / "bundle", tell=print)
+    report = exporting.export(model, tmp_path / "bundle", notify=print)
     heard = report.wholes[-1]
     assert heard.name == "what the samples sound like"
     assert heard.error <= heard.allowed
@@ -149,10 +151,12 @@ def test_griffin_lim_is_judged_by_what_is_heard(spoken: Made, tmp_path: Path) ->
 
 
 def test_where_pytorch_is_undecided_nothing_more_is_asked_for() -> None:
-    theirs = Told(np.array([1, 2, 3, 4]), np.array([1.0, 1.0, 1e-5, 1.0]))
-    same, undecided, wrong = (Told(np.array(ids), theirs.gaps) for ids in ([1, 2, 3, 4], [1, 2, 9, 9], [1, 9, 3, 4]))
+    theirs = GoldenText(np.array([1, 2, 3, 4]), np.array([1.0, 1.0, 1e-5, 1.0]))
+    same, undecided, wrong = (
+        GoldenText(np.array(ids), theirs.gaps) for ids in ([1, 2, 3, 4], [1, 2, 9, 9], [1, 9, 3, 4])
+    )
     assert agreeing([same], [theirs], 1e-4) == (4, 4)
     assert agreeing([undecided], [theirs], 1e-4) == (2, 2)
     assert agreeing([undecided], [theirs], 1e-6) == (2, 4)
     assert agreeing([wrong], [theirs], 1e-4) == (1, 4)
-    assert agreeing([Told(same.values[:3], same.gaps[:3])], [theirs], 1e-4) == (3, 4)
+    assert agreeing([GoldenText(same.values[:3], same.gaps[:3])], [theirs], 1e-4) == (3, 4)

@@ -13,17 +13,17 @@ import pytest
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'muomni[onnx]'")
 
-from muomni_cli.contract.models import IDLE
+from muomni_cli.contract.models import PADDED_ROW
 from muomni_onnx import backend as backends
 from muomni_onnx.backend import OnnxBackend
-from muomni_onnx.sessions import Session, Value
+from muomni_onnx.sessions import GraphSession, Value
 from tests.onnx.thinker_parts import CONTEXT, VOCABULARY, WIDTH, write_summing
 
 TOLERANCE = 1e-5
 """Of a logit (they are about 3): a larger matrix product adds the same numbers in another order."""
 
 
-class Counted(Session):
+class Counted(GraphSession):
     """A session that knows the shapes (B,T) it was called with."""
 
     calls: list[tuple[int, ...]]
@@ -41,16 +41,16 @@ def make(tiny: tuple[Path, dict[str, Any]], request: pytest.FixtureRequest) -> A
     def made(**options: bool) -> tuple[OnnxBackend, list[tuple[int, ...]]]:
         thinker = Counted(folder / "thinker.onnx", 1, kept=entry["states"].values(), bind=request.param)
         thinker.calls = []
-        embed = Session(folder / "embed.onnx", 1)
+        embed = GraphSession(folder / "embed.onnx", 1)
         return OnnxBackend(embed, thinker, entry, CONTEXT, **options), thinker.calls
 
     return made
 
 
-def some_rows(random: np.random.Generator, soft: Sequence[int]) -> list[list[int]]:
+def some_rows(random: np.random.Generator, media_ids: Sequence[int]) -> list[list[int]]:
     """1 to 9 prompts, many of equal length, some with soft ids."""
     lengths = random.choice([1, 3, 4, 7], random.integers(1, 10))
-    return [random.choice([*range(VOCABULARY), *soft], length).tolist() for length in lengths]
+    return [random.choice([*range(VOCABULARY), *media_ids], length).tolist() for length in lengths]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -59,16 +59,16 @@ def test_every_row_gives_what_it_gives_alone(make: Any, seed: int) -> None:
     random = np.random.default_rng(seed)
     together, alone = make(hidden=True)[0], make(hidden=True)[0]
     embeddings = random.standard_normal((3, WIDTH), np.float32)
-    soft = together.remember(embeddings)
-    assert alone.remember(embeddings) == soft
-    prompts = some_rows(random, soft)
+    media_ids = together.add_embeddings(embeddings)
+    assert alone.add_embeddings(embeddings) == media_ids
+    prompts = some_rows(random, media_ids)
     state, logits = together.begin(prompts, CONTEXT)
     single = [alone.begin([prompt], CONTEXT) for prompt in prompts]
     np.testing.assert_allclose(logits, np.concatenate([own for _, own in single]), atol=TOLERANCE)
     rests = np.zeros(len(prompts), bool)
     for _ in range(12):
         rests ^= random.random(len(prompts)) < 0.15
-        tokens = np.where(rests, IDLE, random.integers(0, VOCABULARY, len(prompts)))
+        tokens = np.where(rests, PADDED_ROW, random.integers(0, VOCABULARY, len(prompts)))
         logits, hidden = together.step(state, tokens), together.hidden(state)
         for row in np.flatnonzero(~rests):
             own = single[row][0]
@@ -84,7 +84,7 @@ def test_rows_of_equal_length_run_in_one_call(make: Any) -> None:
     backend.step(state, np.array([1, 2, 3, 4]))
     assert calls == [(2, 1), (2, 1)]
     calls.clear()
-    backend.step(state, np.array([IDLE, 2, 3, IDLE]))
+    backend.step(state, np.array([PADDED_ROW, 2, 3, PADDED_ROW]))
     assert calls == [(1, 1), (1, 1)]
 
 
@@ -92,13 +92,13 @@ def test_a_few_rows_that_rest_are_carried_and_many_are_left_behind(make: Any) ->
     backend, calls = make()
     state, _ = backend.begin([[row] for row in range(8)], CONTEXT)
     for resting in range(1, 4):
-        backend.step(state, np.array([IDLE] * resting + [5] * (8 - resting)))
+        backend.step(state, np.array([PADDED_ROW] * resting + [5] * (8 - resting)))
     assert calls == [(8, 1), (8, 1), (6, 1), (6, 1)]
     assert [row.group is None for row in state] == [True, True, *[False] * 6]
 
 
 def test_a_prompt_that_begins_alike_runs_only_what_is_new(make: Any) -> None:
-    backend, calls = make(keep=True)
+    backend, calls = make(prefix_cache=True)
     fresh, _ = make()
     backend.begin([[1, 2, 3, 4, 5], [1, 2, 3, 9, 5]], CONTEXT)
     prompts = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 7, 8]]
@@ -116,15 +116,17 @@ def test_a_prompt_that_begins_alike_runs_only_what_is_new(make: Any) -> None:
 def test_what_is_kept_changes_nothing(make: Any, seed: int) -> None:
     """Requests that begin like the last, with steps between and rows that rest."""
     random = np.random.default_rng(seed)
-    backend, fresh = make(keep=True)[0], make()[0]
+    backend, fresh = make(prefix_cache=True)[0], make()[0]
     prompts = [random.integers(0, 3, length).tolist() for length in (5, 5, 8, 8)]
     for _ in range(5):
         state, logits = backend.begin(prompts, CONTEXT)
         np.testing.assert_allclose(logits, fresh.begin(prompts, CONTEXT)[1], atol=TOLERANCE)
         for _ in range(3):
-            tokens = random.integers(IDLE, 3, len(prompts))
+            tokens = random.integers(PADDED_ROW, 3, len(prompts))
             backend.step(state, tokens)
-            prompts = [[*one, token] if token != IDLE else one for one, token in zip(prompts, tokens, strict=True)]
+            prompts = [
+                [*one, token] if token != PADDED_ROW else one for one, token in zip(prompts, tokens, strict=True)
+            ]
         prompts = [one[: random.integers(1, len(one))] + random.integers(0, 3, 2).tolist() for one in prompts]
 
 
@@ -148,9 +150,9 @@ def test_the_whole_context_can_be_filled(make: Any) -> None:
 def test_states_of_any_type_that_do_not_grow(tiny: tuple[Path, dict[str, Any]], bind: bool) -> None:
     """They cannot be cut, so nobody is carried along and nothing is kept; logits are float32 whatever the graph's."""
     folder, entry = tiny[0], write_summing(tiny[0])
-    summing = Session(folder / "summing.onnx", 1, kept=["sum_now"], bind=bind)
-    embed = Session(folder / "embed.onnx", 1)
-    backend = OnnxBackend(embed, summing, entry, CONTEXT, keep=True)
+    summing = GraphSession(folder / "summing.onnx", 1, kept=["sum_now"], bind=bind)
+    embed = GraphSession(folder / "embed.onnx", 1)
+    backend = OnnxBackend(embed, summing, entry, CONTEXT, prefix_cache=True)
     table = embed({"input_ids": np.arange(VOCABULARY)[None]})["inputs_embeds"][0]
     rows = [[row, 3] for row in range(8)]
     for _ in range(2):
@@ -158,10 +160,10 @@ def test_states_of_any_type_that_do_not_grow(tiny: tuple[Path, dict[str, Any]], 
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, [table[row].sum(axis=0) for row in rows], atol=0.05)
     held = [list(row) for row in rows]
-    for tokens in ([IDLE, 2, 3, 4, 5, 6, 7, 8], [1, IDLE, 1, 1, 1, 1, 1, 1], [2] * 8):
+    for tokens in ([PADDED_ROW, 2, 3, 4, 5, 6, 7, 8], [1, PADDED_ROW, 1, 1, 1, 1, 1, 1], [2] * 8):
         logits = backend.step(state, np.array(tokens))
         for row, token in enumerate(tokens):
-            if token != IDLE:
+            if token != PADDED_ROW:
                 held[row].append(token)
                 np.testing.assert_allclose(logits[row], table[held[row]].sum(axis=0), atol=0.1)
 
@@ -170,7 +172,7 @@ def test_states_of_any_type_that_do_not_grow(tiny: tuple[Path, dict[str, Any]], 
 def summing(tiny: tuple[Path, dict[str, Any]], tmp_path: Path) -> Any:
     """Makes a backend whose Thinker remembers a sum, and counts its calls; and what it gives for a row of tokens."""
     entry = write_summing(tmp_path)
-    embed = Session(tiny[0] / "embed.onnx", 1)
+    embed = GraphSession(tiny[0] / "embed.onnx", 1)
     table = embed({"input_ids": np.arange(VOCABULARY)[None]})["inputs_embeds"][0]
 
     def made(**options: bool) -> tuple[OnnxBackend, list[tuple[int, ...]]]:
@@ -187,18 +189,18 @@ def test_rows_of_any_length_share_a_call_where_states_are_of_one_size(summing: A
     held = [[1, 2, 3], [4], [5, 6], [7]]
     state, _ = backend.begin(held, CONTEXT)
     assert sorted(calls) == [(1, 2), (1, 3), (2, 1)]
-    for tokens, size in (([1, 2, 3, 4], 4), ([IDLE, 5, 6, 7], 3), ([IDLE, 8, 9, IDLE], 2)):
+    for tokens, size in (([1, 2, 3, 4], 4), ([PADDED_ROW, 5, 6, 7], 3), ([PADDED_ROW, 8, 9, PADDED_ROW], 2)):
         calls.clear()
         logits = backend.step(state, np.array(tokens))
         assert calls == [(size, 1)]
-        for row in np.flatnonzero(np.array(tokens) != IDLE):
+        for row in np.flatnonzero(np.array(tokens) != PADDED_ROW):
             held[row].append(tokens[row])
             np.testing.assert_allclose(logits[row], wanted(held[row]), atol=0.1)
 
 
 def test_states_that_cannot_be_cut_are_kept_where_a_prompt_goes_on_from_them(summing: Any) -> None:
     make, wanted = summing
-    backend, calls = make(keep=True)
+    backend, calls = make(prefix_cache=True)
     backend.begin([[1, 2, 3], [4, 5, 6]], CONTEXT)
     for prompts, read in (
         ([[1, 2, 3, 7, 8], [4, 5, 6, 9, 1]], [(2, 2)]),

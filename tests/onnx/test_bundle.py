@@ -33,7 +33,7 @@ def test_a_bundle_holds_every_part_and_the_digest_of_every_file(made: Made) -> N
     assert {(part, graph) for part, entry in manifest["parts"].items() for graph in entry["graphs"]} == {
         ("thinker", "embed"),
         ("thinker", "thinker"),
-        *((sense, graph) for sense in ("image", "audio") for graph in ("encoder", "projector")),
+        *((modality, graph) for modality in ("image", "audio") for graph in ("encoder", "projector")),
     }
     assert set(manifest["parts"]) == {"thinker", "image", "audio"}
     files = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} - {"muomni.json"}
@@ -97,7 +97,7 @@ def test_a_bundle_that_is_not_whole_is_refused_in_one_line(
 def test_what_is_there_is_not_overwritten(model: Model, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(RequestError, match="there already"):
-        export(model, tmp_path, tell=print)
+        export(model, tmp_path, notify=print)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

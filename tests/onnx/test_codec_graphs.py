@@ -12,8 +12,8 @@ pytest.importorskip("muomni_onnx.graphs", reason="needs the exporter")
 from muomni_cli.audio.mel import decode_codes, encode_waves
 from muomni_rvq.config import CodecConfig
 from muomni_rvq.graphs import graphs
-from muomni_rvq.model import Codec, build
-from muomni_rvq.runtime import Decoded, encode
+from muomni_rvq.model import RvqCodec, build
+from muomni_rvq.runtime import CodecDecoderStream, encode
 from tests.onnx.speech_parts import MEL, Opened, lively, opened
 
 CONFIG = CodecConfig(
@@ -23,13 +23,13 @@ CONFIG = CodecConfig(
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, Opened]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[RvqCodec, Opened]:
     module = lively(lambda: build(CONFIG), 1.0)
     return module, opened(graphs(module), tmp_path_factory.mktemp("codec"))
 
 
 @pytest.mark.parametrize("samples", [0, 1, 160, 320, 5000])
-def test_a_sound_has_the_same_codes(pair: tuple[Codec, Opened], samples: int) -> None:
+def test_a_sound_has_the_same_codes(pair: tuple[RvqCodec, Opened], samples: int) -> None:
     module, sessions = pair
     wave = 0.1 * np.random.default_rng(0).standard_normal(samples, np.float32)
     expected = encode_waves(module, [wave])[0] if samples else np.zeros((0, 3))
@@ -37,10 +37,10 @@ def test_a_sound_has_the_same_codes(pair: tuple[Codec, Opened], samples: int) ->
 
 
 @pytest.mark.parametrize("pieces", [[1], [7, 0, 2, 1, 40], [50], [1] * 12])
-def test_codes_that_come_in_pieces_sound_the_same(pair: tuple[Codec, Opened], pieces: list[int]) -> None:
+def test_codes_that_come_in_pieces_sound_the_same(pair: tuple[RvqCodec, Opened], pieces: list[int]) -> None:
     module, sessions = pair
     codes = np.random.default_rng(1).integers(0, 16, (sum(pieces), 3))
-    stream = Decoded(sessions["decoder"], CONFIG)
+    stream = CodecDecoderStream(sessions["decoder"], CONFIG)
     for _ in range(2):  # after the end of one another begins
         made = [stream.push(piece) for piece in np.split(codes, np.cumsum(pieces)[:-1])]
         mel = np.concatenate([*made, stream.finish()])

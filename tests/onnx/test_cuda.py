@@ -18,8 +18,8 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'muomni[onnx]'")
 
 from muomni_onnx.backend import OnnxBackend
-from muomni_onnx.precision import Precision, lower
-from muomni_onnx.sessions import CUDA, Session, no_cuda, open_sessions
+from muomni_onnx.precision import Precision, convert_precision
+from muomni_onnx.sessions import CUDA, GraphSession, no_cuda, open_sessions
 from muomni_thinker.config import TransformerConfig
 from tests.onnx.thinker_parts import CONTEXT, VOCABULARY, write_thinker
 
@@ -42,14 +42,14 @@ def lowered(folder: Path, entry: dict[str, Any], precision: Precision) -> Path:
     made = folder / precision
     made.mkdir(exist_ok=True)
     for name, states in (("embed", {}), ("thinker", entry["states"])):
-        lower(folder / f"{name}.onnx", made / f"{name}.onnx", precision, states)
+        convert_precision(folder / f"{name}.onnx", made / f"{name}.onnx", precision, states)
     return made
 
 
 def backend(folder: Path, entry: dict[str, Any], context: int, device: str, *, bind: bool | None = None) -> OnnxBackend:
     """Over graphs on a device."""
-    embed, thinker = (Session(folder / f"{name}.onnx", 1, device, bind=bind) for name in ("embed", "thinker"))
-    return OnnxBackend(embed, thinker, entry, context, keep=True, hidden=True)
+    embed, thinker = (GraphSession(folder / f"{name}.onnx", 1, device, bind=bind) for name in ("embed", "thinker"))
+    return OnnxBackend(embed, thinker, entry, context, prefix_cache=True, hidden=True)
 
 
 def answers(over: OnnxBackend, batch: int) -> list[np.ndarray[Any, Any]]:

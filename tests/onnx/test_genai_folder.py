@@ -18,13 +18,13 @@ from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx.bundle import open_bundle
 from muomni_onnx.genai import SMALL
 from muomni_onnx.runtime import OnnxModel
-from muomni_onnx.sessions import Session
+from muomni_onnx.sessions import GraphSession
 
 Made = tuple[Path, RunEngine]
 
 
 def test_ids_give_the_logits_that_embeddings_give(made: Made) -> None:
-    session = Session(made[0] / "thinker" / "text.onnx", 1)
+    session = GraphSession(made[0] / "thinker" / "text.onnx", 1)
     ids = np.array([[1, 5, 7, 9, 11]])
     caches = {name: np.zeros((1, 2, 0, 16), np.float32) for name in session.inputs if name != "input_ids"}
     first = session({"input_ids": ids[:, :2], **caches})

@@ -1,4 +1,4 @@
-"""The laws that this package adds: graphs that do something else than their part are told apart from right ones."""
+"""The checks that this package adds: graphs that do something else than their part are told apart from right ones."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from muomni_cli.api import EncoderPart, Graph, PartConfig, Port
+from muomni_cli.api import EncoderPart, Graph, GraphInput, PartConfig
 from muomni_cli.conformance.part_under_test import PartOnTrial
-from muomni_cli.conformance.runner import Named, Trial, laws_of, parts_called
+from muomni_cli.conformance.runner import CheckRun, PartMatch, checks_of, parts_called
 from muomni_cli.registry.registry import get_registry
 
-LAWS = ("exports", "serves")
+CHECKS = ("exports", "serves")
 
 
 class Doubler(nn.Module):
@@ -48,7 +48,7 @@ def graph(module: Doubler, name: str = "encoder", more: float = 0.0, reference: 
         Graph(
             name=name,
             module=Doubling(module, more),
-            inputs=[Port("inputs", ("batch", "time", 3))],
+            inputs=[GraphInput("inputs", ("batch", "time", 3))],
             outputs=["tokens"],
             cases={"traced": {"batch": 2, "time": 5}, "one": {"batch": 1, "time": 1}},
             reference=reference,
@@ -84,7 +84,7 @@ def inputs(config: PartConfig) -> dict[str, Any]:  # noqa: ARG001
 
 
 @pytest.mark.parametrize(
-    ("graphs", "law", "told"),
+    ("graphs", "check", "told"),
     [
         ("right", None, ""),
         ("not_its_reference", "exports", "largest difference 0.1 (graph encoder, "),
@@ -92,19 +92,21 @@ def inputs(config: PartConfig) -> dict[str, Any]:  # noqa: ARG001
         ("of_another_name", "exports", "there is no graph called encoder"),
     ],
 )
-def test_graphs_are_those_of_the_part(graphs: str, law: str | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graphs_are_those_of_the_part(
+    graphs: str, check: str | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "doubling", sys.modules[__name__])
-    names = {"build": "Doubler", "read": "read", "count": "count", "bench_inputs": "inputs", "graphs": graphs}
+    names = {"build": "Doubler", "read": "read", "num_tokens": "count", "bench_inputs": "inputs", "graphs": graphs}
     references: dict[str, Any] = {field: f"doubling:{name}" for field, name in names.items()}
     part = EncoderPart(name="doubler", doc="twice", modality="motion", config=PartConfig, **references)
     with PartOnTrial(part) as subject:
-        trial = Trial(subject, laws_of("encoder"))
-        verdicts = {name: trial.verdict(name) for name in LAWS}
-    assert [name for name in LAWS if verdicts[name].state == "broken"] == ([law] if law else [])
-    assert told in (verdicts[law].told if law else "")
+        trial = CheckRun(subject, checks_of("encoder"))
+        results = {name: trial.result(name) for name in CHECKS}
+    assert [name for name in CHECKS if results[name].state == "failed"] == ([check] if check else [])
+    assert told in (results[check].summary if check else "")
 
 
-def built_ins() -> list[Named]:
+def built_ins() -> list[PartMatch]:
     """Every part of every built-in plugin that declares graphs."""
     plugins = [plugin.info for plugin in get_registry().plugins if plugin.info.origin == "built-in"]
     every = [named for info in plugins for named in parts_called(info.name, get_registry())]
@@ -113,16 +115,18 @@ def built_ins() -> list[Named]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("named", built_ins(), ids=lambda named: named.part.name)
-def test_the_graphs_of_a_built_in(named: Named) -> None:
+def test_the_graphs_of_a_built_in(named: PartMatch) -> None:
     with PartOnTrial(named.part, named.plugin) as subject:
-        trial = Trial(subject, laws_of(named.part.kind))
-        assert [f"{name}: {trial.verdict(name).told}" for name in LAWS if trial.verdict(name).state != "held"] == []
+        trial = CheckRun(subject, checks_of(named.part.kind))
+        assert [
+            f"{name}: {trial.result(name).summary}" for name in CHECKS if trial.result(name).state != "passed"
+        ] == []
 
 
 def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("muomni_onnx.conformance.WANTED", ("a_package_that_nobody_has",))
     part = built_ins()[0].part
     with PartOnTrial(part) as subject:
-        verdict = Trial(subject, [law for law in laws_of(part.kind) if law.name in LAWS]).verdict("exports")
-    assert verdict.state == "not applicable"
-    assert "a_package_that_nobody_has must be installed" in verdict.reason
+        result = CheckRun(subject, [check for check in checks_of(part.kind) if check.name in CHECKS]).result("exports")
+    assert result.state == "skipped"
+    assert "a_package_that_nobody_has must be installed" in result.reason

@@ -23,7 +23,7 @@ from muomni_onnx.check import check
 from muomni_onnx.export import export
 from muomni_onnx.golden import absolute, relative
 from muomni_onnx.graphs import Model
-from muomni_onnx.precision import Chosen, choose
+from muomni_onnx.precision import PrecisionPlan, choose
 from muomni_onnx.runtime import OnnxModel
 
 Made = tuple[Path, RunEngine]
@@ -38,7 +38,7 @@ def every_weight(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", ["int8", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_parts_have_the_precision_asked_for(made: Made, model: Model, tmp_path: Path, kind: str) -> None:
     root = tmp_path / "low"
-    report = export(model, root, precision=choose([kind, "image=fp32"]), tell=print)
+    report = export(model, root, precision=choose([kind, "image=fp32"]), notify=print)
     manifest = open_bundle(root).manifest
     assert manifest["precision"] == kind
     for line in report.lines:
@@ -75,7 +75,7 @@ def test_a_graph_that_would_be_too_far_off_is_left_and_says_so(
     thinker: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(lowering.ALLOWED, "int8", 1e-9)
-    report = export(thinker, tmp_path / "low", precision=Chosen("int8"), tell=print)
+    report = export(thinker, tmp_path / "low", precision=PrecisionPlan("int8"), notify=print)
     assert {line.written.precision for line in report.lines} == {"fp32"}
     assert all("int8 would be" in line.written.kept[0].why for line in report.lines)
     assert all(whole.equal == whole.asked for whole in report.wholes)
@@ -83,7 +83,7 @@ def test_a_graph_that_would_be_too_far_off_is_left_and_says_so(
 
 def test_a_lowered_graph_that_gives_something_else_fails_the_check(thinker: Model, tmp_path: Path) -> None:
     root = tmp_path / "low"
-    export(thinker, root, precision=Chosen("int8"), tell=print)
+    export(thinker, root, precision=PrecisionPlan("int8"), notify=print)
     saved = dict(np.load(root / "reference.npz"))
     name = next(name for name in saved if name.startswith("thinker/thinker/0/out/logits"))
     saved[name] = saved[name] * np.float32(1.2)
@@ -96,7 +96,7 @@ def test_a_lowered_graph_that_gives_something_else_fails_the_check(thinker: Mode
 
 
 def test_the_words_of_the_command() -> None:
-    assert choose([]) == Chosen()
+    assert choose([]) == PrecisionPlan()
     chosen = choose(["talker=fp32", "int8", "vocoder=fp16", "talker=int4"])
     assert [chosen.of(part) for part in ("thinker", "talker", "vocoder")] == ["int8", "int4", "fp16"]
     for wrong in ("int2", "=int8", "talker=", "int8=talker"):
@@ -106,7 +106,7 @@ def test_the_words_of_the_command() -> None:
 
 def test_a_part_that_is_not_there_is_named(model: Model, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="'tenor'"):
-        export(model, tmp_path / "low", precision=choose(["tenor=int8"]), tell=print)
+        export(model, tmp_path / "low", precision=choose(["tenor=int8"]), notify=print)
     assert not list(tmp_path.iterdir())
 
 

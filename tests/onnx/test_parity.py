@@ -17,8 +17,8 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from muomni_cli.api import Graph, MuomniError, Port
-from muomni_cli.contract.models import IDLE, Backend
+from muomni_cli.api import Graph, GraphInput, MuomniError
+from muomni_cli.contract.models import PADDED_ROW, Backend
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx import export as exporting
@@ -27,7 +27,7 @@ from muomni_onnx.bundle import open_bundle
 from muomni_onnx.golden import absolute, of_its_size
 from muomni_onnx.graphs import Model, write_graph
 from muomni_onnx.parity import compare
-from muomni_onnx.sessions import Session
+from muomni_onnx.sessions import GraphSession
 
 Made = tuple[Path, RunEngine]
 
@@ -56,9 +56,9 @@ def test_only_standard_operators_of_one_opset(made: Made) -> None:
 
 def test_a_mutated_weight_fails_the_gate(model: Model, bundle: Path) -> None:
     path, graph = bundle / "thinker" / "thinker.onnx", thinker_graph(model)
-    assert compare(graph, Session(path, 1)).holds
+    assert compare(graph, GraphSession(path, 1)).holds
     mutate(path)
-    assert not compare(graph, Session(path, 1)).holds
+    assert not compare(graph, GraphSession(path, 1)).holds
 
 
 def test_nothing_is_written_of_what_disagrees(
@@ -73,25 +73,25 @@ def test_nothing_is_written_of_what_disagrees(
 
     monkeypatch.setattr(exporting, "write_graph", copy)
     with pytest.raises(MuomniError, match=r"thinker: thinker is .* from PyTorch"):
-        exporting.export(model, tmp_path / "out", tell=print)
+        exporting.export(model, tmp_path / "out", notify=print)
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 def backends(made: Made, **options: bool) -> tuple[OnnxBackend, TorchBackend]:
     bundle, engine = open_bundle(made[0]), made[1]
-    embed, think = (Session(bundle.file("thinker", name), 1) for name in ("embed", "thinker"))
+    embed, think = (GraphSession(bundle.file("thinker", name), 1) for name in ("embed", "thinker"))
     ours = OnnxBackend(embed, think, bundle.graph("thinker", "thinker"), 64, **options)
-    return ours, TorchBackend(engine.omni().thinker, engine.declaration("thinker").can, **options)
+    return ours, TorchBackend(engine.omni().thinker, engine.declaration("thinker").capabilities, **options)
 
 
 def logits_of(backend: Backend[Any]) -> list[np.ndarray[Any, Any]]:
     """Unequal prompts, one with a picture in it, of which one row rests; then a prompt that begins like the first."""
-    soft = backend.remember(np.random.default_rng(0).standard_normal((3, 32), np.float32))
-    state, first = backend.begin([[1, *soft, 5, 6], [7, 8]], 32)
+    media_ids = backend.add_embeddings(np.random.default_rng(0).standard_normal((3, 32), np.float32))
+    state, first = backend.begin([[1, *media_ids, 5, 6], [7, 8]], 32)
     second = backend.step(state, np.array([3, 4]))
-    third = backend.step(state, np.array([IDLE, 9]))[1:]
+    third = backend.step(state, np.array([PADDED_ROW, 9]))[1:]
     hidden = backend.hidden(state)[1:]
-    return [first, second, third, hidden, backend.begin([[1, *soft, 5, 9], [7, 8, 4]], 32)[1]]
+    return [first, second, third, hidden, backend.begin([[1, *media_ids, 5, 9], [7, 8, 4]], 32)[1]]
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -125,17 +125,20 @@ class Adding(torch.nn.Module):
 
 @pytest.mark.parametrize(("wrong", "holds"), [(0.0, True), (1e-5, True), (5e-4, False)])
 def test_large_states_pass_and_wrong_ones_do_not(tmp_path: Path, wrong: float, holds: bool) -> None:
-    ports = [Port("new", ("batch", "time", 8)), Port("total", ("batch", 8), lambda r, s: 1e3 * Port.normal(r, s))]
+    graph_inputs = [
+        GraphInput("new", ("batch", "time", 8)),
+        GraphInput("total", ("batch", 8), lambda r, s: 1e3 * GraphInput.normal(r, s)),
+    ]
     graph = Graph(
         name="adding",
         module=Adding(wrong),
-        inputs=ports,
+        inputs=graph_inputs,
         outputs=["tenth", "total_now"],
         cases={"traced": {"batch": 2, "time": 3}},
         states={"total": "total_now"},
-        begin={"batch": 2, "time": 1},
+        initial_sizes={"batch": 2, "time": 1},
         calls=5,
         reference=Adding(),
     )
     write_graph(graph, tmp_path / "adding.onnx")
-    assert compare(graph, Session(tmp_path / "adding.onnx", 1)).holds is holds
+    assert compare(graph, GraphSession(tmp_path / "adding.onnx", 1)).holds is holds

@@ -18,9 +18,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
-from muomni_onnx.precision import ADDED, NEAREST, NO_GAIN, SPECTRUM, Precision, lower
+from muomni_onnx.precision import ADDED, NEAREST, NO_GAIN, SPECTRUM, Precision, convert_precision
 from muomni_onnx.quantize import block_of, in_blocks, in_columns
-from muomni_onnx.sessions import Session
+from muomni_onnx.sessions import GraphSession
 
 FEW: dict[Precision, float] = {"fp16": 1e-3, "int8": 0.02, "int4": 0.15}
 """What rounding alone does to a product of normal values, relative."""
@@ -41,7 +41,7 @@ def normal(*shape: int, seed: int = 0) -> NDArray[np.float32]:
 
 def relative(path: Path, other: Path, feeds: dict[str, NDArray[Any]]) -> dict[str, float]:
     """How far the outputs of the second graph are from those of the first; its inputs are of its own kind."""
-    one, two = Session(path, 1)(feeds), Session(other, 1)(as_taken(other, feeds))
+    one, two = GraphSession(path, 1)(feeds), GraphSession(other, 1)(as_taken(other, feeds))
     assert {name: array.shape for name, array in one.items()} == {name: array.shape for name, array in two.items()}
     return {
         name: float(np.linalg.norm(array - two[name].astype(np.float64)) / np.linalg.norm(array))
@@ -89,7 +89,7 @@ def mixed(path: Path) -> tuple[Path, dict[str, NDArray[Any]]]:
 @pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
 def test_a_lowered_graph_is_smaller_and_near(tmp_path: Path, precision: Precision) -> None:
     source, feeds = mixed(tmp_path / "full.onnx")
-    lowered = lower(source, tmp_path / "low.onnx", precision, {})
+    lowered = convert_precision(source, tmp_path / "low.onnx", precision, {})
     assert lowered.precision == precision
     share = {"fp16": 0.55, "int8": 0.35, "int4": 0.35}[precision]
     assert lowered.size == (tmp_path / "low.onnx").stat().st_size < share * source.stat().st_size
@@ -118,15 +118,15 @@ def step(path: Path) -> tuple[Path, dict[str, NDArray[Any]]]:
 
 def test_a_graph_whose_cache_grows_reads_blocks_and_others_multiply_whole_numbers(tmp_path: Path) -> None:
     source, feeds = step(tmp_path / "step.onnx")
-    lower(source, tmp_path / "low.onnx", "int8", CACHE)
+    convert_precision(source, tmp_path / "low.onnx", "int8", CACHE)
     assert "DequantizeLinear" in operators(tmp_path / "low.onnx")
     assert max(relative(source, tmp_path / "low.onnx", feeds).values()) < FEW["int8"]
-    lower(mixed(tmp_path / "full.onnx")[0], tmp_path / "many.onnx", "int8", {})
+    convert_precision(mixed(tmp_path / "full.onnx")[0], tmp_path / "many.onnx", "int8", {})
     assert "MatMulInteger" in operators(tmp_path / "many.onnx")
 
 
 def test_what_makes_an_output_keeps_8_bits_among_4(tmp_path: Path) -> None:
-    lower(step(tmp_path / "step.onnx")[0], tmp_path / "low.onnx", "int4", CACHE)
+    convert_precision(step(tmp_path / "step.onnx")[0], tmp_path / "low.onnx", "int4", CACHE)
     kinds = {one.name: one.data_type for one in onnx.load(tmp_path / "low.onnx").graph.initializer}
     assert kinds["matrix.whole"] == onnx.TensorProto.INT4
     assert kinds["last.whole"] == onnx.TensorProto.INT8
@@ -134,12 +134,12 @@ def test_what_makes_an_output_keeps_8_bits_among_4(tmp_path: Path) -> None:
 
 def test_in_16_bits_only_caches_change_their_kind_for_those_outside(tmp_path: Path) -> None:
     source, feeds = step(tmp_path / "step.onnx")
-    lower(source, tmp_path / "low.onnx", "fp16", CACHE)
+    convert_precision(source, tmp_path / "low.onnx", "fp16", CACHE)
     graph = onnx.load(tmp_path / "low.onnx").graph
     halves = {one.name for one in (*graph.input, *graph.output) if one.type.tensor_type.elem_type == 10}
     assert halves == {"past_key", "present_key"}
     assert max(relative(source, tmp_path / "low.onnx", feeds).values()) < FEW["fp16"]
-    lower(source, tmp_path / "low.onnx", "fp16", {})
+    convert_precision(source, tmp_path / "low.onnx", "fp16", {})
     assert all(one.type.tensor_type.elem_type == 1 for one in onnx.load(tmp_path / "low.onnx").graph.input)
 
 
@@ -170,12 +170,12 @@ def test_spectra_angles_and_distances_to_codes_stay_in_full_precision(tmp_path: 
         codes=normal(64, 100), speeds=np.full(64, 1e-5, np.float32),
         long=np.full(64, 1000, np.float32), out=normal(64, 128),
     )  # fmt: skip
-    lowered = lower(source, tmp_path / "low.onnx", precision, {})
+    lowered = convert_precision(source, tmp_path / "low.onnx", precision, {})
     kept = {one.why: one.size for one in lowered.kept}
     assert kept[SPECTRUM] >= 4 * (128 * 128 + 128 * 64 + 64 * 128)
     assert kept[NEAREST] == 4 * 64 * 100
     feeds = {"x": 100 * normal(20, 128, seed=3)}
-    full, low = Session(source, 1)(feeds), Session(tmp_path / "low.onnx", 1)(feeds)
+    full, low = GraphSession(source, 1)(feeds), GraphSession(tmp_path / "low.onnx", 1)(feeds)
     assert np.isfinite(low["y"]).all()
     if precision == "fp16":
         np.testing.assert_allclose(low["turn"], full["turn"], atol=2e-3)
@@ -203,7 +203,7 @@ def test_what_comes_after_a_norm_is_lowered_and_what_fades_before_it_is_not(
         tmp_path / "full.onnx", FADING, matrix=-np.abs(normal(64, 64)) / 64, last=normal(64, 80), ones=np.ones(64, "f"),
         axis=np.array([1]), axes=np.array([1]),
     )  # fmt: skip
-    lowered = lower(source, tmp_path / "low.onnx", precision, {"past_state": "present_state"})
+    lowered = convert_precision(source, tmp_path / "low.onnx", precision, {"past_state": "present_state"})
     assert lowered.precision == precision
     assert sum(one.size for one in lowered.kept) == 4 * 64  # the gains of the norm
     graph = onnx.load(tmp_path / "low.onnx").graph
@@ -219,7 +219,7 @@ def test_what_comes_after_a_norm_is_lowered_and_what_fades_before_it_is_not(
 def test_what_would_be_no_smaller_is_copied(tmp_path: Path, precision: Precision) -> None:
     text = "m (float[batch, 64] x) => (float[batch, 64] y) { a = MatMul(x, matrix)  y = Log(a) }"
     source = written(tmp_path / "full.onnx", text, matrix=normal(64, 64))
-    lowered = lower(source, tmp_path / "low.onnx", precision, {})
+    lowered = convert_precision(source, tmp_path / "low.onnx", precision, {})
     assert lowered.precision == "fp32"
     assert [one.why for one in lowered.kept] == ([] if precision == "fp32" else [NO_GAIN])
     assert (tmp_path / "low.onnx").read_bytes() == source.read_bytes()
@@ -229,7 +229,7 @@ def test_a_graph_may_be_lowered_in_its_place_and_says_what_it_does_not_multiply_
     text = "m (float[batch, 64] x) => (float[batch, 64] y) { a = MatMul(x, matrix)  y = Add(a, bias) }"
     source = written(tmp_path / "one.onnx", text, matrix=normal(64, 64), bias=normal(64))
     size = source.stat().st_size
-    lowered = lower(source, source, "int8", {})
+    lowered = convert_precision(source, source, "int8", {})
     assert source.stat().st_size == lowered.size < size
     assert [(one.size, one.why) for one in lowered.kept] == [(256, ADDED)]
 
@@ -261,7 +261,7 @@ def test_what_is_multiplied_is_never_cut_off(tmp_path: Path, rows: int) -> None:
     text = "m (float[batch, 256] x) => (float[batch, 128] y) { y = MatMul(x, matrix) }"
     matrix = np.abs(normal(256, 128)) + 1
     source = written(tmp_path / "full.onnx", text, matrix=matrix)
-    assert lower(source, tmp_path / "low.onnx", "int8", {}).precision == "int8"
+    assert convert_precision(source, tmp_path / "low.onnx", "int8", {}).precision == "int8"
     assert "MatMulInteger" in operators(tmp_path / "low.onnx")
     x = np.ones((rows, 256), np.float32)
     assert relative(source, tmp_path / "low.onnx", {"x": x})["y"] < 0.01
@@ -269,10 +269,10 @@ def test_what_is_multiplied_is_never_cut_off(tmp_path: Path, rows: int) -> None:
 
 def test_four_bits_are_packed_as_onnx_has_them(tmp_path: Path) -> None:
     source, _ = step(tmp_path / "step.onnx")
-    lower(source, tmp_path / "low.onnx", "int4", CACHE)
-    packed = next(one for one in onnx.load(tmp_path / "low.onnx").graph.initializer if one.name == "matrix.whole")
+    convert_precision(source, tmp_path / "low.onnx", "int4", CACHE)
+    bundle = next(one for one in onnx.load(tmp_path / "low.onnx").graph.initializer if one.name == "matrix.whole")
     whole, _ = in_blocks(normal(64, 64), 4, 32)
-    np.testing.assert_array_equal(numpy_helper.to_array(packed).astype(np.int8), whole)
+    np.testing.assert_array_equal(numpy_helper.to_array(bundle).astype(np.int8), whole)
 
 
 def test_it_needs_no_pytorch() -> None:

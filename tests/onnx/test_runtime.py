@@ -20,7 +20,7 @@ from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.inference.chat_model import Answer
 from muomni_cli.inference.settings import ChatOptions
 from muomni_cli.models.engines import CAN_CHAT
-from muomni_cli.models.locate import find, named
+from muomni_cli.models.locate import model_named, resolve_model
 from muomni_cli.models.run_engine import RunEngine
 from tests.opening import open_chat
 
@@ -90,9 +90,9 @@ def test_a_model_without_a_mouth_says_so(made: Made) -> None:
 def test_the_name_of_a_bundle_under_runs_and_the_environment_are_enough(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = named("bundle", runs=made[0].parent).bundle
+    folder = model_named("bundle", runs=made[0].parent).bundle
     assert folder is not None
     assert folder.runtime.name == "onnx"
     monkeypatch.setenv("MUOMNI_MODEL", str(made[0]))
-    assert find(None, CAN_CHAT).bundle is not None
-    assert named(str(made[1].run.root)).bundle is None
+    assert resolve_model(None, CAN_CHAT).bundle is not None
+    assert model_named(str(made[1].run.root)).bundle is None

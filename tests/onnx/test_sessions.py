@@ -17,11 +17,11 @@ import onnxruntime
 
 from muomni_cli.api import RequestError
 from muomni_onnx import sessions
-from muomni_onnx.sessions import CPU, CUDA, Session, cores, fetch, open_sessions
+from muomni_onnx.sessions import CPU, CUDA, GraphSession, cores, fetch, open_sessions
 from tests.onnx.thinker_parts import WIDTH
 
 
-def several_calls(session: Session, states: dict[str, str]) -> list[np.ndarray[Any, Any]]:
+def several_calls(session: GraphSession, states: dict[str, str]) -> list[np.ndarray[Any, Any]]:
     """Logits, call after call, of two rows; the states are cut to three tokens once."""
     random, made = np.random.default_rng(0), []
     held: dict[str, Any] = {name: session.put(np.zeros((2, 1, 0, WIDTH // 2), np.float32)) for name in states}
@@ -38,20 +38,20 @@ def several_calls(session: Session, states: dict[str, str]) -> list[np.ndarray[A
 def test_bound_calls_give_what_unbound_ones_give(tiny: tuple[Path, dict[str, Any]]) -> None:
     folder, entry = tiny
     kept = entry["states"].values()
-    plain, bound = (Session(folder / "thinker.onnx", 1, kept=kept, bind=bind) for bind in (False, True))
+    plain, bound = (GraphSession(folder / "thinker.onnx", 1, kept=kept, bind=bind) for bind in (False, True))
     for one, other in zip(several_calls(plain, entry["states"]), several_calls(bound, entry["states"]), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_what_is_kept_is_not_an_array_where_it_is_bound(tiny: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = tiny
-    session = Session(folder / "embed.onnx", 1, kept=["inputs_embeds"], bind=True)
+    session = GraphSession(folder / "embed.onnx", 1, kept=["inputs_embeds"], bind=True)
     kept = session({"input_ids": np.array([[1, 2]])})["inputs_embeds"]
     assert isinstance(kept, onnxruntime.OrtValue)
     array = fetch(kept)
     assert array.shape == (1, 2, WIDTH)
     np.testing.assert_array_equal(fetch(session.put(array[:, 1:])), array[:, 1:])
-    plain = Session(folder / "embed.onnx", 1, kept=["inputs_embeds"])
+    plain = GraphSession(folder / "embed.onnx", 1, kept=["inputs_embeds"])
     np.testing.assert_array_equal(plain({"input_ids": np.array([[1, 2]])})["inputs_embeds"], array)
 
 
@@ -72,13 +72,13 @@ def test_a_file_that_is_no_graph_is_named(tmp_path: Path, device: str) -> None:
     with pytest.raises(RequestError, match=r"thinker.onnx cannot be opened"):
         open_sessions({"thinker": tmp_path / "thinker.onnx"}, device)
     with pytest.raises(RequestError, match=r"embed.onnx is missing"):
-        Session(tmp_path / "embed.onnx", device=device)
+        GraphSession(tmp_path / "embed.onnx", device=device)
 
 
 def test_a_device_that_is_none_is_refused(tiny: tuple[Path, dict[str, Any]]) -> None:
     for device in ("tpu", "cuda:", "cuda:x", ""):
         with pytest.raises(RequestError, match="there is no device"):
-            Session(tiny[0] / "embed.onnx", device=device)
+            GraphSession(tiny[0] / "embed.onnx", device=device)
 
 
 def pretend(patch: pytest.MonkeyPatch, providers: list[str], devices_there: int, installed: tuple[str, ...]) -> None:
@@ -135,9 +135,9 @@ def test_a_provider_that_does_not_load_is_no_silent_cpu(
         onnxruntime, "InferenceSession", lambda path, sess_options, **_: graph(path, sess_options, providers=[CPU])
     )
     with pytest.raises(RequestError, match="CUDA libraries are missing"):
-        Session(tiny[0] / "embed.onnx", device="cuda")
+        GraphSession(tiny[0] / "embed.onnx", device="cuda")
     assert open_sessions({"embed": tiny[0] / "embed.onnx"}, "auto")["embed"].provider == CPU
-    assert Session(tiny[0] / "embed.onnx", device="auto").provider == CPU
+    assert GraphSession(tiny[0] / "embed.onnx", device="auto").provider == CPU
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 pytest.importorskip("onnxscript", reason="needs onnxscript")
 pytest.importorskip("muomni_onnx.graphs", reason="needs the exporter")
 
-from muomni_cli.api import Manner, Said
+from muomni_cli.api import TextChunk, VoiceSettings
 from muomni_talker.config import CursorConfig, ParallelConfig
 from muomni_talker.graphs import graphs
-from muomni_talker.model import Speaker, build, build_parallel
+from muomni_talker.model import TalkerBase, build, build_parallel
 from muomni_talker.synthesis import GraphEngine, speak
 from tests.onnx.speech_parts import CODES, Opened, lively, opened
 
@@ -29,7 +29,7 @@ TEXT = "the quick brown fox, jumps over a lazy dog and then it sleeps for a very
 
 
 @pytest.fixture(scope="module", params=["cursor", "parallel"])
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Speaker, Opened]:
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[TalkerBase, Opened]:
     """A Talker that hears a Thinker, and its graphs."""
     folder: Path = tmp_path_factory.mktemp(request.param)
     if request.param == "cursor":
@@ -39,18 +39,18 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return module, opened(graphs(module), folder)
 
 
-def told() -> list[Said]:
+def told() -> list[TextChunk]:
     """Words of which some have a thought."""
     rng = np.random.default_rng(0)
     thoughts = [rng.standard_normal(HEARD, np.float32) if n % 3 else None for n in range(len(TEXT.split()))]
-    return [Said(word + " ", thought) for word, thought in zip(TEXT.split(), thoughts, strict=True)]
+    return [TextChunk(word + " ", thought) for word, thought in zip(TEXT.split(), thoughts, strict=True)]
 
 
 def heard(made: Any) -> NDArray[Any]:
     return np.concatenate(list(made))
 
 
-def test_a_text_is_spoken_in_the_same_codes(pair: tuple[Speaker, Opened]) -> None:
+def test_a_text_is_spoken_in_the_same_codes(pair: tuple[TalkerBase, Opened]) -> None:
     module, sessions = pair
     engine = GraphEngine(module.config, CODES, VOICES, HEARD, sessions)
     logits: list[list[NDArray[Any]]] = [[], []]
@@ -62,8 +62,11 @@ def test_a_text_is_spoken_in_the_same_codes(pair: tuple[Speaker, Opened]) -> Non
 
         return greedy
 
-    for manner in (Manner("slt", 0.8), Manner("rms")):
-        codes = [heard(module.speak(told(), manner, choose(0))), heard(speak(engine, told(), manner, choose(1)))]
+    for voice_settings in (VoiceSettings("slt", 0.8), VoiceSettings("rms")):
+        codes = [
+            heard(module.speak(told(), voice_settings, choose(0))),
+            heard(speak(engine, told(), voice_settings, choose(1))),
+        ]
         assert len(codes[0]) >= 100
         assert len(np.unique(codes[0])) > 10, "a model that always says the same tests nothing"
         assert np.array_equal(*codes)
@@ -71,7 +74,7 @@ def test_a_text_is_spoken_in_the_same_codes(pair: tuple[Speaker, Opened]) -> Non
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-4, rtol=1e-4)
 
 
-def test_a_changed_weight_is_noticed(pair: tuple[Speaker, Opened]) -> None:
+def test_a_changed_weight_is_noticed(pair: tuple[TalkerBase, Opened]) -> None:
     import torch
 
     from muomni_onnx.parity import compare

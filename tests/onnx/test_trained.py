@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from muomni_cli.api import RequestError
-from muomni_cli.omni.model import Omni
+from muomni_cli.omni.model import OmniModel
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
 from muomni_cli.runs.run import RunFolder, code_shape, part_entry
@@ -64,7 +64,7 @@ class Run:
         registered, config = chosen(stage)
         told = {name: value for name, value in more.items() if name != "learned"}
         entry = part_entry(registered, config, f"{stage}/best.safetensors", **more)
-        lesson = lesson_of(registered, config, more.get("learned", {}))
+        lesson = lesson_of(registered, config, more.get("head_metadata", {}))
         module = build_part(registered, config, told) if lesson is None else lesson
         self._write(stage, nn.ModuleDict({"vocoder": module}) if stage == "vocoder" else module)
         self.run.record(stage, {"status": "finished"}, entry)
@@ -79,7 +79,7 @@ class Run:
         entries = {"thinker": part_entry(*chosen("thinker"), "", vocab_size=262)}
         thinker = build_part(*chosen("thinker"), {"vocab_size": 262})
         entries |= {name: part_entry(*chosen(name), "") for name in encoders}
-        self._write("omni", Omni(thinker, encoders))  # type: ignore[arg-type]
+        self._write("omni", OmniModel(thinker, encoders))  # type: ignore[arg-type]
         self.run.record("omni", {"status": "finished", "parts": entries})
 
     def speak(self, *stages: str) -> None:
@@ -106,10 +106,10 @@ def test_an_encoder_is_exported_alone_with_the_head_that_it_learned(tmp_path: Pa
     run.learn("image", learned={"learn": "labels", "classes": ["cat", "dog"]})
     model = run.model()
     assert graphs_of(model) == {"image": ["encoder", "head"]}
-    export(model, tmp_path / "bundle", tell=print)
+    export(model, tmp_path / "bundle", notify=print)
     manifest = open_bundle(tmp_path / "bundle").manifest
     assert manifest["tokenizer"] is None
-    assert manifest["parts"]["image"]["learned"]["classes"] == ["cat", "dog"]
+    assert manifest["parts"]["image"]["head_metadata"]["classes"] == ["cat", "dog"]
     assert manifest["provenance"]["checkpoints"] == {"image/best.safetensors": 7}
     assert len(check(tmp_path / "bundle")) == 2
 
@@ -124,8 +124,8 @@ def test_an_encoder_that_was_tuned_further_is_exported_as_its_own_stage_left_it_
         with torch.no_grad():
             recognizer.encoder.norm.weight.add_(0.1)
     run.tune(audio=recognizer.encoder)
-    sense = ["encoder", "projector"]
-    expected = {"audio": sense, "audio-alone": ["encoder", "head"]} if tuned else {"audio": [*sense, "head"]}
+    modality = ["encoder", "projector"]
+    expected = {"audio": modality, "audio-alone": ["encoder", "head"]} if tuned else {"audio": [*modality, "head"]}
     assert graphs_of(run.model()) == {"thinker": ["embed", "thinker"], **expected}
 
 

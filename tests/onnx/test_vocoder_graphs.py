@@ -15,7 +15,7 @@ pytest.importorskip("muomni_onnx.graphs", reason="needs the exporter")
 from muomni_vocoders import griffin_lim, vocos
 from muomni_vocoders.config import GriffinLimConfig, VocosConfig
 from muomni_vocoders.graphs import griffin_lim_graphs, levels, vocos_graphs
-from muomni_vocoders.runtime import GriffinLimSounds, VocosSounds
+from muomni_vocoders.runtime import GriffinLimRunnerStream, VocosRunnerStream
 from tests.onnx.speech_parts import MEL, lively, opened
 
 NEURAL = VocosConfig(channels=16, layers=2, hidden=24, kernel=5, lookahead=3)
@@ -28,9 +28,9 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "vocos":
         module = lively(lambda: vocos.build(NEURAL, MEL), 1.0)
-        return module, VocosSounds(opened(vocos_graphs(module), folder)["vocoder"], NEURAL, MEL)
+        return module, VocosRunnerStream(opened(vocos_graphs(module), folder)["vocoder"], NEURAL, MEL)
     module = griffin_lim.build(BLOCKS, MEL).eval()
-    return module, GriffinLimSounds(opened(griffin_lim_graphs(module), folder)["vocoder"], BLOCKS, MEL)
+    return module, GriffinLimRunnerStream(opened(griffin_lim_graphs(module), folder)["vocoder"], BLOCKS, MEL)
 
 
 @pytest.mark.parametrize("pieces", [[1], [2], [4], [60], [1] * 23, [8, 0, 16, 1, 8], [0]])

@@ -28,7 +28,10 @@ def write_thinker(folder: Path, config: TransformerConfig = TINY, vocabulary: in
     for name, graph in declared.items():
         write_graph(graph, folder / f"{name}.onnx")
     thinker = declared["thinker"]
-    return {"inputs": {port.name: list(port.axes) for port in thinker.inputs}, "states": dict(thinker.states)}
+    return {
+        "inputs": {graph_input.name: list(graph_input.axes) for graph_input in thinker.inputs},
+        "states": dict(thinker.states),
+    }
 
 
 def write_summing(folder: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def here(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("motion")
     cache = {"MUOMNI_CACHE": str(folder / "cache")}
     site.muomni("train", "all", "motion", "--run", "small", *SMALLER, cwd=folder, **cache)
-    rows = site.muomni("data", "write", "motion", "--table", "motion", "-o", "rec", "--json", cwd=folder, **cache)
+    rows = site.muomni("data", "export", "motion", "--table", "motion", "-o", "rec", "--json", cwd=folder, **cache)
     assert rows.stdout
     return folder
 
@@ -73,11 +73,15 @@ def test_it_keeps_the_laws(site: Site, tmp_path: Path) -> None:
 def test_it_learns_by_itself_and_through_the_thinker(site: Site, here: Path) -> None:
     """Of people who were not among those of the training."""
     done = site.muomni("eval", "small", "--json", cwd=here, MUOMNI_CACHE=str(here / "cache"))
-    cards = {(card["stage"], card["task"]): card for card in json.loads(done.stdout)}
-    alone, asked, exchanged = cards["motion", "0-recordings"], cards["omni", "motion"], cards["omni", "motion/motion"]
-    for card, least in ((alone, 0.95), (asked, 0.85), (exchanged, 0.85)):
-        assert card["n"] >= 200
-        assert card["value"] >= least, card
+    results = {(result["stage"], result["task"]): result for result in json.loads(done.stdout)}
+    alone, asked, exchanged = (
+        results["motion", "0-recordings"],
+        results["omni", "motion"],
+        results["omni", "motion/motion"],
+    )
+    for result, least in ((alone, 0.95), (asked, 0.85), (exchanged, 0.85)):
+        assert result["n"] >= 200
+        assert result["value"] >= least, result
 
 
 @pytest.mark.slow

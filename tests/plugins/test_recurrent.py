@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from muomni_cli.contract.models import IDLE
+from muomni_cli.contract.models import PADDED_ROW
 from tests.installing import Site
 from tests.omni.small import make_world
 
@@ -80,7 +80,7 @@ lr = 1e-2
 muon_lr = 0.04
 schedule = "wsd"
 warmup_steps = 20
-decay = 0.4
+decay_fraction = 0.4
 val_every = 100
 save_every = 100
 
@@ -96,8 +96,8 @@ Done = tuple[int, str, str]
 def several(site: Site, folder: Path, *commands: Sequence[str]) -> dict[tuple[str, ...], Done]:
     """What each of these commands gave; all of them end well."""
     told = json.loads(site.run(sys.executable, "-c", SEVERAL, json.dumps(commands), cwd=folder).stdout)
-    for words, (code, product, talk) in zip(commands, told, strict=True):
-        assert code == 0, f"{' '.join(words)}\n{product}{talk}"
+    for words, (code, product, example) in zip(commands, told, strict=True):
+        assert code == 0, f"{' '.join(words)}\n{product}{example}"
     return {tuple(words): tuple(done) for words, done in zip(commands, told, strict=True)}
 
 
@@ -178,31 +178,31 @@ def test_it_learns_to_recall_what_it_read(trained: Trained) -> None:
     values cannot do better than ``without``, whatever else it knows."""
     keys = sum(math.log2(len(KEYS) - place) for place in range(PAIRS)) + math.log2(math.factorial(PAIRS))
     without = (keys + 2 * PAIRS * math.log2(len(VALUES))) / (4 * PAIRS + 1)
-    (card,) = json.loads(trained.product("eval", "recall", "-m", "runs/recall", "--json"))
-    assert card["metric"] == "bits_per_byte"
-    assert card["value"] < without - 0.15 < trained.baseline - 0.5
+    (result,) = json.loads(trained.product("eval", "recall", "-m", "runs/recall", "--json"))
+    assert result["metric"] == "bits_per_byte"
+    assert result["value"] < without - 0.15 < trained.baseline - 0.5
 
 
 def test_the_bundle_says_what_pytorch_says(trained: Trained) -> None:
     for words in (("f1c3=",), ("f1", *DRAWN)):
         first, second = (trained.product("chat", "-m", model, *words) for model in MODELS)
         assert first == second != ""
-    cards = [json.loads(trained.product("eval", "recall", "-m", model, "--json"))[0] for model in MODELS]
-    assert cards[1]["value"] == pytest.approx(cards[0]["value"], abs=1e-5)
+    results = [json.loads(trained.product("eval", "recall", "-m", model, "--json"))[0] for model in MODELS]
+    assert results[1]["value"] == pytest.approx(results[0]["value"], abs=1e-5)
 
 
 def test_what_takes_keys_and_values_alone_is_left_out_with_a_word(trained: Trained) -> None:
-    talk = trained.done[EXPORT][2]
-    assert "no files for onnxruntime-genai: what it remembers is no cache of keys and values" in talk
+    example = trained.done[EXPORT][2]
+    assert "no files for onnxruntime-genai: what it remembers is no cache of keys and values" in example
     written = {path.name for path in (trained.folder / "bundle").rglob("*")}
     assert {"embed.onnx", "thinker.onnx"} <= written
     assert not {"genai_config.json", "text.onnx"} & written
 
 
 def test_it_keeps_every_law(trained: Trained) -> None:
-    verdicts = trained.done[CHECK]
-    assert "broken" not in verdicts[1]
-    held = {words.split()[0] for words in verdicts[1].splitlines() if " held " in words}
+    results = trained.done[CHECK]
+    assert "broken" not in results[1]
+    held = {words.split()[0] for words in results[1].splitlines() if " held " in words}
     assert {"cache", "chunks", "ragged", "ragged-cache", "embeds", "causal", "exports", "serves"} <= held
 
 
@@ -260,9 +260,9 @@ def test_every_row_gives_what_it_gives_alone(running: Running, seed: int) -> Non
     single = [alone.begin([prompt], 64) for prompt in prompts]
     np.testing.assert_allclose(logits, np.concatenate([own for _, own in single]), atol=ALIKE)
     for step in range(6):
-        tokens = np.where(np.arange(5) * 2 > 9 - step, IDLE, draw.integers(0, 262, 5))
+        tokens = np.where(np.arange(5) * 2 > 9 - step, PADDED_ROW, draw.integers(0, 262, 5))
         logits, hidden = together.step(state, tokens), together.hidden(state)
-        for row in np.flatnonzero(tokens != IDLE):
+        for row in np.flatnonzero(tokens != PADDED_ROW):
             own = single[row][0]
             np.testing.assert_allclose(logits[row], alone.step(own, tokens[row : row + 1])[0], atol=ALIKE)
             np.testing.assert_allclose(hidden[row], alone.hidden(own)[0], atol=ALIKE)
@@ -270,17 +270,17 @@ def test_every_row_gives_what_it_gives_alone(running: Running, seed: int) -> Non
 
 def test_a_session_reads_again_only_what_it_must(running: Running) -> None:
     """A turn goes on from the state; a changed beginning is read anew, for there is no way back."""
-    kept, fresh = running.make(keep=True), running.make()
-    talk = list(range(20, 30))
+    kept, fresh = running.make(prefix_cache=True), running.make()
+    example = list(range(20, 30))
     for turn in range(3):
         running.read.clear()
-        state, logits = kept.begin([talk], 64)
+        state, logits = kept.begin([example], 64)
         assert sum(running.read) == (10 if turn == 0 else 5)
-        np.testing.assert_allclose(logits, fresh.begin([talk], 64)[1], atol=ALIKE)
+        np.testing.assert_allclose(logits, fresh.begin([example], 64)[1], atol=ALIKE)
         for token in (40, 41):
             kept.step(state, np.array([token]))
-        talk += [40, 41, 42, 43, 44, 45, 46]
-    for changed in ([*talk[:12], 99, *talk[13:]], talk[:20]):
+        example += [40, 41, 42, 43, 44, 45, 46]
+    for changed in ([*example[:12], 99, *example[13:]], example[:20]):
         running.read.clear()
         _, logits = kept.begin([changed], 64)
         assert sum(running.read) == len(changed)
@@ -341,9 +341,9 @@ def test_it_sees_and_hears(site: Site, tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "small.toml").write_text(recipe.replace(old, new))
     long = [f"train.omni.{key}=150" for key in ("steps", "val_every", "save_every", "sample_every")]
     asked = [
-        ["chat", "-m", model, "What colour?", "--image", f"{colour}6.png"]
+        ["chat", "-m", model, "What colour?", "--image", f"{color}6.png"]
         for model in ("runs/small", "bundle")
-        for colour in ("red", "green", "blue")
+        for color in ("red", "green", "blue")
     ]
     done = several(
         site,

@@ -122,11 +122,11 @@ def test_a_task_that_cannot_be_told_apart_is_a_mistake(words: list[str]) -> None
         load_recipe("tales", [*words, *both])
 
 
-def test_a_licence_stays_with_its_source(tmp_path: Path) -> None:
+def test_a_license_stays_with_its_source(tmp_path: Path) -> None:
     path = tmp_path / "licensed.toml"
-    path.write_text('[tokenizer]\nuse = "bytes"\n[[data.text]]\nuse = "text"\npath = "x.txt"\nlicence = "CC BY 4.0"\n')
+    path.write_text('[tokenizer]\nuse = "bytes"\n[[data.text]]\nuse = "text"\npath = "x.txt"\nlicense = "CC BY 4.0"\n')
     recipe = load_recipe(str(path))
-    assert recipe.data.text[0].licence == again(recipe, tmp_path).data.text[0].licence == "CC BY 4.0"
-    path.write_text('[tokenizer]\nuse = "bytes"\n[[data.text]]\nuse = "text"\npath = "x.txt"\nlicence = 4\n')
-    with pytest.raises(RequestError, match="4 is no licence"):
+    assert recipe.data.text[0].license == again(recipe, tmp_path).data.text[0].license == "CC BY 4.0"
+    path.write_text('[tokenizer]\nuse = "bytes"\n[[data.text]]\nuse = "text"\npath = "x.txt"\nlicense = 4\n')
+    with pytest.raises(RequestError, match="4 is no license"):
         load_recipe(str(path))

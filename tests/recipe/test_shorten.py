@@ -134,7 +134,7 @@ def test_the_words_of_other_tools_are_taken_for_settings() -> None:
 
 @pytest.fixture
 def _untold() -> None:
-    shipped._tell.cache_clear()
+    shipped._notify.cache_clear()
 
 
 @pytest.mark.usefixtures("_untold")

@@ -34,27 +34,27 @@ def message(text: str, *overrides: str) -> str:
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize(("said", "meant"), TRAIN.items())
-def test_a_setting_of_the_training(said: str, meant: str) -> None:
+@pytest.mark.parametrize(("said", "model_ref"), TRAIN.items())
+def test_a_setting_of_the_training(said: str, model_ref: str) -> None:
     for told in (message(f"{BASE}[train.thinker]\n{said} = 1\n"), message(BASE, f"train.{said}=1")):
-        assert f"unknown key {said!r}; did you mean {meant!r}?" in told
-    assert f"unknown key {said!r}; did you mean 'train.{meant}'?" in message(BASE, f"{said}=1")
+        assert f"unknown key {said!r}; did you mean {model_ref!r}?" in told
+    assert f"unknown key {said!r}; did you mean 'train.{model_ref}'?" in message(BASE, f"{said}=1")
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize(("said", "meant"), THINKER.items())
-def test_a_size_of_a_part(said: str, meant: str) -> None:
-    assert f"unknown key {said!r}; did you mean {meant!r}?" in message(f"{BASE}{said} = 1\n")
-    assert f"unknown key {said!r}; did you mean 'thinker.{meant}'?" in message(BASE, f"{said}=1")
+@pytest.mark.parametrize(("said", "model_ref"), THINKER.items())
+def test_a_size_of_a_part(said: str, model_ref: str) -> None:
+    assert f"unknown key {said!r}; did you mean {model_ref!r}?" in message(f"{BASE}{said} = 1\n")
+    assert f"unknown key {said!r}; did you mean 'thinker.{model_ref}'?" in message(BASE, f"{said}=1")
 
 
 @pytest.mark.usefixtures("here")
 def test_other_tables() -> None:
     told = message(BASE, "chat.temp=0.1", "chat.max_new_tokens=4", "tokenizer.vocab=8", "data.val_split=0.1")
-    for said, meant in {
+    for said, model_ref in {
         "temp": "temperature", "max_new_tokens": "max_tokens", "vocab": "vocab_size", "val_split": "val_fraction"
     }.items():  # fmt: skip
-        assert f"unknown key {said!r}; did you mean {meant!r}?" in told
+        assert f"unknown key {said!r}; did you mean {model_ref!r}?" in told
 
 
 @pytest.mark.usefixtures("here")
@@ -79,6 +79,6 @@ def test_every_name_leads_to_a_setting_that_there_is() -> None:
     """And none of them is one of ours in the same place, which would never be asked for."""
     models = [TrainSettings, ChatSettings, DataSettings]
     for kind in ("tokenizer", "thinker", "encoder", "talker", "codec", "vocoder", "dataset"):
-        models += [offer.part.config for offer in get_registry().all(kind)]
+        models += [registered.part.config for registered in get_registry().all(kind)]
     fields = {name for model in models for name in model.model_fields} | {"seed"}
-    assert {one for meant in USUAL.values() for one in meant} <= fields
+    assert {one for model_ref in USUAL.values() for one in model_ref} <= fields

@@ -9,15 +9,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from muomni_audio_encoder.config import ListenerConfig
+from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_cli.api import RequestError
 from muomni_cli.audio.dsp import log_mel, mel_filters, whole_frames
 from muomni_cli.audio.mel import LogMel
 
 VARIANTS = [
-    ListenerConfig(),
-    ListenerConfig(window=400, n_fft=512, n_mels=40, f_min=20, f_max=7600),
-    ListenerConfig(sample_rate=24000, hop=240, window=960, f_max=8000, n_mels=80, mel_floor=1e-3),
+    AudioEncoderConfig(),
+    AudioEncoderConfig(window=400, n_fft=512, n_mels=40, f_min=20, f_max=7600),
+    AudioEncoderConfig(sample_rate=24000, hop=240, window=960, f_max=8000, n_mels=80, mel_floor=1e-3),
 ]
 
 
@@ -30,7 +30,7 @@ def torchaudio():  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("config", VARIANTS)
-def test_the_filters_are_those_of_torchaudio(config: ListenerConfig, torchaudio) -> None:  # type: ignore[no-untyped-def]
+def test_the_filters_are_those_of_torchaudio(config: AudioEncoderConfig, torchaudio) -> None:  # type: ignore[no-untyped-def]
     theirs = torchaudio.functional.melscale_fbanks(
         config.n_fft // 2 + 1, config.f_min, config.top, config.n_mels, config.sample_rate
     )
@@ -38,7 +38,7 @@ def test_the_filters_are_those_of_torchaudio(config: ListenerConfig, torchaudio)
 
 
 @pytest.mark.parametrize("config", VARIANTS)
-def test_the_spectrogram_is_that_of_torchaudio(config: ListenerConfig, torchaudio) -> None:  # type: ignore[no-untyped-def]
+def test_the_spectrogram_is_that_of_torchaudio(config: AudioEncoderConfig, torchaudio) -> None:  # type: ignore[no-untyped-def]
     theirs = torchaudio.transforms.MelSpectrogram(
         sample_rate=config.sample_rate,
         n_fft=config.n_fft,
@@ -59,7 +59,7 @@ def test_the_spectrogram_is_that_of_torchaudio(config: ListenerConfig, torchaudi
 
 @pytest.mark.parametrize("config", VARIANTS)
 @pytest.mark.parametrize("size", [0, 1, 159, 160, 7777])
-def test_without_pytorch_it_is_the_same(config: ListenerConfig, size: int) -> None:
+def test_without_pytorch_it_is_the_same(config: AudioEncoderConfig, size: int) -> None:
     wave = np.random.default_rng(0).standard_normal(size).astype(np.float32) * 0.1
     ours = log_mel(wave, config)
     np.testing.assert_allclose(ours, LogMel(config)(torch.from_numpy(wave)[None])[0], atol=1e-4)
@@ -71,14 +71,14 @@ def test_silence_fills_whole_frames_up() -> None:
 
 
 @pytest.mark.parametrize("config", VARIANTS)
-def test_products_and_fast_transform_agree(config: ListenerConfig) -> None:
+def test_products_and_fast_transform_agree(config: AudioEncoderConfig) -> None:
     mel = LogMel(config)
     frames = mel.frames(torch.randn(1, 4000, generator=torch.Generator().manual_seed(0)) * 0.1)
     torch.testing.assert_close(mel.power_of_products(frames), mel.power(frames), atol=2e-4, rtol=1e-4)
 
 
 def test_an_exported_graph_has_plain_operators_any_length_and_the_same_numbers() -> None:
-    mel = LogMel(ListenerConfig())
+    mel = LogMel(AudioEncoderConfig())
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("samples", min=640)}
     program = torch.export.export(mel, (torch.randn(2, 4000),), dynamic_shapes=(sizes,))
     assert not [node for node in program.graph.nodes if "fft" in str(node.target)]
@@ -89,11 +89,11 @@ def test_an_exported_graph_has_plain_operators_any_length_and_the_same_numbers()
 
 @pytest.mark.parametrize(("samples", "frames"), [(640, 4), (16000, 100), (16159, 100), (16160, 101), (57600, 360)])
 def test_a_hundred_frames_a_second(samples: int, frames: int) -> None:
-    assert LogMel(ListenerConfig())(torch.zeros(1, samples)).shape == (1, frames, 128)
+    assert LogMel(AudioEncoderConfig())(torch.zeros(1, samples)).shape == (1, frames, 128)
 
 
 def test_silence_full_scale_and_the_bin_of_a_tone() -> None:
-    config = ListenerConfig()
+    config = AudioEncoderConfig()
     mel, time = LogMel(config), torch.arange(16000) / 16000
     torch.testing.assert_close(mel(torch.zeros(1, 1600)), torch.full((1, 10, 128), math.log(1e-5)))
     for hertz in (150, 440, 1000, 3000, 7000):
@@ -103,12 +103,12 @@ def test_silence_full_scale_and_the_bin_of_a_tone() -> None:
 
 
 def test_twice_as_loud_is_a_constant_more() -> None:
-    mel, wave = LogMel(ListenerConfig()), torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
+    mel, wave = LogMel(AudioEncoderConfig()), torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(mel(2 * wave) - mel(wave), torch.full((1, 100, 128), math.log(4)), atol=1e-3, rtol=0)
 
 
 def test_autocast_does_not_reach_the_ears() -> None:
-    mel, waves = LogMel(ListenerConfig()), torch.randn(1, 1600)
+    mel, waves = LogMel(AudioEncoderConfig()), torch.randn(1, 1600)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = mel(waves)
     assert torch.equal(inside, mel(waves))
@@ -116,7 +116,7 @@ def test_autocast_does_not_reach_the_ears() -> None:
 
 def test_filters_that_would_hear_nothing_are_refused() -> None:
     with pytest.raises(RequestError, match="of 128 mel filters are narrower") as caught:
-        LogMel(ListenerConfig(n_fft=400, window=400))
+        LogMel(AudioEncoderConfig(n_fft=400, window=400))
     assert "n_fft above 400" in caught.value.fix
 
 
@@ -137,4 +137,4 @@ def test_filters_that_would_hear_nothing_are_refused() -> None:
 )
 def test_a_configuration_that_cannot_be_names_the_mistake(mistake: dict[str, float], named: str) -> None:
     with pytest.raises(ValidationError, match=named):
-        ListenerConfig(**mistake)
+        AudioEncoderConfig(**mistake)

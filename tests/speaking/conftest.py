@@ -67,8 +67,8 @@ def make_run(here: Path) -> MakeRun:
         torch.manual_seed(seed)
         codec = _record(run, "codec", "tinycodec", {}, skip="codec" in without)
         shape = CodeShape(codec.codebooks, codec.codebook_size, 0.08)
-        talks = {"codes": asdict(shape), "voices": ["ann", "bob"], "thinker_width": width}
-        _record(run, "talker", "tinytalker", talks, skip="talker" in without)
+        conversations = {"codes": asdict(shape), "voices": ["ann", "bob"], "thinker_width": width}
+        _record(run, "talker", "tinytalker", conversations, skip="talker" in without)
         mel = {"mel": codec.mel.model_dump(mode="json")}
         _record(run, "vocoder", "learned", mel, skip=vocoder == "ready" or "vocoder" in without)
         return run

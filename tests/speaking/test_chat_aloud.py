@@ -12,24 +12,24 @@ import soundfile
 import torch
 
 from muomni_cli import app
-from muomni_cli.api import RequestError, Said
+from muomni_cli.api import RequestError, TextChunk
 from muomni_cli.bench.speech import measure_speech
-from muomni_cli.chat.output import Mouth, answer_once, deliver
-from muomni_cli.chat.session import Session
+from muomni_cli.chat.output import SpeechOutput, answer_one_shot, deliver
+from muomni_cli.chat.session import TerminalSession
 from muomni_cli.generation import Request, Sampling, generate
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.inference.chat_model import Answer, ChatModel
-from muomni_cli.inference.settings import AnswerSettings
+from muomni_cli.inference.settings import GenerationSettings
 from muomni_cli.models.run_engine import RunEngine
 from muomni_cli.runs.run import RunFolder
-from muomni_cli.voice.audio_out import Ways
-from muomni_cli.voice.synthesis import Drawing, voice_of
+from muomni_cli.voice.audio_out import AudioOutput
+from muomni_cli.voice.synthesis import SpeechSampling, voice_of
 from muomni_text.byte_level import ByteTokenizer
 from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import build
 
 MakeRun = Callable[..., RunFolder]
-SETTINGS = AnswerSettings(template="roles", system="", sampling=Sampling(), max_tokens=80, stop=(), seed=0)
+SETTINGS = GenerationSettings(template="roles", system="", sampling=Sampling(), max_tokens=80, stop=(), seed=0)
 WIDTH = 32
 
 
@@ -43,14 +43,14 @@ def thinker() -> torch.nn.Module:
 
 @pytest.fixture
 def speaker(thinker: torch.nn.Module) -> ChatModel:
-    backend = TorchBackend(thinker, keep=True, hidden=True)  # type: ignore[arg-type]
+    backend = TorchBackend(thinker, prefix_cache=True, hidden=True)  # type: ignore[arg-type]
     return ChatModel(backend, ByteTokenizer(), "tiny", hidden=True)
 
 
 @pytest.fixture
-def mouth(make_run: MakeRun, here: Path) -> Mouth:
+def mouth(make_run: MakeRun, here: Path) -> SpeechOutput:
     voice = voice_of(RunEngine(make_run(width=WIDTH), device="cpu"))
-    return Mouth(voice, voice.manner(), Ways(here / "a.wav"))
+    return SpeechOutput(voice, voice.voice_settings(), AudioOutput(here / "a.wav"))
 
 
 def test_states_are_those_that_chose_the_tokens(thinker: torch.nn.Module) -> None:
@@ -67,27 +67,29 @@ def test_states_are_those_that_chose_the_tokens(thinker: torch.nn.Module) -> Non
     assert all(event.hidden is None for event in generate(backend, ByteTokenizer(), requests))
 
 
-def test_an_answer_in_text_and_speech(speaker: ChatModel, mouth: Mouth, capsys: pytest.CaptureFixture[str]) -> None:
-    answer_once(speaker, SETTINGS, "hello", json=False, stats=True)
+def test_an_answer_in_text_and_speech(
+    speaker: ChatModel, mouth: SpeechOutput, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer_one_shot(speaker, SETTINGS, "hello", json=False, stats=True)
     silent = capsys.readouterr()
-    answer_once(speaker, SETTINGS, "hello", json=False, stats=True, mouth=mouth)
+    answer_one_shot(speaker, SETTINGS, "hello", json=False, stats=True, speech_output=mouth)
     loud = capsys.readouterr()
     assert loud.out == silent.out
     assert "real-time factor" in loud.err
     assert "wrote" in loud.err
-    answer_once(speaker, SETTINGS, "hello", json=True, stats=False, mouth=mouth)
+    answer_one_shot(speaker, SETTINGS, "hello", json=True, stats=False, speech_output=mouth)
     assert json.loads(capsys.readouterr().out)["text"] + "\n" == silent.out
     ids = speaker.tokenizer.encode("hello")
     pieces = list(speaker.answer(ids, SETTINGS, Answer()))
     assert all(piece.hidden is not None and piece.hidden.shape == (WIDTH,) for piece in pieces)
 
 
-def test_speech_begins_before_the_answer_ends(mouth: Mouth, here: Path) -> None:
+def test_speech_begins_before_the_answer_ends(mouth: SpeechOutput, here: Path) -> None:
     happened: list[str] = []
 
-    def pieces() -> Iterator[Said]:
+    def pieces() -> Iterator[TextChunk]:
         for word in ("one ", "two ", "three"):
-            yield Said(word)
+            yield TextChunk(word)
 
     with mouth.session():
         wrapped = mouth._file
@@ -100,14 +102,14 @@ def test_speech_begins_before_the_answer_ends(mouth: Mouth, here: Path) -> None:
         mouth._file = write
         deliver(pieces(), happened.append, mouth, seed=0, stats=False)
     assert happened.index("sound") < happened.index("two ")
-    whole = np.concatenate(list(mouth.voice.say([Said("one two three")], mouth.manner, Drawing())))
+    whole = np.concatenate(list(mouth.voice.say([TextChunk("one two three")], mouth.voice_settings, SpeechSampling())))
     samples, _ = soundfile.read(here / "a.wav", dtype="float32")
     np.testing.assert_allclose(samples, whole, atol=1.5 / 32768)
 
 
-def test_a_session_is_one_file(speaker: ChatModel, mouth: Mouth, here: Path) -> None:
+def test_a_session_is_one_file(speaker: ChatModel, mouth: SpeechOutput, here: Path) -> None:
     lines = ["hello", "and you", "/quit"]
-    session = Session(speaker, SETTINGS, mouth=mouth)
+    session = TerminalSession(speaker, SETTINGS, speech_output=mouth)
     session.run(lambda _: lines.pop(0))
     assert len(session.talk.exchanges) == 2
     letters = sum(
@@ -117,18 +119,18 @@ def test_a_session_is_one_file(speaker: ChatModel, mouth: Mouth, here: Path) -> 
     assert soundfile.info(here / "a.wav").frames == 2 * letters * 640
 
 
-def test_an_answer_that_cannot_be_spoken_is_shown(mouth: Mouth, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_answer_that_cannot_be_spoken_is_shown(mouth: SpeechOutput, capsys: pytest.CaptureFixture[str]) -> None:
     shown: list[str] = []
     with mouth.session():
-        deliver([Said("?"), Said("!")], shown.append, mouth, seed=0, stats=True)
+        deliver([TextChunk("?"), TextChunk("!")], shown.append, mouth, seed=0, stats=True)
     assert shown == ["?", "!"]
     assert "nothing of this answer" in capsys.readouterr().err
 
 
 def test_speech_does_not_share_stdout() -> None:
-    assert Ways.beside_text(None, False) is None
+    assert AudioOutput.beside_text(None, False) is None
     with pytest.raises(RequestError, match="stdout"):
-        Ways.beside_text(Path("-"), False)
+        AudioOutput.beside_text(Path("-"), False)
 
 
 def test_the_bench_measures_every_usable_vocoder(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from muomni_cli.api import MelConfig, MuomniError, RequestError
 from muomni_cli.audio.io import read
 from muomni_cli.voice.audio_out import (
     PLAYERS,
-    Ways,
+    AudioOutput,
     as_bytes,
     as_integers,
     check_output,
@@ -141,7 +141,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="is a folder"):
         check_output(tmp_path, raw=False)
     with pytest.raises(RequestError, match="nowhere"):
-        Ways()
+        AudioOutput()
     (tmp_path / "file").touch()
     with pytest.raises(MuomniError, match="could not write"), writing(tmp_path / "file" / "a.wav", 16000):
         pass
@@ -157,7 +157,7 @@ def test_players(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     player.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     assert find_player() == "paplay"
-    with Ways(tmp_path / "a.wav", play=True).open(16000) as write:
+    with AudioOutput(tmp_path / "a.wav", play=True).open(16000) as write:
         write(WAVE)
         write(WAVE)
     assert (tmp_path / "heard").read_bytes() == as_bytes(WAVE) * 2

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from muomni_cli.api import CodeShape
-from muomni_cli.data.examples import Order
-from muomni_cli.data.speech import Speech, SpeechData
+from muomni_cli.data.examples import BatchSampler
+from muomni_cli.data.speech import SpeechData, SpeechDataset
 from muomni_cli.recipe import TrainSettings
 from muomni_talker.config import CursorConfig, ParallelConfig
-from muomni_talker.model import Speaker, build, build_parallel
-from muomni_talker.objective import Speaking
+from muomni_talker.model import TalkerBase, build, build_parallel
+from muomni_talker.objective import SpeechModelRef
 
 CODES = CodeShape(codebooks=2, size=32, seconds=0.08)
 SIZES: dict[str, Any] = {
@@ -38,7 +38,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def talker(parallel: bool = False, voices: Sequence[str] = ("slt",), width: int = 0, **settings: Any) -> Speaker:
+def talker(parallel: bool = False, voices: Sequence[str] = ("slt",), width: int = 0, **settings: Any) -> TalkerBase:
     torch.manual_seed(0)
     if parallel:
         return build_parallel(ParallelConfig(**(SIZES | settings)), CODES, voices, width)
@@ -57,13 +57,13 @@ def said(text: str, frames: int = 1) -> tuple[np.ndarray[Any, Any], np.ndarray[A
     return codes, (2 + frames * np.arange(len(text) + 1)).astype(np.float32) * np.float32(CODES.seconds)
 
 
-def speech(texts: Sequence[str], voices: Sequence[str] = ()) -> Speech:
-    codes, edges = zip(*(said(text) for text in texts), strict=True)
-    order = Order([len(one) for one in codes], [0] * len(texts), [1.0], 0)
-    return Speech(codes, edges, texts, texts, voices or ["slt"] * len(texts), order)  # type: ignore[arg-type]
+def speech(texts: Sequence[str], voices: Sequence[str] = ()) -> SpeechDataset:
+    codes, char_times = zip(*(said(text) for text in texts), strict=True)
+    order = BatchSampler([len(one) for one in codes], [0] * len(texts), [1.0], 0)
+    return SpeechDataset(codes, char_times, texts, texts, voices or ["slt"] * len(texts), order)  # type: ignore[arg-type]
 
 
-def objective(module: Speaker, side: Speech, **settings: Any) -> Speaking:
+def objective(module: TalkerBase, side: SpeechDataset, **settings: Any) -> SpeechModelRef:
     context: Any = SimpleNamespace(
         settings=TrainSettings(**{"batch_size": 8, **settings}),
         seed=0,
@@ -73,7 +73,7 @@ def objective(module: Speaker, side: Speech, **settings: Any) -> Speaking:
         vocoder=lambda: None,
         progress=print,
     )
-    return Speaking(module, context)
+    return SpeechModelRef(module, context)
 
 
 @pytest.fixture(scope="session")
@@ -85,15 +85,15 @@ def texts() -> list[str]:
     return [" ".join(text.split()) or "a" for text in made]
 
 
-Trained = Callable[..., Speaker]
+Trained = Callable[..., TalkerBase]
 
 
 @pytest.fixture(scope="session")
 def taught(texts: list[str]) -> Trained:
     """``taught(parallel)``: a Talker that speaks the language."""
-    known: dict[bool, Speaker] = {}
+    known: dict[bool, TalkerBase] = {}
 
-    def teach(parallel: bool = False) -> Speaker:
+    def teach(parallel: bool = False) -> TalkerBase:
         if parallel not in known:
             torch.set_num_threads(1)
             module = talker(parallel)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muomni_talker.text_frontend import ALPHABET, normalise
+from muomni_talker.text_frontend import ALPHABET, normalize
 
 SAID = {
     # numbers
@@ -189,12 +189,12 @@ SAID = {
 
 @pytest.mark.parametrize("text", SAID)
 def test_said_as_people_say_it(text: str) -> None:
-    assert normalise(text) == SAID[text]
+    assert normalize(text) == SAID[text]
 
 
 @given(st.text(max_size=120))
 def test_alphabet_is_closed(text: str) -> None:
-    said = normalise(text)
+    said = normalize(text)
     assert set(said) <= set(ALPHABET)
     assert said == " ".join(said.split())
 
@@ -203,11 +203,11 @@ def test_alphabet_is_closed(text: str) -> None:
 def test_counts_with_commas_are_numbers(number: int) -> None:
     from num2words import num2words  # type: ignore[import-untyped]
 
-    said = normalise(f"{number:,} apples")
+    said = normalize(f"{number:,} apples")
     if number > 999:
         assert said == num2words(number).replace(",", "").replace("-", " ") + " apples"
 
 
 @pytest.mark.parametrize("text", ["9" * 100_000, "a" * 100_000, "." * 100_000, "a.b" * 30_000, "$1-" * 30_000])
 def test_words_without_an_end_are_bounded(text: str) -> None:
-    assert max((len(word) for word in normalise(text).split()), default=0) <= 41
+    assert max((len(word) for word in normalize(text).split()), default=0) <= 41

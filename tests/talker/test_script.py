@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muomni_cli.api import Said
-from muomni_talker.text_frontend import LONGEST, Script, Spoken, normalise, script, sentences
+from muomni_cli.api import TextChunk
+from muomni_talker.text_frontend import LONGEST, FrontendChunk, TextFrontend, normalize, script, sentences
 
 WRITTEN = (
     "hello Mr. St. etc. p.m. Main 5 June 2020 $1.5 million km (555) 123-4567 1/2 - — ... ? ! , The I. J. "
@@ -22,22 +22,22 @@ WORDS = st.sampled_from(WRITTEN.split(" "))
 TEXTS = st.one_of(st.text(max_size=80), st.lists(WORDS, max_size=70).map(" ".join))
 
 
-def pieces(text: str, cuts: list[int]) -> list[Said]:
+def pieces(text: str, cuts: list[int]) -> list[TextChunk]:
     """The text cut at some places, each piece with its number as its hidden state."""
-    edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    return [Said(text[a:b], np.array([a])) for a, b in pairwise(edges)]
+    char_times = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    return [TextChunk(text[a:b], np.array([a])) for a, b in pairwise(char_times)]
 
 
-def shown(words: list[Spoken]) -> list[tuple[str, bool]]:
+def shown(words: list[FrontendChunk]) -> list[tuple[str, bool]]:
     return [(word.text, word.ends) for word in words]
 
 
 @given(TEXTS, st.lists(st.integers(0, 400), max_size=30))
 def test_cuts_change_nothing(text: str, cuts: list[int]) -> None:
-    whole = list(script([Said(text)]))
+    whole = list(script([TextChunk(text)]))
     assert shown(list(script(pieces(text, cuts)))) == shown(whole)
-    assert shown(list(script(Said(character) for character in text))) == shown(whole)
-    assert "".join(word.text + " " * word.ends for word in whole).strip() == normalise(text)
+    assert shown(list(script(TextChunk(character) for character in text))) == shown(whole)
+    assert "".join(word.text + " " * word.ends for word in whole).strip() == normalize(text)
 
 
 @given(TEXTS, st.lists(st.integers(0, 400), max_size=30))
@@ -55,7 +55,12 @@ def test_sentences_are_bounded_and_end(text: str, cuts: list[int]) -> None:
 
 
 def test_a_word_carries_the_state_that_finished_it() -> None:
-    text = [Said("un", np.array([1])), Said("seen", np.array([2])), Said(" things", np.array([3])), Said(".", None)]
+    text = [
+        TextChunk("un", np.array([1])),
+        TextChunk("seen", np.array([2])),
+        TextChunk(" things", np.array([3])),
+        TextChunk(".", None),
+    ]
     words = list(script(text))
     assert [word.text for word in words] == ["unseen ", "things."]
     assert words[0].hidden is not None
@@ -64,10 +69,10 @@ def test_a_word_carries_the_state_that_finished_it() -> None:
 
 
 def test_plain_words_are_sure_when_the_next_one_is_read() -> None:
-    reader = Script()
-    assert not list(reader.push(Said("One two")))
-    assert [word.text for word in reader.push(Said(" three"))] == ["one "]
-    assert [word.text for word in reader.push(Said(". Four"))] == ["two ", "three."]
+    reader = TextFrontend()
+    assert not list(reader.push(TextChunk("One two")))
+    assert [word.text for word in reader.push(TextChunk(" three"))] == ["one "]
+    assert [word.text for word in reader.push(TextChunk(". Four"))] == ["two ", "three."]
     assert [word.text for word in reader.finish()] == ["four"]
 
 
@@ -87,7 +92,7 @@ def test_plain_words_are_sure_when_the_next_one_is_read() -> None:
     ],
 )
 def test_sentences(text: str, expected: list[str]) -> None:
-    said = ["".join(word.text for word in sentence) for sentence in sentences(script([Said(text)]))]
+    said = ["".join(word.text for word in sentence) for sentence in sentences(script([TextChunk(text)]))]
     assert said == expected
 
 

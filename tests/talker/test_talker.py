@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from muomni_cli.api import CodeShape, Manner, RequestError, Said
+from muomni_cli.api import CodeShape, RequestError, TextChunk, VoiceSettings
 from muomni_cli.training.step import Stepper
 from muomni_talker.config import CursorConfig, ParallelConfig
-from muomni_talker.model import Heads, Speaker, build, build_parallel, pointer_of, summed
+from muomni_talker.model import CodeHeads, TalkerBase, alignment_of, build, build_parallel, summed
 from muomni_talker.synthesis import bound_of
 from muomni_talker.text_normalization import written_form
 from tests.talker.conftest import CODES, Trained, objective, said, speech, talker
@@ -30,8 +30,8 @@ def greedy(logits: NDArray[Any]) -> int:
     return int(logits.argmax())
 
 
-def spoken(module: Speaker, *pieces: str, **manner: Any) -> NDArray[Any]:
-    made = list(module.speak([Said(piece) for piece in pieces], Manner(**manner), greedy))
+def spoken(module: TalkerBase, *pieces: str, **voice_settings: Any) -> NDArray[Any]:
+    made = list(module.speak([TextChunk(piece) for piece in pieces], VoiceSettings(**voice_settings), greedy))
     return np.concatenate(made) if made else np.zeros((0, CODES.codebooks), np.int64)
 
 
@@ -50,7 +50,9 @@ def test_without_text_it_has_the_shapes_of_part_five(parallel: bool) -> None:
 
 def test_training_has_the_tensors_of_part_six() -> None:
     """(2,50,2) codes shifted by one, the first frame zero, and the sum of two cross-entropies, each a frame."""
-    module = build(CursorConfig(dropout=0, corrupt=0, forget=0, unsaid=0, duration_weight=0), SPEC, ("slt",), 0)
+    module = build(
+        CursorConfig(dropout=0, input_noise=0, history_dropout=0, text_dropout=0, duration_weight=0), SPEC, ("slt",), 0
+    )
     side = speech(["a" * 46, "b" * 46])
     stage = objective(module, side, batch_size=2)
     batch = stage.batch(0, 0)
@@ -73,7 +75,7 @@ def test_bounds_are_those_of_part_five() -> None:
 # -- properties --------------------------------------------------------------------------------------------------------
 
 
-def lively(parallel: bool = False) -> Speaker:
+def lively(parallel: bool = False) -> TalkerBase:
     module = talker(parallel).eval()
     with torch.no_grad():
         for parameter in module.parameters():
@@ -82,7 +84,7 @@ def lively(parallel: bool = False) -> Speaker:
     return module
 
 
-def random_plan(module: Speaker, batch: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+def random_plan(module: TalkerBase, batch: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
     before = torch.randint(0, CODES.size, (batch, frames, 2), generator=generator)
     return before, torch.randn(batch, frames, module.config.d_model, generator=generator)
@@ -143,16 +145,16 @@ def test_features_look_no_further_than_they_say() -> None:
 
 
 def test_the_pointer_only_moves_forward_and_ends_with_the_text() -> None:
-    pointer = pointer_of([2, 0, 3, 1])
-    assert pointer.symbol.tolist() == [[0, 0, 2, 2, 2, 3]]
-    assert pointer.elapsed.tolist() == [[0, 1, 0, 1, 2, 0]]
-    assert pointer.left.tolist() == [[1, 0, 2, 1, 0, 0]]
+    alignment = alignment_of([2, 0, 3, 1])
+    assert alignment.symbol.tolist() == [[0, 0, 2, 2, 2, 3]]
+    assert alignment.elapsed.tolist() == [[0, 1, 0, 1, 2, 0]]
+    assert alignment.left.tolist() == [[1, 0, 2, 1, 0, 0]]
 
 
 def test_residual_codes_are_drawn_given_the_base_code() -> None:
     """Base codes are a coin's; the residual is a function of them. Drawn one by one they must agree."""
     torch.manual_seed(0)
-    heads = Heads(16, CodeShape(2, 8, 0.08))
+    heads = CodeHeads(16, CodeShape(2, 8, 0.08))
     optimizer = torch.optim.Adam(heads.parameters(), 1e-2)
     states = torch.randn(1, 64, 16)
     for _ in range(300):
@@ -193,12 +195,12 @@ def test_durations_add_up_to_the_frames(texts: list[str]) -> None:
     stage = objective(talker(), speech(texts))
     batch = stage.batch(0, 0)
     frames = torch.tensor(batch.host["frames"])
-    assert torch.equal(batch.tensors["lasting"].sum(1), frames * stage.module.config.slots)
+    assert torch.equal(batch.tensors["lasting"].sum(1), frames * stage.module.config.subframes)
 
 
 @pytest.mark.parametrize("parallel", [False, True])
 def test_one_batch_is_learned_by_heart(parallel: bool) -> None:
-    module = talker(parallel, corrupt=0, forget=0, unsaid=0) if not parallel else talker(True, unsaid=0)
+    module = talker(parallel, corrupt=0, forget=0, text_dropout=0) if not parallel else talker(True, text_dropout=0)
     stage = objective(module, speech(["abcd efgh", "hgfe dcba", "bad cab", "dead beef"]), batch_size=4)
     optimizer = torch.optim.AdamW(module.parameters(), 5e-3)
     batch = stage.batch(0, 0)
@@ -280,9 +282,9 @@ def test_it_begins_before_the_sentence_has_ended(taught: Trained) -> None:
     def pieces() -> Any:
         for word in ["head", "cab", "face", "egg", "bad", "cage", "dead", "beef"]:
             asked.append(word)
-            yield Said(word + " ")
+            yield TextChunk(word + " ")
 
-    first = next(iter(taught().speak(pieces(), Manner(), greedy)))
+    first = next(iter(taught().speak(pieces(), VoiceSettings(), greedy)))
     assert first.shape == (1, 2)
     assert len(asked) < 5
 
@@ -299,10 +301,10 @@ def test_it_never_goes_on_for_ever() -> None:
     assert len(spoken(module, "abc def gh")) == bound_of(3)
 
 
-@pytest.mark.parametrize(("manner", "fix"), [({"voice": "x"}, "rms, slt"), ({"speed": 3.0}, "0.5 to 2")])
-def test_what_cannot_be_spoken_is_refused_before_anything_is(manner: dict[str, Any], fix: str) -> None:
+@pytest.mark.parametrize(("voice_settings", "fix"), [({"voice": "x"}, "rms, slt"), ({"speed": 3.0}, "0.5 to 2")])
+def test_what_cannot_be_spoken_is_refused_before_anything_is(voice_settings: dict[str, Any], fix: str) -> None:
     with pytest.raises(RequestError) as error:
-        talker(voices=("rms", "slt")).speak([], Manner(**manner), greedy)
+        talker(voices=("rms", "slt")).speak([], VoiceSettings(**voice_settings), greedy)
     assert fix in error.value.fix
 
 

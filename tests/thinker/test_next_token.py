@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from muomni_cli.api import Thinker
-from muomni_cli.data.windows import Mixture, Stream
+from muomni_cli.data.windows import Mixture, TokenStream
 from muomni_cli.training import objectives as chunked
 from muomni_cli.training.objectives import NextToken, summed_loss, to_batch
 from muomni_text.byte_level import ByteTokenizer
@@ -73,7 +73,7 @@ class Context:
     """As much of a stage's context as the objective looks at, over real streams."""
 
     train: Mixture
-    val: list[Stream]
+    val: list[TokenStream]
     seed: int = 3
     settings: SimpleNamespace = field(
         default_factory=lambda: SimpleNamespace(
@@ -95,7 +95,7 @@ class Context:
 @pytest.fixture
 def objective() -> NextToken:
     ids = np.array([1, *ByteTokenizer().encode("abc" * 40), 2])
-    stream = Stream("s", ids)
+    stream = TokenStream("s", ids)
     model = Transformer(TransformerConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16, ctx_len=16), 262)
     return NextToken(model, Context(Mixture([stream], [1.0]), [stream]))
 
@@ -118,6 +118,6 @@ def test_validation_counts_every_token_and_byte_once(objective: NextToken) -> No
 
 
 def test_what_muon_leaves_alone_and_what_is_written_while_training(objective: NextToken) -> None:
-    assert objective.adam_only == {"tok_emb.weight", "lm_head.weight"}
+    assert objective.adamw_params == {"tok_emb.weight", "lm_head.weight"}
     assert [(s.name, s.content) for s in objective.samples(1)] == [("1.txt", "abccc\n")]
     assert objective.loss(objective.batch(0, 0)).total.requires_grad

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from muomni_cli.omni.model import Omni
+from muomni_cli.omni.model import OmniModel
 from muomni_cli.recipe import load_recipe
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
@@ -38,7 +38,7 @@ mel = { sample_rate = 8000, n_fft = 256, window = 160, hop = 80, n_mels = 20 }
 SMALL = "d_text = 16\ntext_layers = 1\nd_model = 16\nn_layers = 1\nn_heads = 2\nd_ff = 16\n"
 
 
-def make_run(root: Path, *, senses: tuple[str, ...] = (), template: str = "plain", context: int = 256) -> None:
+def make_run(root: Path, *, modalities: tuple[str, ...] = (), template: str = "plain", context: int = 256) -> None:
     """A run of tiny parts with random weights: of a Thinker alone, or of the omni stage."""
     registry, run = get_registry(), RunFolder(root)
     bytes_ = registry.get("tokenizer", "bytes")
@@ -48,7 +48,7 @@ def make_run(root: Path, *, senses: tuple[str, ...] = (), template: str = "plain
     run.record("tokenizer", {"status": "finished"}, part_entry(bytes_, bytes_.part.config(), "tokenizer"), chat)
     torch.manual_seed(1)
     entries, modules = {}, {}
-    for name in ("thinker", *senses):
+    for name in ("thinker", *modalities):
         use, sizes = SIZES[name]
         sizes = {**sizes, "ctx_len": context} if name == "thinker" else sizes
         registered = registry.get("thinker" if name == "thinker" else "encoder", use)
@@ -56,13 +56,13 @@ def make_run(root: Path, *, senses: tuple[str, ...] = (), template: str = "plain
         more = {"vocab_size": tokenizer.vocab_size} if name == "thinker" else {}
         modules[name] = resolve(registered.part.build)(config, **more)
         entries[name] = part_entry(registered, config, f"{name}/last.safetensors", **more)
-    if senses:
-        model = Omni(modules.pop("thinker"), modules)
+    if modalities:
+        model = OmniModel(modules.pop("thinker"), modules)
         run.record("omni", {"status": "finished", "parts": entries})
     else:
         model = modules["thinker"]
         run.record("thinker", {"status": "finished"}, entries["thinker"])
-    folder = run.stage("omni" if senses else "thinker")
+    folder = run.stage("omni" if modalities else "thinker")
     write_checkpoint(folder / "last.safetensors", {"step": 3}, {"model": model_tensors(model)})
 
 

@@ -29,7 +29,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 def packed(run: str) -> str:
     """The folder that a run in the working directory is exported to."""
-    export(model_of(find_trained(run)), Path("packed"), tell=lambda _: None)
+    export(model_of(find_trained(run)), Path("packed"), notify=lambda _: None)
     return "packed"
 
 
@@ -40,7 +40,7 @@ def graphs(found: list[dict[str, Any]], section: str) -> list[str]:
 
 
 def test_an_answer_is_the_runs_and_every_graph_of_it_is_there(here: Path, steps: Steps) -> None:
-    make_run(here / "runs" / "tiny", senses=("image", "audio"), template="roles")
+    make_run(here / "runs" / "tiny", modalities=("image", "audio"), template="roles")
     words = ["hi", "--image", "x.png", "--audio", "y.wav", "--tokens", "4", "--threads", "1"]
     theirs, ours = steps(*words, "-m", "tiny"), steps(*words, "-m", packed("tiny"))
     assert ours[-1]["ids"] == theirs[-1]["ids"]

@@ -65,7 +65,7 @@ class Parsed(HTMLParser):
 
 def tiny_trace(here: Path, text: str = "hello") -> tuple[Trace, str]:
     """A question with an image and a sound to one tiny model, spoken by another; and the page."""
-    make_run(here / "runs" / "tiny", senses=("image", "audio"), template="roles")
+    make_run(here / "runs" / "tiny", modalities=("image", "audio"), template="roles")
     make_voice(here, CODEC)
     media = [FileMedia("image", Path("x.png")), FileMedia("audio", Path("y.wav"))]
     engine = open_run(RunFolder(Path("runs/tiny")), device="cpu")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from muomni_cli.api import RequestError
-from muomni_cli.models.locate import Found
+from muomni_cli.models.locate import ModelRef
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.trace import request
-from muomni_cli.trace.recorder import Recorder
+from muomni_cli.trace.recorder import TensorRecorder
 from muomni_cli.trace.request import graphs_to_trace
 from muomni_cli.trace.trace import AnswerTokens
 from muomni_text.byte_level import ByteTokenizer
@@ -24,19 +24,19 @@ TOKENIZER = ByteTokenizer()
 def test_the_insides_are_traced_where_they_can_be(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    both = Found(BUNDLE, RUN)
+    both = ModelRef(BUNDLE, RUN)
     assert graphs_to_trace(both, "auto") is None
     assert graphs_to_trace(both, "torch") is None
     assert graphs_to_trace(both, "bundle") is BUNDLE
-    assert graphs_to_trace(Found(None, RUN), "auto") is None
+    assert graphs_to_trace(ModelRef(None, RUN), "auto") is None
     assert capsys.readouterr().err == ""
-    assert graphs_to_trace(Found(BUNDLE), "auto") is BUNDLE
+    assert graphs_to_trace(ModelRef(BUNDLE), "auto") is BUNDLE
     assert "name the run" in capsys.readouterr().err
     monkeypatch.setattr(request, "find_spec", lambda _: None)
     assert graphs_to_trace(both, "auto") is BUNDLE
     assert "need PyTorch: pip install" in capsys.readouterr().err
     with pytest.raises(RequestError, match="has no bundle"):
-        graphs_to_trace(Found(None, RUN), "bundle")
+        graphs_to_trace(ModelRef(None, RUN), "bundle")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_the_insides_are_traced_where_they_can_be(
     [("HAHAHAHAHA", True, "HA"), ("HAHAHAHAHA", False, "HAHAHAHAHA"), ("no no no", True, "no no no")],
 )
 def test_a_traced_answer_ends_before_it_repeats_itself(text: str, guard: bool, kept: str) -> None:
-    recorder = Recorder()
+    recorder = TensorRecorder()
     answer = AnswerTokens(TOKENIZER, 100, loop_guard=guard)
     for token in [*TOKENIZER.encode(text), TOKENIZER.specials["eos"]]:
         assert not answer.over
@@ -60,4 +60,4 @@ def test_a_traced_answer_is_as_long_as_was_asked() -> None:
     for token in TOKENIZER.encode("ab"):
         answer.add(token)
     assert answer.over
-    assert TOKENIZER.decode(answer.kept(Recorder())) == "ab"
+    assert TOKENIZER.decode(answer.kept(TensorRecorder())) == "ab"

@@ -14,16 +14,16 @@ import torch
 from runs_of_tiny_parts import make_run
 from torch import Tensor, nn
 
-from muomni_cli.api import Can, EncoderOutput, EncoderPart, FileMedia, MuomniError, PartConfig, Step
-from muomni_cli.data.modality import Sense
+from muomni_cli.api import Capability, EncoderOutput, EncoderPart, FileMedia, MuomniError, PartConfig, Step
+from muomni_cli.data.modality import Modality
 from muomni_cli.inference.chat_model import chat_model
 from muomni_cli.inference.settings import settings_of
 from muomni_cli.models.engines import open_run
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.models.untrained_engine import recipe_engine
-from muomni_cli.omni.model import Omni
+from muomni_cli.omni.model import OmniModel
 from muomni_cli.runs.run import RunFolder
-from muomni_cli.trace.recorder import Recorder, TraceStep, default_steps, statistics_of
+from muomni_cli.trace.recorder import TensorRecorder, TraceStep, default_steps, statistics_of
 from muomni_cli.trace.report import as_json, as_markdown, as_text
 from muomni_cli.trace.trace import trace_question
 
@@ -53,7 +53,7 @@ def logits_of_chat(engine: TorchEngine, text: str, media: Sequence[Any]) -> Any:
 @pytest.mark.parametrize("template", ["plain", "roles"])
 @pytest.mark.parametrize("media", [[], MEDIA, MEDIA[:1], [MEDIA[1], MEDIA[0], MEDIA[1]]])
 def test_the_logits_are_those_of_chat(template: str, media: list[FileMedia], here: Path) -> None:
-    make_run(here / "runs" / "tiny", senses=("image", "audio"), template=template)
+    make_run(here / "runs" / "tiny", modalities=("image", "audio"), template=template)
     engine = tiny()
     chat = logits_of_chat(engine, "hello", media)
     (last,) = (s for s in traced(engine, "hello", media) if s["step"] == "last place")
@@ -67,7 +67,7 @@ def test_the_logits_are_those_of_chat(template: str, media: list[FileMedia], her
 
 
 def test_turns_with_roles_stand_around_the_media(here: Path) -> None:
-    make_run(here / "runs" / "tiny", senses=("image", "audio"), template="roles")
+    make_run(here / "runs" / "tiny", modalities=("image", "audio"), template="roles")
     found = traced(tiny(), "hi", [MEDIA[0], MEDIA[0]])
     (fusion,) = (s for s in found if s["step"] == "fusion")
     assert fusion["counts"] == "[text] [image] [image] [text]: 2 + 1 + 1 + 3 = 7 tokens"
@@ -76,12 +76,16 @@ def test_turns_with_roles_stand_around_the_media(here: Path) -> None:
 
 @pytest.mark.parametrize("media", [[], MEDIA])
 def test_the_cache_changes_nothing(media: list[FileMedia], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_run(here / "runs" / "tiny", senses=("image", "audio"))
+    make_run(here / "runs" / "tiny", modalities=("image", "audio"))
     engine = tiny()
     cached = traced(engine, "ab", media, tokens=6)[-1]
     declared = engine.declaration
-    can = {"thinker": frozenset({Can.EMBEDS})}
-    monkeypatch.setattr(engine, "declaration", lambda p: replace(declared(p), can=can.get(p, declared(p).can)))
+    capabilities = {"thinker": frozenset({Capability.EMBEDS})}
+    monkeypatch.setattr(
+        engine,
+        "declaration",
+        lambda p: replace(declared(p), capabilities=capabilities.get(p, declared(p).capabilities)),
+    )
     found = traced(engine, "ab", media, tokens=6)
     uncached = found[-1]
     assert not any("cache" in step for step in found)
@@ -108,7 +112,7 @@ def test_a_model_of_text_alone(here: Path, steps: Steps, muomni: Command) -> Non
 
 
 def test_the_same_twice(here: Path) -> None:
-    make_run(here / "runs" / "tiny", senses=("audio",))
+    make_run(here / "runs" / "tiny", modalities=("audio",))
     engine = tiny()
     first, second = (traced(engine, "hello", MEDIA[1:]) for _ in range(2))
     for step in (*first, *second):
@@ -135,7 +139,7 @@ class Doubling(nn.Module):
 
 
 def test_statistics_are_the_tensors() -> None:
-    module, recorder, x = Doubling(), Recorder(), torch.randn(5, 4, 3)
+    module, recorder, x = Doubling(), TensorRecorder(), torch.randn(5, 4, 3)
     steps = [
         Step(at="double", title="double", what="", counts=lambda a, b: f"{a[0]} -> {b[1]}"),
         *default_steps(module),
@@ -159,7 +163,7 @@ def test_statistics_are_the_tensors() -> None:
 
 
 def test_what_is_not_there_is_a_plugin_s_mistake() -> None:
-    recorder = Recorder()
+    recorder = TensorRecorder()
     for at in ("nowhere", "inner.nothing", "inner.weight", "list.3"):
         with (
             pytest.raises(MuomniError, match="which its steps name"),
@@ -208,17 +212,17 @@ def test_a_stranger_s_encoder_that_declares_no_steps(here: Path, monkeypatch: py
         config=Config,
         build="a:b",
         read="muomni_cli.trace.report:read",
-        count="muomni_cli.trace.report:count",
+        num_tokens="muomni_cli.trace.report:count",
         modality="motion",
     )
     monkeypatch.setattr("muomni_cli.trace.report.read", read, raising=False)
     monkeypatch.setattr("muomni_cli.trace.report.count", count, raising=False)
-    omni: Any = Omni(engine.omni().thinker, {"motion": Sums()}).eval()  # type: ignore[dict-item]
+    omni: Any = OmniModel(engine.omni().thinker, {"motion": Sums()}).eval()  # type: ignore[dict-item]
     declared = engine.declaration
     monkeypatch.setattr(engine, "omni", lambda: omni)
     monkeypatch.setattr(engine, "modalities", ["motion"])
     monkeypatch.setattr(engine, "declaration", lambda name: part if name == "motion" else declared(name))
-    monkeypatch.setattr("muomni_cli.inference.chat_model.modalities_of", lambda _: {"motion": Sense(part, Config())})
+    monkeypatch.setattr("muomni_cli.inference.chat_model.modalities_of", lambda _: {"motion": Modality(part, Config())})
     (here / "walk.csv").write_text("1,2\n3,4\n5,6\n")
     found = traced(engine, "walk", [FileMedia("motion", Path("walk.csv"))])
     motion = [(s["step"], s["in"], s["out"]) for s in found if s["section"] == "motion: walk.csv"]
@@ -231,7 +235,7 @@ def test_a_stranger_s_encoder_that_declares_no_steps(here: Path, monkeypatch: py
 
 
 def test_text_and_markdown_say_the_same(here: Path) -> None:
-    make_run(here / "runs" / "tiny", senses=("image", "audio"))
+    make_run(here / "runs" / "tiny", modalities=("image", "audio"))
     steps = trace_question(tiny(), "a|b", MEDIA, 2, quiet).steps
     text, table = as_text(steps), as_markdown(steps)
     assert max(map(len, text.splitlines())) < 250

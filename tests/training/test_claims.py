@@ -17,13 +17,13 @@ from tiny import settings, trainer
 from muomni_cli.commands.train import train
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import read_json
-from muomni_cli.runs.run import RunFolder, claimed, read_header
+from muomni_cli.runs.run import RunFolder, read_header, stage_lock
 from muomni_cli.training.optim import Optimizers
 from tests.opening import run_engine
 
 HOLD = (
-    "import sys, pathlib; from muomni_cli.runs.run import claimed\n"
-    "with claimed(pathlib.Path(sys.argv[1]), sys.argv[2]): print('held', flush=True); sys.stdin.read()"
+    "import sys, pathlib; from muomni_cli.runs.run import stage_lock\n"
+    "with stage_lock(pathlib.Path(sys.argv[1]), sys.argv[2]): print('held', flush=True); sys.stdin.read()"
 )
 RECORD = (
     "import sys, pathlib; from muomni_cli.runs.run import RunFolder\n"
@@ -41,7 +41,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def held_by_another(root: Path, stage: str = "") -> Iterator[None]:
-    """Another process has claimed it, and is killed at the end."""
+    """Another process has stage_lock it, and is killed at the end."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(root), stage], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -84,7 +84,7 @@ def test_what_processes_record_at_the_same_time_is_all_kept() -> None:
 
 
 def test_a_claim_leaves_no_folder_behind(tmp_path: Path) -> None:
-    with claimed(tmp_path / "a" / "b"):
+    with stage_lock(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b").is_dir()
     assert not (tmp_path / "a").exists()
 
@@ -118,7 +118,7 @@ def test_weights_alone_cannot_be_continued_and_the_state_stays() -> None:
     assert read_json(Path("runs/small/model.json")) == before
 
 
-def test_an_optimiser_does_not_take_the_state_of_another() -> None:
+def test_an_optimizer_does_not_take_the_state_of_another() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(4, 4, bias=False))
     adam = Optimizers(module, settings(optimizer="adamw"))
     module(torch.ones(1, 4)).sum().backward()

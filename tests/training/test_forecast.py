@@ -96,7 +96,7 @@ def test_a_stage_shorter_than_what_would_be_measured(tmp_path: Path) -> None:
 
 def test_sizes_of_examples_are_known_without_making_batches() -> None:
     rows = [np.zeros(length) for length in (5, 9, 2, 4)]
-    train = SimpleNamespace(inputs=rows, draw=lambda step, batch_size: [step * batch_size, step * batch_size + 1])
+    train = SimpleNamespace(inputs=rows, batch=lambda step, batch_size: [step * batch_size, step * batch_size + 1])
     context: Any = SimpleNamespace(
         has_examples=True, examples=lambda: SimpleNamespace(train=train), settings=settings(batch_size=2)
     )

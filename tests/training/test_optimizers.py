@@ -8,7 +8,7 @@ from tiny import Model, settings
 from torch import nn
 
 from muomni_cli.nn import device
-from muomni_cli.training.optim import Ema, Muon, Optimizers, orthogonalise
+from muomni_cli.training.optim import Ema, Muon, Optimizers, orthogonalize
 
 NEVER = torch.tensor(False)
 
@@ -38,8 +38,8 @@ def test_muon_is_what_pytorch_has(monkeypatch: pytest.MonkeyPatch, shape: tuple[
         torch.testing.assert_close(a, b, atol=2e-3, rtol=0)  # bfloat16, summed in another order
 
 
-def test_orthogonalise_brings_singular_values_near_one() -> None:
-    values = torch.linalg.svdvals(orthogonalise(torch.randn(2, 32, 64)).float())
+def test_orthogonalize_brings_singular_values_near_one() -> None:
+    values = torch.linalg.svdvals(orthogonalize(torch.randn(2, 32, 64)).float())
     assert values.min() > 0.4
     assert values.max() < 1.3
 

@@ -36,7 +36,7 @@ def test_climbs_then_never_climbs_again_and_stays_within_bounds(shape: dict) -> 
 
 @pytest.mark.parametrize("schedule", ["cosine", "wsd"])
 def test_ends_near_the_least_rate(schedule: str) -> None:
-    chosen = settings(steps=1000, warmup_steps=10, schedule=schedule, min_lr=0.1, decay=0.2)
+    chosen = settings(steps=1000, warmup_steps=10, schedule=schedule, min_lr=0.1, decay_fraction=0.2)
     assert factor(chosen, 999) == pytest.approx(0.1, abs=0.006)
 
 
@@ -45,6 +45,6 @@ def test_cosine_is_half_way_down_half_way() -> None:
 
 
 def test_wsd_is_at_the_peak_until_it_falls() -> None:
-    chosen = settings(steps=100, warmup_steps=10, schedule="wsd", decay=0.25, min_lr=0.0)
+    chosen = settings(steps=100, warmup_steps=10, schedule="wsd", decay_fraction=0.25, min_lr=0.0)
     assert {factor(chosen, step) for step in range(10, 76)} == {1.0}
     assert factor(chosen, 76) < 1

@@ -19,7 +19,7 @@ from muomni_cli.commands.train import train
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.model import stages_of, waits_of
-from muomni_cli.training.processes import Plan, StoppedError, train_side_by_side
+from muomni_cli.training.processes import Plan, StoppedError, train_parallel
 
 WAITS = {"tokenizer": "", "thinker": ["tokenizer"], "image": ["tokenizer"], "omni": ["thinker", "image", "tokenizer"]}
 
@@ -117,7 +117,7 @@ def meets(own: str, other: str) -> list[str]:
 
 def test_stages_run_at_the_same_time_and_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
     commands = {"thinker": meets("thinker", "image"), "image": meets("image", "thinker")}
-    train_side_by_side(plan(2), lambda stage: commands.get(stage, program("")), "again")
+    train_parallel(plan(2), lambda stage: commands.get(stage, program("")), "again")
     told = sorted(capsys.readouterr().err.splitlines())
     assert told == ["image 1/1", "image: told", "thinker 1/1", "thinker: told"]
 
@@ -130,7 +130,7 @@ def test_after_a_failure_others_end_and_none_begins(code: int, kind: type[Muomni
         "omni": program("pathlib.Path('omni').touch()"),
     }
     with pytest.raises(MuomniError, match="thinker failed") as caught:
-        train_side_by_side(plan(2), lambda stage: commands.get(stage, program("")), "muomni again")
+        train_parallel(plan(2), lambda stage: commands.get(stage, program("")), "muomni again")
     assert type(caught.value) is kind
     assert caught.value.fix.endswith("muomni again")
     assert Path("image").exists()
@@ -160,7 +160,7 @@ def test_a_signal_lets_all_save_once(number: signal.Signals) -> None:
     sender = threading.Thread(target=signalled(number))
     sender.start()
     with pytest.raises(StoppedError, match="thinker stopped by") as caught:
-        train_side_by_side(plan(1), lambda stage: SAVES if stage == "thinker" else program(""), "muomni again")
+        train_parallel(plan(1), lambda stage: SAVES if stage == "thinker" else program(""), "muomni again")
     sender.join()
     assert Path("saved").read_text() == "x"
     assert caught.value.exit_code == 128 + number
@@ -177,7 +177,7 @@ def test_nobody_is_left_behind_by_an_error_of_our_own() -> None:
         return SAVES if stage == "thinker" else program("")
 
     with pytest.raises(OSError, match="no more"):
-        train_side_by_side(plan(2), command, "again")
+        train_parallel(plan(2), command, "again")
     assert Path("saved").read_text() == "x"
 
 

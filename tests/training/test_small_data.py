@@ -117,10 +117,10 @@ def test_ten_pictures_in_two_folders(capsys: pytest.CaptureFixture[str]) -> None
     assert "warning: image, 0-folder: 2 pictures validate: a score of them is uncertain by ±0.50" in told
     with pytest.raises(SystemExit):
         main(["eval", "own", "--json"])
-    (card,) = json.loads(capsys.readouterr().out)
-    assert card["n"] == 2
-    assert card["high"] - card["low"] > 0.6
-    assert card["low"] <= card["value"] <= card["high"]
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result["n"] == 2
+    assert result["high"] - result["low"] > 0.6
+    assert result["low"] <= result["value"] <= result["high"]
 
 
 def test_sounds_in_four_folders(capsys: pytest.CaptureFixture[str]) -> None:

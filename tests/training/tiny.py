@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from muomni_cli.api import Batch, Callback, Loss, Sample
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.runs.run import RunFolder
-from muomni_cli.training.callbacks import Display, Followers
+from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.context import TrainingContext
 from muomni_cli.training.loop import Trainer
 
@@ -54,7 +54,7 @@ class Model(nn.Module):
 
 class NextToken:
     unit = "tokens"
-    adam_only = frozenset({"table.weight"})
+    adamw_params = frozenset({"table.weight"})
 
     def __init__(
         self, settings: TrainSettings, *, seed: int = 0, dropout: float = 0.0, poison: int = -1, pause: float = 0.0
@@ -119,7 +119,7 @@ def trainer(
         folder=folder / "tiny",
         about={"part": {}},
         command="muomni train tiny RECIPE",
-        followers=Followers(list(callbacks), told.append),
+        callbacks=CallbackList(list(callbacks), told.append),
         display=display,
     )
     made.told = told  # type: ignore[attr-defined]

@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from muomni_cli.api import Batch, EncoderPart, RequestError
-from muomni_cli.data.examples import DecodedExampleData, DecodedExamples, Order
+from muomni_cli.data.examples import BatchSampler, DecodedExampleData, DecodedExamples
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.runs.checkpoint import PREFIXES, load_model, model_tensors, read_checkpoint, write_checkpoint
 from muomni_cli.training.step import Stepper
 from muomni_vit.config import VitConfig
 from muomni_vit.heads import symbols_of
 from muomni_vit.model import build
-from muomni_vit.objective import Seeing, choose
+from muomni_vit.objective import VisionObjective, choose
 from muomni_vit.runtime import END, HIDDEN, read
 
 TINY: dict[str, Any] = {"size": 16, "patch": 4, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "tokens": 2}
 WORDS = {"d_model": 32, "n_heads": 2, "longest": 24}
 LESSONS = ["labels", "contrast", "captions"]
 VARIED = {"shift": 2, "flip": 0.5, "erase": 0.5}
-COLOURS = {"red": (220, 40, 40), "blue": (40, 60, 220), "lime": (90, 220, 60)}
+COLORS = {"red": (220, 40, 40), "blue": (40, 60, 220), "lime": (90, 220, 60)}
 BESIDE = ("left", "right")
 
 
@@ -39,25 +39,25 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def picture(colour: str, side: str) -> NDArray[np.uint8]:
+def picture(color: str, side: str) -> NDArray[np.uint8]:
     """A square of a colour in one half of the picture."""
     pixels = np.full((3, 16, 16), 120, np.uint8)
     begin = 2 if side == "left" else 9
-    pixels[:, 5:11, begin : begin + 5] = np.array(COLOURS[colour], np.uint8)[:, None, None]
+    pixels[:, 5:11, begin : begin + 5] = np.array(COLORS[color], np.uint8)[:, None, None]
     return pixels
 
 
 def examples(
     texts: Sequence[str], labels: Sequence[str | None], inputs: Sequence[NDArray[np.uint8]], seed: int = 0
 ) -> DecodedExamples:
-    order = Order([3] * len(texts), [0] * len(texts), [1.0], seed)
+    order = BatchSampler([3] * len(texts), [0] * len(texts), [1.0], seed)
     return DecodedExamples(inputs, texts, labels, order)
 
 
 def scenes(seed: int = 0) -> DecodedExamples:
     """Six pictures that differ, each with a text and a label of its own, and one of them twice."""
-    pairs = [(colour, side) for colour in COLOURS for side in BESIDE] + [("red", "left"), ("lime", "right")]
-    texts = [f"a {colour} one, {side}" for colour, side in pairs]
+    pairs = [(color, side) for color in COLORS for side in BESIDE] + [("red", "left"), ("lime", "right")]
+    texts = [f"a {color} one, {side}" for color, side in pairs]
     return examples(texts, [f"{c}-{s}" for c, s in pairs], [picture(*pair) for pair in pairs], seed)
 
 
@@ -70,7 +70,7 @@ def context(data: DecodedExamples, seed: int = 0, val: DecodedExamples | None = 
     )
 
 
-def stage(learn: str, config: dict[str, Any] | None = None, seed: int = 0, **train: Any) -> Seeing:
+def stage(learn: str, config: dict[str, Any] | None = None, seed: int = 0, **train: Any) -> VisionObjective:
     torch.manual_seed(0)
     settings = VitConfig(**{**TINY, "learn": learn, "words": WORDS, **(config or {})})
     return choose(build(settings), context(scenes(seed), seed, **train))
@@ -108,8 +108,8 @@ def test_the_order_of_a_batch_changes_nothing(learn: str) -> None:
     one = stage(learn)
     rows = list(range(8))
     lesson = one.lesson
-    forth = one._held_out(rows)
-    back = one._held_out(rows[::-1])
+    forth = one._evaluation_mode(rows)
+    back = one._evaluation_mode(rows[::-1])
     scores, turned = one._scores(forth), one._scores(back)
     torch.testing.assert_close(lesson.loss(scores, forth.tensors), lesson.loss(turned, back.tensors))
     assert lesson.right(scores, forth.tensors).flip(0).equal(lesson.right(turned, back.tensors))
@@ -138,7 +138,7 @@ def test_bf16_is_near(learn: str) -> None:
     torch.testing.assert_close(near, exact, rtol=0.02, atol=0.0)
 
 
-def trained(one: Seeing, steps: int) -> Seeing:
+def trained(one: VisionObjective, steps: int) -> VisionObjective:
     """The stage after some steps, as the engine makes them."""
     settings = TrainSettings(batch_size=8, steps=max(steps, 6), lr=4e-3, optimizer="muon", warmup_steps=5)
     stepper = Stepper(one, settings, torch.device("cpu"))
@@ -170,7 +170,7 @@ def test_labels_are_those_of_training() -> None:
     one = stage("labels")
     strange = examples(["", ""], ["red-left", "a unicorn"], [picture("red", "left")] * 2)
     one._val = strange
-    batch = one._held_out([0, 1])
+    batch = one._evaluation_mode([0, 1])
     assert batch.tensors["classes"].tolist() == [one.lesson.classes.index("red-left"), -1]  # type: ignore[attr-defined]
     assert batch.weight == 1.0
     assert not one.lesson.right(one._scores(batch), batch.tensors)[1]
@@ -186,7 +186,7 @@ def test_smoothing_is_for_training_only() -> None:
 def test_equal_texts_are_no_negatives() -> None:
     """A picture is compared with each text once, however many pictures have it."""
     one = stage("contrast")
-    batch = one._held_out([0, 6, 1])  # the first two have the same text
+    batch = one._evaluation_mode([0, 6, 1])  # the first two have the same text
     own = batch.tensors["own"]
     assert own.tolist() == [0, 0, 1]
     assert len(batch.tensors["texts"]) == 2
@@ -213,7 +213,7 @@ def test_captions_are_exact_where_greedy_writing_says_so(steps: int) -> None:
     the right one."""
     one = trained(stage("captions"), steps)
     one.module.eval()
-    batch = one._held_out(list(range(8)))
+    batch = one._evaluation_mode(list(range(8)))
     with torch.no_grad():
         tokens = one.lesson.encoder(batch.tensors["pictures"]).tokens
         right = one.lesson.right(one._scores(batch), batch.tensors).tolist()
@@ -241,7 +241,7 @@ def test_hidden_words_are_hidden_whole_from_what_is_given_and_not_from_what_is_a
         assert all(len(set(word)) == 1 for word in words)
     assert not (~seen & (symbols[:, :-1] == 32)).any()
     assert batch.weight == float((symbols >= 0).sum())
-    assert not (one._held_out([0, 1]).tensors["given"] == HIDDEN).any()
+    assert not (one._evaluation_mode([0, 1]).tensors["given"] == HIDDEN).any()
 
 
 def test_texts_are_bytes_with_an_end() -> None:
@@ -303,7 +303,7 @@ def test_what_is_learned_is_opened_as_an_encoder(learn: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("learn", LESSONS)
 def test_every_parameter_learns_and_names_are_right(learn: str) -> None:
     one = stage(learn)
-    assert one.adam_only <= dict(one.module.named_parameters()).keys()
+    assert one.adamw_params <= dict(one.module.named_parameters()).keys()
     assert len(one.blocks) == 2
     one.loss(one.batch(0, 0)).total.backward()  # type: ignore[no-untyped-call]
     still = {name for name, p in one.module.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}

@@ -23,7 +23,7 @@ from muomni_vit.config import VitConfig
 from muomni_vit.preprocessing import to_input
 
 CONFIG = VitConfig(size=16, patch=4)
-RED, GREEN, BLUE, YELLOW, WHITE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255,) * 3, (128,) * 3
+RED, GREEN, BLUE, YELLOW, WHITE, GRAY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255,) * 3, (128,) * 3
 CORNERS = [RED, GREEN, BLUE, YELLOW]
 """Top left, top right, bottom left, bottom right of :func:`drawn`."""
 
@@ -131,13 +131,13 @@ def test_transparent_parts_are_white(tmp_path: Path) -> None:
     assert_corners(read(CONFIG, saved(image, tmp_path / "a.png")), [RED, WHITE, BLUE, (255, 255, 127)])
     for mode in ("RGBa", "RGBA"):
         assert_corners(to_input(CONFIG, image.convert(mode)), [RED, WHITE, BLUE, (255, 255, 127)], within=1)
-    grey = drawn(colors=[(0, 255), (0, 0), (90, 255), (0, 128)], mode="LA")
+    gray = drawn(colors=[(0, 255), (0, 0), (90, 255), (0, 128)], mode="LA")
     wanted = [(0,) * 3, WHITE, (90,) * 3, (127,) * 3]
-    assert_corners(read(CONFIG, saved(grey, tmp_path / "b.png")), wanted)
-    assert_corners(to_input(CONFIG, grey.convert("La")), wanted, within=1)
+    assert_corners(read(CONFIG, saved(gray, tmp_path / "b.png")), wanted)
+    assert_corners(to_input(CONFIG, gray.convert("La")), wanted, within=1)
 
 
-def test_palettes_with_and_without_a_transparent_colour(tmp_path: Path) -> None:
+def test_palettes_with_and_without_a_transparent_color(tmp_path: Path) -> None:
     image = drawn().quantize(4)
     assert_corners(read(CONFIG, saved(image, tmp_path / "plain.png")), CORNERS)
     green = image.getpixel((39, 0))
@@ -147,11 +147,11 @@ def test_palettes_with_and_without_a_transparent_colour(tmp_path: Path) -> None:
     assert_corners(to_input(CONFIG, drawn(colors=[(*c, 255) for c in CORNERS], mode="RGBA").convert("PA")), CORNERS)
 
 
-def test_a_transparent_key_colour(tmp_path: Path) -> None:
+def test_a_transparent_key_color(tmp_path: Path) -> None:
     assert_corners(read(CONFIG, saved(drawn(), tmp_path / "k.png", transparency=BLUE)), [RED, GREEN, WHITE, YELLOW])
 
 
-def test_grey_of_one_eight_and_sixteen_bits(tmp_path: Path) -> None:
+def test_gray_of_one_eight_and_sixteen_bits(tmp_path: Path) -> None:
     wanted = [(value,) * 3 for value in (0, 100, 200, 255)]
     assert_corners(read(CONFIG, saved(drawn(colors=[0, 100, 200, 255], mode="L"), tmp_path / "8.png")), wanted)
     bits = read(CONFIG, saved(drawn(colors=[0, 1, 1, 0], mode="1"), tmp_path / "1.png"))
@@ -164,7 +164,7 @@ def test_grey_of_one_eight_and_sixteen_bits(tmp_path: Path) -> None:
     assert_corners(to_input(CONFIG, Image.fromarray(deep.astype(np.int32))), wanted)
 
 
-def test_sixteen_bits_of_colour(tmp_path: Path) -> None:
+def test_sixteen_bits_of_color(tmp_path: Path) -> None:
     """Pillow writes no such file, so this one is put together by hand."""
     deep = np.asarray(drawn()).astype(">u2") * 257
     rows = b"".join(b"\0" + row.tobytes() for row in deep)
@@ -184,7 +184,7 @@ def test_floats_from_zero_to_one_and_no_others(tmp_path: Path) -> None:
         to_input(CONFIG, Image.fromarray(np.full((4, 4), 70_000, np.int32)))
 
 
-def test_colours_that_are_not_rgb(tmp_path: Path) -> None:
+def test_colors_that_are_not_rgb(tmp_path: Path) -> None:
     for ending in ("jpg", "tiff"):
         path = saved(drawn().convert("CMYK"), tmp_path / f"cmyk.{ending}")
         assert_corners(read(CONFIG, path), CORNERS, within=12)
@@ -203,7 +203,7 @@ def test_of_what_moves_the_first_frame(tmp_path: Path, ending: str) -> None:
     assert_corners(read(CONFIG, path), CORNERS, within=12)
 
 
-def test_pad_shows_all_between_bars_of_the_mean_colour() -> None:
+def test_pad_shows_all_between_bars_of_the_mean_color() -> None:
     wide = to_input(CONFIG, drawn(80, 40))
     np.testing.assert_array_equal(wide[:, :4], 128)
     np.testing.assert_array_equal(wide[:, 12:], 128)
@@ -215,7 +215,7 @@ def test_pad_shows_all_between_bars_of_the_mean_colour() -> None:
     assert tuple(to_input(black, drawn(80, 40))[:, 0, 0]) == (0, 255, 128)
 
 
-def test_crop_keeps_the_centre_and_stretch_keeps_all() -> None:
+def test_crop_keeps_the_center_and_stretch_keeps_all() -> None:
     image = Image.new("RGB", (80, 40), RED)
     image.paste(drawn(40, 40), (20, 0))
     cropped = to_input(CONFIG.model_copy(update={"fit": "crop"}), image)

@@ -117,13 +117,13 @@ def test_bf16_is_near(config: VitConfig) -> None:
 
 
 @torch.no_grad()
-def test_bytes_and_floats_are_the_same_picture_and_normalised_inside() -> None:
+def test_bytes_and_floats_are_the_same_picture_and_normalized_inside() -> None:
     config = VitConfig(**TINY, mean=(0.1, 0.5, 0.9), std=(0.2, 0.3, 0.4))
     model, batch = tiny(config), pictures(2)
     torch.testing.assert_close(model(batch).tokens, model(batch.float()).tokens)
     mean, std = (torch.tensor(values)[:, None, None] for values in (config.mean, config.std))
-    normalised = (batch / 255 - mean) / std
-    torch.testing.assert_close(model.patches(batch), model.proj(normalised), atol=1e-5, rtol=1e-5)
+    normalized = (batch / 255 - mean) / std
+    torch.testing.assert_close(model.patches(batch), model.proj(normalized), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("patch", "grid"), [(1, 24), (2, 12), (8, 3)])

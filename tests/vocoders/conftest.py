@@ -38,7 +38,7 @@ def voice() -> Callable[..., Tensor]:
         formants = (500 + 200 * torch.sin(2 * torch.pi * 2 * t), 1500 + 500 * torch.cos(2 * torch.pi * 3 * t))
         wave = torch.zeros_like(t)
         for harmonic in range(1, int(3400 / (pitch + 120))):
-            gains = [torch.exp(-(((harmonic * pitch - centre) / 250) ** 2)) for centre in formants]
+            gains = [torch.exp(-(((harmonic * pitch - center) / 250) ** 2)) for center in formants]
             wave += (gains[0] + gains[1] + 0.02) * torch.sin(harmonic * phase)
         return (0.06 * wave * torch.sin(torch.pi * 4 * t) ** 2).float()[None]
 

@@ -118,7 +118,7 @@ def test_a_tone_keeps_its_frequency_between_the_bins() -> None:
         assert abs(heard - hertz) < 8  # half a bin of the transform
 
 
-def test_peaks_lie_between_bins_and_lead_their_neighbours() -> None:
+def test_peaks_lie_between_bins_and_lead_their_neighbors() -> None:
     magnitudes = torch.zeros(1, 1, 12)
     magnitudes[..., 3:6] = torch.tensor([1.0, 2.0, 1.5])
     found = peak_frequencies(magnitudes)[0, 0]

@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from muomni_cli.api import MelConfig
-from muomni_cli.data.examples import DecodedExampleData, DecodedExamples, Order
+from muomni_cli.data.examples import BatchSampler, DecodedExampleData, DecodedExamples
 from muomni_cli.recipe import TrainSettings
-from muomni_cli.training.callbacks import Display, Followers
+from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.step import Stepper
 from muomni_vocoders.config import GanConfig, VocosConfig
-from muomni_vocoders.objective import Judge, Sounding, SpectralLoss, crop
+from muomni_vocoders.objective import AsrEvaluator, SpectralLoss, VocoderObjective, crop
 from muomni_vocoders.vocos import build
 
 Voice = Callable[..., Tensor]
@@ -33,7 +33,7 @@ TINY = VocosConfig(channels=32, layers=2, hidden=64, crop=20)
 @pytest.fixture(scope="module")
 def spoken(voice: Voice) -> DecodedExamples:
     waves = [voice(8000, seconds, pitch)[0].numpy() for seconds, pitch in ((0.5, 110.0), (0.31, 180.0), (0.1, 140.0))]
-    return DecodedExamples(waves, [""] * 3, [None] * 3, Order([len(wave) for wave in waves], [0] * 3, [1.0], 0))
+    return DecodedExamples(waves, [""] * 3, [None] * 3, BatchSampler([len(wave) for wave in waves], [0] * 3, [1.0], 0))
 
 
 class Halving:
@@ -66,9 +66,9 @@ def context(spoken: DecodedExamples, seed: int = 0, **train: Any) -> Any:
     )
 
 
-def objective(spoken: DecodedExamples, config: VocosConfig = TINY, seed: int = 0, **train: Any) -> Sounding:
+def objective(spoken: DecodedExamples, config: VocosConfig = TINY, seed: int = 0, **train: Any) -> VocoderObjective:
     torch.manual_seed(0)
-    return Sounding(build(config, MEL), context(spoken, seed, **train))
+    return VocoderObjective(build(config, MEL), context(spoken, seed, **train))
 
 
 def test_a_batch_is_a_function_of_seed_and_step(spoken: DecodedExamples) -> None:
@@ -111,7 +111,7 @@ def test_only_the_true_sound_has_no_loss(voice: Voice) -> None:
 
 def test_it_learns_one_sound_by_heart(voice: Voice) -> None:
     wave = voice(8000, 0.15)[0].numpy()
-    one = DecodedExamples([wave], [""], [None], Order([wave.size], [0], [1.0], 0))
+    one = DecodedExamples([wave], [""], [None], BatchSampler([wave.size], [0], [1.0], 0))
     stage = objective(one, batch_size=1, steps=120, lr=4e-3, weight_decay=0.0)
     before = stage.validate()
     stepper = Stepper(stage, stage._settings, torch.device("cpu"))
@@ -134,35 +134,38 @@ def test_it_hears_what_the_codec_makes_if_asked(spoken: DecodedExamples) -> None
 @pytest.mark.parametrize("use", ["hinge", "least-squares"])
 def test_each_side_gets_its_own_gradient_alone(spoken: DecodedExamples, use: Any) -> None:
     stage = objective(spoken, TINY.model_copy(update={"gan": GanConfig(use=use, channels=4, layers=2)}))
-    judge, vocoder = stage.module.judge, stage.module.vocoder
-    assert judge is not None
+    discriminator, vocoder = stage.module.discriminator, stage.module.vocoder
+    assert discriminator is not None
     true = stage.batch(0, 0).tensors["waves"]
 
     def gradients(side: str) -> dict[str, bool]:
         stage.module.zero_grad()
-        getattr(judge.contest(vocoder(stage._heard(true)), true), side).sum().backward()
+        getattr(discriminator.losses(vocoder(stage._heard(true)), true), side).sum().backward()
         touched = {name: p.grad is not None for name, p in stage.module.named_parameters()}
-        return {part: any(touched[name] for name in touched if name.startswith(part)) for part in ("vocoder", "judge")}
+        return {
+            part: any(touched[name] for name in touched if name.startswith(part))
+            for part in ("vocoder", "discriminator")
+        }
 
-    assert gradients("vocoder") == {"vocoder": True, "judge": False}
-    assert gradients("judge") == {"vocoder": False, "judge": True}
+    assert gradients("vocoder") == {"vocoder": True, "discriminator": False}
+    assert gradients("discriminator") == {"vocoder": False, "discriminator": True}
 
 
 @pytest.mark.parametrize("use", ["hinge", "least-squares"])
 def test_the_judge_learns_to_tell_and_the_vocoder_to_please(voice: Voice, use: Any) -> None:
     torch.manual_seed(0)
-    judge, true = Judge(GanConfig(use=use, channels=4, layers=2), MEL), voice(8000, 0.15)
+    discriminator, true = AsrEvaluator(GanConfig(use=use, channels=4, layers=2), MEL), voice(8000, 0.15)
     made = (0.1 * torch.randn(true.shape)).requires_grad_()
-    optimizer = torch.optim.Adam([{"params": judge.parameters(), "lr": 5e-3}])
-    first = judge.contest(made, true)
+    optimizer = torch.optim.Adam([{"params": discriminator.parameters(), "lr": 5e-3}])
+    first = discriminator.losses(made, true)
     for _ in range(40):
         optimizer.zero_grad()
-        judge.contest(made, true).judge.sum().backward()
+        discriminator.losses(made, true).discriminator.sum().backward()
         optimizer.step()
-    told = judge.contest(made, true)
-    assert told.judge < 0.5 * first.judge
+    told = discriminator.losses(made, true)
+    assert told.discriminator < 0.5 * first.discriminator
     (gradient,) = torch.autograd.grad(told.vocoder.sum(), made)
-    moved = judge.contest(made - 1e-3 * gradient / gradient.norm(), true)
+    moved = discriminator.losses(made - 1e-3 * gradient / gradient.norm(), true)
     assert moved.vocoder < told.vocoder
 
 
@@ -173,14 +176,14 @@ def test_resumed_is_never_stopped(spoken: DecodedExamples, tmp_path: Path, use: 
     def run(folder: str, steps: int, *, resume: bool = False) -> dict[str, Tensor]:
         told = context(spoken, steps=steps, schedule="constant", save_every=2, val_every=2, device="cpu")
         torch.manual_seed(0)
-        stage = Sounding(build(config, MEL), told)
+        stage = VocoderObjective(build(config, MEL), told)
         trainer = Trainer(
             stage,
             told,
             folder=tmp_path / folder,
             about={},
             command="muomni train vocoder",
-            followers=Followers([], print),
+            callbacks=CallbackList([], print),
             display=Display("vocoder", steps),
         )
         assert trainer.run(resume=resume) == steps
@@ -191,7 +194,7 @@ def test_resumed_is_never_stopped(spoken: DecodedExamples, tmp_path: Path, use: 
     resumed = run("parts", 4, resume=True)
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole if name.startswith(("model.", "optim.")))
-    assert any(name.startswith("model.judge.") for name in whole) == (use != "none")
+    assert any(name.startswith("model.discriminator.") for name in whole) == (use != "none")
 
 
 def test_samples_are_sounds(spoken: DecodedExamples) -> None:
@@ -205,4 +208,4 @@ def test_samples_are_sounds(spoken: DecodedExamples) -> None:
 
 def test_names_of_what_adamw_moves(spoken: DecodedExamples) -> None:
     stage = objective(spoken)
-    assert stage.adam_only <= dict(stage.module.named_parameters()).keys()
+    assert stage.adamw_params <= dict(stage.module.named_parameters()).keys()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from muomni_vocoders.stft import Overlap, overlap_add
+from muomni_vocoders.stft import OverlapAddStream, overlap_add
 
 
 @pytest.mark.parametrize(("window", "hop"), [(8, 2), (6, 4), (10, 3), (4, 4), (6, 5)])
@@ -16,7 +16,7 @@ def test_frames_that_were_cut_out_are_the_sound_again(window: int, hop: int) -> 
     padded = torch.nn.functional.pad(wave, (window // 2, window))
     frames = padded.unfold(1, window, hop)[:, :count] * shape * shape
     for cuts in ([15], [1] * 15, [0, 2, 5, 0, 8]):
-        overlap = Overlap(shape, hop, 2)
+        overlap = OverlapAddStream(shape, hop, 2)
         made = torch.cat([*(overlap.push(part) for part in frames.split(cuts, dim=1)), overlap.finish()], dim=1)
         assert made.shape == wave.shape
         sure = wave.shape[1] - max(0, hop - window // 2)  # beyond the last window nothing is known
@@ -29,7 +29,7 @@ def test_the_sum_of_frames() -> None:
 
 
 def test_what_might_come_next_changes_nothing() -> None:
-    overlap, frames = Overlap(torch.hann_window(8), 2, 1), torch.randn(1, 5, 8)
+    overlap, frames = OverlapAddStream(torch.hann_window(8), 2, 1), torch.randn(1, 5, 8)
     overlap.push(frames)
     before = overlap.laid(frames).clone()
     torch.testing.assert_close(overlap.laid(frames), before)

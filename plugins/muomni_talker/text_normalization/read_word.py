@@ -20,7 +20,7 @@ from muomni_talker.text_normalization.words import (
     roman,
     token,
 )
-from muomni_talker.text_normalization.written_form import Written
+from muomni_talker.text_normalization.written_form import WrittenWord
 
 LOOK = 3
 """Written words ahead that a reading may depend on."""
@@ -34,7 +34,7 @@ _SHORT_MONTHS = listed("jan feb mar apr jun jul aug sep sept oct nov dec")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class NormalizedWord:
     """What is said of one written word and of ``taken`` ones after it. ``mark`` follows it; ``ends``: a sentence."""
 
     text: str
@@ -43,7 +43,7 @@ class Reading:
     taken: int = 0
 
 
-def is_plain(word: Written) -> bool:
+def is_plain(word: WrittenWord) -> bool:
     """Its reading depends on no later word."""
     if _PLAIN.fullmatch(word.core) is None or "*" in word.lead or word.core.lower() in _SHORT_MONTHS:
         return False
@@ -51,7 +51,7 @@ def is_plain(word: Written) -> bool:
     return not short and ".." not in word.tail and not re.search(r"[.?!].*[\"')]", word.tail)
 
 
-def read(word: Written, follow: Sequence[Written], before: Written | None) -> Reading:
+def read(word: WrittenWord, follow: Sequence[WrittenWord], before: WrittenWord | None) -> NormalizedWord:
     """Read a word. ``follow``: the next :data:`LOOK` written words, fewer at the end of the text; empty if plain."""
     past = before.core if before else ""
     if word.core in ("—", "–", "-", ""):
@@ -62,23 +62,23 @@ def read(word: Written, follow: Sequence[Written], before: Written | None) -> Re
         return two
     text = roman(word.core, past) or _numbered(word, follow, past) or token(word.core)
     if _is_bullet(word):
-        return Reading(text, ",")
+        return NormalizedWord(text, ",")
     return _closed(text, word, follow)
 
 
-def _between(word: Written, follow: Sequence[Written], past: str) -> Reading:
+def _between(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> NormalizedWord:
     """Marks by themselves: dashes, which between numbers are signs, and marks with a space before them."""
     if word.core:
         if past[-1:].isdigit() and follow and follow[0].core[:1].isdigit():
-            return Reading("to" if is_year(past) and is_year(follow[0].core) else "minus")
-        return Reading("", "-")
+            return NormalizedWord("to" if is_year(past) and is_year(follow[0].core) else "minus")
+        return NormalizedWord("", "-")
     if "*" in word.lead and past[-1:].isdigit() and follow and follow[0].core[:1].isdigit():
-        return Reading("times")
-    mark = word.mark or Written("", "", word.lead).mark
-    return Reading("", mark, ends=mark in (".", "?", "!") and bool(mark))
+        return NormalizedWord("times")
+    mark = word.mark or WrittenWord("", "", word.lead).mark
+    return NormalizedWord("", mark, ends=mark in (".", "?", "!") and bool(mark))
 
 
-def _closed(text: str, word: Written, follow: Sequence[Written], taken: int = 0) -> Reading:
+def _closed(text: str, word: WrittenWord, follow: Sequence[WrittenWord], taken: int = 0) -> NormalizedWord:
     """The reading with the marks of the last word that it took."""
     last = follow[taken - 1] if taken else word
     after = follow[taken] if taken < len(follow) else None
@@ -87,10 +87,10 @@ def _closed(text: str, word: Written, follow: Sequence[Written], taken: int = 0)
     if mark == "." and ".." in last.tail and goes_on:
         mark = ","
     quoted = re.search(r"[.?!].*[\"')]", last.tail) is not None and goes_on
-    return Reading(text, mark, ends=mark in (".", "?", "!") and bool(mark) and not quoted, taken=taken)
+    return NormalizedWord(text, mark, ends=mark in (".", "?", "!") and bool(mark) and not quoted, taken=taken)
 
 
-def _shortened(word: Written, follow: Sequence[Written], before: Written | None) -> Reading | None:
+def _shortened(word: WrittenWord, follow: Sequence[WrittenWord], before: WrittenWord | None) -> NormalizedWord | None:
     """Abbreviations and initials, whose full stop is no end of a sentence."""
     low, after = word.core.lower(), follow[0] if follow else None
     dotted = word.tail.startswith(".") and not word.tail.startswith("..")
@@ -99,7 +99,7 @@ def _shortened(word: Written, follow: Sequence[Written], before: Written | None)
         return _closed(f"{low[0]} m", word, follow)
     if not dotted:
         return _closed(SHORT[low], word, follow) if low in TITLES and word.upper and low != word.core else None
-    rest = Written("", word.core, word.tail[1:])
+    rest = WrittenWord("", word.core, word.tail[1:])
     numbered = after is not None and after.core[:1].isdigit()
     if (low in _SHORT_MONTHS and month(word.core)) and (numbered or past[:1].isdigit()):
         return _unended(month(word.core) or "", rest, after)
@@ -122,22 +122,28 @@ def _shortened(word: Written, follow: Sequence[Written], before: Written | None)
     return None
 
 
-def _in_address(before: Written | None, after: Written | None) -> bool:
+def _in_address(before: WrittenWord | None, after: WrittenWord | None) -> bool:
     """Main St. and Elm Dr., but Dr. Smith and St. John."""
     named = before is not None and before.upper and not before.tail
     return named and (after is None or not after.upper or after.core.lower() in _OPENERS)
 
 
-def _unended(text: str, rest: Written, after: Written | None, *, never: bool = False, capital: bool = False) -> Reading:
+def _unended(
+    text: str, rest: WrittenWord, after: WrittenWord | None, *, never: bool = False, capital: bool = False
+) -> NormalizedWord:
     """An abbreviation's reading: its full stop counts only where the next word cannot go on with the sentence."""
     if rest.mark:
-        return Reading(text, rest.mark, ends=rest.mark in (".", "?", "!"))
+        return NormalizedWord(text, rest.mark, ends=rest.mark in (".", "?", "!"))
     begins = after is not None and after.upper and (capital or after.core.lower() in _OPENERS)
     over = after is None or after.breaks > 1 or begins
-    return Reading(text, "." if over else "", ends=over) if not (never and after is not None) else Reading(text)
+    return (
+        NormalizedWord(text, "." if over else "", ends=over)
+        if not (never and after is not None)
+        else NormalizedWord(text)
+    )
 
 
-def _with_next(word: Written, follow: Sequence[Written], past: str) -> Reading | None:
+def _with_next(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> NormalizedWord | None:
     """Numbers with what they count, and dates, telephone numbers and mixed fractions of two written words."""
     core = word.core
     joined = bool(follow) and not word.tail and not follow[0].lead and follow[0].breaks < 2
@@ -161,7 +167,7 @@ def _with_next(word: Written, follow: Sequence[Written], past: str) -> Reading |
         the = "" if past.lower() == "the" else "the "
         said = f"{the}{ordinal(int(day[1]))} of {named}"
         if after.lower() in _SHORT_MONTHS and follow[0].tail.startswith("."):
-            rest = Written("", after, follow[0].tail[1:])
+            rest = WrittenWord("", after, follow[0].tail[1:])
             return replace(_unended(said, rest, follow[1] if len(follow) > 1 else None), taken=1)
         return _closed(said, word, follow, 1)
     if re.fullmatch(r"\d{1,4}", core) and (part := re.fullmatch(r"([1-9])/(\d{1,2})", after)):
@@ -169,7 +175,7 @@ def _with_next(word: Written, follow: Sequence[Written], past: str) -> Reading |
     return None
 
 
-def _numbered(word: Written, follow: Sequence[Written], past: str) -> str | None:
+def _numbered(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> str | None:
     """Numbers that are read differently among their neighbours, and symbols that stand alone."""
     core = word.core
     if len(core) == 1 and core in "#*~" and not (follow and follow[0].core[:1].isdigit()):
@@ -194,11 +200,11 @@ def _numbered(word: Written, follow: Sequence[Written], past: str) -> str | None
     return None
 
 
-def _is_bullet(word: Written) -> bool:
+def _is_bullet(word: WrittenWord) -> bool:
     """The number of an item of a list."""
     return word.breaks > 0 and re.fullmatch(r"\d\d?", word.core) is not None and word.tail in (".", ")")
 
 
-def starts_item(word: Written) -> bool:
+def starts_item(word: WrittenWord) -> bool:
     """A line that begins with the sign or the number of an item of a list."""
     return word.breaks > 0 and (word.core == "-" or (word.lead == "*" and not word.core) or _is_bullet(word))

@@ -81,7 +81,7 @@ _NUMBERS = {character: 3 + place for place, character in enumerate(ALPHABET)}
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenWord:
     """A written word: what opens before it, itself, what closes after it, and the line breaks before it."""
 
     lead: str
@@ -115,13 +115,13 @@ def fold(raw: str) -> str:
     return "".join(character for character in shown if " " < character < "\x7f" or character in _KEPT)
 
 
-def cut(raw: str, breaks: int) -> list[Written]:
+def cut(raw: str, breaks: int) -> list[WrittenWord]:
     """The written words of a run of characters without a space; ``breaks`` line breaks lie before it."""
-    parts: list[Written] = []
+    parts: list[WrittenWord] = []
     for part in _CUTS.split(fold(raw)):
         if part:
             word = _set_apart("—" if part.startswith("--") else part)
-            parts.append(Written(*word, breaks=0 if parts else breaks))
+            parts.append(WrittenWord(*word, breaks=0 if parts else breaks))
     return parts
 
 

@@ -53,7 +53,7 @@ class Leaks(Motion):
         return 0.1 * x.mean(1, keepdim=True)
 
 
-class MindsItsNeighbours(Motion):
+class MindsItsNeighbors(Motion):
     """The first token of the first row, in every row."""
 
     def more(self, x: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from muomni_cli.api import Choose, Manner, Said
-from muomni_rvq.model import Codec
+from muomni_cli.api import Sampler, TextChunk, VoiceSettings
+from muomni_rvq.model import RvqCodec
 from muomni_talker.model import CursorTalker
 from muomni_vocoders.griffin_lim import GriffinLim
 
 
-class OutOfRange(Codec):
+class OutOfRange(RvqCodec):
     """Codes begin at 1."""
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ class Stuttering:
         return self._like
 
 
-class StutteringCodec(Codec):
+class StutteringCodec(RvqCodec):
     """See above."""
 
     def stream(self, batch: int = 1) -> Any:
@@ -64,31 +64,39 @@ class OneTooMany(GriffinLim):
 class DependsOnCuts(CursorTalker):
     """Every piece is spoken as if it were all."""
 
-    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
-        yield from super().speak([], manner, choose)
+    def speak(
+        self, text: Iterable[TextChunk], voice_settings: VoiceSettings, choose: Sampler
+    ) -> Iterator[NDArray[Any]]:
+        yield from super().speak([], voice_settings, choose)
         for piece in text:
-            yield from super().speak([piece], manner, choose)
+            yield from super().speak([piece], voice_settings, choose)
 
 
 class SaysWhatItLikes(CursorTalker):
     """Never mind what is chosen."""
 
-    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
-        for codes in super().speak(text, manner, choose):
+    def speak(
+        self, text: Iterable[TextChunk], voice_settings: VoiceSettings, choose: Sampler
+    ) -> Iterator[NDArray[Any]]:
+        for codes in super().speak(text, voice_settings, choose):
             yield (codes + np.random.randint(2)) % self.codes.size
 
 
 class HasEveryVoice(CursorTalker):
     """Whoever is named."""
 
-    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
-        known = manner if manner.voice in self.voices else Manner()
+    def speak(
+        self, text: Iterable[TextChunk], voice_settings: VoiceSettings, choose: Sampler
+    ) -> Iterator[NDArray[Any]]:
+        known = voice_settings if voice_settings.voice in self.voices else VoiceSettings()
         return super().speak(text, known, choose)
 
 
 class NeverListens(CursorTalker):
     """Says one thing."""
 
-    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
+    def speak(
+        self, text: Iterable[TextChunk], voice_settings: VoiceSettings, choose: Sampler
+    ) -> Iterator[NDArray[Any]]:
         length = len("".join(piece.text for piece in text))
-        return super().speak([Said("a" * length)], manner, choose)
+        return super().speak([TextChunk("a" * length)], voice_settings, choose)

@@ -1,4 +1,4 @@
-"""Thinkers that are wrong in one way each. ``small`` is the right one that they are made of."""
+"""Thinkers that are wrong in one way each. ``test_config`` is the right one that they are made of."""
 
 # ruff: noqa: ARG001 - the signatures are those of the protocols
 
@@ -43,7 +43,7 @@ class PiecesSpoilIt(Transformer):
         return states.flip(1) if later else states
 
 
-class MindsItsNeighbours(Transformer):
+class MindsItsNeighbors(Transformer):
     """Where rows are of unequal length, each gets something of the others."""
 
     def hidden(self, ids: Any = None, *, embeds: Any = None, cache: Any = None, lengths: Any = None) -> Tensor:

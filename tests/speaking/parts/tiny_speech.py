@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import (
-    Choose,
     CodecPart,
     CodeShape,
-    Manner,
     MelConfig,
     PartConfig,
     RequestError,
-    Said,
+    Sampler,
     TalkerPart,
+    TextChunk,
     VocoderPart,
+    VoiceSettings,
     hookimpl,
 )
 from muomni_cli.nn.streaming import CausalConv, CausalStack
@@ -108,17 +108,19 @@ class Talker(nn.Module):
     def forward(self, codes: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.before[codes[..., q]] for q in range(self.shape.codebooks))
 
-    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
-        if manner.voice is not None and manner.voice not in self.voices:
-            raise RequestError(f"there is no voice {manner.voice!r}", "name another")
-        voice = self.voices.index(manner.voice) if manner.voice else 0
+    def speak(
+        self, text: Iterable[TextChunk], voice_settings: VoiceSettings, choose: Sampler
+    ) -> Iterator[NDArray[Any]]:
+        if voice_settings.voice is not None and voice_settings.voice not in self.voices:
+            raise RequestError(f"there is no voice {voice_settings.voice!r}", "name another")
+        voice = self.voices.index(voice_settings.voice) if voice_settings.voice else 0
         code, owed = 0, 0.0
         for said in text:
             heard = self.hear(torch.from_numpy(said.hidden)) if self.hear and said.hidden is not None else 0
             for letter in said.text.lower():
                 if not ("a" <= letter <= "z" or letter == " "):
                     continue
-                owed += 2 / manner.speed
+                owed += 2 / voice_settings.speed
                 while owed >= 1:
                     owed -= 1
                     row = []

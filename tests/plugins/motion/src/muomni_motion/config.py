@@ -15,7 +15,7 @@ ACTIVITIES = ("falling", "running", "sitting", "turning", "walking", "waving")
 class MotionConfig(PartConfig):
     """Sizes of :class:`muomni_motion.model.Motion`, and limits of files."""
 
-    practice: ClassVar[frozenset[str]] = frozenset({"dropout"})
+    training_only: ClassVar[frozenset[str]] = frozenset({"dropout"})
 
     rate: PositiveFloat = Field(50.0, description="samples a second; files of another rate are resampled")
     d_model: PositiveInt = Field(64, description="width of its tokens")

@@ -82,14 +82,18 @@ def _within(x: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 class Named(nn.Module):
-    """An :class:`muomni_cli.contract.models.Answerer`: the encoder, and one Linear on the mean of its tokens."""
+    """An :class:`muomni_cli.contract.models.PredictorModule`: the encoder, and one Linear on the mean of its tokens."""
 
     def __init__(self, encoder: Motion, classes: Sequence[str]) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = nn.Linear(encoder.width, len(classes))
         self._naming = Naming(classes)
-        self.ways, self.vocabulary, self.wanted = self._naming.ways, self._naming.vocabulary, self._naming.wanted
+        self.answer_modes, self.vocabulary, self.expected = (
+            self._naming.answer_modes,
+            self._naming.vocabulary,
+            self._naming.expected,
+        )
 
     def score(self, output: EncoderOutput) -> Tensor:
         """Tokens -> (B,C), of the real ones of each row."""
@@ -112,8 +116,8 @@ def build(config: MotionConfig) -> Motion:
     return Motion(config)
 
 
-def answering(config: MotionConfig, learned: Mapping[str, Any]) -> Named:
-    """See ``EncoderPart.answer``."""
-    if "classes" not in learned:
+def build_predictor(config: MotionConfig, head_metadata: Mapping[str, Any]) -> Named:
+    """See ``EncoderPart.predictor``."""
+    if "classes" not in head_metadata:
         raise RequestError("the motion encoder does not say which activities it knows", "train it again")
-    return Named(Motion(config), learned["classes"])
+    return Named(Motion(config), head_metadata["classes"])

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 
 class Naming:
-    """What :class:`muomni_cli.contract.models.Answers` wants, of a list of classes."""
+    """What :class:`muomni_cli.contract.models.Predictor` wants, of a list of classes."""
 
-    ways: Mapping[str, bool] = MappingProxyType({"accuracy": False})
+    answer_modes: Mapping[str, bool] = MappingProxyType({"accuracy": False})
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.vocabulary = list(classes)
 
-    def wanted(self, text: str, label: str | None) -> str:
+    def expected(self, text: str, label: str | None) -> str:
         """The label."""
         return label or text
 

@@ -21,15 +21,15 @@ def register_encoders() -> list[EncoderPart]:
             objective="muomni_motion.objective:Activities",
             graphs="muomni_motion.graphs:graphs",
             read="muomni_motion.reading:read",
-            count="muomni_motion.reading:count",
-            reads=frozenset({"rate", "max_seconds", "max_bytes"}),
-            answer="muomni_motion.model:answering",
-            runs="muomni_motion.running:RunNaming",
+            num_tokens="muomni_motion.reading:count",
+            cache_fields=frozenset({"rate", "max_seconds", "max_bytes"}),
+            predictor="muomni_motion.model:build_predictor",
+            runner="muomni_motion.running:RunNaming",
             head_graphs="muomni_motion.graphs:head_graphs",
             bench_inputs="muomni_motion.reading:bench_inputs",
-            small={"d_model": 16, "halvings": 2},
-            share=0.5,
-            in_time=True,
+            test_config={"d_model": 16, "halvings": 2},
+            max_context_fraction=0.5,
+            truncatable=True,
         )
     ]
 
@@ -43,14 +43,14 @@ def register_datasets() -> list[DatasetPart]:
             doc="simulated people with a motion sensor; reads no files",
             config=RecordingsConfig,
             build="muomni_motion.recordings:Recordings",
-            small=FEW,
+            test_config=FEW,
         ),
         DatasetPart(
             name="recording-questions",
             doc="questions about simulated recordings, and their answers",
             config=QuestionsConfig,
             build="muomni_motion.recordings:Questions",
-            small=FEW,
+            test_config=FEW,
         ),
     ]
 

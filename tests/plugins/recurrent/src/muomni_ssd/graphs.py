@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port
+from muomni_cli.api import Graph, GraphInput
 from muomni_ssd.config import SSDConfig
 from muomni_ssd.memory import piece
 from muomni_ssd.model import Held, SSDThinker
@@ -58,7 +58,7 @@ def graphs(module: SSDThinker) -> list[Graph]:
         Graph(
             name="embed",
             module=Embedding(module),
-            inputs=[Port("input_ids", ("batch", "time"), Port.below(module.vocab_size))],
+            inputs=[GraphInput("input_ids", ("batch", "time"), GraphInput.below(module.vocab_size))],
             outputs=["inputs_embeds"],
             cases={"traced": {"batch": 2, "time": 3}, "one token": {"batch": 1, "time": 1}},
             tolerance=0.0,
@@ -66,7 +66,7 @@ def graphs(module: SSDThinker) -> list[Graph]:
         Graph(
             name="thinker",
             module=Thinking(module),
-            inputs=[Port("inputs_embeds", ("batch", "time", config.d_model)), *ports(config)],
+            inputs=[GraphInput("inputs_embeds", ("batch", "time", config.d_model)), *ports(config)],
             outputs=["logits", "hidden", *states.values()],
             cases={
                 "traced": {"batch": 2, "time": 3},
@@ -76,22 +76,22 @@ def graphs(module: SSDThinker) -> list[Graph]:
                 "whole context": {"batch": 1, "time": config.ctx_len},
             },
             states=states,
-            begin={"batch": 2, "time": 1},
+            initial_sizes={"batch": 2, "time": 1},
             calls=min(100, config.ctx_len),
             reference=by_its_cache,
         ),
     ]
 
 
-def ports(config: SSDConfig) -> list[Port]:
+def ports(config: SSDConfig) -> list[GraphInput]:
     """The states: ``past_states.N.recent`` and ``past_states.N.state``."""
     recent = ("batch", config.d_conv - 1, config.d_model + 2 * config.d_state)
     state = ("batch", config.d_state, config.d_model)
-    return [Port(name, recent if name.endswith("recent") else state) for name in names(config)]
+    return [GraphInput(name, recent if name.endswith("recent") else state) for name in names(config)]
 
 
 def names(config: SSDConfig) -> dict[str, str]:
-    """``past_states.N.recent`` -> ``present_states.N.recent`` ..., in the order of :class:`Thinking`."""
+    """``past_states.N.recent`` -> ``present_states.N.recent`` ..., in the order of :class:`ThinkerGraph`."""
     held = [f"{layer}.{what}" for layer in range(config.n_layers) for what in Held._fields]
     return {f"past_states.{name}": f"present_states.{name}" for name in held}
 

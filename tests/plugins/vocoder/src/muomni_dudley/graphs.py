@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port
+from muomni_cli.api import Graph, GraphInput
 from muomni_dudley.model import Dudley
 
 
@@ -34,9 +34,9 @@ def graphs(module: Dudley) -> list[Graph]:
             name="vocoder",
             module=Sounding(module),
             inputs=[
-                Port("mel", ("batch", "frames", bins), levels),
-                Port("held", ("batch", 1, bins), levels),
-                Port("place", (1,), Port.below(3 * len(module.carriers))),
+                GraphInput("mel", ("batch", "frames", bins), levels),
+                GraphInput("held", ("batch", 1, bins), levels),
+                GraphInput("place", (1,), GraphInput.below(3 * len(module.carriers))),
             ],
             outputs=["samples", "held_now", "place_now"],
             cases={
@@ -45,7 +45,7 @@ def graphs(module: Dudley) -> list[Graph]:
                 "longer than the carrier": {"batch": 3, "frames": len(module.carriers) + 7},
             },
             states={"held": "held_now", "place": "place_now"},
-            begin={"batch": 2, "frames": 3},
+            initial_sizes={"batch": 2, "frames": 3},
             calls=50,
         )
     ]

@@ -51,7 +51,7 @@ class Dudley(nn.Module):
 
 
 class Sounds:
-    """A sound on its way through :class:`Dudley`, one frame late; a :class:`muomni_cli.contract.speech.Streamed`.
+    """A sound on its way through :class:`Dudley`, one frame late; a :class:`muomni_cli.contract.speech.TensorStream`.
     After its end another begins."""
 
     def __init__(self, vocoder: Dudley, batch: int) -> None:

@@ -15,9 +15,9 @@ def register_vocoders() -> list[VocoderPart]:
             doc="a buzz or a noise, cut into bands as loud as the mel says; learns nothing, ready at once",
             config=DudleyConfig,
             build="muomni_dudley.model:build",
-            small={"seconds": 0.1},
+            test_config={"seconds": 0.1},
             graphs="muomni_dudley.graphs:graphs",
-            runs="muomni_dudley.running:RunDudley",
+            runner="muomni_dudley.running:RunDudley",
         )
     ]
 

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import MelConfig, Run
+from muomni_cli.api import GraphFn, MelConfig
 from muomni_dudley.config import DudleyConfig
 
 
 class Sounds:
-    """A sound on its way, one frame late; a :class:`muomni_cli.contract.speech.Flow`.
+    """A sound on its way, one frame late; a :class:`muomni_cli.contract.speech.ArrayStream`.
 
     Args:
         run: the graph ``vocoder``.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: GraphFn) -> None:
         self._run = run
         self._begin()
 
@@ -49,7 +49,7 @@ class Sounds:
 
 
 class RunDudley:
-    """A :class:`muomni_cli.contract.speech.RunVocoder`.
+    """A :class:`muomni_cli.contract.speech.VocoderRunner`.
 
     Args:
         config: of the vocoder.
@@ -57,7 +57,7 @@ class RunDudley:
         mel: of its codec.
     """
 
-    def __init__(self, config: DudleyConfig, graphs: Mapping[str, Run], mel: MelConfig) -> None:  # noqa: ARG002
+    def __init__(self, config: DudleyConfig, graphs: Mapping[str, GraphFn], mel: MelConfig) -> None:  # noqa: ARG002
         self._graphs: Any = graphs
 
     def stream(self) -> Sounds:

@@ -10,7 +10,7 @@ from muomni_cli.api import MelConfig, PartConfig
 class NewpartConfig(PartConfig):
     """Sizes of :class:`muomni_newpart.model.Newpart`. At hop 160 and 16 kHz 8 mel frames are 80 ms."""
 
-    practice: ClassVar[frozenset[str]] = frozenset({"max_seconds", "crop"})
+    training_only: ClassVar[frozenset[str]] = frozenset({"max_seconds", "crop"})
 
     mel: MelConfig = Field(MelConfig(), description="the log-mel that is coded; a vocoder is built for the same")
     frame: PositiveInt = Field(8, description="mel frames of a code frame")

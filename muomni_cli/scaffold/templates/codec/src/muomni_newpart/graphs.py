@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port
+from muomni_cli.api import Graph, GraphInput
 from muomni_cli.audio.mel import LogMel
 from muomni_newpart.model import Newpart
 
@@ -51,22 +51,22 @@ def graphs(module: Newpart) -> list[Graph]:
         Graph(
             name="encoder",
             module=Encoding(module),
-            inputs=[Port("waves", ("batch", "frames", module.config.samples), quiet)],
+            inputs=[GraphInput("waves", ("batch", "frames", module.config.samples), quiet)],
             outputs=["codes"],
             cases=cases,
-            undecided=0.01,
+            max_mismatch_fraction=0.01,
         ),
         Graph(
             name="decoder",
             module=Decoding(module),
             inputs=[
-                Port("codes", ("batch", "frames", module.codebooks), Port.below(module.codebook_size)),
-                *(Port(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
+                GraphInput("codes", ("batch", "frames", module.codebooks), GraphInput.below(module.codebook_size)),
+                *(GraphInput(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
             ],
             outputs=["mel", *states.values()],
             cases=cases,
             states=states,
-            begin={"batch": 2, "frames": 1},
+            initial_sizes={"batch": 2, "frames": 1},
             calls=20,
         ),
     ]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig, RequestError
-from muomni_cli.nn.streaming import CausalStack, ConvNeXt, Stream
+from muomni_cli.nn.streaming import CausalStack, CausalStream, ConvNeXt
 from muomni_newpart.config import NewpartConfig
 
 MEAN, SCALE = -5.0, 4.0
@@ -108,15 +108,15 @@ class Newpart(nn.Module):
 
     def frames_of(self, numbers: Tensor) -> Tensor:
         """(B,T,Q,L) numbers -> (B,T,F)."""
-        centred = numbers * 2 / (self.levels - 1).clamp_min(1) - 1
-        frames: Tensor = self.outward(centred.flatten(2))
+        centerd = numbers * 2 / (self.levels - 1).clamp_min(1) - 1
+        frames: Tensor = self.outward(centerd.flatten(2))
         return frames
 
     def expand(self, frames: Tensor) -> Tensor:
         """(B,T,F) -> (B, frame*T, F) log-mel."""
         return self.decoder.whole(frames)
 
-    def stream(self, batch: int = 1) -> Stream:
+    def stream(self, batch: int = 1) -> CausalStream:
         """:meth:`expand` of (B,T,F) that comes in pieces."""
         return self.decoder.stream(batch)
 

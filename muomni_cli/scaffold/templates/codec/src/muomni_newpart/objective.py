@@ -26,7 +26,7 @@ class Reconstruction:
     """An :class:`muomni_cli.api.Objective`: log-mel through codes."""
 
     unit = "seconds"
-    adam_only = frozenset({"inward.weight", "outward.weight"})
+    adamw_params = frozenset({"inward.weight", "outward.weight"})
 
     def __init__(self, codec: Newpart, context: StageContext) -> None:
         self.module = codec
@@ -38,7 +38,7 @@ class Reconstruction:
 
     def batch(self, step: int, micro: int) -> Batch:
         """Share ``micro`` of the step's crops, each from where its row and the step have it: ``waves`` (B,N)."""
-        chosen = self._train.draw(step, self._settings.batch_size)
+        chosen = self._train.batch(step, self._settings.batch_size)
         shares, config = self._settings.accumulate, self.module.config
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
         size = config.crop * config.samples
@@ -55,7 +55,7 @@ class Reconstruction:
         total, count, used = 0.0, 0, torch.zeros(self.module.codebooks, self.module.codebook_size, dtype=torch.bool)
         device = next(self.module.parameters()).device
         rows = itertools.chain.from_iterable(
-            itertools.islice(self._val.every(self._settings.batch_size), self._settings.val_batches or None)
+            itertools.islice(self._val.batches(self._settings.batch_size), self._settings.val_batches or None)
         )
         with torch.no_grad():
             for row in rows:

@@ -25,10 +25,10 @@ def register_codecs() -> list[CodecPart]:
             build="muomni_newpart.model:build",
             objective="muomni_newpart.objective:Reconstruction",
             graphs="muomni_newpart.graphs:graphs",
-            runs="muomni_newpart.running:RunCodec",
+            runner="muomni_newpart.running:RunCodec",
             read="muomni_cli.audio.io:read",
-            reads=frozenset({"sample_rate", "max_seconds", "shortest"}),
-            small=SMALL,
+            cache_fields=frozenset({"sample_rate", "max_seconds", "shortest"}),
+            test_config=SMALL,
         )
     ]
 

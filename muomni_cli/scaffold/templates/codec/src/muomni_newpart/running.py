@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import MelConfig, Run
+from muomni_cli.api import GraphFn, MelConfig
 from muomni_newpart.config import NewpartConfig
 
 
 class Decoded:
-    """A :class:`muomni_cli.contract.speech.Flow` from (T,Q) codes to (M,F) log-mel; after the end of a sound
+    """A :class:`muomni_cli.contract.speech.ArrayStream` from (T,Q) codes to (M,F) log-mel; after the end of a sound
     another begins."""
 
     _past: dict[str, NDArray[np.float32]]
 
-    def __init__(self, run: Run, config: NewpartConfig) -> None:
+    def __init__(self, run: GraphFn, config: NewpartConfig) -> None:
         self._run, self._config = run, config
         self._begin()
 
@@ -45,9 +45,9 @@ class Decoded:
 
 
 class RunCodec:
-    """See :class:`muomni_cli.contract.speech.RunCodec`."""
+    """See :class:`muomni_cli.contract.speech.CodecRunner`."""
 
-    def __init__(self, config: NewpartConfig, graphs: Mapping[str, Run]) -> None:
+    def __init__(self, config: NewpartConfig, graphs: Mapping[str, GraphFn]) -> None:
         self._config, self._graphs = config, graphs
 
     @property

@@ -13,7 +13,7 @@ SHAPES = ("falls", "rises", "steps", "waves")
 class NewpartConfig(PartConfig):
     """Sizes of :class:`muomni_newpart.model.Newpart`, and limits of files."""
 
-    practice: ClassVar[frozenset[str]] = frozenset({"dropout"})
+    training_only: ClassVar[frozenset[str]] = frozenset({"dropout"})
 
     channels: PositiveInt = Field(2, description="numbers in a line of a file")
     d_model: PositiveInt = Field(64, description="width of its tokens")

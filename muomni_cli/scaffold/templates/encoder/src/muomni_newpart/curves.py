@@ -24,7 +24,7 @@ class Curve:
     """A :class:`muomni_cli.api.Media`: opens as the bytes of a file that the encoder reads."""
 
     config: CurvesConfig
-    side: Literal["train", "val"]
+    split: Literal["train", "val"]
     index: int
     modality: str = "newpart"
 
@@ -36,11 +36,11 @@ class Curve:
     @property
     def name(self) -> str:
         """What to call it in a message."""
-        return f"{self.side}-{self.index}-of-seed-{self.config.seed}.csv"
+        return f"{self.split}-{self.index}-of-seed-{self.config.seed}.csv"
 
     def open(self) -> BinaryIO:
         """Its lines of two numbers, noisy, at any height."""
-        random = np.random.default_rng([self.config.seed, self.side == "val", self.index])
+        random = np.random.default_rng([self.config.seed, self.split == "val", self.index])
         way = np.linspace(0, 1, round(self.config.lines * random.uniform(0.7, 1.3)))
         begin, rate = random.uniform(0.2, 0.8), random.uniform(2, 5)
         curve = {
@@ -74,7 +74,7 @@ class Curves:
     def documents(self) -> Iterator[Example]:
         """An example a curve."""
         for curve in curves(self._config):
-            yield Example(curve, f"it {curve.shape}", curve.name, curve.shape, "curves", split=curve.side)
+            yield Example(curve, f"it {curve.shape}", curve.name, curve.shape, "curves", split=curve.split)
 
 
 class Questions:
@@ -94,4 +94,4 @@ class Questions:
             question = Message("user", ASKED[curve.index // len(SHAPES) % len(ASKED)], (curve,))
             answer = Message("assistant", f"it {curve.shape}")
             about = (curve.modality,)
-            yield Conversation((question, answer), curve.name, "questions", split=curve.side, about=about)
+            yield Conversation((question, answer), curve.name, "questions", split=curve.split, about=about)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from muomni_cli.api import EncoderOutput, Graph, Port
+from muomni_cli.api import EncoderOutput, Graph, GraphInput
 from muomni_newpart.model import Named, Newpart
 
 
@@ -38,7 +38,7 @@ def graphs(module: Newpart) -> list[Graph]:
         Graph(
             name="encoder",
             module=Encoding(module),
-            inputs=[Port("inputs", ("batch", "samples", module.config.channels))],
+            inputs=[GraphInput("inputs", ("batch", "samples", module.config.channels))],
             outputs=["tokens"],
             cases={
                 "traced": {"batch": 2, "samples": 75},
@@ -60,7 +60,7 @@ def head_graphs(module: Named) -> list[Graph]:
         Graph(
             name="head",
             module=Head(module),
-            inputs=[Port("tokens", ("batch", "tokens", module.encoder.width))],
+            inputs=[GraphInput("tokens", ("batch", "tokens", module.encoder.width))],
             outputs=["scores"],
             cases=cases,
             reference=by_its_own,

@@ -80,14 +80,18 @@ def _within(x: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 class Named(nn.Module):
-    """An :class:`muomni_cli.contract.models.Answerer`: the encoder, and one Linear on the mean of its tokens."""
+    """An :class:`muomni_cli.contract.models.PredictorModule`: the encoder, and one Linear on the mean of its tokens."""
 
     def __init__(self, encoder: Newpart, classes: Sequence[str]) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = nn.Linear(encoder.width, len(classes))
         self._naming = Naming(classes)
-        self.ways, self.vocabulary, self.wanted = self._naming.ways, self._naming.vocabulary, self._naming.wanted
+        self.answer_modes, self.vocabulary, self.expected = (
+            self._naming.answer_modes,
+            self._naming.vocabulary,
+            self._naming.expected,
+        )
 
     def score(self, output: EncoderOutput) -> Tensor:
         """Tokens -> (B,classes), of the real ones of each row."""
@@ -110,8 +114,8 @@ def build(config: NewpartConfig) -> Newpart:
     return Newpart(config)
 
 
-def answering(config: NewpartConfig, learned: Mapping[str, Any]) -> Named:
-    """See ``EncoderPart.answer``."""
-    if "classes" not in learned:
+def build_predictor(config: NewpartConfig, head_metadata: Mapping[str, Any]) -> Named:
+    """See ``EncoderPart.predictor``."""
+    if "classes" not in head_metadata:
         raise RequestError("the encoder does not say which classes it knows", "train it again")
-    return Named(Newpart(config), learned["classes"])
+    return Named(Newpart(config), head_metadata["classes"])

@@ -24,7 +24,7 @@ class Labels:
     """An :class:`muomni_cli.api.Objective`: cross-entropy over labels."""
 
     unit = "inputs"
-    adam_only = frozenset({"head.weight"})
+    adamw_params = frozenset({"head.weight"})
 
     def __init__(self, encoder: Newpart, context: StageContext) -> None:
         data = context.examples()
@@ -33,7 +33,7 @@ class Labels:
         classes = sorted({label for label in data.train.labels if label is not None})
         if strange := {*data.val.labels} - {*classes}:
             raise RequestError(f"only held-out inputs have the label {min(map(str, strange))}", "add some to learn")
-        self.learned = {"classes": classes}
+        self.head_metadata = {"classes": classes}
         self.module: nn.Module = Named(encoder, classes)
         self.blocks: Sequence[nn.Module] = list(encoder.blocks)
         self._places = {label: place for place, label in enumerate(classes)}
@@ -42,7 +42,7 @@ class Labels:
 
     def batch(self, step: int, micro: int) -> Batch:
         """Share ``micro`` of the step's inputs."""
-        rows = self._train.draw(step, self._settings.batch_size)
+        rows = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         return self._collate(self._train, rows[len(rows) * micro // shares : len(rows) * (micro + 1) // shares])
 
@@ -54,7 +54,7 @@ class Labels:
     def validate(self) -> dict[str, float]:
         """``loss`` in nats an input, ``accuracy``, and ``n``, how many there were."""
         nats, right, count = 0.0, 0, 0
-        for rows in self._val.every(self._settings.batch_size):
+        for rows in self._val.batches(self._settings.batch_size):
             scores, classes = self._held_out(rows)
             nats += F.cross_entropy(scores, classes, reduction="sum").item()
             right += int((scores.argmax(1) == classes).sum())
@@ -65,7 +65,9 @@ class Labels:
         """A few held-out inputs: what is right, and what the model says."""
         rows = np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist()
         said = self._held_out(rows)[0].argmax(1).tolist()
-        lines = [f"{self._val.labels[r]}: {self.learned['classes'][p]}\n" for r, p in zip(rows, said, strict=True)]
+        lines = [
+            f"{self._val.labels[r]}: {self.head_metadata['classes'][p]}\n" for r, p in zip(rows, said, strict=True)
+        ]
         yield Sample("labels.txt", "".join(lines))
 
     def _held_out(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -22,15 +22,15 @@ def register_encoders() -> list[EncoderPart]:
             objective="muomni_newpart.objective:Labels",
             graphs="muomni_newpart.graphs:graphs",
             read="muomni_newpart.reading:read",
-            count="muomni_newpart.reading:count",
-            reads=frozenset({"channels", "max_lines", "max_bytes"}),
-            answer="muomni_newpart.model:answering",
-            runs="muomni_newpart.running:RunNaming",
+            num_tokens="muomni_newpart.reading:count",
+            cache_fields=frozenset({"channels", "max_lines", "max_bytes"}),
+            predictor="muomni_newpart.model:build_predictor",
+            runner="muomni_newpart.running:NamingRunner",
             head_graphs="muomni_newpart.graphs:head_graphs",
             bench_inputs="muomni_newpart.reading:bench_inputs",
-            small={"d_model": 16, "halvings": 2},
-            share=0.5,
-            in_time=True,
+            test_config={"d_model": 16, "halvings": 2},
+            max_context_fraction=0.5,
+            truncatable=True,
         )
     ]
 
@@ -44,14 +44,14 @@ def register_datasets() -> list[DatasetPart]:
             doc="curves that rise, fall, step or wave; made on the spot",
             config=CurvesConfig,
             build="muomni_newpart.curves:Curves",
-            small=FEW,
+            test_config=FEW,
         ),
         DatasetPart(
             name="newpart-questions",
             doc="questions about such curves, and their answers",
             config=QuestionsConfig,
             build="muomni_newpart.curves:Questions",
-            small=FEW,
+            test_config=FEW,
         ),
     ]
 

@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Run
+from muomni_cli.api import GraphFn
 from muomni_newpart.config import NewpartConfig
 from muomni_newpart.naming import Naming
 
 
-class RunNaming:
-    """See :class:`muomni_cli.contract.models.Answers`."""
+class NamingRunner:
+    """See :class:`muomni_cli.contract.models.Predictor`."""
 
-    def __init__(self, config: NewpartConfig, graphs: Mapping[str, Run], learned: Mapping[str, Any]) -> None:  # noqa: ARG002
-        self._graphs, self._naming = graphs, Naming(learned["classes"])
-        self.ways, self.vocabulary, self.wanted = self._naming.ways, self._naming.vocabulary, self._naming.wanted
+    def __init__(self, config: NewpartConfig, graphs: Mapping[str, GraphFn], head_metadata: Mapping[str, Any]) -> None:  # noqa: ARG002
+        self._graphs, self._naming = graphs, Naming(head_metadata["classes"])
+        self.answer_modes, self.vocabulary, self.expected = (
+            self._naming.answer_modes,
+            self._naming.vocabulary,
+            self._naming.expected,
+        )
 
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:  # noqa: ARG002
         """The likeliest class in each (N,C) input."""

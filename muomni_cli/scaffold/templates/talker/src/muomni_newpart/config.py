@@ -10,7 +10,7 @@ from muomni_cli.api import PartConfig
 class NewpartConfig(PartConfig):
     """Sizes of :class:`muomni_newpart.model.Newpart`."""
 
-    practice: ClassVar[frozenset[str]] = frozenset({"corrupt"})
+    training_only: ClassVar[frozenset[str]] = frozenset({"corrupt"})
 
     d_model: PositiveInt = Field(192, description="width of characters' features and of frames' states")
     text_layers: PositiveInt = Field(3, description="blocks over characters, which look both ways")

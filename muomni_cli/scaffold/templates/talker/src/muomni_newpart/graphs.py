@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port
+from muomni_cli.api import Graph, GraphInput
 from muomni_newpart.model import Newpart
 from muomni_newpart.symbols import COUNT
 
@@ -56,8 +56,8 @@ def graphs(module: Newpart) -> list[Graph]:
             name="reader",
             module=Reading(module),
             inputs=[
-                Port("ids", ("batch", "symbols"), Port.below(COUNT)),
-                Port("voice", ("batch",), Port.below(max(1, len(module.voices)))),
+                GraphInput("ids", ("batch", "symbols"), GraphInput.below(COUNT)),
+                GraphInput("voice", ("batch",), GraphInput.below(max(1, len(module.voices)))),
             ],
             outputs=["features", "lasting"],
             cases={"traced": {"batch": 2, "symbols": 9}, "silences alone": {"batch": 1, "symbols": 2}},
@@ -66,21 +66,24 @@ def graphs(module: Newpart) -> list[Graph]:
             name="frames",
             module=Framing(module),
             inputs=[
-                Port("under", ("batch", "frames", width)),
-                Port("elapsed", ("batch", "frames")),
-                Port("before", ("batch", "frames", books), Port.below(size)),
-                *(Port(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
+                GraphInput("under", ("batch", "frames", width)),
+                GraphInput("elapsed", ("batch", "frames")),
+                GraphInput("before", ("batch", "frames", books), GraphInput.below(size)),
+                *(GraphInput(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
             ],
             outputs=["states", *states.values()],
             cases={"traced": {"batch": 2, "frames": 5}, "one frame": {"batch": 1, "frames": 1}},
             states=states,
-            begin={"batch": 2, "frames": 1},
+            initial_sizes={"batch": 2, "frames": 1},
             calls=20,
         ),
         Graph(
             name="heads",
             module=Heads(module),
-            inputs=[Port("states", ("batch", width)), Port("codes", ("batch", books), Port.below(size))],
+            inputs=[
+                GraphInput("states", ("batch", width)),
+                GraphInput("codes", ("batch", books), GraphInput.below(size)),
+            ],
             outputs=["logits"],
             cases={"traced": {"batch": 2}, "one": {"batch": 1}},
         ),

@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Choose, CodeShape, Manner, Said
+from muomni_cli.api import CodeShape, Sampler, TextChunk, VoiceSettings
 from muomni_cli.nn.streaming import CausalStack, ConvNeXt, State
 from muomni_newpart import symbols
 from muomni_newpart.config import NewpartConfig
@@ -40,9 +40,9 @@ class Newpart(nn.Module):
         self.stack = CausalStack(
             [*(self._block(config.layers) for _ in range(config.layers)), nn.LayerNorm(width)], width
         )
-        self.tables = nn.ModuleList(nn.Embedding(codes.size, width) for _ in books[1:])
+        self.embedding_params = nn.ModuleList(nn.Embedding(codes.size, width) for _ in books[1:])
         self.heads = nn.ModuleList(nn.Linear(width, codes.size) for _ in books)
-        for table in (*self.history, *self.tables):
+        for table in (*self.history, *self.embedding_params):
             assert isinstance(table, nn.Embedding), "made above"
             nn.init.normal_(table.weight, std=0.3)
 
@@ -55,7 +55,7 @@ class Newpart(nn.Module):
         x = (self.letters(ids) + self.voice(voice)[:, None]) * real
         for block in self.reading:
             assert isinstance(block, ConvNeXt), "made above"
-            x = block.centred(x) * real
+            x = block.centerd(x) * real
         return x, F.softplus(self.duration(x)[..., 0]) * real[..., 0]
 
     def states(
@@ -72,8 +72,8 @@ class Newpart(nn.Module):
         told, given = [], states
         for q, head in enumerate(self.heads):
             told.append(head(given))
-            if q < len(self.tables):
-                given = given + self.tables[q](codes[..., q])
+            if q < len(self.embedding_params):
+                given = given + self.embedding_params[q](codes[..., q])
         return torch.stack(told, dim=-2)
 
     def forward(self, codes: Tensor) -> tuple[Tensor, ...]:
@@ -82,9 +82,11 @@ class Newpart(nn.Module):
         states, _ = self.states(nothing, nothing[..., 0], codes)
         return self.logits(states, codes).unbind(-2)
 
-    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.contract.speech.Speaks`."""
-        return speak(TorchEngine(self), text, manner, choose)
+    def speak(
+        self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
+    ) -> Iterator[NDArray[Any]]:
+        """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
+        return speak(TorchEngine(self), text, voice_settings, sampler)
 
 
 def build(config: NewpartConfig, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> Newpart:  # noqa: ARG001

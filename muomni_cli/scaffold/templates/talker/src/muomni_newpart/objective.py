@@ -33,14 +33,14 @@ class Speaking:
         self.module = talker
         self.blocks: Sequence[nn.Module] = ()
         kept = {"letters", "voice", "history", "tables", "heads", "duration", "elapsed"}
-        self.adam_only = frozenset(name for name, _ in talker.named_parameters() if name.split(".")[0] in kept)
+        self.adamw_params = frozenset(name for name, _ in talker.named_parameters() if name.split(".")[0] in kept)
         self._settings, self._seed, self._corrupt = context.settings, context.seed, talker.config.corrupt
-        speech = context.speech(symbols.normalise)
+        speech = context.speech(symbols.normalize)
         self._train, self._val = speech.train, speech.val
 
     def batch(self, step: int, micro: int) -> Batch:
         """Share ``micro`` of the step's utterances; which codes are exchanged is drawn by step and share."""
-        chosen = self._train.draw(step, self._settings.batch_size)
+        chosen = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         rows = chosen[len(chosen) * micro // shares : len(chosen) * (micro + 1) // shares]
         return self._collate(self._train, rows, np.random.default_rng([self._seed, step, micro]))
@@ -57,7 +57,7 @@ class Speaking:
         device = self.module.letters.weight.device
         with torch.no_grad():
             for rows in itertools.islice(
-                self._val.every(self._settings.batch_size), self._settings.val_batches or None
+                self._val.batches(self._settings.batch_size), self._settings.val_batches or None
             ):
                 batch = self._collate(self._val, rows, None)
                 batch.tensors = {name: tensor.to(device) for name, tensor in batch.tensors.items()}
@@ -85,7 +85,7 @@ class Speaking:
         talker, seconds = self.module, self.module.codes.seconds
         ids = [symbols.numbers(speech.texts[row]) for row in rows]
         codes = [np.asarray(speech.codes[row], np.int64) for row in rows]
-        lasting = [_lasting(speech.edges[row] / seconds, len(one)) for row, one in zip(rows, codes, strict=True)]
+        lasting = [_lasting(speech.char_times[row] / seconds, len(one)) for row, one in zip(rows, codes, strict=True)]
         size, longest = max(map(len, ids)), max(map(len, codes))
         arrays: dict[str, NDArray[Any]] = {
             "ids": np.full((len(rows), size), symbols.PAD),

@@ -17,8 +17,8 @@ def register_talkers() -> list[TalkerPart]:
             build="muomni_newpart.model:build",
             objective="muomni_newpart.objective:Speaking",
             graphs="muomni_newpart.graphs:graphs",
-            runs="muomni_newpart.running:RunTalker",
-            small={"d_model": 32, "text_layers": 1, "layers": 2, "kernel": 3, "longest": 200},
+            runner="muomni_newpart.running:RunTalker",
+            test_config={"d_model": 32, "text_layers": 1, "layers": 2, "kernel": 3, "longest": 200},
         )
     ]
 

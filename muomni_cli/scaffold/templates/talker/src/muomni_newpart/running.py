@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Choose, CodeShape, Manner, Run, Said
+from muomni_cli.api import CodeShape, GraphFn, Sampler, TextChunk, VoiceSettings
 from muomni_newpart.config import NewpartConfig
 from muomni_newpart.speaking import speak
 
 
 class RunTalker:
-    """A :class:`muomni_cli.contract.speech.Speaks`, and an :class:`muomni_newpart.speaking.Engine` itself."""
+    """A :class:`muomni_cli.contract.speech.SpeechGenerator`, and an :class:`muomni_newpart.speaking.Engine` itself."""
 
     def __init__(
         self,
         config: NewpartConfig,
-        graphs: Mapping[str, Run],
+        graphs: Mapping[str, GraphFn],
         codes: CodeShape,
         voices: Sequence[str],
         thinker_width: int,  # noqa: ARG002
@@ -28,9 +28,11 @@ class RunTalker:
         self.voices: Sequence[str] = tuple(voices)
         self._graphs = graphs
 
-    def speak(self, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.contract.speech.Speaks`."""
-        return speak(self, text, manner, choose)
+    def speak(
+        self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
+    ) -> Iterator[NDArray[Any]]:
+        """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
+        return speak(self, text, voice_settings, sampler)
 
     def read(self, ids: NDArray[Any], voice: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """See the protocol."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import Choose, CodeShape, Manner, RequestError, Said
+from muomni_cli.api import CodeShape, RequestError, Sampler, TextChunk, VoiceSettings
 from muomni_newpart.config import NewpartConfig
 from muomni_newpart.symbols import numbers, sentences
 
@@ -42,22 +42,24 @@ class Engine(Protocol):
         ...
 
 
-def speak(engine: Engine, text: Iterable[Said], manner: Manner, choose: Choose) -> Iterator[Array]:
-    """See :class:`muomni_cli.contract.speech.Speaks`."""
-    voice = _number(engine.voices, manner.voice)
+def speak(
+    engine: Engine, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
+) -> Iterator[Array]:
+    """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
+    voice = _number(engine.voices, voice_settings.voice)
     for sentence in sentences(text):
         features, lasting = engine.read(np.array(numbers(sentence)), voice)
-        yield from _frames(engine, features, lasting / manner.speed, choose)
+        yield from _frames(engine, features, lasting / voice_settings.speed, sampler)
 
 
-def _frames(engine: Engine, features: Array, lasting: Array, choose: Choose) -> Iterator[Array]:
+def _frames(engine: Engine, features: Array, lasting: Array, sampler: Sampler) -> Iterator[Array]:
     under, elapsed = pointer(lasting, engine.config.longest)
     before, memory = np.zeros(engine.codes.codebooks, np.int64), engine.begin()
     for place, share in zip(under.tolist(), elapsed.tolist(), strict=True):
         state, memory = engine.step(features[place], share, before, memory)
         codes = np.zeros(engine.codes.codebooks, np.int64)
         for q in range(len(codes)):
-            codes[q] = choose(engine.logits(state, codes)[q])
+            codes[q] = sampler(engine.logits(state, codes)[q])
         yield codes[None]
         before = codes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port
+from muomni_cli.api import Graph, GraphInput
 from muomni_newpart.model import Newpart
 
 
@@ -45,12 +45,12 @@ def graphs(module: Newpart) -> list[Graph]:
         return output.logits, output.hidden, *cache.held
 
     states = {f"past_states.{n}.inputs": f"present_states.{n}.inputs" for n in range(config.n_layers)}
-    ports = [Port(name, ("batch", config.reach(n), config.d_model)) for n, name in enumerate(states)]
+    graph_inputs = [GraphInput(name, ("batch", config.reach(n), config.d_model)) for n, name in enumerate(states)]
     return [
         Graph(
             name="embed",
             module=Embedding(module),
-            inputs=[Port("input_ids", ("batch", "time"), Port.below(module.vocab_size))],
+            inputs=[GraphInput("input_ids", ("batch", "time"), GraphInput.below(module.vocab_size))],
             outputs=["inputs_embeds"],
             cases={"traced": {"batch": 2, "time": 3}, "one token": {"batch": 1, "time": 1}},
             tolerance=0.0,
@@ -58,7 +58,7 @@ def graphs(module: Newpart) -> list[Graph]:
         Graph(
             name="thinker",
             module=Thinking(module),
-            inputs=[Port("inputs_embeds", ("batch", "time", config.d_model)), *ports],
+            inputs=[GraphInput("inputs_embeds", ("batch", "time", config.d_model)), *graph_inputs],
             outputs=["logits", "hidden", *states.values()],
             cases={
                 "traced": {"batch": 2, "time": 5},
@@ -67,7 +67,7 @@ def graphs(module: Newpart) -> list[Graph]:
                 "whole context": {"batch": 1, "time": config.ctx_len},
             },
             states=states,
-            begin={"batch": 2, "time": 1},
+            initial_sizes={"batch": 2, "time": 1},
             calls=min(50, config.ctx_len),
             reference=by_its_cache,
         ),

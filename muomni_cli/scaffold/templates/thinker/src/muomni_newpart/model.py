@@ -46,7 +46,7 @@ class Newpart(nn.Module):
         self.norm = nn.LayerNorm(config.d_model)
 
     @property
-    def tables(self) -> frozenset[str]:
+    def embedding_params(self) -> frozenset[str]:
         """The embedding, which is the head as well."""
         return frozenset({"table.weight"})
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from muomni_cli.api import Can, RecipeFile, ThinkerPart, hookimpl
+from muomni_cli.api import Capability, RecipeFile, ThinkerPart, hookimpl
 from muomni_newpart.config import NewpartConfig
 
 
@@ -16,8 +16,8 @@ def register_thinkers() -> list[ThinkerPart]:
             config=NewpartConfig,
             build="muomni_newpart.model:build",
             graphs="muomni_newpart.graphs:graphs",
-            small={"d_model": 32, "n_layers": 3, "ctx_len": 24},
-            can=frozenset({Can.CACHE, Can.RAGGED, Can.EMBEDS, Can.CAUSAL}),
+            test_config={"d_model": 32, "n_layers": 3, "ctx_len": 24},
+            capabilities=frozenset({Capability.CACHE, Capability.RAGGED, Capability.EMBEDS, Capability.CAUSAL}),
         )
     ]
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from muomni_cli.api import Can, RecipeFile, TokenizerPart, hookimpl
+from muomni_cli.api import Capability, RecipeFile, TokenizerPart, hookimpl
 from muomni_newpart.config import NewpartConfig
 
 
@@ -16,8 +16,8 @@ def register_tokenizers() -> list[TokenizerPart]:
             config=NewpartConfig,
             build="muomni_newpart.words:load",
             objective="muomni_newpart.words:learn",
-            small={"words": 40},
-            can=frozenset({Can.LOSSLESS, Can.TRAINABLE}),
+            test_config={"words": 40},
+            capabilities=frozenset({Capability.LOSSLESS, Capability.TRAINABLE}),
         )
     ]
 

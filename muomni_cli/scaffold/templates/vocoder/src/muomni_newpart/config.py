@@ -10,7 +10,7 @@ from muomni_cli.api import MelConfig, PartConfig
 class NewpartConfig(PartConfig):
     """Sizes of :class:`muomni_newpart.model.Newpart`; what it is built for besides is the mel of a codec."""
 
-    practice: ClassVar[frozenset[str]] = frozenset({"crop"})  # these matter only in training
+    training_only: ClassVar[frozenset[str]] = frozenset({"crop"})  # these matter only in training
 
     width: PositiveInt = Field(160, description="channels of the network")
     layers: PositiveInt = Field(4, description="blocks of the network")

@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.api import Graph, Port
+from muomni_cli.api import Graph, GraphInput
 from muomni_newpart.model import Newpart
 
 
@@ -34,8 +34,8 @@ def graphs(module: Newpart) -> list[Graph]:
             name="vocoder",
             module=Sounding(module),
             inputs=[
-                Port("mel", ("batch", "frames", module.mel.n_mels), levels),
-                *(Port(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
+                GraphInput("mel", ("batch", "frames", module.mel.n_mels), levels),
+                *(GraphInput(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),
             ],
             outputs=["samples", *states.values()],
             cases={
@@ -44,7 +44,7 @@ def graphs(module: Newpart) -> list[Graph]:
                 "many": {"batch": 3, "frames": 70},
             },
             states=states,
-            begin={"batch": 2, "frames": 3},
+            initial_sizes={"batch": 2, "frames": 3},
             calls=20,
             tolerance=1e-3,  # of samples, full scale 1
         )

@@ -89,7 +89,7 @@ class Newpart(nn.Module):
 
 
 class Sounds:
-    """A sound on its way; a :class:`muomni_cli.contract.speech.Streamed`. After its end another begins."""
+    """A sound on its way; a :class:`muomni_cli.contract.speech.TensorStream`. After its end another begins."""
 
     def __init__(self, vocoder: Newpart, batch: int) -> None:
         self._vocoder, self._stream = vocoder, vocoder.stack.stream(batch)

@@ -41,14 +41,14 @@ class Sounding:
 
     def __init__(self, vocoder: Newpart, context: StageContext) -> None:
         self.module = Training(vocoder)
-        self.adam_only = frozenset(name for name, _ in self.module.named_parameters() if "told" in name)
+        self.adamw_params = frozenset(name for name, _ in self.module.named_parameters() if "told" in name)
         data = context.examples()
         self._train, self._val = data.train, data.val
         self._settings, self._seed = context.settings, context.seed
 
     def batch(self, step: int, micro: int) -> Batch:
         """Share ``micro`` of the step's crops, ``waves`` (B,N), each from where its row and the step have it."""
-        chosen = self._train.draw(step, self._settings.batch_size)
+        chosen = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
         waves = np.stack([self._crop(chosen[row], np.random.default_rng([self._seed, step, row])) for row in rows])
@@ -64,7 +64,7 @@ class Sounding:
     def validate(self) -> dict[str, float]:
         """``loss`` of whole held-out sounds, and ``mel_distance`` of their log-mels, in nats."""
         sums, count = torch.zeros(2), 0
-        for rows in islice(self._val.every(self._settings.batch_size), self._settings.val_batches or None):
+        for rows in islice(self._val.batches(self._settings.batch_size), self._settings.val_batches or None):
             for row in rows:
                 true = self._whole(self._val.inputs[row])
                 mel = self.module.mel(true)

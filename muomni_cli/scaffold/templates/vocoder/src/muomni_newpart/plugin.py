@@ -17,8 +17,8 @@ def register_vocoders() -> list[VocoderPart]:
             build="muomni_newpart.model:build",
             objective="muomni_newpart.objective:Sounding",
             graphs="muomni_newpart.graphs:graphs",
-            runs="muomni_newpart.running:RunNewpart",
-            small={"width": 24, "layers": 2, "kernel": 5, "crop": 16},
+            runner="muomni_newpart.running:RunNewpart",
+            test_config={"width": 24, "layers": 2, "kernel": 5, "crop": 16},
         )
     ]
 

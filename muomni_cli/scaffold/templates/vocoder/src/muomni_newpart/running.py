@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import MelConfig, Run
+from muomni_cli.api import GraphFn, MelConfig
 from muomni_newpart.config import NewpartConfig
 
 
 class Sounds:
-    """A sound on its way; a :class:`muomni_cli.contract.speech.Flow`. After its end another begins."""
+    """A sound on its way; a :class:`muomni_cli.contract.speech.ArrayStream`. After its end another begins."""
 
-    def __init__(self, run: Run, config: NewpartConfig, mel: MelConfig) -> None:
+    def __init__(self, run: GraphFn, config: NewpartConfig, mel: MelConfig) -> None:
         self._run, self._config, self._mel = run, config, mel
         self._begin()
 
@@ -45,9 +45,9 @@ class Sounds:
 
 
 class RunNewpart:
-    """A :class:`muomni_cli.contract.speech.RunVocoder`."""
+    """A :class:`muomni_cli.contract.speech.VocoderRunner`."""
 
-    def __init__(self, config: NewpartConfig, graphs: Mapping[str, Run], mel: MelConfig) -> None:
+    def __init__(self, config: NewpartConfig, graphs: Mapping[str, GraphFn], mel: MelConfig) -> None:
         self._config, self._graphs, self._mel = config, graphs, mel
 
     def stream(self) -> Sounds:
