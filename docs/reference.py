@@ -100,7 +100,7 @@ SHARED = {
     "Training": ("Objective", "StageContext", "Batch", "Loss", "Sample"),
     "Export": ("Graph", "GraphInput"),
     "Tracing": ("Step",),
-    "Laws": ("Law", "Number", "Verdict", "Subject"),
+    "Laws": ("Law", "Number", "Verdict", "PartUnderTest"),
     "Errors": ("MuomniError", "RequestError"),
 }
 """Title -> what parts of several kinds are made of."""

@@ -27,9 +27,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from muomni_cli.conformance.part_under_test import PartOnTrial
+from muomni_cli.conformance.part_under_test import LoadedPart
 from muomni_cli.conformance.runner import CheckReport, CheckRun, checks_of, examine, parts_called
-from muomni_cli.contract.checks import Check, CheckFailed, CheckResult, CheckSkipped, Number, Subject, check_that
+from muomni_cli.contract.checks import Check, CheckFailed, CheckResult, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import Part
 from muomni_cli.registry.registry import get_registry
 
@@ -41,7 +41,7 @@ __all__ = [
     "CheckResult",
     "CheckSkipped",
     "Number",
-    "Subject",
+    "PartUnderTest",
     "assert_conforms",
     "cases",
     "check_that",
@@ -83,7 +83,7 @@ def cases(name: str) -> list[CheckCase]:
     """
     made = []
     for named in parts_called(name, get_registry()):
-        check_run = CheckRun(PartOnTrial(named.part, named.plugin), checks_of(named.part.kind))
+        check_run = CheckRun(LoadedPart(named.part, named.plugin), checks_of(named.part.kind))
         made += [CheckCase(check, check_run) for check in check_run.checks.values()]
     return made
 

@@ -12,7 +12,7 @@ from muomni_cli.contract.checks import Check, CheckSkipped, Number, check_that
 
 if TYPE_CHECKING:
     from muomni_cli.api import Graph
-    from muomni_cli.contract.checks import Subject
+    from muomni_cli.contract.checks import PartUnderTest
 
 WANTED = ("onnx", "onnxscript", "onnxruntime")
 """Packages without which nothing can be exported and run."""
@@ -21,7 +21,7 @@ MADE_WITH = {"thinker": ("embed", "thinker"), "encoder": ("encoder",)}
 """Kind -> the graphs that it must have, by the names that every runtime looks for."""
 
 
-def exports(subject: Subject) -> Sequence[Number]:
+def exports(subject: PartUnderTest) -> Sequence[Number]:
     """Every graph of the small part, over all its cases and its calls in a row."""
     sessions = opened(subject)
     missing = [name for name in MADE_WITH.get(subject.part.kind, ()) if name not in sessions]
@@ -36,12 +36,12 @@ def exports(subject: Subject) -> Sequence[Number]:
     return numbers
 
 
-def graphs_of(subject: Subject) -> Sequence[Graph]:
+def graphs_of(subject: PartUnderTest) -> Sequence[Graph]:
     """What the declaration gives for the small part."""
     return subject.once("graphs", lambda: list(subject.find("graphs")(subject.lively)))
 
 
-def opened(subject: Subject) -> Mapping[str, Any]:
+def opened(subject: PartUnderTest) -> Mapping[str, Any]:
     """Every graph, written and opened; the same each time."""
     lacking = [package for package in WANTED if importlib.util.find_spec(package) is None]
     if lacking:
@@ -49,7 +49,7 @@ def opened(subject: Subject) -> Mapping[str, Any]:
     return subject.once("sessions", lambda: _opened(subject))
 
 
-def _opened(subject: Subject) -> dict[str, Any]:
+def _opened(subject: PartUnderTest) -> dict[str, Any]:
     from muomni_onnx.graphs import write_graph
     from muomni_onnx.sessions import GraphSession
 
@@ -62,10 +62,10 @@ def _opened(subject: Subject) -> dict[str, Any]:
     return sessions
 
 
-def serves(subject: Subject) -> Sequence[Number]:
+def serves(subject: PartUnderTest) -> Sequence[Number]:
     """By way of the kind: graphs that go together as a runtime uses them, against the part itself."""
     sessions = opened(subject)
-    ways: dict[str, Callable[[Subject, Mapping[str, GraphFn]], Sequence[Number]]] = {
+    ways: dict[str, Callable[[PartUnderTest, Mapping[str, GraphFn]], Sequence[Number]]] = {
         "thinker": _thinks,
         "encoder": _perceives,
         "codec": _codes,
@@ -75,7 +75,7 @@ def serves(subject: Subject) -> Sequence[Number]:
     return ways[subject.part.kind](subject, sessions)
 
 
-def _thinks(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
+def _thinks(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
     """From states of nothing on: a prompt, then token by token."""
     import torch
 
@@ -101,7 +101,7 @@ def _thinks(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Numbe
     return [same([torch.cat(made, dim=1)], [wanted], ["logits, token by token"])]
 
 
-def _perceives(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
+def _perceives(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
     """Each input by itself."""
     import torch
 
@@ -115,12 +115,12 @@ def _perceives(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Nu
     return [same(made, wanted, [f"an input of {array.shape}" for array in arrays])]
 
 
-def runner(subject: Subject, sessions: Mapping[str, GraphFn], **arguments: Any) -> Any:
+def runner(subject: PartUnderTest, sessions: Mapping[str, GraphFn], **arguments: Any) -> Any:
     """Who runs the graphs."""
     return subject.find("runner")(subject.config, dict(sessions), **arguments)
 
 
-def _codes(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
+def _codes(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
     """Codes to log-mel, in pieces, each row by itself."""
     import torch
 
@@ -136,7 +136,7 @@ def _codes(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Number
     return [same(made, wanted.unbind(0), [f"row {row}" for row in range(len(made))])]
 
 
-def _sounds(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
+def _sounds(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
     """Log-mel to samples, in pieces, each row by itself."""
     import torch
 
@@ -154,7 +154,7 @@ def _sounds(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Numbe
     return [Number("largest difference", float((made - wanted).abs().max()), tolerance, "samples")]
 
 
-def _speaks(subject: Subject, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
+def _speaks(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
     """The same text and choice."""
     from muomni_cli.api import TextChunk
     from muomni_cli.conformance.part_under_test import ARGUMENTS

@@ -14,7 +14,7 @@ from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import write_text
 from muomni_cli.data.media_arguments import attachment
 from muomni_cli.inference.chat_model import Answer, ChatModel
-from muomni_cli.inference.history import MediaHistory, ChatHistory
+from muomni_cli.inference.history import ChatHistory, MediaHistory
 from muomni_cli.inference.settings import GenerationSettings, describe, set_by_name
 from muomni_cli.registry.registry import nearest
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from muomni_cli.conformance.modules import CUTS, in_pieces, log_mel, require_shape, same
 from muomni_cli.conformance.part_under_test import SEED
-from muomni_cli.contract.checks import Check, Number, Subject, check_that
+from muomni_cli.contract.checks import Check, Number, PartUnderTest, check_that
 
 FRAMES = 9
 """Code frames of a sound."""
@@ -30,13 +30,13 @@ def codes_of(codec: Any) -> Tensor:
     return torch.randint(0, codec.codebook_size, (2, FRAMES, codec.codebooks), generator=random)
 
 
-def outputs(subject: Subject, module: Any) -> list[Tensor]:  # noqa: ARG001 - as of every kind
+def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:  # noqa: ARG001 - as of every kind
     """Codes of a sound, and the sound of codes."""
     return [module.encode(module.windows(mel_of(module))), module.expand(module.decode(codes_of(module)))]
 
 
 @torch.no_grad()
-def shapes(subject: Subject) -> Sequence[Number]:
+def shapes(subject: PartUnderTest) -> Sequence[Number]:
     """Of all four steps."""
     codec = subject.lively
     mel, codes, bins = mel_of(codec), codes_of(codec), codec.mel.n_mels
@@ -52,7 +52,7 @@ def shapes(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def in_range(subject: Subject) -> Sequence[Number]:
+def in_range(subject: PartUnderTest) -> Sequence[Number]:
     """Of sounds soft, loud and silent."""
     codec = subject.lively
     mel = mel_of(codec)
@@ -63,7 +63,7 @@ def in_range(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def batch(subject: Subject) -> Sequence[Number]:
+def batch(subject: PartUnderTest) -> Sequence[Number]:
     """Codes and log-mel."""
     codec = subject.lively
     mel, codes = mel_of(codec), codes_of(codec)
@@ -78,7 +78,7 @@ def batch(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def streams(subject: Subject) -> Sequence[Number]:
+def streams(subject: PartUnderTest) -> Sequence[Number]:
     """Cut in several ways, one sound after another through one stream."""
     codec = subject.lively
     frames = codec.decode(codes_of(codec))

@@ -18,7 +18,7 @@ from typing import Any
 import tomlkit
 from pydantic import ValidationError
 
-from muomni_cli.contract.checks import Check, CheckSkipped, Number, Subject, check_that
+from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.registry.hookspecs import references_of
 from muomni_cli.registry.registry import describe_settings, resolve
@@ -96,7 +96,7 @@ def imported(module: str, light: tuple[str, ...] = ()) -> Imported:
     return Imported(*json.loads(done.stdout.splitlines()[-1]))
 
 
-def imports(subject: Subject) -> Sequence[Number]:
+def imports(subject: PartUnderTest) -> Sequence[Number]:
     """The plugin's module alone."""
     found = imported(_module(subject))
     check_that(not found.failure, f"{_module(subject)} cannot be imported by itself: {found.failure}")
@@ -104,7 +104,7 @@ def imports(subject: Subject) -> Sequence[Number]:
     return [Number("import", found.seconds, QUICK, unit="s")]
 
 
-def light(subject: Subject) -> Sequence[Number]:
+def light(subject: PartUnderTest) -> Sequence[Number]:
     """What is used where there may be no PyTorch."""
     named = [getattr(subject.part, field) for field in LIGHT.get(subject.part.kind, ())]
     modules = tuple(dict.fromkeys(reference.partition(":")[0] for reference in named if reference))
@@ -116,7 +116,7 @@ def light(subject: Subject) -> Sequence[Number]:
     return []
 
 
-def _module(subject: Subject) -> str:
+def _module(subject: PartUnderTest) -> str:
     if subject.plugin is None:
         raise CheckSkipped("only the declaration is known, not the plugin")
     if subject.plugin.file is not None:
@@ -124,7 +124,7 @@ def _module(subject: Subject) -> str:
     return str(subject.plugin.module)
 
 
-def named(subject: Subject) -> Sequence[Number]:
+def named(subject: PartUnderTest) -> Sequence[Number]:
     """Every reference of the declaration, but for peers, which are other people's."""
     for key, reference in references_of(subject.part).items():
         if not key.startswith("peers"):
@@ -132,7 +132,7 @@ def named(subject: Subject) -> Sequence[Number]:
     return []
 
 
-def settings(subject: Subject) -> Sequence[Number]:
+def settings(subject: PartUnderTest) -> Sequence[Number]:
     """Defaults and descriptions."""
     told = describe_settings(subject.part.config)
     for setting in told:
@@ -146,7 +146,7 @@ def settings(subject: Subject) -> Sequence[Number]:
     return []
 
 
-def config(subject: Subject) -> Sequence[Number]:
+def config(subject: PartUnderTest) -> Sequence[Number]:
     """As ``model.json`` and a resolved recipe hold it."""
     kind = subject.part.config
     for which, written in (("default", kind()), ("small", subject.config)):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from muomni_cli.conformance.part_under_test import SEED
-from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, Subject, check_that
+from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.data import Conversation, Document, Example, Item
 from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.core.errors import RequestError
@@ -43,7 +43,7 @@ def junk() -> dict[str, bytes]:
     }
 
 
-def refuses_junk(subject: Subject) -> Sequence[Number]:
+def refuses_junk(subject: PartUnderTest) -> Sequence[Number]:
     """Each, with an error that names the file and says what to do."""
     read = subject.find("read")
     for what, content in junk().items():
@@ -70,12 +70,12 @@ READING_LAWS = (
 )
 
 
-def source_of(subject: Subject) -> tuple[PartConfig, Path]:
+def source_of(subject: PartUnderTest) -> tuple[PartConfig, Path]:
     """The config that the source is tried with, and the folder of its files, empty if it has none."""
     return subject.once("source", lambda: _source(subject))
 
 
-def _source(subject: Subject) -> tuple[PartConfig, Path]:
+def _source(subject: PartUnderTest) -> tuple[PartConfig, Path]:
     folder = subject.folder()
     if getattr(subject.part, "sample", None) is None:
         return subject.config, folder
@@ -84,17 +84,17 @@ def _source(subject: Subject) -> tuple[PartConfig, Path]:
     return subject.part.config(**{**subject.part.test_config, **written}), folder
 
 
-def built(subject: Subject) -> Any:
+def built(subject: PartUnderTest) -> Any:
     """The source, anew."""
     return subject.find("build")(source_of(subject)[0])
 
 
-def documents(subject: Subject) -> list[Item]:
+def documents(subject: PartUnderTest) -> list[Item]:
     """The first of its documents."""
     return subject.once("documents", lambda: list(islice(_begun(subject), MOST)))
 
 
-def _begun(subject: Subject) -> Iterator[Item]:
+def _begun(subject: PartUnderTest) -> Iterator[Item]:
     """Its documents. Inapplicable where it wants files and declares no sample."""
     try:
         found: Iterator[Item] = built(subject).documents()
@@ -116,7 +116,7 @@ def _after(first: Item | None, rest: Iterator[Item]) -> Iterator[Item]:
     yield from rest
 
 
-def gives(subject: Subject) -> Sequence[Number]:
+def gives(subject: PartUnderTest) -> Sequence[Number]:
     """The first of them."""
     found = documents(subject)
     for item in found:
@@ -135,7 +135,7 @@ def gives(subject: Subject) -> Sequence[Number]:
     return [Number("documents", len(found))]
 
 
-def repeats(subject: Subject) -> Sequence[Number]:
+def repeats(subject: PartUnderTest) -> Sequence[Number]:
     """Again from the same source, and from another of the same config."""
     wanted = documents(subject)
     source = built(subject)
@@ -145,7 +145,7 @@ def repeats(subject: Subject) -> Sequence[Number]:
     return [Number("documents", len(wanted))]
 
 
-def streams(subject: Subject) -> Sequence[Number]:
+def streams(subject: PartUnderTest) -> Sequence[Number]:
     """Two readers at a time, one of them behind."""
     wanted, source = documents(subject), built(subject)
     one, other = source.documents(), source.documents()
@@ -163,7 +163,7 @@ def _require_equal(made: Iterator[Item], wanted: Sequence[Item], when: str) -> N
         check_that(one == other, f"{when} document {place} is another one")
 
 
-def files(subject: Subject) -> Sequence[Number]:
+def files(subject: PartUnderTest) -> Sequence[Number]:
     """And what it could not use."""
     documents(subject)
     source = built(subject)
@@ -180,7 +180,7 @@ def files(subject: Subject) -> Sequence[Number]:
     return [Number("files", len(named))]
 
 
-def refuses(subject: Subject) -> Sequence[Number]:
+def refuses(subject: PartUnderTest) -> Sequence[Number]:
     """Its files, when they are gone."""
     config, folder = source_of(subject)
     if getattr(subject.part, "sample", None) is None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from muomni_cli.conformance.modules import by_heart, one_step, require_shape, same, shape
 from muomni_cli.conformance.part_under_test import SEED
-from muomni_cli.contract.checks import Check, CheckSkipped, Number, Subject, check_that
+from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import EncoderPart
 
 FEW = 16
@@ -26,7 +26,7 @@ FEW = 16
 Array = NDArray[Any]
 
 
-def inputs_of(subject: Subject) -> list[Array]:
+def inputs_of(subject: PartUnderTest) -> list[Array]:
     """Three inputs as ``read`` gives them, no two alike, of unequal lengths where there are such.
 
     Raises:
@@ -35,7 +35,7 @@ def inputs_of(subject: Subject) -> list[Array]:
     return subject.once("inputs", lambda: _inputs(subject))
 
 
-def _inputs(subject: Subject) -> list[Array]:
+def _inputs(subject: PartUnderTest) -> list[Array]:
     part = subject.part
     assert isinstance(part, EncoderPart), "checks are tried on their own kind"
     given = list(subject.find("bench_inputs")(subject.config).values())
@@ -53,7 +53,7 @@ def _inputs(subject: Subject) -> list[Array]:
     return [array[: lengths[row % len(lengths)]].copy() for row, array in enumerate(shuffled)]
 
 
-def count(subject: Subject, array: Array) -> int:
+def count(subject: PartUnderTest, array: Array) -> int:
     """Tokens that the declaration promises for one input."""
     return int(subject.find("num_tokens")(subject.config, array))
 
@@ -67,19 +67,19 @@ def batch_of(arrays: Sequence[Array], longer: int = 0) -> tuple[Tensor, list[int
     return torch.from_numpy(rows), lengths
 
 
-def alone(subject: Subject, array: Array) -> Tensor:
+def alone(subject: PartUnderTest, array: Array) -> Tensor:
     """(T,W) tokens of one input by itself, those that are real."""
     output = subject.lively(torch.from_numpy(array)[None])
     return output.tokens[0, : output.lengths[0]]  # type: ignore[no-any-return]
 
 
-def outputs(subject: Subject, module: Any) -> list[Tensor]:
+def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:
     """Tokens of each input."""
     return [module(torch.from_numpy(array)[None]).tokens for array in inputs_of(subject)]
 
 
 @torch.no_grad()
-def shapes(subject: Subject) -> Sequence[Number]:
+def shapes(subject: PartUnderTest) -> Sequence[Number]:
     """Of each input alone."""
     encoder = subject.lively
     for array in inputs_of(subject):
@@ -94,7 +94,7 @@ def shapes(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def counts(subject: Subject) -> Sequence[Number]:
+def counts(subject: PartUnderTest) -> Sequence[Number]:
     """Each input alone, and all in a batch."""
     arrays = inputs_of(subject)
     promised = [count(subject, array) for array in arrays]
@@ -110,7 +110,7 @@ def counts(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def padding(subject: Subject) -> Sequence[Number]:
+def padding(subject: PartUnderTest) -> Sequence[Number]:
     """One input with more and more zeros behind it, and with noise."""
     arrays = inputs_of(subject)
     if len({len(array) for array in arrays}) == 1:
@@ -130,7 +130,7 @@ def padding(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def batch(subject: Subject) -> Sequence[Number]:
+def batch(subject: PartUnderTest) -> Sequence[Number]:
     """All inputs together."""
     arrays = inputs_of(subject)
     rows, lengths = batch_of(arrays)
@@ -140,7 +140,7 @@ def batch(subject: Subject) -> Sequence[Number]:
     return [same(made, wanted, [f"row {b} of {len(arrays)}" for b in range(len(arrays))])]
 
 
-def loss_of(subject: Subject) -> Any:
+def loss_of(subject: PartUnderTest) -> Any:
     """How far a probe, one fixed linear map of an input's mean token, is from telling which input of a batch it was."""
     rows, lengths = batch_of(inputs_of(subject))
     probe = torch.randn(subject.lively.width, len(rows), generator=torch.Generator().manual_seed(SEED))
@@ -154,12 +154,12 @@ def loss_of(subject: Subject) -> Any:
     return loss
 
 
-def trains(subject: Subject) -> Sequence[Number]:
+def trains(subject: PartUnderTest) -> Sequence[Number]:
     """Through a fixed linear probe."""
     return one_step(subject.fresh, loss_of(subject))
 
 
-def overfits(subject: Subject) -> Sequence[Number]:
+def overfits(subject: PartUnderTest) -> Sequence[Number]:
     """Three inputs, told apart by a fixed linear probe."""
     return by_heart(subject.fresh, loss_of(subject))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from muomni_cli.conformance.runner import ModelPart
-from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, Subject, check_that
+from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import ModelFiles, RuntimePart
 from muomni_cli.contract.speech import TextChunk
 from muomni_cli.core.errors import RequestError
@@ -40,18 +40,18 @@ SECONDS = 2.0
 WORD = "hello"
 
 
-def callback_of(subject: Subject) -> Any:
+def callback_of(subject: PartUnderTest) -> Any:
     """The callback."""
     return subject.once("follower", lambda: subject.find("build")(subject.config))
 
 
-def builds(subject: Subject) -> Sequence[Number]:
+def builds(subject: PartUnderTest) -> Sequence[Number]:
     """Of its small config."""
     callback_of(subject)
     return []
 
 
-def methods(subject: Subject) -> Sequence[Number]:
+def methods(subject: PartUnderTest) -> Sequence[Number]:
     """None is called: what they would do, only a stage can tell."""
     for name, arguments in CALLS.items():
         method = getattr(callback_of(subject), name, None)
@@ -74,7 +74,7 @@ CALLBACK_LAWS = (
 )
 
 
-def refuses(subject: Subject) -> Sequence[Number]:
+def refuses(subject: PartUnderTest) -> Sequence[Number]:
     """Folders without the marker, and with one that means nothing."""
     part = subject.part
     assert isinstance(part, RuntimePart), "checks are tried on their own kind"
@@ -86,7 +86,7 @@ def refuses(subject: Subject) -> Sequence[Number]:
     return [Number("folders refused", 1 + len(MARKS))]
 
 
-def _require_refused(subject: Subject, folder: Path, what: str) -> None:
+def _require_refused(subject: PartUnderTest, folder: Path, what: str) -> None:
     try:
         subject.find("build")(subject.config, folder, "cpu", 1)
     except RequestError as error:
@@ -107,12 +107,12 @@ RUNTIME_LAWS = (
 )
 
 
-def _model(subject: Subject) -> ModelFiles:
+def _model(subject: PartUnderTest) -> ModelFiles:
     assert isinstance(subject.part, ModelPart), "checks are tried on their own kind"
     return subject.part.model
 
 
-def whole(subject: Subject) -> Sequence[Number]:
+def whole(subject: PartUnderTest) -> Sequence[Number]:
     """Bundle and run, file by file."""
     model, count = _model(subject), 0
     if model.bundle is not None:
@@ -124,12 +124,12 @@ def whole(subject: Subject) -> Sequence[Number]:
     return [Number("files", count)]
 
 
-def opens(subject: Subject) -> Sequence[Number]:
+def opens(subject: PartUnderTest) -> Sequence[Number]:
     """Each of its folders by itself: every part's plugin is here, its config is right, its weights have headers."""
     return [Number(f"parts of the {kind}", len(_facts(subject, folder)["parts"])) for kind, folder in _folders(subject)]
 
 
-def carded(subject: Subject) -> Sequence[Number]:
+def carded(subject: PartUnderTest) -> Sequence[Number]:
     """It is there, and is about this model."""
     model = _model(subject)
     check_that(model.card is not None, "it has no model card: declare card=")
@@ -139,7 +139,7 @@ def carded(subject: Subject) -> Sequence[Number]:
     return []
 
 
-def useful(subject: Subject) -> Sequence[Number]:
+def useful(subject: PartUnderTest) -> Sequence[Number]:
     """A few tokens, a little sound, from each of its folders."""
     numbers: list[Number] = []
     for kind, folder in _folders(subject):
@@ -155,12 +155,12 @@ def useful(subject: Subject) -> Sequence[Number]:
     return numbers
 
 
-def _folders(subject: Subject) -> Iterator[tuple[str, Path]]:
+def _folders(subject: PartUnderTest) -> Iterator[tuple[str, Path]]:
     model = _model(subject)
     yield from ((kind, path) for kind, path in (("bundle", model.bundle), ("run", model.run)) if path is not None)
 
 
-def _facts(subject: Subject, folder: Path) -> dict[str, Any]:
+def _facts(subject: PartUnderTest, folder: Path) -> dict[str, Any]:
     run = RunFolder(folder) if folder == _model(subject).run else None
     return subject.once(str(folder), lambda: describe(ModelRef(None if run else bundle_at(folder), run)))
 

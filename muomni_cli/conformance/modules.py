@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from muomni_cli.conformance.part_under_test import SEED, enliven
 from muomni_cli.conformance.runner import HOMES
-from muomni_cli.contract.checks import Check, Number, Subject, check_that
+from muomni_cli.contract.checks import Check, Number, PartUnderTest, check_that
 from muomni_cli.contract.speech import MelSettings
 from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 
@@ -141,7 +141,7 @@ def by_heart(make: Callable[[], nn.Module], loss: Loss) -> Sequence[Number]:
     return [Number("loss left", best, LEFT, f"after {STEPS} steps, of {first:.3g}")]
 
 
-def outputs(subject: Subject, module: Any) -> list[Tensor]:
+def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:
     """What ``module`` makes of the inputs that all parts of its kind are tried with."""
     home = HOMES[subject.part.kind][-1]
     with torch.no_grad():
@@ -149,7 +149,7 @@ def outputs(subject: Subject, module: Any) -> list[Tensor]:
     return [tensor.clone() for tensor in made]
 
 
-def builds(subject: Subject) -> Sequence[Number]:
+def builds(subject: PartUnderTest) -> Sequence[Number]:
     """Of its small config."""
     begin = time.perf_counter()
     module = subject.fresh()
@@ -161,7 +161,7 @@ def builds(subject: Subject) -> Sequence[Number]:
     return [Number("building", seconds, SECONDS, unit="s"), Number("parameters", count)]
 
 
-def seed(subject: Subject) -> Sequence[Number]:
+def seed(subject: PartUnderTest) -> Sequence[Number]:
     """Twice with one seed, and once with another."""
     first, again, other = (model_tensors(subject.fresh(number)) for number in (SEED, SEED, SEED + 1))
     check_that(first.keys() == again.keys(), "built twice, it has other weights each time")
@@ -171,7 +171,7 @@ def seed(subject: Subject) -> Sequence[Number]:
     return [Number("largest difference of weights", number.value, 0.0, number.where), Number("drawn", len(differ))]
 
 
-def repeats(subject: Subject) -> Sequence[Number]:
+def repeats(subject: PartUnderTest) -> Sequence[Number]:
     """In evaluation mode, with random numbers that have moved on."""
     first = outputs(subject, subject.lively)
     with torch.random.fork_rng(devices=[]):
@@ -179,7 +179,7 @@ def repeats(subject: Subject) -> Sequence[Number]:
         return [same(outputs(subject, subject.lively), first)]
 
 
-def state(subject: Subject) -> Sequence[Number]:
+def state(subject: PartUnderTest) -> Sequence[Number]:
     """Through a checkpoint, into a part that was built with another seed."""
     kept = subject.lively
     path = subject.folder() / "part.safetensors"
@@ -190,7 +190,7 @@ def state(subject: Subject) -> Sequence[Number]:
     return [Number(number.what, number.value, 0.0, number.where), Number("bytes", path.stat().st_size)]
 
 
-def steps(subject: Subject) -> Sequence[Number]:
+def steps(subject: PartUnderTest) -> Sequence[Number]:
     """Every path that ``steps`` gives."""
     told = subject.find("steps")(subject.lively)
     for step in told:

@@ -45,7 +45,7 @@ SEED = 20
 """Of everything random in here."""
 
 
-class PartOnTrial:
+class LoadedPart:
     """A part on trial. Its files are gone at the end of a ``with``, or else when nobody has it any more.
 
     What takes time is made once, by :meth:`once`.

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from muomni_cli.conformance.part_under_test import PartOnTrial
+from muomni_cli.conformance.part_under_test import LoadedPart
 from muomni_cli.contract.checks import Check, CheckFailed, CheckResult, CheckSkipped
 from muomni_cli.contract.declarations import ModelFiles, Part, PartConfig
 from muomni_cli.core.console import say
@@ -190,7 +190,7 @@ class CheckRun:
         checks: all checks of its kind.
     """
 
-    def __init__(self, subject: PartOnTrial, checks: Sequence[Check]) -> None:
+    def __init__(self, subject: LoadedPart, checks: Sequence[Check]) -> None:
         self.subject = subject
         self.checks = {check.name: check for check in checks}
         self._results: dict[str, CheckResult] = {}
@@ -225,7 +225,7 @@ class CheckRun:
         return name if self.result(name).state == "failed" else self._blocked.get(name)
 
 
-def run_check(check: Check, subject: PartOnTrial) -> CheckResult:
+def run_check(check: Check, subject: LoadedPart) -> CheckResult:
     """Try ``check`` on ``subject``. What a part prints does not get into the product on stdout."""
     try:
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
@@ -245,7 +245,7 @@ def run_check(check: Check, subject: PartOnTrial) -> CheckResult:
 @contextmanager
 def open_check_run(part: Part, plugin: PluginInfo | None = None) -> Iterator[CheckRun]:
     """``part`` with all checks of its kind; its files are gone afterwards."""
-    with PartOnTrial(part, plugin) as subject:
+    with LoadedPart(part, plugin) as subject:
         yield CheckRun(subject, checks_of(part.kind))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from muomni_cli.conformance.modules import require_shape
 from muomni_cli.conformance.part_under_test import CODES, SEED, VOICES
-from muomni_cli.contract.checks import Check, CheckFailed, Number, Subject, check_that
+from muomni_cli.contract.checks import Check, CheckFailed, Number, PartUnderTest, check_that
 from muomni_cli.contract.speech import Sampler, TextChunk, VoiceSettings
 from muomni_cli.core.errors import RequestError
 
@@ -63,7 +63,7 @@ def spoken(
     return np.concatenate(made)
 
 
-def outputs(subject: Subject, module: Any) -> list[Tensor]:  # noqa: ARG001 - as of every kind
+def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:  # noqa: ARG001 - as of every kind
     """What it babbles, and what it says."""
     return [*module(before()), torch.from_numpy(spoken(module, [TextChunk(TEXT)], greedy))]
 
@@ -75,7 +75,7 @@ def before() -> Tensor:
 
 
 @torch.no_grad()
-def shapes(subject: Subject) -> Sequence[Number]:
+def shapes(subject: PartUnderTest) -> Sequence[Number]:
     """Of what it babbles without any text."""
     logits = subject.lively(before())
     check_that(len(logits) == CODES.codebooks, f"there are logits for {len(logits)} codebooks, not {CODES.codebooks}")
@@ -85,7 +85,7 @@ def shapes(subject: Subject) -> Sequence[Number]:
     return []
 
 
-def speaks(subject: Subject) -> Sequence[Number]:
+def speaks(subject: PartUnderTest) -> Sequence[Number]:
     """By chance, in each voice."""
     numbers = []
     for voice in VOICES:
@@ -97,14 +97,14 @@ def speaks(subject: Subject) -> Sequence[Number]:
     return numbers
 
 
-def reads(subject: Subject) -> Sequence[Number]:
+def reads(subject: PartUnderTest) -> Sequence[Number]:
     """Two texts of one length."""
     one, other = (spoken(subject.lively, [TextChunk(text)], greedy) for text in (TEXT, TEXT[::-1]))
     check_that(one.shape != other.shape or bool((one != other).any()), "it says the same, whatever the text")
     return []
 
 
-def repeats(subject: Subject) -> Sequence[Number]:
+def repeats(subject: PartUnderTest) -> Sequence[Number]:
     """Chance that is the same each time, and random numbers of torch's that have moved on."""
     first = spoken(subject.lively, [TextChunk(TEXT)], chance())
     with torch.random.fork_rng(devices=[]):
@@ -113,7 +113,7 @@ def repeats(subject: Subject) -> Sequence[Number]:
     return [differing(again, first, "the second time")]
 
 
-def cuts(subject: Subject) -> Sequence[Number]:
+def cuts(subject: PartUnderTest) -> Sequence[Number]:
     """One piece against words, single characters, and pieces of unequal length with empty ones between."""
     whole = spoken(subject.lively, [TextChunk(TEXT)], chance())
     words = [word + " " for word in TEXT.split(" ")]
@@ -126,7 +126,7 @@ def cuts(subject: Subject) -> Sequence[Number]:
     ]
 
 
-def hears(subject: Subject) -> Sequence[Number]:
+def hears(subject: PartUnderTest) -> Sequence[Number]:
     """Built for a Thinker: with its states at every word, and without any."""
     talker = subject.lively_with(thinker_width=WIDTH)
     random = np.random.default_rng(SEED)
@@ -137,7 +137,7 @@ def hears(subject: Subject) -> Sequence[Number]:
     return [Number("largest code", largest, CODES.size - 1, f"of {len(heard)} and {len(hidden_state_dropout)} frames")]
 
 
-def refuses(subject: Subject) -> Sequence[Number]:
+def refuses(subject: PartUnderTest) -> Sequence[Number]:
     """A voice that it was not built with."""
     try:
         list(islice(subject.lively.speak([TextChunk(TEXT)], VoiceSettings("a voice that nobody has"), greedy), 1))

@@ -14,27 +14,27 @@ from torch import Tensor, nn
 
 from muomni_cli.conformance.modules import by_heart, one_step, require_shape, same
 from muomni_cli.conformance.part_under_test import SEED, VOCABULARY
-from muomni_cli.contract.checks import Check, CheckSkipped, Number, Subject, check_that
+from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import Capability
 
 LONG = 12
 """Tokens of a sequence, where the context has room for them."""
 
 
-def sequence(subject: Subject, rows: int = 2, length: int = LONG, seed: int = SEED) -> Tensor:
+def sequence(subject: PartUnderTest, rows: int = 2, length: int = LONG, seed: int = SEED) -> Tensor:
     """(B,T) random ids; T is no more than the context has room for."""
     random = torch.Generator().manual_seed(seed)
     return torch.randint(0, VOCABULARY, (rows, min(length, subject.context)), generator=random)
 
 
-def outputs(subject: Subject, module: Any) -> list[Tensor]:
+def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:
     """Logits and states of two rows."""
     output = module(sequence(subject))
     return [output.logits, output.hidden]
 
 
 @torch.no_grad()
-def shapes(subject: Subject) -> Sequence[Number]:
+def shapes(subject: PartUnderTest) -> Sequence[Number]:
     """Of everything that it gives, to the last token that its context has room for."""
     thinker, ids = subject.lively, sequence(subject)
     (rows, length), width = ids.shape, int(subject.config.d_model)  # type: ignore[attr-defined]
@@ -55,7 +55,7 @@ def shapes(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def head(subject: Subject) -> Sequence[Number]:
+def head(subject: PartUnderTest) -> Sequence[Number]:
     """What losses rely on, which make logits chunk by chunk."""
     thinker, ids = subject.lively, sequence(subject)
     output = thinker(ids)
@@ -64,14 +64,14 @@ def head(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def last_only(subject: Subject) -> Sequence[Number]:
+def last_only(subject: PartUnderTest) -> Sequence[Number]:
     """Of rows of equal length."""
     thinker, ids = subject.lively, sequence(subject)
     return [same([thinker(ids, last_only=True).logits], [thinker(ids).logits[:, -1:]])]
 
 
 @torch.no_grad()
-def embeds(subject: Subject) -> Sequence[Number]:
+def embeds(subject: PartUnderTest) -> Sequence[Number]:
     """Logits and states."""
     thinker, ids = subject.lively, sequence(subject)
     by_ids, by_embeds = thinker(ids), thinker(embeds=thinker.embed(ids))
@@ -79,7 +79,7 @@ def embeds(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def causal(subject: Subject) -> Sequence[Number]:
+def causal(subject: PartUnderTest) -> Sequence[Number]:
     """Each token changed in turn, from the second on."""
     thinker, ids = subject.lively, sequence(subject, 1)
     before = thinker(ids).logits
@@ -108,7 +108,7 @@ def in_pieces(thinker: Any, ids: Tensor, pieces: Sequence[int]) -> Tensor:
 
 
 @torch.no_grad()
-def cached(subject: Subject) -> Sequence[Number]:
+def cached(subject: PartUnderTest) -> Sequence[Number]:
     """A prompt, then token by token."""
     thinker, ids = subject.lively, sequence(subject)
     first = max(1, ids.shape[1] // 2)
@@ -119,7 +119,7 @@ def cached(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def chunked(subject: Subject) -> Sequence[Number]:
+def chunked(subject: PartUnderTest) -> Sequence[Number]:
     """A prompt in pieces of several tokens each, cut in two ways."""
     thinker, ids = subject.lively, sequence(subject)
     length = ids.shape[1]
@@ -130,7 +130,7 @@ def chunked(subject: Subject) -> Sequence[Number]:
     return [same(made, [thinker(ids).logits] * len(cuts), [f"pieces of {cut}" for cut in cuts])]
 
 
-def uneven(subject: Subject) -> list[Tensor]:
+def uneven(subject: PartUnderTest) -> list[Tensor]:
     """Three rows (1,T) of unequal length."""
     longest = min(LONG, subject.context)
     lengths = sorted({max(1, longest // 3), max(1, longest // 2), longest})
@@ -145,7 +145,7 @@ def padded(rows: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
 
 
 @torch.no_grad()
-def ragged(subject: Subject) -> Sequence[Number]:
+def ragged(subject: PartUnderTest) -> Sequence[Number]:
     """Without a cache: every real token of every row."""
     thinker, rows = subject.lively, uneven(subject)
     ids, lengths = padded(rows)
@@ -159,7 +159,7 @@ def ragged(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def ragged_cache(subject: Subject) -> Sequence[Number]:
+def ragged_cache(subject: PartUnderTest) -> Sequence[Number]:
     """Unequal prompts, then a token more for each of them."""
     if Capability.CACHE not in subject.part.capabilities:
         raise CheckSkipped("it does not declare cache")
@@ -178,7 +178,7 @@ def ragged_cache(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def truncate(subject: Subject) -> Sequence[Number]:
+def truncate(subject: PartUnderTest) -> Sequence[Number]:
     """To a part of what it holds, and to nothing; then other tokens."""
     if Capability.CACHE not in subject.part.capabilities:
         raise CheckSkipped("it does not declare cache")
@@ -197,7 +197,7 @@ def truncate(subject: Subject) -> Sequence[Number]:
     return [same(made, [wanted[:, length - one.shape[1] :] for one in made], where)]
 
 
-def loss_of(subject: Subject) -> Any:
+def loss_of(subject: PartUnderTest) -> Any:
     """Next-token loss of one batch of random ids, in nats."""
     ids = sequence(subject, 4, LONG + 1)
 
@@ -208,12 +208,12 @@ def loss_of(subject: Subject) -> Any:
     return loss
 
 
-def trains(subject: Subject) -> Sequence[Number]:
+def trains(subject: PartUnderTest) -> Sequence[Number]:
     """On the next token."""
     return one_step(subject.fresh, loss_of(subject))
 
 
-def overfits(subject: Subject) -> Sequence[Number]:
+def overfits(subject: PartUnderTest) -> Sequence[Number]:
     """Random ids, which nothing but knowing them by heart predicts."""
     return by_heart(subject.fresh, loss_of(subject))
 

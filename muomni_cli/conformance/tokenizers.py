@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from muomni_cli.contract.checks import Check, CheckSkipped, Number, Subject, check_that
+from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import Capability
 
 LEARNED = [
@@ -36,18 +36,18 @@ SPECIALS = {"pad": 0, "bos": 1, "eos": 2}
 NAMED = (*SPECIALS, "system", "user", "assistant")
 
 
-def tokenizer_of(subject: Subject) -> Any:
+def tokenizer_of(subject: PartUnderTest) -> Any:
     """A tokenizer that has learned what it learns."""
     return subject.once("tokenizer", lambda: subject.find("objective")(subject.config, iter(LEARNED)))
 
 
-def builds(subject: Subject) -> Sequence[Number]:
+def builds(subject: PartUnderTest) -> Sequence[Number]:
     """From a little text."""
     tokenizer = tokenizer_of(subject)
     return [Number("vocabulary", tokenizer.vocab_size)]
 
 
-def specials(subject: Subject) -> Sequence[Number]:
+def specials(subject: PartUnderTest) -> Sequence[Number]:
     """Their ids, and that no text gives them."""
     tokenizer = tokenizer_of(subject)
     held = dict(tokenizer.specials)
@@ -64,7 +64,7 @@ def specials(subject: Subject) -> Sequence[Number]:
     return [Number("special tokens", len(held))]
 
 
-def in_range(subject: Subject) -> Sequence[Number]:
+def in_range(subject: PartUnderTest) -> Sequence[Number]:
     """Whatever the text."""
     tokenizer = tokenizer_of(subject)
     ids = [token for text in TEXTS.values() for token in tokenizer.encode(text)]
@@ -73,7 +73,7 @@ def in_range(subject: Subject) -> Sequence[Number]:
     return [Number("largest id", max(ids), tokenizer.vocab_size - 1)]
 
 
-def lossless(subject: Subject) -> Sequence[Number]:
+def lossless(subject: PartUnderTest) -> Sequence[Number]:
     """Each text."""
     tokenizer = tokenizer_of(subject)
     for what, text in TEXTS.items():
@@ -82,7 +82,7 @@ def lossless(subject: Subject) -> Sequence[Number]:
     return [Number("texts", len(TEXTS))]
 
 
-def batch(subject: Subject) -> Sequence[Number]:
+def batch(subject: PartUnderTest) -> Sequence[Number]:
     """All texts at once."""
     tokenizer = tokenizer_of(subject)
     together = tokenizer.encode_batch(list(TEXTS.values()))
@@ -93,7 +93,7 @@ def batch(subject: Subject) -> Sequence[Number]:
     return []
 
 
-def stands_for(subject: Subject) -> Sequence[Number]:
+def stands_for(subject: PartUnderTest) -> Sequence[Number]:
     """Joined and read as UTF-8 with replacement, as ``decode`` is."""
     tokenizer = tokenizer_of(subject)
     for what, text in TEXTS.items():
@@ -103,7 +103,7 @@ def stands_for(subject: Subject) -> Sequence[Number]:
     return []
 
 
-def state(subject: Subject) -> Sequence[Number]:
+def state(subject: PartUnderTest) -> Sequence[Number]:
     """Into an empty folder and out of it."""
     tokenizer, folder = tokenizer_of(subject), subject.folder()
     tokenizer.save(folder)
@@ -117,7 +117,7 @@ def state(subject: Subject) -> Sequence[Number]:
     return [Number("bytes", sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))]
 
 
-def learns(subject: Subject) -> Sequence[Number]:
+def learns(subject: PartUnderTest) -> Sequence[Number]:
     """Twice from the same text, and the text is shorter for it."""
     tokenizer = tokenizer_of(subject)
     again = subject.find("objective")(subject.config, iter(LEARNED))
@@ -129,7 +129,7 @@ def learns(subject: Subject) -> Sequence[Number]:
     return [Number("tokens a byte", sum(map(len, tokenizer.encode_batch(LEARNED))) / size, 1.0)]
 
 
-def reads_nothing(subject: Subject) -> Sequence[Number]:
+def reads_nothing(subject: PartUnderTest) -> Sequence[Number]:
     """Not one text is taken."""
     if Capability.TRAINABLE in subject.part.capabilities:
         raise CheckSkipped("it declares trainable")

@@ -13,19 +13,19 @@ from torch import Tensor
 
 from muomni_cli.conformance.modules import CUTS, in_pieces, log_mel, require_shape, same
 from muomni_cli.conformance.part_under_test import MEL
-from muomni_cli.contract.checks import Check, Number, Subject
+from muomni_cli.contract.checks import Check, Number, PartUnderTest
 
 FRAMES = 40
 """Mel frames of a sound."""
 
 
-def outputs(subject: Subject, module: Any) -> list[Tensor]:  # noqa: ARG001 - as of every kind
+def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:  # noqa: ARG001 - as of every kind
     """Samples of two sounds."""
     return [module(log_mel(MEL, FRAMES))]
 
 
 @torch.no_grad()
-def shapes(subject: Subject) -> Sequence[Number]:
+def shapes(subject: PartUnderTest) -> Sequence[Number]:
     """Of long sounds and of the shortest."""
     for frames in (FRAMES, 3, 1):
         samples = subject.lively(log_mel(MEL, frames))
@@ -34,7 +34,7 @@ def shapes(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def batch(subject: Subject) -> Sequence[Number]:
+def batch(subject: PartUnderTest) -> Sequence[Number]:
     """Two sounds."""
     mel = log_mel(MEL, FRAMES)
     samples = subject.lively(mel)
@@ -43,7 +43,7 @@ def batch(subject: Subject) -> Sequence[Number]:
 
 
 @torch.no_grad()
-def streams(subject: Subject) -> Sequence[Number]:
+def streams(subject: PartUnderTest) -> Sequence[Number]:
     """Cut in several ways, one sound after another through one stream."""
     mel = log_mel(MEL, FRAMES)
     stream = subject.lively.stream(len(mel))

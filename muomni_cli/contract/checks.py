@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 
-class Subject(Protocol):
+class PartUnderTest(Protocol):
     """A part on trial, as checks see it: its declaration, its smallest config, and what is built of them."""
 
     @property
@@ -148,7 +148,7 @@ class Check:
 
     name: str
     doc: str
-    run: Callable[[Subject], Sequence[Number]]
+    run: Callable[[PartUnderTest], Sequence[Number]]
     kinds: frozenset[str] = frozenset()
     needs: Capability | None = None
     declares: str | None = None

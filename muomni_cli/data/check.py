@@ -281,7 +281,9 @@ def _check_source(source: DataSource, recipe: Recipe, tokenizer: Tokenizer | Non
             for item, length in zip(batch, _lengths(batch, tokenizer, recipe), strict=True):
                 lengths.add(length)
                 shown = (
-                    [one for message in item.messages for one in message.media] if isinstance(item, Conversation) else []
+                    [one for message in item.messages for one in message.media]
+                    if isinstance(item, Conversation)
+                    else []
                 )
                 media.update(one.modality for one in shown)
                 _open_files(report, shown, opened)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from muomni_cli.api import CallbackPart, Capability, Part, PartConfig
-from muomni_cli.conformance.part_under_test import PartOnTrial
+from muomni_cli.conformance.part_under_test import LoadedPart
 from muomni_cli.conformance.runner import HOMES, CheckRun, PartMatch, checks_of, parts_called
 from muomni_cli.contract.checks import Check, CheckResult, CheckSkipped, Number
 from muomni_cli.core.errors import RequestError
@@ -55,7 +55,7 @@ def test_a_built_in_keeps_every_law(named: PartMatch) -> None:
     package = NEEDED.get(named.part.name)
     if package and importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    with PartOnTrial(named.part, named.plugin) as subject:
+    with LoadedPart(named.part, named.plugin) as subject:
         trial = CheckRun(subject, [check for check in checks_of(named.part.kind) if check.name not in SLOW])
         results = trial.results()
     assert [f"{one.check.name}: {one.summary}" for one in results if one.state == "failed"] == []
@@ -101,7 +101,7 @@ PART = CallbackPart(name="ear", doc="listens", config=PartConfig, build="builtin
     ],
 )
 def test_numbers_decide_and_are_told(numbers: list[Number], state: str, told: str) -> None:
-    with PartOnTrial(PART) as subject:
+    with LoadedPart(PART) as subject:
         (result,) = CheckRun(subject, [Check(name="x", doc="x holds", run=lambda _: numbers)]).results()
     assert (result.state, result.summary) == (state, told)
     assert json.loads(json.dumps(result.as_data(), allow_nan=False))["state"] == state
@@ -111,14 +111,14 @@ def test_a_law_is_tried_once_and_after_its_ground() -> None:
     order: list[str] = []
 
     def check(name: str, *after: str, broken: bool = False) -> Check:
-        def check(subject: PartOnTrial) -> list[Number]:  # noqa: ARG001
+        def check(subject: LoadedPart) -> list[Number]:  # noqa: ARG001
             order.append(name)
             return [Number("it", float(broken), 0.0)]
 
         return Check(name=name, doc=name, run=check, depends_on=after)
 
     checks = [check("d", "c"), check("c", "b"), check("b", "a", broken=True), check("a")]
-    with PartOnTrial(PART) as subject:
+    with LoadedPart(PART) as subject:
         trial = CheckRun(subject, checks)
         states = {result.check.name: result for result in trial.results()}
         assert trial.result("b") is states["b"]
@@ -134,11 +134,11 @@ def test_a_law_is_tried_once_and_after_its_ground() -> None:
 
 def test_what_a_law_raises_is_a_verdict_and_what_it_prints_no_product(capsys: pytest.CaptureFixture[str]) -> None:
     def raises(error: BaseException) -> CheckResult:
-        def check(subject: PartOnTrial) -> list[Number]:
+        def check(subject: LoadedPart) -> list[Number]:
             print(subject.name)
             raise error
 
-        with PartOnTrial(PART) as subject:
+        with LoadedPart(PART) as subject:
             return CheckRun(subject, [Check(name="x", doc="x", run=check)]).result("x")
 
     assert (raises(CheckSkipped("no ears")).state, raises(CheckSkipped("no ears")).reason) == (
@@ -262,7 +262,7 @@ def test_small_names_settings_that_are_there(install: Install, muomni: Muomni) -
 
 def test_small_is_what_is_tried() -> None:
     named = get_registry().get("thinker", get_registry().all("thinker")[0].use)
-    with PartOnTrial(named.part) as small, PartOnTrial(replace(named.part, test_config={})) as whole:
+    with LoadedPart(named.part) as small, LoadedPart(replace(named.part, test_config={})) as whole:
         sizes = [sum(weight.numel() for weight in subject.fresh().parameters()) for subject in (small, whole)]
     assert 50 * sizes[0] < sizes[1]
 

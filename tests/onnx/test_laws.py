@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import EncoderPart, Graph, GraphInput, PartConfig
-from muomni_cli.conformance.part_under_test import PartOnTrial
+from muomni_cli.conformance.part_under_test import LoadedPart
 from muomni_cli.conformance.runner import CheckRun, PartMatch, checks_of, parts_called
 from muomni_cli.registry.registry import get_registry
 
@@ -99,7 +99,7 @@ def test_graphs_are_those_of_the_part(
     names = {"build": "Doubler", "read": "read", "num_tokens": "count", "bench_inputs": "inputs", "graphs": graphs}
     references: dict[str, Any] = {field: f"doubling:{name}" for field, name in names.items()}
     part = EncoderPart(name="doubler", doc="twice", modality="motion", config=PartConfig, **references)
-    with PartOnTrial(part) as subject:
+    with LoadedPart(part) as subject:
         trial = CheckRun(subject, checks_of("encoder"))
         results = {name: trial.result(name) for name in CHECKS}
     assert [name for name in CHECKS if results[name].state == "failed"] == ([check] if check else [])
@@ -116,7 +116,7 @@ def built_ins() -> list[PartMatch]:
 @pytest.mark.slow
 @pytest.mark.parametrize("named", built_ins(), ids=lambda named: named.part.name)
 def test_the_graphs_of_a_built_in(named: PartMatch) -> None:
-    with PartOnTrial(named.part, named.plugin) as subject:
+    with LoadedPart(named.part, named.plugin) as subject:
         trial = CheckRun(subject, checks_of(named.part.kind))
         assert [
             f"{name}: {trial.result(name).summary}" for name in CHECKS if trial.result(name).state != "passed"
@@ -126,7 +126,7 @@ def test_the_graphs_of_a_built_in(named: PartMatch) -> None:
 def test_what_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("muomni_onnx.conformance.WANTED", ("a_package_that_nobody_has",))
     part = built_ins()[0].part
-    with PartOnTrial(part) as subject:
+    with LoadedPart(part) as subject:
         result = CheckRun(subject, [check for check in checks_of(part.kind) if check.name in CHECKS]).result("exports")
     assert result.state == "skipped"
     assert "a_package_that_nobody_has must be installed" in result.reason
