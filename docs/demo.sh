@@ -22,7 +22,7 @@ fi
 
 # --- nano -----------------------------------------------------------------------------------------------------------------
 
-step muomni data write demo -o runs/demo-media --source questions --count 24 "${changes[@]}"
+step muomni data export demo -o runs/demo-media --source questions --count 24 "${changes[@]}"
 step muomni chat -m "$nano" "What do you see and hear?" --image runs/demo-media/4.png --audio runs/demo-media/8.wav --speak runs/demo-media/answer.wav
 
 # What is new to nano, asked of a model.

@@ -84,11 +84,11 @@ CARDS: Sequence[tuple[str, Key, str, bool]] = (
 BUILT: dict[str, tuple[str, ...]] = {
     "tokenizer": ("Tokenizer",),
     "thinker": ("Thinker", "ThinkerOutput", "Cache"),
-    "encoder": ("Encoder", "EncoderOutput", "Transcriber", "Answers", "Answerer", "Aligner"),
-    "codec": ("Codec", "CodeShape", "RunCodec", "Flow"),
-    "talker": ("Talker", "Speaks", "VoiceSettings", "TextChunk"),
-    "vocoder": ("Vocoder", "RunVocoder"),
-    "dataset": ("Dataset", "Document", "Message", "Conversation", "Example", "Media", "Teacher"),
+    "encoder": ("Encoder", "EncoderOutput", "Transcriber", "Predictor", "PredictorModule", "Aligner"),
+    "codec": ("Codec", "CodeShape", "CodecRunner", "ArrayStream"),
+    "talker": ("Talker", "SpeechGenerator", "VoiceSettings", "TextChunk"),
+    "vocoder": ("Vocoder", "VocoderRunner"),
+    "dataset": ("Dataset", "Document", "Message", "Conversation", "Example", "Media", "Synthesizer"),
     "callback": ("Callback",),
     "runtime": ("Engine", "GraphCall"),
     "download": ("RemoteFile",),
@@ -304,7 +304,7 @@ def _cards(results: Mapping[Key, Mapping[str, Any]], *, short: bool) -> str:
 
 def _card(label: str, result: Mapping[str, Any], beside: str) -> str:
     between = "" if result["low"] is None else f"{result['low']:.3f} to {result['high']:.3f}"
-    floor, topline = ("" if result[key] is None else f"{result[key]:.3f}" for key in ("chance", "ceiling"))
+    floor, topline = ("" if result[key] is None else f"{result[key]:.3f}" for key in ("baseline", "topline"))
     count = "" if result["n"] is None else f"{result['n']:,}"
     return f"| {label} | **{result['value']:.3f}** | {between} | {count} | {floor} | {topline} | {beside} |"
 

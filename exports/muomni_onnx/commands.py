@@ -87,7 +87,7 @@ def export(
         output = _folder_for(trained.name, output, force=force)
         say(f"exporting {trained.name} ({trained.run.root}) to {output}")
         found = resolve("muomni_onnx.sources:model_of")(trained, partial=partial)
-    report = make(found, output, partial=partial, precision=chosen, replace=force, tell=say)
+    report = make(found, output, partial=partial, precision=chosen, replace=force, notify=say)
     print_table(
         ("part", "graph", "precision", "error", "allowed", "speed", "MB"),
         [

@@ -77,7 +77,7 @@ def write_subtitles(heard: Heard, write: Write) -> None:
 
 
 def write_json(heard: Heard, write: Write) -> None:
-    """A list with ``file``, ``text`` and ``words`` (``text``, ``begin`` and ``end`` in seconds) of each file."""
+    """A list with ``file``, ``text`` and ``words`` (``text``, ``start`` and ``end`` in seconds) of each file."""
     write(json.dumps([_as_data(name, words) for name, words in heard], indent=2) + "\n")
 
 
@@ -86,7 +86,7 @@ def _as_data(name: str, words: Iterable[Word]) -> dict[str, Any]:
     return {
         "file": name,
         "text": " ".join(word.text for word in found),
-        "words": [{"text": word.text, "begin": word.start, "end": word.end} for word in found],
+        "words": [{"text": word.text, "start": word.start, "end": word.end} for word in found],
     }
 
 

@@ -166,7 +166,7 @@ def test_a_reader_that_left_is_no_error() -> None:
 
 def test_what_a_stream_cannot_carry_is_escaped(tmp_path: Path) -> None:
     code = (
-        "from muomni_cli.core.console import forgive_encoding, print_json, say; forgive_encoding();"
+        "from muomni_cli.core.console import tolerate_encoding, print_json, say; tolerate_encoding();"
         "print('\\xe9'); say('\\u65e5'); print_json('\\xe9')"
     )
     done = subprocess.run(

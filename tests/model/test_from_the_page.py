@@ -74,7 +74,7 @@ class Page:
     def codes(self, text: str, speed: float, voice: int) -> Any:
         """(T,Q) of one sentence of plain words, by the Talker ``cursor``."""
         entry = self.parts["talker"]
-        alphabet, slots, count = "abcdefghijklmnopqrstuvwxyz' .,?!;:-", entry["config"]["slots"], len(text.split())
+        alphabet, slots, count = "abcdefghijklmnopqrstuvwxyz' .,?!;:-", entry["config"]["subframes"], len(text.split())
         ids = np.array([[1, *(3 + alphabet.index(character) for character in text), 2]])
         hidden_states = np.zeros((1, ids.size, entry["thinker_width"]), np.float32)
         read = self.graph("talker", "reader")(ids=ids, voice=np.array([voice]), thoughts=hidden_states)

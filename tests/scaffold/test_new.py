@@ -32,8 +32,8 @@ for kind, name in json.loads(sys.argv[1]).items():
     checks = found[kind] = {}
     for case in cases(name):
         if (case.check.name in ("exports", "serves")) == wanted:
-            part, verdict = case.trial.subject.part, case.verdict()
-            checks.setdefault(f"{part.kind} {part.name}", []).append([case.check.name, verdict.state, verdict.told])
+            part, verdict = case.check_run.subject.part, case.result()
+            checks.setdefault(f"{part.kind} {part.name}", []).append([case.check.name, verdict.state, verdict.summary])
 print(json.dumps(found))
 """
 
