@@ -100,7 +100,7 @@ SHARED = {
     "Training": ("Objective", "StageContext", "Batch", "Loss", "Sample"),
     "Export": ("Graph", "GraphInput"),
     "Tracing": ("Step",),
-    "Laws": ("Law", "Number", "Verdict", "PartUnderTest"),
+    "Checks": ("Check", "Number", "CheckResult", "PartUnderTest"),
     "Errors": ("MuomniError", "RequestError"),
 }
 """Title -> what parts of several kinds are made of."""
@@ -241,7 +241,7 @@ def _declaration(hook: str, declared: type) -> str:
     if kind in BUILT:
         told += [_source(_named(name)).strip() for name in BUILT[kind]]
     if kind in HOMES:
-        checks = ["| law | holds if | for those that |", "|---|---|---|"]
+        checks = ["| check | holds if | for parts that |", "|---|---|---|"]
         for check in checks_of(kind):
             asked = (
                 f"can `{check.needs}`" if check.needs else f"declare `{check.declares}`" if check.declares else "all"
