@@ -17,7 +17,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def list_models(json: Json = False) -> None:
     """List the models of installed packages."""
-    from muomni_cli.models.describe import installed_models
+    from muomni_cli.registry.registry import installed_models
 
     found = installed_models()
     if json:

@@ -15,33 +15,12 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.models.engines import OMNI
 from muomni_cli.models.locate import ModelRef
 from muomni_cli.models.package_run import THINKER, parts_of
-from muomni_cli.registry.registry import RegisteredModel, get_registry
 from muomni_cli.runs.run import RunFolder, open_entry
 
 SIZES = ("d_model", "n_layers", "ctx_len", "vocab_size")
 """Settings that say how large a part is, for those that have them."""
 
 TEXT, SPEECH = "text", "speech"
-
-
-def installed_models() -> list[dict[str, Any]]:
-    """Every one."""
-    return [declared(registered) for registered in get_registry().models()]
-
-
-def declared(registered: RegisteredModel) -> dict[str, Any]:
-    """What its package says of a model."""
-    model, plugin = registered.part, registered.plugin
-    paths = {field: getattr(model, field) for field in ("bundle", "run", "card", "scores")}
-    return {
-        "name": model.name,
-        "use": registered.use,
-        "doc": model.doc,
-        "package": plugin.origin,
-        "version": plugin.version,
-        "license": model.license,
-        **{field: None if path is None else str(path) for field, path in paths.items()},
-    }
 
 
 @dataclass(frozen=True, slots=True)

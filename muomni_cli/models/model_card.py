@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from muomni_cli.contract.metrics import as_json
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.extras import __version__
-from muomni_cli.models.describe import SPEECH, TEXT, declared, describe, listed
+from muomni_cli.models.describe import SPEECH, TEXT, describe, listed
 from muomni_cli.models.locate import ModelRef, model_named
+from muomni_cli.registry.registry import declared
 
 if TYPE_CHECKING:
     from muomni_cli.contract.metrics import MetricResult

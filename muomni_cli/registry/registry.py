@@ -268,3 +268,23 @@ def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     if schema.get("type") == "array" and "items" in schema:
         return f"list of {_type(schema['items'], definitions)}"
     return "table" if schema.get("type") == "object" else str(schema.get("type", "any"))
+
+
+def installed_models() -> list[dict[str, Any]]:
+    """Every one."""
+    return [declared(registered) for registered in get_registry().models()]
+
+
+def declared(registered: RegisteredModel) -> dict[str, Any]:
+    """What its package says of a model."""
+    model, plugin = registered.part, registered.plugin
+    paths = {field: getattr(model, field) for field in ("bundle", "run", "card", "scores")}
+    return {
+        "name": model.name,
+        "use": registered.use,
+        "doc": model.doc,
+        "package": plugin.origin,
+        "version": plugin.version,
+        "license": model.license,
+        **{field: None if path is None else str(path) for field, path in paths.items()},
+    }

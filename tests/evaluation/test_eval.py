@@ -150,18 +150,18 @@ def test_an_encoder_without_answers_is_refused(run: Run) -> None:
     part = get_registry().get("encoder", "vit").part
     train("image", "small.toml", ["train.image.steps=1"], run="eyes")
     answer = part.predictor  # type: ignore[attr-defined]
-    object.__setattr__(part, "answer", None)  # a declaration is frozen
+    object.__setattr__(part, "predictor", None)  # a declaration is frozen
     try:
         code, _, err = run("small.toml", "-m", "eyes")
     finally:
-        object.__setattr__(part, "answer", answer)
+        object.__setattr__(part, "predictor", answer)
     assert code == 2
     assert "image (vit) gives no answers" in err
 
 
 def test_data_for_measuring_alone_teach_nothing(run: Run) -> None:
     text = Path("small.toml").read_text("utf-8")
-    more = '[[data.image]]\nuse = "folder"\npath = "pictures"\ntask = "again"\nmeasure = true\n'
+    more = '[[data.image]]\nuse = "folder"\npath = "pictures"\ntask = "again"\neval_only = true\n'
     Path("measured.toml").write_text(text.replace("[[data.image]]", more + "\n[[data.image]]", 1), "utf-8")
     before, after = load_recipe("small.toml"), load_recipe("measured.toml")
     assert [one.name for one in open_sources(after, "image")] == [one.name for one in open_sources(before, "image")]
@@ -175,7 +175,7 @@ def test_data_for_measuring_alone_teach_nothing(run: Run) -> None:
 
 def test_data_that_are_not_here_cost_their_own_cards(run: Run) -> None:
     text = Path("small.toml").read_text("utf-8")
-    more = '[[data.image]]\nuse = "tar"\npath = "nowhere.tar"\ntask = "gone"\nmeasure = true\n'
+    more = '[[data.image]]\nuse = "tar"\npath = "nowhere.tar"\ntask = "gone"\neval_only = true\n'
     Path("gone.toml").write_text(text.replace("[[data.image]]", more + "\n[[data.image]]", 1), "utf-8")
     code, out, err = run("gone.toml", "-m", "small", "--stage", "image", "--json")
     assert code == 0
@@ -185,7 +185,7 @@ def test_data_that_are_not_here_cost_their_own_cards(run: Run) -> None:
 
 def test_a_program_that_is_not_here_costs_its_own_cards(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     text = Path("small.toml").read_text("utf-8")
-    more = '[[data.audio]]\nuse = "spoken"\nprogram = "flite"\nwords = ["yes", "no"]\ntask = "said"\nmeasure = true\n'
+    more = '[[data.audio]]\nuse = "spoken"\nprogram = "flite"\nwords = ["yes", "no"]\ntask = "said"\neval_only = true\n'
     Path("mute.toml").write_text(text.replace("[[data.audio]]", more + "\n[[data.audio]]", 1), "utf-8")
     monkeypatch.setenv("PATH", "")
     code, out, err = run("mute.toml", "-m", "small", "--stage", "audio", "--json")

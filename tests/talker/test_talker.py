@@ -200,7 +200,11 @@ def test_durations_add_up_to_the_frames(texts: list[str]) -> None:
 
 @pytest.mark.parametrize("parallel", [False, True])
 def test_one_batch_is_learned_by_heart(parallel: bool) -> None:
-    module = talker(parallel, input_noise=0, history_dropout=0, text_dropout=0) if not parallel else talker(True, text_dropout=0)
+    module = (
+        talker(parallel, input_noise=0, history_dropout=0, text_dropout=0)
+        if not parallel
+        else talker(True, text_dropout=0)
+    )
     stage = objective(module, speech(["abcd efgh", "hgfe dcba", "bad cab", "dead beef"]), batch_size=4)
     optimizer = torch.optim.AdamW(module.parameters(), 5e-3)
     batch = stage.batch(0, 0)

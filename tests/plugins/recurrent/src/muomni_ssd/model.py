@@ -165,7 +165,7 @@ class SSDThinker(nn.Module):
         return self.tok_emb.weight if self.lm_head is None else self.lm_head.weight
 
     @property
-    def tables(self) -> frozenset[str]:
+    def embedding_params(self) -> frozenset[str]:
         """Parameters that are looked up in or read out by, not multiplied through."""
         return frozenset({"tok_emb.weight"} if self.lm_head is None else {"tok_emb.weight", "lm_head.weight"})
 
