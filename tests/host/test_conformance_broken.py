@@ -65,7 +65,7 @@ def thinker(attribute: str, **changes: Any) -> ThinkerPart:
         ("ForgetsWhatTheCacheHolds", "cache", "largest difference"),
         ("SeesTheFuture", "causal", "before position"),
         ("PiecesSpoilIt", "chunks", "pieces of"),
-        ("MindsItsNeighbours", "ragged", "of a row of"),
+        ("MindsItsNeighbors", "ragged", "of a row of"),
         ("CannotBeCut", "truncate", "cut to 6"),
         ("PrefersIds", "embeds", "largest difference"),
         ("TakesTheFirst", "last-only", "largest difference"),

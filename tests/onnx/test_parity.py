@@ -96,7 +96,7 @@ def logits_of(backend: Backend[Any]) -> list[np.ndarray[Any, Any]]:
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_the_backend_gives_what_the_torch_backend_gives(made: Made, keep: bool) -> None:
-    ours, theirs = backends(made, keep=keep, hidden=True)
+    ours, theirs = backends(made, prefix_cache=keep, hidden=True)
     for mine, its in zip(logits_of(ours), logits_of(theirs), strict=True):
         np.testing.assert_allclose(mine, its, atol=1e-5)
 

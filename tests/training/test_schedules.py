@@ -16,7 +16,7 @@ SHAPES = st.fixed_dictionaries(
         "steps": st.integers(50, 300),
         "warmup_steps": st.integers(0, 50),
         "min_lr": st.floats(0, 1),
-        "decay": st.floats(0.05, 1),
+        "decay_fraction": st.floats(0.05, 1),
         "schedule": st.sampled_from(["cosine", "wsd", "constant"]),
     }
 )
