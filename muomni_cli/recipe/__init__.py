@@ -1,7 +1,4 @@
-"""Recipes: one TOML file that describes one model and all its stages.
-
-Knows parts by name and by the settings they declare, and builds none of them.
-"""
+"""Recipes: one TOML file describes one model and all its training stages. Parts are referred to by name, not built."""
 
 from muomni_cli.recipe.actions import Change, RecipeReport, check_recipes, copy_recipe, diff, read_recipe
 from muomni_cli.recipe.load import find_recipe, load_recipe, shipped_recipes
