@@ -118,7 +118,7 @@ class EncoderPart(Part):
             (JSON data that the head needs besides the config, such as class names), it is saved with the weights.
         runner: ``runner(config, graphs, head_metadata)`` -> a :class:`Transcriber` if ``transcribe`` is set and a
             :class:`Predictor` if ``predictor`` is, from the graphs of ``graphs`` and ``head_graphs``.
-        peers: called with the config; return a module that is called as the encoder is.
+        peers: called with the config; return a module that is called as the encoder is, and may convert the inputs.
         cache_fields: config fields that affect ``read``; they form the cache key. None: all fields.
         transcribe: ``"package.module:attr"`` of ``transcribe(config) -> Transcriber``: the encoder (as ``encoder``)
             with its head, under the weight names of the objective's module; for encoders whose tokens can be read as
