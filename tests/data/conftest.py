@@ -22,7 +22,7 @@ class Chosen:
     config: PartConfig
     weight: float = 1.0
     task: str = ""
-    measure: bool = False
+    eval_only: bool = False
 
 
 def _choose(kind: str, use: str, weight: float = 1.0, **config: Any) -> Chosen:

@@ -136,7 +136,7 @@ def test_items_of_another_kind_are_refused(load: Load) -> None:
     with pytest.raises(RequestError, match="more than text"):
         next(text_items(open_sources(recipe)[0]))
     assert next(conversation_items(open_sources(recipe)[0]))
-    with pytest.raises(RequestError, match="learned from examples"):
+    with pytest.raises(RequestError, match="not an example"):
         next(example_items(open_sources(recipe, "image")[0]))
 
 
