@@ -74,11 +74,8 @@ class CheckCase:
 
 
 def cases(name: str) -> list[CheckCase]:
-    """Every check of a plugin's parts, or of the part called ``name``; each runs when its result is needed.
-
-    Raises:
-        MuomniError: no such plugin or part, or the plugin is broken.
-    """
+    """Every check of a plugin's parts, or of the part called ``name``; each runs when its result is needed. Raises
+    MuomniError: no such plugin or part, or the plugin is broken."""
     made = []
     for named in parts_called(name, get_registry()):
         check_run = CheckRun(LoadedPart(named.part, named.plugin), checks_of(named.part.kind))

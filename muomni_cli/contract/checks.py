@@ -24,28 +24,23 @@ class PartUnderTest(Protocol):
     """A part as checks see it: its declaration, its test config and modules built from them."""
 
     @property
-    def part(self) -> Part:
-        """Its declaration."""
+    def part(self) -> Part: ...  # its declaration
 
     @property
     def plugin(self) -> Any:
         """The plugin that declares it: ``name``, ``version``, ``module`` and ``file``; None if unknown."""
 
     @property
-    def name(self) -> str:
-        """``thinker transformer``."""
-
+    def name(self) -> str: ...  # ``thinker transformer``
     @property
-    def config(self) -> PartConfig:
-        """The config with ``test_config`` applied."""
+    def config(self) -> PartConfig: ...  # the config with ``test_config`` applied
 
     @property
     def lively(self) -> Any:
         """The part in evaluation mode, with weights large enough to expose errors. Must not be modified."""
 
     @property
-    def context(self) -> int:
-        """The Thinker's context length."""
+    def context(self) -> int: ...  # the Thinker's context length
 
     def once(self, what: str, make: Callable[[], Made]) -> Made:
         """Result of ``make``, cached under the name ``what``."""
@@ -54,11 +49,7 @@ class PartUnderTest(Protocol):
         """A new, empty folder, deleted after the checks."""
 
     def find(self, field: str) -> Any:
-        """The imported object that a field of the declaration refers to.
-
-        Raises:
-            CheckSkipped: the field is not set.
-        """
+        """The imported object that a field of the declaration refers to. Raises CheckSkipped: the field is not set."""
 
     def fresh(self, seed: int = ..., **arguments: Any) -> nn.Module:
         """The part with new weights drawn with ``seed``, on the CPU; ``arguments`` override those of its ``build``."""

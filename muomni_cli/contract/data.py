@@ -26,15 +26,10 @@ class Media(Hashable, Protocol):
         """Modality of the encoder that reads it: ``image``, ``audio``, or one that a plugin adds."""
 
     @property
-    def name(self) -> str:
-        """Name for messages: a path, or ``MEMBER in ARCHIVE``."""
+    def name(self) -> str: ...  # name for messages: a path, or ``MEMBER in ARCHIVE``
 
     def open(self) -> BinaryIO:
-        """Open as a seekable binary file.
-
-        Raises:
-            RequestError: it is missing or unreadable.
-        """
+        """Open as a seekable binary file. Raises RequestError: it is missing or unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,29 +133,17 @@ class Examples(Protocol):
     """The decoded examples of one side of the split."""
 
     @property
-    def inputs(self) -> Sequence[NDArray[Any]]:
-        """Results of the encoder's ``read``, memory-mapped."""
-
+    def inputs(self) -> Sequence[NDArray[Any]]: ...  # results of the encoder's ``read``, memory-mapped
     @property
-    def texts(self) -> Sequence[str]:
-        """Transcripts or captions."""
-
+    def texts(self) -> Sequence[str]: ...  # transcripts or captions
     @property
-    def labels(self) -> Sequence[str | None]:
-        """Classes, if any."""
-
+    def labels(self) -> Sequence[str | None]: ...  # classes, if any
     @property
-    def keys(self) -> Sequence[str]:
-        """Speakers or scenes; see :class:`Example`."""
-
+    def keys(self) -> Sequence[str]: ...  # speakers or scenes; see :class:`Example`
     @property
-    def voices(self) -> Sequence[str]:
-        """Speakers, where that matters."""
-
+    def voices(self) -> Sequence[str]: ...  # speakers, where that matters
     @property
-    def sources(self) -> Sequence[int]:
-        """Indices of the sources."""
-
+    def sources(self) -> Sequence[int]: ...  # indices of the sources
     def __len__(self) -> int: ...
 
     def batch(self, step: int, batch_size: int) -> list[int]:
@@ -175,7 +158,6 @@ class ExampleData(Protocol):
 
     @property
     def train(self) -> Examples: ...
-
     @property
     def val(self) -> Examples: ...
 
@@ -188,7 +170,6 @@ class Dataset(Protocol):
     """
 
     def documents(self) -> Iterator[Item]: ...
-
     def files(self) -> list[Path]: ...
 
     @property

@@ -23,7 +23,6 @@ class PartConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
     training_only: ClassVar[frozenset[str]] = frozenset()
     """Fields that matter only in training: they do not change what trained weights compute."""
 
@@ -61,7 +60,6 @@ class Part:
     """
 
     kind: ClassVar[str] = "part"
-
     name: str
     doc: str
     config: type[PartConfig]
@@ -96,7 +94,6 @@ class ThinkerPart(Part):
     """
 
     kind: ClassVar[str] = "thinker"
-
     objective: str | None = "muomni_cli.training.objectives:NextToken"
 
 
@@ -140,7 +137,6 @@ class EncoderPart(Part):
     """
 
     kind: ClassVar[str] = "encoder"
-
     modality: str
     read: str
     num_tokens: str
@@ -166,7 +162,6 @@ class CodecPart(Part):
     """
 
     kind: ClassVar[str] = "codec"
-
     read: str
     cache_fields: frozenset[str] | None = None
 
@@ -215,7 +210,6 @@ class DatasetPart(Part):
     """
 
     kind: ClassVar[str] = "dataset"
-
     sample: str | None = None
     synthesizer: str | None = None
 
@@ -240,7 +234,6 @@ class RuntimePart(Part):
     """
 
     kind: ClassVar[str] = "runtime"
-
     marker: str
 
 
@@ -249,7 +242,6 @@ class RecipeFile:
     """A recipe that a plugin ships: ``name`` for ``muomni recipes copy``, and ``path`` of the TOML file."""
 
     kind: ClassVar[str] = "recipe"
-
     name: str
     doc: str
     path: Path
@@ -273,7 +265,6 @@ class ModelFiles:
     """
 
     kind: ClassVar[str] = "model"
-
     name: str
     doc: str
     bundle: Path | None = None
@@ -327,7 +318,6 @@ class Download:
     """
 
     kind: ClassVar[str] = "download"
-
     name: str
     doc: str
     license: str
@@ -356,7 +346,6 @@ class CheckSpec:
     :class:`muomni_cli.contract.checks.Check`."""
 
     kind: ClassVar[str] = "check"
-
     name: str
     doc: str
     check: str

@@ -32,8 +32,7 @@ class Engine(Protocol):
     """A trained model opened for inference, in numpy arrays. Each part is loaded when it is first used."""
 
     @property
-    def label(self) -> str:
-        """Name for messages: the folder, and the execution provider once one is chosen."""
+    def label(self) -> str: ...  # name for messages: the folder, and the execution provider once one is chosen
 
     @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
@@ -57,8 +56,7 @@ class Engine(Protocol):
         """Modality -> entry of the encoder with the head that its own stage trained."""
 
     @property
-    def chat(self) -> Mapping[str, Any]:
-        """Default chat settings: the recipe's table ``[chat]``."""
+    def chat(self) -> Mapping[str, Any]: ...  # default chat settings: the recipe's table ``[chat]``
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -87,18 +85,12 @@ class Engine(Protocol):
         """
 
     def score(self, ids: NDArray[Any]) -> NDArray[Any]:
-        """(T,) ids, at most the context length -> (T,V) float32 next-token logits.
-
-        Raises:
-            RequestError: there is no Thinker.
-        """
+        """(T,) ids, at most the context length -> (T,V) float32 next-token logits. Raises RequestError: there is no
+        Thinker."""
 
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[Any]:
-        """One input, as ``EncoderPart.read`` returns it -> (T,D) float32 embeddings for the Thinker.
-
-        Raises:
-            RequestError: no encoder of that modality is fused with the Thinker.
-        """
+        """One input, as ``EncoderPart.read`` returns it -> (T,D) float32 embeddings for the Thinker. Raises
+        RequestError: no encoder of that modality is fused with the Thinker."""
 
     def predictor(self, modality: str) -> Predictor:
         """The encoder with the head of its own stage. RequestError if that was not trained, or answers nothing."""
@@ -114,8 +106,7 @@ class Engine(Protocol):
         """The codec. RequestError if there is none."""
 
     @property
-    def vocoders(self) -> Sequence[str]:
-        """Names accepted by :meth:`vocoder`, the model's own first."""
+    def vocoders(self) -> Sequence[str]: ...  # names accepted by :meth:`vocoder`, the model's own first
 
     def vocoder_name(self, name: str | None = None) -> str:
         """The vocoder called ``name``, or the default one. RequestError if it cannot be used; lists the others."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 if TYPE_CHECKING:
     from muomni_cli.contract.engine import Engine
 
-ENCODERS = "encoders"
-"""In :attr:`MetricSet.stages`: the own stage of every encoder, of any modality."""
+ENCODERS = "encoders"  # in :attr:`MetricSet.stages`: the own stage of every encoder, of any modality
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +87,12 @@ class Evaluation(Protocol):
 
     @property
     def model(self) -> Engine: ...
-
     @property
     def recipe(self) -> Any: ...
-
     @property
     def split(self) -> Literal["train", "val"]: ...
-
     @property
     def progress(self) -> Callable[[str], None]: ...
-
     @property
     def batch_size(self) -> int: ...
 
@@ -130,9 +125,7 @@ class MetricSet:
     """
 
     kind: ClassVar[str] = "metrics"
-    ENCODERS: ClassVar[str] = "encoders"
-    """In ``stages``: the own stage of every encoder, of any modality."""
-
+    ENCODERS: ClassVar[str] = "encoders"  # in ``stages``: the own stage of every encoder, of any modality
     name: str
     doc: str
     stages: tuple[str, ...]
@@ -140,7 +133,6 @@ class MetricSet:
 
 
 HEADINGS = ("STAGE", "TASK", "METRIC", "VALUE", "95% INTERVAL", "N", "RESAMPLED BY", "BASELINE", "TOPLINE")
-
 OUT_OF_JSON = frozenset({"sentences", "samples"})
 """Fields that JSON does not always contain: ``sentences`` only if there are some, ``samples`` never."""
 

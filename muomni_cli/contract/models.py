@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-PADDED_ROW = -1
-"""In place of a token: the row is finished and gets no token."""
-
+PADDED_ROW = -1  # in place of a token: the row is finished and gets no token
 CheckState = TypeVar("CheckState")
 
 
@@ -51,8 +49,7 @@ class Cache(Protocol):
     :meth:`Thinker.new_cache`."""
 
     @property
-    def lengths(self) -> list[int]:
-        """Tokens held for each row."""
+    def lengths(self) -> list[int]: ...  # tokens held for each row
 
     @property
     def capacity(self) -> int:
@@ -76,16 +73,14 @@ class Thinker(Protocol):
 
     config: Any
     vocab_size: int
-    blocks: Iterable[nn.Module]
-    """The repeated layers, for activation checkpointing and compilation; may be empty."""
+    blocks: Iterable[nn.Module]  # the repeated layers, for activation checkpointing and compilation; may be empty
 
     @property
     def embedding_params(self) -> frozenset[str]:
         """Names of parameters that are embedding tables or output heads; see :attr:`Objective.adamw_params`."""
 
     @property
-    def head_weight(self) -> Tensor:
-        """(V,D): logits are ``hidden @ head_weight.T``. Losses compute them in chunks."""
+    def head_weight(self) -> Tensor: ...  # (V,D): logits are ``hidden @ head_weight.T``. Losses compute them in chunks.
 
     def embed(self, ids: Tensor) -> Tensor:
         """(B,T) ids -> (B,T,D) embeddings."""
@@ -136,8 +131,7 @@ class Encoder(Protocol):
     config: Any
 
     @property
-    def width(self) -> int:
-        """W, the width of its tokens."""
+    def width(self) -> int: ...  # W, the width of its tokens
 
     def __call__(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:
         """Encode a batch of what ``EncoderPart.read`` returns, padded on the right to (B, ...).
@@ -181,8 +175,7 @@ class Predictor(Protocol):
         """Metric name -> True if the answer is chosen from the task's label set (closed), False if it is open-ended."""
 
     @property
-    def vocabulary(self) -> Sequence[str]:
-        """All open-ended answers; empty if there is no finite list."""
+    def vocabulary(self) -> Sequence[str]: ...  # all open-ended answers; empty if there is no finite list
 
     def expected(self, text: str, label: str | None) -> str:
         """The right answer for an example with this text and label, in the form of :meth:`answers`."""
@@ -214,8 +207,7 @@ class Backend(Protocol[CheckState]):
     """Runs a Thinker token by token for a batch of B rows. ``CheckState`` is the backend's own type of batch state."""
 
     @property
-    def context(self) -> int:
-        """Maximum tokens per row."""
+    def context(self) -> int: ...  # maximum tokens per row
 
     def add_embeddings(self, rows: NDArray[np.float32]) -> list[int]:
         """Add (T,D) embeddings of an image or audio clip; returns the negative ids that stand for them in prompts."""

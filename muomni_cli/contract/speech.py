@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 Sampler = Callable[["NDArray[Any]"], int]
 """Draws one code from (K,) logits: greedily, or by temperature with the host's random generator."""
 
-SPEEDS = (0.5, 2.0)
-"""Slowest and fastest speech, relative to the voice's own."""
-
-FEWEST, MOST, EACH = 50, 1000, 30
-"""Limits on the code frames of a text: 30 per token, but at least 50 and at most 1000."""
+SPEEDS = (0.5, 2.0)  # slowest and fastest speech, relative to the voice's own
+FEWEST, MOST, EACH = 50, 1000, 30  # limits on the code frames of a text: 30 per token, but at least 50 and at most 1000
 
 
 class MelSettings(Protocol):
@@ -136,16 +133,11 @@ class CodecRunner(Protocol):
     """A codec's graphs, run without PyTorch (``CodecPart.runner``)."""
 
     @property
-    def mel(self) -> MelConfig:
-        """Log-mel settings of its output."""
-
+    def mel(self) -> MelConfig: ...  # log-mel settings of its output
     @property
-    def frame(self) -> int:
-        """Mel frames per code frame."""
-
+    def frame(self) -> int: ...  # mel frames per code frame
     @property
-    def codebook_size(self) -> int:
-        """K, the same for all codebooks."""
+    def codebook_size(self) -> int: ...  # K, the same for all codebooks
 
     def encode(self, wave: NDArray[Any]) -> NDArray[Any]:
         """(N,) samples -> (T,Q) int64 codes; the last frame is padded with silence."""
@@ -171,16 +163,11 @@ class Codec(Protocol):
         """Log-mel settings of its input and output; see :class:`muomni_cli.audio.mel.LogMel`."""
 
     @property
-    def frame(self) -> int:
-        """Mel frames per code frame."""
-
+    def frame(self) -> int: ...  # mel frames per code frame
     @property
-    def codebooks(self) -> int:
-        """Q."""
-
+    def codebooks(self) -> int: ...  # Q
     @property
-    def codebook_size(self) -> int:
-        """K, the same for all codebooks."""
+    def codebook_size(self) -> int: ...  # K, the same for all codebooks
 
     def windows(self, mel: Tensor) -> Tensor:
         """(B, frame*T, F) log-mel -> (B,T,F): the mel frames of each code frame as one vector."""
@@ -247,18 +234,13 @@ class SpeechGenerator(Protocol):
     """Text to code frames, in PyTorch or from exported graphs."""
 
     @property
-    def voices(self) -> Sequence[str]:
-        """Names of the voices that it was trained with."""
+    def voices(self) -> Sequence[str]: ...  # names of the voices that it was trained with
 
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
         """Yield int64 code frames (n,Q) as early as possible; ``text`` is read lazily. Chunk boundaries of the text do
-        not change the result.
-
-        Raises:
-            RequestError: unknown voice.
-        """
+        not change the result. Raises RequestError: unknown voice."""
 
 
 class Talker(SpeechGenerator, Protocol):
@@ -300,25 +282,18 @@ class SpokenExamples(Protocol):
     """Speech data of one side of the split, for training Talkers; row i is one utterance."""
 
     @property
-    def codes(self) -> Sequence[NDArray[Any]]:
-        """(T,Q) each, memory-mapped."""
+    def codes(self) -> Sequence[NDArray[Any]]: ...  # (T,Q) each, memory-mapped
 
     @property
     def char_times(self) -> Sequence[NDArray[Any]]:
         """(L+1,) each: start time of every character in seconds, and the end of the last."""
 
     @property
-    def texts(self) -> Sequence[str]:
-        """Spoken form of the texts, L characters each."""
-
+    def texts(self) -> Sequence[str]: ...  # spoken form of the texts, L characters each
     @property
-    def written(self) -> Sequence[str]:
-        """The original texts."""
-
+    def written(self) -> Sequence[str]: ...  # the original texts
     @property
-    def voices(self) -> Sequence[str]:
-        """Speakers."""
-
+    def voices(self) -> Sequence[str]: ...  # speakers
     def __len__(self) -> int: ...
 
     def batch(self, step: int, batch_size: int) -> list[int]:
@@ -333,7 +308,6 @@ class SpokenData(Protocol):
 
     @property
     def train(self) -> SpokenExamples: ...
-
     @property
     def val(self) -> SpokenExamples: ...
 
@@ -342,12 +316,7 @@ class Synthesizer(Protocol):
     """A TTS system that generates training data (``DatasetPart.synthesizer``)."""
 
     @property
-    def voice(self) -> str:
-        """Name of the voice."""
+    def voice(self) -> str: ...  # name of the voice
 
     def say(self, text: str) -> bytes:
-        """Audio file of the text. Thread-safe.
-
-        Raises:
-            RequestError: the text cannot be spoken.
-        """
+        """Audio file of the text. Thread-safe. Raises RequestError: the text cannot be spoken."""

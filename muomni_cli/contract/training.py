@@ -22,16 +22,11 @@ class StageSettings(Protocol):
     @property
     def steps(self) -> int: ...
     @property
-    def batch_size(self) -> int:
-        """Examples per step."""
-
+    def batch_size(self) -> int: ...  # examples per step
     @property
-    def accumulate(self) -> int:
-        """Micro-batches per step."""
-
+    def accumulate(self) -> int: ...  # micro-batches per step
     @property
-    def val_batches(self) -> int:
-        """Validation batches; 0 for all."""
+    def val_batches(self) -> int: ...  # validation batches; 0 for all
 
 
 class StageRun(Protocol):
@@ -49,55 +44,35 @@ class StageContext(Protocol):
     """What the host offers to objectives and callbacks: one stage of one recipe on one device."""
 
     @property
-    def stage(self) -> str:
-        """Name of the stage."""
-
+    def stage(self) -> str: ...  # name of the stage
     @property
     def settings(self) -> StageSettings: ...
-
     @property
     def seed(self) -> int: ...
-
     @property
     def device(self) -> torch.device: ...
-
     @property
     def run(self) -> StageRun: ...
-
     @property
-    def progress(self) -> Callable[[str], None]:
-        """Shows lines about slow preparations."""
+    def progress(self) -> Callable[[str], None]: ...  # shows lines about slow preparations
 
     def tokenizer(self) -> Tokenizer:
-        """The run's tokenizer.
-
-        Raises:
-            RequestError: it is not trained; names the command.
-        """
+        """The run's tokenizer. Raises RequestError: it is not trained; names the command."""
 
     def examples(self) -> ExampleData:
-        """The recipe's examples for this stage (its modality, or speech), decoded and split; made on first use.
-
-        Raises:
-            RequestError: missing data.
-        """
+        """The recipe's examples for this stage (its modality, or speech), decoded and split; made on first use. Raises
+        RequestError: missing data."""
 
     def codec(self) -> Codec:
-        """The run's trained codec, frozen, in evaluation mode on this stage's device.
-
-        Raises:
-            RequestError: it is not trained; names the command.
-        """
+        """The run's trained codec, frozen, in evaluation mode on this stage's device. Raises RequestError: it is not
+        trained; names the command."""
 
     def vocoder(self) -> Vocoder | None:
         """The run's vocoder likewise, if it is trained or needs no training."""
 
     def hidden_states(self, text: str) -> list[TextChunk]:
-        """``text`` token by token, each with the hidden state of the run's Thinker that predicts it.
-
-        Raises:
-            RequestError: the Thinker is not trained; names the command.
-        """
+        """``text`` token by token, each with the hidden state of the run's Thinker that predicts it. Raises
+        RequestError: the Thinker is not trained; names the command."""
 
     def speech(self, spell: Callable[[str], str]) -> SpokenData:
         """The recipe's speech, encoded by the run's codec, with the time of every character of its text.
@@ -153,12 +128,8 @@ class Objective(Protocol):
     int``, so that a dry run measures a representative mix.
     """
 
-    module: nn.Module
-    """Everything that is trained and saved."""
-
-    unit: str
-    """What throughput counts: ``tokens``, ``images``, ``seconds`` ..."""
-
+    module: nn.Module  # everything that is trained and saved
+    unit: str  # what throughput counts: ``tokens``, ``images``, ``seconds`` ...
     adamw_params: frozenset[str]
     """Names of ``module``'s parameters that Muon must leave to AdamW: embedding tables and output heads."""
 
@@ -183,11 +154,7 @@ class Callback(Protocol):
     """Observes a stage. Called between steps when the engine logs, never inside a step."""
 
     def on_start(self, context: StageContext) -> None: ...
-
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None: ...
-
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None: ...
-
     def on_checkpoint(self, step: int, path: Path) -> None: ...
-
     def on_end(self, step: int, reason: str) -> None: ...

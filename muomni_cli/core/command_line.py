@@ -7,8 +7,7 @@ import difflib
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
-TEXT_COMMANDS = frozenset({"chat", "tts", "trace"})
-"""Commands whose first argument is a text."""
+TEXT_COMMANDS = frozenset({"chat", "tts", "trace"})  # commands whose first argument is a text
 
 OTHER_WORDS = {
     "transcribe": "listen",
@@ -40,8 +39,7 @@ OTHER_WORDS = {
 }
 """Synonym from other programs -> our command."""
 
-LEAST_ALIKE = 0.45
-"""Least similarity (0 to 1) of a misspelled word to a command."""
+LEAST_ALIKE = 0.45  # least similarity (0 to 1) of a misspelled word to a command
 
 
 class _Option(Protocol):

@@ -12,12 +12,8 @@ from pathlib import Path
 
 from muomni_cli.core.errors import MuomniError
 
-ROOT = Path(__file__).resolve().parents[2]
-"""Parent folder of ``muomni_cli``: a checkout, or ``site-packages``."""
-
-PYPROJECT = ROOT / "pyproject.toml"
-"""Exists only in a checkout."""
-
+ROOT = Path(__file__).resolve().parents[2]  # parent folder of ``muomni_cli``: a checkout, or ``site-packages``
+PYPROJECT = ROOT / "pyproject.toml"  # exists only in a checkout
 OWN = re.compile(r"muomni(_\w+)?")
 """muomni's own packages. If one is missing, the installation is broken; installing another package does not help."""
 

@@ -43,11 +43,8 @@ def _folder(own: str, base: str, fallback: str) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that atomically replaces ``path`` at the end.
-
-    Raises:
-        MuomniError: the disk is full or the folder not writable; ``path`` is then unchanged.
-    """
+    """Yield a temporary path beside ``path`` that atomically replaces ``path`` at the end. Raises MuomniError: the disk
+    is full or the folder not writable; ``path`` is then unchanged."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,11 +176,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file that muomni wrote.
-
-    Raises:
-        RequestError: it is missing or invalid.
-    """
+    """The object in a JSON file that muomni wrote. Raises RequestError: it is missing or invalid."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -205,11 +198,8 @@ def _sync(path: Path) -> None:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file that is not empty. Pipes and devices are refused: they could block forever.
-
-    Raises:
-        RequestError: it is something else, missing or unreadable.
-    """
+    """Open a regular file that is not empty. Pipes and devices are refused: they could block forever. Raises
+    RequestError: it is something else, missing or unreadable."""
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode) and status.st_size:

@@ -11,14 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 2_000
-FEW = 30
-"""Below this number of examples, the interval of a share is Wilson's."""
-
-Z = 1.959964
-"""Two-sided 95 % quantile of the normal distribution."""
-
-BLOCK = 1 << 22
-"""Draws held in memory at a time."""
+FEW = 30  # below this number of examples, the interval of a share is Wilson's
+Z = 1.959964  # two-sided 95 % quantile of the normal distribution
+BLOCK = 1 << 22  # draws held in memory at a time
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-WRAPPED = 100
-"""Longest line that may be wrapped; a longer line is a paragraph."""
-
-LONGEST = 1000
-"""Maximum characters of a sentence."""
-
-_PARAGRAPH = 100_000
-"""Maximum characters of a paragraph; longer ones are split."""
+WRAPPED = 100  # longest line that may be wrapped; a longer line is a paragraph
+LONGEST = 1000  # maximum characters of a sentence
+_PARAGRAPH = 100_000  # maximum characters of a paragraph; longer ones are split
 
 _ABBREVIATED = frozenset(
     "mr mrs ms messrs dr prof rev hon st sr jr capt col gen lt sgt maj esq gov sen rep pres mt ft vol ch pp vs viz "
@@ -40,8 +35,7 @@ _QUOTATION = re.compile(
 _DASH = re.compile(r"\s*-{2,}\s*|\s+-\s+")
 _DOUBLED = re.compile(r"([.,!?;:])(?:\s*,)+")
 _END = re.compile(r"[.!?]+[)]?(?=\s+\(?[A-Z])")
-_SAID = re.compile(r"[A-Z][A-Za-z ,.;:!?'()\-]*[A-Za-z)][.!?]+[)]?")
-"""A sentence that is read as written."""
+_SAID = re.compile(r"[A-Z][A-Za-z ,.;:!?'()\-]*[A-Za-z)][.!?]+[)]?")  # a sentence that is read as written
 _CAPITALS = re.compile(r"\b[A-Z]{2,}")
 
 

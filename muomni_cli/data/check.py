@@ -27,16 +27,10 @@ if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
 REMEMBERED = 1_000_000
-
 LABELS = 10_000
-
-LONG_LINE = 40
-"""Lines of at least this length that occur on both sides are reported as duplicates."""
-
+LONG_LINE = 40  # lines of at least this length that occur on both sides are reported as duplicates
 PERCENTILES = (5, 50, 95, 99)
-
-TALK = ("text", "omni")
-"""Data tables with documents and conversations; all others have a modality's examples."""
+TALK = ("text", "omni")  # data tables with documents and conversations; all others have a modality's examples
 
 
 class Lengths:

@@ -32,9 +32,7 @@ from muomni_cli.data.validation_size import Validating, empty_side, of_rows
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-FORMAT = 2
-"""Incremented when the cached data for the same sources and settings change."""
-
+FORMAT = 2  # incremented when the cached data for the same sources and settings change
 Progress = Callable[[str], None]
 
 

@@ -24,15 +24,9 @@ from muomni_cli.registry.sets import size_text
 if TYPE_CHECKING:
     from requests import Response
 
-TIMEOUT = 30
-"""Seconds without an answer until a download fails."""
-
-CHUNK = 1 << 16
-"""Bytes to write at a time."""
-
-Progress = Callable[[int], None]
-"""Gets the number of bytes received so far."""
-
+TIMEOUT = 30  # seconds without an answer until a download fails
+CHUNK = 1 << 16  # bytes to write at a time
+Progress = Callable[[int], None]  # gets the number of bytes received so far
 _RANGE = re.compile(r"bytes (?P<start>\d+)-\d+/(?P<total>\d+|\*)")
 
 

@@ -32,9 +32,7 @@ POOL = 32
 """Batches that are sorted by size together before shuffling: enough for little padding, few enough that batches are
 composed differently in each epoch."""
 
-FORMAT = 4
-"""Incremented when the cached data for the same sources and settings change."""
-
+FORMAT = 4  # incremented when the cached data for the same sources and settings change
 Progress = Callable[[str], None]
 
 

@@ -26,12 +26,8 @@ if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec
 
 T = TypeVar("T")
-
-CHUNK = 32
-"""Media per task of a worker."""
-
-FEW = 64
-"""Up to this many are decoded in this process, because starting workers takes longer."""
+CHUNK = 32  # media per task of a worker
+FEW = 64  # up to this many are decoded in this process, because starting workers takes longer
 
 
 def read_media(reference: str, config: PartConfig, media: Media) -> NDArray[Any]:

@@ -19,12 +19,8 @@ from muomni_cli.data.modality import Modality
 from muomni_cli.registry.registry import did_you_mean
 
 STDIN = "-"
-
-MOST_BYTES = 1 << 30
-"""Maximum bytes to read from a pipe; they are held in memory."""
-
+MOST_BYTES = 1 << 30  # maximum bytes to read from a pipe; they are held in memory
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
-
 _DESCRIPTOR = re.compile(r"/dev/stdin|/dev/fd/\d+|/proc/\w+/fd/\d+")
 """Open files of a process: what a shell passes for ``<(command)``."""
 
@@ -42,11 +38,8 @@ class PipedMedia:
 
 
 def media_at(modality: str, word: str) -> Media:
-    """The media that a command-line argument refers to. Pipes are read at once, files when opened.
-
-    Raises:
-        RequestError: a URL, or a pipe that is empty, too long, or a terminal.
-    """
+    """The media that a command-line argument refers to. Pipes are read at once, files when opened. Raises RequestError:
+    a URL, or a pipe that is empty, too long, or a terminal."""
     refuse_url(word)
     if word == STDIN:
         return _from_stdin(modality)
@@ -95,11 +88,8 @@ def _is_open_pipe(word: str) -> bool:
 
 
 def attachment(modality: str, path: str, modalities: Mapping[str, Modality]) -> Media:
-    """One file for a model with ``modalities``.
-
-    Raises:
-        RequestError: not NAME=PATH, a URL, or the model has no such modality.
-    """
+    """One file for a model with ``modalities``. Raises RequestError: not NAME=PATH, a URL, or the model has no such
+    modality."""
     if not modality or not path:
         raise RequestError(f"{modality or path!r} is not NAME=PATH", "for example: --attach image=cat.png")
     if modality not in modalities:

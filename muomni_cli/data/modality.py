@@ -36,11 +36,7 @@ class Modality:
 
     def allot(self, counts: Sequence[int], context: int) -> list[int]:
         """Tokens to use of each input in a conversation, out of ``counts``. If tokens are in temporal order, the end of
-        inputs that do not fit is dropped.
-
-        Raises:
-            RequestError: they do not fit.
-        """
+        inputs that do not fit is dropped. Raises RequestError: they do not fit."""
         room = int(context * self.part.max_context_fraction)
         kept, left = [], room
         for count in counts:
@@ -61,11 +57,8 @@ def modality_of(registered: RegisteredPart, config: PartConfig) -> Modality:
 
 
 def in_order(media: Sequence[Media], modalities: Mapping[str, Modality]) -> list[Media]:
-    """Media in the order of the model's modalities, as they precede the text.
-
-    Raises:
-        RequestError: the model has no encoder for one of them.
-    """
+    """Media in the order of the model's modalities, as they precede the text. Raises RequestError: the model has no
+    encoder for one of them."""
     known = list(modalities)
     for one in media:
         if one.modality not in known:

@@ -18,9 +18,7 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 
 Template = Literal["plain", "roles"]
-
-MediaIds = Callable[[Media], Sequence[int]]
-"""Ids that stand for one image or audio clip."""
+MediaIds = Callable[[Media], Sequence[int]]  # ids that stand for one image or audio clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +135,8 @@ def one_shot_ids(
     system: str | None = None,
     media_ids: MediaIds | None = None,
 ) -> list[int]:
-    """Ids of a single question, ready for the answer.
-
-    Raises:
-        RequestError: the question is empty, or too long for a context of ``context`` tokens.
-    """
+    """Ids of a single question, ready for the answer. Raises RequestError: the question is empty, or too long for a
+    context of ``context`` tokens."""
     if not message.text.strip() and not message.media:
         raise RequestError("the prompt is empty", 'give some text: muomni chat "Once upon a time"')
     messages = [Message("system", system)] if system else []

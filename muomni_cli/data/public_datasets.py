@@ -26,9 +26,7 @@ from muomni_cli.registry.sets import SetFile, missing_error, references_in, set_
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-DOWNLOADS = "downloads"
-"""Folder in the data folder for downloads that are not converted yet."""
-
+DOWNLOADS = "downloads"  # folder in the data folder for downloads that are not converted yet
 Where = Literal["yes", "system", "shipped", "partial", "no"]
 """Where a dataset is: in the data folder, installed by the system, inside of a package, incomplete, or nowhere."""
 

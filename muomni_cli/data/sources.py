@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
 __all__ = ["SPLITS", "DataSource", "Split", "cut_of", "open_sources", "remarks_of", "split_of"]
-
 SPLITS: tuple[Split, ...] = ("train", "val")
 
 
@@ -86,11 +85,7 @@ def open_sources(
 
 
 def text_items(source: DataSource) -> Iterator[Document | Conversation]:
-    """The items of a text source.
-
-    Raises:
-        RequestError: an item is not text, or has media.
-    """
+    """The items of a text source. Raises RequestError: an item is not text, or has media."""
     for item in conversation_items(source):
         if isinstance(item, Conversation) and any(message.media for message in item.messages):
             raise RequestError(
@@ -101,11 +96,8 @@ def text_items(source: DataSource) -> Iterator[Document | Conversation]:
 
 
 def conversation_items(source: DataSource) -> Iterator[Document | Conversation]:
-    """The items of a source of text or conversations, which may have media.
-
-    Raises:
-        RequestError: an item is an example.
-    """
+    """The items of a source of text or conversations, which may have media. Raises RequestError: an item is an
+    example."""
     for item in source.dataset.documents():
         if isinstance(item, Example):
             raise RequestError(
@@ -121,11 +113,8 @@ def word_items(source: DataSource) -> Iterator[Document | Conversation]:
 
 
 def example_items(source: DataSource) -> Iterator[Example]:
-    """The items of a source of one modality's examples.
-
-    Raises:
-        RequestError: an item is not an example, or has another modality.
-    """
+    """The items of a source of one modality's examples. Raises RequestError: an item is not an example, or has another
+    modality."""
     for item in source.dataset.documents():
         if not isinstance(item, Example):
             raise RequestError(

@@ -21,12 +21,8 @@ from muomni_cli.data.media import Inputs, InputsWriter, open_inputs
 from muomni_cli.data.sources import SPLITS
 from muomni_cli.data.split import Split
 
-FORMAT = 1
-"""Incremented when the cached data for the same sources change."""
-
-AT_ONCE = 16
-"""Utterances to encode at a time."""
-
+FORMAT = 1  # incremented when the cached data for the same sources change
+AT_ONCE = 16  # utterances to encode at a time
 Progress = Callable[[str], None]
 
 

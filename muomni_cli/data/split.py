@@ -15,19 +15,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Split = Literal["train", "val"]
-
-SMALLEST, LARGEST = 0.01, 0.2
-"""Bounds of the default held-out fraction."""
-
-ROOTS = 3.0
-"""Between these bounds, ``ROOTS`` times the square root of the number of keys are held out."""
-
+SMALLEST, LARGEST = 0.01, 0.2  # bounds of the default held-out fraction
+ROOTS = 3.0  # between these bounds, ``ROOTS`` times the square root of the number of keys are held out
 MANY = round((ROOTS / SMALLEST) ** 2)
 """From this number of keys, the default fraction is the smallest one, and each key is split by its hash alone."""
 
-SURE = 0.2
-"""A 95 % interval of a share that is wider than this causes a warning."""
-
+SURE = 0.2  # a 95 % interval of a share that is wider than this causes a warning
 _NONE: frozenset[str] = frozenset()
 
 

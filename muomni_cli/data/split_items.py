@@ -26,20 +26,11 @@ from muomni_cli.data.split import (
     threshold_of,
 )
 
-FEW = 20
-"""Up to this many documents may be cut, if holding out whole ones would hold out too much or too little text."""
-
-FAIR = (0.02, 0.4)
-"""Least and most fraction of the characters of few documents that may be held out."""
-
-WORTH_CUTTING = 2_000
-"""Few documents with less text (in characters) are not cut, unless there is a single one."""
-
-TAIL = 0.1
-"""Held-out fraction of each document that is cut, unless the recipe sets one."""
-
-AT_A_TIME = 1_000
-"""Items to read from one source before the next has its turn."""
+FEW = 20  # up to this many documents may be cut, if holding out whole ones would hold out too much or too little text
+FAIR = (0.02, 0.4)  # least and most fraction of the characters of few documents that may be held out
+WORTH_CUTTING = 2_000  # few documents with less text (in characters) are not cut, unless there is a single one
+TAIL = 0.1  # held-out fraction of each document that is cut, unless the recipe sets one
+AT_A_TIME = 1_000  # items to read from one source before the next has its turn
 
 
 @dataclass(slots=True)

@@ -39,14 +39,9 @@ from muomni_cli.registry.registry import resolve
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-FORMAT = 1
-"""Incremented when the cached data for the same sources and tokenizer change."""
-
-BATCH = 4 << 20
-"""Characters to tokenize at a time: enough work for several cores, at about 100 bytes of memory each."""
-
-Progress = Callable[[str], None]
-"""Shows a line now and then."""
+FORMAT = 1  # incremented when the cached data for the same sources and tokenizer change
+BATCH = 4 << 20  # characters to tokenize at a time: enough work for several cores, at about 100 bytes of memory each
+Progress = Callable[[str], None]  # shows a line now and then
 
 
 def train_tokenizer(recipe: Recipe, progress: Progress) -> Tokenizer:

@@ -13,8 +13,7 @@ from muomni_cli.data.split import SURE, Split, uncertainty
 NOUNS = {"image": "picture", "audio": "sound", "speech": "sound", "text": "document", "omni": "conversation"}
 """Name of an item by table."""
 
-FEW_CHARACTERS = 2_000
-"""With less held-out text, bits per byte mean little."""
+FEW_CHARACTERS = 2_000  # with less held-out text, bits per byte mean little
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,8 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-FILL = 1 << 20
-"""Bytes written at a time when a mask is started late."""
-
-CYCLE = 1000
-"""Number of draws after which a mixture has drawn from every source in its exact proportion."""
+FILL = 1 << 20  # bytes written at a time when a mask is started late
+CYCLE = 1000  # number of draws after which a mixture has drawn from every source in its exact proportion
 
 
 def token_type(vocab_size: int) -> np.dtype[Any]:

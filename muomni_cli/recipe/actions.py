@@ -65,11 +65,8 @@ class RecipeReport:
 
 
 def read_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> str:
-    """The text of a recipe with its comments and with ``key=value`` overrides applied.
-
-    Raises:
-        RequestError: it cannot be read, or an override cannot be applied.
-    """
+    """The text of a recipe with its comments and with ``key=value`` overrides applied. Raises RequestError: it cannot
+    be read, or an override cannot be applied."""
     file = find_recipe(path_or_name)
     try:
         text = file.read_text(encoding="utf-8")

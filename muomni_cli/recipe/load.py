@@ -40,17 +40,12 @@ from muomni_cli.registry.registry import get_registry, nearest
 from muomni_cli.registry.sets import references_in, set_file
 
 Model = TypeVar("Model", bound=BaseModel)
-
 SOURCES = ("text", "omni", SPEECH)
 """Names of ``[[data.<name>]]`` in addition to the modalities of ``[encoders.<modality>]``."""
 
-HOST_KEYS = ("weight", "task", "license", "eval_only")
-"""Keys of a source that belong to the host, not to the part."""
-
+HOST_KEYS = ("weight", "task", "license", "eval_only")  # keys of a source that belong to the host, not to the part
 _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")
-
 _TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

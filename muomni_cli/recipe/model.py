@@ -15,17 +15,10 @@ STAGES = ("tokenizer", "thinker", "image", "audio", "codec", "talker", "vocoder"
 SLOTS = ("tokenizer", "thinker", "talker", "codec", "vocoder")
 """Tables that select one part of the kind of the same name."""
 
-SPEECH = "speech"
-"""Data table (audio with transcripts) of all speech stages."""
-
-SPEAKING = ("codec", "vocoder", "talker")
-"""Speech stages."""
-
-SOUND = "audio"
-"""The modality of speech."""
-
-OMNI = "omni"
-"""The stage that trains the Thinker and the encoders together."""
+SPEECH = "speech"  # data table (audio with transcripts) of all speech stages
+SPEAKING = ("codec", "vocoder", "talker")  # speech stages
+SOUND = "audio"  # the modality of speech
+OMNI = "omni"  # the stage that trains the Thinker and the encoders together
 
 
 @dataclass(frozen=True, slots=True)

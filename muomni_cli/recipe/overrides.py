@@ -14,11 +14,8 @@ from typing import Any, NamedTuple
 from muomni_cli.recipe.problems import KeyPath, Mistake
 from muomni_cli.recipe.settings import TrainSettings
 
-EVERY_STAGE = "train.*"
-"""Prefix of an override for all stages."""
-
+EVERY_STAGE = "train.*"  # prefix of an override for all stages
 STEPS, WARMUP = "steps", "warmup_steps"
-
 Tables = MutableMapping[str, Any]
 
 

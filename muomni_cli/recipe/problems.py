@@ -21,13 +21,9 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.registry import nearest
 
 KeyPath = tuple[str | int, ...]
-
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-
 _SPACE = re.compile(r"[ \t]*")
-
 _PLAIN = re.compile(r"[^,\]}#\n]*")
 
 _STRINGS = {

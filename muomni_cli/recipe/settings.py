@@ -9,9 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
-
-OWN_INIT = ("trained", "random")
-"""Values of ``train.omni.init`` that do not name a model."""
+OWN_INIT = ("trained", "random")  # values of ``train.omni.init`` that do not name a model
 
 
 class Settings(BaseModel):

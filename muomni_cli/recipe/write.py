@@ -18,7 +18,6 @@ from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
 from muomni_cli.registry.registry import RegisteredPart, describe_settings, get_registry
 
 WIDTH = 120
-
 Schema = dict[str, Any]
 
 _WEIGHT: Schema = {
@@ -34,7 +33,6 @@ _TASK: Schema = {
 }
 _LICENSE: Schema = {"type": "string", "description": "license of the data; exported with the model"}
 _MEASURE: Schema = {"type": "boolean", "description": "for muomni eval only, not for training or validation"}
-
 _HOST_KEYS = {"weight": _WEIGHT, "task": _TASK, "license": _LICENSE, "eval_only": _MEASURE}
 
 

@@ -33,9 +33,7 @@ from muomni_cli.contract.metrics import MetricSet
 if TYPE_CHECKING:
     import typer
 
-API_VERSION = 1
-"""Incremented when a declaration or protocol changes incompatibly."""
-
+API_VERSION = 1  # incremented when a declaration or protocol changes incompatibly
 hookspec = pluggy.HookspecMarker("muomni")
 hookimpl = pluggy.HookimplMarker("muomni")
 
@@ -125,7 +123,6 @@ DECLARES: dict[str, type[Declaration]] = {
 """Hook -> type of its declarations."""
 
 KINDS = tuple(declared.kind for declared in DECLARES.values())
-
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _REQUIRED = ("build", "read", "num_tokens")

@@ -29,9 +29,7 @@ from muomni_cli.core.files import config_folder, write_json
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, Declaration, HookSpecs, check_declaration
 
 Result = TypeVar("Result")
-
 ENTRY_POINTS = "muomni"
-
 FILES = "MUOMNI_PLUGINS"
 """Environment variable with further plugins: paths of Python files, separated by ``os.pathsep``."""
 
@@ -54,8 +52,7 @@ BUILTINS = (
 HEAVY = "torch"
 """Must not be imported while a plugin loads: it would slow down every command, also those that do without it."""
 
-SECONDS = 0.7
-"""Load time of a third-party plugin above which a warning is shown."""
+SECONDS = 0.7  # load time of a third-party plugin above which a warning is shown
 
 
 def disabled_plugins() -> frozenset[str]:
@@ -119,11 +116,8 @@ class Plugin:
         self._hooks: pluggy.PluginManager | None = None
 
     def load(self) -> None:
-        """Import the module and collect its declarations.
-
-        Raises:
-            MuomniError: it is broken, and is built in or ``MUOMNI_STRICT_PLUGINS=1``.
-        """
+        """Import the module and collect its declarations. Raises MuomniError: it is broken, and is built in or
+        ``MUOMNI_STRICT_PLUGINS=1``."""
         began, light = time.monotonic(), HEAVY not in sys.modules
         self._guarded(self._load)
         seconds = time.monotonic() - began
@@ -233,11 +227,8 @@ def files() -> list[Path]:
 
 
 def add_file(path: str) -> None:
-    """Load the plugin in a Python file, in this process and its child processes.
-
-    Raises:
-        RequestError: no such file, or its name is taken by another module.
-    """
+    """Load the plugin in a Python file, in this process and its child processes. Raises RequestError: no such file, or
+    its name is taken by another module."""
     file = Path(path).expanduser().resolve()
     if not file.is_file() or file.suffix != ".py":
         raise RequestError(f"{path} is no Python file", "name the file of a plugin: --plugin my_encoder.py")

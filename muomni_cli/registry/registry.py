@@ -75,11 +75,8 @@ class Registry:
         return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, declared)])
 
     def get(self, kind: str, name: str) -> RegisteredPart:
-        """The part called ``name`` or ``plugin:name``.
-
-        Raises:
-            RequestError: unknown (with the nearest name, and the reason if its plugin is not loaded) or ambiguous.
-        """
+        """The part called ``name`` or ``plugin:name``. Raises RequestError: unknown (with the nearest name, and the
+        reason if its plugin is not loaded) or ambiguous."""
         return self._pick(kind, name, self.all(kind))
 
     def recipe(self, name: str) -> RegisteredRecipe:

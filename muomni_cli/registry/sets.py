@@ -19,8 +19,7 @@ _NAME = r"[a-z0-9][a-z0-9_-]*"
 REFERENCE = re.compile(rf"set:(?P<name>(?:{_NAME}:)?{_NAME})(?:/(?P<file>\S.*))?")
 """``set:...`` in place of a path in a recipe."""
 
-Keys = tuple[str | int, ...]
-"""Path to a value in nested tables and lists."""
+Keys = tuple[str | int, ...]  # path to a value in nested tables and lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,8 @@ class SetFile:
 
 
 def set_file(reference: str) -> SetFile:
-    """The file that ``set:NAME`` or ``set:NAME/FILE`` refers to, present or not.
-
-    Raises:
-        RequestError: unknown dataset, or no such file in it (with the nearest name).
-    """
+    """The file that ``set:NAME`` or ``set:NAME/FILE`` refers to, present or not. Raises RequestError: unknown dataset,
+    or no such file in it (with the nearest name)."""
     match = REFERENCE.fullmatch(reference)
     if match is None:
         raise RequestError(f"{reference!r} does not name a public dataset", "write set:NAME or set:NAME/FILE")
@@ -68,11 +64,8 @@ def set_file(reference: str) -> SetFile:
 
 
 def find_file(reference: str) -> Path:
-    """Path of the file that ``set:NAME`` or ``set:NAME/FILE`` refers to.
-
-    Raises:
-        RequestError: as in :func:`set_file`, or it is not downloaded; the fix is the command that does it.
-    """
+    """Path of the file that ``set:NAME`` or ``set:NAME/FILE`` refers to. Raises RequestError: as in :func:`set_file`,
+    or it is not downloaded; the fix is the command that does it."""
     file = set_file(reference)
     path = file.find()
     if path is None:

@@ -20,12 +20,8 @@ KINDS = (
 )
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-COMMON = "common"
-"""Template folder of files that every package has."""
-
-RENAMED = {"gitignore": ".gitignore"}
-"""Files whose real names would have an effect inside of the templates folder."""
-
+COMMON = "common"  # template folder of files that every package has
+RENAMED = {"gitignore": ".gitignore"}  # files whose real names would have an effect inside of the templates folder
 LEFT_OUT = {"__pycache__"}
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
