@@ -72,7 +72,6 @@ class ExamplesReport:
 
     @property
     def warnings(self) -> Iterator[str]:
-        """Problems to fix."""
         name = f"{self.table}: {self.stats.name}"
         if self.error or self.damaged:
             yield f"{name}: {self.error or self.damaged}"
@@ -182,12 +181,10 @@ class DataReport:
 
     @property
     def usable(self) -> bool:
-        """Whether there is anything to train on."""
         return any(source.stats.documents["train"] for source in self.everything)
 
     @property
     def warnings(self) -> list[str]:
-        """Problems to fix."""
         found = [f"{source.stats.name}: {source.error}" for source in self.sources if source.error]
         found += [
             f"{source.stats.name}: no text in what it names"

@@ -58,8 +58,6 @@ class OmniExample:
 
 
 class OmniDataset(Sequence[OmniExample]):
-    """The conversations of one side of the split."""
-
     def __init__(self, folder: Path, seed: int, weights: Sequence[float]) -> None:
         self._ids = np.load(folder / "ids.npy", mmap_mode="r")
         self._answer = np.load(folder / "answer.npy", mmap_mode="r")
@@ -82,16 +80,13 @@ class OmniDataset(Sequence[OmniExample]):
         return OmniExample(self._ids[begin:end], self._answer[begin:end], *own)
 
     def size(self, row: int) -> int:
-        """Number of ids of conversation ``row``."""
         return int(self._starts[row + 1] - self._starts[row])
 
     def batch(self, step: int, batch_size: int) -> list[int]:
-        """Indices of batch ``step``, of similar lengths: a pure function of the seed and both arguments."""
         assert self._sampler is not None, "open_omni_data refuses an empty side"
         return self._sampler.batch(step, batch_size)
 
     def batches(self, batch_size: int) -> Iterator[list[int]]:
-        """All indices once, in order of length."""
         assert self._sampler is not None, "open_omni_data refuses an empty side"
         return self._sampler.batches(batch_size)
 
@@ -176,8 +171,6 @@ _Row = dict[str, Any]
 
 
 class _Side:
-    """Writes the conversations of one side of the split."""
-
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ids: list[NDArray[np.int32]] = []
@@ -273,7 +266,6 @@ class _Maker:
         row["about"] = list(item.about or (only if len(only) == 1 else ()))
 
     def _kept(self, media: Sequence[Media]) -> list[int]:
-        """Number of tokens to use of each input."""
         kept: dict[str, Iterator[int]] = {}
         for modality, settings in self.modalities.items():
             counts = [self.known[one][1] for one in media if one.modality == modality]

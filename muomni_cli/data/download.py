@@ -81,7 +81,6 @@ class Resuming:
             self._receive(url, part, held)
 
     def _receive(self, url: str, part: BinaryIO, held: int) -> None:
-        """Append what follows the ``held`` bytes."""
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
             start, total = _extent(response)

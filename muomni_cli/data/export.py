@@ -43,8 +43,6 @@ OWN_ENDING = re.compile(r"\w\.([a-z0-9]{1,5})$")
 
 @dataclass(frozen=True, slots=True)
 class ExportedExample:
-    """One item: its media files and its text."""
-
     files: tuple[Path, ...]
     text: str
 
@@ -123,6 +121,5 @@ def _save(media: Media, folder: Path, name: str) -> Path:
 
 
 def _said(item: Item) -> str:
-    """The text of an item in one line."""
     lines = [message.text for message in item.messages] if isinstance(item, Conversation) else [item.text]
     return " -> ".join(" ".join(line.split()) for line in lines)

@@ -94,7 +94,6 @@ class InputsWriter:
         self._dtype = ""
 
     def append(self, array: NDArray[Any]) -> int:
-        """Append an array and return its index."""
         assert self._dtype in ("", array.dtype.str), "an encoder's inputs must have one dtype"
         self._dtype = array.dtype.str
         self._file.write(np.ascontiguousarray(array).tobytes())

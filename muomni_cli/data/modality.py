@@ -31,7 +31,6 @@ class Modality:
         return read_media(self.part.read, self.config, media)
 
     def num_tokens(self, inputs: NDArray[Any]) -> int:
-        """Number of tokens that the encoder makes of one input."""
         return int(resolve(self.part.num_tokens, f"encoder {self.part.name}")(self.config, inputs))
 
     def allot(self, counts: Sequence[int], context: int) -> list[int]:

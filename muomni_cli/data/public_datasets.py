@@ -68,7 +68,6 @@ class SetState:
 
     @property
     def ready(self) -> bool:
-        """Whether recipes can use it."""
         return self.here not in ("no", "partial")
 
     def as_json(self) -> dict[str, Any]:
@@ -97,12 +96,10 @@ class Watcher(Protocol):
 
 
 def states() -> list[SetState]:
-    """State of every declared public dataset."""
     return [state_of(registered) for registered in get_registry().downloads()]
 
 
 def state_of(registered: RegisteredDownload) -> SetState:
-    """State of one dataset."""
     use, download = registered.use, registered.part
     found = [SetFile(use, download, path).find() for path in download.paths]
     files = tuple(path for path in found if path is not None)
@@ -184,7 +181,6 @@ def _require_space(states: Sequence[SetState]) -> None:
 
 
 def _needed(download: Download) -> int:
-    """Bytes still to be written."""
     from muomni_cli.data.download import partial
 
     left = download.laid_out

@@ -139,7 +139,6 @@ def state_of_files(source: DataSource) -> list[tuple[str, int, int]]:
 
 
 def texts_of(item: Document | Conversation) -> Iterator[str]:
-    """The texts of an item, without roles."""
     if isinstance(item, Document):
         yield item.text
     else:

@@ -88,7 +88,6 @@ class SourceSplit:
 
     @cached_property
     def seen(self) -> list[Seen]:
-        """Contents of each source."""
         return [_seen(dataset) for dataset in self._datasets]
 
     def _has_both(self, splits: KeySplit) -> bool:
@@ -161,12 +160,10 @@ def split_of(item: Item, val_fraction: float | None) -> Split:
 
 
 def remarks_of(dataset: Dataset) -> list[str]:
-    """A dataset's remarks, after reading."""
     return list(getattr(dataset, "remarks", ()))
 
 
 def cut_of(dataset: Dataset) -> int:
-    """Number of documents of a dataset that were cut, after reading."""
     return dataset.cut if isinstance(dataset, SplitDataset) else 0
 
 

@@ -133,7 +133,6 @@ class SourceStats:
         self.noun = type(item).__name__.lower()
 
     def validating(self, table: str) -> Validating:
-        """Number of held-out items."""
         return Validating(table, self.name, self.documents, self.remarks, self.characters, self.cut, self.noun)
 
 
@@ -155,7 +154,6 @@ class TextData:
 
     @property
     def validating(self) -> list[Validating]:
-        """Held-out items of each source."""
         return [entry.validating("text") for entry in self.stats]
 
 
@@ -206,7 +204,6 @@ def tokenizer_hash(tokenizer: Tokenizer) -> str:
 
 
 def _write(recipe: Recipe, source: DataSource, tokenizer: Tokenizer, folder: Path, progress: Progress) -> SourceStats:
-    """Tokenize one source into a stream for each side."""
     stats = SourceStats(source.name)
     dtype = token_type(tokenizer.vocab_size)
     began = shown = time.monotonic()
@@ -230,7 +227,6 @@ def _write(recipe: Recipe, source: DataSource, tokenizer: Tokenizer, folder: Pat
 
 
 def size_of(item: Document | Conversation) -> int:
-    """Number of characters."""
     return len(item.text) if isinstance(item, Document) else sum(len(message.text) for message in item.messages)
 
 

@@ -44,7 +44,6 @@ class Validating:
         return uncertainty(self.items["val"])
 
     def line(self) -> str:
-        """Number of held-out items, in words."""
         held, total = self.items["val"], sum(self.items.values())
         amount = ""
         if self.characters and self.table == "text":
@@ -161,8 +160,6 @@ def empty_side(
 
 @dataclass(slots=True)
 class _Read:
-    """Contents of sources: number of items, first two keys, items by side, and remarks."""
-
     items: int = 0
     keys: list[str] = field(default_factory=list)
     assigned: dict[Split, int] = field(default_factory=lambda: {"train": 0, "val": 0})

@@ -136,7 +136,6 @@ class _Track:
 
     @property
     def count(self) -> int:
-        """Windows in an epoch."""
         return 1 + max(0, -(-(self.targets - self.firsts.start) // self.length))
 
     def span(self, index: int, first: int) -> tuple[int, int]:
@@ -235,5 +234,4 @@ class Mixture:
         return sum(map(len, self.streams))
 
     def windows(self, length: int, seed: int = 0) -> Windows:
-        """The streams cut into windows of ``length`` targets."""
         return Windows(self.streams, self.weights, length, seed)

@@ -51,8 +51,6 @@ _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """A recipe that ships with muomni or a plugin."""
-
     name: str
     doc: str
     origin: str
@@ -219,7 +217,6 @@ class _Reader:
         return default
 
     def name(self, default: str) -> str:
-        """The recipe's name, also that of its run folder."""
         name = str(self.plain("name", str, default))
         if not _RUN_NAME.fullmatch(name):
             self.wrong(("name",), f"{name!r} is not a valid name (letters, digits, -, _ and .)")
@@ -277,7 +274,6 @@ class _Reader:
         return None if config is None else PartSpec(use, registered, config)
 
     def many(self, table: str, kind: str) -> dict[str, PartSpec]:
-        """``[table.<name>]`` tables, each with ``use``."""
         found = {name: self.part((table, name), kind) for name in self.table((table,))}
         return {name: chosen for name, chosen in found.items() if chosen is not None}
 

@@ -55,14 +55,11 @@ class SourceSpec(PartSpec):
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """``[data]`` and its lists of sources."""
-
     settings: DataSettings = field(default_factory=DataSettings)
     sources: Mapping[str, tuple[SourceSpec, ...]] = field(default_factory=dict)
 
     @property
     def text(self) -> tuple[SourceSpec, ...]:
-        """Text sources of the tokenizer and the Thinker."""
         return self.sources.get("text", ())
 
     @property

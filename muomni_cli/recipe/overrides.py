@@ -152,7 +152,6 @@ def _value(tables: Mapping[str, Any], stage: str, key: str) -> Any:
 
 
 def _origin(tables: Mapping[str, Any], origins: Mapping[KeyPath, str], stage: str, key: str) -> str | None:
-    """The override that set ``key`` of a stage, if any."""
     path = ("train", stage, key) if stage and key in _own(tables, stage) else ("train", key)
     return origins.get(path)
 

@@ -247,8 +247,6 @@ class Mistake:
 
 
 class RecipeMistakesError(RequestError):
-    """All mistakes of one recipe."""
-
     def __init__(self, recipe: str, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = sorted(mistakes, key=lambda mistake: (mistake.line, mistake.key))
         count = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
@@ -311,7 +309,6 @@ def _tags(model: type[BaseModel]) -> set[Any]:
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """Fields by their names in a recipe."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 

@@ -222,7 +222,6 @@ def _is_package(name: str) -> bool:
 
 
 def files() -> list[Path]:
-    """Plugins that are single files."""
     return [Path(name) for name in os.environ.get(FILES, "").split(os.pathsep) if name]
 
 

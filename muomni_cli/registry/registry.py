@@ -47,7 +47,6 @@ class Registry:
 
     @property
     def plugins(self) -> list[Plugin]:
-        """Every plugin, loaded or not, built-ins first."""
         return list(self._plugins)
 
     def all(self, kind: str) -> list[RegisteredPart]:

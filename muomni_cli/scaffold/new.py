@@ -45,7 +45,6 @@ class Names:
 
 
 def kinds() -> list[str]:
-    """Kinds with a template."""
     return [kind for kind in KINDS if (TEMPLATES / kind).is_dir()]
 
 
