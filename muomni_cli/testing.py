@@ -32,20 +32,9 @@ from muomni_cli.contract.declarations import Part
 from muomni_cli.registry.registry import get_registry
 
 __all__ = [
-    "Check",
-    "CheckCase",
-    "CheckFailed",
-    "CheckReport",
-    "CheckResult",
-    "CheckSkipped",
-    "Number",
-    "PartUnderTest",
-    "assert_conforms",
-    "cases",
-    "check_that",
-    "examine",
-    "reports",
-]
+    "Check", "CheckCase", "CheckFailed", "CheckReport", "CheckResult", "CheckSkipped", "Number", "PartUnderTest",
+    "assert_conforms", "cases", "check_that", "examine", "reports",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

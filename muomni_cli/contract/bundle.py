@@ -45,10 +45,7 @@ class GraphInput:
         """Shape for these ``sizes`` of the named axes."""
         return tuple(axis if isinstance(axis, int) else sizes[axis] for axis in self.axes)
 
-    @staticmethod
-    def normal(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Standard normal float32 values, the default ``sampler``."""
-        return _normal(random, shape)
+    normal = staticmethod(_normal)  # standard normal float32 values, the default ``sampler``
 
     @staticmethod
     def below(limit: int, dtype: str = "int64") -> InputSampler:

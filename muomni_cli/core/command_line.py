@@ -10,32 +10,23 @@ from typing import Any, Protocol
 TEXT_COMMANDS = frozenset({"chat", "tts", "trace"})  # commands whose first argument is a text
 
 OTHER_WORDS = {
-    "transcribe": "listen",
-    "recognize": "listen",
-    "asr": "listen",
-    "stt": "listen",
-    "hear": "listen",
-    "speak": "tts",
-    "say": "tts",
-    "synthesize": "tts",
-    "ask": "chat",
-    "talk": "chat",
-    "run": "chat",
-    "generate": "chat",
-    "evaluate": "eval",
-    "test": "eval",
-    "score": "eval",
-    "fit": "train",
-    "finetune": "train",
-    "convert": "export",
-    "download": "data get",
-    "ls": "runs list",
-    "list": "runs list",
-    "show": "runs show",
-    "plugin": "plugins",
-    "recipe": "recipes",
-    "model": "models",
-    "info": "doctor",
+    word: command
+    for command, words in {
+        "listen": "transcribe recognize asr stt hear",
+        "tts": "speak say synthesize",
+        "chat": "ask talk run generate",
+        "eval": "evaluate test score",
+        "train": "fit finetune",
+        "export": "convert",
+        "data get": "download",
+        "runs list": "ls list",
+        "runs show": "show",
+        "plugins": "plugin",
+        "recipes": "recipe",
+        "models": "model",
+        "doctor": "info",
+    }.items()
+    for word in words.split()
 }
 """Synonym from other programs -> our command."""
 

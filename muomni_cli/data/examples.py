@@ -91,32 +91,28 @@ class BatchSampler:
         return order[begin : begin + count]
 
 
+@dataclass(slots=True, eq=False)
 class DecodedExamples:
     """Implements :class:`muomni_cli.contract.data.Examples`. ``sampler`` is None if there are no examples."""
 
-    def __init__(
-        self,
-        inputs: Sequence[NDArray[Any]],
-        texts: Sequence[str],
-        labels: Sequence[str | None],
-        sampler: BatchSampler | None,
-        keys: Sequence[str] = (),
-        sources: Sequence[int] = (),
-        voices: Sequence[str] = (),
-    ) -> None:
-        self.inputs, self.texts, self.labels, self._sampler = inputs, texts, labels, sampler
-        self.keys, self.sources, self.voices = keys, sources, voices
+    inputs: Sequence[NDArray[Any]]
+    texts: Sequence[str]
+    labels: Sequence[str | None]
+    sampler: BatchSampler | None
+    keys: Sequence[str] = ()
+    sources: Sequence[int] = ()
+    voices: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def batch(self, step: int, batch_size: int) -> list[int]:
-        assert self._sampler is not None, "open_examples refuses an empty side"
-        return self._sampler.batch(step, batch_size)
+        assert self.sampler is not None, "open_examples refuses an empty side"
+        return self.sampler.batch(step, batch_size)
 
     def batches(self, batch_size: int) -> Iterator[list[int]]:
-        assert self._sampler is not None, "open_examples refuses an empty side"
-        return self._sampler.batches(batch_size)
+        assert self.sampler is not None, "open_examples refuses an empty side"
+        return self.sampler.batches(batch_size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,13 @@ from muomni_cli.contract.data import Conversation, Dataset, Document, Example
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import require_sets
 from muomni_cli.data.split import Split
-from muomni_cli.data.split_items import SourceSplit, SplitDataset, cut_of, remarks_of, split_of
+from muomni_cli.data.split_items import SourceSplit, SplitDataset
 from muomni_cli.recipe.model import SOUND, SPEECH
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-__all__ = ["SPLITS", "DataSource", "Split", "cut_of", "open_sources", "remarks_of", "split_of"]
 SPLITS: tuple[Split, ...] = ("train", "val")
 
 

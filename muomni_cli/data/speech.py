@@ -26,29 +26,25 @@ AT_ONCE = 16  # utterances to encode at a time
 Progress = Callable[[str], None]
 
 
+@dataclass(slots=True, eq=False)
 class SpeechDataset:
     """Implements :class:`muomni_cli.contract.speech.SpokenExamples`."""
 
-    def __init__(
-        self,
-        codes: Inputs,
-        char_times: Inputs,
-        texts: Sequence[str],
-        written: Sequence[str],
-        voices: Sequence[str],
-        sampler: BatchSampler,
-    ) -> None:
-        self.codes, self.char_times, self.texts, self.written, self.voices = codes, char_times, texts, written, voices
-        self._sampler = sampler
+    codes: Inputs
+    char_times: Inputs
+    texts: Sequence[str]
+    written: Sequence[str]
+    voices: Sequence[str]
+    sampler: BatchSampler
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def batch(self, step: int, batch_size: int) -> list[int]:
-        return self._sampler.batch(step, batch_size)
+        return self.sampler.batch(step, batch_size)
 
     def batches(self, batch_size: int) -> Iterator[list[int]]:
-        return self._sampler.batches(batch_size)
+        return self.sampler.batches(batch_size)
 
 
 @dataclass(frozen=True, slots=True)
