@@ -45,9 +45,9 @@ What `muomni COMMAND --help` says of every command, for reading. Options may sta
 
 HOOKS = """# Hooks
 
-The declarations that a plugin can make. A plugin is an importable module that implements some of these functions with `@hookimpl` of
-`muomni_cli.api`; the entry point group `muomni` of its package names the module, or `--plugin FILE` does. Each function
-is called once, at startup, so the module imports no torch and no numpy: declarations refer to code as
+The declarations that a plugin can make. A plugin is an importable module that implements some of these functions with
+`@hookimpl` of `muomni_cli.api`; the entry point group `muomni` of its package names the module, or `--plugin FILE` does.
+Each function is called once, at startup, so the module imports no torch and no numpy: declarations refer to code as
 `"package.module:attr"`, which is imported when it is needed. [Writing a plugin](plugins.md) goes through one from the
 beginning.
 
@@ -55,8 +55,8 @@ Declarations and records below are in `muomni_cli.api`, conformance checks in `m
 implemented without importing them; for type checkers they are in `muomni_cli.contract`. Letters in shapes: B batch,
 T tokens or frames, D width, V vocabulary, Q codebooks, K codebook size, F mel bins, M mel frames, N samples.
 
-A module may set `MUOMNI_API = {version}`, the version of the interface that it needs. An older host reports the plugin as
-broken, with that reason.
+A module may set `MUOMNI_API = {version}`, the version of the interface that it needs. An older host reports the plugin
+as broken, with that reason.
 """
 
 SCORES = DOCS.parent / "plugins" / "muomni_nano" / "scores.json"

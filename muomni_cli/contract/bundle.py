@@ -29,17 +29,12 @@ def _normal(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True)
 class GraphInput:
-    """One input of a graph.
+    """One input of a graph."""
 
-    Args:
-        name: name in the graph.
-        axes: the size of each axis, or its name if it is dynamic; axes of the same name have the same size.
-        sampler: random values for the parity check.
-    """
-
-    name: str
+    name: str  # name in the graph
+    # the size of each axis, or its name if it is dynamic; axes of the same name have the same size
     axes: tuple[int | str, ...]
-    sampler: InputSampler = _normal
+    sampler: InputSampler = _normal  # random values for the parity check
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """Shape for these ``sizes`` of the named axes."""

@@ -60,21 +60,13 @@ class PartUnderTest(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """One measurement.
+    """One measurement."""
 
-    Args:
-        what: a few words, such as ``largest difference``.
-        value: the measured value; NaN always fails.
-        allowed: upper limit; infinite for information only.
-        where: where the value occurred; may be empty.
-        unit: ``s``, for example.
-    """
-
-    what: str
-    value: float
-    allowed: float = math.inf
-    where: str = ""
-    unit: str = ""
+    what: str  # a few words, such as ``largest difference``
+    value: float  # the measured value; NaN always fails
+    allowed: float = math.inf  # upper limit; infinite for information only
+    where: str = ""  # where the value occurred; may be empty
+    unit: str = ""  # ``s``, for example
 
     @property
     def holds(self) -> bool:
@@ -110,26 +102,18 @@ def check_that(kept: bool, otherwise: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A requirement on parts of some kinds, either always or if they declare a capability or field.
+    """A requirement on parts of some kinds, either always or if they declare a capability or field."""
 
-    Args:
-        name: lower case letters, digits and ``-``; unique among the checks of a kind.
-        doc: the requirement, in one line.
-        run: runs the check on a part and returns the measurements. May raise :class:`CheckFailed` or
-            :class:`CheckSkipped`; any other exception fails the check as well.
-        kinds: kinds of parts that it applies to; all if empty.
-        needs: capability that the part must declare for the check to apply.
-        declares: field of the declaration that must be set for the check to apply, such as ``graphs``.
-        depends_on: names of checks that must pass first. If one of them fails, this check is skipped, so that one
-            mistake is reported once.
-    """
-
-    name: str
-    doc: str
+    name: str  # lower case letters, digits and ``-``; unique among the checks of a kind
+    doc: str  # the requirement, in one line
+    # runs the check on a part and returns the measurements. May raise :class:`CheckFailed` or
+    # :class:`CheckSkipped`; any other exception fails the check as well.
     run: Callable[[PartUnderTest], Sequence[Number]]
-    kinds: frozenset[str] = frozenset()
-    needs: Capability | None = None
-    declares: str | None = None
+    kinds: frozenset[str] = frozenset()  # kinds of parts that it applies to; all if empty
+    needs: Capability | None = None  # capability that the part must declare for the check to apply
+    declares: str | None = None  # field of the declaration that must be set for the check to apply, such as ``graphs``
+    # names of checks that must pass first. If one of them fails, this check is skipped, so that one mistake is
+    # reported once.
     depends_on: tuple[str, ...] = ()
 
 

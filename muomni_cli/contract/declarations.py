@@ -276,19 +276,12 @@ class ModelFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteFile:
-    """One file of a :class:`Download`.
+    """One file of a :class:`Download`."""
 
-    Args:
-        url: ``http`` or ``https`` URL.
-        size: in bytes.
-        sha256: its checksum, 64 hexadecimal digits; None if none is published.
-        name: file name; the last part of the URL if empty.
-    """
-
-    url: str
-    size: int
-    sha256: str | None = None
-    name: str = ""
+    url: str  # ``http`` or ``https`` URL
+    size: int  # in bytes
+    sha256: str | None = None  # its checksum, 64 hexadecimal digits; None if none is published
+    name: str = ""  # file name; the last part of the URL if empty
 
     @property
     def filename(self) -> str:
@@ -353,17 +346,10 @@ class CheckSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One call inside a part that ``muomni trace`` shows with shapes, time and statistics.
+    """One call inside a part that ``muomni trace`` shows with shapes, time and statistics."""
 
-    Args:
-        at: dotted path from the part's module to a submodule or method: ``blocks.0``, ``embed``.
-        title: a few words.
-        what: what it does, one short line.
-        counts: shapes of the first input and output tensors -> a description of what becomes what ("9 patches -> 9
-            tokens").
-    """
-
-    at: str
-    title: str
-    what: str
+    at: str  # dotted path from the part's module to a submodule or method: ``blocks.0``, ``embed``
+    title: str  # a few words
+    what: str  # what it does, one short line
+    # shapes of the first input and output tensors -> a description of what becomes what ("9 patches -> 9 tokens")
     counts: Callable[[Shape, Shape], str] | None = None

@@ -14,59 +14,35 @@ ENCODERS = "encoders"  # in :attr:`MetricSet.stages`: the own stage of every enc
 
 @dataclass(frozen=True, slots=True)
 class EvalSample:
-    """One example of a metric, for the report.
+    """One example of a metric, for the report."""
 
-    Args:
-        question: the question or task; empty if the input is enough.
-        expected: the right answer.
-        answered: the model's answer, or its transcript by ASR.
-        right: whether the answer counts as right.
-        picture: PNG of the input image.
-        sound: WAV of the input audio.
-        spoken: WAV of the model's speech.
-    """
-
-    question: str
-    expected: str
-    answered: str
-    right: bool
-    picture: bytes | None = None
-    sound: bytes | None = None
-    spoken: bytes | None = None
+    question: str  # the question or task; empty if the input is enough
+    expected: str  # the right answer
+    answered: str  # the model's answer, or its transcript by ASR
+    right: bool  # whether the answer counts as right
+    picture: bytes | None = None  # PNG of the input image
+    sound: bytes | None = None  # WAV of the input audio
+    spoken: bytes | None = None  # WAV of the model's speech
 
 
 @dataclass(frozen=True, slots=True)
 class MetricResult:
-    """The value of one metric on one task.
+    """The value of one metric on one task."""
 
-    Args:
-        stage: stage whose weights were evaluated.
-        task: name of the source, with the subject of the questions if there are several: ``world/audio``.
-        metric: name of the metric.
-        value: a fraction of ``n`` examples, unless the metric says otherwise.
-        low, high: 95 % interval, by bootstrap or, for few examples, Wilson's; None without examples.
-        n: examples; None if the metric counts something else.
-        unit: what the bootstrap resampled; see :class:`muomni_cli.core.interval.Interval`.
-        keys: number of keys (speakers, scenes) of the examples.
-        baseline: what guessing would give, if known.
-        topline: the same metric of the best possible result, such as the original recordings.
-        sentences: text and transcript of each sentence, for word error rates.
-        samples: some examples for the report.
-    """
-
-    stage: str
-    task: str
-    metric: str
-    value: float
+    stage: str  # stage whose weights were evaluated
+    task: str  # name of the source, with the subject of the questions if there are several: ``world/audio``
+    metric: str  # name of the metric
+    value: float  # a fraction of ``n`` examples, unless the metric says otherwise
+    # low, high: 95 % interval, by bootstrap or, for few examples, Wilson's; None without examples.
     low: float | None = None
     high: float | None = None
-    n: int | None = None
-    unit: str = ""
-    keys: int | None = None
-    baseline: float | None = None
-    topline: float | None = None
-    sentences: Sequence[Mapping[str, Any]] | None = None
-    samples: Sequence[EvalSample] = ()
+    n: int | None = None  # examples; None if the metric counts something else
+    unit: str = ""  # what the bootstrap resampled; see :class:`muomni_cli.core.interval.Interval`
+    keys: int | None = None  # number of keys (speakers, scenes) of the examples
+    baseline: float | None = None  # what guessing would give, if known
+    topline: float | None = None  # the same metric of the best possible result, such as the original recordings
+    sentences: Sequence[Mapping[str, Any]] | None = None  # text and transcript of each sentence, for word error rates
+    samples: Sequence[EvalSample] = ()  # some examples for the report
 
     @property
     def name(self) -> str:

@@ -18,18 +18,12 @@ BLOCK = 1 << 22  # draws held in memory at a time
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A 95 % confidence interval.
+    """A 95 % confidence interval."""
 
-    Args:
-        low, high: 2.5th and 97.5th percentile of the resampled means, or Wilson's interval.
-        unit: what was resampled: an ``example``, or a ``key`` with all of its examples.
-        keys: number of keys.
-    """
-
-    low: float
+    low: float  # low, high: 2.5th and 97.5th percentile of the resampled means, or Wilson's interval
     high: float
-    unit: str
-    keys: int
+    unit: str  # what was resampled: an ``example``, or a ``key`` with all of its examples
+    keys: int  # number of keys
 
 
 def bootstrap(

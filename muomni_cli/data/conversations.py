@@ -38,23 +38,14 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class OmniExample:
-    """One conversation of T ids.
+    """One conversation of T ids."""
 
-    Args:
-        ids: (T,) int32; negative for media.
-        answer: (T,) bool, whether to train on the id.
-        media: modality and index of each input.
-        source: number of its source.
-        key: see :class:`muomni_cli.api.Conversation`.
-        about: modalities that the answer depends on, if the source says so or there is only one.
-    """
-
-    ids: NDArray[np.int32]
-    answer: NDArray[np.bool_]
-    media: Sequence[tuple[str, int]]
-    source: int
-    key: str = ""
-    about: Sequence[str] = ()
+    ids: NDArray[np.int32]  # (T,) int32; negative for media
+    answer: NDArray[np.bool_]  # (T,) bool, whether to train on the id
+    media: Sequence[tuple[str, int]]  # modality and index of each input
+    source: int  # number of its source
+    key: str = ""  # see :class:`muomni_cli.api.Conversation`
+    about: Sequence[str] = ()  # modalities that the answer depends on, if the source says so or there is only one
 
 
 class OmniDataset(Sequence[OmniExample]):

@@ -22,23 +22,14 @@ SPLITS: tuple[Split, ...] = ("train", "val")
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """One opened ``[[data.<name>]]`` table.
+    """One opened ``[[data.<name>]]`` table."""
 
-    Args:
-        name: for display and metrics: its task, or its number and part.
-        weight: sampling weight.
-        dataset: the dataset with its split.
-        identity: JSON data of everything in the recipe that determines its documents.
-        table: NAME of ``[[data.<NAME>]]``.
-        stem: for file names: its number and part.
-    """
-
-    name: str
-    weight: float
-    dataset: Dataset
-    identity: dict[str, Any]
-    table: str = "text"
-    stem: str = ""
+    name: str  # for display and metrics: its task, or its number and part
+    weight: float  # sampling weight
+    dataset: Dataset  # the dataset with its split
+    identity: dict[str, Any]  # JSON data of everything in the recipe that determines its documents
+    table: str = "text"  # NAME of ``[[data.<NAME>]]``
+    stem: str = ""  # for file names: its number and part
 
 
 def open_sources(

@@ -55,20 +55,14 @@ class SpeechData:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEncoders:
-    """The models that encode and align speech.
+    """The models that encode and align speech."""
 
-    Args:
-        encode: (N,) samples each -> (T,Q) codes each.
-        aligner: trained.
-        fingerprints: of their weights.
-        spell: written text -> spoken form; empty if nothing is spoken.
-        resample: (N,) samples at the codec's rate -> at the aligner's.
-    """
-
+    # (N,) samples each -> (T,Q) codes each
     encode: Callable[[Sequence[NDArray[np.float32]]], Sequence[NDArray[np.uint16]]]
-    aligner: Aligner
-    fingerprints: Sequence[str]
-    spell: Callable[[str], str]
+    aligner: Aligner  # trained
+    fingerprints: Sequence[str]  # of their weights
+    spell: Callable[[str], str]  # written text -> spoken form; empty if nothing is spoken
+    # (N,) samples at the codec's rate -> at the aligner's
     resample: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 

@@ -138,19 +138,12 @@ class SourceStats:
 
 @dataclass(frozen=True, slots=True)
 class TextData:
-    """Tokenized text.
+    """Tokenized text."""
 
-    Args:
-        train: training streams.
-        val: validation streams, one for each source that has some.
-        stats: one entry per source.
-        fingerprint: of sources, tokenizer, template and split; names the folder in the cache.
-    """
-
-    train: Mixture
-    val: Sequence[TokenStream]
-    stats: Sequence[SourceStats]
-    fingerprint: str
+    train: Mixture  # training streams
+    val: Sequence[TokenStream]  # validation streams, one for each source that has some
+    stats: Sequence[SourceStats]  # one entry per source
+    fingerprint: str  # of sources, tokenizer, template and split; names the folder in the cache
 
     @property
     def validating(self) -> list[Validating]:
@@ -292,21 +285,13 @@ def _open(
 
 @dataclass(frozen=True, slots=True)
 class ValidationText:
-    """Validation on every token of some streams, once and in order.
+    """Validation on every token of some streams, once and in order."""
 
-    Args:
-        streams: token streams.
-        tokenizer: the one that made them.
-        length: of a window, in targets.
-        batch_size: windows per batch.
-        batches: maximum number of batches; 0 for all.
-    """
-
-    streams: Sequence[TokenStream]
-    tokenizer: Tokenizer
-    length: int
-    batch_size: int
-    batches: int = 0
+    streams: Sequence[TokenStream]  # token streams
+    tokenizer: Tokenizer  # the one that made them
+    length: int  # of a window, in targets
+    batch_size: int  # windows per batch
+    batches: int = 0  # maximum number of batches; 0 for all
 
     def windows(self) -> Iterator[Window]:
         cut = Mixture(self.streams, [1.0] * len(self.streams)).windows(self.length)

@@ -18,25 +18,15 @@ FEW_CHARACTERS = 2_000  # with less held-out text, bits per byte mean little
 
 @dataclass(frozen=True, slots=True)
 class Validating:
-    """Size of the split of one source.
+    """Size of the split of one source."""
 
-    Args:
-        table: NAME of ``[[data.<NAME>]]``.
-        source: name of the source.
-        items: number on each side.
-        remarks: of the source, after reading.
-        characters: number on each side, if known.
-        cut: documents whose ends are held out, because there are too few to hold out whole ones.
-        noun: name of an item, if it differs from :data:`NOUNS`.
-    """
-
-    table: str
-    source: str
-    items: Mapping[Split, int]
-    remarks: Sequence[str] = ()
-    characters: Mapping[Split, int] | None = None
-    cut: int = 0
-    noun: str = ""
+    table: str  # NAME of ``[[data.<NAME>]]``
+    source: str  # name of the source
+    items: Mapping[Split, int]  # number on each side
+    remarks: Sequence[str] = ()  # of the source, after reading
+    characters: Mapping[Split, int] | None = None  # number on each side, if known
+    cut: int = 0  # documents whose ends are held out, because there are too few to hold out whole ones
+    noun: str = ""  # name of an item, if it differs from :data:`NOUNS`
 
     @property
     def uncertainty(self) -> float:

@@ -31,17 +31,11 @@ def token_type(vocab_size: int) -> np.dtype[Any]:
 
 @dataclass(frozen=True, slots=True)
 class TokenStream:
-    """N tokens on disk, in document order.
+    """N tokens on disk, in document order."""
 
-    Args:
-        source: name of their source.
-        tokens: (N,) ids, memory-mapped.
-        mask: (N,) 1 for tokens to train on, memory-mapped; None: all.
-    """
-
-    source: str
-    tokens: NDArray[Any]
-    mask: NDArray[np.uint8] | None = None
+    source: str  # name of their source
+    tokens: NDArray[Any]  # (N,) ids, memory-mapped
+    mask: NDArray[np.uint8] | None = None  # (N,) 1 for tokens to train on, memory-mapped; None: all
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -96,14 +90,10 @@ class StreamWriter:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A batch of windows.
+    """A batch of windows."""
 
-    Args:
-        tokens: (B, L+1) int64 ids, padded with 0 after the end of a stream.
-        mask: (B, L) bool, whether ``tokens[:, 1:]`` is a target: false for padding and tokens not to train on.
-    """
-
-    tokens: NDArray[np.int64]
+    tokens: NDArray[np.int64]  # (B, L+1) int64 ids, padded with 0 after the end of a stream
+    # (B, L) bool, whether ``tokens[:, 1:]`` is a target: false for padding and tokens not to train on
     mask: NDArray[np.bool_]
 
 

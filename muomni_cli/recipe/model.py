@@ -23,34 +23,21 @@ OMNI = "omni"  # the stage that trains the Thinker and the encoders together
 
 @dataclass(frozen=True, slots=True)
 class PartSpec:
-    """A part and its settings: one table with ``use``.
+    """A part and its settings: one table with ``use``."""
 
-    Args:
-        use: as written in the recipe.
-        registered: the declaration and its plugin.
-        config: the part's validated settings.
-    """
-
-    use: str
-    registered: RegisteredPart
-    config: PartConfig
+    use: str  # as written in the recipe
+    registered: RegisteredPart  # the declaration and its plugin
+    config: PartConfig  # the part's validated settings
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec(PartSpec):
-    """A data source: one element of ``[[data.<name>]]``.
+    """A data source: one element of ``[[data.<name>]]``."""
 
-    Args:
-        weight: sampling weight relative to other sources.
-        task: name in metrics; default its number and part.
-        license: license of the data; exported with the model.
-        eval_only: used by ``muomni eval`` only, not for training or validation.
-    """
-
-    weight: float = 1.0
-    task: str = ""
-    license: str = ""
-    eval_only: bool = False
+    weight: float = 1.0  # sampling weight relative to other sources
+    task: str = ""  # name in metrics; default its number and part
+    license: str = ""  # license of the data; exported with the model
+    eval_only: bool = False  # used by ``muomni eval`` only, not for training or validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +61,21 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One model and all its stages. Equal recipes make equal models.
-
-    Args:
-        parts: slot -> selected part.
-        train: settings by stage; those of all other stages under ``""``.
-        source: path or name that it was loaded from, so that commands can load it again.
-        notes: side effects of overrides, for display.
-    """
+    """One model and all its stages. Equal recipes make equal models."""
 
     name: str
     doc: str = ""
     seed: int = 0
-    parts: Mapping[str, PartSpec] = field(default_factory=dict)
+    parts: Mapping[str, PartSpec] = field(default_factory=dict)  # slot -> selected part
     encoders: Mapping[str, PartSpec] = field(default_factory=dict)
     data: Data = field(default_factory=Data)
+    # settings by stage; those of all other stages under ``""``
     train: Mapping[str, TrainSettings] = field(default_factory=dict)
     chat: ChatSettings = field(default_factory=ChatSettings)
     callbacks: Mapping[str, PartSpec] = field(default_factory=dict)
+    # path or name that it was loaded from, so that commands can load it again
     source: str = field(default="", compare=False)
-    notes: tuple[str, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)  # side effects of overrides, for display
 
     @property
     def tokenizer(self) -> PartSpec | None:

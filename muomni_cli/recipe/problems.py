@@ -228,19 +228,12 @@ def note_on(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One mistake.
+    """One mistake."""
 
-    Args:
-        key: dotted path of the key, as in an override.
-        message: what is wrong, with the nearest valid name if there is one.
-        where: ``recipe.toml:12`` or ``override 'train.steps=x'``.
-        line: in the file; 0 for an override.
-    """
-
-    key: str
-    message: str
-    where: str
-    line: int = 0
+    key: str  # dotted path of the key, as in an override
+    message: str  # what is wrong, with the nearest valid name if there is one
+    where: str  # ``recipe.toml:12`` or ``override 'train.steps=x'``
+    line: int = 0  # in the file; 0 for an override
 
     def __str__(self) -> str:
         return f"{self.where}: {self.key}: {self.message}" if self.key else f"{self.where}: {self.message}"

@@ -84,25 +84,15 @@ def _path() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
-    """A plugin before it is queried.
+    """A plugin before it is queried."""
 
-    Args:
-        name: as in ``muomni plugins`` and ``plugin:name``.
-        module: module with its hooks.
-        version: of its package.
-        origin: ``built-in``, its package or its file.
-        status: whether its declarations are used.
-        reason: why it is broken, in one line.
-        file: the plugin itself, if it is a single file.
-    """
-
-    name: str
-    module: str
-    version: str
-    origin: str
-    status: Literal["loaded", "disabled", "broken"]
-    reason: str = ""
-    file: Path | None = None
+    name: str  # as in ``muomni plugins`` and ``plugin:name``
+    module: str  # module with its hooks
+    version: str  # of its package
+    origin: str  # ``built-in``, its package or its file
+    status: Literal["loaded", "disabled", "broken"]  # whether its declarations are used
+    reason: str = ""  # why it is broken, in one line
+    file: Path | None = None  # the plugin itself, if it is a single file
 
 
 class Plugin:
