@@ -102,7 +102,7 @@ def test_five_conversations(capsys: pytest.CaptureFixture[str]) -> None:
     recipe('[[data.text]]\nuse = "conversations"\npath = "talks.jsonl"\n')
     train("tokenizer", "own.toml")
     train("thinker", "own.toml")
-    assert "1 of 5 conversations validates" in capsys.readouterr().err
+    assert "1 of 5 conversations held out" in capsys.readouterr().err
 
 
 def test_ten_pictures_in_two_folders(capsys: pytest.CaptureFixture[str]) -> None:
