@@ -47,9 +47,9 @@ HOOKS = """# Hooks
 
 The declarations that a plugin can make. A plugin is an importable module that implements some of these functions with
 `@hookimpl` of `muomni_cli.api`; the entry point group `muomni` of its package names the module, or `--plugin FILE`
-does. Each function is called once, at startup, so the module imports no torch and no numpy: declarations refer to code as
-`"package.module:attr"`, which is imported when it is needed. [Writing a plugin](plugins.md) goes through one from the
-beginning.
+does. Each function is called once, at startup, so the module imports no torch and no numpy: declarations refer to code
+as `"package.module:attr"`, which is imported when it is needed. [Writing a plugin](plugins.md) goes through one from
+the beginning.
 
 Declarations and records below are in `muomni_cli.api`, conformance checks in `muomni_cli.testing`. Other protocols are
 implemented without importing them; for type checkers they are in `muomni_cli.contract`. Letters in shapes: B batch,

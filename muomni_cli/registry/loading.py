@@ -220,10 +220,10 @@ def add_file(path: str) -> None:
     its name is taken by another module."""
     file = Path(path).expanduser().resolve()
     if not file.is_file() or file.suffix != ".py":
-        raise RequestError(f"{path} is no Python file", "name the file of a plugin: --plugin my_encoder.py")
+        raise RequestError(f"{path} is not a Python file", "name the file of a plugin: --plugin my_encoder.py")
     if not file.stem.isidentifier() or not _is_free(file):
         raise RequestError(
-            f"a plugin cannot be called {file.name}: there is a module {file.stem} already, or it is no name",
+            f"a plugin cannot be called {file.name}: the name is taken by another module or not an identifier",
             "give the file another name: letters, digits and _",
         )
     os.environ[FILES] = os.pathsep.join(str(one) for one in dict.fromkeys([*files(), file]))
@@ -240,7 +240,7 @@ def _import_file(info: PluginInfo) -> ModuleType:
     assert info.file is not None
     spec = importlib.util.spec_from_file_location(info.module, info.file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{info.file} is no Python file")
+        raise ImportError(f"{info.file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[info.module] = module
     try:
