@@ -45,18 +45,18 @@ What `muomni COMMAND --help` says of every command, for reading. Options may sta
 
 HOOKS = """# Hooks
 
-What a plugin can declare. A plugin is an importable module that implements some of these functions with `@hookimpl` of
-`muomni_cli.api`; the entry point group `muomni` of its package names the module, or `--plugin FILE` does. Each function
-is called once, at start-up, so the module imports no torch and no numpy: declarations name code as
-`"package.module:attr"`, and it is imported when it is needed. [Writing a plugin](plugins.md) goes through one from the
-beginning.
+The declarations that a plugin can make. A plugin is an importable module that implements some of these functions with
+`@hookimpl` of `muomni_cli.api`; the entry point group `muomni` of its package names the module, or `--plugin FILE`
+does. Each function is called once, at startup, so the module imports no torch and no numpy: declarations refer to code
+as `"package.module:attr"`, which is imported when it is needed. [Writing a plugin](plugins.md) goes through one from
+the beginning.
 
-Declarations and records below come from `muomni_cli.api`, laws from `muomni_cli.testing`. A protocol that neither has
-is only fulfilled, never imported; for type checkers it is in `muomni_cli.contract`. Letters in shapes: B batch,
+Declarations and records below are in `muomni_cli.api`, conformance checks in `muomni_cli.testing`. Other protocols are
+implemented without importing them; for type checkers they are in `muomni_cli.contract`. Letters in shapes: B batch,
 T tokens or frames, D width, V vocabulary, Q codebooks, K codebook size, F mel bins, M mel frames, N samples.
 
-A module may say `MUOMNI_API = {version}`: the newest interface that it needs. A host that is older leaves it out, with
-that reason.
+A module may set `MUOMNI_API = {version}`, the version of the interface that it needs. An older host reports the plugin
+as broken, with that reason.
 """
 
 SCORES = DOCS.parent / "plugins" / "muomni_nano" / "scores.json"
@@ -85,14 +85,14 @@ BUILT: dict[str, tuple[str, ...]] = {
     "tokenizer": ("Tokenizer",),
     "thinker": ("Thinker", "ThinkerOutput", "Cache"),
     "encoder": ("Encoder", "EncoderOutput", "Transcriber", "Predictor", "PredictorModule", "Aligner"),
-    "codec": ("Codec", "CodeShape", "CodecRunner", "ArrayStream"),
+    "codec": ("Codec", "CodeShape", "CodecRunner", "TensorStream"),
     "talker": ("Talker", "SpeechGenerator", "VoiceSettings", "TextChunk"),
     "vocoder": ("Vocoder", "VocoderRunner"),
     "dataset": ("Dataset", "Document", "Message", "Conversation", "Example", "Media", "Synthesizer"),
     "callback": ("Callback",),
     "runtime": ("Engine", "GraphCall"),
     "download": ("RemoteFile",),
-    "cards": ("Evaluation", "MetricResult", "EvalSample"),
+    "metrics": ("Evaluation", "MetricResult", "EvalSample"),
 }
 """Kind -> what its parts are made of, or give."""
 
@@ -100,7 +100,7 @@ SHARED = {
     "Training": ("Objective", "StageContext", "Batch", "Loss", "Sample"),
     "Export": ("Graph", "GraphInput"),
     "Tracing": ("Step",),
-    "Checks": ("Check", "Number", "CheckResult", "PartUnderTest"),
+    "Conformance checks": ("Check", "Number", "CheckResult", "PartUnderTest"),
     "Errors": ("MuomniError", "RequestError"),
 }
 """Title -> what parts of several kinds are made of."""
@@ -241,13 +241,13 @@ def _declaration(hook: str, declared: type) -> str:
     if kind in BUILT:
         told += [_source(_named(name)).strip() for name in BUILT[kind]]
     if kind in HOMES:
-        checks = ["| check | holds if | for parts that |", "|---|---|---|"]
+        checks = ["| check | requirement | parts that |", "|---|---|---|"]
         for check in checks_of(kind):
             asked = (
                 f"can `{check.needs}`" if check.needs else f"declare `{check.declares}`" if check.declares else "all"
             )
             checks.append(f"| {check.name} | {cell(check.doc)} | {asked} |")
-        told += ["`muomni plugins check` tries:", "\n".join(checks)]
+        told += ["`muomni plugins check` runs:", "\n".join(checks)]
     return "\n\n".join(told) + "\n"
 
 

@@ -1,20 +1,19 @@
-"""All that a plugin imports: declarations, capabilities, and the protocols its parts fulfil.
+"""Everything that a plugin imports: declarations, capabilities and the protocols of parts. Imports no torch or numpy.
 
-This module imports no torch and no numpy, so declaring a part costs nothing. A plugin is an import package that
-implements some of the hooks of :mod:`muomni_cli.registry.hookspecs` with :data:`hookimpl` and returns declarations::
+A plugin is a Python package that implements some of the hooks of :mod:`muomni_cli.registry.hookspecs` with
+:data:`hookimpl` and returns declarations::
 
-    from muomni_cli.api import Can, ThinkerPart, hookimpl
+    from muomni_cli.api import Capability, ThinkerPart, hookimpl
 
     @hookimpl
     def register_thinkers():
         return [ThinkerPart(name="mine", doc="...", config=MyConfig, build="my_thinker.model:build",
-                            can={Can.CACHE, Can.RAGGED})]
+                            capabilities={Capability.CACHE, Capability.RAGGED})]
 
-Shapes in docstrings use the letters B batch, T tokens, D width, V vocabulary, H heads, L layers.
-The records and protocols themselves, with their documentation, are in :mod:`muomni_cli.contract`. A protocol that a
-part fulfils without importing it (what a runtime opens, what runs a codec's graphs) is there alone. Networks that
-several parts share are in :mod:`muomni_cli.nn`, sound is in :mod:`muomni_cli.audio`, and conformance checks are in
-:mod:`muomni_cli.testing`. Only plugins import this module; the host imports what lies below it.
+The records and protocols are documented in :mod:`muomni_cli.contract`, which also has the protocols that a part
+implements without importing them. Shared networks are in :mod:`muomni_cli.nn`, audio processing in
+:mod:`muomni_cli.audio`, and conformance checks in :mod:`muomni_cli.testing`. The host itself does not import this
+module.
 """
 
 from __future__ import annotations
@@ -75,71 +74,12 @@ from muomni_cli.registry.recipe_paths import expand_path
 from muomni_cli.runs.provenance import OpenedRecipe, open_recipe
 
 __all__ = [
-    "Batch",
-    "Cache",
-    "Callback",
-    "CallbackPart",
-    "Capability",
-    "CharSpan",
-    "CheckSpec",
-    "CodeShape",
-    "Codec",
-    "CodecPart",
-    "Conversation",
-    "Dataset",
-    "DatasetPart",
-    "Document",
-    "Download",
-    "Encoder",
-    "EncoderOutput",
-    "EncoderPart",
-    "EvalSample",
-    "Evaluation",
-    "Example",
-    "ExampleData",
-    "Examples",
-    "FileMedia",
-    "Graph",
-    "GraphFn",
-    "GraphInput",
-    "Loss",
-    "Media",
-    "MelConfig",
-    "Message",
-    "MetricResult",
-    "MetricSet",
-    "ModelFiles",
-    "MuomniError",
-    "Objective",
-    "OpenedRecipe",
-    "Part",
-    "PartConfig",
-    "RecipeFile",
-    "RemoteFile",
-    "RequestError",
-    "RuntimePart",
-    "Sample",
-    "Sampler",
-    "SliceMedia",
-    "StageContext",
-    "Step",
-    "Talker",
-    "TalkerPart",
-    "TextChunk",
-    "Thinker",
-    "ThinkerOutput",
-    "ThinkerPart",
-    "Tokenizer",
-    "TokenizerPart",
-    "Vocoder",
-    "VocoderPart",
-    "VoiceSettings",
-    "Word",
-    "console",
-    "cut_sentences",
-    "expand_path",
-    "files",
-    "hookimpl",
-    "open_recipe",
-    "split",
-]
+    "Batch", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape", "Codec",
+    "CodecPart", "Conversation", "Dataset", "DatasetPart", "Document", "Download", "Encoder", "EncoderOutput",
+    "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "FileMedia", "Graph",
+    "GraphFn", "GraphInput", "Loss", "Media", "MelConfig", "Message", "MetricResult", "MetricSet", "ModelFiles",
+    "MuomniError", "Objective", "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile", "RequestError",
+    "RuntimePart", "Sample", "Sampler", "SliceMedia", "StageContext", "Step", "Talker", "TalkerPart", "TextChunk",
+    "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Vocoder", "VocoderPart",
+    "VoiceSettings", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe", "split",
+]  # fmt: skip

@@ -1,25 +1,23 @@
-"""The conformance suite for other people's tests: the same checks that ``muomni plugins check`` tries.
+"""Conformance checks in a plugin's own tests: the same as ``muomni plugins check`` runs.
 
-In a plugin's own tests, one test a check::
+One test per check::
 
     import pytest
-    from muomni_cli.testing import Case, cases
+    from muomni_cli.testing import CheckCase, cases
 
     @pytest.mark.parametrize("case", cases("my_plugin"), ids=str)
-    def test_law(case: Case) -> None:
-        case.check()
+    def test_conformance(case: CheckCase) -> None:
+        case.run()
 
-or all in one, for a plugin, a part, or a declaration that no plugin is installed for::
+or one for a whole plugin, a part, or a declaration without an installed plugin::
 
-    from muomni_cli.testing import assert_keeps_the_laws
+    from muomni_cli.testing import assert_conforms
 
-    def test_laws() -> None:
-        assert_keeps_the_laws("my_plugin:my_encoder")
+    def test_conformance() -> None:
+        assert_conforms("my_plugin:my_encoder")
 
-A check that is broken fails the test with its name, what it says and the numbers; one that is not applicable, because a
-part does not declare what it is about, holds.
-
-What a plugin's own checks are written with (:class:`Check`, :class:`Number`, :func:`check_that` ...) is here, too.
+A failed check fails the test with its name, message and numbers; a skipped check passes. To write checks, use
+:class:`Check`, :class:`Number` and :func:`check_that`.
 """
 
 from __future__ import annotations
@@ -34,25 +32,14 @@ from muomni_cli.contract.declarations import Part
 from muomni_cli.registry.registry import get_registry
 
 __all__ = [
-    "Check",
-    "CheckCase",
-    "CheckFailed",
-    "CheckReport",
-    "CheckResult",
-    "CheckSkipped",
-    "Number",
-    "PartUnderTest",
-    "assert_conforms",
-    "cases",
-    "check_that",
-    "examine",
-    "reports",
-]
+    "Check", "CheckCase", "CheckFailed", "CheckReport", "CheckResult", "CheckSkipped", "Number", "PartUnderTest",
+    "assert_conforms", "cases", "check_that", "examine", "reports",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class CheckCase:
-    """One check, to be tried on one part. What the part's other cases have built, this one uses."""
+    """One check of one part. The cases of a part share what they build."""
 
     check: Check
     check_run: CheckRun = field(repr=False)
@@ -63,11 +50,11 @@ class CheckCase:
         return f"{part.kind}-{part.name}-{self.check.name}"
 
     def result(self) -> CheckResult:
-        """What came of it; the check is tried by the first call."""
+        """The result; the first call runs the check."""
         return self.check_run.result(self.check.name)
 
     def run(self) -> None:
-        """Raises AssertionError if the check is broken."""
+        """Run the check; AssertionError if it fails."""
         result = self.result()
         if result.state == "failed":
             raise AssertionError(
@@ -76,11 +63,8 @@ class CheckCase:
 
 
 def cases(name: str) -> list[CheckCase]:
-    """Every check of every part of a plugin, or of the part of this name, each to be tried when it is asked for.
-
-    Raises:
-        MuomniError: there is no such plugin or part, or the plugin is broken.
-    """
+    """Every check of a plugin's parts, or of the part called ``name``; each runs when its result is needed. Raises
+    MuomniError: no such plugin or part, or the plugin is broken."""
     made = []
     for named in parts_called(name, get_registry()):
         check_run = CheckRun(LoadedPart(named.part, named.plugin), checks_of(named.part.kind))
@@ -89,15 +73,15 @@ def cases(name: str) -> list[CheckCase]:
 
 
 def reports(name: str) -> list[CheckReport]:
-    """Try every check on every part of a plugin, or on the part of this name; errors as of :func:`cases`."""
+    """Run every check of a plugin's parts, or of the part called ``name``; errors as in :func:`cases`."""
     return [examine(named.part, named.plugin) for named in parts_called(name, get_registry())]
 
 
 def assert_conforms(what: str | Part) -> None:
-    """Raises AssertionError, with a line for each check that is broken.
+    """Raise AssertionError with a line for each failed check.
 
     Args:
-        what: a name as of :func:`cases`, or a declaration.
+        what: a name as in :func:`cases`, or a declaration.
     """
     found: Sequence[CheckReport] = [examine(what)] if isinstance(what, Part) else reports(what)
     lines = [

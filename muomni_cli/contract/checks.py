@@ -1,7 +1,7 @@
-"""Checks that parts must keep, and what came of trying one. No torch, no numpy.
+"""Conformance checks and their results. No torch, no numpy.
 
-``muomni plugins check`` tries every check of a part's kind; a plugin adds some with ``register_checks`` (see
-:class:`muomni_cli.contract.declarations.Check`).
+``muomni plugins check`` runs every check of a part's kind; plugins add checks with ``register_checks`` (see
+:class:`muomni_cli.contract.declarations.CheckSpec`).
 """
 
 from __future__ import annotations
@@ -21,86 +21,56 @@ Made = TypeVar("Made")
 
 
 class PartUnderTest(Protocol):
-    """A part on trial, as checks see it: its declaration, its smallest config, and what is built of them."""
+    """A part as checks see it: its declaration, its test config and modules built from them."""
 
     @property
-    def part(self) -> Part:
-        """The declaration."""
-        ...
+    def part(self) -> Part: ...  # its declaration
 
     @property
     def plugin(self) -> Any:
-        """Who declares it: ``name``, ``version``, ``module`` and ``file``; None where only the declaration is known."""
-        ...
+        """The plugin that declares it: ``name``, ``version``, ``module`` and ``file``; None if unknown."""
 
     @property
-    def name(self) -> str:
-        """``thinker transformer``."""
-        ...
-
+    def name(self) -> str: ...  # ``thinker transformer``
     @property
-    def config(self) -> PartConfig:
-        """The smallest that the declaration allows."""
-        ...
+    def config(self) -> PartConfig: ...  # the config with ``test_config`` applied
 
     @property
     def lively(self) -> Any:
-        """The part in evaluation mode, with weights so large that what is wrong with them shows. To be left as it
-        is."""
-        ...
+        """The part in evaluation mode, with weights large enough to expose errors. Must not be modified."""
 
     @property
-    def context(self) -> int:
-        """Most tokens of a Thinker."""
-        ...
+    def context(self) -> int: ...  # the Thinker's context length
 
     def once(self, what: str, make: Callable[[], Made]) -> Made:
-        """What ``make`` gives; the same each time it is asked for by this name."""
-        ...
+        """Result of ``make``, cached under the name ``what``."""
 
     def folder(self) -> Path:
-        """A new, empty folder, which is gone after the trial."""
-        ...
+        """A new, empty folder, deleted after the checks."""
 
     def find(self, field: str) -> Any:
-        """What a field of the declaration names, imported.
-
-        Raises:
-            Inapplicable: it names nothing.
-        """
-        ...
+        """The imported object that a field of the declaration refers to. Raises CheckSkipped: the field is not set."""
 
     def fresh(self, seed: int = ..., **arguments: Any) -> nn.Module:
-        """The part with new weights, drawn with this seed, on the CPU; ``arguments`` in place of the usual ones of its
-        ``build``."""
-        ...
+        """The part with new weights drawn with ``seed``, on the CPU; ``arguments`` override those of its ``build``."""
 
     def lively_with(self, **arguments: Any) -> Any:
         """:attr:`lively`, built with other arguments."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """Something that was measured.
+    """One measurement."""
 
-    Args:
-        what: a few words: ``largest difference``.
-        value: how much it was. Not a number is never allowed.
-        allowed: the most that it may be; infinite for what is told and not judged.
-        where: what it was largest for; may be empty.
-        unit: ``s``, for example.
-    """
-
-    what: str
-    value: float
-    allowed: float = math.inf
-    where: str = ""
-    unit: str = ""
+    what: str  # a few words, such as ``largest difference``
+    value: float  # the measured value; NaN always fails
+    allowed: float = math.inf  # upper limit; infinite for information only
+    where: str = ""  # where the value occurred; may be empty
+    unit: str = ""  # ``s``, for example
 
     @property
     def holds(self) -> bool:
-        """Whether it is allowed."""
+        """Whether the value is within the limit."""
         return self.value <= self.allowed
 
     def __str__(self) -> str:
@@ -112,46 +82,38 @@ class Number:
 
 
 def _short(value: float) -> str:
-    """Whole numbers whole, others to three digits."""
+    """Integers in full, others to three digits."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"
 
 
 class CheckFailed(Exception):  # noqa: N818 - a verdict, not an accident
-    """Raised by a check's check: the check is broken, in a way that no number says. One line."""
+    """Raised by a check that fails for a reason other than a number. One line."""
 
 
 class CheckSkipped(Exception):  # noqa: N818
-    """Raised by a check's check: there is nothing here that it could be tried on. One line says why."""
+    """Raised by a check that does not apply to the part. One line says why."""
 
 
 def check_that(kept: bool, otherwise: str) -> None:
-    """Raises :class:`CheckFailed` with ``otherwise`` unless ``kept``."""
+    """Raise :class:`CheckFailed` with the message ``otherwise`` unless ``kept``."""
     if not kept:
         raise CheckFailed(otherwise)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that parts of some kinds must do, always or if they declare it.
+    """A requirement on parts of some kinds, either always or if they declare a capability or field."""
 
-    Args:
-        name: lower case letters, digits and ``-``; unique among the checks of a kind.
-        doc: the check itself, in one line.
-        run: tries it on a part, and gives what it measured. It raises :class:`CheckFailed` or :class:`CheckSkipped`;
-            anything else that it raises breaks the check as well.
-        kinds: the kinds of parts that it is for; all if empty.
-        needs: the capability that a part must declare for it to be tried, if it takes one.
-        declares: the field of the declaration that must be set for it to be tried, if it takes one: ``graphs``.
-        depends_on: names of checks that it builds upon: where one of them is broken, it is not tried, so that a mistake
-            is told once, by the check that is about it.
-    """
-
-    name: str
-    doc: str
+    name: str  # lower case letters, digits and ``-``; unique among the checks of a kind
+    doc: str  # the requirement, in one line
+    # runs the check on a part and returns the measurements. May raise :class:`CheckFailed` or
+    # :class:`CheckSkipped`; any other exception fails the check as well.
     run: Callable[[PartUnderTest], Sequence[Number]]
-    kinds: frozenset[str] = frozenset()
-    needs: Capability | None = None
-    declares: str | None = None
+    kinds: frozenset[str] = frozenset()  # kinds of parts that it applies to; all if empty
+    needs: Capability | None = None  # capability that the part must declare for the check to apply
+    declares: str | None = None  # field of the declaration that must be set for the check to apply, such as ``graphs``
+    # names of checks that must pass first. If one of them fails, this check is skipped, so that one mistake is
+    # reported once.
     depends_on: tuple[str, ...] = ()
 
 
@@ -160,7 +122,7 @@ CheckState = Literal["passed", "failed", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What came of trying a check on a part: numbers, and in words why it is broken or not applicable."""
+    """Result of a check on a part: the numbers, and in words why it failed or was skipped."""
 
     check: Check
     state: CheckState
@@ -169,12 +131,12 @@ class CheckResult:
 
     @property
     def summary(self) -> str:
-        """The reason and the numbers in one line; those that are not allowed first."""
+        """The reason and the numbers in one line; failed numbers first."""
         numbers = sorted(self.numbers, key=lambda number: number.holds)
         return "; ".join([*([self.reason] if self.reason else []), *map(str, numbers)])
 
     def as_data(self) -> dict[str, Any]:
-        """As JSON can hold it: what is infinite, or no number, is null."""
+        """As JSON; infinities and NaN become null."""
         return {
             "check": self.check.name,
             "doc": self.check.doc,

@@ -1,6 +1,6 @@
 """What data sources yield: documents, conversations, and examples with their media (files or byte ranges of archives).
 
-Media records are hashable and can be pickled, so that worker processes can decode them.
+Media records are hashable and picklable, so that worker processes can decode them.
 """
 
 from __future__ import annotations
@@ -19,47 +19,37 @@ if TYPE_CHECKING:
 
 
 class Media(Hashable, Protocol):
-    """One picture, sound, or input of another modality. Equal records open as equal bytes."""
+    """One image, audio clip or input of another modality. Equal records have equal bytes."""
 
     @property
     def modality(self) -> str:
-        """Which encoder reads it: ``image``, ``audio``, or a stranger's."""
-        ...
+        """Modality of the encoder that reads it: ``image``, ``audio``, or one that a plugin adds."""
 
     @property
-    def name(self) -> str:
-        """What to call it in a message: a path, or ``MEMBER in ARCHIVE``."""
-        ...
+    def name(self) -> str: ...  # name for messages: a path, or ``MEMBER in ARCHIVE``
 
     def open(self) -> BinaryIO:
-        """Its bytes, as a file that can seek.
-
-        Raises:
-            RequestError: it is not there, or cannot be read.
-        """
-        ...
+        """Open as a seekable binary file. Raises RequestError: it is missing or unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileMedia:
-    """A file of its own."""
+    """A single file."""
 
     modality: str
     path: Path
 
     @property
     def name(self) -> str:
-        """Its path."""
         return str(self.path)
 
     def open(self) -> BinaryIO:
-        """See :class:`Media`."""
         return open_regular(self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class SliceMedia:
-    """``size`` bytes of a file from ``offset`` on: a member of a tar archive, read in place."""
+    """``size`` bytes of a file from ``offset``: a member of a tar archive, read in place."""
 
     modality: str
     path: Path
@@ -69,11 +59,9 @@ class SliceMedia:
 
     @property
     def name(self) -> str:
-        """The member and its archive."""
         return f"{self.member} in {self.path}"
 
     def open(self) -> BinaryIO:
-        """See :class:`Media`."""
         with open_regular(self.path) as file:
             file.seek(self.offset)
             content = file.read(self.size)
@@ -84,9 +72,10 @@ class SliceMedia:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text. ``key`` decides the split: pieces of one book share a key and so stay on one side.
+    """One text.
 
-    ``split`` overrides the hash, for sources that name what they hold out.
+    ``key`` decides the split: pieces of one book share a key, so that they stay on one side. ``split`` overrides this,
+    for sources with a held-out set of their own.
     """
 
     text: str
@@ -97,7 +86,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation: what is shown or played (``media``, before the text), and what is said."""
+    """One turn of a conversation: ``media`` (before the text) and text."""
 
     role: Literal["system", "user", "assistant"]
     text: str
@@ -108,9 +97,8 @@ class Message:
 class Conversation:
     """Messages in order; split and key as in :class:`Document`.
 
-    ``learn`` says what a model is trained on: what the assistant says, or all of it. ``about``: the modalities that the
-    last answer depends on, where the source knows. Where what is shown and played comes from several examples, their
-    keys joined by ``|`` are a key.
+    ``learn``: train on the assistant's messages only, or on all. ``about``: modalities that the last answer depends on,
+    if the source knows. If the media come from several examples, ``key`` is their keys joined by ``|``.
     """
 
     messages: tuple[Message, ...]
@@ -123,10 +111,10 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One input of an encoder and words to it, for the encoder's own stage; split and key as in :class:`Document`.
+    """One labeled input for an encoder's own stage; split and key as in :class:`Document`.
 
-    ``text``: what is said in a sound, or to be seen in a picture. ``label``: its class, where it has one. Examples of
-    one speaker, or of one scene, share a key and so stay on one side. ``voice``: who says it, where it matters.
+    ``text``: transcript or caption. ``label``: class, if any. ``voice``: speaker, if it matters. Examples of one
+    speaker or scene share a key, so that they stay on one side of the split.
     """
 
     media: Media
@@ -142,55 +130,34 @@ Item = Document | Conversation | Example
 
 
 class Examples(Protocol):
-    """The examples of one side of the split, decoded."""
+    """The decoded examples of one side of the split."""
 
     @property
-    def inputs(self) -> Sequence[NDArray[Any]]:
-        """What the encoder's ``read`` gave for each, memory-mapped."""
-        ...
-
+    def inputs(self) -> Sequence[NDArray[Any]]: ...  # results of the encoder's ``read``, memory-mapped
     @property
-    def texts(self) -> Sequence[str]:
-        """What is said in it or to be seen."""
-        ...
-
+    def texts(self) -> Sequence[str]: ...  # transcripts or captions
     @property
-    def labels(self) -> Sequence[str | None]:
-        """Its class, where it has one."""
-        ...
-
+    def labels(self) -> Sequence[str | None]: ...  # classes, if any
     @property
-    def keys(self) -> Sequence[str]:
-        """Its speaker or scene; see :class:`Example`."""
-        ...
-
+    def keys(self) -> Sequence[str]: ...  # speakers or scenes; see :class:`Example`
     @property
-    def voices(self) -> Sequence[str]:
-        """Who says it, where that matters."""
-        ...
-
+    def voices(self) -> Sequence[str]: ...  # speakers, where that matters
     @property
-    def sources(self) -> Sequence[int]:
-        """Number of the source it came from."""
-        ...
-
+    def sources(self) -> Sequence[int]: ...  # indices of the sources
     def __len__(self) -> int: ...
 
     def batch(self, step: int, batch_size: int) -> list[int]:
-        """Indices of batch number ``step``, of about equal size each: a pure function of the seed and both numbers."""
-        ...
+        """Indices of batch ``step``, of similar sizes: a pure function of the seed and both arguments."""
 
     def batches(self, batch_size: int) -> Iterator[list[int]]:
-        """All indices once, from the smallest input to the largest."""
-        ...
+        """All indices once, in order of input size."""
 
 
 class ExampleData(Protocol):
-    """Both sides of one modality's examples."""
+    """The examples of one modality, split."""
 
     @property
     def train(self) -> Examples: ...
-
     @property
     def val(self) -> Examples: ...
 
@@ -198,15 +165,13 @@ class ExampleData(Protocol):
 class Dataset(Protocol):
     """What a dataset part builds; see :class:`DatasetPart`.
 
-    A dataset may have ``remarks``, too: a sequence of lines about what a user should know after all was read, such as
-    a setting that had no effect. Training and ``muomni data check`` show them as warnings.
+    A dataset may also have ``remarks``: lines to show as warnings in training and ``muomni data check`` after
+    everything has been read, such as a setting that had no effect.
     """
 
     def documents(self) -> Iterator[Item]: ...
-
     def files(self) -> list[Path]: ...
 
     @property
     def unreadable(self) -> Mapping[str, str]:
-        """Files (or parts of them) that ``documents`` could not use so far, each with the reason."""
-        ...
+        """Files (or parts of them) that ``documents`` has had to skip so far -> reason."""

@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GraphCall:
-    """One run of a graph.
-
-    Args:
-        part: of the model.
-        graph: of the part.
-        inputs, outputs: tensors by name.
-        seconds: how long it took.
-    """
+    """One run of the graph ``graph`` of the part ``part``, with tensors by name and its duration in ``seconds``."""
 
     part: str
     graph: str
@@ -39,59 +32,46 @@ class Engine(Protocol):
     """A trained model opened for inference, in numpy arrays. Each part is loaded when it is first used."""
 
     @property
-    def label(self) -> str:
-        """Name for messages: the folder, and the execution provider once one is chosen."""
-        ...
+    def label(self) -> str: ...  # name for messages: the folder, and the execution provider once one is chosen
 
     @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
         """Trained parts: ``thinker``, ``codec``, ``talker``, ``vocoder``, and each encoder by its modality. The values
         are entries of ``model.json``: kind, use, plugin, config and the other arguments of ``build``. Those of bundles
         also have ``graphs``."""
-        ...
 
     @property
     def modalities(self) -> Sequence[str]:
         """Modalities fused with the Thinker, in the order in which their tokens precede the text."""
-        ...
 
     @property
     def thinker_stages(self) -> Sequence[str]:
         """Stages whose Thinker :meth:`at` opens. A run may have both ``thinker`` and ``omni``, a bundle has one."""
-        ...
 
     def at(self, stage: str) -> Engine:
         """This model with the Thinker that one of :attr:`thinker_stages` trained. RequestError if there is none."""
-        ...
 
     @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
         """Modality -> entry of the encoder with the head that its own stage trained."""
-        ...
 
     @property
-    def chat(self) -> Mapping[str, Any]:
-        """Default chat settings: the recipe's table ``[chat]``."""
-        ...
+    def chat(self) -> Mapping[str, Any]: ...  # default chat settings: the recipe's table ``[chat]``
 
     @property
     def provenance(self) -> Mapping[str, Any]:
         """Where the model comes from, as far as known. ``data``: data table -> its sources, each with ``use``, ``task``
         and ``license``."""
-        ...
 
     def source(self, part: str) -> str:
         """Name for messages of the weights of one part: a checkpoint, or the bundle."""
-        ...
 
     def verify(self) -> int:
-        """Check every file against its digest; the number of files. RequestError for a missing, changed or extra
-        file."""
-        ...
+        """Check every file against its digest and return the number of files. RequestError for a missing, changed or
+        extra file."""
 
     def tokenizer(self) -> Tokenizer:
         """The Thinker's tokenizer. RequestError if there is none."""
-        ...
 
     def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> Backend[Any]:
         """A new backend for the generation loop.
@@ -103,58 +83,39 @@ class Engine(Protocol):
         Raises:
             RequestError: there is no Thinker.
         """
-        ...
 
     def score(self, ids: NDArray[Any]) -> NDArray[Any]:
-        """(T,) ids, at most the context length -> (T,V) float32 next-token logits.
-
-        Raises:
-            RequestError: there is no Thinker.
-        """
-        ...
+        """(T,) ids, at most the context length -> (T,V) float32 next-token logits. Raises RequestError: there is no
+        Thinker."""
 
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[Any]:
-        """One input, as ``EncoderPart.read`` returns it -> (T,D) float32 embeddings for the Thinker.
-
-        Raises:
-            RequestError: no encoder of that modality is fused with the Thinker.
-        """
-        ...
+        """One input, as ``EncoderPart.read`` returns it -> (T,D) float32 embeddings for the Thinker. Raises
+        RequestError: no encoder of that modality is fused with the Thinker."""
 
     def predictor(self, modality: str) -> Predictor:
         """The encoder with the head of its own stage. RequestError if that was not trained, or answers nothing."""
-        ...
 
     def transcriber(self) -> Transcriber:
         """The encoder that transcribes, with its head; its modality is :func:`muomni_cli.models.engines.transcribing`.
         RequestError if there is none."""
-        ...
 
     def talker(self) -> SpeechGenerator:
         """The Talker. RequestError if there is none."""
-        ...
 
     def codec(self) -> CodecRunner:
         """The codec. RequestError if there is none."""
-        ...
 
     @property
-    def vocoders(self) -> Sequence[str]:
-        """Names accepted by :meth:`vocoder`, the model's own first."""
-        ...
+    def vocoders(self) -> Sequence[str]: ...  # names accepted by :meth:`vocoder`, the model's own first
 
     def vocoder_name(self, name: str | None = None) -> str:
         """The vocoder called ``name``, or the default one. RequestError if it cannot be used; lists the others."""
-        ...
 
     def vocoder(self, name: str) -> VocoderRunner:
         """The vocoder of a :meth:`vocoder_name`."""
-        ...
 
     def watched(self, notify: Callable[[GraphCall], None]) -> AbstractContextManager[None]:
         """Inside this context ``notify`` is called after every run of a graph. PyTorch runs none."""
-        ...
 
     def close(self) -> None:
         """Release the memory of all parts."""
-        ...

@@ -1,4 +1,4 @@
-"""Cards: what ``muomni eval`` reports, and what makes them. No numpy, so that a plugin can declare some."""
+"""Metric results: what ``muomni eval`` reports and the declarations that compute it. No numpy."""
 
 from __future__ import annotations
 
@@ -9,65 +9,40 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 if TYPE_CHECKING:
     from muomni_cli.contract.engine import Engine
 
-ENCODERS = "encoders"
-"""In :attr:`MetricSet.stages`: the own stage of every encoder, whatever its modality."""
+ENCODERS = "encoders"  # in :attr:`MetricSet.stages`: the own stage of every encoder, of any modality
 
 
 @dataclass(frozen=True, slots=True)
 class EvalSample:
-    """One example of a metric, for the report.
+    """One example of a metric, for the report."""
 
-    Args:
-        question: the question, or what was to be done; empty where the input says it all.
-        expected: the right answer.
-        answered: what the model answered, or what the recognizer heard in it.
-        right: whether that counts as right.
-        picture: PNG of what was shown.
-        sound: WAV of what was played to the model.
-        spoken: WAV of what the model said.
-    """
-
-    question: str
-    expected: str
-    answered: str
-    right: bool
-    picture: bytes | None = None
-    sound: bytes | None = None
-    spoken: bytes | None = None
+    question: str  # the question or task; empty if the input is enough
+    expected: str  # the right answer
+    answered: str  # the model's answer, or its transcript by ASR
+    right: bool  # whether the answer counts as right
+    picture: bytes | None = None  # PNG of the input image
+    sound: bytes | None = None  # WAV of the input audio
+    spoken: bytes | None = None  # WAV of the model's speech
 
 
 @dataclass(frozen=True, slots=True)
 class MetricResult:
-    """How well one task goes.
+    """The value of one metric on one task."""
 
-    Args:
-        stage: whose weights.
-        task: name of the source, with what the questions are about where there are several kinds: ``world/audio``.
-        metric: what ``value`` is.
-        value: a share of ``n`` examples, unless the metric says otherwise.
-        low, high: the 95 % interval, by bootstrap or, of few examples, Wilson's; None where there are no examples.
-        n: examples; None where the metric counts something else.
-        unit: what the bootstrap drew; see :class:`muomni_cli.core.interval.Interval`.
-        keys: how many keys (speakers, scenes) the examples have.
-        baseline: the baseline, if known: what guessing would give.
-        topline: the same metric of the best possible result, such as the original recordings.
-        sentences: text and transcript of each sentence, for word error rates.
-        samples: some examples for the report.
-    """
-
-    stage: str
-    task: str
-    metric: str
-    value: float
+    stage: str  # stage whose weights were evaluated
+    task: str  # name of the source, with the subject of the questions if there are several: ``world/audio``
+    metric: str  # name of the metric
+    value: float  # a fraction of ``n`` examples, unless the metric says otherwise
+    # low, high: 95 % interval, by bootstrap or, for few examples, Wilson's; None without examples.
     low: float | None = None
     high: float | None = None
-    n: int | None = None
-    unit: str = ""
-    keys: int | None = None
-    baseline: float | None = None
-    topline: float | None = None
-    sentences: Sequence[Mapping[str, Any]] | None = None
-    samples: Sequence[EvalSample] = ()
+    n: int | None = None  # examples; None if the metric counts something else
+    unit: str = ""  # what the bootstrap resampled; see :class:`muomni_cli.core.interval.Interval`
+    keys: int | None = None  # number of keys (speakers, scenes) of the examples
+    baseline: float | None = None  # what guessing would give, if known
+    topline: float | None = None  # the same metric of the best possible result, such as the original recordings
+    sentences: Sequence[Mapping[str, Any]] | None = None  # text and transcript of each sentence, for word error rates
+    samples: Sequence[EvalSample] = ()  # some examples for the report
 
     @property
     def name(self) -> str:
@@ -76,34 +51,29 @@ class MetricResult:
 
 
 class Evaluation(Protocol):
-    """What is evaluated.
+    """One run of ``muomni eval``.
 
     Attributes:
         model: the trained model.
-        recipe: names the data; its parts are the model's.
+        recipe: the recipe that names the data; its parts are the model's.
         split: side of the data.
-        progress: receives lines about long preparations.
+        progress: shows lines about slow preparations.
         batch_size: inputs per batch.
     """
 
     @property
     def model(self) -> Engine: ...
-
     @property
     def recipe(self) -> Any: ...
-
     @property
     def split(self) -> Literal["train", "val"]: ...
-
     @property
     def progress(self) -> Callable[[str], None]: ...
-
     @property
     def batch_size(self) -> int: ...
 
     def limited(self, rows: Sequence[int], usual: int = 0) -> list[int]:
-        """At most as many of ``rows`` as the user's limit, else ``usual``, drawn at random but always the same."""
-        ...
+        """A fixed random sample of ``rows``: as many as the user's limit, else ``usual``."""
 
     def card(
         self,
@@ -115,28 +85,23 @@ class Evaluation(Protocol):
         baseline: float | None = None,
         samples: Sequence[EvalSample] = (),
     ) -> MetricResult:
-        """The mean of ``scores`` with its interval; one for each example, whose ``keys`` are those of its speaker or
-        scene."""
-        ...
+        """The mean of ``scores`` (one per example) with its interval; ``keys`` are the examples' speakers or scenes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSet:
-    """Cards that ``muomni eval`` makes of what some stages trained.
+    """Metrics that ``muomni eval`` computes for some stages.
 
     Args:
         name: of the set.
         doc: one line.
-        stages: names of stages, or :attr:`ENCODERS`; the set is asked once for each of them that is trained.
-        make: ``"package.module:attr"``, called with an :class:`Evaluation` and the stage's name; gives one
-            :class:`MetricResult` after the other. What it raises as a ``RequestError`` (data
-            that are not there) costs this set alone, and is told.
+        stages: names of stages, or :attr:`ENCODERS`; ``make`` is called once for each that is trained.
+        make: ``"package.module:attr"`` of ``make(evaluation: Evaluation, stage: str) -> Iterable[MetricResult]``. If it
+            raises ``RequestError`` (missing data), the error is reported and the other sets still run.
     """
 
     kind: ClassVar[str] = "metrics"
-    ENCODERS: ClassVar[str] = "encoders"
-    """In ``stages``: the own stage of every encoder, whatever its modality."""
-
+    ENCODERS: ClassVar[str] = "encoders"  # in ``stages``: the own stage of every encoder, of any modality
     name: str
     doc: str
     stages: tuple[str, ...]
@@ -144,17 +109,18 @@ class MetricSet:
 
 
 HEADINGS = ("STAGE", "TASK", "METRIC", "VALUE", "95% INTERVAL", "N", "RESAMPLED BY", "BASELINE", "TOPLINE")
-
 OUT_OF_JSON = frozenset({"sentences", "samples"})
-"""Fields that JSON does not always have: ``sentences`` only if there are some, ``samples`` never."""
+"""Fields that JSON does not always contain: ``sentences`` only if there are some, ``samples`` never."""
 
 
 def as_json(results: Sequence[MetricResult]) -> list[dict[str, Any]]:
-    """One entry per card; ``sentences`` only if there are some."""
+    """One entry per result; ``sentences`` only if there are some."""
     names = [field.name for field in fields(MetricResult) if field.name not in OUT_OF_JSON]
-    plain = [{name: getattr(result, name) for name in names} for result in results]
-    told = [{} if result.sentences is None else {"sentences": list(result.sentences)} for result in results]
-    return [entry | more for entry, more in zip(plain, told, strict=True)]
+    return [
+        {name: getattr(result, name) for name in names}
+        | ({} if result.sentences is None else {"sentences": list(result.sentences)})
+        for result in results
+    ]
 
 
 def rows(results: Sequence[MetricResult]) -> list[tuple[str, ...]]:

@@ -1,7 +1,5 @@
-"""Protocols of text models: tokenizers, Thinkers, encoders, the backend that the generation loop runs them through,
-and the peers that they are measured against.
-
-Shapes: B batch, T tokens, D width, V vocabulary.
+"""Protocols of text models: tokenizers, Thinkers, encoders, the backend of the generation loop, and peers that are used
+as speed references. Shapes: B batch, T tokens, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,9 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-PADDED_ROW = -1
-"""In place of a token: this row is finished and takes nothing."""
-
+PADDED_ROW = -1  # in place of a token: the row is finished and gets no token
 CheckState = TypeVar("CheckState")
 
 
@@ -31,46 +27,36 @@ class Tokenizer(Protocol):
     @property
     def specials(self) -> Mapping[str, int]:
         """Ids of ``pad`` (0), ``bos`` (1), ``eos`` (2), ``system``, ``user`` and ``assistant``."""
-        ...
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text`` without special tokens. Text that spells a special token is encoded as plain text."""
-        ...
+        """Ids of ``text`` without special tokens. The spelling of a special token is encoded as plain text."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """``[encode(t) for t in texts]``, in parallel where the tokenizer can."""
-        ...
+        """``[encode(t) for t in texts]``, in parallel if possible."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ``ids``; special tokens give nothing, bytes that are not UTF-8 give U+FFFD."""
-        ...
+        """Text of ``ids``; special tokens are skipped, invalid UTF-8 becomes U+FFFD."""
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes that one token stands for; empty for special tokens."""
-        ...
+        """Bytes of one token; empty for special tokens."""
 
     def save(self, folder: Path) -> None:
-        """Write what ``build`` needs to open this tokenizer again."""
-        ...
+        """Write what ``build`` needs to open the tokenizer again."""
 
 
 class Cache(Protocol):
-    """What a Thinker remembers of the tokens it has seen: keys and values, a state of one size, or anything else. One
-    object a batch, created by :meth:`Thinker.new_cache`."""
+    """A Thinker's state of a batch: keys and values, a recurrent state, or anything else. Created by
+    :meth:`Thinker.new_cache`."""
 
     @property
-    def lengths(self) -> list[int]:
-        """Tokens held for each row of the batch."""
-        ...
+    def lengths(self) -> list[int]: ...  # tokens held for each row
 
     @property
     def capacity(self) -> int:
-        """Most tokens a row can hold; what has one size says what it was made for."""
-        ...
+        """Maximum tokens per row; a state of fixed size returns the capacity that it was created with."""
 
     def truncate(self, lengths: Sequence[int]) -> None:
-        """Forget all but the first ``lengths[b]`` tokens of row b. Only with :attr:`Capability.TRUNCATE`."""
-        ...
+        """Keep the first ``lengths[b]`` tokens of row b. Only with :attr:`Capability.TRUNCATE`."""
 
 
 @dataclass(slots=True)
@@ -87,22 +73,17 @@ class Thinker(Protocol):
 
     config: Any
     vocab_size: int
-    blocks: Iterable[nn.Module]
-    """The repeated layers, for activation checkpointing and compilation; may be empty."""
+    blocks: Iterable[nn.Module]  # the repeated layers, for activation checkpointing and compilation; may be empty
 
     @property
     def embedding_params(self) -> frozenset[str]:
-        """Names of the parameters that are embedding tables or output heads; see :attr:`Objective.adamw_params`."""
-        ...
+        """Names of parameters that are embedding tables or output heads; see :attr:`Objective.adamw_params`."""
 
     @property
-    def head_weight(self) -> Tensor:
-        """(V,D): logits are ``hidden @ head_weight.T``. Losses make them chunk by chunk."""
-        ...
+    def head_weight(self) -> Tensor: ...  # (V,D): logits are ``hidden @ head_weight.T``. Losses compute them in chunks.
 
     def embed(self, ids: Tensor) -> Tensor:
         """(B,T) ids -> (B,T,D) embeddings."""
-        ...
 
     def __call__(
         self,
@@ -116,11 +97,10 @@ class Thinker(Protocol):
         """Run over (B,T) ``ids`` or (B,T,D) ``embeds`` (one of the two).
 
         Args:
-            cache: continue after what it holds, and add the T new tokens to it.
-            lengths: how many of the T tokens are real in each row (padding is on the right); all of them by default.
-            last_only: compute logits for each row's last real token only.
+            cache: continue after its contents and append the T new tokens.
+            lengths: real tokens in each row (padding is on the right); default all.
+            last_only: compute logits only for each row's last real token.
         """
-        ...
 
     def hidden(
         self,
@@ -130,48 +110,41 @@ class Thinker(Protocol):
         cache: Cache | None = None,
         lengths: Sequence[int] | None = None,
     ) -> Tensor:
-        """(B,T,D) states after the final norm; arguments as for a call, and no logits."""
-        ...
+        """(B,T,D) states after the final norm, without logits; arguments as for a call."""
 
     def new_cache(self, batch: int, capacity: int) -> Cache:
         """An empty cache on the module's device and in its dtype."""
-        ...
 
 
 @dataclass(slots=True)
 class EncoderOutput:
-    """``tokens`` (B,T,W): T tokens of the encoder's own width W; ``lengths[b]`` of them are real (padding is on the
-    right)."""
+    """``tokens`` (B,T,W) of the encoder's own width W; ``lengths[b]`` of them are real (padding is on the right)."""
 
     tokens: Tensor
     lengths: list[int]
 
 
 class Encoder(Protocol):
-    """Turns one modality into tokens. Also an ``nn.Module``. A linear projector of the host's makes them as wide as the
+    """Turns one modality into tokens. Also an ``nn.Module``. The host projects them linearly to the width of the
     Thinker's embeddings."""
 
     config: Any
 
     @property
-    def width(self) -> int:
-        """W, the width of its tokens."""
-        ...
+    def width(self) -> int: ...  # W, the width of its tokens
 
     def __call__(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:
-        """Encode a batch of what ``EncoderPart.read`` gives, padded on the right to (B, ...).
+        """Encode a batch of what ``EncoderPart.read`` returns, padded on the right to (B, ...).
 
         Args:
-            inputs: for pictures (B,3,S,S), for sound (B,N).
-            lengths: real size of each row along its first axis of unequal size; all of it by default. Padding changes
-                nothing.
+            inputs: for images (B,3,S,S), for audio (B,N).
+            lengths: real size of each row along its first padded axis; default all. Padding does not change the result.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word that was heard, and when: seconds from the beginning."""
+    """One recognized word with its start and end in seconds."""
 
     text: str
     start: float
@@ -179,94 +152,77 @@ class Word:
 
 
 class Transcriber(Protocol):
-    """An encoder with the head that reads its tokens as words. Of ``EncoderPart.transcribe`` it is an ``nn.Module`` as
-    well, with its ``encoder``; of ``EncoderPart.runner`` it needs no PyTorch."""
+    """An encoder with a head that reads its tokens as words. From ``EncoderPart.transcribe`` it is also an
+    ``nn.Module`` with the attribute ``encoder``; from ``EncoderPart.runner`` it needs no PyTorch."""
 
     def words(self, inputs: NDArray[Any], *, beam: int = 0) -> Iterator[Word]:
-        """The words of one input, as ``EncoderPart.read`` gives it, in order and each as soon as it is sure.
+        """The words of one input, as ``EncoderPart.read`` returns it, each yielded as soon as it is final.
 
         Args:
-            inputs: of any length; long ones are heard in windows that overlap.
-            beam: texts kept in prefix-beam search; 0 is greedy.
+            inputs: of any length; long inputs are processed in overlapping windows.
+            beam: hypotheses in prefix beam search; 0 is greedy.
         """
-        ...
 
     def stream(self, pieces: Iterable[NDArray[Any]], *, beam: int = 0) -> Iterator[Word]:
-        """:meth:`words` of an input that comes in pieces (see ``EncoderPart.read_chunks``), in bounded memory."""
-        ...
+        """:meth:`words` of an input in pieces (see ``EncoderPart.read_chunks``), in bounded memory."""
 
 
 class Predictor(Protocol):
-    """An encoder with the head that its own stage trains, asked about inputs, whatever runs it."""
+    """Inference interface of an encoder with the head that its own stage trains."""
 
     @property
     def answer_modes(self) -> Mapping[str, bool]:
-        """What the share of right answers is called for each way to answer, and whether it is to choose from what a
-        task's right answers are (else freely)."""
-        ...
+        """Metric name -> True if the answer is chosen from the task's label set (closed), False if it is open-ended."""
 
     @property
-    def vocabulary(self) -> Sequence[str]:
-        """All free answers there are; empty where they cannot be counted."""
-        ...
+    def vocabulary(self) -> Sequence[str]: ...  # all open-ended answers; empty if there is no finite list
 
     def expected(self, text: str, label: str | None) -> str:
-        """The right answer to an example with this text and label, as :meth:`answers` would give it."""
-        ...
+        """The right answer for an example with this text and label, in the form of :meth:`answers`."""
 
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
-        """An answer to each input, as ``EncoderPart.read`` gives it: the likeliest of ``choices``, or a free one."""
-        ...
+        """An answer to each input, as ``EncoderPart.read`` returns it: the likeliest of ``choices``, or open-ended."""
 
 
 class PredictorModule(Predictor, Protocol):
-    """:class:`Predictor` of PyTorch (``EncoderPart.predictor``). Also an ``nn.Module``, in evaluation mode."""
+    """:class:`Predictor` in PyTorch (``EncoderPart.predictor``). Also an ``nn.Module``, in evaluation mode."""
 
     encoder: Encoder
 
 
 class Peer(Protocol):
-    """Other people's implementation of a Thinker, to measure speed against. What ``Part.peers`` names, called with the
-    part's config and the vocabulary size."""
+    """Another implementation of a Thinker, used as a speed reference: ``Part.peers``, called with the part's config and
+    the vocabulary size."""
 
     module: nn.Module
 
     def loss(self, tokens: Tensor) -> Tensor:
         """(B,T+1) tokens -> mean next-token loss, a scalar in nats."""
-        ...
 
     def generate(self, ids: Tensor, count: int) -> Tensor:
-        """Greedy continuation by the peer's own loop: (B,T) -> (B,T+count)."""
-        ...
+        """Greedy continuation with the peer's own loop: (B,T) -> (B,T+count)."""
 
 
 class Backend(Protocol[CheckState]):
-    """Runs a Thinker one token at a time for a batch of B rows. ``CheckState`` is its own: what it remembers of the
-    rows."""
+    """Runs a Thinker token by token for a batch of B rows. ``CheckState`` is the backend's own type of batch state."""
 
     @property
-    def context(self) -> int:
-        """Most tokens a row can hold."""
-        ...
+    def context(self) -> int: ...  # maximum tokens per row
 
     def add_embeddings(self, rows: NDArray[np.float32]) -> list[int]:
-        """Take (T,D) embeddings of a picture or a sound; gives the negative ids that stand for them in prompts."""
-        ...
+        """Add (T,D) embeddings of an image or audio clip; returns the negative ids that stand for them in prompts."""
 
     def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[CheckState, NDArray[np.float32]]:
-        """Read the prompts, with room for ``capacity`` tokens a row.
+        """Read the prompts, with room for ``capacity`` tokens per row.
 
         Returns:
             The state, and logits (B,V) for the first new token of each row.
         """
-        ...
 
     def step(self, state: CheckState, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Add (B,) ``tokens`` to the rows and give logits (B,V) for the next; rows given :data:`PADDED_ROW` stay as
-        they are and their logits mean nothing."""
-        ...
+        """Append (B,) ``tokens`` to the rows and return logits (B,V) for the next. Rows with :data:`PADDED_ROW` do not
+        change; their logits are undefined."""
 
     def hidden(self, state: CheckState) -> NDArray[np.float32]:
-        """(B,D) states behind the logits that were given last: what the Thinker thought as it chose the next tokens.
-        Those of rows that were :data:`PADDED_ROW` mean nothing. Only where the backend was told to keep them."""
-        ...
+        """(B,D) hidden states that produced the last logits; undefined for :data:`PADDED_ROW` rows. Only if the backend
+        was created with ``hidden``."""

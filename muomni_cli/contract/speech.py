@@ -1,10 +1,7 @@
-"""Protocols of audio parts (codecs, vocoders, Talkers, aligners) and the settings of the log-mel spectrogram that they
-share.
+"""Protocols of audio parts (codecs, vocoders, Talkers, aligners) and their common log-mel settings.
 
-A codec carries its mel settings with it and a vocoder is built with those of the codec, so both always agree.
-
-Shapes: B batch, T code frames, M mel frames, N samples, F mel bins, Q codebooks, K codebook size, L characters, D
-width of a Thinker.
+A codec owns its mel settings and a vocoder is built with those of the codec, so both always agree. Shapes: B batch,
+T code frames, M mel frames, N samples, F mel bins, Q codebooks, K codebook size, L characters, D Thinker width.
 """
 
 from __future__ import annotations
@@ -23,17 +20,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Sampler = Callable[["NDArray[Any]"], int]
-"""Draws one code from (K,) logits: greedily, or by temperature from the host's own random numbers."""
+"""Draws one code from (K,) logits: greedily, or by temperature with the host's random generator."""
 
-SPEEDS = (0.5, 2.0)
-"""Slowest and fastest speech, relative to the voice's own."""
-
-FEWEST, MOST, EACH = 50, 1000, 30
-"""The bound on code frames of a text: 30 a token, but from 50 to 1000."""
+SPEEDS = (0.5, 2.0)  # slowest and fastest speech, relative to the voice's own
+FEWEST, MOST, EACH = 50, 1000, 30  # limits on the code frames of a text: 30 per token, but at least 50 and at most 1000
 
 
 class MelSettings(Protocol):
-    """What a log-mel spectrogram is made with; see :class:`MelConfig` for the meanings."""
+    """Settings of a log-mel spectrogram; see :class:`MelConfig`."""
 
     @property
     def sample_rate(self) -> int: ...
@@ -54,7 +48,7 @@ class MelSettings(Protocol):
 
 
 class ReadSettings(Protocol):
-    """What a sound file is read into: ``sample_rate``, from ``shortest`` samples to ``max_seconds``."""
+    """How audio is read: at ``sample_rate``, from ``shortest`` samples to ``max_seconds``."""
 
     @property
     def sample_rate(self) -> int: ...
@@ -65,7 +59,7 @@ class ReadSettings(Protocol):
 
 
 class MelConfig(PartConfig):
-    """A table of a part's config that makes or takes log-mel spectrograms."""
+    """Log-mel settings, a table of a part's config."""
 
     sample_rate: int = Field(16000, ge=4000, le=48000, description="samples a second")
     n_fft: PositiveInt = Field(1024, description="length of the Fourier transform, in samples")
@@ -93,7 +87,7 @@ class MelConfig(PartConfig):
 
     @staticmethod
     def mistake_in(settings: MelSettings) -> str:
-        """Why the settings do not go together; empty if they do."""
+        """Why the settings are inconsistent; empty if they are consistent."""
         if settings.window % 2:
             return f"window {settings.window} must be even, so that a frame has a sample at its centre"
         if not settings.hop <= settings.window <= settings.n_fft:
@@ -110,132 +104,100 @@ class MelConfig(PartConfig):
 
 
 def most_frames(tokens: int) -> int:
-    """The specification's estimate of the code frames of a text, which is a bound: 30 a token, but from 50 to 1000.
-    Where a Talker counts words, they are what a token is."""
+    """Upper limit on the code frames of a text: 30 per token, but at least 50 and at most 1000. Talkers that count
+    words pass the number of words."""
     return max(FEWEST, min(MOST, EACH * tokens))
 
 
 class TensorStream(Protocol):
-    """Something on its way through a module, piece by piece. All pieces that come out, joined, are what the module
-    makes of the whole."""
+    """Streaming through a module: the concatenated outputs equal the output for the whole input."""
 
     def push(self, piece: Tensor) -> Tensor:
-        """Take (B,T,F), give what is sure with it; may be of length 0."""
-        ...
+        """Feed a chunk (B,T,F) and return the output that is now final; may be empty."""
 
     def finish(self) -> Tensor:
-        """What is left when no more comes."""
-        ...
+        """Return the rest of the output after the last chunk."""
 
 
 class ArrayStream(Protocol):
-    """:class:`TensorStream` without PyTorch, for one sound at a time; after its end another begins."""
+    """:class:`TensorStream` without PyTorch, for a single sequence; reusable after :meth:`finish`."""
 
     def push(self, piece: NDArray[Any]) -> NDArray[Any]:
-        """Take (T, ...), give what is sure with it; may be of length 0."""
-        ...
+        """Feed a chunk (T, ...) and return the output that is now final; may be empty."""
 
     def finish(self) -> NDArray[Any]:
-        """What is left when no more comes."""
-        ...
+        """Return the rest of the output after the last chunk."""
 
 
 class CodecRunner(Protocol):
     """A codec's graphs, run without PyTorch (``CodecPart.runner``)."""
 
     @property
-    def mel(self) -> MelConfig:
-        """The log-mel that it gives."""
-        ...
-
+    def mel(self) -> MelConfig: ...  # log-mel settings of its output
     @property
-    def frame(self) -> int:
-        """Mel frames of a code frame."""
-        ...
-
+    def frame(self) -> int: ...  # mel frames per code frame
     @property
-    def codebook_size(self) -> int:
-        """K, the same for each."""
-        ...
+    def codebook_size(self) -> int: ...  # K, the same for all codebooks
 
     def encode(self, wave: NDArray[Any]) -> NDArray[Any]:
-        """(N,) samples -> (T,Q) codes, int64; the last frame is filled up with silence."""
-        ...
+        """(N,) samples -> (T,Q) int64 codes; the last frame is padded with silence."""
 
     def stream(self) -> ArrayStream:
-        """(T,Q) codes that come in pieces -> (M,F) log-mel."""
-        ...
+        """Chunks of (T,Q) codes -> (M,F) log-mel."""
 
 
 class VocoderRunner(Protocol):
     """A vocoder's graphs, run without PyTorch (``VocoderPart.runner``)."""
 
     def stream(self) -> ArrayStream:
-        """(M,F) log-mel that comes in pieces -> (N,) samples."""
-        ...
+        """Chunks of (M,F) log-mel -> (N,) samples."""
 
 
 class Codec(Protocol):
-    """Mel spectrograms to codes and back. Also an ``nn.Module``. ``frame`` mel frames are one code frame."""
+    """Mel spectrograms to codes and back. Also an ``nn.Module``."""
 
     config: Any
 
     @property
     def mel(self) -> MelConfig:
-        """The log-mel that it takes and gives; see :class:`muomni_cli.audio.mel.LogMel`."""
-        ...
+        """Log-mel settings of its input and output; see :class:`muomni_cli.audio.mel.LogMel`."""
 
     @property
-    def frame(self) -> int:
-        """Mel frames of a code frame."""
-        ...
-
+    def frame(self) -> int: ...  # mel frames per code frame
     @property
-    def codebooks(self) -> int:
-        """Q."""
-        ...
-
+    def codebooks(self) -> int: ...  # Q
     @property
-    def codebook_size(self) -> int:
-        """K, the same for each."""
-        ...
+    def codebook_size(self) -> int: ...  # K, the same for all codebooks
 
     def windows(self, mel: Tensor) -> Tensor:
-        """(B, frame*T, F) log-mel -> (B,T,F): each code frame's window as one vector."""
-        ...
+        """(B, frame*T, F) log-mel -> (B,T,F): the mel frames of each code frame as one vector."""
 
     def encode(self, frames: Tensor) -> Tensor:
-        """(B,T,F) -> (B,T,Q) codes, int64."""
-        ...
+        """(B,T,F) -> (B,T,Q) int64 codes."""
 
     def decode(self, codes: Tensor) -> Tensor:
         """(B,T,Q) codes -> (B,T,F)."""
-        ...
 
     def expand(self, frames: Tensor) -> Tensor:
         """(B,T,F) -> (B, frame*T, F) log-mel."""
-        ...
 
     def stream(self, batch: int = 1) -> TensorStream:
-        """:meth:`expand` of (B,T,F) that comes in pieces."""
-        ...
+        """Streaming :meth:`expand`: chunks of (B,T,F)."""
 
 
 class Vocoder(Protocol):
-    """Log-mel to samples. Also an ``nn.Module``. Built for the mel settings of a codec; ``hop`` samples a mel frame."""
+    """Log-mel to samples. Also an ``nn.Module``. Built for a codec's mel settings; ``hop`` samples per mel frame."""
 
     def __call__(self, mel: Tensor) -> Tensor:
         """(B,M,F) log-mel -> (B, hop*M) samples, full scale 1."""
-        ...
 
     def stream(self, batch: int = 1) -> TensorStream:
-        """The same of (B,M,F) that comes in pieces."""
-        ...
+        """The same for chunks of (B,M,F)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodeShape:
-    """What a Talker must know of a codec: Q codebooks of K codes each, so many seconds a frame."""
+    """A codec's output as a Talker sees it: Q codebooks of size K, and the seconds per frame."""
 
     codebooks: int
     size: int
@@ -243,16 +205,13 @@ class CodeShape:
 
     @staticmethod
     def most_frames(tokens: int) -> int:
-        """The most code frames of a text of so many tokens; see :func:`most_frames`."""
+        """See :func:`most_frames`."""
         return most_frames(tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class TextChunk:
-    """A piece of the text to be spoken, as it comes: the characters, and what the Thinker thought of them.
-
-    ``hidden``: (D,) state that chose this piece, if a Thinker did.
-    """
+    """A chunk of the text to speak. ``hidden``: (D,) Thinker state that produced it, if any."""
 
     text: str
     hidden: NDArray[Any] | None = None
@@ -260,52 +219,44 @@ class TextChunk:
 
 @dataclass(frozen=True, slots=True)
 class VoiceSettings:
-    """How to speak: a voice by name (the first if None), and how fast, relative to the voice's own speed."""
+    """A voice by name (the first if None) and a speed relative to the voice's own."""
 
     voice: str | None = None
     speed: float = 1.0
 
     def require_speed(self) -> None:
-        """Raises RequestError if the speed is out of :data:`SPEEDS`."""
+        """Raise RequestError if the speed is outside of :data:`SPEEDS`."""
         if not SPEEDS[0] <= self.speed <= SPEEDS[1]:
             raise RequestError(f"speed is {self.speed:g}", f"speed must be from {SPEEDS[0]:g} to {SPEEDS[1]:g}")
 
 
 class SpeechGenerator(Protocol):
-    """Text to code frames, whatever runs it."""
+    """Text to code frames, in PyTorch or from exported graphs."""
 
     @property
-    def voices(self) -> Sequence[str]:
-        """Names of the voices that it was trained with."""
-        ...
+    def voices(self) -> Sequence[str]: ...  # names of the voices that it was trained with
 
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
-        """Code frames (n,Q), int64, as soon as they can be made; ``text`` is asked for more only when more is needed.
-        How the text is cut into pieces changes nothing.
-
-        Raises:
-            RequestError: there is no such voice.
-        """
-        ...
+        """Yield int64 code frames (n,Q) as early as possible; ``text`` is read lazily. Chunk boundaries of the text do
+        not change the result. Raises RequestError: unknown voice."""
 
 
 class Talker(SpeechGenerator, Protocol):
-    """A :class:`SpeechGenerator` of PyTorch. Also an ``nn.Module``."""
+    """:class:`SpeechGenerator` in PyTorch. Also an ``nn.Module``."""
 
     config: Any
 
     def __call__(self, codes: Tensor) -> tuple[Tensor, ...]:
-        """(B,T,Q) codes of the frames before -> logits of each codebook's next code, Q times (B,T,K). Without any
-        text: what it would babble."""
-        ...
+        """(B,T,Q) codes of the previous frames -> logits of each codebook's next code, Q times (B,T,K), without any
+        text (unconditional)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CharSpan:
-    """When characters ``start_char`` to ``end_char`` (not included) of a text were said: seconds from the start of its
-    sound."""
+    """Characters ``start_char`` to ``end_char`` (exclusive) of a text and when they are spoken, in seconds of its
+    audio."""
 
     start_char: int
     end_char: int
@@ -314,81 +265,58 @@ class CharSpan:
 
 
 class Aligner(Protocol):
-    """An encoder with the head that its own stage trains, which finds where in a sound its text was said
-    (``EncoderPart.align``). Also an ``nn.Module``, in evaluation mode."""
+    """An encoder with the head that its own stage trains, which aligns text with its audio (``EncoderPart.align``).
+    Also an ``nn.Module``, in evaluation mode."""
 
     def align(self, inputs: Sequence[NDArray[Any]], texts: Sequence[str]) -> list[list[CharSpan] | None]:
-        """When each character that it can spell was said; spans of one sound are in order, do not overlap and leave no
-        time out between the first and the last. None where a text cannot be said in its sound.
+        """Times of all characters that it can spell. Spans are in order and leave no gap between the first and the
+        last. None for a text that does not fit its audio.
 
         Args:
-            inputs: as ``EncoderPart.read`` gives them.
-            texts: what is said in each.
+            inputs: as ``EncoderPart.read`` returns them.
+            texts: transcript of each.
         """
-        ...
 
 
 class SpokenExamples(Protocol):
-    """One side of the split of speech as a Talker learns it; row i is one utterance."""
+    """Speech data of one side of the split, for training Talkers; row i is one utterance."""
 
     @property
-    def codes(self) -> Sequence[NDArray[Any]]:
-        """(T,Q) of each, memory-mapped."""
-        ...
+    def codes(self) -> Sequence[NDArray[Any]]: ...  # (T,Q) each, memory-mapped
 
     @property
     def char_times(self) -> Sequence[NDArray[Any]]:
-        """(L+1,) of each: seconds at which each character of its text begins, and at which the last one ends."""
-        ...
+        """(L+1,) each: start time of every character in seconds, and the end of the last."""
 
     @property
-    def texts(self) -> Sequence[str]:
-        """What is spoken, L characters each."""
-        ...
-
+    def texts(self) -> Sequence[str]: ...  # spoken form of the texts, L characters each
     @property
-    def written(self) -> Sequence[str]:
-        """The texts that it was made of."""
-        ...
-
+    def written(self) -> Sequence[str]: ...  # the original texts
     @property
-    def voices(self) -> Sequence[str]:
-        """Who speaks."""
-        ...
-
+    def voices(self) -> Sequence[str]: ...  # speakers
     def __len__(self) -> int: ...
 
     def batch(self, step: int, batch_size: int) -> list[int]:
-        """Indices of batch number ``step``, of about equal length: a pure function of the seed and both numbers."""
-        ...
+        """Indices of batch ``step``, of similar lengths: a pure function of the seed and both arguments."""
 
     def batches(self, batch_size: int) -> Iterator[list[int]]:
-        """All indices once, from the shortest to the longest."""
-        ...
+        """All indices once, in order of length."""
 
 
 class SpokenData(Protocol):
-    """Both sides."""
+    """Speech data, split."""
 
     @property
     def train(self) -> SpokenExamples: ...
-
     @property
     def val(self) -> SpokenExamples: ...
 
 
 class Synthesizer(Protocol):
-    """Somebody to learn to speak from (``DatasetPart.synthesizer``): any text, said as it is written."""
+    """A TTS system that generates training data (``DatasetPart.synthesizer``)."""
 
     @property
-    def voice(self) -> str:
-        """Its name."""
-        ...
+    def voice(self) -> str: ...  # name of the voice
 
     def say(self, text: str) -> bytes:
-        """A sound file of the text. May be called by several threads at once.
-
-        Raises:
-            RequestError: it cannot say that.
-        """
-        ...
+        """Audio file of the text. Thread-safe. Raises RequestError: the text cannot be spoken."""

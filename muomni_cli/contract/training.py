@@ -1,4 +1,4 @@
-"""How a part trains: what an objective gives the engine, and what callbacks hear of it."""
+"""Training protocols: the objective that a part implements, the context it gets, and callbacks."""
 
 from __future__ import annotations
 
@@ -17,28 +17,20 @@ if TYPE_CHECKING:
 
 
 class StageSettings(Protocol):
-    """What an objective asks of ``[train.<stage>]``; the table itself has more."""
+    """The settings of ``[train.<stage>]`` that objectives use."""
 
     @property
     def steps(self) -> int: ...
     @property
-    def batch_size(self) -> int:
-        """Examples a step."""
-        ...
-
+    def batch_size(self) -> int: ...  # examples per step
     @property
-    def accumulate(self) -> int:
-        """Micro-batches that a step is cut into."""
-        ...
-
+    def accumulate(self) -> int: ...  # micro-batches per step
     @property
-    def val_batches(self) -> int:
-        """Batches of a validation; 0 for all."""
-        ...
+    def val_batches(self) -> int: ...  # validation batches; 0 for all
 
 
 class StageRun(Protocol):
-    """The run directory that a stage is trained in."""
+    """The run directory of a stage."""
 
     @property
     def name(self) -> str: ...
@@ -46,97 +38,65 @@ class StageRun(Protocol):
     def root(self) -> Path: ...
     def stage(self, name: str) -> Path:
         """The folder of a stage."""
-        ...
 
 
 class StageContext(Protocol):
-    """What an objective or a callback sees of the host: one stage of one recipe on one device."""
+    """What the host offers to objectives and callbacks: one stage of one recipe on one device."""
 
     @property
-    def stage(self) -> str:
-        """Its name."""
-        ...
-
+    def stage(self) -> str: ...  # name of the stage
     @property
     def settings(self) -> StageSettings: ...
-
     @property
     def seed(self) -> int: ...
-
     @property
     def device(self) -> torch.device: ...
-
     @property
     def run(self) -> StageRun: ...
-
     @property
-    def progress(self) -> Callable[[str], None]:
-        """Told of long preparations."""
-        ...
+    def progress(self) -> Callable[[str], None]: ...  # shows lines about slow preparations
 
     def tokenizer(self) -> Tokenizer:
-        """The run's tokenizer.
-
-        Raises:
-            RequestError: it has not been trained; names the command.
-        """
-        ...
+        """The run's tokenizer. Raises RequestError: it is not trained; names the command."""
 
     def examples(self) -> ExampleData:
-        """The recipe's examples for this stage, of its modality or of speech, decoded and split; made on first use.
-
-        Raises:
-            RequestError: for data that is not there.
-        """
-        ...
+        """The recipe's examples for this stage (its modality, or speech), decoded and split; made on first use. Raises
+        RequestError: missing data."""
 
     def codec(self) -> Codec:
-        """The run's trained codec, in evaluation mode on this stage's device, without gradients.
-
-        Raises:
-            RequestError: it has not been trained; names the command.
-        """
-        ...
+        """The run's trained codec, frozen, in evaluation mode on this stage's device. Raises RequestError: it is not
+        trained; names the command."""
 
     def vocoder(self) -> Vocoder | None:
         """The run's vocoder likewise, if it is trained or needs no training."""
-        ...
 
     def hidden_states(self, text: str) -> list[TextChunk]:
-        """``text`` token by token, each with the state of the run's trained Thinker that would have chosen it.
-
-        Raises:
-            RequestError: the Thinker has not been trained; names the command.
-        """
-        ...
+        """``text`` token by token, each with the hidden state of the run's Thinker that predicts it. Raises
+        RequestError: the Thinker is not trained; names the command."""
 
     def speech(self, spell: Callable[[str], str]) -> SpokenData:
-        """The recipe's speech as the run's codec encodes it, with the times of every character of its text.
+        """The recipe's speech, encoded by the run's codec, with the time of every character of its text.
 
         Args:
-            spell: what is spoken of a written text, such as "five" of "5"; empty if nothing.
+            spell: written text -> spoken form ("5" -> "five"); empty if nothing is spoken.
 
         Raises:
-            RequestError: the codec, or an encoder that can align, has not been trained; names the command.
+            RequestError: the codec, or an encoder that can align, is not trained; names the command.
         """
-        ...
 
     def understood(self, codec: Codec) -> dict[str, float]:
-        """How much of a few held-out sounds an independent recogniser understands: the word error rates of the sounds
-        themselves, ``wer_original``, and of what ``codec`` makes of them, ``wer``. Empty where the recogniser or any
-        vocoder is missing."""
-        ...
+        """Word error rates of a few held-out recordings by an independent ASR: ``wer_original`` of the recordings and
+        ``wer`` after ``codec``. Empty if the recognizer or any vocoder is missing."""
 
     def generate(self, thinker: Thinker, prompts: Sequence[str], max_tokens: int) -> list[str]:
-        """Continuations of ``prompts`` with the recipe's chat settings, always the same for the same weights."""
-        ...
+        """Continuations of ``prompts`` with the recipe's chat settings, deterministic for given weights."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """What one forward pass sees. ``weight`` is the number of targets in it (known on the host, so that normalising
-    over accumulated batches needs no sync); ``items`` what throughput counts, in ``Objective.unit``; ``host`` what the
-    forward pass wants to know without asking the device, such as lengths."""
+    """One micro-batch. ``weight``: number of targets (known on the host, so that normalizing over accumulated batches
+    needs no sync). ``items``: throughput in ``Objective.unit``. ``host``: values such as lengths that the forward pass
+    needs without a device sync."""
 
     tensors: dict[str, Tensor]
     weight: float
@@ -146,8 +106,8 @@ class Batch:
 
 @dataclass(slots=True)
 class Loss:
-    """``total``: the loss summed over the batch's targets (a scalar with gradient). ``logs``: further sums over the
-    targets, reported divided by the weight."""
+    """``total``: loss summed over the targets (a scalar with gradient). ``logs``: further sums over the targets; they
+    are reported divided by the weight."""
 
     total: Tensor
     logs: dict[str, Tensor] = field(default_factory=dict)
@@ -155,58 +115,46 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Something to look at or listen to while training: written to ``samples/`` as ``<step>-<name>``."""
+    """A training sample to look at or listen to, written to ``samples/`` as ``<step>-<name>``."""
 
     name: str
     content: str | bytes
 
 
 class Objective(Protocol):
-    """How one part trains. Built once a stage, by ``Part.objective``; the engine does the rest.
+    """How a part trains. Built once per stage by ``Part.objective``; the engine does the rest.
 
-    One whose batches differ in size, and that takes them from elsewhere than ``context.examples()``, may also have
-    ``size(step) -> int``: a dry run then measures large and small ones as often as they come.
+    If batch sizes vary and batches do not come from ``context.examples()``, an objective may define ``size(step) ->
+    int``, so that a dry run measures a representative mix.
     """
 
-    module: nn.Module
-    """All that is trained and saved."""
-
-    unit: str
-    """What throughput counts: ``tokens``, ``images``, ``seconds`` ..."""
-
+    module: nn.Module  # everything that is trained and saved
+    unit: str  # what throughput counts: ``tokens``, ``images``, ``seconds`` ...
     adamw_params: frozenset[str]
     """Names of ``module``'s parameters that Muon must leave to AdamW: embedding tables and output heads."""
 
     blocks: Sequence[nn.Module]
-    """The repeated layers of ``module``: what activation checkpointing recomputes, one by one. May be empty."""
+    """The repeated layers of ``module``, the units of activation checkpointing. May be empty."""
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Micro-batch ``micro`` of step ``step``, on the host. A pure function of the seed and both numbers, so that
+        """Micro-batch ``micro`` of step ``step``, on the host. A pure function of the seed and both arguments, so that
         resuming needs no data state. May run in another thread."""
-        ...
 
     def loss(self, batch: Batch) -> Loss:
-        """Forward pass. ``batch`` is on the device already. No host sync in here."""
-        ...
+        """Forward pass. ``batch`` is already on the device. Must not sync with the host."""
 
     def validate(self) -> dict[str, float]:
-        """Metrics on held-out data; ``"loss"`` is compulsory and decides which checkpoint is best (lower is better)."""
-        ...
+        """Metrics on held-out data; ``"loss"`` is required and selects the best checkpoint (lower is better)."""
 
     def samples(self, step: int) -> Iterable[Sample]:
-        """What the part produces at this step; may be empty."""
-        ...
+        """Samples at this step; may be empty."""
 
 
 class Callback(Protocol):
-    """Follows a stage from outside. Called between steps, at the engine's logging pace, never inside a step."""
+    """Observes a stage. Called between steps when the engine logs, never inside a step."""
 
     def on_start(self, context: StageContext) -> None: ...
-
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None: ...
-
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None: ...
-
     def on_checkpoint(self, step: int, path: Path) -> None: ...
-
     def on_end(self, step: int, reason: str) -> None: ...

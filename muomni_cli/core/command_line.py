@@ -1,5 +1,5 @@
-"""What a user typed, before the parser sees it: other words for commands, texts that begin with a dash, and which
-command an unknown word was meant to be. Knows names and options, runs nothing."""
+"""Preprocessing of the command line before the parser: synonyms of commands, texts that begin with a dash, and
+suggestions for unknown commands."""
 
 from __future__ import annotations
 
@@ -7,53 +7,39 @@ import difflib
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
-TEXT_COMMANDS = frozenset({"chat", "tts", "trace"})
-"""Commands whose first argument is a text."""
+TEXT_COMMANDS = frozenset({"chat", "tts", "trace"})  # commands whose first argument is a text
 
 OTHER_WORDS = {
-    "transcribe": "listen",
-    "recognize": "listen",
-    "asr": "listen",
-    "stt": "listen",
-    "hear": "listen",
-    "speak": "tts",
-    "say": "tts",
-    "synthesize": "tts",
-    "ask": "chat",
-    "talk": "chat",
-    "run": "chat",
-    "generate": "chat",
-    "evaluate": "eval",
-    "test": "eval",
-    "score": "eval",
-    "fit": "train",
-    "finetune": "train",
-    "convert": "export",
-    "download": "data get",
-    "ls": "runs list",
-    "list": "runs list",
-    "show": "runs show",
-    "plugin": "plugins",
-    "recipe": "recipes",
-    "model": "models",
-    "info": "doctor",
+    word: command
+    for command, words in {
+        "listen": "transcribe recognize asr stt hear",
+        "tts": "speak say synthesize",
+        "chat": "ask talk run generate",
+        "eval": "evaluate test score",
+        "train": "fit finetune",
+        "export": "convert",
+        "data get": "download",
+        "runs list": "ls list",
+        "runs show": "show",
+        "plugins": "plugin",
+        "recipes": "recipe",
+        "models": "model",
+        "doctor": "info",
+    }.items()
+    for word in words.split()
 }
-"""What other programs call a command -> what it is called here."""
+"""Synonym from other programs -> our command."""
 
-LEAST_ALIKE = 0.45
-"""How alike a word and a command must be, from 0 to 1, for one to be a misspelling of the other."""
+LEAST_ALIKE = 0.45  # least similarity (0 to 1) of a misspelled word to a command
 
 
 class _Option(Protocol):
-    """A parameter of a command."""
-
     opts: list[str]
     secondary_opts: list[str]
 
 
 def translated(words: Sequence[str], commands: Collection[str]) -> list[str]:
-    """``words`` with ``version`` and ``help [COMMAND...]`` as the options that they mean, unless a plugin has commands
-    of these names."""
+    """``words`` with ``version`` and ``help [COMMAND...]`` as options, unless a plugin has commands of these names."""
     first, rest = next(iter(words), ""), list(words[1:])
     if first in commands:
         return list(words)
@@ -65,7 +51,7 @@ def translated(words: Sequence[str], commands: Collection[str]) -> list[str]:
 
 
 def meant_command(word: str, commands: Sequence[str]) -> str | None:
-    """The command that an unknown ``word`` most likely means; None if none is near."""
+    """The command that an unknown ``word`` most likely means, if any."""
     others = {other: name for other, name in OTHER_WORDS.items() if name.partition(" ")[0] in commands}
     names = {name: name for name in commands} | {o: name for o, name in others.items() if o not in commands}
     if word.lower() in names:
@@ -75,11 +61,11 @@ def meant_command(word: str, commands: Sequence[str]) -> str | None:
 
 
 def with_dashed_text(words: Sequence[str], options: Sequence[Any]) -> list[str]:
-    """``words`` of a command whose argument is a text: one that begins with a dash and is no option, as in
-    ``tts "-5°C"`` or ``chat "-5 + 3?"``, moves to the end, behind ``--``.
+    """Move a text argument that begins with a dash, as in ``tts "-5°C"`` or ``chat "-5 + 3?"``, to the end, behind
+    ``--``.
 
     Args:
-        words: after the command's name.
+        words: the words after the command's name.
         options: the command's parameters.
     """
     valued = _names(options, flags=False)
@@ -95,8 +81,8 @@ def with_dashed_text(words: Sequence[str], options: Sequence[Any]) -> list[str]:
 
 
 def with_default_page(words: Sequence[str], default: str = "trace.html") -> list[str]:
-    """``words`` of a command whose option ``--html`` may stand without a file: what follows it is one only if it ends
-    like one, so that ``trace --html "What do you see?"`` asks a question."""
+    """Insert ``default`` after ``--html`` unless a name of an HTML file follows, so that ``trace --html "What do you
+    see?"`` asks a question."""
     found: list[str] = []
     for place, word in enumerate(words):
         found.append(word)
@@ -113,7 +99,7 @@ def _names(options: Sequence[_Option], *, flags: bool) -> set[str]:
 
 
 def _is_text(word: str, known: Collection[str]) -> bool:
-    """A dash and what no option begins with, or a dash and several words."""
+    """A dash followed by something that no option begins with, or by several words."""
     if len(word) < 2 or word[0] != "-" or word[:2] in known:
         return False
     if word[1] != "-" and not (word[1].isascii() and word[1].isalpha()):

@@ -1,7 +1,4 @@
-"""How muomni speaks: the product on stdout, everything else on stderr.
-
-Knows streams and layout; what is said is for the caller.
-"""
+"""Console output: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -25,38 +22,38 @@ def stderr_console() -> Console:
 
 
 def tolerate_encoding() -> None:
-    """Let both streams show what their encoding cannot carry as ``\\xe9`` or ``\\u65e5``, rather than fail."""
+    """Show characters that the streams' encoding lacks as ``\\xe9`` or ``\\u65e5`` instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def say(line: str) -> None:
-    """One line of talk, as it is. Nobody hears it where stderr is closed."""
-    if sys.stderr is not None:  # print() would take None for stdout
+    """Print a line to stderr, if it is open."""
+    if sys.stderr is not None:  # print() would take None as stdout
         print(line, file=sys.stderr, flush=True)
 
 
 def print_error(what: str, fix: str = "") -> None:
-    """The two lines of an error: what is wrong, what to do."""
+    """Print the two lines of an error: problem and fix."""
     say(f"error: {what}")
     if fix:
         say(f"  fix: {fix}")
 
 
 def print_json(value: Any) -> None:
-    """``value`` as JSON on stdout; in ASCII where stdout cannot carry all characters."""
+    """Print ``value`` as JSON on stdout; ASCII only if stdout is not UTF."""
     unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
     print(json.dumps(value, indent=2, ensure_ascii=not unicode))
 
 
 def terminal_safe(text: str) -> str:
-    """``text`` without control characters but newline and tab, which a terminal would obey, whoever made them."""
+    """``text`` without control characters other than newline and tab, which could control the terminal."""
     return "".join(c for c in text if c in "\n\t" or not (c < " " or "\x7f" <= c < "\xa0"))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Rows under headings on stdout, in aligned columns of plain text, never cut to the width of a terminal."""
+    """Print an aligned plain-text table on stdout, never cut to the terminal's width."""
     lines = [[str(cell) for cell in row] for row in (columns, *rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -64,7 +61,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def size(count: float) -> str:
-    """Bytes for people: ``1.5 GB``."""
+    """Human-readable bytes: ``1.5 GB``."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}"
@@ -73,7 +70,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: ``0:42``, ``3:05:10``."""
+    """Human-readable seconds: ``0:42``, ``3:05:10``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,18 +1,16 @@
-"""The errors a user may meet. Raised anywhere, turned into two lines and an exit code in ``app.py`` only.
-
-Each carries what is wrong and what to do about it. Anything else that reaches ``app.py`` is a bug of ours and is
-reported as one.
+"""Errors that users may see: each says what is wrong and how to fix it. ``app.py`` turns them into two lines and an
+exit code, and reports any other exception as a bug.
 """
 
 from __future__ import annotations
 
 
 class MuomniError(Exception):
-    """Something went wrong while doing what was asked: exit code 1.
+    """A request failed: exit code 1.
 
     Args:
         what: one line that says what is wrong, without a full stop.
-        fix: one line that says what to do; may be empty only when there is nothing to do.
+        fix: one line that says what to do; empty only if nothing can be done.
     """
 
     exit_code = 1
@@ -22,10 +20,10 @@ class MuomniError(Exception):
         self.what = what
         self.fix = fix
         if fix:
-            self.add_note(f"fix: {fix}")  # a traceback shows it, where muomni is used as a library
+            self.add_note(f"fix: {fix}")  # shown in tracebacks when muomni is used as a library
 
 
 class RequestError(MuomniError):
-    """What was asked for is wrong (an argument, a recipe, a file, a model that is not there): exit code 2."""
+    """An invalid request (argument, recipe, file, model): exit code 2."""
 
     exit_code = 2

@@ -1,4 +1,4 @@
-"""Installed packages: the version of muomni, and the extra that brings a package that is missing."""
+"""Installed packages: the version of muomni, and which extra installs a missing package."""
 
 from __future__ import annotations
 
@@ -12,21 +12,17 @@ from pathlib import Path
 
 from muomni_cli.core.errors import MuomniError
 
-ROOT = Path(__file__).resolve().parents[2]
-"""What ``muomni_cli`` lies in: a checkout, or ``site-packages``."""
-
-PYPROJECT = ROOT / "pyproject.toml"
-"""Of a checkout; an installation has none."""
-
+ROOT = Path(__file__).resolve().parents[2]  # parent folder of ``muomni_cli``: a checkout, or ``site-packages``
+PYPROJECT = ROOT / "pyproject.toml"  # exists only in a checkout
 OWN = re.compile(r"muomni(_\w+)?")
-"""Packages of ours; one that is missing is a mistake in what was installed, not something to install beside it."""
+"""muomni's own packages. If one is missing, the installation is broken; installing another package does not help."""
 
 OPTIONAL = re.compile(r"([\w.-]+)[^;]*;.*\bextra *== *['\"]([\w.-]+)['\"]")
-"""A requirement of an extra, as the metadata of an installed package say it: ``torch==2.11; extra == 'train'``."""
+"""A requirement of an extra in the metadata of an installed package: ``torch==2.11; extra == 'train'``."""
 
 
 def _version() -> str:
-    """Version of the installed distribution, or of the checkout when nothing is installed."""
+    """Version of the installed distribution, or else of the checkout."""
     try:
         return metadata.version("muomni")
     except metadata.PackageNotFoundError:
@@ -37,12 +33,12 @@ __version__ = _version()
 
 
 def require(wanted_by: str, *packages: str, otherwise: str = "") -> None:
-    """See that all ``packages`` are there, before work begins that needs them; imports none.
+    """Check that ``packages`` are installed before work begins that needs them; does not import them.
 
     Args:
-        wanted_by: who needs them, for the error.
-        packages: names to import.
-        otherwise: what else can be done than to install them.
+        wanted_by: what needs them, for the error.
+        packages: import names.
+        otherwise: an alternative to installing them, for the error.
 
     Raises:
         MuomniError: some are not installed.
@@ -53,8 +49,8 @@ def require(wanted_by: str, *packages: str, otherwise: str = "") -> None:
 
 
 def missing_package(error: ModuleNotFoundError) -> str | None:
-    """The package whose absence ``error`` is; None where it is something else: one of ours, or a module that a package
-    that is there does not have."""
+    """The missing package that caused ``error``; None for other causes: one of muomni's own packages, or a missing
+    submodule of an installed package."""
     package = (error.name or "").partition(".")[0]
     if not package or OWN.fullmatch(package) or importlib.util.find_spec(package) is not None:
         return None
@@ -62,7 +58,7 @@ def missing_package(error: ModuleNotFoundError) -> str | None:
 
 
 def absence(wanted_by: str, packages: Sequence[str], otherwise: str = "") -> tuple[str, str]:
-    """What is wrong, and what to do about it, where ``packages`` are missing."""
+    """Problem and fix for missing ``packages``."""
     *most, last = packages
     listed = f"{', '.join(most)} and {last}" if most else last
     what = f"{wanted_by} needs {listed}, which {'are' if most else 'is'} not installed"
@@ -71,7 +67,7 @@ def absence(wanted_by: str, packages: Sequence[str], otherwise: str = "") -> tup
 
 
 def how_to_install(packages: Sequence[str]) -> str:
-    """The command that brings ``packages``: those extras of muomni that have them, and the others by name."""
+    """The command that installs ``packages``: muomni's extras where possible, others by name."""
     known = extras()
     names = list(dict.fromkeys(known[package] for package in packages if package in known))
     ours = [f"'muomni[{','.join(names)}]'"] if names else []
@@ -79,7 +75,7 @@ def how_to_install(packages: Sequence[str]) -> str:
 
 
 def extras() -> dict[str, str]:
-    """Package -> the first extra of muomni that brings it; none where muomni runs without having been installed."""
+    """Package -> the first extra of muomni that installs it; empty if muomni itself is not installed."""
     found: dict[str, str] = {}
     with contextlib.suppress(metadata.PackageNotFoundError):
         for requirement in metadata.requires("muomni") or []:

@@ -17,17 +17,17 @@ from muomni_cli.core.errors import MuomniError, RequestError
 
 
 def config_folder() -> Path:
-    """``$MUOMNI_CONFIG``, else ``muomni`` in ``$XDG_CONFIG_HOME`` or ``~/.config``. It may not exist yet."""
+    """``$MUOMNI_CONFIG``, else ``muomni`` in ``$XDG_CONFIG_HOME`` or ``~/.config``. May not exist."""
     return _folder("MUOMNI_CONFIG", "XDG_CONFIG_HOME", ".config")
 
 
 def cache_folder() -> Path:
-    """``$MUOMNI_CACHE``, else ``muomni`` in ``$XDG_CACHE_HOME`` or ``~/.cache``. It may not exist yet."""
+    """``$MUOMNI_CACHE``, else ``muomni`` in ``$XDG_CACHE_HOME`` or ``~/.cache``. May not exist."""
     return _folder("MUOMNI_CACHE", "XDG_CACHE_HOME", ".cache")
 
 
 def data_folder() -> Path:
-    """Where public datasets lie: ``$MUOMNI_DATA``, else the platform's folder for data. It may not exist yet."""
+    """Folder of public datasets: ``$MUOMNI_DATA``, else the platform's data folder. May not exist."""
     if named := os.environ.get("MUOMNI_DATA"):
         return Path(named).expanduser()
     import platformdirs
@@ -43,18 +43,15 @@ def _folder(own: str, base: str, fallback: str) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; what was written there takes the place of ``path`` at the end.
-
-    Raises:
-        MuomniError: if the disk is full or the folder cannot be written; ``path`` is then as it was.
-    """
+    """Yield a temporary path beside ``path`` that atomically replaces ``path`` at the end. Raises MuomniError: the disk
+    is full or the folder not writable; ``path`` is then unchanged."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
-        temporary.chmod(mode)  # some libraries make files that only their owner can read
+        temporary.chmod(mode)  # some libraries create files that only their owner can read
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
@@ -64,20 +61,20 @@ def replacing(path: Path) -> Iterator[Path]:
             "free some space or check the folder's permissions; the file that was there before is untouched",
         ) from error
     finally:
-        with suppress(OSError):  # it was never made, and could not be
+        with suppress(OSError):  # it may not have been created
             temporary.unlink()
 
 
 @contextmanager
 def new_folder(root: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A temporary folder beside ``root`` that takes its place at the end, if nothing is raised.
+    """Yield a temporary folder beside ``root`` that becomes ``root`` at the end, unless an exception is raised.
 
     Args:
-        root: where to.
-        replace: in place of a folder that is there; until the end, that stays as it was.
+        root: the final path.
+        replace: replace an existing folder; it is unchanged until the end.
 
     Raises:
-        RequestError: something is there already, and is not to be replaced.
+        RequestError: ``root`` exists and is not to be replaced.
     """
     if occupied(root) and not (replace and root.is_dir()):
         raise RequestError(f"{root} is there already", "name another folder with -o, or remove it first")
@@ -97,20 +94,20 @@ def new_folder(root: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def fingerprint_of(identity: Any) -> str:
-    """24 hex digits that stand for JSON data: the name of a folder that is made of it."""
+    """24 hex digits that identify JSON data, for folder names in the cache."""
     return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode("utf-8"), digest_size=12).hexdigest()
 
 
 def cached_folder(folder: Path, index: str, what: str, make: Callable[[Path], Any]) -> Any:
-    """The JSON data in the file ``index`` of a folder in the cache, which is made now if it is not there.
+    """JSON data in the file ``index`` of a cached folder, which is created if missing.
 
-    The folder is written under another name and renamed when complete. If another process has made it meanwhile, that
-    one is kept.
+    The folder is written under a temporary name and renamed. If another process has created it meanwhile, that one is
+    kept.
 
     Args:
-        folder: named by a fingerprint of all that it depends on.
-        index: file name; the folder is complete if it holds this file.
-        what: is kept there, for an error: ``the tokens``.
+        folder: named by a fingerprint of everything that it depends on.
+        index: file name; the folder is complete if it contains this file.
+        what: the content, for errors: ``the tokens``.
         make: fills an empty folder and returns the data for ``index``.
 
     Raises:
@@ -143,13 +140,13 @@ def _make_folder(folder: Path, index: str, make: Callable[[Path], Any]) -> None:
 
 
 def occupied(root: Path) -> bool:
-    """Whether something is at ``root`` that is no empty folder."""
+    """Whether ``root`` exists and is not an empty folder."""
     return root.exists() and (not root.is_dir() or any(root.iterdir()))
 
 
 @contextmanager
 def _aside(root: Path) -> Iterator[None]:
-    """``root`` out of the way; gone at the end, or back in its place if something is raised."""
+    """Move ``root`` away; delete it at the end, or move it back if an exception is raised."""
     old = Path(tempfile.mkdtemp(prefix=f".{root.name}.old.", dir=root.parent))
     try:
         root.replace(old)
@@ -163,27 +160,23 @@ def _aside(root: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file by rename."""
+    """Write a file atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a whole UTF-8 file by rename."""
+    """Write a UTF-8 file atomically."""
     write_bytes(path, content.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON by rename."""
+    """Write indented JSON atomically."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file that we wrote.
-
-    Raises:
-        RequestError: if it is not there or not whole.
-    """
+    """The object in a JSON file that muomni wrote. Raises RequestError: it is missing or invalid."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -196,7 +189,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _sync(path: Path) -> None:
-    """Make sure that a file or a folder's entries have reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -205,11 +197,8 @@ def _sync(path: Path) -> None:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A regular file that is not empty. A pipe or a device could keep the reader waiting for ever.
-
-    Raises:
-        RequestError: it is something else, is not there, or may not be read.
-    """
+    """Open a regular file that is not empty. Pipes and devices are refused: they could block forever. Raises
+    RequestError: it is something else, missing or unreadable."""
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode) and status.st_size:

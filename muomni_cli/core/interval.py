@@ -1,5 +1,5 @@
-"""How sure a share is: bootstrap intervals, by whole speakers where examples share one, and Wilson's where there are
-too few to resample. Knows numbers and keys."""
+"""95 % confidence intervals of means: bootstrap, over whole keys (speakers) where examples share one, or Wilson's for
+few examples."""
 
 from __future__ import annotations
 
@@ -11,48 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 2_000
-FEW = 30
-"""Examples below which the interval of a share is Wilson's."""
-
-Z = 1.959964
-"""Standard deviations on either side of the mean that hold 95 % of a normal distribution."""
-
-BLOCK = 1 << 22
-"""Draws that are held at a time."""
+FEW = 30  # below this number of examples, the interval of a share is Wilson's
+Z = 1.959964  # two-sided 95 % quantile of the normal distribution
+BLOCK = 1 << 22  # draws held in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where the mean is with 95 % confidence.
+    """A 95 % confidence interval."""
 
-    Args:
-        low, high: the 2.5th and the 97.5th percentile of the resampled means, or Wilson's interval.
-        unit: what was drawn with replacement: an ``example``, or a ``key``, all of whose examples come along.
-        keys: how many keys there are.
-    """
-
-    low: float
+    low: float  # low, high: 2.5th and 97.5th percentile of the resampled means, or Wilson's interval
     high: float
-    unit: str
-    keys: int
+    unit: str  # what was resampled: an ``example``, or a ``key`` with all of its examples
+    keys: int  # number of keys
 
 
 def bootstrap(
     scores: Sequence[float], keys: Sequence[str], seed: int = 0, sizes: Sequence[float] | None = None
 ) -> Interval:
-    """The percentile bootstrap (Efron, 1979) of the mean of ``scores``, with the same draws each time.
+    """The percentile bootstrap (Efron, 1979) of the mean of ``scores``, deterministic.
 
-    Examples that share a key (clips of one speaker) are not independent, so where keys repeat they are what is drawn.
-    A single key says nothing about others: then the interval is one of its own examples.
-
-    Resampling scores that are all the same gives no interval at all, and few of them give too narrow a one. A share
-    gets Wilson's interval (1927) where fewer than ``FEW`` examples are drawn, or where all means come out the same.
+    Examples that share a key (clips of one speaker) are not independent, so keys are resampled if they repeat. With a
+    single key, examples are. Resampling identical scores gives no interval and few scores give one that is too narrow:
+    for shares, Wilson's interval (1927) is used below ``FEW`` units or if all resampled means are equal.
 
     Args:
-        scores: one a row, at least one.
-        keys: of each row; see :func:`clusters`.
-        seed: another seed, other draws.
-        sizes: how much each row counts, where ``scores`` are sums over that many (words of a sentence); 1 by default.
+        scores: one per row, at least one.
+        keys: one per row; see :func:`clusters`.
+        seed: of the draws.
+        sizes: weight of each row if ``scores`` are sums (over the words of a sentence); default 1.
     """
     values: NDArray[np.float64] = np.asarray(scores, np.float64)
     _, owner = np.unique(np.asarray(clusters(keys), dtype=np.str_), return_inverse=True)
@@ -73,7 +60,7 @@ def bootstrap(
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of ``count`` independent examples; it holds the share itself."""
+    """Wilson's 95 % interval of a share of ``count`` independent examples; always contains the share."""
     share = min(1.0, max(0.0, share))
     middle = share + Z * Z / (2 * count)
     half = Z * math.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count))
@@ -82,17 +69,16 @@ def wilson(share: float, count: int) -> tuple[float, float]:
 
 
 def _is_share(values: NDArray[np.float64]) -> bool:
-    """Whether each example is right or wrong."""
     return bool(np.isin(values, (0.0, 1.0)).all())
 
 
 def _is_error_rate(values: NDArray[np.float64], sizes: Sequence[float] | None, mean: float) -> bool:
-    """Whether the mean is one of errors out of ``sizes``, and no more than all of them."""
+    """Whether the mean is an error rate of at most 1, with errors counted out of ``sizes``."""
     return sizes is not None and bool((values >= 0).all()) and mean <= 1
 
 
 def _resampled(sums: NDArray[np.float64], sizes: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """The mean of each of ``RESAMPLES`` samples of groups, given their sums and sizes."""
+    """Means of ``RESAMPLES`` resamples of groups with these sums and sizes."""
     at_once = max(1, BLOCK // len(sums))
     means = []
     for begin in range(0, RESAMPLES, at_once):
@@ -102,8 +88,9 @@ def _resampled(sums: NDArray[np.float64], sizes: NDArray[np.float64], rng: np.ra
 
 
 def clusters(keys: Sequence[str]) -> list[str]:
-    """What of each key is drawn together. A key of several joined by ``|`` (see :class:`muomni_cli.api.Conversation`)
-    is taken by the place at which there are fewest: questions about many scenes and few speakers go by speakers."""
+    """The unit to resample for each key. Of joined keys (``|``, see :class:`muomni_cli.api.Conversation`), the
+    component with the fewest distinct values is used: questions about many scenes by few speakers are resampled by
+    speaker."""
     parts = [key.split("|") for key in keys]
     if len({len(one) for one in parts}) != 1:
         return list(keys)

@@ -1,7 +1,7 @@
-"""Running text cut into sentences to be read aloud, line by line: no more than a paragraph is ever held.
+"""Split text into sentences to read aloud, streaming: at most one paragraph is in memory.
 
-A sentence comes with plain commas for dashes and without quotation marks, which nobody hears. What is not said as it is
-written (numbers, headings in capitals, letters that are not English) is left out.
+Dashes become commas and quotation marks are removed. Sentences that are not read as written (numbers, capitals,
+non-English letters) are dropped.
 """
 
 # ruff: noqa: SIM905 (a list of words reads better as text)
@@ -10,20 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-WRAPPED = 100
-"""Characters in a line that may go on in the next one; nobody wraps wider, so a longer line is a paragraph."""
-
-LONGEST = 1000
-"""Characters of a sentence; more takes minutes to listen to."""
-
-_PARAGRAPH = 100_000
-"""Characters of a paragraph that are held at most: text without a blank line is cut there."""
+WRAPPED = 100  # longest line that may be wrapped; a longer line is a paragraph
+LONGEST = 1000  # maximum characters of a sentence
+_PARAGRAPH = 100_000  # maximum characters of a paragraph; longer ones are split
 
 _ABBREVIATED = frozenset(
     "mr mrs ms messrs dr prof rev hon st sr jr capt col gen lt sgt maj esq gov sen rep pres mt ft vol ch pp vs viz "
     "jan feb mar apr jun jul aug sept sep oct nov dec".split()
 )
-"""Words whose full stop ends no sentence."""
+"""Abbreviations whose full stop does not end a sentence."""
 
 _MARKS = str.maketrans({
     "\u2018": "\u2018", "\u201b": "\u2018", "\u2019": "'", "\u02bc": "'", "\u2032": "'", "`": "\u2018",
@@ -35,18 +30,17 @@ _MARKS = str.maketrans({
 _QUOTATION = re.compile(
     r"\"|\u2018|(?<![^\s(\-])'(?!(?:tis|twas|em|twere|twill)\b)|(?<=[.,!?;:\-])'|'(?=[.,!?;:])", re.IGNORECASE
 )
-"""Quotation marks, but no apostrophes: those stand between letters, or after an s."""
+"""Quotation marks, but not apostrophes, which follow a letter."""
 
 _DASH = re.compile(r"\s*-{2,}\s*|\s+-\s+")
 _DOUBLED = re.compile(r"([.,!?;:])(?:\s*,)+")
 _END = re.compile(r"[.!?]+[)]?(?=\s+\(?[A-Z])")
-_SAID = re.compile(r"[A-Z][A-Za-z ,.;:!?'()\-]*[A-Za-z)][.!?]+[)]?")
-"""All of a sentence that is said as it is written."""
+_SAID = re.compile(r"[A-Z][A-Za-z ,.;:!?'()\-]*[A-Za-z)][.!?]+[)]?")  # a sentence that is read as written
 _CAPITALS = re.compile(r"\b[A-Z]{2,}")
 
 
 def cut_sentences(lines: Iterable[str], min_words: int, max_words: int) -> Iterator[str]:
-    """Whole English sentences of ``min_words`` to ``max_words`` words that are said as they are written."""
+    """English sentences of ``min_words`` to ``max_words`` words that are read as written."""
     for paragraph in _paragraphs(lines):
         for sentence in _cut(_plain(paragraph)):
             if min_words <= len(sentence.split()) <= max_words and _is_said(sentence):
@@ -72,7 +66,7 @@ def _paragraphs(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Without quotation marks, with commas for dashes, one space between words."""
+    """Remove quotation marks, replace dashes with commas, normalize spaces."""
     text = _QUOTATION.sub("", text.translate(_MARKS))
     text = _DOUBLED.sub(r"\1", _DASH.sub(", ", text))
     return " ".join(text.split())
@@ -88,7 +82,7 @@ def _cut(paragraph: str) -> Iterator[str]:
 
 
 def _is_abbreviated(before: str, end: str) -> bool:
-    """Whether a full stop belongs to the word before it: an abbreviation, or the first letter of a name."""
+    """Whether the full stop belongs to an abbreviation or initial."""
     word = before.rsplit(None, 1)[-1] if before.strip() else ""
     word = word.lstrip("(")
     return end == "." and (word.lower() in _ABBREVIATED or (len(word) == 1 and word != "I") or "." in word)

@@ -1,7 +1,7 @@
-"""``muomni data check``: read every source to its end and report what is found, instead of raising.
+"""``muomni data check``: read every source to its end and report problems instead of raising.
 
-Memory is bounded: lengths are counted in buckets, and at most ``REMEMBERED`` lines or keys of each split are held, as
-hashes. Media are counted but not decoded, except for one example of each source.
+Memory is bounded: lengths are counted in buckets, and at most ``REMEMBERED`` lines or keys per split are held, as
+hashes. Media are counted but not decoded, except for one example per source.
 """
 
 from __future__ import annotations
@@ -27,33 +27,26 @@ if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
 REMEMBERED = 1_000_000
-
 LABELS = 10_000
-
-LONG_LINE = 40
-"""Characters from which on a line that is on both sides is no chance."""
-
+LONG_LINE = 40  # lines of at least this length that occur on both sides are reported as duplicates
 PERCENTILES = (5, 50, 95, 99)
-
-TALK = ("text", "omni")
-"""Lists of sources of words; each other one is of a modality's examples."""
+TALK = ("text", "omni")  # data tables with documents and conversations; all others have a modality's examples
 
 
 class Lengths:
-    """Counts lengths: exactly below 1,000, to three digits above (so an error below half a percent)."""
+    """A histogram of lengths: exact below 1,000, rounded to three digits above (error below 0.5 %)."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
         self.longest = 0
 
     def add(self, length: int) -> None:
-        """Count one more."""
         digits = max(0, len(str(length)) - 3)
         self._counts[round(length, -digits)] += 1
         self.longest = max(self.longest, length)
 
     def percentile(self, percent: float) -> int:
-        """The shortest length that ``percent`` of all do not exceed; 0 where there are none."""
+        """The smallest length that at least ``percent`` of all do not exceed; 0 if there are none."""
         if percent >= 100:
             return self.longest
         wanted = self._counts.total() * percent / 100
@@ -67,8 +60,8 @@ class Lengths:
 
 @dataclass(slots=True)
 class ExamplesReport:
-    """One source: counts, how many examples each label has, one example in words, and why it gave nothing (``error``)
-    or could not be opened (``damaged``)."""
+    """One source of examples: counts, examples per label, a sample, and why the source (``error``) or the sample
+    (``damaged``) cannot be read."""
 
     table: str
     stats: SourceStats
@@ -79,7 +72,6 @@ class ExamplesReport:
 
     @property
     def warnings(self) -> Iterator[str]:
-        """What a user should mend, in words."""
         name = f"{self.table}: {self.stats.name}"
         if self.error or self.damaged:
             yield f"{name}: {self.error or self.damaged}"
@@ -88,15 +80,14 @@ class ExamplesReport:
 
 
 class Keys:
-    """Keys of one modality, of all its sources, on each side."""
+    """Keys of all sources of one modality, by side of the split."""
 
     def __init__(self) -> None:
         self._seen: dict[Split, set[bytes]] = {split: set() for split in SPLITS}
         self.shared: dict[bytes, str] = {}
-        """Those that are on both sides."""
+        """Keys that are on both sides."""
 
     def add(self, key: str, split: Split) -> None:
-        """Remember a key and where it was."""
         fingerprint = hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest()
         if len(self._seen[split]) < REMEMBERED:
             self._seen[split].add(fingerprint)
@@ -105,12 +96,7 @@ class Keys:
 
 
 def check_examples(source: DataSource, val_fraction: float | None, keys: Keys) -> ExamplesReport:
-    """Read one source to its end.
-
-    Args:
-        val_fraction: of the recipe.
-        keys: those of its modality so far.
-    """
+    """Read one source to its end. ``keys``: those of its modality so far; updated."""
     report = ExamplesReport(source.table, SourceStats(source.name))
     try:
         for example in example_items(source):
@@ -136,7 +122,7 @@ def _shown(example: Example) -> str:
 
 
 def _damage(example: Example) -> str:
-    """Why an example cannot be opened; empty if it can."""
+    """Why the example's media cannot be opened; empty if they can."""
     try:
         example.media.open().close()
     except RequestError as error:
@@ -146,11 +132,11 @@ def _damage(example: Example) -> str:
 
 @dataclass(slots=True)
 class SourceReport:
-    """One source: what it gave, how long its items are in ``unit``, and how many are longer than the model's context
-    (``longer``; None where tokens or context are not known).
+    """One source of documents or conversations: counts, lengths in ``unit``, and how many items exceed the model's
+    context (``longer``; None if tokens or context are unknown).
 
-    ``error`` says why a source gave nothing at all; ``media`` counts the pictures, sounds and so on in conversations,
-    ``missing`` the files among them that cannot be opened, and ``missing_example`` says why one cannot.
+    ``error``: why the source gave nothing. ``media``: number of media by modality. ``missing``: number of media files
+    that cannot be opened; ``missing_example``: the reason for one of them.
     """
 
     stats: SourceStats
@@ -168,11 +154,11 @@ class SourceReport:
 
 @dataclass(slots=True)
 class DataReport:
-    """All sources: ``sources`` of text and conversations, ``examples`` of the modalities.
+    """All sources: ``sources`` of text and conversations, ``examples`` of modalities.
 
-    ``val_lines``: how many long validation lines of text there are; ``shared``: how many of them are in training text
-    too, with one of them. ``in_both_splits``: how many keys of a modality are on both sides, and one of them.
-    ``missing``: public datasets that are not here, those that are only for measuring included.
+    ``val_lines``: number of long validation lines of text; ``shared``: how many of them are also in training text, with
+    an example. ``in_both_splits``: modality -> number of keys on both sides, and one of them. ``missing``: public
+    datasets that are not downloaded, including those of ``eval_only`` sources.
     """
 
     sources: list[SourceReport]
@@ -186,22 +172,19 @@ class DataReport:
 
     @property
     def everything(self) -> list[SourceReport | ExamplesReport]:
-        """Every source."""
         return [*self.sources, *self.examples]
 
     @property
     def validating(self) -> list[Validating]:
-        """How many items of each source validate."""
+        """Held-out items of each source."""
         return [one.stats.validating(one.table) for one in self.everything if any(one.stats.documents.values())]
 
     @property
     def usable(self) -> bool:
-        """Whether there is anything to train on."""
         return any(source.stats.documents["train"] for source in self.everything)
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should mend, in words."""
         found = [f"{source.stats.name}: {source.error}" for source in self.sources if source.error]
         found += [
             f"{source.stats.name}: no text in what it names"
@@ -209,7 +192,7 @@ class DataReport:
             if not source.error and not any(source.stats.documents.values())
         ]
         found += [
-            f"{source.stats.name}: {source.missing:,} files that it shows cannot be used: {source.missing_example}"
+            f"{source.stats.name}: {source.missing:,} media files cannot be used: {source.missing_example}"
             for source in self.sources
             if source.missing
         ]
@@ -245,11 +228,7 @@ class DataReport:
 
 
 def check(recipe: Recipe, tokenizer: Tokenizer | None) -> DataReport:
-    """Read every source of the recipe.
-
-    Args:
-        tokenizer: counts tokens; without one, lengths are in characters.
-    """
+    """Read every source of the recipe. Lengths are in tokens, or in characters without a ``tokenizer``."""
     ctx_len: int | None = getattr(recipe.thinker.config, "ctx_len", None) if recipe.thinker else None
     tables = [table for table, chosen in recipe.data.sources.items() if chosen] or ["text"]
     sources = [source for table in tables if table in TALK for source in open_sources(recipe, table, partly=True)]
@@ -302,7 +281,7 @@ def _check_source(source: DataSource, recipe: Recipe, tokenizer: Tokenizer | Non
 
 
 def _open_files(report: SourceReport, shown: Iterable[Media], opened: set[int]) -> None:
-    """Note which of the files that are shown cannot be opened; each is tried once. What else media are is not made."""
+    """Try to open each media file once; count failures. Other media are not opened."""
     for one in shown:
         if not isinstance(one, FileMedia) or hash(one) in opened:
             continue
@@ -322,7 +301,7 @@ def _lengths(batch: list[Document | Conversation], tokenizer: Tokenizer | None, 
 
 
 def _example(item: Document | Conversation, tokenizer: Tokenizer | None, recipe: Recipe) -> str:
-    """How an item begins, as the model will read it: encoded, laid out and decoded again."""
+    """The beginning of an item as the model sees it: encoded, laid out and decoded again."""
     if tokenizer is None:
         return "\n".join(texts_of(item))[:200]
     ids, _ = next(iter(encode_items(tokenizer, [item], recipe.chat.template)))
@@ -339,7 +318,7 @@ def _example(item: Document | Conversation, tokenizer: Tokenizer | None, recipe:
 
 
 def _compare(report: DataReport, sources: list[DataSource], val_fraction: float | None) -> None:
-    """Look for long validation lines in the training text; the text is read once for each side."""
+    """Look for long validation lines in the training text."""
     held = set[bytes]()
     for _, fingerprint in _long_lines(sources, "val", val_fraction):
         held.add(fingerprint)
@@ -356,7 +335,7 @@ def _compare(report: DataReport, sources: list[DataSource], val_fraction: float 
 
 
 def _long_lines(sources: list[DataSource], split: Split, val_fraction: float | None) -> Iterator[tuple[str, bytes]]:
-    """Lines of one side that are long enough, and their hashes."""
+    """Long lines of one side of the split, with their hashes."""
     for source in sources:
         for item in text_items(source):
             if split_of(item, val_fraction) != split:

@@ -1,8 +1,7 @@
-"""Conversations with pictures and sound, laid out once: ids, what is to be learned, and which inputs stand where.
+"""Conversations with media, laid out once: ids, which of them to train on, and which input each soft id refers to.
 
-An id below 0 is a token of the conversation's media: -1 of its first, -2 of its second. Inputs are decoded once, by
-worker processes, however often a conversation names them. Knows datasets, prompts and reading functions, no models:
-who calls says how many tokens an input makes.
+Soft ids are negative: -1 stands for a token of the conversation's first medium, -2 of its second. Each input is decoded
+once, by worker processes, however many conversations use it.
 """
 
 from __future__ import annotations
@@ -33,43 +32,30 @@ from muomni_cli.data.validation_size import Validating, empty_side, of_rows
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-FORMAT = 2
-"""Raised when what is written for the same sources and settings changes."""
-
+FORMAT = 2  # incremented when the cached data for the same sources and settings change
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class OmniExample:
-    """One conversation of T ids.
+    """One conversation of T ids."""
 
-    Args:
-        ids: (T,) int32; below 0 for media.
-        answer: (T,) bool, whether the id is to be learned.
-        media: modality and number of the input of each.
-        source: number of the source it came from.
-        key: see :class:`muomni_cli.api.Conversation`.
-        about: modalities that the answer depends on, where the source says so or only one is there.
-    """
-
-    ids: NDArray[np.int32]
-    answer: NDArray[np.bool_]
-    media: Sequence[tuple[str, int]]
-    source: int
-    key: str = ""
-    about: Sequence[str] = ()
+    ids: NDArray[np.int32]  # (T,) int32; negative for media
+    answer: NDArray[np.bool_]  # (T,) bool, whether to train on the id
+    media: Sequence[tuple[str, int]]  # modality and index of each input
+    source: int  # number of its source
+    key: str = ""  # see :class:`muomni_cli.api.Conversation`
+    about: Sequence[str] = ()  # modalities that the answer depends on, if the source says so or there is only one
 
 
 class OmniDataset(Sequence[OmniExample]):
-    """The conversations of one side of the split."""
-
     def __init__(self, folder: Path, seed: int, weights: Sequence[float]) -> None:
         self._ids = np.load(folder / "ids.npy", mmap_mode="r")
         self._answer = np.load(folder / "answer.npy", mmap_mode="r")
         rows = json.loads((folder / "rows.json").read_text("utf-8"))
         self._media: list[list[tuple[str, int]]] = [[(m, n) for m, n in row["media"]] for row in rows]
         self.sources = [int(row["source"]) for row in rows]
-        self._told: list[tuple[str, list[str]]] = [(row["key"], row["about"]) for row in rows]
+        self._keys: list[tuple[str, list[str]]] = [(row["key"], row["about"]) for row in rows]
         sizes = [int(row["size"]) for row in rows]
         self._starts = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
         self._sampler = BatchSampler(sizes, self.sources, weights, seed) if rows else None
@@ -81,27 +67,24 @@ class OmniDataset(Sequence[OmniExample]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         begin, end = self._starts[index], self._starts[index + 1]
-        own = self._media[index], self.sources[index], *self._told[index]
+        own = self._media[index], self.sources[index], *self._keys[index]
         return OmniExample(self._ids[begin:end], self._answer[begin:end], *own)
 
     def size(self, row: int) -> int:
-        """How many ids conversation ``row`` has."""
         return int(self._starts[row + 1] - self._starts[row])
 
     def batch(self, step: int, batch_size: int) -> list[int]:
-        """Numbers of batch ``step``, of about equal length each: a pure function of the seed and both numbers."""
-        assert self._sampler is not None, "open_talks refuses a side with nothing on it"
+        assert self._sampler is not None, "open_omni_data refuses an empty side"
         return self._sampler.batch(step, batch_size)
 
     def batches(self, batch_size: int) -> Iterator[list[int]]:
-        """All numbers once, from the shortest to the longest."""
-        assert self._sampler is not None, "open_talks refuses a side with nothing on it"
+        assert self._sampler is not None, "open_omni_data refuses an empty side"
         return self._sampler.batches(batch_size)
 
 
 @dataclass(frozen=True, slots=True)
 class OmniData:
-    """Both sides, the decoded inputs of each modality, the sources' names, and how many items of each validate."""
+    """Both sides, the decoded inputs of each modality, the names of the sources, and their held-out items."""
 
     train: OmniDataset
     val: OmniDataset
@@ -118,17 +101,17 @@ def open_omni_data(
     progress: Progress,
     only: Split | None = None,
 ) -> OmniData:
-    """The recipe's ``[[data.omni]]``: from the cache if nothing changed, decoded and laid out now otherwise.
+    """The recipe's ``[[data.omni]]``: from the cache, or decoded and laid out now.
 
     Args:
         recipe: names the sources.
-        tokenizer: of the Thinker.
-        modalities: that take media in.
-        progress: told of long preparations.
-        only: the one side that is wanted, with what is for measuring alone; the other is empty then.
+        tokenizer: the Thinker's.
+        modalities: fused with the Thinker.
+        progress: shows lines about slow preparations.
+        only: open only this side, including ``eval_only`` sources; the other is empty.
 
     Raises:
-        RequestError: no source, nothing on one side of the split, or an item that cannot be laid out.
+        RequestError: no source, an empty side, or an item that cannot be laid out.
         MuomniError: the cache cannot be written.
     """
     sources = open_sources(recipe, "omni", only)
@@ -147,17 +130,13 @@ def open_omni_data(
             raise empty_side(split, "omni", sources, usable, recipe.data.val_fraction, only)
     inputs = {modality: open_inputs(folder / modality) for modality in modalities}
     names = [source.name for source in sources]
-    counts = of_rows(
-        "omni",
-        names,
-        {split: conversations.sources for split, conversations in splits.items()},
-        about.get("remarks", {}),
-    )
+    numbers = {split: conversations.sources for split, conversations in splits.items()}
+    counts = of_rows("omni", names, numbers, about.get("remarks", {}))
     return OmniData(splits["train"], splits["val"], inputs, names, fingerprint, counts)
 
 
 def omni_fingerprint(recipe: Recipe, sources: Sequence[DataSource], tokenizer: Tokenizer) -> str:
-    """Changes when anything does that decides what is written for ``sources``."""
+    """Identifies everything that the cached data of ``sources`` depend on."""
     identity = {
         "format": FORMAT,
         "encoders": [
@@ -183,8 +162,6 @@ _Row = dict[str, Any]
 
 
 class _Side:
-    """Writes the conversations of one side."""
-
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ids: list[NDArray[np.int32]] = []
@@ -192,7 +169,7 @@ class _Side:
         self._rows: list[_Row] = []
 
     def append(self, ids: Sequence[int], answer: Sequence[bool], source: int, item: Conversation | Document) -> _Row:
-        """Add a row, and give what is known of it for more to be written there."""
+        """Add a row and return its metadata, to be completed by the caller."""
         self._ids.append(np.asarray(ids, np.int32))
         self._answer.append(np.asarray(answer, np.bool_))
         row: _Row = {"media": [], "source": source, "size": len(ids), "key": item.key, "about": []}
@@ -207,18 +184,18 @@ class _Side:
 
 
 class _Maker:
-    """Decodes and lays out; what it cannot use is noted in ``unreadable``."""
+    """Decodes and lays out conversations; what it cannot use is collected in ``unreadable``."""
 
     def __init__(
         self, recipe: Recipe, tokenizer: Tokenizer, modalities: Mapping[str, Modality], progress: Progress
     ) -> None:
         self.recipe, self.tokenizer, self.modalities, self.progress = recipe, tokenizer, modalities, progress
         self.context = _context(recipe)
-        self.known: dict[Media, tuple[int, int]] = {}  # number among its modality's inputs, and tokens
+        self.known: dict[Media, tuple[int, int]] = {}  # index among the inputs of its modality, number of tokens
         self.unreadable: dict[str, str] = {}
 
     def make(self, sources: Sequence[DataSource], folder: Path) -> dict[str, Any]:
-        """Write inputs and conversations to ``folder``; what could not be used, and remarks of the sources."""
+        """Write inputs and conversations to ``folder``; returns unreadable items and remarks of the sources."""
         items = [list(conversation_items(source)) for source in sources]
         for modality in self.modalities:
             self._decode(modality, items, folder)
@@ -258,14 +235,14 @@ class _Maker:
         specials = self.tokenizer.specials
         if isinstance(item, Document):
             ids = [specials["bos"], *self.tokenizer.encode(item.text), specials["eos"]]
-            for begin in range(0, len(ids) - 1, self.context):  # neighbours overlap by one, so all are learned
+            for begin in range(0, len(ids) - 1, self.context):  # neighbors overlap by one, so all are targets
                 piece = ids[begin : begin + self.context + 1]
                 split.append(piece, [True] * len(piece), source, item)
             return
         messages = [Message(m.role, m.text, tuple(in_order(m.media, self.modalities))) for m in item.messages]
         media = [one for message in messages for one in message.media]
         if any(one not in self.known for one in media):
-            return  # noted where it was decoded
+            return  # reported when it was decoded
         kept = self._kept(media)
         layout = chat_ids(
             self.tokenizer, messages, self.recipe.chat.template, media_ids=_Numbered(kept) if media else None
@@ -280,19 +257,18 @@ class _Maker:
         row["about"] = list(item.about or (only if len(only) == 1 else ()))
 
     def _kept(self, media: Sequence[Media]) -> list[int]:
-        """How many tokens of each are used."""
         kept: dict[str, Iterator[int]] = {}
-        for modality, sense in self.modalities.items():
+        for modality, settings in self.modalities.items():
             counts = [self.known[one][1] for one in media if one.modality == modality]
-            kept[modality] = iter(sense.allot(counts, self.context))
+            kept[modality] = iter(settings.allot(counts, self.context))
         return [next(kept[one.modality]) for one in media]
 
 
 class _Numbered:
-    """Soft ids of a conversation's media, in the order in which they are asked for."""
+    """Soft ids of a conversation's media, in order."""
 
     def __init__(self, counts: Sequence[int]) -> None:
         self._coming = iter([[-1 - number] * count for number, count in enumerate(counts)])
 
-    def __call__(self, media: Media) -> Sequence[int]:  # noqa: ARG002  (they come in order)
+    def __call__(self, media: Media) -> Sequence[int]:  # noqa: ARG002  (called in order)
         return next(self._coming)

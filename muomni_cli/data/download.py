@@ -1,7 +1,7 @@
-"""One file from the web: resumed where it stopped, verified, and renamed into place.
+"""Download one file: resumed after an interruption, verified, and renamed into place.
 
-pooch verifies and renames. Its own downloader begins a file again after an interruption, so :class:`Resuming` takes
-its place: it keeps what has arrived in ``NAME.part`` and asks the server for the rest with an HTTP Range request.
+pooch verifies and renames. Its own downloader restarts after an interruption; :class:`Resuming` replaces it, keeps
+incomplete data in ``NAME.part`` and requests the rest with an HTTP Range header.
 """
 
 from __future__ import annotations
@@ -24,24 +24,18 @@ from muomni_cli.registry.sets import size_text
 if TYPE_CHECKING:
     from requests import Response
 
-TIMEOUT = 30
-"""Seconds without an answer after which a download fails."""
-
-CHUNK = 1 << 16
-"""Bytes that are written at a time."""
-
-Progress = Callable[[int], None]
-"""Told how many bytes of a file have arrived."""
-
+TIMEOUT = 30  # seconds without an answer until a download fails
+CHUNK = 1 << 16  # bytes to write at a time
+Progress = Callable[[int], None]  # gets the number of bytes received so far
 _RANGE = re.compile(r"bytes (?P<start>\d+)-\d+/(?P<total>\d+|\*)")
 
 
 def download(file: RemoteFile, target: Path, progress: Progress) -> None:
-    """Download ``file`` to ``target``, unless it is there already with the right checksum.
+    """Download ``file`` to ``target``, unless it exists with the right checksum.
 
     Raises:
-        MuomniError: no connection, an answer that is no file, another size or checksum than declared. A file with the
-            wrong checksum is removed; an incomplete one is kept and continued by the next call.
+        MuomniError: no connection, an unusable response, or an unexpected size or checksum. A file with a wrong
+            checksum is removed; an incomplete one is kept and resumed by the next call.
         RequestError: another process downloads the same file.
     """
     pooch.get_logger().setLevel(logging.ERROR)
@@ -57,27 +51,20 @@ def download(file: RemoteFile, target: Path, progress: Progress) -> None:
 
 
 def partial(target: Path) -> Path:
-    """Where an incomplete ``target`` is kept."""
+    """Path of an incomplete ``target``."""
     return target.with_name(f"{target.name}.part")
 
 
 class Resuming:
-    """A downloader for pooch that continues an incomplete file.
-
-    Without a checksum nothing would tell that the file on the server has changed meanwhile, so such a file begins
-    again.
-
-    Args:
-        file: what is downloaded.
-        target: its final name.
-        progress: is told how far it is.
+    """A downloader for pooch that resumes incomplete files. Files without a checksum are restarted, because a change on
+    the server would not be noticed.
     """
 
     def __init__(self, file: RemoteFile, target: Path, progress: Progress) -> None:
         self._file, self._part, self._progress = file, partial(target), progress
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:  # noqa: ARG002
-        """Download ``url`` and put it in the place of ``output_file``; pooch prescribes the signature."""
+        """Download ``url`` to ``output_file``; the signature is pooch's."""
         try:
             with self._part.open("ab") as part, _locked(part), _explained(url):
                 self._continue(url, part)
@@ -87,7 +74,6 @@ class Resuming:
         self._part.replace(output_file)
 
     def _continue(self, url: str, part: BinaryIO) -> None:
-        """Complete what is there."""
         if not self._file.sha256 or part.seek(0, 2) > self._file.size:
             part.truncate(0)
         held = part.seek(0, 2)
@@ -95,7 +81,6 @@ class Resuming:
             self._receive(url, part, held)
 
     def _receive(self, url: str, part: BinaryIO, held: int) -> None:
-        """Append to the ``held`` bytes what is missing."""
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
             start, total = _extent(response)
@@ -103,20 +88,20 @@ class Resuming:
                 part.truncate(start)
                 held = part.seek(0, 2)
                 if held != start:
-                    raise _unusable(url, f"it sent bytes from {start:,} on, and {held:,} are here")
+                    raise _unusable(url, f"it sent bytes from {start:,} on, but {held:,} are present")
             if total is not None and total != self._file.size and self._file.sha256:
-                raise _unusable(url, f"it has {total:,} bytes, and {self._file.size:,} were declared")
+                raise _unusable(url, f"it has {total:,} bytes, but {self._file.size:,} were declared")
             total = total or self._file.size
             for chunk in response.raw.stream(CHUNK, decode_content=False):
                 part.write(chunk)
                 held += len(chunk)
                 self._progress(held)
-        if held < total:  # older versions of urllib3 take a cut connection for the end
+        if held < total:  # older versions of urllib3 do not report a closed connection
             raise urllib3.exceptions.ProtocolError("incomplete")
 
 
 def _extent(response: Response) -> tuple[int, int | None]:
-    """At which byte an answer begins, and how long the whole file is, if it says so."""
+    """First byte of a response, and the size of the whole file if known."""
     if response.status_code == requests.codes.partial_content:
         match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if match:
@@ -135,7 +120,7 @@ def _unusable(url: str, reason: str) -> MuomniError:
 
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
-    """Turn what requests and urllib3 raise into two lines."""
+    """Turn exceptions of requests and urllib3 into MuomniError."""
     try:
         yield
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -158,7 +143,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _locked(part: BinaryIO) -> Iterator[None]:
-    """Keep other processes from appending to the same file, where the system has such locks."""
+    """Prevent other processes from appending to the same file, if the system supports such locks."""
     try:
         import fcntl
     except ImportError:
@@ -176,7 +161,7 @@ def _locked(part: BinaryIO) -> Iterator[None]:
 
 
 def kept_line(file: RemoteFile, target: Path) -> str:
-    """What is kept of an interrupted download, in words; empty if nothing is."""
+    """What is kept of an interrupted download; empty if nothing."""
     part = partial(target)
     held = part.stat().st_size if part.is_file() else 0
     return f"{size_text(held)} of {size_text(file.size)} of {file.filename} are kept" if held else ""

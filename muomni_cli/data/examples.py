@@ -1,7 +1,7 @@
-"""Examples of one modality, decoded once into the cache, and the order in which batches of them are drawn.
+"""Examples of one modality, decoded once into the cache, and the order in which batches are drawn.
 
-Inputs lie in a memory-mapped file in a folder named by a fingerprint of sources, encoder settings and split. Batches
-are a function of seed and step: weighted between sources, shuffled, with inputs of similar length together.
+Inputs are in a memory-mapped file in a folder named by a fingerprint of sources, encoder settings and split. Batches
+are a pure function of seed and step: weighted between sources, shuffled, with inputs of similar length together.
 """
 
 from __future__ import annotations
@@ -29,23 +29,21 @@ if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec, Recipe
 
 POOL = 32
-"""Batches that are sorted by size together before they are shuffled: enough for little padding, and little enough that
-who meets whom in a batch changes from epoch to epoch."""
+"""Batches that are sorted by size together before shuffling: enough for little padding, few enough that batches are
+composed differently in each epoch."""
 
-FORMAT = 4
-"""Raised when what is written for the same sources and settings changes."""
-
+FORMAT = 4  # incremented when the cached data for the same sources and settings change
 Progress = Callable[[str], None]
 
 
 class BatchSampler:
-    """Draws of examples by number.
+    """Draws batches of example indices.
 
     Args:
         sizes: of each example; only their order matters.
-        sources: which source each came from.
-        weights: how often each source is drawn, relative to the others, whatever its size.
-        seed: another seed, another order.
+        sources: source number of each example.
+        weights: sampling weight of each source, independent of its size.
+        seed: of the order.
     """
 
     def __init__(self, sizes: Sequence[int], sources: Sequence[int], weights: Sequence[float], seed: int) -> None:
@@ -54,24 +52,22 @@ class BatchSampler:
         owner = np.asarray(sources, np.int64)
         self._members = [np.flatnonzero(owner == source) for source in range(len(weights))]
         shares = np.array([w if len(m) else 0.0 for w, m in zip(weights, self._members, strict=True)])
-        # An epoch is as many draws as there are examples; each source has its share of them.
+        # An epoch has as many draws as there are examples, divided between sources by weight.
         self._quota = np.maximum(np.rint(shares / shares.sum() * len(owner)), shares > 0).astype(np.int64)
         self._epoch = lru_cache(maxsize=4)(self._make_epoch)
 
     def batch(self, step: int, batch_size: int) -> list[int]:
-        """Indices of batch number ``step``."""
         in_epoch = max(1, int(self._quota.sum()) // batch_size)
         epoch, place = divmod(step, in_epoch)
         return [int(index) for index in self._epoch(epoch, batch_size)[place]]
 
     def batches(self, batch_size: int) -> Iterator[list[int]]:
-        """All indices once, from the smallest to the largest."""
-        sampler = np.argsort(self._sizes, kind="stable")
-        for begin in range(0, len(sampler), batch_size):
-            yield sampler[begin : begin + batch_size].tolist()
+        order = np.argsort(self._sizes, kind="stable")
+        for begin in range(0, len(order), batch_size):
+            yield order[begin : begin + batch_size].tolist()
 
     def _make_epoch(self, epoch: int, batch_size: int) -> list[NDArray[np.int64]]:
-        """Batches of an epoch. What is left over after the last whole batch waits for a later epoch's shuffle."""
+        """Batches of an epoch. The remainder after the last whole batch is left for later epochs."""
         rng = np.random.default_rng([self._seed, epoch])
         drawn = rng.permutation(np.concatenate([self._of_source(s, epoch) for s in range(len(self._members))]))
         if len(drawn) < batch_size:
@@ -85,60 +81,44 @@ class BatchSampler:
         return [batches[place] for place in rng.permutation(len(batches))]
 
     def _of_source(self, source: int, epoch: int) -> NDArray[np.int64]:
-        """The draws of one source in an epoch: it goes on through its shuffled members where the epoch before ended."""
+        """The draws of one source in an epoch; continues through its shuffled members where the last epoch ended."""
         count, members = int(self._quota[source]), self._members[source]
         if not count:
             return members[:0]
         rounds = range(epoch * count // len(members), ((epoch + 1) * count - 1) // len(members) + 1)
-        sampler = np.concatenate([np.random.default_rng([self._seed, source, r]).permutation(members) for r in rounds])
+        order = np.concatenate([np.random.default_rng([self._seed, source, r]).permutation(members) for r in rounds])
         begin = epoch * count - rounds.start * len(members)
-        return sampler[begin : begin + count]
+        return order[begin : begin + count]
 
 
+@dataclass(slots=True, eq=False)
 class DecodedExamples:
-    """The examples of one side of the split.
+    """Implements :class:`muomni_cli.contract.data.Examples`. ``sampler`` is None if there are no examples."""
 
-    Args:
-        inputs: what the encoder's ``read`` gave for each, memory-mapped.
-        texts: what is said in it or to be seen.
-        labels: its class, where it has one.
-        order: which are drawn when; None where there are none.
-        keys: its speaker or scene; see :class:`muomni_cli.api.Example`.
-        voices: who says it, where that matters.
-        sources: number of the source it came from.
-    """
-
-    def __init__(
-        self,
-        inputs: Sequence[NDArray[Any]],
-        texts: Sequence[str],
-        labels: Sequence[str | None],
-        sampler: BatchSampler | None,
-        keys: Sequence[str] = (),
-        sources: Sequence[int] = (),
-        voices: Sequence[str] = (),
-    ) -> None:
-        self.inputs, self.texts, self.labels, self._order = inputs, texts, labels, sampler
-        self.keys, self.sources, self.voices = keys, sources, voices
+    inputs: Sequence[NDArray[Any]]
+    texts: Sequence[str]
+    labels: Sequence[str | None]
+    sampler: BatchSampler | None
+    keys: Sequence[str] = ()
+    sources: Sequence[int] = ()
+    voices: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def batch(self, step: int, batch_size: int) -> list[int]:
-        """Indices of batch number ``step``, of about equal size each: a pure function of the seed and both numbers."""
-        assert self._order is not None, "open_examples refuses a side with nothing on it"
-        return self._order.batch(step, batch_size)
+        assert self.sampler is not None, "open_examples refuses an empty side"
+        return self.sampler.batch(step, batch_size)
 
     def batches(self, batch_size: int) -> Iterator[list[int]]:
-        """All indices once, from the smallest input to the largest."""
-        assert self._order is not None, "open_examples refuses a side with nothing on it"
-        return self._order.batches(batch_size)
+        assert self.sampler is not None, "open_examples refuses an empty side"
+        return self.sampler.batches(batch_size)
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedExampleData:
-    """Both sides of one modality's examples. ``fingerprint`` names their folder in the cache; ``names``: of sources;
-    ``validating``: how many examples of each validate."""
+    """Both sides of one modality's examples. ``fingerprint``: name of their folder in the cache; ``names``: of the
+    sources; ``validating``: their held-out items."""
 
     train: DecodedExamples
     val: DecodedExamples
@@ -150,18 +130,17 @@ class DecodedExampleData:
 def open_examples(
     recipe: Recipe, stage: str, seed: int, progress: Progress, only: Split | None = None
 ) -> DecodedExampleData:
-    """The recipe's examples for an encoder's stage or one of speech: from the cache if nothing changed, decoded now
-    otherwise.
+    """The recipe's examples for an encoder's stage or a speech stage: from the cache, or decoded now.
 
     Args:
         recipe: names the sources.
-        stage: whose.
+        stage: the stage.
         seed: of the order.
-        progress: told of long preparations.
-        only: the one side that is wanted, with what is for measuring alone; the other is empty then.
+        progress: shows lines about slow preparations.
+        only: open only this side, including ``eval_only`` sources; the other is empty.
 
     Raises:
-        RequestError: no source, another kind of item in one, or nothing on one side of the split.
+        RequestError: no source, a source with items of another kind, or an empty side.
         MuomniError: the cache cannot be written.
     """
     chosen = recipe.reader(stage)
@@ -193,7 +172,7 @@ def open_examples(
 
 def _fingerprint(recipe: Recipe, chosen: PartSpec, sources: Sequence[DataSource]) -> str:
     part = chosen.registered.part
-    assert isinstance(part, EncoderPart | CodecPart), "Recipe.reader has looked"
+    assert isinstance(part, EncoderPart | CodecPart)
     settings = chosen.config.model_dump(mode="json")
     identity = {
         "format": FORMAT,
@@ -210,7 +189,7 @@ def _fingerprint(recipe: Recipe, chosen: PartSpec, sources: Sequence[DataSource]
 def _make(
     recipe: Recipe, chosen: PartSpec, sources: Sequence[DataSource], folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Write the inputs to ``folder``; all else that is known of them."""
+    """Write the inputs to ``folder`` and return everything else about the examples."""
     rows: dict[Split, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     unreadable: dict[str, str] = {}
     remarks: dict[str, list[str]] = {}
@@ -223,13 +202,15 @@ def _make(
                     continue
                 split = split_of(example, recipe.data.val_fraction)
                 writers[split].append(result)
-                told = {
-                    "text": example.text,
-                    "label": example.label,
-                    "key": example.key,
-                    "voice": example.voice,
-                }
-                rows[split].append({**told, "source": number})
+                rows[split].append(
+                    {
+                        "text": example.text,
+                        "label": example.label,
+                        "key": example.key,
+                        "voice": example.voice,
+                        "source": number,
+                    }
+                )
             unreadable |= source.dataset.unreadable
             remarks[str(number)] = remarks_of(source.dataset)
     finally:

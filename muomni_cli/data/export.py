@@ -1,7 +1,5 @@
-"""Examples of a recipe's data as files: what is drawn, cut out of an archive or made when it is opened, to look at, to
-listen to and to give to others. Knows items and media, and no source by name.
-
-The list beside the files is one that the sources ``manifest`` and ``conversations`` read.
+"""``muomni data export``: write examples of a recipe's data as files, including generated media and archive members,
+with a list that the sources ``manifest`` and ``conversations`` can read.
 """
 
 from __future__ import annotations
@@ -38,15 +36,13 @@ ENDINGS: Sequence[tuple[int, bytes, str]] = (
     (0, b"OggS", "ogg"),
     (0, b"ID3", "mp3"),
 )
-"""Where a file holds which bytes, and what its name then ends in."""
+"""Offset, magic bytes and suffix of known file formats."""
 
 OWN_ENDING = re.compile(r"\w\.([a-z0-9]{1,5})$")
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedExample:
-    """One item: the files that hold its media, and what is said of it."""
-
     files: tuple[Path, ...]
     text: str
 
@@ -54,16 +50,16 @@ class ExportedExample:
 def export_examples(
     recipe: Recipe, table: str, source: str, folder: Path, *, split: Split, count: int
 ) -> list[ExportedExample]:
-    """The first ``count`` items of one source on one side of the split, as files of ``folder`` and a list of them.
+    """Write the first ``count`` items of one source and split to ``folder``, with a list.
 
     Args:
         table: NAME of ``[[data.<NAME>]]``.
         source: its task, or its number in the table; empty for the first.
-        folder: where to; made if it is not there.
+        folder: created if missing.
 
     Raises:
-        RequestError: there is no such table or source, or it has nothing for that side.
-        MuomniError: nothing can be written there.
+        RequestError: no such table or source, or it has nothing for that split.
+        MuomniError: the files cannot be written.
     """
     chosen = _chosen(open_sources(recipe, table), table, source)
     own = (item for item in chosen.dataset.documents() if split_of(item, recipe.data.val_fraction) == split)
@@ -74,7 +70,7 @@ def export_examples(
         rows.append({**row, "key": item.key, "split": split})
         written.append(ExportedExample(files, _said(item)))
     if not rows:
-        raise RequestError(f"{chosen.name} in [[data.{table}]] has nothing for {split}", "ask for the other --split")
+        raise RequestError(f"{chosen.name} in [[data.{table}]] has nothing for {split}", "use the other --split")
     write_text(folder / LIST, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
     return written
 
@@ -88,15 +84,15 @@ def _chosen(sources: Sequence[DataSource], table: str, wanted: str) -> DataSourc
 
 
 def _row(item: Item, folder: Path, name: str) -> tuple[dict[str, Any], tuple[Path, ...]]:
-    """What the list says of an item, whose media are written into ``folder``; and their paths."""
+    """Save an item's media to ``folder``; returns its entry in the list, and the media files."""
     match item:
         case Document():
             return {"text": item.text}, ()
         case Example():
             path = _save(item.media, folder, name)
             more = {"label": item.label, "voice": item.voice or None}
-            told = {field: value for field, value in more.items() if value is not None}
-            return {item.media.modality: path.name, "text": item.text, **told}, (path,)
+            fields = {field: value for field, value in more.items() if value is not None}
+            return {item.media.modality: path.name, "text": item.text, **fields}, (path,)
         case Conversation():
             messages: list[dict[str, Any]] = []
             files: list[Path] = []
@@ -114,13 +110,10 @@ def _row(item: Item, folder: Path, name: str) -> tuple[dict[str, Any], tuple[Pat
 
 
 def _save(media: Media, folder: Path, name: str) -> Path:
-    """The bytes of one input, in a file whose name says what they are: by themselves, by their own name, or by what
-    senses them."""
+    """Save one input, with a suffix from its magic bytes, its own name, or its modality."""
     with media.open() as file:
         content = file.read()
-    known = (
-        ending for begin, fingerprint, ending in ENDINGS if content[begin : begin + len(fingerprint)] == fingerprint
-    )
+    known = (ending for begin, magic, ending in ENDINGS if content[begin : begin + len(magic)] == magic)
     own = OWN_ENDING.search(media.name)
     path = folder / f"{name}.{next(known, own[1] if own else media.modality)}"
     write_bytes(path, content)
@@ -128,6 +121,5 @@ def _save(media: Media, folder: Path, name: str) -> Path:
 
 
 def _said(item: Item) -> str:
-    """What is written, seen, heard or talked of, in one line."""
     lines = [message.text for message in item.messages] if isinstance(item, Conversation) else [item.text]
     return " -> ".join(" ".join(line.split()) for line in lines)

@@ -1,7 +1,5 @@
-"""Pictures and sounds to arrays: read as an encoder wants them, decoded by worker processes, kept in a memory-mapped
-file.
-
-An encoder's ``read`` function is given by its dotted name, so that workers can import it.
+"""Decode media for encoders in worker processes, into a memory-mapped file. An encoder's ``read`` function is passed by
+its dotted name, so that workers can import it.
 """
 
 from __future__ import annotations
@@ -28,23 +26,12 @@ if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec
 
 T = TypeVar("T")
-
-CHUNK = 32
-"""Media that a worker decodes at a time."""
-
-FEW = 64
-"""So many are decoded in this process: starting workers would take longer."""
+CHUNK = 32  # media per task of a worker
+FEW = 64  # up to this many are decoded in this process, because starting workers takes longer
 
 
 def read_media(reference: str, config: PartConfig, media: Media) -> NDArray[Any]:
-    """One input of an encoder.
-
-    Args:
-        reference: ``EncoderPart.read``.
-
-    Raises:
-        RequestError: it is not there, or cannot be read.
-    """
+    """One input of an encoder. ``reference``: ``EncoderPart.read``. RequestError if it is missing or unreadable."""
     with media.open() as file:
         array: NDArray[Any] = resolve(reference)(config, file, media.name)
     return array
@@ -58,12 +45,12 @@ def decode_all(
     assert isinstance(part, EncoderPart | CodecPart)
     items = iter(items)
     what = part.modality if isinstance(part, EncoderPart) else "speech"
-    begin = told = time.monotonic()
+    begin = shown = time.monotonic()
     for done, (item, result) in enumerate(_decoded(part.read, chosen.config, items, media_of), start=1):
         yield item, result
-        if time.monotonic() > told + 5:
-            told = time.monotonic()
-            progress(f"decoding {what}: {done:,}, {done / (told - begin):,.0f} a second")
+        if time.monotonic() > shown + 5:
+            shown = time.monotonic()
+            progress(f"decoding {what}: {done:,}, {done / (shown - begin):,.0f} per second")
 
 
 def _decoded(
@@ -74,7 +61,7 @@ def _decoded(
     if len(first) < FEW:
         return
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # Not forked: this process may hold threads that torch or a display has started.
+    # Not forked: this process may have threads of torch or a display.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         waiting: list[tuple[list[T], Any]] = []
         while chunk := list(islice(items, CHUNK)):
@@ -98,7 +85,7 @@ def _decode(reference: str, config: PartConfig, media: Media) -> NDArray[Any] | 
 
 
 class InputsWriter:
-    """Writes arrays of one type into ``<path>.bin``, and their shapes into ``<path>.json`` when closed."""
+    """Writes arrays of one dtype to ``<path>.bin``, and on closing their shapes to ``<path>.json``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -107,15 +94,13 @@ class InputsWriter:
         self._dtype = ""
 
     def append(self, array: NDArray[Any]) -> int:
-        """Add one; gives its number."""
-        assert self._dtype in ("", array.dtype.str), "an encoder reads inputs of one type"
+        assert self._dtype in ("", array.dtype.str), "an encoder's inputs must have one dtype"
         self._dtype = array.dtype.str
         self._file.write(np.ascontiguousarray(array).tobytes())
         self._shapes.append(array.shape)
         return len(self._shapes) - 1
 
     def close(self) -> None:
-        """Finish both files."""
         self._file.close()
         self._path.with_suffix(".json").write_text(json.dumps({"dtype": self._dtype, "shapes": self._shapes}), "utf-8")
 
@@ -139,12 +124,11 @@ class Inputs(Sequence[NDArray[Any]]):
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """The shape of each."""
         return self._shapes
 
 
 def open_inputs(path: Path) -> Inputs:
-    """What :class:`InputsWriter` wrote to ``path``."""
+    """Open what :class:`InputsWriter` wrote to ``path``."""
     about = json.loads(path.with_suffix(".json").read_text("utf-8"))
     file = path.with_suffix(".bin")
     dtype = np.dtype(about["dtype"] or "u1")

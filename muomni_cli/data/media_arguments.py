@@ -1,5 +1,5 @@
-"""Files named on the command line: paths, pipes, ``-``, and media such as ``--image x.png`` or ``--attach
-motion=walk.csv``. URLs are refused. Reads no contents.
+"""Files on the command line: paths, pipes, ``-``, and media such as ``--image x.png`` or ``--attach motion=walk.csv``.
+URLs are refused.
 """
 
 from __future__ import annotations
@@ -19,35 +19,27 @@ from muomni_cli.data.modality import Modality
 from muomni_cli.registry.registry import did_you_mean
 
 STDIN = "-"
-
-MOST_BYTES = 1 << 30
-"""Most bytes that are taken from a pipe, which are all held in memory."""
-
+MOST_BYTES = 1 << 30  # maximum bytes to read from a pipe; they are held in memory
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
-
 _DESCRIPTOR = re.compile(r"/dev/stdin|/dev/fd/\d+|/proc/\w+/fd/\d+")
-"""Files that a process holds open: what a shell gives for ``<(command)``."""
+"""Open files of a process: what a shell passes for ``<(command)``."""
 
 
 @dataclass(frozen=True, slots=True)
 class PipedMedia:
-    """What a pipe held, read once."""
+    """Contents of a pipe. Implements :class:`muomni_cli.api.Media`."""
 
     modality: str
     name: str
     content: bytes = field(repr=False)
 
     def open(self) -> BinaryIO:
-        """See :class:`muomni_cli.api.Media`."""
         return io.BytesIO(self.content)
 
 
 def media_at(modality: str, word: str) -> Media:
-    """What a user named. A pipe that the shell opened is read to its end, a file when it is opened.
-
-    Raises:
-        RequestError: it is a URL; or a pipe that is empty, too long, or a terminal.
-    """
+    """The media that a command-line argument refers to. Pipes are read at once, files when opened. Raises RequestError:
+    a URL, or a pipe that is empty, too long, or a terminal."""
     refuse_url(word)
     if word == STDIN:
         return _from_stdin(modality)
@@ -58,17 +50,13 @@ def media_at(modality: str, word: str) -> Media:
 
 
 def require_one_stdin(words: Sequence[str]) -> None:
-    """Refuse ``-`` given twice among ``words``: files, or NAME=FILE. RequestError then."""
+    """RequestError if ``-`` occurs twice among ``words`` (FILE or NAME=FILE)."""
     if sum(word.rpartition("=")[2] == STDIN for word in words) > 1:
         raise RequestError("stdin can be read once, and - was given more than once", "name a file for the others")
 
 
 def refuse_url(word: str) -> None:
-    """Refuse a URL in the place of a path.
-
-    Raises:
-        RequestError: ``word`` is one.
-    """
+    """RequestError if ``word`` is a URL."""
     if _URL.match(word):
         raise RequestError(f"URLs are not fetched: {word}", "download it first, then name the file")
 
@@ -89,22 +77,19 @@ def _read(modality: str, name: str, file: BinaryIO) -> Media:
 
 
 def _is_open_pipe(word: str) -> bool:
-    """A pipe that somebody writes to already; opening one that has a name could wait for a writer for ever."""
+    """Whether it is a pipe with a writer; opening a named pipe could block forever."""
     if not _DESCRIPTOR.fullmatch(word):
         return False
     try:
         mode = Path(word).stat().st_mode
-    except OSError:  # opening it says why
+    except OSError:  # reported when it is opened
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def attachment(modality: str, path: str, modalities: Mapping[str, Modality]) -> Media:
-    """One file for a model with ``modalities``.
-
-    Raises:
-        RequestError: the words are not NAME=PATH, the path is a URL, or the model has no such sense.
-    """
+    """One file for a model with ``modalities``. Raises RequestError: not NAME=PATH, a URL, or the model has no such
+    modality."""
     if not modality or not path:
         raise RequestError(f"{modality or path!r} is not NAME=PATH", "for example: --attach image=cat.png")
     if modality not in modalities:
@@ -116,7 +101,7 @@ def attachment(modality: str, path: str, modalities: Mapping[str, Modality]) -> 
 
 
 def check_words(words: Sequence[str]) -> None:
-    """What can be seen of ``NAME=PATH`` words before a model is opened. RequestError for a URL, or stdin twice."""
+    """Check ``NAME=PATH`` words before a model is opened. RequestError for a URL, or stdin twice."""
     require_one_stdin(words)
     for word in words:
         refuse_url(word.partition("=")[2])

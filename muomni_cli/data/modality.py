@@ -1,4 +1,4 @@
-"""How much of the context each modality may fill, and what is done with more. Knows counts, no models."""
+"""How much of the context each modality may fill, and truncation of inputs that need more."""
 
 from __future__ import annotations
 
@@ -17,32 +17,25 @@ from muomni_cli.registry.registry import RegisteredPart, resolve
 
 @dataclass(frozen=True, slots=True)
 class Modality:
-    """One modality of a model: the declaration of its encoder and the encoder's settings."""
+    """One modality of a model: its encoder's declaration and settings."""
 
     part: EncoderPart
     config: PartConfig
 
     @property
     def modality(self) -> str:
-        """What it is called."""
         return self.part.modality
 
     def read(self, media: Media) -> NDArray[Any]:
-        """One input of the encoder. RequestError if it is not there or cannot be read."""
+        """One input of the encoder. RequestError if the media are missing or unreadable."""
         return read_media(self.part.read, self.config, media)
 
     def num_tokens(self, inputs: NDArray[Any]) -> int:
-        """How many tokens the encoder makes of one input."""
         return int(resolve(self.part.num_tokens, f"encoder {self.part.name}")(self.config, inputs))
 
     def allot(self, counts: Sequence[int], context: int) -> list[int]:
-        """How many tokens of each input of one conversation are used, of ``counts`` that the encoder makes.
-
-        Where tokens are in the order of time, the end of what does not fit is left out.
-
-        Raises:
-            RequestError: they do not fit, with the counts.
-        """
+        """Tokens to use of each input in a conversation, out of ``counts``. If tokens are in temporal order, the end of
+        inputs that do not fit is dropped. Raises RequestError: they do not fit."""
         room = int(context * self.part.max_context_fraction)
         kept, left = [], room
         for count in counts:
@@ -58,17 +51,13 @@ class Modality:
 
 
 def modality_of(registered: RegisteredPart, config: PartConfig) -> Modality:
-    """The sense that a recipe or a run chose."""
-    assert isinstance(registered.part, EncoderPart), "the registry gives what it is asked for"
+    assert isinstance(registered.part, EncoderPart)
     return Modality(registered.part, config)
 
 
 def in_order(media: Sequence[Media], modalities: Mapping[str, Modality]) -> list[Media]:
-    """Media in the order of the model's senses, as they stand before the text.
-
-    Raises:
-        RequestError: the model has no encoder for one of them.
-    """
+    """Media in the order of the model's modalities, as they precede the text. Raises RequestError: the model has no
+    encoder for one of them."""
     known = list(modalities)
     for one in media:
         if one.modality not in known:

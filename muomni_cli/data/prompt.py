@@ -1,12 +1,10 @@
-"""Messages to ids: the one place that lays out a conversation, for training data and for chat.
+"""Layout of conversations as ids, for training data and for chat. Templates::
 
-Knows a tokenizer's special tokens and two templates, not models or files::
+    plain   media bos text, later turns on a new line; for models of documents
+    roles   bos (role media text)*, with eos after the assistant's text; for models of conversations
 
-    plain   media bos text, later turns on a line of their own; for models of documents
-    roles   bos (role media text)*, with eos after what the assistant says; for models of conversations
-
-A picture or a sound is a run of *soft* ids: negative numbers, one for each token that its encoder makes. Who lays out
-gives them their meaning; a tokenizer has none below 0.
+An image or audio clip is a run of *soft* ids: negative numbers, one per token of its encoder, whose meaning is defined
+by the caller.
 """
 
 from __future__ import annotations
@@ -20,36 +18,26 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 
 Template = Literal["plain", "roles"]
-
-MediaIds = Callable[[Media], Sequence[int]]
-"""What stands for one picture or sound."""
+MediaIds = Callable[[Media], Sequence[int]]  # ids that stand for one image or audio clip
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A conversation as the model sees it: ``ids``, and for each whether it is the assistant's ``answer``."""
+    """A conversation as the model sees it: ``ids``, and whether each is part of an ``answer`` of the assistant."""
 
     ids: list[int]
     answer: list[bool]
 
 
 def turn_text(message: Message, template: Template, *, first: bool = False) -> str:
-    """What of a turn is encoded. ``first``: nothing but the start stands before it."""
+    """The text of a turn to encode."""
     return "\n" + message.text if template == "plain" and not first else message.text
 
 
 def turn_ids(
     tokenizer: Tokenizer, message: Message, template: Template, *, first: bool = False, media_ids: Sequence[int] = ()
 ) -> list[int]:
-    """One finished turn, with the start of the sequence before it if it is the ``first``.
-
-    Args:
-        tokenizer: gives ids and special tokens.
-        message: the turn.
-        template: see the module.
-        first: nothing stands before it.
-        media_ids: what stands for the message's media.
-    """
+    """One finished turn, including the start of the sequence if it is the ``first``. ``media_ids``: soft ids."""
     encoded = tokenizer.encode(turn_text(message, template, first=first))
     return _turn(tokenizer, message, template, encoded, media_ids, first).ids
 
@@ -62,7 +50,7 @@ def _turn(
     media_ids: Sequence[int],
     first: bool,
 ) -> Layout:
-    """The role token and the start are given, never learned: the model speaks only when its turn was opened."""
+    """The role token and the start are never trained on: they are always given."""
     specials = tokenizer.specials
     start = [specials["bos"]] if first else []
     if template == "plain":
@@ -74,7 +62,7 @@ def _turn(
 
 
 def reply_ids(tokenizer: Tokenizer, template: Template) -> list[int]:
-    """What opens the assistant's turn, for the model to go on from."""
+    """The opening of the assistant's turn, for the model to continue."""
     return [tokenizer.specials["assistant"]] if template == "roles" else []
 
 
@@ -89,18 +77,18 @@ def chat_ids(
     """Lay out a conversation.
 
     Args:
-        tokenizer: gives ids and special tokens.
+        tokenizer: the model's.
         messages: the turns in order.
         template: see the module.
         reply: end with an open assistant's turn, for generation.
-        media_ids: what stands for pictures and sounds; needed where there are some.
+        media_ids: soft ids of media; required if there are any.
     """
     encoded = map(tokenizer.encode, turn_texts(messages, template))
     return lay_out(tokenizer, messages, encoded, template, reply=reply, media_ids=media_ids)
 
 
 def turn_texts(messages: Sequence[Message], template: Template) -> list[str]:
-    """What :func:`lay_out` wants encoded, a text each turn."""
+    """The texts that :func:`lay_out` needs encoded, one per turn."""
     return [turn_text(message, template, first=number == 0) for number, message in enumerate(messages)]
 
 
@@ -113,7 +101,7 @@ def lay_out(
     reply: bool = False,
     media_ids: MediaIds | None = None,
 ) -> Layout:
-    """:func:`chat_ids` for turns whose :func:`turn_texts` are encoded already, which is faster for many at once."""
+    """:func:`chat_ids` for turns whose :func:`turn_texts` are already encoded, which is faster for many at once."""
     ids: list[int] = []
     answer: list[bool] = []
     for number, (message, own) in enumerate(zip(messages, encoded, strict=True)):
@@ -129,14 +117,10 @@ def lay_out(
 
 
 def require_room(ids: Sequence[int], context: int) -> None:
-    """Refuse what is longer than the context.
-
-    Raises:
-        RequestError: with the counts.
-    """
+    """RequestError if the prompt is longer than the context."""
     if len(ids) > context:
         shown = sum(token < 0 for token in ids)
-        counts = f" ({shown} of pictures and sound, {len(ids) - shown} of text)" if shown else ""
+        counts = f" ({shown} of media, {len(ids) - shown} of text)" if shown else ""
         raise RequestError(
             f"the prompt is {len(ids)} tokens long{counts} and the model's context holds {context}",
             f"shorten it by {len(ids) - context} tokens, or train with a larger ctx_len",
@@ -151,11 +135,8 @@ def one_shot_ids(
     system: str | None = None,
     media_ids: MediaIds | None = None,
 ) -> list[int]:
-    """Ids of one question, ready for the answer.
-
-    Raises:
-        RequestError: nothing was asked, or it leaves no room in a context of ``context`` tokens.
-    """
+    """Ids of a single question, ready for the answer. Raises RequestError: the question is empty, or too long for a
+    context of ``context`` tokens."""
     if not message.text.strip() and not message.media:
         raise RequestError("the prompt is empty", 'give some text: muomni chat "Once upon a time"')
     messages = [Message("system", system)] if system else []

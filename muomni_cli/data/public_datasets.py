@@ -1,7 +1,7 @@
-"""``muomni data get``: which public datasets are on this machine, which a recipe lacks, and downloading those.
+"""``muomni data get``: find out which public datasets are missing, and download them.
 
-Downloads go to ``downloads/`` in the data folder under a name that begins with the checksum, so that datasets made of
-one archive share it, and are removed once everything that was asked for is laid out.
+Downloads go to ``downloads/`` in the data folder. Their names begin with the checksum, so that datasets with a common
+archive share it. They are removed when all requested datasets are complete.
 """
 
 from __future__ import annotations
@@ -26,20 +26,18 @@ from muomni_cli.registry.sets import SetFile, missing_error, references_in, set_
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-DOWNLOADS = "downloads"
-"""Folder in the data folder for what is not laid out yet."""
-
+DOWNLOADS = "downloads"  # folder in the data folder for downloads that are not converted yet
 Where = Literal["yes", "system", "shipped", "partial", "no"]
-"""Where a dataset is: in the data folder, installed by the system, inside a package, incomplete, or nowhere."""
+"""Where a dataset is: in the data folder, installed by the system, inside of a package, incomplete, or nowhere."""
 
 
 def missing_sets(recipe: Recipe, tables: Iterable[str] | None = None, *, measured: bool = True) -> dict[str, Download]:
-    """The public datasets that a recipe names and that are not here, by name.
+    """Public datasets that a recipe uses and that are missing, by name.
 
     Args:
         recipe: names them in its sources.
-        tables: look at these lists ``[[data.NAME]]`` only.
-        measured: look at sources that are for measuring alone as well.
+        tables: only these lists ``[[data.NAME]]``.
+        measured: include ``eval_only`` sources.
     """
     lists = recipe.data.sources if tables is None else {table: recipe.data.sources.get(table, ()) for table in tables}
     sources = [source for listed in lists.values() for source in listed if measured or not source.eval_only]
@@ -53,8 +51,7 @@ def missing_sets(recipe: Recipe, tables: Iterable[str] | None = None, *, measure
 
 
 def require_sets(recipe: Recipe, tables: Iterable[str], *, measured: bool = False) -> None:
-    """Refuse to begin where public datasets of these lists are missing; all are named at once. Arguments as of
-    :func:`missing_sets`."""
+    """RequestError that lists missing datasets, if any; arguments as in :func:`missing_sets`."""
     missing = missing_sets(recipe, tables, measured=measured)
     if missing:
         raise missing_error(missing)
@@ -62,7 +59,7 @@ def require_sets(recipe: Recipe, tables: Iterable[str], *, measured: bool = Fals
 
 @dataclass(frozen=True, slots=True)
 class SetState:
-    """A public dataset and where it is; ``files``: where its files are, where all are here."""
+    """A public dataset and where it is; ``files`` if all are present."""
 
     use: str
     download: Download
@@ -71,11 +68,9 @@ class SetState:
 
     @property
     def ready(self) -> bool:
-        """Whether recipes can read it."""
         return self.here not in ("no", "partial")
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
         download = self.download
         return {
             "name": self.use,
@@ -91,23 +86,20 @@ class SetState:
 
 
 class Watcher(Protocol):
-    """Who is told how far it is."""
+    """Shows the progress of downloads."""
 
     def begin(self, state: SetState) -> None:
-        """A dataset is about to be downloaded: time to show its license and size."""
+        """A dataset is about to be downloaded: show its license and size."""
 
     def task(self, words: str, total: int) -> Callable[[int], None]:
-        """Something takes long; the result is told how much of ``total`` bytes is done."""
-        ...
+        """Start a progress bar; returns a function that takes the number of bytes done, out of ``total``."""
 
 
 def states() -> list[SetState]:
-    """Every public dataset that is declared."""
     return [state_of(registered) for registered in get_registry().downloads()]
 
 
 def state_of(registered: RegisteredDownload) -> SetState:
-    """Where one dataset is."""
     use, download = registered.use, registered.part
     found = [SetFile(use, download, path).find() for path in download.paths]
     files = tuple(path for path in found if path is not None)
@@ -120,17 +112,17 @@ def state_of(registered: RegisteredDownload) -> SetState:
 
 
 def get_sets(names: Sequence[str], watcher: Watcher, *, unverified: bool = False, keep: bool = False) -> list[SetState]:
-    """Download and lay out the datasets that are not here.
+    """Download and convert the datasets that are missing.
 
     Args:
         names: of datasets.
-        watcher: is told what happens.
-        unverified: take files that nobody has published a checksum of.
-        keep: do not remove downloaded archives once they are laid out.
+        watcher: shows progress.
+        unverified: allow files without a published checksum.
+        keep: keep downloaded archives after conversion.
 
     Raises:
-        RequestError: an unknown name, or one that needs ``unverified``; nothing is downloaded then.
-        MuomniError: not enough space on the disk, or as of :func:`muomni_cli.data.download.download`.
+        RequestError: unknown dataset, or one that needs ``unverified``; nothing is downloaded then.
+        MuomniError: not enough disk space, or as in :func:`muomni_cli.data.download.download`.
     """
     offers = [get_registry().download(name) for name in dict.fromkeys(names)]
     wanted = [state for state in map(state_of, offers) if not state.ready]
@@ -146,13 +138,13 @@ def get_sets(names: Sequence[str], watcher: Watcher, *, unverified: bool = False
 
 
 def archive_of(file: RemoteFile) -> Path:
-    """Where a downloaded file is kept until it is laid out."""
+    """Path of a downloaded file until it is converted."""
     fingerprint = file.sha256 or hashlib.sha256(file.url.encode()).hexdigest()
     return data_folder() / DOWNLOADS / f"{fingerprint[:12]}-{file.filename}"
 
 
 def kept_lines(names: Sequence[str]) -> list[str]:
-    """What an interruption has left to continue with, in words."""
+    """Lines about interrupted downloads that can be resumed."""
     from muomni_cli.data.download import kept_line
 
     files = {file.url: file for name in names for file in get_registry().download(name).part.files}
@@ -170,8 +162,8 @@ def _refuse_unverified(states: Sequence[SetState], *, unverified: bool) -> None:
     lacking = [state.use for state in states if not state.download.verified]
     if lacking and not unverified:
         raise RequestError(
-            f"nobody has published a checksum for {', '.join(lacking)}, so the download cannot be verified",
-            "take it as it comes: add --unverified",
+            f"no checksum is published for {', '.join(lacking)}, so the download cannot be verified",
+            "to download without verification, add --unverified",
         )
 
 
@@ -189,7 +181,6 @@ def _require_space(states: Sequence[SetState]) -> None:
 
 
 def _needed(download: Download) -> int:
-    """Bytes that are still to be written."""
     from muomni_cli.data.download import partial
 
     left = download.laid_out
@@ -221,17 +212,17 @@ def _get(state: SetState, watcher: Watcher) -> None:
 
 
 def _lay_out(state: SetState, archives: Sequence[Path], targets: Sequence[Path], watcher: Watcher) -> None:
-    """Let the declaration's own function make the final files; all appear by rename or none does."""
+    """Convert archives with the declaration's ``layout``; all final files appear by rename, or none."""
     reference = state.download.layout
-    assert reference is not None, "the caller has looked"
+    assert reference is not None
     layout = resolve(reference, f"public dataset {state.use}")
     done = 0
-    told = watcher.task(f"converting {state.use}", sum(archive.stat().st_size for archive in archives))
+    report = watcher.task(f"converting {state.use}", sum(archive.stat().st_size for archive in archives))
 
     def advance(count: int) -> None:
         nonlocal done
         done += count
-        told(done)
+        report(done)
 
     with ExitStack() as stack:
         temporary = [stack.enter_context(replacing(target)) for target in targets]
@@ -247,5 +238,5 @@ def _lay_out(state: SetState, archives: Sequence[Path], targets: Sequence[Path],
 def _clear(download: Download) -> None:
     for file in download.files:
         archive_of(file).unlink(missing_ok=True)
-    with suppress(OSError):  # other downloads are kept there
+    with suppress(OSError):  # not empty: it holds other downloads
         (data_folder() / DOWNLOADS).rmdir()

@@ -1,7 +1,4 @@
-"""The sources that a recipe names: built, named, split, and told apart by a fingerprint.
-
-Knows nothing of tokens.
-"""
+"""A recipe's data sources: built, named, split, and identified by a fingerprint."""
 
 from __future__ import annotations
 
@@ -13,52 +10,41 @@ from muomni_cli.contract.data import Conversation, Dataset, Document, Example
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import require_sets
 from muomni_cli.data.split import Split
-from muomni_cli.data.split_items import SourceSplit, SplitDataset, cut_of, remarks_of, split_of
+from muomni_cli.data.split_items import SourceSplit, SplitDataset
 from muomni_cli.recipe.model import SOUND, SPEECH
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-__all__ = ["SPLITS", "DataSource", "Split", "cut_of", "open_sources", "remarks_of", "split_of"]
-
 SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """One ``[[data.<name>]]`` table, opened.
+    """One opened ``[[data.<name>]]`` table."""
 
-    Args:
-        name: for people and metrics: its task, or its number in the recipe and its part.
-        weight: how often it is drawn, relative to the others.
-        dataset: what its part built, split.
-        identity: what of the recipe decides its documents, as JSON can hold it.
-        table: NAME of ``[[data.<NAME>]]``.
-        stem: for file names: its number and its part, whatever it is called.
-    """
-
-    name: str
-    weight: float
-    dataset: Dataset
-    identity: dict[str, Any]
-    table: str = "text"
-    stem: str = ""
+    name: str  # for display and metrics: its task, or its number and part
+    weight: float  # sampling weight
+    dataset: Dataset  # the dataset with its split
+    identity: dict[str, Any]  # JSON data of everything in the recipe that determines its documents
+    table: str = "text"  # NAME of ``[[data.<NAME>]]``
+    stem: str = ""  # for file names: its number and part
 
 
 def open_sources(
     recipe: Recipe, name: str = "text", only: Split | None = None, *, partly: bool = False
 ) -> list[DataSource]:
-    """Every source in ``[[data.<name>]]`` that is learned from, in its order; each item has its side of the split.
+    """Every source in ``[[data.<name>]]`` except ``eval_only`` ones, in order; each item has its side of the split.
 
     Args:
         recipe: names them.
-        name: of their list.
-        only: the side that is wanted of them, and of those that are for measuring alone.
-        partly: open what is named even if public datasets are missing; their sources then raise when they are read.
+        name: of the table.
+        only: yield only items of this side, and include ``eval_only`` sources.
+        partly: allow missing public datasets; their sources raise when they are read.
 
     Raises:
-        RequestError: the recipe names none, or public datasets are missing.
+        RequestError: the recipe has no such source, or public datasets are missing.
     """
     chosen_sources = [one for one in recipe.data.sources.get(name, ()) if only or not one.eval_only]
     if not chosen_sources:
@@ -89,26 +75,19 @@ def open_sources(
 
 
 def text_items(source: DataSource) -> Iterator[Document | Conversation]:
-    """The items of a source of text.
-
-    Raises:
-        RequestError: an item is no text, or has media.
-    """
+    """The items of a text source. Raises RequestError: an item is not text, or has media."""
     for item in conversation_items(source):
         if isinstance(item, Conversation) and any(message.media for message in item.messages):
             raise RequestError(
                 f"{source.name} in [[data.{source.table}]] gives more than text",
-                "conversations with pictures or sound belong into [[data.omni]]",
+                "conversations with images or audio belong in [[data.omni]]",
             )
         yield item
 
 
 def conversation_items(source: DataSource) -> Iterator[Document | Conversation]:
-    """The items of a source of text or conversations, which may have media.
-
-    Raises:
-        RequestError: an item is an example.
-    """
+    """The items of a source of text or conversations, which may have media. Raises RequestError: an item is an
+    example."""
     for item in source.dataset.documents():
         if isinstance(item, Example):
             raise RequestError(
@@ -119,22 +98,18 @@ def conversation_items(source: DataSource) -> Iterator[Document | Conversation]:
 
 
 def word_items(source: DataSource) -> Iterator[Document | Conversation]:
-    """The items of a source of either, as its table allows."""
+    """The items of a source of text or conversations, depending on its table."""
     return text_items(source) if source.table == "text" else conversation_items(source)
 
 
 def example_items(source: DataSource) -> Iterator[Example]:
-    """The items of a source of one modality's examples.
-
-    Raises:
-        RequestError: an item is something else, or of another modality.
-    """
+    """The items of a source of one modality's examples. Raises RequestError: an item is not an example, or has another
+    modality."""
     for item in source.dataset.documents():
         if not isinstance(item, Example):
             raise RequestError(
-                f"this is learned from examples, and {source.name} in [[data.{source.table}]] gives a "
-                f"{type(item).__name__.lower()}",
-                "name a source of examples there, and conversations in [[data.omni]]",
+                f"{source.name} in [[data.{source.table}]] gives a {type(item).__name__.lower()}, not an example",
+                "use a source of examples there; conversations belong in [[data.omni]]",
             )
         if item.media.modality != (SOUND if source.table == SPEECH else source.table):
             raise RequestError(
@@ -145,7 +120,7 @@ def example_items(source: DataSource) -> Iterator[Example]:
 
 
 def state_of_files(source: DataSource) -> list[tuple[str, int, int]]:
-    """Path, size and time of change (ns) of each file that a source reads."""
+    """Path, size and modification time (ns) of each file of a source."""
     found: list[tuple[str, int, int]] = []
     for path in source.dataset.files():
         stat = path.stat()
@@ -154,7 +129,6 @@ def state_of_files(source: DataSource) -> list[tuple[str, int, int]]:
 
 
 def texts_of(item: Document | Conversation) -> Iterator[str]:
-    """The texts in an item, without roles."""
     if isinstance(item, Document):
         yield item.text
     else:

@@ -1,7 +1,6 @@
-"""Speech as a Talker learns it: each sound encoded once by the codec, and when each character of its text was said.
+"""Training data of Talkers: speech encoded once by the codec, with the time of each character of its text.
 
-Kept as shards in the cache, in a folder named by a fingerprint of the examples, the spoken texts and the weights of
-codec and encoder. Knows their protocols, no part by name, and no torch.
+Cached in a folder named by a fingerprint of the examples, the spoken texts and the weights of codec and encoder.
 """
 
 from __future__ import annotations
@@ -22,88 +21,58 @@ from muomni_cli.data.media import Inputs, InputsWriter, open_inputs
 from muomni_cli.data.sources import SPLITS
 from muomni_cli.data.split import Split
 
-FORMAT = 1
-"""Raised when what is written for the same data changes."""
-
-AT_ONCE = 16
-"""Sounds that are encoded at a time."""
-
+FORMAT = 1  # incremented when the cached data for the same sources change
+AT_ONCE = 16  # utterances to encode at a time
 Progress = Callable[[str], None]
 
 
+@dataclass(slots=True, eq=False)
 class SpeechDataset:
-    """One side of the split; row i is one utterance.
+    """Implements :class:`muomni_cli.contract.speech.SpokenExamples`."""
 
-    Args:
-        codes: (T,Q) of each, memory-mapped.
-        char_times: (L+1,) of each: seconds at which each character of its text begins, and at which the last one ends.
-        texts: what is spoken, L characters each.
-        written: the texts that it was made of.
-        voices: who speaks.
-        order: which are drawn when.
-    """
-
-    def __init__(
-        self,
-        codes: Inputs,
-        char_times: Inputs,
-        texts: Sequence[str],
-        written: Sequence[str],
-        voices: Sequence[str],
-        sampler: BatchSampler,
-    ) -> None:
-        self.codes, self.char_times, self.texts, self.written, self.voices = codes, char_times, texts, written, voices
-        self._sampler = sampler
+    codes: Inputs
+    char_times: Inputs
+    texts: Sequence[str]
+    written: Sequence[str]
+    voices: Sequence[str]
+    sampler: BatchSampler
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def batch(self, step: int, batch_size: int) -> list[int]:
-        """Indices of batch number ``step``, of about equal length: a pure function of the seed and both numbers."""
-        return self._sampler.batch(step, batch_size)
+        return self.sampler.batch(step, batch_size)
 
     def batches(self, batch_size: int) -> Iterator[list[int]]:
-        """All indices once, from the shortest to the longest."""
-        return self._sampler.batches(batch_size)
+        return self.sampler.batches(batch_size)
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechData:
-    """Both sides."""
-
     train: SpeechDataset
     val: SpeechDataset
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEncoders:
-    """What speech is encoded and timed with.
+    """The models that encode and align speech."""
 
-    Args:
-        encode: (N,) samples each -> (T,Q) codes each.
-        aligner: trained.
-        fingerprints: of their weights: another mark, other shards.
-        spell: what is spoken of a written text; empty if nothing.
-        resample: (N,) samples of the codec's rate -> of the aligner's.
-    """
-
+    # (N,) samples each -> (T,Q) codes each
     encode: Callable[[Sequence[NDArray[np.float32]]], Sequence[NDArray[np.uint16]]]
-    aligner: Aligner
-    fingerprints: Sequence[str]
-    spell: Callable[[str], str]
+    aligner: Aligner  # trained
+    fingerprints: Sequence[str]  # of their weights
+    spell: Callable[[str], str]  # written text -> spoken form; empty if nothing is spoken
+    # (N,) samples at the codec's rate -> at the aligner's
     resample: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def open_speech(
     data: DecodedExampleData, encoders: SpeechEncoders, weights: Sequence[float], seed: int, progress: Progress
 ) -> SpeechData:
-    """The shards of ``data``: from the cache if nothing changed, made now otherwise.
-
-    Args:
-        weights: how often each source is drawn.
+    """The encoded speech of ``data``: from the cache, or encoded now. ``weights``: sampling weight of each source.
 
     Raises:
-        RequestError: no text could be found in its sound, on one side.
+        RequestError: no text of one side could be aligned.
         MuomniError: the cache cannot be written.
     """
     texts = {split: [encoders.spell(text) for text in _side(data, split).texts] for split in SPLITS}
@@ -123,14 +92,14 @@ def _side(data: DecodedExampleData, split: Split) -> DecodedExamples:
 def _make(
     data: DecodedExampleData, texts: dict[Split, list[str]], encoders: SpeechEncoders, folder: Path, progress: Progress
 ) -> dict[str, list[dict[str, Any]]]:
-    """Write codes and edges to ``folder``; all else that is known of each row, side by side."""
+    """Write codes and character times to ``folder`` and return everything else about each row, by side."""
     written: dict[str, list[dict[str, Any]]] = {}
     for split in SPLITS:
         examples = _side(data, split)
         made = _encode(examples, texts[split], encoders, progress)
         lost = len(examples) - len(made)
         if lost:
-            progress(f"warning: {lost:,} of {len(examples):,} texts for {split} could not be found in their sounds")
+            progress(f"warning: {lost:,} of {len(examples):,} texts for {split} could not be aligned with their audio")
         codes, char_times = InputsWriter(folder / f"{split}-codes"), InputsWriter(folder / f"{split}-edges")
         for row in sorted(made):
             codes.append(made[row][0])
@@ -152,7 +121,7 @@ def _make(
 def _encode(
     examples: DecodedExamples, texts: Sequence[str], encoders: SpeechEncoders, progress: Progress
 ) -> dict[int, tuple[NDArray[Any], NDArray[np.float32]]]:
-    """Codes and edges by row, of those whose text was found."""
+    """Codes and character times by row, for texts that could be aligned."""
     made: dict[int, tuple[NDArray[Any], NDArray[np.float32]]] = {}
     done = 0
     for batch in examples.batches(AT_ONCE):
@@ -162,7 +131,7 @@ def _encode(
         kept = [place for place, found in enumerate(spans) if found]
         for place, codes in zip(kept, encoders.encode([waves[place] for place in kept]), strict=True):
             found = spans[place]
-            assert found is not None, "kept has looked"
+            assert found is not None
             made[rows[place]] = codes, char_times_of(found, len(texts[rows[place]]))
         before, done = done, done + len(batch)
         if done // 1000 > before // 1000:
@@ -171,9 +140,8 @@ def _encode(
 
 
 def char_times_of(spans: Sequence[CharSpan], characters: int) -> NDArray[np.float32]:
-    """(L+1,) seconds at which each of L characters begins, and the last one ends; a span's characters share its time.
-
-    Characters that no span covers take no time, at the end of what was said before them.
+    """(L+1,) start time in seconds of each of L characters, and the end of the last. Characters of a span divide its
+    time; characters outside of spans take no time, at the end of the span before them.
     """
     char_times = np.empty(characters + 1, np.float32)
     place, now = 0, spans[0].start
@@ -191,8 +159,8 @@ def _open(
 ) -> SpeechDataset:
     if not rows:
         raise RequestError(
-            f"of none of the examples of speech for {split} could the text be found in the sound",
-            "check that texts and sounds belong together, and that the encoder knows the texts' letters",
+            f"no text of the speech for {split} could be aligned with its audio",
+            "check that texts and audio belong together, and that the encoder knows the letters of the texts",
         )
     codes, char_times = open_inputs(folder / f"{split}-codes"), open_inputs(folder / f"{split}-edges")
     texts, written, voices, sources = ([row[key] for row in rows] for key in ("text", "written", "voice", "source"))

@@ -1,8 +1,8 @@
-"""Which keys are held out: the one place that decides it. Knows keys and labels, no sources and no files.
+"""Decides which keys are held out.
 
-Where the recipe writes ``data.val_fraction``, a key is held out if its hash is below that fraction. Where it does not,
-the share depends on how many keys there are, and classes are stratified. Either way the decision is a pure function of
-the set of keys and their labels: the order of items changes nothing.
+If the recipe sets ``data.val_fraction``, a key is held out if its hash is below that fraction. Otherwise the fraction
+depends on the number of keys, and classes are stratified. Both are pure functions of the set of keys and labels,
+independent of the order of items.
 """
 
 from __future__ import annotations
@@ -15,45 +15,38 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Split = Literal["train", "val"]
-
-SMALLEST, LARGEST = 0.01, 0.2
-"""Bounds of the share that is held out by default."""
-
-ROOTS = 3.0
-"""Between those bounds, ``ROOTS`` times the square root of the number of keys is held out."""
-
+SMALLEST, LARGEST = 0.01, 0.2  # bounds of the default held-out fraction
+ROOTS = 3.0  # between these bounds, ``ROOTS`` times the square root of the number of keys are held out
 MANY = round((ROOTS / SMALLEST) ** 2)
-"""Keys from which on the default share is the smallest one, and the hash of each decides by itself."""
+"""From this number of keys, the default fraction is the smallest one, and each key is split by its hash alone."""
 
-SURE = 0.2
-"""A 95 % interval of a share that is wider than this is warned about."""
-
+SURE = 0.2  # a 95 % interval of a share that is wider than this causes a warning
 _NONE: frozenset[str] = frozenset()
 
 
 def hash_of(key: str) -> int:
-    """64 bits of a key, evenly spread."""
+    """A uniform 64-bit hash of a key."""
     return int.from_bytes(hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest(), "big")
 
 
 def share_of(count: int) -> float:
-    """The share of ``count`` keys that is held out where the recipe does not say."""
+    """Default held-out fraction of ``count`` keys."""
     return min(LARGEST, max(SMALLEST, ROOTS / math.sqrt(max(count, 1))))
 
 
 def held_out_of(count: int, share: float) -> int:
-    """How many of ``count`` keys that is: at least one, and never all of them."""
+    """Number of held-out keys: at least one, never all."""
     return max(0, min(count - 1, max(1, round(share * count))))
 
 
 def uncertainty(count: int) -> float:
-    """Half the width of the 95 % interval of a share of ``count`` examples, at its widest (a share of one half)."""
+    """Half the width of the widest 95 % interval of a share of ``count`` examples (that of a share of one half)."""
     return min(0.5, 0.98 / math.sqrt(count)) if count else 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class KeySplit:
-    """A decision: keys whose hash is below ``threshold`` are held out, except for those that were ``moved``."""
+    """Keys with a hash below ``threshold`` are held out, except those in ``moved``."""
 
     threshold: float = 0.0
     moved: Mapping[int, Split] = field(default_factory=dict)
@@ -63,12 +56,12 @@ class KeySplit:
 
 
 def threshold_of(share: float) -> float:
-    """Hashes below this are that share of all."""
+    """The hash below which this share of all hashes lies."""
     return share * 2**64
 
 
 class Pool:
-    """Keys that are to be split, with the labels of their items. From ``MANY`` keys on only labels are remembered."""
+    """Keys to be split, with the labels of their items. From ``MANY`` keys on, only the extremes of labels are kept."""
 
     def __init__(self) -> None:
         self._labels: dict[int, set[str] | frozenset[str]] = {}
@@ -77,7 +70,7 @@ class Pool:
         self.many = False
 
     def add(self, key: int, label: str | None = None) -> None:
-        """Add the hash of a key, and the label of one of its items."""
+        """Add a key's hash and the label of one of its items."""
         if label is not None:
             low, high = self._extremes.get(label, (key, key))
             self._extremes[label] = min(low, key), max(high, key)
@@ -96,14 +89,14 @@ class Pool:
 
     @property
     def keys(self) -> Mapping[int, Set[str]]:
-        """Hashes of keys, each with its labels; none where there are ``MANY``."""
+        """Hash of each key -> labels; empty from ``MANY`` keys on."""
         return self._labels
 
     def __len__(self) -> int:
         return MANY if self.many else len(self._labels)
 
     def without(self, keys: Container[int]) -> Pool:
-        """The same without some keys, unless there are ``MANY``."""
+        """The pool without ``keys``, unless there are ``MANY``."""
         if self.many or not any(key in keys for key in self._labels):
             return self
         left = Pool()
@@ -111,7 +104,7 @@ class Pool:
         return left
 
     def default_sides(self) -> KeySplit:
-        """As the number of keys and their labels have it."""
+        """The default split for this number of keys and their labels."""
         if not self.many:
             return chosen(self.keys, held_out_of(len(self), share_of(len(self))))
         threshold = threshold_of(SMALLEST)
@@ -123,10 +116,10 @@ class Pool:
 
 
 def chosen(keys: Mapping[int, Set[str]], count: int) -> KeySplit:
-    """Hold out ``count`` keys, or fewer where more would leave a class without training keys.
+    """Hold out ``count`` keys, or fewer if a class would have no training keys left.
 
-    First every class of two or more keys gets one, the largest classes first, as far as ``count`` allows; then keys
-    are added so that each class has about its share. Within a class, the lowest hash goes first.
+    First, every class of two or more keys gives one, largest classes first; then keys are added such that each class
+    gives about the same fraction. Within a class, lower hashes go first.
     """
     if count <= 0:
         return KeySplit()
@@ -134,17 +127,17 @@ def chosen(keys: Mapping[int, Set[str]], count: int) -> KeySplit:
 
 
 def split_of_key(key: str, val_fraction: float) -> Split:
-    """On which side of the split a key is that no source puts on one: by its hash, whatever else there is."""
+    """Side of a key that no source assigns, by its hash alone."""
     return "val" if hash_of(key) < threshold_of(val_fraction) else "train"
 
 
 def splits_of_items(items: Iterable[tuple[str, str | None]], val_fraction: float) -> dict[str, Split]:
-    """The side of every key, such that none is empty where there are two or more: what :func:`split_of_key` says, and
-    where all would be on one side, the keys nearest to the threshold on the other, class by class.
+    """Side of every key, as :func:`split_of_key`. If all were on one side, the keys nearest to the threshold, class by
+    class, change sides.
 
     Args:
         items: key and label of each.
-        val_fraction: the share of keys to hold out.
+        val_fraction: the fraction of keys to hold out.
     """
     pool = Pool()
     hashes: dict[str, int] = {}
@@ -158,7 +151,7 @@ def splits_of_items(items: Iterable[tuple[str, str | None]], val_fraction: float
 
 
 class _Stratified:
-    """Takes keys away from training, one by one."""
+    """Moves keys from training to validation, one by one."""
 
     def __init__(self, keys: Mapping[int, Set[str]]) -> None:
         self._keys = keys
@@ -167,7 +160,7 @@ class _Stratified:
         self._taken: dict[int, None] = {}
 
     def take(self, count: int) -> Sequence[int]:
-        """The hashes of at most ``count`` keys, fewer than all."""
+        """Hashes of at most ``count`` keys, fewer than all."""
         members: dict[str, list[int]] = defaultdict(list)
         for key in sorted(self._keys):
             for label in self._keys[key]:
@@ -188,12 +181,12 @@ class _Stratified:
             self._left.subtract(self._keys[key])
 
     def _may_go(self, key: int) -> bool:
-        """Whether training keeps something of each class of the key; what is the only key of its class may go."""
+        """Whether training keeps a key of each of its classes; a class with a single key does not count."""
         return all(self._left[label] > 1 or self._sizes[label] == 1 for label in self._keys[key])
 
     def _in_proportion(self) -> list[int]:
-        """All keys, such that each beginning of the list has about the same share of every class; the only keys of a
-        class come last."""
+        """All keys in an order whose every prefix has about the same fraction of each class; single keys of a class
+        come last."""
         ranks: Counter[str] = Counter()
         groups = {key: self._group(labels) for key, labels in self._keys.items()}
         sizes = Counter(groups.values())
@@ -206,6 +199,6 @@ class _Stratified:
         return [key for _, _, key in sorted(order)]
 
     def _group(self, labels: Set[str]) -> str:
-        """The rarest class of a key that is no class of its own, after a letter; empty if there is none."""
+        """The rarest class of a key with more than one key, after a letter; empty if there is none."""
         found = [label for label in labels if self._sizes[label] > 1]
         return f"c{min(found, key=lambda label: (self._sizes[label], label))}" if found else ""

@@ -1,5 +1,5 @@
-"""Split the sources of one table together: every item is assigned to a split, and long documents are cut where
-there are too few. Which keys are held out is decided in :mod:`muomni_cli.data.split`.
+"""Assign every item of a table's sources to a side of the split; long documents are cut if there are too few. Which
+keys are held out is decided in :mod:`muomni_cli.data.split`.
 """
 
 from __future__ import annotations
@@ -26,25 +26,16 @@ from muomni_cli.data.split import (
     threshold_of,
 )
 
-FEW = 20
-"""Documents, at most, that are cut where holding out whole ones would hold out too much or too little of the text."""
-
-FAIR = (0.02, 0.4)
-"""Of the characters of few documents: the least and the most that may be held out."""
-
-WORTH_CUTTING = 2_000
-"""Characters of few documents below which they are not cut, unless there is a single one."""
-
-TAIL = 0.1
-"""What is held out of each document that is cut, unless the recipe writes a fraction."""
-
-AT_A_TIME = 1_000
-"""Items of a source that are looked at before the next source has its turn."""
+FEW = 20  # up to this many documents may be cut, if holding out whole ones would hold out too much or too little text
+FAIR = (0.02, 0.4)  # least and most fraction of the characters of few documents that may be held out
+WORTH_CUTTING = 2_000  # few documents with less text (in characters) are not cut, unless there is a single one
+TAIL = 0.1  # held-out fraction of each document that is cut, unless the recipe sets one
+AT_A_TIME = 1_000  # items to read from one source before the next has its turn
 
 
 @dataclass(slots=True)
 class Seen:
-    """What one source holds: the keys that it leaves to the split, and which sides it assigns itself."""
+    """Contents of one source: keys to be split, and items that the source assigns itself."""
 
     pool: Pool = field(default_factory=Pool)
     assigned: dict[int, Split] = field(default_factory=dict)
@@ -54,7 +45,6 @@ class Seen:
     only_documents: bool = True
 
     def add(self, item: Item) -> None:
-        """Count an item."""
         self.items += 1
         key = hash_of(item.key)
         if item.split is not None:
@@ -72,32 +62,23 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class SplitDecision:
-    """What is decided for a table.
-
-    Args:
-        splits: of each key.
-        cut: how many characters of a document, by the hash of its key, are for training; the rest is held out.
-    """
+    """The split of one table. ``cut``: hash of a document's key -> number of its characters that are for training."""
 
     splits: KeySplit
     cut: Mapping[int, int] = field(default_factory=dict)
 
 
 class SourceSplit:
-    """The sources of ``[[data.<name>]]`` that are learned from.
-
-    Args:
-        datasets: of those sources.
-        val_fraction: the recipe's; None for the default.
-    """
+    """The split of the sources of ``[[data.<name>]]``, except ``eval_only`` ones. ``val_fraction``: as in the recipe;
+    None for the default."""
 
     def __init__(self, datasets: Sequence[Dataset], val_fraction: float | None) -> None:
         self._datasets, self._val_fraction = datasets, val_fraction
 
     @cached_property
     def decision(self) -> SplitDecision:
-        """Reads the sources' keys, as far as that is needed: with a written fraction only until both sides have
-        something, otherwise up to ``MANY`` keys of text. A written 0 holds out only what the sources assign."""
+        """Reads as few keys as possible: with ``val_fraction`` until both sides have something, otherwise up to
+        ``MANY`` keys of text. With ``val_fraction`` 0, only items that sources assign are held out."""
         if self._val_fraction is None:
             return _by_default(self.seen)
         splits = KeySplit(threshold_of(self._val_fraction))
@@ -107,7 +88,6 @@ class SourceSplit:
 
     @cached_property
     def seen(self) -> list[Seen]:
-        """What each source holds."""
         return [_seen(dataset) for dataset in self._datasets]
 
     def _has_both(self, splits: KeySplit) -> bool:
@@ -125,12 +105,12 @@ class SourceSplit:
 
 
 class SplitDataset:
-    """A :class:`muomni_cli.api.Dataset`: of another, every item with its side.
+    """A :class:`muomni_cli.api.Dataset` whose items have their side of the split.
 
     Args:
-        dataset: the other.
-        table: decides; None where all is for validation unless the source says otherwise.
-        only: the one side that is wanted.
+        dataset: the original.
+        table: decides the split; None: all items are for validation, unless the source assigns them.
+        only: yield only this side.
     """
 
     def __init__(self, dataset: Dataset, table: SourceSplit | None, only: Split | None = None) -> None:
@@ -151,16 +131,15 @@ class SplitDataset:
 
     @property
     def remarks(self) -> list[str]:
-        """See :class:`muomni_cli.api.Dataset`."""
         return remarks_of(self._dataset)
 
     @property
     def cut(self) -> int:
-        """How many documents were cut, after all was read."""
+        """Number of documents that were cut, after reading."""
         return len(self._cut)
 
     def _all(self) -> Iterator[Item]:
-        decision = self._table.decision if self._table else None  # before reading: what is noted is noted once
+        decision = self._table.decision if self._table else None  # before reading, so that notes are not repeated
         read: Counter[int] = Counter()
         for item in self._dataset.documents():
             if item.split is not None:
@@ -176,22 +155,20 @@ class SplitDataset:
 
 
 def split_of(item: Item, val_fraction: float | None) -> Split:
-    """The side of an item: that of its source or of its table's decision, or else by the hash of its key."""
+    """The side of an item: as assigned by its source or table, or else by the hash of its key."""
     return item.split or split_of_key(item.key, SMALLEST if val_fraction is None else val_fraction)
 
 
 def remarks_of(dataset: Dataset) -> list[str]:
-    """What a dataset remarks after it was read; nothing if it does not know how."""
     return list(getattr(dataset, "remarks", ()))
 
 
 def cut_of(dataset: Dataset) -> int:
-    """How many documents of a dataset were cut, after it was read."""
     return dataset.cut if isinstance(dataset, SplitDataset) else 0
 
 
 def _readable(dataset: Dataset) -> Iterator[Item]:
-    """Items as long as they can be read: whoever reads them for good says what is wrong."""
+    """Items up to the first error, which is reported when the data are actually read."""
     try:
         yield from dataset.documents()
     except (RequestError, OSError):
@@ -203,19 +180,19 @@ def _seen(dataset: Dataset) -> Seen:
     for item in _readable(dataset):
         seen.add(item)
         if seen.pool.many and not isinstance(item, Example):
-            break  # labels, which may need more, are those of examples
+            break  # only examples have labels, for which more may be needed
     return seen
 
 
 def _by_default(seen: Sequence[Seen]) -> SplitDecision:
-    """Each source by itself, so that none is without validation; a key that is held out in one is held out in all."""
+    """Split each source by itself, so that each has validation items. A key held out in one is held out in all."""
     assigned = _assigned(seen)
     threshold = 0.0
     moved: dict[int, Split] = {}
     cut: dict[int, int] = {}
     for source in seen:
         if "val" in source.splits and not source.pool.many:
-            continue  # it says what is held out
+            continue  # it has a held-out set of its own
         pool = source.pool.without(assigned)
         splits = pool.default_sides()
         if source.only_documents and _unfair(pool, source.sizes, splits):
@@ -227,7 +204,7 @@ def _by_default(seen: Sequence[Seen]) -> SplitDecision:
 
 
 def _assigned(seen: Sequence[Seen]) -> dict[int, Split]:
-    """The keys that one source assigns to a side and another leaves to the split."""
+    """The keys that one source assigns to a side and another does not."""
     left = {key for source in seen for key in source.pool.keys}
     return {key: split for source in seen for key, split in source.assigned.items() if key in left}
 
@@ -235,8 +212,8 @@ def _assigned(seen: Sequence[Seen]) -> dict[int, Split]:
 def _filled(
     seen: Sequence[Seen], splits: KeySplit, share: float | None, cut: Mapping[int, int] | None = None
 ) -> SplitDecision:
-    """``splits``, unless one of them would be empty: then the keys nearest to the threshold change sides, or documents
-    are cut where there are too few."""
+    """``splits``, unless a side would be empty: then the keys nearest to the threshold change sides, or few documents
+    are cut."""
     cut = cut or {}
     decided = {split for source in seen for split in source.splits}
     there = decided | {splits(key) for source in seen for key in source.pool.keys}
@@ -254,7 +231,7 @@ def _filled(
 
 
 def _together(seen: Sequence[Seen], assigned: Mapping[int, Split]) -> tuple[Pool, Counter[int]]:
-    """The keys of all sources that are not assigned, and the characters of documents."""
+    """The unassigned keys of all sources, and the characters of documents by key."""
     pool = Pool()
     sizes: Counter[int] = Counter()
     for source in seen:
@@ -266,7 +243,7 @@ def _together(seen: Sequence[Seen], assigned: Mapping[int, Split]) -> tuple[Pool
 
 
 def _unfair(pool: Pool, sizes: Counter[int], splits: KeySplit) -> bool:
-    """Whether whole documents would be too much, or too little, to hold out of these few."""
+    """Whether holding out whole ones of these few documents would hold out too much or too little text."""
     total = sum(sizes.values())
     held = sum(size for key, size in sizes.items() if splits(key) == "val")
     least, most = FAIR
@@ -278,8 +255,7 @@ def _cuts(sizes: Mapping[int, int], share: float) -> dict[int, int]:
 
 
 def _pieces(item: Document, left: int) -> Iterator[Document]:
-    """A document, or a piece of one, of which ``left`` more characters are for training: what is before a line end or
-    a space near there, and what is behind it."""
+    """Split a document, or a piece of one, after about ``left`` characters into training and held-out text."""
     place = _place(item.text, left)
     begin, end = item.text[:place], item.text[place:]
     if begin.strip():
@@ -289,7 +265,7 @@ def _pieces(item: Document, left: int) -> Iterator[Document]:
 
 
 def _place(text: str, left: int) -> int:
-    """Where to cut ``text``: at the last line end before ``left``, else at the last space, if one is near."""
+    """Where to cut: after the last line end before ``left``, else after the last space, if one is near."""
     if left <= 0 or left >= len(text):
         return max(0, min(left, len(text)))
     near = max(1, left - (len(text) - left))

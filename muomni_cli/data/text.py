@@ -1,8 +1,8 @@
-"""Text for training: learn a tokenizer, tokenize every source once, keep the tokens in the cache, and the held-out
-windows that bits a byte are measured on.
+"""Text for training: train the tokenizer, tokenize every source once into the cache, and measure bits per byte on
+held-out windows.
 
-The folder ``shards/<fingerprint>`` of the cache holds one stream of ids for each source and split, and
-``corpus.json``. It is renamed into place when it is complete; nothing larger than a batch is ever held in memory.
+The cache folder ``shards/<fingerprint>`` has a token stream for each source and split, and ``corpus.json``. It is
+renamed into place when complete; at most one batch is in memory.
 """
 
 from __future__ import annotations
@@ -39,19 +39,14 @@ from muomni_cli.registry.registry import resolve
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-FORMAT = 1
-"""Raised when what is written for the same sources and tokenizer changes."""
-
-BATCH = 4 << 20
-"""Characters tokenised at a time: enough pieces to busy several cores, at about a hundred bytes each until written."""
-
-Progress = Callable[[str], None]
-"""Told a line of talk now and then."""
+FORMAT = 1  # incremented when the cached data for the same sources and tokenizer change
+BATCH = 4 << 20  # characters to tokenize at a time: enough work for several cores, at about 100 bytes of memory each
+Progress = Callable[[str], None]  # shows a line now and then
 
 
 def train_tokenizer(recipe: Recipe, progress: Progress) -> Tokenizer:
-    """Learn the recipe's tokenizer from at most ``data.tokenizer_chars`` characters, taken evenly from all sources of
-    ``[[data.text]]``, and then of ``[[data.omni]]``: what is asked and answered there, without the media.
+    """Train the recipe's tokenizer on at most ``data.tokenizer_chars`` characters, taken evenly from all sources of
+    ``[[data.text]]`` and ``[[data.omni]]`` (text only).
 
     Raises:
         RequestError: no tokenizer in the recipe, no text, or too little text for the vocabulary.
@@ -76,13 +71,13 @@ def train_tokenizer(recipe: Recipe, progress: Progress) -> Tokenizer:
     tokenizer: Tokenizer = learn(chosen.config, chain([first], texts))
     asked = getattr(chosen.config, "vocab_size", tokenizer.vocab_size)
     if tokenizer.vocab_size < asked:
-        progress(f"the text gives {tokenizer.vocab_size:,} of the {asked:,} entries that tokenizer.vocab_size asks for")
+        progress(f"the text yields {tokenizer.vocab_size:,} of the {asked:,} entries of tokenizer.vocab_size")
     return tokenizer
 
 
 def training_texts(recipe: Recipe, sources: Sequence[DataSource]) -> Iterator[str]:
-    """Texts of training items, cut off after ``data.tokenizer_chars`` characters; what a source does not use of its
-    even share, the next ones may."""
+    """Texts of training items, up to ``data.tokenizer_chars`` characters. Each source has an even share; what it does
+    not use is passed on to the next."""
     left = recipe.data.tokenizer_chars
     for index, source in enumerate(sources):
         share = left // (len(sources) - index)
@@ -102,8 +97,8 @@ def _texts(source: DataSource, val_fraction: float | None) -> Iterator[str]:
 
 
 def known_tokenizer(recipe: Recipe, folder: Path) -> Tokenizer | None:
-    """The tokenizer that training left in ``folder``, or one that needs no training; None where neither is there, or
-    where the recipe was changed since."""
+    """The tokenizer in ``folder``, or one that needs no training; None if it is not trained or no longer matches the
+    recipe."""
     chosen = recipe.tokenizer
     if chosen is None:
         return None
@@ -119,8 +114,8 @@ def known_tokenizer(recipe: Recipe, folder: Path) -> Tokenizer | None:
 
 @dataclass(slots=True)
 class SourceStats:
-    """What one source gave: items, characters and tokens on each side, what it could not read, what it remarks, how
-    many documents were cut to be on both sides, and what its items are."""
+    """One source: items, characters and tokens by side, unreadable files, remarks, number of documents that were cut,
+    and the name of an item."""
 
     name: str
     documents: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
@@ -132,44 +127,34 @@ class SourceStats:
     noun: str = ""
 
     def count(self, item: Document | Conversation, split: Split, tokens: int) -> None:
-        """Add an item."""
         self.documents[split] += 1
         self.characters[split] += size_of(item)
         self.tokens[split] += tokens
         self.noun = type(item).__name__.lower()
 
     def validating(self, table: str) -> Validating:
-        """How many of its items validate."""
         return Validating(table, self.name, self.documents, self.remarks, self.characters, self.cut, self.noun)
 
 
 @dataclass(frozen=True, slots=True)
 class TextData:
-    """Tokenised text.
+    """Tokenized text."""
 
-    Args:
-        train: what to train on.
-        val: the validation streams, one for each source that has some.
-        stats: one entry a source.
-        fingerprint: of sources, tokenizer, template and split; names the folder in the cache.
-    """
-
-    train: Mixture
-    val: Sequence[TokenStream]
-    stats: Sequence[SourceStats]
-    fingerprint: str
+    train: Mixture  # training streams
+    val: Sequence[TokenStream]  # validation streams, one for each source that has some
+    stats: Sequence[SourceStats]  # one entry per source
+    fingerprint: str  # of sources, tokenizer, template and split; names the folder in the cache
 
     @property
     def validating(self) -> list[Validating]:
-        """How many items of each source validate."""
         return [entry.validating("text") for entry in self.stats]
 
 
 def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextData:
-    """The recipe's text as tokens: from the cache if nothing changed, tokenised now otherwise.
+    """The recipe's text as tokens: from the cache, or tokenized now.
 
     Raises:
-        RequestError: no text, or nothing of it on one side of the split.
+        RequestError: no text, or an empty side of the split.
         MuomniError: the cache cannot be written.
     """
     sources = open_sources(recipe)
@@ -184,12 +169,12 @@ def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextD
     stats = [SourceStats(**{**entry, "name": source.name}) for entry, source in zip(written, sources, strict=True)]
     for entry in stats:
         for path, reason in entry.unreadable.items():
-            progress(f"warning: not all of {path} could be used: {reason}")
+            progress(f"warning: {path} could not be used completely: {reason}")
     return _open(folder, sources, stats, tokenizer, mark, recipe.data.val_fraction)
 
 
 def fingerprint(recipe: Recipe, sources: Sequence[DataSource], tokenizer: Tokenizer) -> str:
-    """24 hex digits that change when, and only when, the tokens might: text, tokenizer, layout, split or format."""
+    """24 hex digits that identify everything that the tokens depend on: text, tokenizer, layout, split and format."""
     identity = {
         "format": FORMAT,
         "template": recipe.chat.template,
@@ -201,7 +186,7 @@ def fingerprint(recipe: Recipe, sources: Sequence[DataSource], tokenizer: Tokeni
 
 
 def tokenizer_hash(tokenizer: Tokenizer) -> str:
-    """A hash of all that the tokenizer saves."""
+    """A hash of everything that the tokenizer saves."""
     digest = hashlib.blake2b()
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save(Path(folder))
@@ -212,10 +197,9 @@ def tokenizer_hash(tokenizer: Tokenizer) -> str:
 
 
 def _write(recipe: Recipe, source: DataSource, tokenizer: Tokenizer, folder: Path, progress: Progress) -> SourceStats:
-    """Tokenise one source into a stream for each side."""
     stats = SourceStats(source.name)
     dtype = token_type(tokenizer.vocab_size)
-    began = told = time.monotonic()
+    began = shown = time.monotonic()
     with ExitStack() as stack:
         writers = {
             split: stack.enter_context(StreamWriter(folder / f"{source.stem}-{split}.tokens", dtype))
@@ -226,22 +210,21 @@ def _write(recipe: Recipe, source: DataSource, tokenizer: Tokenizer, folder: Pat
                 split = split_of(item, recipe.data.val_fraction)
                 writers[split].append(ids, mask)
                 stats.count(item, split, len(ids))
-            if time.monotonic() > told + 5:
-                told = time.monotonic()
-                millions = sum(stats.characters.values()) / 1e6
-                progress(f"tokenising {source.name}: {millions:,.1f} M characters, {millions / (told - began):.1f} M/s")
+            if time.monotonic() > shown + 5:
+                shown = time.monotonic()
+                size = sum(stats.characters.values()) / 1e6
+                progress(f"tokenizing {source.name}: {size:,.1f} M characters, {size / (shown - began):.1f} M/s")
     stats.unreadable = dict(source.dataset.unreadable)
     stats.remarks, stats.cut = remarks_of(source.dataset), cut_of(source.dataset)
     return stats
 
 
 def size_of(item: Document | Conversation) -> int:
-    """Characters of an item."""
     return len(item.text) if isinstance(item, Document) else sum(len(message.text) for message in item.messages)
 
 
 def batches(items: Iterator[Document | Conversation]) -> Iterator[list[Document | Conversation]]:
-    """Items in their order, in lists that end once they hold ``BATCH`` characters."""
+    """Items in order, in lists of about ``BATCH`` characters."""
     held: list[Document | Conversation] = []
     size = 0
     for item in items:
@@ -257,7 +240,7 @@ def batches(items: Iterator[Document | Conversation]) -> Iterator[list[Document 
 def encode_items(
     tokenizer: Tokenizer, items: Sequence[Document | Conversation], template: Template
 ) -> Iterator[tuple[list[int], Sequence[bool] | None]]:
-    """Ids of each item, ``bos`` and ``eos`` included, and its mask (None: all of it is to be learned)."""
+    """Ids of each item, including ``bos`` and ``eos``, and which of them to train on (None: all)."""
     texts = [[item.text] if isinstance(item, Document) else turn_texts(item.messages, template) for item in items]
     encoded = iter(tokenizer.encode_batch([text for own in texts for text in own]))
     bos, eos = tokenizer.specials["bos"], tokenizer.specials["eos"]
@@ -266,7 +249,7 @@ def encode_items(
             yield [bos, *next(encoded), eos], None
         else:
             layout = lay_out(tokenizer, item.messages, islice(encoded, len(item.messages)), template)
-            if template == "plain":  # nothing else says that a plain conversation is over
+            if template == "plain":  # otherwise a plain conversation would have no end
                 layout.ids.append(eos)
                 layout.answer.append(True)
             yield layout.ids, layout.answer if item.learn == "answers" else None
@@ -302,33 +285,23 @@ def _open(
 
 @dataclass(frozen=True, slots=True)
 class ValidationText:
-    """Every token of some streams, once and in order.
+    """Validation on every token of some streams, once and in order."""
 
-    Args:
-        streams: of tokens.
-        tokenizer: which made them.
-        length: of a window, in targets.
-        batch_size: windows at a time.
-        batches: so many of them, the first; 0 for all.
-    """
-
-    streams: Sequence[TokenStream]
-    tokenizer: Tokenizer
-    length: int
-    batch_size: int
-    batches: int = 0
+    streams: Sequence[TokenStream]  # token streams
+    tokenizer: Tokenizer  # the one that made them
+    length: int  # of a window, in targets
+    batch_size: int  # windows per batch
+    batches: int = 0  # maximum number of batches; 0 for all
 
     def windows(self) -> Iterator[Window]:
-        """Batches of windows."""
         cut = Mixture(self.streams, [1.0] * len(self.streams)).windows(self.length)
         return itertools.islice(cut.batches(self.batch_size), self.batches or None)
 
     def measure(self, nats: Callable[[Window], Any]) -> dict[str, float]:
-        """``loss`` in nats a token, ``perplexity``, and ``bits_per_byte``: nats of all targets over their bytes.
+        """``loss`` in nats per token, ``perplexity``, and ``bits_per_byte``.
 
         Args:
-            nats: of the targets of a batch that count, summed: a number, or whatever adds up to one (a tensor on a
-                device is waited for once, at the end).
+            nats: summed loss of a batch's targets, as a number or a device tensor (which is synced once, at the end).
         """
         spelt = bytes_per_token(self.tokenizer)
         total, tokens, size = 0.0, 0, 0
@@ -346,7 +319,7 @@ class ValidationText:
 
 
 def bytes_per_token(tokenizer: Tokenizer) -> NDArray[np.int64]:
-    """(V,) how many bytes of text each token stands for; 0 for special tokens."""
+    """(V,) bytes of text per token; 0 for special tokens."""
     return np.array([len(tokenizer.token_bytes(token)) for token in range(tokenizer.vocab_size)], dtype=np.int64)
 
 

@@ -1,4 +1,4 @@
-"""How many items of each source validate, how sure that is, and what to do where one side has nothing. Knows counts."""
+"""How many items of each source are held out, how uncertain scores are, and errors for an empty side of the split."""
 
 from __future__ import annotations
 
@@ -11,73 +11,59 @@ from muomni_cli.data.sources import DataSource
 from muomni_cli.data.split import SURE, Split, uncertainty
 
 NOUNS = {"image": "picture", "audio": "sound", "speech": "sound", "text": "document", "omni": "conversation"}
-"""What an item of a table is called."""
+"""Name of an item by table."""
 
-FEW_CHARACTERS = 2_000
-"""Held-out text below which bits per byte say little."""
+FEW_CHARACTERS = 2_000  # with less held-out text, bits per byte mean little
 
 
 @dataclass(frozen=True, slots=True)
 class Validating:
-    """Of one source: how many items are on each side.
+    """Size of the split of one source."""
 
-    Args:
-        table: NAME of ``[[data.<NAME>]]``.
-        source: its name.
-        items: on each side.
-        remarks: of the source, after it was read.
-        characters: on each side, where they are known.
-        cut: documents whose ends validate, because there are too few to hold out whole ones.
-        noun: what an item is called, if not as its table has it.
-    """
-
-    table: str
-    source: str
-    items: Mapping[Split, int]
-    remarks: Sequence[str] = ()
-    characters: Mapping[Split, int] | None = None
-    cut: int = 0
-    noun: str = ""
+    table: str  # NAME of ``[[data.<NAME>]]``
+    source: str  # name of the source
+    items: Mapping[Split, int]  # number on each side
+    remarks: Sequence[str] = ()  # of the source, after reading
+    characters: Mapping[Split, int] | None = None  # number on each side, if known
+    cut: int = 0  # documents whose ends are held out, because there are too few to hold out whole ones
+    noun: str = ""  # name of an item, if it differs from :data:`NOUNS`
 
     @property
     def uncertainty(self) -> float:
-        """Half the width of the 95 % interval of a share of what validates, at its widest."""
+        """Half the width of the widest 95 % interval of a share of the held-out items."""
         return uncertainty(self.items["val"])
 
     def line(self) -> str:
-        """How many validate."""
         held, total = self.items["val"], sum(self.items.values())
         amount = ""
         if self.characters and self.table == "text":
             amount = f", {self.characters['val']:,} of {sum(self.characters.values()):,} characters"
         where = f"{self.table}, {self.source}"
         if self.cut:
-            whose = "the end of the only document" if self.cut == 1 else f"the ends of {self.cut} documents"
-            return f"{where}: {whose} validate{_s(self.cut)}{amount}: too few to hold out whole ones"
-        return f"{where}: {held:,} of {self._counted(total)} validate{_s(1 if total == 1 else held)}{amount}"
+            ends = "the end of the only document is" if self.cut == 1 else f"the ends of {self.cut} documents are"
+            return f"{where}: {ends} held out{amount}: too few to hold out whole ones"
+        return f"{where}: {held:,} of {self._counted(total)} held out{amount}"
 
     def warnings(self) -> Iterator[str]:
-        """What the source remarks, and whether too few validate to be sure of a score."""
+        """Remarks of the source, and whether too little is held out for reliable scores."""
         for remark in self.remarks:
             yield f"{self.table}, {self.source}: {remark}"
         held = self.items["val"]
-        if self.characters and self.table == "text":  # scored by the byte, not by the document
+        if self.characters and self.table == "text":  # scored per byte, not per document
             few = self.characters["val"]
             if 0 < few < FEW_CHARACTERS:
                 where = f"{self.table}, {self.source}"
-                yield f"{where}: only {few:,} characters validate; add text, or raise data.val_fraction"
+                yield f"{where}: only {few:,} characters are held out; add text, or raise data.val_fraction"
         elif held and 2 * self.uncertainty > SURE and not self.cut:
             yield (
-                f"{self.table}, {self.source}: {self._counted(held)} validate{_s(held)}: a score of "
-                f"{'it' if held == 1 else 'them'} is uncertain by ±{self.uncertainty:.2f}; add data, or raise "
-                "data.val_fraction"
+                f"{self.table}, {self.source}: {self._counted(held)} held out: scores are uncertain by "
+                f"±{self.uncertainty:.2f}; add data, or raise data.val_fraction"
             )
 
     def _counted(self, count: int) -> str:
         return _counted(count, self.noun or _noun(self.table))
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
         return {
             "table": self.table,
             "source": self.source,
@@ -90,7 +76,7 @@ class Validating:
 
 
 def describe(found: Iterable[Validating]) -> Iterator[str]:
-    """Lines for people: of every source how many of its items validate, and then the warnings."""
+    """Lines of all sources, followed by the warnings."""
     every = list(found)
     yield from (one.line() for one in every)
     for one in every:
@@ -100,12 +86,12 @@ def describe(found: Iterable[Validating]) -> Iterator[str]:
 def of_rows(
     table: str, names: Sequence[str], splits: Mapping[Split, Sequence[int]], remarks: Mapping[str, Sequence[str]]
 ) -> list[Validating]:
-    """Of each source, where the number of its source is known of every item.
+    """The split size of each source, from the source numbers of the items.
 
     Args:
         names: of the sources.
-        splits: of the items on each side, the numbers of their sources.
-        remarks: by the number of the source, as JSON has it.
+        splits: side -> source number of each item.
+        remarks: by source number as a string, as in JSON.
     """
     return [
         Validating(
@@ -126,20 +112,20 @@ def empty_side(
     val_fraction: float | None,
     only: Split | None = None,
 ) -> RequestError:
-    """The error for a side of the split that has nothing on it.
+    """The error for an empty side of the split.
 
     Args:
         table: of the sources.
-        sources: read anew, to know why.
-        usable: items that could be used, whatever their side.
-        val_fraction: the recipe's.
-        only: the one side that was asked for.
+        sources: are read again to find the reason.
+        usable: number of usable items on both sides.
+        val_fraction: as in the recipe.
+        only: the side that was requested, if only one was.
     """
     read = _Read.of(sources)
     where, noun = f"[[data.{table}]]", _noun(table)
     verb, aim = ("train on", "training") if split == "train" else ("validate on", "validation")
     if only and not read.items:
-        return RequestError(f"nothing of {where} is for {aim}", "ask for the other --split, or see muomni data check")
+        return RequestError(f"nothing of {where} is for {aim}", "use the other --split, or see muomni data check")
     if not read.items:
         return RequestError(f"{where} has no {noun}s", "see what is wrong with `muomni data check RECIPE`")
     if read.items == 1:
@@ -164,8 +150,6 @@ def empty_side(
 
 @dataclass(slots=True)
 class _Read:
-    """What sources hold: how many items, the first two keys, how many are on each side, and what was remarked."""
-
     items: int = 0
     keys: list[str] = field(default_factory=list)
     assigned: dict[Split, int] = field(default_factory=lambda: {"train": 0, "val": 0})
@@ -173,7 +157,6 @@ class _Read:
 
     @classmethod
     def of(cls, sources: Iterable[DataSource]) -> _Read:
-        """Read them all."""
         found = cls()
         for source in sources:
             for item in source.dataset.documents():
@@ -187,7 +170,7 @@ class _Read:
 
 
 def _assigned_or_unusable(read: _Read, split: Split, where: str, noun: str, unusable: str) -> RequestError:
-    """Either the sources put everything on the other side, or nothing that is for this side can be used."""
+    """The error if the sources assign everything to the other side, or nothing on this side is usable."""
     if read.remarks or not read.assigned[split]:
         other = "validation" if split == "train" else "training"
         reason = f": {read.remarks[0]}" if read.remarks else ""
@@ -207,7 +190,3 @@ def _noun(table: str) -> str:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _s(count: int) -> str:
-    return "s" if count == 1 else ""

@@ -1,11 +1,11 @@
-"""Streams of token ids on disk, and the windows of one length that they are cut into, in a seeded order without state.
+"""Token streams on disk, and windows of equal length cut from them in a seeded, stateless order.
 
-A stream is ``<name>.tokens`` (little-endian uint16 where the vocabulary allows, else uint32), written piece by piece
-and read through a memory map, and ``<name>.mask`` (one byte a token) where some tokens are not learned.
+A stream is ``<name>.tokens`` (little-endian uint16, or uint32 for large vocabularies), read through a memory map, and
+``<name>.mask`` (one byte per token) if some tokens are not trained on.
 
-Letters: N tokens in a stream, L targets in a window, W windows in an epoch, B windows in a batch. A window holds L + 1
-tokens: the first L are the input, the last L the targets; neighbors overlap by one token, so every token but the first
-of a stream is a target exactly once an epoch.
+Letters: N tokens in a stream, L targets in a window, W windows in an epoch, B windows in a batch. A window has L + 1
+tokens: the first L are the input, the last L the targets. Neighbors overlap by one token, so every token but the first
+of a stream is a target exactly once per epoch.
 """
 
 from __future__ import annotations
@@ -20,31 +20,22 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-FILL = 1 << 20
-"""Bytes of mask written at a time where one has to be filled in later."""
-
-CYCLE = 1000
-"""Draws after which a mixture has taken from every source in its exact share."""
+FILL = 1 << 20  # bytes written at a time when a mask is started late
+CYCLE = 1000  # number of draws after which a mixture has drawn from every source in its exact proportion
 
 
 def token_type(vocab_size: int) -> np.dtype[Any]:
-    """The smallest type that holds every id."""
+    """The smallest dtype that holds every id."""
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenStream:
-    """N tokens on disk, in the order of their documents.
+    """N tokens on disk, in document order."""
 
-    Args:
-        source: which source of the recipe they came from, for people.
-        tokens: (N,) ids, memory-mapped.
-        mask: (N,) 1 where the token is to be learned, memory-mapped; None where all are.
-    """
-
-    source: str
-    tokens: NDArray[Any]
-    mask: NDArray[np.uint8] | None = None
+    source: str  # name of their source
+    tokens: NDArray[Any]  # (N,) ids, memory-mapped
+    mask: NDArray[np.uint8] | None = None  # (N,) 1 for tokens to train on, memory-mapped; None: all
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -62,11 +53,11 @@ def _map(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 class StreamWriter:
-    """Appends to a stream. The mask file is begun by the first document that is not to be learned whole.
+    """Appends to a stream. The mask file is created for the first document that is not trained on completely.
 
     Args:
         path: the ``.tokens`` file.
-        dtype: what :func:`token_type` says.
+        dtype: from :func:`token_type`.
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
@@ -86,7 +77,7 @@ class StreamWriter:
         self._open.close()
 
     def append(self, ids: Sequence[int], mask: Sequence[bool] | None = None) -> None:
-        """Add tokens, and for each whether it is to be learned (all of them where ``mask`` is None)."""
+        """Append tokens. ``mask``: which of them to train on; None: all."""
         self._tokens.write(np.asarray(ids, self._dtype).tobytes())
         if mask is not None and self._mask is None:
             self._mask = self._open.enter_context(self._path.with_suffix(".mask").open("wb"))
@@ -99,22 +90,18 @@ class StreamWriter:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A batch of windows.
+    """A batch of windows."""
 
-    Args:
-        tokens: (B, L+1) int64 ids; what lies behind the end of a stream is 0 (pad).
-        mask: (B, L) bool, whether ``tokens[:, 1:]`` is a target: false for padding and for what is not to be learned.
-    """
-
-    tokens: NDArray[np.int64]
+    tokens: NDArray[np.int64]  # (B, L+1) int64 ids, padded with 0 after the end of a stream
+    # (B, L) bool, whether ``tokens[:, 1:]`` is a target: false for padding and tokens not to train on
     mask: NDArray[np.bool_]
 
 
 @dataclass(slots=True)
 class _Track:
-    """One stream cut into windows, in another order and at another offset each epoch.
+    """One stream cut into windows, with a new order and offset in each epoch.
 
-    The first and last window of an epoch may be shorter. How long the first may be is chosen so that the number of
+    The first and last window of an epoch may be shorter. Sizes of the first window are restricted so that the number of
     windows is the same in every epoch; at least half of all offsets remain.
     """
 
@@ -129,7 +116,7 @@ class _Track:
 
     @property
     def firsts(self) -> range:
-        """Sizes that the first window may have."""
+        """Possible sizes of the first window."""
         if self.targets <= self.length:
             return range(self.length, self.length + 1)
         rest = self.targets % self.length
@@ -139,22 +126,21 @@ class _Track:
 
     @property
     def count(self) -> int:
-        """Windows in an epoch."""
         return 1 + max(0, -(-(self.targets - self.firsts.start) // self.length))
 
     def span(self, index: int, first: int) -> tuple[int, int]:
-        """Where window ``index`` of an epoch begins and ends in the stream (its last target included)."""
+        """Begin and end (including the last target) of window ``index`` of an epoch."""
         begin = first + (index - 1) * self.length if index else 0
         return begin, min(first + index * self.length, self.targets) + 1
 
     def draw(self, number: int) -> tuple[int, int]:
-        """Span of the ``number``-th window that is ever drawn."""
+        """Span of the ``number``-th window drawn since the start."""
         epoch, place = divmod(number, self.count)
         first, order = self._order(epoch)
         return self.span(int(order[place]), first)
 
     def _order(self, epoch: int) -> tuple[int, NDArray[np.int64]]:
-        """First window's size and the order of an epoch, remembered for the last two (a batch may touch both)."""
+        """Size of the first window and order of an epoch, cached for the last two (a batch may need both)."""
         known = self._orders.get(epoch)
         if known is None:
             baseline = np.random.default_rng([*self.seed, epoch])
@@ -167,10 +153,10 @@ class Windows:
     """Windows over one or several streams.
 
     Args:
-        streams: none of them shorter than two tokens.
-        weights: how often each is drawn, relative to the others, whatever its size.
+        streams: of at least two tokens each.
+        weights: sampling weights, independent of the streams' sizes.
         length: L.
-        seed: another seed, another order.
+        seed: of the order.
     """
 
     def __init__(self, streams: Sequence[TokenStream], weights: Sequence[float], length: int, seed: int) -> None:
@@ -184,12 +170,12 @@ class Windows:
         return sum(track.count for track in self._tracks)
 
     def batch(self, step: int, batch_size: int) -> Window:
-        """Batch number ``step``: a pure function of the seed and both numbers."""
+        """Batch ``step``: a pure function of the seed and both arguments."""
         draws = range(step * batch_size, (step + 1) * batch_size)
         return self._gather([self._draw(draw) for draw in draws])
 
     def batches(self, batch_size: int = 1) -> Iterator[Window]:
-        """All windows in the order of the text, the last batch perhaps smaller; every token is a target once."""
+        """All windows in text order; every token is a target once. The last batch may be smaller."""
         held: list[tuple[TokenStream, int, int]] = []
         for track in self._tracks:
             whole = max(1, -(-track.targets // self._length))
@@ -221,14 +207,14 @@ class Windows:
 
 
 def _slots(weights: Sequence[float]) -> NDArray[np.int64]:
-    """Which stream each draw of a cycle takes, before shuffling; every stream has at least one."""
+    """The stream of each draw in a cycle, before shuffling; every stream has at least one."""
     shares = np.asarray(weights, np.float64) / sum(weights)
     return np.repeat(np.arange(len(shares)), np.maximum(1, np.rint(shares * CYCLE).astype(np.int64)))
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Streams and how often each is drawn, relative to the others, whatever its size."""
+    """Streams and their sampling weights, which are independent of their sizes."""
 
     streams: Sequence[TokenStream]
     weights: Sequence[float]
@@ -238,5 +224,4 @@ class Mixture:
         return sum(map(len, self.streams))
 
     def windows(self, length: int, seed: int = 0) -> Windows:
-        """The streams cut into windows of ``length`` targets."""
         return Windows(self.streams, self.weights, length, seed)

@@ -1,4 +1,4 @@
-"""What ``muomni recipes`` does with a recipe: show, copy with changes, check and compare."""
+"""Implementation of ``muomni recipes``: show, copy with overrides, check and compare."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ABSENT = "(absent)"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One key, its value in the first recipe and in the second; :data:`ABSENT` where a recipe has no such key."""
+    """A key with its values in two recipes; :data:`ABSENT` where it is missing."""
 
     key: str
     left: Any
@@ -51,8 +51,8 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class RecipeReport:
-    """What is wrong with one recipe: mistakes in it, or problems that kept it from being read. ``read``: the recipe, if
-    nothing is."""
+    """The result of checking a recipe: mistakes in it, or problems that prevented reading it, or the recipe
+    ``read``."""
 
     recipe: str
     mistakes: tuple[Mistake, ...] = ()
@@ -61,16 +61,12 @@ class RecipeReport:
 
     @property
     def right(self) -> bool:
-        """Whether it can be used."""
         return not self.mistakes and not self.problems
 
 
 def read_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> str:
-    """The text of a recipe with its comments, and with ``key=value`` words put in.
-
-    Raises:
-        RequestError: it cannot be read, or a word cannot be put in.
-    """
+    """The text of a recipe with its comments and with ``key=value`` overrides applied. Raises RequestError: it cannot
+    be read, or an override cannot be applied."""
     file = find_recipe(path_or_name)
     try:
         text = file.read_text(encoding="utf-8")
@@ -91,13 +87,12 @@ def copy_recipe(path_or_name: str, words: Sequence[str] = (), *, force: bool) ->
     """Write a recipe's text, comments included, to a file.
 
     Args:
-        path_or_name: which recipe.
-        words: the file or folder to write to (default: the recipe's name, here) if the first is no ``key=value``; then
-            overrides.
-        force: replace a file that is there.
+        path_or_name: the recipe.
+        words: the target file or folder (default: the recipe's name) unless the first contains ``=``; then overrides.
+        force: replace an existing file.
 
     Raises:
-        RequestError: the file is there already and not ``force``, or the recipe cannot be read or has mistakes.
+        RequestError: the file exists and not ``force``, or the recipe cannot be read or has mistakes.
     """
     named = bool(words) and "=" not in words[0]
     overrides = words[1:] if named else words
@@ -112,7 +107,7 @@ def copy_recipe(path_or_name: str, words: Sequence[str] = (), *, force: bool) ->
 
 
 def check_recipes(words: Sequence[str]) -> list[RecipeReport]:
-    """Check every recipe among ``words``, with those that are ``key=value`` laid over each."""
+    """Check every recipe among ``words``, with the ``key=value`` words as overrides."""
     overrides = [word for word in words if "=" in word and not Path(word).exists()]
     return [_check(word, overrides) for word in words if word not in overrides]
 
@@ -121,7 +116,7 @@ def _check(recipe: str, overrides: Sequence[str]) -> RecipeReport:
     try:
         read = load_recipe(recipe, overrides)
     except RecipeMistakesError as error:
-        return RecipeReport(recipe, tuple(error.mistakes), (f"{len(error.mistakes)} to mend",))
+        return RecipeReport(recipe, tuple(error.mistakes), (f"{len(error.mistakes)} to fix",))
     except RequestError as error:
         return RecipeReport(recipe, (), (f"{error.what}; {error.fix}",))
     return RecipeReport(recipe, read=read)

@@ -1,7 +1,6 @@
-"""Find a recipe and turn its TOML into a :class:`Recipe`; all of its problems are reported at once.
-
-A recipe is named by a path or by the name of one that ships with muomni or with a plugin. ``recipes/NAME.toml`` means
-the shipped recipe NAME where there is no such file.
+"""Find a recipe, by path or by the name of one that ships with muomni or a plugin, and turn its TOML into a
+:class:`Recipe`. All mistakes are reported at once. ``recipes/NAME.toml`` means the shipped recipe if the file is
+missing.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -42,24 +40,17 @@ from muomni_cli.registry.registry import get_registry, nearest
 from muomni_cli.registry.sets import references_in, set_file
 
 Model = TypeVar("Model", bound=BaseModel)
-
 SOURCES = ("text", "omni", SPEECH)
-"""Lists of sources that ``[[data.<name>]]`` may make, besides one for each of ``[encoders.<modality>]``."""
+"""Names of ``[[data.<name>]]`` in addition to the modalities of ``[encoders.<modality>]``."""
 
-HOST_KEYS = ("weight", "task", "license", "eval_only")
-"""Keys of a source that are the host's, not its part's."""
-
+HOST_KEYS = ("weight", "task", "license", "eval_only")  # keys of a source that belong to the host, not to the part
 _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")
-
 _TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """A recipe that comes with muomni or with a plugin."""
-
     name: str
     doc: str
     origin: str
@@ -67,7 +58,7 @@ class Shipped:
 
 
 def shipped_recipes() -> list[Shipped]:
-    """Every recipe that can be named without a path: muomni's own, then those of plugins."""
+    """Every recipe that has a name: muomni's own, then those of plugins."""
     own = [Shipped(path.stem, _doc(path), "muomni", path) for path in sorted(_folder().glob("*.toml"))]
     return own + [
         Shipped(registered.use, registered.part.doc, registered.plugin.name, registered.part.path)
@@ -76,11 +67,7 @@ def shipped_recipes() -> list[Shipped]:
 
 
 def find_recipe(path_or_name: str) -> Path:
-    """The file of a recipe.
-
-    Raises:
-        RequestError: there is no such file, and no shipped recipe of that name.
-    """
+    """The file of a recipe. RequestError if there is no such file and no shipped recipe of that name."""
     path = Path(path_or_name).expanduser()
     if path.is_file():
         return path
@@ -101,13 +88,13 @@ def find_recipe(path_or_name: str) -> Path:
 
 @cache
 def _notify(path: str) -> None:
-    """Once a process: a command may look up its recipe several times."""
+    """Once per process: a command may look up its recipe several times."""
     say(f"{path}: not here; using the recipe that comes with muomni")
 
 
 @cache
 def _folder() -> Path:
-    """In a wheel the recipes are inside the package, in a checkout beside it."""
+    """In a wheel the recipes are inside of the package, in a checkout beside it."""
     inside = ROOT / "muomni_cli" / "_recipes"
     return inside if inside.is_dir() else inside.parent.parent / "recipes"
 
@@ -117,15 +104,15 @@ def _doc(path: Path) -> str:
 
 
 def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read and check a recipe.
+    """Read and validate a recipe.
 
     Args:
         path_or_name: a TOML file, or the name of a shipped recipe.
-        overrides: ``key=value`` words laid over it.
+        overrides: ``key=value`` words to apply.
 
     Raises:
         RequestError: it cannot be read.
-        RecipeMistakesError: it can, and has mistakes: all of them.
+        RecipeMistakesError: it has mistakes; lists all of them.
     """
     file = find_recipe(path_or_name)
     try:
@@ -141,14 +128,14 @@ def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
     reader = _Reader(tables)
     recipe = reader.recipe(default_name=file.stem, source=path_or_name)
     lines = key_lines(text)
-    found = dict.fromkeys(reader.mistakes)  # a table that is none is met more than once
+    found = dict.fromkeys(reader.mistakes)  # a value in place of a table is found more than once
     mistakes += [_place(path, message, file, lines, origins) for path, message in found]
     if mistakes:
         raise RecipeMistakesError(str(file), mistakes)
     return replace(recipe, notes=tuple(notes))
 
 
-def _syntax_mistake(file: FilePath, error: tomllib.TOMLDecodeError) -> Mistake:
+def _syntax_mistake(file: Path, error: tomllib.TOMLDecodeError) -> Mistake:
     message, _, position = str(error).partition(" (at ")
     number = re.search(r"line (\d+)", position)
     end = file.read_text(encoding="utf-8").count("\n") + 1
@@ -157,10 +144,10 @@ def _syntax_mistake(file: FilePath, error: tomllib.TOMLDecodeError) -> Mistake:
 
 
 def _place(
-    path: KeyPath, message: str, file: FilePath, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str]
+    path: KeyPath, message: str, file: Path, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str]
 ) -> Mistake:
-    """Blame the override that set ``path`` or what holds it; else the line of its longest prefix in the file, and the
-    overrides inside it if the mistake is a table's."""
+    """Locate a mistake: the override that set ``path`` or a table around it, else the line of the longest prefix in the
+    file, together with overrides inside of a table."""
     prefixes = [path[:length] for length in range(len(path), 0, -1)]
     words = [origins[prefix] for prefix in prefixes if prefix in origins]
     if words:
@@ -172,7 +159,7 @@ def _place(
 
 
 class _Reader:
-    """Walks the tables of one recipe; what is wrong is collected in ``mistakes`` and left out of the result."""
+    """Walks the tables of one recipe. Mistakes are collected in ``mistakes`` and left out of the result."""
 
     def __init__(self, tables: dict[str, Any]) -> None:
         self.tables = tables
@@ -209,13 +196,13 @@ class _Reader:
         self.mistakes.append((path, message))
 
     def misplaced(self, key: str) -> str:
-        """Why there is no such key on top, and which table has one of that name."""
+        """Error for an unknown top-level key; suggests the table that has a key of that name."""
         if isinstance(self.tables[key], dict):
             return unknown(key, _TOP, "table")
         models: dict[str, type[BaseModel]] = {"train": TrainSettings, "chat": ChatSettings, "data": DataSettings}
         for slot in SLOTS:
             use = self.tables[slot].get("use") if isinstance(self.tables.get(slot), dict) else None
-            with suppress(RequestError):  # told where the part is read
+            with suppress(RequestError):  # reported where the part is read
                 models |= {slot: get_registry().get(slot, use).part.config} if isinstance(use, str) else {}
         for table, model in models.items() if usual(key, _TOP) is None else ():
             if name := key if key in model.model_fields else usual(key, model.model_fields):
@@ -226,24 +213,23 @@ class _Reader:
         value = self.tables.get(key, default)
         if isinstance(value, kind) and not isinstance(value, bool):
             return value
-        self.wrong((key,), f"{value!r} is no {'whole number' if kind is int else 'text'}")
+        self.wrong((key,), f"{value!r} is not {'an integer' if kind is int else 'a string'}")
         return default
 
     def name(self, default: str) -> str:
-        """The recipe's name, which is also its run's folder."""
         name = str(self.plain("name", str, default))
         if not _RUN_NAME.fullmatch(name):
-            self.wrong(("name",), f"{name!r} is no name (letters, digits, -, _ and .)")
+            self.wrong(("name",), f"{name!r} is not a valid name (letters, digits, -, _ and .)")
         return name
 
     def seed(self) -> int:
         seed = int(self.plain("seed", int, 0))
         if not 0 <= seed < 2**63:
-            self.wrong(("seed",), f"{seed} is no seed (0 or more, below 2^63)")
+            self.wrong(("seed",), f"{seed} is not a valid seed (0 or more, below 2^63)")
         return seed
 
     def table(self, path: KeyPath) -> dict[str, Any]:
-        """The table at ``path``; empty if there is none, or something else is there."""
+        """The table at ``path``; empty if it is missing or not a table."""
         value: Any = self.tables
         for step in path:
             value = value[step] if not isinstance(value, dict) or step in value else {}
@@ -253,7 +239,7 @@ class _Reader:
         return {}
 
     def settings(self, path: KeyPath, model: type[Model], values: Mapping[str, Any]) -> Model | None:
-        """Validate a table. Strictly: "4" is no number, and true is no 1."""
+        """Validate a table strictly: "4" is not a number, and true is not 1."""
         try:
             return model.model_validate_json(json.dumps(values, default=str), strict=True)
         except ValidationError as error:
@@ -263,7 +249,7 @@ class _Reader:
             return None
 
     def together(self, path: KeyPath, model: type[BaseModel], values: Mapping[str, Any], bad: set[str]) -> None:
-        """Contradictions among the keys that are right by themselves, which validation does not get to."""
+        """Report contradictions among the valid keys, which validation does not reach."""
         if not issubclass(model, Settings) or not bad:
             return
         good = {key: value for key, value in values.items() if key not in bad}
@@ -272,11 +258,10 @@ class _Reader:
                 self.wrong((*path, key), message)
 
     def part(self, path: KeyPath, kind: str, host_keys: Sequence[str] = ()) -> PartSpec | None:
-        """One table with ``use``."""
         values = dict(self.table(path))
         use = values.pop("use", None)
         if not isinstance(use, str):
-            if all(where != path for where, _ in self.mistakes):  # else it is no table at all
+            if all(where != path for where, _ in self.mistakes):  # else it is not a table
                 self.wrong((*path, "use"), f'needs use = "...", the name of a {kind}')
             return None
         try:
@@ -289,7 +274,6 @@ class _Reader:
         return None if config is None else PartSpec(use, registered, config)
 
     def many(self, table: str, kind: str) -> dict[str, PartSpec]:
-        """``[table.<name>]`` tables, each with ``use``."""
         found = {name: self.part((table, name), kind) for name in self.table((table,))}
         return {name: chosen for name, chosen in found.items() if chosen is not None}
 
@@ -316,13 +300,13 @@ class _Reader:
             self.table(path).get(key, unset) for key, unset in zip(HOST_KEYS, (1.0, "", "", False), strict=True)
         )
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
-            self.wrong((*path, "weight"), f"{weight!r} is no weight (a number above 0)")
+            self.wrong((*path, "weight"), f"{weight!r} is not a valid weight (a number above 0)")
             return None
         if task != "" and not (isinstance(task, str) and _TASK_NAME.fullmatch(task)):
-            self.wrong((*path, "task"), f"{task!r} is no name of a task (small letters, digits, - and _)")
+            self.wrong((*path, "task"), f"{task!r} is not a valid task name (lower case letters, digits, - and _)")
             return None
         if not isinstance(license, str) or "\n" in license:
-            self.wrong((*path, "license"), f"{license!r} is no license (one line of text)")
+            self.wrong((*path, "license"), f"{license!r} is not a valid license (one line of text)")
             return None
         if not isinstance(measure, bool):
             self.wrong((*path, "eval_only"), f"{measure!r} is neither true nor false")
@@ -333,7 +317,7 @@ class _Reader:
         return SourceSpec(chosen.use, chosen.registered, chosen.config, float(weight), task, license, measure)
 
     def references(self, path: KeyPath, chosen: PartSpec) -> None:
-        """Every ``set:NAME`` of a source names a public dataset that is declared."""
+        """Check that every ``set:NAME`` of a source is a declared public dataset."""
         for keys, reference in references_in(chosen.config.model_dump(mode="json", by_alias=True)):
             try:
                 set_file(reference)
@@ -341,7 +325,7 @@ class _Reader:
                 self.wrong((*path, *keys), f"{error.what}; {error.fix}")
 
     def tasks(self, name: str, sources: Sequence[SourceSpec | None]) -> None:
-        """Two sources under one name could not be told apart in the metrics."""
+        """Task names must be unique in a list: metrics are reported by task."""
         seen: set[str] = set()
         for index, source in enumerate(sources):
             if source is not None and source.task and source.task in seen:
@@ -349,7 +333,7 @@ class _Reader:
             seen |= {source.task} if source is not None else set()
 
     def train(self, stages: Sequence[str]) -> dict[str, TrainSettings]:
-        """``[train]`` for all stages, and for each ``[train.<stage>]`` the same with its differences."""
+        """Settings of all stages: ``[train]`` merged with each ``[train.<stage>]``."""
         table = self.table(("train",))
         own_keys = TrainSettings.model_fields
         common = {key: value for key, value in table.items() if not isinstance(value, dict) or key in own_keys}
@@ -362,7 +346,7 @@ class _Reader:
                 self.wrong(("train", stage), unknown(stage, stages, "stage"))
             before = len(self.mistakes)
             found[stage] = self.settings(("train", stage), TrainSettings, {**common, **own})
-            self.mistakes[before:] = [  # what [train] has wrong already is not a mistake of every stage
+            self.mistakes[before:] = [  # do not repeat the mistakes of [train] for every stage
                 (path, message)
                 for path, message in self.mistakes[before:]
                 if path[2] in own or (path[-1], message) not in said

@@ -1,8 +1,8 @@
-"""``KEY=VALUE`` words after a recipe, laid over its tables before they are validated.
+"""``KEY=VALUE`` overrides, applied to a recipe's tables before validation.
 
-``train.*.KEY=VALUE`` is for ``[train]`` and every ``[train.<stage>]`` there is; a word for one stage wins over it,
-whatever the order. Where an override asks for fewer steps, a warm-up longer than all steps is shortened in proportion;
-a recipe that contradicts itself is left as it is, and refused later.
+``train.*.KEY=VALUE`` applies to ``[train]`` and every ``[train.<stage>]``; an override of a single stage has
+precedence. If an override reduces the steps, a warm-up longer than the steps is shortened in proportion; other
+contradictions are errors.
 """
 
 from __future__ import annotations
@@ -14,19 +14,16 @@ from typing import Any, NamedTuple
 from muomni_cli.recipe.problems import KeyPath, Mistake
 from muomni_cli.recipe.settings import TrainSettings
 
-EVERY_STAGE = "train.*"
-"""Before the name of a setting: of all stages."""
-
+EVERY_STAGE = "train.*"  # prefix of an override for all stages
 STEPS, WARMUP = "steps", "warmup_steps"
-
 Tables = MutableMapping[str, Any]
 
 
 def lay_over(tables: MutableMapping[str, Any], words: Sequence[str]) -> tuple[dict[KeyPath, str], list[Mistake]]:
-    """Put every ``key=value`` of ``words`` into ``tables``.
+    """Apply every ``key=value`` of ``words`` to ``tables``.
 
     Returns:
-        the word that set each changed path, and what is wrong with words that could not be put in.
+        the word that set each changed path, and mistakes in words that could not be applied.
     """
     origins: dict[KeyPath, str] = {}
     mistakes: list[Mistake] = []
@@ -44,7 +41,7 @@ def lay_over(tables: MutableMapping[str, Any], words: Sequence[str]) -> tuple[di
 
 
 def _places(tables: MutableMapping[str, Any], names: list[str]) -> list[list[str]]:
-    """The places that dotted ``names`` mean: one, but for :data:`EVERY_STAGE`."""
+    """Paths that dotted ``names`` refer to: several for :data:`EVERY_STAGE`."""
     if names[:2] != EVERY_STAGE.split("."):
         return [names]
     train = tables.get("train", {})
@@ -53,7 +50,7 @@ def _places(tables: MutableMapping[str, Any], names: list[str]) -> list[list[str
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value; a word that is none is a string, so that ``train.device=cpu`` needs no quotes in a shell."""
+    """A TOML value, or else a string, so that ``train.device=cpu`` needs no quotes in a shell."""
     try:
         parsed = tomllib.loads(f"value = {text}\n")
     except tomllib.TOMLDecodeError:
@@ -62,7 +59,7 @@ def parse_value(text: str) -> Any:
 
 
 def _put(tables: MutableMapping[str, Any], names: Sequence[str], value: Any) -> KeyPath:
-    """Set one value; gives its path, with numbers for elements of lists."""
+    """Set one value and return its path, with numbers for list elements."""
     here: Any = tables
     path: KeyPath = ()
     for place, name in enumerate(names):
@@ -94,7 +91,7 @@ def _step(here: Any, name: str, path: KeyPath) -> str | int:
 
 
 class Change(NamedTuple):
-    """The warm-up of one stage (``""``: of all that have no table of their own)."""
+    """A shortened warm-up of one stage (``""``: all stages without their own table)."""
 
     stage: str
     word: str
@@ -103,11 +100,11 @@ class Change(NamedTuple):
 
 
 def shorten_warmups(tables: Tables, written: Mapping[str, Any], origins: Mapping[KeyPath, str]) -> list[str]:
-    """Shorten every warm-up in ``tables`` that overrides of ``steps`` left longer than the steps.
+    """Shorten every warm-up that is longer than overridden ``steps``.
 
     Args:
-        tables: of the recipe with the overrides; changed in place.
-        written: the same without them.
+        tables: the recipe with overrides; changed in place.
+        written: the recipe without overrides.
         origins: the word that set each changed path.
 
     Returns:
@@ -121,14 +118,14 @@ def shorten_warmups(tables: Tables, written: Mapping[str, Any], origins: Mapping
     warmups |= {change.stage: change.after for change in changes}
     if "" in warmups:
         train[WARMUP] = warmups.pop("")
-    for stage, warmup in warmups.items():  # also of those that inherited the one that was shortened
+    for stage, warmup in warmups.items():  # includes stages that inherit a shortened one
         if _value(tables, stage, WARMUP) != warmup:
             train[stage][WARMUP] = warmup
     return _lines(changes)
 
 
 def stage_tables(train: Mapping[str, Any]) -> list[str]:
-    """Names of the ``[train.<stage>]`` tables: settings may be tables, too."""
+    """Names of the ``[train.<stage>]`` tables; some settings are tables as well."""
     return [name for name, value in train.items() if isinstance(value, dict) and name not in TrainSettings.model_fields]
 
 
@@ -155,7 +152,6 @@ def _value(tables: Mapping[str, Any], stage: str, key: str) -> Any:
 
 
 def _origin(tables: Mapping[str, Any], origins: Mapping[KeyPath, str], stage: str, key: str) -> str | None:
-    """The override that ``key`` of a stage comes from, if it does."""
     path = ("train", stage, key) if stage and key in _own(tables, stage) else ("train", key)
     return origins.get(path)
 
@@ -168,10 +164,10 @@ def _lines(changes: list[Change]) -> list[str]:
     by_word: dict[str, list[Change]] = {}
     for change in changes:
         by_word.setdefault(change.word.rpartition(".")[2], []).append(change)
-    return [f"{word}: warm-up shortened {_told(members)}" for word, members in by_word.items()]
+    return [f"{word}: warm-up shortened {_amounts(members)}" for word, members in by_word.items()]
 
 
-def _told(changes: list[Change]) -> str:
+def _amounts(changes: list[Change]) -> str:
     if len(changes) == 1:
         return f"from {changes[0].before:,} to {changes[0].after:,} steps"
     return ", ".join(f"from {one.before:,} to {one.after:,} steps ({one.stage or 'others'})" for one in changes)

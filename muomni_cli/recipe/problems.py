@@ -1,7 +1,7 @@
-"""What is wrong with a recipe: which key, on which line, and what was probably meant.
+"""Mistakes in recipes: the key, its line, and what was probably meant.
 
 :data:`USUAL` maps names of other tools to ours. :func:`key_lines` finds the line of every key, which tomllib does not
-report; it parses only as much of TOML as that takes, from text that tomllib has accepted.
+report; it parses only as much TOML as needed and expects valid TOML.
 """
 
 from __future__ import annotations
@@ -21,13 +21,9 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.registry import nearest
 
 KeyPath = tuple[str | int, ...]
-
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-
 _SPACE = re.compile(r"[ \t]*")
-
 _PLAIN = re.compile(r"[^,\]}#\n]*")
 
 _STRINGS = {
@@ -98,28 +94,28 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     )
     for name in names.split()
 }  # fmt: skip
-"""What others say -> what it is called here; the first of them that a table has is meant."""
+"""Name in other tools -> our names; the first that the table has is suggested."""
 
 NOTES: Mapping[str, str] = {
     "epochs": "one epoch is the number of training examples divided by batch_size",
     "warmup_ratio": "in steps: the ratio times steps",
 }
-"""What to know besides the name, by the name that was written."""
+"""Additional hints by the name that was written."""
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:
-    """Path of every key, table and array element of ``text`` -> its line, from 1."""
+    """Path of every key, table and array element of ``text`` -> line number from 1."""
     return _Scanner(text).scan()
 
 
 class _Scanner:
-    """One walk over the text. ``at`` is the next character."""
+    """A single pass over the text. ``at`` is the position of the next character."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
         self.found: dict[KeyPath, int] = {}
-        self.lengths: dict[KeyPath, int] = {}  # arrays of tables: how many elements so far
+        self.lengths: dict[KeyPath, int] = {}  # arrays of tables: number of elements so far
         self.starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def scan(self) -> dict[KeyPath, int]:
@@ -129,7 +125,7 @@ class _Scanner:
         return self.found
 
     def header(self) -> KeyPath:
-        """``[a.b]`` or ``[[a.b]]``; gives the path that the following keys belong to."""
+        """``[a.b]`` or ``[[a.b]]``; returns the path of the keys that follow."""
         begin = self.at
         several = self.text.startswith("[[", self.at)
         self.at += 2 if several else 1
@@ -147,7 +143,7 @@ class _Scanner:
         return path
 
     def pair(self, table: KeyPath) -> KeyPath:
-        """``key = value``; gives the table back."""
+        """``key = value``; returns ``table``."""
         path = table
         for name, begin in self.key():
             path = (*path, name)
@@ -158,7 +154,7 @@ class _Scanner:
         return table
 
     def key(self) -> list[tuple[str, int]]:
-        """A dotted key as names and where they begin; stops at what follows it."""
+        """A dotted key as names and their positions."""
         names: list[tuple[str, int]] = []
         while True:
             self.skip(_SPACE)
@@ -176,7 +172,7 @@ class _Scanner:
             self.at += 1
 
     def value(self, path: KeyPath) -> None:
-        """Walk past a value, noting what is inside arrays and inline tables."""
+        """Skip a value; note the keys inside of arrays and inline tables."""
         opening = self.text[self.at]
         if opening == "[":
             self.items(path)
@@ -187,7 +183,6 @@ class _Scanner:
             self.skip(_STRINGS[kind] if kind else _PLAIN)
 
     def items(self, path: KeyPath) -> None:
-        """``[value, value]``, over any number of lines."""
         self.at += 1
         index = 0
         while self.skip(_BLANK) and self.text[self.at] != "]":
@@ -200,7 +195,6 @@ class _Scanner:
         self.at += 1
 
     def members(self, path: KeyPath) -> None:
-        """``{key = value, key = value}``."""
         self.at += 1
         while self.skip(_BLANK) and self.text[self.at] != "}":
             if self.text[self.at] == ",":
@@ -210,7 +204,7 @@ class _Scanner:
         self.at += 1
 
     def skip(self, pattern: re.Pattern[str]) -> bool:
-        """Walk past a match of ``pattern``; always true, for conditions that begin with white space."""
+        """Skip a match of ``pattern``; returns True, for use in conditions."""
         match = pattern.match(self.text, self.at)
         if match is not None:
             self.at = match.end()
@@ -221,47 +215,38 @@ class _Scanner:
 
 
 def usual(name: str, names: Collection[str]) -> str | None:
-    """What ``name`` is called here, if other tools use it for one of ``names``."""
+    """Our name for ``name`` in ``names``, if other tools call it that."""
     plain = name.strip().lower().replace("-", "_")
     return next((one for one in USUAL.get(plain, ()) if one in names and one != name), None)
 
 
 def note_on(name: str) -> str:
-    """What to add to the suggestion, in brackets; empty if there is nothing."""
+    """A hint to append to a suggestion; may be empty."""
     plain = name.strip().lower().replace("-", "_").removeprefix("num_").removeprefix("n_")
     return f" ({NOTES[plain]})" if plain in NOTES else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One mistake.
+    """One mistake."""
 
-    Args:
-        key: dotted path of the key, as one would write it in an override.
-        message: what is wrong with it, and the nearest right name where there is one.
-        where: ``recipe.toml:12`` or ``override 'train.steps=x'``.
-        line: in the file; 0 where it came from an override.
-    """
-
-    key: str
-    message: str
-    where: str
-    line: int = 0
+    key: str  # dotted path of the key, as in an override
+    message: str  # what is wrong, with the nearest valid name if there is one
+    where: str  # ``recipe.toml:12`` or ``override 'train.steps=x'``
+    line: int = 0  # in the file; 0 for an override
 
     def __str__(self) -> str:
         return f"{self.where}: {self.key}: {self.message}" if self.key else f"{self.where}: {self.message}"
 
 
 class RecipeMistakesError(RequestError):
-    """Every mistake of one recipe at once."""
-
     def __init__(self, recipe: str, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = sorted(mistakes, key=lambda mistake: (mistake.line, mistake.key))
         count = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
         lines = "".join(f"\n  {mistake}" for mistake in self.mistakes)
         super().__init__(
             f"{recipe} has {count}:{lines}",
-            "mend them and look again: muomni recipes check; every key is explained by: muomni recipes show --resolved",
+            "fix them and run muomni recipes check; muomni recipes show --resolved explains every key",
         )
 
 
@@ -271,13 +256,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def from_pydantic(error: ValidationError, model: type[BaseModel], at: KeyPath) -> list[tuple[KeyPath, str]]:
-    """The mistakes of one validated table as (path, message), unknown keys with the nearest known one.
-
-    Args:
-        error: what validation raised.
-        model: what was validated.
-        at: where the table stands in the recipe.
-    """
+    """The mistakes of one validated table as (path, message). ``at``: path of the table in the recipe."""
     found: list[tuple[KeyPath, str]] = []
     for item in error.errors(include_url=False):
         owner, location = _owner(model, tuple(step for step in item["loc"] if isinstance(step, str | int)))
@@ -286,8 +265,8 @@ def from_pydantic(error: ValidationError, model: type[BaseModel], at: KeyPath) -
 
 
 def _owner(model: type[BaseModel], location: KeyPath) -> tuple[type[BaseModel], KeyPath]:
-    """The settings class whose key ``location`` ends in, however deep in tables, and the location as a recipe has it:
-    pydantic puts in between which member of a union it looked at."""
+    """The settings class that has the last key of ``location``, and the location as written in the recipe (without the
+    union members that pydantic inserts)."""
     owner, path, kind = model, list[str | int](), cast("Any", model)
     for step in location:
         while get_origin(kind) is Annotated:
@@ -317,13 +296,12 @@ def _is_settings(kind: Any) -> bool:
 
 
 def _tags(model: type[BaseModel]) -> set[Any]:
-    """What its fields of one possible value say."""
+    """Discriminator values: those of its fields with a single possible value."""
     literal = [field.annotation for field in model.model_fields.values() if get_origin(field.annotation) is Literal]
     return {get_args(annotation)[0] for annotation in literal if len(get_args(annotation)) == 1}
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """Fields by the names that a recipe has for them."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
@@ -349,7 +327,7 @@ def _message(item: dict[str, Any], location: KeyPath, model: type[BaseModel]) ->
 
 
 def unknown(name: str, names: Sequence[str], what: str) -> str:
-    """``unknown key 'n_layer'; did you mean 'n_layers'?``; names that other tools use are known."""
+    """``unknown key 'n_layer'; did you mean 'n_layers'?``; knows names of other tools."""
     near = usual(name, names) or nearest(name, names)
     hint = f"did you mean {near!r}?{note_on(name)}" if near else f"known: {', '.join(names) or 'none'}"
     return f"unknown {what} {name!r}; {hint}"

@@ -1,4 +1,4 @@
-"""The host's own settings in a recipe: ``[data]``, ``[train]`` and ``[chat]``. Knows no parts and no files."""
+"""The host's settings in a recipe: ``[data]``, ``[train]`` and ``[chat]``."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
-
-OWN_INIT = ("trained", "random")
-"""What ``train.omni.init`` says where it names no model."""
+OWN_INIT = ("trained", "random")  # values of ``train.omni.init`` that do not name a model
 
 
 class Settings(BaseModel):
-    """Base of the host's settings: unknown keys are mistakes, values never change after validation."""
+    """Base of the host's settings. Unknown keys are errors; values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _check_together(self) -> Any:
-        """Report what no single key can be blamed for under the key that is easiest to change."""
+        """Report contradictions between keys under the key that is easier to change."""
         errors: list[InitErrorDetails] = [
             {"type": PydanticCustomError("together", "{message}", {"message": message}), "loc": (key,), "input": None}
             for key, _, message in self.contradictions()
@@ -31,66 +29,64 @@ class Settings(BaseModel):
         return self
 
     def contradictions(self) -> Iterator[tuple[str, str, str]]:
-        """A key whose value does not go together with another's, that other key, and why not."""
+        """(key, other key, reason) for values that contradict each other."""
         return iter(())
 
 
 class DataSettings(Settings):
-    """``[data]``, without its lists of sources."""
+    """``[data]`` without its lists of sources."""
 
     val_fraction: float | None = Field(
         None,
         ge=0,
         lt=1,
-        description="share of documents or examples that is held out, chosen by hash; unset: 20 % of up to 225, "
-        "less of more, 1 % of 90,000 and above",
+        description="fraction of documents or examples held out, by hash; unset: 20 % of up to 225, less of more, "
+        "1 % of 90,000 and above",
     )
-    tokenizer_chars: int = Field(50_000_000, ge=1, description="most characters that the tokenizer learns from")
+    tokenizer_chars: int = Field(50_000_000, ge=1, description="maximum characters to train the tokenizer on")
 
 
 class TrainSettings(Settings):
-    """``[train]`` for every stage; ``[train.<stage>]`` differs from it."""
+    """``[train]`` for every stage; ``[train.<stage>]`` overrides it."""
 
-    steps: int = Field(1000, ge=1, description="optimiser steps")
-    batch_size: int = Field(8, ge=1, description="sequences (images, clips) in a step")
-    accumulate: int = Field(
-        1, ge=1, description="micro-batches that a step is cut into; saves memory, changes no result"
-    )
-    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon moves hidden matrices, AdamW the rest")
+    steps: int = Field(1000, ge=1, description="optimizer steps")
+    batch_size: int = Field(8, ge=1, description="sequences (images, clips) per step")
+    accumulate: int = Field(1, ge=1, description="micro-batches per step; saves memory, does not change results")
+    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: Muon for hidden matrices, AdamW for others")
     lr: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
     muon_lr: float = Field(0.02, gt=0, description="peak learning rate of Muon")
     lr_scale: dict[str, Annotated[float, Field(ge=0)]] = Field(
-        {}, description="factors of both rates for parameters whose names begin so; 0 freezes them"
+        {}, description="prefix of parameter names -> factor of both learning rates; 0 freezes them"
     )
     init: str = Field(
         "trained",
         min_length=1,
-        description="what the omni stage begins with: trained (parts from their own stages), random (fresh ones), or "
-        "a run or an installed model, whose Thinker, encoders and tokenizer are taken",
+        description="initial weights of the omni stage: trained (from the parts' own stages), random, or a run or an "
+        "installed model (its Thinker, encoders and tokenizer)",
     )
     init_encoders: dict[str, str] = Field(
-        {}, description="runs or installed models that the omni stage takes single encoders from"
+        {}, description="modality -> run or installed model to take this encoder of the omni stage from"
     )
     word_dropout: _Share | dict[str, _Share] = Field(
         0.0,
-        description="share of the words of answers about media that joint tuning keeps from the Thinker, which then "
-        "cannot guess the next one from them; or by modality: { image = 0.5 }",
+        description="omni stage: probability of replacing a token of an answer about media in the input by pad, so "
+        "that the model relies on the media; or by modality: { image = 0.5 }",
     )
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.95), description="AdamW's decay of the first and second moment"
     )
     eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")
-    weight_decay: float = Field(0.1, ge=0, description="decoupled; not for norms, biases and tables")
+    weight_decay: float = Field(0.1, ge=0, description="decoupled; not for norms, biases and embedding tables")
     schedule: Literal["cosine", "wsd", "constant"] = Field("cosine", description="of the learning rate, after warm-up")
-    warmup_steps: int = Field(0, ge=0, description="steps in which the learning rate rises")
-    min_lr: float = Field(0.1, ge=0, le=1, description="where the schedule ends, as a fraction of the peak")
-    decay_fraction: float = Field(0.2, gt=0, le=1, description="fraction of the steps in which wsd falls")
-    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 for any")
-    ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights; 0 for none")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear learning rate warm-up")
+    min_lr: float = Field(0.1, ge=0, le=1, description="final learning rate, as a fraction of the peak")
+    decay_fraction: float = Field(0.2, gt=0, le=1, description="fraction of the steps in which wsd decays")
+    clip: float = Field(1.0, ge=0, description="maximum gradient norm; 0 disables clipping")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of weights; 0 for none")
     precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="of activations; weights stay fp32, and so does all on a CPU without bf16"
+        "fp32", description="of activations; weights are always fp32; on CPUs without bf16 everything is fp32"
     )
-    compile: bool = Field(False, description="torch.compile: a slow start, then faster steps")
+    compile: bool = Field(False, description="torch.compile: slow start, faster steps")
     checkpoint_activations: bool = Field(False, description="recompute activations: less memory, slower steps")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description='"auto", "cpu", "cuda" or "cuda:1"')
     threads: int = Field(0, ge=0, description="CPU threads; 0 for all cores")
@@ -98,12 +94,11 @@ class TrainSettings(Settings):
     val_every: int = Field(100, ge=0, description="steps between validations; 0 for none")
     save_every: int = Field(100, ge=0, description="steps between checkpoints; 0 for the last step only")
     sample_every: int = Field(0, ge=0, description="steps between samples; 0 for none")
-    val_batches: int = Field(0, ge=0, description="batches of a validation; 0 for all")
-    sample_prompts: tuple[str, ...] = Field((), description="what samples go on from")
-    sample_tokens: int = Field(96, ge=1, description="length of a sample")
+    val_batches: int = Field(0, ge=0, description="batches per validation; 0 for all")
+    sample_prompts: tuple[str, ...] = Field((), description="prompts of text samples")
+    sample_tokens: int = Field(96, ge=1, description="length of a text sample")
 
     def contradictions(self) -> Iterator[tuple[str, str, str]]:
-        """A key whose value does not go together with another's, that other key, and why not."""
         if self.batch_size % self.accumulate:
             message = f"{self.accumulate} micro-batches do not divide batch_size {self.batch_size}"
             yield "accumulate", "batch_size", message
@@ -113,20 +108,18 @@ class TrainSettings(Settings):
 
 
 class ChatSettings(Settings):
-    """``[chat]``: how the model is meant to be talked to."""
+    """``[chat]``: default inference settings."""
 
-    template: Literal["plain", "roles"] = Field(
-        "plain", description="plain: bos and text; roles: a token for each role"
-    )
-    system: str = Field("", description="a first message that sets the tone")
-    temperature: float = Field(0.8, ge=0, description="0 takes the most likely token")
-    top_k: int = Field(0, ge=0, description="draw from so many tokens; 0 for all")
-    top_p: float = Field(0.95, gt=0, le=1, description="draw from the most likely tokens of this much probability")
-    min_p: float = Field(0.0, ge=0, le=1, description="least probability, relative to the most likely token")
-    repetition_penalty: float = Field(1.0, gt=0, description="above 1 avoids tokens that were there before")
-    max_tokens: int = Field(256, ge=1, description="longest answer")
+    template: Literal["plain", "roles"] = Field("plain", description="plain: bos and text; roles: a token per role")
+    system: str = Field("", description="system message")
+    temperature: float = Field(0.8, ge=0, description="0 is greedy")
+    top_k: int = Field(0, ge=0, description="sample from the k most likely tokens; 0 for all")
+    top_p: float = Field(0.95, gt=0, le=1, description="sample from the most likely tokens with this total probability")
+    min_p: float = Field(0.0, ge=0, le=1, description="minimum probability, relative to the most likely token")
+    repetition_penalty: float = Field(1.0, gt=0, description="above 1 discourages tokens that occurred before")
+    max_tokens: int = Field(256, ge=1, description="maximum length of an answer")
     stop: tuple[str, ...] = Field((), description="strings that end an answer")
     reattach: tuple[str, ...] = Field(
-        ("audio",), description="modalities whose inputs are shown again with each follow-up question"
+        ("audio",), description="modalities whose inputs are attached again to each follow-up question"
     )
     loop_guard: bool = Field(True, description="end an answer that repeats 1 to 8 tokens four times in a row")

@@ -1,6 +1,5 @@
-"""A recipe as data, as TOML with every default filled in and every key explained, and its JSON Schema for editors.
-
-Everything is made from what the loaded plugins declare. Returns text and data; writes no files.
+"""A recipe as plain data, as TOML with defaults and comments, and its JSON Schema for editors, all generated from the
+declarations of the loaded plugins.
 """
 
 from __future__ import annotations
@@ -19,37 +18,26 @@ from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
 from muomni_cli.registry.registry import RegisteredPart, describe_settings, get_registry
 
 WIDTH = 120
-
 Schema = dict[str, Any]
 
 _WEIGHT: Schema = {
     "type": "number",
     "exclusiveMinimum": 0,
     "default": 1.0,
-    "description": "how often this source is drawn, relative to the others",
+    "description": "sampling weight of this source, relative to the others",
 }
-
 _TASK: Schema = {
     "type": "string",
     "pattern": "^[a-z0-9][a-z0-9_-]*$",
-    "description": "what its metrics and cards are called; its number and its part by default",
+    "description": "name in metrics; default: its number and its part",
 }
-
-_LICENSE: Schema = {
-    "type": "string",
-    "description": "under which the data may be used; goes with the model when it is exported",
-}
-
-_MEASURE: Schema = {
-    "type": "boolean",
-    "description": "for the cards of muomni eval alone: no stage learns from it, nor chooses its best checkpoint by it",
-}
-
+_LICENSE: Schema = {"type": "string", "description": "license of the data; exported with the model"}
+_MEASURE: Schema = {"type": "boolean", "description": "for muomni eval only, not for training or validation"}
 _HOST_KEYS = {"weight": _WEIGHT, "task": _TASK, "license": _LICENSE, "eval_only": _MEASURE}
 
 
 def as_data(recipe: Recipe) -> dict[str, Any]:
-    """The whole recipe as plain data, laid out as in TOML, defaults filled in; settings that are unset are None."""
+    """The whole recipe as plain data, structured as in TOML, with defaults; unset settings are None."""
     base = recipe.train.get("", TrainSettings())
     train = base.model_dump(mode="json")
     for stage, settings in recipe.train.items():
@@ -71,7 +59,7 @@ def as_data(recipe: Recipe) -> dict[str, Any]:
 
 
 def sources_of(recipe: Recipe) -> dict[str, list[dict[str, str]]]:
-    """What a recipe learns from, by the name of its list: which source, of what, under which license if it says so."""
+    """The training data of a recipe by list: source, task and license."""
     return {
         name: [
             {"use": one.use, **({"task": one.task} if one.task else {}), "license": one.license or "not stated"}
@@ -83,12 +71,12 @@ def sources_of(recipe: Recipe) -> dict[str, list[dict[str, str]]]:
 
 
 def fingerprint(recipe: Recipe) -> str:
-    """SHA-256 of what the recipe says, whatever its comments and layout."""
+    """SHA-256 of a recipe's content, independent of comments and layout."""
     return hashlib.sha256(json.dumps(as_data(recipe), sort_keys=True).encode()).hexdigest()
 
 
 def resolved_toml(recipe: Recipe) -> str:
-    """TOML that gives an equal recipe, with a comment on every key."""
+    """TOML of an equal recipe, with a comment on every key."""
     document = tomlkit.document()
     document.add(tomlkit.comment("Every key of this recipe, defaults filled in."))
     data = as_data(recipe)
@@ -112,8 +100,8 @@ def _table(chosen: PartSpec) -> dict[str, Any]:
     own: dict[str, Any] = {}
     if isinstance(chosen, SourceSpec):
         own = {"weight": chosen.weight}
-        told = {"task": chosen.task, "license": chosen.license, "eval_only": chosen.eval_only}
-        own |= {key: value for key, value in told.items() if value}
+        host = {"task": chosen.task, "license": chosen.license, "eval_only": chosen.eval_only}
+        own |= {key: value for key, value in host.items() if value}
     return {"use": chosen.use, **own, **chosen.config.model_dump(mode="json", by_alias=True)}
 
 
@@ -151,8 +139,7 @@ def _train_table(recipe: Recipe, values: Mapping[str, Any]) -> tomlkit.items.Tab
 
 
 def _item(value: Any) -> tomlkit.items.Item:
-    """A value that its comment can stand beside: tables, and lists of them, on one line. What is unset inside of them
-    is left out, as in any recipe."""
+    """A value on one line, so that a comment can follow it; nested values that are unset are left out."""
     if isinstance(value, dict):
         table = tomlkit.inline_table()
         table.update({key: _item(member) for key, member in value.items() if member is not None})
@@ -166,7 +153,7 @@ def _item(value: Any) -> tomlkit.items.Item:
 
 
 def _explained(values: Mapping[str, Any], model: type[BaseModel]) -> tomlkit.items.Table:
-    """A table whose every key has a comment: what it is, its type, its default. What is unset stands in a comment."""
+    """A table with a comment on every key: description, type, default. Unset keys are comments only."""
     settings = {setting["name"]: setting for setting in describe_settings(model)}
     table = tomlkit.table()
     for key, value in values.items():
@@ -183,7 +170,7 @@ def _explained(values: Mapping[str, Any], model: type[BaseModel]) -> tomlkit.ite
 
 
 def recipe_schema() -> Schema:
-    """The schema (draft 2020-12) of recipes that the plugins loaded now can resolve."""
+    """JSON Schema (draft 2020-12) of recipes for the plugins that are loaded."""
     train = _inlined(TrainSettings)
     stages = {stage: _inlined(TrainSettings) for stage in STAGES}
     data = _inlined(DataSettings)
@@ -211,7 +198,7 @@ def recipe_schema() -> Schema:
 
 
 def _part(kind: str, host_keys: Schema | None = None) -> Schema:
-    """A table whose ``use`` decides what the other keys may be."""
+    """A table whose other keys depend on ``use``."""
     offers = get_registry().all(kind)
     if not offers:
         return {"description": f"no plugin offers a {kind}", "not": {}}
@@ -230,11 +217,11 @@ def _choice(registered: RegisteredPart, host_keys: Schema) -> Schema:
 
 
 def _inlined(model: type[BaseModel]) -> Schema:
-    """The schema of a settings class without references, so that it can stand anywhere in a larger one."""
+    """The schema of a settings class without references, so that it can be embedded in a larger one."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
     schema.pop("title", None)
-    schema.pop("description", None)  # the class's docstring is for programmers
+    schema.pop("description", None)  # the class's docstring is meant for developers
     resolved: Schema = _resolve(schema, definitions)
     return {"properties": {}} | resolved
 
@@ -246,5 +233,5 @@ def _resolve(value: Any, definitions: Schema) -> Any:
         return value
     if "$ref" in value:
         return _resolve(definitions[value["$ref"].rpartition("/")[2]], definitions)
-    # "discriminator" is OpenAPI's, and would point at definitions that are gone.
+    # "discriminator" is specific to OpenAPI and would refer to definitions that are gone.
     return {key: _resolve(member, definitions) for key, member in value.items() if key != "discriminator"}

@@ -1,1 +1,1 @@
-"""Which plugins there are and what they declare: hooks, loading, lookup by name."""
+"""Which plugins exist and what they declare: hooks, plugin loading, lookup by name."""

@@ -1,8 +1,4 @@
-"""What can be declared: the hooks a plugin may implement, and what each may return.
-
-Knows the declarations of :mod:`muomni_cli.api`, and neither who makes them nor what becomes of them. A hook comes here
-together with the declaration it returns.
-"""
+"""The hooks that a plugin may implement, and validation of the declarations that they return."""
 
 from __future__ import annotations
 
@@ -37,59 +33,57 @@ from muomni_cli.contract.metrics import MetricSet
 if TYPE_CHECKING:
     import typer
 
-API_VERSION = 1
-"""Raised when a declaration or protocol changes in a way that breaks plugins written for the one before."""
-
+API_VERSION = 1  # incremented when a declaration or protocol changes incompatibly
 hookspec = pluggy.HookspecMarker("muomni")
 hookimpl = pluggy.HookimplMarker("muomni")
 
 
 class HookSpecs:
-    """Every hook returns a list of declarations, except ``register_commands``. All are called once, at start-up."""
+    """Each hook returns a list of declarations, except ``register_commands``. All are called once, at startup."""
 
     @hookspec
     def register_tokenizers(self) -> Sequence[TokenizerPart]:  # type: ignore[empty-body]
-        """Ways to turn text into ids."""
+        """Tokenizers: text to ids and back."""
 
     @hookspec
     def register_thinkers(self) -> Sequence[ThinkerPart]:  # type: ignore[empty-body]
-        """Models that understand and write."""
+        """Thinkers: language models."""
 
     @hookspec
     def register_encoders(self) -> Sequence[EncoderPart]:  # type: ignore[empty-body]
-        """Models that turn pictures, sound or another modality into tokens."""
+        """Encoders: images, audio or another modality to tokens for the Thinker."""
 
     @hookspec
     def register_codecs(self) -> Sequence[CodecPart]:  # type: ignore[empty-body]
-        """Models that turn mel spectrograms into codes and back."""
+        """Codecs: mel spectrograms to discrete codes and back."""
 
     @hookspec
     def register_talkers(self) -> Sequence[TalkerPart]:  # type: ignore[empty-body]
-        """Models that turn text into codes."""
+        """Talkers: text to codec codes."""
 
     @hookspec
     def register_vocoders(self) -> Sequence[VocoderPart]:  # type: ignore[empty-body]
-        """Ways to turn mel spectrograms into sound."""
+        """Vocoders: mel spectrograms to audio samples."""
 
     @hookspec
     def register_datasets(self) -> Sequence[DatasetPart]:  # type: ignore[empty-body]
-        """Sources of documents and conversations."""
+        """Sources of documents, conversations or examples."""
 
     @hookspec
     def register_callbacks(self) -> Sequence[CallbackPart]:  # type: ignore[empty-body]
-        """Objects that follow a training stage from outside."""
+        """Callbacks that observe a training stage."""
 
     @hookspec
     def register_runtimes(self) -> Sequence[RuntimePart]:  # type: ignore[empty-body]
-        """What runs trained models without PyTorch."""
+        """Runtimes that run exported models without PyTorch."""
 
     @hookspec
     def register_recipes(self) -> Sequence[RecipeFile]:  # type: ignore[empty-body]
-        """Recipes to list and copy."""
+        """Recipes that ``muomni recipes`` lists and copies."""
 
     @hookspec
     def register_models(self) -> Sequence[ModelFiles]:  # type: ignore[empty-body]
-        """Trained models that the package carries."""
+        """Trained models that the package ships."""
 
     @hookspec
     def register_downloads(self) -> Sequence[Download]:  # type: ignore[empty-body]
@@ -97,19 +91,18 @@ class HookSpecs:
 
     @hookspec
     def register_metrics(self) -> Sequence[MetricSet]:  # type: ignore[empty-body]
-        """Sets of cards that ``muomni eval`` makes of a trained model."""
+        """Metrics for ``muomni eval``."""
 
     @hookspec
     def register_checks(self) -> Sequence[CheckSpec]:  # type: ignore[empty-body]
-        """Checks that ``muomni plugins check`` tries as well."""
+        """Additional conformance checks for ``muomni plugins check``."""
 
     @hookspec
     def register_commands(self, cli: typer.Typer) -> None:
-        """Add commands to ``cli``. None may have the name of a command that is there already."""
+        """Add commands to ``cli``. Names of existing commands are refused."""
 
 
 Declaration = Part | RecipeFile | ModelFiles | Download | MetricSet | CheckSpec
-"""What a plugin may declare."""
 
 DECLARES: dict[str, type[Declaration]] = {
     "register_tokenizers": TokenizerPart,
@@ -127,10 +120,9 @@ DECLARES: dict[str, type[Declaration]] = {
     "register_metrics": MetricSet,
     "register_checks": CheckSpec,
 }
-"""Hook -> the only type its list may hold."""
+"""Hook -> type of its declarations."""
 
 KINDS = tuple(declared.kind for declared in DECLARES.values())
-
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _REQUIRED = ("build", "read", "num_tokens")
@@ -139,22 +131,22 @@ _OPTIONAL = (
     *("transcribe", "predictor", "head_graphs", "read_chunks", "bench_inputs", "align"),
     *("sample", "synthesizer"),
 )
-"""Fields of declarations that name something, of whatever kind."""
+"""Fields of declarations that hold a ``"package.module:attr"`` reference, for all kinds."""
 _THINKER_FIELDS = {"ctx_len", "d_model"}
 
 
 def check_declaration(hook: str, declared: object) -> Declaration:
-    """Give ``declared`` back if ``hook`` may return it.
+    """Return ``declared`` if ``hook`` may return it.
 
     Raises:
-        TypeError: it is of another type, or one of its fields is.
-        ValueError: a field has the right type and an impossible value.
+        TypeError: wrong type of the declaration or of a field.
+        ValueError: invalid value of a field.
     """
     expected = DECLARES[hook]
     if not isinstance(declared, expected):
         raise TypeError(f"{hook} returned {type(declared).__name__}, not {expected.__name__}")
     if not isinstance(declared.name, str) or not _NAME.fullmatch(declared.name):
-        raise ValueError(f"{hook}: {declared.name!r} is no name (lower case letters, digits, - and _)")
+        raise ValueError(f"{hook}: {declared.name!r} is not a valid name (lower case letters, digits, - and _)")
     where = f"{declared.kind} {declared.name}"
     if not isinstance(declared.doc, str) or not declared.doc.strip() or "\n" in declared.doc:
         raise ValueError(f"{where}: doc must be one line of text")
@@ -250,24 +242,28 @@ def _check_part(part: Part, where: str) -> None:
         raise TypeError(f"{where}: config must be a subclass of PartConfig")
     missing = _THINKER_FIELDS - part.config.model_fields.keys() if isinstance(part, ThinkerPart) else set()
     if missing:
-        raise ValueError(f"{where}: its config has no {' and no '.join(sorted(missing))}")
+        raise ValueError(f"{where}: its config must have {' and '.join(sorted(missing))}")
     if isinstance(part, RuntimePart) and (not isinstance(part.marker, str) or Path(part.marker).name != part.marker):
         raise ValueError(f"{where}: marker is {part.marker!r}, not the name of a file")
     if isinstance(part, EncoderPart):
         if not 0 < part.max_context_fraction <= 1:
             raise ValueError(f"{where}: max_context_fraction is {part.max_context_fraction}, not above 0 and at most 1")
         if not isinstance(part.modality, str) or not _NAME.fullmatch(part.modality):
-            raise ValueError(f"{where}: {part.modality!r} is no modality (lower case letters, digits, - and _)")
+            raise ValueError(
+                f"{where}: {part.modality!r} is not a valid modality name (lower case letters, digits, - and _)"
+            )
     _check_references(where, references_of(part))
-    unknown = [capabilities for capabilities in part.capabilities if not isinstance(capabilities, Capability)]
+    unknown = [capability for capability in part.capabilities if not isinstance(capability, Capability)]
     if unknown:
         raise ValueError(f"{where}: unknown capability {unknown[0]!r}; known: {', '.join(Capability)}")
-    if strange := {*part.test_config} - {field.alias or name for name, field in part.config.model_fields.items()}:
-        raise ValueError(f"{where}: test_config names {min(strange)}, and its config has no such setting")
+    if unknown_settings := {*part.test_config} - {
+        field.alias or name for name, field in part.config.model_fields.items()
+    }:
+        raise ValueError(f"{where}: `test_config` contains the unknown setting {min(unknown_settings)}")
 
 
 def references_of(part: Part) -> dict[str, str]:
-    """What a part names, by the field that names it, without what may be unset and is."""
+    """Field -> reference, for every field of a part that refers to code and is set."""
     fields = [name for name in (*_REQUIRED, *_OPTIONAL) if hasattr(part, name)]
     named = {name: getattr(part, name) for name in fields}
     kept = {name: reference for name, reference in named.items() if name in _REQUIRED or reference is not None}

@@ -1,8 +1,5 @@
-"""Plugin discovery and loading. Each plugin is loaded in isolation and queried for its declarations; those that the
-user has disabled (``muomni plugins disable``) are left out.
-
-Built-in and third-party plugins use the same code. :mod:`muomni_cli.registry.hookspecs` validates what they declare,
-:mod:`muomni_cli.registry.registry` looks it up.
+"""Plugin discovery and loading. Each plugin is loaded in isolation and queried for its declarations; plugins that the
+user has disabled (``muomni plugins disable``) are skipped. Built-in and third-party plugins use the same code.
 """
 
 from __future__ import annotations
@@ -32,11 +29,9 @@ from muomni_cli.core.files import config_folder, write_json
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, Declaration, HookSpecs, check_declaration
 
 Result = TypeVar("Result")
-
 ENTRY_POINTS = "muomni"
-
 FILES = "MUOMNI_PLUGINS"
-"""The environment variable that names further plugins: Python files, with what separates paths between them."""
+"""Environment variable with further plugins: paths of Python files, separated by ``os.pathsep``."""
 
 BUILTINS = (
     "muomni_text.plugin",
@@ -52,21 +47,16 @@ BUILTINS = (
     "muomni_nano.plugin",
     "muomni_onnx.plugin",
 )
-"""Modules with the hooks of the built-in parts. The only place where the host names one of them."""
+"""Modules with the hooks of built-in plugins; the host names them only here."""
 
 HEAVY = "torch"
-"""What no plugin may import as it is loaded: every command would wait for it, and many can do without."""
+"""Must not be imported while a plugin loads: it would slow down every command, also those that do without it."""
 
-SECONDS = 0.7
-"""Longest that a stranger's plugin may take to be loaded before it is told."""
+SECONDS = 0.7  # load time of a third-party plugin above which a warning is shown
 
 
 def disabled_plugins() -> frozenset[str]:
-    """Names of the plugins that are switched off.
-
-    Raises:
-        RequestError: the file holds something else.
-    """
+    """Names of disabled plugins. RequestError if the file that lists them is invalid."""
     path = _path()
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["disabled"]
@@ -75,14 +65,12 @@ def disabled_plugins() -> frozenset[str]:
     except FileNotFoundError:
         return frozenset()
     except (ValueError, KeyError, TypeError):
-        raise RequestError(
-            f'{path} is not {{"disabled": [names]}}', f"mend it, or start anew with: rm {path}"
-        ) from None
+        raise RequestError(f'{path} is not {{"disabled": [names]}}', f"fix it, or start over: rm {path}") from None
     return frozenset(names)
 
 
 def set_enabled(plugin: str, *, on: bool) -> bool:
-    """Switch ``plugin`` on or off for every later command; whether that changed anything."""
+    """Enable or disable ``plugin`` for later commands; returns whether that changed anything."""
     before = disabled_plugins()
     after = before - {plugin} if on else before | {plugin}
     if after != before:
@@ -96,43 +84,30 @@ def _path() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
-    """What is known of a plugin without asking it anything.
+    """A plugin before it is queried."""
 
-    Args:
-        name: what ``muomni plugins`` and ``plugin:name`` call it.
-        module: where its hooks are.
-        version: of the package it came with.
-        origin: ``built-in``, the package it came with, or the file that it is.
-        status: whether its declarations count.
-        reason: why not, in one line, when it is broken.
-        file: where it lies, for one that is a single file.
-    """
-
-    name: str
-    module: str
-    version: str
-    origin: str
-    status: Literal["loaded", "disabled", "broken"]
-    reason: str = ""
-    file: Path | None = None
+    name: str  # as in ``muomni plugins`` and ``plugin:name``
+    module: str  # module with its hooks
+    version: str  # of its package
+    origin: str  # ``built-in``, its package or its file
+    status: Literal["loaded", "disabled", "broken"]  # whether its declarations are used
+    reason: str = ""  # why it is broken, in one line
+    file: Path | None = None  # the plugin itself, if it is a single file
 
 
 class Plugin:
-    """One plugin, loaded, disabled or broken. A broken one declares nothing."""
+    """One plugin: loaded, disabled or broken. A broken one declares nothing."""
 
     def __init__(self, info: PluginInfo) -> None:
         self.info = info
         self.doc = ""
-        self.warning = ""  # what is wrong with one that works all the same
+        self.warning = ""  # a problem that does not prevent its use
         self.parts: list[Declaration] = []
         self._hooks: pluggy.PluginManager | None = None
 
     def load(self) -> None:
-        """Import the module and collect what it declares.
-
-        Raises:
-            MuomniError: it is broken, and either a built-in or ``MUOMNI_STRICT_PLUGINS=1``.
-        """
+        """Import the module and collect its declarations. Raises MuomniError: it is broken, and is built in or
+        ``MUOMNI_STRICT_PLUGINS=1``."""
         began, light = time.monotonic(), HEAVY not in sys.modules
         self._guarded(self._load)
         seconds = time.monotonic() - began
@@ -144,19 +119,19 @@ class Plugin:
             self.warning = f"took {seconds:.1f} s to be loaded, which slows every command"
 
     def commands(self, taken: Collection[str]) -> typer.Typer | None:
-        """The commands that the plugin adds to those already ``taken``; None if it adds none or fails to."""
+        """The plugin's commands; None if it has none or fails. A name in ``taken`` is an error."""
         return self._guarded(lambda: self._commands(taken))
 
     def fail(self, error: BaseException) -> None:
-        """Count the plugin as broken from here on, for the reason of ``error``; raises as :meth:`load` does."""
+        """Mark the plugin as broken because of ``error``; raises as :meth:`load` does."""
         reason = describe(error)
         self.info = replace(self.info, status="broken", reason=reason)
         self.parts, self._hooks = [], None
         if self.info.origin == "built-in":
-            fix = "reinstall muomni; if it stays so, it is a bug of muomni: run again with --debug and report it"
+            fix = "reinstall muomni; if that does not help, it is a bug: run again with --debug and report it"
             raise MuomniError(f"the built-in plugin {self.info.name} is broken: {reason}", fix) from error
         if os.environ.get("MUOMNI_STRICT_PLUGINS") == "1":
-            fix = f"mend {self.info.module}, or unset MUOMNI_STRICT_PLUGINS to go on without it"
+            fix = f"fix {self.info.module}, or unset MUOMNI_STRICT_PLUGINS to continue without it"
             raise MuomniError(f"the plugin {self.info.name} is broken: {reason}", fix) from error
 
     def _load(self) -> None:
@@ -177,7 +152,7 @@ class Plugin:
         return cli
 
     def _guarded(self, act: Callable[[], Result]) -> Result | None:
-        """Whatever a plugin raises stays its own, and what it prints does not get into the product on stdout."""
+        """Catch a plugin's exceptions and redirect what it prints to stderr, so that stdout holds only results."""
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 return act()
@@ -190,7 +165,7 @@ class Plugin:
 
 
 def load_plugins() -> list[Plugin]:
-    """Every plugin there is, built-ins first, each loaded unless it is switched off."""
+    """Every plugin, built-ins first; loaded unless disabled."""
     disabled = disabled_plugins()
     plugins: list[Plugin] = []
     for info in _found():
@@ -206,12 +181,12 @@ def load_plugins() -> list[Plugin]:
 
 
 def describe(error: BaseException) -> str:
-    """One line that names an exception."""
+    """The exception in one line."""
     return textwrap.shorten(f"{type(error).__name__}: {error}".removesuffix(": "), 240, placeholder=" ...")
 
 
 def _found() -> Iterator[PluginInfo]:
-    """Built-ins that are present, then entry points; a module that is both comes once."""
+    """Built-ins that are present, then entry points, then files; a module is listed once."""
     for module in BUILTINS:
         package = module.partition(".")[0]
         if _is_package(package):
@@ -225,51 +200,47 @@ def _found() -> Iterator[PluginInfo]:
 
 
 def absent_builtins() -> list[str]:
-    """Built-in plugins whose folder is not here."""
+    """Built-in plugins that are not installed."""
     packages = [module.partition(".")[0] for module in BUILTINS]
     return [package for package in packages if not _is_package(package)]
 
 
 def _is_package(name: str) -> bool:
-    """A folder without ``__init__.py`` (left behind by an uninstalled package, say) is none."""
+    """A folder without ``__init__.py``, such as a leftover of an uninstalled package, does not count."""
     spec = importlib.util.find_spec(name)
     return spec is not None and spec.origin is not None
 
 
 def files() -> list[Path]:
-    """The plugins that are single files."""
     return [Path(name) for name in os.environ.get(FILES, "").split(os.pathsep) if name]
 
 
 def add_file(path: str) -> None:
-    """Let this process, and those that it starts, load the plugin in a Python file.
-
-    Raises:
-        RequestError: there is no such file, or Python could not tell it from another module.
-    """
+    """Load the plugin in a Python file, in this process and its child processes. Raises RequestError: no such file, or
+    its name is taken by another module."""
     file = Path(path).expanduser().resolve()
     if not file.is_file() or file.suffix != ".py":
-        raise RequestError(f"{path} is no Python file", "name the file of a plugin: --plugin my_encoder.py")
+        raise RequestError(f"{path} is not a Python file", "name the file of a plugin: --plugin my_encoder.py")
     if not file.stem.isidentifier() or not _is_free(file):
         raise RequestError(
-            f"a plugin cannot be called {file.name}: there is a module {file.stem} already, or it is no name",
+            f"a plugin cannot be called {file.name}: the name is taken by another module or not an identifier",
             "give the file another name: letters, digits and _",
         )
     os.environ[FILES] = os.pathsep.join(str(one) for one in dict.fromkeys([*files(), file]))
 
 
 def _is_free(file: Path) -> bool:
-    """Whether no other module has the file's name."""
+    """Whether the name is not taken by another module."""
     spec = importlib.util.find_spec(file.stem)
     return spec is None or (spec.origin is not None and Path(spec.origin).resolve() == file)
 
 
 def _import_file(info: PluginInfo) -> ModuleType:
-    """Under its own name, so that what it declares can name what is in it."""
-    assert info.file is not None, "only of a file"
+    """Import under the file's own name, so that declarations can refer to its attributes."""
+    assert info.file is not None
     spec = importlib.util.spec_from_file_location(info.module, info.file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{info.file} is no Python file")
+        raise ImportError(f"{info.file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[info.module] = module
     try:
@@ -289,7 +260,7 @@ def _check_api(module: ModuleType) -> None:
 
 
 def _manager(module: ModuleType) -> pluggy.PluginManager:
-    """A pluggy manager for this module alone, so that one that fails leaves nothing behind in the others'."""
+    """A pluggy manager for this module alone, so that a failure cannot affect other plugins."""
     manager = pluggy.PluginManager("muomni")
     manager.add_hookspecs(HookSpecs)
     manager.register(module)

@@ -1,4 +1,4 @@
-"""What a path in a recipe means."""
+"""Paths in recipes: variables, ``~`` and public datasets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _VARIABLE = re.compile(r"\$(?:(?P<name>\w+)|\{(?P<braced>\w+)(?::-(?P<default>[^
 
 
 def expand_path(text: str) -> Path:
-    """A path as a recipe writes it: ``~``, ``$NAME``, ``${NAME}`` and ``${NAME:-default}`` are replaced, and
-    ``set:NAME`` or ``set:NAME/FILE`` is a file of a public dataset. ``MUOMNI_DATA`` is
-    :func:`muomni_cli.core.files.data_folder` where it is not set.
+    """Expand a recipe's path: ``~``, ``$NAME``, ``${NAME}``, ``${NAME:-default}``, and ``set:NAME`` or
+    ``set:NAME/FILE`` for a file of a public dataset. ``MUOMNI_DATA`` defaults to
+    :func:`muomni_cli.core.files.data_folder`.
 
     Raises:
-        RequestError: a variable that is not set and has no default, or a dataset that is unknown or not here.
+        RequestError: an unset variable without a default, or a dataset that is unknown or not downloaded.
     """
     if text.startswith("set:"):
         from muomni_cli.registry.sets import find_file

@@ -1,4 +1,4 @@
-"""All declarations of the loaded plugins: look one up by kind and name, import the code it names, describe its
+"""All declarations of the loaded plugins: look one up by kind and name, import the code that it refers to, describe its
 settings.
 """
 
@@ -26,11 +26,7 @@ Declared = TypeVar("Declared", Part, RecipeFile, ModelFiles, Download, MetricSet
 
 @dataclass(frozen=True, slots=True)
 class Registered(Generic[Declared]):
-    """A declaration and who made it.
-
-    Args:
-        use: what to write to get exactly this one: its name, or ``plugin:name`` where two plugins offer the name.
-    """
+    """A declaration and its plugin. ``use``: the unique name, ``plugin:name`` if two plugins declare ``name``."""
 
     plugin: PluginInfo
     part: Declared
@@ -38,23 +34,19 @@ class Registered(Generic[Declared]):
 
 
 RegisteredPart = Registered[Part]
-
 RegisteredRecipe = Registered[RecipeFile]
-
 RegisteredModel = Registered[ModelFiles]
-
 RegisteredDownload = Registered[Download]
 
 
 class Registry:
-    """All parts of all plugins. ``kind`` is the ``kind`` of a declaration: ``tokenizer``, ``thinker`` ..."""
+    """The declarations of all plugins. ``kind`` is that of a declaration: ``tokenizer``, ``thinker`` ..."""
 
     def __init__(self, plugins: Sequence[Plugin]) -> None:
         self._plugins = plugins
 
     @property
     def plugins(self) -> list[Plugin]:
-        """Every plugin, loaded or not, built-ins first."""
         return list(self._plugins)
 
     def all(self, kind: str) -> list[RegisteredPart]:
@@ -64,32 +56,26 @@ class Registry:
         )
 
     def recipes(self) -> list[RegisteredRecipe]:
-        """Every recipe that a plugin ships."""
-        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, RecipeFile)])
+        return self._of(RecipeFile)
 
     def models(self) -> list[RegisteredModel]:
-        """Every trained model that a plugin carries."""
-        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, ModelFiles)])
+        return self._of(ModelFiles)
 
     def downloads(self) -> list[RegisteredDownload]:
-        """Every public dataset that a plugin declares."""
-        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Download)])
+        return self._of(Download)
 
     def metric_sets(self) -> list[Registered[MetricSet]]:
-        """Every set of cards that a plugin makes."""
-        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, MetricSet)])
+        return self._of(MetricSet)
 
     def checks(self) -> list[Registered[CheckSpec]]:
-        """Every check that a plugin adds."""
-        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, CheckSpec)])
+        return self._of(CheckSpec)
+
+    def _of(self, declared: type[Declared]) -> list[Registered[Declared]]:
+        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, declared)])
 
     def get(self, kind: str, name: str) -> RegisteredPart:
-        """The part called ``name`` or ``plugin:name``.
-
-        Raises:
-            RequestError: there is none (with the nearest name, and the reason if its plugin is missing), or two
-                plugins offer the name.
-        """
+        """The part called ``name`` or ``plugin:name``. Raises RequestError: unknown (with the nearest name, and the
+        reason if its plugin is not loaded) or ambiguous."""
         return self._pick(kind, name, self.all(kind))
 
     def recipe(self, name: str) -> RegisteredRecipe:
@@ -120,31 +106,28 @@ class Registry:
         raise RequestError(f"there is no {kind} {name!r}{self.absences(plugin)}", fix)
 
     def absences(self, plugin: str = "") -> str:
-        """What to add when a name is not found: the plugin that has it is often the broken, disabled or removed one.
-
-        Args:
-            plugin: look at this one only.
-        """
+        """Plugins that are broken, disabled or not installed, for errors about an unknown name; only ``plugin`` if
+        given."""
         absent = [p.info for p in self._plugins if p.info.status != "loaded" and plugin in ("", p.info.name)]
         gone = [name for name in absent_builtins() if plugin in ("", name)]
-        told = [f"; plugin {info.name} is {info.status} ({_why(info)})" for info in absent]
-        return "".join([*told, *(f"; the built-in plugin {name} is not installed" for name in gone)])
+        absences = [f"; plugin {info.name} is {info.status} ({_why(info)})" for info in absent]
+        return "".join([*absences, *(f"; the built-in plugin {name} is not installed" for name in gone)])
 
 
 @functools.cache
 def get_registry() -> Registry:
-    """The registry of this process: plugins are loaded by the first call."""
+    """The registry of this process; the first call loads the plugins."""
     return Registry(load_plugins())
 
 
 def resolve(reference: str, wanted_by: str = "") -> Any:
-    """Import what ``"package.module:attr"`` names.
+    """Import the object that ``"package.module:attr"`` refers to.
 
     Args:
-        wanted_by: the part that is built of it, for the error: ``"thinker tiny"``.
+        wanted_by: the part that needs it, for errors: ``"thinker tiny"``.
 
     Raises:
-        MuomniError: a package it needs is not installed, or there is no such attribute.
+        MuomniError: a required package is not installed, or there is no such attribute.
     """
     wanted_by = wanted_by or reference
     module, _, path = reference.partition(":")
@@ -156,24 +139,21 @@ def resolve(reference: str, wanted_by: str = "") -> Any:
         package = (error.name or module).partition(".")[0]
         raise MuomniError(*absence(wanted_by, [package])) from error
     except AttributeError as error:
-        raise MuomniError(
-            f"{wanted_by}: {module} has no {path}", "the plugin that declares it must be mended"
-        ) from error
+        raise MuomniError(f"{wanted_by}: {module} has no {path}", "fix the plugin that declares it") from error
     return found
 
 
 def _why(info: PluginInfo) -> str:
-    """Why a plugin that is not loaded is not, or what to do about it."""
     return info.reason if info.status == "broken" else f"muomni plugins enable {info.name}"
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:
-    """The one of ``names`` that ``name`` is most likely a misspelling of, if any is near."""
+    """The closest match for a misspelled ``name``, if any is close."""
     return next(iter(difflib.get_close_matches(name, names, n=1)), None)
 
 
 def did_you_mean(name: str, names: Sequence[str], listed: str) -> str:
-    """A fix for an unknown ``name``: ``listed``, after the name that was probably meant, if one is near."""
+    """A fix for an unknown ``name``: ``listed``, preceded by the closest match if there is one."""
     near = nearest(name, names)
     return f"did you mean {near!r}? {listed}" if near else listed
 
@@ -202,25 +182,21 @@ AnyRegistered = (
 
 
 def registered_parts(registry: Registry) -> list[AnyRegistered]:
-    """Everything that is offered, kind by kind, parts first."""
+    """All declarations, kind by kind, parts first."""
     parts = (entry for kind in KINDS for entry in registry.all(kind))
     others = registry.recipes(), registry.models(), registry.downloads(), registry.metric_sets(), registry.checks()
     return [*parts, *(entry for offered in others for entry in offered)]
 
 
 def describe_plugin(plugin: Plugin) -> dict[str, Any]:
-    """What is known of a plugin, and how many parts of each kind it offers."""
+    """Information about a plugin and the number of its parts by kind."""
     kinds = [part.kind for part in plugin.parts]
-    told = {name: value for name, value in asdict(plugin.info).items() if name != "file"}  # its origin says that
-    return told | {
-        "doc": plugin.doc,
-        "parts": {kind: kinds.count(kind) for kind in KINDS if kind in kinds},
-    }
+    about = {name: value for name, value in asdict(plugin.info).items() if name != "file"}  # same as its origin
+    return about | {"doc": plugin.doc, "parts": {kind: kinds.count(kind) for kind in KINDS if kind in kinds}}
 
 
 def describe_part(offer: AnyRegistered) -> dict[str, Any]:
-    """One part with its capabilities and settings, a recipe or model with its files, a public dataset with its size and
-    license, cards with their stages, or a check with its check."""
+    """A declaration with what characterizes its kind: capabilities and settings, files, size, stages or check."""
     part = offer.part
     entry = {"name": part.name, "use": offer.use, "kind": part.kind, "plugin": offer.plugin.name, "doc": part.doc}
     if isinstance(part, RecipeFile):
@@ -238,7 +214,7 @@ def describe_part(offer: AnyRegistered) -> dict[str, Any]:
 
 
 def describe_settings(config: type[BaseModel]) -> list[dict[str, Any]]:
-    """Name, type in words, default and description of every setting; one without a default is ``required``."""
+    """Name, type in words, default and description of every setting; those without a default are ``required``."""
     schema = config.model_json_schema()
     settings = []
     for name, field in config.model_fields.items():

@@ -1,6 +1,5 @@
-"""Public datasets by name: what ``set:NAME`` in a recipe means, and where its file is.
-
-Reads declarations and looks at files. :mod:`muomni_cli.data.public_datasets` downloads.
+"""Public datasets by name: resolve ``set:NAME`` in a recipe and find the file. :mod:`muomni_cli.data.public_datasets`
+downloads them.
 """
 
 from __future__ import annotations
@@ -18,44 +17,35 @@ from muomni_cli.registry.registry import did_you_mean, get_registry
 
 _NAME = r"[a-z0-9][a-z0-9_-]*"
 REFERENCE = re.compile(rf"set:(?P<name>(?:{_NAME}:)?{_NAME})(?:/(?P<file>\S.*))?")
-"""What a recipe writes in place of a path."""
+"""``set:...`` in place of a path in a recipe."""
 
-Keys = tuple[str | int, ...]
-"""The way to a value in nested tables and lists."""
+Keys = tuple[str | int, ...]  # path to a value in nested tables and lists
 
 
 @dataclass(frozen=True, slots=True)
 class SetFile:
-    """One file of a public dataset.
-
-    Args:
-        use: the dataset's name as one writes it.
-        download: its declaration.
-        path: of the file, relative to the data folder.
-    """
+    """One file of a public dataset: the dataset's unique name ``use``, its declaration, and the file's ``path``
+    relative to the data folder."""
 
     use: str
     download: Download
     path: str
 
     def places(self) -> Iterator[Path]:
-        """Where the file may be, in the order in which it is looked for."""
+        """Possible locations, in search order."""
         yield data_folder() / self.path
         yield from (Path(folder) / PurePosixPath(self.path).name for folder in self.download.system)
         if self.download.shipped:
             yield self.download.shipped
 
     def find(self) -> Path | None:
-        """The first of :meth:`places` that is a file; None if the dataset is not here."""
+        """The first of :meth:`places` that exists; None if there is none."""
         return next((place for place in self.places() if place.is_file()), None)
 
 
 def set_file(reference: str) -> SetFile:
-    """The file that ``set:NAME`` or ``set:NAME/FILE`` names, whether it is here or not.
-
-    Raises:
-        RequestError: an unknown dataset, or no such file in it (with the nearest name).
-    """
+    """The file that ``set:NAME`` or ``set:NAME/FILE`` refers to, present or not. Raises RequestError: unknown dataset,
+    or no such file in it (with the nearest name)."""
     match = REFERENCE.fullmatch(reference)
     if match is None:
         raise RequestError(f"{reference!r} does not name a public dataset", "write set:NAME or set:NAME/FILE")
@@ -74,11 +64,8 @@ def set_file(reference: str) -> SetFile:
 
 
 def find_file(reference: str) -> Path:
-    """Where the file of ``set:NAME`` or ``set:NAME/FILE`` is.
-
-    Raises:
-        RequestError: as of :func:`set_file`, or it is not here; the fix is the command that downloads it.
-    """
+    """Path of the file that ``set:NAME`` or ``set:NAME/FILE`` refers to. Raises RequestError: as in :func:`set_file`,
+    or it is not downloaded; the fix is the command that does it."""
     file = set_file(reference)
     path = file.find()
     if path is None:
@@ -87,7 +74,7 @@ def find_file(reference: str) -> Path:
 
 
 def references_in(value: Any, above: Keys = ()) -> Iterator[tuple[Keys, str]]:
-    """Every ``set:...`` in nested tables and lists, and the way to it."""
+    """Every ``set:...`` in nested tables and lists, with its path."""
     if isinstance(value, str):
         if REFERENCE.fullmatch(value):
             yield above, value
@@ -100,7 +87,6 @@ def references_in(value: Any, above: Keys = ()) -> Iterator[tuple[Keys, str]]:
 
 
 def missing_error(missing: dict[str, Download]) -> RequestError:
-    """What to raise for datasets that are not here."""
     return RequestError(missing_line(missing), get_command(missing))
 
 
@@ -110,12 +96,11 @@ def missing_line(missing: dict[str, Download]) -> str:
 
 
 def get_command(missing: Iterable[str]) -> str:
-    """What to type to get them."""
     return f"muomni data get {' '.join(missing)}"
 
 
 def size_text(size: float) -> str:
-    """Bytes for people: ``29 kB``, ``12 MB``, ``2.4 GB``."""
+    """Human-readable bytes: ``29 kB``, ``12 MB``, ``2.4 GB``."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= scale * 0.9995:
             value = size / scale

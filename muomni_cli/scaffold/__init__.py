@@ -1,1 +1,1 @@
-"""New plugins from templates: packages that work as they are written, to be changed by who asked for them."""
+"""Templates of new plugins: packages that work as generated and are meant to be edited."""

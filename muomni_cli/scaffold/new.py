@@ -1,8 +1,5 @@
-"""Writes a plugin's package from a template. Knows files and names, no kind of part.
-
-A template is a real package with neutral names; writing one exchanges those names, in paths and in files, and nothing
-else.
-"""
+"""Create a plugin package from a template: a working package whose placeholder names are replaced in paths and
+files."""
 
 from __future__ import annotations
 
@@ -23,49 +20,39 @@ KINDS = (
 )
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-COMMON = "common"
-"""The folder of what every package has."""
-
-RENAMED = {"gitignore": ".gitignore"}
-"""Files whose names would mean something where the templates lie."""
-
+COMMON = "common"  # template folder of files that every package has
+RENAMED = {"gitignore": ".gitignore"}  # files whose real names would have an effect inside of the templates folder
 LEFT_OUT = {"__pycache__"}
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a new plugin is called, and its package, its distribution and its classes after it."""
+    """The name of a new plugin, and the names of its package and classes."""
 
     name: str
 
     @property
     def package(self) -> str:
-        """To import."""
         return f"muomni_{self.name.replace('-', '_')}"
 
     def exchange(self, text: str) -> str:
-        """A template's text, or a path in it, with these names."""
+        """Replace the placeholder names in a template's text or path."""
         camel = "".join(word.capitalize() for word in self.name.split("-"))
-        for neutral, own in (
-            ("muomni_newpart", self.package),
-            ("Newpart", camel),
-            ("newpart", self.name),
-        ):
+        for neutral, own in (("muomni_newpart", self.package), ("Newpart", camel), ("newpart", self.name)):
             text = text.replace(neutral, own)
         return text
 
 
 def kinds() -> list[str]:
-    """Kinds that there are templates of."""
     return [kind for kind in KINDS if (TEMPLATES / kind).is_dir()]
 
 
 def write(name: str, kind: str, into: Path, registry: Registry) -> Path:
-    """Write the package of a new plugin into a new folder of ``into``, whole or not at all; gives the folder.
+    """Create a plugin's package in a new folder of ``into``, atomically; returns the folder.
 
     Raises:
-        RequestError: no such kind, a name that cannot be or is taken, or a folder that is there.
+        RequestError: unknown kind, invalid or taken name, or the folder exists.
         MuomniError: it cannot be written.
     """
     names = _checked(name, kind, registry)
@@ -93,9 +80,7 @@ def _checked(name: str, kind: str, registry: Registry) -> Names:
     if kind not in kinds():
         raise RequestError(f"there is no kind {kind!r}", did_you_mean(kind, kinds(), f"one of: {', '.join(kinds())}"))
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
-        raise RequestError(
-            f"a plugin cannot be called {name!r}", "small letters and digits, words joined by -: my-part"
-        )
+        raise RequestError(f"a plugin cannot be called {name!r}", "use lower case letters, digits and hyphens: my-part")
     names = Names(name)
     parts = [registered.part.name for registered in registry.all(kind)]
     if name in parts or name in {plugin.info.name for plugin in registry.plugins}:
@@ -117,5 +102,5 @@ def _copy(template: Path, folder: Path, names: Names) -> None:
 
 def _unwritten(path: Path, error: OSError) -> MuomniError:
     return MuomniError(
-        f"{path} cannot be written: {error.strerror or error}", "give yourself the right to it, or name another with -o"
+        f"{path} cannot be written: {error.strerror or error}", "check its permissions, or name another folder with -o"
     )

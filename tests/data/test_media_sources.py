@@ -66,7 +66,7 @@ def test_counts_labels_and_an_example(load: Load) -> None:
     assert conversations.media == {"image": 70}
     assert conversations.example.startswith("Zebra")
     assert report.usable
-    assert all("is uncertain by ±" in warning for warning in report.warnings)
+    assert all("are uncertain by ±" in warning for warning in report.warnings)
 
 
 def test_what_is_wrong_is_a_warning(load: Load, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_files_that_conversations_show_and_that_are_not_there(load: Load, tmp_pa
     (conversations,) = report.sources
     assert (conversations.media, conversations.missing) == ({"image": 3, "audio": 1}, 2)
     (warning,) = [one for one in report.warnings if "cannot be used" in one]
-    assert "2 files that it shows cannot be used: cannot read" in warning
+    assert "2 media files cannot be used: cannot read" in warning
     assert "gone.png" in warning
 
 
@@ -136,7 +136,7 @@ def test_items_of_another_kind_are_refused(load: Load) -> None:
     with pytest.raises(RequestError, match="more than text"):
         next(text_items(open_sources(recipe)[0]))
     assert next(conversation_items(open_sources(recipe)[0]))
-    with pytest.raises(RequestError, match="learned from examples"):
+    with pytest.raises(RequestError, match="not an example"):
         next(example_items(open_sources(recipe, "image")[0]))
 
 

@@ -256,9 +256,9 @@ def test_one_picture_in_each_folder_and_five(load: Load) -> None:
     found = open_examples(load(PICTURES), "image", 0, quiet)
     assert sorted(str(label) for label in found.val.labels) == ["cat", "dog"]
     (told,) = found.validating
-    assert told.line() == "image, 0-folder: 2 of 10 pictures validate"
+    assert told.line() == "image, 0-folder: 2 of 10 pictures held out"
     (warning,) = told.warnings()
-    assert "2 pictures validate: a score of them is uncertain by ±0.50" in warning
+    assert "2 pictures held out: scores are uncertain by ±0.50" in warning
 
 
 def test_a_single_item_is_refused(load: Load) -> None:
@@ -333,8 +333,8 @@ def test_data_check_reports_what_validates(load: Load, capsys: pytest.CaptureFix
             main(["data", "check", "own.toml", *more])
         assert done.value.code == 0
     shown, found = capsys.readouterr().out.split("\n{\n", 1)
-    assert "image, 0-folder: 2 of 10 pictures validate" in shown
-    assert "text, 0-text: the end of the only document validates" in shown
+    assert "image, 0-folder: 2 of 10 pictures held out" in shown
+    assert "text, 0-text: the end of the only document is held out" in shown
     report = json.loads("{" + found)
     counts = {one["table"]: (one["train"], one["val"], one["cut"]) for one in report["validating"]}
     assert counts == {"image": (8, 2, 0), "text": (1, 1, 1)}

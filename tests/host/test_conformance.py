@@ -257,7 +257,7 @@ def test_a_plugin_of_commands_alone_must_be_importable(install: Install, muomni:
 def test_small_names_settings_that_are_there(install: Install, muomni: Muomni) -> None:
     install("stones", STRANGER.replace("config=PartConfig,", "config=PartConfig, test_config={'size': 3},"))
     listed = {entry["name"]: entry for entry in json.loads(muomni("plugins", "list", "--json").stdout)}
-    assert "test_config names size, and its config has no such setting" in listed["stones"]["reason"]
+    assert "`test_config` contains the unknown setting size" in listed["stones"]["reason"]
 
 
 def test_small_is_what_is_tried() -> None:

@@ -83,9 +83,9 @@ def test_without_it_the_recipe_says_what_is_missing(beach: Path, muomni: Muomni)
 @pytest.mark.parametrize(
     ("name", "source", "code", "said"),
     [
-        ("absent.py", None, 2, "is no Python file"),
-        ("notes.txt", "x", 2, "is no Python file"),
-        ("json.py", PEBBLES, 2, "there is a module json already"),
+        ("absent.py", None, 2, "is not a Python file"),
+        ("notes.txt", "x", 2, "is not a Python file"),
+        ("json.py", PEBBLES, 2, "taken by another module"),
         ("torn.py", "import a_package_that_nobody_has", 0, "a_package_that_nobody_has"),
     ],
 )

@@ -41,7 +41,7 @@ def test_show(muomni: Muomni) -> None:
     assert "\nn_layers = 2\n" in muomni("recipes", "show", "omni", "thinker.n_layers=2")[1]
     resolved = muomni("recipes", "show", "omni", "--resolved")[1]
     assert tomllib.loads(resolved)["train"]["clip"] == 1.0
-    assert "# optimiser steps" in resolved
+    assert "# optimizer steps" in resolved
     assert json.loads(muomni("recipes", "show", "omni", "--json")[1])["thinker"]["n_kv_heads"] is None
 
 

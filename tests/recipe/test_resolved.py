@@ -128,5 +128,5 @@ def test_a_license_stays_with_its_source(tmp_path: Path) -> None:
     recipe = load_recipe(str(path))
     assert recipe.data.text[0].license == again(recipe, tmp_path).data.text[0].license == "CC BY 4.0"
     path.write_text('[tokenizer]\nuse = "bytes"\n[[data.text]]\nuse = "text"\npath = "x.txt"\nlicense = 4\n')
-    with pytest.raises(RequestError, match="4 is no license"):
+    with pytest.raises(RequestError, match="4 is not a valid license"):
         load_recipe(str(path))

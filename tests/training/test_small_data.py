@@ -77,7 +77,7 @@ def tone(path: Path, pitch: float, seconds: float = 0.3) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("\n\n".join(f"Document {number} has a few words." for number in range(3)), "1 of 3 documents validates"),
+        ("\n\n".join(f"Document {number} has a few words." for number in range(3)), "1 of 3 documents held out"),
         ("\n".join(f"Line {number} of one paragraph." for number in range(200)), "the end of the only document"),
         ("One enormous line without an end. " * 2_000, "the end of the only document"),
     ],
@@ -102,7 +102,7 @@ def test_five_conversations(capsys: pytest.CaptureFixture[str]) -> None:
     recipe('[[data.text]]\nuse = "conversations"\npath = "talks.jsonl"\n')
     train("tokenizer", "own.toml")
     train("thinker", "own.toml")
-    assert "1 of 5 conversations validates" in capsys.readouterr().err
+    assert "1 of 5 conversations held out" in capsys.readouterr().err
 
 
 def test_ten_pictures_in_two_folders(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,8 +113,8 @@ def test_ten_pictures_in_two_folders(capsys: pytest.CaptureFixture[str]) -> None
     recipe('[[data.image]]\nuse = "folder"\npath = "pictures"\n')
     train("image", "own.toml")
     told = capsys.readouterr().err
-    assert "image, 0-folder: 2 of 10 pictures validate" in told
-    assert "warning: image, 0-folder: 2 pictures validate: a score of them is uncertain by ±0.50" in told
+    assert "image, 0-folder: 2 of 10 pictures held out" in told
+    assert "warning: image, 0-folder: 2 pictures held out: scores are uncertain by ±0.50" in told
     with pytest.raises(SystemExit):
         main(["eval", "own", "--json"])
     (result,) = json.loads(capsys.readouterr().out)
@@ -128,7 +128,7 @@ def test_sounds_in_four_folders(capsys: pytest.CaptureFixture[str]) -> None:
         tone(Path("sounds") / ("low", "mid", "high", "top")[number % 4] / f"{number}.wav", 200.0 * (1 + number % 4))
     recipe('[[data.audio]]\nuse = "folder"\npath = "sounds"\n')
     train("audio", "own.toml")
-    assert "audio, 0-folder: 5 of 24 sounds validate" in capsys.readouterr().err
+    assert "audio, 0-folder: 5 of 24 sounds held out" in capsys.readouterr().err
 
 
 def test_eight_sounds_of_speech(capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,4 +139,4 @@ def test_eight_sounds_of_speech(capsys: pytest.CaptureFixture[str]) -> None:
     Path("list.jsonl").write_text("".join(rows))
     recipe('[[data.speech]]\nuse = "manifest"\nmodality = "audio"\npath = "list.jsonl"\n')
     train("codec", "own.toml")
-    assert "speech, 0-manifest: 2 of 8 sounds validate" in capsys.readouterr().err
+    assert "speech, 0-manifest: 2 of 8 sounds held out" in capsys.readouterr().err
