@@ -18,7 +18,8 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.data.examples import open_examples
 from muomni_cli.eval.metrics import metric_result
 from muomni_cli.eval.model import any_vocoder, codec_format, decode, own_vocoder, synthesize
-from muomni_cli.eval.report import select_samples, wav
+from muomni_cli.eval.report import select_samples
+from muomni_cli.report.page import wav
 from muomni_cli.speech.asr import words_of
 from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, Wave, WerEvaluator, WerResult, wer_evaluator
 from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice, voice_of

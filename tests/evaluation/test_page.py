@@ -143,7 +143,7 @@ def test_every_sample_is_there_with_the_same_bytes() -> None:
 def test_a_sample_of_nothing_but_an_answer_has_no_empty_places() -> None:
     (sample,) = read((replace(CARDS[0], samples=(EvalSample("", "seven", "nine", False),)),)).all("li", "sample")
     assert not sample.all("img") + sample.all("audio")
-    assert [name.text for name in sample.all("dt")] == ["wanted", "said"]
+    assert [name.text for name in sample.all("dt")] == ["expected", "answer"]
 
 
 def test_sentences_are_folded_tables() -> None:
