@@ -104,17 +104,9 @@ def listen(
     threads: int | None,
     output: Path | None,
 ) -> None:
-    """Transcribe ``files``.
-
-    Args:
-        files: paths, ``-`` for stdin; all are opened once before the first is transcribed.
-        model: see :func:`muomni_cli.models.locate.resolve_model`.
-        kind: output format.
-        beam: beam size; 0 is greedy.
-        max_seconds: maximum length of a file.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads.
-        output: file to write, atomically; stdout if None.
+    """Transcribe ``files``; the parameters are the options of ``muomni listen``. All files are opened once before the
+    first
+    is transcribed, and ``output`` is written atomically.
 
     Raises:
         RequestError: a file cannot be read, or is not audio.

@@ -40,10 +40,11 @@ PLAYERS: dict[str, Callable[[int], list[str]]] = {
     "pw-play": lambda rate: ["pw-play", "--format=s16", "--channels=1", f"--rate={rate}", "-"],
     "ffplay": lambda rate: [
         "ffplay",
-        *["-v", "error", "-nodisp", "-autoexit", "-f", "s16le", "-ar"],
-        f"{rate}",
-        "-i",
-        "-",
+        "-v",
+        "error",
+        "-nodisp",
+        "-autoexit",
+        *("-f", "s16le", "-ar", f"{rate}", "-i", "-"),
     ],
     "play": lambda rate: ["play", "-q", "-t", "raw", "-e", "signed", "-b", "16", "-c", "1", "-r", f"{rate}", "-"],
 }
@@ -78,9 +79,7 @@ def check_output(output: Path, *, raw: bool) -> None:
     """
     if output == STDOUT:
         if sys.stdout is not None and sys.stdout.isatty():
-            raise RequestError(
-                "stdout is a terminal, which cannot play samples", "write to a file, or pipe: ... -o - | aplay"
-            )
+            raise RequestError("stdout is a terminal", "write to a file, or pipe: ... -o - | aplay")
         return
     if output.is_dir():
         raise RequestError(f"{output} is a folder", f"name a file in it: -o {output / 'out.wav'}")
@@ -325,9 +324,7 @@ class AudioOutput:
         if output is None and not play:
             return None
         if output == STDOUT:
-            raise RequestError(
-                "text and speech cannot both go to stdout", "write the speech to a file: --speak out.wav"
-            )
+            raise RequestError("text and speech both go to stdout", "write the speech to a file: --speak out.wav")
         return cls(output, play=play)
 
     @property

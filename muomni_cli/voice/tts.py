@@ -84,27 +84,13 @@ def tts(
     json: bool = False,
     stats: bool = False,
 ) -> None:
-    """Speak a text.
-
-    Args:
-        text: see :func:`read_pieces`.
-        file: see :func:`read_pieces`.
-        ways: where the samples go.
-        sampling: how codes are sampled, and the maximum length.
-        voice: voice name.
-        speed: relative to the voice's own.
-        model: see :func:`muomni_cli.models.locate.resolve_model`.
-        vocoder: instead of the model's own.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads.
-        json: print a report on stdout.
-        stats: print speed and latency.
+    """Speak a text; the parameters are the options of ``muomni tts``, with ``ways`` for the outputs.
 
     Raises:
         RequestError: the text, the model or an option is invalid; nothing is written.
     """
     if json and ways.output == STDOUT:
-        raise RequestError("--json and -o - cannot both go to stdout", "write a file: -o out.wav --json")
+        raise RequestError("--json and -o - both write to stdout", "write a file: -o out.wav --json")
     checked_speed(speed)
     pieces = read_pieces(text, file)
     opened = voice_of(open_engine(model, CAN_SPEAK, device=device, threads=threads), vocoder)

@@ -149,7 +149,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
 
 def test_players(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(RequestError, match="no program that plays sound") as caught:
+    with pytest.raises(RequestError, match="no audio player") as caught:
         find_player()
     assert "aplay" in caught.value.fix
     player = tmp_path / "paplay"
