@@ -69,7 +69,7 @@ class TerminalSession:
             "attach": self.attach,
             "detach": self.detach,
             "drop": self.drop,
-            **{name: lambda path, name=name: self.attach(f"{name}={path}") for name in chat_model.modalities},
+            **{name: partial(self._attach_as, name) for name in chat_model.modalities},
             "retry": self.retry,
             "reset": self.reset,
             "system": self.system,
@@ -155,6 +155,9 @@ class TerminalSession:
         """Do not repeat attachments of earlier questions."""
         self.carried.drop()
         self.attach("")
+
+    def _attach_as(self, modality: str, path: str) -> None:
+        self.attach(f"{modality}={path}")
 
     def _answer(self, question: Message, media_ids: Sequence[int]) -> None:
         ids, dropped = self.talk.ask(question, media_ids, self.settings.max_tokens)

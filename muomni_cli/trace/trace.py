@@ -235,9 +235,7 @@ class _Question:
         answer = AnswerTokens(self.tokenizer, max_tokens, loop_guard=self.settings.loop_guard)
         answer.add(token)
         while not answer.over and held < self.model.context:
-            what = (
-                "the new token; earlier ones are in the cache" if cached else "the whole sequence again: no cache"
-            )
+            what = "the new token; earlier ones are in the cache" if cached else "the whole sequence again: no cache"
             step = _step(f"token {len(answer.tokens) + 1}", what)
             logits = self.observer.think(step, self.backend.step, self.state, np.array([token], np.int64))
             token, held = _argmax(logits[0]), held + 1
@@ -340,9 +338,7 @@ class _SpeechTracer:
             words = self.recorder.measure(_step("words", "counts words, because there is no tokenizer"), text.split)
             count = len(words)
             self.recorder.note(outputs=((count,),), counts=f"{characters} -> {plural(count, 'word')}")
-        step = _step(
-            "bound", "maximum frames; speech usually ends earlier, where the Talker predicts its end"
-        )
+        step = _step("bound", "maximum frames; speech usually ends earlier, where the Talker predicts its end")
         most = self.recorder.measure(step, most_frames, count)
         counts = f"max({FEWEST}, min({MOST}, {EACH} x {count})) = {most} frames, {most * self.seconds:g} s"
         self.recorder.note(inputs=((count,),), counts=counts, values={"max_frames": most})
