@@ -268,7 +268,7 @@ def test_a_long_name_is_cut_where_it_is_drawn_and_whole_where_it_is_told() -> No
 
 def test_no_cards_give_a_page_that_says_so() -> None:
     root = read((), about={})
-    assert "no cards" in root.text
+    assert "no metrics" in root.text
     assert not root.all("table") + root.all("svg") + root.all("nav")
 
 

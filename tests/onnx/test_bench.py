@@ -130,7 +130,7 @@ def test_a_command_that_fails_is_no_cold_start() -> None:
         (["generate", "-m", "nowhere"], "there is no model 'nowhere'"),
         (["generate", "-m", "BUNDLE", "--prompt", "65"], "context holds 64"),
         (["generate", "omni", "-m", "BUNDLE"], "-m and the recipe omni exclude each other"),
-        (["encode", "-m", "BUNDLE", "--vs-transformers"], "measures a recipe"),
+        (["encode", "-m", "BUNDLE", "--vs-transformers"], "needs a recipe"),
         (["encode", "--vs", "torch"], "--vs needs a bundle"),
         (["start", "-m", "nobody"], "no model 'nobody'"),
     ],

@@ -71,7 +71,7 @@ def test_a_long_text_is_cut_with_a_word(here: Path, tts: Tts) -> None:
     (here / "long.txt").write_text("word " * 20_000)
     code, _, err = tts("-i", "long.txt", "-o", "a.wav", "--max-seconds", "2")
     assert code == 0
-    assert "stopped after 2 seconds" in err
+    assert "truncated after 2 seconds" in err
     assert "--max-seconds" in err
     assert soundfile.info(here / "a.wav").frames == 16_000
 
