@@ -291,10 +291,7 @@ def with_table(page: str) -> str:
 
 
 def _cards(results: Mapping[Key, Mapping[str, Any]], *, short: bool) -> str:
-    rows = [
-        "| metric | value | 95 % interval | n | baseline | topline | reference |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = ["| metric | value | 95 % interval | n | baseline | topline | reference |", "|---|---|---|---|---|---|---|"]
     for label, key, beside, everywhere in CARDS:
         if key in results and (everywhere or not short):
             rows.append(_card(label, results[key], beside))

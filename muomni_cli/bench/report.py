@@ -118,7 +118,6 @@ class BenchRow:
 
 
 def headings(unit: str = "token") -> tuple[str, ...]:
-    """Headings of :func:`rows`."""
     return ("SETTING", "CONTESTANT", f"{unit.upper()}S/S", f"MS/{unit.upper()}", "OURS / THEIRS", "FROM", "TO")
 
 

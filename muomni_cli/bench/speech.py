@@ -240,7 +240,6 @@ def _spread(values: list[float]) -> Spread:
 
 
 def headings(speeds: Sequence[VoiceSpeed]) -> tuple[str, ...]:
-    """Headings of :func:`rows`."""
     plain = ("VOCODER", "RTF P50", "RTF P95", "FIRST MS P50", "FIRST MS P95", "SECONDS")
     return ("MODEL", *plain, "OURS / THEIRS", "FROM", "TO") if _several(speeds) else plain
 

@@ -142,11 +142,7 @@ app.command()(get)
 
 
 @app.command()
-def check(
-    recipe: RecipeArgument,
-    overrides: OverridesArgument = None,
-    json: JsonOption = False,
-) -> None:
+def check(recipe: RecipeArgument, overrides: OverridesArgument = None, json: JsonOption = False) -> None:
     """Read all data of a recipe and report counts, lengths, labels, unreadable files, and overlap of train and
     validation data.
 

@@ -7,13 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from muomni_cli.commands.options import (
-    DeviceOption,
-    JsonOption,
-    LoopGuardOption,
-    OverridesArgument,
-    ThreadsOption,
-)
+from muomni_cli.commands.options import DeviceOption, JsonOption, LoopGuardOption, OverridesArgument, ThreadsOption
 from muomni_cli.core.console import print_json, print_table, say
 from muomni_cli.core.errors import RequestError
 

@@ -29,10 +29,7 @@ def list_runs(json: JsonOption = False) -> None:
     elif not found:
         say("there are no runs here; train one: muomni train all RECIPE")
     else:
-        print_table(
-            HEADINGS,
-            [row for run in found for row in _rows(run)],
-        )
+        print_table(HEADINGS, [row for run in found for row in _rows(run)])
         for run in found:
             if "error" in run:
                 say(f"warning: {run['name']}: {run['error']}")

@@ -31,8 +31,7 @@ def trace(
     attach: AttachOption = None,
     model: ModelOption = None,
     recipe: Annotated[
-        str | None,
-        typer.Option(metavar="RECIPE", help="Trace an untrained model of this recipe, with random weights."),
+        str | None, typer.Option(metavar="RECIPE", help="Trace an untrained model of this recipe, with random weights.")
     ] = None,
     tokens: Annotated[int, typer.Option(min=1, help="Maximum tokens of the answer.")] = 8,
     loop_guard: LoopGuardOption = None,

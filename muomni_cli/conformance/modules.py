@@ -55,10 +55,7 @@ def same(made: Sequence[Tensor], wanted: Sequence[Tensor], where: Sequence[str] 
     size = SMALLEST
     for number, (one, other) in enumerate(zip(made, wanted, strict=True)):
         name = where[number] if where else ""
-        check_that(
-            one.shape == other.shape,
-            f"{name or 'an output'} is {shape(one)} instead of {shape(other)}",
-        )
+        check_that(one.shape == other.shape, f"{name or 'an output'} is {shape(one)} instead of {shape(other)}")
         if one.numel():
             size = max(size, float(other.double().square().mean().sqrt()))
             difference = float((one.double() - other.double()).abs().max())

@@ -104,8 +104,7 @@ def state(subject: PartUnderTest) -> Sequence[Number]:
     check_that(dict(opened.specials) == dict(tokenizer.specials), "after loading the special tokens differ")
     for what, text in TEXTS.items():
         check_that(
-            list(opened.encode(text)) == list(tokenizer.encode(text)),
-            f"after loading a text ({what}) has other ids",
+            list(opened.encode(text)) == list(tokenizer.encode(text)), f"after loading a text ({what}) has other ids"
         )
     return [Number("bytes", sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))]
 
@@ -114,10 +113,7 @@ def learns(subject: PartUnderTest) -> Sequence[Number]:
     tokenizer = tokenizer_of(subject)
     again = subject.find("objective")(subject.config, iter(LEARNED))
     texts = [*TEXTS.values(), *LEARNED[:4]]
-    check_that(
-        again.encode_batch(texts) == tokenizer.encode_batch(texts),
-        "training twice gives different tokenizers",
-    )
+    check_that(again.encode_batch(texts) == tokenizer.encode_batch(texts), "training twice gives different tokenizers")
     size = sum(len(text.encode()) for text in LEARNED)
     return [Number("tokens per byte", sum(map(len, tokenizer.encode_batch(LEARNED))) / size, 1.0)]
 

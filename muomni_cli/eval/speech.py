@@ -69,7 +69,7 @@ class Sentences:
 
     @cached_property
     def evaluator(self) -> WerEvaluator | None:
-        """The recognizer of these sentences; None if it is not installed or knows none of them."""
+        """The recognizer of these sentences; None if it is not installed, or knows none of their words."""
         return wer_evaluator(self.texts, self._others, self._progress)
 
     @cached_property
@@ -232,7 +232,6 @@ def _samples(sentences: Sentences, result: WerResult, waves: Sequence[Wave]) -> 
 
 
 def _of_source(examples: Examples, number: int) -> list[int]:
-    """Indices of the examples of one source."""
     rows: list[int] = np.flatnonzero(np.asarray(examples.sources) == number).tolist()
     return rows
 

@@ -77,8 +77,7 @@ def _sound(samples: NDArray[Any], rate: int) -> bytes:
 
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "fi":
         raise RequestError(
-            f"audio cannot be a {samples.ndim}-D array of {samples.dtype}",
-            "give (N,) or (N,channels) samples",
+            f"audio cannot be a {samples.ndim}-D array of {samples.dtype}", "give (N,) or (N,channels) samples"
         )
     if rate != int(rate) or rate < 1:
         raise RequestError(f"invalid sample rate: {rate}", "give samples and rate: (samples, 16000)")

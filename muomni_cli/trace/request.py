@@ -131,11 +131,5 @@ def _question(engine: Engine, request: TraceRequest, *, untrained: bool) -> Ques
         say(f"model: {engine.source('thinker')}")
     media = attachments(request.media, modalities_of(engine))
     return trace_question(
-        engine,
-        request.text,
-        media,
-        request.tokens,
-        say,
-        loop_guard=request.loop_guard,
-        attention=request.attention,
+        engine, request.text, media, request.tokens, say, loop_guard=request.loop_guard, attention=request.attention
     )

@@ -176,12 +176,7 @@ def _lines(lines: Iterable[str], min_words: int, max_words: int) -> Iterator[str
 
 
 def speak(
-    texts: Sequence[str],
-    speaker: SynthesizerChoice,
-    folder: Path,
-    *,
-    form: Format,
-    progress: Callable[[str], None],
+    texts: Sequence[str], speaker: SynthesizerChoice, folder: Path, *, form: Format, progress: Callable[[str], None]
 ) -> Corpus:
     """Synthesize a corpus, except for files that exist already.
 
