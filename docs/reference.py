@@ -1,5 +1,5 @@
-"""Writes docs/cli.md, docs/hooks.md and tables of docs/recipes.md from the program itself, and those of docs/nano.md
-and README.md from nano's scores: ``make docs``."""
+"""Generates docs/cli.md, docs/hooks.md and tables of docs/recipes.md from the program, and tables of docs/nano.md and
+README.md from nano's scores: ``make docs``."""
 
 from __future__ import annotations
 
@@ -24,62 +24,66 @@ from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, HookSpecs
 from muomni_cli.registry.registry import describe_settings, get_registry
 
 KINDS: dict[Any, str] = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
-"""What an option takes, in words; else text."""
+"""Types of option values in words; otherwise TEXT."""
 DOCS = Path(__file__).resolve().parent
 
 CLI = """# Commands
 
-What `muomni COMMAND --help` says of every command, for reading. Options may stand anywhere; `--debug` and
-`--plugin FILE` belong to every command.
+The help of every command, as `muomni COMMAND --help` prints it. Options can be placed anywhere; `--debug` and
+`--plugin FILE` apply to every command.
 
-- stdout is the product, stderr is the talk: `muomni tts hi -o - | aplay` works.
-- Exit codes: 0 done, 1 failed, 2 the request was wrong, 130 interrupted. What is wrong takes one line, and what to do
-  one more; a traceback comes only with `--debug`.
-- `-m` takes a run's folder or its name under `runs/`, a checkpoint file, an exported bundle, or an installed model.
-- `KEY=VALUE` words change a recipe for one command; the value is TOML: `thinker.d_model=128`, `train.lr=1e-3`.
-- Environment: `MUOMNI_MODEL` (the model if there is no `-m`), `MUOMNI_CACHE` (prepared data; `~/.cache/muomni`),
+- Results go to stdout, messages to stderr: `muomni tts hi -o - | aplay` works.
+- Exit codes: 0 done, 1 failed, 2 invalid request, 130 interrupted. An error is one line that says what is wrong and one
+  that says how to fix it; `--debug` prints a traceback.
+- `-m` takes a run (folder, or name under `runs/`), a checkpoint file, an exported bundle, or an installed model.
+- `KEY=VALUE` words change recipe settings for one command; values are TOML: `thinker.d_model=128`, `train.lr=1e-3`.
+- Environment: `MUOMNI_MODEL` (default of `-m`), `MUOMNI_CACHE` (prepared data; `~/.cache/muomni`),
   `MUOMNI_DATA` (public datasets; the platform's data folder, on Linux `~/.local/share/muomni`),
-  `MUOMNI_CONFIG` (what is switched off; `~/.config/muomni`), `MUOMNI_PLUGINS` (plugin files, as `--plugin`),
+  `MUOMNI_CONFIG` (disabled plugins; `~/.config/muomni`), `MUOMNI_PLUGINS` (plugin files, as `--plugin`),
   `MUOMNI_STRICT_PLUGINS=1` (a broken plugin is an error).
 """
 
 HOOKS = """# Hooks
 
-The declarations that a plugin can make. A plugin is an importable module that implements some of these functions with
-`@hookimpl` of `muomni_cli.api`; the entry point group `muomni` of its package names the module, or `--plugin FILE`
-does. Each function is called once, at startup, so the module imports no torch and no numpy: declarations refer to code
-as `"package.module:attr"`, which is imported when it is needed. [Writing a plugin](plugins.md) goes through one from
-the beginning.
+What a plugin can declare. A plugin is an importable module that implements some of these functions with `@hookimpl` of
+`muomni_cli.api`; the entry point group `muomni` of its package names the module, or `--plugin FILE` does. Each function
+is called once, at start-up, so the module imports no torch and no numpy: declarations refer to code as
+`"package.module:attr"`, which is imported lazily. [Writing a plugin](plugins.md) is a step-by-step introduction.
 
-Declarations and records below are in `muomni_cli.api`, conformance checks in `muomni_cli.testing`. Other protocols are
+The declarations and records below come from `muomni_cli.api`, checks from `muomni_cli.testing`. The other protocols are
 implemented without importing them; for type checkers they are in `muomni_cli.contract`. Letters in shapes: B batch,
 T tokens or frames, D width, V vocabulary, Q codebooks, K codebook size, F mel bins, M mel frames, N samples.
 
-A module may set `MUOMNI_API = {version}`, the version of the interface that it needs. An older host reports the plugin
-as broken, with that reason.
+A module can set `MUOMNI_API = {version}`, the newest interface that it needs. An older host leaves the plugin out, with
+that reason.
 """
 
 SCORES = DOCS.parent / "plugins" / "muomni_nano" / "scores.json"
 PLACE = re.compile(r"(<!-- cards: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 Key = tuple[str, str, str]
-"""Stage, task and metric of a card."""
+"""Stage, task and metric."""
 CARDS: Sequence[tuple[str, Key, str, bool]] = (
-    ("ten keywords, speakers never heard", ("audio", "keywords", "choice"), "pocketsphinx 0.80", True),
+    ("ten keywords, unseen speakers", ("audio", "keywords", "choice"), "pocketsphinx 0.80", True),
     ("digits, the same speakers", ("audio", "digits", "choice"), "pocketsphinx 0.80", False),
-    ("digits, a set never trained on", ("audio", "free-digits", "choice"), "pocketsphinx 0.76", True),
-    ("short commands, a voice never heard, word error", ("audio", "commands", "wer"), "", True),
-    ("the same, written down by the Thinker", ("omni", "commands", "wer"), "", False),
-    ("open sentences, that voice, word error", ("audio", "sentences", "wer"), "", True),
-    ("drawn scenes: captions and answers right word for word", ("omni", "pictures", "exact"), "", True),
-    ("colour and shape pairs never drawn", ("omni", "new-pairs", "exact"), "", True),
-    ("a picture and a word: question answered", ("omni", "questions", "exact"), "", True),
-    ("the picture exchanged: the answer follows", ("omni", "questions/image", "exchanged"), "", False),
-    ("the sound exchanged: the answer follows", ("omni", "questions/audio", "exchanged"), "", False),
-    ("speech, sentences never spoken, word error", ("talker", "sentences", "wer_spoken"), "the teacher: ceiling", True),
-    ("stories, bits a byte on unseen books", ("omni", "stories", "bits_per_byte"), "bzip2: floor", True),
+    ("digits, a dataset not used for training", ("audio", "free-digits", "choice"), "pocketsphinx 0.76", True),
+    ("short commands, an unseen voice, word error rate", ("audio", "commands", "wer"), "", True),
+    ("the same, transcribed by the Thinker", ("omni", "commands", "wer"), "", False),
+    ("open sentences, that voice, word error rate", ("audio", "sentences", "wer"), "", True),
+    ("drawn scenes: captions and answers, exact match", ("omni", "pictures", "exact"), "", True),
+    ("unseen pairs of color and shape", ("omni", "new-pairs", "exact"), "", True),
+    ("questions about an image and a spoken word", ("omni", "questions", "exact"), "", True),
+    ("the same with another image: answer follows it", ("omni", "questions/image", "exchanged"), "", False),
+    ("the same with another sound: answer follows it", ("omni", "questions/audio", "exchanged"), "", False),
+    (
+        "speech, held-out sentences, word error rate",
+        ("talker", "sentences", "wer_spoken"),
+        "the teacher: topline",
+        True,
+    ),
+    ("stories, bits per byte on held-out books", ("omni", "stories", "bits_per_byte"), "bzip2: baseline", True),
 )
-"""What is measured, its card, what to hold it against, and whether the README shows it."""
+"""Description, metric, what to compare it with, and whether the README shows it."""
 
 BUILT: dict[str, tuple[str, ...]] = {
     "tokenizer": ("Tokenizer",),
@@ -94,16 +98,16 @@ BUILT: dict[str, tuple[str, ...]] = {
     "download": ("RemoteFile",),
     "metrics": ("Evaluation", "MetricResult", "EvalSample"),
 }
-"""Kind -> what its parts are made of, or give."""
+"""Kind -> protocols and records of its parts."""
 
 SHARED = {
     "Training": ("Objective", "StageContext", "Batch", "Loss", "Sample"),
     "Export": ("Graph", "GraphInput"),
     "Tracing": ("Step",),
-    "Conformance checks": ("Check", "Number", "CheckResult", "PartUnderTest"),
+    "Checks": ("Check", "Number", "CheckResult", "PartUnderTest"),
     "Errors": ("MuomniError", "RequestError"),
 }
-"""Title -> what parts of several kinds are made of."""
+"""Section -> protocols and records of several kinds."""
 
 
 def plain(doc: str | None) -> str:
@@ -127,8 +131,8 @@ def plain(doc: str | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """One argument or option of a command, as its function declares it."""
+class Parameter:
+    """An argument or option of a command."""
 
     name: str
     kind: Any
@@ -137,12 +141,12 @@ class Word:
 
     @property
     def argument(self) -> bool:
-        """Whether it is told by its place."""
+        """Whether it is positional."""
         return isinstance(self.info, ArgumentInfo)
 
     @property
     def written(self) -> str:
-        """How it is written: ``[PROMPT]``, ``-m, --model TEXT``."""
+        """``[PROMPT]``, ``-m, --model TEXT``."""
         if self.argument:
             name = self.info.metavar or self.name.upper()
             return str(name if self.default is inspect.Parameter.empty or name.startswith("[") else f"[{name}]")
@@ -158,8 +162,8 @@ class Word:
         return f"| `{cell(self.written)}` | {cell(told)}{'' if none else f' (default: {self.default})'} |"
 
 
-def words(call: Any) -> list[Word]:
-    """What a command takes."""
+def parameters(call: Any) -> list[Parameter]:
+    """The parameters of a command."""
     kinds, found = get_type_hints(call, include_extras=True), []
     for name, parameter in inspect.signature(call).parameters.items():
         if get_origin(kinds[name]) is Annotated:
@@ -167,33 +171,28 @@ def words(call: Any) -> list[Word]:
             inner = [one for one in get_args(kind) if one is not type(None)]
             while inner:
                 kind, inner = inner[0], list(get_args(inner[0]))
-            found.append(Word(name, kind, info, parameter.default))
+            found.append(Parameter(name, kind, info, parameter.default))
     return found
 
 
-def commands(app: typer.Typer, path: str) -> Iterator[tuple[str, str, list[Word], bool]]:
-    """Every command: the words that call it, its help, what it takes, and whether it has commands below."""
+def commands(app: typer.Typer, path: str) -> Iterator[tuple[str, str, list[Parameter], bool]]:
+    """Every command: its path, help and parameters, and whether it is a group."""
     for info in app.registered_commands:
         assert info.callback is not None, "a command is a function"
         name = info.name or info.callback.__name__.replace("_", "-")
-        yield f"{path} {name}", plain(info.callback.__doc__), words(info.callback), False
+        yield f"{path} {name}", plain(info.callback.__doc__), parameters(info.callback), False
     for group in app.registered_groups:
         inner = group.typer_instance
         assert inner is not None, "a group is an app"
-        callback = inner.registered_callback
-        call = callback.callback if callback else None
-        told = call.__doc__ if call else inner.info.help
-        yield f"{path} {group.name}", plain(told), words(call) if call else [], True
+        yield f"{path} {group.name}", plain(inner.info.help), [], True
         yield from commands(inner, f"{path} {group.name}")
 
 
 def cell(text: str) -> str:
-    """Text in a table."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 
 def cli_page() -> str:
-    """docs/cli.md."""
     ours = [plugin for plugin in get_registry().plugins if plugin.info.origin == "built-in"]
     pieces = [CLI]
     for path, told, taken, group in commands(build_cli(ours), "muomni"):
@@ -208,18 +207,17 @@ def cli_page() -> str:
 
 
 def hooks_page() -> str:
-    """docs/hooks.md."""
     pieces = [HOOKS.format(version=API_VERSION)]
     table = ["| hook | returns a list of | for |", "|---|---|---|"]
     for name, hook in vars(HookSpecs).items():
         if name.startswith("register_"):
             declared = DECLARES.get(name)
-            returned = f"`{declared.__name__}`" if declared else "nothing: it adds to `cli`, a `typer.Typer`"
+            returned = f"`{declared.__name__}`" if declared else "nothing; adds to `cli`, a `typer.Typer`"
             table.append(f"| `{name}` | {returned} | {plain(hook.__doc__)} |")
     pieces.append("\n".join(table) + "\n")
-    pieces.append(f"## Every part\n\n{plain(declarations.Part.__doc__)}\n")
-    pieces.append(f"### Its configuration\n\n{plain(declarations.PartConfig.__doc__)}\n")
-    pieces.append(f"### What it can\n\n{plain(api.Capability.__doc__)}\n\n{_source(api.Capability)}")
+    pieces.append(f"## All parts\n\n{plain(declarations.Part.__doc__)}\n")
+    pieces.append(f"### Configuration\n\n{plain(declarations.PartConfig.__doc__)}\n")
+    pieces.append(f"### Capabilities\n\n{plain(api.Capability.__doc__)}\n\n{_source(api.Capability)}")
     for hook, declared in DECLARES.items():
         pieces.append(_declaration(hook, declared))
     for title, names in SHARED.items():
@@ -241,13 +239,12 @@ def _declaration(hook: str, declared: type) -> str:
     if kind in BUILT:
         told += [_source(_named(name)).strip() for name in BUILT[kind]]
     if kind in HOMES:
-        checks = ["| check | requirement | parts that |", "|---|---|---|"]
+        checks = ["| check | passes if | for parts that |", "|---|---|---|"]
         for check in checks_of(kind):
-            asked = (
-                f"can `{check.needs}`" if check.needs else f"declare `{check.declares}`" if check.declares else "all"
-            )
+            asked = f"declare `{check.needs}`" if check.needs else ""
+            asked = asked or (f"declare `{check.declares}`" if check.declares else "(all)")
             checks.append(f"| {check.name} | {cell(check.doc)} | {asked} |")
-        told += ["`muomni plugins check` runs:", "\n".join(checks)]
+        told += ["Checks of `muomni plugins check`:", "\n".join(checks)]
     return "\n\n".join(told) + "\n"
 
 
@@ -258,7 +255,7 @@ def _default(field: Any) -> str:
 
 
 def _named(name: str) -> Any:
-    """What a plugin imports by this name, or a protocol of the contract that a part only fulfils."""
+    """A name of the API, or a protocol of the contract."""
     for module in (api, testing, models, speech, engine):
         if hasattr(module, name):
             return getattr(module, name)
@@ -270,7 +267,6 @@ def _source(thing: type) -> str:
 
 
 def recipes_page() -> str:
-    """docs/recipes.md, which is written by hand, with its tables as they are now."""
     page = (DOCS / "recipes.md").read_text(encoding="utf-8")
     return re.sub(
         r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", lambda m: m[1] + _settings(m[2]) + m[3], page, flags=re.S
@@ -287,7 +283,7 @@ def _settings(table: str) -> str:
 
 
 def with_table(page: str) -> str:
-    """``page`` with its tables as the scores are now; unchanged where the package is not here."""
+    """``page`` with tables of the current scores; unchanged if the model package is not installed."""
     if not SCORES.is_file():
         return page
     results = {(c["stage"], c["task"], c["metric"]): c for c in json.loads(SCORES.read_text(encoding="utf-8"))}
@@ -295,7 +291,7 @@ def with_table(page: str) -> str:
 
 
 def _cards(results: Mapping[Key, Mapping[str, Any]], *, short: bool) -> str:
-    rows = ["| what | value | 95 % interval | n | floor | ceiling | beside it |", "|---|---|---|---|---|---|---|"]
+    rows = ["| metric | value | 95 % interval | n | baseline | topline | reference |", "|---|---|---|---|---|---|---|"]
     for label, key, beside, everywhere in CARDS:
         if key in results and (everywhere or not short):
             rows.append(_card(label, results[key], beside))
@@ -304,32 +300,21 @@ def _cards(results: Mapping[Key, Mapping[str, Any]], *, short: bool) -> str:
 
 def _card(label: str, result: Mapping[str, Any], beside: str) -> str:
     between = "" if result["low"] is None else f"{result['low']:.3f} to {result['high']:.3f}"
-    floor, topline = ("" if result[key] is None else f"{result[key]:.3f}" for key in ("baseline", "topline"))
+    baseline, topline = ("" if result[key] is None else f"{result[key]:.3f}" for key in ("baseline", "topline"))
     count = "" if result["n"] is None else f"{result['n']:,}"
-    return f"| {label} | **{result['value']:.3f}** | {between} | {count} | {floor} | {topline} | {beside} |"
-
-
-def nano_page() -> str:
-    """docs/nano.md, written by hand, with what was measured."""
-    return with_table((DOCS / "nano.md").read_text(encoding="utf-8"))
-
-
-def readme() -> str:
-    """README.md likewise."""
-    return with_table((DOCS.parent / "README.md").read_text(encoding="utf-8"))
+    return f"| {label} | **{result['value']:.3f}** | {between} | {count} | {baseline} | {topline} | {beside} |"
 
 
 PAGES = {
     "cli.md": cli_page,
     "hooks.md": hooks_page,
     "recipes.md": recipes_page,
-    "nano.md": nano_page,
-    "../README.md": readme,
+    "nano.md": lambda: with_table((DOCS / "nano.md").read_text(encoding="utf-8")),
+    "../README.md": lambda: with_table((DOCS.parent / "README.md").read_text(encoding="utf-8")),
 }
 
 
 def main() -> None:
-    """Write them."""
     for name, page in PAGES.items():
         (DOCS / name).write_text(page(), encoding="utf-8")
         print(f"wrote {DOCS / name}", file=sys.stderr)

@@ -1,7 +1,5 @@
-"""The ``muomni`` command: collects the verbs, and turns errors into exit codes, here and nowhere else.
-
-0 done, 1 failed, 2 the request was wrong, 130 interrupted. Knows no verb's meaning.
-"""
+"""The ``muomni`` command: assembles all commands, and turns errors into exit codes: 0 done, 1 failed, 2 invalid
+request, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and leave with its exit code (raises :class:`SystemExit`)."""
+    """Run one command and exit with its code (raises :class:`SystemExit`)."""
     tolerate_encoding()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_debug(words)
@@ -54,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def report(error: BaseException, command: str = "muomni") -> int:
-    """Say on stderr what went wrong with ``command`` and what to do; the exit code that goes with it."""
+    """Print what failed and how to fix it to stderr; returns the exit code."""
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return INTERRUPTED
     if isinstance(error, MuomniError):
@@ -75,7 +73,7 @@ def _report_usage(error: typer.TyperException) -> int:
     message = error.format_message()
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "muomni")
-    if "\n" in message:  # a group that was given no command answers with its help
+    if "\n" in message:  # a group without a command: its help
         say(message)
     elif unknown := re.match(r"No such command '(.*?)'", message):
         commands = list(getattr(getattr(context, "command", None), "commands", ()))
@@ -90,11 +88,11 @@ def _report_usage(error: typer.TyperException) -> int:
 def _report_system(error: OSError) -> int:
     where = f": {error.filename}" if error.filename else ""
     fixes = {
-        errno.ENOSPC: "free some space; nothing is left half written, so the same command can be run again",
+        errno.ENOSPC: "free some space, then run the same command again; no file is left half written",
         errno.EDQUOT: "free some space within your quota, then run the same command again",
-        errno.EACCES: "give yourself the right to it, or name another path",
-        errno.EROFS: "name a path that can be written to",
-        errno.ENOENT: "name a path that exists",
+        errno.EACCES: "change its permissions, or name another path",
+        errno.EROFS: "name a writable path",
+        errno.ENOENT: "name an existing path",
     }
     fix = fixes.get(error.errno or 0, "run it again with --debug to see where it happened")
     print_error(f"{(error.strerror or 'system error').lower()}{where}", fix)
@@ -102,11 +100,11 @@ def _report_system(error: OSError) -> int:
 
 
 def _flush_stdout() -> None:
-    print(end="", flush=True)  # print knows what to do when there is no stdout at all
+    print(end="", flush=True)  # print also works without a stdout
 
 
 def _settle_stdout() -> None:
-    """Drop what cannot be written any more, or the interpreter complains about it as it ends."""
+    """Send unwritable output to devnull; otherwise the interpreter complains at exit."""
     try:
         _flush_stdout()
     except OSError:
@@ -114,7 +112,7 @@ def _settle_stdout() -> None:
 
 
 def _take_debug(words: list[str]) -> bool:
-    """Take ``--debug`` out of the words, wherever it stands before a ``--``: it means the same to every command."""
+    """Remove ``--debug`` from the words before a ``--``; it applies to every command."""
     options = words[: words.index("--")] if "--" in words else words
     if "--debug" not in options:
         return False
@@ -123,7 +121,7 @@ def _take_debug(words: list[str]) -> bool:
 
 
 def _take_plugins(words: list[str]) -> None:
-    """Take every ``--plugin FILE`` out of the words, likewise. RequestError for what is no plugin."""
+    """Load every ``--plugin FILE`` and remove it from the words. RequestError if a file is not a plugin."""
     place = 0
     while place < len(words) and words[place] != "--":
         option, _, file = words[place].partition("=")
@@ -151,7 +149,7 @@ def _run(words: list[str]) -> int:
 
 
 def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
-    """The Typer app with every verb, ours first; says on stderr which plugins are left out, or slow."""
+    """The Typer app with all commands, built-in ones first; warns on stderr about broken and slow plugins."""
     cli = _own_cli()
     taken = {_name(one) for one in cli.registered_commands} | {_name(one) for one in cli.registered_groups}
     for plugin in installed:
@@ -168,19 +166,19 @@ def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
 
 
 def _keep_called(cli: typer.Typer, words: Sequence[str]) -> None:
-    """Leave only the command that is called, if one is: typer reads the signatures of all that are there, which takes
-    longer than some commands do."""
+    """Keep only the called command, if any: typer inspects the signatures of all commands, which takes longer than some
+    commands."""
     commands = [one for one in cli.registered_commands if _name(one) in words[:1]]
     groups = [one for one in cli.registered_groups if _name(one) in words[:1]]
     if commands or groups:
         cli.registered_commands, cli.registered_groups = commands, groups
 
 
-def _name(told: CommandInfo | TyperInfo) -> str:
-    """What is typed for it; nothing where a group's own app says so."""
-    if isinstance(told.name, str):
-        return told.name
-    callback = told.callback if isinstance(told, CommandInfo) else None
+def _name(command: CommandInfo | TyperInfo) -> str:
+    """The name to type; empty if a group's own app defines it."""
+    if isinstance(command.name, str):
+        return command.name
+    callback = command.callback if isinstance(command, CommandInfo) else None
     return typer.main.get_command_name(callback.__name__) if callback else ""
 
 
@@ -216,11 +214,11 @@ def _root(
     version: Annotated[  # noqa: ARG001  (its callback does the work)
         bool, typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
-    debug: Annotated[  # noqa: ARG001  (taken out by main; here for --help)
+    debug: Annotated[  # noqa: ARG001  (handled by main; here for --help)
         bool, typer.Option("--debug", help="Print a traceback when something fails.")
     ] = False,
     plugin: Annotated[  # noqa: ARG001  (likewise)
-        list[str] | None, typer.Option("--plugin", metavar="FILE", help="Load a plugin of one file, for this command.")
+        list[str] | None, typer.Option("--plugin", metavar="FILE", help="Load a single-file plugin for this command.")
     ] = None,
 ) -> None:
     """Train, run and deploy tiny omni models."""

@@ -1,1 +1,2 @@
-"""Speed, measured as a ratio: contestants take turns in one process, so that a noisy machine troubles all alike."""
+"""Benchmarks: contestants take turns in one process, and speed is reported as a ratio, so machine noise affects all
+alike."""

@@ -1,8 +1,6 @@
-"""Models that run without PyTorch, against PyTorch and against each other. Imports torch only for a peer that runs
-there. Knows the protocol, no runtime and no part by name.
+"""Generation and encoding of bundles, against PyTorch and against each other. Imports torch only for a PyTorch peer.
 
-What a model says of its parts is enough to build the same ones in PyTorch. They keep their random weights: which tokens
-come out does not change how long they take, and how many is set.
+The peer has the same parts with random weights: the tokens themselves do not affect speed, and their number is fixed.
 """
 
 from __future__ import annotations
@@ -34,23 +32,23 @@ if TYPE_CHECKING:
     from muomni_cli.models.untrained_engine import UntrainedEngine
 
 TORCH = "torch"
-"""What to name in place of a folder for the same parts in PyTorch."""
+"""Value of ``--vs`` for the same parts in PyTorch."""
 
 
 def measure_generation(
     model: str, versus: Sequence[str], work: Workload, variations: Sequence[str], progress: Callable[[str], None]
 ) -> list[BenchRow]:
-    """Greedy generation in new tokens a second, and reading a prompt in prompts a second, at every setting.
+    """Greedy generation in new tokens per second, and prefill in prompts per second, at every setting.
 
     Args:
-        model: the folder that is measured.
-        versus: folders to measure it against, or :data:`TORCH`.
-        work: at first; ``prefill`` is shortened to the context.
+        model: bundle to measure.
+        versus: bundles to compare with, or :data:`TORCH`.
+        work: base setting; ``prefill`` is limited by the context.
         variations: see :func:`muomni_cli.bench.workload.planned`.
-        progress: told what is measured.
+        progress: receives progress messages.
 
     Raises:
-        RequestError: no such folder, it has no Thinker, or a word is no setting.
+        RequestError: no such bundle, it has no Thinker, or an invalid setting.
     """
     lines: list[BenchRow] = []
     for setting in _checked(planned(work, variations)):
@@ -69,7 +67,7 @@ def measure_generation(
 
 
 def _generating(backends: Mapping[str, Backend[Any]], vocab_size: int, setting: Setting) -> list[BenchRow]:
-    """A line for new tokens, and one for reading."""
+    """One row for generation, and one for prefill."""
     work = setting.work
     prompts = random_prompts(vocab_size, work.batch, work.length)
     writing = {name: generation(backend, vocab_size, prompts, work.count) for name, backend in backends.items()}
@@ -86,10 +84,12 @@ def _generating(backends: Mapping[str, Backend[Any]], vocab_size: int, setting: 
 def measure_encoding(
     model: str, versus: Sequence[str], work: Workload, progress: Callable[[str], None]
 ) -> list[BenchRow]:
-    """From an input as it is read to tokens for the Thinker, in inputs a second: a line for each input of each sense.
+    """Encoding, from the input as ``read`` returns it to tokens for the Thinker, in inputs per second: a row for each
+    input of
+    each encoder.
 
     Raises:
-        RequestError: no such folder, or it has no sense that says what to measure it with.
+        RequestError: no such bundle, or no encoder declares ``bench_inputs``.
     """
     bundle = open_folders([model, *(name for name in versus if name != TORCH)], work)
     first = next(iter(bundle.values()))
@@ -99,10 +99,10 @@ def measure_encoding(
     lines = []
     for modality in first.modalities:
         registered, config = open_entry(first.parts[modality])
-        assert isinstance(registered.part, EncoderPart), "senses are encoders"
+        assert isinstance(registered.part, EncoderPart), "modalities have encoders"
         inputs = encoder_inputs(registered.part, config)
         if inputs is None:
-            progress(f"{modality}: the encoder {registered.use} says nothing of what to measure it with (bench_inputs)")
+            progress(f"{modality}: the encoder {registered.use} declares no bench_inputs to measure")
             continue
         for name, array in inputs.items():
             progress(f"measuring {modality}: {name}")
@@ -125,31 +125,29 @@ def _encoding(contestants: Mapping[str, Engine], modality: str, array: NDArray[A
 
 
 def open_folders(folders: Sequence[str], work: Workload) -> dict[str, Engine]:
-    """The models in ``folders`` by what to call them.
+    """Open bundles, by the names of :func:`short_names`.
 
     Raises:
-        RequestError: one is no folder that a runtime opens, or it is damaged.
+        RequestError: not a bundle, or a damaged one.
     """
     opened = {}
     for name, folder in short_names(folders).items():
         found = model_named(folder).bundle
         if found is None:
-            raise RequestError(
-                f"{folder} is no folder that runs without PyTorch", "make one: muomni export --onnx -o FOLDER"
-            )
+            raise RequestError(f"{folder} is not an exported bundle", "create one: muomni export --onnx -o FOLDER")
         opened[name] = found.open(work.device, work.threads or None)
     return opened
 
 
 def in_torch(engine: Engine, work: Workload) -> UntrainedEngine:
-    """The parts that a model names, in PyTorch, with random weights."""
+    """The parts of a model in PyTorch, with random weights."""
     from muomni_cli.models.untrained_engine import UntrainedEngine
 
     return UntrainedEngine(engine.parts, engine.modalities, TORCH, device=work.device, threads=work.threads or None)
 
 
 def _eager(engine: Engine, work: Workload) -> Backend[Any]:
-    """The Thinker as training has it, without weights packed for decoding."""
+    """The Thinker as in training, without packed weights."""
     from muomni_cli.generation.torch_backend import TorchBackend
 
     peer = in_torch(engine, work)
@@ -157,10 +155,10 @@ def _eager(engine: Engine, work: Workload) -> Backend[Any]:
 
 
 def _checked(settings: Sequence[Setting]) -> Sequence[Setting]:
-    """Refuse, before anything is measured, what only a recipe could change."""
+    """Reject settings that only apply to recipes."""
     for setting in settings:
         if setting.words:
             raise RequestError(
-                f"{setting.words[0]!r} is no setting of a model that is there", f"its settings: {', '.join(OWN)}"
+                f"{setting.words[0]!r} is not a setting of a bundle", f"settings of bundles: {', '.join(OWN)}"
             )
     return settings

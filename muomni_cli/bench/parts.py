@@ -1,4 +1,4 @@
-"""Parts of a recipe against peer implementations: training steps, cached generation, encoders."""
+"""Training steps, cached generation and encoders of a recipe's parts, against the peers that the parts declare."""
 
 from __future__ import annotations
 
@@ -24,57 +24,50 @@ from muomni_cli.training.objectives import summed_loss, to_batch
 from muomni_cli.training.step import Stepper
 
 VOCAB_SIZE = 5000
-"""Where the recipe's tokenizer does not say."""
+"""Used if the recipe does not define one."""
 
 
 class Repeated:
-    """An objective that trains on one random batch of (B,T+1) tokens again and again."""
+    """An objective that trains on one batch again and again; ``loss`` is summed over its targets."""
 
-    unit = "tokens"
     adamw_params: frozenset[str] = frozenset()
     blocks: Sequence[nn.Module] = ()
 
-    def __init__(self, module: nn.Module, loss: Callable[[dict[str, Tensor]], Tensor], tokens: Tensor) -> None:
-        self.module = module
-        self._loss = loss
-        self._batch = to_batch(tokens.numpy(), np.ones((len(tokens), tokens.shape[1] - 1), dtype=bool))
-        self._batch.tensors["tokens"] = tokens
+    def __init__(
+        self, module: nn.Module, batch: Batch, loss: Callable[[dict[str, Tensor]], Tensor], unit: str = "tokens"
+    ) -> None:
+        self.module, self.unit, self._batch, self._loss = module, unit, batch, loss
 
     def batch(self, step: int, micro: int) -> Batch:  # noqa: ARG002
-        """The batch."""
         return self._batch
 
     def loss(self, batch: Batch) -> Loss:
-        """Summed over the targets."""
         return Loss(self._loss(batch.tensors))
 
     def validate(self) -> dict[str, float]:
-        """Nothing is held out."""
         return {"loss": 0.0}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """Nothing to look at."""
         return ()
 
 
 def compare_training(recipe: Recipe, work: Workload, peers: Sequence[str]) -> Comparison:
-    """Tokens a second of whole training steps (forward, backward, clipping, optimiser)."""
+    """Whole training steps (forward, backward, clipping, optimizer), in tokens per second."""
     settings, device = recipe.train_for("thinker"), choose_device(work.device)
     set_threads(work.threads)
     vocab_size = _vocab_size(recipe)
     tokens = torch.randint(FIRST, vocab_size, (work.batch, work.length + 1))
     thinker = _ours(recipe, vocab_size)
-    contestants = {OURS: Repeated(thinker, lambda tensors: summed_loss(thinker, tensors), tokens)}  # type: ignore[arg-type]
-    for name, peer in _peers(recipe, vocab_size, peers).items():
-        contestants[name] = Repeated(peer.module, _loss_of(peer), tokens)
-    return alternate(
-        {name: _training(objective, settings, device, work.count) for name, objective in contestants.items()},
-        rounds=work.rounds,
-    )
+    batch = to_batch(tokens.numpy(), np.ones((work.batch, work.length), dtype=bool))
+    batch.tensors["tokens"] = tokens
+    ours = Repeated(thinker, batch, lambda tensors: summed_loss(thinker, tensors))  # type: ignore[arg-type]
+    theirs = _peers(recipe, vocab_size, peers).items()
+    objectives = {OURS: ours, **{name: Repeated(peer.module, batch, _loss_of(peer)) for name, peer in theirs}}
+    works = {name: _training(objective, settings, device, work.count) for name, objective in objectives.items()}
+    return alternate(works, rounds=work.rounds)
 
 
 def _loss_of(peer: Peer) -> Callable[[dict[str, Tensor]], Tensor]:
-    """The peer's mean loss, as a sum over the targets."""
     return lambda tensors: peer.loss(tensors["tokens"]) * tensors["targets"].numel()
 
 
@@ -92,7 +85,7 @@ def _training(objective: Repeated, settings: TrainSettings, device: torch.device
 
 
 def compare_generation(recipe: Recipe, work: Workload, peers: Sequence[str]) -> Comparison:
-    """New tokens a second of greedy generation with a cache, prompt included."""
+    """Greedy generation with a cache, prompt included, in new tokens per second."""
     device = choose_device(work.device)
     set_threads(work.threads)
     vocab_size = _vocab_size(recipe)
@@ -138,58 +131,29 @@ def _vocab_size(recipe: Recipe) -> int:
     return int(getattr(recipe.tokenizer.config, "vocab_size", VOCAB_SIZE)) if recipe.tokenizer else VOCAB_SIZE
 
 
-class EncoderWork:
-    """An objective that draws all tokens of one batch of inputs towards nothing."""
-
-    unit = "inputs"
-    adamw_params: frozenset[str] = frozenset()
-    blocks: Sequence[nn.Module] = ()
-
-    def __init__(self, module: nn.Module, inputs: Tensor) -> None:
-        self.module = module
-        self._batch = Batch({"inputs": inputs}, weight=float(len(inputs)), items=len(inputs))
-
-    def batch(self, step: int, micro: int) -> Batch:  # noqa: ARG002
-        """The batch."""
-        return self._batch
-
-    def loss(self, batch: Batch) -> Loss:
-        """The mean square of the tokens, summed over the inputs."""
-        tokens: Tensor = self.module(batch.tensors["inputs"]).tokens
-        return Loss(tokens.float().square().mean() * len(tokens))
-
-    def validate(self) -> dict[str, float]:
-        """Nothing is held out."""
-        return {"loss": 0.0}
-
-    def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """Nothing to look at."""
-        return ()
-
-
 def compare_encoders(
     recipe: Recipe, work: Workload, *, versus: bool, progress: Callable[[str], None]
 ) -> list[BenchRow]:
-    """A line for each input of each encoder, and one for its training; inputs a second.
+    """A row for each input of each encoder, and one for its training, in inputs per second.
 
     Args:
         recipe: names the encoders.
-        work: ``batch`` and ``count`` are rows and steps of training.
-        versus: measure against every peer that an encoder declares.
-        progress: told what is measured.
+        work: ``batch`` and ``count`` are batch size and steps of training.
+        versus: compare with every peer that an encoder declares.
+        progress: receives progress messages.
 
     Raises:
-        RequestError: no encoder of the recipe says what to measure it with.
+        RequestError: no encoder of the recipe declares ``bench_inputs``.
     """
     device = choose_device(work.device)
     set_threads(work.threads)
     lines = []
     for modality, chosen in recipe.encoders.items():
         part = chosen.registered.part
-        assert isinstance(part, EncoderPart), "the registry gives what it is asked for"
+        assert isinstance(part, EncoderPart), "the registry checks the kind"
         inputs = encoder_inputs(part, chosen.config)
         if inputs is None:
-            progress(f"{modality}: the encoder {part.name} says nothing of what to measure it with (bench_inputs)")
+            progress(f"{modality}: the encoder {part.name} declares no bench_inputs to measure")
             continue
         modules = _contestants(recipe, chosen, part.peers if versus else {})
         for name, array in inputs.items():
@@ -197,16 +161,28 @@ def compare_encoders(
             lines.append(BenchRow(f"{modality}: {name}", _encoding(modules, array, device, work.rounds), "input"))
         progress(f"measuring {modality}: training")
         first = next(iter(inputs.values()))
-        batch = torch.from_numpy(np.stack([first] * work.batch))
+        rows = torch.from_numpy(np.stack([first] * work.batch))
+        batch = Batch({"inputs": rows}, weight=float(work.batch), items=work.batch)
         setting = f"{modality}: training on {work.batch} x {next(iter(inputs))}"
+        settings = recipe.train_for(modality)
         training = {
-            name: _training_encoders(EncoderWork(m, batch), recipe.train_for(modality), device, work)
+            name: _training(Repeated(m, batch, _mean_square(m), "inputs"), settings, device, work.count)
             for name, m in modules.items()
         }
         lines.append(BenchRow(setting, alternate(training, rounds=work.rounds), "input"))
     if not lines:
         raise RequestError(f"recipe {recipe.name} has no encoder to measure", "name one with [encoders.<modality>]")
     return lines
+
+
+def _mean_square(module: nn.Module) -> Callable[[dict[str, Tensor]], Tensor]:
+    """The mean square of the tokens, summed over the inputs."""
+
+    def loss(tensors: dict[str, Tensor]) -> Tensor:
+        tokens: Tensor = module(tensors["inputs"]).tokens
+        return tokens.float().square().mean() * len(tokens)
+
+    return loss
 
 
 def _contestants(recipe: Recipe, chosen: PartSpec, peers: Mapping[str, str]) -> dict[str, nn.Module]:
@@ -230,16 +206,3 @@ def _encoder(module: nn.Module, inputs: Tensor) -> Work:
         return 1
 
     return work
-
-
-def _training_encoders(objective: EncoderWork, settings: TrainSettings, device: torch.device, work: Workload) -> Work:
-    stepper = Stepper(objective, settings, device)
-    batch = objective.batch(0, 0)
-
-    def train() -> int:
-        for step in range(work.count):
-            stepper.step(step, [batch])
-        stepper.read_window()[1].tolist()  # waits for the device
-        return batch.items * work.count
-
-    return train

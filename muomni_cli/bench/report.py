@@ -1,4 +1,4 @@
-"""Alternating measurements in one process, as a table and as plain data."""
+"""Alternating measurements in one process, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from typing import Any
 from muomni_cli.core.errors import RequestError
 
 Work = Callable[[], int]
-"""Does the work once and returns how many items it did (tokens, images, seconds of sound)."""
+"""Does the work once; returns the number of items (tokens, images, seconds of audio)."""
 
 Timed = Callable[[], tuple[int, float]]
-"""Work that says itself how many seconds it took, where that is not until it returns."""
+"""Does the work once; returns the number of items and the seconds it took."""
 
 ROUND_SECONDS = 0.25
-"""How long short work is repeated in one round, about."""
+"""Short work is repeated for about this long in each round."""
 
 PACKAGES = ("muomni", "torch", "transformers", "onnxruntime", "onnxruntime-gpu")
-"""What can take part."""
+"""Packages whose versions are reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One contestant over all rounds. ``rates`` are items a second, one a round."""
+    """One contestant; ``rates``: items per second in each round."""
 
     name: str
     rates: tuple[float, ...]
@@ -38,18 +38,18 @@ class Measurement:
 
     @property
     def rate(self) -> float:
-        """Median items a second."""
+        """Median items per second."""
         return statistics.median(self.rates)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Contestants measured in turn. The first one is ours; the others are peers."""
+    """Contestants measured in turn; the first is ours, the others are peers."""
 
     contestants: tuple[Measurement, ...]
 
     def ratios(self, peer: str) -> list[float]:
-        """Our rate over the peer's, round by round: above 1 means that we are faster."""
+        """Our rate divided by the peer's, round by round: above 1 means that ours is faster."""
         ours = self.contestants[0]
         theirs = next(c for c in self.contestants if c.name == peer)
         return [a / b for a, b in zip(ours.rates, theirs.rates, strict=True)]
@@ -60,19 +60,19 @@ class Comparison:
 
 
 def alternate(contestants: Mapping[str, Work], *, rounds: int, warmup: int = 1) -> Comparison:
-    """Let the contestants take turns.
+    """Measure the contestants in turn.
 
     Args:
         contestants: name -> work; the first is ours.
-        rounds: counted rounds.
-        warmup: rounds before them that are not counted (first calls allocate, compile and fill caches).
+        rounds: measured rounds.
+        warmup: unmeasured rounds before them, for allocation, compilation and caches.
     """
     gc.collect()
     return take_turns({name: _timed(work) for name, work in contestants.items()}, rounds=rounds, warmup=warmup)
 
 
 def take_turns(contestants: Mapping[str, Timed], *, rounds: int, warmup: int = 1) -> Comparison:
-    """:func:`alternate`, for work that takes its own time."""
+    """:func:`alternate` for work that measures its own time."""
     names = list(contestants)
     rates: dict[str, list[float]] = {name: [] for name in names}
     items: dict[str, int] = {}
@@ -86,7 +86,7 @@ def take_turns(contestants: Mapping[str, Timed], *, rounds: int, warmup: int = 1
 
 
 def long_enough(contestants: Mapping[str, Work]) -> dict[str, Work]:
-    """The same work, by all as often in one round as takes the first about :data:`ROUND_SECONDS`."""
+    """The same work, repeated equally often for all, so that a round of the first takes about :data:`ROUND_SECONDS`."""
     ours = next(iter(contestants.values()))
     ours()
     begin = time.perf_counter()
@@ -110,7 +110,7 @@ def _repeated(work: Work, times: int) -> Work:
 
 @dataclass(frozen=True, slots=True)
 class BenchRow:
-    """One variation of a benchmark and what came of it. ``unit``: what is counted."""
+    """One setting of a benchmark and its measurements; ``unit``: what is counted."""
 
     setting: str
     comparison: Comparison
@@ -118,12 +118,11 @@ class BenchRow:
 
 
 def headings(unit: str = "token") -> tuple[str, ...]:
-    """Over :func:`rows`; ``unit``: what is counted."""
-    return ("SETTING", "WHO", f"{unit.upper()}S/S", f"MS A {unit.upper()}", "OURS / THEIRS", "FROM", "TO")
+    return ("SETTING", "CONTESTANT", f"{unit.upper()}S/S", f"MS/{unit.upper()}", "OURS / THEIRS", "FROM", "TO")
 
 
 def by_unit(lines: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
-    """Lines that can stand under the same headings."""
+    """Rows grouped by unit, which share headings."""
     grouped: dict[str, list[BenchRow]] = {}
     for line in lines:
         grouped.setdefault(line.unit, []).append(line)
@@ -131,7 +130,7 @@ def by_unit(lines: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
 
 
 def rows(lines: Sequence[BenchRow]) -> list[tuple[str, ...]]:
-    """One row a contestant: median rate, and the ratio's median, least and most over the rounds."""
+    """A row per contestant: median rate, and median, minimum and maximum of the ratio over the rounds."""
     table: list[tuple[str, ...]] = []
     for line in lines:
         for place, one in enumerate(line.comparison.contestants):
@@ -150,20 +149,20 @@ def rows(lines: Sequence[BenchRow]) -> list[tuple[str, ...]]:
 
 
 def short_names(models: Sequence[str]) -> dict[str, str]:
-    """What to call each of the models that take part -> as it was named: its folder's name where that tells them apart.
+    """Short name -> model as given: folder names if they are unique.
 
     Raises:
-        RequestError: two are the same.
+        RequestError: a model is given twice.
     """
     short = [Path(model).name or model for model in models]
     names = short if len(set(short)) == len(short) else models
     if len(set(names)) < len(names):
-        raise RequestError("a model would be measured against itself", "name another one with --vs")
+        raise RequestError("the same model is given twice", "name another model with --vs")
     return dict(zip(names, models, strict=True))
 
 
 def as_json(lines: Sequence[BenchRow]) -> dict[str, Any]:
-    """All rates of all rounds, and the machine they were measured on."""
+    """All rates of all rounds, and the machine."""
     return {
         "machine": machine(),
         "lines": [
@@ -179,7 +178,7 @@ def as_json(lines: Sequence[BenchRow]) -> dict[str, Any]:
 
 
 def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
-    """Processor, cores and the versions of what is installed of ``packages``."""
+    """Processor, cores, and versions of the installed ``packages``."""
     versions = {}
     for name in packages:
         try:

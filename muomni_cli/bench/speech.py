@@ -1,4 +1,4 @@
-"""Text to speech: real-time factor and time to first audio; and cold starts of chat and tts."""
+"""Text to speech (real-time factor, time to first audio) and cold starts of chat and tts."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice, voice
 TEXT = "Good morning."
 
 CHAT = ("chat", TEXT, "--max-tokens", "1", "--temperature", "0")
-"""Its first byte on stdout comes with the first token, whether that has a text or not: the line ends with it."""
+"""The first byte on stdout comes with the first token, even if it is empty: then the line ends."""
 
 TTS = ("tts", TEXT, "--raw", "-o", "-")
-"""Without a header, so that its first byte is the first sound's."""
+"""Without a header, so the first byte is audio."""
 
 SENTENCES = (
     "Yes.",
@@ -53,37 +53,38 @@ SENTENCES = (
 def measure_start(
     models: Sequence[str], *, rounds: int, device: str, threads: int, progress: Callable[[str], None]
 ) -> list[BenchRow]:
-    """A line for the first token of ``muomni chat`` and one for the first sound of ``muomni tts``, of the models that
-    can do it, each time in a process of its own.
+    """Cold start in a new process: a row for the first token of ``muomni chat``, and one for the first audio of
+    ``muomni tts``,
+    of the models that can do it.
 
     Args:
-        models: runs or folders that a runtime opens; the first is ours.
-        rounds: processes that are counted, of each model and command.
+        models: runs or bundles; the first is ours.
+        rounds: measured processes per model and command.
         device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads; 0 leaves the choice to what runs.
-        progress: told what is measured.
+        threads: CPU threads; 0 for the runtime's default.
+        progress: receives progress messages.
 
     Raises:
         RequestError: there is no such model, or the first one can do neither.
         MuomniError: a command failed.
     """
     named = short_names(models)
-    parts = {name: _parts(model) for name, model in named.items()}
+    parts = {name: set(open_found(model_named(model)).parts) for name, model in named.items()}
     options = ["--device", device, *(["--threads", str(threads)] if threads else [])]
     lines = []
-    for what, words, needed in (("first token", CHAT, {"thinker"}), ("first sound", TTS, {"talker", "codec"})):
+    for what, words, needed in (("first token", CHAT, {"thinker"}), ("first audio", TTS, {"talker", "codec"})):
         able = [name for name, its in parts.items() if needed <= its]
         if able and able[0] == next(iter(named)):
             progress(f"measuring {words[0]}: {what}")
             processes = {name: _process([*words, "-m", named[name], *options]) for name in able}
             lines.append(BenchRow(f"{words[0]}: {what}", take_turns(processes, rounds=rounds), "start"))
     if not lines:
-        raise RequestError(f"{models[0]} neither answers nor speaks", "name another model with -m")
+        raise RequestError(f"{models[0]} can neither chat nor speak", "name another model with -m")
     return lines
 
 
 def first_byte(words: Sequence[str]) -> float:
-    """Seconds from the start of ``muomni WORDS`` to its first byte on stdout; returns when it has ended.
+    """Seconds from the start of ``muomni WORDS`` to its first byte on stdout; returns after it has exited.
 
     Raises:
         MuomniError: it failed, or wrote nothing.
@@ -97,7 +98,7 @@ def first_byte(words: Sequence[str]) -> float:
         told = process.communicate()[1].decode(errors="replace").strip().splitlines()
     if process.returncode or not came:
         said = next((line for line in told if line.startswith("error: ")), "it wrote nothing").removeprefix("error: ")
-        raise MuomniError(f"muomni {words[0]} failed: {said}", f"see what it says: {shlex.join(['muomni', *words])}")
+        raise MuomniError(f"muomni {words[0]} failed: {said}", f"run it to see why: {shlex.join(['muomni', *words])}")
     return seconds
 
 
@@ -105,14 +106,9 @@ def _process(words: Sequence[str]) -> Timed:
     return lambda: (1, first_byte(words))
 
 
-def _parts(model: str) -> set[str]:
-    """Names of what the model consists of. RequestError if there is none."""
-    return set(open_found(model_named(model)).parts)
-
-
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What half of the sentences stay below, and what nineteen of twenty do."""
+    """Median and 95th percentile over the sentences."""
 
     p50: float
     p95: float
@@ -120,7 +116,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Our speed over theirs, sentence by sentence: above 1 means that we are faster."""
+    """Our speed divided by theirs, per sentence: above 1 means that ours is faster."""
 
     p50: float
     least: float
@@ -129,7 +125,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class BenchVoice:
-    """Who speaks: the model as it was named, and the vocoder it speaks with."""
+    """A voice: the model as given, and its vocoder."""
 
     model: str
     vocoder: str
@@ -137,8 +133,8 @@ class BenchVoice:
 
 @dataclass(frozen=True, slots=True)
 class VoiceSpeed:
-    """One voice over all sentences: real-time factors, milliseconds to the first sound, and the sound made. ``ratio``:
-    of the first model's real-time factors with the same vocoder, else with its first; None for its own."""
+    """One voice over all sentences: real-time factors, milliseconds to first audio, and seconds of audio. ``ratio``:
+    the first model's speed with the same vocoder (else its first vocoder) over this one; None for the first model."""
 
     model: str
     vocoder: str
@@ -160,12 +156,12 @@ def measure_speech(
     """Speak every sentence ``rounds`` times with each voice.
 
     Args:
-        model: which one speaks; see :func:`muomni_cli.models.locate.resolve_model`.
-        versus: others, with the vocoders of the first.
-        rounds: how often; the best time of a sentence counts.
+        model: see :func:`muomni_cli.models.locate.resolve_model`.
+        versus: models to compare with, using the vocoders of the first.
+        rounds: repetitions; the best time of a sentence counts.
         device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads; 0 leaves the choice to what runs.
-        progress: told what is measured.
+        threads: CPU threads; 0 for the runtime's default.
+        progress: receives progress messages.
 
     Raises:
         RequestError: no such model, or it cannot speak.
@@ -181,13 +177,7 @@ def measure_speech(
 
 
 def open_voices(model: str, device: str, threads: int, vocoders: Sequence[str] | None = None) -> list[Voice]:
-    """The voices of a model, one for every vocoder that it can use.
-
-    Args:
-        model: a bundle or a run.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads; 0 leaves the choice to what runs.
-        vocoders: those that are wanted, where the model has them.
+    """The voices of a model, one for each usable vocoder; only those of ``vocoders``, if given.
 
     Raises:
         RequestError: no such model, it cannot speak, or it has none of ``vocoders``.
@@ -203,7 +193,7 @@ def open_voices(model: str, device: str, threads: int, vocoders: Sequence[str] |
 
 
 def measure_voices(voices: Mapping[BenchVoice, Voice], sentences: Sequence[str], rounds: int) -> list[VoiceSpeed]:
-    """Let the voices take turns on each sentence; a first one is not counted. The first voice's model is ours."""
+    """Let the voices take turns on each sentence, after one unmeasured sentence. The first voice's model is ours."""
     spoken: dict[BenchVoice, dict[str, list[SpeechStats]]] = {who: {} for who in voices}
     for turn in range(-1, rounds):
         for sentence in sentences if turn >= 0 else sentences[:1]:
@@ -250,13 +240,12 @@ def _spread(values: list[float]) -> Spread:
 
 
 def headings(speeds: Sequence[VoiceSpeed]) -> tuple[str, ...]:
-    """Over :func:`rows`."""
     plain = ("VOCODER", "RTF P50", "RTF P95", "FIRST MS P50", "FIRST MS P95", "SECONDS")
     return ("MODEL", *plain, "OURS / THEIRS", "FROM", "TO") if _several(speeds) else plain
 
 
 def rows(speeds: Sequence[VoiceSpeed]) -> list[tuple[str, ...]]:
-    """One row a voice; models and ratios where there are several models."""
+    """A row per voice; with several models also names and ratios."""
     table: list[tuple[str, ...]] = []
     for one in speeds:
         plain = (
@@ -275,7 +264,7 @@ def rows(speeds: Sequence[VoiceSpeed]) -> list[tuple[str, ...]]:
 
 
 def as_json(speeds: Sequence[VoiceSpeed]) -> dict[str, Any]:
-    """The same as plain data, with the machine it was measured on."""
+    """The results with the machine."""
     return {"machine": machine(), "voices": [asdict(one) for one in speeds]}
 
 

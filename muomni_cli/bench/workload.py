@@ -1,4 +1,4 @@
-"""What one round of a benchmark does, the same for all contestants, at one or several settings."""
+"""The work of one round of a benchmark, the same for all contestants, at one or several settings."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from muomni_cli.registry.registry import resolve
 OURS = "muomni"
 
 FIRST = 6
-"""Tokens below are special; random text has none."""
+"""Lower ids are special tokens, which random text does not contain."""
 
 OWN = ("batch", "length", "count", "threads")
-"""Words that change the workload; all others change the recipe."""
+"""Keys that change the workload; all others change the recipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """How much one round does.
+    """The work of one round.
 
     Args:
-        batch: rows.
+        batch: batch size.
         length: tokens of a training sequence, or of a prompt.
         count: training steps, or tokens to generate.
-        rounds: counted rounds.
+        rounds: measured rounds.
         device: ``auto``, ``cpu`` or ``cuda``.
-        threads: CPU threads; 0 leaves the choice to what runs.
-        prefill: tokens of the prompt that is only read; 0 for none.
+        threads: CPU threads; 0 for the runtime's default.
+        prefill: prompt tokens of the prefill benchmark; 0 for none.
     """
 
     batch: int
@@ -49,7 +49,7 @@ class Workload:
 
 
 class Numbers:
-    """A tokenizer of tokens without text, so that only the model's work is measured."""
+    """A tokenizer whose tokens have no text, so that only the model's work is measured."""
 
     specials: Mapping[str, int] = {"eos": -1}
 
@@ -57,25 +57,24 @@ class Numbers:
         self.vocab_size = vocab_size
 
     def token_bytes(self, token: int) -> bytes:  # noqa: ARG002
-        """Nothing."""
         return b""
 
 
 def random_prompts(vocab_size: int, batch: int, length: int) -> list[list[int]]:
-    """Rows of random text, the same each time."""
+    """Rows of random ids, the same each time."""
     rows: list[list[int]] = np.random.default_rng(0).integers(FIRST, vocab_size, (batch, length)).tolist()
     return rows
 
 
 def generation(backend: Backend[Any], vocab_size: int, prompts: Sequence[Sequence[int]], count: int) -> Work:
-    """``count`` greedy tokens after each prompt, by the loop of ``muomni chat``; counts new tokens."""
+    """``count`` greedy tokens after each prompt, with the loop of ``muomni chat``; counts new tokens."""
     tokenizer: Any = Numbers(vocab_size)
     requests = [Request(row, Sampling(temperature=0), max_tokens=count, loop_guard=False) for row in prompts]
     return lambda: sum(1 for _ in generate(backend, tokenizer, requests))
 
 
 def prefill(backend: Backend[Any], prompts: Sequence[Sequence[int]]) -> Work:
-    """The prompts read, up to the logits of the first new token; counts prompts."""
+    """Prefill of the prompts, up to the logits of the first new token; counts prompts."""
 
     def work() -> int:
         backend.begin(prompts, len(prompts[0]))
@@ -85,7 +84,7 @@ def prefill(backend: Backend[Any], prompts: Sequence[Sequence[int]]) -> Work:
 
 
 def encoder_inputs(part: EncoderPart, config: PartConfig) -> Mapping[str, NDArray[Any]] | None:
-    """What the encoder says that its speed is measured with, by name; None if it says nothing."""
+    """The encoder's ``bench_inputs`` by name; None if it declares none."""
     if part.bench_inputs is None:
         return None
     inputs: Mapping[str, NDArray[Any]] = resolve(part.bench_inputs, f"encoder {part.name}")(config)
@@ -94,7 +93,7 @@ def encoder_inputs(part: EncoderPart, config: PartConfig) -> Mapping[str, NDArra
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is measured under one name; ``words`` change the recipe."""
+    """A named workload; ``words`` change the recipe."""
 
     name: str
     work: Workload
@@ -102,10 +101,10 @@ class Setting:
 
 
 def planned(work: Workload, variations: Sequence[str]) -> list[Setting]:
-    """The base setting, then one for each of ``variations`` (``"length=128"``, several words in one).
+    """The base setting, then one for each of ``variations`` (``"length=128 batch=2"``).
 
     Raises:
-        RequestError: for a word whose value is none.
+        RequestError: an invalid value.
     """
     return [
         Setting(variation.strip() or _describe(work), *_changed(work, variation.split()))
@@ -122,11 +121,7 @@ def measure(
     peers: Sequence[str],
     progress: Callable[[str], None],
 ) -> list[BenchRow]:
-    """Compare at every planned setting.
-
-    Raises:
-        RequestError: for a word that is no setting.
-    """
+    """Compare at every planned setting. RequestError for an invalid setting."""
     lines = []
     for setting in planned(work, variations):
         loaded = load_recipe(recipe, [*overrides, *setting.words])
@@ -145,7 +140,7 @@ def _changed(work: Workload, words: Sequence[str]) -> tuple[Workload, list[str]]
         elif value.isdecimal() and int(value) > 0:
             own[key] = int(value)
         else:
-            raise RequestError(f"{word!r} is no setting", f"write {key}=NUMBER")
+            raise RequestError(f"invalid setting {word!r}", f"write {key}=NUMBER")
     return replace(work, **own), rest
 
 

@@ -1,1 +1,1 @@
-"""Talking to a trained model: one answer, or a conversation at a terminal."""
+"""Chat with a trained model: a single answer, or a session at the terminal."""

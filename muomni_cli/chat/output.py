@@ -1,8 +1,9 @@
-"""Terminal input, and answers on stdout or as JSON, spoken while they are generated."""
+"""Terminal input, and answers printed as text or JSON, optionally spoken while they are generated."""
 
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -28,13 +29,13 @@ HISTORY_LINES = 1000
 
 
 def write_answer(text: str) -> None:
-    """A piece of an answer to stdout, at once; to a terminal without control characters that a model may make."""
+    """Print a piece of an answer at once; on a terminal without control characters."""
     shown = terminal_safe(text) if sys.stdout is not None and sys.stdout.isatty() else text
     print(shown, end="", flush=True)
 
 
 def read_line(prompt: str) -> str:
-    """A line from the terminal, with ``prompt`` on stderr when stdout is not the terminal.
+    """A line from the terminal; ``prompt`` goes to stderr if stdout is not a terminal.
 
     Raises:
         EOFError: Ctrl-D.
@@ -51,10 +52,8 @@ def read_line(prompt: str) -> str:
 
 @contextmanager
 def history() -> Iterator[None]:
-    """Line editing with the lines of earlier sessions, where the system has readline; saved at the end.
-
-    A history that cannot be read or written costs a line of talk, never the session.
-    """
+    """Line editing with the history of earlier sessions, where readline exists; saved at the end. History files that
+    cannot be read or written only cause a message."""
     try:
         import readline
     except ImportError:  # Windows
@@ -89,18 +88,19 @@ def read_prompt(argument: str | None) -> str | None:
 
 
 def as_unicode(text: str) -> str:
-    """``text`` with U+FFFD in place of bytes that are not UTF-8, which the system passes on as lone surrogates."""
+    """``text`` with U+FFFD for bytes that are not UTF-8, which the system passes on as lone surrogates."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @dataclass(slots=True)
 class SpeechOutput:
-    """What speaks answers, one after the other.
+    """Speaks answers, one after the other.
 
     Args:
-        voice: who speaks.
-        voice_settings: how.
-        audio_output: where to: a file gets all answers of its :meth:`session`, the loudspeaker each as it comes.
+        voice: speaks them.
+        voice_settings: its settings.
+        audio_output: where the samples go: a file gets all answers of a :meth:`session`, the loudspeaker each as it
+            comes.
     """
 
     voice: Voice
@@ -110,7 +110,7 @@ class SpeechOutput:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """While the file is written, which is there at the end."""
+        """Writes the file, which is complete when the context ends."""
         if self.audio_output.output is None:
             yield
             return
@@ -120,10 +120,10 @@ class SpeechOutput:
         say(f"wrote {self.audio_output.output}")
 
     def speak(self, pieces: Iterable[TextChunk], *, seed: int, stats: bool) -> None:
-        """Speak ``pieces`` as they come. They are all taken, also what cannot be spoken any more."""
-        embedded = iter(pieces)
+        """Speak ``pieces`` as they arrive. All pieces are consumed, even those that cannot be spoken."""
+        text = iter(pieces)
         speech = SpeechStats(self.voice.sample_rate)
-        samples = self.voice.say(embedded, self.voice_settings, SpeechSampling(seed), speech)
+        samples = self.voice.say(text, self.voice_settings, SpeechSampling(seed), speech)
         if self.audio_output.play:
             with replace(self.audio_output, output=None).open(self.voice.sample_rate) as play:
                 for piece in samples:
@@ -131,8 +131,7 @@ class SpeechOutput:
         else:
             for piece in samples:
                 self._write(piece)
-        for _ in embedded:
-            pass
+        deque(text, maxlen=0)
         if not speech.samples:
             say("(nothing of this answer can be spoken)")
         elif stats:
@@ -144,15 +143,8 @@ class SpeechOutput:
                 way(piece)
 
 
-REPEATED = "(the answer was ended before it repeated itself; --no-loop-guard lets it go on)"
-"""Said of an answer that the loop guard ended."""
-
-
-def shown(pieces: Iterable[TextChunk], show: Callable[[str], None]) -> Iterator[TextChunk]:
-    """``pieces`` as they come, each shown before it is given out."""
-    for piece in pieces:
-        show(piece.text)
-        yield piece
+REPEATED = "(the answer was stopped before it repeated itself; --no-loop-guard disables this)"
+"""Message after an answer that the loop guard ended."""
 
 
 def deliver(
@@ -163,12 +155,17 @@ def deliver(
     seed: int,
     stats: bool,
 ) -> None:
-    """Show an answer as it comes and, with a ``speech_output``, speak it meanwhile."""
+    """Show an answer as it is generated and, with a ``speech_output``, speak it at the same time."""
+
+    def shown() -> Iterator[TextChunk]:
+        for piece in pieces:
+            show(piece.text)
+            yield piece
+
     if speech_output is not None:
-        speech_output.speak(shown(pieces, show), seed=seed, stats=stats)
-        return
-    for _ in shown(pieces, show):
-        pass
+        speech_output.speak(shown(), seed=seed, stats=stats)
+    else:
+        deque(shown(), maxlen=0)
 
 
 def answer_one_shot(
@@ -181,18 +178,19 @@ def answer_one_shot(
     stats: bool,
     speech_output: SpeechOutput | None = None,
 ) -> None:
-    """Answer ``prompt``, asked about ``media``; aloud, with a ``speech_output``.
+    """Answer ``prompt`` about ``media``; with a ``speech_output`` also aloud.
 
     Raises:
-        RequestError: the prompt is empty, it does not fit the context, or one of the media cannot be used.
+        RequestError: the prompt is empty or does not fit the context, or one of the media cannot be used.
     """
     ids = chat_model.prompt(prompt, media, settings)
     answer = Answer()
     pieces = chat_model.answer(ids, settings, answer)
     with speech_output.session() if speech_output else nullcontext():
-        deliver(pieces, _no_media_dropped if json else write_answer, speech_output, seed=settings.seed, stats=stats)
+        show = (lambda _: None) if json else write_answer
+        deliver(pieces, show, speech_output, seed=settings.seed, stats=stats)
         if not json:
-            print(flush=True)  # before anything is told of the speech
+            print(flush=True)  # before messages about the speech
     if answer.finish == "loop":
         say(REPEATED)
     if json:
@@ -201,12 +199,7 @@ def answer_one_shot(
         say(token_stats(answer))
 
 
-def _no_media_dropped(_: str) -> None:
-    """What is printed at the end as JSON is not shown before."""
-
-
 def token_stats(answer: Answer) -> str:
-    """How much was said, how fast, and why it ended."""
     return f"{len(answer.tokens)} tokens, {answer.rate:.0f} tokens/s, {answer.finish or 'interrupted'}"
 
 

@@ -1,4 +1,4 @@
-"""A conversation at a terminal: lines in, answers out, and /commands. The answers go to stdout, all else to stderr."""
+"""An interactive session: prompts, answers and /commands. Answers go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from muomni_cli.inference.settings import GenerationSettings, describe, set_by_n
 from muomni_cli.registry.registry import nearest
 
 HELP = """\
-/attach NAME=FILE show or play a file with the next message; also /image FILE, /audio FILE, /NAME FILE
-/detach           take back what is attached
-/drop             stop playing the last sound again with every question
-/retry            answer the last question again, differently
-/reset            forget the conversation
-/system [TEXT]    show or set the system message, and start anew
-/set [NAME VALUE] show or change how answers are drawn: /set temperature 0.5
-/save FILE        write the conversation as text
+/attach NAME=FILE attach a file to the next message; also /image FILE, /audio FILE, /NAME FILE
+/detach           remove what is attached
+/drop             do not repeat the last audio with every question
+/retry            answer the last question again, with another seed
+/reset            clear the conversation
+/system [TEXT]    show or set the system message, and start over
+/set [NAME VALUE] show or change sampling settings: /set temperature 0.5
+/save FILE        write the conversation to a text file
 /help             this list
-/quit             leave (so do exit, quit and Ctrl-D; Ctrl-C stops an answer)"""
+/quit             leave (also exit, quit and Ctrl-D; Ctrl-C stops an answer)"""
 
 LEAVE = frozenset({"exit", "quit", "/exit", "/quit"})
 
@@ -36,14 +36,15 @@ ReadLine = Callable[[str], str]
 
 
 class TerminalSession:
-    """State of one conversation. Commands are methods, found by name.
+    """State of a conversation. Commands are methods, found by name.
 
-    A file is read and encoded when it is attached, so that one that cannot be used is told at once and never stands in
-    the way of a question. It is shown with the next question, and with all that follow if its modality is one of
-    ``settings.reattach``. What ``media`` show is answered first, without a word asked.
+    A file is read and encoded when it is attached, so an unusable file is reported at once and never blocks a question.
+    It
+    goes with the next question, and with all further ones if its modality is in ``settings.reattach``. A question about
+    ``media`` without text is answered first.
 
     Raises:
-        RequestError: ``media``, what the first message is about, cannot be used.
+        RequestError: ``media``, the attachments of the first message, cannot be used.
     """
 
     def __init__(
@@ -77,12 +78,12 @@ class TerminalSession:
         }
 
     def run(self, read_line: ReadLine) -> None:
-        """Until Ctrl-D, exit or quit. A mistake costs one message, never the conversation."""
+        """Read and handle lines until Ctrl-D, exit or quit. Errors are printed and do not end the session."""
         with self.speech_output.session() if self.speech_output else nullcontext():
             self._run(read_line)
 
     def _run(self, read_line: ReadLine) -> None:
-        say("type to talk, /help for commands, exit or Ctrl-D to leave")
+        say("type a message; /help lists commands, exit or Ctrl-D leaves")
         if self._shown:
             self._shown = False
             self._attempt(partial(self.ask, ""))
@@ -108,10 +109,10 @@ class TerminalSession:
             say("\n(stopped)")
 
     def take(self, line: str) -> None:
-        """One line: a command, or something to answer.
+        """Handle a line: a command or a prompt.
 
         Raises:
-            RequestError: it cannot be done; the conversation is as it was.
+            RequestError: it cannot be done; the conversation is unchanged.
         """
         if not line:
             return
@@ -126,8 +127,7 @@ class TerminalSession:
         self.commands[name](rest.strip())
 
     def ask(self, text: str) -> None:
-        """Answer on stdout, about what is attached and what stays. Ctrl-C stops the answer; what was said until then
-        stands."""
+        """Answer on stdout, about the attachments. Ctrl-C stops the answer; the part generated so far is kept."""
         embedded = self.carried.beside(self.attached)
         question, media_ids = self.chat_model.question(text, embedded)
         self._answer(question, media_ids)
@@ -135,7 +135,7 @@ class TerminalSession:
         self.attached = []
 
     def attach(self, words: str) -> None:
-        """Attach a file to the next message, or say what is attached."""
+        """Attach a file to the next message, or list the attachments."""
         if words:
             modality, _, path = words.partition("=")
             media = attachment(modality.strip(), path.strip(), self.chat_model.modalities)
@@ -143,17 +143,16 @@ class TerminalSession:
         for media, _ in self.attached:
             say(f"(attached {media.modality}: {media.name})")
         for media, _ in self.carried.taken:
-            say(f"(still attached {media.modality}: {media.name}; /drop takes it away)")
+            say(f"(still attached {media.modality}: {media.name}; /drop removes it)")
         if not self.attached and not self.carried.taken:
             say("(nothing is attached)")
 
     def detach(self, _: str = "") -> None:
-        """Take back what is attached."""
         self.attached = []
         self.attach("")
 
     def drop(self, _: str = "") -> None:
-        """Do not show again what stayed from earlier questions."""
+        """Do not repeat attachments of earlier questions."""
         self.carried.drop()
         self.attach("")
 
@@ -163,7 +162,7 @@ class TerminalSession:
     def _answer(self, question: Message, media_ids: Sequence[int]) -> None:
         ids, dropped = self.talk.ask(question, media_ids, self.settings.max_tokens)
         if dropped:
-            say(f"(the context is full: the {dropped} oldest exchange{'s are' if dropped > 1 else ' is'} forgotten)")
+            say(f"(the context is full: the {dropped} oldest exchange{'s are' if dropped > 1 else ' is'} dropped)")
         answer = Answer()
         try:
             pieces = self.chat_model.answer(ids, self.settings, answer)
@@ -187,13 +186,13 @@ class TerminalSession:
         self._answer(last.question, last.media_ids)
 
     def reset(self, _: str = "") -> None:
-        """Forget everything but the system message."""
+        """Clear everything but the system message."""
         self.talk = self._fresh(self.talk.system)
         self.carried.drop()
-        say("(forgotten)")
+        say("(cleared)")
 
     def system(self, text: str) -> None:
-        """Show the system message, or set it and start anew."""
+        """Show the system message, or set it and start over."""
         if not text:
             say(self.talk.system or "(no system message)")
             return
@@ -202,7 +201,7 @@ class TerminalSession:
         say("(a new conversation)")
 
     def set(self, words: str) -> None:
-        """Show every setting, or change one."""
+        """Show all settings, or change one."""
         name, _, value = words.partition(" ")
         if value:
             self.settings = set_by_name(self.settings, name, value.strip())
@@ -214,7 +213,6 @@ class TerminalSession:
             say(f"{key} {shown[key]}")
 
     def save(self, path: str) -> None:
-        """Write the conversation to a file, by rename."""
         if not path:
             raise RequestError("/save needs a file", "for example: /save talk.txt")
         lines = [f"system: {self.talk.system}\n"] if self.talk.system else []
@@ -225,5 +223,5 @@ class TerminalSession:
         say(f"(saved {path})")
 
     def _fresh(self, system: str | None = None) -> ChatHistory:
-        told = self.settings.system if system is None else system
-        return ChatHistory(self.chat_model.tokenizer, self.settings.template, self.chat_model.context, told)
+        system = self.settings.system if system is None else system
+        return ChatHistory(self.chat_model.tokenizer, self.settings.template, self.chat_model.context, system)

@@ -1,1 +1,1 @@
-"""One file a verb: parse, call, print. No logic, and no heavy import outside a function."""
+"""One module per command: parse the options, call the library, print. Heavy imports are inside the functions."""

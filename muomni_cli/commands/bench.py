@@ -1,4 +1,4 @@
-"""``muomni bench``: how fast, as a ratio against a peer that takes turns with us in the same process."""
+"""``muomni bench``: speed relative to a peer that is measured in the same process, in alternating rounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from muomni_cli.commands.options import ModelOption
+from muomni_cli.commands.options import ModelOption, OverridesArgument
 from muomni_cli.core.console import print_json, print_table, say
 from muomni_cli.core.errors import RequestError
 
@@ -18,60 +18,57 @@ if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
 RECIPE = "omni"
-"""The one that is measured where nothing is named."""
+"""The default."""
 
-app = typer.Typer(no_args_is_help=True, help="Measure speed against a peer, in alternating runs.")
+app = typer.Typer(
+    no_args_is_help=True, help="Benchmark against another implementation or model, in alternating rounds."
+)
 
-RecipeArgument = Annotated[
-    str | None, typer.Argument(metavar="[RECIPE]", help="A recipe's file or name (default: omni).")
+RecipeOrDefault = Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Recipe file or name (default: omni).")]
+Versus = Annotated[
+    bool, typer.Option("--vs-transformers", help="Compare with transformers (pip install 'muomni[bench]').")
 ]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")]
-Versus = Annotated[bool, typer.Option("--vs-transformers", help="Against transformers (pip install 'muomni[bench]').")]
 Vary = Annotated[
     list[str] | None,
-    typer.Option(metavar="'KEY=VALUE ...'", help="Measure also with this: batch=, length=, count= or recipe keys."),
+    typer.Option(
+        metavar="'KEY=VALUE ...'", help="Measure these settings as well: batch=, length=, count= or recipe keys."
+    ),
 ]
 Bundle = Annotated[
     str | None,
-    typer.Option(
-        "-m", "--model", metavar="BUNDLE", help="Measure this, in place of a recipe: a folder, or an installed model."
-    ),
+    typer.Option("-m", "--model", metavar="BUNDLE", help="Bundle or installed model to measure instead of a recipe."),
 ]
 VersusModel = Annotated[
-    list[str] | None,
-    typer.Option("--vs", metavar="MODEL", help="Against this run or bundle; may be given again."),
+    list[str] | None, typer.Option("--vs", metavar="MODEL", help="Compare with this run or bundle; repeatable.")
 ]
 VersusBundle = Annotated[
     list[str] | None,
-    typer.Option("--vs", metavar="torch|BUNDLE", help="Against its parts in PyTorch, or another; may be given again."),
+    typer.Option(
+        "--vs", metavar="torch|BUNDLE", help="Compare with the same parts in PyTorch or with a bundle; repeatable."
+    ),
 ]
-Rounds = Annotated[int, typer.Option(min=1, help="Counted rounds.")]
-Batch = Annotated[int, typer.Option(min=1, help="Rows.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to what runs.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Measured rounds.")]
+Batch = Annotated[int, typer.Option(min=1, help="Batch size.")]
+Device = Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")]
+Threads = Annotated[int, typer.Option(min=0, help="Number of CPU threads; 0 for the default of the runtime.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: every round, and the machine.")]
-
-
-@app.callback()
-def bench() -> None:
-    """Measure speed against a peer, in alternating runs."""
 
 
 @app.command()
 def train(
-    recipe: RecipeArgument = None,
-    overrides: Overrides = None,
+    recipe: RecipeOrDefault = None,
+    overrides: OverridesArgument = None,
     vs_transformers: Versus = False,
     vary: Vary = None,
     batch: Batch = 8,
-    length: Annotated[int, typer.Option(min=1, help="Tokens of a sequence.")] = 512,
-    steps: Annotated[int, typer.Option(min=1, help="Steps a round.")] = 2,
+    length: Annotated[int, typer.Option(min=1, help="Tokens per sequence.")] = 512,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps per round.")] = 2,
     rounds: Rounds = 5,
     device: Device = "auto",
     threads: Threads = 0,
     json: Json = False,
 ) -> None:
-    """Whole training steps of the Thinker, in tokens a second."""
+    """Training throughput of the Thinker: whole training steps, in tokens per second."""
     from muomni_cli.bench.parts import compare_training
     from muomni_cli.bench.workload import Workload
 
@@ -81,24 +78,24 @@ def train(
 
 @app.command()
 def generate(
-    recipe: RecipeArgument = None,
-    overrides: Overrides = None,
+    recipe: RecipeOrDefault = None,
+    overrides: OverridesArgument = None,
     vs_transformers: Versus = False,
     model: Bundle = None,
     vs: VersusBundle = None,
     vary: Vary = None,
     batch: Batch = 1,
-    prompt: Annotated[int, typer.Option(min=1, help="Tokens of the prompt.")] = 35,
+    prompt: Annotated[int, typer.Option(min=1, help="Prompt tokens.")] = 35,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = 128,
     prefill: Annotated[
-        int, typer.Option(min=0, help="With -m: tokens of a prompt that is only read; 0 for none.")
+        int, typer.Option(min=0, help="With -m: prompt tokens of the prefill benchmark; 0 skips it.")
     ] = 256,
     rounds: Rounds = 11,
     device: Device = "auto",
     threads: Threads = 0,
     json: Json = False,
 ) -> None:
-    """Greedy generation with a cache, in new tokens a second; of a bundle, reading a prompt as well."""
+    """Greedy generation with a cache, in new tokens per second; for a bundle also prefill, in prompts per second."""
     from muomni_cli.bench.workload import Workload
 
     _require_one(model, recipe, vs_transformers, vs)
@@ -115,19 +112,19 @@ def generate(
 
 @app.command()
 def encode(
-    recipe: RecipeArgument = None,
-    overrides: Overrides = None,
+    recipe: RecipeOrDefault = None,
+    overrides: OverridesArgument = None,
     vs_transformers: Versus = False,
     model: Bundle = None,
     vs: VersusBundle = None,
-    batch: Annotated[int, typer.Option(min=1, help="Rows, in training.")] = 16,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps a round.")] = 2,
+    batch: Annotated[int, typer.Option(min=1, help="Batch size in training.")] = 16,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps per round.")] = 2,
     rounds: Rounds = 7,
     device: Device = "auto",
     threads: Threads = 0,
     json: Json = False,
 ) -> None:
-    """The encoders: one input after the other, and, of a recipe, whole training steps, in inputs a second."""
+    """Encoder throughput, one input at a time and (for a recipe) in whole training steps, in inputs per second."""
     from muomni_cli.bench.workload import Workload
 
     _require_one(model, recipe, vs_transformers, vs)
@@ -148,12 +145,12 @@ def encode(
 def tts(
     model: ModelOption = None,
     vs: VersusModel = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Times that each sentence is spoken; the best counts.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each sentence is spoken; the best time counts.")] = 1,
     device: Device = "auto",
     threads: Threads = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, with the machine.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: the results, and the machine.")] = False,
 ) -> None:
-    """A trained voice: real-time factor and time to the first sound, with every vocoder it can use."""
+    """Real-time factor and time to first audio of a trained voice, with every vocoder it can use."""
     from muomni_cli.bench import speech
 
     speeds = speech.measure_speech(model, vs or [], rounds=rounds, device=device, threads=threads, progress=say)
@@ -165,14 +162,14 @@ def tts(
 
 @app.command()
 def start(
-    model: Annotated[str, typer.Option("-m", "--model", help="A bundle, a run's folder or its name.")],
+    model: Annotated[str, typer.Option("-m", "--model", help="Bundle, or run folder or name.")],
     vs: VersusModel = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Counted processes of each kind.")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, help="Measured processes per model and command.")] = 7,
     device: Device = "auto",
     threads: Threads = 0,
     json: Json = False,
 ) -> None:
-    """Cold starts: from the start of a process to the first token of chat, and to the first sound of tts."""
+    """Cold start: time from process start to the first token of chat and to the first audio of tts."""
     from muomni_cli.bench.speech import measure_start
 
     models = [model, *(vs or [])]
@@ -180,13 +177,12 @@ def start(
 
 
 def _require_one(model: str | None, recipe: str | None, vs_transformers: bool, vs: list[str] | None) -> None:
-    """Refuse what would be measured in two ways, or in none."""
     if model is None and vs:
-        raise RequestError("--vs measures a bundle, and there is none", "name one with -m, or use --vs-transformers")
+        raise RequestError("--vs needs a bundle", "name one with -m, or use --vs-transformers")
     if model is not None and recipe is not None:
-        raise RequestError(f"both a bundle and the recipe {recipe} are named", "leave one out")
+        raise RequestError(f"-m and the recipe {recipe} exclude each other", "choose one")
     if model is not None and vs_transformers:
-        raise RequestError("--vs-transformers measures a recipe", "leave -m out, or measure --vs torch")
+        raise RequestError("--vs-transformers needs a recipe, not a bundle", "leave -m out, or use --vs torch")
 
 
 def _run(

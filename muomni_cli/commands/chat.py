@@ -1,4 +1,4 @@
-"""``muomni chat``: one answer to a prompt, or a conversation."""
+"""``muomni chat``: one answer to a prompt, or an interactive session."""
 
 from __future__ import annotations
 
@@ -7,48 +7,61 @@ from typing import Annotated
 
 import typer
 
-from muomni_cli.commands.options import ModelOption
+from muomni_cli.commands.options import (
+    AttachOption,
+    AudioOption,
+    DeviceOption,
+    ImageOption,
+    LoopGuardOption,
+    ModelOption,
+    ThreadsOption,
+    VocoderOption,
+    VoiceOption,
+    media_words,
+)
 from muomni_cli.core.errors import RequestError
 
 
 def chat(
-    prompt: Annotated[str | None, typer.Argument(help="What to say; - reads stdin; nothing begins a session.")] = None,
+    prompt: Annotated[
+        str | None, typer.Argument(help="Prompt; - reads stdin. Without one, an interactive session starts.")
+    ] = None,
     model: ModelOption = None,
-    image: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Show a picture; may be given again.")] = None,
-    audio: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Play a sound, - from stdin; may be given again.")
-    ] = None,
-    attach: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=FILE", help="An input of any modality that the model takes.")
-    ] = None,
+    image: ImageOption = None,
+    audio: AudioOption = None,
+    attach: AttachOption = None,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 always takes the most likely token.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Draw from the k most likely tokens; 0 for all.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the fewest tokens that hold this probability.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature; 0 is greedy.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Sample from the k most likely tokens; 0 for all.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Nucleus sampling: sample from the fewest tokens with this total probability.")
+    ] = None,
     min_p: Annotated[
-        float | None, typer.Option(help="Leave out tokens less likely than this share of the best.")
+        float | None, typer.Option(help="Drop tokens less likely than this fraction of the most likely one.")
     ] = None,
-    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1 makes repeating less likely.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest answer.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same answer.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given again.")] = None,
-    loop_guard: Annotated[
-        bool | None, typer.Option("--loop-guard/--no-loop-guard", help="End an answer before it repeats itself.")
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Penalty for tokens that occurred before; 1 for none.")
     ] = None,
-    speak: Annotated[Path | None, typer.Option(metavar="FILE", help="Speak the answers, too, into this file.")] = None,
-    play: Annotated[bool, typer.Option("--play", help="Speak the answers, too, aloud.")] = False,
-    voice: Annotated[str | None, typer.Option(help="A voice of the model, by name (default: its first).")] = None,
-    vocoder: Annotated[str | None, typer.Option(metavar="NAME", help="Use this vocoder, not the run's own.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    stats: Annotated[bool, typer.Option("--stats", help="Say tokens/s on stderr.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Maximum tokens of an answer.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed; the same seed gives the same answer.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeatable.")] = None,
+    loop_guard: LoopGuardOption = None,
+    speak: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also speak the answers, into this audio file.")
+    ] = None,
+    play: Annotated[bool, typer.Option("--play", help="Also speak the answers, through the loudspeaker.")] = False,
+    voice: VoiceOption = None,
+    vocoder: VocoderOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the answer as a JSON object.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Print tokens per second to stderr.")] = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
 ) -> None:
-    """Talk to a trained model."""
+    """Chat with a trained model about text, images and audio."""
     from muomni_cli.chat.output import SpeechOutput, answer_one_shot, history, read_line, read_prompt
     from muomni_cli.chat.session import TerminalSession
     from muomni_cli.core.console import say
-    from muomni_cli.data.media_arguments import attachments, check_words
+    from muomni_cli.data.media_arguments import attachments
     from muomni_cli.inference.chat_model import chat_model
     from muomni_cli.inference.model import Model
     from muomni_cli.inference.settings import ChatOptions, settings_of
@@ -56,14 +69,13 @@ def chat(
     from muomni_cli.models.locate import SPEECH
     from muomni_cli.voice.audio_out import AudioOutput
 
-    words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
-    check_words(words)
+    words = media_words(image, audio, attach)
     piped = any(word.endswith("=-") for word in words)
     if piped and prompt == "-":
-        raise RequestError("the prompt and an attachment both want stdin", "give the prompt as an argument")
+        raise RequestError("the prompt and an attachment both read stdin", "give the prompt as an argument")
     text = "" if piped and prompt is None else read_prompt(prompt)
     if text is None and json:
-        raise RequestError("--json answers one prompt, and there is none", 'give one: muomni chat --json "Hello"')
+        raise RequestError("--json needs a prompt", 'give one: muomni chat --json "Hello"')
     if text is not None and not text.strip() and not words:
         raise RequestError("the prompt is empty", 'give some text: muomni chat "Once upon a time"')
     options = ChatOptions(

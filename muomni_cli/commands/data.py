@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from muomni_cli.commands.options import JsonOption, OverridesArgument, RecipeArgument
 from muomni_cli.core.console import print_json, print_table, say, stderr_console, terminal_safe
 from muomni_cli.core.errors import RequestError
 
@@ -21,21 +22,23 @@ if TYPE_CHECKING:
     from muomni_cli.data.public_datasets import SetState
 
 SHOWN = 12
-"""Labels that are listed."""
+"""Most labels that are listed."""
 
 
 def get(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Public datasets, see --list.")] = None,
-    listed: Annotated[bool, typer.Option("--list", help="List all public datasets, and which are here.")] = False,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Public datasets; see --list.")] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the public datasets and which of them are downloaded.")
+    ] = False,
     unverified: Annotated[
-        bool, typer.Option("--unverified", help="Accept files that nobody has published a checksum of.")
+        bool, typer.Option("--unverified", help="Accept files without a published checksum.")
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the downloaded archives after conversion.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
-    """Download public datasets into $MUOMNI_DATA or the platform's data folder, verify them and convert them.
+    """Download public datasets, verify and convert them, into $MUOMNI_DATA or the platform's data folder.
 
-    Recipes name their files as set:NAME. An interrupted download continues where it stopped.
+    Recipes refer to their files as set:NAME. An interrupted download continues where it stopped.
     """
     from muomni_cli.data.public_datasets import get_sets, states
 
@@ -45,7 +48,7 @@ def get(
         _list(states(), json=json)
         return
     if not names:
-        raise RequestError("no dataset is named", "see which there are: muomni data get --list")
+        raise RequestError("no dataset is named", "list the datasets: muomni data get --list")
     with _bars() as bars:
         try:
             found = get_sets(names, _Watcher(bars), unverified=unverified, keep=keep)
@@ -91,7 +94,7 @@ def _say_kept(names: list[str]) -> None:
 
 
 class _Watcher:
-    """Shows licenses, then progress: bars on a terminal, a line for each file elsewhere."""
+    """Prints licenses, then progress: bars on a terminal, otherwise one line per file."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -123,38 +126,25 @@ def _bars() -> Iterator[Progress]:
 
 
 class Format(StrEnum):
-    """Of sounds that are made."""
-
     WAV = "wav"
     FLAC = "flac"
 
 
 class Split(StrEnum):
-    """Of the split."""
-
     TRAIN = "train"
     VAL = "val"
 
 
-app = typer.Typer(no_args_is_help=True, help="Download public datasets; check, extract or make the data of a recipe.")
-
-
-@app.callback()
-def data() -> None:
-    """Download public datasets; check, extract or make the data of a recipe."""
-
-
+app = typer.Typer(
+    no_args_is_help=True, help="Download public datasets; check, export or synthesize the data of a recipe."
+)
 app.command()(get)
 
 
 @app.command()
-def check(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's file or name.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Read all data of a recipe and report counts, lengths, labels, unreadable files, and what is on both sides of the
-    split.
+def check(recipe: RecipeArgument, overrides: OverridesArgument = None, json: JsonOption = False) -> None:
+    """Read all data of a recipe and report counts, lengths, labels, unreadable files, and overlap of train and
+    validation data.
 
     Exits with 1 if there is nothing to train on.
     """
@@ -178,25 +168,24 @@ def check(
 
 @app.command()
 def export(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's file or name.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Where the files go.")] = None,
-    table: Annotated[str, typer.Option(metavar="NAME", help="Of which table [[data.NAME]].")] = "omni",
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Output folder.")] = None,
+    table: Annotated[str, typer.Option(metavar="NAME", help="Data table [[data.NAME]].")] = "omni",
     source: Annotated[
-        str, typer.Option(metavar="NAME", help="Its source, by task or number (default: the first).")
+        str, typer.Option(metavar="NAME", help="Source in the table, by task or number (default: the first).")
     ] = "",
-    split: Annotated[Split, typer.Option(help="Which side of the data.")] = Split.VAL,
-    count: Annotated[int, typer.Option(min=1, help="Most examples.")] = 10,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    split: Annotated[Split, typer.Option(help="Data split.")] = Split.VAL,
+    count: Annotated[int, typer.Option(min=1, help="Maximum number of examples.")] = 10,
+    json: JsonOption = False,
 ) -> None:
-    """Write examples of a recipe's data as files: pictures, sounds, and a list of what is said of them."""
-    from muomni_cli.core.errors import RequestError
+    """Export examples of a recipe's data as files: images, audio, and a list with their texts."""
     from muomni_cli.data.export import LIST
     from muomni_cli.data.export import export_examples as write_examples
     from muomni_cli.recipe import load_recipe
 
     if output is None:
-        raise RequestError("there is no folder to write to", "name one: -o FOLDER")
+        raise RequestError("no output folder", "name one: -o FOLDER")
     loaded = load_recipe(recipe, overrides or ())
     written = write_examples(loaded, table, source, output, split=split.value, count=count)
     if json:
@@ -209,25 +198,26 @@ def export(
 
 @app.command()
 def synthesize(
-    files: Annotated[list[Path], typer.Argument(metavar="TEXTFILE...", help="Running text, UTF-8.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where the corpus goes.")],
-    voice: Annotated[str | None, typer.Option(help="Whose voice (default: the teacher's first).")] = None,
+    files: Annotated[list[Path], typer.Argument(metavar="TEXTFILE...", help="Text files, UTF-8.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Output folder.")],
+    voice: Annotated[str | None, typer.Option(help="Voice name (default: the synthesizer's first voice).")] = None,
     synthesizer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A source of data that has a teacher.")
+        str | None, typer.Option(metavar="NAME", help="Dataset plugin whose speech synthesizer to use.")
     ] = None,
-    model: Annotated[str | None, typer.Option("-m", "--model", help="Let this trained model speak.")] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Most sentences; 0 for all.")] = 0,
-    min_words: Annotated[int, typer.Option(min=1, help="Words of the shortest sentence.")] = 2,
-    max_words: Annotated[int, typer.Option(min=1, help="Words of the longest sentence.")] = 25,
-    lines: Annotated[bool, typer.Option("--lines", help="Speak every line as it is, whole sentence or not.")] = False,
-    form: Annotated[Format, typer.Option("--format", help="Of the sounds.")] = Format.WAV,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    model: Annotated[str | None, typer.Option("-m", "--model", help="Speak with this trained model instead.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Maximum number of sentences; 0 for all.")] = 0,
+    min_words: Annotated[int, typer.Option(min=1, help="Minimum words of a sentence.")] = 2,
+    max_words: Annotated[int, typer.Option(min=1, help="Maximum words of a sentence.")] = 25,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Speak every line as it is, without splitting sentences.")
+    ] = False,
+    form: Annotated[Format, typer.Option("--format", help="Audio format.")] = Format.WAV,
+    json: JsonOption = False,
 ) -> None:
-    """Make speech of text files: a sound for each sentence, and a list of them that recipes read.
+    """Synthesize a speech dataset from text: an audio file per sentence, and a list of them that recipes read.
 
-    What was made before is kept: an interrupted corpus goes on where it was.
+    Existing audio files are kept, so an interrupted run continues where it stopped.
     """
-    from muomni_cli.core.errors import RequestError
     from muomni_cli.voice.dataset import choose_synthesizer, texts_of
     from muomni_cli.voice.dataset import speak as make
 
@@ -236,7 +226,7 @@ def synthesize(
             f"--min-words {min_words} is more than --max-words {max_words}", "raise --max-words or lower --min-words"
         )
     if model is not None and synthesizer is not None:
-        raise RequestError("--model and --synthesizer both say who speaks", "choose one of them")
+        raise RequestError("--model and --synthesizer exclude each other", "choose one")
     texts = texts_of(files, (min_words, max_words), limit, cut=not lines)
     choice = choose_synthesizer(synthesizer, voice, model)
     say(f"speaking {len(texts):,} sentences with the voice {choice.synthesizer.voice}")
@@ -256,7 +246,7 @@ def _print(report: DataReport) -> None:
             characters, tokens = one.stats.characters[split], one.stats.tokens[split]
             counts = f"{documents:,}", f"{characters:,}", f"{tokens:,}" if tokens else "-"
             rows.append((one.table, one.stats.name, split, *counts))
-    print_table(("FOR", "SOURCE", "SIDE", "ITEMS", "CHARACTERS", "TOKENS"), rows)
+    print_table(("TABLE", "SOURCE", "SPLIT", "ITEMS", "CHARACTERS", "TOKENS"), rows)
     for source in report.sources:
         if source.longest:
             marks = "  ".join(f"{percent}%: {length:,}" for percent, length in source.percentiles.items())
@@ -268,7 +258,7 @@ def _print(report: DataReport) -> None:
             print(f"  begins: {source.example}")
     for examples in report.examples:
         if examples.example:
-            print(f"\n{examples.table}, {examples.stats.name}, such as {terminal_safe(examples.example)}")
+            print(f"\n{examples.table}, {examples.stats.name}, for example {terminal_safe(examples.example)}")
         if examples.labels:
             often = sorted(examples.labels.items(), key=lambda entry: -entry[1])[:SHOWN]
             most = ", ".join(f"{label} {count:,}" for label, count in often)
@@ -280,4 +270,4 @@ def _print(report: DataReport) -> None:
     for warning in report.warnings:
         print(f"warning: {warning}")
     if not report.warnings:
-        print("nothing to complain about")
+        print("no warnings")

@@ -1,4 +1,4 @@
-"""``muomni doctor``: whether this machine has what muomni needs, check by check, with a fix for each failure."""
+"""``muomni doctor``: check that this machine has what muomni needs, with a fix for each failure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import typer
 
+from muomni_cli.commands.options import JsonOption
 from muomni_cli.core.console import print_json, print_table
 from muomni_cli.core.extras import __version__, extras, how_to_install
 from muomni_cli.core.files import cache_folder, config_folder
@@ -30,7 +31,7 @@ LITTLE_SPACE = 1 * GIB
 PACKAGES = ("numpy", "tokenizers", "safetensors", "torchaudio", "matplotlib", "psutil", "onnx", "onnxscript")
 
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
-"""Packages that own the same folder: at most one of them can be there."""
+"""Packages that install into the same folder, so only one of them can be installed."""
 
 PROVIDER = "ExecutionProvider"
 
@@ -38,12 +39,12 @@ CPU_FEATURES = (
     *("avx2", "avx512f", "avx512_bf16", "amx_bf16", "neon", "asimd", "bf16"),
     *("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"),
 )
-"""What training in bfloat16 and bundles in int8 are quick with."""
+"""Instruction sets that speed up bfloat16 training and int8 bundles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One thing looked at. ``failed`` means that some command will fail because of it; ``note`` that it may matter."""
+    """Result of one check. ``broken``: some command will fail because of it; ``note``: it may matter."""
 
     name: str
     status: Literal["ok", "note", "broken"]
@@ -54,7 +55,7 @@ class Diagnostic:
 
 
 def examine() -> list[Diagnostic]:
-    """Look at everything, in the order of the report."""
+    """Run all checks, in the order of the report."""
     return [*_versions(), *_runtimes(), *_torch(), *_processor(), *_plugins(), *_folders(), _terminal()]
 
 
@@ -69,20 +70,18 @@ def _versions() -> Iterator[Diagnostic]:
 
 
 def _version(package: str) -> str | None:
-    """The version that is installed; None if there is none."""
     with contextlib.suppress(metadata.PackageNotFoundError):
         return metadata.version(package)
     return None
 
 
 def _runtimes() -> Iterator[Diagnostic]:
-    """What runs bundles: onnxruntime, or onnxruntime-gpu in its place. Of two that were written over each other either
-    may be there, in part or as a whole."""
+    """onnxruntime or onnxruntime-gpu, which run bundles. If both are installed, their files overwrite each other."""
     there = {name: version for name in RUNTIMES if (version := _version(name))}
     found = " and ".join(f"{name} {version}" for name, version in there.items())
     if len(there) > 1:
-        mend = f"keep one: pip uninstall -y {' '.join(there)} && pip install 'onnxruntime-gpu[cuda,cudnn]'"
-        yield Diagnostic("runtime", "broken", f"{found} in one folder; {mend}")
+        fix = f"keep one: pip uninstall -y {' '.join(there)} && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        yield Diagnostic("runtime", "broken", f"{found} in one folder; {fix}")
         return
     if not there:
         yield Diagnostic("runtime", "note", "not installed; bundles need it: pip install onnxruntime")
@@ -96,7 +95,7 @@ def _runtimes() -> Iterator[Diagnostic]:
 
 
 def _torch() -> Iterator[Diagnostic]:
-    """PyTorch may be absent (chat on a bundle needs none); one that is there and does not import is broken."""
+    """PyTorch may be missing (chat with a bundle works without); if installed, it must be importable."""
     try:
         torch = importlib.import_module("torch")
     except ModuleNotFoundError as error:
@@ -123,7 +122,7 @@ def _processor() -> Iterator[Diagnostic]:
 
 
 def _cpu_flags() -> set[str]:
-    """Feature flags as Linux lists them; none elsewhere."""
+    """Feature flags from Linux's /proc/cpuinfo; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -146,7 +145,7 @@ def _folders() -> Iterator[Diagnostic]:
 
 
 def _folder(name: str, folder: Path) -> Diagnostic:
-    """Whether a file can be written there (or where the folder would be made), and the space that is left."""
+    """Check that the folder (or its nearest existing parent) is writable, and report free space."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):
@@ -165,9 +164,8 @@ def _terminal() -> Diagnostic:
     )
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(json: JsonOption = False) -> None:
     """Report versions, devices, folders and plugins; exit 1 if something is broken."""
-
     checks = examine()
     if json:
         print_json([check.as_dict() for check in checks])

@@ -7,44 +7,40 @@ from typing import Annotated, Literal
 
 import typer
 
+from muomni_cli.commands.options import DeviceOption, JsonOption, LoopGuardOption, OverridesArgument, ThreadsOption
 from muomni_cli.core.console import print_json, print_table, say
 from muomni_cli.core.errors import RequestError
 
 
 def evaluate(
     what: Annotated[
-        str | None,
-        typer.Argument(metavar="[RECIPE|MODEL]", help="A run, or a recipe (default: the model's own)."),
+        str | None, typer.Argument(metavar="[RECIPE|MODEL]", help="Run or recipe (default: the recipe of the model).")
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe, as TOML values.")
-    ] = None,
+    overrides: OverridesArgument = None,
     model: Annotated[
-        str | None,
-        typer.Option("-m", "--model", help="The run or bundle to evaluate, if not the recipe's own run."),
+        str | None, typer.Option("-m", "--model", help="Run or bundle to evaluate, if not the recipe's own run.")
     ] = None,
-    stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be repeated.")] = None,
-    split: Annotated[str, typer.Option(help="Side of the data: val or train.")] = "val",
+    stage: Annotated[list[str] | None, typer.Option(help="Evaluate only this stage; repeatable.")] = None,
+    split: Annotated[str, typer.Option(help="Data split: val or train.")] = "val",
     limit: Annotated[
-        int | None, typer.Option(min=0, help="Most examples of each source; 0 for all (default: all, 100 of speech).")
+        int | None,
+        typer.Option(min=0, help="Maximum examples per source; 0 for all (default: all, but 100 for speech)."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: JsonOption = False,
     html: Annotated[
-        Path | None, typer.Option(help="Write a report with plots, pictures and sounds as one HTML file.")
+        Path | None, typer.Option(help="Write a report with plots, images and audio as one HTML file.")
     ] = None,
-    loop_guard: Annotated[
-        bool | None, typer.Option("--loop-guard/--no-loop-guard", help="End an answer before it repeats itself.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    loop_guard: LoopGuardOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
 ) -> None:
-    """Compute the metrics of every trained stage on held-out data, with bootstrap intervals."""
+    """Compute the metrics of every trained stage on held-out data, with bootstrap confidence intervals."""
     from muomni_cli.contract.metrics import HEADINGS, as_json, rows
     from muomni_cli.eval.run import EvalOptions, find_model
     from muomni_cli.eval.run import evaluate as run_evaluation
 
     if split not in ("val", "train"):
-        raise RequestError(f"there is no side {split!r}", "write --split val or --split train")
+        raise RequestError(f"there is no split {split!r}", "write --split val or --split train")
     side: Literal["train", "val"] = "train" if split == "train" else "val"
     if what is not None and "=" in what:
         overrides = [what, *(overrides or [])]

@@ -1,4 +1,4 @@
-"""``muomni models``: models that travel as packages."""
+"""``muomni models``: list, inspect and package models."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+from muomni_cli.commands.options import JsonOption
 from muomni_cli.core.console import print_json, print_table, say
 
-app = typer.Typer(no_args_is_help=True, help="List installed models, look into them, and make packages of models.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app = typer.Typer(no_args_is_help=True, help="List and inspect installed models, and package models for pip.")
 
 
 @app.command("list")
-def list_models(json: Json = False) -> None:
+def list_models(json: JsonOption = False) -> None:
     """List the models of installed packages."""
     from muomni_cli.registry.registry import installed_models
 
@@ -24,7 +23,7 @@ def list_models(json: Json = False) -> None:
         print_json(found)
         return
     if not found:
-        say("no package with a model is installed; make one: muomni models pack RUN -o FOLDER")
+        say("no model package is installed; make one: muomni models pack RUN -o FOLDER")
         return
     print_table(
         ("NAME", "PACKAGE", "HOLDS", "LICENSE", "WHAT"),
@@ -34,10 +33,10 @@ def list_models(json: Json = False) -> None:
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="An installed model; or a run, or a bundle.")],
-    json: Json = False,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Installed model, run or bundle.")],
+    json: JsonOption = False,
 ) -> None:
-    """Show a model: parts and sizes, what it takes and gives, what it learned from, and how well it does."""
+    """Show a model: parts and sizes, inputs and outputs, training data, and evaluation results."""
     from muomni_cli.models.model_card import details
 
     found = details(model)
@@ -46,31 +45,36 @@ def info(
 
 @app.command()
 def pack(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run's or bundle's folder or name.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The package's folder, to be made.")],
-    name: Annotated[str, typer.Option(metavar="NAME", help="What -m will call it (default: as the run).")] = "",
-    version: Annotated[str, typer.Option(metavar="VERSION", help="Of the package.")] = "0.1.0",
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Run or bundle, by folder or name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="New folder for the package.")],
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the model for -m (default: the name of the run).")
+    ] = "",
+    version: Annotated[str, typer.Option(metavar="VERSION", help="Package version.")] = "0.1.0",
     bundle: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Take this bundle along: what was exported of the run.")
+        Path | None, typer.Option(metavar="FOLDER", help="Include this bundle, exported from the run.")
     ] = None,
     scores: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="What `muomni eval --json` wrote, for the model card; repeatable."),
+        typer.Option(metavar="FILE", help="Output of `muomni eval --json`, for the model card; repeatable."),
     ] = None,
-    license: Annotated[str, typer.Option("--license", metavar="TEXT", help="Of the model.")] = "",
-    half: Annotated[bool, typer.Option("--half", help="Store the run's weights as fp16.")] = False,
+    license: Annotated[str, typer.Option("--license", metavar="TEXT", help="License of the model.")] = "",
+    half: Annotated[bool, typer.Option("--half", help="Store the weights of the run as fp16.")] = False,
     without: Annotated[
         list[str] | None,
-        typer.Option(metavar="ENCODER", help="Leave out what its own stage left, where omni has tuned it; repeatable."),
+        typer.Option(
+            metavar="ENCODER",
+            help="Leave out this encoder's own stage where the omni stage has tuned the encoder; repeatable.",
+        ),
     ] = None,
 ) -> None:
-    """Write a package that pip installs around a run, a bundle, or both: weights, model card and what declares it."""
+    """Write a pip-installable package of a run, a bundle, or both, with weights and a model card."""
     from muomni_cli.models.describe import size_of
     from muomni_cli.models.model_card import uses
     from muomni_cli.models.package import PackageOptions, pack
 
     packed = pack(model, output, PackageOptions(name, version, bundle, scores or (), license, half, without or ()))
-    say(f"wrote {output} ({size_of(output) / 1e6:.1f} MB); read its README.md, which others will see")
+    say(f"wrote {output} ({size_of(output) / 1e6:.1f} MB); read its README.md, the public model card")
     say(f"next: pip install {output}    {uses(packed.name, packed.facts)[0]}")
 
 
@@ -97,7 +101,7 @@ def _print(found: dict[str, Any]) -> None:
         if value:
             print(f"{key:8} {value}")
     print()
-    print_table(("PART", "STAGE", "MADE OF", "SIZE", "PARAMETERS"), [_part(part) for part in found["parts"]])
+    print_table(("PART", "STAGE", "IMPLEMENTATION", "SIZE", "PARAMETERS"), [_part(part) for part in found["parts"]])
     sources = [(name, s["use"], s.get("task", "-"), s["license"]) for name, own in found["data"].items() for s in own]
     if sources:
         print()

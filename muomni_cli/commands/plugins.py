@@ -1,4 +1,4 @@
-"""``muomni plugins``: what is installed, what it offers, and what is switched off."""
+"""``muomni plugins``: list, inspect, check, create, enable and disable plugins."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from muomni_cli.commands.options import JsonOption
 from muomni_cli.contract.declarations import ModelFiles
 from muomni_cli.core.console import print_json, print_table, say
 from muomni_cli.core.errors import MuomniError, RequestError
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 
     from muomni_cli.conformance.runner import CheckReport
 
-app = typer.Typer(no_args_is_help=True, help="List plugins, look into them, check them, switch them on and off.")
+app = typer.Typer(no_args_is_help=True, help="List, inspect, check, create, enable and disable plugins.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-PluginName = Annotated[str, typer.Argument(metavar="NAME", help="A name from `muomni plugins list`.")]
+PluginOrPart = Annotated[str, typer.Argument(metavar="NAME", help="Plugin or part.")]
+PluginName = Annotated[str, typer.Argument(metavar="NAME", help="Plugin name from `muomni plugins list`.")]
 
 
 @app.command("list")
-def list_plugins(json: Json = False) -> None:
-    """List every plugin, where it comes from and how many parts it offers."""
+def list_plugins(json: JsonOption = False) -> None:
+    """List every plugin with its origin and the parts it provides."""
     described = [describe_plugin(plugin) for plugin in get_registry().plugins]
     if json:
         print_json(described)
@@ -36,12 +37,12 @@ def list_plugins(json: Json = False) -> None:
         (p["name"], f"{p['origin']} {p['version']}", p["status"], p["reason"] or _counted(p["parts"]))
         for p in described
     ]
-    print_table(("NAME", "ORIGIN", "STATUS", "OFFERS"), rows)
+    print_table(("NAME", "ORIGIN", "STATUS", "PARTS"), rows)
 
 
 @app.command()
-def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or a part.")], json: Json = False) -> None:
-    """Show one plugin, or one part with its settings and capabilities."""
+def info(name: PluginOrPart, json: JsonOption = False) -> None:
+    """Show a plugin, or a part with its settings and capabilities."""
     registry = get_registry()
     everything = registered_parts(registry)
     plugin = next((plugin for plugin in registry.plugins if plugin.info.name == name), None)
@@ -66,11 +67,12 @@ def info(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or a
 
 
 @app.command()
-def check(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or a part.")], json: Json = False) -> None:
-    """Try every check that parts must keep: shapes, caches, padding, streams, training, files and exports.
+def check(name: PluginOrPart, json: JsonOption = False) -> None:
+    """Run the conformance checks: shapes, caches, padding, streaming, training, files and exports.
 
-    Whatever a part declares is tried on the smallest one that it allows, and nothing else is. Exits with 1 if a check
-    is broken.
+    Every part is built with its smallest config, and only the capabilities that it declares are checked. Exits with 1
+    if a
+    check fails.
     """
     from muomni_cli.conformance.runner import examine, parts_called
 
@@ -87,14 +89,19 @@ def check(name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or 
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it: small letters and digits, with -.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Plugin name: lower-case letters, digits and -.")],
     kind: Annotated[
-        str, typer.Option(metavar="KIND", help="encoder, thinker, talker, codec, vocoder, tokenizer, dataset, "
-        "callback, command or model.")
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="encoder, thinker, talker, codec, vocoder, tokenizer, dataset, callback, command or model.",
+        ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where its folder goes.")] = Path(),
-) -> None:  # fmt: skip
-    """Write the package of a new plugin, which works at once and is yours to change."""
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Parent folder of the new package.")
+    ] = Path(),
+) -> None:
+    """Write the package of a new plugin: a working example to be changed."""
     from muomni_cli.scaffold.new import write
 
     folder = write(name, kind, output, get_registry())
@@ -104,19 +111,19 @@ def new(
 
 @app.command()
 def enable(name: PluginName) -> None:
-    """Switch a plugin on again."""
+    """Enable a disabled plugin."""
     _known(name)
-    say(f"{name} is enabled" if set_enabled(name, on=True) else f"{name} is enabled already")
+    say(f"{name} is enabled" if set_enabled(name, on=True) else f"{name} is already enabled")
 
 
 @app.command()
 def disable(name: PluginName) -> None:
-    """Leave a plugin out of every later command."""
+    """Disable a plugin for all later commands."""
     _known(name)
     say(
         f"{name} is disabled; undo with: muomni plugins enable {name}"
         if set_enabled(name, on=False)
-        else f"{name} is disabled already"
+        else f"{name} is already disabled"
     )
 
 
@@ -158,7 +165,7 @@ def _print_part(entry: dict[str, Any]) -> None:
     if "stages" in entry:
         print(f"stages: {', '.join(entry['stages'])}\nmade by: {entry['make']}")
         return
-    print(f"can: {', '.join(entry['capabilities']) or 'nothing beyond its protocol'}\n")
+    print(f"can: {', '.join(entry['capabilities']) or 'no optional capabilities'}\n")
     rows = [(f["name"], _default(f), f["type"], f["description"]) for f in entry["config"]]
     if rows:
         print_table(("SETTING", "DEFAULT", "TYPE", "WHAT"), rows)
@@ -166,22 +173,23 @@ def _print_part(entry: dict[str, Any]) -> None:
 
 def _print_report(report: CheckReport, *, first: bool) -> None:
     print(f"{'' if first else chr(10)}{report.part.kind} {report.part.name}  (plugin {report.plugin})\n")
-    words = {"passed": "passed", "failed": "FAILED", "skipped": "-"}
-    rows = [(v.check.name, words[v.state], v.summary or v.check.doc) for v in report.results]
-    print_table(("CHECK", "", "WHAT WAS SEEN"), rows)
+    states = {"passed": "passed", "failed": "FAILED", "skipped": "-"}
+    rows = [(v.check.name, states[v.state], v.summary or v.check.doc) for v in report.results]
+    print_table(("CHECK", "", "RESULT"), rows)
 
 
 def _require_checks_passed(name: str, reports: Sequence[CheckReport]) -> None:
     broken = [(report.part, result) for report in reports for result in report.failed]
-    kept = sum(result.state == "passed" for report in reports for result in report.results)
+    passed = sum(result.state == "passed" for report in reports for result in report.results)
+    names = ", ".join(result.check.name for _, result in broken)
     for part, result in broken:
-        say(f"{part.kind} {part.name} breaks {result.check.name}: {result.check.doc}\n  {result.summary}")
+        say(f"{part.kind} {part.name} fails {result.check.name}: {result.check.doc}\n  {result.summary}")
     if broken:
         raise MuomniError(
-            f"{name} breaks {len(broken)} of {len(broken) + kept} checks: {', '.join(v.check.name for _, v in broken)}",
-            "mend it, or take back the capability that it declares, then check it again",
+            f"{name} fails {len(broken)} of {len(broken) + passed} checks: {names}",
+            "fix it, or do not declare the capability, then check it again",
         )
-    say(f"{name} keeps all {kept} checks that can be tried on it")
+    say(f"{name} passes all {passed} checks that apply to it")
 
 
 def _default(setting: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""``muomni recipes``: list, show, copy, check, compare and describe recipes."""
+"""``muomni recipes``: list, show, copy, check and compare recipes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from muomni_cli.commands.options import JsonOption, OverridesArgument, RecipeArgument
 from muomni_cli.core.console import print_json, print_table, say
 from muomni_cli.core.errors import MuomniError
 from muomni_cli.core.extras import how_to_install
@@ -19,13 +20,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, show, copy, check and compare recipes.")
 
-RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's file or name.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the recipe.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 @app.command(name="list")
-def list_recipes(json: Json = False) -> None:
+def list_recipes(json: JsonOption = False) -> None:
     """List the recipes that come with muomni and with plugins."""
     from muomni_cli.recipe import shipped_recipes
 
@@ -39,11 +36,11 @@ def list_recipes(json: Json = False) -> None:
 @app.command()
 def show(
     recipe: RecipeArgument,
-    overrides: Overrides = None,
-    resolved: Annotated[bool, typer.Option("--resolved", help="Fill in and explain every key.")] = False,
-    json: Json = False,
+    overrides: OverridesArgument = None,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Fill in all defaults, and explain every key.")] = False,
+    json: JsonOption = False,
 ) -> None:
-    """Print a recipe: as its file has it, or with every default filled in."""
+    """Print a recipe as it is in its file, or with every default filled in."""
     from muomni_cli.recipe import as_data, load_recipe, read_recipe, resolved_toml
 
     if json:
@@ -58,11 +55,12 @@ def show(
 def copy(
     recipe: RecipeArgument,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE] [KEY=VALUE]...", help="Where to; changes to the recipe.")
+        list[str] | None,
+        typer.Argument(metavar="[FILE] [KEY=VALUE]...", help="Target file; recipe settings to change."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Copy a recipe with its comments, to be changed."""
+    """Copy a recipe with its comments, as a starting point for your own."""
     from muomni_cli.recipe import copy_recipe
 
     written = copy_recipe(recipe, words or (), force=force)
@@ -72,10 +70,12 @@ def copy(
 
 @app.command()
 def check(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Recipes, and KEY=VALUE changes to all.")],
-    json: Json = False,
+    recipes: Annotated[
+        list[str], typer.Argument(metavar="RECIPE...", help="Recipes, and KEY=VALUE settings to change in all of them.")
+    ],
+    json: JsonOption = False,
 ) -> None:
-    """Check recipes: every mistake with its line, or the parameters of each part. Exits with 2 on a mistake."""
+    """Check recipes: print every mistake with its line, or the parameters of each part. Exits with 2 on a mistake."""
     from muomni_cli.recipe import check_recipes
 
     reports = check_recipes(recipes)
@@ -99,7 +99,7 @@ def _as_data(report: RecipeReport) -> dict[str, Any]:
 
 
 def _counted(reports: Sequence[RecipeReport]) -> list[dict[str, int] | None]:
-    """Parameters by part, of each recipe that is right; None where they cannot be counted, and why on stderr."""
+    """Parameters by part of each correct recipe; None where they cannot be counted, with the reason on stderr."""
     if find_spec("torch") is None:
         say(f"parameters are counted where PyTorch is installed: {how_to_install(['torch'])}")
         return [None for _ in reports]
@@ -120,11 +120,11 @@ def _parameters(report: RecipeReport) -> dict[str, int] | None:
 
 @app.command()
 def diff(
-    left: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's file or name.")],
-    right: Annotated[str, typer.Argument(metavar="OTHER", help="Another one.")],
-    json: Json = False,
+    left: RecipeArgument,
+    right: Annotated[str, typer.Argument(metavar="OTHER", help="Recipe to compare it with.")],
+    json: JsonOption = False,
 ) -> None:
-    """Compare two recipes key by key, defaults filled in."""
+    """Compare two recipes key by key, with defaults filled in."""
     from muomni_cli.recipe import diff as compare
     from muomni_cli.recipe import load_recipe
 
@@ -144,9 +144,9 @@ def _short(value: object) -> str:
 
 @app.command()
 def schema(
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it there.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file.")] = None,
 ) -> None:
-    """Print the JSON Schema of recipes, for editors that complete and explain TOML."""
+    """Print the JSON Schema of recipes, with which editors complete and explain TOML."""
     from muomni_cli.core.files import write_json
     from muomni_cli.recipe.write import recipe_schema
 
@@ -154,4 +154,4 @@ def schema(
         print_json(recipe_schema())
     else:
         write_json(output, recipe_schema())
-        say(f"wrote {output}; a first line `#:schema {output}` in a recipe makes editors use it")
+        say(f"wrote {output}; a first line `#:schema {output}` in a recipe tells editors to use it")

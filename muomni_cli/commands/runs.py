@@ -1,4 +1,4 @@
-"""``muomni runs``: what has been trained, and how it went."""
+"""``muomni runs``: list, inspect and plot training runs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
+from muomni_cli.commands.options import JsonOption
 from muomni_cli.core.console import print_json, print_table, say
 from muomni_cli.core.errors import RequestError
 
-app = typer.Typer(no_args_is_help=True, help="List runs, look into them, plot their curves.")
+app = typer.Typer(no_args_is_help=True, help="List and inspect training runs, and plot their curves.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+HEADINGS = ("RUN", "STAGE", "STATUS", "STEP", "LOSS", "VAL LOSS", "BITS/BYTE", "SIZE", "AGE")
 
 
 @app.command("list")
-def list_runs(json: Json = False) -> None:
-    """List the runs under runs/, the newest first."""
+def list_runs(json: JsonOption = False) -> None:
+    """List the runs under runs/, newest first."""
     from muomni_cli.runs.listing import all_runs
 
     found = all_runs()
@@ -28,25 +29,22 @@ def list_runs(json: Json = False) -> None:
     elif not found:
         say("there are no runs here; train one: muomni train all RECIPE")
     else:
-        print_table(
-            ("RUN", "STAGE", "STATUS", "STEP", "LOSS", "VAL LOSS", "BITS/BYTE", "SIZE", "AGE"),
-            [row for run in found for row in _rows(run)],
-        )
+        print_table(HEADINGS, [row for run in found for row in _rows(run)])
         for run in found:
             if "error" in run:
                 say(f"warning: {run['name']}: {run['error']}")
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A run's name or folder.")], json: Json = False) -> None:
-    """Show one run: stages, parts, files, and what it was made with."""
+def show(name: Annotated[str, typer.Argument(help="Run name or folder.")], json: JsonOption = False) -> None:
+    """Show a run: stages, parts, files, and the versions it was trained with."""
     from muomni_cli.runs.listing import details, find_run
 
     run = details(find_run(name))
     if json:
         print_json(run)
         return
-    print_table(("RUN", "STAGE", "STATUS", "STEP", "LOSS", "VAL LOSS", "BITS/BYTE", "SIZE", "AGE"), _rows(run))
+    print_table(HEADINGS, _rows(run))
     print()
     print_table(
         ("PART", "USE", "PLUGIN", "WEIGHTS"),
@@ -61,13 +59,13 @@ def show(name: Annotated[str, typer.Argument(help="A run's name or folder.")], j
 
 @app.command()
 def plot(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Runs' names or folders.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write a PNG instead of text.")] = None,
-    metric: Annotated[str, typer.Option(help="What to plot, as it is called in metrics.jsonl.")] = "loss",
-    stage: Annotated[str, typer.Option(help="Of which stage; the last one that has the metric.")] = "",
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Run names or folders.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write a PNG file instead of text.")] = None,
+    metric: Annotated[str, typer.Option(help="Metric to plot, by its name in metrics.jsonl.")] = "loss",
+    stage: Annotated[str, typer.Option(help="Stage (default: the last one that has the metric).")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print the points as JSON instead.")] = False,
 ) -> None:
-    """Plot a metric of one or several runs with its validation values, in the terminal or as a PNG."""
+    """Plot a metric of one or several runs with its validation values, in the terminal or as a PNG file."""
     from muomni_cli.runs.listing import Curve, curve, find_run, png_plot, text_plot
 
     curves = []
@@ -88,14 +86,13 @@ def plot(
 
 
 def _with_unit(metric: str) -> str:
-    """For the axis of a plot."""
-    units = {"loss": "nats a target", "lr": "learning rate", "memory": "bytes", "time": "seconds"}
+    units = {"loss": "nats per target", "lr": "learning rate", "memory": "bytes", "time": "seconds"}
     unit = units.get(metric.removeprefix("val_"))
     return f"{metric} ({unit})" if unit else metric
 
 
 def _rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
-    """One row a stage; name, size and age stand in the first."""
+    """One row per stage; the first one has name, size and age."""
     stages = run["stages"] or {"-": {"status": "broken" if "error" in run else "empty"}}
     rows = []
     for number, (stage, state) in enumerate(stages.items()):

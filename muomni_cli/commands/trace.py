@@ -1,4 +1,4 @@
-"""``muomni trace``: what happens to a question inside the model, step by step; ``--html`` writes a page with pictures:
+"""``muomni trace``: what happens to a question inside the model, step by step.
 
 muomni trace "What do you see?" --image x.png --audio y.wav --speech --html
 """
@@ -10,32 +10,37 @@ from typing import Annotated
 
 import typer
 
-from muomni_cli.commands.options import ModelOption
+from muomni_cli.commands.options import (
+    AttachOption,
+    AudioOption,
+    DeviceOption,
+    ImageOption,
+    LoopGuardOption,
+    ModelOption,
+    ThreadsOption,
+    media_words,
+)
 from muomni_cli.core.console import print_json, say
 from muomni_cli.core.errors import RequestError
 
 
 def trace(
-    text: Annotated[str | None, typer.Argument(help="What to ask; - reads stdin.")] = None,
-    image: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Show a picture; may be given again.")] = None,
-    audio: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Play a sound; may be given again.")] = None,
-    attach: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=FILE", help="An input of any modality that the model takes.")
-    ] = None,
+    text: Annotated[str | None, typer.Argument(help="Question to trace; - reads stdin.")] = None,
+    image: ImageOption = None,
+    audio: AudioOption = None,
+    attach: AttachOption = None,
     model: ModelOption = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="RECIPE", help="Instead of a trained model: a recipe with random weights.")
+        str | None, typer.Option(metavar="RECIPE", help="Trace an untrained model of this recipe, with random weights.")
     ] = None,
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens to answer with.")] = 8,
-    loop_guard: Annotated[
-        bool | None, typer.Option("--loop-guard/--no-loop-guard", help="End an answer before it repeats itself.")
-    ] = None,
-    speech: Annotated[bool, typer.Option("--speech", help="Trace the spoken answer, too: needs a Talker.")] = False,
+    tokens: Annotated[int, typer.Option(min=1, help="Maximum tokens of the answer.")] = 8,
+    loop_guard: LoopGuardOption = None,
+    speech: Annotated[bool, typer.Option("--speech", help="Also trace speaking the answer; needs a Talker.")] = False,
     engine: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="torch: inside of every part; bundle: the graphs of an exported model (default: torch where it can).",
+            help="torch traces inside every part, bundle the graphs of an exported model (default: torch if possible).",
         ),
     ] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of steps.")] = False,
@@ -44,29 +49,27 @@ def trace(
         Path | None,
         typer.Option(
             metavar="[FILE.html]",
-            help="Write one page with the steps and pictures of them (default: trace.html) instead of text.",
+            help="Write an HTML page with the steps and pictures of them (default: trace.html) instead of text.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
 ) -> None:
-    """Show every step of an answer: shapes, counts, times, and the statistics of the real tensors."""
+    """Show every step of an answer: shapes, counts, times, and statistics of the actual tensors."""
     if json and markdown:
-        raise RequestError("--json and --markdown cannot both be had", "choose one")
+        raise RequestError("--json and --markdown exclude each other", "choose one")
     if engine not in ("auto", "torch", "bundle"):
         raise RequestError(f"there is no engine {engine!r}", "write --engine torch or --engine bundle")
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
     from muomni_cli.chat.output import read_prompt
-    from muomni_cli.data.media_arguments import check_words
     from muomni_cli.models.engines import CAN_CHAT
     from muomni_cli.models.locate import SPEECH, resolve_capable
     from muomni_cli.trace.report import as_json, as_markdown, as_text
     from muomni_cli.trace.request import TraceRequest, engine_to_trace, recipe_to_trace
     from muomni_cli.trace.request import trace as run
 
-    media = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
-    check_words(media)
+    media = media_words(image, audio, attach)
     request = TraceRequest(
         "" if text is None else read_prompt(text) or "", media, tokens, speech, loop_guard, html is not None
     )

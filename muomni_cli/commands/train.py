@@ -1,4 +1,4 @@
-"""``muomni train STAGE RECIPE``: parses, calls, prints."""
+"""``muomni train STAGE RECIPE``."""
 
 from __future__ import annotations
 
@@ -20,33 +20,39 @@ if TYPE_CHECKING:
 
 
 def train(
-    stage: Annotated[str, typer.Argument(help="tokenizer, thinker, ... or all.")],
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or a name from `muomni recipes list`.")],
+    stage: Annotated[str, typer.Argument(help="Stage to train: tokenizer, thinker, ..., or all.")],
+    recipe: Annotated[str, typer.Argument(help="Recipe file, or a name from `muomni recipes list`.")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[KEY=VALUE]...",
-            help="Changes to the recipe, as TOML values; those of the stage's own training by name alone: steps=100.",
+            help="Recipe settings to change, as TOML values; [train] settings of the stage need no prefix: steps=100.",
         ),
     ] = None,
-    run: Annotated[str, typer.Option(metavar="NAME", help="The run's folder under runs/; the recipe's name.")] = "",
-    resume: Annotated[bool, typer.Option("--resume", help="Continue with the run's own recipe.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Train the stage again; its old files are removed.")] = False,
+    run: Annotated[
+        str, typer.Option(metavar="NAME", help="Run folder under runs/ (default: the name of the recipe).")
+    ] = "",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a run from its last checkpoint, with the run's own recipe.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train the stage from scratch; its old files are removed.")
+    ] = False,
     jobs: Annotated[
         int,
         typer.Option(
-            min=1,
-            metavar="N",
-            help="With all: train stages side by side, while their settings `threads` together are no more than N.",
+            min=1, metavar="N", help="With all: train stages in parallel while their `threads` add up to at most N."
         ),
     ] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure a few steps and print what all take.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Measure a few steps and print the memory and time of the whole training.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
 ) -> None:
     """Train one stage of a recipe, or all of them."""
-    _refuse_nonsense(stage, jobs, resume=resume, force=force, dry_run=dry_run, json=json)
-    # Batches are made beside the steps, by numpy: small products, whose threads would only get in torch's way.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is there
+    _check_options(stage, jobs, resume=resume, force=force, dry_run=dry_run, json=json)
+    # numpy prepares batches during the steps; its threads would only slow down torch.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported
     from muomni_cli.recipe import load_recipe
     from muomni_cli.recipe.model import stages_of_all
     from muomni_cli.runs.run import RUNS, RunFolder
@@ -55,11 +61,13 @@ def train(
     asked = load_recipe(recipe, words)
     name = run or asked.name
     if name in ("", ".", "..") or Path(name).name != name:
-        raise RequestError(f"{name!r} is no name for a run", f"a run is a folder under {RUNS}/: --run NAME")
+        raise RequestError(f"invalid run name: {name!r}", f"give the name of a folder under {RUNS}/: --run NAME")
     folder = RunFolder(RUNS / name)
     if resume:
         if not folder.recipe_path.is_file():
-            raise RequestError(f"there is no run {folder.root} to continue", "begin it: the same without --resume")
+            raise RequestError(
+                f"there is no run {folder.root} to continue", "start it: the same command without --resume"
+            )
         asked = load_recipe(str(folder.recipe_path), words)
     for note in asked.notes:
         say(note)
@@ -87,7 +95,7 @@ def _jobs(asked: Recipe, stage: str, folder: RunFolder, where: str) -> list[Job]
 
 
 def _require_data(asked: Recipe, stage: str, run: RunFolder, *, force: bool) -> None:
-    """Name every public dataset that is missing before the first stage begins."""
+    """Report every missing public dataset before the first stage starts."""
     from muomni_cli.data.public_datasets import require_sets
     from muomni_cli.recipe.model import stages_of_all, tables_of
 
@@ -107,23 +115,24 @@ def _try(jobs: list[Job], *, one: bool, json: bool) -> None:
         print("\n\n".join([*(each.as_text() for each in tried), *([] if one else [sum_of(tried)])]))
 
 
-def _refuse_nonsense(stage: str, jobs: int, *, resume: bool, force: bool, dry_run: bool, json: bool) -> None:
+def _check_options(stage: str, jobs: int, *, resume: bool, force: bool, dry_run: bool, json: bool) -> None:
     if resume and force:
-        raise RequestError("--resume continues and --force begins again", "choose one of them")
+        raise RequestError("--resume and --force exclude each other", "choose one")
     if json and not dry_run:
-        raise RequestError("--json belongs to --dry-run", "metrics of a run: muomni runs show NAME --json")
+        raise RequestError("--json needs --dry-run", "for the metrics of a run: muomni runs show NAME --json")
     if jobs > 1 and stage != "all":
         raise RequestError(
-            f"--jobs is for all stages, and {stage} is one", f"leave it out, or: train.{stage}.threads={jobs}"
+            f"--jobs needs the stage all, not {stage}", f"leave it out, or set train.{stage}.threads={jobs}"
         )
     if jobs > 1 and force:
         raise RequestError(
-            "--jobs does not train again what is there", "train another run (--run NAME), or leave --jobs out"
+            "--jobs and --force exclude each other", "train another run (--run NAME), or leave --jobs out"
         )
 
 
 def _train_parallel(asked: Recipe, cpu_slots: int, words: list[str], typed: list[str]) -> None:
-    """Every stage by a command of its own, with the same ``words`` after it; ``typed``: those of the user."""
+    """Train every stage in its own process, started with ``words``; ``typed``: the user's words, for the resume
+    hint."""
     from muomni_cli.recipe.model import stages_of_all, waits_of
     from muomni_cli.training.processes import Plan, train_parallel
 
@@ -136,8 +145,8 @@ def _train_parallel(asked: Recipe, cpu_slots: int, words: list[str], typed: list
 
 
 def of_stage(words: list[str], stage: str) -> list[str]:
-    """``init=nano`` is ``train.omni.init=nano`` where omni is trained, ``steps=40`` of ``all`` is for every stage: no
-    recipe has a key of such a name on top."""
+    """Prefix the [train] keys of a stage: ``init=nano`` is ``train.omni.init=nano`` for the stage omni, ``steps=40``
+    applies to every stage for ``all``. No recipe has a top-level key of these names."""
     from muomni_cli.recipe.overrides import EVERY_STAGE
     from muomni_cli.recipe.problems import usual
     from muomni_cli.recipe.settings import TrainSettings
@@ -145,12 +154,13 @@ def of_stage(words: list[str], stage: str) -> list[str]:
     own = TrainSettings.model_fields
     table = EVERY_STAGE if stage == "all" else f"train.{stage}"
     keys = [word.partition("=")[0].strip() for word in words]
-    model_ref = [key in own or usual(key, own) is not None for key in keys]  # the latter: to be told what it is called
-    return [f"{table}.{word}" if ours else word for word, ours in zip(words, model_ref, strict=True)]
+    # A usual name of another framework gets the prefix, too, so that the error can suggest the right key.
+    of_train = [key in own or usual(key, own) is not None for key in keys]
+    return [f"{table}.{word}" if ours else word for word, ours in zip(words, of_train, strict=True)]
 
 
 def _say_next(run: RunFolder, asked: Recipe, stages: list[str], recipe: str) -> None:
-    """The command to try now: the next stage, or what the model can do."""
+    """Print the next command: train the next stage, or use the model."""
     missing = [stage for stage in stages if run.status(stage) != "finished"]
     if missing and run.status("omni") != "finished":
         say(f"next: muomni train {missing[0]} {recipe}")
@@ -158,7 +168,7 @@ def _say_next(run: RunFolder, asked: Recipe, stages: list[str], recipe: str) -> 
     prompt = "Once upon a time" if asked.chat.template == "plain" else "Hello"
     if run.status("omni") == "finished" and "image" in asked.encoders:
         say(f'next: muomni chat -m {run.name} --image FILE "What do you see?"')
-    elif "thinker" in stages or run.status("omni") == "finished":  # that makes a whole model, whatever it began from
+    elif "thinker" in stages or run.status("omni") == "finished":  # the Thinker makes a complete model
         say(f'next: muomni chat -m {run.name} "{prompt}"')
     elif "talker" in stages:
         say(f'next: muomni tts -m {run.name} "hello" -o hello.wav')

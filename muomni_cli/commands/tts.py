@@ -1,4 +1,4 @@
-"""``muomni tts``: a text spoken aloud."""
+"""``muomni tts``: text to speech."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ from typing import Annotated
 
 import typer
 
-from muomni_cli.commands.options import ModelOption
+from muomni_cli.commands.options import DeviceOption, ModelOption, ThreadsOption, VocoderOption, VoiceOption
 
 
 def tts(
-    text: Annotated[str | None, typer.Argument(help="What to speak; - or a pipe reads stdin.")] = None,
+    text: Annotated[str | None, typer.Argument(help="Text to speak; - or a pipe reads stdin.")] = None,
     file: Annotated[
-        Path | None, typer.Option("-i", "--input", metavar="FILE", help="Speak this file; - is stdin.")
+        Path | None, typer.Option("-i", "--input", metavar="FILE", help="Text file to speak; - is stdin.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write there (wav, flac, ogg, mp3); - is WAV on stdout.")
+        Path | None,
+        typer.Option("-o", "--output", help="Output file (.wav, .flac, .ogg, .mp3); - writes WAV to stdout."),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Write 16-bit little-endian samples without a header.")] = False,
-    play: Annotated[bool, typer.Option("--play", help="Play it while it is made.")] = False,
-    voice: Annotated[str | None, typer.Option(help="A voice of the model, by name (default: its first).")] = None,
-    speed: Annotated[float, typer.Option(help="From 0.5 to 2, relative to the voice's own.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same samples.")] = 0,
+    play: Annotated[bool, typer.Option("--play", help="Play the speech while it is generated.")] = False,
+    voice: VoiceOption = None,
+    speed: Annotated[float, typer.Option(help="Speaking rate from 0.5 to 2, relative to the voice's own.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same samples.")] = 0,
     temperature: Annotated[
-        float | None, typer.Option(help="0 always takes the most likely code (default: the model's own).")
+        float | None, typer.Option(help="Sampling temperature; 0 is greedy (default: the model's own).")
     ] = None,
-    max_seconds: Annotated[float, typer.Option(help="Longest speech, in seconds.")] = 3600.0,
-    vocoder: Annotated[str | None, typer.Option(metavar="NAME", help="Use this vocoder, not the run's own.")] = None,
+    max_seconds: Annotated[float, typer.Option(help="Maximum length of the speech, in seconds.")] = 3600.0,
+    vocoder: VocoderOption = None,
     model: ModelOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print a report as JSON.")] = False,
-    stats: Annotated[bool, typer.Option("--stats", help="Say on stderr how fast it was.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    stats: Annotated[bool, typer.Option("--stats", help="Print real-time factor and latency to stderr.")] = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
 ) -> None:
-    """Speak a text: to a file, to stdout as it is made, or to the loudspeaker."""
+    """Speak a text: to a file, to stdout while it is generated, or through the loudspeaker."""
     from muomni_cli.voice.audio_out import AudioOutput
     from muomni_cli.voice.synthesis import SpeechSampling
     from muomni_cli.voice.tts import tts as speak

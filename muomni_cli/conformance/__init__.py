@@ -1,6 +1,7 @@
-"""What ``muomni plugins check`` and :mod:`muomni_cli.testing` do: checks, kind by kind, tried on the smallest part that
-a declaration allows. Knows declarations and protocols, no part by name.
+"""Conformance checks of ``muomni plugins check`` and :mod:`muomni_cli.testing`: a part is built with its test config
+and
+checked against the protocol of its kind.
 
-``checks`` says which checks there are, ``examine`` tries them, ``subject`` is the part on trial. One file a kind holds
-what its protocol promises; ``common`` holds what all parts do, and ``modules`` what all that are of PyTorch do.
+``runner`` collects and runs checks, ``part_under_test`` builds the part, ``common`` has the checks for all parts and
+``modules`` those for all PyTorch modules; the other modules are for single kinds.
 """

@@ -1,6 +1,6 @@
-"""Checks of codecs: what :class:`muomni_cli.api.Codec` promises.
+"""Conformance checks of codecs (:class:`muomni_cli.api.Codec`). Imports torch.
 
-Shapes: B batch, T code frames, M mel frames, F mel bins, Q codebooks, K codes. Imports torch.
+Shapes: B batch, T code frames, M mel frames, F mel bins, Q codebooks, K codes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from muomni_cli.conformance.part_under_test import SEED
 from muomni_cli.contract.checks import Check, Number, PartUnderTest, check_that
 
 FRAMES = 9
-"""Code frames of a sound."""
+"""Code frames per input."""
 
 
 def mel_of(codec: Any) -> Tensor:
@@ -30,14 +30,12 @@ def codes_of(codec: Any) -> Tensor:
     return torch.randint(0, codec.codebook_size, (2, FRAMES, codec.codebooks), generator=random)
 
 
-def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:  # noqa: ARG001 - as of every kind
-    """Codes of a sound, and the sound of codes."""
+def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:  # noqa: ARG001 - same signature for every kind
     return [module.encode(module.windows(mel_of(module))), module.expand(module.decode(codes_of(module)))]
 
 
 @torch.no_grad()
 def shapes(subject: PartUnderTest) -> Sequence[Number]:
-    """Of all four steps."""
     codec = subject.lively
     mel, codes, bins = mel_of(codec), codes_of(codec), codec.mel.n_mels
     frames = codec.windows(mel)
@@ -48,12 +46,11 @@ def shapes(subject: PartUnderTest) -> Sequence[Number]:
     back = codec.decode(codes)
     require_shape(back, (2, FRAMES, bins), "decoded frames")
     require_shape(codec.expand(back), mel.shape, "log-mel of decoded frames")
-    return [Number("mel frames of a code frame", codec.frame)]
+    return [Number("mel frames per code frame", codec.frame)]
 
 
 @torch.no_grad()
 def in_range(subject: PartUnderTest) -> Sequence[Number]:
-    """Of sounds soft, loud and silent."""
     codec = subject.lively
     mel = mel_of(codec)
     sounds = torch.cat([mel, mel + 8, mel - 8, torch.full_like(mel, float(torch.tensor(codec.mel.mel_floor).log()))])
@@ -64,7 +61,6 @@ def in_range(subject: PartUnderTest) -> Sequence[Number]:
 
 @torch.no_grad()
 def batch(subject: PartUnderTest) -> Sequence[Number]:
-    """Codes and log-mel."""
     codec = subject.lively
     mel, codes = mel_of(codec), codes_of(codec)
     frames, sound = codec.windows(mel), codec.expand(codec.decode(codes))
@@ -79,7 +75,6 @@ def batch(subject: PartUnderTest) -> Sequence[Number]:
 
 @torch.no_grad()
 def streams(subject: PartUnderTest) -> Sequence[Number]:
-    """Cut in several ways, one sound after another through one stream."""
     codec = subject.lively
     frames = codec.decode(codes_of(codec))
     stream = codec.stream(len(frames))
@@ -90,7 +85,8 @@ def streams(subject: PartUnderTest) -> Sequence[Number]:
 CHECKS = (
     Check(name="shapes", doc="windows (B,T,F), codes (B,T,Q), decoded frames (B,T,F), log-mel (B,frame*T,F)",
         run=shapes, depends_on=("builds",)),
-    Check(name="range", doc="codes are from 0 to K - 1, whatever the sound", run=in_range, depends_on=("shapes",)),
-    Check(name="batch", doc="a batch gives what each of its rows gives alone", run=batch, depends_on=("repeats",)),
-    Check(name="streams", doc="log-mel in pieces, joined, is that of the whole", run=streams, depends_on=("repeats",)),
+    Check(name="range", doc="codes are from 0 to K - 1 for any input", run=in_range, depends_on=("shapes",)),
+    Check(name="batch", doc="a batch gives the same output as its rows one by one", run=batch, depends_on=("repeats",)),
+    Check(name="streams", doc="streaming log-mel, joined, equals that of the whole sequence", run=streams,
+        depends_on=("repeats",)),
 )  # fmt: skip

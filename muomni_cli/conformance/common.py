@@ -1,7 +1,7 @@
-"""Checks for parts of every kind: declaring costs nothing, the config can be written and read back, and what the
-declaration names exists.
+"""Conformance checks for parts of every kind: declaring is cheap, the config can be written and read, and references
+exist.
 
-What a module imports is measured in a process of its own.
+Imports are measured in a separate process.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from muomni_cli.registry.hookspecs import references_of
 from muomni_cli.registry.registry import describe_settings, resolve
 
 HEAVY = ("torch", "numpy", "onnxruntime", "tokenizers")
-"""What a listing must do without."""
+"""Packages that listing plugins must not import."""
 
 SECONDS = 60
-"""That it may take at most."""
+"""Timeout of the import process."""
 
 PROGRAM = """
 import importlib, json, sys, time
@@ -48,7 +48,7 @@ print("\\n" + json.dumps([seconds, drawn, guilty]))
 """
 
 QUICK = 1.0
-"""Seconds that the module of a plugin may take to import, on a busy machine."""
+"""Maximum import time of a plugin's module in seconds, on a busy machine."""
 
 LIGHT = {
     "encoder": ("read", "num_tokens", "read_chunks", "runner"),
@@ -59,20 +59,20 @@ LIGHT = {
     "dataset": ("build", "synthesizer"),
     "runtime": ("build",),
 }
-"""Kind -> the fields that name what must work where there is no PyTorch."""
+"""Kind -> fields whose references must work without PyTorch."""
 
-STRANGE = "a_setting_that_nobody_has"
+UNKNOWN = "an_unknown_setting"
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import showed.
+    """Result of an import.
 
     Args:
-        seconds: that the plugin's module took, beyond what every plugin imports.
-        heavy: which of :data:`HEAVY` came in with it.
-        guilty: modules that must know no torch and drew it in.
-        failure: why it could not be imported at all.
+        seconds: import time of the plugin's module, beyond that of ``muomni_cli.api``.
+        heavy: the packages of :data:`HEAVY` that it imported.
+        guilty: modules that imported torch although they must not.
+        failure: error message if the import failed.
     """
 
     seconds: float = 0.0
@@ -83,7 +83,7 @@ class Imported:
 
 @functools.cache
 def imported(module: str, light: tuple[str, ...] = ()) -> Imported:
-    """Import a plugin's ``module``, then those that must know no torch, in a clean process that sees what this sees."""
+    """Import a plugin's ``module``, then the ``light`` ones, in a new process with this one's ``sys.path``."""
     given = json.dumps([[entry for entry in sys.path if entry], module, HEAVY, light])
     try:
         done = subprocess.run(
@@ -97,7 +97,6 @@ def imported(module: str, light: tuple[str, ...] = ()) -> Imported:
 
 
 def imports(subject: PartUnderTest) -> Sequence[Number]:
-    """The plugin's module alone."""
     found = imported(_module(subject))
     check_that(not found.failure, f"{_module(subject)} cannot be imported by itself: {found.failure}")
     check_that(not found.heavy, f"importing {_module(subject)} imports {' and '.join(found.heavy)} as well")
@@ -105,11 +104,10 @@ def imports(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def light(subject: PartUnderTest) -> Sequence[Number]:
-    """What is used where there may be no PyTorch."""
     named = [getattr(subject.part, field) for field in LIGHT.get(subject.part.kind, ())]
     modules = tuple(dict.fromkeys(reference.partition(":")[0] for reference in named if reference))
     if not modules:
-        raise CheckSkipped("all of it may use PyTorch")
+        raise CheckSkipped("none of its references has to work without PyTorch")
     found = imported(_module(subject), modules)
     check_that(not found.failure, found.failure)
     check_that(not found.guilty, f"importing {' and '.join(found.guilty)} imports torch as well")
@@ -118,14 +116,13 @@ def light(subject: PartUnderTest) -> Sequence[Number]:
 
 def _module(subject: PartUnderTest) -> str:
     if subject.plugin is None:
-        raise CheckSkipped("only the declaration is known, not the plugin")
+        raise CheckSkipped("only the declaration is known, not its plugin")
     if subject.plugin.file is not None:
-        raise CheckSkipped("the plugin is a single file, which is imported only where it is named")
+        raise CheckSkipped("the plugin is a single file")
     return str(subject.plugin.module)
 
 
 def named(subject: PartUnderTest) -> Sequence[Number]:
-    """Every reference of the declaration, but for peers, which are other people's."""
     for key, reference in references_of(subject.part).items():
         if not key.startswith("peers"):
             resolve(reference, f"{subject.name}, {key}")
@@ -133,21 +130,19 @@ def named(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def settings(subject: PartUnderTest) -> Sequence[Number]:
-    """Defaults and descriptions."""
     told = describe_settings(subject.part.config)
     for setting in told:
         check_that(not setting["required"], f"the setting {setting['name']} has no default")
         check_that(bool(setting["description"]), f"the setting {setting['name']} has no description")
     try:
-        subject.part.config(**{STRANGE: 1})
+        subject.part.config(**{UNKNOWN: 1})
     except ValidationError:
         return [Number("settings", len(told))]
-    check_that(False, "a setting that is not there is no mistake: its config must not change extra=")
+    check_that(False, "unknown settings are accepted: the config must not change extra=")
     return []
 
 
 def config(subject: PartUnderTest) -> Sequence[Number]:
-    """As ``model.json`` and a resolved recipe hold it."""
     kind = subject.part.config
     for which, written in (("default", kind()), ("small", subject.config)):
         data = written.model_dump(mode="json", by_alias=True)
@@ -167,39 +162,20 @@ def _through_toml(kind: type[PartConfig], data: dict[str, Any]) -> PartConfig:
 
 
 def _set(value: Any) -> Any:
-    """Without what is unset, which TOML cannot say."""
+    """Without unset values, which TOML cannot express."""
     if isinstance(value, dict):
         return {key: _set(member) for key, member in value.items() if member is not None}
     return [_set(member) for member in value] if isinstance(value, list) else value
 
 
 CHECKS = (
-    Check(
-        name="imports",
-        doc="the plugin's module is imported quickly, without torch, numpy, onnxruntime or tokenizers",
-        run=imports,
-    ),
-    Check(
-        name="references",
-        doc="everything that the declaration names is there",
-        run=named,
-    ),
-    Check(
-        name="light",
-        doc="what must work without PyTorch is imported without it",
-        run=light,
-        kinds=frozenset(LIGHT),
-        depends_on=("imports", "references"),
-    ),
-    Check(
-        name="settings",
-        doc="every setting has a default and a description, and unknown ones are mistakes",
-        run=settings,
-    ),
-    Check(
-        name="config",
-        doc="the config, written as JSON or as TOML and read again, is equal to what it was",
-        run=config,
-        depends_on=("settings",),
-    ),
-)
+    Check(name="imports", doc="the plugin's module imports quickly, without torch, numpy, onnxruntime or tokenizers",
+        run=imports),
+    Check(name="references", doc="every object that the declaration names exists", run=named),
+    Check(name="light", doc="whatever must work without PyTorch can be imported without it", run=light,
+        kinds=frozenset(LIGHT), depends_on=("imports", "references")),
+    Check(name="settings", doc="every setting has a default and a description, and unknown settings are rejected",
+        run=settings),
+    Check(name="config", doc="the config survives a round trip through JSON and TOML", run=config,
+        depends_on=("settings",)),
+)  # fmt: skip

@@ -1,7 +1,8 @@
-"""Checks for what reads files: :class:`muomni_cli.api.DatasetPart` and :class:`muomni_cli.api.Dataset`, and the
-``read`` function of encoders and codecs, which must refuse other files with an error that says why.
+"""Conformance checks of datasets (:class:`muomni_cli.api.DatasetPart`, :class:`muomni_cli.api.Dataset`), and of the
+``read``
+function of encoders and codecs, which must reject invalid files with a helpful error.
 
-A source that reads files is tried on its own ``sample``; one that makes its data, on its small config.
+A dataset that reads files is checked on its own ``sample``, one that generates its data on its test config.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.loading import describe
 
 NAME = "the-file.bin"
-"""What files are called."""
+"""Name of test files."""
 
 MOST = 200
-"""Documents that are looked at."""
+"""Maximum number of documents that are checked."""
 
 
 def junk() -> dict[str, bytes]:
-    """Bytes that nobody can take for anything, by what to call them; and the beginnings of what somebody could."""
+    """Invalid file contents by description, some with valid magic bytes."""
     noise = np.random.default_rng(SEED).bytes(4096)
     return {
         "an empty file": b"",
@@ -44,15 +45,14 @@ def junk() -> dict[str, bytes]:
 
 
 def refuses_junk(subject: PartUnderTest) -> Sequence[Number]:
-    """Each, with an error that names the file and says what to do."""
     read = subject.find("read")
     for what, content in junk().items():
         try:
             made = read(subject.config, io.BytesIO(content), NAME)
         except RequestError as error:
-            check_that(NAME in error.what, f"what it says of {what} does not name the file: {error.what}")
-            check_that(bool(error.fix), f"it does not say what to do about {what}: {error.what}")
-            check_that("\n" not in error.what + error.fix, f"what it says of {what} takes more than a line each")
+            check_that(NAME in error.what, f"the error for {what} does not name the file: {error.what}")
+            check_that(bool(error.fix), f"the error for {what} has no fix: {error.what}")
+            check_that("\n" not in error.what + error.fix, f"the error for {what} has more than one line")
         except Exception as error:
             raise CheckFailed(f"{what} raises {describe(error)}, not a RequestError") from error
         else:
@@ -61,17 +61,13 @@ def refuses_junk(subject: PartUnderTest) -> Sequence[Number]:
 
 
 READING_LAWS = (
-    Check(
-        name="refuses",
-        doc="read refuses what is no file of its sort with a RequestError that names the file",
-        run=refuses_junk,
-        depends_on=("references",),
-    ),
-)
+    Check(name="refuses", doc="read refuses what is no file of its sort with a RequestError that names the file",
+        run=refuses_junk, depends_on=("references",)),
+)  # fmt: skip
 
 
 def source_of(subject: PartUnderTest) -> tuple[PartConfig, Path]:
-    """The config that the source is tried with, and the folder of its files, empty if it has none."""
+    """The config of the dataset under test, and the folder of its files (empty if it has none)."""
     return subject.once("source", lambda: _source(subject))
 
 
@@ -85,28 +81,25 @@ def _source(subject: PartUnderTest) -> tuple[PartConfig, Path]:
 
 
 def built(subject: PartUnderTest) -> Any:
-    """The source, anew."""
     return subject.find("build")(source_of(subject)[0])
 
 
 def documents(subject: PartUnderTest) -> list[Item]:
-    """The first of its documents."""
+    """The first documents."""
     return subject.once("documents", lambda: list(islice(_begun(subject), MOST)))
 
 
 def _begun(subject: PartUnderTest) -> Iterator[Item]:
-    """Its documents. Inapplicable where it wants files and declares no sample."""
+    """Documents, lazily. CheckSkipped if it needs files and declares no sample."""
     try:
         found: Iterator[Item] = built(subject).documents()
-        check_that(
-            hasattr(found, "__next__"), f"documents gives a {type(found).__name__}, which holds all of them at once"
-        )
+        check_that(hasattr(found, "__next__"), f"documents gives a {type(found).__name__}, not an iterator")
         first = next(found, None)
     except RequestError as error:
         if getattr(subject.part, "sample", None) is None:
-            raise CheckSkipped(f"it declares no sample, and without: {error.what}") from error
+            raise CheckSkipped(f"it declares no sample, and without one: {error.what}") from error
         raise
-    check_that(first is not None, "there is no document at all")
+    check_that(first is not None, "there are no documents")
     return _after(first, found)
 
 
@@ -117,13 +110,12 @@ def _after(first: Item | None, rest: Iterator[Item]) -> Iterator[Item]:
 
 
 def gives(subject: PartUnderTest) -> Sequence[Number]:
-    """The first of them."""
     found = documents(subject)
     for item in found:
         kind = type(item).__name__
         check_that(isinstance(item, Document | Conversation | Example), f"it gives a {kind}")
         check_that(isinstance(item.key, str) and bool(item.key), f"a {kind} has the key {item.key!r}")
-        check_that(item.split in (None, "train", "val"), f"a {kind} is for the side {item.split!r}")
+        check_that(item.split in (None, "train", "val"), f"a {kind} has the split {item.split!r}")
         if isinstance(item, Document):
             check_that(isinstance(item.text, str) and bool(item.text), f"a Document has the text {item.text!r}")
         if isinstance(item, Conversation):
@@ -136,7 +128,6 @@ def gives(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def repeats(subject: PartUnderTest) -> Sequence[Number]:
-    """Again from the same source, and from another of the same config."""
     wanted = documents(subject)
     source = built(subject)
     list(islice(source.documents(), MOST))
@@ -146,7 +137,6 @@ def repeats(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def streams(subject: PartUnderTest) -> Sequence[Number]:
-    """Two readers at a time, one of them behind."""
     wanted, source = documents(subject), built(subject)
     one, other = source.documents(), source.documents()
     ahead = list(islice(one, 1))
@@ -158,30 +148,28 @@ def streams(subject: PartUnderTest) -> Sequence[Number]:
 
 def _require_equal(made: Iterator[Item], wanted: Sequence[Item], when: str) -> None:
     for place, (one, other) in enumerate(zip_longest(made, wanted)):
-        check_that(one is not None, f"{when} there are {place} documents, and there were {len(wanted)}")
+        check_that(one is not None, f"{when} there are {place} documents instead of {len(wanted)}")
         check_that(other is not None, f"{when} there are more documents than {len(wanted)}")
         check_that(one == other, f"{when} document {place} is another one")
 
 
 def files(subject: PartUnderTest) -> Sequence[Number]:
-    """And what it could not use."""
     documents(subject)
     source = built(subject)
     list(islice(source.documents(), MOST))
     named = source.files()
     check_that(isinstance(named, list), f"files gives a {type(named).__name__}")
     for path in named:
-        check_that(isinstance(path, Path), f"files names {path!r}, which is no Path")
+        check_that(isinstance(path, Path), f"files names {path!r}, not a Path")
         check_that(path.exists(), f"files names {path.name}, which is not there")
     check_that(isinstance(source.unreadable, Mapping), f"unreadable is a {type(source.unreadable).__name__}")
-    check_that(not source.unreadable, f"of what it was given it cannot use {dict(source.unreadable)}")
+    check_that(not source.unreadable, f"unreadable files: {dict(source.unreadable)}")
     if getattr(subject.part, "sample", None) is not None:
-        check_that(bool(named), "it reads files and names none")
+        check_that(bool(named), "files is empty although the dataset reads files")
     return [Number("files", len(named))]
 
 
 def refuses(subject: PartUnderTest) -> Sequence[Number]:
-    """Its files, when they are gone."""
     config, folder = source_of(subject)
     if getattr(subject.part, "sample", None) is None:
         raise CheckSkipped("it declares no sample, so it reads no files")
@@ -190,11 +178,11 @@ def refuses(subject: PartUnderTest) -> Sequence[Number]:
     try:
         list(islice(subject.find("build")(config).documents(), MOST))
     except RequestError as error:
-        check_that(bool(error.fix), f"it does not say what to do: {error.what}")
+        check_that(bool(error.fix), f"the error has no fix: {error.what}")
     except Exception as error:
-        raise CheckFailed(f"files that are gone raise {describe(error)}, not a RequestError") from error
+        raise CheckFailed(f"missing files raise {describe(error)}, not a RequestError") from error
     else:
-        raise CheckFailed("files that are gone are no mistake to it")
+        raise CheckFailed("missing files raise no error")
     finally:
         shutil.move(aside, folder)
     return []
@@ -203,11 +191,11 @@ def refuses(subject: PartUnderTest) -> Sequence[Number]:
 CHECKS = (
     Check(name="gives", doc="documents, conversations or examples, each with a key", run=gives,
         depends_on=("references",)),
-    Check(name="repeats", doc="it gives the same documents in the same order each time", run=repeats,
+    Check(name="repeats", doc="every pass gives the same documents in the same order", run=repeats,
         depends_on=("gives",)),
-    Check(name="streams", doc="readers at the same time do not disturb each other", run=streams,
+    Check(name="streams", doc="concurrent readers do not affect each other", run=streams,
         depends_on=("gives", "repeats")),
-    Check(name="files", doc="files names what it reads, and nothing of it is unreadable", run=files,
+    Check(name="files", doc="files lists what it reads, and none of it is unreadable", run=files,
         depends_on=("gives",)),
     Check(name="refuses", doc="files that are not there are a RequestError", run=refuses, depends_on=("gives",)),
 )  # fmt: skip

@@ -1,7 +1,6 @@
-"""Checks of encoders: what :class:`muomni_cli.api.Encoder` and :class:`muomni_cli.api.EncoderPart` promise.
+"""Conformance checks of encoders (:class:`muomni_cli.api.Encoder`, :class:`muomni_cli.api.EncoderPart`). Imports torch.
 
-Inputs come from ``bench_inputs``, cut short where tokens are in the order of time. Shapes: B batch, T tokens, W width.
-Imports torch.
+Inputs come from ``bench_inputs``, truncated where tokens are in order of time. Shapes: B batch, T tokens, W width.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTes
 from muomni_cli.contract.declarations import EncoderPart
 
 FEW = 16
-"""Tokens of an input that is cut short, about."""
+"""Approximate number of tokens of a truncated input."""
 
 Array = NDArray[Any]
 
 
 def inputs_of(subject: PartUnderTest) -> list[Array]:
-    """Three inputs as ``read`` gives them, no two alike, of unequal lengths where there are such.
+    """Three different inputs as ``read`` returns them, of unequal lengths if possible.
 
     Raises:
-        Inapplicable: the declaration names none.
+        CheckSkipped: the declaration has no ``bench_inputs``.
     """
     return subject.once("inputs", lambda: _inputs(subject))
 
 
 def _inputs(subject: PartUnderTest) -> list[Array]:
     part = subject.part
-    assert isinstance(part, EncoderPart), "checks are tried on their own kind"
+    assert isinstance(part, EncoderPart), "checks run on their own kind"
     given = list(subject.find("bench_inputs")(subject.config).values())
     check_that(bool(given), "bench_inputs gives nothing")
     whole = min(given, key=lambda array: array.size)
@@ -54,12 +53,12 @@ def _inputs(subject: PartUnderTest) -> list[Array]:
 
 
 def count(subject: PartUnderTest, array: Array) -> int:
-    """Tokens that the declaration promises for one input."""
+    """Number of tokens that the declaration predicts for an input."""
     return int(subject.find("num_tokens")(subject.config, array))
 
 
 def batch_of(arrays: Sequence[Array], longer: int = 0) -> tuple[Tensor, list[int]]:
-    """Inputs as the host puts them together: (B, ...) filled up on the right, and their lengths."""
+    """Inputs padded to a batch (B, ...) as in training, and their lengths."""
     lengths = [len(array) for array in arrays]
     rows = np.zeros((len(arrays), max(lengths) + longer, *arrays[0].shape[1:]), arrays[0].dtype)
     for row, array in zip(rows, arrays, strict=True):
@@ -68,53 +67,49 @@ def batch_of(arrays: Sequence[Array], longer: int = 0) -> tuple[Tensor, list[int
 
 
 def alone(subject: PartUnderTest, array: Array) -> Tensor:
-    """(T,W) tokens of one input by itself, those that are real."""
+    """Valid tokens (T,W) of a single input."""
     output = subject.lively(torch.from_numpy(array)[None])
     return output.tokens[0, : output.lengths[0]]  # type: ignore[no-any-return]
 
 
 def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:
-    """Tokens of each input."""
     return [module(torch.from_numpy(array)[None]).tokens for array in inputs_of(subject)]
 
 
 @torch.no_grad()
 def shapes(subject: PartUnderTest) -> Sequence[Number]:
-    """Of each input alone."""
     encoder = subject.lively
     for array in inputs_of(subject):
         output = encoder(torch.from_numpy(array)[None])
-        told = f"tokens of an input of {array.shape}"
-        check_that(output.tokens.ndim == 3, f"{told} are {shape(output.tokens)}, and not (B, T, W)")
-        require_shape(output.tokens, (1, output.tokens.shape[1], encoder.width), told)
-        check_that(output.tokens.is_floating_point(), f"{told} are {output.tokens.dtype}")
+        name = f"tokens of an input of {array.shape}"
+        check_that(output.tokens.ndim == 3, f"{name} are {shape(output.tokens)}, not (B, T, W)")
+        require_shape(output.tokens, (1, output.tokens.shape[1], encoder.width), name)
+        check_that(output.tokens.is_floating_point(), f"{name} are {output.tokens.dtype}")
         check_that(len(output.lengths) == 1, f"there are {len(output.lengths)} lengths for one input")
-        check_that(1 <= output.lengths[0] <= output.tokens.shape[1], f"{output.lengths[0]} of {told} are real")
+        check_that(1 <= output.lengths[0] <= output.tokens.shape[1], f"{output.lengths[0]} of {name} are valid")
     return [Number("width", encoder.width)]
 
 
 @torch.no_grad()
 def counts(subject: PartUnderTest) -> Sequence[Number]:
-    """Each input alone, and all in a batch."""
     arrays = inputs_of(subject)
     promised = [count(subject, array) for array in arrays]
     made = [len(alone(subject, array)) for array in arrays]
     batch, lengths = batch_of(arrays)
     together = list(subject.lively(batch, lengths).lengths)
     for array, one, other, third in zip(arrays, promised, made, together, strict=True):
-        check_that(one == other, f"count says {one} tokens for an input of {array.shape}, and {other} are made")
-        check_that(
-            one == third, f"count says {one} tokens for an input of {array.shape}, and {third} of its batch are real"
-        )
+        predicted = f"num_tokens predicts {one} tokens for an input of {array.shape}"
+        check_that(one == other, f"{predicted}, but there are {other}")
+        check_that(one == third, f"{predicted}, but in a batch {third} are valid")
     return [Number("tokens", sum(promised))]
 
 
 @torch.no_grad()
 def padding(subject: PartUnderTest) -> Sequence[Number]:
-    """One input with more and more zeros behind it, and with noise."""
+    """One input with growing padding of zeros and of noise."""
     arrays = inputs_of(subject)
     if len({len(array) for array in arrays}) == 1:
-        raise CheckSkipped("its inputs are all of one size")
+        raise CheckSkipped("all inputs have the same size")
     array = min(arrays, key=len)
     wanted = alone(subject, array)
     made, where = [], []
@@ -131,7 +126,6 @@ def padding(subject: PartUnderTest) -> Sequence[Number]:
 
 @torch.no_grad()
 def batch(subject: PartUnderTest) -> Sequence[Number]:
-    """All inputs together."""
     arrays = inputs_of(subject)
     rows, lengths = batch_of(arrays)
     tokens = subject.lively(rows, lengths).tokens
@@ -141,7 +135,7 @@ def batch(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def loss_of(subject: PartUnderTest) -> Any:
-    """How far a probe, one fixed linear map of an input's mean token, is from telling which input of a batch it was."""
+    """Loss of a fixed random linear probe on mean tokens that classifies which input of the batch it sees."""
     rows, lengths = batch_of(inputs_of(subject))
     probe = torch.randn(subject.lively.width, len(rows), generator=torch.Generator().manual_seed(SEED))
 
@@ -155,26 +149,24 @@ def loss_of(subject: PartUnderTest) -> Any:
 
 
 def trains(subject: PartUnderTest) -> Sequence[Number]:
-    """Through a fixed linear probe."""
     return one_step(subject.fresh, loss_of(subject))
 
 
 def overfits(subject: PartUnderTest) -> Sequence[Number]:
-    """Three inputs, told apart by a fixed linear probe."""
     return by_heart(subject.fresh, loss_of(subject))
 
 
 CHECKS = (
-    Check(name="shapes", doc="tokens (B,T,W), of which one at least is real", run=shapes, declares="bench_inputs",
-        depends_on=("builds",)),
-    Check(name="num_tokens", doc="count tells from an input's shape how many tokens are made of it", run=counts,
+    Check(name="shapes", doc="tokens are (B,T,W), and at least one of them is valid", run=shapes,
+        declares="bench_inputs", depends_on=("builds",)),
+    Check(name="num_tokens", doc="num_tokens predicts the number of tokens from the shape of the input", run=counts,
         declares="bench_inputs", depends_on=("shapes",)),
-    Check(name="padding", doc="what stands after an input, and how much of it, changes nothing", run=padding,
-        declares="bench_inputs", depends_on=("repeats", "num_tokens")),
-    Check(name="batch", doc="a batch gives what each of its inputs gives alone", run=batch, declares="bench_inputs",
-        depends_on=("repeats", "padding")),
-    Check(name="trains", doc="gradients reach its weights through a linear probe, and one step changes the loss",
+    Check(name="padding", doc="output does not depend on padding", run=padding, declares="bench_inputs",
+        depends_on=("repeats", "num_tokens")),
+    Check(name="batch", doc="a batch gives the same output as its inputs one by one", run=batch,
+        declares="bench_inputs", depends_on=("repeats", "padding")),
+    Check(name="trains", doc="gradients reach the weights through a linear probe, and one step changes the loss",
         run=trains, declares="bench_inputs", depends_on=("shapes", "num_tokens")),
-    Check(name="overfits", doc="it learns through a fixed linear probe to tell the inputs of a batch apart",
-        run=overfits, declares="bench_inputs", depends_on=("trains",)),
+    Check(name="overfits", doc="with a fixed linear probe it learns to tell the inputs of a batch apart", run=overfits,
+        declares="bench_inputs", depends_on=("trains",)),
 )  # fmt: skip

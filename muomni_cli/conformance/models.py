@@ -1,6 +1,4 @@
-"""Checks without tensors: callbacks, runtimes (which must refuse folders that hold no model), and models that
-packages carry: complete, described, and they work. torch is imported only to try a run.
-"""
+"""Conformance checks of callbacks, runtimes and packaged models. Imports torch only to run a model that needs it."""
 
 from __future__ import annotations
 
@@ -28,31 +26,28 @@ CALLS: Mapping[str, tuple[Any, ...]] = {
     "on_checkpoint": (1, Path(LAST)),
     "on_end": (1, "finished"),
 }
-"""Every method, and what it is called with."""
+"""Methods of a callback and example arguments."""
 
-MARKS = {"an empty marker": b"", "a marker of random bytes": bytes(range(256)), "a marker that says nothing": b"{}"}
+MARKS = {"an empty marker": b"", "a marker of random bytes": bytes(range(256)), "an empty JSON marker": b"{}"}
 
 TOKENS = 4
 
 SECONDS = 2.0
-"""Most of an answer, and of speech."""
+"""Maximum length of speech."""
 
 WORD = "hello"
 
 
 def callback_of(subject: PartUnderTest) -> Any:
-    """The callback."""
-    return subject.once("follower", lambda: subject.find("build")(subject.config))
+    return subject.once("callback", lambda: subject.find("build")(subject.config))
 
 
 def builds(subject: PartUnderTest) -> Sequence[Number]:
-    """Of its small config."""
     callback_of(subject)
     return []
 
 
 def methods(subject: PartUnderTest) -> Sequence[Number]:
-    """None is called: what they would do, only a stage can tell."""
     for name, arguments in CALLS.items():
         method = getattr(callback_of(subject), name, None)
         check_that(callable(method), f"it has no method {name}")
@@ -64,20 +59,16 @@ def methods(subject: PartUnderTest) -> Sequence[Number]:
 
 
 CALLBACK_LAWS = (
-    Check(name="builds", doc="it is built of its small config", run=builds, depends_on=("references",)),
-    Check(
-        name="methods",
-        doc="it has on_start, on_log, on_validation, on_checkpoint and on_end, with the arguments of each",
-        run=methods,
-        depends_on=("builds",),
-    ),
-)
+    Check(name="builds", doc="it can be built from its test config", run=builds, depends_on=("references",)),
+    Check(name="methods",
+        doc="it has on_start, on_log, on_validation, on_checkpoint and on_end, with the arguments of each", run=methods,
+        depends_on=("builds",)),
+)  # fmt: skip
 
 
 def refuses(subject: PartUnderTest) -> Sequence[Number]:
-    """Folders without the marker, and with one that means nothing."""
     part = subject.part
-    assert isinstance(part, RuntimePart), "checks are tried on their own kind"
+    assert isinstance(part, RuntimePart), "checks run on their own kind"
     _require_refused(subject, subject.folder(), "an empty folder")
     for what, content in MARKS.items():
         folder = subject.folder()
@@ -90,7 +81,7 @@ def _require_refused(subject: PartUnderTest, folder: Path, what: str) -> None:
     try:
         subject.find("build")(subject.config, folder, "cpu", 1)
     except RequestError as error:
-        check_that(bool(error.fix), f"it does not say what to do about {what}: {error.what}")
+        check_that(bool(error.fix), f"the error for {what} has no fix: {error.what}")
     except Exception as error:
         raise CheckFailed(f"{what} raises {describe_error(error)}, not a RequestError") from error
     else:
@@ -98,26 +89,21 @@ def _require_refused(subject: PartUnderTest, folder: Path, what: str) -> None:
 
 
 RUNTIME_LAWS = (
-    Check(
-        name="refuses",
-        doc="a folder that is no model of its sort is a RequestError",
-        run=refuses,
-        depends_on=("references",),
-    ),
-)
+    Check(name="refuses", doc="a folder without a model of its format raises RequestError", run=refuses,
+        depends_on=("references",)),
+)  # fmt: skip
 
 
 def _model(subject: PartUnderTest) -> ModelFiles:
-    assert isinstance(subject.part, ModelPart), "checks are tried on their own kind"
+    assert isinstance(subject.part, ModelPart), "checks run on their own kind"
     return subject.part.model
 
 
 def whole(subject: PartUnderTest) -> Sequence[Number]:
-    """Bundle and run, file by file."""
     model, count = _model(subject), 0
     if model.bundle is not None:
         bundle = bundle_at(model.bundle)
-        check_that(bundle is not None, f"no runtime that is installed opens {model.bundle}")
+        check_that(bundle is not None, f"no installed runtime opens {model.bundle}")
         count += bundle.open("cpu", 1).verify() if bundle is not None else 0
     if model.run is not None:
         count += verify(model.run)
@@ -125,12 +111,10 @@ def whole(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def opens(subject: PartUnderTest) -> Sequence[Number]:
-    """Each of its folders by itself: every part's plugin is here, its config is right, its weights have headers."""
     return [Number(f"parts of the {kind}", len(_facts(subject, folder)["parts"])) for kind, folder in _folders(subject)]
 
 
 def carded(subject: PartUnderTest) -> Sequence[Number]:
-    """It is there, and is about this model."""
     model = _model(subject)
     check_that(model.card is not None, "it has no model card: declare card=")
     text = model.card.read_text(encoding="utf-8") if model.card is not None else ""
@@ -140,7 +124,7 @@ def carded(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def useful(subject: PartUnderTest) -> Sequence[Number]:
-    """A few tokens, a little sound, from each of its folders."""
+    """A few tokens and a little speech from each folder."""
     numbers: list[Number] = []
     for kind, folder in _folders(subject):
         facts = _facts(subject, folder)
@@ -151,7 +135,7 @@ def useful(subject: PartUnderTest) -> Sequence[Number]:
     if not numbers:
         raise CheckSkipped("it neither answers nor speaks")
     nothing = [number.what for number in numbers if not number.value > 0]
-    check_that(not nothing, f"{WORD!r} makes no {' and no '.join(nothing)}")
+    check_that(not nothing, f"{WORD!r} gives no {' and no '.join(nothing)}")
     return numbers
 
 
@@ -172,7 +156,7 @@ def _answered(folder: Path) -> int:
 
     engine = open_engine(str(folder), CAN_CHAT, device="cpu", threads=1)
     settings = settings_of(engine, ChatOptions(max_tokens=TOKENS, temperature=0.0))
-    model, answer = chat_model(engine), Answer()  # that may be no text at all: the end is a token, too
+    model, answer = chat_model(engine), Answer()  # a lone eos counts, too
     for _ in model.answer(model.prompt(WORD, (), settings), settings, answer):
         pass
     return len(answer.tokens)
@@ -191,27 +175,10 @@ def _said(folder: Path) -> float:
 
 
 CHECKS = (
-    Check(
-        name="whole",
-        doc="every file is there, as its digest says, and no other",
-        run=whole,
-        depends_on=("imports",),
-    ),
-    Check(
-        name="opens",
-        doc="everything that its parts need is installed, and they open",
-        run=opens,
-        depends_on=("whole",),
-    ),
-    Check(
-        name="card",
-        doc="a model card says what it is",
-        run=carded,
-    ),
-    Check(
-        name="useful",
-        doc="it answers, or it speaks",
-        run=useful,
-        depends_on=("opens",),
-    ),
-)
+    Check(name="whole", doc="all files are present and match their checksums, and there are no others", run=whole,
+        depends_on=("imports",)),
+    Check(name="opens", doc="all plugins that its parts need are installed, and the parts can be opened", run=opens,
+        depends_on=("whole",)),
+    Check(name="card", doc="it has a model card", run=carded),
+    Check(name="useful", doc="it answers or speaks", run=useful, depends_on=("opens",)),
+)  # fmt: skip

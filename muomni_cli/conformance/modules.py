@@ -1,7 +1,5 @@
-"""Checks for every part that is a PyTorch module: it is built from its small config and a seed, and its weights
-determine its output. With helpers for the checks of single kinds: comparing tensors, log-mel input in chunks, one
-training step.
-"""
+"""Conformance checks for PyTorch modules: built from config and seed, with an output that depends only on the weights.
+Also helpers for the checks of single kinds: comparing tensors, streaming, training."""
 
 from __future__ import annotations
 
@@ -21,68 +19,64 @@ from muomni_cli.contract.speech import MelSettings
 from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 
 TOLERANCE = 1e-4
-"""Of a difference, where outputs are as large as 1: what float32 loses by adding in another order is a tenth of it."""
+"""Allowed difference of outputs of size 1; reordered float32 sums differ by about a tenth of it."""
 
 SMALLEST = 1e-3
-"""Outputs smaller than this are judged as if they were so large."""
+"""Smaller outputs are treated as if they had this size."""
 
 CUTS = ([1, 1, 3, 2, 6, 4], [5, 0, 12], [17])
-"""Ways to cut what comes in pieces; each is repeated until there is no more."""
+"""Chunk sizes for streaming; each list is repeated until the input ends."""
 
 STEPS = 200
-"""In which a batch must be known by heart."""
+"""Training steps to overfit a batch."""
 
 RATES = (3e-3, 1e-2)
-"""Of AdamW, one after the other: what one is too slow for, another is not."""
+"""Learning rates of AdamW to try in turn."""
 
 LEFT = 0.2
-"""Share of its first loss that a batch that is known by heart may have left."""
+"""Maximum share of the initial loss after overfitting."""
 
 Loss = Callable[[nn.Module], Tensor]
-"""The loss of one batch, a scalar."""
+"""Loss of one batch, a scalar."""
 
 SECONDS = 10.0
-"""That building the small part may take, on a busy machine."""
+"""Maximum build time of the test part, on a busy machine."""
 
 
 def same(made: Sequence[Tensor], wanted: Sequence[Tensor], where: Sequence[str] = ()) -> Number:
-    """The largest difference, and what is allowed for outputs of their size.
+    """The largest difference, with the tolerance for outputs of this size.
 
     Args:
-        made: what a part gave.
-        wanted: what it should have given.
-        where: what to call each.
+        made: actual outputs.
+        wanted: expected outputs.
+        where: name of each.
     """
     worst, place = 0.0, ""
     size = SMALLEST
     for number, (one, other) in enumerate(zip(made, wanted, strict=True)):
         name = where[number] if where else ""
-        check_that(
-            one.shape == other.shape,
-            f"{name or 'an output'} is {shape(one)}, and {shape(other)} where it should be the same",
-        )
+        check_that(one.shape == other.shape, f"{name or 'an output'} is {shape(one)} instead of {shape(other)}")
         if one.numel():
             size = max(size, float(other.double().square().mean().sqrt()))
             difference = float((one.double() - other.double()).abs().max())
-            if not difference <= worst:  # also where it is no number
+            if not difference <= worst:  # also true for NaN
                 worst, place = difference, name
     return Number("largest difference", worst, TOLERANCE * size, place)
 
 
 def shape(tensor: Tensor) -> str:
-    """``(2, 3)``."""
     return f"({', '.join(map(str, tensor.shape))})"
 
 
 def require_shape(tensor: Tensor, wanted: Sequence[int], name: str) -> None:
-    """Broken unless ``tensor`` has this shape, and is finite."""
-    told = f"({', '.join(map(str, wanted))})"
-    check_that(tuple(tensor.shape) == tuple(wanted), f"{name} are {shape(tensor)}, and {told} where they should be")
+    """Fail unless ``tensor`` has this shape and is finite."""
+    expected = f"({', '.join(map(str, wanted))})"
+    check_that(tuple(tensor.shape) == tuple(wanted), f"{name} are {shape(tensor)}, and {expected} is expected")
     check_that(not tensor.is_floating_point() or bool(tensor.isfinite().all()), f"{name} are not finite")
 
 
 def log_mel(mel: MelSettings, frames: int, rows: int = 2, seed: int = SEED) -> Tensor:
-    """(B,M,F) of something like speech, in nats: levels that change slowly."""
+    """(B,M,F) random log-mel with the smooth levels of speech, in nats."""
     random = torch.Generator().manual_seed(seed)
     noise = torch.randn(rows, frames + 4, mel.n_mels + 4, generator=random)
     smooth = noise.unfold(1, 5, 1).mean(-1).unfold(2, 5, 1).mean(-1)
@@ -90,7 +84,7 @@ def log_mel(mel: MelSettings, frames: int, rows: int = 2, seed: int = SEED) -> T
 
 
 def in_pieces(stream: Any, whole: Tensor, cut: Sequence[int]) -> Tensor:
-    """What comes of (B,T,F) that is pushed so many frames at a time, joined."""
+    """Push (B,T,F) in chunks of the given sizes; returns the joined output."""
     made, place, turn = [], 0, 0
     while place < whole.shape[1]:
         size = cut[turn % len(cut)]
@@ -100,7 +94,7 @@ def in_pieces(stream: Any, whole: Tensor, cut: Sequence[int]) -> Tensor:
 
 
 def one_step(make: Callable[[], nn.Module], loss: Loss) -> Sequence[Number]:
-    """A step of AdamW: gradients reach weights, all of them finite, and the loss falls."""
+    """One AdamW step: finite gradients reach the weights, and the loss stays finite."""
     module = make().train()
     first = loss(module)
     check_that(
@@ -111,8 +105,8 @@ def one_step(make: Callable[[], nn.Module], loss: Loss) -> Sequence[Number]:
     check_that(bool(weights), "it has no weights to train")
     got = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
     check_that(bool(got), "no gradient reaches any weight")
-    wild = [name for name, gradient in got.items() if not gradient.isfinite().all()]
-    check_that(not wild, f"the gradient of {wild[0] if wild else ''} is not finite")
+    infinite = [name for name, gradient in got.items() if not gradient.isfinite().all()]
+    check_that(not infinite, f"the gradient of {infinite[0] if infinite else ''} is not finite")
     moved = [name for name, gradient in got.items() if gradient.abs().max() > 0]
     check_that(bool(moved), "every gradient is zero")
     torch.optim.AdamW(weights.values(), 1e-3).step()
@@ -122,7 +116,7 @@ def one_step(make: Callable[[], nn.Module], loss: Loss) -> Sequence[Number]:
 
 
 def by_heart(make: Callable[[], nn.Module], loss: Loss) -> Sequence[Number]:
-    """How much of its first loss a batch has left when it has been learned."""
+    """Overfit a batch; returns the share of the initial loss that is left."""
     best = math.inf
     for rate in RATES:
         module = make().train()
@@ -142,7 +136,7 @@ def by_heart(make: Callable[[], nn.Module], loss: Loss) -> Sequence[Number]:
 
 
 def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:
-    """What ``module`` makes of the inputs that all parts of its kind are tried with."""
+    """Outputs of ``module`` for the test inputs of its kind."""
     home = HOMES[subject.part.kind][-1]
     with torch.no_grad():
         made: list[Tensor] = import_module(f"{__package__}.{home}").outputs(subject, module)
@@ -150,11 +144,10 @@ def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:
 
 
 def builds(subject: PartUnderTest) -> Sequence[Number]:
-    """Of its small config."""
     begin = time.perf_counter()
     module = subject.fresh()
     seconds = time.perf_counter() - begin
-    check_that(isinstance(module, nn.Module), f"build gives {type(module).__name__}, which is no nn.Module")
+    check_that(isinstance(module, nn.Module), f"build returns {type(module).__name__}, not an nn.Module")
     placed = {tensor.device.type for tensor in module.state_dict().values()}
     check_that(placed <= {"cpu"}, f"it is built on {' and '.join(sorted(placed))}")
     count = sum(parameter.numel() for parameter in module.parameters())
@@ -162,9 +155,8 @@ def builds(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def seed(subject: PartUnderTest) -> Sequence[Number]:
-    """Twice with one seed, and once with another."""
     first, again, other = (model_tensors(subject.fresh(number)) for number in (SEED, SEED, SEED + 1))
-    check_that(first.keys() == again.keys(), "built twice, it has other weights each time")
+    check_that(first.keys() == again.keys(), "building twice gives different weights")
     names = list(first)
     number = same([again[name] for name in names], [first[name] for name in names], names)
     differ = [name for name in names if not torch.equal(first[name], other[name])]
@@ -172,7 +164,6 @@ def seed(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def repeats(subject: PartUnderTest) -> Sequence[Number]:
-    """In evaluation mode, with random numbers that have moved on."""
     first = outputs(subject, subject.lively)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED + 1)
@@ -180,7 +171,6 @@ def repeats(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def state(subject: PartUnderTest) -> Sequence[Number]:
-    """Through a checkpoint, into a part that was built with another seed."""
     kept = subject.lively
     path = subject.folder() / "part.safetensors"
     write_checkpoint(path, {}, {"model": model_tensors(kept)})
@@ -191,38 +181,24 @@ def state(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def steps(subject: PartUnderTest) -> Sequence[Number]:
-    """Every path that ``steps`` gives."""
-    told = subject.find("steps")(subject.lively)
-    for step in told:
+    expected = subject.find("steps")(subject.lively)
+    for step in expected:
         found: Any = subject.lively
         for word in step.at.split("."):
-            check_that(hasattr(found, word), f"steps names {step.at}, and there is no {word}")
+            check_that(hasattr(found, word), f"steps names {step.at}, but there is no {word}")
             found = getattr(found, word)
-        check_that(callable(found), f"steps names {step.at}, which is nothing that is called")
-    return [Number("steps", len(told))]
+        check_that(callable(found), f"steps names {step.at}, which is not callable")
+    return [Number("steps", len(expected))]
 
 
 CHECKS = (
-    Check(name="builds", doc="the small part is built on the CPU, and quickly", run=builds, depends_on=("references",)),
-    Check(
-        name="seed",
-        doc="the same seed of torch's random numbers gives the same weights",
-        run=seed,
-        depends_on=("builds",),
-    ),
-    Check(
-        name="repeats",
-        doc="in evaluation mode the same inputs give the same outputs",
-        run=repeats,
-        depends_on=("builds", "shapes"),
-    ),
-    Check(
-        name="state",
-        doc="weights saved with safetensors and loaded into a part of another seed give the same outputs",
-        run=state,
-        depends_on=("builds", "shapes", "repeats"),
-    ),
-    Check(
-        name="steps", doc="every step that trace shows is there", run=steps, declares="steps", depends_on=("builds",)
-    ),
-)
+    Check(name="builds", doc="a part with the test config is built on the CPU, and quickly", run=builds,
+        depends_on=("references",)),
+    Check(name="seed", doc="the same random seed of torch gives the same weights", run=seed, depends_on=("builds",)),
+    Check(name="repeats", doc="in evaluation mode the same inputs give the same outputs", run=repeats,
+        depends_on=("builds", "shapes")),
+    Check(name="state", doc="weights saved as safetensors and loaded into a part of another seed give the same outputs",
+        run=state, depends_on=("builds", "shapes", "repeats")),
+    Check(name="steps", doc="every submodule or method that trace shows exists", run=steps, declares="steps",
+        depends_on=("builds",)),
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The part on trial: its declaration, its smallest config, and what is built of them. Imports no torch by itself."""
+"""The part under test: its declaration, its test config, and the module built from them. Imports torch lazily."""
 
 from __future__ import annotations
 
@@ -23,36 +23,35 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 VOCABULARY = 61
-"""Of a Thinker on trial."""
+"""Vocabulary size of Thinkers under test."""
 
 MEL = MelConfig(sample_rate=8000, n_fft=256, window=160, hop=40, n_mels=20)
-"""Of a vocoder on trial."""
+"""For vocoders."""
 
 CODES = CodeShape(codebooks=2, size=32, seconds=0.08)
-"""Of a Talker on trial."""
+"""For Talkers."""
 
 VOICES = ("one", "two")
-"""Of a Talker on trial."""
+"""For Talkers."""
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "thinker": {"vocab_size": VOCABULARY},
     "vocoder": {"mel": MEL},
     "talker": {"codes": CODES, "voices": VOICES, "thinker_width": 0},
 }
-"""What parts of a kind are built with besides their config."""
+"""Arguments of ``build`` besides the config, by kind."""
 
 SEED = 20
-"""Of everything random in here."""
+"""For all random numbers."""
 
 
 class LoadedPart:
-    """A part on trial. Its files are gone at the end of a ``with``, or else when nobody has it any more.
-
-    What takes time is made once, by :meth:`once`.
+    """A :class:`muomni_cli.contract.checks.PartUnderTest`; its files are deleted on exit, or when it is
+    garbage-collected.
 
     Args:
         part: the declaration.
-        plugin: who declares it; None where only the declaration is known.
+        plugin: the plugin that declares it; None if only the declaration is known.
     """
 
     def __init__(self, part: Part, plugin: PluginInfo | None = None) -> None:
@@ -71,50 +70,34 @@ class LoadedPart:
 
     @property
     def name(self) -> str:
-        """``thinker transformer``."""
         return f"{self.part.kind} {self.part.name}"
 
     def once(self, what: str, make: Callable[[], Made]) -> Made:
-        """What ``make`` gives; the same each time it is asked for by this name."""
         if what not in self._made:
             self._made[what] = make()
         made: Made = self._made[what]
         return made
 
     def folder(self) -> Path:
-        """A new, empty folder."""
         return Path(tempfile.mkdtemp(dir=self._root))
 
     @cached_property
     def _root(self) -> str:
-        """Where all folders are."""
         root = tempfile.mkdtemp(prefix="muomni-check-")
         self._forget = weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
         return root
 
     @cached_property
     def config(self) -> PartConfig:
-        """The smallest that the declaration allows."""
         return self.part.config(**self.part.test_config)
 
     def find(self, field: str) -> Any:
-        """What a field of the declaration names, imported.
-
-        Raises:
-            Inapplicable: it names nothing.
-        """
         reference = getattr(self.part, field)
         if reference is None:
             raise CheckSkipped(f"it declares no {field}")
         return resolve(reference, self.name)
 
     def fresh(self, seed: int = SEED, **arguments: Any) -> nn.Module:
-        """The part with new weights, drawn with this seed, on the CPU.
-
-        Args:
-            seed: of torch's global random numbers, which are afterwards as they were.
-            arguments: in place of those of :data:`ARGUMENTS`.
-        """
         import torch
 
         build = self.find("build")
@@ -125,23 +108,21 @@ class LoadedPart:
 
     @property
     def lively(self) -> Any:
-        """The part in evaluation mode, with weights so large that what is wrong with them shows: fresh ones often are
-        too small for that, and biases of zero hide what leaks. To be left as it is."""
+        """Weights are enlarged because the outputs of fresh weights are often too small, and of zero biases too
+        regular, to show errors."""
         return self.once("lively", lambda: enliven(self.fresh()).eval().requires_grad_(False))
 
     def lively_with(self, **arguments: Any) -> Any:
-        """The same, built with other arguments."""
         return enliven(self.fresh(**arguments)).eval().requires_grad_(False)
 
     @property
     def context(self) -> int:
-        """Most tokens of a Thinker."""
-        assert isinstance(self.part, ThinkerPart), "others have none"
+        assert isinstance(self.part, ThinkerPart), "only Thinkers have a context"
         return int(self.config.ctx_len)  # type: ignore[attr-defined]
 
 
 def enliven(module: Any) -> Any:
-    """Add noise to every weight: to matrices so much that each output changes by about half of what goes in, to biases
+    """Add noise to every weight: to matrices so that outputs change by about half the size of their input, to biases
     and gains up to 0.2."""
     import torch
 

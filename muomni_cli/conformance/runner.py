@@ -1,7 +1,5 @@
-"""Run conformance checks: which checks there are for a kind of part, what a name given to ``muomni plugins check``
-refers to, and the checks themselves, each isolated from the others' errors.
-
-A check that depends on a failed one is skipped.
+"""Collect and run conformance checks. Errors of one check do not affect others, except that a check that depends on a
+failed one is skipped.
 """
 
 from __future__ import annotations
@@ -36,18 +34,17 @@ HOMES: dict[str, tuple[str, ...]] = {
     "runtime": ("models:RUNTIME_LAWS",),
     "model": ("models",),
 }
-"""Kind -> the files here whose ``CHECKS`` (or another list, after a colon) are for it, after those of ``common``, which
-are for all."""
+"""Kind -> modules of this package whose ``CHECKS`` (or the list after the colon) apply to it, besides ``common``."""
 
 PLUGIN = "plugin"
-"""The kind of a plugin that declares no part and so stands for itself."""
+"""Kind of a plugin that declares no part."""
 
 
 def checks_of(kind: str) -> list[Check]:
-    """All checks for parts of this kind, in the order in which they are best tried.
+    """All checks for parts of this kind, in the order in which to run them.
 
     Raises:
-        MuomniError: PyTorch is needed for them and not installed, or two checks have one name.
+        MuomniError: they need PyTorch, which is not installed, or two checks have the same name.
     """
     found = [
         check
@@ -70,7 +67,7 @@ def checks_of(kind: str) -> list[Check]:
 
 @functools.cache
 def plugin_checks() -> list[Check]:
-    """Those that plugins add. One that cannot be had costs one line and nothing else."""
+    """Checks that plugins add. One that cannot be loaded is left out with a warning."""
     checks = []
     for registered in get_registry().checks():
         try:
@@ -84,27 +81,27 @@ def plugin_checks() -> list[Check]:
         if isinstance(check, Check):
             checks.append(check)
         else:
-            say(f"warning: check {registered.part.name} of plugin {registered.plugin.name} is left out: it is no Check")
+            say(f"warning: check {registered.part.name} of plugin {registered.plugin.name} is left out: not a Check")
     return checks
 
 
 @dataclass(frozen=True, slots=True)
 class PartMatch:
-    """A part that is to be tried, and who declares it."""
+    """A part to check, and the plugin that declares it."""
 
     part: Part
     plugin: PluginInfo
 
 
 class _Whole(Part):
-    """A plugin that declares no part, such as one of commands alone: it must be importable, and no more."""
+    """A plugin that declares no part, for example one with commands only: it must be importable."""
 
     kind = PLUGIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPart(Part):
-    """A model that a package carries, as a part without settings."""
+    """A packaged model, as a part without settings."""
 
     kind: ClassVar[str] = ModelFiles.kind
 
@@ -112,12 +109,12 @@ class ModelPart(Part):
 
 
 def parts_called(name: str, registry: Registry) -> list[PartMatch]:
-    """Every part and model of the plugin of this name, or else every one that is called so, alone or as
-    ``plugin:part``.
+    """All parts and models of the plugin with this name, or else all parts with this name (``part`` or
+    ``plugin:part``).
 
     Raises:
         MuomniError: the plugin is broken.
-        RequestError: there is none, or it is switched off.
+        RequestError: there is none, or it is disabled.
     """
     everything = [PartMatch(registered.part, registered.plugin) for kind in KINDS for registered in registry.all(kind)]
     everything += [PartMatch(_carried(registered.part), registered.plugin) for registered in registry.models()]
@@ -125,7 +122,7 @@ def parts_called(name: str, registry: Registry) -> list[PartMatch]:
         if plugin.info.name == name:
             _require_loaded(plugin.info)
             return [one for one in everything if one.plugin.name == name] or [_whole(plugin.info)]
-    found = [one for one in everything if name in names_of(one)]
+    found = [one for one in everything if name in (one.part.name, f"{one.plugin.name}:{one.part.name}")]
     if found:
         return found
     known = [plugin.info.name for plugin in registry.plugins] + [one.part.name for one in everything]
@@ -135,15 +132,9 @@ def parts_called(name: str, registry: Registry) -> list[PartMatch]:
     )
 
 
-def names_of(one: PartMatch) -> Iterator[str]:
-    """What a part may be called."""
-    yield one.part.name
-    yield f"{one.plugin.name}:{one.part.name}"
-
-
 def _require_loaded(info: PluginInfo) -> None:
     if info.status == "broken":
-        raise MuomniError(f"plugin {info.name} is broken: {info.reason}", f"mend {info.module}, then check it again")
+        raise MuomniError(f"plugin {info.name} is broken: {info.reason}", f"fix {info.module}, then check it again")
     if info.status == "disabled":
         raise RequestError(f"plugin {info.name} is disabled", f"muomni plugins enable {info.name}")
 
@@ -160,7 +151,7 @@ def _whole(info: PluginInfo) -> PartMatch:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What came of trying all checks of a part."""
+    """The results of all checks of a part."""
 
     part: Part
     plugin: str
@@ -168,11 +159,9 @@ class CheckReport:
 
     @property
     def failed(self) -> list[CheckResult]:
-        """Checks that it breaks."""
         return [result for result in self.results if result.state == "failed"]
 
     def as_data(self) -> dict[str, Any]:
-        """As JSON can hold it."""
         return {
             "kind": self.part.kind,
             "name": self.part.name,
@@ -183,7 +172,7 @@ class CheckReport:
 
 
 class CheckRun:
-    """A part and the checks that it is tried by; each is tried once, when it is first asked for.
+    """Runs checks on a part, each once and lazily.
 
     Args:
         subject: the part.
@@ -194,21 +183,20 @@ class CheckRun:
         self.subject = subject
         self.checks = {check.name: check for check in checks}
         self._results: dict[str, CheckResult] = {}
-        self._blocked: dict[str, str] = {}  # check -> the broken one that is at the bottom of it
+        self._blocked: dict[str, str] = {}  # check -> the failed check it depends on
 
     def result(self, name: str) -> CheckResult:
-        """What comes of the check of this name, after those that it builds upon."""
+        """The result of a check, after those it depends on."""
         if name not in self._results:
             check = self.checks[name]
             self._results[name] = self._ruled_out(check) or run_check(check, self.subject)
         return self._results[name]
 
     def results(self) -> list[CheckResult]:
-        """What comes of each, in order."""
         return [self.result(name) for name in self.checks]
 
     def _ruled_out(self, check: Check) -> CheckResult | None:
-        """The verdict where the check need not be tried."""
+        """The result if the check does not apply or depends on a failed one."""
         part = self.subject.part
         if check.needs is not None and check.needs not in part.capabilities:
             return CheckResult(check, "skipped", reason=f"it does not declare {check.needs.value}")
@@ -217,16 +205,16 @@ class CheckRun:
         for other in check.depends_on:
             if other in self.checks and (broken := self._bottom(other)):
                 self._blocked[check.name] = broken
-                return CheckResult(check, "skipped", reason=f"it breaks {broken}, on which this builds")
+                return CheckResult(check, "skipped", reason=f"depends on {broken}, which failed")
         return None
 
     def _bottom(self, name: str) -> str | None:
-        """The broken check because of which what builds on the check ``name`` cannot be tried, if there is one."""
+        """The failed check because of which checks that depend on ``name`` are skipped, if any."""
         return name if self.result(name).state == "failed" else self._blocked.get(name)
 
 
 def run_check(check: Check, subject: LoadedPart) -> CheckResult:
-    """Try ``check`` on ``subject``. What a part prints does not get into the product on stdout."""
+    """Run ``check`` on ``subject``. Prints of the part go to stderr."""
     try:
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -244,17 +232,12 @@ def run_check(check: Check, subject: LoadedPart) -> CheckResult:
 
 @contextmanager
 def open_check_run(part: Part, plugin: PluginInfo | None = None) -> Iterator[CheckRun]:
-    """``part`` with all checks of its kind; its files are gone afterwards."""
+    """A part with all checks of its kind; its files are deleted afterwards."""
     with LoadedPart(part, plugin) as subject:
         yield CheckRun(subject, checks_of(part.kind))
 
 
 def examine(part: Part, plugin: PluginInfo | None = None) -> CheckReport:
-    """Try every check of the part's kind on it.
-
-    Args:
-        part: the declaration.
-        plugin: who declares it; without, the checks about its module cannot be tried.
-    """
+    """Run all checks of a part's kind. Without ``plugin``, checks of its module are skipped."""
     with open_check_run(part, plugin) as check_run:
         return CheckReport(part, plugin.name if plugin else "", check_run.results())

@@ -1,6 +1,6 @@
-"""Checks of Talkers: what :class:`muomni_cli.api.Talker` promises.
+"""Conformance checks of Talkers (:class:`muomni_cli.api.Talker`). Imports torch.
 
-Shapes: B batch, T code frames, Q codebooks, K codes, D width of a Thinker's states. Imports torch.
+Shapes: B batch, T code frames, Q codebooks, K codes, D width of a Thinker's hidden states.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from muomni_cli.contract.speech import Sampler, TextChunk, VoiceSettings
 from muomni_cli.core.errors import RequestError
 
 TEXT = "Two hens, one egg. Is it 7 now? No."
-"""What is said: sentences, signs, a number."""
+"""Sentences, punctuation, a number."""
 
 MOST = 400
-"""Code frames that are listened to, of a Talker that would go on for ever."""
+"""Maximum code frames, for Talkers that do not stop."""
 
 WIDTH = 6
-"""Of the states of a Thinker that is heard as well."""
+"""Width of the Thinker's hidden states."""
 
 
 def chance(seed: int = SEED) -> Sampler:
-    """Draws codes as they are likely, from random numbers of its own; the same each time it is made."""
+    """Samples codes from its own random numbers; each call gives the same sequence."""
     random = np.random.default_rng(seed)
 
     def sampler(logits: NDArray[Any]) -> int:
         check_that(
-            logits.shape == (CODES.size,), f"{logits.shape} logits are given to choose from, not ({CODES.size},)"
+            logits.shape == (CODES.size,), f"the sampler gets logits of shape {logits.shape}, not ({CODES.size},)"
         )
         likely = np.exp(logits.astype(np.float64) - logits.max())
         return int(random.choice(len(likely), p=likely / likely.sum()))
@@ -45,26 +45,24 @@ def chance(seed: int = SEED) -> Sampler:
 
 
 def greedy(logits: NDArray[Any]) -> int:
-    """The likeliest."""
     return int(logits.argmax())
 
 
 def spoken(
     talker: Any, pieces: Iterable[TextChunk], sampler: Sampler, voice_settings: VoiceSettings | None = None
 ) -> NDArray[Any]:
-    """(T,Q) codes of all that is said, of at most :data:`MOST` pieces."""
+    """(T,Q) codes of the speech, of at most :data:`MOST` chunks."""
     made = list(islice(talker.speak(pieces, voice_settings or VoiceSettings(), sampler), MOST))
-    check_that(bool(made), f"nothing is said of {TEXT!r}")
+    check_that(bool(made), f"no speech for {TEXT!r}")
     for piece in made:
         check_that(
             piece.ndim == 2 and piece.shape[1] == CODES.codebooks and piece.dtype == np.int64,
-            f"codes of shape {piece.shape} and type {piece.dtype} are given, not (n, {CODES.codebooks}) of int64",
+            f"codes are {piece.shape} of {piece.dtype}, not (n, {CODES.codebooks}) of int64",
         )
     return np.concatenate(made)
 
 
-def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:  # noqa: ARG001 - as of every kind
-    """What it babbles, and what it says."""
+def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:  # noqa: ARG001 - same signature for every kind
     return [*module(before()), torch.from_numpy(spoken(module, [TextChunk(TEXT)], greedy))]
 
 
@@ -76,7 +74,6 @@ def before() -> Tensor:
 
 @torch.no_grad()
 def shapes(subject: PartUnderTest) -> Sequence[Number]:
-    """Of what it babbles without any text."""
     logits = subject.lively(before())
     check_that(len(logits) == CODES.codebooks, f"there are logits for {len(logits)} codebooks, not {CODES.codebooks}")
     for number, one in enumerate(logits):
@@ -86,7 +83,6 @@ def shapes(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def speaks(subject: PartUnderTest) -> Sequence[Number]:
-    """By chance, in each voice."""
     numbers = []
     for voice in VOICES:
         codes = spoken(subject.lively, [TextChunk(TEXT)], chance(), VoiceSettings(voice))
@@ -98,14 +94,12 @@ def speaks(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def reads(subject: PartUnderTest) -> Sequence[Number]:
-    """Two texts of one length."""
     one, other = (spoken(subject.lively, [TextChunk(text)], greedy) for text in (TEXT, TEXT[::-1]))
-    check_that(one.shape != other.shape or bool((one != other).any()), "it says the same, whatever the text")
+    check_that(one.shape != other.shape or bool((one != other).any()), "the codes do not depend on the text")
     return []
 
 
 def repeats(subject: PartUnderTest) -> Sequence[Number]:
-    """Chance that is the same each time, and random numbers of torch's that have moved on."""
     first = spoken(subject.lively, [TextChunk(TEXT)], chance())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED + 1)
@@ -114,7 +108,7 @@ def repeats(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def cuts(subject: PartUnderTest) -> Sequence[Number]:
-    """One piece against words, single characters, and pieces of unequal length with empty ones between."""
+    """Words, single characters, and uneven chunks with empty ones in between."""
     whole = spoken(subject.lively, [TextChunk(TEXT)], chance())
     words = [word + " " for word in TEXT.split(" ")]
     words[-1] = words[-1].rstrip()
@@ -127,7 +121,7 @@ def cuts(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def hears(subject: PartUnderTest) -> Sequence[Number]:
-    """Built for a Thinker: with its states at every word, and without any."""
+    """With the Thinker's hidden states at every word, and without any."""
     talker = subject.lively_with(thinker_width=WIDTH)
     random = np.random.default_rng(SEED)
     hidden_states = [TextChunk(f"{word} ", random.standard_normal(WIDTH, dtype=np.float32)) for word in TEXT.split(" ")]
@@ -138,32 +132,30 @@ def hears(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def refuses(subject: PartUnderTest) -> Sequence[Number]:
-    """A voice that it was not built with."""
     try:
-        list(islice(subject.lively.speak([TextChunk(TEXT)], VoiceSettings("a voice that nobody has"), greedy), 1))
+        list(islice(subject.lively.speak([TextChunk(TEXT)], VoiceSettings("an unknown voice"), greedy), 1))
     except RequestError as error:
-        check_that(bool(error.fix), f"it does not say what to do: {error.what}")
+        check_that(bool(error.fix), f"the error has no fix: {error.what}")
         return []
-    raise CheckFailed("it speaks with a voice that it does not have")
+    raise CheckFailed("an unknown voice raises no error")
 
 
 def differing(made: NDArray[Any], wanted: NDArray[Any], where: str) -> Number:
-    """Codes that are not the same, one more for each frame that is missing or too many."""
+    """Number of codes that differ, one more for each missing or extra frame."""
     shared = min(len(made), len(wanted))
     count = int((made[:shared] != wanted[:shared]).sum()) + abs(len(made) - len(wanted))
-    return Number("codes that differ", count, 0, f"{where}, of {wanted.size}")
+    return Number("differing codes", count, 0, f"{where}, of {wanted.size}")
 
 
 CHECKS = (
-    Check(name="shapes", doc="codes (B,T,Q) without any text give Q times (B,T,K) logits", run=shapes,
-        depends_on=("builds",)),
+    Check(name="shapes", doc="codes (B,T,Q) without text give Q logits of (B,T,K)", run=shapes, depends_on=("builds",)),
     Check(name="speaks", doc="text gives frames (n,Q) of codes from 0 to K - 1, in every voice", run=speaks,
         depends_on=("shapes",)),
-    Check(name="reads", doc="another text gives other codes", run=reads, depends_on=("speaks", "repeats")),
-    Check(name="choice", doc="the same choice gives the same codes", run=repeats, depends_on=("speaks", "repeats")),
-    Check(name="cuts", doc="how the text is cut into pieces changes nothing", run=cuts, depends_on=("speaks",
-        "choice")),
-    Check(name="hears", doc="built for a Thinker it speaks with the Thinker's states and without", run=hears,
+    Check(name="reads", doc="the codes depend on the text", run=reads, depends_on=("speaks", "repeats")),
+    Check(name="choice", doc="the same sampler gives the same codes", run=repeats, depends_on=("speaks", "repeats")),
+    Check(name="cuts", doc="output does not depend on how the text is split into chunks", run=cuts,
+        depends_on=("speaks", "choice")),
+    Check(name="hears", doc="built for a Thinker, it speaks with and without the Thinker's hidden states", run=hears,
         depends_on=("speaks",)),
-    Check(name="refuses", doc="a voice that it does not have is a RequestError", run=refuses, depends_on=("speaks",)),
+    Check(name="refuses", doc="an unknown voice raises RequestError", run=refuses, depends_on=("speaks",)),
 )  # fmt: skip

@@ -1,6 +1,6 @@
-"""Checks of Thinkers: what :class:`muomni_cli.api.Thinker` promises, and each capability that one may declare.
+"""Conformance checks of Thinkers (:class:`muomni_cli.api.Thinker`) and their capabilities. Imports torch.
 
-Shapes: B batch, T tokens, D width, V vocabulary. Imports torch.
+Shapes: B batch, T tokens, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,24 +18,22 @@ from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTes
 from muomni_cli.contract.declarations import Capability
 
 LONG = 12
-"""Tokens of a sequence, where the context has room for them."""
+"""Tokens of a sequence, if the context allows."""
 
 
 def sequence(subject: PartUnderTest, rows: int = 2, length: int = LONG, seed: int = SEED) -> Tensor:
-    """(B,T) random ids; T is no more than the context has room for."""
+    """(B,T) random ids; T is limited by the context."""
     random = torch.Generator().manual_seed(seed)
     return torch.randint(0, VOCABULARY, (rows, min(length, subject.context)), generator=random)
 
 
 def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:
-    """Logits and states of two rows."""
     output = module(sequence(subject))
     return [output.logits, output.hidden]
 
 
 @torch.no_grad()
 def shapes(subject: PartUnderTest) -> Sequence[Number]:
-    """Of everything that it gives, to the last token that its context has room for."""
     thinker, ids = subject.lively, sequence(subject)
     (rows, length), width = ids.shape, int(subject.config.d_model)  # type: ignore[attr-defined]
     check_that(thinker.vocab_size == VOCABULARY, f"vocab_size is {thinker.vocab_size}, not {VOCABULARY}")
@@ -47,16 +45,15 @@ def shapes(subject: PartUnderTest) -> Sequence[Number]:
     whole = sequence(subject, 1, subject.context)
     require_shape(thinker(whole).logits, (1, subject.context, VOCABULARY), "logits of the whole context")
     strange = thinker.embedding_params - dict(thinker.named_parameters(remove_duplicate=False)).keys()
-    check_that(not strange, f"tables names {', '.join(sorted(strange))}, which are no parameters")
+    check_that(not strange, f"embedding_params names {', '.join(sorted(strange))}, which are not parameters")
     check_that(
-        all(isinstance(block, nn.Module) for block in thinker.blocks), "blocks holds something that is no module"
+        all(isinstance(block, nn.Module) for block in thinker.blocks), "blocks contains something other than modules"
     )
     return [Number("tokens", subject.context)]
 
 
 @torch.no_grad()
 def head(subject: PartUnderTest) -> Sequence[Number]:
-    """What losses rely on, which make logits chunk by chunk."""
     thinker, ids = subject.lively, sequence(subject)
     output = thinker(ids)
     made = [thinker.hidden(ids), output.hidden @ thinker.head_weight.T]
@@ -65,14 +62,12 @@ def head(subject: PartUnderTest) -> Sequence[Number]:
 
 @torch.no_grad()
 def last_only(subject: PartUnderTest) -> Sequence[Number]:
-    """Of rows of equal length."""
     thinker, ids = subject.lively, sequence(subject)
     return [same([thinker(ids, last_only=True).logits], [thinker(ids).logits[:, -1:]])]
 
 
 @torch.no_grad()
 def embeds(subject: PartUnderTest) -> Sequence[Number]:
-    """Logits and states."""
     thinker, ids = subject.lively, sequence(subject)
     by_ids, by_embeds = thinker(ids), thinker(embeds=thinker.embed(ids))
     return [same([by_embeds.logits, by_embeds.hidden], [by_ids.logits, by_ids.hidden], ["logits", "states"])]
@@ -80,7 +75,6 @@ def embeds(subject: PartUnderTest) -> Sequence[Number]:
 
 @torch.no_grad()
 def causal(subject: PartUnderTest) -> Sequence[Number]:
-    """Each token changed in turn, from the second on."""
     thinker, ids = subject.lively, sequence(subject, 1)
     before = thinker(ids).logits
     made, wanted, where = [], [], []
@@ -94,22 +88,21 @@ def causal(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def in_pieces(thinker: Any, ids: Tensor, pieces: Sequence[int]) -> Tensor:
-    """(B,T,V) logits of ``ids`` through a cache, so many tokens at a time."""
+    """(B,T,V) logits of ``ids`` through a cache, in chunks of the given sizes."""
     cache = thinker.new_cache(len(ids), ids.shape[1])
     held, made = 0, []
     for piece in torch.split(ids, list(pieces), dim=1):
         made.append(thinker(piece, cache=cache).logits)
         held += piece.shape[1]
         check_that(
-            list(cache.lengths) == [held] * len(ids), f"after {held} tokens the cache says {list(cache.lengths)}"
+            list(cache.lengths) == [held] * len(ids), f"after {held} tokens the cache has lengths {list(cache.lengths)}"
         )
-    check_that(cache.capacity >= ids.shape[1], f"a cache made for {ids.shape[1]} tokens says {cache.capacity}")
+    check_that(cache.capacity >= ids.shape[1], f"a cache for {ids.shape[1]} tokens has capacity {cache.capacity}")
     return torch.cat(made, dim=1)
 
 
 @torch.no_grad()
 def cached(subject: PartUnderTest) -> Sequence[Number]:
-    """A prompt, then token by token."""
     thinker, ids = subject.lively, sequence(subject)
     first = max(1, ids.shape[1] // 2)
     made = in_pieces(thinker, ids, [first, *[1] * (ids.shape[1] - first)])
@@ -120,11 +113,10 @@ def cached(subject: PartUnderTest) -> Sequence[Number]:
 
 @torch.no_grad()
 def chunked(subject: PartUnderTest) -> Sequence[Number]:
-    """A prompt in pieces of several tokens each, cut in two ways."""
     thinker, ids = subject.lively, sequence(subject)
     length = ids.shape[1]
     if length < 5:
-        raise CheckSkipped(f"a context of {length} tokens has no room for pieces")
+        raise CheckSkipped(f"a context of {length} tokens is too short for chunks")
     cuts = [[2, length - 2], [1, 3, length - 4]]
     made = [in_pieces(thinker, ids, cut) for cut in cuts]
     return [same(made, [thinker(ids).logits] * len(cuts), [f"pieces of {cut}" for cut in cuts])]
@@ -138,7 +130,7 @@ def uneven(subject: PartUnderTest) -> list[Tensor]:
 
 
 def padded(rows: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
-    """Rows (1,T) as one batch, filled up on the right with any token, and their lengths."""
+    """Rows (1,T) as one right-padded batch, and their lengths."""
     lengths = [row.shape[1] for row in rows]
     filled = [F.pad(row, (0, max(lengths) - row.shape[1]), value=VOCABULARY - 1) for row in rows]
     return torch.cat(filled), lengths
@@ -146,7 +138,6 @@ def padded(rows: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
 
 @torch.no_grad()
 def ragged(subject: PartUnderTest) -> Sequence[Number]:
-    """Without a cache: every real token of every row."""
     thinker, rows = subject.lively, uneven(subject)
     ids, lengths = padded(rows)
     logits = thinker(ids, lengths=lengths).logits
@@ -160,17 +151,16 @@ def ragged(subject: PartUnderTest) -> Sequence[Number]:
 
 @torch.no_grad()
 def ragged_cache(subject: PartUnderTest) -> Sequence[Number]:
-    """Unequal prompts, then a token more for each of them."""
     if Capability.CACHE not in subject.part.capabilities:
         raise CheckSkipped("it does not declare cache")
     thinker, rows = subject.lively, [row for row in uneven(subject) if row.shape[1] > 1]
     if not rows:
-        raise CheckSkipped("its context has no room for two tokens")
+        raise CheckSkipped("its context is too short for two tokens")
     ids, lengths = padded([row[:, :-1] for row in rows])
     cache = thinker.new_cache(len(rows), max(lengths) + 1)
     thinker(ids, cache=cache, lengths=lengths)
     check_that(
-        list(cache.lengths) == lengths, f"after prompts of {lengths} tokens the cache says {list(cache.lengths)}"
+        list(cache.lengths) == lengths, f"after prompts of {lengths} tokens the cache has lengths {list(cache.lengths)}"
     )
     step = thinker(torch.cat([row[:, -1:] for row in rows]), cache=cache).logits
     where = [f"after a prompt of {length}" for length in lengths]
@@ -179,7 +169,6 @@ def ragged_cache(subject: PartUnderTest) -> Sequence[Number]:
 
 @torch.no_grad()
 def truncate(subject: PartUnderTest) -> Sequence[Number]:
-    """To a part of what it holds, and to nothing; then other tokens."""
     if Capability.CACHE not in subject.part.capabilities:
         raise CheckSkipped("it does not declare cache")
     thinker, ids = subject.lively, sequence(subject)
@@ -191,7 +180,7 @@ def truncate(subject: PartUnderTest) -> Sequence[Number]:
         cache = thinker.new_cache(len(ids), length)
         thinker(torch.cat((ids[:, :kept], other[:, kept:]), dim=1), cache=cache)
         cache.truncate([kept] * len(ids))
-        check_that(list(cache.lengths) == [kept] * len(ids), f"cut to {kept}, the cache says {list(cache.lengths)}")
+        check_that(list(cache.lengths) == [kept] * len(ids), f"cut to {kept}, the cache has {list(cache.lengths)}")
         made.append(thinker(ids[:, kept:], cache=cache).logits)
         where.append(f"cut to {kept}")
     return [same(made, [wanted[:, length - one.shape[1] :] for one in made], where)]
@@ -209,43 +198,35 @@ def loss_of(subject: PartUnderTest) -> Any:
 
 
 def trains(subject: PartUnderTest) -> Sequence[Number]:
-    """On the next token."""
     return one_step(subject.fresh, loss_of(subject))
 
 
 def overfits(subject: PartUnderTest) -> Sequence[Number]:
-    """Random ids, which nothing but knowing them by heart predicts."""
     return by_heart(subject.fresh, loss_of(subject))
 
 
 CHECKS = (
-    Check(
-        name="shapes",
-        doc="embeddings (B,T,D), states (B,T,D), logits (B,T,V), head_weight (V,D), for all of ctx_len",
-        run=shapes,
-        depends_on=("builds",),
-    ),
-    Check(name="head", doc="logits are states @ head_weight.T, and hidden() gives the states", run=head,
+    Check(name="shapes",
+        doc="embeddings (B,T,D), hidden states (B,T,D), logits (B,T,V) and head_weight (V,D), up to ctx_len tokens",
+        run=shapes, depends_on=("builds",)),
+    Check(name="head", doc="logits are hidden states @ head_weight.T, and hidden() returns the hidden states", run=head,
         depends_on=("repeats",)),
-    Check(name="last-only", doc="with last_only the logits are those of the last token", run=last_only,
+    Check(name="last-only", doc="last_only gives the logits of the last token", run=last_only, depends_on=("repeats",)),
+    Check(name="causal", doc="later tokens do not change earlier outputs", run=causal, needs=Capability.CAUSAL,
         depends_on=("repeats",)),
-    Check(name="causal", doc="a later token never changes an earlier output", run=causal, needs=Capability.CAUSAL,
-        depends_on=("repeats",)),
-    Check(name="embeds", doc="embeddings are as good as the ids that they are of", run=embeds, needs=Capability.EMBEDS,
-        depends_on=("repeats",)),
-    Check(name="cache", doc="cached steps give what one uncached pass gives", run=cached, needs=Capability.CACHE,
-        depends_on=("repeats", "causal")),
-    Check(name="chunks", doc="a prompt in pieces gives what it gives in one go", run=chunked, needs=Capability.CACHE,
-        depends_on=("repeats", "causal", "cache")),
-    Check(name="ragged", doc="a batch of unequal prompts gives what each gives alone", run=ragged,
-        needs=Capability.RAGGED,
-        depends_on=("repeats", "causal")),
-    Check(name="ragged-cache", doc="unequal prompts go on through a cache as each does alone", run=ragged_cache,
-        needs=Capability.RAGGED, depends_on=("cache", "ragged")),
-    Check(name="truncate", doc="a cache that was cut back goes on like a fresh one", run=truncate,
-        needs=Capability.TRUNCATE,
+    Check(name="embeds", doc="embeddings give the same output as the ids they encode", run=embeds,
+        needs=Capability.EMBEDS, depends_on=("repeats",)),
+    Check(name="cache", doc="cached steps give the same output as one pass without a cache", run=cached,
+        needs=Capability.CACHE, depends_on=("repeats", "causal")),
+    Check(name="chunks", doc="a prompt in chunks gives the same output as the whole prompt", run=chunked,
+        needs=Capability.CACHE, depends_on=("repeats", "causal", "cache")),
+    Check(name="ragged", doc="a batch of prompts of unequal length gives the same output as the prompts one by one",
+        run=ragged, needs=Capability.RAGGED, depends_on=("repeats", "causal")),
+    Check(name="ragged-cache", doc="prompts of unequal length continue through a cache as they do one by one",
+        run=ragged_cache, needs=Capability.RAGGED, depends_on=("cache", "ragged")),
+    Check(name="truncate", doc="a truncated cache continues like a fresh one", run=truncate, needs=Capability.TRUNCATE,
         depends_on=("cache", "chunks")),
-    Check(name="trains", doc="gradients reach its weights, and one step changes the loss", run=trains,
+    Check(name="trains", doc="gradients reach the weights, and one step changes the loss", run=trains,
         depends_on=("shapes",)),
-    Check(name="overfits", doc="it learns one small batch by heart", run=overfits, depends_on=("trains",)),
+    Check(name="overfits", doc="it overfits one small batch", run=overfits, depends_on=("trains",)),
 )  # fmt: skip

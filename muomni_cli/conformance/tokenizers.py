@@ -1,4 +1,4 @@
-"""Checks of tokenizers: what :class:`muomni_cli.api.Tokenizer` promises, and what one may declare. Imports no torch."""
+"""Conformance checks of tokenizers (:class:`muomni_cli.api.Tokenizer`). Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,41 +14,38 @@ LEARNED = [
     "def add(a, b):\n    return a + b  # 12 + 30 = 42\n",
     "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich. 日本語の文章。 Это пример. 🙂🙃",
 ] * 8
-"""What one that learns is taught: words, signs, numbers, four scripts."""
+"""Training text: words, punctuation, numbers, code, four scripts."""
 
 TEXTS = {
-    "nothing": "",
+    "the empty text": "",
     "a space": " ",
     "words": "Once the hen said no.",
-    "white space": "  two  spaces\n\n\ta tab\r\nand ends \n",
-    "signs": "!?#$%&'()*+,-./:;<=>@[]^_`{|}~\"\\",
+    "whitespace": "  two  spaces\n\n\ta tab\r\nand ends \n",
+    "punctuation": "!?#$%&'()*+,-./:;<=>@[]^_`{|}~\"\\",
     "numbers": "007 3.14 1,000,000 ١٢٣",
-    "letters with marks": "naïve façade, Ångström, e\u0301 and é",
+    "diacritics": "naïve façade, Ångström, e\u0301 and é",
     "other scripts": "日本語、한국어, العربية, עברית, Ελληνικά",
-    "pictures of several characters": "🙂 👩‍👩‍👧 🇪🇺 ❤️",
+    "emoji of several characters": "🙂 👩‍👩‍👧 🇪🇺 ❤️",
     "control characters": "\x00\x01\x1b[31m\x7f\u200b\ufeff\u2028",
-    "special tokens, spelt out": "<|bos|><|pad|> <s></s> <|endoftext|> [PAD] <|user|>",
+    "spelled-out special tokens": "<|bos|><|pad|> <s></s> <|endoftext|> [PAD] <|user|>",
     "capitals": "ÀÉÎ HEN hen Hen",
 }
-"""Texts, by what is hard about them."""
+"""Test texts by their difficulty."""
 
 SPECIALS = {"pad": 0, "bos": 1, "eos": 2}
 NAMED = (*SPECIALS, "system", "user", "assistant")
 
 
 def tokenizer_of(subject: PartUnderTest) -> Any:
-    """A tokenizer that has learned what it learns."""
     return subject.once("tokenizer", lambda: subject.find("objective")(subject.config, iter(LEARNED)))
 
 
 def builds(subject: PartUnderTest) -> Sequence[Number]:
-    """From a little text."""
     tokenizer = tokenizer_of(subject)
     return [Number("vocabulary", tokenizer.vocab_size)]
 
 
 def specials(subject: PartUnderTest) -> Sequence[Number]:
-    """Their ids, and that no text gives them."""
     tokenizer = tokenizer_of(subject)
     held = dict(tokenizer.specials)
     for name in NAMED:
@@ -56,7 +53,7 @@ def specials(subject: PartUnderTest) -> Sequence[Number]:
         check_that(SPECIALS.get(name, held[name]) == held[name], f"{name} is {held[name]}, not {SPECIALS.get(name)}")
         check_that(0 <= held[name] < tokenizer.vocab_size, f"{name} is {held[name]}, outside the vocabulary")
         check_that(tokenizer.decode([held[name]]) == "", f"{name} decodes to {tokenizer.decode([held[name]])!r}")
-        check_that(tokenizer.token_bytes(held[name]) == b"", f"{name} stands for {tokenizer.token_bytes(held[name])!r}")
+        check_that(tokenizer.token_bytes(held[name]) == b"", f"the token_bytes of {name} are not empty")
     check_that(len(set(held.values())) == len(held), f"two special tokens share an id: {held}")
     for what, text in TEXTS.items():
         found = [name for name, token in held.items() if token in tokenizer.encode(text)]
@@ -65,36 +62,32 @@ def specials(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def in_range(subject: PartUnderTest) -> Sequence[Number]:
-    """Whatever the text."""
     tokenizer = tokenizer_of(subject)
     ids = [token for text in TEXTS.values() for token in tokenizer.encode(text)]
-    check_that(all(isinstance(token, int) for token in ids), "ids are no plain int")
+    check_that(all(isinstance(token, int) for token in ids), "ids must be int")
     check_that(min(ids) >= 0, f"the id {min(ids)} is below 0")
     return [Number("largest id", max(ids), tokenizer.vocab_size - 1)]
 
 
 def lossless(subject: PartUnderTest) -> Sequence[Number]:
-    """Each text."""
     tokenizer = tokenizer_of(subject)
     for what, text in TEXTS.items():
         back = tokenizer.decode(tokenizer.encode(text))
-        check_that(back == text, f"a text ({what}) comes back as {back[:60]!r}, and it was {text[:60]!r}")
+        check_that(back == text, f"a text ({what}) decodes to {back[:60]!r} instead of {text[:60]!r}")
     return [Number("texts", len(TEXTS))]
 
 
 def batch(subject: PartUnderTest) -> Sequence[Number]:
-    """All texts at once."""
     tokenizer = tokenizer_of(subject)
     together = tokenizer.encode_batch(list(TEXTS.values()))
     check_that(len(together) == len(TEXTS), f"{len(TEXTS)} texts give {len(together)} lists of ids")
     for (what, text), ids in zip(TEXTS.items(), together, strict=True):
         check_that(list(ids) == list(tokenizer.encode(text)), f"a text ({what}) has other ids in a batch")
-    check_that(tokenizer.encode_batch([]) == [], "a batch of no texts gives something")
+    check_that(tokenizer.encode_batch([]) == [], "an empty batch gives ids")
     return []
 
 
 def stands_for(subject: PartUnderTest) -> Sequence[Number]:
-    """Joined and read as UTF-8 with replacement, as ``decode`` is."""
     tokenizer = tokenizer_of(subject)
     for what, text in TEXTS.items():
         ids = tokenizer.encode(text)
@@ -104,38 +97,33 @@ def stands_for(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def state(subject: PartUnderTest) -> Sequence[Number]:
-    """Into an empty folder and out of it."""
     tokenizer, folder = tokenizer_of(subject), subject.folder()
     tokenizer.save(folder)
     opened = subject.find("build")(subject.config, folder)
-    check_that(opened.vocab_size == tokenizer.vocab_size, f"opened it has {opened.vocab_size} entries")
-    check_that(dict(opened.specials) == dict(tokenizer.specials), "opened it has other special tokens")
+    check_that(opened.vocab_size == tokenizer.vocab_size, f"after loading it has {opened.vocab_size} tokens")
+    check_that(dict(opened.specials) == dict(tokenizer.specials), "after loading the special tokens differ")
     for what, text in TEXTS.items():
         check_that(
-            list(opened.encode(text)) == list(tokenizer.encode(text)), f"opened, it encodes a text ({what}) anew"
+            list(opened.encode(text)) == list(tokenizer.encode(text)), f"after loading a text ({what}) has other ids"
         )
     return [Number("bytes", sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))]
 
 
 def learns(subject: PartUnderTest) -> Sequence[Number]:
-    """Twice from the same text, and the text is shorter for it."""
     tokenizer = tokenizer_of(subject)
     again = subject.find("objective")(subject.config, iter(LEARNED))
     texts = [*TEXTS.values(), *LEARNED[:4]]
-    check_that(
-        again.encode_batch(texts) == tokenizer.encode_batch(texts), "taught the same twice, it learns two things"
-    )
+    check_that(again.encode_batch(texts) == tokenizer.encode_batch(texts), "training twice gives different tokenizers")
     size = sum(len(text.encode()) for text in LEARNED)
-    return [Number("tokens a byte", sum(map(len, tokenizer.encode_batch(LEARNED))) / size, 1.0)]
+    return [Number("tokens per byte", sum(map(len, tokenizer.encode_batch(LEARNED))) / size, 1.0)]
 
 
 def reads_nothing(subject: PartUnderTest) -> Sequence[Number]:
-    """Not one text is taken."""
     if Capability.TRAINABLE in subject.part.capabilities:
         raise CheckSkipped("it declares trainable")
 
     def texts() -> Iterator[str]:
-        check_that(False, "it reads text to learn from")
+        check_that(False, "it reads training text")
         yield ""
 
     subject.find("objective")(subject.config, texts())
@@ -143,19 +131,19 @@ def reads_nothing(subject: PartUnderTest) -> Sequence[Number]:
 
 
 CHECKS = (
-    Check(name="builds", doc="it is made of a little text", run=builds, depends_on=("references",)),
+    Check(name="builds", doc="it can be trained on a little text", run=builds, depends_on=("references",)),
     Check(name="specials",
-        doc="pad 0, bos 1, eos 2, system, user and assistant: no text gives them, and they give none",
+        doc="pad 0, bos 1, eos 2, system, user and assistant exist; no text encodes to them; decoded they are empty",
         run=specials, depends_on=("builds",)),
-    Check(name="range", doc="ids are whole numbers within the vocabulary", run=in_range, depends_on=("builds",)),
-    Check(name="lossless", doc="any text comes back as it was", run=lossless, needs=Capability.LOSSLESS,
+    Check(name="range", doc="ids are integers within the vocabulary", run=in_range, depends_on=("builds",)),
+    Check(name="lossless", doc="decoding returns the encoded text exactly", run=lossless, needs=Capability.LOSSLESS,
         depends_on=("specials",)),
-    Check(name="batch", doc="texts together have the ids that each has alone", run=batch, depends_on=("builds",)),
-    Check(name="bytes", doc="token_bytes of ids, joined, are the text that decode gives", run=stands_for,
+    Check(name="batch", doc="texts in a batch get the same ids as one by one", run=batch, depends_on=("builds",)),
+    Check(name="bytes", doc="the joined token_bytes of ids are the text that decode returns", run=stands_for,
         depends_on=("builds",)),
-    Check(name="state", doc="saved and opened, it encodes as before", run=state, depends_on=("builds",)),
-    Check(name="learns", doc="the same text teaches it the same, and it needs no more than a token a byte", run=learns,
+    Check(name="state", doc="saved and loaded, it encodes the same", run=state, depends_on=("builds",)),
+    Check(name="learns", doc="training is deterministic, and needs at most one token per byte", run=learns,
         needs=Capability.TRAINABLE, depends_on=("builds",)),
-    Check(name="untaught", doc="one that does not declare trainable reads no text", run=reads_nothing,
+    Check(name="untaught", doc="a tokenizer that does not declare trainable reads no training text", run=reads_nothing,
         depends_on=("builds",)),
 )  # fmt: skip

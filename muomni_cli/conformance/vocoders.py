@@ -1,6 +1,6 @@
-"""Checks of vocoders: what :class:`muomni_cli.api.Vocoder` promises.
+"""Conformance checks of vocoders (:class:`muomni_cli.api.Vocoder`). Imports torch.
 
-Shapes: B batch, M mel frames, F mel bins, N samples. Imports torch.
+Shapes: B batch, M mel frames, F mel bins, N samples.
 """
 
 from __future__ import annotations
@@ -16,26 +16,23 @@ from muomni_cli.conformance.part_under_test import MEL
 from muomni_cli.contract.checks import Check, Number, PartUnderTest
 
 FRAMES = 40
-"""Mel frames of a sound."""
+"""Mel frames per input."""
 
 
-def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:  # noqa: ARG001 - as of every kind
-    """Samples of two sounds."""
+def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:  # noqa: ARG001 - same signature for every kind
     return [module(log_mel(MEL, FRAMES))]
 
 
 @torch.no_grad()
 def shapes(subject: PartUnderTest) -> Sequence[Number]:
-    """Of long sounds and of the shortest."""
     for frames in (FRAMES, 3, 1):
         samples = subject.lively(log_mel(MEL, frames))
         require_shape(samples, (2, MEL.hop * frames), f"samples of {frames} mel frames")
-    return [Number("samples of a mel frame", MEL.hop)]
+    return [Number("samples per mel frame", MEL.hop)]
 
 
 @torch.no_grad()
 def batch(subject: PartUnderTest) -> Sequence[Number]:
-    """Two sounds."""
     mel = log_mel(MEL, FRAMES)
     samples = subject.lively(mel)
     alone = [subject.lively(mel[row : row + 1])[0] for row in range(len(mel))]
@@ -44,7 +41,6 @@ def batch(subject: PartUnderTest) -> Sequence[Number]:
 
 @torch.no_grad()
 def streams(subject: PartUnderTest) -> Sequence[Number]:
-    """Cut in several ways, one sound after another through one stream."""
     mel = log_mel(MEL, FRAMES)
     stream = subject.lively.stream(len(mel))
     made = [in_pieces(stream, mel, cut) for cut in CUTS]
@@ -52,9 +48,8 @@ def streams(subject: PartUnderTest) -> Sequence[Number]:
 
 
 CHECKS = (
-    Check(name="shapes", doc="(B,M,F) log-mel gives (B,hop*M) samples", run=shapes, depends_on=("builds",)),
-    Check(name="batch", doc="a batch gives what each of its rows gives alone", run=batch, depends_on=("repeats",)),
-    Check(
-        name="streams", doc="samples in pieces, joined, are those of the whole", run=streams, depends_on=("repeats",)
-    ),
-)
+    Check(name="shapes", doc="log-mel (B,M,F) gives samples (B,hop*M)", run=shapes, depends_on=("builds",)),
+    Check(name="batch", doc="a batch gives the same output as its rows one by one", run=batch, depends_on=("repeats",)),
+    Check(name="streams", doc="streaming samples, joined, equal those of the whole sequence", run=streams,
+        depends_on=("repeats",)),
+)  # fmt: skip

@@ -137,13 +137,11 @@ class QuestionAnswering:
         ]
 
     def expected(self, question: Question) -> str:
-        """The right answer."""
         return self.tokenizer.decode(question.expected)
 
     def samples(
         self, questions: Sequence[Question], answers: Sequence[str], scores: Sequence[float]
     ) -> list[EvalSample]:
-        """Samples for the report."""
         found = []
         for row in select_samples([score > 0 for score in scores]):
             one = questions[row]
@@ -153,7 +151,6 @@ class QuestionAnswering:
         return found
 
     def _text(self, question: Question) -> str:
-        """The text of the conversation so far."""
         return " ".join(self.tokenizer.decode([token for token in question.prompt if token >= 0]).split())
 
     def _media(self, question: Question) -> dict[str, bytes]:

@@ -59,7 +59,6 @@ def _nats(engine: Engine, window: Window) -> float:
 
 
 def _compressed(stream: TokenStream, tokenizer: Tokenizer) -> float | None:
-    """Bits per byte of bzip2."""
     bytes_of = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
     text = b"".join(bytes_of[token] for token in np.asarray(stream.tokens[:MAX_TOKENS]).tolist())
     return 8 * len(bz2.compress(text)) / len(text) if text else None

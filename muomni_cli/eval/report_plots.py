@@ -30,13 +30,12 @@ DOT, WHISKER = "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", "M-18 0H18M-18 -5V5M18 -5
 LEGEND = (
     ("dot", DOT, "the value"),
     ("whisker", WHISKER, "its 95% interval"),
-    ("baseline", BASELINE, "baseline: what guessing gives"),
-    ("topline", TOPLINE, "ceiling: what the original recordings get"),
+    ("baseline", BASELINE, "baseline: chance level"),
+    ("topline", TOPLINE, "topline: the original recordings"),
 )
 
 
 def legend() -> str:
-    """The legend of all plots."""
     items = [
         f'<li><svg width="44" height="20" aria-hidden="true"><path class="{role}" transform="translate(22 10)" '
         f'd="{shape}"/></svg>{text}</li>'
@@ -46,7 +45,6 @@ def legend() -> str:
 
 
 def plots(results: Sequence[MetricResult]) -> str:
-    """One figure per scale."""
     return "\n".join(_figure(scale, own) for scale, own in by_scale(results).items())
 
 
@@ -81,7 +79,6 @@ def _number(axis: Axis, number: float, bottom: int) -> str:
 
 
 def _row(axis: Axis, result: MetricResult, top: int) -> str:
-    """Name and value of a metric, and its marks below them."""
     name = result.name if len(result.name) <= LONGEST else result.name[: LONGEST - 1] + "…"
     drawn = {role: f"{axis.place(number):.2f}%" for role, number in marks(result).items()}
     middle = top + TRACK
@@ -110,7 +107,6 @@ def _row(axis: Axis, result: MetricResult, top: int) -> str:
 
 
 def _tooltip(result: MetricResult) -> str:
-    """The tooltip of a row."""
     told = [f"{result.name}: {result.value:.3f}"]
     if result.low is not None and result.high is not None:
         told.append(f"95% interval {result.low:.3f} to {result.high:.3f}")

@@ -126,7 +126,6 @@ def evaluate(
 
 
 def _tables(recipe: Recipe, options: EvalOptions) -> list[str]:
-    """The data tables of the stages to evaluate."""
     return list(dict.fromkeys(recipe.table_of(stage) for stage in options.stages or _stages(recipe)))
 
 
@@ -149,7 +148,6 @@ def _of_readable_sources(
 
 
 def _open(found: ModelRef, recipe: Recipe, options: EvalOptions) -> tuple[Engine, Recipe]:
-    """The model, and the recipe with the model's parts."""
     engine = open_found(found, device=options.device, threads=options.threads)
     if OMNI in engine.thinker_stages:
         engine = engine.at(OMNI)
@@ -167,11 +165,10 @@ def _has_data(recipe: Recipe, stage: str) -> bool:
 
 
 def _metrics_of(recipe: Recipe, stage: str) -> Iterator[Metrics]:
-    """The registered metrics of a stage."""
     names = {stage, ENCODERS} if stage in recipe.encoders else {stage}
     for registered in get_registry().metric_sets():
         if names & set(registered.part.stages):
-            yield resolve(registered.part.make, f"cards {registered.part.name}")
+            yield resolve(registered.part.make, f"metrics {registered.part.name}")
 
 
 def only_available(recipe: Recipe) -> tuple[Recipe, list[str]]:

@@ -18,7 +18,8 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.data.examples import open_examples
 from muomni_cli.eval.metrics import metric_result
 from muomni_cli.eval.model import any_vocoder, codec_format, decode, own_vocoder, synthesize
-from muomni_cli.eval.report import select_samples, wav
+from muomni_cli.eval.report import select_samples
+from muomni_cli.report.page import wav
 from muomni_cli.speech.asr import words_of
 from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, Wave, WerEvaluator, WerResult, wer_evaluator
 from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice, voice_of
@@ -68,7 +69,7 @@ class Sentences:
 
     @cached_property
     def evaluator(self) -> WerEvaluator | None:
-        """The recognizer of these sentences; None if it is not installed or knows none of them."""
+        """The recognizer of these sentences; None if it is not installed, or knows none of their words."""
         return wer_evaluator(self.texts, self._others, self._progress)
 
     @cached_property
@@ -231,7 +232,6 @@ def _samples(sentences: Sentences, result: WerResult, waves: Sequence[Wave]) -> 
 
 
 def _of_source(examples: Examples, number: int) -> list[int]:
-    """Indices of the examples of one source."""
     rows: list[int] = np.flatnonzero(np.asarray(examples.sources) == number).tolist()
     return rows
 

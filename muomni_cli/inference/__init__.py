@@ -1,1 +1,1 @@
-"""Using a trained model, whatever engine runs it: chat, speech, transcription."""
+"""Use a trained model on any engine: chat, speech, transcription."""

@@ -33,22 +33,21 @@ class Answer:
 
     @property
     def rate(self) -> float:
-        """Tokens a second, prompt processing included."""
+        """Tokens per second, prefill included."""
         return len(self.tokens) / self.seconds if self.seconds > 0 else 0.0
 
     def add(self, event: Event) -> None:
-        """Append one event of the generation loop."""
         self.text += event.text
         self.tokens.append(event.token)
         self.finish = event.finish
 
 
 def _no_encoders(modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
-    raise AssertionError(f"nothing was to be encoded, but {modality} {inputs.shape} was")
+    raise AssertionError(f"no encoder for {modality} {inputs.shape}")
 
 
 def _ignore(_: str) -> None:
-    """A notice that nobody reads."""
+    """Default for notices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class ChatModel:
         label: name for messages.
         encode: one input of a modality -> (T,D) embeddings.
         modalities: encoders by modality, in the order in which their tokens precede the text.
-        notice: called when the end of an input is cut.
+        notice: called when an input is truncated.
         hidden: the backend returns hidden states.
     """
 
@@ -80,7 +79,7 @@ class ChatModel:
 
     @property
     def encoders(self) -> ModalityEncoders:
-        """Reads and encodes media."""
+        """Read and encode media."""
         return ModalityEncoders(self.encode, self.modalities, self.context, self.notice)
 
     def encode_media(self, media: Sequence[Media]) -> MediaEmbeddings:
@@ -97,10 +96,10 @@ class ChatModel:
         return Message("user", text, tuple(one for one, _ in taken)), media_ids
 
     def prompt(self, text: str, media: Sequence[Media], settings: GenerationSettings) -> list[int]:
-        """Ids of one question about ``media``, ready for the answer.
+        """Ids of a question about ``media``, ready for the answer.
 
         Raises:
-            RequestError: it is empty, does not fit the context, or one of the media cannot be used.
+            RequestError: it is empty or does not fit the context, or one of the media cannot be used.
         """
         message, media_ids = self.question(text, self.encode_media(media))
         whole = iter([media_ids])  # the media of a message come together
@@ -137,12 +136,12 @@ def chat_model(
 
     Args:
         engine: an open model.
-        notice: called when the end of an input is cut.
+        notice: called when an input is truncated.
         keep: for a conversation: reuse the cache between its turns.
-        hidden: return the Thinker's hidden states, which a Talker may use.
+        hidden: return the Thinker's hidden states, which a Talker can use.
 
     Raises:
-        RequestError: it has no Thinker or no tokenizer.
+        RequestError: the model has no Thinker or no tokenizer.
     """
     backend = engine.backend(prefix_cache=keep, hidden=hidden)
     return ChatModel(

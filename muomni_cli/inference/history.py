@@ -17,15 +17,15 @@ from muomni_cli.inference.settings import GenerationSettings
 from muomni_cli.omni.senses import MediaEmbeddings
 
 LOG = logging.getLogger("muomni")
-"""Gets, at level INFO, what commands print on stderr: an input was cut, an old turn forgotten."""
+"""Logs at level INFO what commands print to stderr: truncated inputs, dropped turns."""
 
 
 class MediaHistory:
-    """What is shown again.
+    """Media that are repeated with later questions.
 
     Args:
-        modalities: of which inputs stay; others are shown once.
-        order: all modalities, as their tokens stand before the text.
+        modalities: whose inputs are repeated; others are shown once.
+        order: all modalities, in the order in which their tokens precede the text.
     """
 
     def __init__(self, modalities: Sequence[str], order: Iterable[str]) -> None:
@@ -34,23 +34,22 @@ class MediaHistory:
         self.taken: MediaEmbeddings = []
 
     def beside(self, new: MediaEmbeddings) -> MediaEmbeddings:
-        """``new`` media and those that stay; a new input replaces those of its modality."""
+        """``new`` media and the repeated ones; a new input replaces those of its modality."""
         replaced = {media.modality for media, _ in new}
         stay = [one for one in self.taken if one[0].modality not in replaced]
         return sorted([*new, *stay], key=lambda one: self._order.index(one[0].modality))
 
     def keep(self, shown: MediaEmbeddings) -> None:
-        """Of what a question was asked about, keep what stays."""
+        """Keep the media of a question that are to be repeated."""
         self.taken = [one for one in shown if one[0].modality in self._modalities]
 
     def drop(self) -> None:
-        """Show none of it again."""
         self.taken = []
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What the user said and showed, as a message and as the soft ids of its media, and what the model answered."""
+    """A question, the placeholder ids of its media, and the answer."""
 
     question: Message
     media_ids: Sequence[int]
@@ -60,7 +59,7 @@ class Exchange:
 
 @dataclass(slots=True)
 class ChatHistory:
-    """A conversation that forgets its oldest exchanges when it outgrows the context."""
+    """A conversation that drops its oldest exchanges when it outgrows the context."""
 
     tokenizer: Tokenizer
     template: Template
@@ -69,7 +68,7 @@ class ChatHistory:
     exchanges: list[Exchange] = field(default_factory=list)
 
     def ask(self, question: Message, media_ids: Sequence[int], room: int) -> tuple[list[int], int]:
-        """Ids of the conversation with ``question`` at its end, and how many exchanges were dropped.
+        """Ids of the conversation with ``question`` at its end, and the number of dropped exchanges.
 
         Oldest exchanges are dropped until ``room`` tokens (at most half the context) are left for the answer.
 
@@ -89,14 +88,14 @@ class ChatHistory:
     def answered(
         self, question: Message, media_ids: Sequence[int], answer: str, tokens: list[int], *, cut: bool = False
     ) -> None:
-        """Remember an exchange.
+        """Add an exchange.
 
         Args:
-            question: what was asked.
-            media_ids: what stood for its media.
-            answer: what was shown.
-            tokens: what the model made, with or without an ``eos``.
-            cut: a stop string ended the answer, so the last tokens are no part of it.
+            question: the user's message.
+            media_ids: placeholder ids of its media.
+            answer: the text shown.
+            tokens: generated tokens, with or without ``eos``.
+            cut: the answer ended early (stop string or loop), so its last tokens are not part of the text.
         """
         eos = self.tokenizer.specials["eos"]
         said = tokens[:-1] if tokens and tokens[-1] == eos else tokens
@@ -106,11 +105,10 @@ class ChatHistory:
         self.exchanges.append(Exchange(question, media_ids, answer, [*said, *end]))
 
     def take_back(self) -> Exchange | None:
-        """Forget the last exchange and give it back; None if there is none."""
+        """Remove the last exchange and return it; None if there is none."""
         return self.exchanges.pop() if self.exchanges else None
 
     def _ids(self, exchanges: Sequence[Exchange], question: Message, media_ids: Sequence[int]) -> list[int]:
-        """The system message, ``exchanges``, and ``question`` ready for its answer."""
         ids: list[int] = []
         if self.system:
             ids += turn_ids(self.tokenizer, Message("system", self.system), self.template, first=True)
@@ -124,8 +122,8 @@ class ChatHistory:
 
 
 def ids_of(tokenizer: Tokenizer, text: str, tokens: list[int]) -> list[int]:
-    """Ids of ``text``, with which the text of ``tokens`` begins: as many of ``tokens`` as end within it on whole
-    characters, and the rest encoded anew."""
+    """Ids of ``text``, a prefix of the text of ``tokens``: the ``tokens`` that end within it on whole characters, and
+    the rest encoded anew."""
     rest = text.encode("utf-8")
     kept: list[int] = []
     held: list[int] = []
@@ -150,13 +148,14 @@ def _is_whole(piece: bytes) -> bool:
 class ChatSession:
     """A conversation, as a session of ``muomni chat``; made by :meth:`muomni_cli.inference.model.Model.session`.
 
-    When the context is full, the oldest turns are forgotten. For one thread at a time; an answer must have ended, or
-    been abandoned, before the next question.
+    When the context is full, the oldest turns are dropped. Not thread-safe; an answer must have ended, or been
+    abandoned,
+    before the next question.
 
     Args:
-        model: with a backend of this conversation alone.
+        model: with a backend for this conversation only.
         settings: of all its answers.
-        reading: held while pictures and sounds are read.
+        reading: held while images and audio are read.
     """
 
     def __init__(self, model: ChatModel, settings: GenerationSettings, reading: threading.RLock) -> None:
@@ -166,12 +165,12 @@ class ChatSession:
 
     @property
     def turns(self) -> list[tuple[str, str]]:
-        """Questions and answers, as far as they are remembered."""
+        """Remembered questions and answers."""
         return [(turn.question.text, turn.answer) for turn in self._history.exchanges]
 
     def drop(self) -> None:
-        """Stop showing the inputs of earlier questions. A sound is played again with each question that follows, until
-        another takes its place (``[chat] reattach`` of the recipe lists such modalities)."""
+        """Do not repeat inputs of earlier questions. Audio is repeated with each further question until new audio
+        replaces it (``[chat] reattach`` of the recipe lists such modalities)."""
         self._carried.drop()
 
     def ask(
@@ -182,7 +181,7 @@ class ChatSession:
         audio: MediaInputs = None,
         attach: Mapping[str, MediaInputs] | None = None,
     ) -> str:
-        """Answer one more question; arguments and errors as of :meth:`Model.chat`. After an error the conversation is
+        """Answer a question; arguments and errors as of :meth:`Model.chat`. After an error the conversation is
         unchanged."""
         return "".join(self.stream(text, image=image, audio=audio, attach=attach))
 
@@ -194,17 +193,17 @@ class ChatSession:
         audio: MediaInputs = None,
         attach: Mapping[str, MediaInputs] | None = None,
     ) -> Iterator[str]:
-        """:meth:`ask` piece by piece. If the iteration is abandoned, what was generated until then is remembered."""
+        """:meth:`ask` piece by piece. If the iteration is abandoned, the part generated so far is remembered."""
         media = attached(image, audio, attach)
         if not text.strip() and not media:
-            raise RequestError("the question is empty", "give some text, a picture or a sound")
+            raise RequestError("the question is empty", "give some text, an image or audio")
         with self._reading:
             taken = self._carried.beside(self._model.encode_media(media))
             question, media_ids = self._model.question(text, taken)
-        ids, forgotten = self._history.ask(question, media_ids, self._settings.max_tokens)
+        ids, dropped = self._history.ask(question, media_ids, self._settings.max_tokens)
         self._carried.keep(taken)
-        if forgotten:
-            LOG.info("the context is full: turns forgotten: %d", forgotten)
+        if dropped:
+            LOG.info("the context is full; dropped turns: %d", dropped)
         answer = Answer()
 
         def pieces() -> Iterator[str]:
@@ -216,7 +215,7 @@ class ChatSession:
                     cut = answer.finish in ("stop", "loop")
                     self._history.answered(question, media_ids, answer.text, answer.tokens, cut=cut)
                 if answer.finish == "loop":
-                    LOG.info("the answer was ended before it repeated itself")
+                    LOG.info("the answer was stopped before it repeated itself")
 
         return pieces()
 

@@ -1,4 +1,4 @@
-"""Inputs of calls: paths, bytes, arrays and pictures in memory, as media that encoders read."""
+"""Inputs of the Python API (paths, bytes, arrays, Pillow images) as media that encoders read."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MediaInput: TypeAlias = Union[str, "os.PathLike[str]", bytes, NDArray[Any], "Image", tuple[NDArray[Any], int]]
-"""One picture, sound or other input: a path; the bytes of a file; a picture as an array (H,W), (H,W,3) or (H,W,4) of
-uint8, or as Pillow holds it; a sound as its samples (N,) or (N,channels), floats of full scale 1 or integers, with
-their number a second."""
+"""One image, audio or other input: a path; the bytes of a file; an image as a uint8 array (H,W), (H,W,3) or (H,W,4), or
+as a Pillow image; audio as (samples, rate), with samples (N,) or (N,channels), floats of full scale 1 or integers."""
 
 MediaInputs: TypeAlias = Union[MediaInput, "list[MediaInput]", None]
 """None, one, or a list of several."""
@@ -36,17 +35,16 @@ class MemoryMedia:
     content: bytes = field(repr=False)
 
     def open(self) -> BinaryIO:
-        """See :class:`muomni_cli.api.Media`."""
         if not self.content:
-            raise RequestError(f"{self.name} is empty (0 bytes)", "give something that holds something")
+            raise RequestError(f"{self.name} is empty (0 bytes)", "give a file with content")
         return io.BytesIO(self.content)
 
 
 def media_of(modality: str, given: MediaInputs) -> list[Media]:
-    """What was given for one modality; nothing is read yet.
+    """The inputs of one modality as media; nothing is read yet.
 
     Raises:
-        RequestError: it is none of what can be given.
+        RequestError: an unsupported type.
     """
     if given is None:
         return []
@@ -69,22 +67,20 @@ def _one(modality: str, given: MediaInput) -> Media:
         return MemoryMedia(modality, f"the {modality} of {given.width} x {given.height} pixels", _png(given))
     raise RequestError(
         f"{modality} cannot be a {type(given).__name__}",
-        "give a path, bytes, a picture of Pillow's, an array of pixels, or (samples, rate)",
+        "give a path, bytes, a Pillow image, an array of pixels, or (samples, rate)",
     )
 
 
 def _sound(samples: NDArray[Any], rate: int) -> bytes:
-    """A WAV file of floats, which holds every sample as it is."""
+    """A WAV file of float samples, which is lossless."""
     import soundfile  # type: ignore[import-untyped]
 
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "fi":
         raise RequestError(
-            f"a sound cannot be an array of {samples.ndim} axes of {samples.dtype}", "give (N,) or (N,channels) samples"
+            f"audio cannot be a {samples.ndim}-D array of {samples.dtype}", "give (N,) or (N,channels) samples"
         )
     if rate != int(rate) or rate < 1:
-        raise RequestError(
-            f"a sound cannot have {rate} samples a second", "give their number a second: (samples, 16000)"
-        )
+        raise RequestError(f"invalid sample rate: {rate}", "give samples and rate: (samples, 16000)")
     if samples.dtype.kind == "i":
         samples = samples / -float(np.iinfo(samples.dtype).min)
     file = io.BytesIO()
@@ -97,14 +93,14 @@ def _picture(pixels: NDArray[Any]) -> bytes:
 
     if pixels.dtype != np.uint8 or not pixels.size or pixels.shape[2:] not in ((), (3,), (4,)) or pixels.ndim < 2:
         raise RequestError(
-            f"a picture cannot be an array of shape {pixels.shape} of {pixels.dtype}",
-            "give (H,W), (H,W,3) or (H,W,4) of uint8; a sound is given as (samples, rate)",
+            f"an image cannot be an array of shape {pixels.shape} of {pixels.dtype}",
+            "give (H,W), (H,W,3) or (H,W,4) of uint8; audio is given as (samples, rate)",
         )
     return _png(Image.fromarray(pixels))
 
 
 def _png(picture: Image) -> bytes:
-    """A file of what the picture shows, the right way up."""
+    """A PNG file, rotated according to EXIF."""
     from PIL import ImageOps
 
     upright = ImageOps.exif_transpose(picture)

@@ -1,4 +1,4 @@
-"""A trained model as a Python object: chat, speech, transcription and embeddings, with PyTorch or without."""
+"""A trained model as a Python object: chat, speech, transcription and embeddings, with or without PyTorch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from muomni_cli.runs.run import open_entry
 from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice, voice_of
 
 LONGEST = 4 * 3600.0
-"""Seconds of the longest sound that is transcribed, unless asked otherwise."""
+"""Default limit of the audio that is transcribed, in seconds."""
 
 Opened = TypeVar("Opened")
 
@@ -48,14 +48,14 @@ def load(spec: str | os.PathLike[str] | None = None, *, device: str = "auto", th
             model.transcribe((samples, rate))                    # "hello"
 
     Args:
-        spec: a run, a checkpoint, an exported bundle, the name of one under ``runs/``, or an installed model. None:
-            ``$MUOMNI_MODEL``, else the newest run that answers, else an installed model.
+        spec: a run, checkpoint or bundle (its path, or its name under ``runs/``), or an installed model. None:
+            ``$MUOMNI_MODEL``, else the newest run that can chat, else an installed model.
         device: ``auto`` (CUDA where it works, else the CPU), ``cpu``, ``cuda``, ``cuda:1``.
-        threads: CPU threads of one call; None for as many as there are cores. With PyTorch it holds for the process.
+        threads: CPU threads of one call; None for all cores. With PyTorch it applies to the whole process.
 
     Raises:
-        RequestError: there is no such model, or it is damaged. That a device is not there, or a file was changed, may
-            only be found when a part is first used.
+        RequestError: there is no such model, or it is damaged. A missing device or a changed file may only be detected
+            when a part is first used.
         MuomniError: it is a run, and PyTorch is not installed.
     """
     named = None if spec is None else os.fspath(spec)
@@ -65,11 +65,11 @@ def load(spec: str | os.PathLike[str] | None = None, *, device: str = "auto", th
 class Model:
     """An open model; made by :func:`load`. Also a context manager, which closes it.
 
-    Each part is loaded when first needed, once. All methods may be called by several threads at the same time, and
-    answers do not depend on what other threads ask. A :class:`ChatSession` is for one thread at a time.
+    Parts are loaded lazily, once. All methods are thread-safe, and answers do not depend on other threads; a
+    :class:`ChatSession` is for one thread at a time.
 
-    Every method raises :class:`muomni_cli.RequestError` for a request that cannot be met: its ``what`` says what is
-    wrong, its ``fix`` what to do, one line each.
+    Every method raises :class:`muomni_cli.RequestError` for an invalid request: ``what`` says what is wrong, ``fix``
+    what to do, one line each.
 
     Args:
         engine: runs the parts.
@@ -77,7 +77,7 @@ class Model:
 
     def __init__(self, engine: Engine) -> None:
         self._engine: Engine | None = engine
-        self._reading = threading.RLock()  # Pillow's warnings are silenced for all threads while a picture is read
+        self._reading = threading.RLock()  # reading an image silences Pillow's warnings in all threads
         self._opening = threading.RLock()
         self._opened: dict[str, object] = {}
 
@@ -88,7 +88,7 @@ class Model:
         self.close()
 
     def close(self) -> None:
-        """Release the memory of all parts once running calls have ended. The model cannot be used any more."""
+        """Release the memory of all parts once running calls have ended. The model cannot be used afterwards."""
         if self._engine is not None:
             self._engine.close()
         self._engine = None
@@ -96,7 +96,7 @@ class Model:
 
     @property
     def engine(self) -> Engine:
-        """Runs the parts. RequestError if the model is closed."""
+        """The engine that runs the parts. RequestError if the model is closed."""
         if self._engine is None:
             raise RequestError("this model is closed", "open it again: load(...)")
         return self._engine
@@ -108,12 +108,12 @@ class Model:
 
     @property
     def modalities(self) -> list[str]:
-        """What questions can be about besides text: ``image``, ``audio``, or the modality of a plugin."""
+        """Modalities of questions besides text: ``image``, ``audio``, or the modality of a plugin."""
         return list(self.engine.modalities)
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Which of ``chat``, ``speak`` and ``transcribe`` the model can do, and the modalities it takes."""
+        """What the model can do, of ``chat``, ``speak`` and ``transcribe``, and its modalities."""
         engine = self.engine
         found = set(engine.modalities)
         found |= {"chat"} if "thinker" in engine.parts else set()
@@ -124,12 +124,12 @@ class Model:
 
     @property
     def voices(self) -> list[str]:
-        """Names of the voices; empty for one voice without a name. RequestError if it does not speak."""
+        """Voice names; empty for a single unnamed voice. RequestError if the model does not speak."""
         return [name for name in self.voice().talker.voices if name]
 
     @property
     def sample_rate(self) -> int:
-        """Samples per second of :meth:`speak`. RequestError if it does not speak."""
+        """Sample rate of :meth:`speak` in Hz. RequestError if the model does not speak."""
         return self.voice().sample_rate
 
     def chat(
@@ -141,12 +141,12 @@ class Model:
         attach: Mapping[str, MediaInputs] | None = None,
         **options: Unpack[ChatOptions],
     ) -> str:
-        """Answer one question; earlier ones are not remembered (see :meth:`session`).
+        """Answer one question without memory of earlier ones (for those, see :meth:`session`).
 
         Args:
-            text: the question; may be empty with an image or a sound.
-            image: one or several pictures: see :data:`muomni_cli.inference.media_input.MediaInput`.
-            audio: one or several sounds.
+            text: the question; may be empty with an image or audio.
+            image: one or several images, see :data:`muomni_cli.inference.media_input.MediaInput`.
+            audio: one or several audio inputs.
             attach: inputs of other modalities, by name.
             options: see :class:`muomni_cli.inference.settings.ChatOptions`.
 
@@ -195,12 +195,12 @@ class Model:
         """Speak a text: samples (N,), full scale 1, and their rate in Hz.
 
         Args:
-            text: whole or in pieces.
+            text: one string, or pieces of text.
             voice: one of :attr:`voices`; None for the first.
             speed: from 0.5 to 2, relative to the voice's own.
-            seed: same seed, same samples; 0 if None.
-            temperature: 0 takes the most likely code; None for the model's default.
-            max_seconds: the speech is cut there.
+            seed: random seed; 0 if None.
+            temperature: 0 is greedy; None for the model's default.
+            max_seconds: the speech is truncated there.
 
         Raises:
             RequestError: the model does not speak, or has no such voice; nothing of the text can be spoken; a setting
@@ -223,22 +223,22 @@ class Model:
     ) -> Iterator[NDArray[np.float32]]:
         """:meth:`speak` chunk by chunk (n,), each as soon as it can be computed.
 
-        ``text`` is consumed only as needed, so an answer can be spoken while it is generated:
+        ``text`` is consumed lazily, so an answer can be spoken while it is generated:
         ``model.speak_stream(model.chat_stream("tell me a story"))``. The chunks together equal :meth:`speak` of the
-        same text, however it is cut. There are none where nothing can be spoken; other errors are raised at once.
+        same text, however it is split. There are none if nothing can be spoken; other errors are raised at once.
         """
         return self._say(text, voice, speed, SpeechSampling(seed or 0, temperature, max_seconds), None)
 
     def words(self, audio: MediaInput, *, beam: int = 0, max_seconds: float = LONGEST) -> Iterator[Word]:
-        """The words of a sound of any length with their times in seconds, each as soon as it is final.
+        """Transcribe audio of any length: words with their times in seconds, each as soon as it is final.
 
         Args:
             audio: a path, the bytes of a file, or (samples, rate).
             beam: beam size; 0 is greedy decoding.
-            max_seconds: longest sound.
+            max_seconds: maximum length of the audio.
 
         Raises:
-            RequestError: the model does not transcribe; while iterating: the sound cannot be read, or is longer.
+            RequestError: the model does not transcribe; while iterating: the audio cannot be read, or is too long.
         """
         part, _ = transcribing(self.engine)
         (media,) = media_of(part.modality, [audio])
@@ -252,7 +252,7 @@ class Model:
         transcriber = self.engine.transcriber()
 
         def stream() -> Iterator[Word]:
-            assert part.read_chunks is not None, "a part that transcribes reads in pieces"
+            assert part.read_chunks is not None, "a part that transcribes reads in chunks"
             with media.open() as file:
                 pieces = resolve(part.read_chunks)(config, file, media.name, max_seconds)
                 yield from transcriber.stream(pieces, beam=beam)
@@ -279,7 +279,7 @@ class Model:
         return made
 
     def voice(self, vocoder: str | None = None) -> Voice:
-        """The Talker, the codec and a vocoder: the one that is named, else the model's own.
+        """Talker, codec and vocoder; the model's own vocoder if ``vocoder`` is None.
 
         Raises:
             RequestError: the model does not speak, or has no such vocoder.

@@ -36,13 +36,16 @@ class GenerationSettings:
 
 
 class ChatOptions(TypedDict, total=False):
-    """Settings of one question or conversation. What is None or left out is as the model's recipe says.
+    """Settings of one question or conversation; unset or None means the default of the model's recipe.
 
-    system: system message. temperature: 0 takes the most likely token. top_k: sample from the k most likely tokens; 0
-    for all. top_p: sample from the fewest tokens that hold this probability. min_p: leave out tokens less likely than
-    this share of the best. repetition_penalty: above 1 makes repeating less likely. max_tokens: longest answer. stop:
-    end before one of these texts. seed: same seed, same answer; 0 by default. loop_guard: end an answer before an
-    n-gram of 1 to 8 tokens stands there four times in a row.
+    system: system message. temperature: 0 is greedy. top_k: sample from the k most likely tokens; 0 for all. top_p:
+    sample from the fewest tokens with this total probability. min_p: drop tokens less likely than this fraction of the
+    most
+    likely one. repetition_penalty: above 1 makes repetition less likely. max_tokens: of the answer. stop: end before
+    one of
+    these texts. seed: random seed; 0 by default. loop_guard: end an answer before an n-gram of 1 to 8 tokens occurs
+    four
+    times in a row.
     """
 
     system: str | None
@@ -91,10 +94,10 @@ def apply(settings: GenerationSettings, options: ChatOptions) -> GenerationSetti
 
 
 def set_by_name(settings: GenerationSettings, name: str, value: str) -> GenerationSettings:
-    """Change one number or switch by the name and text a user typed.
+    """Change a number or switch by its name and the text that the user typed.
 
     Raises:
-        RequestError: no such setting, or not such a value.
+        RequestError: no such setting, or an invalid value.
     """
     kinds: dict[str, Callable[[str], Any]] = {"temperature": float, "top_k": int, "top_p": float, "min_p": float}
     kinds |= {"repetition_penalty": float, "max_tokens": int, "seed": int, "loop_guard": _switch}
@@ -110,7 +113,7 @@ def set_by_name(settings: GenerationSettings, name: str, value: str) -> Generati
 
 
 def _switch(word: str) -> bool:
-    """ValueError for what is neither on nor off."""
+    """ValueError unless the word is on, off, true or false."""
     switches = {"on": True, "true": True, "off": False, "false": False}
     if word.lower() not in switches:
         raise ValueError(word)

@@ -1,4 +1,4 @@
-"""``muomni listen``: words as they are recognized, written as text, JSON or SubRip subtitles."""
+"""``muomni listen``: transcripts as text, JSON or SubRip subtitles, written while words are recognized."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MOST_WORDS = 7
 MOST_SECONDS = 3.0
 
 PAUSE = 0.7
-"""A silence of so many seconds ends a block."""
+"""A subtitle block ends before a silence of this many seconds."""
 
 Write = Callable[[str], object]
 
 Heard = Sequence[tuple[str, Iterable[Word]]]
-"""Name of each file, and its words, heard when they are asked for."""
+"""Name of each file and its words, recognized lazily."""
 
 Format = Literal["text", "json", "srt"]
 
 
 def blocks(words: Iterable[Word]) -> Iterator[list[Word]]:
-    """What is shown together: a block ends before a pause, or when it is full or would stay too long."""
+    """Group words into subtitle blocks: a block ends before a pause, or when it is full or too long."""
     block: list[Word] = []
     for word in words:
         if block and (
@@ -46,7 +46,7 @@ def blocks(words: Iterable[Word]) -> Iterator[list[Word]]:
 
 
 def subtitles(words: Iterable[Word]) -> Iterator[str]:
-    """One numbered block after the other, each with the empty line that ends it."""
+    """Numbered subtitle blocks, each with its terminating empty line."""
     for number, block in enumerate(blocks(words), start=1):
         text = " ".join(word.text for word in block)
         yield f"{number}\n{clock(block[0].start)} --> {clock(block[-1].end)}\n{text}\n\n"
@@ -60,7 +60,7 @@ def clock(seconds: float) -> str:
 
 
 def write_lines(heard: Heard, write: Write) -> None:
-    """One line of text a file, with its name before it where there are several."""
+    """One line of text per file; with several files, its name comes first."""
     for name, words in heard:
         if len(heard) > 1:
             write(f"{terminal_safe(name)}: ")
@@ -70,7 +70,7 @@ def write_lines(heard: Heard, write: Write) -> None:
 
 
 def write_subtitles(heard: Heard, write: Write) -> None:
-    """A block after the other, as soon as each is whole."""
+    """Subtitle blocks, each as soon as it is complete."""
     for _, words in heard:
         for block in subtitles(words):
             write(block)
@@ -104,20 +104,12 @@ def listen(
     threads: int | None,
     output: Path | None,
 ) -> None:
-    """Transcribe ``files``.
-
-    Args:
-        files: what to hear, ``-`` for stdin; that all can be opened is seen before the first is heard.
-        model: which one; see :func:`muomni_cli.models.locate.find`.
-        kind: what to write.
-        beam: texts kept in the search; 0 is greedy.
-        max_seconds: longest file.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads.
-        output: the file to write, by rename; stdout if None.
+    """Transcribe ``files``; the parameters are the options of ``muomni listen``. All files are opened once before the
+    first
+    is transcribed, and ``output`` is written atomically.
 
     Raises:
-        RequestError: a file cannot be read, or is no sound.
+        RequestError: a file cannot be read, or is not audio.
     """
     if kind == "srt" and len(files) > 1:
         raise RequestError("subtitles are written for one file at a time", "name one file with --srt")

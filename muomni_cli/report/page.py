@@ -1,13 +1,19 @@
-"""The frame of an HTML page and what its body is made of.
+"""Frame and building blocks of self-contained HTML pages.
 
-Nothing comes from elsewhere: pictures and sounds are data URIs, and the page forbids itself to fetch anything.
+Images and audio are data URIs, and the content security policy forbids the page to load anything.
 """
 
 from __future__ import annotations
 
+import io
+import wave
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 
@@ -46,16 +52,16 @@ details { margin: .75rem 0; }
 summary { cursor: pointer; }
 :focus-visible { outline: 2px solid var(--mark); outline-offset: 2px; }
 """
-"""Colours by day and by night, text, tables and figures, on a desk and on a phone."""
+"""Colors for light and dark mode, text, tables and figures, for wide and narrow screens."""
 
 
 def document(title: str, style: str, body: Sequence[str]) -> str:
-    """A whole page, as text to be written in UTF-8.
+    """A whole page as text, to be written in UTF-8.
 
     Args:
         title: of the window; escaped here.
-        style: CSS after :data:`STYLE`.
-        body: HTML below the level of ``main``.
+        style: CSS appended to :data:`STYLE`.
+        body: HTML inside ``main``.
     """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -68,7 +74,7 @@ def document(title: str, style: str, body: Sequence[str]) -> str:
 
 
 def facts(named: Mapping[str, str]) -> str:
-    """What the page is about, by name, as a table."""
+    """Facts by name, as a table."""
     rows = [f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in named.items()]
     return '<table class="about">\n<tbody>\n' + "\n".join(rows) + "\n</tbody>\n</table>"
 
@@ -76,19 +82,19 @@ def facts(named: Mapping[str, str]) -> str:
 def table(
     kind: str, label: str, headings: Sequence[str], cells: Iterable[Sequence[str]], left_aligned: Iterable[str]
 ) -> str:
-    """A table that is scrolled sideways, also by the keyboard, where the screen is too narrow.
+    """A table that scrolls horizontally on narrow screens, also with the keyboard.
 
     Args:
         kind: its CSS class.
         label: for screen readers.
         headings: of the columns.
         cells: rows of text; escaped here.
-        left_aligned: headings of columns of words; all others are numbers, and end at the right.
+        left_aligned: headings of text columns; the others are numbers and right-aligned.
     """
-    splits = ["" if heading in left_aligned else ' class="figure"' for heading in headings]
-    head = "".join(f'<th scope="col"{split}>{escape(name)}</th>' for split, name in zip(splits, headings, strict=True))
+    classes = ["" if heading in left_aligned else ' class="figure"' for heading in headings]
+    head = "".join(f'<th scope="col"{align}>{escape(name)}</th>' for align, name in zip(classes, headings, strict=True))
     rows = [
-        "<tr>" + "".join(f"<td{split}>{escape(cell)}</td>" for split, cell in zip(splits, row, strict=True)) + "</tr>"
+        "<tr>" + "".join(f"<td{align}>{escape(cell)}</td>" for align, cell in zip(classes, row, strict=True)) + "</tr>"
         for row in cells
     ]
     return (
@@ -106,3 +112,14 @@ def audio(label: str, wav: bytes) -> str:
     """A player of a WAV file."""
     uri = data_uri("audio/wav", wav)
     return f'<audio controls preload="metadata" aria-label="{escape(label)}" src="{uri}"></audio>'
+
+
+def wav(samples: NDArray[Any], rate: int) -> bytes:
+    """(N,) samples between -1 and 1 as a WAV file, 16 bits."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes((np.clip(samples, -1, 1) * 32767).round().astype("<i2").tobytes())
+    return file.getvalue()

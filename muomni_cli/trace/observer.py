@@ -1,4 +1,4 @@
-"""What is recorded inside the parts of a model: declared steps of PyTorch modules, or runs of graphs.
+"""Observers record what happens inside the parts of a model: declared steps of PyTorch modules, or runs of graphs.
 
 Shapes: T tokens or code frames, D width, V vocabulary, Q codebooks, M mel frames, F mel bins, N samples.
 """
@@ -36,9 +36,9 @@ class Observer(Protocol):
 
     Attributes:
         recorder: holds the steps.
-        every_place: the Thinker makes logits at every place while it is observed; otherwise only after the last.
+        every_place: the Thinker returns logits for every position while observed; otherwise only for the last.
         cached: the Thinker has a cache.
-        attention: weights of each layer of the last :meth:`think`, if they were asked for and exist.
+        attention: weights of each layer in the last :meth:`think`, if requested and available.
     """
 
     recorder: TensorRecorder
@@ -47,24 +47,24 @@ class Observer(Protocol):
     attention: list[Attention]
 
     def inside(self, part: str, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call, record it as ``step``, and inside it what happens in ``part``."""
+        """Call, record it as ``step``, and nested in it what happens in ``part``."""
         ...
 
     def think(self, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """:meth:`inside` of the Thinker; ``call`` runs it once."""
+        """:meth:`inside` for the Thinker; ``call`` runs it once."""
         ...
 
     def last_logits(self) -> NDArray[np.float32] | None:
-        """Record the choice of the last place from the logits of all places, and return (V,); None where only those
-        are made."""
+        """Record the selection of the last position from the logits of all, and return (V,); None if only those of the
+        last exist."""
         ...
 
     def embed(self, ids: Sequence[int]) -> NDArray[np.float32] | None:
-        """(T,D) embeddings of text; None where they cannot be had apart from the Thinker."""
+        """(T,D) embeddings of text; None if the engine cannot compute them separately."""
         ...
 
     def codes(self, frames: NDArray[Any]) -> Any:
-        """(T,Q) as the codec takes them."""
+        """(T,Q) codes in the form that :meth:`decode` takes."""
         ...
 
     def decode(self, codes: Any) -> Any:
@@ -81,7 +81,7 @@ def observing(engine: Engine, *, attention: bool = False) -> AbstractContextMana
 
     Args:
         engine: an open model.
-        attention: keep attention weights, where PyTorch runs the model. Their time is part of the Thinker's.
+        attention: keep attention weights if PyTorch runs the model; the Thinker's time then includes computing them.
     """
     if has_modules(engine):
         return nullcontext(_ModuleObserver(cast("TorchEngine", engine), attention=attention))
@@ -89,12 +89,12 @@ def observing(engine: Engine, *, attention: bool = False) -> AbstractContextMana
 
 
 def has_modules(engine: Engine) -> bool:
-    """Whether PyTorch runs the model, so that its modules can be observed. Does not import torch."""
+    """Whether PyTorch runs the model, so its modules can be observed. Does not import torch."""
     return hasattr(engine, "speech_module")
 
 
 class _ModuleObserver:
-    """See :class:`Observer`. Declared steps are recorded by replacing methods of the real modules for a while."""
+    """Observer of PyTorch modules: temporarily replaces the methods that declared steps name."""
 
     def __init__(self, engine: TorchEngine, *, attention: bool) -> None:
         import torch
@@ -110,13 +110,12 @@ class _ModuleObserver:
         self._logits: Any = None  # (1,T,V)
 
     def inside(self, part: str, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """See :class:`Observer`."""
         with self._watching(part):
             return self.recorder.measure(step, call, *args, **kwargs)
 
     def think(self, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """See :class:`Observer`. The step is the Thinker's ``forward`` alone. The first time it makes the logits of
-        every place, and its inner steps are recorded."""
+        """The step is the Thinker's ``forward`` alone. The first call computes logits for every position, and records
+        inner steps."""
         thinker, first, self._prefilled = self._engine.omni().thinker, not self._prefilled, True
         forward = thinker.forward
 
@@ -137,15 +136,13 @@ class _ModuleObserver:
             thinker.__dict__.pop("forward", None)
 
     def last_logits(self) -> NDArray[np.float32] | None:
-        """See :class:`Observer`."""
-        step = Step(at="", title="last place", what="only what follows the last token is wanted")
+        step = Step(at="", title="last place", what="only the logits after the last token are needed")
         last = self.recorder.measure(step, lambda logits: logits[0, -1], self._logits)
         self.recorder.note(counts=f"{plural(self._logits.shape[1], 'set')} of logits -> 1")
         made: NDArray[np.float32] = last.float().cpu().numpy()
         return made
 
     def embed(self, ids: Sequence[int]) -> NDArray[np.float32] | None:
-        """See :class:`Observer`."""
         import torch
 
         with self._watching("thinker"), torch.inference_mode():
@@ -185,7 +182,7 @@ class _ModuleObserver:
                 stack.enter_context(watch)
             declaration, module = self._part(part)
             if part in ("thinker", *self._engine.modalities) or declaration.steps:
-                # A part that speaks and declares no steps may call its layers hundreds of times.
+                # Without declared steps, a speech part may call its layers hundreds of times.
                 stack.enter_context(self.recorder.watching(module, _declared(declaration, module)))
             yield
 
@@ -209,7 +206,7 @@ def _projector(modality: str, width: int) -> Step:
     return Step(
         at=f"projectors.{modality}",
         title="projector",
-        what=f"one linear layer to the Thinker's width, {width}",
+        what=f"linear layer to the Thinker's width, {width}",
         counts=lambda a, b: f"{plural(a[1], 'token')} of {a[2]} -> {plural(b[1], 'token')} of {b[2]}",
     )
 
@@ -223,7 +220,7 @@ def _watched(engine: Engine) -> Iterator[Observer]:
 
 @dataclass(slots=True)
 class _Repeats:
-    """Further runs of one graph: how many, their seconds, and the number of their step once there is one."""
+    """Further runs of a graph: their number and seconds, and the number of their step once it exists."""
 
     count: int = 0
     seconds: float = 0.0
@@ -231,8 +228,8 @@ class _Repeats:
 
 
 class GraphObserver:
-    """See :class:`Observer`. Inside each step stand the graphs that it runs: the first run of each graph by itself, all
-    others of that graph (a spoken text has hundreds) as one step, with the shapes and statistics of the last."""
+    """Observer of graphs: each step contains the graphs that it runs. The first run of a graph is a step; all further
+    runs (hundreds for speech) are one more step, with the shapes and statistics of the last."""
 
     def __init__(self, engine: Engine | None = None) -> None:
         self.recorder = TensorRecorder()
@@ -242,16 +239,14 @@ class GraphObserver:
         self._seen: dict[tuple[str, str], _Repeats] = {}
 
     def inside(self, part: str, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: ARG002
-        """See :class:`Observer`; ``part`` is in the graph's own record."""
         return self.think(step, call, *args, **kwargs)
 
     def think(self, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """See :class:`Observer`."""
         self._seen.clear()
         return self.recorder.measure(step, call, *args, **kwargs)
 
     def record(self, call: GraphCall) -> None:
-        """Record one run of a graph."""
+        """Record a run of a graph."""
         with self.recorder.untimed():
             key = call.part, call.graph
             if key not in self._seen:
@@ -261,7 +256,7 @@ class GraphObserver:
             more = self._seen[key]
             more.count += 1
             more.seconds += call.seconds
-            what = "the same graph again; shapes and numbers of the last time"
+            what = "more runs of the graph; shapes and statistics of the last one"
             described = _described(call, what, more.seconds, more.count)
             title = f"{call.part}: {call.graph}, {more.count:,} more"
             if more.step is None:
@@ -269,11 +264,9 @@ class GraphObserver:
             else:
                 self.recorder.change(more.step, title=title, **described)
 
-    def last_logits(self) -> None:
-        """See :class:`Observer`."""
+    def last_logits(self) -> None: ...
 
-    def embed(self, ids: Sequence[int]) -> None:
-        """See :class:`Observer`."""
+    def embed(self, ids: Sequence[int]) -> None: ...
 
     def codes(self, frames: NDArray[Any]) -> NDArray[Any]:
         """(T,Q)."""
@@ -291,12 +284,11 @@ class GraphObserver:
 
 
 def _flush(stream: ArrayStream, whole: NDArray[Any]) -> NDArray[Any]:
-    """Everything that a stream makes of one input."""
     return np.concatenate([stream.push(whole), stream.finish()])
 
 
 def _described(call: GraphCall, what: str, seconds: float, calls: int) -> dict[str, Any]:
-    """Fields of the :class:`muomni_cli.trace.recorder.TraceStep` of a graph, without its title."""
+    """Fields of a graph's :class:`muomni_cli.trace.recorder.TraceStep`, without the title."""
     inputs, outputs = _tensors(call.inputs), _tensors(call.outputs)
     return {
         "what": what,
@@ -310,7 +302,6 @@ def _described(call: GraphCall, what: str, seconds: float, calls: int) -> dict[s
 
 
 def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Shape, type and statistics of each, for JSON."""
     found = {}
     for name, array in arrays.items():
         numbers = statistics_of(array)
@@ -320,6 +311,6 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def _names(names: Iterable[str]) -> str:
-    """``inputs_embeds + 8 x past_key_values``: states that differ only in numbers are counted."""
+    """``inputs_embeds + 8 x past_key_values``: numbered states are counted."""
     grouped = [(family, len(list(group))) for family, group in groupby(name.partition(".")[0] for name in names)]
     return " + ".join(f"{count} x {family}" if count > 1 else family for family, count in grouped)

@@ -1,4 +1,4 @@
-"""A trace as one HTML page: the steps in order with their shapes and times, and pictures of what passes through them.
+"""A trace as one HTML page: steps with shapes and times, and pictures of the data that passes through them.
 
 Shapes: T tokens or code frames, H heads, Q codebooks, M mel frames, F mel bins, N samples.
 """
@@ -32,13 +32,13 @@ from muomni_cli.trace.request import Trace, TraceRequest
 from muomni_cli.trace.trace import QuestionTrace, SpeechTrace
 
 SOUND_BYTES, SPEECH_BYTES = 128_000, 256_000
-"""Most bytes of samples that the page plays of all sounds of the question, and of the speech."""
+"""Maximum bytes of audio on the page: of all inputs together, and of the speech."""
 
 ATTENTION_PIXELS = 350_000
-"""Pixels of all maps of attention together; longer sequences are averaged down."""
+"""Pixels of all attention maps together; longer sequences are averaged down."""
 
 MAX_MAPS, MAX_TOKENS = 24, 400
-"""Layers or heads that are drawn, and tokens of a sequence that are listed."""
+"""Layers or heads that are drawn, and tokens that are listed."""
 
 MEL = ("sample_rate", "n_fft", "window", "hop", "n_mels", "f_min", "top", "mel_floor")
 
@@ -73,24 +73,24 @@ audio { display: block; width: 100%; max-width: 32rem; margin: .5rem 0; }
 
 ABOUT = {
     "image": "The encoder cuts it into patches, which become tokens for the Thinker.",
-    "audio": "The encoder hears its log-mel spectrogram, from which it makes tokens for the Thinker.",
-    "text": "The tokenizer turns the text into ids, with special tokens for the start and for who speaks.",
-    "sequence": "The tokens of all inputs and of the text become one sequence.",
-    "thinker": "A transformer reads the sequence: each token gathers from those before it, layer by layer.",
-    "next token": "The logits after the last token become probabilities, of which the largest is chosen.",
-    "generation": "Each chosen token is appended, and the Thinker gives the next one.",
+    "audio": "The encoder turns its log-mel spectrogram into tokens for the Thinker.",
+    "text": "The tokenizer turns the text into ids, with special tokens for the start and the roles.",
+    "sequence": "The tokens of all inputs and of the text are concatenated.",
+    "thinker": "A transformer reads the sequence: each token attends to those before it, layer by layer.",
+    "next token": "The logits after the last token become probabilities, and the largest one is chosen.",
+    "generation": "Each chosen token is appended, and the Thinker predicts the next one.",
     "text again": "The chosen ids become text.",
-    "spoken text": "The text that is spoken, and how long its speech may get.",
-    "talker": "The Talker turns the text into codes: a few small numbers for each frame of sound.",
+    "spoken text": "The text to speak, and the limit of the speech's length.",
+    "talker": "The Talker turns the text into codes: a few integers for each frame of audio.",
     "codes": "A row of codes for each frame, from coarse to fine.",
     "codec": "The codec's decoder turns codes into a log-mel spectrogram.",
     "vocoder": "The vocoder turns the log-mel spectrogram into samples.",
 }
-"""What each section is about."""
+"""Introduction of each section."""
 
 
 def write_page(path: Path, trace: Trace, engine: Engine, request: TraceRequest) -> None:
-    """Write the page of a trace; the file appears when it is whole.
+    """Write the page of a trace, atomically.
 
     Raises:
         MuomniError: it cannot be written.
@@ -115,10 +115,10 @@ def page(trace: Trace, modalities: Mapping[str, PartConfig], about: Mapping[str,
     """The page, as text to be written in UTF-8.
 
     Args:
-        trace: what happened.
+        trace: the recorded steps.
         modalities: config of each encoder, by modality.
         about: model, question and other facts, by name.
-        modules: PyTorch ran the model, so that attention could be seen.
+        modules: PyTorch ran the model, so attention could be captured.
     """
     pictures: dict[str, list[str]] = {}
     if trace.question is not None:
@@ -127,7 +127,7 @@ def page(trace: Trace, modalities: Mapping[str, PartConfig], about: Mapping[str,
         pictures |= _of_speech(trace.speech)
     found = sections(trace.steps)
     links = [f'<li><a href="#section-{n}">{escape(name)}</a></li>' for n, (name, _) in enumerate(found, start=1)]
-    title = "A question on its way through the model" if trace.question is not None else "A text on its way to speech"
+    title = "A question through the model" if trace.question is not None else "From text to speech"
     body = [
         f"<h1>{title}</h1>",
         facts(about),
@@ -146,8 +146,7 @@ def _section(number: int, name: str, steps: Sequence[TraceStep], pictures: Seque
 
 
 def _steps(name: str, steps: Sequence[TraceStep]) -> str:
-    """A table of the steps: what each does, its shapes and time."""
-    names = ("step", "in", "out, and what it does")
+    names = ("step", "in", "out, and description")
     head = "".join(f'<th scope="col">{name}</th>' for name in names) + '<th scope="col" class="figure">ms</th>'
     rows = [
         f'<tr><td style="padding-left:{0.7 + 1.2 * step.depth:.1f}rem">{escape(step.title)}</td>'
@@ -173,7 +172,6 @@ def _figure(kind: str, title: str, explanation: str, content: str) -> str:
 def _of_question(
     question: QuestionTrace, modalities: Mapping[str, PartConfig], *, modules: bool
 ) -> dict[str, list[str]]:
-    """Pictures by section."""
     found: dict[str, list[str]] = {}
     sounds = max(1, sum(media.modality == "audio" for media, _ in question.inputs))
     for media, array in question.inputs:
@@ -192,7 +190,7 @@ def _of_question(
 
 
 def _input(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:
-    """What can be drawn of one input: an image with its patches, the spectrogram of a sound, numbers as colours."""
+    """Pictures of one input: an image with its patches, a spectrogram, or numbers as colors."""
     draw: Callable[..., list[str]] | None = {1: _sound, 2: _numbers, 3: _image}.get(array.ndim)
     if draw is None or not array.size or not np.isfinite(array).all():
         return []
@@ -202,10 +200,10 @@ def _input(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> 
 
 
 def _image(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:  # noqa: ARG001
-    """(3,H,W) as the encoder takes it."""
+    """(3,H,W) as the encoder receives it."""
     _, height, width = array.shape
     patch = getattr(config, "patch", None)
-    explanation = f"{width} x {height} pixels, as the encoder takes them."
+    explanation = f"{width} x {height} pixels, as the encoder receives them."
     if isinstance(patch, int):
         count = (height // patch) * (width // patch)
         explanation += f" The lines are the borders of its {count:,} patches of {patch} x {patch}."
@@ -215,43 +213,42 @@ def _image(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> 
 
 
 def _sound(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:
-    """(N,) samples: how they look and sound, and their log-mel spectrogram with the encoder's own settings."""
+    """(N,) samples: waveform, player, and log-mel spectrogram with the encoder's own settings."""
     rate = getattr(config, "sample_rate", None)
     own = all(hasattr(config, name) for name in MEL)
     if not isinstance(rate, int):
         return [_figure("sound", "The input", f"{len(array):,} numbers.", waveform(array, media.name))]
     seconds = f"{len(array) / rate:g} s at {rate:,} Hz"
     content = waveform(array, f"Waveform of {media.name}, {seconds}") + _player(media.name, array, rate, most)
-    found = [_figure("sound", "The sound", f"{seconds}; its samples over time.", content)]
+    found = [_figure("sound", "The sound", f"{seconds}; the samples over time.", content)]
     settings: Any = config if own else MelConfig(sample_rate=rate)
     mel = log_mel(array, settings)
     if mel.size:
-        whose = "the encoder's settings" if own else "usual settings; the encoder names none"
+        whose = "the encoder's settings" if own else "default settings, because the encoder declares none"
         found.append(_mel("The log-mel spectrogram of the sound", mel, f"With {whose}."))
     return found
 
 
 def _numbers(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:  # noqa: ARG001
-    """(T,F) numbers of a modality of a plugin."""
-    explanation = f"{array.shape[0]} x {array.shape[1]} numbers, as the encoder takes them; time goes to the right."
+    """(T,F) numbers of a plugin's modality."""
+    explanation = f"{array.shape[0]} x {array.shape[1]} numbers, as the encoder receives them. Time runs to the right."
     return [_figure("input", "The input", explanation, heat_map(array.T, media.name))]
 
 
 def _player(name: str, samples: NDArray[Any], rate: int, most: int) -> str:
     file, cut = wav(samples, rate, most)
-    note = f"<p>The page plays the first {most / 2 / rate:.1f} s.</p>" if cut else ""
+    note = f"<p>The page contains the first {most / 2 / rate:.1f} s.</p>" if cut else ""
     return f"{audio(f'Sound of {name}', file)}{note}"
 
 
 def _mel(title: str, mel: NDArray[Any], more: str = "") -> str:
     """(M,F) log-mel, low frequencies at the bottom."""
     size = f"{mel.shape[0]} mel frames of {mel.shape[1]} bins"
-    explanation = f"{size}. Time goes to the right, frequency up; brighter is louder. {more}".strip()
+    explanation = f"{size}. Time runs to the right, frequency up; brighter is louder. {more}".strip()
     return _figure("mel", title, explanation, heat_map(mel.T[::-1], f"{title}: {size}"))
 
 
 def _tokens(question: QuestionTrace) -> str:
-    """Every place of the sequence."""
     names = {name for name, _ in question.layout} - {"text"}
     items = [
         f'<li class="{"input" if token in names else "text"}">{escape(token)}</li>'
@@ -260,17 +257,17 @@ def _tokens(question: QuestionTrace) -> str:
     left = len(question.tokens) - MAX_TOKENS
     items += [f"<li>... {left:,} more</li>"] if left > 0 else []
     parts = " + ".join(f"{count} ({name})" for name, count in question.layout)
-    explanation = f"{parts} = {len(question.tokens)} tokens, in the order in which the Thinker reads them."
+    explanation = f"{parts} = {len(question.tokens)} tokens, in the order of the Thinker's input."
     return _figure("sequence", "The sequence", explanation, f'<ol class="tokens">{"".join(items)}</ol>')
 
 
 def _attention(question: QuestionTrace, *, modules: bool) -> list[str]:
-    """Maps of each layer and of the heads of the last one, and where the last token looks."""
+    """Attention maps of each layer and of the last layer's heads, and what the last token attends to."""
     if not question.attention:
         why = (
             "This Thinker does not compute its attention with PyTorch's softmax attention, so no weights can be shown."
             if modules
-            else "The graphs of a bundle do not give out their attention weights. They are shown where PyTorch runs "
+            else "The graphs of a bundle do not output attention weights. They are available where PyTorch runs "
             "the model: name its run, or leave --engine out."
         )
         return [f'<p class="attention">{why}</p>']
@@ -286,17 +283,16 @@ def _attention(question: QuestionTrace, *, modules: bool) -> list[str]:
     means = [draw(f"layer {number} of {count}", layer.mean(0)) for number, layer in enumerate(layers, start=1)]
     own = [draw(f"layer {count}, head {number}", head) for number, head in enumerate(heads, start=1)]
     explanation = (
-        "Each row is a token, from the first at the top to the last, and each column a token that it looks at; "
-        "brighter is more (colours show the square root of the weight). A token sees none after it, so the upper right "
-        "is dark."
+        "Each row is a token, from first (top) to last, and each column a token it attends to; brighter is more "
+        "(colors show the square root of the weight). Tokens do not attend to later ones, so the upper right is dark."
     )
     return [
         _figure("attention", "Attention of each layer", f"The mean of its heads. {explanation}", _grid(means)),
-        _figure("attention", "Heads of the last layer", "Each looks for something else.", _grid(own)),
+        _figure("attention", "Heads of the last layer", "Heads attend to different tokens.", _grid(own)),
         _figure(
             "attention",
-            "Where the last token looks",
-            "It decides on the first token of the answer. Shares of its attention in the last layer (mean of heads).",
+            "What the last token attends to",
+            "It predicts the first token of the answer. Shares of its attention in the last layer (mean of the heads).",
             bars(_shares(question.layout, np.mean(heads, axis=0)[-1])),
         ),
     ]
@@ -316,16 +312,15 @@ def _shares(layout: Sequence[tuple[str, int]], weights: NDArray[Any]) -> list[tu
 
 
 def _of_speech(speech: SpeechTrace) -> dict[str, list[str]]:
-    """Pictures by section."""
     frames, books = speech.codes.shape
     seconds = f"{speech.wave.size / speech.sample_rate:g} s at {speech.sample_rate:,} Hz"
-    codes = f"{frames} frames x {books} codebooks. Time goes to the right; each row is a codebook, each colour a code."
+    codes = f"{frames} frames x {books} codebooks. Time runs to the right; each row is a codebook, each color a code."
     content = waveform(speech.wave, f"Waveform of the speech, {seconds}")
     content += _player("the speech", speech.wave, speech.sample_rate, SPEECH_BYTES)
-    # Averages of codes mean nothing: of a long text every n-th frame is drawn.
+    # Codes cannot be averaged, so every n-th frame of a long text is drawn.
     drawn = speech.codes[:: -(-frames // 600)]
     return {
         "codes": [_figure("codes", "The codes", codes, heat_map(drawn.T, f"Codes: {codes}"))],
         "codec": [_mel("The log-mel spectrogram that the codec decodes", speech.mel)],
-        "vocoder": [_figure("sound", "The speech", f"{seconds}; its samples over time.", content)],
+        "vocoder": [_figure("sound", "The speech", f"{seconds}; the samples over time.", content)],
     }

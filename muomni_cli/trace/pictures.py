@@ -1,4 +1,4 @@
-"""Pictures of a trace: patches, spectrograms, attention weights, codes and waveforms, as SVG and PNG."""
+"""Pictures for traces as SVG and PNG: patches, spectrograms, attention weights, codes and waveforms."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_cli.report import page
 from muomni_cli.report.page import data_uri
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 COLORS = ((13, 14, 40), (66, 36, 116), (168, 52, 112), (238, 118, 66), (252, 232, 148))
-"""From the lowest value to the highest, evenly spaced; brightness rises steadily."""
+"""Color map from lowest to highest value, evenly spaced, with increasing brightness."""
 
 MAX_PNG = 100_000
-"""Bytes of a photograph that is kept without loss; larger ones become JPEG."""
+"""Larger photographs (in bytes) become JPEG."""
 
 ENVELOPE = 600
 """Columns of a waveform."""
@@ -30,15 +31,15 @@ ENVELOPE = 600
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """One layer's weights (H,T,S) of the first row of the batch; each query's sum to 1."""
+    """A layer's weights (H,T,S) for the first row of the batch; each query's weights sum to 1."""
 
     weights: NDArray[np.float32]
 
 
 @contextmanager
 def captured() -> Iterator[list[Attention]]:
-    """The attention of everything that runs inside: one entry for each call of ``scaled_dot_product_attention``, in
-    order. Empty for a model that computes its attention in another way, or has none. Results are unchanged."""
+    """Attention weights computed inside the context: an entry per call of ``scaled_dot_product_attention``, in order.
+    Empty for models that compute attention differently. Results are unchanged."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention
     from torch.overrides import TorchFunctionMode
@@ -87,9 +88,9 @@ def heat_map(
 
     Args:
         values: finite numbers, at least one.
-        alt: text for those who do not see it.
-        limits: values of the darkest and the brightest colour; None for the smallest and the largest.
-        most: rows and columns; larger arrays are averaged down.
+        alt: alternative text.
+        limits: values of the darkest and the brightest color; None for minimum and maximum.
+        most: maximum rows and columns; larger arrays are averaged down.
     """
     small = _averaged(_averaged(values.astype(np.float64), most[0], 0), most[1], 1)
     low, high = limits or (float(small.min()), float(small.max()))
@@ -100,7 +101,7 @@ def heat_map(
 
 
 def _averaged(values: NDArray[np.float64], most: int, axis: int) -> NDArray[np.float64]:
-    """At most ``most`` rows or columns, each the mean of neighbours."""
+    """At most ``most`` rows or columns, each the mean of its neighbors."""
     count = values.shape[axis]
     if count <= most:
         return values
@@ -112,7 +113,7 @@ def _averaged(values: NDArray[np.float64], most: int, axis: int) -> NDArray[np.f
 
 
 def _png(shades: NDArray[np.uint8]) -> bytes:
-    """(H,W) in the colours of :data:`COLORS`."""
+    """(H,W) in the colors of :data:`COLORS`."""
     from PIL import Image
 
     places = np.linspace(0, len(COLORS) - 1, 256)
@@ -125,7 +126,7 @@ def _png(shades: NDArray[np.uint8]) -> bytes:
 
 
 def patched(pixels: NDArray[Any], patch: int | None, alt: str) -> str:
-    """(3,H,W) or (1,H,W) pixels as an image, with the borders of square patches where their side is known."""
+    """(3,H,W) or (1,H,W) pixels as an image, with the borders of square patches if their size is known."""
     _, height, width = pixels.shape
     step = patch if patch and patch < max(height, width) else 0
     lines = [f"M{x} 0V{height}" for x in range(step, width, step)] if step else []
@@ -157,7 +158,7 @@ def _photograph(pixels: NDArray[Any]) -> str:
 
 
 def waveform(wave: NDArray[Any], alt: str) -> str:
-    """(N,) samples, full scale 1, as the smallest and largest of each column; louder sounds are scaled down."""
+    """(N,) samples, full scale 1, as minimum and maximum of each column; louder audio is scaled down."""
     count = min(ENVELOPE, len(wave))
     edges = np.linspace(0, len(wave), count + 1).astype(int)[:-1]
     scale = 48 / max(1.0, float(np.abs(wave).max()))
@@ -172,21 +173,13 @@ def waveform(wave: NDArray[Any], alt: str) -> str:
 
 
 def wav(samples: NDArray[Any], rate: int, most: int) -> tuple[bytes, bool]:
-    """(N,) samples as a WAV file of 16 bits, and whether its end was cut to keep it to ``most`` bytes of samples."""
-    import wave as format_
-
+    """(N,) samples as a 16-bit WAV file, and whether it was truncated to ``most`` bytes of samples."""
     kept = samples[: most // 2]
-    file = io.BytesIO()
-    with format_.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(rate)
-        writer.writeframes((np.clip(kept, -1, 1) * 32767).round().astype("<i2").tobytes())
-    return file.getvalue(), len(kept) < len(samples)
+    return page.wav(kept, rate), len(kept) < len(samples)
 
 
 def segments(layout: Sequence[tuple[str, int]]) -> str:
-    """A strip below a picture whose columns are the tokens of a sequence: its parts, as wide as they are long."""
+    """A strip below a picture of a sequence: its segments, as wide as they are long."""
     parts = [
         f'<span style="flex:{count}" title="{escape(f"{name}: {count}")}">{escape(name)}</span>'
         for name, count in layout

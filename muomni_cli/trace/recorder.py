@@ -1,8 +1,5 @@
-"""Records the steps of a trace: shapes in and out, time, statistics. Works on arrays, tensors and calls; imports no
-torch itself.
-
-What recording costs is taken out of every time.
-"""
+"""Records the steps of a trace: shapes, time and statistics of arrays and tensors. Imports torch lazily. Recording
+overhead is subtracted from all times."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Of all elements of one tensor; ``std`` is the population's."""
+    """Statistics of all elements of a tensor; ``std`` is that of the population."""
 
     mean: float
     std: float
@@ -38,11 +35,11 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class TraceStep:
-    """One step that was executed.
+    """One recorded step.
 
     Args:
-        section: the stage it belongs to: one image, the text, the Thinker ...
-        depth: number of steps it is nested in.
+        section: the section it belongs to: one image, the text, the Thinker ...
+        depth: nesting depth.
         title: short name.
         what: what it does.
         inputs: shapes of the inputs.
@@ -65,7 +62,7 @@ class TraceStep:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """For ``--json``. A statistic that is not finite is null."""
+        """For ``--json``; non-finite statistics are null."""
         statistics = None if self.statistics is None else {k: _finite(v) for k, v in asdict(self.statistics).items()}
         return {
             "section": self.section,
@@ -102,11 +99,10 @@ class TensorRecorder:
 
     @property
     def steps(self) -> list[TraceStep]:
-        """All finished steps."""
         return [step for step in self._steps if step is not None]
 
     def begin(self, section: str) -> None:
-        """All following steps belong to ``section``."""
+        """Start a section."""
         self._section = section
 
     def note(self, **changes: Any) -> None:
@@ -156,7 +152,6 @@ class TensorRecorder:
         return len(self._steps) - 1
 
     def change(self, number: int, **changes: Any) -> None:
-        """Set fields of a step."""
         step = self._steps[number]
         assert step is not None, "only finished steps are changed"
         self._steps[number] = replace(step, **changes)
@@ -170,8 +165,7 @@ class TensorRecorder:
 
     @contextmanager
     def watching(self, module: nn.Module, steps: Sequence[Step]) -> Iterator[None]:
-        """Record these calls inside ``module`` whenever they happen: the ``forward`` of a submodule, or a method, is
-        replaced on that one object.
+        """Record calls inside ``module``: the ``forward`` of a submodule, or a method, is replaced on that object.
 
         Raises:
             MuomniError: a step names an attribute that does not exist.
@@ -193,7 +187,7 @@ class TensorRecorder:
 
 
 def _place(module: nn.Module, step: Step) -> tuple[nn.Module, str]:
-    """The object and the name of its method that a step means."""
+    """The object and method name of a step."""
     from torch import nn
 
     owner: Any = module
@@ -215,7 +209,7 @@ def _place(module: nn.Module, step: Step) -> tuple[nn.Module, str]:
 
 
 def default_steps(module: nn.Module) -> list[Step]:
-    """For a part that declares no steps: its top-level submodules, and the elements of its lists."""
+    """Steps of a part that declares none: its top-level submodules, and the elements of module lists."""
     from torch import nn
 
     found = []
@@ -229,7 +223,6 @@ def default_steps(module: nn.Module) -> list[Step]:
 
 
 def _is_array(value: Any) -> bool:
-    """An array, or a tensor."""
     return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
@@ -245,7 +238,7 @@ def arrays_in(value: Any) -> list[Any]:
 
 
 def statistics_of(array: Any) -> Statistics | None:
-    """Of an array or a tensor; None if it is empty or holds ids."""
+    """None for an empty array or tensor, and for ids."""
     if 0 in array.shape or str(array.dtype).removeprefix("torch.") in ("int64", "bool"):
         return None
     exact = np.asarray(array if isinstance(array, np.ndarray) else array.detach().cpu().double(), np.float64)

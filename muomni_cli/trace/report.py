@@ -1,4 +1,4 @@
-"""A trace as text, Markdown and plain data, and tokens, code frames and shapes for reading."""
+"""A trace as text, Markdown and JSON; formats tokens, code frames and shapes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from muomni_cli.core.console import terminal_safe
 from muomni_cli.trace.recorder import Shape, Statistics, TraceStep
 
 MAX_TOKENS = 24
-"""Most ids of a text that are spelt out."""
+"""Maximum number of ids that are listed."""
 
 TOP = 5
-"""Tokens in the list of the likeliest next ones."""
+"""Number of most likely next tokens that are listed."""
 
 
 def plural(count: int, what: str) -> str:
@@ -43,7 +43,7 @@ def spelled(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
 
 
 def likeliest(tokenizer: Tokenizer, probabilities: NDArray[np.float64], count: int = TOP) -> list[dict[str, Any]]:
-    """The ``count`` most probable of (V,) tokens in descending order; of equals, the lower id first."""
+    """The ``count`` most probable of (V,) tokens in descending order; ties go to the lower id."""
     order = np.argsort(-probabilities, kind="stable")[:count].tolist()
     return [
         {"token": token, "piece": quoted(tokenizer, token), "probability": float(probabilities[token])}
@@ -52,7 +52,7 @@ def likeliest(tokenizer: Tokenizer, probabilities: NDArray[np.float64], count: i
 
 
 def layout(ids: Sequence[int], media: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Segments of a sequence in order: each input with its token count, and the runs of text between them.
+    """Segments of a sequence: each input with its token count, and the text between them.
 
     Args:
         ids: -1, -2, ... stand for the tokens of the inputs, in order.
@@ -70,12 +70,11 @@ def answer_of(steps: Sequence[TraceStep]) -> str:
 
 
 def as_json(steps: Iterable[TraceStep]) -> list[dict[str, Any]]:
-    """Every step, in order."""
     return [step.as_json() for step in steps]
 
 
 def sections(steps: Iterable[TraceStep]) -> list[tuple[str, list[TraceStep]]]:
-    """Steps by section, in the order in which the sections appear first."""
+    """Steps by section, in order of first appearance."""
     found: dict[str, list[TraceStep]] = {}
     for step in steps:
         found.setdefault(step.section, []).append(step)
@@ -83,15 +82,15 @@ def sections(steps: Iterable[TraceStep]) -> list[tuple[str, list[TraceStep]]]:
 
 
 def shapes(many: Sequence[Shape]) -> str:
-    """``(1, 35, 256)``; equal ones in a row are counted: ``3 x (1, 4, 6, 64)``."""
+    """``(1, 35, 256)``; repeated shapes are counted: ``3 x (1, 4, 6, 64)``."""
     grouped = [(shape, len(list(group))) for shape, group in groupby(many)]
     return " + ".join(f"{count} x {shape}" if count > 1 else f"{shape}" for shape, count in grouped)
 
 
 def as_text(steps: Sequence[TraceStep]) -> str:
-    """Blocks for a terminal: a line of numbers and a line of words for each step, indented by depth."""
+    """Text for a terminal: for each step a line of numbers and a line of words, indented by depth."""
     names = [f"{'  ' * step.depth}{step.title}" for step in steps]
-    moved = [_moved(step) for step in steps]
+    moved = [_shapes(step) for step in steps]
     widths = max(map(len, names), default=0), max(map(len, moved), default=0)
     rows = iter(zip(names, moved, strict=True))
     texts = {id(step): row for step, row in zip(steps, rows, strict=True)}
@@ -132,13 +131,13 @@ def _table(steps: Iterable[TraceStep]) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    """Text that keeps to its cell and means nothing to Markdown."""
+    """Text for a table cell, with Markdown escaped."""
     for character in "\\`*_{}[]<>#|":
         text = text.replace(character, f"\\{character}")
     return " ".join(text.split())
 
 
-def _moved(step: TraceStep) -> str:
+def _shapes(step: TraceStep) -> str:
     return f"{shapes(step.inputs)} -> {shapes(step.outputs)}".strip() if step.outputs or step.inputs else ""
 
 

@@ -1,4 +1,4 @@
-"""A trace as the command asks for it: which engine is traced, and what."""
+"""A trace as the command requests it: the engine and the question."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class TraceRequest:
     Args:
         text: the question; for a model without a Thinker, the text to speak.
         media: its inputs, ``NAME=FILE`` each.
-        tokens: most tokens of the answer.
+        tokens: maximum tokens of the answer.
         speech: also speak the answer.
-        loop_guard: end the answer before it repeats itself; None for the recipe's setting.
+        loop_guard: stop the answer before it repeats itself; None for the recipe's setting.
         attention: keep attention weights.
     """
 
@@ -45,27 +45,28 @@ class TraceRequest:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What happened: to a question, to a text that was spoken, or to both."""
+    """Recorded steps of a question, of speech, or of both."""
 
     question: QuestionTrace | None
     speech: SpeechTrace | None
 
     @property
     def steps(self) -> list[TraceStep]:
-        """All of them, in order."""
+        """All steps, in order."""
         return [step for one in (self.question, self.speech) if one is not None for step in one.steps]
 
 
 def graphs_to_trace(found: ModelRef, engine: str) -> BundleFolder | None:
-    """The bundle whose graphs are traced; None to trace the modules of a run. A model that has both is traced inside
-    its parts, which needs PyTorch; where that is not possible, a line says how it would be.
+    """The bundle whose graphs are traced; None to trace the modules of a run. If a model has both, its modules are
+    traced,
+    which needs PyTorch; a message says so if that is not possible.
 
     Args:
         found: the model.
         engine: ``torch``, ``bundle``, or ``auto``: torch where possible.
 
     Raises:
-        RequestError: it has no bundle, and ``bundle`` is asked for.
+        RequestError: ``bundle`` is requested, but there is none.
     """
     if engine == "torch" or (engine == "auto" and found.bundle is None):
         return None
@@ -74,9 +75,9 @@ def graphs_to_trace(found: ModelRef, engine: str) -> BundleFolder | None:
     if engine == "bundle":
         return found.bundle
     if found.folder is None:
-        say("tracing the graphs of the bundle; for the insides of its parts, name the run that it was exported from")
+        say("tracing the graphs of the bundle; to trace inside its parts, name the run it was exported from")
     elif find_spec("torch") is None:
-        say(f"tracing the graphs of the bundle; the insides of its parts need PyTorch: {how_to_install(['torch'])}")
+        say(f"tracing the graphs of the bundle; tracing inside its parts needs PyTorch: {how_to_install(['torch'])}")
     else:
         return None
     return found.bundle
@@ -100,15 +101,15 @@ def recipe_to_trace(recipe: str, device: str, threads: int | None) -> Engine:
 
 
 def trace(engine: Engine, request: TraceRequest, *, untrained: bool = False) -> Trace:
-    """Trace the question, and its answer as it is spoken.
+    """Trace the question, its answer, and optionally speaking the answer.
 
     Args:
         engine: an open model.
         request: what to trace.
-        untrained: the weights are random: speak the question, for hardly anything of the answer can be spoken.
+        untrained: the weights are random: speak the question, because little of the answer can be spoken.
 
     Raises:
-        RequestError: the request cannot be met by this model.
+        RequestError: the model cannot fulfill the request.
     """
     if request.speech:
         voice = voice_of(engine)
@@ -118,7 +119,7 @@ def trace(engine: Engine, request: TraceRequest, *, untrained: bool = False) -> 
     if not request.speech or "thinker" in engine.parts:
         question = _question(engine, request, untrained=untrained)
     elif request.media:
-        raise RequestError("this model has no Thinker, so it can neither see nor hear", "trace text alone")
+        raise RequestError("this model has no Thinker, so it takes no media", "trace text only")
     if not request.speech:
         return Trace(question, None)
     answer = answer_of(question.steps) if question is not None and not untrained else ""
@@ -130,11 +131,5 @@ def _question(engine: Engine, request: TraceRequest, *, untrained: bool) -> Ques
         say(f"model: {engine.source('thinker')}")
     media = attachments(request.media, modalities_of(engine))
     return trace_question(
-        engine,
-        request.text,
-        media,
-        request.tokens,
-        say,
-        loop_guard=request.loop_guard,
-        attention=request.attention,
+        engine, request.text, media, request.tokens, say, loop_guard=request.loop_guard, attention=request.attention
     )

@@ -1,5 +1,6 @@
-"""One question and one spoken text through a model, recorded. The same calls as in ``muomni chat`` and ``muomni tts``,
-one by one, whatever engine runs the model; what happens inside its parts is for the observer.
+"""Trace a question and its spoken answer: the same calls as in ``muomni chat`` and ``muomni tts``, one by one, on any
+engine;
+an observer records what happens inside the parts.
 
 Shapes: T tokens or code frames, D width of the Thinker, V vocabulary, Q codebooks, M mel frames, F mel bins, N samples.
 """
@@ -35,14 +36,14 @@ from muomni_cli.voice.synthesis import voice_of
 
 @dataclass(slots=True)
 class QuestionTrace:
-    """What happened to a question.
+    """The trace of a question.
 
     Args:
         steps: in order.
-        inputs: each image, sound or other input, and the array that its encoder takes.
+        inputs: each image, audio or other input, and the array that its encoder takes.
         layout: segments of the sequence and their token counts: ``image``, ``text`` ...
-        tokens: each place of the sequence in words: ``image``, ``' the' (262)``.
-        attention: each layer's weights for the prompt, if they were asked for and PyTorch runs the model.
+        tokens: each position of the sequence in words: ``image``, ``' the' (262)``.
+        attention: each layer's weights for the prompt, if requested and PyTorch runs the model.
     """
 
     steps: list[TraceStep] = field(default_factory=list)
@@ -54,14 +55,14 @@ class QuestionTrace:
 
 @dataclass(slots=True)
 class SpeechTrace:
-    """What happened to a text that was spoken.
+    """The trace of a text that was spoken.
 
     Args:
         steps: in order.
         codes: (T,Q).
         mel: (M,F) log-mel.
         wave: (N,) samples, full scale 1.
-        sample_rate: samples per second.
+        sample_rate: in Hz.
     """
 
     steps: list[TraceStep]
@@ -83,16 +84,16 @@ def trace_question(
 ) -> QuestionTrace:
     """Run a question and at most ``max_tokens`` tokens of the answer.
 
-    It runs twice and the second run is recorded, so that times are not those of first calls.
+    It runs twice, and the second run is recorded, so that times exclude warm-up.
 
     Args:
         engine: an open model.
         text: of the question.
-        media: its images, sounds and other inputs.
+        media: its images, audio and other inputs.
         max_tokens: of the answer.
-        notice: called when the end of an input is cut.
-        loop_guard: end the answer before it repeats itself; None for the recipe's setting.
-        attention: keep attention weights; they are computed in the first run.
+        notice: called when an input is truncated.
+        loop_guard: stop the answer before it repeats itself; None for the recipe's setting.
+        attention: keep attention weights, from the first run.
 
     Raises:
         RequestError: the question is empty, an input cannot be used, or it does not fit the context.
@@ -109,8 +110,6 @@ def trace_question(
 
 
 class _Question:
-    """One question on its way."""
-
     def __init__(
         self, engine: Engine, observer: Observer, notice: Callable[[str], None], loop_guard: bool | None
     ) -> None:
@@ -122,7 +121,6 @@ class _Question:
         self.state: Any = None
 
     def ask(self, text: str, media: Sequence[Media], max_tokens: int) -> QuestionTrace:
-        """See :func:`trace_question`."""
         ids = self._lay_out(text, self._encode(media))
         logits = self._prefill(ids, max_tokens)
         token = self._choose(logits)
@@ -131,7 +129,7 @@ class _Question:
         return self.trace
 
     def _encode(self, media: Sequence[Media]) -> MediaEmbeddings:
-        """Media -> the embeddings (T,D) of each, in the order in which they precede the text."""
+        """Embeddings (T,D) of each input, in the order in which they precede the text."""
         encoders, recorder = self.model.encoders, self.recorder
         for one in in_order(media, self.model.modalities):
             recorder.begin(f"{one.modality}: {one.name}")
@@ -141,19 +139,19 @@ class _Question:
         taken = []
         for (one, array), kept in zip(self.trace.inputs, encoders.allot(self.trace.inputs), strict=True):
             recorder.begin(f"{one.modality}: {one.name}")
-            step = _step("encoder", "all of the following, and the projector")
+            step = _step("encoder", "the steps below, and the projector")
             rows = self.observer.inside(one.modality, step, encoders.encode, one, array, kept)
             recorder.note(inputs=(array.shape,), counts=f"1 {one.modality} -> {plural(len(rows), 'token')}")
             taken.append((one, rows))
         return taken
 
     def _lay_out(self, text: str, taken: MediaEmbeddings) -> list[int]:
-        """The sequence: ids, those below 0 standing for media."""
+        """The ids of the sequence; ids below 0 stand for media."""
         self.recorder.begin("text")
         media_ids = [self.backend.add_embeddings(rows) for _, rows in taken]
         coming = iter(media_ids)
         message = Message("user", text, tuple(one for one, _ in taken))
-        step = _step("tokenize", "text to ids, with the special tokens that the template wants")
+        step = _step("tokenize", "text to ids, with the special tokens of the template")
         ids = self.recorder.measure(
             step,
             one_shot_ids,
@@ -175,7 +173,7 @@ class _Question:
         return ids
 
     def _fuse(self, ids: Sequence[int], words: Sequence[int], taken: MediaEmbeddings) -> None:
-        """Record what stands where. ``ids``: -1, -2, ... are the rows of ``taken``, in order."""
+        """Record the layout of the sequence. ``ids``: -1, -2, ... are the rows of ``taken``, in order."""
         parts = layout(ids, [(one.modality, len(rows)) for one, rows in taken])
         self.trace.layout = parts
         names = [name for name, count in parts for _ in range(count)]
@@ -198,10 +196,10 @@ class _Question:
         )
 
     def _prefill(self, ids: Sequence[int], max_tokens: int) -> NDArray[np.float32]:
-        """The whole prompt at once -> (V,) logits after it."""
+        """Prefill -> (V,) logits after the prompt."""
         self.recorder.begin("thinker")
         every = self.observer.every_place
-        rest = "all of the following" if every else "only what follows the last token is kept"
+        rest = "the steps below" if every else "only the logits after the last token are kept"
         step = _step("thinker", f"the whole sequence at once: {rest}")
         capacity = min(len(ids) + max_tokens, self.model.context)
         logits = self.observer.think(step, self._begin, ids, capacity)
@@ -221,24 +219,23 @@ class _Question:
     def _choose(self, logits: NDArray[np.float32]) -> int:
         self.recorder.begin("next token")
         self.observer.last_logits()
-        step = _step("probabilities", "softmax: which token may come next, and how likely")
+        step = _step("probabilities", "softmax of the logits: how likely each next token is")
         probabilities = self.recorder.measure(step, softmax, logits)
         best = likeliest(self.tokenizer, probabilities)
         counts = ", ".join(f"{one['piece']} {one['probability']:.2%}" for one in best)
         self.recorder.note(counts=counts, values={"likeliest": best})
-        token = self.recorder.measure(_step("choice", "the likeliest token (argmax)"), _argmax, logits)
+        token = self.recorder.measure(_step("choice", "the most likely token (argmax)"), _argmax, logits)
         self.recorder.note(counts=f"1 new token: {quoted(self.tokenizer, token)}", values={"token": token})
         return token
 
     def _generate(self, token: int, held: int, max_tokens: int) -> list[int]:
-        """The answer from its first token on: fewer tokens where the model ends, repeats itself or fills the
-        context."""
+        """The answer from its first token on, until the model ends it, repeats itself or fills the context."""
         self.recorder.begin("generation")
         cached = self.observer.cached
         answer = AnswerTokens(self.tokenizer, max_tokens, loop_guard=self.settings.loop_guard)
         answer.add(token)
         while not answer.over and held < self.model.context:
-            what = "the new token alone; all before it are in the cache" if cached else "everything again: no cache"
+            what = "the new token; earlier ones are in the cache" if cached else "the whole sequence again: no cache"
             step = _step(f"token {len(answer.tokens) + 1}", what)
             logits = self.observer.think(step, self.backend.step, self.state, np.array([token], np.int64))
             token, held = _argmax(logits[0]), held + 1
@@ -251,10 +248,9 @@ class _Question:
         return answer.kept(self.recorder)
 
     def _decode(self, answer: Sequence[int]) -> None:
-        """Ids to text."""
         self.recorder.begin("text again")
         known = [token for token in answer if token < self.tokenizer.vocab_size]
-        step = _step("decode", "ids to text; special tokens give nothing")
+        step = _step("decode", "ids to text, without special tokens")
         text = self.recorder.measure(step, self.tokenizer.decode, known)
         unknown = len(answer) - len(known)
         left = f" ({plural(unknown, 'id')} unknown to the tokenizer)" if unknown else ""
@@ -266,25 +262,23 @@ class _Question:
 
 
 class AnswerTokens:
-    """The tokens of an answer, which ends with ``eos``, its length or a loop, as in chat.
+    """The tokens of an answer, which ends with ``eos``, at the maximum or before a loop, as in chat.
 
     Args:
-        tokenizer: names ``eos``.
-        most: most tokens.
-        loop_guard: end it before it repeats itself; see :class:`LoopGuard`.
+        tokenizer: defines ``eos``.
+        most: maximum tokens.
+        loop_guard: stop before the answer repeats itself; see :class:`LoopGuard`.
     """
 
     def __init__(self, tokenizer: Tokenizer, most: int, *, loop_guard: bool) -> None:
         self._eos, self._most = tokenizer.specials["eos"], most
-        known = tokenizer.vocab_size  # a Thinker may know more ids
+        known = tokenizer.vocab_size  # the Thinker may have more ids
         self._guard = LoopGuard(lambda token: tokenizer.token_bytes(token) if token < known else b"")
         self._guarded = loop_guard
         self.tokens: list[int] = []
-        """All that were generated."""
         self.over = False
 
     def add(self, token: int) -> None:
-        """The next token."""
         self.tokens.append(token)
         if token != self._eos and self._guard.cut is None:
             self._guard.push(token)
@@ -293,25 +287,25 @@ class AnswerTokens:
             self.over = token == self._eos or self._guarded or len(self.tokens) >= self._most
 
     def kept(self, recorder: TensorRecorder) -> list[int]:
-        """The tokens without those of a loop; cutting them off is a step of its own."""
+        """The tokens without the loop; removing it is recorded as a step."""
         cut = self._guard.cut
         if not self._guarded or cut is None or self.tokens[-1] == self._eos:
             return self.tokens
-        what = "the answer repeats itself, so it ends before the second copy; --no-loop-guard lets it go on"
+        what = "the answer repeats itself, so it ends before the repetition; --no-loop-guard disables this"
         kept = recorder.measure(_step("loop guard", what), lambda: self.tokens[:cut])
         recorder.note(counts=f"{plural(len(self.tokens), 'token')} -> {cut}")
         return kept
 
 
 def trace_speech(engine: Engine, text: str) -> SpeechTrace:
-    """Speak a text; a first time unrecorded, as in :func:`trace_question`.
+    """Speak a text, after an unrecorded first run as in :func:`trace_question`.
 
     Raises:
         RequestError: the model does not speak, or nothing of the text can be spoken.
     """
     if not text.strip():
         raise RequestError("there is nothing to speak", 'give some text: muomni trace --speech "Hello."')
-    voice_of(engine)  # names what is missing
+    voice_of(engine)  # reports what is missing
     with observing(engine) as observer:
         _SpeechTracer(engine, observer).speak(text)
     with observing(engine) as observer:
@@ -319,23 +313,20 @@ def trace_speech(engine: Engine, text: str) -> SpeechTrace:
 
 
 class _SpeechTracer:
-    """One text on its way."""
-
     def __init__(self, engine: Engine, observer: Observer) -> None:
         self.engine, self.observer, self.recorder = engine, observer, observer.recorder
         codec = engine.codec()
         self.rate = codec.mel.sample_rate
-        self.seconds = codec.frame * codec.mel.hop / self.rate  # of a code frame
+        self.seconds = codec.frame * codec.mel.hop / self.rate  # per code frame
 
     def speak(self, text: str) -> SpeechTrace:
-        """See :func:`trace_speech`."""
         self._bound(text)
         codes = self._codes(text)
         mel, wave = self._sound(codes)
         return SpeechTrace(self.recorder.steps, _plain(codes), _plain(mel), _plain(wave), self.rate)
 
     def _bound(self, text: str) -> None:
-        """How many tokens the text has, and so how many code frames it may take at most."""
+        """Record the number of tokens and the resulting limit of code frames."""
         self.recorder.begin("spoken text")
         characters = plural(len(text), "character")
         if "thinker" in self.engine.parts:
@@ -344,10 +335,10 @@ class _SpeechTracer:
             count, counts = len(ids), f"{characters} -> {plural(len(ids), 'token')}: {spelled(tokenizer, ids)}"
             self.recorder.note(outputs=((count,),), counts=counts, values={"ids": list(ids)})
         else:
-            words = self.recorder.measure(_step("words", "no tokenizer: words are counted"), text.split)
+            words = self.recorder.measure(_step("words", "counts words, because there is no tokenizer"), text.split)
             count = len(words)
             self.recorder.note(outputs=((count,),), counts=f"{characters} -> {plural(count, 'word')}")
-        step = _step("bound", "the most frames that it may take; speech ends where the Talker predicts its end")
+        step = _step("bound", "maximum frames; speech usually ends earlier, where the Talker predicts its end")
         most = self.recorder.measure(step, most_frames, count)
         counts = f"max({FEWEST}, min({MOST}, {EACH} x {count})) = {most} frames, {most * self.seconds:g} s"
         self.recorder.note(inputs=((count,),), counts=counts, values={"max_frames": most})
@@ -356,16 +347,16 @@ class _SpeechTracer:
         """(T,Q) codes as the codec takes them."""
         self.recorder.begin("talker")
         frames = self.engine.talker().speak([TextChunk(text)], VoiceSettings(), _argmax)
-        step = _step("first frames", "all of the following: as much text as is needed, and codes")
+        step = _step("first frames", "the steps below: reads as much text as needed, and predicts codes")
         first = self.observer.inside("talker", step, next, frames, None)
         if first is None:
             raise RequestError("nothing of this text can be spoken", "give a text with words")
         self.recorder.note(counts=f"{plural(len(first), 'frame')} of {plural(first.shape[1], 'code')}")
-        step = _step("other frames", "the same for the rest, until the text is spoken")
+        step = _step("other frames", "the same for the rest of the text")
         rest = self._rest(step, frames, first[:0])
         self.recorder.note(inputs=(), counts=plural(len(rest), "frame"))
         self.recorder.begin("codes")
-        step = _step("codes", "one row of codes a frame, in the order of time")
+        step = _step("codes", "one row of codes per frame, in order of time")
         codes = self.recorder.measure(step, self.observer.codes, np.concatenate((first, rest)))
         count, books = codes.shape[-2:]
         size = f"{plural(count, 'frame')} x {plural(books, 'codebook')} = {count * books:,} code indices"
@@ -373,12 +364,11 @@ class _SpeechTracer:
         return codes
 
     def _rest(self, step: Step, frames: Iterator[NDArray[Any]], none: NDArray[Any]) -> NDArray[Any]:
-        """All remaining frames as one array. Modules run unobserved here; graphs tell of themselves."""
+        """All remaining frames as one array. Modules are not observed here; graphs are."""
         measure = self.recorder.measure if self.observer.every_place else self.observer.think
         return measure(step, lambda first: np.concatenate([first, *frames]), none)
 
     def _sound(self, codes: Any) -> tuple[Any, Any]:
-        """Log-mel and samples."""
         self.recorder.begin("codec")
         mel = self.observer.inside("codec", _step("decoder", "codes to log-mel"), self.observer.decode, codes)
         self.recorder.note(counts=f"{plural(codes.shape[-2], 'code frame')} -> {plural(mel.shape[-2], 'mel frame')}")
@@ -409,8 +399,8 @@ def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
 def fuse(
     ids: Sequence[int], media_ids: NDArray[np.float32], embedded: NDArray[np.float32] | None
 ) -> NDArray[np.float32] | None:
-    """(T,D): at each id below 0 the next row of ``media_ids`` (n,D), at each other one the next of ``embedded``
-    (T-n,D); None without those."""
+    """(T,D): for each id below 0 the next row of ``media_ids`` (n,D), for the others the next row of ``embedded``
+    (T-n,D); None without ``embedded``."""
     if embedded is None:
         return None
     below = np.array(ids) < 0
@@ -420,7 +410,7 @@ def fuse(
 
 
 def _plain(array: Any) -> NDArray[Any]:
-    """An array as it is; the first row of a tensor."""
+    """An array itself; the first row of a tensor."""
     if isinstance(array, np.ndarray):
         return array
     row: NDArray[Any] = array[0].cpu().numpy()

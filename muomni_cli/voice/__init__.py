@@ -1,1 +1,1 @@
-"""Speech synthesis with a trained Talker, codec and vocoder, and where the audio goes."""
+"""Speech synthesis with a trained Talker, codec and vocoder, and audio output."""

@@ -1,4 +1,4 @@
-"""Samples to files, streams and the loudspeaker while they are computed."""
+"""Write samples to files, streams and the loudspeaker while they are computed."""
 
 from __future__ import annotations
 
@@ -44,64 +44,60 @@ PLAYERS: dict[str, Callable[[int], list[str]]] = {
         "error",
         "-nodisp",
         "-autoexit",
-        "-f",
-        "s16le",
-        "-ar",
-        f"{rate}",
-        "-i",
-        "-",
+        *("-f", "s16le", "-ar", f"{rate}", "-i", "-"),
     ],
     "play": lambda rate: ["play", "-q", "-t", "raw", "-e", "signed", "-b", "16", "-c", "1", "-r", f"{rate}", "-"],
 }
-"""Programs that play 16-bit samples from their stdin, in the order in which they are looked for."""
+"""Programs that play 16-bit samples from stdin, in order of preference."""
 
 FILES = "afplay"
-"""What macOS has; it plays files only."""
+"""The player of macOS; it only plays files."""
 
 EVERY = 0.25
-"""Seconds between two changes of what the terminal shows."""
+"""Seconds between updates of the progress line."""
 
 
 class _Bytes(Protocol):
-    """Where bytes go."""
+    """A binary output stream."""
 
     def write(self, data: bytes, /) -> object: ...
 
 
 def known_suffixes() -> list[str]:
-    """Those that this machine's libsndfile can write."""
-    import soundfile  # type: ignore[import-untyped]  # loads a library, which chat without a file need not wait for
+    """Suffixes that this machine's libsndfile can write."""
+    import soundfile  # type: ignore[import-untyped]  # slow to load, and only needed for files
 
     there = soundfile.available_formats()
     return [suffix for suffix, (kind, _) in FORMATS.items() if kind in there]
 
 
 def check_output(output: Path, *, raw: bool) -> None:
-    """Refuse, before anything is spoken, what cannot be written.
+    """Reject an unusable output before anything is synthesized.
 
     Raises:
-        RequestError: the suffix says of no format, it is a folder, or stdout is a terminal.
+        RequestError: unsupported format, a folder, or stdout is a terminal.
     """
     if output == STDOUT:
         if sys.stdout is not None and sys.stdout.isatty():
-            raise RequestError("samples do not belong on a terminal", "write to a file, or pipe: ... -o - | aplay")
+            raise RequestError("stdout is a terminal", "write to a file, or pipe: ... -o - | aplay")
         return
     if output.is_dir():
         raise RequestError(f"{output} is a folder", f"name a file in it: -o {output / 'out.wav'}")
     known = known_suffixes()
     if not raw and not _is_stream(output) and output.suffix.lower() not in known:
         raise RequestError(
-            f"the suffix of {output} says of no format that can be written", f"one of: {', '.join(known)}, or --raw"
+            f"unsupported audio format: {output}", f"name a file that ends with {', '.join(known)}, or use --raw"
         )
 
 
 @contextmanager
 def writing(output: Path, rate: int, *, raw: bool = False) -> Iterator[Write]:
-    """What writes samples to ``output``: by rename to a file, as they come to stdout (``-``), a pipe or a device.
+    """A function that writes samples to ``output``: to a file atomically, to stdout (``-``), a pipe or a device at
+    once.
 
     Raises:
-        MuomniError: the file cannot be written; what was there before is untouched.
-        BrokenPipeError: whoever read stdout has gone.
+        MuomniError: the file cannot be written; an existing file is unchanged.
+        BrokenPipeError: the reader of stdout has exited.
     """
     if output == STDOUT:
         yield streamed(sys.stdout.buffer, rate, raw=raw)
@@ -118,7 +114,7 @@ def writing(output: Path, rate: int, *, raw: bool = False) -> Iterator[Write]:
 
 
 def streamed(out: _Bytes, rate: int, *, raw: bool) -> Write:
-    """Writes to what cannot seek, each time at once; the header with the first samples."""
+    """A function that writes to an unseekable stream and flushes each time; the header comes with the first samples."""
     begun = raw
 
     def write(samples: NDArray[np.float32]) -> None:
@@ -133,7 +129,7 @@ def streamed(out: _Bytes, rate: int, *, raw: bool) -> Write:
 
 
 def open_header(rate: int) -> bytes:
-    """The 44 bytes before 16-bit mono samples of a WAV whose length is not known yet."""
+    """The 44-byte header of a 16-bit mono WAV file of unknown length."""
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
     return struct.pack("<4sI4s", b"RIFF", UNKNOWN + 36, b"WAVE") + form + struct.pack("<4sI", b"data", UNKNOWN)
 
@@ -144,19 +140,19 @@ def as_bytes(samples: NDArray[np.float32]) -> bytes:
 
 
 def as_integers(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """16-bit samples; what is louder than full scale is cut off."""
+    """16-bit samples, clipped at full scale."""
     return np.rint(np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16)
 
 
 class _Watched:
-    """A file for libsndfile, which cannot tell us what went wrong: the first error is kept."""
+    """A file for libsndfile, which does not report I/O errors: the first error is kept."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        """As a file does; nothing after an error."""
+        """Write; ignored after an error."""
         if self.error is not None:
             return 0
         try:
@@ -166,30 +162,26 @@ class _Watched:
             return 0
 
     def read(self, size: int = -1) -> bytes:
-        """As a file does."""
         return self.file.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """As a file does."""
         try:
             return self.file.seek(offset, whence)
-        except OSError as error:  # seeking writes what was held back
+        except OSError as error:  # seeking flushes buffered data
             self.error = self.error or error
             return -1
 
     def tell(self) -> int:
-        """As a file does."""
         return self.file.tell()
 
     def check(self) -> None:
-        """Raise what was kept."""
+        """Raise the first error."""
         if self.error is not None:
             raise self.error
 
 
 @contextmanager
 def _encoded(file: BinaryIO, output: Path, rate: int) -> Iterator[Write]:
-    """Samples through libsndfile into ``file``."""
     import soundfile
 
     kind, subtype = FORMATS[output.suffix.lower()]
@@ -200,7 +192,7 @@ def _encoded(file: BinaryIO, output: Path, rate: int) -> Iterator[Write]:
             def write(samples: NDArray[np.float32]) -> None:
                 try:
                     sound.write(as_integers(samples))
-                except (soundfile.SoundFileError, AssertionError):  # it counts what it could write
+                except (soundfile.SoundFileError, AssertionError):  # it checks the number of bytes written
                     watched.check()
                     raise
                 watched.check()
@@ -224,17 +216,17 @@ def find_player() -> str:
     found = next((name for name in names if shutil.which(name)), None)
     if found is None:
         raise RequestError(
-            "there is no program that plays sound", f"install one of: {', '.join(names)}; or write a file with -o"
+            "no audio player is installed", f"install one of: {', '.join(names)}; or write a file with -o"
         )
     return found
 
 
 @contextmanager
 def playing(player: str, rate: int) -> Iterator[Write]:
-    """What plays samples as they come; at the end it waits until all has been heard.
+    """A function that plays samples; leaving the context waits until everything is played.
 
     Raises:
-        MuomniError: the player failed; says what it said.
+        MuomniError: the player failed, with its error message.
     """
     if player == FILES:
         with tempfile.TemporaryDirectory() as folder:
@@ -261,7 +253,7 @@ def playing(player: str, rate: int) -> Iterator[Write]:
 
 
 class _Feeder:
-    """Hands samples to a player at the pace at which it plays, while more are made."""
+    """Feeds samples to a player at its pace while more are computed."""
 
     def __init__(self, process: subprocess.Popen[bytes], player: str, rate: int) -> None:
         assert process.stdin is not None
@@ -273,19 +265,19 @@ class _Feeder:
         self._thread.start()
 
     def take(self, samples: NDArray[np.float32]) -> None:
-        """Play these after those before. MuomniError if the player has gone."""
+        """Queue samples. MuomniError if the player has exited."""
         if self._gone.is_set():
             _finished(self._process, self._player)
             raise MuomniError(f"{self._player} stopped before the end", "write a file instead")
         self._queue.put(samples)
 
     def finish(self) -> None:
-        """Wait until the player has taken all."""
+        """Wait until the player has received everything."""
         self._queue.put(None)
         self._thread.join()
 
     def _feed(self) -> None:
-        with suppress(OSError):  # what the player says of it comes with its end
+        with suppress(OSError):  # the player's own error message is reported when it exits
             while (samples := self._queue.get()) is not None:
                 self._write(samples)
         self._gone.set()
@@ -294,15 +286,15 @@ class _Feeder:
 
 
 def _finished(process: subprocess.Popen[bytes], player: str) -> None:
-    """Wait until all is played. MuomniError if it was not."""
+    """Wait until playback has ended. MuomniError if it failed."""
     assert process.stderr is not None
     with process.stderr as pipe:
-        told = pipe.read()
+        message = pipe.read()
     if process.wait():
-        lines = told.decode(errors="replace").strip().splitlines()
+        lines = message.decode(errors="replace").strip().splitlines()
         raise MuomniError(
             f"{player} could not play: {lines[-1] if lines else f'exit code {process.returncode}'}",
-            "look at the sound system, or write a file with -o instead",
+            "check the audio setup, or write a file with -o instead",
         )
 
 
@@ -311,7 +303,7 @@ class AudioOutput:
     """Where samples go: to a file or stdout, to the loudspeaker, or both.
 
     Raises:
-        RequestError: nowhere, or there is no such way.
+        RequestError: no output, or one that cannot be used.
     """
 
     output: Path | None = None
@@ -320,7 +312,7 @@ class AudioOutput:
 
     def __post_init__(self) -> None:
         if self.output is None and not self.play:
-            raise RequestError("the speech would go nowhere", "write it with -o out.wav, or hear it with --play")
+            raise RequestError("no audio output is given", "write a file with -o out.wav, or use --play")
         if self.output is not None:
             check_output(self.output, raw=self.raw)
         if self.play:
@@ -328,21 +320,21 @@ class AudioOutput:
 
     @classmethod
     def beside_text(cls, output: Path | None, play: bool) -> AudioOutput | None:
-        """Where the speech goes of a command whose stdout is text; None for a silent one. RequestError as above."""
+        """The audio output of a command whose stdout is text; None if there is none. RequestError as above."""
         if output is None and not play:
             return None
         if output == STDOUT:
-            raise RequestError("text and speech both want stdout", "write the speech to a file: --speak out.wav")
+            raise RequestError("text and speech both go to stdout", "write the speech to a file: --speak out.wav")
         return cls(output, play=play)
 
     @property
     def named(self) -> str | None:
-        """The file that is written; None where there is none."""
+        """The file written; None for stdout or no file."""
         return None if self.output in (None, STDOUT) else str(self.output)
 
     @contextmanager
     def open(self, rate: int) -> Iterator[Write]:
-        """What takes samples to all of them. Errors as of :func:`writing` and :func:`playing`."""
+        """A function that sends samples to all outputs. Errors as of :func:`writing` and :func:`playing`."""
         with ExitStack() as stack:
             ways: list[Write] = []
             if self.output is not None:
@@ -358,7 +350,7 @@ class AudioOutput:
 
 
 def send(samples: Iterable[NDArray[np.float32]], write: Write, speech: SpeechStats) -> None:
-    """Take all of ``samples`` where they shall go, telling on a terminal how far they are.
+    """Write all ``samples``, with progress on a terminal.
 
     Raises:
         RequestError: there are none.
@@ -378,19 +370,18 @@ def send(samples: Iterable[NDArray[np.float32]], write: Write, speech: SpeechSta
 
 
 def progress(speech: SpeechStats) -> str:
-    """How much has been spoken, and how fast."""
     rate = 1 / speech.factor if speech.factor else 0.0
-    return f"{speech.seconds:.1f} s of speech, {rate:.1f} times as fast as it is heard"
+    return f"{speech.seconds:.1f} s of speech, {rate:.1f} times real time"
 
 
 def stats_line(speech: SpeechStats) -> str:
-    """The figures of ``--stats``."""
+    """The line of ``--stats``."""
     first = f"first audio after {1000 * speech.first:.0f} ms" if speech.first is not None else "no audio"
     return f"real-time factor {speech.factor:.3f}, {first}, {speech.frames} code frames"
 
 
 def tell(speech: SpeechStats, ways: AudioOutput, max_seconds: float) -> None:
-    """What was spoken, on stderr, and whether it was cut."""
+    """Report to stderr how much was spoken, and whether it was truncated."""
     if speech.cut:
-        say(f"stopped after {max_seconds:g} seconds, before the end of the text; --max-seconds allows more")
+        say(f"truncated after {max_seconds:g} seconds; --max-seconds allows more")
     say(f"wrote {ways.named}: {progress(speech)}" if ways.named else f"spoke {progress(speech)}")

@@ -1,4 +1,4 @@
-"""``muomni data synthesize``: texts read aloud by a speech synthesizer or a trained model, as a dataset."""
+"""``muomni data synthesize``: a speech dataset from text, spoken by a speech synthesizer or a trained model."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from muomni_cli.core.files import open_regular, replacing, write_text
 from muomni_cli.core.text import cut_sentences
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 
-HOW = "install a plugin that has one, or let a trained model speak: --model RUN"
+HOW = "install a plugin that has one, or use a trained model: --model RUN"
 
 LIST = "speech.jsonl"
 
 SOUNDS = "audio"
 
 AT_ONCE = 64
-"""Sentences that are handed to the teacher before the first of them is waited for."""
+"""Sentences submitted to the synthesizer before waiting for the first."""
 
 TOLD = 5.0
 """Seconds between two lines of progress."""
@@ -41,7 +41,8 @@ Format = Literal["wav", "flac"]
 
 @dataclass(frozen=True, slots=True)
 class SynthesizerChoice:
-    """A teacher, a ``name`` that tells its voices from those of others, and how many texts it is given at a time."""
+    """A synthesizer, a ``name`` that distinguishes its voices from those of others, and its number of parallel
+    texts."""
 
     synthesizer: Synthesizer
     name: str
@@ -49,23 +50,23 @@ class SynthesizerChoice:
 
 
 def choose_synthesizer(name: str | None, voice: str | None, model: str | None) -> SynthesizerChoice:
-    """Who speaks.
+    """Choose the synthesizer.
 
     Args:
-        name: of the source of data whose teacher it is; the first that has one.
-        voice: its voice; its first.
-        model: a run that speaks in its place.
+        name: dataset plugin whose synthesizer to use; None for the first that has one.
+        voice: voice name; None for the first.
+        model: a run to use instead.
 
     Raises:
-        RequestError: there is none, it has no such voice, or something that it needs is missing.
+        RequestError: there is none, it has no such voice, or a dependency is missing.
     """
     if model is not None:
         own = ModelSynthesizer(model, voice)
         return SynthesizerChoice(own, own.name)
     registered = _named(name) if name is not None else _first()
-    assert isinstance(registered.part, DatasetPart), "all parts of that kind are"
-    assert registered.part.synthesizer is not None, "both have looked"
-    synthesizer: Synthesizer = resolve(registered.part.synthesizer, f"the teacher {registered.use}")(voice)
+    assert isinstance(registered.part, DatasetPart), "the registry checks the kind"
+    assert registered.part.synthesizer is not None, "_named and _first check it"
+    synthesizer: Synthesizer = resolve(registered.part.synthesizer, f"the synthesizer {registered.use}")(voice)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return SynthesizerChoice(synthesizer, f"{registered.plugin.name}:{registered.part.name}", cores)
 
@@ -78,7 +79,7 @@ def _synthesizers() -> list[RegisteredPart]:
 def _first() -> RegisteredPart:
     found = _synthesizers()
     if not found:
-        raise RequestError("no installed source of data has a teacher", HOW)
+        raise RequestError("no installed dataset plugin has a speech synthesizer", HOW)
     return found[0]
 
 
@@ -86,12 +87,12 @@ def _named(name: str) -> RegisteredPart:
     registered = get_registry().get(DatasetPart.kind, name)
     if registered not in _synthesizers():
         names = ", ".join(one.use for one in _synthesizers())
-        raise RequestError(f"{name} has no teacher", f"these have: {names}" if names else HOW)
+        raise RequestError(f"{name} has no speech synthesizer", f"these have one: {names}" if names else HOW)
     return registered
 
 
 class ModelSynthesizer:
-    """A :class:`muomni_cli.contract.speech.Synthesizer`: a trained model. One text at a time.
+    """A trained model as a :class:`muomni_cli.contract.speech.Synthesizer`; one text at a time.
 
     Raises:
         RequestError: it cannot speak, or has no such voice.
@@ -104,20 +105,20 @@ class ModelSynthesizer:
         engine = open_engine(model, CAN_SPEAK)
         self._voice = voice_of(engine)
         weights = Path(engine.source("talker"))
-        self.name = f"{weights.resolve()}:{weights.stat().st_mtime_ns}"  # trained again, it is another speaker
-        self._manner = self._voice.voice_settings(voice)
-        self._drawing = SpeechSampling(max_seconds=600.0)
+        self.name = f"{weights.resolve()}:{weights.stat().st_mtime_ns}"  # retrained weights are another speaker
+        self._settings = self._voice.voice_settings(voice)
+        self._sampling = SpeechSampling(max_seconds=600.0)
         names = self._voice.talker.voices
         self.voice = voice or (names[0] if names else weights.resolve().parent.parent.name)
 
     def say(self, text: str) -> bytes:
-        """WAV at the model's rate; the same samples for the same text each time."""
+        """A WAV file at the model's rate; deterministic."""
         import numpy as np
         import soundfile
 
-        pieces = list(self._voice.say([TextChunk(text)], self._manner, self._drawing))
+        pieces = list(self._voice.say([TextChunk(text)], self._settings, self._sampling))
         if not pieces:
-            raise RequestError(f"the model said nothing for {text[:40]!r}", "leave that text out")
+            raise RequestError(f"the model cannot speak {text[:40]!r}", "leave that text out")
         file = io.BytesIO()
         soundfile.write(file, np.concatenate(pieces), self._voice.sample_rate, subtype="PCM_16", format="WAV")
         return file.getvalue()
@@ -125,8 +126,8 @@ class ModelSynthesizer:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """What was written: the list, its sentences, how many of them were made now, their seconds, and how many texts the
-    teacher could not say."""
+    """What was written: the list, its number of sentences, how many were synthesized now, their seconds, and the number
+    of texts that could not be spoken."""
 
     path: Path
     sentences: int
@@ -136,13 +137,13 @@ class Corpus:
 
 
 def texts_of(files: Sequence[Path], words: tuple[int, int], limit: int, *, cut: bool = True) -> list[str]:
-    """Different sentences of running text, in order; the first ``limit`` of them unless it is 0.
+    """Unique sentences of the texts, in order; the first ``limit`` of them unless it is 0.
 
     Args:
         files: UTF-8.
-        words: fewest and most in a sentence.
-        cut: into sentences; else every line is one, however it is written.
-        limit: most sentences.
+        words: minimum and maximum words of a sentence.
+        cut: split into sentences; otherwise every line is one.
+        limit: maximum number of sentences.
 
     Raises:
         RequestError: a file cannot be read, or there is no sentence.
@@ -152,7 +153,7 @@ def texts_of(files: Sequence[Path], words: tuple[int, int], limit: int, *, cut: 
         what = "English sentence" if cut else "line"
         raise RequestError(
             f"no {what} of {words[0]} to {words[1]} words in {', '.join(map(str, files))}",
-            "change --min-words and --max-words, or give text of whole sentences, or --lines",
+            "change --min-words and --max-words, give text with whole sentences, or use --lines",
         )
     return found
 
@@ -175,25 +176,20 @@ def _lines(lines: Iterable[str], min_words: int, max_words: int) -> Iterator[str
 
 
 def speak(
-    texts: Sequence[str],
-    speaker: SynthesizerChoice,
-    folder: Path,
-    *,
-    form: Format,
-    progress: Callable[[str], None],
+    texts: Sequence[str], speaker: SynthesizerChoice, folder: Path, *, form: Format, progress: Callable[[str], None]
 ) -> Corpus:
-    """Make (what lacks of) a corpus.
+    """Synthesize a corpus, except for files that exist already.
 
     Args:
-        texts: different ones.
-        speaker: says them.
-        folder: where to; made if it is not there.
-        form: of the sounds.
-        progress: told how far it is.
+        texts: unique.
+        speaker: speaks them.
+        folder: created if needed.
+        form: audio format.
+        progress: receives progress messages.
 
     Raises:
-        RequestError: the teacher could say none of them.
-        MuomniError: nothing can be written there.
+        RequestError: none of the texts could be spoken.
+        MuomniError: the folder cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file, not a folder", "name another folder: -o FOLDER")
@@ -212,7 +208,7 @@ def speak(
             left = duration((len(texts) - done) / rate)
             progress(f"speaking: {done:,} of {len(texts):,}, {rate:,.0f} a second, {left} left")
     if refused is not None:
-        progress(f"warning: {len(texts) - len(rows):,} sentences were not said: {refused.what}")
+        progress(f"warning: {len(texts) - len(rows):,} sentences could not be spoken: {refused.what}")
         if not rows:
             raise refused
     write_text(folder / LIST, "".join(f"{row}\n" for row in rows))

@@ -19,12 +19,12 @@ from muomni_cli.registry.registry import did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class SpeechSampling:
-    """How code frames are drawn.
+    """How code frames are sampled.
 
     Args:
-        seed: of the random numbers.
-        temperature: 0 takes the most likely code; None is what the Talker's own config says, else 0.
-        max_seconds: longest speech.
+        seed: random seed.
+        temperature: 0 is greedy; None for the temperature in the Talker's config, else 0.
+        max_seconds: maximum length.
     """
 
     seed: int = 0
@@ -42,10 +42,11 @@ class SpeechSampling:
 
 @dataclass(slots=True)
 class SpeechStats:
-    """What has been spoken so far.
+    """Statistics of the speech so far.
 
-    ``first``: seconds until the first samples were there; None before. ``busy``: seconds that making them took, without
-    what others did with them. ``cut``: it was longer than allowed.
+    ``first``: seconds until the first samples; None before. ``busy``: seconds of synthesis, without the time that
+    consumers
+    of the samples take. ``cut``: the speech was truncated.
     """
 
     rate: int
@@ -57,12 +58,12 @@ class SpeechStats:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Length of the speech."""
         return self.samples / self.rate
 
     @property
     def factor(self) -> float:
-        """Real-time factor: seconds of work for a second of sound; 0 before there is any."""
+        """Real-time factor: seconds of synthesis per second of audio; 0 before there is any."""
         return self.busy / self.seconds if self.samples else 0.0
 
     def require(self) -> None:
@@ -74,22 +75,22 @@ class SpeechStats:
 
 
 def checked_speed(speed: float) -> float:
-    """``speed``. RequestError if it is out of range."""
+    """Returns ``speed``. RequestError if it is out of range."""
     VoiceSettings(speed=speed).require_speed()
     return speed
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """What speaks, opened once.
+    """A Talker with codec and vocoder.
 
     Args:
         talker: text to codes.
-        sounds: begins a sound: (T,Q) codes in, (N,) samples out.
-        sample_rate: samples a second.
-        label: what to call it.
-        vocoder_name: what the vocoder is called.
-        temperature: how codes are drawn unless asked otherwise; 0 takes the most likely one.
+        sounds: starts a stream from (T,Q) codes to (N,) samples.
+        sample_rate: in Hz.
+        label: name for messages.
+        vocoder_name: name of the vocoder.
+        temperature: default sampling temperature; 0 is greedy.
     """
 
     talker: SpeechGenerator
@@ -100,14 +101,14 @@ class Voice:
     temperature: float = 0.0
 
     def voice_settings(self, voice: str | None = None, speed: float = 1.0) -> VoiceSettings:
-        """How to speak, checked.
+        """Validated voice settings.
 
         Raises:
-            RequestError: there is no such voice, or nobody speaks at that speed.
+            RequestError: there is no such voice, or the speed is out of range.
         """
         names = list(self.talker.voices)
         if voice is not None and voice not in names:
-            listed = f"its voices: {', '.join(names)}" if names else "this model has one voice, without a name"
+            listed = f"its voices: {', '.join(names)}" if names else "this model has one unnamed voice"
             raise RequestError(f"this model has no voice {voice!r}", did_you_mean(voice, names, listed))
         return VoiceSettings(voice, checked_speed(speed))
 
@@ -118,21 +119,22 @@ class Voice:
         sampling: SpeechSampling,
         speech: SpeechStats | None = None,
     ) -> Iterator[NDArray[np.float32]]:
-        """Samples (n,), full scale 1, as soon as they can be made; ``pieces`` is asked for more only when more is
-        needed. The same text, manner and drawing always give the same samples, however the text is cut.
+        """Samples (n,), full scale 1, as soon as they are computed; ``pieces`` is consumed lazily. The result depends
+        on the
+        text, not on how it is split.
 
         Args:
             pieces: the text.
             voice_settings: of :meth:`voice_settings`.
-            sampling: see there.
-            speech: kept up to date, each time before samples are given out.
+            sampling: how codes are sampled.
+            speech: updated before samples are yielded.
 
         Raises:
             RequestError: there is no such voice.
         """
         speech = speech or SpeechStats(self.sample_rate)
         limit = sampling.max_seconds * self.sample_rate
-        made = self._samples(pieces, voice_settings, self._chooser(sampling), speech)
+        made = self._samples(pieces, voice_settings, self._sampler(sampling), speech)
         while True:
             begin = time.perf_counter()
             samples = next(made, None)
@@ -162,18 +164,17 @@ class Voice:
         if speech.frames:
             yield sounds.finish()
 
-    def _chooser(self, drawing: SpeechSampling) -> Sampler:
-        """Draws one code, with random numbers of its own."""
+    def _sampler(self, drawing: SpeechSampling) -> Sampler:
         sampling = Sampling(temperature=self.temperature if drawing.temperature is None else drawing.temperature)
         rng = np.random.default_rng(drawing.seed)
         return lambda logits: draw(logits, sampling, rng)
 
 
 def voice_of(engine: Engine, vocoder: str | None = None) -> Voice:
-    """The voice of a model, with the vocoder that is named or else its own.
+    """The voice of a model, with the named vocoder or else the model's own.
 
     Raises:
-        RequestError: it does not speak, or has no such vocoder.
+        RequestError: the model does not speak, or has no such vocoder.
     """
     talker, name = engine.talker(), engine.vocoder_name(vocoder)
     engine.vocoder(name)
@@ -183,7 +184,7 @@ def voice_of(engine: Engine, vocoder: str | None = None) -> Voice:
 
 
 def codes_to_audio(engine: Engine, vocoder: str | None = None) -> CodesToAudio:
-    """A new sound of a model's codec and vocoder; errors as of :func:`voice_of`."""
+    """A new stream through a model's codec and vocoder; errors as of :func:`voice_of`."""
     return CodesToAudio(engine.codec().stream(), engine.vocoder(engine.vocoder_name(vocoder)).stream())
 
 
@@ -199,7 +200,7 @@ class CodesToAudio:
         self._mels, self._waves = mels, waves
 
     def push(self, codes: NDArray[Any]) -> NDArray[np.float32]:
-        """Feed (T,Q); the samples that are now final."""
+        """Feed (T,Q) codes; returns the samples that are now final."""
         made: NDArray[np.float32] = self._waves.push(self._mels.push(codes))
         return made
 

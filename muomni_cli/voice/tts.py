@@ -1,4 +1,4 @@
-"""``muomni tts``: text from an argument, a file or stdin, to speech."""
+"""``muomni tts``: speak text from an argument, a file or stdin."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from muomni_cli.voice.synthesis import Voice
 
 AT_ONCE = 1 << 16
-"""Bytes read at a time, at most."""
+"""Maximum bytes per read."""
 
 
 def read_pieces(argument: str | None, file: Path | None) -> Iterator[TextChunk]:
     """Pieces of the text, lazily.
 
     Args:
-        argument: the text itself; ``-`` is stdin, as is None without a file where stdin is no terminal.
-        file: a file with it, UTF-8; ``-`` is stdin.
+        argument: the text; ``-`` is stdin, and so is None without a file if stdin is not a terminal.
+        file: UTF-8 text file; ``-`` is stdin.
 
     Raises:
-        RequestError: there is none, there are two, it is empty, or the file cannot be read.
+        RequestError: no text, two texts, an empty text, or an unreadable file.
     """
     if argument not in (None, "-") and file is not None:
-        raise RequestError("there are two texts, an argument and a file", "give one of them")
+        raise RequestError("both a text and a file are given", "give one of them")
     if argument not in (None, "-"):
         if not argument.strip():
             raise RequestError("the text is empty", 'give some: muomni tts "Hello." -o hello.wav')
@@ -52,13 +52,13 @@ def read_pieces(argument: str | None, file: Path | None) -> Iterator[TextChunk]:
 
 
 def _require_text(content: bytes, name: str) -> None:
-    """RequestError for what is no text: it holds a NUL, or more than a tenth of it is not UTF-8."""
+    """RequestError unless it is text: no NUL, and at most a tenth of it is invalid UTF-8."""
     if b"\0" in content or 10 * content.decode("utf-8", "replace").count("\ufffd") > max(len(content), 20):
         raise RequestError(f"{name} is not a text file", "give a file of UTF-8 text")
 
 
 def _decoded(file: BinaryIO) -> Iterator[TextChunk]:
-    """What comes, as soon as it comes; characters are never split."""
+    """Text as soon as it arrives; characters are never split."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
     read = getattr(file, "read1", file.read)
     while data := read(AT_ONCE):
@@ -84,27 +84,13 @@ def tts(
     json: bool = False,
     stats: bool = False,
 ) -> None:
-    """Speak a text.
-
-    Args:
-        text: what to speak; see :func:`read_pieces`.
-        file: where it stands otherwise.
-        ways: where the samples go.
-        sampling: how codes are drawn, and the longest speech.
-        voice: the voice's name.
-        speed: relative to its own.
-        model: which model speaks; see :func:`muomni_cli.models.locate.find`.
-        vocoder: which vocoder, in place of the model's own.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads.
-        json: print a report on stdout.
-        stats: say how fast it was.
+    """Speak a text; the parameters are the options of ``muomni tts``, with ``ways`` for the outputs.
 
     Raises:
-        RequestError: the text, the model or an option is wrong; nothing is written then.
+        RequestError: the text, the model or an option is invalid; nothing is written.
     """
     if json and ways.output == STDOUT:
-        raise RequestError("--json and -o - both want stdout", "write a file: -o out.wav --json")
+        raise RequestError("--json and -o - both write to stdout", "write a file: -o out.wav --json")
     checked_speed(speed)
     pieces = read_pieces(text, file)
     opened = voice_of(open_engine(model, CAN_SPEAK, device=device, threads=threads), vocoder)
@@ -123,7 +109,7 @@ def tts(
 def report(
     speech: SpeechStats, voice: Voice, ways: AudioOutput, name: str | None, sampling: SpeechSampling
 ) -> dict[str, Any]:
-    """What was spoken, as plain data."""
+    """The report of ``--json``."""
     names = list(voice.talker.voices)
     return {
         "file": ways.named,

@@ -62,7 +62,7 @@ def test_a_benchmark_from_the_command_line(verb: str, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--vary", "batch=none"], "'batch=none' is no setting"),
+        (["--vary", "batch=none"], "invalid setting 'batch=none'"),
         (["--vary", "thinker.n_layer=2"], "did you mean 'n_layers'?"),
         (["thinker.qk_norm=true", "--vs-transformers"], "Llama has no QK norm"),
     ],

@@ -146,7 +146,7 @@ def test_flite_speaks_from_the_command_line(
     ("options", "what"),
     [
         (["--voice", "nobody"], "no voice 'nobody'"),
-        (["--synthesizer", "text"], "text has no teacher"),
+        (["--synthesizer", "text"], "text has no speech synthesizer"),
         (["--synthesizer", "nobody"], "no dataset 'nobody'"),
         (["--model", "nobody"], "nobody"),
         (["--model", "a", "--synthesizer", "b"], "choose one"),

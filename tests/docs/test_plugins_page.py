@@ -113,7 +113,7 @@ def test_every_block_can_be_done(reader: Reader) -> None:
 
 
 def test_what_the_page_says_of_a_broken_law_is_what_is_said(reader: Reader) -> None:
-    (shown,) = re.findall(r"^ {4}(encoder signal breaks .*)$", PAGE, re.MULTILINE)
+    (shown,) = re.findall(r"^ {4}(encoder signal fails .*)$", PAGE, re.MULTILINE)
     said = reader.said.splitlines()
     assert re.fullmatch(r"  largest difference [\d.]+ \(.* after 21\), allowed [\d.e-]+", said[said.index(shown) + 1])
     assert re.search(r"^ {6}largest difference [\d.]+ \(.* after 21\), allowed", PAGE, re.MULTILINE)

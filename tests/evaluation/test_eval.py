@@ -131,7 +131,7 @@ def test_contrast_is_asked_to_choose(run: Run) -> None:
         (("nothing",), "nothing"),
         (("small", "-m", "nobody"), "there is no model 'nobody'"),
         (("small.toml", "data.image.0.path=nowhere", "--stage", "image"), "nowhere"),
-        (("small", "--split", "test"), "there is no side 'test'"),
+        (("small", "--split", "test"), "there is no split 'test'"),
         (("small.toml", "-m", "text"), "nothing of run runs/text can be evaluated"),
     ],
 )

@@ -143,7 +143,7 @@ def test_every_sample_is_there_with_the_same_bytes() -> None:
 def test_a_sample_of_nothing_but_an_answer_has_no_empty_places() -> None:
     (sample,) = read((replace(CARDS[0], samples=(EvalSample("", "seven", "nine", False),)),)).all("li", "sample")
     assert not sample.all("img") + sample.all("audio")
-    assert [name.text for name in sample.all("dt")] == ["wanted", "said"]
+    assert [name.text for name in sample.all("dt")] == ["expected", "answer"]
 
 
 def test_sentences_are_folded_tables() -> None:
@@ -268,7 +268,7 @@ def test_a_long_name_is_cut_where_it_is_drawn_and_whole_where_it_is_told() -> No
 
 def test_no_cards_give_a_page_that_says_so() -> None:
     root = read((), about={})
-    assert "no cards" in root.text
+    assert "no metrics" in root.text
     assert not root.all("table") + root.all("svg") + root.all("nav")
 
 

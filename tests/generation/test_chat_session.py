@@ -103,7 +103,7 @@ def test_retry_says_something_else_in_the_same_place(speaker: ChatModel) -> None
 def test_oldest_exchanges_are_forgotten_and_said_so(speaker: ChatModel, capsys: pytest.CaptureFixture[str]) -> None:
     session = TerminalSession(speaker, SETTINGS)
     run(session, *(f"question {n}" for n in range(6)))
-    assert "forgotten" in capsys.readouterr().err
+    assert "dropped" in capsys.readouterr().err
     assert session.talk.exchanges[-1].question.text == "question 5"
     assert 0 < len(session.talk.exchanges) < 6
     before = len(session.talk.exchanges)

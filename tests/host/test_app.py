@@ -91,7 +91,7 @@ def test_a_command_built_alone_is_the_one_among_all(
         (
             PermissionError(errno.EACCES, "Permission denied", "a.toml"),
             1,
-            ["error: permission denied: a.toml", "  fix: give yourself the right to it, or name another path"],
+            ["error: permission denied: a.toml", "  fix: change its permissions, or name another path"],
         ),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,

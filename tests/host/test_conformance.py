@@ -129,7 +129,7 @@ def test_a_law_is_tried_once_and_after_its_ground() -> None:
         "b": "failed",
         "a": "passed",
     }
-    assert states["d"].reason == "it breaks b, on which this builds"
+    assert states["d"].reason == "depends on b, which failed"
 
 
 def test_what_a_law_raises_is_a_verdict_and_what_it_prints_no_product(capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,8 +213,8 @@ def test_a_stranger_that_breaks_one(name: str, install: Install, muomni: Muomni)
     install("stones", STRANGER.replace("KEY", ""))
     done = muomni("plugins", "check", name, "--json")
     assert done.returncode == 1
-    assert f"error: {name} breaks 1 of " in done.stderr
-    assert "dataset pebbles breaks gives: documents, conversations or examples, each with a key" in done.stderr
+    assert f"error: {name} fails 1 of " in done.stderr
+    assert "dataset pebbles fails gives: documents, conversations or examples, each with a key" in done.stderr
     (report,) = json.loads(done.stdout)
     assert (report["kind"], report["name"], report["plugin"], report["holds"]) == (
         "dataset",

@@ -98,7 +98,7 @@ def test_a_capability_that_is_not_declared_is_not_tried() -> None:
 
 def test_what_builds_on_a_broken_law_is_not_tried() -> None:
     results = {result.check.name: result for result in examine(thinker("SeesTheFuture")).results}
-    assert results["cache"].reason == "it breaks causal, on which this builds"
+    assert results["cache"].reason == "depends on causal, which failed"
 
 
 MOTION = EncoderPart(
@@ -134,7 +134,7 @@ def test_an_encoder_that_is_right() -> None:
         ({"read": "wrong_encoders:raises_anything"}, "refuses", "an empty file raises ValueError"),
         ({"config": "Doubles"}, "config", "the default config comes back from JSON with width 16 -> 32"),
         ({"config": "Silent"}, "settings", "width has no description"),
-        ({"config": "Generous"}, "settings", "a setting that is not there is no mistake"),
+        ({"config": "Generous"}, "settings", "unknown settings are accepted"),
     ],
 )
 def test_an_encoder(changes: dict[str, str], check: str, told: str) -> None:
@@ -152,8 +152,8 @@ def test_an_encoder(changes: dict[str, str], check: str, told: str) -> None:
         ("vocoder", "griffin-lim", "OneTooMany", "shapes", "(2, 1601), and (2, 1600)"),
         ("talker", "cursor", "DependsOnCuts", "cuts", "in words"),
         ("talker", "cursor", "SaysWhatItLikes", "repeats", "largest difference"),
-        ("talker", "cursor", "HasEveryVoice", "refuses", "a voice that it does not have"),
-        ("talker", "cursor", "NeverListens", "reads", "whatever the text"),
+        ("talker", "cursor", "HasEveryVoice", "refuses", "an unknown voice"),
+        ("talker", "cursor", "NeverListens", "reads", "do not depend on the text"),
     ],
 )
 def test_a_part_that_speaks(kind: str, name: str, attribute: str, check: str, told: str) -> None:

@@ -88,4 +88,4 @@ def test_a_pipe_of_a_shell_is_read_to_its_end() -> None:
 def test_the_prompt_and_a_sound_cannot_both_be_stdin(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         app.main(["chat", "--audio", "-", "-"])
-    assert "both want stdin" in capsys.readouterr().err
+    assert "both read stdin" in capsys.readouterr().err

@@ -159,7 +159,7 @@ def test_words_are_written_as_they_are_heard() -> None:
         (("empty.wav",), "empty.wav is empty"),
         (("text.wav",), "text.wav is no sound that can be read"),
         (("short.wav",), "short.wav holds 6.25 ms"),
-        (("a.wav", "--json", "--srt"), "--json and --srt cannot both be had"),
+        (("a.wav", "--json", "--srt"), "--json and --srt exclude each other"),
         (("a.wav", "a.wav", "--srt"), "one file at a time"),
         (("a.wav", "--device", "tpu"), "there is no device 'tpu'"),
         (("a.wav", "-m", "eer"), "there is no model 'eer'"),

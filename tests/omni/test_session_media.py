@@ -65,7 +65,7 @@ def test_a_new_sound_takes_the_place_of_the_last_one(session: TerminalSession) -
 def test_a_sound_can_be_dropped(session: TerminalSession, end: str, heard: pytest.CaptureFixture[str]) -> None:
     play_lines(session, "/audio low0.wav", "What?", "/attach", end, "/attach", "And now?")
     told = heard.readouterr().err
-    assert "(still attached audio: low0.wav; /drop takes it away)" in told
+    assert "(still attached audio: low0.wav; /drop removes it)" in told
     assert "(nothing is attached)" in told
     assert shown(session)[-1] == []
 

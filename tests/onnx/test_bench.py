@@ -72,8 +72,8 @@ def test_a_prompt_to_read_is_as_long_as_fits_and_may_be_left_out(
     code, out, _ = call(capsys, "generate", "-m", str(bundle), *SHORT)
     assert code == 0
     assert "reading 64 tokens" in out, "its context"
-    assert "MS A TOKEN" in out
-    assert "MS A PROMPT" in out
+    assert "MS/TOKEN" in out
+    assert "MS/PROMPT" in out
     code, out, _ = call(capsys, "generate", "-m", str(bundle), *SHORT, "--prefill", "0")
     assert code == 0
     assert "reading" not in out
@@ -125,13 +125,13 @@ def test_a_command_that_fails_is_no_cold_start() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["generate", "-m", "BUNDLE", "--vary", "thinker.n_layers=2"], "is no setting of a model that is there"),
-        (["generate", "-m", "BUNDLE", "--vs", "BUNDLE"], "against itself"),
+        (["generate", "-m", "BUNDLE", "--vary", "thinker.n_layers=2"], "is not a setting of a bundle"),
+        (["generate", "-m", "BUNDLE", "--vs", "BUNDLE"], "given twice"),
         (["generate", "-m", "nowhere"], "there is no model 'nowhere'"),
         (["generate", "-m", "BUNDLE", "--prompt", "65"], "context holds 64"),
-        (["generate", "omni", "-m", "BUNDLE"], "both a bundle and the recipe omni"),
-        (["encode", "-m", "BUNDLE", "--vs-transformers"], "measures a recipe"),
-        (["encode", "--vs", "torch"], "--vs measures a bundle, and there is none"),
+        (["generate", "omni", "-m", "BUNDLE"], "-m and the recipe omni exclude each other"),
+        (["encode", "-m", "BUNDLE", "--vs-transformers"], "needs a recipe"),
+        (["encode", "--vs", "torch"], "--vs needs a bundle"),
         (["start", "-m", "nobody"], "no model 'nobody'"),
     ],
 )

@@ -177,4 +177,4 @@ def test_a_model_is_not_measured_against_itself(make_run: MakeRun, capsys: pytes
     with pytest.raises(SystemExit) as exit_:
         app.main(["bench", "tts", "-m", "one", "--vs", "one"])
     assert exit_.value.code == 2
-    assert "against itself" in capsys.readouterr().err
+    assert "given twice" in capsys.readouterr().err

@@ -71,7 +71,7 @@ def test_a_long_text_is_cut_with_a_word(here: Path, tts: Tts) -> None:
     (here / "long.txt").write_text("word " * 20_000)
     code, _, err = tts("-i", "long.txt", "-o", "a.wav", "--max-seconds", "2")
     assert code == 0
-    assert "stopped after 2 seconds" in err
+    assert "truncated after 2 seconds" in err
     assert "--max-seconds" in err
     assert soundfile.info(here / "a.wav").frames == 16_000
 
@@ -83,8 +83,8 @@ def test_a_long_text_is_cut_with_a_word(here: Path, tts: Tts) -> None:
         (["  \n", "-o", "a.wav"], "the text is empty", "muomni tts"),
         (["😀👍", "-o", "a.wav"], "nothing in the text can be spoken", "Latin"),
         (["\x07\x1b\x00", "-o", "a.wav"], "nothing in the text can be spoken", "Latin"),
-        (["hello"], "nowhere", "-o"),
-        (["hello", "-o", "a.xyz"], "suffix", ".wav"),
+        (["hello"], "no audio output", "-o"),
+        (["hello", "-o", "a.xyz"], "unsupported audio format", ".wav"),
         (["hello", "-o", "."], "is a folder", "name a file"),
         (["hello", "-o", "a.wav", "--voice", "carl"], "no voice 'carl'", "ann, bob"),
         (["hello", "-o", "a.wav", "--speed", "3"], "speed is 3", "from 0.5 to 2"),
@@ -93,8 +93,8 @@ def test_a_long_text_is_cut_with_a_word(here: Path, tts: Tts) -> None:
         (["hello", "-o", "a.wav", "-m", "nobody"], "no model 'nobody'", "tiny"),
         (["hello", "-o", "a.wav", "--vocoder", "ready2"], "ready2", "ready"),
         (["hello", "-o", "a.wav", "--vocoder", "learned"], "not trained", "--vocoder ready"),
-        (["hello", "-o", "-", "--json"], "both want stdout", "-o out.wav"),
-        (["hello", "-i", "a.txt", "-o", "a.wav"], "two texts", "one of them"),
+        (["hello", "-o", "-", "--json"], "both write to stdout", "-o out.wav"),
+        (["hello", "-i", "a.txt", "-o", "a.wav"], "both a text and a file", "one of them"),
         (["-i", "missing.txt", "-o", "a.wav"], "cannot read missing.txt", "check the path"),
         (["hello", "-o", "a.wav", "--device", "tpu"], "tpu", "device"),
     ],

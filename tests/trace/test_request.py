@@ -34,7 +34,7 @@ def test_the_insides_are_traced_where_they_can_be(
     assert "name the run" in capsys.readouterr().err
     monkeypatch.setattr(request, "find_spec", lambda _: None)
     assert graphs_to_trace(both, "auto") is BUNDLE
-    assert "need PyTorch: pip install" in capsys.readouterr().err
+    assert "needs PyTorch: pip install" in capsys.readouterr().err
     with pytest.raises(RequestError, match="has no bundle"):
         graphs_to_trace(ModelRef(None, RUN), "bundle")
 

@@ -276,7 +276,7 @@ def test_a_trained_tokenizer_is_used(here: Path, capsys: pytest.CaptureFixture[s
         (("hello", "-m", "nowhere"), "there is no model 'nowhere'"),
         (("hello", "--recipe", "nowhere"), "nowhere"),
         (("hello", "--recipe", "omni", "-m", "tiny"), "--recipe an untrained one"),
-        (("hello", "--json", "--markdown"), "cannot both be had"),
+        (("hello", "--json", "--markdown"), "exclude each other"),
         (("--recipe", "omni"), "there is nothing to trace"),
         ((" ", "--recipe", "omni"), "there is nothing to trace"),
         (("hello", "--image", "gone.png", "--recipe", "omni"), "cannot read gone.png"),
