@@ -91,7 +91,6 @@ class AudioEncoderConfig(MelConfig):
 
     @property
     def head_dim(self) -> int:
-        """Width of one head."""
         return self.d_model // self.n_heads
 
     @property

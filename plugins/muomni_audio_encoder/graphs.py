@@ -23,7 +23,6 @@ class AudioEncoderGraph(nn.Module):
         self.model = model
 
     def forward(self, waves: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.model.encode(waves),)
 
 
@@ -35,7 +34,6 @@ class CtcHeadGraph(nn.Module):
         self.recognizer = recognizer
 
     def forward(self, tokens: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.recognizer.score(tokens),)
 
 
@@ -45,7 +43,6 @@ def noise(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def graphs(module: AudioEncoder) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     config = module.config
     return [
         Graph(
@@ -64,7 +61,6 @@ def graphs(module: AudioEncoder) -> list[Graph]:
 
 
 def head_graphs(module: Recognizer) -> list[Graph]:
-    """See ``EncoderPart.head_graphs``."""
     return [
         Graph(
             name="head",

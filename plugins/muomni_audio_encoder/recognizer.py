@@ -92,11 +92,9 @@ class Recognizer(nn.Module):
         return scores
 
     def words(self, inputs: NDArray[np.float32], *, beam: int = 0) -> Iterator[Word]:
-        """See :class:`muomni_cli.contract.models.Transcriber`."""
         return self.stream([inputs], beam=beam)
 
     def stream(self, pieces: Iterable[NDArray[np.float32]], *, beam: int = 0) -> Iterator[Word]:
-        """See :class:`muomni_cli.contract.models.Transcriber`."""
         return transcribe(self.encoder.config, self.logits, pieces, beam)
 
     def expected(self, text: str, label: str | None) -> str:  # noqa: ARG002

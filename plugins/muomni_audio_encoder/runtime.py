@@ -149,7 +149,6 @@ class GreedySpeller:
         self._run = Mark(BLANK, 0, 0)  # goes on until another class comes
 
     def feed(self, scores: Scores) -> Iterator[Mark]:
-        """See :class:`Speller`."""
         for symbol in scores.argmax(1).tolist():
             end = self._run.end + 1
             if symbol == self._run.symbol:
@@ -159,7 +158,6 @@ class GreedySpeller:
             self._run = Mark(symbol, end - 1, end)
 
     def finish(self) -> Iterator[Mark]:
-        """See :class:`Speller`."""
         if self._run.symbol != BLANK:
             yield self._run
 
@@ -177,7 +175,6 @@ class BeamSpeller:
         self._spelled = 0  # tokens before the first of them
 
     def feed(self, scores: Scores) -> Iterator[Mark]:
-        """See :class:`Speller`."""
         for row in scores:
             self._rows.append(row)
             self._silent = self._silent + 1 if row[BLANK] > SILENCE else 0
@@ -185,7 +182,6 @@ class BeamSpeller:
                 yield from self.finish()
 
     def finish(self) -> Iterator[Mark]:
-        """See :class:`Speller`."""
         held, origin = self._rows, self._spelled
         self._rows, self._spelled, self._silent = [], origin + len(held), 0
         if len(held) > 0:
@@ -293,11 +289,9 @@ class RecognizerRunner:
         return scores
 
     def words(self, inputs: NDArray[np.float32], *, beam: int = 0) -> Iterator[Word]:
-        """See :class:`muomni_cli.contract.models.Transcriber`."""
         return self.stream([inputs], beam=beam)
 
     def stream(self, pieces: Iterable[NDArray[np.float32]], *, beam: int = 0) -> Iterator[Word]:
-        """See :class:`muomni_cli.contract.models.Transcriber`."""
         return transcribe(self._config, self.logits, pieces, beam)
 
     def expected(self, text: str, label: str | None) -> str:  # noqa: ARG002
@@ -305,7 +299,6 @@ class RecognizerRunner:
         return wanted_of(self._alphabet, text)
 
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
-        """See :class:`muomni_cli.contract.models.Predictor`."""
         room = room_of(self._config)
         return predictor_of(self._alphabet, [self.logits(room.around(wave)) for wave in inputs], choices)
 

@@ -172,7 +172,6 @@ class IdxMedia:
         return f"picture {self.index} in {self.path}"
 
     def open(self) -> BinaryIO:
-        """See :class:`muomni_cli.api.Media`."""
         shape, numbers = load(self.path, 3)
         _, rows, columns = shape
         begin = self.index * rows * columns

@@ -311,7 +311,6 @@ class SceneMedia:
         return facts(lay_out(self.config, self.index), self.index)
 
     def open(self) -> BinaryIO:
-        """See :class:`muomni_cli.api.Media`."""
         scene = lay_out(self.config, self.index)
         return io.BytesIO(draw(scene, self.config.size, smooth=self.config.smooth))
 

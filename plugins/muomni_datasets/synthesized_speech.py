@@ -169,7 +169,6 @@ class SpokenMedia:
         return {"voice": _label(self.program, self.voice)}
 
     def open(self) -> BinaryIO:
-        """See :class:`muomni_cli.api.Media`."""
         return io.BytesIO(synthesize(self.program, self.text, self.voice, self.stretch, self.pitch))
 
 

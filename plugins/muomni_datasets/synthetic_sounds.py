@@ -120,7 +120,6 @@ class SoundMedia:
         return imagine(self.config, self.index)[0].facts
 
     def open(self) -> BinaryIO:
-        """See :class:`muomni_cli.api.Media`."""
         rate = self.config.sample_rate
         sound, rng = imagine(self.config, self.index)
         size = round(self.config.seconds * rate)

@@ -42,7 +42,6 @@ class TalkerBaseConfig(PartConfig):
 
     @property
     def head_dim(self) -> int:
-        """Width of one head."""
         return self.d_model // self.n_heads
 
     @property

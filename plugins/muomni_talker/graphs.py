@@ -24,7 +24,6 @@ class TextEncoderGraph(nn.Module):
         self.reader = talker.reader
 
     def forward(self, ids: Tensor, voice: Tensor, *thoughts: Tensor) -> tuple[Tensor, ...]:
-        """See above."""
         features = self.reader(ids, voice, *thoughts)
         return features, self.reader.expected(features)
 
@@ -37,7 +36,6 @@ class LengthRegulatorGraph(nn.Module):
         self.framer = talker.framer
 
     def forward(self, features: Tensor, symbol: Tensor, elapsed: Tensor, left: Tensor) -> tuple[Tensor, ...]:
-        """See above."""
         return (self.framer(features, Alignment(symbol.flatten(1), elapsed.flatten(1), left.flatten(1))),)
 
 
@@ -49,7 +47,6 @@ class StepGraph(nn.Module):
         self.stack, self.history = talker.stack, talker.history
 
     def forward(self, before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """See :func:`muomni_cli.nn.onnx_stack.grow`."""
         for q, table in enumerate(self.history):
             plan = plan + table(before[..., q])
         states, present = grow(self.stack, plan, past)
@@ -64,7 +61,6 @@ class FullSequenceGraph(nn.Module):
         self.stack = talker.stack
 
     def forward(self, plan: Tensor) -> tuple[Tensor, ...]:
-        """See above."""
         places = torch.arange(plan.shape[1], device=plan.device)
         span = Span(self.stack.rope_cos[places], self.stack.rope_sin[places], None, causal=False, cache=None)
         for block in self.stack.blocks:
@@ -80,13 +76,11 @@ class CodeHeadGraph(nn.Module):
         self.heads, self.number = talker.heads, number
 
     def forward(self, states: Tensor, *codes: Tensor) -> tuple[Tensor, ...]:
-        """See above."""
         given = self.heads.given(states, self.number, codes[0]) if codes else states
         return (self.heads.heads[self.number](given),)
 
 
 def graphs(module: TalkerBase) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     told = _step(module) if isinstance(module, CursorTalker) else _whole(module)
     return [_reader(module), _framer(module), told, *(_head(module, q) for q in range(module.codes.codebooks))]
 

@@ -206,38 +206,32 @@ class TorchEngine:
     def read(
         self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any] | None, kept: slice
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         heard = None if hidden_states is None else self._given(hidden_states)[None]
         features = self._talker.reader(self._given(ids)[None], self._given(np.array([voice])), heard)[:, kept]
         return _array(features[0]), _array(self._talker.reader.expected(features)[0])
 
     @torch.inference_mode()
     def plan(self, features: NDArray[Any], alignment: NDArray[Any]) -> NDArray[Any]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         under = Alignment(*(column[None] for column in self._given(alignment).unbind(1)))
         return _array(self._talker.framer(self._given(features).to(self._like.dtype)[None], under)[0])
 
     @torch.inference_mode()
     def begin(self) -> KVCache:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         return self._talker.stack.new_cache(1, self.config.ctx_len)
 
     @torch.inference_mode()
     def step(self, before: NDArray[Any], plan: NDArray[Any], memory: KVCache) -> Tensor:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         said = self._given(plan).to(self._like.dtype)[None, None]
         return self._talker.states(self._given(before)[None, None], said, memory)[0, 0]
 
     @torch.inference_mode()
     def whole(self, plan: NDArray[Any]) -> Sequence[Tensor]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         said = self._given(plan).to(self._like.dtype)[None]
         before = torch.zeros(1, len(plan), self.codes.codebooks, dtype=torch.long, device=said.device)
         return self._talker.states(before, said)[0].unbind(0)
 
     @torch.inference_mode()
     def draw(self, state: Tensor, sampler: Sampler) -> NDArray[Any]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         codes = self._talker.heads.draw(state, lambda logits: torch.tensor(sampler(logits.float().cpu().numpy())))
         return codes.cpu().numpy()
 
@@ -278,7 +272,6 @@ class TalkerBase(nn.Module):
         )
 
     def forward(self, codes: Tensor) -> tuple[Tensor, ...]:
-        """See :class:`muomni_cli.api.Talker`."""
         batch, frames, _ = codes.shape
         plan = self.framer.nothing.expand(batch, frames, -1)
         return self.heads.logits(self.states(codes, plan))
@@ -312,7 +305,6 @@ class TalkerBase(nn.Module):
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.api.Talker`."""
         return speak(TorchEngine(self), text, voice_settings, sampler)
 
 
@@ -335,7 +327,6 @@ class CursorTalker(TalkerBase):
         lengths: Sequence[int] | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
-        """See :meth:`TalkerBase.states`."""
         said = sum(table(before[..., q]) for q, table in enumerate(self.history))
         assert isinstance(said, Tensor)
         return self.stack.states(plan + (said if known is None else said * known), cache=cache, lengths=lengths)

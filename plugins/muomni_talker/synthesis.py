@@ -72,7 +72,6 @@ class Engine(Protocol):
 def speak(
     engine: Engine, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
 ) -> Iterator[NDArray[Any]]:
-    """See :class:`muomni_cli.api.Talker`."""
     voice = voice_number(engine, voice_settings.voice)
     voice_settings.require_speed()
     return _speak(engine, text, voice, voice_settings.speed, sampler)
@@ -209,7 +208,6 @@ class AutoregressiveDecoder(FrameDecoder):
         self._before = np.zeros(engine.codes.codebooks, np.int64)
 
     def decode(self, plan: NDArray[Any], sampler: Sampler, *, ended: bool) -> Iterator[NDArray[Any]]:  # noqa: ARG002
-        """See :class:`FrameDecoder`."""
         for row in plan[: self.room]:
             state = self.engine.step(self._before, row, self._memory)
             self._before = self.engine.draw(state, sampler)
@@ -261,7 +259,6 @@ class GraphEngine:
     def read(
         self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any] | None, kept: slice
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         feeds = {"ids": ids[None], "voice": np.array([voice])}
         if self.thinker_width:
             silent = np.zeros((len(ids), self.thinker_width), np.float32)
@@ -270,31 +267,26 @@ class GraphEngine:
         return made["features"][0, kept], made["durations"][0, kept]
 
     def plan(self, features: NDArray[Any], alignment: NDArray[Any]) -> NDArray[Any]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         under = alignment.reshape(1, -1, self.config.subframes, 3)
         slots = {name: np.ascontiguousarray(under[..., n]) for n, name in enumerate(("symbol", "elapsed", "left"))}
         made: NDArray[Any] = self._graphs["framer"]({"features": features[None], **slots})["plan"][0]
         return made
 
     def begin(self) -> dict[str, Any]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         empty = np.zeros((1, self.config.kv_heads, 0, self.config.head_dim), np.float32)
         layers = range(self.config.n_layers)
         return {f"past_key_values.{layer}.{what}": empty for layer in layers for what in ("key", "value")}
 
     def step(self, before: NDArray[Any], plan: NDArray[Any], memory: dict[str, Any]) -> NDArray[Any]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         made = self._graphs["step"]({"before": before[None, None], "plan": plan[None, None], **memory})
         memory.update({name: made[name.replace("past_key_values", "present")] for name in memory})
         state: NDArray[Any] = made["states"][0, 0]
         return state
 
     def whole(self, plan: NDArray[Any]) -> Sequence[NDArray[Any]]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         return list(self._graphs["whole"]({"plan": plan[None]})["states"][0])
 
     def draw(self, state: NDArray[Any], sampler: Sampler) -> NDArray[Any]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         codes = np.zeros(self.codes.codebooks, np.int64)
         for q in range(self.codes.codebooks):
             given = {"codes": codes[None, :q]} if q else {}
@@ -318,11 +310,9 @@ class TalkerRunner:
 
     @property
     def voices(self) -> Sequence[str]:
-        """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
         return self._engine.voices
 
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
         return speak(self._engine, text, voice_settings, sampler)

@@ -21,7 +21,6 @@ class Encoding(nn.Module):
         self.codec, self.mel = codec, LogMel(codec.mel)
 
     def forward(self, waves: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.codec.encode(self.codec.seen(self.mel(waves.flatten(1)))),)
 
 
@@ -33,13 +32,11 @@ class Decoding(nn.Module):
         self.codec = codec
 
     def forward(self, codes: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """All in one call."""
         mel, present = self.codec.decoder(self.codec.decode(codes), past)
         return mel, *present
 
 
 def graphs(module: Newpart) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     memories = module.decoder.memories
     states = {f"past.{number}": f"present.{number}" for number in range(len(memories))}
     cases = {

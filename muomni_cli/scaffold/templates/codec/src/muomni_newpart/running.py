@@ -45,7 +45,6 @@ class Decoded:
 
 
 class RunCodec:
-    """See :class:`muomni_cli.contract.speech.CodecRunner`."""
 
     def __init__(self, config: NewpartConfig, graphs: Mapping[str, GraphFn]) -> None:
         self._config, self._graphs = config, graphs

@@ -16,7 +16,6 @@ class Encoding(nn.Module):
         self.model = model
 
     def forward(self, inputs: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.model.encode(inputs),)
 
 
@@ -28,12 +27,10 @@ class Head(nn.Module):
         self.head = named.head
 
     def forward(self, tokens: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.head(tokens.mean(1)),)
 
 
 def graphs(module: Newpart) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     return [
         Graph(
             name="encoder",
@@ -50,7 +47,6 @@ def graphs(module: Newpart) -> list[Graph]:
 
 
 def head_graphs(module: Named) -> list[Graph]:
-    """See ``EncoderPart.head_graphs``."""
     cases = {"traced": {"batch": 2, "tokens": 5}, "one": {"batch": 1, "tokens": 1}, "many": {"batch": 3, "tokens": 50}}
 
     def by_its_own(tokens: Tensor) -> tuple[Tensor]:

@@ -115,7 +115,6 @@ def build(config: NewpartConfig) -> Newpart:
 
 
 def build_predictor(config: NewpartConfig, head_metadata: Mapping[str, Any]) -> Named:
-    """See ``EncoderPart.predictor``."""
     if "classes" not in head_metadata:
         raise RequestError("the encoder does not say which classes it knows", "train it again")
     return Named(Newpart(config), head_metadata["classes"])

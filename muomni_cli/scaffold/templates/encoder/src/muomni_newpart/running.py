@@ -14,7 +14,6 @@ from muomni_newpart.naming import Naming
 
 
 class NamingRunner:
-    """See :class:`muomni_cli.contract.models.Predictor`."""
 
     def __init__(self, config: NewpartConfig, graphs: Mapping[str, GraphFn], head_metadata: Mapping[str, Any]) -> None:  # noqa: ARG002
         self._graphs, self._naming = graphs, Naming(head_metadata["classes"])

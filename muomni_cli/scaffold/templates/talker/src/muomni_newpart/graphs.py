@@ -29,7 +29,6 @@ class Framing(nn.Module):
         self.talker = talker
 
     def forward(self, under: Tensor, elapsed: Tensor, before: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """All in one call."""
         states, present = self.talker.states(under, elapsed, before, past)
         return states, *present
 
@@ -47,7 +46,6 @@ class Heads(nn.Module):
 
 
 def graphs(module: Newpart) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     width, books, size = module.config.d_model, module.codes.codebooks, module.codes.size
     memories = module.stack.memories
     states = {f"past.{number}": f"present.{number}" for number in range(len(memories))}

@@ -85,7 +85,6 @@ class Newpart(nn.Module):
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
         return speak(TorchEngine(self), text, voice_settings, sampler)
 
 

@@ -31,7 +31,6 @@ class RunTalker:
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
         return speak(self, text, voice_settings, sampler)
 
     def read(self, ids: NDArray[Any], voice: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -45,7 +45,6 @@ class Engine(Protocol):
 def speak(
     engine: Engine, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
 ) -> Iterator[Array]:
-    """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
     voice = _number(engine.voices, voice_settings.voice)
     for sentence in sentences(text):
         features, lasting = engine.read(np.array(numbers(sentence)), voice)

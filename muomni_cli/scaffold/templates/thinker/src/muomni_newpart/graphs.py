@@ -16,7 +16,6 @@ class Embedding(nn.Module):
         self.table = model.table
 
     def forward(self, ids: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.table(ids),)
 
 
@@ -35,7 +34,6 @@ class Thinking(nn.Module):
 
 
 def graphs(module: Newpart) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     config = module.config
 
     def by_its_cache(embeds: Tensor, *held: Tensor) -> tuple[Tensor, ...]:

@@ -69,7 +69,6 @@ class Newpart(nn.Module):
         lengths: Sequence[int] | None = None,
         last_only: bool = False,
     ) -> ThinkerOutput:
-        """See :class:`muomni_cli.api.Thinker`."""
         hidden = self.hidden(ids, embeds=embeds, cache=cache, lengths=lengths)
         shown = hidden
         if last_only:

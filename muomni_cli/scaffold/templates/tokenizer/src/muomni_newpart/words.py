@@ -38,7 +38,6 @@ class Newpart:
 
     @property
     def specials(self) -> Mapping[str, int]:
-        """See :class:`muomni_cli.api.Tokenizer`."""
         return SPECIALS
 
     def encode(self, text: str) -> list[int]:

@@ -26,7 +26,6 @@ class Sounding(nn.Module):
 
 
 def graphs(module: Newpart) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     memories = module.config.memories(module.mel)
     states = {f"past.{number}": f"present.{number}" for number in range(len(memories))}
     return [

@@ -36,7 +36,6 @@ class Frames(nn.Module):
         self.register_buffer("waves", waves.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See above."""
         size, phase = self.told(x).float().chunk(2, dim=-1)
         size = size.clamp_max(LOUDEST).exp()
         return torch.cat((size * phase.cos(), size * phase.sin()), dim=-1) @ self.waves
@@ -50,7 +49,6 @@ class Overlap(Causal):
         self.hop, self.memory = hop, (1, hop)
 
     def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See :class:`muomni_cli.nn.streaming.Causal`."""
         ends, past = joined(x[..., self.hop :], past, 1)
         return x[..., : self.hop] + ends[:, : x.shape[1]], past
 
