@@ -1,5 +1,5 @@
-"""The Talkers as graphs for export (characters to features, features to conditioning, conditioning to states, states
-to codes) and as steps for ``muomni trace``.
+"""Export graphs of the Talkers (characters to features, features to plan, plan to states, states to codes), and steps
+for ``muomni trace``.
 
 Shapes: B batch, S symbols, T frames, W and D widths, Q codebooks, K codes.
 """
@@ -17,7 +17,7 @@ from muomni_talker.text_normalization import written_form
 
 
 class TextEncoderGraph(nn.Module):
-    """(B,S) symbols, (B,) voices and, if a Thinker is heard, (B,S,Dh) thoughts -> (B,S,W) features, (B,S) slots."""
+    """(B,S) symbols, (B,) voices and optional (B,S,Dh) Thinker states -> (B,S,W) features, (B,S) durations in slots."""
 
     def __init__(self, talker: TalkerBase) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class LengthRegulatorGraph(nn.Module):
 
 
 class StepGraph(nn.Module):
-    """(B,T,Q) codes of the frames before, (B,T,D) plan and the cache -> (B,T,D) states and the cache."""
+    """(B,T,Q) codes of the previous frames, (B,T,D) plan and the cache -> (B,T,D) states and the cache."""
 
     def __init__(self, talker: CursorTalker) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class StepGraph(nn.Module):
 
 
 class FullSequenceGraph(nn.Module):
-    """(B,T,D) plan of whole sentences -> (B,T,D) states, each of which sees all."""
+    """(B,T,D) plan of whole sentences -> (B,T,D) states, with bidirectional attention."""
 
     def __init__(self, talker: TalkerBase) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class FullSequenceGraph(nn.Module):
 
 
 class CodeHeadGraph(nn.Module):
-    """(B,D) states and, after the first head, the (B,q) codes before -> (B,K) logits."""
+    """(B,D) states and, except for the first head, the (B,q) previous codes -> (B,K) logits."""
 
     def __init__(self, talker: TalkerBase, number: int) -> None:
         super().__init__()
@@ -81,8 +81,8 @@ class CodeHeadGraph(nn.Module):
 
 
 def graphs(module: TalkerBase) -> list[Graph]:
-    told = _step(module) if isinstance(module, CursorTalker) else _whole(module)
-    return [_reader(module), _framer(module), told, *(_head(module, q) for q in range(module.codes.codebooks))]
+    decoder = _step(module) if isinstance(module, CursorTalker) else _whole(module)
+    return [_reader(module), _framer(module), decoder, *(_head(module, q) for q in range(module.codes.codebooks))]
 
 
 def _reader(module: TalkerBase) -> Graph:
@@ -112,7 +112,7 @@ def _framer(module: TalkerBase) -> Graph:
         module=LengthRegulatorGraph(module),
         inputs=[
             GraphInput("features", ("batch", "symbols", config.d_text)),
-            GraphInput("symbol", slots, GraphInput.below(2)),  # there are two symbols in every case
+            GraphInput("symbol", slots, GraphInput.below(2)),  # every case has at least two symbols
             GraphInput("elapsed", slots, GraphInput.below(2 * config.max_duration)),
             GraphInput("left", slots, GraphInput.below(2 * config.max_duration)),
         ],
@@ -128,7 +128,7 @@ def _framer(module: TalkerBase) -> Graph:
 def _step(module: CursorTalker) -> Graph:
     config, states = module.config, past_states(module.config)
 
-    def by_its_cache(before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+    def reference(before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
         cache = filled(module.stack, past, plan.shape[1])
         return module.states(before, plan, cache), *held_by(cache)
 
@@ -145,12 +145,12 @@ def _step(module: CursorTalker) -> Graph:
         states=states,
         initial_sizes={"batch": 2, "time": 1, "past": 0},
         calls=min(100, config.ctx_len),
-        reference=by_its_cache,
+        reference=reference,
     )
 
 
 def _whole(module: TalkerBase) -> Graph:
-    def by_its_own(plan: Tensor) -> tuple[Tensor, ...]:
+    def reference(plan: Tensor) -> tuple[Tensor, ...]:
         before = torch.zeros(*plan.shape[:2], module.codes.codebooks, dtype=torch.long)
         return (module.states(before, plan),)
 
@@ -164,7 +164,7 @@ def _whole(module: TalkerBase) -> Graph:
             "one frame": {"batch": 1, "frames": 1},
             "whole context": {"batch": 1, "frames": module.config.ctx_len},
         },
-        reference=by_its_own,
+        reference=reference,
     )
 
 
@@ -180,7 +180,7 @@ def _head(module: TalkerBase, number: int) -> Graph:
 
 
 def steps(module: TalkerBase) -> list[Step]:
-    """From characters to codes. The parallel Talker draws the codes of every frame by itself; those are not shown."""
+    """From characters to codes. The parallel Talker draws codes outside of its modules; that step is not shown."""
     slots = module.config.subframes
     drawn = Step(
         at="heads.draw",
@@ -192,25 +192,25 @@ def steps(module: TalkerBase) -> list[Step]:
         Step(
             at="reader",
             title="characters",
-            what=f"convolutions that see {module.config.reach} characters to either side",
+            what=f"convolutions over {module.config.reach} characters to either side",
             counts=lambda a, b: f"{_many(a[1], 'symbol')} -> {_many(b[1], 'feature')} of {b[2]}",
         ),
         Step(
             at="reader.expected",
             title="durations",
-            what=f"how long each symbol lasts, in slots of which a frame has {slots}",
+            what=f"duration of each symbol in slots, {slots} per frame",
             counts=lambda a, b: f"{_many(a[1], 'feature')} -> {_many(b[1], 'duration')}",
         ),
         Step(
             at="framer",
             title="plan",
-            what="what each frame is to say: the features under a pointer that only moves forward",
+            what="conditioning of each frame: the features of its symbols, by monotonic alignment",
             counts=lambda a, b: f"{_many(a[1], 'feature')} -> {_many(b[1], 'frame')} of {b[2]}",
         ),
         Step(
             at="states",
             title="transformer",
-            what="the frames before and the plan" if module.causal else "the plan of all frames at once",
+            what="the previous frames and the plan" if module.causal else "the plan of all frames at once",
             counts=lambda a, b: f"{_many(a[1], 'frame')} -> {_many(b[1], 'state')} of {b[2]}",
         ),
         *([drawn] if module.causal else []),
