@@ -4,15 +4,8 @@ from muomni_cli.api import TalkerPart, hookimpl
 from muomni_talker.config import CursorConfig, ParallelConfig
 
 SMALL = {
-    "d_text": 24,
-    "text_layers": 2,
-    "text_kernel": 3,
-    "d_model": 32,
-    "n_layers": 2,
-    "n_heads": 2,
-    "d_ff": 48,
-    "max_duration": 6,
-    "ctx_len": 128,
+    **{"d_text": 24, "text_layers": 2, "text_kernel": 3, "max_duration": 6, "ctx_len": 128},
+    **{"d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 48},
 }
 """Sizes for conformance checks."""
 

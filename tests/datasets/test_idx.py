@@ -57,7 +57,7 @@ NAMED = idx(2, content=b"\1\0")
 @pytest.mark.parametrize(
     ("images", "labels", "words"),
     [
-        (NAMED, GOOD, "no IDX file of grey pictures"),
+        (NAMED, GOOD, "no IDX file of gray pictures"),
         (b"", NAMED, "is empty"),
         (b"\0\0", NAMED, "no IDX file"),
         (idx(2, 3, 4, content=PIXELS, kind=13), NAMED, "no IDX file"),
