@@ -307,7 +307,7 @@ class SpokenConfig(FilesConfig):
         return self
 
 
-# The sources of `asked.from`, told apart by `use`.
+# The sources of `asked.from`, discriminated by `use`.
 class FromManifest(ManifestConfig):
     use: Literal["manifest"] = Field(description=_USE)
 

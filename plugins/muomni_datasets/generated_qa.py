@@ -132,9 +132,9 @@ class GeneratedQuestions:
 
 def facts_of(example: Example) -> Mapping[str, str]:
     """``text``, ``label`` and ``key`` of an example, and the ``facts`` of its media, if any."""
-    told: Mapping[str, str] = getattr(example.media, "facts", {})
+    media_facts: Mapping[str, str] = getattr(example.media, "facts", {})
     label = {} if example.label is None else {"label": example.label}
-    return {"text": example.text, "key": example.key, **label, **told}
+    return {"text": example.text, "key": example.key, **label, **media_facts}
 
 
 def _messages(turns: Sequence[tuple[str | None, str | None]], media: tuple[Media, ...]) -> tuple[Message, ...]:

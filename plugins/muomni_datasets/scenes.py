@@ -269,11 +269,11 @@ QUESTIONS: Sequence[tuple[Sequence[str], str]] = (
 """Phrasings of questions, and the answer."""
 
 
-def ask(told: dict[str, str], rng: StoryRandom) -> tuple[str, str]:
+def ask(known_facts: dict[str, str], rng: StoryRandom) -> tuple[str, str]:
     """A question about a scene with these facts, and its answer."""
-    known = [(ways, answer) for ways, template in QUESTIONS if (answer := fill(template, told)) is not None]
+    known = [(ways, answer) for ways, template in QUESTIONS if (answer := fill(template, known_facts)) is not None]
     ways, answer = rng.one(known)
-    question = fill(rng.one(ways), told)
+    question = fill(rng.one(ways), known_facts)
     assert question is not None, "a fact in a question is known if the answer is"
     return question, answer
 
@@ -313,11 +313,11 @@ class Scenes:
         config, split = self._config, SIDES[self._config.split]
         for index in range(config.count):
             media = SceneMedia("image", config, index)
-            told = dict(media.facts)
+            known_facts = dict(media.facts)
             key = f"scene {config.seed}{config.split}/{index}"
             if config.give == "captions":
-                yield Example(media, told["text"], key, told["label"], source="scenes", split=split)
+                yield Example(media, known_facts["text"], key, told["label"], source="scenes", split=split)
             else:
-                question, answer = ask(told, StoryRandom(f"question/{config.split}/{config.seed}/{index}"))
+                question, answer = ask(known_facts, StoryRandom(f"question/{config.split}/{config.seed}/{index}"))
                 messages = Message("user", question, (media,)), Message("assistant", answer)
                 yield Conversation(messages, key, source="scenes", split=split)

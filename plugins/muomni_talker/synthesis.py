@@ -180,7 +180,7 @@ class FrameDecoder:
         self.engine = engine
         self.words = 0
         """Spoken words of the sentence so far."""
-        self.told = 0
+        self.decoded = 0
         """Frames decoded so far."""
 
     def decode(self, plan: NDArray[Any], sampler: Sampler, *, ended: bool) -> Iterator[NDArray[Any]]:
@@ -190,7 +190,7 @@ class FrameDecoder:
     @property
     def room(self) -> int:
         """Frames left until the maximum."""
-        return min(CodeShape.most_frames(self.words), self.engine.config.ctx_len) - self.told
+        return min(CodeShape.most_frames(self.words), self.engine.config.ctx_len) - self.decoded
 
 
 class AutoregressiveDecoder(FrameDecoder):
@@ -205,7 +205,7 @@ class AutoregressiveDecoder(FrameDecoder):
         for row in plan[: self.room]:
             state = self.engine.step(self._before, row, self._memory)
             self._before = self.engine.draw(state, sampler)
-            self.told += 1
+            self.decoded += 1
             yield self._before[None]
 
 
@@ -222,7 +222,7 @@ class ParallelDecoder(FrameDecoder):
             return
         states = self.engine.whole(np.concatenate(self._plans)[: self.room])
         codes = np.stack([self.engine.draw(state, sampler) for state in states])
-        self.told = len(codes)
+        self.decoded = len(codes)
         yield codes
 
 

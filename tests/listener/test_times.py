@@ -134,12 +134,22 @@ def test_spans_fit_texts_and_sounds_and_a_batch_is_its_rows(aligned: Callable[..
     for row in (0, 1, 2, 5):
         spans_fit(found[row], TEXTS[row], waves[row])
         (alone,) = aligned([row])[1]  # type: ignore[index]
-        assert [(one.begin, one.end) for one in alone] == [(one.begin, one.end) for one in found[row]]
+        assert [(one.start_char, one.end_char) for one in alone] == [
+            (one.start_char, one.end_char) for one in found[row]
+        ]
         edges = [(one.start, one.end) for one in found[row]]
-        assert np.allclose([(one.since, one.until) for one in alone], edges, atol=1e-3)
+        assert np.allclose([(one.start, one.end) for one in alone], edges, atol=1e-3)
     said = TEXTS[0]
-    assert [said[one.begin : one.end] for one in found[0]] == [*"Hello", ",  ", *"there"]
-    assert [TEXTS[1][one.begin : one.end] for one in found[1]] == ["c", "a", "f", "\u00e9", " ", "\ufb01", "g"]
+    assert [said[one.start_char : one.end_char] for one in found[0]] == [*"Hello", ",  ", *"there"]
+    assert [TEXTS[1][one.start_char : one.end_char] for one in found[1]] == [
+        "c",
+        "a",
+        "f",
+        "\u00e9",
+        " ",
+        "\ufb01",
+        "g",
+    ]
 
 
 def test_a_sound_shorter_than_a_token_says_nothing(

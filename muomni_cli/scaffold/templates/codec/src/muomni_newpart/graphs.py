@@ -1,4 +1,4 @@
-"""The codec as two graphs: samples to codes, and codes with what the decoder remembers to log-mel."""
+"""Export graphs: samples to codes, and codes with the decoder's state to log-mel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from muomni_newpart.model import Newpart
 
 
 class Encoding(nn.Module):
-    """(B,T,samples of a code frame) -> (B,T,Q) codes."""
+    """(B,T,samples per code frame) -> (B,T,Q) codes."""
 
     def __init__(self, codec: Newpart) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Encoding(nn.Module):
 
 
 class Decoding(nn.Module):
-    """(B,T,Q) codes and the past -> (B, frame*T, F) log-mel and the past."""
+    """(B,T,Q) codes and past states -> (B, frame*T, F) log-mel and present states."""
 
     def __init__(self, codec: Newpart) -> None:
         super().__init__()
@@ -70,5 +70,5 @@ def graphs(module: Newpart) -> list[Graph]:
 
 
 def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Noise of deviation 0.1, in float32."""
+    """Noise of std 0.1."""
     return 0.1 * random.standard_normal(shape, dtype="float32")

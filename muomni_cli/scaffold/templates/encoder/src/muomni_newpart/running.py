@@ -1,4 +1,4 @@
-"""The graphs, run. Knows no torch."""
+"""Runs the exported graphs without PyTorch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from muomni_newpart.naming import Naming
 
 
 class NamingRunner:
+    """A :class:`muomni_cli.contract.models.Predictor` on the exported graphs."""
 
     def __init__(self, config: NewpartConfig, graphs: Mapping[str, GraphFn], head_metadata: Mapping[str, Any]) -> None:  # noqa: ARG002
         self._graphs, self._naming = graphs, Naming(head_metadata["classes"])
@@ -24,6 +25,6 @@ class NamingRunner:
         )
 
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:  # noqa: ARG002
-        """The likeliest class in each (N,C) input."""
+        """The likeliest class of each (N,C) input."""
         tokens = [self._graphs["encoder"]({"inputs": one[None]})["tokens"] for one in inputs]
         return self._naming.said(np.concatenate([self._graphs["head"]({"tokens": one})["scores"] for one in tokens]))

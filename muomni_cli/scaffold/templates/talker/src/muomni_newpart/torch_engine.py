@@ -1,4 +1,4 @@
-"""The network as :mod:`muomni_newpart.speaking` wants it, by PyTorch."""
+"""Runs the network with PyTorch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from muomni_newpart.config import NewpartConfig
 
 
 class Network(Protocol):
-    """What the engine drives: a :class:`muomni_newpart.model.Newpart`."""
+    """What the engine needs of :class:`muomni_newpart.model.Newpart`."""
 
     config: NewpartConfig
     codes: CodeShape
@@ -42,23 +42,20 @@ class TorchEngine:
 
     @torch.inference_mode()
     def read(self, ids: NDArray[Any], voice: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """See the protocol."""
         features, lasting = self._talker.read(self._row(ids), self._row(np.array(voice)))
         return _array(features[0]), _array(lasting[0])
 
     def begin(self) -> None:
-        """Nothing."""
+        """None: the network starts from zeros."""
 
     @torch.inference_mode()
     def step(self, under: NDArray[Any], elapsed: float, before: NDArray[Any], memory: Any) -> tuple[NDArray[Any], Any]:
-        """See the protocol."""
         share = self._row(np.array([elapsed], np.float32))
         states, memory = self._talker.states(self._row(under[None]), share, self._row(before[None]), memory)
         return _array(states[0, 0]), memory
 
     @torch.inference_mode()
     def logits(self, state: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
-        """See the protocol."""
         return _array(self._talker.logits(self._row(state), self._row(codes))[0])
 
     def _row(self, array: NDArray[Any]) -> Tensor:
