@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from muomni_audio_encoder import ctc, model
 from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, Spelled, align, marks, needed
-from muomni_audio_encoder.runtime import ANSWER_MODES, predictor_of, room_of, spelled, transcribe, wanted_of
+from muomni_audio_encoder.runtime import ANSWER_MODES, predictor_of, room_of, spelled, transcribe
 from muomni_cli.api import CharSpan, Word
 
 
@@ -94,7 +94,7 @@ class Recognizer(nn.Module):
         return transcribe(self.encoder.config, self.logits, pieces, beam)
 
     def expected(self, text: str, label: str | None) -> str:  # noqa: ARG002
-        return wanted_of(self.alphabet, text)
+        return self.alphabet.decode(self.alphabet.encode(text))
 
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
         room = room_of(self.encoder.config)

@@ -228,11 +228,6 @@ def spelled(alphabet: Alphabet, marks: Iterable[Mark]) -> str:
     return alphabet.spell(alphabet.decode([mark.symbol for mark in marks]))
 
 
-def wanted_of(alphabet: Alphabet, text: str) -> str:
-    """The text in the alphabet's characters."""
-    return alphabet.decode(alphabet.encode(text))
-
-
 def predictor_of(
     alphabet: Alphabet, heard: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None
 ) -> list[str]:
@@ -271,7 +266,7 @@ class RecognizerRunner:
         return transcribe(self._config, self.logits, pieces, beam)
 
     def expected(self, text: str, label: str | None) -> str:  # noqa: ARG002
-        return wanted_of(self._alphabet, text)
+        return self._alphabet.decode(self._alphabet.encode(text))
 
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
         room = room_of(self._config)

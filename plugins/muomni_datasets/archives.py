@@ -25,7 +25,7 @@ from PIL import Image
 from muomni_cli.api import Example, RequestError, SliceMedia, expand_path, files
 from muomni_datasets.config import SIDES, IdxConfig, TarConfig
 from muomni_datasets.labeled_files import LONGEST, Namer, read_beside, read_captions, safe_name
-from muomni_datasets.text_files import Files
+from muomni_datasets.text_files import Files, FilesSource
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """Magic numbers of compressed files, which cannot be read in place."""
@@ -42,24 +42,13 @@ class ArchiveSlice:
     size: int
 
 
-class Tar:
+class Tar(FilesSource):
     """The examples of tar archives, in the order of archive names and members."""
 
     def __init__(self, config: TarConfig) -> None:
         self._config = config
         self._namer = Namer(config)
-        self._files = Files(config, (".tar",))
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        return self._files.unreadable
-
-    @property
-    def remarks(self) -> list[str]:
-        return self._namer.remarks
-
-    def files(self) -> list[Path]:
-        return self._files.paths()
+        super().__init__(Files(config, (".tar",)), self._namer.holdout)
 
     def documents(self) -> Iterator[Example]:
         for path in self._files.paths():

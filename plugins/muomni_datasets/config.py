@@ -68,8 +68,7 @@ class TextConfig(FilesConfig):
         "blank-line", description='document separator: "blank-line", "line", "file", or a regular expression'
     )
     holdout: tuple[Expression, ...] = Field(
-        (),
-        description="regular expressions: documents that match in their first 300 characters are for validation",
+        (), description="regular expressions: documents that match in their first 300 characters are for validation"
     )
 
 

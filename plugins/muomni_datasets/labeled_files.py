@@ -52,14 +52,9 @@ class Namer:
     def __init__(self, config: NamedConfig) -> None:
         self._config = config
         self._name = re.compile(config.name)
-        self._holdout = Holdout(config.holdout)
+        self.holdout = Holdout(config.holdout)
         self._exclude = [re.compile(expression) for expression in config.exclude]
         self._labels = frozenset(config.labels)
-
-    @property
-    def remarks(self) -> list[str]:
-        """Problems with ``holdout``, known after everything was read."""
-        return self._holdout.remarks
 
     def modality(self, name: str) -> str | None:
         """Modality of a file; None if it is not an example, or excluded."""
@@ -100,9 +95,9 @@ class Namer:
         return Example(media=media, text=text, key=key, label=label, source=source, split=self._split(key))
 
     def _split(self, key: str) -> Literal["train", "val"] | None:
-        if not self._holdout:
+        if not self.holdout:
             return None
-        return "val" if self._holdout.finds(key) else "train"
+        return "val" if self.holdout.finds(key) else "train"
 
 
 def _caption(name: str, stem: str, captions: Mapping[str, str]) -> str | None:
@@ -167,7 +162,7 @@ class Folder:
 
     @property
     def remarks(self) -> list[str]:
-        return self._namer.remarks
+        return self._namer.holdout.remarks
 
     def files(self) -> list[Path]:
         return [self._root() / name for name in self._names()]

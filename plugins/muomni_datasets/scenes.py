@@ -316,7 +316,7 @@ class Scenes:
             known_facts = dict(media.facts)
             key = f"scene {config.seed}{config.split}/{index}"
             if config.give == "captions":
-                yield Example(media, known_facts["text"], key, told["label"], source="scenes", split=split)
+                yield Example(media, known_facts["text"], key, known_facts["label"], source="scenes", split=split)
             else:
                 question, answer = ask(known_facts, StoryRandom(f"question/{config.split}/{config.seed}/{index}"))
                 messages = Message("user", question, (media,)), Message("assistant", answer)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from muomni_cli.api import Example, RequestError, cut_sentences
 from muomni_datasets.config import SIDES, SpokenConfig, unsayable
 from muomni_datasets.story_plots import StoryRandom, made
-from muomni_datasets.text_files import Files, Holdout
+from muomni_datasets.text_files import Files, FilesSource, Holdout
 
 if TYPE_CHECKING:
     from hibari import Hibari
@@ -164,21 +164,12 @@ class SpokenMedia:
         return io.BytesIO(synthesize(self.program, self.text, self.voice, self.stretch, self.pitch))
 
 
-class SpokenSentences:
+class SpokenSentences(FilesSource):
     """A source of texts, each in a random voice."""
 
     def __init__(self, config: SpokenConfig) -> None:
+        super().__init__(Files(config, (".txt",)), Holdout(config.holdout))
         self._config = config
-        self._files = Files(config, (".txt",))
-        self._holdout = Holdout(config.holdout)
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        return self._files.unreadable
-
-    @property
-    def remarks(self) -> list[str]:
-        return self._holdout.remarks
 
     def files(self) -> list[Path]:
         listed = self._config.sentences or self._config.words or self._config.patterns

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from muomni_cli.api import Conversation, Document, FileMedia, Media, Message
 from muomni_datasets.config import ConversationsConfig, JsonLinesConfig, TextConfig
-from muomni_datasets.text_files import PIECE, Files, Holdout, content_key, is_unicode
+from muomni_datasets.text_files import PIECE, Files, FilesSource, Holdout, content_key, is_unicode
 
 HEAD = 300
 """Characters of a document that ``holdout`` is matched against."""
@@ -36,24 +36,12 @@ ROLES: dict[str, Literal["system", "user", "assistant"]] = {
 }
 
 
-class TextFiles:
+class TextFiles(FilesSource):
     """The documents of text files. Those longer than ``PIECE`` are split at line ends into pieces that share a key."""
 
     def __init__(self, config: TextConfig) -> None:
+        super().__init__(Files(config, (".txt", ".md")), Holdout(config.holdout, "document"))
         self._config = config
-        self._files = Files(config, (".txt", ".md"))
-        self._holdout = Holdout(config.holdout, "document")
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        return self._files.unreadable
-
-    @property
-    def remarks(self) -> list[str]:
-        return self._holdout.remarks
-
-    def files(self) -> list[Path]:
-        return self._files.paths()
 
     def documents(self) -> Iterator[Document]:
         for path in self._files.paths():
@@ -102,19 +90,12 @@ def _separator(split: str) -> Callable[[str], bool]:
     return lambda line: expression.search(line) is not None
 
 
-class JsonLines:
+class JsonLines(FilesSource):
     """The documents of JSON Lines files."""
 
     def __init__(self, config: JsonLinesConfig) -> None:
+        super().__init__(Files(config, JSON_LINES))
         self._field = config.field
-        self._files = Files(config, (".jsonl", ".ndjson"))
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        return self._files.unreadable
-
-    def files(self) -> list[Path]:
-        return self._files.paths()
 
     def documents(self) -> Iterator[Document]:
         for path in self._files.paths():
@@ -148,19 +129,12 @@ def _field(record: Any, path: str) -> Any:
     return record
 
 
-class Conversations:
+class Conversations(FilesSource):
     """The conversations in JSON Lines and plain text files."""
 
     def __init__(self, config: ConversationsConfig) -> None:
+        super().__init__(Files(config, (*JSON_LINES, ".txt")))
         self._config = config
-        self._files = Files(config, (*JSON_LINES, ".txt"))
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        return self._files.unreadable
-
-    def files(self) -> list[Path]:
-        return self._files.paths()
 
     def documents(self) -> Iterator[Conversation]:
         for path in self._files.paths():

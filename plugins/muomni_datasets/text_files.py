@@ -94,6 +94,24 @@ class Files(Notes):
             self.note(path, str(error) or type(error).__name__)
 
 
+class FilesSource:
+    """Base of sources that read :class:`Files`."""
+
+    def __init__(self, files: Files, holdout: Holdout | None = None) -> None:
+        self._files, self._holdout = files, holdout or Holdout(())
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        return self._files.unreadable
+
+    @property
+    def remarks(self) -> list[str]:
+        return self._holdout.remarks
+
+    def files(self) -> list[Path]:
+        return self._files.paths()
+
+
 def _open(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -163,28 +163,10 @@ def summed(logits: Sequence[Tensor], codes: Tensor, real: Tensor) -> list[Tensor
     ]
 
 
-class SpeakingNetwork(Protocol):
-    """What :class:`TorchEngine` needs of a :class:`TalkerBase`."""
-
-    config: TalkerBaseConfig
-    codes: CodeShape
-    thinker_width: int
-    causal: bool
-    reader: TextEncoder
-    framer: LengthRegulator
-    stack: Stack
-    heads: CodeHeads
-
-    @property
-    def voices(self) -> Sequence[str]: ...
-
-    def states(self, before: Tensor, plan: Tensor, cache: KVCache | None = None) -> Tensor: ...
-
-
 class TorchEngine:
     """A :class:`muomni_talker.synthesis.Engine` on PyTorch; ``talker`` should be in evaluation mode."""
 
-    def __init__(self, talker: SpeakingNetwork) -> None:
+    def __init__(self, talker: TalkerBase) -> None:
         self._talker, self._like = talker, talker.framer.nothing
         self.config: TalkerBaseConfig = talker.config
         self.codes: CodeShape = talker.codes

@@ -82,7 +82,7 @@ def _speak(
     for word in script(text):
         sentence = sentence or Sentence(engine, voice, speed)
         plan = sentence.add(word)
-        yield from sentence.teller.decode(plan, sampler, ended=word.ends)
+        yield from sentence.decoder.decode(plan, sampler, ended=word.ends)
         if word.ends:
             sentence = None
 
@@ -114,7 +114,7 @@ class Sentence:
         self._clock = 0.0  # their duration in slots, before rounding
         self._pointer = np.zeros((0, 3), np.int64)  # symbol, elapsed and left of each slot
         self._planned = 0
-        self.teller: FrameDecoder = (AutoregressiveDecoder if engine.causal else ParallelDecoder)(engine)
+        self.decoder: FrameDecoder = (AutoregressiveDecoder if engine.causal else ParallelDecoder)(engine)
 
     def add(self, word: FrontendChunk) -> NDArray[Any]:
         """Add a word and return the plan (T,D) of the frames that are now final; T may be 0."""
@@ -124,7 +124,7 @@ class Sentence:
         if word.ends:
             self._ids.append(written_form.END)
             self._hidden_states.append(None)
-        self.teller.words += len(word.text.split())
+        self.decoder.words += len(word.text.split())
         self._read(word.ends)
         return self._plan(word.ends)
 

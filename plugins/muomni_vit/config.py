@@ -70,8 +70,7 @@ class VitConfig(PartConfig):
     n_heads: PositiveInt = Field(4, description="attention heads; each is d_model / n_heads wide")
     d_ff: PositiveInt = Field(512, description="width of the MLP's hidden layer")
     tokens: Literal["cls"] | PositiveInt = Field(
-        "cls",
-        description='tokens for the Thinker: "cls", one token; or a number g, the patches pooled to g x g tokens',
+        "cls", description='tokens for the Thinker: "cls", one token; or a number g, the patches pooled to g x g tokens'
     )
     positions: Literal["learned", "rope"] = Field(
         "learned", description="position embedding: learned vectors, or 2-D rotary (rows and columns apart)"

@@ -97,11 +97,8 @@ class VisionPredictor(nn.Module, ABC):
         super().__init__()
         self.encoder = encoder
         self._answer_mode = answer_mode
-        self.answer_modes, self.vocabulary, self.expected = (
-            answer_mode.answer_modes,
-            answer_mode.vocabulary,
-            answer_mode.expected,
-        )
+        self.answer_modes, self.vocabulary = answer_mode.answer_modes, answer_mode.vocabulary
+        self.expected = answer_mode.expected
 
     @abstractmethod
     def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:

@@ -129,11 +129,8 @@ class VisionPredictorRunner:
 
     def __init__(self, config: VitConfig, graphs: Mapping[str, GraphFn], head_metadata: Mapping[str, Any]) -> None:
         self._graphs, self._answer_mode = graphs, answer_mode_of(config, head_metadata)
-        self.answer_modes, self.vocabulary, self.expected = (
-            self._answer_mode.answer_modes,
-            self._answer_mode.vocabulary,
-            self._answer_mode.expected,
-        )
+        self.answer_modes, self.vocabulary = self._answer_mode.answer_modes, self._answer_mode.vocabulary
+        self.expected = self._answer_mode.expected
 
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
         """(3,S,S) pictures -> an answer for each."""

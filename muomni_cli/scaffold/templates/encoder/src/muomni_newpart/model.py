@@ -86,11 +86,8 @@ class Named(nn.Module):
         self.encoder = encoder
         self.head = nn.Linear(encoder.width, len(classes))
         self._naming = Naming(classes)
-        self.answer_modes, self.vocabulary, self.expected = (
-            self._naming.answer_modes,
-            self._naming.vocabulary,
-            self._naming.expected,
-        )
+        self.answer_modes, self.vocabulary = self._naming.answer_modes, self._naming.vocabulary
+        self.expected = self._naming.expected
 
     def score(self, output: EncoderOutput) -> Tensor:
         """Tokens -> (B,classes) scores, ignoring padding."""

@@ -18,11 +18,8 @@ class NamingRunner:
 
     def __init__(self, config: NewpartConfig, graphs: Mapping[str, GraphFn], head_metadata: Mapping[str, Any]) -> None:  # noqa: ARG002
         self._graphs, self._naming = graphs, Naming(head_metadata["classes"])
-        self.answer_modes, self.vocabulary, self.expected = (
-            self._naming.answer_modes,
-            self._naming.vocabulary,
-            self._naming.expected,
-        )
+        self.answer_modes, self.vocabulary = self._naming.answer_modes, self._naming.vocabulary
+        self.expected = self._naming.expected
 
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:  # noqa: ARG002
         """The likeliest class of each (N,C) input."""

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from muomni_cli.api import CodeShape
 from muomni_newpart.config import NewpartConfig
 
-
-class Network(Protocol):
-    """What the engine needs of :class:`muomni_newpart.model.Newpart`."""
-
-    config: NewpartConfig
-    codes: CodeShape
-    letters: nn.Embedding
-
-    @property
-    def voices(self) -> Sequence[str]: ...
-
-    def read(self, ids: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]: ...
-
-    def states(self, under: Tensor, elapsed: Tensor, before: Tensor, past: Any = None) -> tuple[Tensor, Any]: ...
-
-    def logits(self, states: Tensor, codes: Tensor) -> Tensor: ...
+if TYPE_CHECKING:
+    from muomni_newpart.model import Newpart  # which imports this module
 
 
 class TorchEngine:
     """An :class:`muomni_newpart.speaking.Engine`."""
 
-    def __init__(self, talker: Network) -> None:
+    def __init__(self, talker: Newpart) -> None:
         self._talker, self._device = talker, talker.letters.weight.device
         self.config: NewpartConfig = talker.config
         self.codes: CodeShape = talker.codes
