@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLANK = 0
-
 _NEVER = -math.inf
 
 STEP = 0.005

@@ -27,16 +27,13 @@ NAMED: tuple[Color, ...] = ("pink", "brown")
 """Colors that are used only if named, to test a model on unseen colors."""
 
 Shape = Literal["circle", "square", "triangle", "star"]
-
 SHAPES: tuple[Shape, ...] = ("circle", "square", "triangle", "star")
 
 PAIRS = tuple(f"{color} {shape}" for color in COLORS + NAMED for shape in SHAPES)
 """All kinds of objects in scenes."""
 
 Kind = Literal["high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones"]
-
 KINDS: tuple[Kind, ...] = ("high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones")
-
 _USE = "which source"
 
 

@@ -33,7 +33,6 @@ from muomni_datasets.synthesized_speech import SpokenSentences
 from muomni_datasets.synthetic_sounds import SyntheticSounds
 
 Split = Literal["train", "val"]
-
 SIDES: tuple[Split, ...] = ("train", "val")
 
 TRIES = 100

@@ -12,7 +12,6 @@ from typing import Any
 from PIL import Image
 
 Settings = Mapping[str, Any]
-
 COLORS = {"red": (200, 30, 20), "blue": (20, 40, 210)}
 
 

@@ -20,7 +20,6 @@ from muomni_datasets.config import COLORS, SHAPES, SIDES, ScenesConfig
 from muomni_datasets.story_plots import NUMBERS, StoryRandom, fill
 
 UNITS = 64
-
 RADII = {"small": (7.2, 8.6), "big": (12.0, 14.0)}
 
 OTHER = (9.6, 10.8)

@@ -31,11 +31,8 @@ ANIMALS = (
     "cat dog fox hen duck goat horse mouse rabbit sheep cow pig frog bear owl crow deer donkey goose hare hedgehog "
     "kitten lamb lion mole monkey otter pony puppy robin snail sparrow squirrel swan tiger toad turtle wolf wren zebra"
 ).split()
-
 COLORS = "red blue green yellow white black brown pink grey orange purple golden silver".split()
-
 SIZES = "big small little tiny large tall short round old new".split()
-
 THINGS = (
     "ball kite hat cup spoon book doll drum bell coat shoe key box bag rope lamp basket blanket bottle boat bowl broom "
     "brush bucket button cake candle card chair clock coin crown feather flag flute glove hammer horn jar kettle knife "
@@ -51,11 +48,8 @@ PLACES = (
     "garden kitchen forest river market field barn school lake park village house cave castle meadow mill orchard shop "
     "stable tower town valley well yard attic cellar hall library palace tent"
 ).split()
-
 FEELINGS = "happy sad tired hungry cold angry afraid proud lonely thirsty sleepy glad worried bored calm".split()
-
 WEATHER = "sunny rainy windy snowy foggy cloudy stormy frosty warm cold".split()
-
 JOBS = (
     "baker farmer tailor miller teacher sailor doctor gardener painter shepherd weaver hunter fisherman carpenter cook"
 ).split()
@@ -83,13 +77,9 @@ KINDS = {
     "thing to wear": "hat coat shoe glove scarf shirt sock".split(),
     "place": "garden forest market school castle meadow village".split(),
 }
-
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-
 PLACE = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
-
 T = TypeVar("T")
-
 SLOT = re.compile(r"\{([^{}]*)\}")
 
 _TRIES = 100

@@ -28,7 +28,6 @@ LONGEST = 1 << 26
 """Maximum characters of a line of JSON, which cannot be read in pieces."""
 
 JSON_LINES = (".jsonl", ".ndjson")
-
 ROLES: dict[str, Literal["system", "user", "assistant"]] = {
     "system": "system",
     "user": "user",

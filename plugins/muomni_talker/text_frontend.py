@@ -27,7 +27,6 @@ ENOUGH = 25
 """Spoken words after which a sentence is cut at a comma."""
 
 _LETTERS = 40  # maximum length of a spoken word
-
 _RUNS = re.compile(r"\s+|\S+")
 
 

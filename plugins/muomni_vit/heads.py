@@ -90,8 +90,14 @@ class Words(nn.Module):
         return self.norm(x)  # type: ignore[no-any-return]
 
 
-class VisionPredictor(nn.Module, ABC):
-    """Base of the tasks: a :class:`muomni_cli.contract.models.PredictorModule` on top of their scores."""
+class VisionTask(nn.Module, ABC):
+    """A training task on pictures, and the :class:`muomni_cli.contract.models.PredictorModule` that it trains."""
+
+    measure: str
+    """Name of the metric: the share of pictures for which :meth:`right` holds."""
+
+    adamw_params: frozenset[str]
+    """See :class:`muomni_cli.api.Objective`."""
 
     def __init__(self, encoder: Vit, answer_mode: AnswerMode) -> None:
         super().__init__()
@@ -101,8 +107,27 @@ class VisionPredictor(nn.Module, ABC):
         self.expected = answer_mode.expected
 
     @abstractmethod
+    def targets(
+        self, examples: Examples, rows: Sequence[int], share: slice, rng: np.random.Generator | None
+    ) -> tuple[dict[str, Tensor], float]:
+        """The targets of ``share`` of the step's ``rows``, and their number. ``rng`` draws for all rows of the step,
+        whatever the share; None in validation."""
+
+    @abstractmethod
     def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """(B,T,W) tokens -> float32 scores, of a shape that depends on the task."""
+
+    @abstractmethod
+    def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Nats, summed over the targets."""
+
+    @abstractmethod
+    def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """(B,) bool: the best score is the right one."""
+
+    @abstractmethod
+    def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """The right answer and the model's answer for each picture."""
 
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
         with torch.inference_mode():
@@ -120,9 +145,8 @@ class VisionPredictor(nn.Module, ABC):
         return self._answer_mode.said(score, len(tokens), choices)
 
 
-class ClassificationTask(VisionPredictor):
-    """A :class:`muomni_vit.objective.VisionTask`: one Linear on the mean of the tokens that the Thinker gets, so that
-    these must contain what is learned."""
+class ClassificationTask(VisionTask):
+    """One Linear on the mean of the tokens that the Thinker gets, so that these must contain what is learned."""
 
     measure = "accuracy"
     adamw_params = frozenset({"head.weight"})
@@ -189,9 +213,8 @@ def all_labelled(data: ExampleData) -> bool:
     return None not in data.train.labels and None not in data.val.labels
 
 
-class ContrastiveTask(VisionPredictor):
-    """A :class:`muomni_vit.objective.VisionTask`: matches the mean of a picture's tokens with the mean of its text's
-    states in a small byte-level transformer.
+class ContrastiveTask(VisionTask):
+    """Matches the mean of a picture's tokens with the mean of its text's states in a small byte-level transformer.
 
     Every picture is compared with the distinct texts of the whole step. So equal texts are never negatives, and
     micro-batches add up to exactly what one large batch gives.
@@ -266,9 +289,8 @@ def mean_of(states: Tensor, padding: Tensor) -> Tensor:
     return (states * real).sum(1) / real.sum(1)
 
 
-class CaptioningTask(VisionPredictor):
-    """A :class:`muomni_vit.objective.VisionTask`: a small causal transformer continues a picture's tokens with the
-    bytes of its text, as the Thinker will later."""
+class CaptioningTask(VisionTask):
+    """A small causal transformer continues a picture's tokens with the bytes of its text, as the Thinker will later."""
 
     measure = "exact"
     adamw_params = frozenset({"head.weight"})

@@ -11,13 +11,13 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from muomni_cli.api import Batch, Loss, RequestError, Sample
 from muomni_vit.config import ImageAugmentConfig, VitConfig
@@ -25,6 +25,7 @@ from muomni_vit.heads import (
     CaptioningTask,
     ClassificationTask,
     ContrastiveTask,
+    VisionTask,
     all_labelled,
     classes_of,
     require_texts,
@@ -76,43 +77,6 @@ def changed(pictures: Pictures, changes: GenerationOverrides, fill: NDArray[np.u
     return np.ascontiguousarray(moved.transpose(0, 3, 1, 2))
 
 
-class VisionTask(Protocol):
-    """A training task on pictures; also an ``nn.Module``."""
-
-    encoder: Vit
-
-    measure: str
-    """Name of the metric: the share of pictures for which :meth:`right` holds."""
-
-    adamw_params: frozenset[str]
-    """See :class:`muomni_cli.api.Objective`."""
-
-    def targets(
-        self, examples: Examples, rows: Sequence[int], share: slice, rng: np.random.Generator | None
-    ) -> tuple[dict[str, Tensor], float]:
-        """The targets of ``share`` of the step's ``rows``, and their number.
-
-        ``rng`` draws for all rows of the step, whatever the share; None in validation.
-        """
-        ...
-
-    def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """(B,T,W) tokens -> float32 scores, of a shape that depends on the task."""
-        ...
-
-    def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Nats, summed over the targets."""
-        ...
-
-    def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """(B,) bool: the best score is the right one."""
-        ...
-
-    def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
-        """The right answer and the model's answer for each picture."""
-        ...
-
-
 class VisionObjective:
     """A :class:`muomni_cli.api.Objective` that trains one task."""
 
@@ -121,7 +85,7 @@ class VisionObjective:
     def __init__(self, task: VisionTask, context: StageContext, head_metadata: Mapping[str, Any]) -> None:
         self.lesson = task
         self.head_metadata = head_metadata
-        self.module = cast("nn.Module", task)
+        self.module = task
         self.blocks = list(task.encoder.blocks)
         self.adamw_params = task.adamw_params | {f"encoder.{name}" for name in task.encoder.tables}
         self._config = task.encoder.config

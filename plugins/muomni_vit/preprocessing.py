@@ -19,9 +19,7 @@ from muomni_cli.api import RequestError
 from muomni_vit.config import VitConfig
 
 _WHITE = (255, 255, 255)
-
 _READABLE = "give a picture such as a PNG, JPEG, WebP, GIF, BMP or TIFF file"
-
 _DAMAGED = "open and save it again in an image editor, or give another picture"
 
 _RUNS_PROGRAMS = frozenset({"EPS"})

@@ -39,11 +39,8 @@ _FIXED = {
     **{"n/a": "n a", "c++": "c plus plus", "c#": "c sharp", "f#": "f sharp", "co2": "c o two", "h2o": "h two o"},
     **{"km/h": "kilometres per hour", "'90s": "nineties", "i/o": "i o", "a/c": "a c"},
 }
-
 _POWERS = {"2": "squared", "3": "cubed"}
-
 DECADE = re.compile(r"'?(\d0|\d\d\d0)'?s")
-
 _RUNS = re.compile(rf"{NUMBER}|[A-Za-z]+(?:'[A-Za-z]+)*|[^A-Za-z0-9]")
 
 
@@ -57,9 +54,7 @@ _READ = listed(
     "OUR OFF OLD NEW NOW ONE TWO SIX TEN WHY HOW MY ME BY AT AS AN UP GO OH HI MAY GET SEE SAY DAY WAY MAN TOP BIG "
     "BAD CAT DOG RUN SUN RED HEY LET PUT TOO ANY END USE PIN RAM ROM GIF SIM ZIP"
 )
-
 _SPELLED = listed("ISBN IEEE ONNX HDMI NAACP UCLA RSVP AAAI UEFI ETA FAQ")
-
 _OTHERWISE = {"phd": "p h d", "ok": "okay", "tv": "t v", "vs": "versus", "aka": "a k a", "cv": "c v"}
 
 SHORT = {
@@ -101,24 +96,16 @@ _COUNTED = listed(
     "chapter part volume act scene book section war appendix phase type class title level article stage grade "
     "figure table step version unit"
 )
-
 _ROMAN = re.compile(r"(?=[IVX])(X{0,3})(IX|IV|V?I{0,3})")
-
 _ONES = {"": 0, "I": 1, "II": 2, "III": 3, "IV": 4, "V": 5, "VI": 6, "VII": 7, "VIII": 8, "IX": 9}
-
 _DOMAIN = re.compile(
     r"(?:https?://|ftp://)?((?:[A-Za-z0-9-]+\.)+(?:com|org|net|edu|gov|io|ai|co|uk|de|fr|eu|dev|app|info|us|ca|tv|me))"
     r"((?::\d+)?(?:[/?#].*)?)"
 )
-
 _SCHEME = re.compile(r"(?:https?|ftp|file|mailto):/*")
-
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*")
-
 _WEB = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", "?": "question mark", "=": "equals"}
-
 _MORE_WEB = {"&": "and", "#": "hash", ":": "colon", "+": "plus", "%": "percent", "~": "tilde", "\\": "backslash"}
-
 _SUFFIXES = listed("com org net edu gov info app dev")
 
 

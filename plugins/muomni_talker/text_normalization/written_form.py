@@ -10,14 +10,12 @@ import unicodedata
 from dataclasses import dataclass
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
 MARKS = ".,?!;:-"
 
 ALPHABET = LETTERS + "' " + MARKS
 """All characters of normalized text."""
 
 _KEPT = "€£¥₹¢°µ×÷±≈≤≥≠π∞§→—–"
-
 _FRACTIONS = dict(zip("½¼¾⅓⅔⅛⅜⅝⅞", ["1/2", "1/4", "3/4", "1/3", "2/3", "1/8", "3/8", "5/8", "7/8"], strict=True))
 
 # Characters that compatibility decomposition (NFKD) does not handle as needed.
@@ -35,25 +33,20 @@ _FOLDED = str.maketrans(
         **{"∙": "×", "⋅": "×", "∕": "/", "⁄": "/", "∗": "*", "•": "-", "·": "-"},
     }
 )
-
 _VULGAR = re.compile(f"(\\d?)([{''.join(_FRACTIONS)}])")
 
 # Word boundaries without a space: at dashes, and after a period or comma with a missing space.
 _CUTS = re.compile(
     r"(—|--+|(?<!\d)–|–(?!\d))|(?<=\.\.)(?=[A-Za-z])|(?<=[a-z]{2}[.!?])(?=[A-Z][a-z])|(?<=[A-Za-z]{2}[,;])(?=[A-Za-z])"
 )
-
 _FEET = re.compile(r"(\d+'\d+\")(.*)")
-
 _LEAD = re.compile(r"^(?:[\"(\[{*_`|]|'(?!\d\ds))+")
-
 _TAIL = re.compile(r"[\"')\]}*_`|.,;:!?]+$")
 
 PAD, START, END = 0, 1, 2
 """Padding; the silence before a sentence; the silence after it."""
 
 COUNT = 3 + len(ALPHABET)
-
 _NUMBERS = {character: 3 + place for place, character in enumerate(ALPHABET)}
 
 
