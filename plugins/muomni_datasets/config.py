@@ -211,7 +211,7 @@ class ScenesConfig(MadeConfig):
 
     @property
     def kinds(self) -> list[str]:
-        """What may be drawn at all, in the order of :data:`PAIRS`."""
+        """All kinds that may be drawn, in the order of :data:`PAIRS`."""
         pairs = [(pair, *pair.split()) for pair in PAIRS if pair not in self.without]
         return [pair for pair, color, shape in pairs if color in self.colors and shape in self.shapes]
 

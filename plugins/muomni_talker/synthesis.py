@@ -131,18 +131,18 @@ class Sentence:
     def _read(self, ended: bool) -> None:
         """Compute features and durations of the symbols that are now final."""
         reach, done = self._engine.config.reach, len(self._features)
-        sure = len(self._ids) if ended else max(done, len(self._ids) - reach)
-        if sure == done:
+        final = len(self._ids) if ended else max(done, len(self._ids) - reach)
+        if final == done:
             return
-        first, last = max(0, done - reach), min(len(self._ids), sure + reach)
+        first, last = max(0, done - reach), min(len(self._ids), final + reach)
         ids = np.array(self._ids[first:last])
-        kept = slice(done - first, sure - first)
+        kept = slice(done - first, final - first)
         features, expected = self._engine.read(ids, self._voice, self._thought(first, last), kept)
         self._features = np.concatenate([self._features, features])
         for place, lasting in enumerate(expected.tolist(), start=done):
             self._last(place, lasting / self._speed)
         if ended:  # pad the last frame with silence
-            self._extend(sure - 1, -len(self._pointer) % self._engine.config.subframes)
+            self._extend(final - 1, -len(self._pointer) % self._engine.config.subframes)
 
     def _thought(self, first: int, last: int) -> NDArray[Any] | None:
         width = self._engine.thinker_width
