@@ -78,7 +78,7 @@ def test_what_is_wrong_is_said(images: bytes, labels: bytes, words: str, tmp_pat
 
 
 def test_missing_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="lacks one"):
+    with pytest.raises(RequestError, match="needs images and labels"):
         Idx(IdxConfig()).files()
     for look in (Idx.files, lambda source: list(source.documents())):
         with pytest.raises(RequestError, match="cannot read"):

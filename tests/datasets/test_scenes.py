@@ -74,7 +74,7 @@ def test_equal_records_open_as_equal_bytes() -> None:
 
 
 def test_colors_and_shapes_can_be_fewer() -> None:
-    chosen: dict[str, Any] = {"colours": ("red", "blue"), "shapes": ("star", "circle"), "without": ("red star",)}
+    chosen: dict[str, Any] = {"colors": ("red", "blue"), "shapes": ("star", "circle"), "without": ("red star",)}
     drawn = {thing.kind for scene in scenes(objects=(2, 3), counting=0.2, **chosen) for thing in scene.things}
     assert drawn == {"red circle", "blue star", "blue circle"}
     assert scenes(50, colors=COLORS, shapes=("circle", "square", "triangle", "star")) == scenes(50)
@@ -119,7 +119,7 @@ def test_kinds_that_are_never_drawn() -> None:
         {"only": ["red star"], "without": ["red star"]},
         {"only": ["red star"], "shapes": ["circle"]},
         {"without": sorted(ALL)[:-2]},
-        {"colours": ["red"], "shapes": ["circle", "star"]},
+        {"colors": ["red"], "shapes": ["circle", "star"]},
     ],
 )
 def test_what_cannot_be_drawn_is_a_mistake(config: dict[str, Any]) -> None:

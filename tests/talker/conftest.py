@@ -27,7 +27,7 @@ SIZES: dict[str, Any] = {
     "n_layers": 2,
     "n_heads": 2,
     "d_ff": 96,
-    "longest": 12,
+    "max_duration": 12,
     "ctx_len": 256,
     "dropout": 0.0,
 }

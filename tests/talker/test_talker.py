@@ -174,14 +174,14 @@ def test_residual_codes_are_drawn_given_the_base_code() -> None:
 
 
 def test_a_batch_is_a_function_of_seed_and_step(texts: list[str]) -> None:
-    one, other = (objective(talker(corrupt=0.3), speech(texts)) for _ in range(2))
+    one, other = (objective(talker(input_noise=0.3), speech(texts)) for _ in range(2))
     for step in (4, 0):
         first, second = one.batch(step, 0), other.batch(step, 0)
         assert all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
 
 
 def test_history_is_corrupted_and_targets_are_not(texts: list[str]) -> None:
-    stage = objective(talker(corrupt=0.5, forget=1.0), speech(texts), batch_size=32)
+    stage = objective(talker(input_noise=0.5, history_dropout=1.0), speech(texts), batch_size=32)
     batch = stage.batch(0, 0)
     codes, before = batch.tensors["codes"], batch.tensors["before"]
     real = batch.tensors["real"][:, 1:]
@@ -199,7 +199,11 @@ def test_durations_add_up_to_the_frames(texts: list[str]) -> None:
 
 @pytest.mark.parametrize("parallel", [False, True])
 def test_one_batch_is_learned_by_heart(parallel: bool) -> None:
-    module = talker(parallel, corrupt=0, forget=0, text_dropout=0) if not parallel else talker(True, text_dropout=0)
+    module = (
+        talker(parallel, input_noise=0, history_dropout=0, text_dropout=0)
+        if not parallel
+        else talker(True, text_dropout=0)
+    )
     stage = objective(module, speech(["abcd efgh", "hgfe dcba", "bad cab", "dead beef"]), batch_size=4)
     optimizer = torch.optim.AdamW(module.parameters(), 5e-3)
     batch = stage.batch(0, 0)
@@ -293,7 +297,7 @@ def test_nothing_to_say_is_nothing(taught: Trained) -> None:
 
 
 def test_it_never_goes_on_for_ever() -> None:
-    module = talker(longest=200, ctx_len=1024).eval()
+    module = talker(max_duration=200, ctx_len=1024).eval()
     with torch.no_grad():
         module.reader.lasting[-1].bias[-1] = 100.0  # every character lasts 200 slots
     assert len(spoken(module, "abcdefgh")) == CodeShape.most_frames(1)
