@@ -1,13 +1,11 @@
-"""Connectionist temporal classification (Graves et al., ICML 2006) in numpy: scores to characters, and when each was
-said.
+"""Connectionist temporal classification (Graves et al., ICML 2006) in numpy: decoding and alignment.
 
 Class 0 is the blank, class 1 + i the i-th character of an alphabet. Scores are (T,C) natural log-probabilities of one
-sound. Equal classes in a row are one character; a blank between them makes two.
+sound. Repeated classes are one character unless a blank separates them.
 
-Times are finer than the encoder's tokens. A character's position is the mean of all tokens that may have said it,
-weighted by how likely each did (forward-backward over all alignments), so it lies between tokens. A boundary between
-characters is half-way between their positions; CTC's spikes say no more. A pause is found in the sound itself, as the
-longest quiet stretch between two words. Without one a space takes no time.
+Times are finer than the encoder's tokens. A character's position is the expected token under the posterior of all
+alignments (forward-backward). Boundaries lie half-way between positions, since CTC's spikes carry no duration. Pauses
+are found in the waveform, as the longest quiet stretch between two words; without one a space takes no time.
 
 Shapes: T tokens, C classes, L characters, N samples.
 """
@@ -24,52 +22,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLANK = 0
-
 _NEVER = -math.inf
-
-_IMPOSSIBLE = -np.inf
 
 STEP = 0.005
 """Seconds between two measurements of loudness."""
 
 AROUND = 0.01
-"""Seconds before and after that are measured: a period of the lowest voices."""
+"""Half the width of a loudness measurement in seconds: a period of the lowest voices."""
 
 BELOW = 34.0
-"""dB below the loudest fiftieth of a sound, from where on it is quiet."""
+"""dB below the loudest 2 % of a sound at which it counts as quiet."""
 
 DEEP = 46.0
-"""dB below it that silence falls to in a clean sound. Speech begins where it rises above, for f and th are hardly
-louder than BELOW; speech that ends may echo."""
+"""dB below the loudest 2 % that a clean sound's silence reaches. Speech starts where it rises above this, since f and
+th are hardly louder than BELOW; the end of speech may have reverberation and uses BELOW."""
 
 ABOVE, LEAST = 6.0, 15.0
-"""In a noisy sound, what lies within so many dB of its quietest twentieth is quiet, and LEAST dB below the loudest."""
+"""In a noisy sound, quiet is within ABOVE dB of the quietest 5 % and at least LEAST dB below the loudest 2 %."""
 
 PAUSE, MARKED_PAUSE = 0.12, 0.06
-"""Shortest pause in seconds where the text has but a space, and where it has a mark: stops such as p, t and k are
-silent for nearly a tenth of a second."""
+"""Shortest pause in seconds at a plain space, and at punctuation: stops such as p, t and k are silent for nearly a
+tenth of a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alphabet:
-    """The characters that transcripts are spelled with."""
+    """The characters of transcripts."""
 
     characters: str
 
     @property
     def classes(self) -> int:
-        """C: one a character, and the blank."""
+        """C: the characters and the blank."""
         return 1 + len(self.characters)
 
     def spell(self, text: str) -> str:
-        """``text`` in these characters: small letters, accents dropped where the alphabet has none, anything else a
-        space, never two spaces in a row."""
+        """Normalize ``text``: lower case, accents dropped unless in the alphabet, other characters as a space, single
+        spaces."""
         composed = unicodedata.normalize("NFKC", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")).casefold()
         return " ".join("".join(self._known(character) for character in composed).split())
 
     def places(self, text: str) -> list[Spelled]:
-        """What :meth:`encode` makes of ``text``, each class with the characters of ``text`` that it stands for: the run
-        that is spelled as one space, a letter with its accents, or a ligature for each of its letters."""
+        """The characters of :meth:`encode` with the span of ``text`` that each stands for: a run that becomes one
+        space, a letter with its accents, or a ligature for each of its letters."""
         found: list[Spelled] = []
         for begin, end in _clusters(text):
             composed = unicodedata.normalize("NFKC", text[begin:end].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
@@ -92,21 +87,21 @@ class Alphabet:
         return kept or ("" if unicodedata.combining(character) else " ")
 
     def encode(self, text: str) -> list[int]:
-        """Classes of ``text`` as it is spelled."""
+        """Classes of the normalized ``text``."""
         return self.classes_of(self.spell(text))
 
     def classes_of(self, spelled: Iterable[str]) -> list[int]:
-        """Classes of characters; without those that it does not have."""
+        """Classes of characters; unknown ones are dropped."""
         return [1 + self.characters.index(character) for character in spelled if character in self.characters]
 
     def decode(self, classes: Sequence[int]) -> str:
-        """Text of classes; blanks give nothing."""
+        """Text of classes, without blanks."""
         return "".join(self.characters[index - 1] for index in classes if index != BLANK)
 
 
 @dataclass(frozen=True, slots=True)
 class Spelled:
-    """A character of an alphabet, and the characters ``begin`` to ``end`` (not included) of a text it stands for."""
+    """A character of an alphabet and the span ``begin`` to ``end`` (exclusive) of the text it stands for."""
 
     character: str
     begin: int
@@ -114,7 +109,7 @@ class Spelled:
 
 
 def _clusters(text: str) -> Iterator[tuple[int, int]]:
-    """Where ``text`` can be cut so that its pieces are composed (NFKC) as the whole is."""
+    """Spans of ``text`` that normalize (NFKC) independently of each other."""
     begin = 0
     for end in range(1, len(text) + 1):
         here = text[begin:end]
@@ -130,7 +125,7 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One character: its class, and the tokens ``begin`` to ``end`` (not included) that it was heard in."""
+    """One decoded character: its class, and its tokens ``begin`` to ``end`` (exclusive)."""
 
     symbol: int
     begin: int
@@ -138,26 +133,26 @@ class Mark:
 
 
 def needed(classes: Sequence[int]) -> int:
-    """Fewest tokens that can say ``classes``: one each, and a blank between two that are equal."""
+    """Fewest tokens that can spell ``classes``: one each, and a blank between equal neighbors."""
     return len(classes) + sum(one == other for one, other in pairwise(classes))
 
 
 def greedy(scores: NDArray[np.floating]) -> list[Mark]:
-    """The best class of every token, runs joined and blanks dropped."""
+    """Best-path decoding: the best class of every token, repeats merged and blanks dropped."""
     classes = scores.argmax(1).tolist()
     return marks(classes, classes)
 
 
 def prefix_beam(scores: NDArray[np.floating], width: int = 16, narrow: float = 12.0) -> list[tuple[list[int], float]]:
-    """The likeliest texts, each over all the ways to say it (Hannun et al., arXiv:1408.2873), best first.
+    """Prefix beam search (Hannun et al., arXiv:1408.2873).
 
     Args:
         scores: (T,C).
-        width: texts that are kept after every token.
-        narrow: classes further than this below a token's best are not tried.
+        width: beam width.
+        narrow: classes further than this below a token's best are pruned.
 
     Returns:
-        Up to ``width`` texts as classes, with the logarithm of their probability.
+        Up to ``width`` texts as classes with their log-probability over all alignments, best first.
     """
     tree = _Tree()
     beams = {0: (0.0, _NEVER)}  # text -> log-probability of ending in a blank, and in its last character
@@ -172,7 +167,7 @@ def prefix_beam(scores: NDArray[np.floating], width: int = 16, narrow: float = 1
 def _grown(
     beams: Mapping[int, tuple[float, float]], tried: Sequence[tuple[int, float]], tree: _Tree
 ) -> dict[int, tuple[float, float]]:
-    """What all ``beams`` become with one more token, which is one of the classes ``tried``."""
+    """Extend all ``beams`` by one token of the classes ``tried``."""
     grown: dict[int, tuple[float, float]] = {}
 
     def count(node: int, blank: float, spoken: float) -> None:
@@ -187,21 +182,20 @@ def _grown(
                 count(node, either + score, _NEVER)
             elif symbol != tree.symbols[node]:
                 count(tree.child(node, symbol), _NEVER, either + score)
-            else:  # the same character goes on, or after a blank comes once more
+            else:  # the same character continues, or repeats after a blank
                 count(node, _NEVER, spoken + score)
                 count(tree.child(node, symbol), _NEVER, blank + score)
     return grown
 
 
 class _Tree:
-    """Texts that share their beginnings: a node is its parent's text and one character; node 0 is the empty text."""
+    """A prefix tree of texts; node 0 is the empty text."""
 
     def __init__(self) -> None:
         self.parents, self.symbols = [0], [BLANK]
         self._children: dict[tuple[int, int], int] = {}
 
     def child(self, node: int, symbol: int) -> int:
-        """The text of ``node`` and ``symbol``."""
         found = self._children.setdefault((node, symbol), len(self.parents))
         if found == len(self.parents):
             self.parents.append(node)
@@ -209,7 +203,6 @@ class _Tree:
         return found
 
     def text(self, node: int) -> list[int]:
-        """The classes on the way to ``node``."""
         found: list[int] = []
         while node:
             found.append(self.symbols[node])
@@ -218,20 +211,13 @@ class _Tree:
 
 
 def log_probabilities(scores: NDArray[np.floating], texts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-    """The logarithm of each text's probability, over all the ways to say it (the forward algorithm).
-
-    Args:
-        scores: (T,C).
-        texts: n texts as classes; one that needs more tokens than there are has a probability of 0.
-
-    Returns:
-        (n,) nats, ``-inf`` for what cannot be said.
-    """
+    """(T,C) scores and n texts as classes -> (n,) log-probability of each text over all alignments (forward
+    algorithm), ``-inf`` if there are too few tokens."""
     sizes = np.array([len(text) for text in texts], np.int64)
     states = np.zeros((len(texts), 2 * int(sizes.max(initial=0)) + 1), np.int64)  # blank, character, blank, ..., blank
     for row, text in zip(states, texts, strict=True):
         row[1 : 2 * len(text) : 2] = text
-    skips = np.zeros(states.shape, bool)  # a character may follow another directly if they differ
+    skips = np.zeros(states.shape, bool)  # no blank is needed between characters that differ
     skips[:, 3::2] = states[:, 3::2] != states[:, 1:-2:2]
     rows = np.arange(len(texts))
     ways = np.full(states.shape, _NEVER)
@@ -247,22 +233,19 @@ def log_probabilities(scores: NDArray[np.floating], texts: Sequence[Sequence[int
 
 
 def choose(scores: NDArray[np.floating], texts: Sequence[Sequence[int]]) -> int:
-    """Which of some texts was said most likely: for a vocabulary that is closed."""
+    """Index of the likeliest of ``texts``, for a closed vocabulary."""
     return int(log_probabilities(scores, texts).argmax())
 
 
 def align(scores: NDArray[np.floating], classes: Sequence[int]) -> list[Mark]:
-    """When each of ``classes`` was said: the likeliest way through ``scores`` (Viterbi) that says exactly them.
+    """Forced alignment of ``classes`` by Viterbi.
 
     Raises:
-        ValueError: there are too few tokens to say them in.
+        ValueError: there are too few tokens.
     """
     if needed(classes) > len(scores):
         raise ValueError(f"{len(scores)} tokens cannot say {len(classes)} characters, {needed(classes)} are needed")
-    states = np.zeros(2 * len(classes) + 1, np.int64)  # blank, character, blank, character, ..., blank
-    states[1::2] = classes
-    skips = np.zeros(states.size, bool)  # a character may follow another directly if they differ
-    skips[3::2] = states[3::2] != states[1:-2:2]
+    states, skips = _lattice(classes)
     best = np.full(states.size, _NEVER)
     best[:2] = scores[0, states[:2]]
     came = np.zeros((len(scores), states.size), np.int8)
@@ -282,7 +265,7 @@ def align(scores: NDArray[np.floating], classes: Sequence[int]) -> list[Mark]:
 
 
 def marks(classes: Sequence[int], states: Sequence[int]) -> list[Mark]:
-    """Runs of equal ``states``, one mark each, without those whose class is the blank."""
+    """Runs of equal ``states``, one mark each, without blanks."""
     found, begin = [], 0
     for _, run in groupby(states):
         end = begin + len(list(run))
@@ -292,38 +275,45 @@ def marks(classes: Sequence[int], states: Sequence[int]) -> list[Mark]:
     return found
 
 
+def _lattice(classes: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """States of an alignment (blank, character, blank, ..., blank), and which need no blank before them: characters
+    that differ from the one before."""
+    states = np.full(2 * len(classes) + 1, BLANK, np.int64)
+    states[1::2] = classes
+    skips = np.zeros(states.size, bool)
+    skips[3::2] = states[3::2] != states[1:-2:2]
+    return states, skips
+
+
 def _add(one: float, other: float) -> float:
-    """Logarithm of the sum of two probabilities that are given by their logarithms."""
+    """log(exp(one) + exp(other))."""
     low, high = (one, other) if one < other else (other, one)
     return high if low == _NEVER else high + math.log1p(math.exp(low - high))
 
 
 def places(scores: NDArray[np.floating], classes: Sequence[int]) -> NDArray[np.float64]:
-    """(L,) at which token each of ``classes`` was said, on average over all ways to say exactly them.
+    """(L,) expected token of each character, over all alignments.
 
     Args:
-        scores: (T,C) log-probabilities; T must suffice (see :func:`muomni_audio_encoder.ctc.needed`).
-        classes: at least one, none the blank.
+        scores: (T,C) log-probabilities of at least :func:`needed` tokens.
+        classes: at least one, without blanks.
     """
-    states = np.full(2 * len(classes) + 1, BLANK)  # blank, character, blank, character, ..., blank
-    states[1::2] = classes
-    skips = np.zeros(states.size, bool)  # a character may follow another directly if they differ
-    skips[3::2] = states[3::2] != states[1:-2:2]
+    states, skips = _lattice(classes)
     said = np.asarray(scores, np.float64)[:, states]
     before = _ways(said, skips)
-    after = _ways(said[::-1, ::-1], np.roll(skips[::-1], 2))[::-1, ::-1]  # from the end backwards it is the same
-    likely = before + after - said  # each token's own score is in both
+    after = _ways(said[::-1, ::-1], np.roll(skips[::-1], 2))[::-1, ::-1]  # the backward pass is the mirrored forward
+    likely = before + after - said  # both include the token's own score
     likely = np.exp(likely - np.logaddexp.reduce(likely, axis=1, keepdims=True))[:, 1::2]
     centers = (likely * np.arange(len(said))[:, None]).sum(0) / np.maximum(likely.sum(0), 1e-300)
     return np.maximum.accumulate(centers)
 
 
 def _ways(said: NDArray[np.float64], skips: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(T,2L+1) log-probability of all beginnings that are in a state at a token."""
-    ways = np.full(said.shape, _IMPOSSIBLE)
+    """(T,2L+1) forward log-probabilities."""
+    ways = np.full(said.shape, _NEVER)
     ways[0, :2] = said[0, :2]
-    closed = np.where(skips, 0.0, _IMPOSSIBLE)
-    options = np.full((3, said.shape[1]), _IMPOSSIBLE)
+    closed = np.where(skips, 0.0, _NEVER)
+    options = np.full((3, said.shape[1]), _NEVER)
     for t in range(1, len(said)):
         options[0], options[1, 1:], options[2, 2:] = ways[t - 1], ways[t - 1, :-1], ways[t - 1, :-2] + closed[2:]
         ways[t] = np.logaddexp.reduce(options, axis=0) + said[t]
@@ -332,14 +322,14 @@ def _ways(said: NDArray[np.float64], skips: NDArray[np.bool_]) -> NDArray[np.flo
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """Where a sound is quiet: ``begins`` and ``ends`` in seconds, in order. ``seconds``: of the whole sound."""
+    """Quiet stretches of a sound, ``begins`` and ``ends`` in seconds, and its length ``seconds``."""
 
     begins: NDArray[np.floating]
     ends: NDArray[np.floating]
     seconds: float
 
     def longest(self, since: float, until: float) -> tuple[float, float]:
-        """The longest quiet stretch between two times; empty, in their middle, if there is none."""
+        """The longest quiet stretch between two times; if there is none, an empty one in the middle."""
         begins, ends = self.begins.clip(since, until), self.ends.clip(since, until)
         if not begins.size or (ends - begins).max() <= 0:
             return (since + until) / 2, (since + until) / 2
@@ -348,7 +338,7 @@ class Quiet:
 
 
 def quiet(wave: NDArray[np.floating], rate: int) -> Quiet:
-    """Where a sound, (N,) samples, is quiet against itself."""
+    """Quiet stretches of (N,) samples, relative to the sound's own loudness."""
     around = max(1, round(AROUND * rate))
     power = np.pad(np.square(wave, dtype=np.float64), around)
     total = np.concatenate([[0.0], np.cumsum(power)])
@@ -367,17 +357,17 @@ def quiet(wave: NDArray[np.floating], rate: int) -> Quiet:
 def edges(
     centers: NDArray[np.float64], spaces: NDArray[np.bool_], marked: NDArray[np.bool_], silence: Quiet
 ) -> NDArray[np.float64]:
-    """(L+1,) seconds at which each character begins, and the last one ends; what no text is said in lies outside.
+    """(L+1,) seconds at which each character begins and the last one ends.
 
     Args:
-        centers: (L,) where each character is, in seconds, in order.
-        spaces: (L,) which are spaces; the first and the last are none.
-        marked: (L,) which of them stand for marks too, such as a comma.
-        silence: of the sound.
+        centers: (L,) positions of the characters in seconds, in order.
+        spaces: (L,) which are spaces; not the first and the last.
+        marked: (L,) which also stand for punctuation.
+        silence: quiet stretches of the sound.
     """
     usual = float(np.median(np.diff(centers))) if len(centers) > 1 else 2 * STEP
     since, until = _first(centers[0], usual, silence), _last(centers[-1], usual, silence)
-    centers = centers.clip(since, max(since, until))  # a spike may lie in the silence before what it stands for
+    centers = centers.clip(since, max(since, until))  # a spike may lie in the silence before its character
     found = np.empty(len(centers) + 1)
     found[0], found[1:-1], found[-1] = since, (centers[:-1] + centers[1:]) / 2, until
     for place in np.flatnonzero(spaces[1:-1]) + 1:
@@ -389,7 +379,7 @@ def edges(
 
 
 def _first(center: float, usual: float, silence: Quiet) -> float:
-    """When speech begins whose first character is at ``center``: after the silence before it."""
+    """Start of speech whose first character is at ``center``: after the silence before it."""
     before = silence.begins < center
     if not before.any():
         return max(0.0, center - usual / 2)
@@ -398,7 +388,7 @@ def _first(center: float, usual: float, silence: Quiet) -> float:
 
 
 def _last(center: float, usual: float, silence: Quiet) -> float:
-    """When speech ends whose last character is at ``center``: where it falls silent for long, or for good."""
+    """End of speech whose last character is at ``center``: the next long or final silence."""
     for_good = silence.ends >= silence.seconds - 2 * STEP
     after = (silence.ends > center) & (for_good | (silence.ends - silence.begins >= PAUSE))
     if not after.any():

@@ -1,6 +1,4 @@
-"""The audio encoder and its CTC head as graphs for export, with the mel spectrogram inside, and as steps for
-``muomni trace``.
-"""
+"""Export graphs of the audio encoder (mel spectrogram included) and its CTC head, and steps for ``muomni trace``."""
 
 from __future__ import annotations
 
@@ -16,14 +14,13 @@ from muomni_cli.api import Graph, GraphInput, Step
 
 
 class AudioEncoderGraph(nn.Module):
-    """(B,N) waveforms, all N samples real -> (B,T,W) tokens."""
+    """(B,N) waveforms without padding -> (B,T,W) tokens."""
 
     def __init__(self, model: AudioEncoder) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, waves: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.model.encode(waves),)
 
 
@@ -35,17 +32,15 @@ class CtcHeadGraph(nn.Module):
         self.recognizer = recognizer
 
     def forward(self, tokens: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.recognizer.score(tokens),)
 
 
 def noise(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """As loud as speech: full scale is 1."""
+    """Noise about as loud as speech."""
     return GraphInput.normal(random, shape) * 0.1
 
 
 def graphs(module: AudioEncoder) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     config = module.config
     return [
         Graph(
@@ -64,7 +59,6 @@ def graphs(module: AudioEncoder) -> list[Graph]:
 
 
 def head_graphs(module: Recognizer) -> list[Graph]:
-    """See ``EncoderPart.head_graphs``."""
     return [
         Graph(
             name="head",
@@ -88,14 +82,14 @@ def steps(module: AudioEncoder) -> list[Step]:
         Step(
             at="mel",
             title="mel spectrogram",
-            what=f"power in {config.n_mels} mel bins every {config.hop} samples ({rate:g} Hz), then its logarithm",
+            what=f"log power in {config.n_mels} mel bins every {config.hop} samples ({rate:g} Hz)",
             counts=lambda a, b: f"{a[1]:,} samples -> {b[1]:,} mel frames",
         ),
         *(_convolution(number, config.convolutions) for number in range(config.convolutions)),
         Step(
             at="downsample.in_rows",
             title="reshape",
-            what="the channels and bins of a frame stand one after the other",
+            what="flattens the channels and bins of each frame",
             counts=lambda a, b: f"{a[1]} channels x {a[3]} bins -> {b[2]:,} numbers a frame",
         ),
         Step(
@@ -108,7 +102,7 @@ def steps(module: AudioEncoder) -> list[Step]:
             Step(
                 at=f"blocks.{number}",
                 title=f"block {number + 1} of {len(module.blocks)}",
-                what="every token looks at all tokens (RoPE), then an MLP, each added to its input",
+                what="every token attends to all tokens (RoPE), then an MLP, both with residual connections",
                 counts=lambda a, b: f"{a[1]:,} tokens -> {b[1]:,} tokens",
             )
             for number in range(len(module.blocks))
@@ -118,7 +112,7 @@ def steps(module: AudioEncoder) -> list[Step]:
 
 
 def _convolution(number: int, count: int) -> Step:
-    first = "centres and scales the log-mel; " if number == 0 else "GELU; "
+    first = "normalizes the log-mel; " if number == 0 else "GELU; "
     return Step(
         at=f"downsample.convolutions.{number}",
         title=f"convolution {number + 1} of {count}",

@@ -1,7 +1,6 @@
 """The audio encoder: log-mel, strided convolutions, and transformer blocks with rotary positions.
 
-The front end of Whisper (arXiv:2212.04356) made two-dimensional, and pre-norm blocks whose attention looks both ways.
-It knows waveforms and tokens, not files, text or the Thinker.
+Like Whisper's encoder (arXiv:2212.04356), but with two-dimensional convolutions.
 
 Shapes: B batch, N samples, T frames or tokens, F mel bins, C channels, W width, H heads of Dh.
 """
@@ -23,12 +22,12 @@ from muomni_cli.nn.transformer import attend
 
 
 def real(counts: Tensor, time: int) -> Tensor:
-    """(B,time) bool: true where row b has one of its ``counts[b]`` real frames."""
+    """(B,time) bool: true for the first ``counts[b]`` frames of row b."""
     return torch.arange(time, device=counts.device) < counts[:, None]
 
 
 class Downsample(nn.Module):
-    """(B,T,F) -> (B,T',W): each convolution of stride 2 halves time and frequency; then one Linear."""
+    """(B,T,F) -> (B,T',W): convolutions of stride 2, which halve time and frequency, and one Linear."""
 
     def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__()
@@ -41,19 +40,18 @@ class Downsample(nn.Module):
         self.proj = nn.Linear(config.channels * bins, config.d_model)
 
     def forward(self, mel: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """(B,T,F) and real frames (B,) -> (B,T',W) and real tokens (B,).
+        """(B,T,F) and frame counts (B,) -> (B,T',W) and token counts (B,).
 
-        Frames that are not real are set to zero before every convolution: what it pads a row with, so a row ends alike
-        with and without padding.
+        Padding frames are zeroed before every convolution, as its own padding, so that batch padding has no effect.
         """
-        # (B,1,T,F), strided so that convolutions keep the channels together in memory: a fifth faster on a CPU
+        # (B,1,T,F) in channels-last memory format: a fifth faster on a CPU
         x = mel[..., None].permute(0, 3, 1, 2)
         for number, convolution in enumerate(self.convolutions):
             if counts is not None:
                 x = x.masked_fill(~real(counts, x.shape[2])[:, None, :, None], 0.0)
                 counts = (counts + 1) // 2
             x = convolution(F.gelu(x) if number else x)  # (B,C,T/2,F/2)
-        return self.proj(F.gelu(self.in_rows(x))), counts  # the last GELU after the copy: its gradient comes in rows
+        return self.proj(F.gelu(self.in_rows(x))), counts  # GELU after the copy: its gradient is contiguous
 
     def in_rows(self, x: Tensor) -> Tensor:
         """(B,C,T,F) -> (B,T,C*F)."""
@@ -61,7 +59,7 @@ class Downsample(nn.Module):
 
 
 class AudioAttention(nn.Module):
-    """Self-attention among all real tokens of a row."""
+    """Bidirectional self-attention with rotary positions."""
 
     def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__()
@@ -80,7 +78,7 @@ class AudioAttention(nn.Module):
 
 
 class AudioBlock(nn.Module):
-    """One layer: attention, then MLP, each on a normalised copy and added to the stream."""
+    """A pre-norm transformer layer."""
 
     def __init__(self, config: AudioEncoderConfig) -> None:
         super().__init__()
@@ -115,8 +113,8 @@ class AudioEncoder(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Convolutions keep the variance of what they see; linear layers as in GPT-2, smaller where they write to the
-        stream; no bias, norms of one."""
+        """Convolutions preserve variance; linear layers as in GPT-2, smaller where they write to the residual stream;
+        zero biases, norms of one."""
         residual = 0.02 / math.sqrt(2 * self.config.n_layers)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
@@ -128,14 +126,14 @@ class AudioEncoder(nn.Module):
 
     @property
     def width(self) -> int:
-        """W, the width of the tokens."""
+        """W."""
         return self.config.d_model
 
     def forward(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:
-        """(B,N) waveforms at ``sample_rate``, full scale 1, ``lengths[b]`` real samples each -> tokens.
+        """(B,N) waveforms at ``sample_rate``, full scale 1, ``lengths[b]`` samples each -> tokens.
 
         Raises:
-            RequestError: a sound is shorter than one token, or a length is more than there is.
+            RequestError: a sound is shorter than one token, or a length is larger than N.
         """
         samples = [inputs.shape[1]] * inputs.shape[0] if lengths is None else list(lengths)
         self._check(samples, inputs)
@@ -145,29 +143,26 @@ class AudioEncoder(nn.Module):
         return EncoderOutput(tokens, [self.config.num_tokens(n) for n in samples])
 
     def encode(self, waves: Tensor, samples: Tensor | None = None) -> Tensor:
-        """(B,N) waveforms, with (B,) real samples each unless all are -> (B,T,W) tokens, zero where not real.
-
-        Tensors only, so that it can be exported.
-        """
-        if samples is not None:  # filled, not multiplied: padding may be anything, and 0 * NaN is NaN
+        """(B,N) waveforms with (B,) sample counts (None: no padding) -> (B,T,W) tokens, zero in padding. For export."""
+        if samples is not None:  # filled, not multiplied: padding may hold anything, and 0 * NaN is NaN
             waves = waves.masked_fill(~real(samples, waves.shape[1]), 0.0)
         return self.hear(self.mel(waves), None if samples is None else samples // self.config.hop)
 
     def hear(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
-        """(B,T,F) log-mel, with (B,) real frames each unless all are -> (B,T',W); :meth:`encode` behind the mel, for
-        training that masks stripes of it."""
+        """(B,T,F) log-mel with (B,) frame counts (None: no padding) -> (B,T',W): :meth:`encode` from the log-mel on,
+        which training masks."""
         x, counts = self.downsample((mel - self.config.mel_mean) / self.config.mel_scale, frames)
         cos, sin = self._rotations(x.shape[1])
         kept = None if counts is None else real(counts, x.shape[1])
-        mask = None if kept is None else kept[:, None, None]  # (B,1,1,T): every query sees the real keys
-        x = x.to(self.norm.weight.dtype)  # what the blocks add up stays precise under autocast
+        mask = None if kept is None else kept[:, None, None]  # (B,1,1,T): padding keys are masked
+        x = x.to(self.norm.weight.dtype)  # keep the residual stream in fp32 under autocast
         for block in self.blocks:
             x = block(x, cos, sin, mask)
         x = self.norm(x)
         return x if kept is None else x.masked_fill(~kept[..., None], 0.0)  # type: ignore[no-any-return]
 
     def _rotations(self, time: int) -> tuple[Tensor, Tensor]:
-        """(T,1,Dh) cosines and signed sines of RoPE (arXiv:2104.09864), made on the spot: no longest sound."""
+        """(T,1,Dh) cosines and signed sines of RoPE (arXiv:2104.09864), computed on the fly for any length."""
         angles = torch.arange(time, device=self.speeds.device)[:, None, None] * self.speeds  # (T,1,Dh/2)
         cos, sin = angles.cos(), angles.sin()
         return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
@@ -186,5 +181,5 @@ class AudioEncoder(nn.Module):
 
 
 def build(config: AudioEncoderConfig) -> AudioEncoder:
-    """An audio encoder with fresh weights from torch's global random numbers."""
+    """An audio encoder with random weights from torch's global generator."""
     return AudioEncoder(config)

@@ -1,8 +1,8 @@
-"""How the audio encoder is trained on its own: CTC on characters, with augmented waveforms and log-mels.
+"""Training of the audio encoder on its own: CTC on characters, with augmented waveforms and log-mels.
 
 Waveforms vary in speed, silence, loudness, noise and background voices; stripes of the log-mel are masked
-(SpecAugment, arXiv:1904.08779). All random numbers come from the generator that is passed in, on the host, so the same
-generator gives the same sound. Transcripts are scored by edit distance, in characters and in words.
+(SpecAugment, arXiv:1904.08779). All randomness comes from a NumPy generator that is passed in, so the same generator
+gives the same sound.
 
 Shapes: B batch, N samples, T frames or tokens, F mel bins, S stripes, L characters of all rows together.
 """
@@ -31,31 +31,24 @@ if TYPE_CHECKING:
 Wave = NDArray[np.float32]
 
 SPEEDS = 100
-"""Speeds are drawn in steps of one in so many, so that their filters are made once."""
+"""Speeds are multiples of 1/SPEEDS, so that resampling filters are computed once."""
 
 TELEPHONE = 8000
-"""Samples a second of telephones."""
+"""Sample rate of telephones in Hz."""
 
 NOISE_GRAIN = 512
-"""Noise is drawn in multiples of so many samples: the Fourier transform of a prime number of them takes far longer."""
+"""Noise is drawn in multiples of this many samples: an FFT of prime length is far slower."""
 
 QUIETEST = 1e-4
-"""Loudness (root mean square) that noise is measured against where a sound is quieter than this: silence gets some."""
+"""Lower bound of the loudness (RMS) that noise is scaled to, so that silence gets some."""
 
 SHOWN = 8
-"""Transcripts in a sample."""
+"""Transcripts in one sample of :meth:`CtcObjective.samples`."""
 
 
 def vary(wave: Wave, other: Wave, config: AudioAugmentConfig, rate: int, rng: np.random.Generator) -> Wave:
-    """(N,) samples at ``rate`` -> the same words said differently, as many samples as the new speed and silence take.
-
-    Args:
-        wave: what is said.
-        other: another sound, which may be heard under it.
-        config: how much of what.
-        rate: samples a second.
-        rng: where everything is drawn from.
-    """
+    """Augment (N,) samples at ``rate`` Hz; ``other`` is a sound that may be added in the background. Speed and silence
+    change the number of samples."""
     wave = with_speed(wave, config.speed, rng)
     before, after = (int(rng.uniform(0, config.shift) * rate) for _ in range(2))
     wave = np.pad(wave, (before, after))
@@ -70,37 +63,37 @@ def vary(wave: Wave, other: Wave, config: AudioAugmentConfig, rate: int, rng: np
 
 
 def with_speed(wave: Wave, most: float, rng: np.random.Generator) -> Wave:
-    """Played up to ``most`` faster or slower; its pitch moves along."""
+    """Resample by a random factor of up to ``most`` faster or slower, which also changes the pitch."""
     widest = int(most * SPEEDS)
     speed = SPEEDS + int(rng.integers(-widest, widest + 1))
     return resample(wave, speed, SPEEDS)
 
 
 def narrowed(wave: Wave, rate: int) -> Wave:
-    """(N,) samples at ``rate`` -> (N,) without what is above 4 kHz, as telephones and 8 kHz files have it."""
+    """Low-pass (N,) samples at 4 kHz, like telephones and 8 kHz files."""
     if rate <= TELEPHONE:
         return wave
     return resample(resample(wave, rate, TELEPHONE), TELEPHONE, rate)[: wave.size]
 
 
 def colored_noise(samples: int, rng: np.random.Generator) -> Wave:
-    """(samples,) of noise whose power falls with frequency, by a power drawn from 0 (white) to 2 (brown)."""
+    """(samples,) noise with a power spectrum of f^-a, a drawn from 0 (white) to 2 (brown)."""
     drawn = -(-samples // NOISE_GRAIN) * NOISE_GRAIN
     spectrum = np.fft.rfft(rng.standard_normal(drawn, np.float32))
-    frequencies = np.maximum(np.arange(spectrum.size), 1 + drawn // 500)  # level below: no rumble that drowns all
+    frequencies = np.maximum(np.arange(spectrum.size), 1 + drawn // 500)  # flat at low frequencies: no rumble
     slope = np.asarray(frequencies ** (-rng.uniform(0, 2) / 2), np.float32)
     return np.asarray(np.fft.irfft(spectrum * slope, n=drawn)[:samples], np.float32)
 
 
 def fitted(wave: Wave, samples: int, rng: np.random.Generator) -> Wave:
-    """A part of ``wave`` of so many samples, or all of it somewhere in silence."""
+    """A random crop of ``wave``, or all of it at a random place in silence."""
     spare = samples - wave.size
     begin = int(rng.integers(0, abs(spare) + 1))
     return wave[begin : begin + samples] if spare < 0 else np.pad(wave, (begin, spare - begin))
 
 
 def stripes(count: int, widest: float, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """(count,2): where each stripe begins and ends, ``end`` not included, up to ``widest`` of ``size`` places wide."""
+    """(count,2) begin and end (exclusive) of random stripes, up to ``widest`` wide, within ``size``."""
     widths = (rng.random(count) * (int(widest) + 1)).astype(np.int64).clip(0, size)
     begins = (rng.random(count) * (size - widths + 1)).astype(np.int64)
     return np.stack([begins, begins + widths], axis=1)
@@ -111,13 +104,13 @@ def _loudness(wave: Wave) -> float:
 
 
 def _at(sound: Wave, loudness: float, level: tuple[float, float], rng: np.random.Generator) -> Wave:
-    """``sound`` scaled to lie some dB, drawn from ``level``, below ``loudness``."""
+    """Scale ``sound`` to a level in dB below ``loudness``, drawn from ``level``."""
     wanted = loudness * 10 ** (-rng.uniform(*level) / 20)
     return np.asarray(sound * (wanted / max(_loudness(sound), QUIETEST)), np.float32)
 
 
 def edits(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
-    """Fewest insertions, deletions and exchanges that make ``other`` of ``one`` (Levenshtein distance)."""
+    """Levenshtein distance."""
     row = list(range(len(other) + 1))
     for i, here in enumerate(one, start=1):
         corner, row[0] = row[0], i
@@ -127,7 +120,7 @@ def edits(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
 
 
 class ErrorRates:
-    """Counts over many transcripts."""
+    """Accumulates character and word error rates over many transcripts."""
 
     def __init__(self) -> None:
         self._sounds = self._right = 0
@@ -135,7 +128,6 @@ class ErrorRates:
         self._sizes = {"character": 0, "word": 0}
 
     def add(self, said: str, heard: str) -> None:
-        """Count one transcript."""
         self._sounds += 1
         self._right += said == heard
         for unit, (true, found) in {"character": (said, heard), "word": (said.split(), heard.split())}.items():
@@ -143,14 +135,13 @@ class ErrorRates:
             self._sizes[unit] += len(true)
 
     def rates(self) -> dict[str, float]:
-        """``character_error_rate`` and ``word_error_rate``, edits over what was said, and ``exact``, the share of
-        sounds without an error."""
+        """``character_error_rate``, ``word_error_rate``, and ``exact``, the share of sounds without an error."""
         rates = {f"{unit}_error_rate": self._edits[unit] / max(self._sizes[unit], 1) for unit in self._edits}
         return {**rates, "exact": self._right / max(self._sounds, 1)}
 
 
 class CtcObjective:
-    """An :class:`muomni_cli.api.Objective`: the characters of every example's text."""
+    """A :class:`muomni_cli.api.Objective`: CTC on the characters of every example's text."""
 
     unit = "seconds"
     adamw_params = frozenset({"head.weight"})
@@ -166,8 +157,8 @@ class CtcObjective:
         self._warn(context)
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Share ``micro`` of the step's ``batch_size`` sounds, each varied as its row and the step have it: ``waves``
-        (B,N), ``texts`` (L,), and the stripes to cut out, ``times`` (B,S,2) and ``bins`` (B,S,2)."""
+        """Micro-batch ``micro`` of the step, augmented by seed, step and row: ``waves`` (B,N), ``texts`` (L,), and the
+        stripes to mask, ``times`` (B,S,2) and ``bins`` (B,S,2)."""
         chosen = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
@@ -185,12 +176,11 @@ class CtcObjective:
         return Batch(tensors, weight_of(sizes), seconds, {"samples": samples, "sizes": sizes})
 
     def loss(self, batch: Batch) -> Loss:
-        """Nats, summed over the characters."""
         encoder, samples = self.module.encoder, batch.host["samples"]
         mel = encoder.mel(batch.tensors["waves"])
         hidden = striped(mel.shape[1], batch.tensors["times"])[:, :, None]
         hidden = hidden | striped(mel.shape[2], batch.tensors["bins"])[:, None]
-        mel = mel.masked_fill(hidden, self._config.mel_mean)  # zero to the network
+        mel = mel.masked_fill(hidden, self._config.mel_mean)  # zero after normalization
         frames = [n // self._config.hop for n in samples]
         real = None if min(frames) == max(frames) else torch.tensor(frames).to(mel.device, non_blocking=True)
         scores = self.module.score(encoder.hear(mel, real))
@@ -198,7 +188,7 @@ class CtcObjective:
         return Loss(summed_loss(scores, lengths, batch.tensors["texts"], batch.host["sizes"]))
 
     def validate(self) -> dict[str, float]:
-        """``loss`` in nats a character, the error rates of greedy transcripts, and the share that is ``exact``."""
+        """``loss`` in nats per character, and the error rates of greedy transcripts."""
         nats, characters, errors = 0.0, 0.0, ErrorRates()
         batches = self._val.batches(self._settings.batch_size)
         for rows in itertools.islice(batches, self._settings.val_batches or None):
@@ -211,7 +201,7 @@ class CtcObjective:
         return {"loss": nats / max(characters, 1.0), **errors.rates()}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """What a few held-out sounds say, and what was heard."""
+        """References and greedy transcripts of a few held-out sounds."""
         rows = np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist()
         heard = self._heard(*self._scores(rows))
         lines = (f"said:  {self._val.texts[row]}\nheard: {text}\n" for row, text in zip(rows, heard, strict=True))
@@ -230,7 +220,7 @@ class CtcObjective:
 
     @torch.no_grad()
     def _scores(self, rows: Sequence[int]) -> tuple[Tensor, list[int]]:
-        """Scores of held-out sounds and their lengths, by the model as it is used."""
+        """Scores of held-out sounds and their lengths, in eval mode."""
         waves = [self._val.inputs[row] for row in rows]
         was_training = self.module.training
         self.module.eval()
@@ -244,22 +234,22 @@ class CtcObjective:
             yield self.module.spelled(ctc.greedy(row[:length]))
 
     def _warn(self, context: StageContext) -> None:
-        """Texts that are longer than their sounds teach nothing, and are most often those of other sounds."""
+        """Warn of texts that are too long for their sounds: CTC ignores them, and most are mismatched."""
         heard = (self.module.encoder.config.num_tokens(len(wave)) for wave in self._train.inputs)
         late = sum(ctc.needed(text) > tokens for text, tokens in zip(self._texts, heard, strict=True))
         if late:
             context.progress(
-                f"warning: {late:,} of {len(self._texts):,} sounds are too short for their text, and teach nothing"
+                f"warning: {late:,} of {len(self._texts):,} sounds are too short for their text and are ignored"
             )
 
 
 def weight_of(sizes: Sequence[int]) -> float:
-    """What the loss is divided by: characters; a sound in which nothing is said counts as one."""
+    """Divisor of the loss: the number of characters; an empty text counts as one."""
     return float(sum(max(size, 1) for size in sizes))
 
 
 def padded(waves: Sequence[NDArray[np.float32]]) -> Tensor:
-    """(B,N) with silence after each sound."""
+    """(B,N), padded with silence."""
     rows = np.zeros((len(waves), max(wave.size for wave in waves)), np.float32)
     for row, wave in zip(rows, waves, strict=True):
         row[: wave.size] = wave
@@ -267,11 +257,11 @@ def padded(waves: Sequence[NDArray[np.float32]]) -> Tensor:
 
 
 def flat(texts: Sequence[Sequence[int]]) -> Tensor:
-    """(L,) classes of all texts, one after the other."""
+    """(L,) concatenated classes of all texts."""
     return torch.tensor([symbol for text in texts for symbol in text], dtype=torch.long)
 
 
 def striped(size: int, spans: Tensor) -> Tensor:
-    """(B,S,2) begins and ends -> (B,size) bool: true inside of a stripe."""
+    """(B,S,2) begins and ends -> (B,size) bool: true inside a stripe."""
     places = torch.arange(size, device=spans.device)
     return ((places >= spans[..., :1]) & (places < spans[..., 1:])).any(1)

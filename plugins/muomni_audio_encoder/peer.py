@@ -1,10 +1,10 @@
-"""The nearest architecture by other people: transformers' WhisperEncoder, to measure speed against.
+"""Speed baseline of a similar architecture: transformers' WhisperEncoder.
 
 The same width, layers, heads and MLP, SDPA attention, and the log-mel of :class:`muomni_cli.audio.mel.LogMel` in front,
-so that both begin with samples. It differs in front: Whisper's convolutions run along time alone, with the mel bins as
-channels (F -> W, then W -> W with stride 2), and give 50 tokens a second where ours gives 25. Its positions are added,
-not rotary, its norms are LayerNorms, its keys have no bias. It pads nothing here, though Whisper itself always pads to
-30 seconds. :func:`whisper_at_our_rate` is the same with stride 2 in the first convolution too: 25 tokens a second.
+so that both start from samples. Differences: Whisper's convolutions run along time only, with the mel bins as channels
+(F -> W, then W -> W with stride 2), and give 50 tokens a second instead of 25; positions are added, not rotary; norms
+are LayerNorms; keys have no bias. Inputs are not padded to 30 seconds as by Whisper. :func:`whisper_at_our_rate` has
+stride 2 in the first convolution too: 25 tokens a second.
 
 Imported only by benchmarks and tests; needs the extra ``muomni[bench]``.
 """
@@ -21,12 +21,8 @@ from muomni_cli.audio.mel import LogMel
 
 
 class WhisperPeer(nn.Module):
-    """WhisperEncoder behind our log-mel. Called like :class:`muomni_audio_encoder.model.AudioEncoder`.
-
-    Args:
-        config: sizes.
-        stride: of its first convolution; Whisper's is 1.
-    """
+    """WhisperEncoder with our log-mel and the interface of :class:`muomni_audio_encoder.model.AudioEncoder`. ``stride``
+    is that of the first convolution (Whisper: 1)."""
 
     positions: Tensor
 
@@ -34,7 +30,7 @@ class WhisperPeer(nn.Module):
         super().__init__()
         self.config = config
         self.mel = LogMel(config)
-        # The benchmark measures a minute, also of an encoder that reads no files of that length.
+        # The benchmark runs on a minute of sound, even if max_seconds is less.
         longest = round(max(config.max_seconds, 60.0) * config.sample_rate) // config.hop
         settings = WhisperConfig(
             num_mel_bins=config.n_mels,
@@ -61,7 +57,7 @@ class WhisperPeer(nn.Module):
         return EncoderOutput(tokens=tokens, lengths=[count] * len(inputs))
 
     def _fit(self, count: int) -> None:
-        """Make it take exactly ``count`` tokens: it refuses anything shorter than its longest sound."""
+        """Resize the positions to ``count`` tokens: WhisperEncoder accepts only its maximum length."""
         table = self.encoder.embed_positions
         if table.num_embeddings != count:
             table.num_embeddings = self.encoder.config.max_source_positions = count
@@ -69,10 +65,10 @@ class WhisperPeer(nn.Module):
 
 
 def whisper(config: AudioEncoderConfig) -> WhisperPeer:
-    """Build the peer with fresh weights, as Whisper is: 50 tokens a second."""
+    """The baseline with Whisper's strides: 50 tokens a second."""
     return WhisperPeer(config, stride=1)
 
 
 def whisper_at_our_rate(config: AudioEncoderConfig) -> WhisperPeer:
-    """Build the peer with fresh weights and stride 2 twice: 25 tokens a second, as ours."""
+    """The baseline with stride 2 twice: 25 tokens a second, as ours."""
     return WhisperPeer(config, stride=2)

@@ -1,4 +1,4 @@
-"""What this package offers to muomni. Knows no torch and no numpy: a listing imports this module."""
+"""Registers the audio encoder. Imported by every listing, so it must not import torch or numpy."""
 
 from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_cli.api import EncoderPart, hookimpl
@@ -6,7 +6,6 @@ from muomni_cli.api import EncoderPart, hookimpl
 
 @hookimpl
 def register_encoders() -> list[EncoderPart]:
-    """The encoders of this package."""
     return [
         EncoderPart(
             name="listener",

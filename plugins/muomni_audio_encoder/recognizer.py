@@ -1,8 +1,4 @@
-"""The encoder with a CTC head (one linear layer from tokens to characters), its loss, and forced alignment of many
-sounds.
-
-:func:`muomni_audio_encoder.ctc.align` computes the same alignment as :func:`alignments`; torchaudio's C++ is faster on
-long texts.
+"""The encoder with a CTC head (one linear layer from tokens to characters), its loss, and batched forced alignment.
 
 Shapes: B batch, N samples, T tokens, W width, C classes, L characters of all rows together.
 """
@@ -22,24 +18,25 @@ from torch import Tensor, nn
 from muomni_audio_encoder import ctc, model
 from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, Spelled, align, marks, needed
-from muomni_audio_encoder.runtime import ANSWER_MODES, predictor_of, room_of, spelled, transcribe, wanted_of
+from muomni_audio_encoder.runtime import ANSWER_MODES, predictor_of, room_of, spelled, transcribe
 from muomni_cli.api import CharSpan, Word
 
 
 def alignments(scores: Tensor, lengths: Sequence[int], texts: Sequence[Sequence[int]]) -> list[list[Mark]]:
-    """The likeliest way to say each row's text: a mark a character. In plain numpy where torchaudio cannot be imported.
+    """Forced alignment of each row's text, by torchaudio (faster on long texts) or else by
+    :func:`muomni_audio_encoder.ctc.align`.
 
     Args:
         scores: (B,T,C) log-probabilities.
-        lengths: real tokens of each row.
+        lengths: tokens of each row without padding.
         texts: classes of each row's text.
 
     Raises:
-        ValueError: a row has too few tokens to say its text in.
+        ValueError: a row has too few tokens for its text.
     """
     try:
         from torchaudio.functional import forced_align  # type: ignore[import-untyped]
-    except (ImportError, OSError):  # OSError: it was built for another torch
+    except (ImportError, OSError):  # OSError: built for another version of torch
         rows = zip(scores.cpu().numpy(), lengths, texts, strict=True)
         return [align(row[:length], text) for row, length, text in rows]
     found: list[list[Mark]] = []
@@ -50,14 +47,14 @@ def alignments(scores: Tensor, lengths: Sequence[int], texts: Sequence[Sequence[
             found.append([])
             continue
         targets = torch.tensor([list(text)], dtype=torch.int32, device=row.device)
-        path = forced_align(row[None, :length].contiguous(), targets)[0][0].tolist()  # it takes one sound at a time
+        path = forced_align(row[None, :length].contiguous(), targets)[0][0].tolist()  # supports only batch size 1
         found.append(marks(path, path))
     return found
 
 
 class Recognizer(nn.Module):
-    """(B,N) waveforms -> (B,T,C) log-probabilities of the characters of the encoder's alphabet and the blank. A
-    :class:`muomni_cli.contract.models.Transcriber`, an :class:`muomni_cli.contract.models.PredictorModule` and an
+    """(B,N) waveforms -> (B,T,C) log-probabilities of characters and the blank. A
+    :class:`muomni_cli.contract.models.Transcriber`, :class:`muomni_cli.contract.models.PredictorModule` and
     :class:`muomni_cli.contract.speech.Aligner`."""
 
     answer_modes = ANSWER_MODES
@@ -72,45 +69,40 @@ class Recognizer(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, waves: Tensor, lengths: Sequence[int] | None = None) -> tuple[Tensor, list[int]]:
-        """(B,N), with ``lengths[b]`` real samples each -> (B,T,C) float32, and how many tokens of each row are real."""
+        """(B,N) with ``lengths[b]`` samples each -> (B,T,C) float32, and the tokens of each row."""
         output = self.encoder(waves, lengths)
         return self.score(output.tokens), output.lengths
 
     def score(self, tokens: Tensor) -> Tensor:
-        """(B,T,W) -> (B,T,C), in float32 even under autocast: the loss adds up many small probabilities."""
+        """(B,T,W) -> (B,T,C), in float32 even under autocast: the loss sums many small probabilities."""
         return F.log_softmax(self.head(tokens).float(), dim=-1)
 
     def spelled(self, marks: Iterable[Mark]) -> str:
-        """The text of marks, as the alphabet spells it: no spaces at its ends, nor two in a row."""
         return spelled(self.alphabet, marks)
 
     @torch.inference_mode()
     def logits(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N,) samples -> (T,C) scores of one sound, heard in one go."""
+        """(N,) samples -> (T,C) scores, in one pass."""
         waves = torch.from_numpy(np.array(wave, np.float32))[None].to(self.head.weight.device)
         scores: NDArray[np.float32] = self(waves)[0][0].cpu().numpy()
         return scores
 
     def words(self, inputs: NDArray[np.float32], *, beam: int = 0) -> Iterator[Word]:
-        """See :class:`muomni_cli.contract.models.Transcriber`."""
         return self.stream([inputs], beam=beam)
 
     def stream(self, pieces: Iterable[NDArray[np.float32]], *, beam: int = 0) -> Iterator[Word]:
-        """See :class:`muomni_cli.contract.models.Transcriber`."""
         return transcribe(self.encoder.config, self.logits, pieces, beam)
 
     def expected(self, text: str, label: str | None) -> str:  # noqa: ARG002
-        """The text, in the alphabet's characters."""
-        return wanted_of(self.alphabet, text)
+        return self.alphabet.decode(self.alphabet.encode(text))
 
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
-        """Greedy transcripts, or the likeliest of ``choices``, over all the ways to say each."""
         room = room_of(self.encoder.config)
         return predictor_of(self.alphabet, self.hear_all([room.around(wave) for wave in inputs]), choices)
 
     def align(self, inputs: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[CharSpan] | None]:
-        """See :class:`muomni_cli.contract.speech.Aligner`. A space takes no time unless there is a pause; the
-        silence before the first and after the last character is in no span."""
+        """Spans as in :mod:`muomni_audio_encoder.ctc`; silence before the first and after the last character is in
+        none."""
         said = [self.alphabet.places(text) for text in texts]
         found: list[list[CharSpan] | None] = [None if row else [] for row in said]
         classes = [self.alphabet.classes_of(one.character for one in row) for row in said]
@@ -126,7 +118,7 @@ class Recognizer(nn.Module):
     ) -> list[CharSpan]:
         config = self.encoder.config
         classes = self.alphabet.classes_of(one.character for one in said)
-        # A token's convolutions are centred on the first of its frames, and a frame on its first sample.
+        # A token's convolutions are centered on the first of its frames, and a frame on its first sample.
         centers = ctc.places(scores, classes) * config.shortest / config.sample_rate
         spaces = np.array([one.character == " " for one in said])
         marked = np.array([not text[one.begin : one.end].isspace() for one in said])
@@ -139,7 +131,7 @@ class Recognizer(nn.Module):
 
     @torch.inference_mode()
     def hear_all(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """(N,) samples each -> (T,C) scores each, heard side by side."""
+        """(N,) samples each -> (T,C) scores each, in one batch."""
         waves = torch.zeros(len(inputs), max(map(len, inputs)))
         for row, wave in zip(waves, inputs, strict=True):
             row[: len(wave)] = torch.from_numpy(np.array(wave, np.float32))
@@ -148,30 +140,29 @@ class Recognizer(nn.Module):
 
 
 def build(config: AudioEncoderConfig) -> Recognizer:
-    """An encoder with its head, with fresh weights from torch's global random numbers."""
+    """A recognizer with random weights from torch's global generator."""
     return Recognizer(model.build(config))
 
 
 def build_predictor(config: AudioEncoderConfig, head_metadata: Mapping[str, Any]) -> Recognizer:  # noqa: ARG001
-    """:func:`build`, as ``EncoderPart.predictor``: all that the head must know is in the config."""
+    """:func:`build` with the signature of ``EncoderPart.predictor``."""
     return build(config)
 
 
 def spelling_loss(scores: Tensor, lengths: Sequence[int], texts: Sequence[Sequence[int]]) -> Tensor:
-    """The sum over rows of -log p(text), a scalar in nats.
+    """The sum over rows of -log p(text) in nats. Texts that need more tokens than their row has count as 0.
 
     Args:
         scores: (B,T,C).
-        lengths: real tokens of each row.
-        texts: classes of each row's text. One that needs more tokens than its row has (see
-            :func:`muomni_audio_encoder.ctc.needed`) cannot be said and counts as nothing.
+        lengths: tokens of each row without padding.
+        texts: classes of each row's text.
     """
     targets = torch.tensor([symbol for text in texts for symbol in text], dtype=torch.long)
     return summed_loss(scores, lengths, targets.to(scores.device), [len(text) for text in texts])
 
 
 def summed_loss(scores: Tensor, lengths: Sequence[int], targets: Tensor, sizes: Sequence[int]) -> Tensor:
-    """:func:`spelling_loss` with all texts in one tensor on the scores' device: (L,) classes, ``sizes[b]`` of row b."""
+    """:func:`spelling_loss` with all texts in one tensor (L,) on the scores' device, ``sizes[b]`` classes of row b."""
     return F.ctc_loss(
         scores.transpose(0, 1),
         targets,

@@ -1,9 +1,7 @@
-"""Recognition without PyTorch: number of tokens, scores to words and answers, the exported graphs in use, and inputs
-for benchmarks.
+"""Streaming speech recognition without PyTorch: scores to words and answers, and running the exported graphs.
 
-Long sounds are heard in overlapping windows, and each word is given as soon as it is final. Memory is bounded however
-long the sound is: by one window and one word, or, with a beam, by what lies between two pauses (:data:`PATIENCE` at
-most).
+Long sounds are processed in overlapping windows, and each word is yielded as soon as it is final. Memory is bounded by
+one window and one word, or, with a beam, by the stretch between two pauses (at most :data:`PATIENCE`).
 
 Shapes: N samples, T tokens, W width, C classes.
 """
@@ -23,58 +21,58 @@ from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, align, choose, greed
 from muomni_cli.api import GraphFn, Word
 
 WINDOW = 20.0
-"""Seconds that are heard in one go."""
+"""Length of a window in seconds."""
 
 ROOM = 0.16
-"""Seconds of silence that a sound is heard with before and after it. Nearly all sounds of training have some; one that
-is cut at its first and last sample is understood worse than its words deserve."""
+"""Seconds of silence added before and after a sound. Nearly all training sounds have some; without it, tightly trimmed
+sounds are recognized worse."""
 
 SIDE = 2.0
-"""Seconds at either side of a window that are only heard for what they tell of the rest."""
+"""Seconds at either side of a window that serve only as context."""
 
 PAUSE = 10
-"""Tokens of silence (0.4 seconds at 25 a second) after which a beam's best text is sure."""
+"""Tokens of silence (0.4 seconds at 25 a second) after which the beam's best text is final."""
 
 SILENCE = math.log(0.98)
-"""A token whose blank is likelier than this is silence."""
+"""A token whose blank has a higher log-probability than this is silence."""
 
 PATIENCE = 750
-"""Tokens (30 seconds at 25 a second) after which a beam's best text counts as sure without a pause."""
+"""Tokens (30 seconds at 25 a second) after which the beam's best text is final without a pause."""
 
 Scores = NDArray[np.floating]
 
 ANSWER_MODES: Mapping[str, bool] = MappingProxyType({"exact": False, "choice": True})
-"""See :class:`muomni_cli.contract.models.Predictor`: a transcript, or the likeliest of some texts."""
+"""See :class:`muomni_cli.contract.models.Predictor`: a transcript, or the likeliest of given texts."""
 
 Hear = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""(N,) samples -> (T,C) scores of one sound, heard in one go."""
+"""(N,) samples -> (T,C) scores, in one pass."""
 
 
 def count(config: AudioEncoderConfig, inputs: NDArray[Any]) -> int:
-    """Tokens of one sound, (N,) samples."""
+    """Tokens of (N,) samples."""
     return config.num_tokens(len(inputs))
 
 
 class Room:
-    """Silence around a sound of any length, and words timed as if there were none.
+    """Adds silence around a sound, and removes it from the times of words.
 
     Args:
-        shortest: samples a token; a sound of fewer is none, and gets no silence.
-        rate: samples a second.
+        shortest: samples per token; shorter sounds get no silence.
+        rate: sample rate in Hz.
     """
 
     def __init__(self, shortest: int, rate: int) -> None:
         self._shortest, self._rate = shortest, rate
         self._silence = np.zeros(round(ROOM * rate / shortest) * shortest, np.float32)  # whole tokens
-        self._samples = 0  # of the sound itself, so far
+        self._samples = 0  # of the sound so far, without silence
 
     def around(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N,) samples of a whole sound -> with silence before and after."""
+        """Add silence before and after (N,) samples."""
         return np.pad(wave, self._silence.size)
 
     def pieces(self, pieces: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-        """The same of a sound that comes in pieces."""
-        first: list[NDArray[np.float32]] | None = [self._silence]  # until they are long enough
+        """:meth:`around` for a sound that comes in pieces."""
+        first: list[NDArray[np.float32]] | None = [self._silence]  # held back until there is one token
         for piece in pieces:
             self._samples += piece.size
             if first is None:
@@ -88,7 +86,7 @@ class Room:
             yield self._silence
 
     def word(self, word: Word) -> Word:
-        """A word that was heard in :meth:`pieces`, at its time in the sound itself: a token of it at least."""
+        """Convert the times of a word from :meth:`pieces` to those of the sound; it lasts at least one token."""
         early, last, token = (n / self._rate for n in (self._silence.size, self._samples, self._shortest))
         begin = min(max(word.start - early, 0.0), last - token)
         end = min(max(word.end - early, begin + token), last)
@@ -96,13 +94,13 @@ class Room:
 
 
 class ScoreWindows:
-    """Scores of a sound of any length, as if it were heard in one go (but for what is further away than a window).
+    """Scores of a sound of any length, by overlapping windows.
 
     Args:
-        shortest: samples a token.
-        rate: samples a second.
-        window: seconds of a window.
-        side: seconds of it whose scores are dropped, at either side.
+        shortest: samples per token.
+        rate: sample rate in Hz.
+        window: length of a window in seconds.
+        side: seconds at either side of a window whose scores are dropped.
     """
 
     def __init__(self, shortest: int, rate: int, window: float = WINDOW, side: float = SIDE) -> None:
@@ -113,12 +111,7 @@ class ScoreWindows:
     def scores(
         self, hear: Callable[[NDArray[np.float32]], Scores], pieces: Iterable[NDArray[np.float32]]
     ) -> Iterator[Scores]:
-        """(T,C) scores of the whole sound, in parts.
-
-        Args:
-            hear: (N,) samples -> (T,C) scores of one window.
-            pieces: the sound, cut anywhere.
-        """
+        """(T,C) scores of the whole sound, in parts; ``pieces`` may be cut anywhere, ``hear`` scores one window."""
         window, kept = self._window * self._shortest, self._window - 2 * self._split
         held, first = np.zeros(0, np.float32), 0
         for piece in pieces:
@@ -131,25 +124,24 @@ class ScoreWindows:
 
 
 class Speller(Protocol):
-    """Makes marks of scores that come in parts."""
+    """Incremental decoder of scores to marks."""
 
     def feed(self, scores: Scores) -> Iterator[Mark]:
-        """The marks that are sure after (T,C) more scores; they count tokens from the beginning of the sound."""
+        """Feed (T,C) scores and yield the marks that are now final; tokens count from the start of the sound."""
         ...
 
     def finish(self) -> Iterator[Mark]:
-        """The marks that are left when the sound ends."""
+        """Yield the remaining marks at the end of the sound."""
         ...
 
 
 class GreedySpeller:
-    """The best class of every token; what :func:`muomni_audio_encoder.ctc.greedy` says of the whole."""
+    """:func:`muomni_audio_encoder.ctc.greedy`, incrementally."""
 
     def __init__(self) -> None:
-        self._run = Mark(BLANK, 0, 0)  # goes on until another class comes
+        self._run = Mark(BLANK, 0, 0)  # grows until another class comes
 
     def feed(self, scores: Scores) -> Iterator[Mark]:
-        """See :class:`Speller`."""
         for symbol in scores.argmax(1).tolist():
             end = self._run.end + 1
             if symbol == self._run.symbol:
@@ -159,25 +151,21 @@ class GreedySpeller:
             self._run = Mark(symbol, end - 1, end)
 
     def finish(self) -> Iterator[Mark]:
-        """See :class:`Speller`."""
         if self._run.symbol != BLANK:
             yield self._run
 
 
 class BeamSpeller:
-    """The likeliest text by prefix-beam search, one stretch between two pauses after the other.
-
-    In a pause every text ends in a blank, whatever it is, so the best of a stretch stays the best of it.
-    """
+    """Prefix beam search, separately for each stretch between two pauses: in a pause every text ends in a blank, so
+    the best text cannot change later."""
 
     def __init__(self, width: int) -> None:
         self._width = width
         self._rows: list[Scores] = []  # (C,) each, since the last pause
-        self._silent = 0  # how many of the last are silence
-        self._spelled = 0  # tokens before the first of them
+        self._silent = 0  # trailing rows of silence
+        self._spelled = 0  # tokens before the first row
 
     def feed(self, scores: Scores) -> Iterator[Mark]:
-        """See :class:`Speller`."""
         for row in scores:
             self._rows.append(row)
             self._silent = self._silent + 1 if row[BLANK] > SILENCE else 0
@@ -185,7 +173,6 @@ class BeamSpeller:
                 yield from self.finish()
 
     def finish(self) -> Iterator[Mark]:
-        """See :class:`Speller`."""
         held, origin = self._rows, self._spelled
         self._rows, self._spelled, self._silent = [], origin + len(held), 0
         if len(held) > 0:
@@ -196,20 +183,14 @@ class BeamSpeller:
 
 
 def marks_of(speller: Speller, parts: Iterable[Scores]) -> Iterator[Mark]:
-    """All marks of a sound whose scores come in ``parts``."""
+    """All marks of a sound, from ``parts`` of its scores."""
     for scores in parts:
         yield from speller.feed(scores)
     yield from speller.finish()
 
 
 def words_of(marks: Iterable[Mark], alphabet: Alphabet, seconds: float) -> Iterator[Word]:
-    """Marks to words: what lies between spaces, each given when the space after it, or the end, is there.
-
-    Args:
-        marks: in order.
-        alphabet: what they are spelled with.
-        seconds: a token's length.
-    """
+    """Split marks at spaces into words; a token lasts ``seconds``."""
     word: list[Mark] = []
     for mark in marks:
         if alphabet.decode([mark.symbol]) != " ":
@@ -229,7 +210,7 @@ def _word(marks: Sequence[Mark], alphabet: Alphabet, seconds: float) -> Word:
 def transcribe(
     config: AudioEncoderConfig, hear: Hear, pieces: Iterable[NDArray[np.float32]], beam: int = 0
 ) -> Iterator[Word]:
-    """The words of a sound that comes in pieces, each as soon as it is sure; see
+    """Yield the words of a sound that comes in pieces, each as soon as it is final; see
     :class:`muomni_cli.contract.models.Transcriber`."""
     room = room_of(config)
     windows = ScoreWindows(config.shortest, config.sample_rate)
@@ -239,24 +220,18 @@ def transcribe(
 
 
 def room_of(config: AudioEncoderConfig) -> Room:
-    """The silence around sounds."""
     return Room(config.shortest, config.sample_rate)
 
 
 def spelled(alphabet: Alphabet, marks: Iterable[Mark]) -> str:
-    """The text of marks, as the alphabet spells it: no spaces at its ends, nor two in a row."""
+    """The normalized text of marks: no spaces at the ends, nor two in a row."""
     return alphabet.spell(alphabet.decode([mark.symbol for mark in marks]))
-
-
-def wanted_of(alphabet: Alphabet, text: str) -> str:
-    """The text, in the alphabet's characters."""
-    return alphabet.decode(alphabet.encode(text))
 
 
 def predictor_of(
     alphabet: Alphabet, heard: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None
 ) -> list[str]:
-    """Greedy transcripts of (T,C) scores each, or the likeliest of ``choices``, over all the ways to say each."""
+    """Greedy transcripts of (T,C) scores each, or the likeliest of ``choices`` over all alignments."""
     if choices is None:
         return [spelled(alphabet, greedy(row)) for row in heard]
     texts = [alphabet.encode(choice) for choice in choices]
@@ -264,15 +239,8 @@ def predictor_of(
 
 
 class RecognizerRunner:
-    """The encoder and the head that spells: a :class:`muomni_cli.contract.models.Transcriber`, and
-    :class:`muomni_cli.contract.models.Predictor`.
-
-    Args:
-        config: of the encoder.
-        graphs: the open ``encoder``, (1,N) ``inputs`` -> (1,T,W) ``tokens``, and ``head``, (1,T,W) ``tokens`` ->
-            (1,T,C) ``scores``.
-        learned: nothing.
-    """
+    """A :class:`muomni_cli.contract.models.Transcriber` and :class:`muomni_cli.contract.models.Predictor` on the
+    exported graphs ``encoder``, (1,N) ``inputs`` -> (1,T,W) ``tokens``, and ``head`` -> (1,T,C) ``scores``."""
 
     answer_modes = ANSWER_MODES
     vocabulary: Sequence[str] = ()
@@ -287,30 +255,25 @@ class RecognizerRunner:
         self._alphabet = Alphabet(config.characters)
 
     def logits(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N,) samples -> (T,C) scores."""
         tokens = self._graphs["encoder"]({"inputs": np.ascontiguousarray(wave, np.float32)[None]})["tokens"]
         scores: NDArray[np.float32] = self._graphs["head"]({"tokens": tokens})["scores"][0]
         return scores
 
     def words(self, inputs: NDArray[np.float32], *, beam: int = 0) -> Iterator[Word]:
-        """See :class:`muomni_cli.contract.models.Transcriber`."""
         return self.stream([inputs], beam=beam)
 
     def stream(self, pieces: Iterable[NDArray[np.float32]], *, beam: int = 0) -> Iterator[Word]:
-        """See :class:`muomni_cli.contract.models.Transcriber`."""
         return transcribe(self._config, self.logits, pieces, beam)
 
     def expected(self, text: str, label: str | None) -> str:  # noqa: ARG002
-        """The text, in the alphabet's characters."""
-        return wanted_of(self._alphabet, text)
+        return self._alphabet.decode(self._alphabet.encode(text))
 
     def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
-        """See :class:`muomni_cli.contract.models.Predictor`."""
         room = room_of(self._config)
         return predictor_of(self._alphabet, [self.logits(room.around(wave)) for wave in inputs], choices)
 
 
 def inputs(config: AudioEncoderConfig) -> dict[str, NDArray[np.float32]]:
-    """Noise as :func:`muomni_cli.audio.io.read` gives sounds: what is heard does not change how long it takes."""
+    """Noise for benchmarks, as :func:`muomni_cli.audio.io.read` returns sounds."""
     noise = np.random.default_rng(0).normal(scale=0.1, size=60 * config.sample_rate).astype(np.float32)
     return {"one second": noise[: config.sample_rate], "one minute": noise}

@@ -1,1 +1,1 @@
-"""The built-in sources: text, conversations, pictures and sounds, from files or made by the project itself."""
+"""The built-in data sources: text, conversations, pictures and sounds, from files or generated."""

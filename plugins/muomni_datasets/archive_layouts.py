@@ -1,7 +1,7 @@
-"""From downloaded archives to the files that recipes read: one uncompressed tar of FLAC, with ``manifest.tsv``.
+"""Converts downloaded archives to the files that recipes read: one uncompressed tar of FLAC, with ``manifest.tsv``.
 
-Archives are streamed: a clip is decoded, resampled where needed, encoded and written before the next one is read, and
-nothing is unpacked on disk. Members have no dates or owners, so the same archive gives the same tar.
+Archives are streamed clip by clip; nothing is unpacked on disk. Members have no dates or owners, so the same archive
+gives the same tar.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import soundfile  # type: ignore[import-untyped]
 from muomni_cli.audio.dsp import resample
 
 Advance = Callable[[int], None]
-"""Told how many bytes of an archive have just been read."""
+"""Progress callback: the number of bytes just read."""
 
 LARGEST = 1 << 26
-"""Bytes of the largest member that is read; clips are some hundred times smaller."""
+"""Maximum size of a member in bytes; clips are some hundred times smaller."""
 
 MANIFEST = "manifest.tsv"
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def speech_commands(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
-    """``word/speaker_nohash_k.flac``, 16 kHz; the long recordings of noise are left out."""
+    """``word/speaker_nohash_k.flac``, 16 kHz, without the long recordings of noise."""
     clip = re.compile(r"(?:^|/)(?P<word>[a-z]+|_unknown_)/(?P<name>(?P<speaker>[0-9a-f]+)_nohash_\d+)\.wav$")
     with packed(targets[0], ("text", "speaker")) as tar:
         for found, content in _members(archives[0], clip, advance):
@@ -50,12 +50,12 @@ def fsdd(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) ->
 
 
 def ljspeech(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
-    """``LJ001-0001.flac``, resampled to 16 kHz; texts with numbers written out."""
+    """``LJ001-0001.flac``, resampled to 16 kHz; normalized texts."""
     _ljspeech(archives[0], targets[0], advance, lambda name: True)  # noqa: ARG005
 
 
 def ljspeech_part(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
-    """The same of the clips up to ``LJ002-0160``."""
+    """:func:`ljspeech` up to clip ``LJ002-0160``."""
     _ljspeech(archives[0], targets[0], advance, lambda name: name <= "LJ002-0160")
 
 
@@ -90,8 +90,7 @@ def librispeech(archives: Sequence[Path], targets: Sequence[Path], advance: Adva
 
 
 def to_flac(content: bytes, name: str, rate: int) -> tuple[bytes, float]:
-    """A sound file as FLAC of 16 bits, one channel, at ``rate``, and its length in seconds. Samples stay as they are
-    where the rate does.
+    """Convert a mono sound file to 16-bit FLAC at ``rate``, resampling only if needed; also returns its seconds.
 
     Raises:
         ValueError: it cannot be read, or has more than one channel.
@@ -111,25 +110,25 @@ def to_flac(content: bytes, name: str, rate: int) -> tuple[bytes, float]:
 
 
 class PackedClips:
-    """A tar of clips that is being written, and the rows of its manifest: path, columns, seconds."""
+    """Writes a tar of clips with a manifest of path, columns and seconds."""
 
     def __init__(self, archive: tarfile.TarFile, columns: Sequence[str]) -> None:
         self._archive, self._columns = archive, columns
         self._rows: dict[str, tuple[tuple[str, ...], float]] = {}
 
     def add(self, name: str, content: bytes, row: tuple[str, ...], seconds: float) -> None:
-        """Write a clip; the first of ``row`` is its text, or by what :meth:`caption` finds it.
+        """Write a clip; ``row[0]`` is its text, or the key of its text in :meth:`caption`.
 
         Raises:
-            ValueError: the name was there before.
+            ValueError: duplicate name.
         """
         if name in self._rows:
-            raise ValueError(f"{name} is there twice")
+            raise ValueError(f"{name} occurs twice")
         self._rows[name] = row, seconds
         self._write(name, content)
 
     def caption(self, texts: Mapping[str, str]) -> None:
-        """Exchange the first column of every row for the text that it names.
+        """Replace the first column of every row by its text.
 
         Raises:
             ValueError: a clip without text.
@@ -143,7 +142,7 @@ class PackedClips:
         """Write the manifest.
 
         Raises:
-            ValueError: there is no clip.
+            ValueError: there are no clips.
         """
         if not self._rows:
             raise ValueError("there are no clips in the archive")
@@ -161,7 +160,7 @@ class PackedClips:
 
 @contextmanager
 def packed(target: Path, columns: Sequence[str]) -> Iterator[PackedClips]:
-    """A new tar of clips at ``target``, with its manifest at the end."""
+    """Write a tar of clips to ``target``; the manifest is its last member."""
     with tarfile.open(target, "w") as archive:
         clips = PackedClips(archive, columns)
         yield clips
@@ -169,7 +168,7 @@ def packed(target: Path, columns: Sequence[str]) -> Iterator[PackedClips]:
 
 
 class _Counted(io.RawIOBase):
-    """A file that tells how much of it is read."""
+    """A file that reports how much of it was read."""
 
     def __init__(self, file: BufferedReader, advance: Advance) -> None:
         self._file, self._advance = file, advance
@@ -184,7 +183,7 @@ class _Counted(io.RawIOBase):
 
 
 def _members(archive: Path, wanted: re.Pattern[str], advance: Advance) -> Iterator[tuple[re.Match[str], bytes]]:
-    """The plain files whose names match, in the order of the archive, without unpacking it."""
+    """Regular files whose names match, in archive order."""
     with archive.open("rb") as file, tarfile.open(fileobj=_Counted(file, advance), mode="r|*") as tar:
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]

@@ -1,11 +1,10 @@
 """Sources in archives: tar, and IDX (MNIST and its successors), plain or gzipped.
 
-Tar members are read in place: the archive is indexed once and never unpacked. A path may name one archive, a folder of
-them, or a glob (shards). Only plain files in the archive count; links, sparse members, and names that lead out of the
-archive are noted and left out.
+Tar members are read in place: the archive is indexed once and never unpacked. A path may be one archive, a folder of
+them, or a glob (shards). Links, sparse members, and names that lead out of the archive are skipped and reported.
 
-IDX: two zero bytes, the type of the numbers (8: bytes), how many axes, the length of each axis as a big-endian 32-bit
-number, and the numbers. <http://yann.lecun.com/exdb/mnist/>
+IDX: two zero bytes, the data type (8: bytes), the number of axes, the length of each axis as a big-endian 32-bit
+integer, and the data. <http://yann.lecun.com/exdb/mnist/>
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from PIL import Image
 from muomni_cli.api import Example, RequestError, SliceMedia, expand_path, files
 from muomni_datasets.config import SIDES, IdxConfig, TarConfig
 from muomni_datasets.labeled_files import LONGEST, Namer, read_beside, read_captions, safe_name
-from muomni_datasets.text_files import Files
+from muomni_datasets.text_files import Files, FilesSource
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-"""First bytes of what cannot be read in place, and its name."""
+"""Magic numbers of compressed files, which cannot be read in place."""
 
 MOST = 1 << 30
-"""Most bytes of pictures in one file: all of it is held in memory."""
+"""Maximum size of an IDX file's data in bytes, since it is held in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +42,13 @@ class ArchiveSlice:
     size: int
 
 
-class Tar:
-    """The examples of tar archives, in the order of the archives' names and of the members in them."""
+class Tar(FilesSource):
+    """The examples of tar archives, in the order of archive names and members."""
 
     def __init__(self, config: TarConfig) -> None:
         self._config = config
         self._namer = Namer(config)
-        self._files = Files(config, (".tar",))
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        return self._files.unreadable
-
-    @property
-    def remarks(self) -> list[str]:
-        return self._namer.remarks
-
-    def files(self) -> list[Path]:
-        return self._files.paths()
+        super().__init__(Files(config, (".tar",)), self._namer.holdout)
 
     def documents(self) -> Iterator[Example]:
         for path in self._files.paths():
@@ -95,13 +83,13 @@ class Tar:
         if not wanted:
             return {}
         if wanted not in index:
-            self._files.note(path, f"there is no member {wanted} with captions")
+            self._files.note(path, f"there is no captions file {wanted}")
             return {}
         with SliceMedia("", path, index[wanted].offset, index[wanted].size, wanted).open() as file:
             return read_captions(file, lambda reason: self._files.note(path, reason))
 
     def _index(self, path: Path) -> dict[str, ArchiveSlice]:
-        """Names of plain members and where they lie; one that is there twice is the later one, as for tar."""
+        """Names and positions of regular members; of duplicate names the last one counts, as in tar."""
         index: dict[str, ArchiveSlice] = {}
         try:
             end = path.stat().st_size
@@ -110,29 +98,24 @@ class Tar:
                     continue
                 name = safe_name(member.name)
                 if name is None:
-                    self._files.note(path, f"the name {member.name[:80]!r} leads out of the archive, or is no text")
+                    self._files.note(path, f"the name {member.name[:80]!r} leads out of the archive or is not text")
                 elif not member.isreg() or member.issparse():
-                    self._files.note(path, f"{name} is a link, sparse, or no file")
+                    self._files.note(path, f"{name} is a link, sparse, or not a file")
                 elif member.size < 0 or member.offset_data + member.size > end:
-                    self._files.note(path, f"the archive ends inside of {name}")
+                    self._files.note(path, f"the archive ends inside {name}")
                     break
                 elif member.size:
                     index[name] = ArchiveSlice(member.offset_data, member.size)
                 else:
                     self._files.note(path, f"{name} is empty")
         except (OSError, tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
-            self._files.note(path, f"not all of it is a tar archive ({' '.join(str(error).split())[:100]})")
+            self._files.note(path, f"damaged tar archive ({' '.join(str(error).split())[:100]})")
         return index
 
 
-def build_tar(config: TarConfig) -> Tar:
-    """A source of tar archives."""
-    return Tar(config)
-
-
 def _members(path: Path) -> Iterator[tarfile.TarInfo]:
-    """The headers of an archive. They are not kept, and one that points backwards ends the archive: it would never
-    end by itself. tarfile takes whatever is no header for the end of an archive; here only zeros are."""
+    """The headers of an archive, without keeping them. A header that points backwards is an error, since it would loop
+    forever; so is an end of the archive that is not zeros, which tarfile accepts."""
     with tarfile.open(path, "r:") as archive:
         reached = -1
         while (member := archive.next()) is not None:
@@ -144,7 +127,7 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
         with path.open("rb") as file:
             file.seek(archive.offset)
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError(f"it is damaged or cut off at byte {archive.offset:,}")
+                raise tarfile.ReadError(f"damaged or truncated at byte {archive.offset:,}")
 
 
 def _refuse_compressed(path: Path) -> None:
@@ -154,13 +137,13 @@ def _refuse_compressed(path: Path) -> None:
         if begin.startswith(mark):
             raise RequestError(
                 f"{path} is compressed ({kind}), and members of a compressed archive cannot be read in place",
-                "decompress it first; pictures and sounds are compressed already, so little is gained by it",
+                "decompress it first; pictures and sounds are already compressed",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class IdxMedia:
-    """Picture number ``index`` of an IDX file. Opens as PNG."""
+    """Picture number ``index`` of an IDX file, opened as PNG."""
 
     modality: str
     path: Path
@@ -168,11 +151,9 @@ class IdxMedia:
 
     @property
     def name(self) -> str:
-        """The number and the file."""
         return f"picture {self.index} in {self.path}"
 
     def open(self) -> BinaryIO:
-        """See :class:`muomni_cli.api.Media`."""
         shape, numbers = load(self.path, 3)
         _, rows, columns = shape
         begin = self.index * rows * columns
@@ -184,7 +165,7 @@ class IdxMedia:
 
 
 class Idx:
-    """The examples of a file of pictures and a file of labels."""
+    """The examples of an IDX file of pictures and one of labels."""
 
     def __init__(self, config: IdxConfig) -> None:
         self._config = config
@@ -192,10 +173,10 @@ class Idx:
 
     def files(self) -> list[Path]:
         if not self._config.images or not self._config.labels:
-            raise RequestError("a source of IDX files lacks one of them", "write images = ... and labels = ...")
+            raise RequestError("an idx source needs images and labels", "write images = ... and labels = ...")
         found = [expand_path(self._config.images), expand_path(self._config.labels)]
         for path in found:
-            files.open_regular(path).close()  # refuses what is not there
+            files.open_regular(path).close()  # raises if it does not exist
         return found
 
     def documents(self) -> Iterator[Example]:
@@ -205,7 +186,7 @@ class Idx:
         if count != named:
             raise RequestError(
                 f"{images} has {count:,} pictures, and {labels} has {named:,} labels",
-                "name two files that belong together",
+                "use two files that belong together",
             )
         self.unreadable.clear()
         for index, number in enumerate(numbers):
@@ -230,16 +211,11 @@ class Idx:
         return self._config.classes[number] if number < len(self._config.classes) else None
 
 
-def build_idx(config: IdxConfig) -> Idx:
-    """A source of IDX files."""
-    return Idx(config)
-
-
 def load(path: Path, axes: int) -> tuple[tuple[int, ...], memoryview]:
-    """Shape and numbers of an IDX file of bytes. What was read last is remembered by the process.
+    """Shape and data of an IDX file of bytes; the last few files are cached.
 
     Raises:
-        RequestError: it is not there, is something else, is too large, or does not hold what its header says.
+        RequestError: it does not exist, is not IDX, is too large, or its size does not match its header.
     """
     with files.open_regular(path):
         state = path.stat()
@@ -254,25 +230,28 @@ def _load(path: Path, axes: int, changed: int, size: int) -> tuple[tuple[int, ..
             raw.seek(0)
             return _parsed(cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if zipped else raw, path, axes)
     except (OSError, EOFError, zlib.error) as error:
-        raise RequestError(f"{path} cannot be read: {str(error) or type(error).__name__}", "get it again") from error
+        reason = str(error) or type(error).__name__
+        raise RequestError(f"{path} cannot be read: {reason}", "download it again") from error
 
 
 def _parsed(file: BinaryIO, path: Path, axes: int) -> tuple[tuple[int, ...], memoryview]:
     header = file.read(4 + 4 * axes)
     if len(header) < 4 + 4 * axes or header[:4] != bytes([0, 0, 8, axes]):
-        what = "grey pictures" if axes == 3 else "labels"
+        what = "gray pictures" if axes == 3 else "labels"
         raise RequestError(
             f"{path} is no IDX file of {what} (it begins with {header[:4].hex() or 'nothing'}, not 000008{axes:02x})",
-            "see that pictures and labels are not exchanged",
+            "check that images and labels are not swapped",
         )
     shape = tuple(int.from_bytes(header[at : at + 4], "big") for at in range(4, len(header), 4))
     wanted = math.prod(shape)
     if wanted > MOST or wanted == 0:
         raise RequestError(
-            f"{path} says that its shape is {shape}, {wanted:,} bytes", f"from 1 to {MOST:,} can be read"
+            f"{path} claims the shape {shape}, {wanted:,} bytes", f"only 1 to {MOST:,} bytes can be read"
         )
     numbers = file.read(wanted + 1)
     if len(numbers) != wanted:
         held = "more" if len(numbers) > wanted else f"{len(numbers):,}"
-        raise RequestError(f"{path} should hold {wanted:,} bytes after its header, and holds {held}", "get it again")
+        raise RequestError(
+            f"{path} should hold {wanted:,} bytes after its header, and holds {held}", "download it again"
+        )
     return shape, memoryview(numbers)

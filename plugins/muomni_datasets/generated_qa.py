@@ -1,18 +1,18 @@
-"""Conversations about the examples of other sources: templates become questions and answers, and one message may show
-pictures and play sounds of several sources.
+"""Conversations about the examples of other sources, from templates of questions and answers. One message may have
+media of several sources.
 
-Training examples are combined with training examples only, and validation examples likewise, so a speaker or a scene
-that is held out never appears in training. Conversation ``i`` of a split is a function of the seed and ``i``.
+Held-out examples are used only in validation conversations. Conversation ``i`` of a split depends only on the seed and
+``i``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from muomni_cli.api import Conversation, Dataset, Example, Media, Message, RequestError, split
-from muomni_datasets import archives, labeled_files, scenes, synthesized_speech, synthetic_sounds
+from muomni_datasets.archives import Idx, Tar
 from muomni_datasets.config import (
     AskConfig,
     From,
@@ -26,14 +26,27 @@ from muomni_datasets.config import (
     GeneratedQuestionsConfig,
     TurnConfig,
 )
+from muomni_datasets.labeled_files import Folder, Manifest
+from muomni_datasets.scenes import Scenes
 from muomni_datasets.story_plots import StoryRandom, fill
+from muomni_datasets.synthesized_speech import SpokenSentences
+from muomni_datasets.synthetic_sounds import SyntheticSounds
 
 Split = Literal["train", "val"]
-
 SIDES: tuple[Split, ...] = ("train", "val")
 
 TRIES = 100
-"""Examples that are tried until one has all the facts that a question needs."""
+"""Maximum number of examples tried to find one with all facts of a question."""
+
+SOURCES: Mapping[type[From], Callable[[Any], Dataset]] = {
+    FromManifest: Manifest,
+    FromFolder: Folder,
+    FromTar: Tar,
+    FromIdx: Idx,
+    FromScenes: Scenes,
+    FromSounds: SyntheticSounds,
+    FromSpoken: SpokenSentences,
+}
 
 
 class GeneratedQuestions:
@@ -41,7 +54,7 @@ class GeneratedQuestions:
 
     def __init__(self, config: GeneratedQuestionsConfig) -> None:
         self._config = config
-        self._sources = {name: _source(source) for name, source in config.sources.items()}
+        self._sources = {name: SOURCES[type(source)](source) for name, source in config.sources.items()}
         self._notes: dict[str, str] = {}
 
     @property
@@ -60,9 +73,7 @@ class GeneratedQuestions:
 
     def documents(self) -> Iterator[Conversation]:
         if not self._sources or not self._config.ask:
-            raise RequestError(
-                "asked has nothing to ask about", "write from.<name> = {use = ...} and [[...ask]] tables"
-            )
+            raise RequestError("asked has nothing to ask", "write from.<name> = {use = ...} and [[...ask]] tables")
         self._notes.clear()
         examples = {name: self._by_side(source) for name, source in self._sources.items()}
         for side, count in zip(SIDES, (self._config.count, self._config.val_count), strict=True):
@@ -70,21 +81,21 @@ class GeneratedQuestions:
             asks = [ask for ask in self._config.ask if self._shown(ask) <= there.keys()]
             if not asks and count:
                 lacking = ", ".join(sorted(self._sources.keys() - there.keys()))
-                self._notes[f"asked for {side}"] = f"no examples are for that side: {lacking}"
+                self._notes[f"asked for {side}"] = f"no examples for that side: {lacking}"
             for index in range(count if asks else 0):
                 yield from self._conversation(side, index, asks, there)
 
     def _by_side(self, source: Dataset) -> Mapping[Split, Sequence[Example]]:
         found: dict[Split, list[Example]] = {side: [] for side in SIDES}
         for example in source.documents():
-            assert isinstance(example, Example), "the settings allow sources of examples alone"
+            assert isinstance(example, Example), "the config accepts only sources of examples"
             found[example.split or split.split_of_key(example.key, self._config.val_fraction)].append(example)
         if self._config.val_fraction and not all(found.values()):
             self._fill(found)
         return found
 
     def _fill(self, found: dict[Split, list[Example]]) -> None:
-        """Give something to the empty side, of the examples that no source assigns."""
+        """Fill the empty side from the examples whose source does not split them."""
         examples = [example for side in SIDES for example in found[side]]
         free = ((example.key, example.label) for example in examples if example.split is None)
         sides = split.splits_of_items(free, self._config.val_fraction)
@@ -115,18 +126,18 @@ class GeneratedQuestions:
                 yield Conversation(messages, key, source="asked", split=side, about=tuple(about))
                 return
         way = turns[0][1]
-        self._notes[way] = f"no example of {TRIES} has what it needs: {', '.join(sorted(ask.facts))}"
+        self._notes[way] = f"none of {TRIES} examples has the facts {', '.join(sorted(ask.facts))}"
 
 
 def facts_of(example: Example) -> Mapping[str, str]:
-    """``text``, ``label`` and ``key`` of an example, and what its media tell in a mapping ``facts``, if they do."""
-    told: Mapping[str, str] = getattr(example.media, "facts", {})
+    """``text``, ``label`` and ``key`` of an example, and the ``facts`` of its media, if any."""
+    media_facts: Mapping[str, str] = getattr(example.media, "facts", {})
     label = {} if example.label is None else {"label": example.label}
-    return {"text": example.text, "key": example.key, **label, **told}
+    return {"text": example.text, "key": example.key, **label, **media_facts}
 
 
 def _messages(turns: Sequence[tuple[str | None, str | None]], media: tuple[Media, ...]) -> tuple[Message, ...]:
-    """Questions and answers, the media with the first; none where one of them could not be filled."""
+    """Messages of the turns, with the media in the first; empty if a template could not be filled."""
     found: list[Message] = []
     for question, answer in turns:
         if question is None or answer is None:
@@ -142,26 +153,3 @@ def _weighted(asks: Sequence[AskConfig], rng: StoryRandom) -> AskConfig:
         if left < 0:
             return ask
     return asks[-1]
-
-
-def _source(config: From) -> Dataset:
-    match config:
-        case FromManifest():
-            return labeled_files.build_manifest(config)
-        case FromFolder():
-            return labeled_files.build_folder(config)
-        case FromTar():
-            return archives.build_tar(config)
-        case FromIdx():
-            return archives.build_idx(config)
-        case FromScenes():
-            return scenes.build(config)
-        case FromSounds():
-            return synthetic_sounds.build(config)
-        case FromSpoken():
-            return synthesized_speech.build(config)
-
-
-def build(config: GeneratedQuestionsConfig) -> GeneratedQuestions:
-    """A source of conversations about examples."""
-    return GeneratedQuestions(config)

@@ -1,13 +1,13 @@
 """Sources of labeled files: files in folders, and files listed in JSON Lines.
 
-Files in folders, at any depth, are labeled by their names (``class/file``), by a table of captions, or by neighbors
-(``stem.txt`` and ``stem.cls`` beside ``stem.png``, as in WebDataset). A manifest has one example a line, with the path
-of its file relative to the list:
+Files in folders, at any depth, are labeled by their names (``class/file``), by a captions file, or by sidecar files
+(``stem.txt`` and ``stem.cls`` beside ``stem.png``, as in WebDataset). A manifest has one example per line, with paths
+relative to the manifest:
 
     {"image": "cats/1.png", "text": "A cat on a mat.", "label": "cat", "key": "photographer 3", "split": "val"}
     {"audio": "1.wav", "text": "Good morning.", "voice": "anna"}
 
-``text`` or ``label`` must be there. Without a ``key`` the path is the key.
+``text`` or ``label`` is required. The default ``key`` is the path.
 """
 
 from __future__ import annotations
@@ -29,44 +29,39 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
     "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2"),
     "audio": (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64"),
 }
-"""What files of the modalities that everybody has are called."""
+"""File name suffixes of the built-in modalities."""
 
 BESIDE = (".txt", ".cls", ".json", ".csv", ".tsv", ".md")
-"""Endings of what stands beside examples and is none, where the modality is a stranger's."""
+"""Suffixes of files that are not examples, for other modalities."""
 
 LONGEST = 1 << 16
-"""Most bytes of a neighbour that are read."""
+"""Maximum size of a sidecar file in bytes."""
 
 LARGEST = 1 << 28
-"""Most bytes of captions that are read: they are held in memory."""
+"""Maximum size of captions in bytes, since they are held in memory."""
 
 Beside = Callable[[str], str | None]
-"""Name of a neighbour -> what it says; None where there is none."""
+"""Name of a sidecar file -> its content; None if it does not exist."""
 
 MANIFEST_ENDINGS = (".jsonl", ".ndjson")
 
 
 class Namer:
-    """Makes examples as one table of a recipe says."""
+    """Turns file names into examples, by one table of a recipe."""
 
     def __init__(self, config: NamedConfig) -> None:
         self._config = config
         self._name = re.compile(config.name)
-        self._holdout = Holdout(config.holdout)
+        self.holdout = Holdout(config.holdout)
         self._exclude = [re.compile(expression) for expression in config.exclude]
         self._labels = frozenset(config.labels)
 
-    @property
-    def remarks(self) -> list[str]:
-        """What is wrong with ``holdout``, after everything was read."""
-        return self._holdout.remarks
-
     def modality(self, name: str) -> str | None:
-        """What a file of this name holds; None if it is no example, or left out."""
+        """Modality of a file; None if it is not an example, or excluded."""
         path = PurePosixPath(name)
         if any(part.startswith(".") for part in path.parts) or path.name == self._config.captions:
             return None
-        if any(left_out.search(name) for left_out in self._exclude):
+        if any(expression.search(name) for expression in self._exclude):
             return None
         ending, wanted = path.suffix.lower(), self._config.modality
         if wanted and wanted not in ENDINGS:
@@ -77,12 +72,12 @@ class Namer:
     def example(
         self, name: str, media: Media, source: str, captions: Mapping[str, str], beside: Beside
     ) -> Example | str | None:
-        """The example of this name; why it cannot be one; or None for one that the recipe does not want.
+        """The example of this name; a reason why it cannot be one; or None if the recipe excludes it.
 
         Args:
             name: relative to the folder or archive, with ``/``.
-            captions: as :func:`read_captions` gives them.
-            beside: reads neighbours.
+            captions: from :func:`read_captions`.
+            beside: reads sidecar files.
         """
         found = self._name.search(name)
         said = {group: text for group, text in found.groupdict().items() if text} if found else {}
@@ -100,23 +95,19 @@ class Namer:
         return Example(media=media, text=text, key=key, label=label, source=source, split=self._split(key))
 
     def _split(self, key: str) -> Literal["train", "val"] | None:
-        if not self._holdout:
+        if not self.holdout:
             return None
-        return "val" if self._holdout.finds(key) else "train"
+        return "val" if self.holdout.finds(key) else "train"
 
 
 def _caption(name: str, stem: str, captions: Mapping[str, str]) -> str | None:
-    """By the whole name or its last part, with its ending or without."""
+    """The caption by the whole name or its last part, with or without suffix."""
     ways = (name, stem, PurePosixPath(name).name, PurePosixPath(stem).name)
     return next((captions[way] for way in ways if way in captions), None)
 
 
 def read_captions(file: BinaryIO, note: Callable[[str], None]) -> dict[str, str]:
-    """Name -> text, of lines of two or more columns parted by tabs, or by ``|`` where there is none.
-
-    Args:
-        note: told about what cannot be used.
-    """
+    """Name -> text, from lines of two or more columns separated by tabs or ``|``. ``note`` gets the problems."""
     found: dict[str, str] = {}
     column = -1
     text = file.read(LARGEST + 1)
@@ -136,12 +127,12 @@ def read_captions(file: BinaryIO, note: Callable[[str], None]) -> dict[str, str]
         elif len(columns) > max(column, 1) and columns[0] and columns[column]:
             found[columns[0]] = columns[column]
         elif line.strip():
-            note(f"line {number} of the captions is not a name and a text")
+            note(f"line {number} of the captions has no name and text")
     return found
 
 
 def read_beside(file: BinaryIO) -> str | None:
-    """What a neighbour says; None if it is too long, or no text."""
+    """Content of a sidecar file; None if it is too long or not UTF-8."""
     content = file.read(LONGEST + 1)
     try:
         return content.decode("utf-8-sig") if len(content) <= LONGEST else None
@@ -150,7 +141,7 @@ def read_beside(file: BinaryIO) -> str | None:
 
 
 def safe_name(name: str) -> str | None:
-    """A member's name with ``/`` and without a leading ``./``; None if it leads out of the archive, or is no text."""
+    """A member's name without a leading ``./``; None if it leads out of the archive or is not printable text."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts or not is_unicode(name):
         return None
@@ -158,7 +149,7 @@ def safe_name(name: str) -> str | None:
 
 
 class Folder:
-    """The examples of one folder, in the order of their names."""
+    """The examples of one folder, sorted by name."""
 
     def __init__(self, config: FolderConfig) -> None:
         self._config = config
@@ -171,7 +162,7 @@ class Folder:
 
     @property
     def remarks(self) -> list[str]:
-        return self._namer.remarks
+        return self._namer.holdout.remarks
 
     def files(self) -> list[Path]:
         return [self._root() / name for name in self._names()]
@@ -185,7 +176,7 @@ class Folder:
             if modality is None:
                 continue
             if safe_name(name) is None:
-                self._notes.note(root, f"{name!r} is no name of printable text")
+                self._notes.note(root, f"the name {name!r} is not printable text")
                 continue
             media = FileMedia(modality, root / name)
             found = self._namer.example(name, media, str(root), captions, lambda beside: _read(root / beside))
@@ -196,17 +187,16 @@ class Folder:
 
     def _root(self) -> Path:
         if not self._config.path:
-            raise RequestError("a source of folders has no path", 'write path = "FOLDER" in its table')
+            raise RequestError("a folder source has no path", 'write path = "FOLDER" in its table')
         root = expand_path(self._config.path)
         if not root.is_dir():
-            raise RequestError(
-                f"there is no folder {root}", "correct the path in the recipe; relative paths start where you are"
-            )
+            fix = "correct the path in the recipe; relative paths start where the command is run"
+            raise RequestError(f"there is no folder {root}", fix)
         return root
 
     def _names(self) -> Iterator[str]:
-        """Every file below the root that is not hidden, relative to it. Links to folders are not followed: they may go
-        round in circles."""
+        """Every file below the root that is not hidden, relative to it. Links to folders are not followed, since they
+        may be cyclic."""
         root = self._root()
         for folder, below, names in os.walk(root):
             below[:] = sorted(name for name in below if not name.startswith("."))
@@ -227,13 +217,7 @@ class Folder:
             return read_captions(file, lambda reason: self._notes.note(root, reason))
 
 
-def build_folder(config: FolderConfig) -> Folder:
-    """A source of files in folders."""
-    return Folder(config)
-
-
 def _read(path: Path) -> str | None:
-    """A neighbour's text; None where there is none."""
     if not path.is_file():
         return None
     with path.open("rb") as file:
@@ -253,7 +237,7 @@ class Manifest:
         return self._files.unreadable
 
     def files(self) -> list[Path]:
-        lists = Files(self._config, MANIFEST_ENDINGS)  # of its own: what documents() has noted stays
+        lists = Files(self._config, MANIFEST_ENDINGS)  # a new one, to keep the notes of documents()
         found = dict.fromkeys(lists.paths())
         for path in list(found):
             for _, record in records(lists, path):
@@ -272,7 +256,7 @@ class Manifest:
                     yield example
 
     def _example(self, path: Path, record: Any) -> Example | str:
-        """The example of one line, or what is wrong with it."""
+        """The example of one line, or a reason why it is invalid."""
         if not isinstance(record, dict):
             return "is no object"
         named = _text(record, self._modality)
@@ -280,14 +264,14 @@ class Manifest:
             return f"names no file in the field {self._modality}"
         media = path.parent / named
         if not _is_file(media):
-            return f"names a file that is not there: {named[:120]!r}"
+            return f"names a file that does not exist: {named[:120]!r}"
         label = _text(record, "label")
         text = _text(record, "text")
         if text is None and label is None:
             return "has neither text nor label"
         side = _text(record, "split") or ""
         if side not in SIDES:
-            return f"is for {side[:40]!r}; what is known are train and val"
+            return f'has the split {side[:40]!r}; must be "train" or "val"'
         return Example(
             media=FileMedia(self._modality, media),
             text=text if text is not None else str(label).replace("_", " "),
@@ -299,13 +283,8 @@ class Manifest:
         )
 
 
-def build_manifest(config: ManifestConfig) -> Manifest:
-    """A source of examples listed in JSON Lines."""
-    return Manifest(config)
-
-
 def _text(record: dict[str, Any], field: str) -> str | None:
-    """A field that holds text or a whole number, as text."""
+    """A field that holds text or an integer, as text."""
     value = record.get(field)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -315,5 +294,5 @@ def _text(record: dict[str, Any], field: str) -> str | None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or holds a NUL
+    except (OSError, ValueError):  # a name that is too long or contains NUL
         return False

@@ -1,7 +1,7 @@
 """Public datasets that recipes name as ``set:NAME``: addresses, sizes, checksums, licenses.
 
-Sizes and checksums are those that TensorFlow Datasets 4.9.10 publishes (``checksums.tsv``, ``url_checksums/``);
-torchaudio 2.11 has the same checksums of Speech Commands, LJSpeech and LibriSpeech. Nothing heavy is imported here.
+Sizes and checksums are from TensorFlow Datasets 4.9.10 (``checksums.tsv``, ``url_checksums/``); those of Speech
+Commands, LJSpeech and LibriSpeech equal torchaudio 2.11's.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _speech() -> list[Download]:
         ),
         Download(
             name="speech-commands-test",
-            doc="Speech Commands v0.02, the test set alone: ten words, and other words as _unknown_",
+            doc="Speech Commands v0.02, test set only: ten words, and other words as _unknown_",
             license=CC_BY,
             license_url=SPEECH_COMMANDS,
             paths=("speech/speech_commands_test_16k_flac.tar",),
@@ -66,7 +66,7 @@ def _speech() -> list[Download]:
         ),
         Download(
             name="ljspeech-part",
-            doc="LJSpeech 1.1 up to clip LJ002-0160, 37 minutes: what nano learned from",
+            doc="LJSpeech 1.1 up to clip LJ002-0160, 37 minutes: training data of nano",
             license="public domain",
             license_url=LJSPEECH,
             paths=("speech/ljspeech_part_16k_flac.tar",),
@@ -91,25 +91,18 @@ def _speech() -> list[Download]:
             layout="muomni_datasets.archive_layouts:fsdd",
             laid_out=15_000_000,
         ),
-        _librispeech(
-            "dev-clean",
-            "5.4 hours by 40 readers, for validation",
-            337_926_286,
-            "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
-        ),
-        _librispeech(
-            "test-clean",
-            "5.4 hours by 40 readers, for measuring",
-            346_663_984,
-            "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
-        ),
-        _librispeech(
-            "train-clean-100",
-            "100 hours by 251 readers",
-            6_387_309_499,
-            "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
-        ),
+        *(_librispeech(*part) for part in LIBRISPEECH),
     ]
+
+
+LIBRISPEECH = (
+    ("dev-clean", "5.4 hours by 40 readers, for validation", 337_926_286,
+     "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3"),
+    ("test-clean", "5.4 hours by 40 readers, for testing", 346_663_984,
+     "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23"),
+    ("train-clean-100", "100 hours by 251 readers", 6_387_309_499,
+     "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2"),
+)  # fmt: skip
 
 
 def _librispeech(part: str, what: str, size: int, sha256: str) -> Download:
@@ -131,14 +124,14 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",
 )
-"""What the sets of grey images call their files."""
+"""File names of MNIST and its successors."""
 
 
 def _images() -> list[Download]:
     return [
         Download(
             name="fashion-mnist",
-            doc="Fashion-MNIST: 70,000 grey images of clothes, 28 x 28, ten classes",
+            doc="Fashion-MNIST: 70,000 gray images of clothes, 28 x 28, ten classes",
             license="MIT",
             license_url="https://github.com/zalandoresearch/fashion-mnist",
             paths=tuple(f"images/fashion-mnist/{name}" for name in IDX_FILES),
@@ -153,7 +146,7 @@ def _images() -> list[Download]:
         ),
         Download(
             name="mnist",
-            doc="MNIST: 70,000 grey images of handwritten digits, 28 x 28",
+            doc="MNIST: 70,000 gray images of handwritten digits, 28 x 28",
             license="CC BY-SA 3.0",
             license_url="https://creativecommons.org/licenses/by-sa/3.0/",
             paths=tuple(f"images/mnist/{name}" for name in IDX_FILES),
@@ -169,7 +162,6 @@ def _images() -> list[Download]:
 
 
 def _idx(folder: str, *published: tuple[int, str]) -> tuple[RemoteFile, ...]:
-    """The four files, in the order of ``IDX_FILES``, with size and checksum of each."""
     return tuple(
         RemoteFile(url=f"{folder}/{name}", size=size, sha256=sha256)
         for name, (size, sha256) in zip(IDX_FILES, published, strict=True)
@@ -177,10 +169,10 @@ def _idx(folder: str, *published: tuple[int, str]) -> tuple[RemoteFile, ...]:
 
 
 def downloads() -> list[Download]:
-    """All of them."""
+    """All public datasets."""
     stories = Download(
         name="stories",
-        doc="eleven story books and 126 fables, 5.6 MB of English text; comes with muomni",
+        doc="eleven story books and 126 fables, 5.6 MB of English text; included in muomni",
         license="public domain in the United States",
         license_url="texts/SOURCES.md of the package muomni_datasets",
         paths=("text/stories_pd.txt",),

@@ -1,4 +1,4 @@
-"""A few files for every source that reads some: what it is tried with (``DatasetPart.sample``). Imports no numpy."""
+"""Small sample files for conformance checks of sources that read files (``DatasetPart.sample``)."""
 
 from __future__ import annotations
 
@@ -12,26 +12,21 @@ from typing import Any
 from PIL import Image
 
 Settings = Mapping[str, Any]
-
 COLORS = {"red": (200, 30, 20), "blue": (20, 40, 210)}
-"""The two classes of pictures."""
 
 
 def text(folder: Path) -> Settings:
-    """Two files, of two documents each."""
     (folder / "one.txt").write_text("A hen laid an egg.\nIt was blue.\n\nA fox came by.\n", encoding="utf-8")
     (folder / "two.txt").write_text("Nobody was at home.\n\nThe fox went on.\n", encoding="utf-8")
     return {"path": str(folder)}
 
 
 def json_lines(folder: Path) -> Settings:
-    """One text a line."""
     _write_lines(folder / "texts.jsonl", [{"text": f"The hen laid egg number {number}."} for number in range(6)])
     return {"path": str(folder)}
 
 
 def conversations(folder: Path) -> Settings:
-    """As JSON Lines, one of them with a picture, and as plain text."""
     _picture("red").save(folder / "hen.png")
     asked = [
         [{"role": "user", "content": "Who laid it?"}, {"role": "assistant", "content": f"Hen {number}."}]
@@ -45,7 +40,6 @@ def conversations(folder: Path) -> Settings:
 
 
 def manifest(folder: Path) -> Settings:
-    """Pictures and their list."""
     listed = []
     for name, content in _pictures():
         path = folder / name
@@ -57,7 +51,6 @@ def manifest(folder: Path) -> Settings:
 
 
 def pictures(folder: Path) -> Settings:
-    """Pictures in folders that are called as their classes are."""
     for name, content in _pictures():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
@@ -65,7 +58,6 @@ def pictures(folder: Path) -> Settings:
 
 
 def archive(folder: Path) -> Settings:
-    """The same in a tar archive."""
     with tarfile.open(folder / "pictures.tar", "w") as tar:
         for name, content in _pictures():
             member = tarfile.TarInfo(name)
@@ -75,7 +67,6 @@ def archive(folder: Path) -> Settings:
 
 
 def idx(folder: Path) -> Settings:
-    """Six grey pictures of 4 x 4, and their labels."""
     count, side = 6, 4
     sizes = b"".join(size.to_bytes(4, "big") for size in (count, side, side))
     (folder / "images").write_bytes(b"\0\0\x08\x03" + sizes + bytes(range(count * side * side)))
@@ -84,7 +75,7 @@ def idx(folder: Path) -> Settings:
 
 
 def _pictures() -> Iterator[tuple[str, bytes]]:
-    """Names and PNG files of three pictures of each class."""
+    """Names and PNG bytes of three pictures of each class."""
     for color in COLORS:
         for number in range(3):
             file = io.BytesIO()

@@ -1,8 +1,7 @@
-"""Drawn scenes of colored shapes, with captions or with questions and answers. Nothing is stored: a picture is drawn
-when it is opened.
+"""Drawn scenes of colored shapes, with captions or with questions and answers. Pictures are drawn when opened.
 
-Scene ``i`` is a function of the seed, the split, and what may be drawn, so more scenes never change the first ones,
-and the two splits of one seed are independent. Lengths are in units of 1/64 of the picture's side.
+Scene ``i`` depends only on the seed, the split, and the possible objects, so a larger count never changes the first
+scenes, and the two splits of one seed are independent. Lengths are in units of 1/64 of the picture's side.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,11 +20,10 @@ from muomni_datasets.config import COLORS, SHAPES, SIDES, ScenesConfig
 from muomni_datasets.story_plots import NUMBERS, StoryRandom, fill
 
 UNITS = 64
-
 RADII = {"small": (7.2, 8.6), "big": (12.0, 14.0)}
 
 OTHER = (9.6, 10.8)
-"""Radius of the things beside the first, of which no size is told. By it the first is known: it is small or big."""
+"""Radius of the other objects, whose size is not in the caption: between small and big, which marks the first one."""
 
 RGB = {
     "red": (220, 40, 40),
@@ -41,10 +39,10 @@ RGB = {
 }
 
 SHADE = 14
-"""How far a colour is from its middle at most, each of red, green and blue."""
+"""Largest random deviation from a color, in each of red, green and blue."""
 
 FINE = 4
-"""Times larger that a scene with soft edges is drawn."""
+"""Supersampling factor of soft edges."""
 
 Rgb = tuple[int, int, int]
 
@@ -54,12 +52,12 @@ RELATIVE_PLACES = {
     "above": ("top", "bottom"),
     "below": ("bottom", "top"),
 }
-"""A relation -> where the first thing is, and where the other."""
+"""Relation -> side of the first object, side of the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One thing in a scene: what it is, its middle, its radius."""
+    """One object in a scene; ``x`` and ``y`` are its center."""
 
     color: str
     shape: str
@@ -77,7 +75,8 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """``relations[i]``: where the first thing is, seen from thing ``i + 1``. Equal things, ``counted``, have none."""
+    """``relations[i]``: position of the first object relative to object ``i + 1``; none for equal objects
+    (``counted``)."""
 
     background: Rgb
     things: Sequence[Thing]
@@ -86,7 +85,7 @@ class Scene:
 
 
 def lay_out(config: ScenesConfig, index: int) -> Scene:
-    """Scene number ``index``: a function of the seed, the side of the split and what may be drawn."""
+    """Scene number ``index``."""
     rng = StoryRandom(f"{config.split}/{config.seed}/{index}")
     background = _background(rng)
     if rng.between(0, 1) < config.counting:
@@ -113,7 +112,7 @@ def _others(config: ScenesConfig) -> list[str]:
 
 
 def _background(rng: StoryRandom) -> Rgb:
-    """Grey or a pale colour; no thing's colour."""
+    """Gray or a muted color; not the color of an object."""
     if rng.below(2):
         level = 112 + rng.below(88)
         return level, level, level
@@ -134,8 +133,8 @@ def _alone(rng: StoryRandom) -> Places:
 
 
 def _side_by_side(rng: StoryRandom) -> Places:
-    """The first thing on one half, the other on the other. They are always further apart along the axis that is told
-    than across it, and never touch."""
+    """One object on each half. Their distance is always larger along the axis of the relation than across it, and
+    they never touch."""
     relation = rng.one(["left of", "right of", "above", "below"])
     near, far = 16 + rng.between(-3, 3), 48 + rng.between(-3, 3)
     across = rng.between(19, 45), rng.between(19, 45)
@@ -145,7 +144,7 @@ def _side_by_side(rng: StoryRandom) -> Places:
 
 
 def _in_a_corner(rng: StoryRandom) -> Places:
-    """The first thing in a corner, the second beside it, the third above or below it."""
+    """The first object in a corner, the second beside it, the third above or below it."""
     x, y = (rng.one([16.0, 48.0]) for _ in range(2))
     relations = ["left of" if x < 32 else "right of", "above" if y < 32 else "below"]
     places = [(x, y), (64 - x, y), (x, 64 - y)]
@@ -153,22 +152,11 @@ def _in_a_corner(rng: StoryRandom) -> Places:
 
 
 def _equal(rng: StoryRandom, kinds: Sequence[str]) -> list[Thing]:
-    """One to four equal things, each in a field of its own of three times three."""
+    """One to four equal objects in different cells of a 3 x 3 grid."""
     kind, radius = rng.one(kinds), rng.between(7, 8.5)
     fields = rng.some([(column, row) for column in (12, 32, 52) for row in (12, 32, 52)], 1 + rng.below(4))
     first = _thing(rng, kind, "small", (0, 0), radius)
-    return [
-        Thing(
-            first.color,
-            first.shape,
-            "small",
-            first.shade,
-            x + rng.between(-1, 1),
-            y + rng.between(-1, 1),
-            radius,
-        )
-        for x, y in fields
-    ]
+    return [replace(first, x=x + rng.between(-1, 1), y=y + rng.between(-1, 1)) for x, y in fields]
 
 
 def draw(scene: Scene, size: int, *, smooth: bool) -> bytes:
@@ -181,9 +169,8 @@ def draw(scene: Scene, size: int, *, smooth: bool) -> bytes:
         if thing.shape == "circle":
             pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=thing.shade)
         else:
-            pen.polygon(
-                [(x + radius * right, y + radius * down) for right, down in OUTLINES[thing.shape]], fill=thing.shade
-            )
+            corners = [(x + radius * right, y + radius * down) for right, down in OUTLINES[thing.shape]]
+            pen.polygon(corners, fill=thing.shade)
     if smooth:
         picture = picture.resize((size, size), Image.Resampling.BOX)
     file = io.BytesIO()
@@ -192,7 +179,7 @@ def draw(scene: Scene, size: int, *, smooth: bool) -> bytes:
 
 
 def _star() -> list[tuple[float, float]]:
-    """Five points, the first one up; the inner corners are 0.45 as far out."""
+    """Five points, the first one up; the inner corners have radius 0.45."""
     corners = ((math.pi * number / 5, 0.45 if number % 2 else 1.0) for number in range(10))
     return [(far * math.sin(angle), -far * math.cos(angle)) for angle, far in corners]
 
@@ -212,21 +199,19 @@ def caption(scene: Scene) -> str:
         count = len(scene.things)
         return f"{NUMBERS[count].capitalize()} {first.kind}{'' if count == 1 else 's'}."
     subject = f"A {first.size} {first.kind}"
-    # "a orange", as others that draw such scenes have it: a caption is right when it is equal, word for word.
+    # "a orange", as in other data sets of such scenes: captions are compared word for word.
     others = [f"{relation} a {thing.kind}" for relation, thing in zip(scene.relations, scene.things[1:], strict=True)]
     return f"{subject} is {' and '.join(others)}." if others else f"{subject}."
 
 
 def facts(scene: Scene, number: int) -> dict[str, str]:
-    """Names and values of all that is true and cannot be misunderstood.
+    """Names and values of all unambiguous facts.
 
-    ``count`` always; ``color``, ``shape`` and ``size`` where all things are equal; ``colour_of_circle`` where there is
-    one circle, and ``shape_of_red`` where one thing is red; ``left``, ``left_colour``, ``left_shape`` and so on for
-    ``right``, ``top`` and ``bottom``; and to ask with, ``some_shape`` with ``colour_of_some_shape``, and
-    ``some_colour`` with ``shape_of_some_colour``; ``missing_shape`` and ``missing_colour``, which no thing has.
-
-    Args:
-        number: chooses the thing for the last ones.
+    ``count`` always; ``colour``, ``shape`` and ``size`` if all objects are equal; ``colour_of_circle`` if there is one
+    circle, and ``shape_of_red`` if one object is red; ``left``, ``left_colour``, ``left_shape`` and so on for
+    ``right``, ``top`` and ``bottom``; for questions, ``some_shape`` with ``colour_of_some_shape``, and ``some_colour``
+    with ``shape_of_some_colour``; ``missing_shape`` and ``missing_colour``, which no object has. ``number`` selects the
+    object of ``some_`` and the values of ``missing_``.
     """
     things = scene.things[:1] if scene.counted else scene.things
     found = {"text": caption(scene), "label": things[0].kind, "count": NUMBERS[len(scene.things)]}
@@ -246,13 +231,13 @@ def facts(scene: Scene, number: int) -> dict[str, str]:
     found["missing_colour"] = _other_than(colors, COLORS, number)
     for relation, other in zip(scene.relations, things[1:], strict=True):
         sides = list(zip(RELATIVE_PLACES[relation], (things[0], other), strict=True))
-        for side, thing in sides if len(things) == 2 else sides[1:]:  # of three, two share the first one's side
+        for side, thing in sides if len(things) == 2 else sides[1:]:  # of three, two are on the first one's side
             found |= {side: thing.kind, f"{side}_colour": thing.color, f"{side}_shape": thing.shape}
     return found
 
 
 def _other_than(there: Sequence[str], known: Sequence[str], number: int) -> str:
-    """One of those ``known`` that is not ``there``, which are fewer."""
+    """One of ``known`` that is not in ``there``."""
     absent = [one for one in known if one not in there]
     return absent[number % len(absent)]
 
@@ -280,21 +265,21 @@ QUESTIONS: Sequence[tuple[Sequence[str], str]] = (
     (("How many shapes are there?", "How many things do you see?", "Count the shapes."), "{count}"),
     (("Describe the picture.", "What do you see?", "What is in this picture? Say it in one sentence."), "{text}"),
 )
-"""Ways to ask for something, and the answer."""
+"""Phrasings of questions, and the answer."""
 
 
-def ask(told: dict[str, str], rng: StoryRandom) -> tuple[str, str]:
+def ask(known_facts: dict[str, str], rng: StoryRandom) -> tuple[str, str]:
     """A question about a scene with these facts, and its answer."""
-    known = [(ways, answer) for ways, template in QUESTIONS if (answer := fill(template, told)) is not None]
+    known = [(ways, answer) for ways, template in QUESTIONS if (answer := fill(template, known_facts)) is not None]
     ways, answer = rng.one(known)
-    question = fill(rng.one(ways), told)
-    assert question is not None, "what a question names is known where its answer is"
+    question = fill(rng.one(ways), known_facts)
+    assert question is not None, "a fact in a question is known if the answer is"
     return question, answer
 
 
 @dataclass(frozen=True, slots=True)
 class SceneMedia:
-    """Scene number ``index`` of a table of a recipe. Opens as PNG."""
+    """Scene number ``index``, opened as PNG."""
 
     modality: str
     config: ScenesConfig
@@ -302,22 +287,19 @@ class SceneMedia:
 
     @property
     def name(self) -> str:
-        """Its number and seed."""
         return f"scene {self.index} of seed {self.config.seed}"
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What is true of it; see :func:`muomni_datasets.scenes.facts`."""
         return facts(lay_out(self.config, self.index), self.index)
 
     def open(self) -> BinaryIO:
-        """See :class:`muomni_cli.api.Media`."""
         scene = lay_out(self.config, self.index)
         return io.BytesIO(draw(scene, self.config.size, smooth=self.config.smooth))
 
 
 class Scenes:
-    """``count`` scenes."""
+    """A source of ``count`` scenes."""
 
     def __init__(self, config: ScenesConfig) -> None:
         self._config = config
@@ -330,16 +312,11 @@ class Scenes:
         config, split = self._config, SIDES[self._config.split]
         for index in range(config.count):
             media = SceneMedia("image", config, index)
-            told = dict(media.facts)
+            known_facts = dict(media.facts)
             key = f"scene {config.seed}{config.split}/{index}"
             if config.give == "captions":
-                yield Example(media, told["text"], key, told["label"], source="scenes", split=split)
+                yield Example(media, known_facts["text"], key, known_facts["label"], source="scenes", split=split)
             else:
-                question, answer = ask(told, StoryRandom(f"question/{config.split}/{config.seed}/{index}"))
+                question, answer = ask(known_facts, StoryRandom(f"question/{config.split}/{config.seed}/{index}"))
                 messages = Message("user", question, (media,)), Message("assistant", answer)
                 yield Conversation(messages, key, source="scenes", split=split)
-
-
-def build(config: ScenesConfig) -> Scenes:
-    """A source of scenes."""
-    return Scenes(config)

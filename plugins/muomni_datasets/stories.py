@@ -1,6 +1,6 @@
-"""Stories, and conversations of questions with known answers: small, clean, endless, and the same on every machine.
+"""Generated stories, and conversations of questions with known answers; the same on every machine.
 
-Item ``i`` of a seed is a function of both numbers alone, so more items never change the first ones.
+Item ``i`` depends only on the seed and ``i``, so a larger count never changes the first items.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Asked = tuple[str, str]
 
 
 def opposite(rng: StoryRandom) -> Asked:
-    """The opposite of a word, either way round."""
+    """The opposite of a word."""
     pair = rng.one(story_plots.OPPOSITES).split(":")
     word, other = rng.some(pair, 2)
     question = rng.one(["What is the opposite of {}?", "Tell me the opposite of {}.", "Which word means not {}?"])
@@ -26,7 +26,7 @@ def opposite(rng: StoryRandom) -> Asked:
 
 
 def adding(rng: StoryRandom) -> Asked:
-    """Things are given or taken away; how many are there?"""
+    """Addition and subtraction of things."""
     who, noun = people(rng, 1)[0], rng.one([*story_plots.FOODS, *story_plots.THINGS])
     had, change = 2 + rng.below(9), 1 + rng.below(9)
     if rng.below(2) and change < had:
@@ -43,7 +43,7 @@ def adding(rng: StoryRandom) -> Asked:
 
 
 def color(rng: StoryRandom) -> Asked:
-    """Three things of three colours; what colour has one of them?"""
+    """The color of one of three things."""
     things, colors = rng.some(story_plots.THINGS, 3), rng.some(story_plots.COLORS, 3)
     asked = rng.below(3)
     told = ". ".join(f"The {thing} is {shade}" for thing, shade in zip(things, colors, strict=True))
@@ -51,7 +51,7 @@ def color(rng: StoryRandom) -> Asked:
 
 
 def which(rng: StoryRandom) -> Asked:
-    """Three things of three colours; which one has a colour?"""
+    """Which of three things has a color."""
     things, colors = rng.some(story_plots.THINGS, 3), rng.some(story_plots.COLORS, 3)
     asked = rng.below(3)
     told = ", ".join(f"{with_article(shade)} {thing}" for thing, shade in zip(things, colors, strict=True))
@@ -67,7 +67,7 @@ def sound(rng: StoryRandom) -> Asked:
 
 
 def kind(rng: StoryRandom) -> Asked:
-    """What kind of thing something is."""
+    """The category of a thing."""
     group = rng.one(list(story_plots.KINDS))
     noun = rng.one(story_plots.KINDS[group])
     other = rng.one(list(story_plots.KINDS))
@@ -91,7 +91,7 @@ def day(rng: StoryRandom) -> Asked:
 
 
 def deed(rng: StoryRandom) -> Asked:
-    """A tale of two sentences; who did it, what was it, or where?"""
+    """Who did what and where, after two sentences."""
     first, second = people(rng, 2)
     things, places = rng.some(story_plots.THINGS, 2), rng.some(story_plots.PLACES, 2)
     verb, past = rng.one([("find", "found"), ("lose", "lost"), ("see", "saw"), ("leave", "left"), ("hide", "hid")])
@@ -110,14 +110,9 @@ def deed(rng: StoryRandom) -> Asked:
 
 
 def unknown(rng: StoryRandom) -> Asked:
-    """A question that nothing answers: of media that are not there, of people nobody told of, of what a tale left out.
-    The answer says so."""
+    """An unanswerable question, about missing media, unknown people or untold facts; the answer says so."""
     who = people(rng, 1)[0]
-    thing, place, animal = (
-        rng.one(story_plots.THINGS),
-        rng.one(story_plots.PLACES),
-        rng.one(story_plots.ANIMALS),
-    )
+    thing, place, animal = (rng.one(words) for words in (story_plots.THINGS, story_plots.PLACES, story_plots.ANIMALS))
     found = f"{who.name} found {with_article(thing)} in the {place}."
     other = next(name.name for name in people(rng, 2) if name.name != who.name)
     return rng.one([
@@ -138,7 +133,7 @@ QUESTIONS: Sequence[Callable[[StoryRandom], Asked]] = (opposite, adding, color, 
 
 
 class Tales:
-    """``count`` items, a share of them conversations of one to three questions."""
+    """A source of ``count`` items, a share of them conversations of one to three questions."""
 
     def __init__(self, config: TalesConfig) -> None:
         self._config = config
@@ -169,8 +164,3 @@ class Tales:
         if share and rng.below(1_000_000) < share * 1_000_000:
             return unknown(rng)
         return rng.one(QUESTIONS)(rng)
-
-
-def build(config: TalesConfig) -> Tales:
-    """A source of tales."""
-    return Tales(config)

@@ -1,10 +1,10 @@
-# ruff: noqa: SIM905 (lists of words read better, and are easier to add to, as text)
+# ruff: noqa: SIM905 (lists of words are easier to read and extend as text)
 
 """Generated English: the vocabulary, sentences with slots, and the plots of the stories.
 
-Each plot is a function of a seeded generator and gives one short text whose people and things stay the same from the
-first sentence to the last. Only ``Random.random`` is used (through :class:`StoryRandom`): it is the one method whose
-values Python promises to keep from version to version, so a seed gives the same stories everywhere.
+Each plot is a function of a seeded generator and returns one short, consistent text. :class:`StoryRandom` uses only
+``Random.random``, the one method whose values Python guarantees across versions, so a seed gives the same stories
+everywhere.
 """
 
 from __future__ import annotations
@@ -31,11 +31,8 @@ ANIMALS = (
     "cat dog fox hen duck goat horse mouse rabbit sheep cow pig frog bear owl crow deer donkey goose hare hedgehog "
     "kitten lamb lion mole monkey otter pony puppy robin snail sparrow squirrel swan tiger toad turtle wolf wren zebra"
 ).split()
-
 COLORS = "red blue green yellow white black brown pink grey orange purple golden silver".split()
-
 SIZES = "big small little tiny large tall short round old new".split()
-
 THINGS = (
     "ball kite hat cup spoon book doll drum bell coat shoe key box bag rope lamp basket blanket bottle boat bowl broom "
     "brush bucket button cake candle card chair clock coin crown feather flag flute glove hammer horn jar kettle knife "
@@ -51,11 +48,8 @@ PLACES = (
     "garden kitchen forest river market field barn school lake park village house cave castle meadow mill orchard shop "
     "stable tower town valley well yard attic cellar hall library palace tent"
 ).split()
-
 FEELINGS = "happy sad tired hungry cold angry afraid proud lonely thirsty sleepy glad worried bored calm".split()
-
 WEATHER = "sunny rainy windy snowy foggy cloudy stormy frosty warm cold".split()
-
 JOBS = (
     "baker farmer tailor miller teacher sailor doctor gardener painter shepherd weaver hunter fisherman carpenter cook"
 ).split()
@@ -83,26 +77,22 @@ KINDS = {
     "thing to wear": "hat coat shoe glove scarf shirt sock".split(),
     "place": "garden forest market school castle meadow village".split(),
 }
-
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-
 PLACE = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
-
 T = TypeVar("T")
-
 SLOT = re.compile(r"\{([^{}]*)\}")
 
 _TRIES = 100
-"""How often another sentence is drawn in place of one that there was already."""
+"""Maximum number of attempts to draw a new sentence."""
 
 
 def with_article(noun: str) -> str:
-    """``a`` or ``an`` before the noun (or what describes it)."""
+    """Prepend ``a`` or ``an``."""
     return f"an {noun}" if noun[0] in "aeio" or noun.startswith("um") else f"a {noun}"
 
 
 def plural(noun: str) -> str:
-    """The plural of a noun of these lists."""
+    """The plural of a noun in the lists above."""
     irregular = {
         "mouse": "mice", "goose": "geese", "sheep": "sheep", "deer": "deer", "wolf": "wolves", "leaf": "leaves",
         "knife": "knives",
@@ -115,12 +105,12 @@ def plural(noun: str) -> str:
 
 
 def places(template: str) -> list[str]:
-    """The facts that a template asks for."""
+    """The facts in a template."""
     return PLACE.findall(template)
 
 
 def fill(template: str, facts: Mapping[str, str]) -> str | None:
-    """The sentence; None where a fact is missing."""
+    """The sentence; None if a fact is missing."""
     if any(name not in facts for name in places(template)):
         return None
     return PLACE.sub(lambda found: facts[found[1]], template)
@@ -133,26 +123,25 @@ class StoryRandom:
         self._random = random.Random(seed)
 
     def below(self, count: int) -> int:
-        """A number from 0 to ``count - 1``."""
+        """An integer from 0 to ``count - 1``."""
         return int(self._random.random() * count)
 
     def between(self, low: float, high: float) -> float:
-        """A number from ``low`` up to ``high``."""
+        """A float from ``low`` up to ``high``."""
         return low + self._random.random() * (high - low)
 
     def one(self, options: Sequence[T]) -> T:
-        """One of the options."""
         return options[self.below(len(options))]
 
     def some(self, options: Sequence[T], count: int) -> list[T]:
-        """Different options, in chance order."""
+        """Distinct options in random order."""
         left = list(options)
         return [left.pop(self.below(len(left))) for _ in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody in a tale, with the words that stand for them."""
+    """A person in a story, with their pronouns."""
 
     name: str
     they: str
@@ -161,7 +150,6 @@ class Person:
 
 
 def people(rng: StoryRandom, count: int) -> list[Person]:
-    """Different people."""
     everyone = [(name, kind) for kind, names in NAMES.items() for name in names]
     forms = {"girl": ("she", "her", "her"), "boy": ("he", "him", "his")}
     return [Person(name, *forms[kind]) for name, kind in rng.some(everyone, count)]
@@ -206,7 +194,7 @@ def helping(rng: StoryRandom) -> str:
 
 
 def market(rng: StoryRandom) -> str:
-    """Somebody sells and buys; the sums are right."""
+    """A person sells and buys; the sums are right."""
     who = people(rng, 1)[0]
     had, food, thing = 3 + rng.below(9), rng.one(FOODS), rng.one(THINGS)
     sold = 1 + rng.below(had - 1)
@@ -221,7 +209,7 @@ def market(rng: StoryRandom) -> str:
 
 
 def gift(rng: StoryRandom) -> str:
-    """One person makes another glad."""
+    """One person gives another a present."""
     giver, taker = people(rng, 2)
     before = rng.one(["sad", "lonely", "bored"])
     thing = f"{rng.one(COLORS)} {rng.one(THINGS)}"
@@ -236,7 +224,7 @@ def gift(rng: StoryRandom) -> str:
 
 
 def warning(rng: StoryRandom) -> str:
-    """Somebody does not listen, learns why, and listens the next time."""
+    """A person does not listen, learns why, and listens the next time."""
     who, animal, place = people(rng, 1)[0], rng.one(ANIMALS), rng.one(PLACES)
     parent = rng.one(["mother", "father", "grandmother", "uncle"])
     trouble, lesson = rng.one([
@@ -258,7 +246,7 @@ PLOTS: Sequence[Callable[[StoryRandom], str]] = (lost, helping, market, gift, wa
 
 
 def made(patterns: Sequence[str], slots: Mapping[str, Sequence[str]], seed: int) -> Iterator[str]:
-    """Sentences without end. All patterns are as likely; none comes again before (nearly) all have been there."""
+    """Endless sentences from uniformly drawn patterns; none repeats before (nearly) all have occurred."""
     ways = sum(math.prod(len(slots[name]) for name in SLOT.findall(pattern)) for pattern in patterns)
     said: set[str] = set()
     rng = StoryRandom(f"patterns/{seed}")
@@ -279,12 +267,12 @@ def _drawn(patterns: Sequence[str], slots: Mapping[str, Sequence[str]], rng: Sto
 
 
 def mistake(patterns: Sequence[str], slots: Mapping[str, Sequence[str]]) -> str:
-    """Why the patterns and slots do not go together; empty if they do."""
+    """Why patterns and slots do not match; empty if they do."""
     asked = {name for pattern in patterns for name in SLOT.findall(pattern)}
     if lacking := sorted(asked - set(slots)):
-        return f"patterns ask for the slot {lacking[0]!r}, which slots does not have"
+        return f"patterns use the slot {lacking[0]!r}, which slots does not define"
     if unused := sorted(set(slots) - asked):
-        return f"no pattern has the slot {{{unused[0]}}}"
+        return f"no pattern uses the slot {{{unused[0]}}}"
     if broken := [pattern for pattern in patterns if set(SLOT.sub("", pattern)) & set("{}")]:
-        return f"the pattern {broken[0][:60]!r} has a brace without its other half"
+        return f"the pattern {broken[0][:60]!r} has an unmatched brace"
     return ""

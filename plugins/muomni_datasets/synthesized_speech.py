@@ -1,7 +1,7 @@
 """Synthesized speech: any text, spoken by a speech program when the example is opened.
 
-The programs are flite, a command, and hibari, a Python package. Both are far faster than speech (about 65 and 118
-times real time on one core). Duration and pitch vary a little, by seed, so that no text sounds the same twice.
+The programs are flite, a command, and hibari, a Python package, about 65 and 118 times faster than real time on one
+core. Duration and pitch vary a little, by seed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from muomni_cli.api import Example, RequestError, cut_sentences
 from muomni_datasets.config import SIDES, SpokenConfig, unsayable
 from muomni_datasets.story_plots import StoryRandom, made
-from muomni_datasets.text_files import Files, Holdout
+from muomni_datasets.text_files import Files, FilesSource, Holdout
 
 if TYPE_CHECKING:
     from hibari import Hibari
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 Program = Literal["flite", "hibari"]
 
 Choice = Literal["auto", "flite", "hibari"]
-"""What a recipe may ask for; "auto": flite where it is installed, else hibari."""
+"""The setting of a recipe; "auto": flite if installed, else hibari."""
 
 PITCH = {"slt": 172, "awb": 130, "kal16": 95, "rms": 100}
-"""Mean pitch of flite's voices in Hz. rms is made of recordings and keeps its own pitch."""
+"""Mean pitch of flite's voices in Hz. rms is concatenative and ignores it."""
 
 HIBARI_PITCH = {"slt": 1.0, "awb": 0.86, "kal16": 0.78, "rms": 0.92}
-"""Pitch and formants of hibari's one voice, relative to its own, where it stands in for a voice of flite."""
+"""Relative pitch and formants of hibari's one voice as a replacement of flite's voices."""
 
 TIMEOUT = 60
-"""Seconds that flite may take; it takes a fraction of one."""
+"""Time limit of flite in seconds; it usually takes a fraction of one."""
 
 INSTALL = "install one: apt install flite (Debian, Ubuntu), brew install flite (macOS), or pip install 'muomni[voices]'"
 
 
 def choose_program(asked: Choice) -> Program:
-    """The program that speaks.
+    """The speech program to use.
 
     Raises:
         RequestError: it is not installed.
@@ -60,7 +60,7 @@ def choose_program(asked: Choice) -> Program:
 
 
 def program_files(asked: Choice) -> list[Path]:
-    """The file that decides how the chosen program sounds; none where no program is installed."""
+    """The file that determines the output of the chosen program; empty if none is installed."""
     flite = shutil.which("flite")
     if asked != "hibari" and flite:
         return [Path(flite)]
@@ -69,14 +69,8 @@ def program_files(asked: Choice) -> list[Path]:
 
 
 def synthesize(program: Program, text: str, voice: str, stretch: float, pitch: float) -> bytes:
-    """A text as WAV.
-
-    Args:
-        program: that speaks.
-        text: printable English.
-        voice: of flite; hibari stands in for it at :data:`HIBARI_PITCH`.
-        stretch: duration, relative to the voice's own.
-        pitch: relative to the voice's own.
+    """Speak a printable English text with a voice of flite (hibari replaces it by :data:`HIBARI_PITCH`) and return WAV.
+    ``stretch`` and ``pitch`` are duration and pitch, relative to the voice's own.
 
     Raises:
         RequestError: the program failed.
@@ -87,19 +81,19 @@ def synthesize(program: Program, text: str, voice: str, stretch: float, pitch: f
 
 
 def require_voices(program: Program, voices: Sequence[str]) -> None:
-    """Refuse a voice that the installed flite does not have: it would speak with another one without a word.
+    """Check that the installed flite has the voices: it would silently use another one.
 
     Raises:
-        RequestError: naming the voices that it has.
+        RequestError: a voice is missing.
     """
     if program != "flite":
         return
-    told = subprocess.run([_flite(), "-lv"], stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
-    _, _, names = told.stdout.partition("Voices available:")
+    listed = subprocess.run([_flite(), "-lv"], stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
+    _, _, names = listed.stdout.partition("Voices available:")
     lacking = sorted(set(voices) - set(names.split()))
     if names and lacking:
         raise RequestError(
-            f"the program flite has no voice {', '.join(lacking)}", f"write voices = [...] of these: {names.strip()}"
+            f"the program flite has no voice {', '.join(lacking)}", f"set voices to some of: {names.strip()}"
         )
 
 
@@ -112,9 +106,9 @@ def _say_flite(text: str, voice: str, stretch: float, pitch: int) -> bytes:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False)
             sound = file.read_bytes()
         except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-            raise RequestError(f"flite did not say {text[:40]!r}: {error}", "leave that text out") from error
+            raise RequestError(f"flite failed on {text[:40]!r}: {error}", "remove that text") from error
     if done.returncode:
-        raise RequestError(f"flite failed on {text[:40]!r} (exit code {done.returncode})", "leave that text out")
+        raise RequestError(f"flite failed on {text[:40]!r} (exit code {done.returncode})", "remove that text")
     return sound
 
 
@@ -126,15 +120,15 @@ def _flite() -> str:
 
 
 def _say_hibari(text: str, stretch: float, pitch: float) -> bytes:
-    """Pitch is changed by the sample rate that the file claims, so the formants move with it as between people; the
-    speed makes up for the change of duration."""
+    """Pitch is changed by the declared sample rate, so the formants move with it as between speakers; ``speed``
+    compensates for the duration."""
     import soundfile  # type: ignore[import-untyped]
 
     engine = _hibari()
     speed = min(max(1 / (stretch * pitch), 0.5), 2.0)
     samples = engine(text, speed=speed, seed=zlib.crc32(text.encode()))
     if not len(samples):
-        raise RequestError(f"hibari said nothing for {text[:40]!r}", "leave that text out")
+        raise RequestError(f"hibari returned no sound for {text[:40]!r}", "remove that text")
     file = io.BytesIO()
     soundfile.write(file, samples.clip(-1, 1), round(engine.sample_rate * pitch), subtype="PCM_16", format="WAV")
     return file.getvalue()
@@ -149,7 +143,7 @@ def _hibari() -> Hibari:
 
 @dataclass(frozen=True, slots=True)
 class SpokenMedia:
-    """A text in a voice. Opens as WAV. ``stretch`` and ``pitch``: relative to the voice's own duration and pitch."""
+    """A text in a voice, opened as WAV; arguments as of :func:`synthesize`."""
 
     modality: str
     text: str
@@ -160,34 +154,22 @@ class SpokenMedia:
 
     @property
     def name(self) -> str:
-        """How the text begins, and who says it."""
         return f"{self.text[:40]!r} said by {_label(self.program, self.voice)}"
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """Who says it."""
         return {"voice": _label(self.program, self.voice)}
 
     def open(self) -> BinaryIO:
-        """See :class:`muomni_cli.api.Media`."""
         return io.BytesIO(synthesize(self.program, self.text, self.voice, self.stretch, self.pitch))
 
 
-class SpokenSentences:
-    """The texts of a table of a recipe, each in a voice that the seed chooses."""
+class SpokenSentences(FilesSource):
+    """A source of texts, each in a random voice."""
 
     def __init__(self, config: SpokenConfig) -> None:
+        super().__init__(Files(config, (".txt",)), Holdout(config.holdout))
         self._config = config
-        self._files = Files(config, (".txt",))
-        self._holdout = Holdout(config.holdout)
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        return self._files.unreadable
-
-    @property
-    def remarks(self) -> list[str]:
-        return self._holdout.remarks
 
     def files(self) -> list[Path]:
         listed = self._config.sentences or self._config.words or self._config.patterns
@@ -242,30 +224,25 @@ class SpokenSentences:
                 yield text
 
 
-def build(config: SpokenConfig) -> SpokenSentences:
-    """A source of spoken text."""
-    return SpokenSentences(config)
-
-
 class SpeechProgram:
-    """A :class:`muomni_cli.contract.speech.Synthesizer`: one voice of a speech program, at its own speed and pitch."""
+    """A :class:`muomni_cli.contract.speech.Synthesizer`: one voice of a speech program at its natural speed and
+    pitch."""
 
     def __init__(self, program: Program, voice: str) -> None:
         self._program, self._voice = program, voice
         self.voice = _label(program, voice)
 
     def say(self, text: str) -> bytes:
-        """WAV at the program's rate."""
         if reason := unsayable(text):
-            raise RequestError(f"{self._program} cannot say {text[:40]!r}: it {reason}", "leave that text out")
+            raise RequestError(f"{self._program} cannot speak {text[:40]!r}: it {reason}", "remove that text")
         return synthesize(self._program, text, self._voice, 1.0, 1.0)
 
 
 def synthesizer(voice: str | None) -> SpeechProgram:
-    """The voice of that name: of flite, or "hibari". None: slt, the clearest of flite; hibari where flite is missing.
+    """A voice of flite, or "hibari". None: slt, the clearest of flite, or hibari if flite is not installed.
 
     Raises:
-        RequestError: there is no such voice, or nothing that speaks is installed.
+        RequestError: there is no such voice, or its program is not installed.
     """
     if voice == "hibari":
         return SpeechProgram(choose_program("hibari"), _CLEAREST)
@@ -280,7 +257,7 @@ _CLEAREST = next(iter(PITCH))
 
 
 def _label(program: Program, voice: str) -> str:
-    """The name of a voice for people, splits and Talkers."""
+    """The name of a voice in messages, splits and Talkers."""
     if program == "flite":
         return voice
     return "hibari" if voice == _CLEAREST else f"hibari-{voice}"

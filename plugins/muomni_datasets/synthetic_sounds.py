@@ -1,4 +1,4 @@
-"""Tones, sweeps, noise and clicks with labels and captions. Nothing is stored: a sound is made when opened."""
+"""Tones, sweeps, noise and clicks with labels and captions. Sounds are generated when opened."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from muomni_datasets.config import SIDES, SoundsConfig
 from muomni_datasets.story_plots import NUMBERS, StoryRandom
 
 LOW, HIGH = (150.0, 400.0), (1200.0, 3000.0)
-"""Pitches in Hz that are called so."""
+"""Ranges of pitch in Hz."""
 
 FADE = 0.01
-"""Seconds in which a sound comes and goes."""
+"""Fade-in and fade-out in seconds."""
 
 Wave = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What is heard in one sound: label, caption, single facts, and the function that makes it."""
+    """Label, caption, facts and generator of a sound."""
 
     label: str
     caption: str
     facts: Mapping[str, str]
     make: Callable[[int, int], Wave]
-    """Samples and samples a second -> (N,)."""
+    """Number of samples N and sample rate -> (N,)."""
 
 
 def _tone(rng: StoryRandom, begin: float, end: float) -> Callable[[int, int], Wave]:
@@ -80,7 +80,7 @@ def _hiss(rng: StoryRandom, size: int) -> Wave:
 
 
 def imagine(config: SoundsConfig, index: int) -> tuple[Sound, StoryRandom]:
-    """Sound number ``index``, and the chance that goes on from there."""
+    """Sound number ``index``, and the generator to continue with."""
     rng = StoryRandom(f"sound/{config.split}/{config.seed}/{index}")
     kind = rng.one(config.kinds)
     low, high = rng.between(*LOW), rng.between(*HIGH)
@@ -103,7 +103,7 @@ def imagine(config: SoundsConfig, index: int) -> tuple[Sound, StoryRandom]:
 
 @dataclass(frozen=True, slots=True)
 class SoundMedia:
-    """Sound number ``index`` of a table of a recipe. Opens as WAV."""
+    """Sound number ``index``, opened as WAV."""
 
     modality: str
     config: SoundsConfig
@@ -111,16 +111,14 @@ class SoundMedia:
 
     @property
     def name(self) -> str:
-        """Its number and seed."""
         return f"sound {self.index} of seed {self.config.seed}"
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """``pitch``, ``direction``, ``count``, ``first`` and ``second``, where they are."""
+        """``pitch``, ``direction``, ``count``, or ``first`` and ``second``, by kind."""
         return imagine(self.config, self.index)[0].facts
 
     def open(self) -> BinaryIO:
-        """See :class:`muomni_cli.api.Media`."""
         rate = self.config.sample_rate
         sound, rng = imagine(self.config, self.index)
         size = round(self.config.seconds * rate)
@@ -140,7 +138,7 @@ class SoundMedia:
 
 
 class SyntheticSounds:
-    """``count`` sounds."""
+    """A source of ``count`` sounds."""
 
     def __init__(self, config: SoundsConfig) -> None:
         self._config = config
@@ -156,8 +154,3 @@ class SyntheticSounds:
             key = f"sound {config.seed}{config.split}/{index}"
             media = SoundMedia("audio", config, index)
             yield Example(media, sound.caption, key, sound.label, source="sounds", split=split)
-
-
-def build(config: SoundsConfig) -> SyntheticSounds:
-    """A source of sounds."""
-    return SyntheticSounds(config)

@@ -1,12 +1,11 @@
-"""Sources of text: plain files cut into documents (at blank lines, at every line, at lines that match, or not at all),
-JSON Lines with one document a line, and conversations.
+"""Sources of text: plain files split into documents (at blank lines, lines, matching lines, or not at all), JSON Lines
+with one document per line, and conversations.
 
-Conversations are JSON Lines of ``{"messages": [{"role": ..., "content": ...}]}`` or plain text. A message of JSON
-Lines may show or play something: ``"image": "cat.png"`` or ``"audio": ["a.wav", "b.wav"]``, files relative to the one
-that names them. A line may have a ``"key"`` (lines with the same key are in the same split), a ``"split"``, and say
-what the last answer is ``"about"``: ``["audio"]``. Plain text has one turn a line, begun by a prefix (a line without
-one continues the turn before), and a blank line between conversations. Files that end in ``.jsonl`` or ``.ndjson`` are
-JSON Lines, all others plain text.
+Conversations are JSON Lines (``.jsonl``, ``.ndjson``) of ``{"messages": [{"role": ..., "content": ...}]}`` or plain
+text. A message in JSON Lines may have media, ``"image": "cat.png"`` or ``"audio": ["a.wav", "b.wav"]``, with paths
+relative to the file. A line may have a ``"key"`` (lines with the same key are in the same split), a ``"split"``, and
+the modalities that the last answer is ``"about"``: ``["audio"]``. Plain text has one turn per line, begun by a prefix
+(a line without one continues the turn before), and a blank line between conversations.
 """
 
 from __future__ import annotations
@@ -20,16 +19,15 @@ from typing import Any, Literal
 
 from muomni_cli.api import Conversation, Document, FileMedia, Media, Message
 from muomni_datasets.config import ConversationsConfig, JsonLinesConfig, TextConfig
-from muomni_datasets.text_files import PIECE, Files, Holdout, content_key, is_unicode
+from muomni_datasets.text_files import PIECE, Files, FilesSource, Holdout, content_key, is_unicode
 
 HEAD = 300
-"""How many characters of a document ``holdout`` looks at."""
+"""Characters of a document that ``holdout`` is matched against."""
 
 LONGEST = 1 << 26
-"""Characters of the longest line that is read: a JSON object cannot be read in pieces."""
+"""Maximum characters of a line of JSON, which cannot be read in pieces."""
 
 JSON_LINES = (".jsonl", ".ndjson")
-
 ROLES: dict[str, Literal["system", "user", "assistant"]] = {
     "system": "system",
     "user": "user",
@@ -37,24 +35,12 @@ ROLES: dict[str, Literal["system", "user", "assistant"]] = {
 }
 
 
-class TextFiles:
-    """The documents of text files. One longer than ``PIECE`` is cut at line ends into pieces that share its key."""
+class TextFiles(FilesSource):
+    """The documents of text files. Those longer than ``PIECE`` are split at line ends into pieces that share a key."""
 
     def __init__(self, config: TextConfig) -> None:
+        super().__init__(Files(config, (".txt", ".md")), Holdout(config.holdout, "document"))
         self._config = config
-        self._files = Files(config, (".txt", ".md"))
-        self._holdout = Holdout(config.holdout, "document")
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        return self._files.unreadable
-
-    @property
-    def remarks(self) -> list[str]:
-        return self._holdout.remarks
-
-    def files(self) -> list[Path]:
-        return self._files.paths()
 
     def documents(self) -> Iterator[Document]:
         for path in self._files.paths():
@@ -67,17 +53,9 @@ class TextFiles:
                 yield Document(text=text, key=key, source=str(path), split=split)
 
 
-def build_text(config: TextConfig) -> TextFiles:
-    """A source of text files."""
-    return TextFiles(config)
-
-
 def pieces(lines: Iterator[str], split: str) -> Iterator[tuple[str, bool]]:
-    """Texts of at most ``PIECE`` characters (or one line), each with whether it begins a document.
-
-    Args:
-        split: as in :class:`TextConfig`.
-    """
+    """Texts of at most ``PIECE`` characters (or one line), and whether each begins a document; ``split`` as in
+    :class:`TextConfig`."""
     parts = _separator(split)
     held: list[str] = []
     size, begins = 0, True
@@ -102,7 +80,7 @@ def _joined(lines: list[str], begins: bool) -> Iterator[tuple[str, bool]]:
 
 
 def _separator(split: str) -> Callable[[str], bool]:
-    """What tells whether a line stands between two documents (and belongs to neither)."""
+    """A predicate of lines that separate documents (and belong to neither)."""
     if split == "file":
         return lambda line: False  # noqa: ARG005
     if split in ("blank-line", "line"):
@@ -111,19 +89,12 @@ def _separator(split: str) -> Callable[[str], bool]:
     return lambda line: expression.search(line) is not None
 
 
-class JsonLines:
+class JsonLines(FilesSource):
     """The documents of JSON Lines files."""
 
     def __init__(self, config: JsonLinesConfig) -> None:
+        super().__init__(Files(config, JSON_LINES))
         self._field = config.field
-        self._files = Files(config, (".jsonl", ".ndjson"))
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        return self._files.unreadable
-
-    def files(self) -> list[Path]:
-        return self._files.paths()
 
     def documents(self) -> Iterator[Document]:
         for path in self._files.paths():
@@ -137,13 +108,8 @@ class JsonLines:
                     yield Document(text=text[start : start + PIECE], key=key, source=str(path))
 
 
-def build_json_lines(config: JsonLinesConfig) -> JsonLines:
-    """A source of JSON Lines files."""
-    return JsonLines(config)
-
-
 def records(files: Files, path: Path) -> Iterator[tuple[int, Any]]:
-    """Line numbers (from 1) and values of a JSON Lines file; a line that is not JSON is noted and left out."""
+    """Line numbers (from 1) and values of a JSON Lines file; lines that are not JSON are reported and skipped."""
     for number, line in enumerate(files.lines(path, LONGEST), start=1):
         if not line.strip():
             continue
@@ -154,7 +120,7 @@ def records(files: Files, path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _field(record: Any, path: str) -> Any:
-    """What lies at ``a.b.c``; None where the way ends early."""
+    """The value at ``a.b.c``; None if it does not exist."""
     for name in path.split("."):
         if not isinstance(record, dict):
             return None
@@ -162,19 +128,12 @@ def _field(record: Any, path: str) -> Any:
     return record
 
 
-class Conversations:
-    """The conversations of files."""
+class Conversations(FilesSource):
+    """The conversations in JSON Lines and plain text files."""
 
     def __init__(self, config: ConversationsConfig) -> None:
+        super().__init__(Files(config, (*JSON_LINES, ".txt")))
         self._config = config
-        self._files = Files(config, (*JSON_LINES, ".txt"))
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        return self._files.unreadable
-
-    def files(self) -> list[Path]:
-        return self._files.paths()
 
     def documents(self) -> Iterator[Conversation]:
         for path in self._files.paths():
@@ -188,11 +147,11 @@ class Conversations:
             if not messages:
                 self._files.note(path, f"line {number} is not a list of messages with role and content")
             elif not (key is None or (isinstance(key, str) and is_unicode(key))) or split not in (None, "train", "val"):
-                self._files.note(
-                    path, f'line {number} has a key that is no text, or a split that is not "train" or "val"'
-                )
+                reason = f'line {number} has a key that is not text, or a split that is not "train" or "val"'
+                self._files.note(path, reason)
             elif not isinstance(about, list) or not all(name in self._config.media for name in about):
-                self._files.note(path, f"line {number} is about what is no list of {', '.join(self._config.media)}")
+                allowed = ", ".join(self._config.media)
+                self._files.note(path, f'line {number}: "about" must be a list of any of {allowed}')
             else:
                 yield replace(self._conversation(messages, path, key, split), about=tuple(about))
 
@@ -207,7 +166,7 @@ class Conversations:
         return Conversation(messages, key or content_key(*said), str(path), split, self._config.learn)
 
     def _messages(self, record: Any, folder: Path) -> tuple[Message, ...]:
-        """Messages of one JSON object; none if anything about it is not as it should be."""
+        """Messages of one JSON object; empty if anything in it is invalid."""
         listed = record.get("messages") if isinstance(record, dict) else None
         if not isinstance(listed, list):
             return ()
@@ -234,10 +193,10 @@ class Conversations:
             if turns:
                 yield self._conversation(turns, path)
             else:
-                self._files.note(path, f"this block begins with no turn: {text[:40]!r}")
+                self._files.note(path, f"this block does not begin with a turn: {text[:40]!r}")
 
     def _turns(self, lines: Sequence[str]) -> tuple[Message, ...]:
-        """Messages of one block; none if it does not begin with a turn."""
+        """Messages of one block; empty if it does not begin with a turn."""
         turns: list[tuple[Literal["user", "assistant"], list[str]]] = []
         for line in lines:
             if line.startswith(self._config.user_prefix):
@@ -249,11 +208,6 @@ class Conversations:
             else:
                 return ()
         return tuple(Message(role=role, text="\n".join(said).strip()) for role, said in turns)
-
-
-def build_conversations(config: ConversationsConfig) -> Conversations:
-    """A source of conversations."""
-    return Conversations(config)
 
 
 def _placed(record: Any) -> tuple[Any, Any, Any]:

@@ -1,7 +1,7 @@
-"""Find and read files (folders, globs, gzip, text that is not UTF-8), and the expressions that select validation data.
+"""Find and read files (folders, globs, gzip, text that is not UTF-8), and select validation data by expressions.
 
-A file that cannot be read to its end is not fatal: what was read counts, and :attr:`Files.unreadable` names the file
-and the reason, for ``muomni data check`` and for the log of a run.
+A file that cannot be read to its end is not fatal: what was read is used, and :attr:`Files.unreadable` reports the
+reason, for ``muomni data check`` and for the log of a run.
 """
 
 from __future__ import annotations
@@ -20,40 +20,36 @@ from muomni_cli.api import RequestError, expand_path
 from muomni_datasets.config import FilesConfig
 
 PIECE = 1 << 20
-"""Characters in one piece of a document; whatever is longer is cut, so that memory stays bounded."""
+"""Maximum characters of a piece of a document, which bounds memory."""
 
 
 class Notes:
-    """What could not be used, file by file: the first reason, and how many there are."""
+    """Problems per file: the first one, and their number."""
 
     def __init__(self) -> None:
         self._notes: dict[str, tuple[str, int]] = {}
 
     @property
     def unreadable(self) -> dict[str, str]:
-        """Files that could not be used whole, and why."""
+        """Files that were not used completely, and why."""
         return {
             path: reason if count == 1 else f"{reason}, and {count - 1:,} more"
             for path, (reason, count) in self._notes.items()
         }
 
     def note(self, path: Path, reason: str) -> None:
-        """Remember that (part of) a file cannot be used."""
+        """Record that (part of) a file cannot be used."""
         first, count = self._notes.get(str(path), (reason, 0))
         self._notes[str(path)] = first, count + 1
 
     def forget(self, path: Path) -> None:
-        """What is read again is judged again."""
+        """Clear the notes of a file before it is read again."""
         self._notes.pop(str(path), None)
 
 
 class Files(Notes):
-    """The files of one source, in the order of their names.
-
-    Args:
-        config: which files.
-        suffixes: endings (before ``.gz``) that count in a folder; a file or glob is taken at its word.
-    """
+    """The files of one source. ``suffixes`` (before ``.gz``) select files in a folder; a file or glob in the config is
+    used regardless of its suffix."""
 
     def __init__(self, config: FilesConfig, suffixes: tuple[str, ...]) -> None:
         super().__init__()
@@ -61,10 +57,10 @@ class Files(Notes):
         self._suffixes = suffixes
 
     def paths(self) -> list[Path]:
-        """Files in the order of their names.
+        """The files, sorted by name.
 
         Raises:
-            RequestError: there is none.
+            RequestError: there are none.
         """
         if not self._config.path:
             raise RequestError("a source of files has no path", 'write path = "FILE, FOLDER or GLOB" in its table')
@@ -85,10 +81,10 @@ class Files(Notes):
         return not file.name.startswith(".") and file.name.removesuffix(".gz").endswith(self._suffixes)
 
     def lines(self, path: Path, longest: int = PIECE) -> Iterator[str]:
-        """Lines of a UTF-8 file with their ends as they are; one longer than ``longest`` characters comes in pieces."""
+        """Lines of a UTF-8 file with their line ends; one longer than ``longest`` characters comes in pieces."""
         self.forget(path)
         try:
-            # newline="\n": a carriage return is text like any other and comes back as it was.
+            # newline="\n" preserves carriage returns.
             with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n") as text:
                 while line := text.readline(longest):
                     yield line
@@ -96,6 +92,24 @@ class Files(Notes):
             self.note(path, f"not UTF-8 ({error.reason})")
         except (OSError, EOFError, zlib.error) as error:
             self.note(path, str(error) or type(error).__name__)
+
+
+class FilesSource:
+    """Base of sources that read :class:`Files`."""
+
+    def __init__(self, files: Files, holdout: Holdout | None = None) -> None:
+        self._files, self._holdout = files, holdout or Holdout(())
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        return self._files.unreadable
+
+    @property
+    def remarks(self) -> list[str]:
+        return self._holdout.remarks
+
+    def files(self) -> list[Path]:
+        return self._files.paths()
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -111,7 +125,7 @@ def content_key(*texts: str) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can carry it; JSON can smuggle in half a surrogate pair."""
+    """Whether it can be encoded as UTF-8; JSON may contain lone surrogates."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -120,12 +134,8 @@ def is_unicode(text: str) -> bool:
 
 
 class Holdout:
-    """The ``holdout`` of one table of a recipe.
-
-    Args:
-        expressions: regular expressions.
-        of: what they are looked for in, for remarks: ``key`` or ``document``.
-    """
+    """The regular expressions ``holdout`` of a source; ``of``, ``key`` or ``document``, names what they match in
+    remarks."""
 
     def __init__(self, expressions: Sequence[str], of: str = "key") -> None:
         self._expressions = [re.compile(expression) for expression in expressions]
@@ -137,7 +147,7 @@ class Holdout:
         return bool(self._expressions)
 
     def finds(self, text: str) -> bool:
-        """Whether one of the expressions is found in ``text``."""
+        """Whether one of the expressions matches ``text``."""
         found = [one.pattern for one in self._expressions if one.search(text)]
         for pattern in found:
             self._unmatched.pop(pattern, None)
@@ -147,7 +157,7 @@ class Holdout:
 
     @property
     def remarks(self) -> list[str]:
-        """What is wrong with the expressions, after everything was read."""
+        """Problems with the expressions, known after everything was read."""
         if self._held and not self._kept:
             every = ", ".join(repr(one.pattern) for one in self._expressions)
             return [f"holdout {every} matches every {self._of}, which leaves nothing to train on"]

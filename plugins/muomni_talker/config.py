@@ -1,4 +1,4 @@
-"""The sizes of the Talkers. Knows no torch."""
+"""Settings of the Talkers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from muomni_cli.api import PartConfig
 
 
 class TalkerBaseConfig(PartConfig):
-    """What all Talkers of this package have: the text encoder, durations, and a stack of transformer blocks."""
+    """Settings shared by all Talkers: text encoder, durations, and transformer blocks."""
 
     training_only: ClassVar[frozenset[str]] = frozenset(
         {"dropout", "input_noise", "history_dropout", "duration_weight", "hidden_state_dropout", "text_dropout"}
@@ -19,17 +19,17 @@ class TalkerBaseConfig(PartConfig):
     d_text: PositiveInt = Field(160, description="width of the characters' features")
     text_layers: PositiveInt = Field(5, description="convolutions over the characters")
     text_kernel: int = Field(5, ge=3, le=15, description="characters that one convolution sees (odd)")
-    subframes: PositiveInt = Field(4, description="times a frame at which the pointer may move on")
-    max_duration: PositiveInt = Field(60, description="longest that one character may last, in slots")
+    subframes: PositiveInt = Field(4, description="slots per frame, the resolution of durations")
+    max_duration: PositiveInt = Field(60, description="longest duration of one character, in slots")
     d_model: PositiveInt = Field(224, description="width D of the frames' states")
     n_layers: PositiveInt = Field(4, description="transformer blocks over the frames")
     n_heads: PositiveInt = Field(4, description="attention heads; each is d_model / n_heads wide")
     d_ff: PositiveInt = Field(448, description="width of the blocks' hidden layer")
-    ctx_len: PositiveInt = Field(1024, description="most frames of one sentence")
+    ctx_len: PositiveInt = Field(1024, description="maximum number of frames of one sentence")
     rope_theta: PositiveFloat = Field(10000.0, description="base of the rotary wavelengths")
     norm_eps: PositiveFloat = Field(1e-5, description="added to the mean square inside RMSNorm")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of each branch's output dropped in training")
-    duration_weight: float = Field(0.5, ge=0, description="of the durations' loss, a character, beside that of a frame")
+    duration_weight: float = Field(0.5, ge=0, description="weight of the duration loss")
     hidden_state_dropout: float = Field(
         0.3, ge=0, le=1, description="share of sentences trained without the Thinker's states"
     )
@@ -42,12 +42,11 @@ class TalkerBaseConfig(PartConfig):
 
     @property
     def head_dim(self) -> int:
-        """Width of one head."""
         return self.d_model // self.n_heads
 
     @property
     def qk_norm(self) -> bool:
-        """Always: steadier at high learning rates."""
+        """Always on: more stable at high learning rates."""
         return True
 
     @property
@@ -60,7 +59,7 @@ class TalkerBaseConfig(PartConfig):
         if self.d_model % (2 * self.n_heads):
             raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} heads of even width")
         if self.text_kernel % 2 == 0:
-            raise ValueError(f"text_kernel {self.text_kernel} must be odd, so that a character is in its middle")
+            raise ValueError(f"text_kernel {self.text_kernel} must be odd")
         return self
 
 
@@ -68,10 +67,10 @@ class CursorConfig(TalkerBaseConfig):
     """The autoregressive Talker."""
 
     input_noise: float = Field(
-        0.15, ge=0, le=1, description="share of the frames before that training replaces by others"
+        0.15, ge=0, le=1, description="share of the previous frames that training replaces by random ones"
     )
-    history_dropout: float = Field(0.1, ge=0, le=1, description="share of sentences trained without any frame before")
+    history_dropout: float = Field(0.1, ge=0, le=1, description="share of sentences trained without previous frames")
 
 
 class ParallelConfig(TalkerBaseConfig):
-    """The Talker that makes all frames of a sentence at once."""
+    """The Talker that generates all frames of a sentence at once."""

@@ -1,5 +1,5 @@
-"""The Talkers as graphs for export (characters to features, features to conditioning, conditioning to states, states
-to codes) and as steps for ``muomni trace``.
+"""Export graphs of the Talkers (characters to features, features to plan, plan to states, states to codes), and steps
+for ``muomni trace``.
 
 Shapes: B batch, S symbols, T frames, W and D widths, Q codebooks, K codes.
 """
@@ -17,14 +17,13 @@ from muomni_talker.text_normalization import written_form
 
 
 class TextEncoderGraph(nn.Module):
-    """(B,S) symbols, (B,) voices and, if a Thinker is heard, (B,S,Dh) thoughts -> (B,S,W) features, (B,S) slots."""
+    """(B,S) symbols, (B,) voices and optional (B,S,Dh) Thinker states -> (B,S,W) features, (B,S) durations in slots."""
 
     def __init__(self, talker: TalkerBase) -> None:
         super().__init__()
         self.reader = talker.reader
 
     def forward(self, ids: Tensor, voice: Tensor, *thoughts: Tensor) -> tuple[Tensor, ...]:
-        """See above."""
         features = self.reader(ids, voice, *thoughts)
         return features, self.reader.expected(features)
 
@@ -37,19 +36,17 @@ class LengthRegulatorGraph(nn.Module):
         self.framer = talker.framer
 
     def forward(self, features: Tensor, symbol: Tensor, elapsed: Tensor, left: Tensor) -> tuple[Tensor, ...]:
-        """See above."""
         return (self.framer(features, Alignment(symbol.flatten(1), elapsed.flatten(1), left.flatten(1))),)
 
 
 class StepGraph(nn.Module):
-    """(B,T,Q) codes of the frames before, (B,T,D) plan and the cache -> (B,T,D) states and the cache."""
+    """(B,T,Q) codes of the previous frames, (B,T,D) plan and the cache -> (B,T,D) states and the cache."""
 
     def __init__(self, talker: CursorTalker) -> None:
         super().__init__()
         self.stack, self.history = talker.stack, talker.history
 
     def forward(self, before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """See :func:`muomni_cli.nn.onnx_stack.grow`."""
         for q, table in enumerate(self.history):
             plan = plan + table(before[..., q])
         states, present = grow(self.stack, plan, past)
@@ -57,14 +54,13 @@ class StepGraph(nn.Module):
 
 
 class FullSequenceGraph(nn.Module):
-    """(B,T,D) plan of whole sentences -> (B,T,D) states, each of which sees all."""
+    """(B,T,D) plan of whole sentences -> (B,T,D) states, with bidirectional attention."""
 
     def __init__(self, talker: TalkerBase) -> None:
         super().__init__()
         self.stack = talker.stack
 
     def forward(self, plan: Tensor) -> tuple[Tensor, ...]:
-        """See above."""
         places = torch.arange(plan.shape[1], device=plan.device)
         span = Span(self.stack.rope_cos[places], self.stack.rope_sin[places], None, causal=False, cache=None)
         for block in self.stack.blocks:
@@ -73,22 +69,20 @@ class FullSequenceGraph(nn.Module):
 
 
 class CodeHeadGraph(nn.Module):
-    """(B,D) states and, after the first head, the (B,q) codes before -> (B,K) logits."""
+    """(B,D) states and, except for the first head, the (B,q) previous codes -> (B,K) logits."""
 
     def __init__(self, talker: TalkerBase, number: int) -> None:
         super().__init__()
         self.heads, self.number = talker.heads, number
 
     def forward(self, states: Tensor, *codes: Tensor) -> tuple[Tensor, ...]:
-        """See above."""
         given = self.heads.given(states, self.number, codes[0]) if codes else states
         return (self.heads.heads[self.number](given),)
 
 
 def graphs(module: TalkerBase) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
-    told = _step(module) if isinstance(module, CursorTalker) else _whole(module)
-    return [_reader(module), _framer(module), told, *(_head(module, q) for q in range(module.codes.codebooks))]
+    decoder = _step(module) if isinstance(module, CursorTalker) else _whole(module)
+    return [_reader(module), _framer(module), decoder, *(_head(module, q) for q in range(module.codes.codebooks))]
 
 
 def _reader(module: TalkerBase) -> Graph:
@@ -118,7 +112,7 @@ def _framer(module: TalkerBase) -> Graph:
         module=LengthRegulatorGraph(module),
         inputs=[
             GraphInput("features", ("batch", "symbols", config.d_text)),
-            GraphInput("symbol", slots, GraphInput.below(2)),  # there are two symbols in every case
+            GraphInput("symbol", slots, GraphInput.below(2)),  # every case has at least two symbols
             GraphInput("elapsed", slots, GraphInput.below(2 * config.max_duration)),
             GraphInput("left", slots, GraphInput.below(2 * config.max_duration)),
         ],
@@ -134,7 +128,7 @@ def _framer(module: TalkerBase) -> Graph:
 def _step(module: CursorTalker) -> Graph:
     config, states = module.config, past_states(module.config)
 
-    def by_its_cache(before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+    def reference(before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
         cache = filled(module.stack, past, plan.shape[1])
         return module.states(before, plan, cache), *held_by(cache)
 
@@ -151,12 +145,12 @@ def _step(module: CursorTalker) -> Graph:
         states=states,
         initial_sizes={"batch": 2, "time": 1, "past": 0},
         calls=min(100, config.ctx_len),
-        reference=by_its_cache,
+        reference=reference,
     )
 
 
 def _whole(module: TalkerBase) -> Graph:
-    def by_its_own(plan: Tensor) -> tuple[Tensor, ...]:
+    def reference(plan: Tensor) -> tuple[Tensor, ...]:
         before = torch.zeros(*plan.shape[:2], module.codes.codebooks, dtype=torch.long)
         return (module.states(before, plan),)
 
@@ -170,7 +164,7 @@ def _whole(module: TalkerBase) -> Graph:
             "one frame": {"batch": 1, "frames": 1},
             "whole context": {"batch": 1, "frames": module.config.ctx_len},
         },
-        reference=by_its_own,
+        reference=reference,
     )
 
 
@@ -186,7 +180,7 @@ def _head(module: TalkerBase, number: int) -> Graph:
 
 
 def steps(module: TalkerBase) -> list[Step]:
-    """From characters to codes. The parallel Talker draws the codes of every frame by itself; those are not shown."""
+    """From characters to codes. The parallel Talker draws codes outside of its modules; that step is not shown."""
     slots = module.config.subframes
     drawn = Step(
         at="heads.draw",
@@ -198,25 +192,25 @@ def steps(module: TalkerBase) -> list[Step]:
         Step(
             at="reader",
             title="characters",
-            what=f"convolutions that see {module.config.reach} characters to either side",
+            what=f"convolutions over {module.config.reach} characters to either side",
             counts=lambda a, b: f"{_many(a[1], 'symbol')} -> {_many(b[1], 'feature')} of {b[2]}",
         ),
         Step(
             at="reader.expected",
             title="durations",
-            what=f"how long each symbol lasts, in slots of which a frame has {slots}",
+            what=f"duration of each symbol in slots, {slots} per frame",
             counts=lambda a, b: f"{_many(a[1], 'feature')} -> {_many(b[1], 'duration')}",
         ),
         Step(
             at="framer",
             title="plan",
-            what="what each frame is to say: the features under a pointer that only moves forward",
+            what="conditioning of each frame: the features of its symbols, by monotonic alignment",
             counts=lambda a, b: f"{_many(a[1], 'feature')} -> {_many(b[1], 'frame')} of {b[2]}",
         ),
         Step(
             at="states",
             title="transformer",
-            what="the frames before and the plan" if module.causal else "the plan of all frames at once",
+            what="the previous frames and the plan" if module.causal else "the plan of all frames at once",
             counts=lambda a, b: f"{_many(a[1], 'frame')} -> {_many(b[1], 'state')} of {b[2]}",
         ),
         *([drawn] if module.causal else []),

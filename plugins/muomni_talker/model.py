@@ -1,9 +1,9 @@
-"""The Talkers: text to code frames, one frame after the other (:class:`CursorTalker`) or a sentence at once
+"""The Talkers: text to code frames, autoregressively (:class:`CursorTalker`) or a sentence at once
 (:class:`ParallelTalker`).
 
-Explicit monotonic alignment, as in FastSpeech 2 (arXiv:2006.04558) and RALL-E (arXiv:2404.03204): every character
-lasts a number of slots, so nothing can be skipped, repeated or continued for ever. Text features look a bounded number
-of characters to either side, so a sentence can be encoded while it is still being written. A frame's state gives the
+Explicit monotonic alignment, as in FastSpeech 2 (arXiv:2006.04558) and RALL-E (arXiv:2404.03204): every character has a
+duration in slots, so nothing is skipped, repeated or continued forever. Text features depend on a bounded number of
+characters to either side, so a sentence can be encoded while it is still being written. A frame's state predicts the
 base code, then each residual code given those before it.
 
 Shapes: B batch, S symbols, U slots, T frames, W width of features, D width of frames, Q codebooks, K codes.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,16 +30,13 @@ from muomni_talker.synthesis import speak
 from muomni_talker.text_normalization import written_form
 
 STEADY = 32
-"""Slots from which on it makes no difference how long a character has lasted, or will last."""
+"""Elapsed and remaining slots are clamped below this number."""
 
 
 @dataclass(slots=True)
 class Alignment:
-    """Where a reader stands in each slot of a batch of sentences.
-
-    ``symbol`` (B,U): number of the symbol that is being said; ``elapsed`` and ``left`` (B,U): slots that it has lasted
-    and will last.
-    """
+    """For each slot of a batch of sentences: ``symbol`` (B,U), the index of the current symbol; ``elapsed`` and
+    ``left`` (B,U), its slots before and after this one."""
 
     symbol: Tensor
     elapsed: Tensor
@@ -47,7 +44,7 @@ class Alignment:
 
 
 class TextBlock(nn.Module):
-    """A convolution over symbols and a linear layer, added to their input."""
+    """A gated convolution over symbols with a residual connection."""
 
     def __init__(self, config: TalkerBaseConfig) -> None:
         super().__init__()
@@ -77,7 +74,7 @@ class TextEncoder(nn.Module):
         )
 
     def forward(self, ids: Tensor, voice: Tensor, hidden_states: Tensor | None = None) -> Tensor:
-        """(B,S) symbols, (B,) voices and (B,S,Dh) states of a Thinker (zeros: none) -> (B,S,W) features."""
+        """(B,S) symbols, (B,) voices and (B,S,Dh) Thinker states (zeros: none) -> (B,S,W) features."""
         x = self.table(ids) + self.voices(voice)[:, None]
         if self.thought is not None and hidden_states is not None:
             x = x + self.thought(hidden_states)
@@ -87,17 +84,17 @@ class TextEncoder(nn.Module):
         return self.norm(x)  # type: ignore[no-any-return]
 
     def durations(self, features: Tensor) -> Tensor:
-        """(B,S,W) -> (B,S,longest + 1) logits over slots that each symbol lasts."""
+        """(B,S,W) -> (B,S,max_duration + 1) logits of each symbol's duration in slots."""
         return self.lasting(features)  # type: ignore[no-any-return]
 
     def expected(self, features: Tensor) -> Tensor:
-        """(B,S,W) -> (B,S) slots, the mean of what :meth:`durations` says: sums of means keep a sentence's length."""
+        """(B,S,W) -> (B,S) mean durations in slots; their sum preserves the length of a sentence."""
         shares = self.durations(features).float().softmax(-1)
         return shares @ torch.arange(shares.shape[-1], device=shares.device, dtype=shares.dtype)
 
 
 class LengthRegulator(nn.Module):
-    """Features under a pointer to what each frame is to say, with a look at the frames beside it."""
+    """Expands symbol features to frames by an alignment, and mixes neighboring frames."""
 
     def __init__(self, config: TalkerBaseConfig) -> None:
         super().__init__()
@@ -108,11 +105,8 @@ class LengthRegulator(nn.Module):
         self.nothing = nn.Parameter(torch.zeros(config.d_model))
 
     def forward(self, features: Tensor, alignment: Alignment, frames: Tensor | None = None) -> Tensor:
-        """(B,S,W) features and a pointer of U = slots * T slots -> (B,T,D).
-
-        Args:
-            frames: (B,) real frames of each row; the others count as silence to their neighbours.
-        """
+        """(B,S,W) features and an alignment of U = slots * T slots -> (B,T,D). ``frames`` (B,): frames of each row
+        without padding."""
         batch, slots = alignment.symbol.shape
         under = features.gather(1, alignment.symbol[..., None].expand(-1, -1, features.shape[-1]))
         under = (
@@ -128,7 +122,7 @@ class LengthRegulator(nn.Module):
 
 
 class CodeHeads(nn.Module):
-    """One head a codebook; head q > 0 sees the codes that heads 0 to q - 1 gave."""
+    """One head per codebook; head q > 0 is conditioned on the codes of heads 0 to q - 1."""
 
     def __init__(self, width: int, codes: CodeShape) -> None:
         super().__init__()
@@ -141,7 +135,7 @@ class CodeHeads(nn.Module):
         return [head(self.given(states, q, codes)) for q, head in enumerate(self.heads)]
 
     def given(self, states: Tensor, q: int, codes: Tensor) -> Tensor:
-        """(...,D) states that know the first ``q`` of (...,Q) codes."""
+        """(...,D) states conditioned on the first ``q`` of (...,Q) codes."""
         if q == 0:
             return states
         known = states
@@ -150,14 +144,14 @@ class CodeHeads(nn.Module):
         return states + F.gelu(self.mixers[q - 1](known))
 
     def draw(self, states: Tensor, sampler: Callable[[Tensor], Tensor]) -> Tensor:
-        """(...,D) -> (...,Q) codes, each drawn by ``sampler`` from (...,K) logits given those before."""
+        """(...,D) -> (...,Q) codes, each drawn by ``sampler`` from (...,K) logits given the codes before."""
         codes = states.new_zeros(*states.shape[:-1], len(self.heads), dtype=torch.long)
         for q, head in enumerate(self.heads):
             codes[..., q] = sampler(head(self.given(states, q, codes)))
         return codes
 
     def logits(self, states: Tensor) -> tuple[Tensor, ...]:
-        """Q times (B,T,K): each head given the likeliest codes of those before it."""
+        """Q times (B,T,K), with greedy codes of the heads before."""
         codes = self.draw(states, lambda logits: logits.argmax(-1))
         return tuple(self(states, codes))
 
@@ -169,32 +163,10 @@ def summed(logits: Sequence[Tensor], codes: Tensor, real: Tensor) -> list[Tensor
     ]
 
 
-class SpeakingNetwork(Protocol):
-    """What the engine drives: a :class:`muomni_talker.model.TalkerBase`."""
-
-    config: TalkerBaseConfig
-    codes: CodeShape
-    thinker_width: int
-    causal: bool
-    reader: TextEncoder
-    framer: LengthRegulator
-    stack: Stack
-    heads: CodeHeads
-
-    @property
-    def voices(self) -> Sequence[str]: ...
-
-    def states(self, before: Tensor, plan: Tensor, cache: KVCache | None = None) -> Tensor: ...
-
-
 class TorchEngine:
-    """See :class:`muomni_talker.synthesis.Engine`.
+    """A :class:`muomni_talker.synthesis.Engine` on PyTorch; ``talker`` should be in evaluation mode."""
 
-    Args:
-        talker: in evaluation mode, or it speaks as it trains.
-    """
-
-    def __init__(self, talker: SpeakingNetwork) -> None:
+    def __init__(self, talker: TalkerBase) -> None:
         self._talker, self._like = talker, talker.framer.nothing
         self.config: TalkerBaseConfig = talker.config
         self.codes: CodeShape = talker.codes
@@ -206,38 +178,32 @@ class TorchEngine:
     def read(
         self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any] | None, kept: slice
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         heard = None if hidden_states is None else self._given(hidden_states)[None]
         features = self._talker.reader(self._given(ids)[None], self._given(np.array([voice])), heard)[:, kept]
         return _array(features[0]), _array(self._talker.reader.expected(features)[0])
 
     @torch.inference_mode()
     def plan(self, features: NDArray[Any], alignment: NDArray[Any]) -> NDArray[Any]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         under = Alignment(*(column[None] for column in self._given(alignment).unbind(1)))
         return _array(self._talker.framer(self._given(features).to(self._like.dtype)[None], under)[0])
 
     @torch.inference_mode()
     def begin(self) -> KVCache:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         return self._talker.stack.new_cache(1, self.config.ctx_len)
 
     @torch.inference_mode()
     def step(self, before: NDArray[Any], plan: NDArray[Any], memory: KVCache) -> Tensor:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         said = self._given(plan).to(self._like.dtype)[None, None]
         return self._talker.states(self._given(before)[None, None], said, memory)[0, 0]
 
     @torch.inference_mode()
     def whole(self, plan: NDArray[Any]) -> Sequence[Tensor]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         said = self._given(plan).to(self._like.dtype)[None]
         before = torch.zeros(1, len(plan), self.codes.codebooks, dtype=torch.long, device=said.device)
         return self._talker.states(before, said)[0].unbind(0)
 
     @torch.inference_mode()
     def draw(self, state: Tensor, sampler: Sampler) -> NDArray[Any]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         codes = self._talker.heads.draw(state, lambda logits: torch.tensor(sampler(logits.float().cpu().numpy())))
         return codes.cpu().numpy()
 
@@ -251,7 +217,7 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 
 class TalkerBase(nn.Module):
-    """What the Talkers of this package share. A :class:`muomni_cli.api.Talker`."""
+    """Base of the Talkers of this package. A :class:`muomni_cli.api.Talker`."""
 
     causal: bool
 
@@ -266,19 +232,17 @@ class TalkerBase(nn.Module):
 
     @property
     def blocks(self) -> Iterable[nn.Module]:
-        """The repeated layers over frames."""
         return self.stack.blocks
 
     @property
     def embedding_params(self) -> frozenset[str]:
-        """Parameters that are looked up in or read out by."""
+        """Embeddings and output heads."""
         kept = ("table", "voices", "elapsed", "left", "tables", "heads", "history", "nothing")
         return frozenset(
             name for name, value in self.named_parameters() if value.ndim > 1 and set(name.split(".")[:-1]) & {*kept}
         )
 
     def forward(self, codes: Tensor) -> tuple[Tensor, ...]:
-        """See :class:`muomni_cli.api.Talker`."""
         batch, frames, _ = codes.shape
         plan = self.framer.nothing.expand(batch, frames, -1)
         return self.heads.logits(self.states(codes, plan))
@@ -286,7 +250,7 @@ class TalkerBase(nn.Module):
     def plan(
         self, ids: Tensor, alignment: Alignment, voice: Tensor, frames: Tensor, hidden_states: Tensor | None
     ) -> Any:
-        """What each frame is to say (B,T,D), and the features (B,S,W) that it was made of."""
+        """The conditioning of each frame (B,T,D), and the text features (B,S,W)."""
         features = self.reader(ids, voice, hidden_states)
         return self.framer(features, alignment, frames), features
 
@@ -298,26 +262,25 @@ class TalkerBase(nn.Module):
         lengths: Sequence[int] | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
-        """(B,T,D) states that say each frame's codes.
+        """(B,T,D) states that predict each frame's codes.
 
         Args:
-            before: (B,T,Q) codes of the frame before each.
-            plan: (B,T,D).
-            cache: of the frames before the first.
-            lengths: real frames of each row.
-            known: (B,T,1) factor: how much of what was said before is remembered.
+            before: (B,T,Q) codes of each frame's predecessor.
+            plan: (B,T,D) conditioning.
+            cache: KV cache of earlier frames.
+            lengths: frames of each row without padding.
+            known: (B,T,1) factor on the embedding of ``before``; 0 hides it.
         """
         raise NotImplementedError
 
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.api.Talker`."""
         return speak(TorchEngine(self), text, voice_settings, sampler)
 
 
 class CursorTalker(TalkerBase):
-    """Frame by frame: each is told from the frames before it and what it is to say."""
+    """Autoregressive: each frame is predicted from the previous frames and its plan."""
 
     causal = True
 
@@ -335,14 +298,13 @@ class CursorTalker(TalkerBase):
         lengths: Sequence[int] | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
-        """See :meth:`TalkerBase.states`."""
         said = sum(table(before[..., q]) for q, table in enumerate(self.history))
         assert isinstance(said, Tensor)
         return self.stack.states(plan + (said if known is None else said * known), cache=cache, lengths=lengths)
 
 
 class ParallelTalker(TalkerBase):
-    """All frames of a sentence at once: each is told from what all of them are to say."""
+    """Non-autoregressive: all frames of a sentence are predicted at once from their plan."""
 
     causal = False
 
@@ -354,25 +316,24 @@ class ParallelTalker(TalkerBase):
         lengths: Sequence[int] | None = None,
         known: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor:
-        """See :meth:`TalkerBase.states`; nothing is remembered."""
-        assert cache is None, "there is nothing to remember"
+        assert cache is None, "the parallel Talker has no cache"
         return self.stack.states(plan, lengths=lengths, causal=False)
 
 
 def build(config: CursorConfig, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> CursorTalker:
-    """The autoregressive Talker with fresh weights from torch's global random numbers."""
+    """The autoregressive Talker with random weights from torch's global generator."""
     return CursorTalker(config, codes, voices, thinker_width)
 
 
 def build_parallel(
     config: ParallelConfig, codes: CodeShape, voices: Sequence[str], thinker_width: int
 ) -> ParallelTalker:
-    """The parallel Talker, likewise."""
+    """The parallel Talker with random weights from torch's global generator."""
     return ParallelTalker(config, codes, voices, thinker_width)
 
 
 def alignment_of(lengths: Sequence[int], device: torch.device | None = None) -> Alignment:
-    """The pointer of one sentence whose symbols last so many slots each; (1,U) tensors."""
+    """The alignment of one sentence from its symbols' durations in slots; (1,U) tensors."""
     count = torch.tensor(lengths, device=device)
     symbol = torch.repeat_interleave(torch.arange(len(lengths), device=device), count)
     elapsed = torch.arange(len(symbol), device=device) - torch.repeat_interleave(count.cumsum(0) - count, count)

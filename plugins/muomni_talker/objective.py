@@ -1,7 +1,6 @@
-"""How a Talker learns: teacher forcing on codes shifted by one, under a pointer that forced alignment found.
+"""Training of a Talker: teacher forcing on codes shifted by one, with durations from forced alignment.
 
-Part 6 of the specification, with what keeps small Talkers from babbling: some of the frames before are exchanged for
-others, and now and then all of them are forgotten. Knows the host's encoded speech, not files or optimisers.
+To keep small Talkers from babbling, some previous frames are replaced by random ones, and sometimes all are hidden.
 
 Shapes: B batch, S symbols, U slots, T frames, Q codebooks.
 """
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
     from muomni_cli.api import StageContext
 
 SHOWN = 3
-"""Held-out texts that are spoken as samples."""
+"""Number of held-out texts synthesized as samples."""
 
 
 class SpeechModelRef:
-    """An :class:`muomni_cli.api.Objective`: the codes of every utterance, and how long its characters last."""
+    """A :class:`muomni_cli.api.Objective`: the codes of every utterance and the durations of its characters."""
 
     unit = "frames"
 
@@ -45,18 +44,18 @@ class SpeechModelRef:
         self._config, self._slots = talker.config, talker.config.subframes
         speech = context.speech(normalize)
         if talker.thinker_width:
-            context.hidden_states("")  # opens the Thinker now, and not in the thread that makes batches
+            context.hidden_states("")  # loads the Thinker now, not in the thread that prepares batches
         self._train, self._val = speech.train, speech.val
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Share ``micro`` of the step's utterances; what is exchanged and forgotten is drawn by step and row."""
+        """Micro-batch ``micro`` of the step; replaced and hidden frames are drawn by seed, step and row."""
         chosen = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
         return self._collate(self._train, [chosen[r] for r in rows], [[self._seed, step, row] for row in rows])
 
     def loss(self, batch: Batch) -> Loss:
-        """Nats, summed over frames: of the base code, of the residual codes, and of the durations."""
+        """Nats of base codes, residual codes and durations, summed over frames."""
         tensors = batch.tensors
         given, features = self._predict(batch)
         frames = summed(given, tensors["codes"], tensors["real"])
@@ -67,8 +66,8 @@ class SpeechModelRef:
         return Loss(torch.stack(frames).sum() + self._config.duration_weight * lasting, logs)
 
     def validate(self) -> dict[str, float]:
-        """``loss`` in nats a frame over all codebooks, teacher forced; the share of codes that are likeliest to it
-        (``right_base``, ``right_residual``); and ``length``, the mean error of sentences' lengths."""
+        """``loss`` in nats per frame over all codebooks, teacher forced; the accuracy of codes (``right_base``,
+        ``right_residual``); and ``length``, the mean relative error of sentence lengths."""
         was_training = self.module.training
         self.module.eval()
         nats = frames = base = residual = wrong = sentences = 0.0
@@ -94,11 +93,11 @@ class SpeechModelRef:
         return found
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """A few held-out texts, spoken greedily, if there is a vocoder to hear them with."""
+        """A few held-out texts, synthesized greedily, if there is a vocoder."""
         vocoder = self._context.vocoder()
         if vocoder is None:
             return
-        with torch.autocast(self._context.device.type, enabled=False):  # heard as it will be used
+        with torch.autocast(self._context.device.type, enabled=False):  # same precision as in inference
             yield from self._spoken(vocoder)
 
     def _spoken(self, vocoder: Vocoder) -> Iterator[Sample]:
@@ -120,8 +119,6 @@ class SpeechModelRef:
             yield Sample(f"{number}.txt", self._val.texts[number] + "\n")
         self.module.train(was_training)
 
-    # -- batches -------------------------------------------------------------------------------------------------------
-
     def _predict(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Q times (B,T,K) logits, and (B,S,W) features."""
         tensors, talker = batch.tensors, self.module
@@ -141,7 +138,7 @@ class SpeechModelRef:
         return F.cross_entropy(given, tensors["lasting"][real].clamp(max=self._config.max_duration), reduction="sum")
 
     def _collate(self, speech: Any, rows: Sequence[int], seeds: Sequence[Sequence[int]] | None) -> Batch:
-        """Utterances padded on the right; with ``seeds``, one a row, they are made harder as training does."""
+        """Utterances padded on the right; with ``seeds``, one per row, corrupted as in training."""
         lasting = [self._lasting_of(speech, row) for row in rows]
         frames = [len(speech.codes[row]) for row in rows]
         width, slots = max(frames), max(frames) * self._slots
@@ -184,14 +181,14 @@ class SpeechModelRef:
         return Batch(tensors, float(sum(frames)), sum(frames), {"frames": frames})
 
     def _lasting_of(self, speech: Any, row: int) -> NDArray[np.int64]:
-        """(S,) slots of the silence before, of each character, and of the silence after."""
+        """(S,) durations in slots of the leading silence, each character, and the trailing silence."""
         char_times, frames = speech.char_times[row], len(speech.codes[row])
         slot = self.module.codes.seconds / self._slots
         places = np.clip(np.rint(char_times / slot), 0, frames * self._slots).astype(np.int64)
         return np.diff(np.concatenate([[0], places, [frames * self._slots]]))
 
     def _harden(self, before: NDArray[np.int64], frames: int, rng: np.random.Generator) -> tuple[float, bool]:
-        """Exchange some of a row's (T,Q) frames before for others of it; say whether it is known and said at all."""
+        """Replace some of a row's (T,Q) previous frames in place; return whether the history and the text are kept."""
         config = self._config
         if isinstance(config, CursorConfig):
             wrong = np.flatnonzero(rng.random(frames) < config.input_noise)
@@ -206,16 +203,16 @@ class SpeechModelRef:
     def _hidden_states(
         self, speech: Any, rows: Sequence[int], heard: Sequence[bool], width: int
     ) -> NDArray[np.float32]:
-        """(B,S,Dh): for each character the state that chose its word; zeros where there is none."""
+        """(B,S,Dh): for each character the Thinker state that predicted its word; zeros where there is none."""
         found = np.zeros((len(rows), width, self.module.thinker_width), np.float32)
         for place, row in enumerate(rows):
             if not heard[place]:
                 continue
-            begin = 1  # after the silence
+            begin = 1  # after the leading silence
             for word in script(self._context.hidden_states(speech.written[row])):
                 if word.hidden is not None:
                     found[place, begin : begin + len(word.text)] = word.hidden
-                begin += len(word.text) + word.ends  # between sentences there is a space
+                begin += len(word.text) + word.ends  # a space separates sentences
         return found
 
     def _to_device(self, batch: Batch) -> Batch:

@@ -1,29 +1,21 @@
-"""What this package offers to muomni. Knows no torch and no numpy: a listing imports this module."""
+"""Registers the Talkers. Imported by every listing, so it must not import torch or numpy."""
 
 from muomni_cli.api import TalkerPart, hookimpl
 from muomni_talker.config import CursorConfig, ParallelConfig
 
 SMALL = {
-    "d_text": 24,
-    "text_layers": 2,
-    "text_kernel": 3,
-    "d_model": 32,
-    "n_layers": 2,
-    "n_heads": 2,
-    "d_ff": 48,
-    "max_duration": 6,
-    "ctx_len": 128,
+    **{"d_text": 24, "text_layers": 2, "text_kernel": 3, "max_duration": 6, "ctx_len": 128},
+    **{"d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 48},
 }
-"""Settings of the smallest that does all that a large one does."""
+"""Sizes for conformance checks."""
 
 
 @hookimpl
 def register_talkers() -> list[TalkerPart]:
-    """The Talkers of this package."""
     return [
         TalkerPart(
             name="cursor",
-            doc="autoregressive transformer over code frames, under a text pointer that only moves forward",
+            doc="autoregressive transformer over code frames with monotonic text alignment",
             config=CursorConfig,
             build="muomni_talker.model:build",
             graphs="muomni_talker.graphs:graphs",
@@ -34,7 +26,7 @@ def register_talkers() -> list[TalkerPart]:
         ),
         TalkerPart(
             name="parallel",
-            doc="the same text and durations; all frames of a sentence at once",
+            doc="non-autoregressive transformer with the same text encoder; all frames of a sentence at once",
             config=ParallelConfig,
             build="muomni_talker.model:build_parallel",
             graphs="muomni_talker.graphs:graphs",

@@ -1,10 +1,8 @@
-"""Text to codes while the text is still being written: sentence by sentence, and within a sentence as far as its end
-is known. Needs numpy only.
+"""Streaming synthesis: text that is still being written to codes. Needs numpy only.
 
-Words come from a :class:`muomni_talker.text_frontend.TextFrontend`, which gives the same words however the text was
-cut. All work is done a word at a time, so the codes are the same, bit by bit. :class:`Engine` is what this needs of a
-model: four functions of numpy arrays, implemented by PyTorch (:class:`muomni_talker.model.TorchEngine`) and by exported
-graphs (:class:`GraphEngine`).
+Words come from a :class:`muomni_talker.text_frontend.TextFrontend`, which yields the same words however the text is
+split. Work proceeds word by word, so the codes are bitwise the same too. :class:`Engine` is the inference interface of
+a Talker, implemented by PyTorch (:class:`muomni_talker.model.TorchEngine`) and exported graphs (:class:`GraphEngine`).
 
 Shapes: S symbols, U slots, T frames, W width of features, D width of frames, Dh of a Thinker, Q codebooks, K codes.
 """
@@ -24,7 +22,7 @@ from muomni_talker.text_normalization import written_form
 
 
 class Engine(Protocol):
-    """A Talker that is ready to speak. States and memories are the engine's own: they may lie on a device."""
+    """Inference interface of a Talker. States and memories are opaque and may live on a device."""
 
     @property
     def config(self) -> TalkerBaseConfig: ...
@@ -34,30 +32,30 @@ class Engine(Protocol):
     def voices(self) -> Sequence[str]: ...
     @property
     def thinker_width(self) -> int:
-        """Dh; 0 if it hears no Thinker."""
+        """Dh; 0 without a Thinker."""
         ...
 
     @property
     def causal(self) -> bool:
-        """Whether frames are told one after the other (:meth:`step`) or all at once (:meth:`whole`)."""
+        """Whether frames are decoded one by one (:meth:`step`) or all at once (:meth:`whole`)."""
         ...
 
     def read(
         self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any] | None, kept: slice
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """(S,) symbols and (S,Dh) thoughts -> (n,W) features and (n,) expected slots of the symbols ``kept``."""
+        """(S,) symbols and (S,Dh) Thinker states -> (n,W) features and (n,) mean durations of the symbols ``kept``."""
         ...
 
     def plan(self, features: NDArray[Any], alignment: NDArray[Any]) -> NDArray[Any]:
-        """(S,W) features and (U,3) symbol, elapsed and left of each slot -> (T,D) what each frame is to say."""
+        """(S,W) features and (U,3) symbol, elapsed and left of each slot -> (T,D) conditioning of each frame."""
         ...
 
     def begin(self) -> Any:
-        """The memory of a sentence of which nothing was told."""
+        """An empty KV cache for a new sentence."""
         ...
 
     def step(self, before: NDArray[Any], plan: NDArray[Any], memory: Any) -> Any:
-        """(Q,) codes of the frame before, (D,) plan and the memory, which is kept up -> the frame's state."""
+        """(Q,) previous codes, (D,) plan and the KV cache (updated in place) -> the frame's state."""
         ...
 
     def whole(self, plan: NDArray[Any]) -> Sequence[Any]:
@@ -65,14 +63,13 @@ class Engine(Protocol):
         ...
 
     def draw(self, state: Any, sampler: Sampler) -> NDArray[Any]:
-        """A frame's state -> (Q,) int64 codes, each chosen given those before it."""
+        """A frame's state -> (Q,) int64 codes, each drawn given those before it."""
         ...
 
 
 def speak(
     engine: Engine, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
 ) -> Iterator[NDArray[Any]]:
-    """See :class:`muomni_cli.api.Talker`."""
     voice = voice_number(engine, voice_settings.voice)
     voice_settings.require_speed()
     return _speak(engine, text, voice, voice_settings.speed, sampler)
@@ -85,67 +82,67 @@ def _speak(
     for word in script(text):
         sentence = sentence or Sentence(engine, voice, speed)
         plan = sentence.add(word)
-        yield from sentence.teller.decode(plan, sampler, ended=word.ends)
+        yield from sentence.decoder.decode(plan, sampler, ended=word.ends)
         if word.ends:
             sentence = None
 
 
 def voice_number(engine: Engine, name: str | None) -> int:
-    """Which voice is meant; the first if none is named. RequestError if there is no such voice."""
+    """Index of a voice, the first by default.
+
+    Raises:
+        RequestError: there is no such voice.
+    """
     if name is None or name in engine.voices:
         return 0 if name is None else engine.voices.index(name)
     known = ", ".join(filter(None, engine.voices))
-    raise RequestError(f"there is no voice {name!r}", f"this model speaks with {known or 'one voice without a name'}")
-
-
-def bound_of(spoken_words: int) -> int:
-    """Most frames of a sentence."""
-    return CodeShape.most_frames(spoken_words)
+    raise RequestError(f"there is no voice {name!r}", f"available voices: {known or 'one without a name'}")
 
 
 class Sentence:
-    """One sentence on its way: symbols as they come, and the plan of the frames that are sure.
+    """Incremental state of one sentence: symbols so far, and the plan of its final frames.
 
-    A symbol is sure when all that its features depend on is there; a frame, when its slots and its neighbours' are.
+    A symbol is final when the characters that its features depend on are there; a frame, when its slots and those of
+    its neighbors are.
     """
 
     def __init__(self, engine: Engine, voice: int, speed: float) -> None:
         self._engine, self._voice, self._speed = engine, voice, speed
         self._ids = [written_form.START]
         self._hidden_states: list[NDArray[Any] | None] = [None]
-        self._features = np.zeros((0, engine.config.d_text), np.float32)  # (S,W) of those that are sure
-        self._clock = 0.0  # slots that they last, before rounding
+        self._features = np.zeros((0, engine.config.d_text), np.float32)  # (S,W) of the final symbols
+        self._clock = 0.0  # their duration in slots, before rounding
         self._pointer = np.zeros((0, 3), np.int64)  # symbol, elapsed and left of each slot
         self._planned = 0
-        self.teller: FrameDecoder = (AutoregressiveDecoder if engine.causal else ParallelDecoder)(engine)
+        self.decoder: FrameDecoder = (AutoregressiveDecoder if engine.causal else ParallelDecoder)(engine)
 
     def add(self, word: FrontendChunk) -> NDArray[Any]:
-        """(T,D): the plan of the frames that are sure with one more word; T may be 0."""
+        """Add a word and return the plan (T,D) of the frames that are now final; T may be 0."""
         added = written_form.numbers(word.text)
         self._ids += added
         self._hidden_states += [word.hidden] * len(added)
         if word.ends:
             self._ids.append(written_form.END)
             self._hidden_states.append(None)
-        self.teller.words += len(word.text.split())
+        self.decoder.words += len(word.text.split())
         self._read(word.ends)
         return self._plan(word.ends)
 
     def _read(self, ended: bool) -> None:
-        """Features and durations of the symbols that are sure now."""
+        """Compute features and durations of the symbols that are now final."""
         reach, done = self._engine.config.reach, len(self._features)
-        sure = len(self._ids) if ended else max(done, len(self._ids) - reach)
-        if sure == done:
+        final = len(self._ids) if ended else max(done, len(self._ids) - reach)
+        if final == done:
             return
-        first, last = max(0, done - reach), min(len(self._ids), sure + reach)
+        first, last = max(0, done - reach), min(len(self._ids), final + reach)
         ids = np.array(self._ids[first:last])
-        kept = slice(done - first, sure - first)
+        kept = slice(done - first, final - first)
         features, expected = self._engine.read(ids, self._voice, self._thought(first, last), kept)
         self._features = np.concatenate([self._features, features])
         for place, lasting in enumerate(expected.tolist(), start=done):
             self._last(place, lasting / self._speed)
-        if ended:  # the last frame is filled up with silence
-            self._extend(sure - 1, -len(self._pointer) % self._engine.config.subframes)
+        if ended:  # pad the last frame with silence
+            self._extend(final - 1, -len(self._pointer) % self._engine.config.subframes)
 
     def _thought(self, first: int, last: int) -> NDArray[Any] | None:
         width = self._engine.thinker_width
@@ -155,7 +152,7 @@ class Sentence:
         return np.stack(rows).astype(np.float32)
 
     def _last(self, place: int, lasting: float) -> None:
-        """Let symbol ``place`` last so many slots; what rounding takes from one, the next ones get."""
+        """Give symbol ``place`` its duration in slots; rounding errors carry over to the next symbols."""
         self._clock += lasting
         self._extend(place, round(self._clock) - len(self._pointer))
 
@@ -164,7 +161,7 @@ class Sentence:
         self._pointer = np.concatenate([self._pointer, slots])
 
     def _plan(self, ended: bool) -> NDArray[Any]:
-        """The plan of the frames that are sure now and were not before."""
+        """The plan of the frames that became final."""
         slots = self._engine.config.subframes
         whole = len(self._pointer) // slots
         ready = whole if ended else max(self._planned, whole - 1)
@@ -177,31 +174,27 @@ class Sentence:
 
 
 class FrameDecoder:
-    """Plans to codes, never more frames than the bound.
-
-    Args:
-        engine: what tells.
-    """
+    """Decodes plans to codes, up to the maximum number of frames."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.words = 0
         """Spoken words of the sentence so far."""
-        self.told = 0
-        """Frames told so far."""
+        self.decoded = 0
+        """Frames decoded so far."""
 
     def decode(self, plan: NDArray[Any], sampler: Sampler, *, ended: bool) -> Iterator[NDArray[Any]]:
-        """Codes (n,Q) of the frames that can be told with (T,D) more plan."""
+        """Feed (T,D) more plan and yield codes (n,Q) of the frames that can be decoded."""
         raise NotImplementedError
 
     @property
     def room(self) -> int:
-        """Frames that may still come."""
-        return min(bound_of(self.words), self.engine.config.ctx_len) - self.told
+        """Frames left until the maximum."""
+        return min(CodeShape.most_frames(self.words), self.engine.config.ctx_len) - self.decoded
 
 
 class AutoregressiveDecoder(FrameDecoder):
-    """One frame after the other, each told from those before it."""
+    """Frame by frame."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -209,42 +202,32 @@ class AutoregressiveDecoder(FrameDecoder):
         self._before = np.zeros(engine.codes.codebooks, np.int64)
 
     def decode(self, plan: NDArray[Any], sampler: Sampler, *, ended: bool) -> Iterator[NDArray[Any]]:  # noqa: ARG002
-        """See :class:`FrameDecoder`."""
         for row in plan[: self.room]:
             state = self.engine.step(self._before, row, self._memory)
             self._before = self.engine.draw(state, sampler)
-            self.told += 1
+            self.decoded += 1
             yield self._before[None]
 
 
 class ParallelDecoder(FrameDecoder):
-    """All frames at once, when the sentence has ended."""
+    """All frames at once, at the end of the sentence."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._plans: list[NDArray[Any]] = []
 
     def decode(self, plan: NDArray[Any], sampler: Sampler, *, ended: bool) -> Iterator[NDArray[Any]]:
-        """See :class:`FrameDecoder`."""
         self._plans.append(plan)
         if not ended:
             return
         states = self.engine.whole(np.concatenate(self._plans)[: self.room])
         codes = np.stack([self.engine.draw(state, sampler) for state in states])
-        self.told = len(codes)
+        self.decoded = len(codes)
         yield codes
 
 
 class GraphEngine:
-    """See :class:`muomni_talker.synthesis.Engine`.
-
-    Args:
-        config: of the Talker.
-        codes: of its codec.
-        voices: names, in the order of its table.
-        thinker_width: as it was built with.
-        graphs: name -> the open graph, as :mod:`muomni_talker.graphs` declares them.
-    """
+    """An :class:`Engine` on the exported graphs of :mod:`muomni_talker.graphs`."""
 
     def __init__(
         self,
@@ -261,7 +244,6 @@ class GraphEngine:
     def read(
         self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any] | None, kept: slice
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         feeds = {"ids": ids[None], "voice": np.array([voice])}
         if self.thinker_width:
             silent = np.zeros((len(ids), self.thinker_width), np.float32)
@@ -270,31 +252,26 @@ class GraphEngine:
         return made["features"][0, kept], made["durations"][0, kept]
 
     def plan(self, features: NDArray[Any], alignment: NDArray[Any]) -> NDArray[Any]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         under = alignment.reshape(1, -1, self.config.subframes, 3)
         slots = {name: np.ascontiguousarray(under[..., n]) for n, name in enumerate(("symbol", "elapsed", "left"))}
         made: NDArray[Any] = self._graphs["framer"]({"features": features[None], **slots})["plan"][0]
         return made
 
     def begin(self) -> dict[str, Any]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         empty = np.zeros((1, self.config.kv_heads, 0, self.config.head_dim), np.float32)
         layers = range(self.config.n_layers)
         return {f"past_key_values.{layer}.{what}": empty for layer in layers for what in ("key", "value")}
 
     def step(self, before: NDArray[Any], plan: NDArray[Any], memory: dict[str, Any]) -> NDArray[Any]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         made = self._graphs["step"]({"before": before[None, None], "plan": plan[None, None], **memory})
         memory.update({name: made[name.replace("past_key_values", "present")] for name in memory})
         state: NDArray[Any] = made["states"][0, 0]
         return state
 
     def whole(self, plan: NDArray[Any]) -> Sequence[NDArray[Any]]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         return list(self._graphs["whole"]({"plan": plan[None]})["states"][0])
 
     def draw(self, state: NDArray[Any], sampler: Sampler) -> NDArray[Any]:
-        """See :class:`muomni_talker.synthesis.Engine`."""
         codes = np.zeros(self.codes.codebooks, np.int64)
         for q in range(self.codes.codebooks):
             given = {"codes": codes[None, :q]} if q else {}
@@ -303,8 +280,7 @@ class GraphEngine:
 
 
 class TalkerRunner:
-    """A Talker's graphs as a :class:`muomni_cli.contract.speech.SpeechGenerator`; arguments as of
-    :class:`GraphEngine`."""
+    """A :class:`muomni_cli.contract.speech.SpeechGenerator` on a Talker's exported graphs."""
 
     def __init__(
         self,
@@ -318,11 +294,9 @@ class TalkerRunner:
 
     @property
     def voices(self) -> Sequence[str]:
-        """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
         return self._engine.voices
 
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
         return speak(self._engine, text, voice_settings, sampler)

@@ -1,6 +1,6 @@
-"""Text to spoken words: lower-case letters, apostrophes, spaces and a few marks.
+"""Text to spoken words: lower-case letters, apostrophes, spaces and a few punctuation marks.
 
-Text may come in pieces; each word is passed on as soon as later text cannot change how it is spoken.
+Text may come in pieces; each word is yielded as soon as later text cannot change how it is spoken.
 """
 
 from __future__ import annotations
@@ -26,18 +26,17 @@ LONGEST = 40
 ENOUGH = 25
 """Spoken words after which a sentence is cut at a comma."""
 
-_LETTERS = 40  # of a spoken word: what is longer is no word
-
+_LETTERS = 40  # maximum length of a spoken word
 _RUNS = re.compile(r"\s+|\S+")
 
 
 @dataclass(frozen=True, slots=True)
 class FrontendChunk:
-    """What is said of one written word.
+    """The spoken form of one written word.
 
-    ``text``: characters of the closed alphabet: the spoken words, the mark that follows and, unless a sentence ends
-    here, a space. ``hidden``: of the piece of text that the written word's last character came with. ``ends``: a
-    sentence ends here; the last word of a text always ends one.
+    ``text``: in :data:`ALPHABET`: the spoken words, the punctuation mark and, unless a sentence ends here, a space.
+    ``hidden``: the Thinker state of the text piece with the word's last character. ``ends``: a sentence ends here; the
+    last word of a text always ends one.
     """
 
     text: str
@@ -46,20 +45,20 @@ class FrontendChunk:
 
 
 class TextFrontend:
-    """Takes a text in pieces. However it is cut, the same words come out; a text of which nothing can be spoken gives
-    none. A word waits for the next one, and those that are not plain for :data:`LOOK` more."""
+    """Incremental text normalization; the result does not depend on how the text is split. A word waits for the next
+    one, and words that are not plain for :data:`LOOK` more."""
 
     def __init__(self) -> None:
         self._run: list[str] = []
         self._hidden: NDArray[Any] | None = None
-        self._breaks = 1  # a text begins with a line
+        self._breaks = 1  # the start of the text counts as a new line
         self._queue: deque[tuple[WrittenWord, NDArray[Any] | None]] = deque()
         self._before: WrittenWord | None = None
         self._held: tuple[str, str, NDArray[Any] | None] | None = None
         self._count = 0
 
     def push(self, piece: TextChunk) -> Iterator[FrontendChunk]:
-        """Take a piece of text, give what is sure with it."""
+        """Feed a piece of text and yield the words that are now final."""
         for run in _RUNS.findall(piece.text):
             if run.isspace():
                 self._close()
@@ -70,13 +69,13 @@ class TextFrontend:
         yield from self._drain(finished=False)
 
     def finish(self) -> Iterator[FrontendChunk]:
-        """What is left when no more text comes."""
+        """Yield the remaining words at the end of the text."""
         self._close()
         yield from self._drain(finished=True)
         yield from self._release(ends=True)
 
     def _close(self) -> None:
-        """The run of characters is over: queue its written words."""
+        """End the current run of characters and queue its written words."""
         if self._run:
             words = cut("".join(self._run), self._breaks)
             self._queue.extend((word, self._hidden) for word in words)
@@ -120,14 +119,14 @@ class TextFrontend:
             yield from self._release(ends=True)
 
     def _mark(self, mark: str, ends: bool) -> Iterator[FrontendChunk]:
-        """A mark by itself belongs to the word before it, if that has none."""
+        """Attach a mark that stands alone to the word before it, if that has none."""
         if self._held is not None and mark and not self._held[1]:
             self._held = (self._held[0], " -" if mark == "-" else mark, self._held[2])
             if ends:
                 yield from self._release(ends=True)
 
     def _release(self, *, ends: bool) -> Iterator[FrontendChunk]:
-        """The word that waited for the next one."""
+        """Yield the word that waited for the next one."""
         if self._held is not None:
             text, mark, hidden = self._held
             yield FrontendChunk(
@@ -139,7 +138,7 @@ class TextFrontend:
 
 
 def _bounded(text: str) -> Iterator[str]:
-    """Spoken words of at most so many letters, of the closed alphabet alone."""
+    """Spoken words in :data:`ALPHABET`, split after :data:`_LETTERS` letters."""
     for word in text.split():
         kept = "".join(character for character in word if character in ALPHABET).strip("'")
         for begin in range(0, len(kept), _LETTERS):
@@ -147,7 +146,7 @@ def _bounded(text: str) -> Iterator[str]:
 
 
 def script(text: Iterable[TextChunk]) -> Iterator[FrontendChunk]:
-    """The words to be spoken of a text that comes in pieces, lazily."""
+    """The spoken words of a text that comes in pieces, lazily."""
     reader = TextFrontend()
     for piece in text:
         yield from reader.push(piece)
@@ -155,7 +154,7 @@ def script(text: Iterable[TextChunk]) -> Iterator[FrontendChunk]:
 
 
 def sentences(words: Iterable[FrontendChunk]) -> Iterator[list[FrontendChunk]]:
-    """The words of each sentence."""
+    """Group words into sentences."""
     sentence: list[FrontendChunk] = []
     for word in words:
         sentence.append(word)
@@ -165,8 +164,5 @@ def sentences(words: Iterable[FrontendChunk]) -> Iterator[list[FrontendChunk]]:
 
 
 def normalize(text: str) -> str:
-    """``text`` as it is spoken; its sentences joined by a space; empty if nothing of it can be spoken.
-
-    The same characters come from :func:`muomni_talker.text_frontend.script`, word by word.
-    """
+    """All words of :func:`script` as one string, sentences joined by a space; empty if nothing can be spoken."""
     return "".join(word.text + " " * word.ends for word in script([TextChunk(text)])).removesuffix(" ")

@@ -1,5 +1,4 @@
-"""The sizes of the vision transformer, how pictures reach it, how it learns, and which of them fit together. Knows no
-torch."""
+"""Settings of the vision transformer: sizes, preprocessing and training."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -11,32 +10,29 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ImageAugmentConfig(PartConfig):
-    """What is done to pictures in the encoder's own training, so that few stand for many. All of it is off at first:
-    what changes nothing in one set of pictures (left and right in clothes) is the very thing to be learned in another.
-    """
+    """Image augmentation in the encoder's own training. All off by default: a flip that is harmless in one data set
+    changes the label in another."""
 
-    shift: NonNegativeInt = Field(0, description="furthest that a picture is moved, in pixels; its edges are drawn out")
-    flip: float = Field(0.0, ge=0, le=1, description="share of pictures of which left and right change places")
-    erase: float = Field(
-        0.0, ge=0, le=1, description="share of pictures from which a rectangle is cut out (arXiv:1708.04896)"
-    )
+    shift: NonNegativeInt = Field(0, description="largest shift in pixels; edge pixels fill the gap")
+    flip: float = Field(0.0, ge=0, le=1, description="share of pictures that are mirrored left to right")
+    erase: float = Field(0.0, ge=0, le=1, description="share of pictures with a rectangle erased (arXiv:1708.04896)")
     erase_width: float = Field(0.4, gt=0, le=1, description="longest side of that rectangle, as a share of the picture")
 
 
 class WordsConfig(PartConfig):
-    """Sizes of the text model beside the encoder in its own training: what reads captions (contrast) or writes them
-    (captions). It works on bytes, needs no tokenizer, and is not part of the model that is used later."""
+    """Sizes of the byte-level text model that reads captions (contrast) or writes them (captions) while the encoder is
+    trained on its own. It needs no tokenizer and is not part of the omni model."""
 
     d_model: PositiveInt = Field(128, description="width of the text model")
     n_layers: PositiveInt = Field(2, description="its blocks of attention and MLP")
     n_heads: PositiveInt = Field(4, description="its attention heads; must divide d_model")
-    longest: PositiveInt = Field(96, le=4096, description="bytes of a text that are learned; longer ones are cut")
+    longest: PositiveInt = Field(96, le=4096, description="longest text in bytes; longer ones are truncated")
     hidden: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="captions: share of the words that is hidden from the text model in training, so that it looks at "
-        "the picture and does not guess from the words before (arXiv:1511.06349)",
+        description="captions: share of the words hidden from the text model in training, so that it relies on "
+        "the picture rather than on the words before (arXiv:1511.06349)",
     )
 
     @model_validator(mode="after")
@@ -66,33 +62,31 @@ class VitConfig(PartConfig):
     patch: PositiveInt = Field(16, description="side of one patch, in pixels; must divide size")
     stem: Literal["patch", "conv"] = Field(
         "patch",
-        description="what makes patches of pixels: one linear map, or convolutions of stride 2, which learn faster "
-        "from few pictures (arXiv:2106.14881; patch must be a power of 2)",
+        description="patch embedding: one linear map, or convolutions of stride 2, which learn faster from few "
+        "pictures (arXiv:2106.14881; patch must be a power of 2)",
     )
     d_model: PositiveInt = Field(128, description="width of its tokens")
     n_layers: PositiveInt = Field(4, description="blocks of attention and MLP")
     n_heads: PositiveInt = Field(4, description="attention heads; each is d_model / n_heads wide")
     d_ff: PositiveInt = Field(512, description="width of the MLP's hidden layer")
     tokens: Literal["cls"] | PositiveInt = Field(
-        "cls",
-        description='what reaches the Thinker: "cls", one token; or a number g, the patches pooled to g x g tokens',
+        "cls", description='tokens for the Thinker: "cls", one token; or a number g, the patches pooled to g x g tokens'
     )
     positions: Literal["learned", "rope"] = Field(
-        "learned", description="where a patch is: a learned vector each, or 2-D rotary (rows and columns apart)"
+        "learned", description="position embedding: learned vectors, or 2-D rotary (rows and columns apart)"
     )
     rope_theta: PositiveFloat = Field(100.0, description="base of the rotary wavelengths, counted in patches")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of each branch's output dropped in training")
     norm_eps: PositiveFloat = Field(1e-6, description="added to the variance inside LayerNorm")
     fit: Literal["pad", "crop", "stretch"] = Field(
         "pad",
-        description="a picture that is not square: pad shows all of it between bars, crop its centre, "
-        "stretch bends it to a square",
+        description="pictures that are not square: pad adds bars, crop keeps the center, stretch distorts to a square",
     )
     mean: tuple[Share, Share, Share] = Field(
-        (0.5, 0.5, 0.5), description="subtracted from red, green and blue, which go from 0 to 1; also the bars of pad"
+        (0.5, 0.5, 0.5), description="subtracted from red, green and blue in 0 to 1; also the color of pad's bars"
     )
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
-        (0.5, 0.5, 0.5), description="what red, green and blue are then divided by"
+        (0.5, 0.5, 0.5), description="divides red, green and blue after the mean is subtracted"
     )
     max_pixels: PositiveInt = Field(
         50_000_000, le=89_478_485, description="most pixels in a picture that is read; at most Pillow's own limit"
@@ -101,14 +95,12 @@ class VitConfig(PartConfig):
     max_bytes: PositiveInt = Field(256 << 20, description="size of the largest file that is read, in bytes")
     learn: Literal["auto", "labels", "contrast", "captions"] = Field(
         "auto",
-        description="what its own stage teaches: to name a picture's label, to tell which text belongs to which "
-        "picture, or to write the text; auto: labels where all pictures have one, else contrast",
+        description="objective of its own stage: classify labels, match pictures with texts, or write the text; "
+        "auto: labels if all pictures have one, else contrast",
     )
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="labels: share of the aim that is spread over all classes"
-    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="labels: label smoothing of the cross-entropy")
     words: WordsConfig = Field(WordsConfig(), description="contrast and captions: the text model beside the encoder")
-    augment: ImageAugmentConfig = Field(ImageAugmentConfig(), description="what training does to its pictures")
+    augment: ImageAugmentConfig = Field(ImageAugmentConfig(), description="augmentation of training pictures")
 
     @property
     def grid(self) -> int:
@@ -117,7 +109,6 @@ class VitConfig(PartConfig):
 
     @property
     def head_dim(self) -> int:
-        """Width of one head."""
         return self.d_model // self.n_heads
 
     @property
@@ -130,7 +121,7 @@ class VitConfig(PartConfig):
         if self.size % self.patch:
             raise ValueError(f"size {self.size} cannot be cut into patches of {self.patch}")
         if self.stem == "conv" and self.patch.bit_count() != 1:
-            raise ValueError(f"patch {self.patch} is no power of 2, and convolutions of stride 2 halve a picture")
+            raise ValueError(f'patch {self.patch} must be a power of 2 with stem = "conv"')
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} equal heads")
         if self.positions == "rope" and self.head_dim % 4:

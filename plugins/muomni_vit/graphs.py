@@ -1,4 +1,4 @@
-"""The vision transformer and its trained heads as graphs for export, pixel normalization included, and as steps for
+"""Export graphs of the vision transformer (pixel normalization included) and its heads, and steps for
 ``muomni trace``.
 
 Shapes: B pictures, T tokens, W width, U texts, L symbols of a text, C classes.
@@ -29,7 +29,6 @@ class VisionEncoderGraph(nn.Module):
         self.model = model
 
     def forward(self, pictures: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.model.tokens(pictures),)
 
 
@@ -41,19 +40,17 @@ class ClassifierGraph(nn.Module):
         self.lesson = task
 
     def forward(self, tokens: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.lesson.scores(tokens, {}),)
 
 
 class ContrastiveGraph(nn.Module):
-    """(B,T,W) tokens and (U,L) texts -> (B,U) scores of the texts."""
+    """(B,T,W) tokens and (U,L) texts -> (B,U) scores. The attention mask is per query, as the ONNX exporter needs."""
 
     def __init__(self, task: ContrastiveTask) -> None:
         super().__init__()
         self.lesson, self.heads = task, task.encoder.config.words.n_heads
 
     def forward(self, tokens: Tensor, symbols: Tensor) -> tuple[Tensor]:
-        """As :meth:`ContrastiveTask.scores`; ONNX wants the mask of each query, not one for all of them."""
         words, padding = self.lesson.words, past_the_end(symbols)
         texts, length = symbols.shape
         unseen = padding[:, None, None].expand(texts, self.heads, length, length).flatten(0, 1)
@@ -64,26 +61,24 @@ class ContrastiveGraph(nn.Module):
 
 
 class CaptioningGraph(nn.Module):
-    """(B,T,W) tokens and the (B,L) bytes so far -> (B,1+L,257) scores of each next one."""
+    """(B,T,W) tokens and the (B,L) bytes so far -> (B,1+L,257) scores of every next byte."""
 
     def __init__(self, task: CaptioningTask) -> None:
         super().__init__()
         self.lesson = task
 
     def forward(self, tokens: Tensor, given: Tensor) -> tuple[Tensor]:
-        """Two tensors in, one out."""
         return (self.lesson.scores(tokens, {"given": given}),)
 
 
 def texts(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """(U,L) bytes of texts of any length, and ends after them."""
+    """(U,L) random texts, padded with :data:`END`."""
     lengths = random.integers(0, shape[1], shape[0])[:, None]
     letters = random.integers(ord("a"), ord("z") + 1, shape)
     return np.where(np.arange(shape[1]) < lengths, letters, END)
 
 
 def graphs(module: Vit) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     size = module.config.size
     return [
         Graph(
@@ -98,7 +93,6 @@ def graphs(module: Vit) -> list[Graph]:
 
 
 def head_graphs(module: ClassificationTask | ContrastiveTask | CaptioningTask) -> list[Graph]:
-    """See ``EncoderPart.head_graphs``."""
     config = module.encoder.config
     tokens = GraphInput("tokens", ("batch", config.token_count, module.encoder.width))
     one, two, three = {"batch": 1}, {"batch": 2}, {"batch": 3}
@@ -124,11 +118,11 @@ def head_graphs(module: ClassificationTask | ContrastiveTask | CaptioningTask) -
         "the longest": {**three, "texts": 7, "symbols": longest + 1},
     }
 
-    def by_its_own(tokens: Tensor, symbols: Tensor) -> tuple[Tensor]:
+    def reference(tokens: Tensor, symbols: Tensor) -> tuple[Tensor]:
         return (module.scores(tokens, {"texts": symbols}),)
 
     return [
-        _head(ContrastiveGraph(module), [tokens, GraphInput("texts", ("texts", "symbols"), texts)], cases, by_its_own)
+        _head(ContrastiveGraph(module), [tokens, GraphInput("texts", ("texts", "symbols"), texts)], cases, reference)
     ]
 
 
@@ -145,14 +139,14 @@ def steps(module: Vit) -> list[Step]:
     """From pixels to tokens."""
     config = module.config
     side = config.patch
-    made = f"a convolution of {side} x {side}, stride {side}, makes each patch one vector"
+    stem = f"a {side} x {side} convolution of stride {side} turns each patch into a vector"
     if config.stem == "conv":
-        made = f"{side.bit_length() - 1} convolutions of 3 x 3, stride 2, and a linear map make each patch one vector"
+        stem = f"{side.bit_length() - 1} 3 x 3 convolutions of stride 2 and a linear map turn each patch into a vector"
     found = [
         Step(
             at="patches",
             title="patch embedding",
-            what=f"less the mean colour; {made}",
+            what=f"normalizes the pixels; {stem}",
             counts=lambda a, b: f"{prod(a[1:]):,} pixels -> {prod(b[2:]):,} patches",
         ),
         Step(
@@ -164,19 +158,19 @@ def steps(module: Vit) -> list[Step]:
         Step(
             at="add_cls",
             title="CLS token",
-            what="puts a learned vector before the patches, to gather what the picture holds",
+            what="prepends a learned vector, which gathers the content of the picture",
             counts=lambda a, b: f"{a[1]:,} patches -> {b[1]:,} tokens",
         ),
     ]
     if module.pos is not None:
-        found.append(Step(at="add_positions", title="positions", what="adds the learned vector of each place"))
+        found.append(Step(at="add_positions", title="positions", what="adds the learned vector of each position"))
     found += [_block(module, number) for number in range(len(module.blocks))]
     if module.pool is not None:
         found.append(
             Step(
                 at="pooled",
                 title="pooling",
-                what=f"means of squares of patches, on a grid of {config.tokens} x {config.tokens}",
+                what=f"averages patches over a grid of {config.tokens} x {config.tokens}",
                 counts=lambda a, b: f"{a[1]:,} patches -> {b[1]:,} tokens",
             )
         )
@@ -184,11 +178,10 @@ def steps(module: Vit) -> list[Step]:
 
 
 def _block(module: Vit, number: int) -> Step:
-    """One layer. The last makes CLS alone if nothing else is wanted: extracting it costs nothing then."""
-    turned = "" if module.pos is not None else ", turned by row and column (2-D RoPE)"
-    what = f"every token looks at all tokens{turned}, then an MLP, each added to its input"
+    rope = "" if module.pos is not None else " with 2-D RoPE"
+    what = f"every token attends to all tokens{rope}, then an MLP, both with residual connections"
     if module.config.tokens == "cls" and number == len(module.blocks) - 1:
-        what += "; extracts CLS: the last layer computes no other token"
+        what += "; the last layer computes only CLS"
     return Step(
         at=f"blocks.{number}",
         title=f"block {number + 1} of {len(module.blocks)}",

@@ -1,5 +1,5 @@
-"""Heads that the encoder is trained with: classification of labels, contrast of pictures and texts by the sigmoid loss
-of SigLIP (arXiv:2303.15343), and captions written byte by byte. The last two use a small transformer over bytes.
+"""Training heads of the encoder: classification, contrastive learning with the sigmoid loss of SigLIP
+(arXiv:2303.15343), and byte-level captioning. The last two use a small transformer over bytes.
 
 Shapes: B pictures, T tokens, W width, C classes, U distinct texts, L bytes with the end, P prefix positions.
 """
@@ -26,32 +26,31 @@ if TYPE_CHECKING:
     from muomni_cli.api import ExampleData, Examples
 
 UNKNOWN = -1
-"""The class of a label that no training picture has. It teaches nothing and is always told wrong."""
+"""Class of a label that is not in the training data: ignored by the loss and always counted as wrong."""
 
 IGNORED = -100
 """The target after the end of a text."""
 
 
 def text_of(examples: Examples, row: int) -> str:
-    """The text to a picture: its own, or its label where it has none."""
+    """The text of a picture, or its label if it has none."""
     return examples.texts[row] or examples.labels[row] or ""
 
 
 def require_texts(data: ExampleData) -> None:
-    """RequestError unless there are texts, and not the same one for all pictures."""
+    """Raise RequestError if all pictures have the same text."""
     texts = {text_of(data.train, row) for row in range(len(data.train))}
     if len(texts) < 2:
         found = f"all {len(data.train):,} pictures have the text {texts.pop()!r}"
-        raise RequestError(found, "name a source whose pictures have texts that tell them apart")
+        raise RequestError(found, "use a source whose pictures have different texts")
 
 
 def symbols_of(texts: Sequence[str], longest: int) -> Tensor:
-    """See :func:`muomni_vit.runtime.spelled`."""
     return torch.from_numpy(spelled(texts, longest))
 
 
 class Words(nn.Module):
-    """A pre-norm transformer over bytes: (B,L) symbols -> (B,P+L,W), with P places of something else before them."""
+    """A pre-norm transformer over bytes: (B,L) symbols -> (B,P+L,W), after a prefix of P vectors."""
 
     def __init__(self, config: WordsConfig, *, prefix: int = 0, causal: bool = False) -> None:
         super().__init__()
@@ -77,8 +76,8 @@ class Words(nn.Module):
     def forward(self, symbols: Tensor, prefix: Tensor | None = None, padding: Tensor | None = None) -> Tensor:
         """Args:
         symbols: (B,L).
-        prefix: (B,P,W), seen by every byte.
-        padding: (B,L) bool, true for what nobody sees (needed only if bytes see what comes after them).
+        prefix: (B,P,W), visible to every byte.
+        padding: (B,L) bool, true for masked positions (needed only if not causal).
         """
         x = self.embed(symbols)
         if prefix is not None:
@@ -91,26 +90,46 @@ class Words(nn.Module):
         return self.norm(x)  # type: ignore[no-any-return]
 
 
-class VisionPredictor(nn.Module, ABC):
-    """What makes a lesson (:class:`muomni_vit.objective.VisionTask`) a
-    :class:`muomni_cli.contract.models.PredictorModule`."""
+class VisionTask(nn.Module, ABC):
+    """A training task on pictures, and the :class:`muomni_cli.contract.models.PredictorModule` that it trains."""
+
+    measure: str
+    """Name of the metric: the share of pictures for which :meth:`right` holds."""
+
+    adamw_params: frozenset[str]
+    """See :class:`muomni_cli.api.Objective`."""
 
     def __init__(self, encoder: Vit, answer_mode: AnswerMode) -> None:
         super().__init__()
         self.encoder = encoder
         self._answer_mode = answer_mode
-        self.answer_modes, self.vocabulary, self.expected = (
-            answer_mode.answer_modes,
-            answer_mode.vocabulary,
-            answer_mode.expected,
-        )
+        self.answer_modes, self.vocabulary = answer_mode.answer_modes, answer_mode.vocabulary
+        self.expected = answer_mode.expected
+
+    @abstractmethod
+    def targets(
+        self, examples: Examples, rows: Sequence[int], share: slice, rng: np.random.Generator | None
+    ) -> tuple[dict[str, Tensor], float]:
+        """The targets of ``share`` of the step's ``rows``, and their number. ``rng`` draws for all rows of the step,
+        whatever the share; None in validation."""
 
     @abstractmethod
     def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """(B,T,W) tokens -> scores in float32, of a shape that is the lesson's own."""
+        """(B,T,W) tokens -> float32 scores, of a shape that depends on the task."""
+
+    @abstractmethod
+    def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Nats, summed over the targets."""
+
+    @abstractmethod
+    def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """(B,) bool: the best score is the right one."""
+
+    @abstractmethod
+    def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """The right answer and the model's answer for each picture."""
 
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
-        """See :class:`muomni_cli.contract.models.Predictor`."""
         with torch.inference_mode():
             return self.answers_to(self.encoder.see(inputs), choices)
 
@@ -126,9 +145,8 @@ class VisionPredictor(nn.Module, ABC):
         return self._answer_mode.said(score, len(tokens), choices)
 
 
-class ClassificationTask(VisionPredictor):
-    """A lesson (:class:`muomni_vit.objective.VisionTask`): one Linear on the mean of what reaches the Thinker, so that
-    all that it needs must be in there."""
+class ClassificationTask(VisionTask):
+    """One Linear on the mean of the tokens that the Thinker gets, so that these must contain what is learned."""
 
     measure = "accuracy"
     adamw_params = frozenset({"head.weight"})
@@ -149,42 +167,40 @@ class ClassificationTask(VisionPredictor):
         share: slice,
         rng: np.random.Generator | None,  # noqa: ARG002
     ) -> tuple[dict[str, Tensor], float]:
-        """``classes`` (B,), and how many of them are known."""
+        """``classes`` (B,), and the number of known ones."""
         classes = torch.tensor([self._places.get(examples.labels[row] or "", UNKNOWN) for row in rows[share]])
         return {"classes": classes}, float((classes != UNKNOWN).sum())
 
     def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
-        """(B,C) of the classes."""
+        """(B,C)."""
         scores: Tensor = self.head(tokens.mean(1))
         return scores.float()
 
     def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Cross-entropy, smoothed (arXiv:1512.00567) in training only, so that validation can be compared."""
+        """Cross-entropy, with label smoothing (arXiv:1512.00567) in training only, so validation stays comparable."""
         smoothing = self.smoothing if self.training else 0.0
         return F.cross_entropy(
             scores, targets["classes"], ignore_index=UNKNOWN, reduction="sum", label_smoothing=smoothing
         )
 
     def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Whose likeliest class is its label."""
         return scores.argmax(1) == targets["classes"]
 
     def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
-        """Labels, and the likeliest ones."""
         return list(zip([examples.labels[row] or "" for row in rows], self.answers_to(tokens), strict=True))
 
 
 def classes_of(data: ExampleData) -> list[str]:
-    """The labels of the training pictures, in order.
+    """The sorted labels of the training pictures.
 
     Raises:
-        RequestError: a picture has none, or all have the same.
+        RequestError: a picture has no label, or all have the same.
     """
     missing = sum(label is None for label in data.train.labels)
     if missing:
         raise RequestError(
             f"{missing:,} of {len(data.train):,} pictures have no label",
-            'take them out, or set learn = "contrast" or "captions" to learn from their texts',
+            'remove them, or set learn = "contrast" or "captions" to learn from their texts',
         )
     classes = sorted({label for label in data.train.labels if label is not None})
     if len(classes) < 2:
@@ -197,12 +213,11 @@ def all_labelled(data: ExampleData) -> bool:
     return None not in data.train.labels and None not in data.val.labels
 
 
-class ContrastiveTask(VisionPredictor):
-    """A lesson (:class:`muomni_vit.objective.VisionTask`): the mean of a picture's tokens and the mean of its text's
-    bytes, read by a small transformer that sees their order, point the same way; those of other texts do not.
+class ContrastiveTask(VisionTask):
+    """Matches the mean of a picture's tokens with the mean of its text's states in a small byte-level transformer.
 
-    Pictures are compared with the texts of the step that differ. So equal texts are never taken for wrong ones, and
-    micro-batches, which see all texts of their step, add up to what one large batch gives.
+    Every picture is compared with the distinct texts of the whole step. So equal texts are never negatives, and
+    micro-batches add up to exactly what one large batch gives.
     """
 
     measure = "retrieval"
@@ -225,7 +240,7 @@ class ContrastiveTask(VisionPredictor):
         share: slice,
         rng: np.random.Generator | None,  # noqa: ARG002
     ) -> tuple[dict[str, Tensor], float]:
-        """``texts`` (U,L), those of the whole step that differ, and ``own`` (B,), which one is each picture's."""
+        """``texts`` (U,L), the distinct ones of the whole step, and ``own`` (B,), the index of each picture's text."""
         places: dict[bytes, int] = {}
         texts = [text_of(examples, row) for row in rows]
         keys = [text.encode("utf-8")[: self.longest] for text in texts]
@@ -234,51 +249,48 @@ class ContrastiveTask(VisionPredictor):
         return {"texts": symbols_of(firsts, self.longest), "own": torch.tensor(own[share])}, float(len(own[share]))
 
     def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """(B,U): scaled cosines of pictures and texts."""
+        """(B,U): scaled cosine similarities of pictures and texts."""
         return self.match(tokens, self._gist(targets["texts"]))
 
     def match(self, tokens: Tensor, gist: Tensor) -> Tensor:
         """(B,T,W) tokens and (U,W) means of texts -> (B,U)."""
         pictures = F.normalize(self.picture(tokens.mean(1)).float(), dim=1)
         texts = F.normalize(self.text(gist).float(), dim=1)
-        with torch.autocast(tokens.device.type, enabled=False):  # bfloat16 cannot tell near texts apart
+        with torch.autocast(tokens.device.type, enabled=False):  # bfloat16 cannot separate similar texts
             return pictures @ texts.t() * self.log_scale.exp() + self.bias
 
     def _gist(self, symbols: Tensor) -> Tensor:
-        """(U,L) -> (U,W): the mean over the bytes and one end, which a text of no bytes has too."""
+        """(U,L) -> (U,W): the mean over the bytes and one end symbol, so that an empty text has a mean too."""
         padding = past_the_end(symbols)
         return mean_of(self.words(symbols, padding=padding), padding)
 
     def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Nats of all pairs: does this text belong to this picture?"""
+        """Sigmoid loss over all pairs, in nats."""
         own = F.one_hot(targets["own"], scores.shape[1])
         nats: Tensor = -F.logsigmoid(scores * (2 * own - 1)).sum()
         return nats
 
     def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Whose own text scores best among those of its batch."""
         return scores.argmax(1) == targets["own"]
 
     def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
-        """Texts, and the best ones among those shown."""
         texts = [text_of(examples, row) for row in rows]
         return list(zip(texts, self.answers_to(tokens, texts), strict=True))
 
 
 def past_the_end(symbols: Tensor) -> Tensor:
-    """(U,L) bool: true for what only fills a text's row."""
+    """(U,L) bool: true for padding."""
     return (symbols == END).cumsum(1) > 1
 
 
 def mean_of(states: Tensor, padding: Tensor) -> Tensor:
-    """(U,L,W) -> (U,W): the mean over what is no padding."""
+    """(U,L,W) -> (U,W): the mean without padding."""
     real = (~padding)[:, :, None].float()
     return (states * real).sum(1) / real.sum(1)
 
 
-class CaptioningTask(VisionPredictor):
-    """A lesson (:class:`muomni_vit.objective.VisionTask`): a small causal transformer goes on from a picture's tokens
-    with the bytes of its text, as the Thinker will later."""
+class CaptioningTask(VisionTask):
+    """A small causal transformer continues a picture's tokens with the bytes of its text, as the Thinker will later."""
 
     measure = "exact"
     adamw_params = frozenset({"head.weight"})
@@ -296,34 +308,32 @@ class CaptioningTask(VisionPredictor):
     def targets(
         self, examples: Examples, rows: Sequence[int], share: slice, rng: np.random.Generator | None
     ) -> tuple[dict[str, Tensor], float]:
-        """``given`` (B,L-1), the bytes that the next is guessed from, some words hidden; ``symbols`` (B,L), what is
-        to be guessed; and how many that are."""
+        """``given`` (B,L-1), the input bytes with some words hidden; ``symbols`` (B,L), the targets; and the number
+        of targets."""
         symbols = symbols_of([text_of(examples, row) for row in rows[share]], self.longest)
         given = symbols[:, :-1]
         if rng is not None and self.hidden:
             chances = torch.from_numpy(rng.random((len(rows), 1 + self.longest))[share])
-            words = (given == SPACE).cumsum(1)  # the spaces stay: what is hidden can be told from the picture alone
+            words = (given == SPACE).cumsum(1)  # spaces stay visible
             given = given.masked_fill((chances.gather(1, words) < self.hidden) & (given != SPACE), HIDDEN)
         symbols = symbols.masked_fill((symbols == END).cumsum(1) > 1, IGNORED)
         return {"given": given, "symbols": symbols}, float((symbols != IGNORED).sum())
 
     def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """(B,L,257): of each byte and the end, given the picture and all before."""
+        """(B,L,257): scores of each byte and the end, given the picture and the bytes before."""
         states = self.words(targets["given"], self.picture(tokens))
         scores: Tensor = self.head(states[:, tokens.shape[1] - 1 :])
         return scores.float()
 
     def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Cross-entropy of the bytes and the ends."""
         return F.cross_entropy(
             scores.flatten(0, 1), targets["symbols"].flatten(), ignore_index=IGNORED, reduction="sum"
         )
 
     def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Whose text greedy writing would give: that in which every byte is the likeliest after the right ones."""
+        """Greedy decoding would give the exact text: every byte is the likeliest one after the right ones."""
         symbols = targets["symbols"]
         return ((scores.argmax(2) == symbols) | (symbols == IGNORED)).all(1)
 
     def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
-        """Texts, and what is written."""
         return list(zip([text_of(examples, row) for row in rows], self.answers_to(tokens), strict=True))

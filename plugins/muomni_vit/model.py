@@ -23,9 +23,9 @@ Turn = tuple[Tensor, Tensor]
 def rotary_tables(grid: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
     """(1+G²,1,Dh) cosines and sines of 2-D RoPE for a CLS token and G² patches, row by row.
 
-    Axial form of arXiv:2403.13298: dimension i turns with dimension i + Dh/2; the first half of these pairs turns by
-    the patch's row, the other by its column. CLS stands nowhere and does not turn. The sign is folded into the sines,
-    so that rotating is ``x * cos + roll(x, Dh/2) * sin``.
+    Axial form of arXiv:2403.13298: dimensions i and i + Dh/2 form a pair; the first half of the pairs rotates by the
+    patch's row, the other by its column. CLS does not rotate. The sign is folded into the sines, so that rotating is
+    ``x * cos + roll(x, Dh/2) * sin``.
     """
     quarter = head_dim // 4
     speeds = theta ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
@@ -40,10 +40,9 @@ def rotary_tables(grid: int, head_dim: int, theta: float) -> tuple[Tensor, Tenso
 
 
 def pooling(grid: int, cells: int) -> Tensor:
-    """(C²,G²) weights that average G x G patches over C x C cells of equal area.
+    """(C²,G²) weights that average G x G patches over C x C cells of equal area. Rows sum to 1.
 
-    A patch that two cells share counts in each by the part that lies in it, so that C need not divide G and every patch
-    counts the same. Rows sum to 1.
+    A patch shared by two cells counts in each by its overlap, so C need not divide G.
     """
     edges = torch.arange(cells + 1, dtype=torch.float64) * grid / cells
     patches = torch.arange(grid, dtype=torch.float64)
@@ -54,7 +53,7 @@ def pooling(grid: int, cells: int) -> Tensor:
 
 
 class VitAttention(nn.Module):
-    """Self-attention in which every token sees every other."""
+    """Bidirectional self-attention."""
 
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
@@ -63,13 +62,13 @@ class VitAttention(nn.Module):
         self.out = nn.Linear(config.d_model, config.d_model)
 
     def forward(self, x: Tensor, turn: Turn | None, seen: int) -> Tensor:
-        """(B,T,D) -> (B,seen,D): what the first ``seen`` tokens gather from all T."""
+        """(B,T,D) -> (B,seen,D): the first ``seen`` tokens attend to all T."""
         query, key, value = self.project(x, turn, seen)
         mixed = attend(query, key, value)
         return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def project(self, x: Tensor, turn: Turn | None, seen: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(B,T,D) -> queries (B,H,seen,Dh), keys and values (B,H,T,Dh), with positions in queries and keys."""
+        """(B,T,D) -> queries (B,H,seen,Dh), keys and values (B,H,T,Dh); queries and keys are rotated."""
         batch, time, width = x.shape
         if seen == time:
             query, key, value = self.qkv(x).view(batch, time, 3, -1, self.head_dim).unbind(2)
@@ -85,12 +84,12 @@ class VitAttention(nn.Module):
 
 
 def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn (B,T,H,Dh) ``heads`` by (T,1,Dh) tables of :func:`muomni_vit.model.rotary_tables`."""
+    """Rotate (B,T,H,Dh) ``heads`` by (T,1,Dh) tables of :func:`rotary_tables`."""
     return torch.addcmul(heads * cos, heads.roll(heads.shape[3] // 2, dims=3), sin)
 
 
 class VitBlock(nn.Module):
-    """One layer: attention, then MLP, each on a normalised copy and added to the stream."""
+    """A pre-norm transformer layer."""
 
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
@@ -109,7 +108,7 @@ class VitBlock(nn.Module):
 
 class ConvStem(nn.Sequential):
     """(B,3,S,S) -> (B,D,G,G) by 3 x 3 convolutions of stride 2 whose channels double up to D, and a linear map
-    (arXiv:2106.14881). Norms are over each picture's own channels, so that a picture does not depend on its batch."""
+    (arXiv:2106.14881). The norms are per picture, so that a result does not depend on the batch."""
 
     def __init__(self, config: VitConfig) -> None:
         halvings = config.patch.bit_length() - 1
@@ -123,7 +122,7 @@ class ConvStem(nn.Sequential):
         super().__init__(*layers, nn.Conv2d(before, config.d_model, 1, bias=False))
 
     def reset_parameters(self) -> None:
-        """Convolutions keep the size of what passes (arXiv:1502.01852), so patches are as large as positions."""
+        """He initialization (arXiv:1502.01852) preserves variance, so patches are as large as positions."""
         for layer in self:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -135,7 +134,7 @@ class ConvStem(nn.Sequential):
 class Vit(nn.Module):
     """A :class:`muomni_cli.api.Encoder` of pictures.
 
-    ``config.tokens`` and ``config.fit`` change no weight: what was trained with one choice can be opened with another.
+    ``config.tokens`` and ``config.fit`` do not affect the weights and can be changed after training.
     """
 
     scale: Tensor
@@ -154,15 +153,15 @@ class Vit(nn.Module):
             else nn.Conv2d(3, width, config.patch, stride=config.patch, bias=False)
         )
         self.cls = nn.Parameter(torch.empty(1, 1, width))
-        head_metadata = config.positions == "learned"
-        self.pos = nn.Parameter(torch.empty(1, 1 + config.grid**2, width)) if head_metadata else None
+        learned = config.positions == "learned"
+        self.pos = nn.Parameter(torch.empty(1, 1 + config.grid**2, width)) if learned else None
         self.blocks = nn.ModuleList(VitBlock(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(width, config.norm_eps)
         self._make_tables()
         self.reset_parameters()
 
     def _make_tables(self) -> None:
-        """Constants that follow from the config; checkpoints do not carry them."""
+        """Register constants that follow from the config; they are not saved in checkpoints."""
         config = self.config
         mean, std = torch.tensor(config.mean, dtype=torch.float64), torch.tensor(config.std, dtype=torch.float64)
         rope = config.positions == "rope"
@@ -179,10 +178,9 @@ class Vit(nn.Module):
             self.register_buffer(name, table, persistent=False)
 
     def reset_parameters(self) -> None:
-        """Normal weights of deviation 0.02; what writes to the residual stream is smaller by sqrt(2L), as in GPT-2.
+        """Normal weights of std 0.02; layers that write to the residual stream are smaller by sqrt(2L), as in GPT-2.
 
-        Learned positions start ten times larger, near the size of a patch: from 0.02 it takes far longer to learn where
-        something is.
+        Learned positions start ten times larger, near the size of a patch: from 0.02, positions are learned far slower.
         """
         residual = 0.02 / math.sqrt(2 * self.config.n_layers)
         for name, parameter in self.named_parameters():
@@ -199,7 +197,6 @@ class Vit(nn.Module):
 
     @property
     def width(self) -> int:
-        """Width of its tokens."""
         return self.config.d_model
 
     def see(self, inputs: Sequence[NDArray[Any]]) -> Tensor:
@@ -208,13 +205,11 @@ class Vit(nn.Module):
 
     @property
     def tables(self) -> frozenset[str]:
-        """Parameters that are looked up or read pixels, not multiplied through: Muon leaves them to AdamW."""
+        """Embeddings and the patch projection: trained by AdamW instead of Muon."""
         return frozenset(name for name, _ in self.named_parameters() if name.startswith(("cls", "pos", "proj.")))
 
     def forward(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:  # noqa: ARG002
         """(B,3,S,S) pictures of 0 to 255, bytes or floats -> tokens (B,1,D), or (B,g²,D) row by row from the top left.
-
-        ``lengths`` is there for encoders of unequal inputs: pictures are all of one size.
 
         Raises:
             ValueError: pictures of another shape.
@@ -222,14 +217,14 @@ class Vit(nn.Module):
         return EncoderOutput(tokens=self.tokens(inputs), lengths=[self.config.token_count] * len(inputs))
 
     def tokens(self, inputs: Tensor) -> Tensor:
-        """(B,3,S,S) -> (B,T,D): the same as a tensor alone, so that it can be exported."""
+        """(B,3,S,S) -> (B,T,D), for export."""
         x = self.embed(self.patches(inputs))
         if self.config.tokens == "cls":
             return self.norm(self.encode(x, seen=1))  # type: ignore[no-any-return]
         return self.norm(self.pooled(self.encode(x)[:, 1:]))  # type: ignore[no-any-return]
 
     def patches(self, inputs: Tensor) -> Tensor:
-        """(B,3,S,S) pictures -> (B,D,G,G) patches of the normalised picture."""
+        """(B,3,S,S) pictures -> (B,D,G,G) patch embeddings of the normalized picture."""
         size = self.config.size
         if inputs.ndim != 4 or tuple(inputs.shape[1:]) != (3, size, size):
             raise ValueError(f"pictures must be (B, 3, {size}, {size}), not {tuple(inputs.shape)}")
@@ -237,7 +232,7 @@ class Vit(nn.Module):
         return self.proj(pixels)  # type: ignore[no-any-return]
 
     def embed(self, patches: Tensor) -> Tensor:
-        """(B,D,G,G) patches -> (B,1+G²,D): CLS and the patches row by row, with learned positions if it has them."""
+        """(B,D,G,G) patches -> (B,1+G²,D): CLS and the patches row by row, with learned positions if configured."""
         x = self.add_cls(self.in_rows(patches))
         return x if self.pos is None else self.add_positions(x)
 
@@ -251,19 +246,19 @@ class Vit(nn.Module):
         return torch.cat((self.cls.expand(rows.shape[0], -1, -1), rows), dim=1)
 
     def add_positions(self, x: Tensor) -> Tensor:
-        """(B,1+G²,D) with the learned vector of each place added."""
+        """Add the learned positions to (B,1+G²,D)."""
         assert self.pos is not None, "rotary positions are in the attention"
         return x + self.pos
 
     def pooled(self, patches: Tensor) -> Tensor:
-        """(B,G²,D) -> (B,g²,D): the means of squares of patches; all of them where none are asked for."""
+        """(B,G²,D) -> (B,g²,D): averages of patches, or all patches without pooling."""
         return patches if self.pool is None else self.pool.to(patches.dtype) @ patches
 
     def encode(self, x: Tensor, seen: int | None = None) -> Tensor:
         """(B,T,D) -> (B,seen,D) through all blocks, before the final norm.
 
-        Only the first ``seen`` tokens are wanted (all by default), so the last block makes no more: for CLS alone that
-        saves a fifth of the work and changes nothing.
+        The last block computes only the first ``seen`` tokens (default all): for CLS alone this saves a fifth of the
+        work and does not change the result.
         """
         turn = None if self.turn_cos is None or self.turn_sin is None else (self.turn_cos, self.turn_sin)
         count = x.shape[1]
@@ -274,5 +269,5 @@ class Vit(nn.Module):
 
 
 def build(config: VitConfig) -> Vit:
-    """A vision transformer with fresh weights from torch's global random numbers."""
+    """A vision transformer with random weights from torch's global generator."""
     return Vit(config)

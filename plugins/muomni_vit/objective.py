@@ -1,7 +1,6 @@
-"""How the image encoder is trained on its own, on labels or texts, and the augmentation of its pictures.
+"""Training of the image encoder on its own, on labels or texts, and image augmentation.
 
-All random numbers come from the generator that is passed in, on the host, so the same generator gives the same
-pictures.
+All randomness comes from a NumPy generator that is passed in, so the same generator gives the same pictures.
 
 Shapes: B batch, S side, T tokens, W width.
 """
@@ -12,13 +11,13 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from muomni_cli.api import Batch, Loss, RequestError, Sample
 from muomni_vit.config import ImageAugmentConfig, VitConfig
@@ -26,6 +25,7 @@ from muomni_vit.heads import (
     CaptioningTask,
     ClassificationTask,
     ContrastiveTask,
+    VisionTask,
     all_labelled,
     classes_of,
     require_texts,
@@ -38,25 +38,24 @@ if TYPE_CHECKING:
 Pictures = NDArray[np.uint8]
 
 SHOWN = 8
-"""Pictures in a sample."""
+"""Pictures in one sample of :meth:`VisionObjective.samples`."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationOverrides:
-    """What happens to each of B pictures: the row and the column of the old picture that every new one shows, (B,S)
-    each, and the rectangles that are cut out, (B,4): top, bottom, left, right (ends not included)."""
+    """Augmentation of B pictures: source row and column of every new row and column, (B,S) each, and erased rectangles
+    (B,4): top, bottom, left, right (ends exclusive)."""
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     holes: NDArray[np.int64]
 
     def share(self, part: slice) -> GenerationOverrides:
-        """Those of some of the pictures."""
         return GenerationOverrides(self.rows[part], self.columns[part], self.holes[part])
 
 
 def drawn(batch: int, size: int, config: ImageAugmentConfig, rng: np.random.Generator) -> GenerationOverrides:
-    """Changes of ``batch`` pictures of side ``size``."""
+    """Draw the augmentation of ``batch`` pictures of side ``size``."""
     places = np.arange(size)
     down, right = rng.integers(-config.shift, config.shift + 1, (2, batch, 1))
     flipped = rng.random((batch, 1)) < config.flip
@@ -69,61 +68,24 @@ def drawn(batch: int, size: int, config: ImageAugmentConfig, rng: np.random.Gene
 
 
 def changed(pictures: Pictures, changes: GenerationOverrides, fill: NDArray[np.uint8]) -> Pictures:
-    """(B,3,S,S) pictures as ``changes`` have them; ``fill`` (3,) is the colour of holes."""
+    """Apply ``changes`` to (B,3,S,S) pictures; ``fill`` (3,) is the color of erased rectangles."""
     row = np.arange(len(pictures))[:, None, None]
-    # Pixel by pixel, with the colours last: one gather of three bytes is cheaper than three of one.
+    # Channels last: one gather of three bytes is cheaper than three of one.
     moved = pictures.transpose(0, 2, 3, 1)[row, changes.rows[:, :, None], changes.columns[:, None]]
     for picture, (top, bottom, left, right) in zip(moved, changes.holes, strict=True):
         picture[top:bottom, left:right] = fill
     return np.ascontiguousarray(moved.transpose(0, 3, 1, 2))
 
 
-class VisionTask(Protocol):
-    """What is learned of pictures. Also an ``nn.Module`` that holds the encoder as ``encoder``."""
-
-    encoder: Vit
-
-    measure: str
-    """What the share of pictures is called for which :meth:`right` holds."""
-
-    adamw_params: frozenset[str]
-    """See :class:`muomni_cli.api.Objective`."""
-
-    def targets(
-        self, examples: Examples, rows: Sequence[int], share: slice, rng: np.random.Generator | None
-    ) -> tuple[dict[str, Tensor], float]:
-        """What is to be learned of a share of the step's ``rows``, and how many targets that is.
-
-        ``rng``: draws for all rows of the step, whatever the share, or None where nothing is made harder on purpose.
-        """
-        ...
-
-    def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """(B,T,W) tokens -> scores in float32, of a shape that is the lesson's own."""
-        ...
-
-    def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Nats, summed over the targets."""
-        ...
-
-    def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """(B,) bool: whose best score is the right one."""
-        ...
-
-    def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
-        """What is right for each of some pictures, and what the model says."""
-        ...
-
-
 class VisionObjective:
-    """An :class:`muomni_cli.api.Objective`: one lesson about every example."""
+    """A :class:`muomni_cli.api.Objective` that trains one task."""
 
     unit = "images"
 
     def __init__(self, task: VisionTask, context: StageContext, head_metadata: Mapping[str, Any]) -> None:
         self.lesson = task
         self.head_metadata = head_metadata
-        self.module = cast("nn.Module", task)
+        self.module = task
         self.blocks = list(task.encoder.blocks)
         self.adamw_params = task.adamw_params | {f"encoder.{name}" for name in task.encoder.tables}
         self._config = task.encoder.config
@@ -135,8 +97,8 @@ class VisionObjective:
         self._fill = np.array([round(255 * share) for share in self._config.mean], np.uint8)
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Share ``micro`` of the step's ``batch_size`` pictures, each varied as its row and the step have it:
-        ``pictures`` (B,3,S,S), and what the lesson wants."""
+        """Micro-batch ``micro`` of the step, augmented by seed and step: ``pictures`` (B,3,S,S) and the task's
+        targets."""
         rows = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         share = slice(len(rows) * micro // shares, len(rows) * (micro + 1) // shares)
@@ -149,12 +111,11 @@ class VisionObjective:
         return Batch({"pictures": torch.from_numpy(pictures), **targets}, weight, len(pictures))
 
     def loss(self, batch: Batch) -> Loss:
-        """Nats, summed over the targets."""
         return Loss(self.lesson.loss(self._scores(batch), batch.tensors))
 
     def validate(self) -> dict[str, float]:
-        """``loss`` in nats a target; ``accuracy`` (labels), ``retrieval`` (contrast) or ``exact`` (captions), each a
-        share of the pictures; and ``n``, how many pictures there were."""
+        """``loss`` in nats per target; ``accuracy`` (labels), ``retrieval`` (contrast) or ``exact`` (captions), each a
+        share of the pictures; and ``n``, the number of pictures."""
         nats, targets, right, count = 0.0, 0.0, 0, 0
         with self._as_it_is_used():
             for rows in self._validation_rows():
@@ -167,7 +128,7 @@ class VisionObjective:
         return {"loss": nats / max(targets, 1.0), self.lesson.measure: right / max(count, 1), "n": float(count)}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """A few held-out pictures side by side, what is right for each, and what the model says."""
+        """A few held-out pictures side by side, with the right answers and the model's."""
         rows = np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist()
         pictures = self._pictures(self._val, rows)
         with self._as_it_is_used():
@@ -179,7 +140,6 @@ class VisionObjective:
 
     @contextmanager
     def _as_it_is_used(self) -> Iterator[None]:
-        """Without what is done in training only."""
         was_training = self.module.training
         self.module.eval()
         with torch.no_grad():
@@ -194,7 +154,7 @@ class VisionObjective:
         return np.stack([examples.inputs[row] for row in rows])
 
     def _evaluation_mode(self, rows: Sequence[int]) -> Batch:
-        """Validation pictures as they are, on the model's device."""
+        """Validation pictures without augmentation, on the model's device."""
         targets, weight = self.lesson.targets(self._val, rows, slice(None), None)
         tensors = {"pictures": torch.from_numpy(self._pictures(self._val, rows)), **targets}
         return Batch({name: tensor.to(self._device) for name, tensor in tensors.items()}, weight, len(rows))
@@ -203,31 +163,34 @@ class VisionObjective:
         return self.lesson.scores(self.lesson.encoder(batch.tensors["pictures"]).tokens, batch.tensors)
 
     def _validation_rows(self) -> list[list[int]]:
-        """All batches, or ``val_batches`` of them from all over: pictures often lie sorted by class."""
+        """All batches, or ``val_batches`` evenly spaced ones, since pictures are often sorted by class."""
         batches = list(self._val.batches(self._settings.batch_size))
         wanted = min(self._settings.val_batches or len(batches), len(batches))
         return [batches[int(place)] for place in np.linspace(0, len(batches) - 1, wanted)]
 
 
 OF_TEXTS: dict[str, Callable[[Vit], VisionTask]] = {"contrast": ContrastiveTask, "captions": CaptioningTask}
-"""Lessons that learn texts, by what a config's ``learn`` calls them."""
+"""Tasks that learn texts, by the value of ``learn``."""
 
 
 def choose(encoder: Vit, context: StageContext) -> VisionObjective:
-    """What the encoder's config wants it to learn, or what its examples can teach.
+    """The objective that the config names; with ``learn = "auto"``, the one that fits the examples.
 
     Raises:
-        RequestError: the examples cannot teach what the config wants.
+        RequestError: the examples lack the labels or texts that it needs.
     """
     data = context.examples()
     learn = encoder.config.learn
     if learn == "auto":
         learn = "labels" if all_labelled(data) else "contrast"
         context.progress(f"learning {learn}")
-    known = set(data.train.labels)
-    if learn == "labels" and (strange := sum(label not in known for label in data.val.labels)):
-        context.progress(f"warning: {strange:,} held-out pictures have labels that no other has; they count as wrong")
     if learn == "labels":
+        known = set(data.train.labels)
+        if unknown := sum(label not in known for label in data.val.labels):
+            context.progress(
+                f"warning: {unknown:,} held-out pictures have labels that are not in the training data; "
+                "they count as wrong"
+            )
         task = ClassificationTask(encoder, classes_of(data))
         return VisionObjective(task, context, {"learn": learn, "classes": task.classes})
     require_texts(data)
@@ -235,17 +198,17 @@ def choose(encoder: Vit, context: StageContext) -> VisionObjective:
 
 
 def build_predictor(config: VitConfig, head_metadata: Mapping[str, Any]) -> VisionTask:
-    """The lesson that a stage learned, with fresh weights, to be asked (``EncoderPart.predictor``).
+    """The task that a stage was trained on, with random weights (``EncoderPart.predictor``).
 
     Raises:
-        RequestError: ``head_metadata`` does not say which one, as of a stage that was trained by an older version.
+        RequestError: ``head_metadata`` lacks the classes.
     """
     learn = head_metadata.get("learn", config.learn)
     if learn in OF_TEXTS:
         return OF_TEXTS[learn](build(config))
     if learn != "labels" or "classes" not in head_metadata:
         raise RequestError(
-            "the image encoder does not say which classes it has learned", "train it again: muomni train image RECIPE"
+            "the image encoder was saved without its classes", "train it again: muomni train image RECIPE"
         )
     return ClassificationTask(build(config), head_metadata["classes"])
 

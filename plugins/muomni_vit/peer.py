@@ -1,4 +1,4 @@
-"""The same architecture by other people: transformers' ViTModel, to measure speed and check numbers against.
+"""Baseline of the same architecture: transformers' ViTModel, to compare speed and numbers.
 
 Imported only by benchmarks and tests; needs the extra ``muomni[bench]``.
 """
@@ -14,7 +14,7 @@ from muomni_vit.config import VitConfig
 
 
 class VitPeer(nn.Module):
-    """ViTModel of the same sizes and the same function, SDPA attention. Called like :class:`muomni_vit.model.Vit`."""
+    """ViTModel of the same sizes with SDPA attention; same interface as :class:`muomni_vit.model.Vit`."""
 
     mean: Tensor
     std: Tensor
@@ -22,11 +22,11 @@ class VitPeer(nn.Module):
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
         if config.positions != "learned":
-            raise RequestError("transformers' ViT has learned positions only", 'measure with positions = "learned"')
+            raise RequestError("transformers' ViT has only learned positions", 'measure with positions = "learned"')
         if config.stem != "patch":
             raise RequestError("transformers' ViT has no convolutional stem", 'measure with stem = "patch"')
         if config.tokens not in ("cls", config.grid):
-            raise RequestError("transformers' ViT pools no patches", 'measure with tokens = "cls"')
+            raise RequestError("transformers' ViT does not pool patches", 'measure with tokens = "cls"')
         self.config = config
         settings = ViTConfig(
             hidden_size=config.d_model,
@@ -54,5 +54,5 @@ class VitPeer(nn.Module):
 
 
 def vit(config: VitConfig) -> VitPeer:
-    """Build the peer with fresh weights."""
+    """Build the baseline with random weights."""
     return VitPeer(config)

@@ -1,4 +1,4 @@
-"""What this package offers to muomni. Knows no torch, numpy or Pillow: a listing imports this module."""
+"""Registers the vision transformer. Imported by every listing, so it must not import torch, numpy or Pillow."""
 
 from muomni_cli.api import EncoderPart, hookimpl
 from muomni_vit.config import VitConfig
@@ -6,7 +6,6 @@ from muomni_vit.config import VitConfig
 
 @hookimpl
 def register_encoders() -> list[EncoderPart]:
-    """The encoders of this package."""
     return [
         EncoderPart(
             name="vit",

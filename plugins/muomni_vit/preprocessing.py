@@ -1,8 +1,6 @@
-"""From an image file or picture in memory to the encoder's input: limits, decoding, orientation, RGB over white,
-resizing.
+"""Image preprocessing with Pillow and numpy: size limits, decoding, orientation, conversion to RGB, resizing.
 
-The same for training, chat and export, with Pillow and numpy. Subtracting the mean and dividing by the deviation
-happens inside the model, so that an exported graph contains it.
+Used alike by training, chat and exported models. Normalization by mean and std is part of the model's graph.
 """
 
 from __future__ import annotations
@@ -21,37 +19,35 @@ from muomni_cli.api import RequestError
 from muomni_vit.config import VitConfig
 
 _WHITE = (255, 255, 255)
-
 _READABLE = "give a picture such as a PNG, JPEG, WebP, GIF, BMP or TIFF file"
-
 _DAMAGED = "open and save it again in an image editor, or give another picture"
 
 _RUNS_PROGRAMS = frozenset({"EPS"})
-"""Formats that Pillow reads by running another program on the file."""
+"""Formats for which Pillow starts an external program."""
 
 
 def to_input(config: VitConfig, image: Image.Image) -> NDArray[np.uint8]:
-    """Any picture -> (3,S,S) red, green and blue, 0 to 255.
+    """Any picture -> (3,S,S) RGB, 0 to 255.
 
     Raises:
-        RequestError: its numbers are no brightness.
+        RequestError: gray values are out of range.
     """
     square = fit(config, to_rgb(image))
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB with 8 bits a channel; transparent parts are over white, the paper that most such pictures are made for.
+    """RGB with 8 bits a channel; transparent parts are composited over white.
 
-    Embedded colour profiles are not applied: numbers are taken as sRGB, CMYK as its complement.
+    Embedded color profiles are not applied: numbers are taken as sRGB, CMYK as its complement.
 
     Raises:
-        RequestError: its numbers are no brightness.
+        RequestError: gray values are out of range.
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _gray(image)
     if image.has_transparency_data:
-        # La and PA have no direct way to RGBA.
+        # Pillow cannot convert La and PA to RGBA directly.
         rgba = image.convert({"La": "LA", "PA": "RGBA"}.get(image.mode, "RGBA")).convert("RGBA")
         page = Image.new("RGB", rgba.size, _WHITE)
         page.paste(rgba, mask=rgba.getchannel("A"))
@@ -67,10 +63,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def fit(config: VitConfig, image: Image.Image) -> Image.Image:
     """A square of side ``config.size``, by one bicubic resize (antialiased where it shrinks).
 
-    ``pad``, the default, scales the longer side to the square and centres the picture between bars of the mean colour,
-    which the model sees as nothing: all of the picture is there and no shape is bent, and both are needed to say what
-    is at the edge, which thing is left, or whether it is a circle. ``crop`` scales the shorter side and keeps the
-    centre; ``stretch`` scales each side by itself.
+    ``pad``, the default, scales the longer side to the square and centers the picture between bars of the mean color,
+    which are zero after normalization: nothing is cut off and no shape is distorted. ``crop`` scales the shorter side
+    and keeps the center; ``stretch`` scales each side independently.
     """
     side, (width, height) = config.size, image.size
     square = (side, side)
@@ -90,16 +85,16 @@ def fit(config: VitConfig, image: Image.Image) -> Image.Image:
 
 
 def _gray(image: Image.Image) -> Image.Image:
-    """8-bit grey of 16-bit grey (the upper byte, as Pillow does for 16-bit colour) or of floats from 0 to 1.
+    """8-bit gray from 16-bit gray (the upper byte, as Pillow does for 16-bit color) or from floats in 0 to 1.
 
     Raises:
-        RequestError: numbers outside; which of them is white is anyone's guess.
+        RequestError: values are outside that range.
     """
     values = np.asarray(image)
     low, high, white = values.min(), values.max(), 1 if image.mode == "F" else 65_535
-    if not (low >= 0 and high <= white):  # so written, NaN is refused
+    if not (low >= 0 and high <= white):  # also true for NaN
         raise RequestError(
-            f"the picture's grey values go from {low} to {high}, not from 0 to {white}",
+            f"the picture's gray values go from {low} to {high}, not from 0 to {white}",
             "save it with 8 or 16 bits a channel",
         )
     bytes_ = np.rint(values * 255) if image.mode == "F" else values >> 8
@@ -107,16 +102,11 @@ def _gray(image: Image.Image) -> Image.Image:
 
 
 def read(config: VitConfig, file: BinaryIO, name: str) -> NDArray[np.uint8]:
-    """A picture as (3,S,S) red, green and blue, 0 to 255: one input of :class:`muomni_vit.model.Vit`.
+    """A picture as (3,S,S) RGB, 0 to 255: one input of :class:`muomni_vit.model.Vit`.
 
-    Anything Pillow decodes: turned upright as its EXIF data say, the first frame if it moves, transparent parts over
-    white, grey and other colours as RGB, 16 bits cut to 8, fitted to the square as ``config.fit`` says. Size limits
-    are checked against the header, before anything is decoded; memory stays below some 16 bytes a pixel.
-
-    Args:
-        config: the encoder's.
-        file: can seek.
-        name: stands for the file in messages.
+    Accepts anything Pillow decodes: applies the EXIF orientation, takes the first frame, converts to 8-bit RGB over
+    white and fits the square by ``config.fit``. Size limits are checked against the header before decoding; memory
+    stays below some 16 bytes a pixel. ``file`` must be seekable; ``name`` stands for it in messages.
 
     Raises:
         RequestError: not a picture, damaged, or beyond a limit.
@@ -124,7 +114,7 @@ def read(config: VitConfig, file: BinaryIO, name: str) -> NDArray[np.uint8]:
     _check_bytes(config, file, name)
     with _quiet_pillow(), _refusing(name), Image.open(file) as image:
         if image.format in _RUNS_PROGRAMS:
-            raise RequestError(f"{name} is {image.format}, which takes another program to read", _READABLE)
+            raise RequestError(f"{name} is {image.format}, which needs an external program to read", _READABLE)
         _check_size(config, image.size, name)
         image.draft(None, (2 * config.size, 2 * config.size))  # lets a large JPEG be decoded at half size or less
         image.load()
@@ -133,7 +123,7 @@ def read(config: VitConfig, file: BinaryIO, name: str) -> NDArray[np.uint8]:
 
 
 def count(config: VitConfig, inputs: NDArray[np.uint8]) -> int:  # noqa: ARG001
-    """Tokens of one picture: of any."""
+    """Tokens of a picture; all have the same number."""
     return config.token_count
 
 
@@ -164,15 +154,15 @@ def _check_size(config: VitConfig, size: tuple[int, int], name: str) -> None:
 
 
 def _turn_upright(image: Image.Image) -> None:
-    """As the EXIF orientation says; where those data are broken the picture stays as it is stored."""
+    """Apply the EXIF orientation; ignore broken EXIF data."""
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
 
 
 @contextlib.contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """No warnings of Pillow's on stderr; the one about decompression bombs is an error, also for a picture that turns
-    out to be larger than its header said."""
+    """Silence Pillow's warnings, but raise the one about decompression bombs: a picture may be larger than its header
+    says."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\b")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -181,7 +171,7 @@ def _quiet_pillow() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _refusing(name: str) -> Iterator[None]:
-    """Turn whatever some forty decoders raise on damaged files into one line."""
+    """Turn any exception of Pillow's decoders into a RequestError of one line."""
     try:
         yield
     except RequestError:
@@ -195,11 +185,10 @@ def _refusing(name: str) -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    """The first words of an exception, on one line."""
     return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def inputs(config: VitConfig) -> dict[str, NDArray[np.uint8]]:
-    """One picture of random colours, as :func:`muomni_vit.preprocessing.read` gives them."""
+    """A random picture for benchmarks, as :func:`read` returns it."""
     side = config.size
     return {"one image": np.random.default_rng(0).integers(0, 256, (3, side, side), dtype=np.uint8)}

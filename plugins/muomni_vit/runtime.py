@@ -1,5 +1,4 @@
-"""Everything of the encoder that needs no PyTorch: captions as bytes, scores to answers for each way of learning, and
-the exported graphs in use.
+"""Inference without PyTorch: captions as bytes, scores to answers for each task, and running the exported graphs.
 
 Shapes: B pictures, S side, C classes, U texts, L bytes of a text.
 """
@@ -17,19 +16,19 @@ from muomni_cli.api import GraphFn
 from muomni_vit.config import VitConfig
 
 END, HIDDEN = 256, 257
-"""What follows the last byte of a text (and fills its row), and what stands for a byte that is not shown."""
+"""Symbols: end of text (also padding), and a hidden byte."""
 
 SPACE = ord(" ")
 
 SYMBOLS = 258
-"""Bytes, the end, and the hidden byte."""
+"""Size of the vocabulary: bytes, :data:`END` and :data:`HIDDEN`."""
 
 Score = Callable[[Mapping[str, NDArray[np.int64]]], NDArray[np.floating]]
-"""What the head says of B pictures, given what else it takes."""
+"""Computes the head's scores of B pictures from its other inputs."""
 
 
 def spelled(texts: Sequence[str], longest: int) -> NDArray[np.int64]:
-    """(B,1+L) the bytes of each text, at most ``longest``, and at least one :data:`END` after them."""
+    """(B,1+L) the bytes of each text, at most ``longest``, followed by at least one :data:`END`."""
     rows = [text.encode("utf-8")[:longest] for text in texts]
     symbols = np.full((len(rows), 1 + max(map(len, rows), default=0)), END, np.int64)
     for row, text in zip(symbols, rows, strict=True):
@@ -55,12 +54,12 @@ class AnswerMode(Protocol):
     def expected(self, text: str, label: str | None) -> str: ...
 
     def said(self, score: Score, count: int, choices: Sequence[str] | None) -> list[str]:
-        """An answer to each of ``count`` pictures."""
+        """An answer for each of ``count`` pictures."""
         ...
 
 
 class Naming:
-    """Which of its classes a picture shows; ``score`` gives (B,C)."""
+    """Classification; ``score`` returns (B,C)."""
 
     answer_modes: Mapping[str, bool] = MappingProxyType({"accuracy": False})
 
@@ -68,16 +67,14 @@ class Naming:
         self.vocabulary = list(classes)
 
     def expected(self, text: str, label: str | None) -> str:  # noqa: ARG002
-        """The label."""
         return label or ""
 
     def said(self, score: Score, count: int, choices: Sequence[str] | None) -> list[str]:  # noqa: ARG002
-        """The likeliest class of each."""
         return [self.vocabulary[place] for place in score({}).argmax(1).tolist()]
 
 
 class Matching:
-    """Which of some texts belongs to a picture; ``score`` takes ``texts`` (U,L) and gives (B,U)."""
+    """Text retrieval; ``score`` takes ``texts`` (U,L) and returns (B,U)."""
 
     answer_modes: Mapping[str, bool] = MappingProxyType({"retrieval": True})
     vocabulary: Sequence[str] = ()
@@ -86,18 +83,16 @@ class Matching:
         self._longest = longest
 
     def expected(self, text: str, label: str | None) -> str:
-        """The text, or the label where there is none."""
         return text or label or ""
 
     def said(self, score: Score, count: int, choices: Sequence[str] | None) -> list[str]:  # noqa: ARG002
-        """Which of ``choices`` points most as each picture does."""
-        assert choices is not None, "its one way is to choose"
+        assert choices is not None, "retrieval needs choices"
         best = score({"texts": spelled(choices, self._longest)}).argmax(1).tolist()
         return [choices[place] for place in best]
 
 
 class Writing:
-    """The text of a picture, byte by byte; ``score`` takes ``given`` (B,L), the bytes so far, and gives (B,1+L,257)."""
+    """Captioning byte by byte; ``score`` takes ``given`` (B,L), the bytes so far, and returns (B,1+L,257)."""
 
     answer_modes: Mapping[str, bool] = MappingProxyType({"exact": False})
     vocabulary: Sequence[str] = ()
@@ -106,11 +101,11 @@ class Writing:
         self._longest = longest
 
     def expected(self, text: str, label: str | None) -> str:
-        """The text, or the label where there is none, as long as it is learned."""
+        """The text or the label, truncated as in training."""
         return read(spelled([text or label or ""], self._longest)[0].tolist())
 
     def said(self, score: Score, count: int, choices: Sequence[str] | None) -> list[str]:  # noqa: ARG002
-        """The likeliest text of each, greedily."""
+        """Greedy decoding."""
         symbols = np.empty((count, 0), np.int64)
         for _ in range(self._longest):
             best = score({"given": symbols})[:, -1].argmax(1)
@@ -121,7 +116,7 @@ class Writing:
 
 
 def answer_mode_of(config: VitConfig, head_metadata: Mapping[str, Any]) -> AnswerMode:
-    """Of what a stage learned."""
+    """The answer mode of the task that the stage was trained on."""
     learn = head_metadata.get("learn", config.learn)
     if learn == "labels":
         return Naming(head_metadata["classes"])
@@ -129,24 +124,16 @@ def answer_mode_of(config: VitConfig, head_metadata: Mapping[str, Any]) -> Answe
 
 
 class VisionPredictorRunner:
-    """See :class:`muomni_cli.contract.models.Predictor`.
-
-    Args:
-        config: of the encoder.
-        graphs: the open ``encoder``, and ``head`` as :mod:`muomni_vit.graphs` declares it.
-        learned: what the stage learned besides weights.
-    """
+    """A :class:`muomni_cli.contract.models.Predictor` on the exported graphs ``encoder`` and ``head`` of
+    :mod:`muomni_vit.graphs`."""
 
     def __init__(self, config: VitConfig, graphs: Mapping[str, GraphFn], head_metadata: Mapping[str, Any]) -> None:
         self._graphs, self._answer_mode = graphs, answer_mode_of(config, head_metadata)
-        self.answer_modes, self.vocabulary, self.expected = (
-            self._answer_mode.answer_modes,
-            self._answer_mode.vocabulary,
-            self._answer_mode.expected,
-        )
+        self.answer_modes, self.vocabulary = self._answer_mode.answer_modes, self._answer_mode.vocabulary
+        self.expected = self._answer_mode.expected
 
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
-        """(3,S,S) pictures -> an answer to each."""
+        """(3,S,S) pictures -> an answer for each."""
         tokens = self._graphs["encoder"]({"inputs": np.stack(inputs)})["tokens"]
 
         def score(given: Mapping[str, NDArray[np.int64]]) -> NDArray[np.floating]:

@@ -121,7 +121,7 @@ def test_files_and_what_is_unreadable_are_those_of_the_sources(voices: dict[str,
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
-        ({"question": ["Who?"], "answer": "{sound.label}"}, "speaks of sound.label"),
+        ({"question": ["Who?"], "answer": "{sound.label}"}, "refers to sound.label"),
         ({"question": ["Who?"], "answer": "{image.label}", "media": ["picture"]}, "picture"),
         ({"question": [], "answer": "x"}, "needs a question"),
         ({"question": ["Who?"], "answer": "{image.label"}, "brace"),

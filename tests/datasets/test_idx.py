@@ -57,7 +57,7 @@ NAMED = idx(2, content=b"\1\0")
 @pytest.mark.parametrize(
     ("images", "labels", "words"),
     [
-        (NAMED, GOOD, "no IDX file of grey pictures"),
+        (NAMED, GOOD, "no IDX file of gray pictures"),
         (b"", NAMED, "is empty"),
         (b"\0\0", NAMED, "no IDX file"),
         (idx(2, 3, 4, content=PIXELS, kind=13), NAMED, "no IDX file"),
@@ -78,7 +78,7 @@ def test_what_is_wrong_is_said(images: bytes, labels: bytes, words: str, tmp_pat
 
 
 def test_missing_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="lacks one"):
+    with pytest.raises(RequestError, match="needs images and labels"):
         Idx(IdxConfig()).files()
     for look in (Idx.files, lambda source: list(source.documents())):
         with pytest.raises(RequestError, match="cannot read"):

@@ -17,7 +17,6 @@ from muomni_cli.api import CodeShape, RequestError, TextChunk, VoiceSettings
 from muomni_cli.training.step import Stepper
 from muomni_talker.config import CursorConfig, ParallelConfig
 from muomni_talker.model import CodeHeads, TalkerBase, alignment_of, build, build_parallel, summed
-from muomni_talker.synthesis import bound_of
 from muomni_talker.text_normalization import written_form
 from tests.talker.conftest import CODES, Trained, objective, said, speech, talker
 
@@ -69,7 +68,7 @@ def test_training_has_the_tensors_of_part_six() -> None:
 
 
 def test_bounds_are_those_of_part_five() -> None:
-    assert [bound_of(words) for words in (1, 2, 10, 40)] == [50, 60, 300, 1000]
+    assert [CodeShape.most_frames(words) for words in (1, 2, 10, 40)] == [50, 60, 300, 1000]
 
 
 # -- properties --------------------------------------------------------------------------------------------------------
@@ -301,8 +300,8 @@ def test_it_never_goes_on_for_ever() -> None:
     module = talker(max_duration=200, ctx_len=1024).eval()
     with torch.no_grad():
         module.reader.lasting[-1].bias[-1] = 100.0  # every character lasts 200 slots
-    assert len(spoken(module, "abcdefgh")) == bound_of(1)
-    assert len(spoken(module, "abc def gh")) == bound_of(3)
+    assert len(spoken(module, "abcdefgh")) == CodeShape.most_frames(1)
+    assert len(spoken(module, "abc def gh")) == CodeShape.most_frames(3)
 
 
 @pytest.mark.parametrize(("voice_settings", "fix"), [({"voice": "x"}, "rms, slt"), ({"speed": 3.0}, "0.5 to 2")])

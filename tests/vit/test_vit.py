@@ -229,7 +229,7 @@ def test_pictures_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     ("keys", "message"),
     [
         ({"size": 225}, "patches of 16"),
-        ({"size": 24, "patch": 12, "stem": "conv"}, "no power of 2"),
+        ({"size": 24, "patch": 12, "stem": "conv"}, "must be a power of 2"),
         ({"words": {"n_heads": 3}}, "equal heads"),
         ({"n_heads": 3}, "equal heads"),
         ({"d_model": 24, "n_heads": 4, "positions": "rope"}, "multiple of 4"),

@@ -1,1 +1,1 @@
-"""Written words as they are spoken: tables, and a reader for each kind of word. Needs the standard library only."""
+"""Text normalization for speech: tables, and a reader for each kind of word."""

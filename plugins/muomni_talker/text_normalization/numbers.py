@@ -1,8 +1,6 @@
-# ruff: noqa: RUF001 (characters that look like others are the matter here)
+# ruff: noqa: RUF001 (ambiguous characters are intended)
 
-"""Numbers as words: counts, ordinals, decimals, years and fractions; money, percent and units; dates and times of
-day.
-"""
+"""Numbers as words: counts, ordinals, decimals, years, fractions, money, percent, units, dates and times of day."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ LONGEST = 15
 """Most digits that are read as one number; longer ones are read digit by digit."""
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
-
 _PARTS = {2: ("half", "halves"), 4: ("quarter", "quarters")}
-
 _MONEY = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "€": ("euro", "euros", "cent", "cents"),
@@ -24,16 +20,12 @@ _MONEY = {
     "¥": ("yen", "yen", "", ""),
     "₹": ("rupee", "rupees", "paisa", "paise"),
 }
-
 _CODES = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹"}
-
 SCALES = {
     **{word: word for word in ("hundred", "thousand", "million", "billion", "trillion")},
     **{"k": "thousand", "m": "million", "mn": "million", "bn": "billion", "b": "billion", "tn": "trillion"},
 }
-
-_FULL = frozenset(word for word in SCALES.values())
-
+_FULL = frozenset(SCALES.values())
 _UNITS = {
     **{"km": "kilometre", "m": "metre", "cm": "centimetre", "mm": "millimetre", "µm": "micrometre", "nm": "nanometre"},
     **{"mi": "mile", "yd": "yard", "ft": "foot/feet", "in": "inch/inches", "kg": "kilogram", "g": "gram"},
@@ -60,29 +52,22 @@ _UNITS = {
     **{"x": "times/times"},
 }
 
-# With a space between, these are more often words, or letters by themselves.
+# After a space, these are more often words or single letters.
 _ONLY_JOINED = frozenset({"in", "A", "x", "t", "N", "J", "B", "cal", "min", "sec"})
-
 _AMOUNT = re.compile(rf"([-+±~≈]?)((?:US|A|C|CA|AU)?[$€£¥₹]|)({NUMBER})(.*)")
-
 _RANGE = re.compile(rf"({NUMBER})([$€£%°]?)[-–]({NUMBER})(.+)")
-
 MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july"),
     *("august", "september", "october", "november", "december"),
 )
-
 _ISO = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)(?:T(\d\d?:\d\d)(?::\d\d(?:\.\d+)?)?(?:Z|[-+]\d\d:?\d\d)?)?")
-
 _SLASHED = re.compile(r"(\d\d?)([/.-])(\d\d?)\2(\d{4}|\d\d)")
-
 _TIME = re.compile(r"(\d\d?)[:.](\d\d)(?::(\d\d))?\s?([ap]\.?m)?", re.IGNORECASE)
-
 _HOUR = re.compile(r"(\d\d?)([ap])\.?m", re.IGNORECASE)
 
 
 def plain(words: str) -> str:
-    """Without the commas and hyphens that written-out numbers have."""
+    """Remove the commas and hyphens of written-out numbers."""
     return words.replace(",", "").replace("-", " ")
 
 
@@ -97,7 +82,7 @@ def ordinal(number: int) -> str:
 
 
 def digits(text: str) -> str:
-    """Each digit by itself; anything else is passed over."""
+    """Digit by digit; other characters are skipped."""
     return " ".join(cardinal(int(digit)) for digit in text if digit in "0123456789")
 
 
@@ -113,7 +98,7 @@ def decade(number: int) -> str:
 
 
 def whole(text: str) -> str:
-    """A run of digits: a number, unless it is long or begins with zeros, as codes and telephone numbers do."""
+    """A run of digits, read as a number unless it is long or begins with zeros, like codes and telephone numbers."""
     bare = text.replace(",", "")
     coded = len(bare) > 1 and bare[0] == "0"
     long = "," not in text and len(bare) > 6 and not bare.endswith("000")
@@ -128,7 +113,7 @@ def number(text: str) -> str:
 
 
 def signed(text: str) -> str:
-    """The same with a sign before it."""
+    """:func:`number` with an optional sign."""
     signs = {"-": "minus ", "+": "plus ", "±": "plus or minus ", "~": "about ", "≈": "about "}
     return signs[text[0]] + number(text[1:]) if text[0] in signs else number(text)
 
@@ -143,7 +128,7 @@ def fraction(over: int, under: int) -> str:
 
 
 def is_year(text: str) -> bool:
-    """Four digits that people read in two pairs unless something is counted."""
+    """Four digits that are read in two pairs unless they count something."""
     return re.fullmatch(r"1[1-9]\d\d|20\d\d", text) is not None
 
 
@@ -153,7 +138,7 @@ def counted(text: str) -> str:
 
 
 def unit(text: str, *, apart: bool) -> str | None:
-    """The table's key of a unit, spelled exactly so or in other capitals where it has three letters or more."""
+    """The key of a unit in the table; case is ignored for units of three letters or more."""
     if apart and text in _ONLY_JOINED:
         return None
     if text in _UNITS:
@@ -185,7 +170,7 @@ def money(sign: str, amount: str, scale: str = "") -> str:
 
 
 def amount(core: str, follow: str) -> tuple[str, bool] | None:
-    """A number with a sign of money or a unit, and whether the word ``follow`` belongs to it; None if it is no such."""
+    """A number with a currency or a unit, and whether the word ``follow`` belongs to it; None if it has neither."""
     if (span := _RANGE.fullmatch(core)) is not None and (end := amount(span[3] + span[4], "")) is not None:
         return f"{number(span[1])} to {end[0]}", False
     if (hit := _AMOUNT.fullmatch(core)) is None:
@@ -210,7 +195,7 @@ def amount(core: str, follow: str) -> tuple[str, bool] | None:
 
 
 def month(core: str) -> str | None:
-    """The whole name of a month, also from its first three letters; None if it is none, or not capitalised."""
+    """The full name of a month or its abbreviation; None if it is not one, or not capitalized."""
     low = core.lower()
     return (low if low in MONTHS else _SHORT.get(low)) if core[:1].isupper() else None
 
@@ -219,7 +204,7 @@ _SHORT = {month[:3]: month for month in MONTHS} | {"sept": "september"}
 
 
 def date(core: str) -> str | None:
-    """2024-03-05, 3/5/2024 (month first unless that cannot be), 5.3.2024 (day first)."""
+    """2024-03-05, 3/5/2024 (month first unless impossible), 5.3.2024 (day first)."""
     if (iso := _ISO.fullmatch(core)) is not None:
         said = _day(int(iso[2]), int(iso[3]), iso[1])
         clock = time(iso[4]) if iso[4] else ""

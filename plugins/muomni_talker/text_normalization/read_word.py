@@ -1,5 +1,5 @@
-"""A written word among its neighbours: what is said, which mark follows, whether the sentence ends."""
-# ruff: noqa: RUF001 (characters that look like others are the matter here)
+"""Reads a written word in context: spoken words, punctuation mark, end of sentence."""
+# ruff: noqa: RUF001 (ambiguous characters are intended)
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from muomni_talker.text_normalization.words import (
 from muomni_talker.text_normalization.written_form import WrittenWord
 
 LOOK = 3
-"""Written words ahead that a reading may depend on."""
+"""Lookahead in written words."""
 
 _PLAIN = re.compile(r"[A-Za-z]?[a-z]*(?:'[a-z]+)?")
 _OPENERS = listed(
@@ -35,7 +35,7 @@ _SHORT_MONTHS = listed("jan feb mar apr jun jul aug sep sept oct nov dec")
 
 @dataclass(frozen=True, slots=True)
 class NormalizedWord:
-    """What is said of one written word and of ``taken`` ones after it. ``mark`` follows it; ``ends``: a sentence."""
+    """The spoken form of a written word and the ``taken`` ones after it. ``ends``: a sentence ends here."""
 
     text: str
     mark: str = ""
@@ -44,7 +44,7 @@ class NormalizedWord:
 
 
 def is_plain(word: WrittenWord) -> bool:
-    """Its reading depends on no later word."""
+    """Whether its reading is independent of later words."""
     if _PLAIN.fullmatch(word.core) is None or "*" in word.lead or word.core.lower() in _SHORT_MONTHS:
         return False
     short = "." in word.tail and (len(word.core) == 1 or word.core.lower() in SHORT or word.core.lower() in ENDING)
@@ -67,7 +67,7 @@ def read(word: WrittenWord, follow: Sequence[WrittenWord], before: WrittenWord |
 
 
 def _between(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> NormalizedWord:
-    """Marks by themselves: dashes, which between numbers are signs, and marks with a space before them."""
+    """Marks that stand alone: dashes (signs between numbers), and marks after a space."""
     if word.core:
         if past[-1:].isdigit() and follow and follow[0].core[:1].isdigit():
             return NormalizedWord("to" if is_year(past) and is_year(follow[0].core) else "minus")
@@ -79,7 +79,7 @@ def _between(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> Nor
 
 
 def _closed(text: str, word: WrittenWord, follow: Sequence[WrittenWord], taken: int = 0) -> NormalizedWord:
-    """The reading with the marks of the last word that it took."""
+    """The reading with the marks of the last word that it covers."""
     last = follow[taken - 1] if taken else word
     after = follow[taken] if taken < len(follow) else None
     mark = last.mark
@@ -91,7 +91,7 @@ def _closed(text: str, word: WrittenWord, follow: Sequence[WrittenWord], taken: 
 
 
 def _shortened(word: WrittenWord, follow: Sequence[WrittenWord], before: WrittenWord | None) -> NormalizedWord | None:
-    """Abbreviations and initials, whose full stop is no end of a sentence."""
+    """Abbreviations and initials, whose period does not end the sentence."""
     low, after = word.core.lower(), follow[0] if follow else None
     dotted = word.tail.startswith(".") and not word.tail.startswith("..")
     past = before.core if before else ""
@@ -131,20 +131,16 @@ def _in_address(before: WrittenWord | None, after: WrittenWord | None) -> bool:
 def _unended(
     text: str, rest: WrittenWord, after: WrittenWord | None, *, never: bool = False, capital: bool = False
 ) -> NormalizedWord:
-    """An abbreviation's reading: its full stop counts only where the next word cannot go on with the sentence."""
+    """An abbreviation; its period ends the sentence only if the next word cannot continue it."""
     if rest.mark:
         return NormalizedWord(text, rest.mark, ends=rest.mark in (".", "?", "!"))
     begins = after is not None and after.upper and (capital or after.core.lower() in _OPENERS)
-    over = after is None or after.breaks > 1 or begins
-    return (
-        NormalizedWord(text, "." if over else "", ends=over)
-        if not (never and after is not None)
-        else NormalizedWord(text)
-    )
+    over = after is None or (not never and (after.breaks > 1 or begins))
+    return NormalizedWord(text, "." if over else "", ends=over)
 
 
 def _with_next(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> NormalizedWord | None:
-    """Numbers with what they count, and dates, telephone numbers and mixed fractions of two written words."""
+    """Numbers with units, and dates, telephone numbers and mixed fractions of two written words."""
     core = word.core
     joined = bool(follow) and not word.tail and not follow[0].lead and follow[0].breaks < 2
     after = follow[0].core if joined else ""
@@ -176,7 +172,7 @@ def _with_next(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> N
 
 
 def _numbered(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> str | None:
-    """Numbers that are read differently among their neighbours, and symbols that stand alone."""
+    """Numbers whose reading depends on context, and symbols that stand alone."""
     core = word.core
     if len(core) == 1 and core in "#*~" and not (follow and follow[0].core[:1].isdigit()):
         return " "
@@ -184,27 +180,18 @@ def _numbered(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> st
         return "by"
     if core in SYMBOLS:
         return SYMBOLS[core]
-    if (
-        (named := month(past))
-        and re.fullmatch(r"\d\d?", core)
-        and int(core) <= 31
-        and (named != "may" or past == "May")
-    ):
+    named = month(past)
+    if named and re.fullmatch(r"\d\d?", core) and int(core) <= 31 and (named != "may" or past == "May"):
         return ordinal(int(core)) if int(core) else None
-    if (
-        month(core)
-        and core.lower() in _SHORT_MONTHS
-        and (past[:1].isdigit() or (follow and follow[0].core[:1].isdigit()))
-    ):
-        return month(core)
-    return None
+    beside_digits = past[:1].isdigit() or (follow and follow[0].core[:1].isdigit())
+    return month(core) if core.lower() in _SHORT_MONTHS and beside_digits else None
 
 
 def _is_bullet(word: WrittenWord) -> bool:
-    """The number of an item of a list."""
+    """Whether it is the number of a list item."""
     return word.breaks > 0 and re.fullmatch(r"\d\d?", word.core) is not None and word.tail in (".", ")")
 
 
 def starts_item(word: WrittenWord) -> bool:
-    """A line that begins with the sign or the number of an item of a list."""
+    """Whether the word starts a list item with a bullet or a number."""
     return word.breaks > 0 and (word.core == "-" or (word.lead == "*" and not word.core) or _is_bullet(word))

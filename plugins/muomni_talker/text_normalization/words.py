@@ -1,10 +1,10 @@
-# ruff: noqa: RUF001 (characters that look like others are the matter here)
+# ruff: noqa: RUF001 (ambiguous characters are intended)
 
-"""One written word without its marks, as it is spoken when its neighbors do not matter: acronyms, abbreviations, Roman
-numerals, web addresses, mixtures of letters and digits.
+"""Reads a word independent of its context: acronyms, abbreviations, Roman numerals, web addresses, mixtures of letters
+and digits.
 
-Capital letters are spelled one by one where there are at most three of them, where no vowel is among them, or where
-the word is in a list; others are read as words. A shout ("HELLO") is thus read as a word, and so are "NASA" and "the".
+Words in capitals are spelled letter by letter if they have at most three letters or no vowel, or are in a list; others,
+such as "HELLO" and "NASA", are read as words.
 """
 
 from __future__ import annotations
@@ -39,28 +39,22 @@ _FIXED = {
     **{"n/a": "n a", "c++": "c plus plus", "c#": "c sharp", "f#": "f sharp", "co2": "c o two", "h2o": "h two o"},
     **{"km/h": "kilometres per hour", "'90s": "nineties", "i/o": "i o", "a/c": "a c"},
 }
-
 _POWERS = {"2": "squared", "3": "cubed"}
-
 DECADE = re.compile(r"'?(\d0|\d\d\d0)'?s")
-
 _RUNS = re.compile(rf"{NUMBER}|[A-Za-z]+(?:'[A-Za-z]+)*|[^A-Za-z0-9]")
 
 
 def listed(words: str) -> frozenset[str]:
-    """A table of single words."""
     return frozenset(words.split())
 
 
-# Read as words although they are short.
+# Short words in capitals that are not spelled.
 _READ = listed(
     "THE AND NOT YES NO ALL YOU ARE IS OF TO IN ON WE HE SHE BE DO SO IF OR BUT FOR CAN HAS HAD HIS HER WAS DID OUT "
     "OUR OFF OLD NEW NOW ONE TWO SIX TEN WHY HOW MY ME BY AT AS AN UP GO OH HI MAY GET SEE SAY DAY WAY MAN TOP BIG "
     "BAD CAT DOG RUN SUN RED HEY LET PUT TOO ANY END USE PIN RAM ROM GIF SIM ZIP"
 )
-
 _SPELLED = listed("ISBN IEEE ONNX HDMI NAACP UCLA RSVP AAAI UEFI ETA FAQ")
-
 _OTHERWISE = {"phd": "p h d", "ok": "okay", "tv": "t v", "vs": "versus", "aka": "a k a", "cv": "c v"}
 
 SHORT = {
@@ -74,23 +68,23 @@ SHORT = {
     **{"no": "number", "nos": "numbers", "ch": "chapter", "ext": "extension", "tel": "telephone", "apt": "apartment"},
     **{"e.g": "for example", "i.e": "that is", "viz": "namely"},
 }
-"""Shortened words that do not end a sentence, as a rule: their full stop belongs to them."""
+"""Abbreviations whose period usually does not end a sentence."""
 
 ENDING = {
     **{"etc": "et cetera", "inc": "incorporated", "ltd": "limited", "co": "company", "corp": "corporation"},
     **{"bros": "brothers", "jr": "junior", "sr": "senior", "ave": "avenue", "blvd": "boulevard", "rd": "road"},
     **{"a.m": "a m", "p.m": "p m", "ph.d": "p h d", "al": "al", "esq": "esquire"},
 }
-"""Shortened words that often end one."""
+"""Abbreviations that often end a sentence."""
 
 CAPITAL = listed("gen sen rep gov lt col sgt capt cpl maj hon rev pres st mt ft prof mr mrs ms dr messrs mme mlle")
-"""Shortened only where they begin with a capital letter."""
+"""Abbreviations only if capitalized."""
 
 NUMBERED = frozenset({"no", "nos", "ch", "ext", "fig", "figs", "eq", "vol", "pp", "apt", "ca", "est", "tel", "p"})
-"""Shortened only before a number."""
+"""Abbreviations only before a number."""
 
 TITLES = frozenset({"mr", "mrs", "ms", "dr", "prof"})
-"""What the British write without a full stop."""
+"""Abbreviations that British English writes without a period."""
 
 _KINGS = listed(
     "henry louis elizabeth george edward charles james william richard john paul pius benedict leo philip francis "
@@ -102,24 +96,16 @@ _COUNTED = listed(
     "chapter part volume act scene book section war appendix phase type class title level article stage grade "
     "figure table step version unit"
 )
-
 _ROMAN = re.compile(r"(?=[IVX])(X{0,3})(IX|IV|V?I{0,3})")
-
 _ONES = {"": 0, "I": 1, "II": 2, "III": 3, "IV": 4, "V": 5, "VI": 6, "VII": 7, "VIII": 8, "IX": 9}
-
 _DOMAIN = re.compile(
     r"(?:https?://|ftp://)?((?:[A-Za-z0-9-]+\.)+(?:com|org|net|edu|gov|io|ai|co|uk|de|fr|eu|dev|app|info|us|ca|tv|me))"
     r"((?::\d+)?(?:[/?#].*)?)"
 )
-
 _SCHEME = re.compile(r"(?:https?|ftp|file|mailto):/*")
-
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*")
-
 _WEB = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", "?": "question mark", "=": "equals"}
-
 _MORE_WEB = {"&": "and", "#": "hash", ":": "colon", "+": "plus", "%": "percent", "~": "tilde", "\\": "backslash"}
-
 _SUFFIXES = listed("com org net edu gov info app dev")
 
 
@@ -129,7 +115,7 @@ def spell(letters: str) -> str:
 
 
 def word(text: str) -> str:
-    """A run of letters, with apostrophes: as a word or letter by letter."""
+    """Letters and apostrophes, read as a word or letter by letter."""
     if text.lower() in _OTHERWISE:
         return _OTHERWISE[text.lower()]
     bare, _, end = text.partition("'")
@@ -141,14 +127,14 @@ def word(text: str) -> str:
 
 
 def spelled(capitals: str) -> bool:
-    """Whether capital letters are said one by one."""
+    """Whether a word in capitals is read letter by letter."""
     if capitals in _READ:
         return False
     return len(capitals) <= 3 or capitals in _SPELLED or not set(capitals) & set("AEIOUY")
 
 
 def roman(text: str, before: str) -> str | None:
-    """Henry VIII -> the eighth; Chapter IV -> four; None where it may be a word or a letter."""
+    """Henry VIII -> the eighth; Chapter IV -> four; None if ambiguous."""
     hit = _ROMAN.fullmatch(text)
     if hit is None:
         return None
@@ -160,7 +146,7 @@ def roman(text: str, before: str) -> str | None:
 
 
 def web(core: str) -> str | None:
-    """john@example.com -> john at example dot com; a scheme is not said."""
+    """john@example.com -> john at example dot com; the scheme is dropped."""
     rest = _SCHEME.sub("", core, count=1) if _SCHEME.match(core) else core
     known = rest != core or core.lower().startswith("www.") or _DOMAIN.fullmatch(core) or _MAIL.fullmatch(core)
     if not known or not rest:
@@ -191,7 +177,7 @@ def token(core: str) -> str:
 
 
 def _letters(core: str) -> str | None:
-    """Words, with hyphens between them; dotted letters (U.S.A)."""
+    """Hyphenated words; dotted letters (U.S.A)."""
     if re.fullmatch(r"(?:[A-Za-z]\.)+[A-Za-z]", core):
         return spell(core.replace(".", ""))
     if re.fullmatch(r"[A-Za-z]+(?:'[A-Za-z]+)*(?:-[A-Za-z]+(?:'[A-Za-z]+)*)*", core):
@@ -219,10 +205,8 @@ def _counted(core: str) -> str | None:
 
 
 def _ranges(core: str) -> str | None:
-    """5-10, 1990-1995, 3-4; telephone numbers, which have hyphens as well; scores and ratios; 3x4."""
-    if re.fullmatch(r"\+?(?:\d{1,3}[-.])?(?:\(?\d{3}\)?[-.])?\d{3}[-.]\d{4}", core) or re.fullmatch(
-        r"\+\d{7,15}", core
-    ):
+    """5-10, 1990-1995; telephone numbers; scores and ratios; 3x4."""
+    if re.fullmatch(r"\+?(?:\d{1,3}[-.])?(?:\(?\d{3}\)?[-.])?\d{3}[-.]\d{4}|\+\d{7,15}", core):
         return ("plus " if core[0] == "+" else "") + digits(core)
     if hit := re.fullmatch(rf"({NUMBER})[-–]({NUMBER})", core):
         return f"{counted(hit[1])} to {counted(hit[2])}"
@@ -236,7 +220,7 @@ def _ranges(core: str) -> str | None:
 
 
 def _codes(core: str) -> str | None:
-    """Versions, network addresses, numbered things, tags."""
+    """Versions, IP addresses, #1, hashtags."""
     if hit := re.fullmatch(r"([vV]?)(\d+(?:\.\d+)+)", core):
         parts = hit[2].split(".")
         if hit[1] or len(parts) > 2:
@@ -254,19 +238,14 @@ def mixed(core: str) -> str:
     said = []
     runs = _RUNS.findall(core)
     for at, run in enumerate(runs):
-        inside = 0 < at < len(runs) - 1
+        signs_number = at + 1 < len(runs) and runs[at + 1][0].isdigit() and (at == 0 or not runs[at - 1][0].isalnum())
         if run[0].isdigit() or (run[0] == "." and len(run) > 1):
             said.append(counted(run) if len(runs) > 1 and run[0] != "." else number(run))
         elif run[0].isalpha():
             said.append(_part(run, len(runs) > 1))
-        elif (
-            run == "-"
-            and at + 1 < len(runs)
-            and runs[at + 1][0].isdigit()
-            and (at == 0 or not runs[at - 1][0].isalnum())
-        ):
+        elif run == "-" and signs_number:
             said.append("minus")
-        elif run == "." and inside:
+        elif run == "." and 0 < at < len(runs) - 1:
             said.append("dot")
         elif run == "#" and at:
             said.append("sharp")
@@ -276,7 +255,7 @@ def mixed(core: str) -> str:
 
 
 def _part(run: str, beside: bool) -> str:
-    """Letters beside digits or symbols: single ones and those without a vowel are spelled."""
+    """Letters, possibly beside digits or symbols: then short ones and those without a vowel are spelled."""
     if beside and run.isalpha() and ((run.isupper() and len(run) <= 3) or not set(run.lower()) & set("aeiouy")):
         return spell(run)
     return word(run)

@@ -1,8 +1,7 @@
-# ruff: noqa: RUF001 (characters that look like others are the matter here)
+# ruff: noqa: RUF001 (ambiguous characters are intended)
 
-"""Text cut into written words: folded to plain characters, with the marks around them set apart; the alphabet that
-the Talkers read, and its characters as numbers.
-"""
+"""Splits text into written words of plain characters with their punctuation; the alphabet of the Talkers and its
+symbol numbers."""
 
 from __future__ import annotations
 
@@ -11,27 +10,15 @@ import unicodedata
 from dataclasses import dataclass
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
 MARKS = ".,?!;:-"
 
 ALPHABET = LETTERS + "' " + MARKS
-"""Every character that a text to be spoken can hold."""
+"""All characters of normalized text."""
 
 _KEPT = "€£¥₹¢°µ×÷±≈≤≥≠π∞§→—–"
+_FRACTIONS = dict(zip("½¼¾⅓⅔⅛⅜⅝⅞", ["1/2", "1/4", "3/4", "1/3", "2/3", "1/8", "3/8", "5/8", "7/8"], strict=True))
 
-_FRACTIONS = {
-    "½": "1/2",
-    "¼": "1/4",
-    "¾": "3/4",
-    "⅓": "1/3",
-    "⅔": "2/3",
-    "⅛": "1/8",
-    "⅜": "3/8",
-    "⅝": "5/8",
-    "⅞": "7/8",
-}
-
-# What compatibility decomposition does not give, or gives wrongly.
+# Characters that compatibility decomposition (NFKD) does not handle as needed.
 _FOLDED = str.maketrans(
     {
         **dict.fromkeys("“”„‟«»″", '"'),
@@ -41,48 +28,31 @@ _FOLDED = str.maketrans(
         **dict.fromkeys("™®©ª", ""),
         **dict.fromkeys("μ", "µ"),
         **{"²": "^2", "³": "^3", "º": "°", "№": "#", "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"},
-        **{
-            "ø": "o",
-            "Ø": "O",
-            "ł": "l",
-            "Ł": "L",
-            "đ": "d",
-            "Đ": "D",
-            "ð": "d",
-            "Ð": "D",
-            "þ": "th",
-            "Þ": "TH",
-            "ı": "i",
-        },
+        **{"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "TH"},
+        **{"ı": "i"},
         **{"∙": "×", "⋅": "×", "∕": "/", "⁄": "/", "∗": "*", "•": "-", "·": "-"},
     }
 )
-
 _VULGAR = re.compile(f"(\\d?)([{''.join(_FRACTIONS)}])")
 
-# Where a run of characters without a space is still more than one written word: at dashes, after a full stop or a
-# comma that somebody forgot a space behind.
+# Word boundaries without a space: at dashes, and after a period or comma with a missing space.
 _CUTS = re.compile(
     r"(—|--+|(?<!\d)–|–(?!\d))|(?<=\.\.)(?=[A-Za-z])|(?<=[a-z]{2}[.!?])(?=[A-Z][a-z])|(?<=[A-Za-z]{2}[,;])(?=[A-Za-z])"
 )
-
 _FEET = re.compile(r"(\d+'\d+\")(.*)")
-
 _LEAD = re.compile(r"^(?:[\"(\[{*_`|]|'(?!\d\ds))+")
-
 _TAIL = re.compile(r"[\"')\]}*_`|.,;:!?]+$")
 
 PAD, START, END = 0, 1, 2
-"""Nothing; the silence before a sentence; the silence after it."""
+"""Padding; the silence before a sentence; the silence after it."""
 
 COUNT = 3 + len(ALPHABET)
-
 _NUMBERS = {character: 3 + place for place, character in enumerate(ALPHABET)}
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenWord:
-    """A written word: what opens before it, itself, what closes after it, and the line breaks before it."""
+    """A written word: opening marks, the word, closing marks, and the number of line breaks before it."""
 
     lead: str
     core: str
@@ -91,23 +61,20 @@ class WrittenWord:
 
     @property
     def mark(self) -> str:
-        """The mark of :data:`MARKS` that the tail comes to; empty if it has none."""
-        for mark in "?!.":
-            if mark in self.tail:
-                return mark
-        for mark in ";:,":
+        """The most important mark of the tail; empty if it has none."""
+        for mark in "?!.;:,":
             if mark in self.tail:
                 return mark
         return "," if any(closing in self.tail for closing in ")]}") else ""
 
     @property
     def upper(self) -> bool:
-        """It begins with a capital letter."""
+        """Whether it begins with a capital letter."""
         return self.core[:1].isupper()
 
 
 def fold(raw: str) -> str:
-    """ASCII and a few symbols in place of anything that looks or means the same; the rest is dropped."""
+    """Map characters to ASCII and a few symbols of the same look or meaning; drop the rest."""
     raw = _VULGAR.sub(lambda hit: hit[1] + ("_" if hit[1] else "") + _FRACTIONS[hit[2]], raw.translate(_FOLDED))
     if raw.isascii():
         return "".join(character for character in raw if " " < character < "\x7f")
@@ -116,7 +83,7 @@ def fold(raw: str) -> str:
 
 
 def cut(raw: str, breaks: int) -> list[WrittenWord]:
-    """The written words of a run of characters without a space; ``breaks`` line breaks lie before it."""
+    """The written words of a run of characters without a space, after ``breaks`` line breaks."""
     parts: list[WrittenWord] = []
     for part in _CUTS.split(fold(raw)):
         if part:
@@ -130,7 +97,7 @@ def _set_apart(word: str) -> tuple[str, str, str]:
         return "", feet[1], feet[2]
     lead = _LEAD.match(word)
     begin = lead.end() if lead else 0
-    # Not by a search for the end: that takes quadratic time for a million full stops.
+    # A regular expression search would take quadratic time for a million periods.
     end = len(word)
     while end > begin and _TAIL.fullmatch(word[end - 1]):
         end -= 1
@@ -138,5 +105,5 @@ def _set_apart(word: str) -> tuple[str, str, str]:
 
 
 def numbers(text: str) -> list[int]:
-    """The symbols of normalised text."""
+    """The symbols of normalized text."""
     return [_NUMBERS[character] for character in text]

@@ -1,4 +1,4 @@
-"""The command, as it is called."""
+"""Runs the command in a subprocess."""
 
 import json
 import subprocess
@@ -13,14 +13,13 @@ def run(*words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_it_counts(tmp_path: Path) -> None:
-    """Words, whatever their case."""
     (tmp_path / "a.txt").write_text("A hen, a fox. A hen!")
     done = run(str(tmp_path / "a.txt"), "--json")
     assert json.loads(done.stdout) == {"a": 3, "hen": 2, "fox": 1}
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
-    """One line what, one line what to do."""
+def test_missing_file(tmp_path: Path) -> None:
+    """Errors are two lines: what is wrong, and what to do."""
     done = run(str(tmp_path / "b.txt"))
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 2

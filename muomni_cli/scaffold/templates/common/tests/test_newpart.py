@@ -1,4 +1,4 @@
-"""The checks that parts of this kind must keep, one test each."""
+"""The conformance checks of this package's parts, one test each."""
 
 import pytest
 
@@ -7,5 +7,4 @@ from muomni_cli.testing import CheckCase, cases
 
 @pytest.mark.parametrize("case", cases("newpart"), ids=str)
 def test_law(case: CheckCase) -> None:
-    """What it declares holds."""
     case.run()

@@ -1,4 +1,4 @@
-"""Settings: every one has a default and a description, which are its documentation."""
+"""Settings. Every field needs a default and a description, which muomni shows as documentation."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from muomni_cli.api import PartConfig
 
 
 class NewpartConfig(PartConfig):
-    """What is written, and where."""
+    """Output of the callback."""
 
     file: str = Field("newpart.csv", description="name of the file in the stage's folder")
-    validation_only: bool = Field(False, description="leave out the metrics of training steps")
+    validation_only: bool = Field(False, description="skip the metrics of training steps")

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 
 class Newpart:
-    """A :class:`muomni_cli.api.Callback`: told of a stage between its steps. One that raises is named and left out."""
+    """A :class:`muomni_cli.api.Callback`, called between the steps of a stage. If it raises, training continues
+    without it."""
 
     def __init__(self, config: NewpartConfig) -> None:
         self._config = config
         self._path: Path | None = None
 
     def on_start(self, context: StageContext) -> None:
-        """A stage begins, or goes on where it was stopped."""
+        """A stage starts or resumes."""
         self._path = context.run.stage(context.stage) / self._config.file
 
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -30,14 +31,14 @@ class Newpart:
             self._write(step, "train", metrics)
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Metrics on held-out data."""
+        """Metrics of held-out data."""
         self._write(step, "validation", metrics)
 
     def on_checkpoint(self, step: int, path: Path) -> None:
-        """All is saved at ``path``."""
+        """A checkpoint was saved at ``path``."""
 
     def on_end(self, step: int, reason: str) -> None:
-        """The stage is finished, or was stopped."""
+        """The stage finished or was interrupted."""
 
     def _write(self, step: int, kind: str, metrics: Mapping[str, float]) -> None:
         if self._path is None:

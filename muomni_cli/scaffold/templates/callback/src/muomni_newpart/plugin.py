@@ -1,4 +1,4 @@
-"""What this package offers to muomni: every listing imports this module, so it imports nothing heavy."""
+"""Registers the parts of this package. Every command imports this module, so it must not import torch or numpy."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from muomni_newpart.config import NewpartConfig
 
 @hookimpl
 def register_callbacks() -> list[CallbackPart]:
-    """Active in a recipe that has a table ``[callbacks.<any name>]`` with ``use = "newpart"``."""
+    """Enabled by a table ``[callbacks.<any name>]`` with ``use = "newpart"`` in a recipe."""
     return [
         CallbackPart(
             name="newpart",
@@ -21,6 +21,5 @@ def register_callbacks() -> list[CallbackPart]:
 
 @hookimpl
 def register_recipes() -> list[RecipeFile]:
-    """A small training to be followed."""
     path = Path(__file__).with_name("newpart.toml")
-    return [RecipeFile(name="newpart", doc="a training that this package's callback follows", path=path)]
+    return [RecipeFile(name="newpart", doc="a short training with this package's callback", path=path)]

@@ -1,4 +1,4 @@
-"""The codec as two graphs: samples to codes, and codes with what the decoder remembers to log-mel."""
+"""Export graphs: samples to codes, and codes with the decoder's state to log-mel."""
 
 from __future__ import annotations
 
@@ -14,32 +14,29 @@ from muomni_newpart.model import Newpart
 
 
 class Encoding(nn.Module):
-    """(B,T,samples of a code frame) -> (B,T,Q) codes."""
+    """(B,T,samples per code frame) -> (B,T,Q) codes."""
 
     def __init__(self, codec: Newpart) -> None:
         super().__init__()
         self.codec, self.mel = codec, LogMel(codec.mel)
 
     def forward(self, waves: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.codec.encode(self.codec.seen(self.mel(waves.flatten(1)))),)
 
 
 class Decoding(nn.Module):
-    """(B,T,Q) codes and the past -> (B, frame*T, F) log-mel and the past."""
+    """(B,T,Q) codes and past states -> (B, frame*T, F) log-mel and present states."""
 
     def __init__(self, codec: Newpart) -> None:
         super().__init__()
         self.codec = codec
 
     def forward(self, codes: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """All in one call."""
         mel, present = self.codec.decoder(self.codec.decode(codes), past)
         return mel, *present
 
 
 def graphs(module: Newpart) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     memories = module.decoder.memories
     states = {f"past.{number}": f"present.{number}" for number in range(len(memories))}
     cases = {
@@ -73,5 +70,5 @@ def graphs(module: Newpart) -> list[Graph]:
 
 
 def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Noise of deviation 0.1, in float32."""
+    """Noise of std 0.1."""
     return 0.1 * random.standard_normal(shape, dtype="float32")

@@ -1,8 +1,8 @@
-"""A codec that learns no codebooks: numbers rounded to a few levels are the codes (FSQ, arXiv:2309.15505).
+"""A codec with finite scalar quantization (FSQ, arXiv:2309.15505), which needs no learned codebooks.
 
-Causal ConvNeXt blocks (arXiv:2201.03545) on both sides, so that sound comes as codes do.
+Causal ConvNeXt blocks (arXiv:2201.03545) on both sides, for streaming.
 
-Shapes: B batch, T code frames, M mel frames, F mel bins, Q codes of a frame, K values of a code, L numbers of a code.
+Shapes: B batch, T code frames, M mel frames, F mel bins, Q codebooks, K codes, L dimensions of a code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from muomni_cli.nn.streaming import CausalStack, CausalStream, ConvNeXt
 from muomni_newpart.config import NewpartConfig
 
 MEAN, SCALE = -5.0, 4.0
-"""Of the log-mel of speech, about."""
+"""Approximate mean and range of the log-mel of speech."""
 
 
 class Unfold(nn.Module):
@@ -28,7 +28,6 @@ class Unfold(nn.Module):
         self.proj = nn.Linear(config.width, config.frame * self.bins)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each code frame becomes ``frame`` mel frames."""
         made: Tensor = self.proj(self.norm(x))
         return made.reshape(x.shape[0], -1, self.bins) * SCALE + MEAN
 
@@ -60,12 +59,12 @@ class Newpart(nn.Module):
 
     @property
     def mel(self) -> MelConfig:
-        """The log-mel that it takes and gives."""
+        """Settings of the log-mel."""
         return self.config.mel
 
     @property
     def frame(self) -> int:
-        """Mel frames of a code frame."""
+        """Mel frames per code frame."""
         return self.config.frame
 
     @property
@@ -79,7 +78,7 @@ class Newpart(nn.Module):
         return self.config.codebook_size
 
     def windows(self, mel: Tensor) -> Tensor:
-        """(B, frame*T, F) log-mel -> (B,T,F): each code frame's window as one vector."""
+        """(B, frame*T, F) log-mel -> (B,T,F): one vector per code frame."""
         if mel.shape[1] % self.frame or mel.shape[2] != self.mel.n_mels:
             raise RequestError(
                 f"log-mel of shape {tuple(mel.shape)} does not fit the codec",
@@ -88,12 +87,12 @@ class Newpart(nn.Module):
         return self.seen(mel)
 
     def seen(self, mel: Tensor) -> Tensor:
-        """:meth:`windows`, without questions."""
+        """:meth:`windows` without checking the shape."""
         frames, _ = self.encoder(((mel - MEAN) / SCALE).reshape(mel.shape[0], -1, self.frame * self.mel.n_mels))
         return frames  # type: ignore[no-any-return]
 
     def numbers(self, frames: Tensor) -> Tensor:
-        """(B,T,F) -> (B,T,Q,L) from 0 to one less than the levels, not yet rounded."""
+        """(B,T,F) -> (B,T,Q,L) from 0 to levels - 1, before rounding."""
         raw = self.inward(frames).unflatten(-1, (self.codebooks, len(self.config.levels)))
         return (raw.tanh() + 1) / 2 * (self.levels - 1)  # type: ignore[no-any-return]
 
@@ -107,9 +106,9 @@ class Newpart(nn.Module):
         return self.frames_of(digits.to(self.outward.weight.dtype))
 
     def frames_of(self, numbers: Tensor) -> Tensor:
-        """(B,T,Q,L) numbers -> (B,T,F)."""
-        centerd = numbers * 2 / (self.levels - 1).clamp_min(1) - 1
-        frames: Tensor = self.outward(centerd.flatten(2))
+        """(B,T,Q,L) -> (B,T,F)."""
+        centered = numbers * 2 / (self.levels - 1).clamp_min(1) - 1
+        frames: Tensor = self.outward(centered.flatten(2))
         return frames
 
     def expand(self, frames: Tensor) -> Tensor:
@@ -117,16 +116,11 @@ class Newpart(nn.Module):
         return self.decoder.whole(frames)
 
     def stream(self, batch: int = 1) -> CausalStream:
-        """:meth:`expand` of (B,T,F) that comes in pieces."""
+        """:meth:`expand` for (B,T,F) that comes in pieces."""
         return self.decoder.stream(batch)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """(B, frame*T, F) log-mel -> what is left of it after coding; gradients pass straight through the rounding."""
+        """(B, frame*T, F) log-mel -> its reconstruction, with straight-through gradients of the rounding."""
         numbers = self.numbers(self.windows(mel))
         rounded = numbers + (numbers.round() - numbers).detach()
         return self.expand(self.frames_of(rounded))
-
-
-def build(config: NewpartConfig) -> Newpart:
-    """Fresh weights."""
-    return Newpart(config)

@@ -1,4 +1,4 @@
-"""How the codec learns: to give back the log-mel of crops of speech through its codes.
+"""Training of the codec: reconstruct the log-mel of crops of speech.
 
 Shapes: B batch, N samples, M mel frames, F mel bins.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Reconstruction:
-    """An :class:`muomni_cli.api.Objective`: log-mel through codes."""
+    """A :class:`muomni_cli.api.Objective`: reconstruction of log-mels."""
 
     unit = "seconds"
     adamw_params = frozenset({"inward.weight", "outward.weight"})
@@ -37,7 +37,7 @@ class Reconstruction:
         self._mel = LogMel(codec.mel)
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Share ``micro`` of the step's crops, each from where its row and the step have it: ``waves`` (B,N)."""
+        """Micro-batch ``micro`` of the step, random crops by seed, step and row: ``waves`` (B,N)."""
         chosen = self._train.batch(step, self._settings.batch_size)
         shares, config = self._settings.accumulate, self.module.config
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
@@ -51,7 +51,7 @@ class Reconstruction:
         return Loss(self._errors(batch.tensors["waves"]).sum())
 
     def validate(self) -> dict[str, float]:
-        """``loss`` of whole held-out sounds, and ``use``: the share of codes that are ever used."""
+        """``loss`` of whole held-out sounds, and ``use``: the share of codes in use."""
         total, count, used = 0.0, 0, torch.zeros(self.module.codebooks, self.module.codebook_size, dtype=torch.bool)
         device = next(self.module.parameters()).device
         rows = itertools.chain.from_iterable(
@@ -68,7 +68,7 @@ class Reconstruction:
         return {"loss": total / max(count, 1), "use": used.float().mean().item()}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """None: log-mel cannot be listened to without a vocoder."""
+        """None: listening needs a vocoder."""
         return ()
 
     def _errors(self, waves: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Reconstruction:
         return self._mel.to(waves.device)(waves)  # type: ignore[no-any-return]
 
     def _crop(self, index: int, size: int, random: np.random.Generator) -> NDArray[np.float32]:
-        """(N,) from somewhere in a sound, with silence after it if it is shorter."""
+        """A random crop (N,) of a sound, padded with silence."""
         wave = self._train.inputs[index]
         begin = int(random.integers(max(0, wave.size - size) + 1))
         piece: NDArray[np.float32] = np.array(wave[begin : begin + size], np.float32)

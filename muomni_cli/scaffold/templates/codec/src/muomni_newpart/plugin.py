@@ -1,4 +1,4 @@
-"""What this package offers to muomni. Knows no torch and no numpy: every listing imports this module."""
+"""Registers the parts of this package. Every command imports this module, so it must not import torch or numpy."""
 
 from pathlib import Path
 
@@ -16,13 +16,12 @@ SMALL = {
 
 @hookimpl
 def register_codecs() -> list[CodecPart]:
-    """Log-mel to codes and back."""
     return [
         CodecPart(
             name="newpart",
-            doc="numbers rounded to a few levels (FSQ); nothing to go wrong in a codebook",
+            doc="finite scalar quantization (FSQ) of log-mel",
             config=NewpartConfig,
-            build="muomni_newpart.model:build",
+            build="muomni_newpart.model:Newpart",
             objective="muomni_newpart.objective:Reconstruction",
             graphs="muomni_newpart.graphs:graphs",
             runner="muomni_newpart.running:RunCodec",
@@ -35,6 +34,5 @@ def register_codecs() -> list[CodecPart]:
 
 @hookimpl
 def register_recipes() -> list[RecipeFile]:
-    """The codec by itself."""
     path = Path(__file__).with_name("newpart.toml")
     return [RecipeFile(name="newpart", doc="this package's codec, on speech of the program flite", path=path)]

@@ -1,6 +1,6 @@
-"""The graphs, run: samples to codes, and codes to log-mel as they come. Knows no torch.
+"""Runs the exported graphs without PyTorch: samples to codes, and codes to log-mel, streaming.
 
-Shapes: N samples, T code frames, M mel frames, F mel bins, Q codes of a frame.
+Shapes: N samples, T code frames, M mel frames, F mel bins, Q codebooks.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from muomni_newpart.config import NewpartConfig
 
 
 class Decoded:
-    """A :class:`muomni_cli.contract.speech.ArrayStream` from (T,Q) codes to (M,F) log-mel; after the end of a sound
-    another begins."""
+    """A :class:`muomni_cli.contract.speech.ArrayStream` from (T,Q) codes to (M,F) log-mel."""
 
     _past: dict[str, NDArray[np.float32]]
 
@@ -26,7 +25,7 @@ class Decoded:
         self._begin()
 
     def push(self, codes: NDArray[Any]) -> NDArray[np.float32]:
-        """Take (T,Q), give (M,F)."""
+        """Feed (T,Q) codes and return (M,F) log-mel."""
         if not len(codes):
             return np.zeros((0, self._config.mel.n_mels), np.float32)
         made = self._run({"codes": codes[None].astype(np.int64), **self._past})
@@ -35,7 +34,7 @@ class Decoded:
         return mel
 
     def finish(self) -> NDArray[np.float32]:
-        """Nothing is left: the decoder waits for nothing."""
+        """End the sound; nothing is left, since the decoder has no lookahead."""
         self._begin()
         return np.zeros((0, self._config.mel.n_mels), np.float32)
 
@@ -45,28 +44,25 @@ class Decoded:
 
 
 class RunCodec:
-    """See :class:`muomni_cli.contract.speech.CodecRunner`."""
+    """A :class:`muomni_cli.contract.speech.CodecRunner` on the exported graphs."""
 
     def __init__(self, config: NewpartConfig, graphs: Mapping[str, GraphFn]) -> None:
         self._config, self._graphs = config, graphs
 
     @property
     def mel(self) -> MelConfig:
-        """The log-mel that it gives."""
         return self._config.mel
 
     @property
     def frame(self) -> int:
-        """Mel frames of a code frame."""
         return self._config.frame
 
     @property
     def codebook_size(self) -> int:
-        """K."""
         return self._config.codebook_size
 
     def encode(self, wave: NDArray[np.float32]) -> NDArray[np.int64]:
-        """(N,) samples -> (T,Q) codes, the last frame filled up with silence."""
+        """(N,) samples -> (T,Q) codes; the last frame is padded with silence."""
         frames = -(-wave.size // self._config.samples)
         if not frames:
             return np.zeros((0, self._config.codebooks), np.int64)

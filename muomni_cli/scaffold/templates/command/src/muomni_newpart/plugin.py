@@ -1,4 +1,4 @@
-"""What this package offers to muomni: every command imports this module, so it imports nothing heavy."""
+"""Registers the command. Every command imports this module, so it must not import slow packages."""
 
 from json import dumps
 from pathlib import Path
@@ -11,7 +11,7 @@ from muomni_cli.api import hookimpl
 
 def count(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A text file.")],
-    most: Annotated[int, typer.Option(min=1, help="So many words.")] = 10,
+    most: Annotated[int, typer.Option(min=1, help="Number of words to print.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count the words of a text."""
@@ -23,5 +23,5 @@ def count(
 
 @hookimpl
 def register_commands(cli: typer.Typer) -> None:
-    """`muomni newpart`. A group of commands is added with ``cli.add_typer``."""
+    """Add `muomni newpart`. For a group of commands use ``cli.add_typer``."""
     cli.command("newpart")(count)

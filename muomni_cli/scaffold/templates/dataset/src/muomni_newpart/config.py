@@ -1,4 +1,4 @@
-"""Settings: every one has a default and a description, which are its documentation."""
+"""Settings. Every field needs a default and a description, which muomni shows as documentation."""
 
 from pydantic import Field
 
@@ -6,9 +6,7 @@ from muomni_cli.api import PartConfig
 
 
 class NewpartConfig(PartConfig):
-    """Which file, and how much of it."""
+    """Settings of the source."""
 
-    path: str = Field(
-        "", description="a file of questions and answers, one pair a line with a tab between; sums if empty"
-    )
+    path: str = Field("", description="file of tab-separated questions and answers, one pair a line; empty: sums")
     largest: int = Field(20, ge=1, description="without a file: the largest number in a sum")

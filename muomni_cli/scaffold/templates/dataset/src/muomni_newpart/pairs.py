@@ -1,4 +1,4 @@
-"""Questions and answers: out of a file with tabs, or sums made on the spot. Streams; holds no file in memory."""
+"""Questions and answers from a tab-separated file, or generated sums. Streams, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Pairs:
         self.unreadable: dict[str, str] = {}
 
     def files(self) -> list[Path]:
-        """What is read, so that a change of it is noticed."""
+        """The files that are read; muomni detects when they change."""
         if not self._config.path:
             return []
         path = expand_path(self._config.path)
@@ -27,7 +27,7 @@ class Pairs:
         return [path]
 
     def documents(self) -> Iterator[Conversation]:
-        """A conversation a pair. What has one key stays on one side of the split."""
+        """One conversation per pair. Items with the same key stay on the same side of the split."""
         for question, answer in self._lines() if self._config.path else self._sums():
             yield Conversation((Message("user", question), Message("assistant", answer)), question, "newpart")
 
@@ -39,20 +39,15 @@ class Pairs:
                 if tab and question and answer:
                     yield question, answer
                 else:
-                    self.unreadable[str(path)] = f"line {number} is no question, tab, answer"
+                    self.unreadable[str(path)] = f"line {number} is not: question, tab, answer"
 
     def _sums(self) -> Iterator[tuple[str, str]]:
         numbers = range(self._config.largest + 1)
         yield from ((f"{one}+{other}?", str(one + other)) for one in numbers for other in numbers)
 
 
-def build(config: NewpartConfig) -> Pairs:
-    """A source."""
-    return Pairs(config)
-
-
 def sample(folder: Path) -> Mapping[str, Any]:
-    """A file to be tried with, and the settings that read it: for `muomni plugins check`."""
+    """Write a sample file for `muomni plugins check`, and return the settings that read it."""
     path = folder / "pairs.tsv"
     path.write_text("".join(f"Who laid egg {n}?\tHen {n}.\n" for n in range(6)), encoding="utf-8")
     return {"path": str(path)}

@@ -1,4 +1,4 @@
-"""What this package offers to muomni: every listing imports this module, so it imports nothing heavy."""
+"""Registers the parts of this package. Every command imports this module, so it must not import torch or numpy."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ def register_datasets() -> list[DatasetPart]:
     return [
         DatasetPart(
             name="newpart",
-            doc="questions and answers: lines with tabs, or sums",
+            doc="questions and answers from a tab-separated file, or sums",
             config=NewpartConfig,
-            build="muomni_newpart.pairs:build",
+            build="muomni_newpart.pairs:Pairs",
             sample="muomni_newpart.pairs:sample",
         )
     ]
@@ -22,6 +22,5 @@ def register_datasets() -> list[DatasetPart]:
 
 @hookimpl
 def register_recipes() -> list[RecipeFile]:
-    """A small model that learns from it."""
     path = Path(__file__).with_name("newpart.toml")
     return [RecipeFile(name="newpart", doc="adds small numbers; a minute or two", path=path)]

@@ -1,4 +1,4 @@
-"""Settings: every one has a default and a description, which are its documentation. Knows no torch."""
+"""Settings. Every field needs a default and a description, which muomni shows as documentation."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from muomni_cli.api import PartConfig
 
 SHAPES = ("falls", "rises", "steps", "waves")
-"""What the curves do that this package makes by itself."""
+"""Classes of the generated curves."""
 
 
 class NewpartConfig(PartConfig):
@@ -24,13 +24,13 @@ class NewpartConfig(PartConfig):
 
 
 class CurvesConfig(PartConfig):
-    """Curves that are made on the spot."""
+    """Generated curves."""
 
     count: PositiveInt = Field(600, description="curves for training")
     val_count: PositiveInt = Field(200, description="curves for validation")
-    lines: PositiveInt = Field(64, ge=16, description="length of a curve, about")
-    seed: NonNegativeInt = Field(0, description="another seed, other curves")
+    lines: PositiveInt = Field(64, ge=16, description="approximate length of a curve")
+    seed: NonNegativeInt = Field(0, description="random seed")
 
 
 class QuestionsConfig(CurvesConfig):
-    """Questions about them."""
+    """Questions about generated curves."""

@@ -1,6 +1,6 @@
-"""Curves that are made when they are opened, with what they do, and questions about them.
+"""Sample data: labeled curves, generated when opened, and questions about them.
 
-Curve ``i`` of a side of the split is a function of the seed and ``i``.
+Curve ``i`` of a split depends only on the seed and ``i``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ASKED = ("What does the curve do?", "What do you see?", "Which shape is it?")
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A :class:`muomni_cli.api.Media`: opens as the bytes of a file that the encoder reads."""
+    """A :class:`muomni_cli.api.Media`; it opens as a file that the encoder reads."""
 
     config: CurvesConfig
     split: Literal["train", "val"]
@@ -30,16 +30,16 @@ class Curve:
 
     @property
     def shape(self) -> str:
-        """What it does."""
+        """Its class."""
         return SHAPES[self.index % len(SHAPES)]
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """Its name in messages."""
         return f"{self.split}-{self.index}-of-seed-{self.config.seed}.csv"
 
     def open(self) -> BinaryIO:
-        """Its lines of two numbers, noisy, at any height."""
+        """CSV lines of two noisy numbers with a random offset."""
         random = np.random.default_rng([self.config.seed, self.split == "val", self.index])
         way = np.linspace(0, 1, round(self.config.lines * random.uniform(0.7, 1.3)))
         begin, rate = random.uniform(0.2, 0.8), random.uniform(2, 5)
@@ -55,7 +55,7 @@ class Curve:
 
 
 def curves(config: CurvesConfig) -> Iterator[Curve]:
-    """All of them, those for training first."""
+    """All curves, those for training first."""
     yield from (Curve(config, "train", index) for index in range(config.count))
     yield from (Curve(config, "val", index) for index in range(config.val_count))
 
@@ -68,28 +68,24 @@ class Curves:
         self.unreadable: dict[str, str] = {}
 
     def files(self) -> list[Path]:
-        """None: it reads nothing."""
         return []
 
     def documents(self) -> Iterator[Example]:
-        """An example a curve."""
         for curve in curves(self._config):
             yield Example(curve, f"it {curve.shape}", curve.name, curve.shape, "curves", split=curve.split)
 
 
 class Questions:
-    """A :class:`muomni_cli.api.Dataset` for ``[[data.omni]]``: conversations that show a curve."""
+    """A :class:`muomni_cli.api.Dataset` for ``[[data.omni]]``: conversations about a curve."""
 
     def __init__(self, config: QuestionsConfig) -> None:
         self._config = config
         self.unreadable: dict[str, str] = {}
 
     def files(self) -> list[Path]:
-        """None: it reads nothing."""
         return []
 
     def documents(self) -> Iterator[Conversation]:
-        """A conversation a curve."""
         for curve in curves(self._config):
             question = Message("user", ASKED[curve.index // len(SHAPES) % len(ASKED)], (curve,))
             answer = Message("assistant", f"it {curve.shape}")

@@ -1,4 +1,4 @@
-"""The encoder as one graph, and its head as another."""
+"""Export graphs of the encoder and its head."""
 
 from __future__ import annotations
 
@@ -9,31 +9,28 @@ from muomni_newpart.model import Named, Newpart
 
 
 class Encoding(nn.Module):
-    """(B,N,C) samples, all real -> (B,T,W) tokens."""
+    """(B,N,C) samples without padding -> (B,T,W) tokens."""
 
     def __init__(self, model: Newpart) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, inputs: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.model.encode(inputs),)
 
 
 class Head(nn.Module):
-    """(B,T,W) tokens, all real -> (B,C) scores."""
+    """(B,T,W) tokens without padding -> (B,classes) scores."""
 
     def __init__(self, named: Named) -> None:
         super().__init__()
         self.head = named.head
 
     def forward(self, tokens: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.head(tokens.mean(1)),)
 
 
 def graphs(module: Newpart) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     return [
         Graph(
             name="encoder",
@@ -50,10 +47,9 @@ def graphs(module: Newpart) -> list[Graph]:
 
 
 def head_graphs(module: Named) -> list[Graph]:
-    """See ``EncoderPart.head_graphs``."""
     cases = {"traced": {"batch": 2, "tokens": 5}, "one": {"batch": 1, "tokens": 1}, "many": {"batch": 3, "tokens": 50}}
 
-    def by_its_own(tokens: Tensor) -> tuple[Tensor]:
+    def reference(tokens: Tensor) -> tuple[Tensor]:
         return (module.score(EncoderOutput(tokens, [tokens.shape[1]] * len(tokens))),)
 
     return [
@@ -63,6 +59,6 @@ def head_graphs(module: Named) -> list[Graph]:
             inputs=[GraphInput("tokens", ("batch", "tokens", module.encoder.width))],
             outputs=["scores"],
             cases=cases,
-            reference=by_its_own,
+            reference=reference,
         )
     ]

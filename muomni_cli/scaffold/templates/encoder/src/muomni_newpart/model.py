@@ -1,4 +1,4 @@
-"""Strided convolutions over an input, and the head that names its class.
+"""Strided convolutions over an input, and a classification head.
 
 Shapes: B batch, N samples, T tokens, W width, C channels.
 """
@@ -20,7 +20,7 @@ from muomni_newpart.naming import Naming
 
 
 class Halving(nn.Module):
-    """(B,W,N) -> (B,W',ceil(N/2)), with a norm over channels at each place, so that no place knows of padding."""
+    """(B,W,N) -> (B,W',ceil(N/2)). The norm is over channels at each position, so that it does not see padding."""
 
     def __init__(self, inner: int, outer: int, dropout: float) -> None:
         super().__init__()
@@ -29,7 +29,6 @@ class Halving(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolution, norm, GELU."""
         normed: Tensor = self.norm(self.conv(x).transpose(1, 2))
         dropped: Tensor = self.drop(nn.functional.gelu(normed))
         return dropped.transpose(1, 2)
@@ -53,7 +52,7 @@ class Newpart(nn.Module):
         return self.config.d_model
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """(B,N,C), all of it real -> (B,T,W)."""
+        """(B,N,C) without padding -> (B,T,W), for export."""
         x = inputs.transpose(1, 2)
         for block in self.blocks:
             x = block(x)
@@ -61,7 +60,7 @@ class Newpart(nn.Module):
         return tokens
 
     def forward(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:
-        """(B,N,C) -> (B,T,W); what lies beyond a row's length is taken for silence, as beyond the end of all."""
+        """(B,N,C) -> (B,T,W); padding is zeroed before every convolution, so that it has no effect."""
         sizes = list(lengths) if lengths is not None else [inputs.shape[1]] * len(inputs)
         x = inputs.transpose(1, 2)
         for block in self.blocks:
@@ -71,7 +70,7 @@ class Newpart(nn.Module):
 
 
 def _within(x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """(B,W,N) with zeros beyond each row's size."""
+    """Zero (B,W,N) beyond each row's size."""
     if min(sizes) == x.shape[2]:
         return x
     places = torch.arange(x.shape[2], device=x.device)
@@ -80,21 +79,18 @@ def _within(x: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 class Named(nn.Module):
-    """An :class:`muomni_cli.contract.models.PredictorModule`: the encoder, and one Linear on the mean of its tokens."""
+    """A :class:`muomni_cli.contract.models.PredictorModule`: the encoder, and one Linear on the mean of its tokens."""
 
     def __init__(self, encoder: Newpart, classes: Sequence[str]) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = nn.Linear(encoder.width, len(classes))
         self._naming = Naming(classes)
-        self.answer_modes, self.vocabulary, self.expected = (
-            self._naming.answer_modes,
-            self._naming.vocabulary,
-            self._naming.expected,
-        )
+        self.answer_modes, self.vocabulary = self._naming.answer_modes, self._naming.vocabulary
+        self.expected = self._naming.expected
 
     def score(self, output: EncoderOutput) -> Tensor:
-        """Tokens -> (B,classes), of the real ones of each row."""
+        """Tokens -> (B,classes) scores, ignoring padding."""
         lengths = torch.tensor(output.lengths, device=output.tokens.device)
         real = torch.arange(output.tokens.shape[1], device=output.tokens.device) < lengths[:, None]
         means = (output.tokens * real[..., None]).sum(1) / lengths[:, None]
@@ -103,19 +99,18 @@ class Named(nn.Module):
 
     @torch.inference_mode()
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:  # noqa: ARG002
-        """The likeliest class of each."""
+        """The likeliest class of each input."""
         device = self.head.weight.device
         scores = [self.score(self.encoder(torch.from_numpy(np.array(one))[None].to(device))) for one in inputs]
         return self._naming.said(torch.cat(scores).cpu().numpy())
 
 
 def build(config: NewpartConfig) -> Newpart:
-    """Fresh weights."""
+    """An encoder with random weights."""
     return Newpart(config)
 
 
 def build_predictor(config: NewpartConfig, head_metadata: Mapping[str, Any]) -> Named:
-    """See ``EncoderPart.predictor``."""
     if "classes" not in head_metadata:
-        raise RequestError("the encoder does not say which classes it knows", "train it again")
+        raise RequestError("the encoder was saved without its classes", "train it again")
     return Named(Newpart(config), head_metadata["classes"])

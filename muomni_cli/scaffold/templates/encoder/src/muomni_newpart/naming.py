@@ -1,4 +1,4 @@
-"""From scores to names, whatever made the scores. Knows no torch."""
+"""Scores to class names, shared by PyTorch and exported graphs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Naming:
-    """What :class:`muomni_cli.contract.models.Predictor` wants, of a list of classes."""
+    """The attributes of :class:`muomni_cli.contract.models.Predictor` for a list of classes."""
 
     answer_modes: Mapping[str, bool] = MappingProxyType({"accuracy": False})
 
@@ -18,9 +18,9 @@ class Naming:
         self.vocabulary = list(classes)
 
     def expected(self, text: str, label: str | None) -> str:
-        """The label."""
+        """The right answer."""
         return label or text
 
     def said(self, scores: NDArray[np.floating]) -> list[str]:
-        """(B,classes) -> the likeliest of each."""
+        """(B,classes) scores -> the likeliest class of each row."""
         return [self.vocabulary[place] for place in scores.argmax(1).tolist()]

@@ -1,4 +1,4 @@
-"""How the encoder learns by itself: to name the class of an input."""
+"""Training of the encoder on its own: classification."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from muomni_cli.api import Examples, StageContext
 
 SHOWN = 8
-"""Recordings in a sample."""
+"""Number of held-out inputs in a sample."""
 
 
 class Labels:
-    """An :class:`muomni_cli.api.Objective`: cross-entropy over labels."""
+    """A :class:`muomni_cli.api.Objective`: cross-entropy over labels."""
 
     unit = "inputs"
     adamw_params = frozenset({"head.weight"})
@@ -31,8 +31,9 @@ class Labels:
         if None in (*data.train.labels, *data.val.labels):
             raise RequestError("an input has no label", "give every example one")
         classes = sorted({label for label in data.train.labels if label is not None})
-        if strange := {*data.val.labels} - {*classes}:
-            raise RequestError(f"only held-out inputs have the label {min(map(str, strange))}", "add some to learn")
+        if unknown := {*data.val.labels} - {*classes}:
+            label = min(map(str, unknown))
+            raise RequestError(f"only held-out inputs have the label {label}", "add training inputs with that label")
         self.head_metadata = {"classes": classes}
         self.module: nn.Module = Named(encoder, classes)
         self.blocks: Sequence[nn.Module] = list(encoder.blocks)
@@ -41,18 +42,18 @@ class Labels:
         self._channels = encoder.config.channels
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Share ``micro`` of the step's inputs."""
+        """Micro-batch ``micro`` of the step."""
         rows = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         return self._collate(self._train, rows[len(rows) * micro // shares : len(rows) * (micro + 1) // shares])
 
     def loss(self, batch: Batch) -> Loss:
-        """Nats, summed over the inputs."""
+        """Cross-entropy in nats, summed over the inputs."""
         scores = self._scores(batch)
         return Loss(F.cross_entropy(scores, batch.tensors["classes"], reduction="sum"))
 
     def validate(self) -> dict[str, float]:
-        """``loss`` in nats an input, ``accuracy``, and ``n``, how many there were."""
+        """``loss`` in nats per input, ``accuracy``, and ``n``, the number of inputs."""
         nats, right, count = 0.0, 0, 0
         for rows in self._val.batches(self._settings.batch_size):
             scores, classes = self._held_out(rows)
@@ -62,7 +63,7 @@ class Labels:
         return {"loss": nats / max(count, 1), "accuracy": right / max(count, 1), "n": float(count)}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """A few held-out inputs: what is right, and what the model says."""
+        """Labels and predictions of a few held-out inputs."""
         rows = np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist()
         said = self._held_out(rows)[0].argmax(1).tolist()
         lines = [
@@ -82,7 +83,7 @@ class Labels:
         return scores, moved.tensors["classes"]
 
     def _scores(self, batch: Batch) -> Tensor:
-        assert isinstance(self.module, Named), "made above"
+        assert isinstance(self.module, Named)
         output: EncoderOutput = self.module.encoder(batch.tensors["inputs"], batch.host["lengths"])
         return self.module.score(output).float()
 

@@ -1,4 +1,4 @@
-"""What this package offers to muomni. Knows no torch and no numpy: every listing imports this module."""
+"""Registers the parts of this package. Every command imports this module, so it must not import torch or numpy."""
 
 from pathlib import Path
 
@@ -6,12 +6,11 @@ from muomni_cli.api import DatasetPart, EncoderPart, RecipeFile, hookimpl
 from muomni_newpart.config import CurvesConfig, NewpartConfig, QuestionsConfig
 
 FEW = {"count": 8, "val_count": 4, "lines": 16}
-"""Settings of a source that is looked through in no time."""
+"""Settings of the sources in conformance checks."""
 
 
 @hookimpl
 def register_encoders() -> list[EncoderPart]:
-    """A sense: files of numbers become tokens that the Thinker reads."""
     return [
         EncoderPart(
             name="newpart",
@@ -37,11 +36,11 @@ def register_encoders() -> list[EncoderPart]:
 
 @hookimpl
 def register_datasets() -> list[DatasetPart]:
-    """Something to learn from at once: exchange it for your own data."""
+    """Sample data; replace it by your own."""
     return [
         DatasetPart(
             name="newpart-curves",
-            doc="curves that rise, fall, step or wave; made on the spot",
+            doc="generated curves that rise, fall, step or wave",
             config=CurvesConfig,
             build="muomni_newpart.curves:Curves",
             test_config=FEW,
@@ -58,6 +57,5 @@ def register_datasets() -> list[DatasetPart]:
 
 @hookimpl
 def register_recipes() -> list[RecipeFile]:
-    """A small model with this sense."""
     path = Path(__file__).with_name("newpart.toml")
     return [RecipeFile(name="newpart", doc="answers about curves; a minute or two", path=path)]

@@ -1,4 +1,4 @@
-"""Files to arrays, the same in training, in chat and on devices. Knows no torch.
+"""Files to arrays, in training, in chat and on devices; must not import torch.
 
 Shapes: N lines, C channels.
 """
@@ -15,15 +15,19 @@ from muomni_newpart.config import NewpartConfig
 
 
 def read(config: NewpartConfig, file: BinaryIO, name: str) -> NDArray[np.float32]:
-    """(N,C) numbers of a CSV file without a header. RequestError, which names the file, for what is none."""
-    hint = f"give lines of {config.channels} numbers with commas between them"
+    """(N,C) numbers of a CSV file without a header.
+
+    Raises:
+        RequestError: it is not such a file, or exceeds a limit; the message starts with ``name``.
+    """
+    hint = f"give lines of {config.channels} comma-separated numbers"
     content = file.read(config.max_bytes + 1)
     if len(content) > config.max_bytes:
-        raise RequestError(f"{name} is larger than {config.max_bytes:,} bytes", "cut it")
+        raise RequestError(f"{name} is larger than {config.max_bytes:,} bytes", "split it into smaller files")
     try:
         lines = content.decode("utf-8-sig").split()
     except UnicodeDecodeError as error:
-        raise RequestError(f"{name} is no text (byte {error.start})", hint) from error
+        raise RequestError(f"{name} is not text (byte {error.start})", hint) from error
     if not 1 <= len(lines) <= config.max_lines:
         raise RequestError(f"{name} has {len(lines):,} lines", f"give from 1 to {config.max_lines:,}")
     rows = []

@@ -1,4 +1,4 @@
-"""The graphs, run. Knows no torch."""
+"""Runs the exported graphs without PyTorch."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ from muomni_newpart.naming import Naming
 
 
 class NamingRunner:
-    """See :class:`muomni_cli.contract.models.Predictor`."""
+    """A :class:`muomni_cli.contract.models.Predictor` on the exported graphs."""
 
     def __init__(self, config: NewpartConfig, graphs: Mapping[str, GraphFn], head_metadata: Mapping[str, Any]) -> None:  # noqa: ARG002
         self._graphs, self._naming = graphs, Naming(head_metadata["classes"])
-        self.answer_modes, self.vocabulary, self.expected = (
-            self._naming.answer_modes,
-            self._naming.vocabulary,
-            self._naming.expected,
-        )
+        self.answer_modes, self.vocabulary = self._naming.answer_modes, self._naming.vocabulary
+        self.expected = self._naming.expected
 
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:  # noqa: ARG002
-        """The likeliest class in each (N,C) input."""
+        """The likeliest class of each (N,C) input."""
         tokens = [self._graphs["encoder"]({"inputs": one[None]})["tokens"] for one in inputs]
         return self._naming.said(np.concatenate([self._graphs["head"]({"tokens": one})["scores"] for one in tokens]))

@@ -1,4 +1,4 @@
-"""What this package offers to muomni: every listing imports this module, so it imports nothing heavy."""
+"""Registers the parts of this package. Every command imports this module, so it must not import torch or numpy."""
 
 from pathlib import Path
 
@@ -6,12 +6,11 @@ from muomni_cli.api import ModelFiles, RecipeFile, hookimpl
 
 HERE = Path(__file__).resolve().parent
 BUNDLE = HERE / "bundle"
-"""What `muomni export --onnx -o` makes of a trained run. The model is there as soon as this folder is."""
+"""Output of `muomni export --onnx -o`. The model is registered as soon as this folder exists."""
 
 
 @hookimpl
 def register_models() -> list[ModelFiles]:
-    """`muomni chat -m newpart`, wherever this package is installed."""
     if not BUNDLE.is_dir():
         return []
     return [ModelFiles(name="newpart", doc="tells simple stories", bundle=BUNDLE, card=HERE / "card.md")]
@@ -19,5 +18,4 @@ def register_models() -> list[ModelFiles]:
 
 @hookimpl
 def register_recipes() -> list[RecipeFile]:
-    """How it is trained."""
     return [RecipeFile(name="newpart", doc="the model of this package", path=HERE / "newpart.toml")]

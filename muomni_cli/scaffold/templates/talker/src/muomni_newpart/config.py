@@ -1,4 +1,4 @@
-"""Settings: every one has a default and a description, which are its documentation. Knows no torch."""
+"""Settings. Every field needs a default and a description, which muomni shows as documentation."""
 
 from typing import ClassVar
 
@@ -12,10 +12,10 @@ class NewpartConfig(PartConfig):
 
     training_only: ClassVar[frozenset[str]] = frozenset({"corrupt"})
 
-    d_model: PositiveInt = Field(192, description="width of characters' features and of frames' states")
-    text_layers: PositiveInt = Field(3, description="blocks over characters, which look both ways")
-    layers: PositiveInt = Field(5, description="blocks over frames, which look back")
-    kernel: PositiveInt = Field(5, description="characters or frames that a block sees")
-    longest: PositiveInt = Field(1000, description="most code frames of one sentence")
-    temperature: NonNegativeFloat = Field(0.0, description="how codes are drawn unless the user says; 0: the likeliest")
-    corrupt: float = Field(0.15, ge=0, le=1, description="share of the codes before that training replaces by others")
+    d_model: PositiveInt = Field(192, description="width of features and states")
+    text_layers: PositiveInt = Field(3, description="bidirectional blocks over characters")
+    layers: PositiveInt = Field(5, description="causal blocks over frames")
+    kernel: PositiveInt = Field(5, description="kernel size of the blocks")
+    longest: PositiveInt = Field(1000, description="maximum number of code frames of a sentence")
+    temperature: NonNegativeFloat = Field(0.0, description="default sampling temperature; 0: greedy")
+    corrupt: float = Field(0.15, ge=0, le=1, description="share of the previous codes that training randomizes")

@@ -1,4 +1,4 @@
-"""The Talker as three graphs: characters to features, frames with what is remembered to states, states to logits."""
+"""Export graphs: characters to features, frames with past states to states, states to logits."""
 
 from __future__ import annotations
 
@@ -17,19 +17,17 @@ class Reading(nn.Module):
         self.talker = talker
 
     def forward(self, ids: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
-        """Two tensors in, two out."""
         return self.talker.read(ids, voice)
 
 
 class Framing(nn.Module):
-    """(B,T,D), (B,T), (B,T,Q) and the past -> (B,T,D) states and the past."""
+    """(B,T,D), (B,T), (B,T,Q) and past states of the layers -> (B,T,D) states and present states of the layers."""
 
     def __init__(self, talker: Newpart) -> None:
         super().__init__()
         self.talker = talker
 
     def forward(self, under: Tensor, elapsed: Tensor, before: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """All in one call."""
         states, present = self.talker.states(under, elapsed, before, past)
         return states, *present
 
@@ -47,7 +45,6 @@ class Heads(nn.Module):
 
 
 def graphs(module: Newpart) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     width, books, size = module.config.d_model, module.codes.codebooks, module.codes.size
     memories = module.stack.memories
     states = {f"past.{number}": f"present.{number}" for number in range(len(memories))}

@@ -1,7 +1,7 @@
-"""A Talker: characters at a pointer that only moves forward, and frame after frame the codes that say them.
+"""A Talker with monotonic text alignment, which predicts codes frame by frame.
 
-Durations tell the pointer when to move on (arXiv:1905.09263), so nothing is skipped or said twice; each code of a frame
-is told given those before it in the frame, as residual codes want it (arXiv:2209.03143).
+Durations align characters with frames (arXiv:1905.09263), so nothing is skipped or repeated; each code of a frame is
+predicted given those before it in the frame, as for residual codes in arXiv:2209.03143.
 
 Shapes: B batch, S symbols, T frames, D width, Q codebooks, K codes.
 """
@@ -25,7 +25,7 @@ from muomni_newpart.torch_engine import TorchEngine
 
 
 class Newpart(nn.Module):
-    """A :class:`muomni_cli.api.Talker`. It does not listen to a Thinker's states, and speaks as well without."""
+    """A :class:`muomni_cli.api.Talker`. It does not use a Thinker's states."""
 
     def __init__(self, config: NewpartConfig, codes: CodeShape, voices: Sequence[str]) -> None:
         super().__init__()
@@ -40,44 +40,44 @@ class Newpart(nn.Module):
         self.stack = CausalStack(
             [*(self._block(config.layers) for _ in range(config.layers)), nn.LayerNorm(width)], width
         )
-        self.embedding_params = nn.ModuleList(nn.Embedding(codes.size, width) for _ in books[1:])
+        self.tables = nn.ModuleList(nn.Embedding(codes.size, width) for _ in books[1:])
         self.heads = nn.ModuleList(nn.Linear(width, codes.size) for _ in books)
-        for table in (*self.history, *self.embedding_params):
-            assert isinstance(table, nn.Embedding), "made above"
+        for table in (*self.history, *self.tables):
+            assert isinstance(table, nn.Embedding)
             nn.init.normal_(table.weight, std=0.3)
 
     def _block(self, count: int) -> ConvNeXt:
         return ConvNeXt(self.config.d_model, kernel=self.config.kernel, scale=1 / count)
 
     def read(self, ids: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,S) symbols and (B,) numbers of voices -> (B,S,D) features, and (B,S) frames that each symbol lasts."""
+        """(B,S) symbols and (B,) voices -> (B,S,D) features, and (B,S) durations in frames."""
         real = (ids != symbols.PAD)[..., None].float()
         x = (self.letters(ids) + self.voice(voice)[:, None]) * real
         for block in self.reading:
-            assert isinstance(block, ConvNeXt), "made above"
+            assert isinstance(block, ConvNeXt)
             x = block.centerd(x) * real
         return x, F.softplus(self.duration(x)[..., 0]) * real[..., 0]
 
     def states(
         self, under: Tensor, elapsed: Tensor, before: Tensor, past: Sequence[Tensor] | None = None
     ) -> tuple[Tensor, State]:
-        """(B,T,D) features under the pointer, (B,T) share of the symbol that is over, (B,T,Q) codes of the frame before
-        each, and what is remembered -> (B,T,D) states, and what is remembered then."""
+        """(B,T,D) features of each frame's symbol, (B,T) elapsed share of the symbol, (B,T,Q) previous codes, and the
+        past states of the layers -> (B,T,D) states, and the present states of the layers."""
         said = torch.stack([table(before[..., q]) for q, table in enumerate(self.history)]).sum(0)
         states, present = self.stack(under + self.elapsed(elapsed[..., None]) + said, past)
         return states, present
 
     def logits(self, states: Tensor, codes: Tensor) -> Tensor:
-        """(...,D) states and (...,Q) codes -> (...,Q,K); those of codebook q look at the codes before q alone."""
-        told, given = [], states
+        """(...,D) states and (...,Q) codes -> (...,Q,K); codebook q depends only on the codes before q."""
+        logits, given = [], states
         for q, head in enumerate(self.heads):
-            told.append(head(given))
-            if q < len(self.embedding_params):
-                given = given + self.embedding_params[q](codes[..., q])
-        return torch.stack(told, dim=-2)
+            logits.append(head(given))
+            if q < len(self.tables):
+                given = given + self.tables[q](codes[..., q])
+        return torch.stack(logits, dim=-2)
 
     def forward(self, codes: Tensor) -> tuple[Tensor, ...]:
-        """See :class:`muomni_cli.api.Talker`: what it would babble after (B,T,Q) codes."""
+        """(B,T,Q) codes -> Q times (B,T,K), without text."""
         nothing = self.letters.weight.new_zeros(*codes.shape[:2], self.config.d_model)
         states, _ = self.states(nothing, nothing[..., 0], codes)
         return self.logits(states, codes).unbind(-2)
@@ -85,10 +85,9 @@ class Newpart(nn.Module):
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
         return speak(TorchEngine(self), text, voice_settings, sampler)
 
 
 def build(config: NewpartConfig, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> Newpart:  # noqa: ARG001
-    """Fresh weights."""
+    """A Talker with random weights; ``thinker_width`` is unused."""
     return Newpart(config, codes, voices)

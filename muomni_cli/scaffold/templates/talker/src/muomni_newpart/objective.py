@@ -1,4 +1,4 @@
-"""How the Talker learns: teacher forcing on codes shifted by one, under a pointer that forced alignment found.
+"""Training of the Talker: teacher forcing on codes shifted by one, with durations from forced alignment.
 
 Shapes: B batch, S symbols, T frames, Q codebooks.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Speaking:
-    """An :class:`muomni_cli.api.Objective`: the codes of every utterance, and how long its characters last."""
+    """A :class:`muomni_cli.api.Objective`: the codes of every utterance, and the durations of its characters."""
 
     unit = "frames"
 
@@ -39,19 +39,19 @@ class Speaking:
         self._train, self._val = speech.train, speech.val
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Share ``micro`` of the step's utterances; which codes are exchanged is drawn by step and share."""
+        """Micro-batch ``micro`` of the step; corrupted codes are drawn by seed, step and micro-batch."""
         chosen = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         rows = chosen[len(chosen) * micro // shares : len(chosen) * (micro + 1) // shares]
         return self._collate(self._train, rows, np.random.default_rng([self._seed, step, micro]))
 
     def loss(self, batch: Batch) -> Loss:
-        """Nats of all codes, summed over frames, and the error of the durations in frames, summed over symbols."""
+        """Cross-entropy of all codes, summed over frames, and absolute error of the durations, summed over symbols."""
         codes, lasting = self._losses(batch)
         return Loss(codes + lasting, {"codes": codes.detach(), "lasting": lasting.detach()})
 
     def validate(self) -> dict[str, float]:
-        """``loss`` in nats a frame, teacher forced."""
+        """``loss`` in nats per frame, teacher forced."""
         was_training, total, frames = self.module.training, 0.0, 0.0
         self.module.eval()
         device = self.module.letters.weight.device
@@ -67,7 +67,7 @@ class Speaking:
         return {"loss": total / max(frames, 1.0)}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """None; `muomni tts` says more."""
+        """None; use `muomni tts`."""
         return ()
 
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -81,7 +81,7 @@ class Speaking:
         return codes, apart.abs().sum()
 
     def _collate(self, speech: Any, rows: Sequence[int], random: np.random.Generator | None) -> Batch:
-        """Utterances padded on the right; with ``random`` some of the codes before are exchanged for others."""
+        """Utterances padded on the right; with ``random``, some of the previous codes are corrupted."""
         talker, seconds = self.module, self.module.codes.seconds
         ids = [symbols.numbers(speech.texts[row]) for row in rows]
         codes = [np.asarray(speech.codes[row], np.int64) for row in rows]
@@ -114,6 +114,6 @@ class Speaking:
 
 
 def _lasting(edges: NDArray[Any], frames: int) -> NDArray[np.float32]:
-    """(L+1,) edges of the characters in frames -> (L+2,) how long each symbol lasts, silences included."""
+    """(L+1,) boundaries of the characters in frames -> (L+2,) durations of the symbols, including silences."""
     whole = np.concatenate([[0.0], edges, [max(float(frames), float(edges[-1]))]])
     return np.diff(whole).clip(min=0.0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What this package offers to muomni. Knows no torch and no numpy: every listing imports this module."""
+"""Registers the parts of this package. Every command imports this module, so it must not import torch or numpy."""
 
 from pathlib import Path
 
@@ -8,11 +8,10 @@ from muomni_newpart.config import NewpartConfig
 
 @hookimpl
 def register_talkers() -> list[TalkerPart]:
-    """Text to codes."""
     return [
         TalkerPart(
             name="newpart",
-            doc="causal convolutions over code frames, under a text pointer that only moves forward",
+            doc="causal convolutions over code frames with monotonic text alignment",
             config=NewpartConfig,
             build="muomni_newpart.model:build",
             objective="muomni_newpart.objective:Speaking",
@@ -25,8 +24,5 @@ def register_talkers() -> list[TalkerPart]:
 
 @hookimpl
 def register_recipes() -> list[RecipeFile]:
-    """A voice for digits."""
     path = Path(__file__).with_name("newpart.toml")
-    return [
-        RecipeFile(name="newpart", doc="speaks digits, by this package's Talker; needs the program flite", path=path)
-    ]
+    return [RecipeFile(name="newpart", doc="speaks digits with this package's Talker; needs flite", path=path)]

@@ -1,4 +1,4 @@
-"""The network as :mod:`muomni_newpart.speaking` wants it, by its graphs. Knows no torch."""
+"""Runs the exported graphs without PyTorch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from muomni_newpart.speaking import speak
 
 
 class RunTalker:
-    """A :class:`muomni_cli.contract.speech.SpeechGenerator`, and an :class:`muomni_newpart.speaking.Engine` itself."""
+    """A :class:`muomni_cli.contract.speech.SpeechGenerator`, and its own :class:`muomni_newpart.speaking.Engine`."""
 
     def __init__(
         self,
@@ -31,29 +31,24 @@ class RunTalker:
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
-        """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
         return speak(self, text, voice_settings, sampler)
 
     def read(self, ids: NDArray[Any], voice: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """See the protocol."""
         made = self._graphs["reader"]({"ids": ids[None], "voice": np.array([voice])})
         return made["features"][0], made["lasting"][0]
 
     def begin(self) -> dict[str, NDArray[Any]]:
-        """Silence."""
         shape = (1, self.config.kernel - 1, self.config.d_model)
         return {f"past.{number}": np.zeros(shape, np.float32) for number in range(self.config.layers)}
 
     def step(
         self, under: NDArray[Any], elapsed: float, before: NDArray[Any], memory: dict[str, NDArray[Any]]
     ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-        """See the protocol."""
         share = np.array([[elapsed]], np.float32)
         given = {"under": under[None, None], "elapsed": share, "before": before[None, None]}
         made = self._graphs["frames"]({**given, **memory})
         return made["states"][0, 0], {name: made[name.replace("past", "present")] for name in memory}
 
     def logits(self, state: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
-        """See the protocol."""
         logits: NDArray[Any] = self._graphs["heads"]({"states": state[None], "codes": codes[None]})["logits"][0]
         return logits

@@ -1,4 +1,4 @@
-"""Text to code frames, sentence by sentence, whatever runs the network. Knows no torch.
+"""Text to code frames, sentence by sentence, with any engine; must not import torch.
 
 Shapes: S symbols, T frames, D width, Q codebooks, K codes.
 """
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 class Engine(Protocol):
-    """The network, a sentence at a time."""
+    """Inference interface of the network, implemented by PyTorch and by exported graphs."""
 
     config: NewpartConfig
     codes: CodeShape
@@ -30,11 +30,11 @@ class Engine(Protocol):
         ...
 
     def begin(self) -> Any:
-        """The memory of no frames."""
+        """The initial state of the layers."""
         ...
 
     def step(self, under: Array, elapsed: float, before: Array, memory: Any) -> tuple[Array, Any]:
-        """(D,), a share, (Q,) and the memory -> (D,) state, and the memory then."""
+        """(D,) features, elapsed share, (Q,) previous codes, states of the layers -> (D,) state, new states."""
         ...
 
     def logits(self, state: Array, codes: Array) -> Array:
@@ -45,7 +45,6 @@ class Engine(Protocol):
 def speak(
     engine: Engine, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
 ) -> Iterator[Array]:
-    """See :class:`muomni_cli.contract.speech.SpeechGenerator`."""
     voice = _number(engine.voices, voice_settings.voice)
     for sentence in sentences(text):
         features, lasting = engine.read(np.array(numbers(sentence)), voice)
@@ -65,7 +64,7 @@ def _frames(engine: Engine, features: Array, lasting: Array, sampler: Sampler) -
 
 
 def pointer(lasting: Array, longest: int) -> tuple[Array, Array]:
-    """(S,) durations in frames -> for each frame the symbol in its middle (T,), and how much of it is over (T,)."""
+    """(S,) durations in frames -> for each frame the symbol at its center (T,), and its elapsed share (T,)."""
     ends = np.cumsum(lasting, dtype=np.float64)
     frames = min(longest, max(1, round(float(ends[-1]))))
     middles = (np.arange(frames) + 0.5).clip(max=max(float(ends[-1]) - 1e-6, 0.0))
@@ -78,5 +77,5 @@ def _number(voices: Sequence[str], name: str | None) -> int:
     if name is None:
         return 0
     if name not in voices:
-        raise RequestError(f"there is no voice {name!r}", f"its voices: {', '.join(voices) or 'one, without a name'}")
+        raise RequestError(f"there is no voice {name!r}", f"voices: {', '.join(voices) or 'one without a name'}")
     return list(voices).index(name)

@@ -1,4 +1,4 @@
-"""Characters as numbers, and sentences as they come. Knows no torch."""
+"""Text normalization, sentences from streamed text, and symbol numbers; must not import torch."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from muomni_cli.api import TextChunk
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz' .,?!"
 PAD, START, END = 0, 1, 2
-"""Nothing; the silence before a sentence; the silence after it."""
+"""Padding; the silence before a sentence; the silence after it."""
 
 COUNT = 3 + len(ALPHABET)
 STOPS = re.compile(r"(?<=[.?!])\s")
-"""Where a sentence ends."""
+"""Ends of sentences."""
 
 
 def normalize(text: str) -> str:
-    """What is spoken of a written text: small letters, a few marks, spaces for all else; empty if nothing is left."""
+    """Lower case, a few punctuation marks, and spaces for other characters; empty if there are no letters."""
     kept = "".join(letter if letter in ALPHABET else " " for letter in text.lower())
     plain = " ".join(kept.split())
     return plain if any(letter.isalpha() for letter in plain) else ""
 
 
 def numbers(text: str) -> list[int]:
-    """Symbols of normalised text, with the silences around it."""
+    """Symbols of normalized text, with silences before and after."""
     return [START, *(3 + ALPHABET.index(letter) for letter in text), END]
 
 
 def sentences(text: Iterable[TextChunk]) -> Iterator[str]:
-    """Normalised sentences, each as soon as it is whole; how the text is cut into pieces changes nothing."""
+    """Normalized sentences, each as soon as it is complete; independent of how the text is split into pieces."""
     held = ""
     for piece in text:
         held += piece.text

@@ -1,40 +1,26 @@
-"""The network as :mod:`muomni_newpart.speaking` wants it, by PyTorch."""
+"""Runs the network with PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from muomni_cli.api import CodeShape
 from muomni_newpart.config import NewpartConfig
 
-
-class Network(Protocol):
-    """What the engine drives: a :class:`muomni_newpart.model.Newpart`."""
-
-    config: NewpartConfig
-    codes: CodeShape
-    letters: nn.Embedding
-
-    @property
-    def voices(self) -> Sequence[str]: ...
-
-    def read(self, ids: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]: ...
-
-    def states(self, under: Tensor, elapsed: Tensor, before: Tensor, past: Any = None) -> tuple[Tensor, Any]: ...
-
-    def logits(self, states: Tensor, codes: Tensor) -> Tensor: ...
+if TYPE_CHECKING:
+    from muomni_newpart.model import Newpart  # which imports this module
 
 
 class TorchEngine:
     """An :class:`muomni_newpart.speaking.Engine`."""
 
-    def __init__(self, talker: Network) -> None:
+    def __init__(self, talker: Newpart) -> None:
         self._talker, self._device = talker, talker.letters.weight.device
         self.config: NewpartConfig = talker.config
         self.codes: CodeShape = talker.codes
@@ -42,23 +28,20 @@ class TorchEngine:
 
     @torch.inference_mode()
     def read(self, ids: NDArray[Any], voice: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """See the protocol."""
         features, lasting = self._talker.read(self._row(ids), self._row(np.array(voice)))
         return _array(features[0]), _array(lasting[0])
 
     def begin(self) -> None:
-        """Nothing."""
+        """None: the network starts from zeros."""
 
     @torch.inference_mode()
     def step(self, under: NDArray[Any], elapsed: float, before: NDArray[Any], memory: Any) -> tuple[NDArray[Any], Any]:
-        """See the protocol."""
         share = self._row(np.array([elapsed], np.float32))
         states, memory = self._talker.states(self._row(under[None]), share, self._row(before[None]), memory)
         return _array(states[0, 0]), memory
 
     @torch.inference_mode()
     def logits(self, state: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
-        """See the protocol."""
         return _array(self._talker.logits(self._row(state), self._row(codes))[0])
 
     def _row(self, array: NDArray[Any]) -> Tensor:

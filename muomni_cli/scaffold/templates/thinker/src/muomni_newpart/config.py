@@ -1,4 +1,4 @@
-"""Settings: every one has a default and a description, which are its documentation. Knows no torch."""
+"""Settings. Every field needs a default and a description, which muomni shows as documentation."""
 
 from pydantic import Field, PositiveInt
 
@@ -9,10 +9,10 @@ class NewpartConfig(PartConfig):
     """Sizes of :class:`muomni_newpart.model.Newpart`. Every Thinker has ``d_model`` and ``ctx_len``."""
 
     d_model: PositiveInt = Field(128, description="width of the embeddings")
-    n_layers: PositiveInt = Field(6, description="gated convolutions; layer n looks 2^n times as far back as the first")
-    kernel: PositiveInt = Field(4, ge=2, description="places that a convolution looks at, its own and earlier ones")
-    ctx_len: PositiveInt = Field(256, description="most tokens in one sequence")
+    n_layers: PositiveInt = Field(6, description="gated convolutions; layer n has dilation 2^n")
+    kernel: PositiveInt = Field(4, ge=2, description="kernel size (causal)")
+    ctx_len: PositiveInt = Field(256, description="maximum number of tokens in a sequence")
 
     def reach(self, layer: int) -> int:
-        """How many tokens back a layer looks."""
+        """Number of earlier tokens that a layer depends on."""
         return int((self.kernel - 1) * 2**layer)

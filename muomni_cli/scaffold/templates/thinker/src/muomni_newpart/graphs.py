@@ -1,4 +1,4 @@
-"""The Thinker as two graphs: ids to embeddings, and embeddings with what the layers hold to logits."""
+"""Export graphs: ids to embeddings, and embeddings with the cache to logits."""
 
 from __future__ import annotations
 
@@ -16,29 +16,27 @@ class Embedding(nn.Module):
         self.table = model.table
 
     def forward(self, ids: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.table(ids),)
 
 
 class Thinking(nn.Module):
-    """(B,T,D) embeddings and (B,R,D) of each layer -> (B,T,V) logits, (B,T,D) states, and (B,R,D) of each layer."""
+    """(B,T,D) embeddings without padding and (B,R,D) cache of each layer -> (B,T,V) logits, (B,T,D) states, and the
+    new caches."""
 
     def __init__(self, model: Newpart) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, embeds: Tensor, *held: Tensor) -> tuple[Tensor, ...]:
-        """All T tokens are real."""
         hidden, seen = self.model.think(embeds, held)
         kept = [one[:, -self.model.config.reach(layer) :] for layer, one in enumerate(seen)]
         return hidden @ self.model.head_weight.T, hidden, *kept
 
 
 def graphs(module: Newpart) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     config = module.config
 
-    def by_its_cache(embeds: Tensor, *held: Tensor) -> tuple[Tensor, ...]:
+    def reference(embeds: Tensor, *held: Tensor) -> tuple[Tensor, ...]:
         cache = module.new_cache(len(embeds), config.ctx_len)
         cache.held = list(held)
         output = module(embeds=embeds, cache=cache)
@@ -69,6 +67,6 @@ def graphs(module: Newpart) -> list[Graph]:
             states=states,
             initial_sizes={"batch": 2, "time": 1},
             calls=min(50, config.ctx_len),
-            reference=by_its_cache,
+            reference=reference,
         ),
     ]

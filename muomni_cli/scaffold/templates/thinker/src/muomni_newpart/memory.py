@@ -1,6 +1,6 @@
-"""What the Thinker remembers of the tokens it has read: a :class:`muomni_cli.api.Cache` of one size.
+"""The Thinker's cache: a :class:`muomni_cli.api.Cache` of fixed size.
 
-Shapes: B batch, T tokens, D width, R how far a layer looks back.
+Shapes: B batch, T tokens, D width, R earlier tokens that a layer depends on.
 """
 
 from __future__ import annotations
@@ -12,12 +12,7 @@ from torch import Tensor
 
 
 class Memory:
-    """The last R inputs of each layer.
-
-    Args:
-        held: (B,R,D) for each layer.
-        capacity: most tokens that a row may read.
-    """
+    """The last R inputs of each layer, ``held`` (B,R,D) each."""
 
     def __init__(self, held: Sequence[Tensor], capacity: int) -> None:
         self.held, self._capacity = list(held), capacity
@@ -30,11 +25,12 @@ class Memory:
 
     @property
     def capacity(self) -> int:
-        """Most tokens that a row may read."""
+        """Maximum number of tokens per row."""
         return self._capacity
 
     def take(self, seen: Sequence[Tensor], new: Sequence[int]) -> None:
-        """Keep the last R of what each layer has looked at, (B,R+T,D), up to each row's last real token."""
+        """Keep the last R inputs of each layer, from (B,R+T,D) ``seen``, before each row's padding; ``new`` counts the
+        tokens of each row."""
         self._lengths = [held + more for held, more in zip(self._lengths, new, strict=True)]
         starts = torch.tensor(list(new), device=seen[0].device)[:, None]
         for layer, (before, all_of_it) in enumerate(zip(self.held, seen, strict=True)):
@@ -42,5 +38,5 @@ class Memory:
             self.held[layer] = all_of_it.gather(1, places[..., None].expand(-1, -1, all_of_it.shape[2]))
 
     def truncate(self, lengths: Sequence[int]) -> None:
-        """Not possible, and so not declared: what has left the memory is gone."""
-        raise NotImplementedError("a memory of fixed size cannot be cut back")
+        """Impossible, so the capability is not declared: old inputs are gone."""
+        raise NotImplementedError("a cache of fixed size cannot be truncated")

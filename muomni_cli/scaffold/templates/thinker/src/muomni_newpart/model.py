@@ -1,8 +1,8 @@
 """A Thinker of causal convolutions: gated (arXiv:1612.08083) and dilated (arXiv:1609.03499), with a tied head.
 
-Its cache holds the last inputs of each layer: as much for a long text as for a short one.
+Its cache holds the last inputs of each layer, so its size does not depend on the length of the text.
 
-Shapes: B batch, T tokens, D width, V vocabulary, R how far a layer looks back.
+Shapes: B batch, T tokens, D width, V vocabulary, R earlier tokens that a layer depends on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from muomni_newpart.memory import Memory
 
 
 class Layer(nn.Module):
-    """One gated convolution, added to what goes in."""
+    """A gated convolution with a residual connection."""
 
     def __init__(self, config: NewpartConfig, number: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Layer(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,T,D), after the (B,R,D) that are held -> (B,T,D), and all that it has looked at (B,R+T,D)."""
+        """(B,T,D) and the (B,R,D) cache -> (B,T,D), and the inputs of the convolution (B,R+T,D)."""
         seen = torch.cat((held, self.norm(x)), dim=1)
         value, gate = self.conv(seen.transpose(1, 2)).transpose(1, 2).chunk(2, dim=-1)
         return x + self.out(value * gate.sigmoid()), seen
@@ -47,7 +47,7 @@ class Newpart(nn.Module):
 
     @property
     def embedding_params(self) -> frozenset[str]:
-        """The embedding, which is the head as well."""
+        """The embedding, tied to the head."""
         return frozenset({"table.weight"})
 
     @property
@@ -69,7 +69,6 @@ class Newpart(nn.Module):
         lengths: Sequence[int] | None = None,
         last_only: bool = False,
     ) -> ThinkerOutput:
-        """See :class:`muomni_cli.api.Thinker`."""
         hidden = self.hidden(ids, embeds=embeds, cache=cache, lengths=lengths)
         shown = hidden
         if last_only:
@@ -87,7 +86,7 @@ class Newpart(nn.Module):
     ) -> Tensor:
         """(B,T,D) after the final norm."""
         if embeds is None:
-            assert ids is not None, "one of the two"
+            assert ids is not None, "pass ids or embeds"
             embeds = self.embed(ids)
         assert cache is None or isinstance(cache, Memory), "made by new_cache"
         before = self.silence(embeds) if cache is None else cache.held
@@ -97,7 +96,7 @@ class Newpart(nn.Module):
         return states
 
     def think(self, x: Tensor, held: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """(B,T,D) after what each layer holds -> (B,T,D), and what each layer has looked at."""
+        """(B,T,D) and the cache of each layer -> (B,T,D), and the inputs of each layer's convolution."""
         seen = []
         for block, before in zip(self.blocks, held, strict=True):
             x, looked_at = block(x, before)
@@ -105,19 +104,13 @@ class Newpart(nn.Module):
         return self.norm(x), seen
 
     def silence(self, like: Tensor) -> list[Tensor]:
-        """What each layer holds before the first token: (B,R,D) zeros."""
+        """The empty cache: (B,R,D) zeros for each layer."""
         return [like.new_zeros(len(like), self.config.reach(n), like.shape[2]) for n in range(self.config.n_layers)]
 
     def new_cache(self, batch: int, capacity: int) -> Memory:
-        """Nothing read yet."""
         return Memory(self.silence(self.table.weight.new_zeros(batch, 1, self.config.d_model)), capacity)
 
 
 def sizes(x: Tensor, lengths: Sequence[int] | None) -> list[int]:
-    """How many tokens of each row are real."""
+    """Tokens of each row without padding."""
     return [x.shape[1]] * len(x) if lengths is None else list(lengths)
-
-
-def build(config: NewpartConfig, vocab_size: int) -> Newpart:
-    """Fresh weights."""
-    return Newpart(config, vocab_size)

@@ -1,4 +1,4 @@
-"""What this package offers to muomni. Knows no torch and no numpy: every listing imports this module."""
+"""Registers the parts of this package. Every command imports this module, so it must not import torch or numpy."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from muomni_newpart.config import NewpartConfig
 
 @hookimpl
 def register_thinkers() -> list[ThinkerPart]:
-    """What is declared in ``can`` is tested by `muomni plugins check`: declare what holds, and nothing else."""
+    """``capabilities`` are tested by `muomni plugins check`; undeclared ones are not used."""
     return [
         ThinkerPart(
             name="newpart",
-            doc="gated causal convolutions, each looking twice as far back as the one before",
+            doc="gated causal convolutions with doubling dilation",
             config=NewpartConfig,
-            build="muomni_newpart.model:build",
+            build="muomni_newpart.model:Newpart",
             graphs="muomni_newpart.graphs:graphs",
             test_config={"d_model": 32, "n_layers": 3, "ctx_len": 24},
             capabilities=frozenset({Capability.CACHE, Capability.RAGGED, Capability.EMBEDS, Capability.CAUSAL}),
@@ -24,6 +24,5 @@ def register_thinkers() -> list[ThinkerPart]:
 
 @hookimpl
 def register_recipes() -> list[RecipeFile]:
-    """A small model around it."""
     path = Path(__file__).with_name("newpart.toml")
-    return [RecipeFile(name="newpart", doc="simple stories, by this package's Thinker; a minute or two", path=path)]
+    return [RecipeFile(name="newpart", doc="simple stories with this package's Thinker; a minute or two", path=path)]

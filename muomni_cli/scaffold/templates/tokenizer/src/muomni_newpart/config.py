@@ -1,4 +1,4 @@
-"""Settings: every one has a default and a description, which are its documentation."""
+"""Settings. Every field needs a default and a description, which muomni shows as documentation."""
 
 from pydantic import Field, NonNegativeInt
 
@@ -6,6 +6,6 @@ from muomni_cli.api import PartConfig
 
 
 class NewpartConfig(PartConfig):
-    """How large the vocabulary may become."""
+    """Size of the vocabulary."""
 
-    words: NonNegativeInt = Field(2000, description="most words that have a token of their own")
+    words: NonNegativeInt = Field(2000, description="maximum number of word tokens")

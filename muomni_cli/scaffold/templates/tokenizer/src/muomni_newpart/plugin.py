@@ -1,4 +1,4 @@
-"""What this package offers to muomni: every listing imports this module, so it imports nothing heavy."""
+"""Registers the parts of this package. Every command imports this module, so it must not import torch or numpy."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from muomni_newpart.config import NewpartConfig
 
 @hookimpl
 def register_tokenizers() -> list[TokenizerPart]:
-    """What is declared in ``can`` is tested by `muomni plugins check`."""
+    """``capabilities`` are tested by `muomni plugins check`."""
     return [
         TokenizerPart(
             name="newpart",
-            doc="whole words, and bytes for all else",
+            doc="whole words, and bytes for the rest",
             config=NewpartConfig,
             build="muomni_newpart.words:load",
             objective="muomni_newpart.words:learn",
@@ -24,6 +24,5 @@ def register_tokenizers() -> list[TokenizerPart]:
 
 @hookimpl
 def register_recipes() -> list[RecipeFile]:
-    """A small model that reads by it."""
     path = Path(__file__).with_name("newpart.toml")
-    return [RecipeFile(name="newpart", doc="simple stories, read by this package's tokenizer", path=path)]
+    return [RecipeFile(name="newpart", doc="simple stories with this package's tokenizer", path=path)]

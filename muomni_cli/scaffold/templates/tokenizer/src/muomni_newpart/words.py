@@ -1,7 +1,5 @@
-"""A tokenizer of whole words: the commonest have a token each, and all else is spelt in bytes. Knows no torch.
-
-A word is letters with the space before them; so a text is cut where it can be put together again, and nothing is lost.
-"""
+"""A tokenizer with tokens for the most frequent words, and bytes for the rest. A word includes the space before it, so
+that decoding is lossless."""
 
 from __future__ import annotations
 
@@ -33,16 +31,13 @@ class Newpart:
 
     @property
     def vocab_size(self) -> int:
-        """Special tokens, bytes and words."""
         return len(self._bytes)
 
     @property
     def specials(self) -> Mapping[str, int]:
-        """See :class:`muomni_cli.api.Tokenizer`."""
         return SPECIALS
 
     def encode(self, text: str) -> list[int]:
-        """Words that are known, and the bytes of all else."""
         ids: list[int] = []
         for piece in PIECE.findall(text):
             known = self._ids.get(piece)
@@ -50,21 +45,20 @@ class Newpart:
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Each as alone."""
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Bytes, joined and read."""
         return b"".join(self.token_bytes(token) for token in ids).decode("utf-8", errors="replace")
 
     def token_bytes(self, token: int) -> bytes:
-        """Nothing, for special tokens."""
+        """The bytes of a token; none for special tokens."""
         if not 0 <= token < len(self._bytes):
-            raise RequestError(f"token id {token} is outside the vocabulary of {self.vocab_size}", "use its own model")
+            raise RequestError(
+                f"token id {token} is outside the vocabulary of {self.vocab_size}", "use the matching model"
+            )
         return self._bytes[token]
 
     def save(self, folder: Path) -> None:
-        """The words, in order."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).write_text(json.dumps(self._words, ensure_ascii=False), encoding="utf-8")
 
@@ -73,18 +67,18 @@ def _utf8(piece: str) -> bytes:
     try:
         return piece.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise RequestError("the text holds half of a surrogate pair", "decode it correctly at its source") from error
+        raise RequestError("the text contains a lone surrogate", "decode it correctly at its source") from error
 
 
 def learn(config: NewpartConfig, texts: Iterator[str]) -> Newpart:
-    """The commonest words of some text; of two that are equally common the first in the alphabet."""
+    """Train on texts: the most frequent words, ties in alphabetical order."""
     counts = Counter(piece for text in texts for piece in PIECE.findall(text) if len(piece) > 1)
     common = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     return Newpart([word for word, _ in common[: config.words]])
 
 
 def load(config: NewpartConfig, folder: Path) -> Newpart:  # noqa: ARG001 - the signature of every tokenizer
-    """What :meth:`Newpart.save` wrote."""
+    """Load what :meth:`Newpart.save` wrote."""
     try:
         return Newpart(json.loads((folder / FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The vocoder as one graph: log-mel and what the layers remember in, samples and what they remember then out."""
+"""Export graph: log-mel and past states of the layers to samples and present states."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ from muomni_newpart.model import Newpart
 
 
 class Sounding(nn.Module):
-    """(B,M,F) log-mel and the states -> (B, H*M) samples, late by the lookahead, and the states."""
+    """(B,M,F) log-mel and past states -> (B, H*M) samples, delayed by the lookahead, and present states."""
 
     def __init__(self, vocoder: Newpart) -> None:
         super().__init__()
         self.vocoder = vocoder
 
     def forward(self, mel: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """One tensor in for each input, one out for each output."""
         samples, present = self.vocoder.stack(self.vocoder.normal(mel), past)
         return samples.flatten(1), *present
 
 
 def graphs(module: Newpart) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     memories = module.config.memories(module.mel)
     states = {f"past.{number}": f"present.{number}" for number in range(len(memories))}
     return [
@@ -46,12 +44,12 @@ def graphs(module: Newpart) -> list[Graph]:
             states=states,
             initial_sizes={"batch": 2, "frames": 3},
             calls=20,
-            tolerance=1e-3,  # of samples, full scale 1
+            tolerance=1e-3,  # full scale is 1
         )
     ]
 
 
 def levels(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Log-mel as of speech, in nats."""
+    """Random values similar to the log-mel of speech."""
     drawn: NDArray[Any] = 2 * random.standard_normal(shape, dtype="float32") - 4
     return drawn

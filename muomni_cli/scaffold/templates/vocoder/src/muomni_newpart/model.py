@@ -1,9 +1,8 @@
-"""A vocoder: blocks at the rate of the mel, then one inverse Fourier transform a frame, laid over the one before.
+"""A vocoder: blocks at the mel frame rate, then one inverse Fourier transform per frame with overlap-add.
 
-All of it is one stack of causal layers, so it streams and is exported as it is: what a layer must remember goes in and
-comes out as a tensor.
+It is one stack of causal layers, whose states are input and output tensors, for streaming and export.
 
-Shapes: B batch, M mel frames, F mel bins, W width, H samples of a mel frame, K = H + 1 frequencies.
+Shapes: B batch, M mel frames, F mel bins, W width, H samples per mel frame, K = H + 1 frequencies.
 """
 
 from __future__ import annotations
@@ -19,38 +18,39 @@ from muomni_cli.nn.streaming import Causal, CausalConv, CausalStack, ConvNeXt, j
 from muomni_newpart.config import NewpartConfig
 
 LOUDEST = 5.0
-"""Of a frequency's log-magnitude: more would only clip."""
+"""Upper limit of log-magnitudes, to avoid clipping."""
 
 
 class Frames(nn.Module):
-    """(B,M,W) -> (B,M,2H) windowed frames, each from its magnitudes and phases."""
+    """(B,M,W) -> (B,M,2H) windowed frames, from magnitudes and phases."""
 
     waves: Tensor
 
     def __init__(self, width: int, hop: int) -> None:
         super().__init__()
-        self.told = nn.Linear(width, 2 * (hop + 1))
-        real, imag = np.fft.irfft(np.eye(hop + 1)), np.fft.irfft(1j * np.eye(hop + 1))  # (K,2H): as products
+        self.spectrum = nn.Linear(width, 2 * (hop + 1))
+        real, imag = (
+            np.fft.irfft(np.eye(hop + 1)),
+            np.fft.irfft(1j * np.eye(hop + 1)),
+        )  # (K,2H): the transform as a matrix
         window = np.sin(np.pi * (np.arange(2 * hop) + 0.5) / (2 * hop))
         waves = torch.from_numpy(np.concatenate((real, imag)) * window * math.sqrt(hop))
         self.register_buffer("waves", waves.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See above."""
-        size, phase = self.told(x).float().chunk(2, dim=-1)
+        size, phase = self.spectrum(x).float().chunk(2, dim=-1)
         size = size.clamp_max(LOUDEST).exp()
         return torch.cat((size * phase.cos(), size * phase.sin()), dim=-1) @ self.waves
 
 
 class Overlap(Causal):
-    """(B,M,2H) frames -> (B,M,H): the first half of each, and the second half of the one before it."""
+    """(B,M,2H) frames -> (B,M,H): overlap-add."""
 
     def __init__(self, hop: int) -> None:
         super().__init__()
         self.hop, self.memory = hop, (1, hop)
 
     def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See :class:`muomni_cli.nn.streaming.Causal`."""
         ends, past = joined(x[..., self.hop :], past, 1)
         return x[..., : self.hop] + ends[:, : x.shape[1]], past
 
@@ -80,29 +80,24 @@ class Newpart(nn.Module):
         return self.stack.whole(self.normal(mel)).flatten(1)
 
     def stream(self, batch: int = 1) -> Sounds:
-        """The same of (B,M,F) that comes in pieces."""
+        """:meth:`forward` for (B,M,F) that comes in pieces."""
         return Sounds(self, batch)
 
     def normal(self, mel: Tensor) -> Tensor:
-        """Silence becomes 0, which is what the stack sees before the beginning and after the end."""
+        """Normalize so that silence is 0, the padding before the start and after the end."""
         return (mel - self.silence) / 8
 
 
 class Sounds:
-    """A sound on its way; a :class:`muomni_cli.contract.speech.TensorStream`. After its end another begins."""
+    """A :class:`muomni_cli.contract.speech.TensorStream`; reusable after :meth:`finish`."""
 
     def __init__(self, vocoder: Newpart, batch: int) -> None:
         self._vocoder, self._stream = vocoder, vocoder.stack.stream(batch)
 
     def push(self, piece: Tensor) -> Tensor:
-        """Take (B,M,F), give the samples that are sure."""
+        """Feed (B,M,F) and return the samples that are now final."""
         return self._stream.push(self._vocoder.normal(piece)).flatten(1)
 
     def finish(self) -> Tensor:
-        """The samples that are left."""
+        """Return the remaining samples."""
         return self._stream.finish().flatten(1)
-
-
-def build(config: NewpartConfig, mel: MelConfig) -> Newpart:
-    """Fresh weights, for the mel of a codec."""
-    return Newpart(config, mel)

@@ -1,4 +1,4 @@
-"""How the vocoder learns: the mel of a crop of speech, and the crop that it must become again.
+"""Training of the vocoder: reconstruct crops of speech from their log-mel.
 
 Shapes: B batch, N samples.
 """
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from muomni_cli.api import StageContext
 
 LENGTHS = (0.5, 1.0, 2.0)
-"""Of the transforms that sounds are compared by, relative to the mel's own."""
+"""Window lengths of the spectral loss, relative to the mel's."""
 
 
 class Training(nn.Module):
-    """All that is trained, or lies on the device. The host looks for ``vocoder``."""
+    """Everything that is trained or must be on the device. The host saves ``vocoder``."""
 
     def __init__(self, vocoder: Newpart) -> None:
         super().__init__()
@@ -34,20 +34,20 @@ class Training(nn.Module):
 
 
 class Sounding:
-    """An :class:`muomni_cli.api.Objective`: waveforms from their own mel."""
+    """A :class:`muomni_cli.api.Objective`: waveforms from their log-mel."""
 
     unit = "seconds"
     blocks: Sequence[nn.Module] = ()
 
     def __init__(self, vocoder: Newpart, context: StageContext) -> None:
         self.module = Training(vocoder)
-        self.adamw_params = frozenset(name for name, _ in self.module.named_parameters() if "told" in name)
+        self.adamw_params = frozenset(name for name, _ in self.module.named_parameters() if "spectrum" in name)
         data = context.examples()
         self._train, self._val = data.train, data.val
         self._settings, self._seed = context.settings, context.seed
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Share ``micro`` of the step's crops, ``waves`` (B,N), each from where its row and the step have it."""
+        """Micro-batch ``micro`` of the step, random crops by seed, step and row: ``waves`` (B,N)."""
         chosen = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
@@ -56,7 +56,7 @@ class Sounding:
         return Batch({"waves": torch.from_numpy(waves)}, float(len(rows)), seconds)
 
     def loss(self, batch: Batch) -> Loss:
-        """Summed over the rows: how far the sounds lie from the true ones."""
+        """Spectral distance to the true sounds, summed over rows."""
         true = batch.tensors["waves"]
         return Loss(self._apart(self.module.vocoder(self.module.mel(true)), true).sum())
 
@@ -75,7 +75,7 @@ class Sounding:
         return {"loss": loss, "mel_distance": distance}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """None; what is trained is heard with `muomni tts`."""
+        """None; use `muomni tts`."""
         return ()
 
     def _apart(self, made: Tensor, true: Tensor) -> Tensor:
@@ -94,13 +94,13 @@ class Sounding:
         return total / len(LENGTHS)
 
     def _crop(self, index: int, random: np.random.Generator) -> NDArray[np.float32]:
-        """(N,) from somewhere in a sound, with silence after it if it is shorter."""
+        """A random crop (N,) of a sound, padded with silence."""
         wave, size = self._train.inputs[index], self.module.vocoder.config.crop * self.module.vocoder.mel.hop
         begin = int(random.integers(max(0, wave.size - size) + 1))
         piece = np.asarray(wave[begin : begin + size], np.float32)
         return np.pad(piece, (0, size - piece.size))
 
     def _whole(self, wave: NDArray[np.float32]) -> Tensor:
-        """(1,N) on the device, filled up with silence to whole mel frames."""
+        """(1,N) on the device, padded with silence to whole mel frames."""
         filled = np.pad(np.asarray(wave, np.float32), (0, -wave.size % self.module.vocoder.mel.hop))
         return torch.from_numpy(filled)[None].to(next(self.module.parameters()).device)

@@ -1,4 +1,4 @@
-"""What this package offers to muomni. Knows no torch and no numpy: every listing imports this module."""
+"""Registers the parts of this package. Every command imports this module, so it must not import torch or numpy."""
 
 from pathlib import Path
 
@@ -8,13 +8,12 @@ from muomni_newpart.config import NewpartConfig
 
 @hookimpl
 def register_vocoders() -> list[VocoderPart]:
-    """Log-mel to sound."""
     return [
         VocoderPart(
             name="newpart",
-            doc="ConvNeXt blocks at the rate of the mel, then one inverse Fourier transform a frame",
+            doc="ConvNeXt blocks at the mel frame rate, then one inverse Fourier transform per frame",
             config=NewpartConfig,
-            build="muomni_newpart.model:build",
+            build="muomni_newpart.model:Newpart",
             objective="muomni_newpart.objective:Sounding",
             graphs="muomni_newpart.graphs:graphs",
             runner="muomni_newpart.running:RunNewpart",
@@ -25,6 +24,5 @@ def register_vocoders() -> list[VocoderPart]:
 
 @hookimpl
 def register_recipes() -> list[RecipeFile]:
-    """The vocoder by itself."""
     path = Path(__file__).with_name("newpart.toml")
     return [RecipeFile(name="newpart", doc="this package's vocoder, on speech of the program flite", path=path)]

@@ -1,4 +1,4 @@
-"""The graph, run: samples of log-mel that comes in pieces. Knows no torch."""
+"""Runs the exported graph without PyTorch: log-mel to samples, streaming."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from muomni_newpart.config import NewpartConfig
 
 
 class Sounds:
-    """A sound on its way; a :class:`muomni_cli.contract.speech.ArrayStream`. After its end another begins."""
+    """A :class:`muomni_cli.contract.speech.ArrayStream`; reusable after :meth:`finish`."""
 
     def __init__(self, run: GraphFn, config: NewpartConfig, mel: MelConfig) -> None:
         self._run, self._config, self._mel = run, config, mel
@@ -23,10 +23,10 @@ class Sounds:
     def _begin(self) -> None:
         shapes = self._config.memories(self._mel)
         self._past: dict[str, Any] = {f"past.{n}": np.zeros((1, *shape), np.float32) for n, shape in enumerate(shapes)}
-        self._drop = self._config.lookahead * self._mel.hop  # samples that come out before the first that counts
+        self._drop = self._config.lookahead * self._mel.hop  # samples before the first valid one
 
     def push(self, piece: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take (M,F), give the (N,) samples that are sure."""
+        """Feed (M,F) and return the (N,) samples that are now final."""
         if not len(piece):
             return np.zeros(0, np.float32)
         made = self._run({"mel": piece[None], **self._past})
@@ -37,7 +37,7 @@ class Sounds:
         return samples[drop:]
 
     def finish(self) -> NDArray[np.float32]:
-        """The samples that are left: those that wait for what comes later hear silence."""
+        """Return the remaining samples, with silence as lookahead."""
         shape = (self._config.lookahead, self._mel.n_mels)
         samples = self.push(np.full(shape, math.log(self._mel.mel_floor), np.float32))
         self._begin()
