@@ -165,7 +165,7 @@ class CodecEncoder(nn.Module):
         x = self.patch(x)
         for layer in self.blocks:
             assert isinstance(layer, ConvNeXt)
-            x = layer.centerd(x)
+            x = layer.centered(x)
         return self.head(self.norm(x))  # type: ignore[no-any-return]
 
 

@@ -55,7 +55,7 @@ class TextBlock(nn.Module):
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         """(B,S,W), real (B,S,1) -> (B,S,W)."""
-        value, gate = self.convolution.centerd(self.norm(x) * real).chunk(2, dim=-1)
+        value, gate = self.convolution.centered(self.norm(x) * real).chunk(2, dim=-1)
         return x + self.dropout(self.out(value * F.silu(gate)))  # type: ignore[no-any-return]
 
 
@@ -118,7 +118,7 @@ class LengthRegulator(nn.Module):
         if frames is not None:
             places = torch.arange(joined.shape[1], device=joined.device)
             joined = joined * (places < frames[:, None])[..., None]
-        return self.join.centerd(joined)
+        return self.join.centered(joined)
 
 
 class CodeHeads(nn.Module):

@@ -31,7 +31,7 @@ SHOWN = 3
 """Number of held-out texts synthesized as samples."""
 
 
-class SpeechModelRef:
+class TalkerObjective:
     """A :class:`muomni_cli.api.Objective`: the codes of every utterance and the durations of its characters."""
 
     unit = "frames"

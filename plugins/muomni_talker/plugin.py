@@ -22,7 +22,7 @@ def register_talkers() -> list[TalkerPart]:
             runner="muomni_talker.synthesis:TalkerRunner",
             test_config=SMALL,
             steps="muomni_talker.graphs:steps",
-            objective="muomni_talker.objective:SpeechModelRef",
+            objective="muomni_talker.objective:TalkerObjective",
         ),
         TalkerPart(
             name="parallel",
@@ -33,6 +33,6 @@ def register_talkers() -> list[TalkerPart]:
             runner="muomni_talker.synthesis:TalkerRunner",
             test_config=SMALL,
             steps="muomni_talker.graphs:steps",
-            objective="muomni_talker.objective:SpeechModelRef",
+            objective="muomni_talker.objective:TalkerObjective",
         ),
     ]

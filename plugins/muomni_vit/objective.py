@@ -42,7 +42,7 @@ SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationOverrides:
+class ImageAugmentation:
     """Augmentation of B pictures: source row and column of every new row and column, (B,S) each, and erased rectangles
     (B,4): top, bottom, left, right (ends exclusive)."""
 
@@ -50,11 +50,11 @@ class GenerationOverrides:
     columns: NDArray[np.int64]
     holes: NDArray[np.int64]
 
-    def share(self, part: slice) -> GenerationOverrides:
-        return GenerationOverrides(self.rows[part], self.columns[part], self.holes[part])
+    def share(self, part: slice) -> ImageAugmentation:
+        return ImageAugmentation(self.rows[part], self.columns[part], self.holes[part])
 
 
-def drawn(batch: int, size: int, config: ImageAugmentConfig, rng: np.random.Generator) -> GenerationOverrides:
+def drawn(batch: int, size: int, config: ImageAugmentConfig, rng: np.random.Generator) -> ImageAugmentation:
     """Draw the augmentation of ``batch`` pictures of side ``size``."""
     places = np.arange(size)
     down, right = rng.integers(-config.shift, config.shift + 1, (2, batch, 1))
@@ -64,10 +64,10 @@ def drawn(batch: int, size: int, config: ImageAugmentConfig, rng: np.random.Gene
     sides *= rng.random((batch, 1)) < config.erase
     begins = (rng.random((batch, 2)) * (size - sides + 1)).astype(np.int64)
     holes = np.stack([begins, begins + sides], axis=2).reshape(batch, 4)
-    return GenerationOverrides((places + down).clip(0, size - 1), columns.clip(0, size - 1), holes)
+    return ImageAugmentation((places + down).clip(0, size - 1), columns.clip(0, size - 1), holes)
 
 
-def changed(pictures: Pictures, changes: GenerationOverrides, fill: NDArray[np.uint8]) -> Pictures:
+def changed(pictures: Pictures, changes: ImageAugmentation, fill: NDArray[np.uint8]) -> Pictures:
     """Apply ``changes`` to (B,3,S,S) pictures; ``fill`` (3,) is the color of erased rectangles."""
     row = np.arange(len(pictures))[:, None, None]
     # Channels last: one gather of three bytes is cheaper than three of one.

@@ -58,7 +58,7 @@ def test_both_ways_to_convolve_are_conv1d(depthwise: bool, frames: int) -> None:
     for grad in (True, False):
         with torch.set_grad_enabled(grad):
             torch.testing.assert_close(conv(x)[0], wanted, atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(conv.centerd(x), both, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(conv.centered(x), both, atol=1e-5, rtol=1e-5)
 
 
 def test_no_state_is_the_state_of_silence() -> None:
@@ -81,11 +81,11 @@ def test_a_frame_sees_as_far_as_the_lookahead(lookahead: int) -> None:
     assert moved.min() == 3 * (8 - lookahead)
 
 
-def test_centerd_blocks_see_both_ways() -> None:
+def test_centered_blocks_see_both_ways() -> None:
     block, x = ConvNeXt(WIDTH, scale=1.0), torch.randn(1, 20, WIDTH)
     changed = x.clone()
     changed[:, 10] += 1
-    moved = (block.centerd(changed) != block.centerd(x)).any(-1)[0].nonzero()
+    moved = (block.centered(changed) != block.centered(x)).any(-1)[0].nonzero()
     assert (moved.min(), moved.max()) == (7, 13)
 
 

@@ -78,8 +78,8 @@ def test_encoders_of_other_runs_are_taken_as_they_are(world: Path, capsys: pytes
         train("omni", "small.toml", [*still, "encoders.image.d_ff=48", "encoders.image.n_layers=2"], run="other")
     assert "[encoders.image]" in caught.value.fix
     for wrong, message in (
-        ('start={image="nobody"}', "no model 'nobody'"),
-        ('start={thinker="eyes"}', r"train\.omni\.start names thinker"),
+        ('init_encoders={image="nobody"}', "no model 'nobody'"),
+        ('init_encoders={thinker="eyes"}', r"train\.omni\.init_encoders names thinker"),
         ("word_dropout={smell=0.5}", r"train\.omni\.word_dropout names smell"),
     ):
         with pytest.raises(RequestError, match=message):

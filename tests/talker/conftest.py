@@ -16,7 +16,7 @@ from muomni_cli.data.speech import SpeechData, SpeechDataset
 from muomni_cli.recipe import TrainSettings
 from muomni_talker.config import CursorConfig, ParallelConfig
 from muomni_talker.model import TalkerBase, build, build_parallel
-from muomni_talker.objective import SpeechModelRef
+from muomni_talker.objective import TalkerObjective
 
 CODES = CodeShape(codebooks=2, size=32, seconds=0.08)
 SIZES: dict[str, Any] = {
@@ -63,7 +63,7 @@ def speech(texts: Sequence[str], voices: Sequence[str] = ()) -> SpeechDataset:
     return SpeechDataset(codes, char_times, texts, texts, voices or ["slt"] * len(texts), order)  # type: ignore[arg-type]
 
 
-def objective(module: TalkerBase, side: SpeechDataset, **settings: Any) -> SpeechModelRef:
+def objective(module: TalkerBase, side: SpeechDataset, **settings: Any) -> TalkerObjective:
     context: Any = SimpleNamespace(
         settings=TrainSettings(**{"batch_size": 8, **settings}),
         seed=0,
@@ -73,7 +73,7 @@ def objective(module: TalkerBase, side: SpeechDataset, **settings: Any) -> Speec
         vocoder=lambda: None,
         progress=print,
     )
-    return SpeechModelRef(module, context)
+    return TalkerObjective(module, context)
 
 
 @pytest.fixture(scope="session")

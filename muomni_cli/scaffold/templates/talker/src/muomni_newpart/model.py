@@ -55,7 +55,7 @@ class Newpart(nn.Module):
         x = (self.letters(ids) + self.voice(voice)[:, None]) * real
         for block in self.reading:
             assert isinstance(block, ConvNeXt)
-            x = block.centerd(x) * real
+            x = block.centered(x) * real
         return x, F.softplus(self.duration(x)[..., 0]) * real[..., 0]
 
     def states(
