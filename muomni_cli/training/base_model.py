@@ -1,6 +1,4 @@
-"""The base model that joint tuning begins with (``train.omni.init``): its Thinker, encoders, projectors and
-tokenizer.
-"""
+"""The pretrained model that the omni stage starts from (``train.omni.init``)."""
 
 from __future__ import annotations
 
@@ -23,18 +21,17 @@ from muomni_cli.runs.provenance import fingerprint
 from muomni_cli.runs.run import RunFolder, differences, part_entry
 
 TOKENIZER = "tokenizer"
-
 THINKER = "thinker"
 
 
 @dataclass(frozen=True)
 class PretrainedModel:
-    """A trained model that another begins with.
+    """A trained model whose weights another one starts from.
 
     Args:
-        name: as the recipe has it.
-        run: where its weights are.
-        joint: those of its omni stage; None if it has none, and each part has those of its own stage.
+        name: as written in the recipe.
+        run: the run that holds the weights.
+        joint: checkpoint of its omni stage; None: each part is loaded from its own stage.
     """
 
     name: str
@@ -46,10 +43,10 @@ class PretrainedModel:
         return None if self.joint is None else read_checkpoint(self.joint)
 
     def part(self, stage: str, chosen: PartSpec) -> tuple[nn.Module, Path] | None:
-        """The part of this name and where its weights came from; None if the model has no such part.
+        """A part with its weights, and the checkpoint they come from; None if the model has no such part.
 
         Raises:
-            RequestError: it is another part than the recipe names, or has other settings.
+            RequestError: the part or its settings differ from the recipe.
         """
         entry = omni_entries(self.run).get(stage) if self.joint is not None else self.run.model()["parts"].get(stage)
         if entry is None:
@@ -63,29 +60,29 @@ class PretrainedModel:
         return module, self.joint
 
     def fill_projector(self, modality: str, projector: nn.Module) -> None:
-        """Give a projector the weights that it has there, if it was tuned there."""
+        """Load the projector of ``modality``, if the model has a trained one."""
         if self._checkpoint is not None and modality in omni_entries(self.run):
             load_model(projector, self._checkpoint, ema=True, prefix=f"projectors.{modality}.")
 
     def tokenizer(self, recipe: Recipe) -> Tokenizer:
-        """Its tokenizer. RequestError if it has none, or the recipe names another."""
+        """Its tokenizer. RequestError if it has none, or it differs from the recipe."""
         if recipe.tokenizer is not None:
             self._require_same(TOKENIZER, self._tokenizer_entry(), recipe.tokenizer)
         return self.run.tokenizer()
 
     def give_tokenizer(self, recipe: Recipe, run: RunFolder) -> bool:
-        """Copy the tokenizer into ``run``, if that has none; whether it did.
+        """Copy the tokenizer into ``run`` if it has none yet; whether it was copied.
 
         Raises:
-            RequestError: the run has another one, or as of :meth:`tokenizer`.
+            RequestError: the run has a different tokenizer, or as :meth:`tokenizer`.
             MuomniError: the disk is full.
         """
         tokenizer = self.tokenizer(recipe)
         if run.status(TOKENIZER) == "finished":
             if _digests(run.stage(TOKENIZER)) != _digests(self.run.stage(TOKENIZER)):
                 raise RequestError(
-                    f"run {run.root} has another tokenizer than {self.name}, whose Thinker knows no other",
-                    "train a new run, which takes the tokenizer over: --run NAME",
+                    f"run {run.root} has a different tokenizer than {self.name}, whose Thinker depends on it",
+                    "train a new run, which copies the tokenizer: --run NAME",
                 )
             return False
         folder = run.stage(TOKENIZER)
@@ -106,7 +103,6 @@ class PretrainedModel:
         return entry
 
     def _require_same(self, stage: str, held: Mapping[str, Any], chosen: PartSpec) -> None:
-        """Weights mean nothing with other settings than they were trained with."""
         wanted = part_entry(chosen.registered, chosen.config, "")
         changed = differences(held, wanted, chosen.registered.part.config.training_only)
         if not changed:
@@ -115,16 +111,16 @@ class PretrainedModel:
         own = {"use": held["use"], "plugin": held["plugin"], **held["config"]}
         settings = ", ".join(f"{key} = {own[key]}" for key in changed if key in own)
         raise RequestError(
-            f"{stage} of {self.name} has another {' and '.join(changed)} than the recipe",
-            f"write into [{table}] what it has: {settings}",
+            f"{stage} of {self.name} differs from the recipe in {' and '.join(changed)}",
+            f"set in [{table}]: {settings}",
         )
 
 
 def load_pretrained(init: str) -> PretrainedModel | None:
-    """The model that ``train.omni.init`` names; None where it names none.
+    """The model named by ``train.omni.init``; None for ``trained`` and ``random``.
 
     Raises:
-        RequestError: there is no such model, or it is a bundle alone.
+        RequestError: there is no such model, or it is a bundle without a run.
     """
     if init in OWN_INIT:
         return None
