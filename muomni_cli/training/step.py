@@ -1,7 +1,5 @@
 """One optimizer step: micro-batches prefetched in a background thread, forward and backward, clipping, the NaN guard,
-the
-update, and metrics copied to the host without waiting for the device.
-"""
+the update, and metrics copied to the host without waiting for the device."""
 
 from __future__ import annotations
 

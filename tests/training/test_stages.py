@@ -107,7 +107,7 @@ def test_a_stage_trains_the_tokenizer_that_it_needs_first(capsys: pytest.Capture
     assert told[0] == "there is no tokenizer yet: training it first"
     assert sum(line.startswith("learning a tokenizer") for line in told) == 1
     train("all", "small.toml")
-    assert "not there yet" not in capsys.readouterr().err
+    assert "no tokenizer yet" not in capsys.readouterr().err
     for file in ("thinker/last.safetensors", "tokenizer/tokenizer.json"):
         made, step_by_step = (Path("runs", run, file) for run in ("other", "small"))
         if file.endswith(".json"):
