@@ -24,15 +24,12 @@ from muomni_cli.core.errors import RequestError
 CROSSINGS = 64
 """Zero crossings of the sinc on each side: flat to 0.92 of the lower Nyquist frequency, stop band from there."""
 
-ATTENUATION = 80.0
-"""Stop-band attenuation in dB."""
-
+ATTENUATION = 80.0  # stop-band attenuation in dB
 FINEST = 1000
 """Largest denominator of a rate ratio, which bounds the filter. Common rates are exact; others are within one part in
 two thousand, less than a hundredth of a semitone."""
 
-BLOCK = 256
-"""Fewest output samples per row of the product."""
+BLOCK = 256  # fewest output samples per row of the product
 
 
 def resample(wave: NDArray[np.float32], rate: int, target: int) -> NDArray[np.float32]:
@@ -98,11 +95,8 @@ def _filters(up: int, down: int) -> tuple[NDArray[np.float32], int]:
 
 
 def mel_filters(config: MelSettings) -> NDArray[np.float64]:
-    """(K,F) triangular filters, evenly spaced on the HTK mel scale, 2595 log10(1 + f / 700), peak 1.
-
-    Raises:
-        RequestError: a filter lies between two FFT frequencies.
-    """
+    """(K,F) triangles, evenly spaced on the HTK mel scale, 2595 log10(1 + f / 700), peak 1. RequestError if one is
+    narrower than a bin."""
     low, high = (2595 * math.log10(1 + f / 700) for f in (config.f_min, config.top))
     edges = 700 * (10 ** (np.linspace(low, high, config.n_mels + 2) / 2595) - 1)
     frequencies = np.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1)[:, None]

@@ -20,30 +20,18 @@ from muomni_cli.audio.dsp import resample, resampled
 from muomni_cli.contract.speech import ReadSettings
 from muomni_cli.core.errors import RequestError
 
-RATES = (4_000, 384_000)
-"""Accepted sample rates."""
-
-CHANNELS = 64
-"""Most channels per file."""
-
+RATES = (4_000, 384_000)  # accepted sample rates
+CHANNELS = 64  # most channels per file
 LOUDEST = 16.0
 """Largest sample, where full scale is 1. Float files may exceed full scale, but far larger values are mis-scaled
 integers."""
 
-UNKNOWN = 0x7FFF_F000
-"""Smallest size in a WAV header that means unknown, as written to a pipe."""
-
-AT_ONCE = 1 << 18
-"""Samples per read, over all channels."""
+UNKNOWN = 0x7FFF_F000  # smallest size in a WAV header that means unknown, as written to a pipe
+AT_ONCE = 1 << 18  # samples per read, over all channels
 
 
 def read(config: ReadSettings, file: BinaryIO, name: str) -> NDArray[np.float32]:
-    """(N,) samples of a file at ``config.sample_rate``, the mean of its channels.
-
-    Args:
-        config: sample rate and limits.
-        file: seekable.
-        name: for messages.
+    """(N,) samples of a seekable file at ``config.sample_rate``, the mean of its channels.
 
     Raises:
         RequestError: it is not audio, too short (less than one token, 40 ms by default), too long, or has invalid
@@ -60,11 +48,8 @@ def read(config: ReadSettings, file: BinaryIO, name: str) -> NDArray[np.float32]
 
 
 def pieces(config: ReadSettings, file: BinaryIO, name: str, max_seconds: float) -> Iterator[NDArray[np.float32]]:
-    """The samples of a file as :func:`read` returns them, in pieces, up to ``max_seconds`` in all.
-
-    Raises:
-        RequestError: as :func:`read`; an error late in the file is raised when its piece is read.
-    """
+    """As :func:`read`, in pieces, up to ``max_seconds`` in all. An error late in the file is raised when its piece is
+    read."""
     longer = "cut it, or allow more with --max-seconds"
     with _opened(file, name) as sound:
         _check_header(sound, name, max_seconds, longer)
@@ -77,7 +62,6 @@ def pieces(config: ReadSettings, file: BinaryIO, name: str, max_seconds: float) 
 
 @contextmanager
 def _opened(file: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
-    """The file opened by libsndfile, with its errors as RequestError."""
     _check_promise(file, name)
     try:
         with soundfile.SoundFile(file) as sound:

@@ -27,13 +27,8 @@ from muomni_cli.contract.speech import Codec, MelSettings, Vocoder
 
 
 class Waves(nn.Module):
-    """() -> (2K,W): the cosines, then the sines, of K = n_fft / 2 + 1 frequencies at W samples.
-
-    Args:
-        n_fft: period of frequency 1 in samples.
-        count: W.
-        center: the sample at time zero.
-    """
+    """() -> (2K,W): cosines, then sines, of K = n_fft / 2 + 1 frequencies at ``count`` = W samples; time zero is sample
+    ``center``."""
 
     turn: Tensor
     times: Tensor

@@ -18,12 +18,8 @@ from muomni_cli.contract.models import PADDED_ROW, Backend, CheckState, Tokenize
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.prompt import require_room
 
-LONGEST_NGRAM = 8
-"""Longest n-gram that is checked, in tokens."""
-
-COPIES = 4
-"""Consecutive copies of an n-gram that make a loop."""
-
+LONGEST_NGRAM = 8  # longest n-gram that is checked, in tokens
+COPIES = 4  # consecutive copies of an n-gram that make a loop
 Finish = Literal["eos", "stop", "length", "context", "loop"]
 """Why a row ended: end token, stop string, ``max_tokens``, full context, or repetition (:class:`LoopGuard`)."""
 
@@ -103,10 +99,7 @@ def draw(logits: NDArray[np.float32], sampling: Sampling, rng: np.random.Generat
 
 
 class TextStream:
-    """Decodes the tokens of one row.
-
-    Text is held back while it may become a stop string, and bytes while they may become a character.
-    """
+    """Decodes the tokens of one row. Holds back what may become a stop string, and bytes of incomplete characters."""
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = ()) -> None:
         self._tokenizer = tokenizer
@@ -156,7 +149,7 @@ def _overlap(text: str, stop: str) -> int:
 
 
 class LoopGuard:
-    """Detects repetition in the tokens of one answer.
+    """Detects repetition in the tokens of one answer; ``token_bytes``: :meth:`muomni_cli.api.Tokenizer.token_bytes`.
 
     A loop is an n-gram of 1 to 8 tokens four times in a row. An answer that ends right after the fourth copy (``eos``
     or a
@@ -165,9 +158,6 @@ class LoopGuard:
     by its length or the context, it is cut before the second copy. N-grams of digits alone are numbers (1000000) and
     count
     as a loop only from 32 tokens on. This class finds the copies; the caller checks that the answer continues.
-
-    Args:
-        token_bytes: :meth:`muomni_cli.api.Tokenizer.token_bytes`.
     """
 
     def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
@@ -178,7 +168,6 @@ class LoopGuard:
         """Tokens before the second copy, once there are four copies; else None."""
 
     def push(self, token: int) -> None:
-        """Add the next token of the answer."""
         self._tokens.append(token)
         for n in range(1, min(LONGEST_NGRAM, len(self._tokens) - 1) + 1):
             self._matched[n] = self._matched[n] + 1 if self._tokens[-1 - n] == token else 0
@@ -198,10 +187,8 @@ class LoopGuard:
         matched = self._matched[n]
         if matched < (COPIES - 1) * n:
             return False
-        return matched >= COPIES * LONGEST_NGRAM - n or not self._is_number(self._tokens[-n:])
-
-    def _is_number(self, ngram: Sequence[int]) -> bool:
-        return b"".join(map(self._token_bytes, ngram)).isdigit()
+        number = b"".join(map(self._token_bytes, self._tokens[-n:])).isdigit()
+        return matched >= COPIES * LONGEST_NGRAM - n or not number
 
 
 @dataclass(frozen=True, slots=True)

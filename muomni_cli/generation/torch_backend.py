@@ -20,12 +20,8 @@ from muomni_cli.contract.declarations import Capability
 from muomni_cli.contract.models import PADDED_ROW, Cache, Thinker
 from muomni_cli.core.errors import RequestError
 
-WIDTH = 32
-"""Outputs per panel: two AVX-512 registers of fp32."""
-
-FIRST_MEDIA_ID = -2
-"""The first id of an embedding; -1 is PADDED_ROW."""
-
+WIDTH = 32  # outputs per panel: two AVX-512 registers of fp32
+FIRST_MEDIA_ID = -2  # the first id of an embedding; -1 is PADDED_ROW
 ALL = frozenset({Capability.CACHE, Capability.RAGGED, Capability.TRUNCATE, Capability.EMBEDS})
 """The capabilities of a fast Thinker. One with a recurrent state may lack ``TRUNCATE``."""
 
@@ -170,7 +166,6 @@ class TorchBackend:
             )
 
     def _serves(self, group: CacheGroup, prompts: list[list[int]]) -> bool:
-        """Whether a group can be changed to hold ``prompts``."""
         if len(group.ids) != len(prompts):
             return False
         pairs = zip(group.ids, prompts, strict=True)

@@ -18,9 +18,7 @@ from muomni_cli.models.package_run import THINKER, counts, parts_of
 from muomni_cli.registry.registry import RegisteredModel, get_registry
 from muomni_cli.runs.run import RunFolder, open_entry
 
-SIZES = ("d_model", "n_layers", "ctx_len", "vocab_size")
-"""Settings that describe the size of a part."""
-
+SIZES = ("d_model", "n_layers", "ctx_len", "vocab_size")  # settings that describe the size of a part
 TEXT, SPEECH = "text", "speech"
 
 
@@ -29,7 +27,6 @@ def installed_models() -> list[dict[str, Any]]:
 
 
 def declared(registered: RegisteredModel) -> dict[str, Any]:
-    """The declaration of an installed model."""
     model, plugin = registered.part, registered.plugin
     paths = {field: getattr(model, field) for field in ("bundle", "run", "card", "scores")}
     return {
@@ -45,15 +42,8 @@ def declared(registered: RegisteredModel) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """Inputs and outputs of a model.
-
-    Args:
-        takes: text and modalities.
-        gives: text, speech.
-        hears: an encoder of it transcribes.
-        voices: of its Talker.
-        context: of its Thinker, in tokens; 0 without one.
-    """
+    """Inputs and outputs: text, modalities and speech, whether it transcribes (``hears``), voices, and context in
+    tokens."""
 
     takes: tuple[str, ...]
     gives: tuple[str, ...]
@@ -116,7 +106,6 @@ def abilities(run: RunFolder | None, bundle: Engine | None) -> Abilities:
 
 
 def _with_heads(run: RunFolder | None, bundle: Engine | None) -> list[Mapping[str, Any]]:
-    """The encoders that have the head of their own stage."""
     if run is not None:
         found = [(stage, entry) for stage, _, entry in parts_of(run) if stage != OMNI]
         return [entry for stage, entry in found if entry["kind"] == EncoderPart.kind and run.checkpoint(stage)]
@@ -144,7 +133,6 @@ def _own(numbers: Counter[str], part: str, stage: str) -> int | None:
 
 
 def _of_bundle(bundle: Engine, known: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
-    """The parts that are not in ``known``, such as a vocoder that needs no training."""
     new = {name: entry for name, entry in bundle.parts.items() if (entry["kind"], entry["use"]) not in known}
     return [_row(name, "", entry, None) for name, entry in new.items()]
 
@@ -163,7 +151,6 @@ def _row(part: str, stage: str, entry: Mapping[str, Any], numbers: int | None) -
 
 
 def _stages(run: RunFolder) -> dict[str, dict[str, Any]]:
-    """Status and final metrics of each stage."""
     return {
         stage: {key: value for key, value in state.items() if key not in ("parts", "updated", "end")}
         for stage, state in run.model()["stages"].items()
@@ -187,12 +174,10 @@ def _folder(root: Path) -> dict[str, Any]:
 
 
 def size_of(root: Path) -> int:
-    """Bytes of all files in a folder."""
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
 
 
 def _precisions(bundle: Engine) -> list[str]:
-    """The stored precisions of its graphs, if the runtime records them."""
     graphs = [graph for entry in bundle.parts.values() for graph in dict(entry["graphs"]).values()]
     return sorted({str(graph["precision"]) for graph in graphs if isinstance(graph, Mapping) and "precision" in graph})
 

@@ -22,12 +22,8 @@ TRAIN = "muomni train all RECIPE"
 
 
 def open_found(found: ModelRef, *, device: str = "auto", threads: int | None = None) -> Engine:
-    """The engine of a model reference: the bundle's runtime if there is a bundle, else PyTorch.
-
-    Raises:
-        RequestError: the model is damaged, or the device is missing.
-        MuomniError: it is a run, and PyTorch is not installed.
-    """
+    """The engine of a model reference: the bundle's runtime, else PyTorch. RequestError if it is damaged or the device
+    is missing; MuomniError if PyTorch is."""
     if threads is not None and threads < 1:
         raise RequestError(f"threads is {threads}", "threads must be 1 or more")
     if found.bundle is not None:
@@ -105,13 +101,10 @@ def _any_weights(run: RunFolder) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-CAN_CHAT = ModelRequirement(_thinker_weights, "is complete", TRAIN, verb="answer")
-"""A model with a Thinker."""
-CAN_SPEAK = ModelRequirement(_talker_weights, "has a trained Talker", TRAIN, verb="speak")
-"""A model with a Talker."""
+CAN_CHAT = ModelRequirement(_thinker_weights, "is complete", TRAIN, verb="answer")  # A model with a Thinker
+CAN_SPEAK = ModelRequirement(_talker_weights, "has a trained Talker", TRAIN, verb="speak")  # A model with a Talker
 CAN_TRANSCRIBE = ModelRequirement(
     _transcriber_weights, "has a trained encoder that transcribes", "muomni train audio RECIPE", verb="transcribe"
 )
 """A model with an encoder that transcribes."""
-ANY_TRAINED = ModelRequirement(_any_weights, "has trained anything", TRAIN)
-"""A model with any trained part."""
+ANY_TRAINED = ModelRequirement(_any_weights, "has trained anything", TRAIN)  # A model with any trained part

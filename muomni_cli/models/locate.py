@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,14 +21,16 @@ from muomni_cli.runs.run import RUNS, RunFolder, read_header
 DIGESTS = "digests.json"
 FORMAT = 1
 AGAIN = "install the package again, or pack the model again"
-VARIABLE = "MUOMNI_MODEL"
-"""Environment variable with the default model."""
+VARIABLE = "MUOMNI_MODEL"  # environment variable with the default model
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in ``folder``, except :data:`DIGESTS`, by relative path."""
+    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in _files(folder)}
 
 
 def write_digests(folder: Path) -> None:
-    """Write the SHA-256 of every file in ``folder`` to :data:`DIGESTS`."""
-    files = {path.relative_to(folder).as_posix(): fingerprint(path) for path in _files(folder)}
-    write_json(folder / DIGESTS, {"format": FORMAT, "files": files})
+    write_json(folder / DIGESTS, {"format": FORMAT, "files": digests_of(folder)})
 
 
 def verify(folder: Path) -> int:
@@ -80,7 +82,7 @@ def bundle_at(root: Path) -> BundleFolder | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequirement:
-    """What a command needs from a run that it selects by default.
+    """What a command needs from a default model.
 
     Args:
         weights: the relevant checkpoint of a run, the newest of which is chosen; None if the run is unsuitable.
@@ -99,14 +101,8 @@ class ModelRequirement:
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """What a model argument refers to: a bundle, a run or, for an installed model, both.
-
-    Args:
-        bundle: runs without PyTorch.
-        folder: of the run; use :meth:`run`.
-        weights: the checkpoint, if the argument named one.
-        installed: the declaration of an installed model.
-    """
+    """What a model argument refers to: a bundle, a run (use :meth:`run`) or both; ``weights``: the checkpoint that it
+    names."""
 
     bundle: BundleFolder | None = None
     folder: RunFolder | None = None
@@ -122,7 +118,6 @@ class ModelRef:
 
     @property
     def spec(self) -> str:
-        """A model argument for it."""
         if self.installed is not None:
             return self.installed.use
         place = self.weights or (self.folder.root if self.folder is not None else self.bundle and self.bundle.root)
@@ -142,16 +137,7 @@ class ModelRef:
 
 def resolve_model(spec: str | None, requirement: ModelRequirement, runs: Path = RUNS) -> ModelRef:
     """The model to use: ``spec``, else ``$MUOMNI_MODEL``, else the newest suitable run, else the first installed model,
-    built-in ones last.
-
-    Args:
-        spec: see :func:`model_named`.
-        requirement: on a default model.
-        runs: folder of runs.
-
-    Raises:
-        RequestError: no model was found; names what was searched.
-    """
+    built-in ones last. RequestError, naming what was searched, if there is none."""
     return resolve_capable(spec, requirement, frozenset(), runs)
 
 
@@ -180,15 +166,14 @@ def resolve_capable(
     able = next((one for one in candidates if not _lacking(one, abilities)), None) if lacking else None
     chosen = able or first  # if none can, the first one reports what it lacks
     if able is not None:
-        _notify(f"{first.name} cannot {_verbs(lacking)} yet: {able.name} {requirement.verb or 'answer'}s")
+        verbs = " or ".join(sorted((_VERBS.get(one, f"take {one}") for one in lacking), reverse=True))
+        _notify(f"{first.name} cannot {verbs} yet: {able.name} {requirement.verb or 'answer'}s")
     elif not fit:
         _notify(_why_installed(chosen, requirement, runs))
     return chosen
 
 
-SPEECH = "speech"
-"""The ability to speak; others are named by their modality."""
-
+SPEECH = "speech"  # the ability to speak; others are named by their modality
 _VERBS = {"image": "see", "audio": "hear", SPEECH: "speak"}
 
 
@@ -210,10 +195,6 @@ def _lacking(found: ModelRef, abilities: Collection[str]) -> list[str]:
     return sorted(set(abilities) - abilities_of(found)) if abilities else []
 
 
-def _verbs(abilities: Sequence[str]) -> str:
-    return " or ".join(sorted((_VERBS.get(one, f"take {one}") for one in abilities), reverse=True))
-
-
 def _why_installed(chosen: ModelRef, requirement: ModelRequirement, runs: Path) -> str:
     """The notice that an installed model is used because no run is suitable."""
     there = sorted(runs.glob("*/model.json"), key=lambda path: path.stat().st_mtime)
@@ -223,15 +204,10 @@ def _why_installed(chosen: ModelRef, requirement: ModelRequirement, runs: Path) 
 
 
 def model_named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") -> ModelRef:
-    """The model that ``spec`` refers to.
-
-    Args:
-        spec: a folder, a checkpoint in a run, the name of a folder in ``runs``, or of an installed model.
-        runs: folder of runs.
-        train: the command that trains a run; for the error.
+    """The model that ``spec`` refers to: a folder, a checkpoint in a run, a folder in ``runs``, or an installed model.
 
     Raises:
-        RequestError: there is no such model, or the name of an installed one is ambiguous.
+        RequestError: there is no such model (``train`` is the command that trains one), or the name is ambiguous.
     """
     path = Path(spec).expanduser()
     if path.is_file():

@@ -12,7 +12,7 @@ from muomni_cli.contract.metrics import as_json
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.extras import __version__
 from muomni_cli.models.describe import SPEECH, TEXT, declared, describe, listed
-from muomni_cli.models.locate import ModelRef, model_named
+from muomni_cli.models.locate import model_named
 
 if TYPE_CHECKING:
     from muomni_cli.contract.metrics import MetricResult
@@ -41,18 +41,8 @@ def read_scores(files: Sequence[Path]) -> list[MetricResult]:
 
 @dataclass(frozen=True, slots=True)
 class ModelCardInfo:
-    """The content of a model card.
-
-    Args:
-        name: of the model.
-        package: its distribution name.
-        doc: one line.
-        license: of the model; may be empty.
-        facts: see :func:`muomni_cli.models.describe.describe`.
-        scores: metrics.
-        half: the run's weights are stored as fp16.
-        files: single-file plugins that it needs, which no package provides.
-    """
+    """The content of a model card. ``facts``: of :func:`describe`; ``half``: fp16 weights; ``files``: single-file
+    plugins that it needs."""
 
     name: str
     package: str
@@ -65,7 +55,6 @@ class ModelCardInfo:
 
 
 def card(about: ModelCardInfo) -> str:
-    """The whole page."""
     sections = [
         ("Capabilities", _does(about)),
         ("Usage", _use(about)),
@@ -179,7 +168,6 @@ def _limits(about: ModelCardInfo) -> Iterator[str]:
 
 
 def cell(text: str) -> str:
-    """Escaped for a table."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 
@@ -190,16 +178,10 @@ def _mb(folder: Mapping[str, Any] | None) -> str:
 def details(spec: str) -> dict[str, Any]:
     """An installed model, a run or a bundle as plain data. RequestError if it is missing, damaged or needs a plugin."""
     found = model_named(spec)
-    return _declared(found, spec) | describe(found) | {"scores": _scores_info(found)}
-
-
-def _declared(found: ModelRef, spec: str) -> dict[str, Any]:
     if found.installed is not None:
-        return declared(found.installed)
+        own = declared(found.installed)
+        scores = as_json(read_scores([own_scores])) if (own_scores := found.installed.part.scores) else []
+        return own | describe(found) | {"scores": scores}
     name = found.folder.model()["name"] if found.folder is not None else spec
-    return {"name": name, "use": spec, "doc": "", "package": "", "version": "", "license": "", "card": None}
-
-
-def _scores_info(found: ModelRef) -> list[dict[str, Any]]:
-    registered = found.installed
-    return as_json(read_scores([registered.part.scores])) if registered is not None and registered.part.scores else []
+    own = {"name": name, "use": spec, "doc": "", "package": "", "version": "", "license": "", "card": None}
+    return own | describe(found) | {"scores": []}

@@ -95,12 +95,8 @@ class PackageOptions:
 
 
 def pack(spec: str, output: Path, options: PackageOptions) -> ModelCardInfo:
-    """Write the package of the model ``spec`` to the new folder ``output``; returns the content of its model card.
-
-    Raises:
-        RequestError: the model is missing, unfinished or damaged, a name or version is invalid, or ``output`` exists.
-        MuomniError: the disk is full.
-    """
+    """Write the package of a model to a new folder; returns its card. RequestError if the model, an option or
+    ``output`` is unsuitable; MuomniError if the disk is full."""
     found = _found(spec, options)
     if found.installed is not None and not options.license:
         options = replace(options, license=found.installed.part.license)
@@ -153,7 +149,6 @@ def _found(spec: str, options: PackageOptions) -> ModelRef:
 
 
 def _require_same(run: RunFolder, bundle: BundleFolder) -> None:
-    """Refuse a bundle that was exported from a different model."""
     ours = {part: entry for _, part, entry in reversed([*parts_of(run)])}
     for part, entry in bundle.open().parts.items():
         if part in ours and (changed := differences(ours[part], entry)):
@@ -176,7 +171,6 @@ def _name(found: ModelRef, options: PackageOptions) -> str:
 
 
 def _copy(found: ModelRef, inside: Path, options: PackageOptions) -> ModelRef:
-    """Copy the model's folders into the package."""
     run = bundle = None
     if found.folder is not None:
         pack_run(found.folder, inside / "run", half=options.half, without=options.without)

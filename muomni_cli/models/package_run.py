@@ -81,17 +81,8 @@ def _is_local(path: str) -> bool:
 
 
 def copy_weights(source: Path, target: Path, *, half: bool) -> None:
-    """Write the model of the checkpoint ``source``, averaged weights if there are any, to ``target``.
-
-    Args:
-        source: a checkpoint.
-        target: the new one.
-        half: store as fp16 all tensors whose values are in its range.
-
-    Raises:
-        RequestError: the checkpoint is damaged.
-        MuomniError: the disk is full.
-    """
+    """Write the model of a checkpoint to ``target``, averaged if possible; with ``half``, as fp16 where values fit.
+    RequestError if it is damaged; MuomniError if the disk is full."""
     header = redact_paths(read_header(source))
     with safe_open(source, framework="numpy") as file:
         names = set(file.keys())
@@ -124,12 +115,9 @@ def counts(checkpoint: Path, depth: int = 0) -> Counter[str]:
 
 
 def weights_of(run: RunFolder, without: Collection[str] = ()) -> dict[str, Path]:
-    """The checkpoint (best, else last) of every stage to package. The Thinker's own stage is omitted if omni has tuned
-    it.
+    """The checkpoint of every stage to package, except the Thinker's own stage if omni has tuned it.
 
-    Args:
-        run: to package.
-        without: encoders whose own stages are omitted: after omni, only transcripts and evaluation use their heads.
+    ``without``: encoders whose own stages are omitted: after omni, only transcripts and evaluation use their heads.
 
     Raises:
         RequestError: nothing is trained, a stage is unfinished or has no weights, or one cannot be omitted.
@@ -175,7 +163,6 @@ def pack_run(run: RunFolder, target: Path, *, half: bool, without: Collection[st
 
 
 def _description(run: RunFolder, weights: dict[str, Path]) -> dict[str, Any]:
-    """``model.json`` of the packaged stages."""
     model: dict[str, Any] = redact_paths(run.model())
     model["stages"] = {stage: state for stage, state in model["stages"].items() if stage in {TOKENIZER, *weights}}
     for stage, entry in model["parts"].items():

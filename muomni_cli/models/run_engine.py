@@ -36,12 +36,9 @@ OMNI, THINKER = "omni", "thinker"
 class RunEngine(TorchEngine):
     """An :class:`muomni_cli.contract.engine.Engine` over a run.
 
-    Args:
-        run: with checkpoints.
-        weights: use this checkpoint for its stage, not the best one.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads; None keeps PyTorch's setting.
-        stage: use the Thinker of ``thinker`` or ``omni``; None for the later one.
+    ``weights``: use this checkpoint for its stage, not the best one. ``stage``: use the Thinker of ``thinker`` or
+    ``omni``;
+    None for the later one.
     """
 
     def __init__(
@@ -198,7 +195,6 @@ class RunEngine(TorchEngine):
         return cast("nn.Module", build_aside(registered, config, {"mel": self._mel().model_dump(mode="json")}))
 
     def _mel(self) -> MelConfig:
-        """The log-mel of the codec, trained or not."""
         if "codec" in self.parts:
             return self.codec().mel
         from muomni_cli.recipe import load_recipe
@@ -232,11 +228,8 @@ class RunEngine(TorchEngine):
 
 
 def untrained_vocoder(run: RunFolder, name: str | None = None) -> tuple[RegisteredPart, Any]:
-    """A vocoder by name, by default the recipe's, with the settings of the recipe or else the defaults.
-
-    Raises:
-        RequestError: there is no such vocoder, or the recipe has none.
-    """
+    """A vocoder by name, by default the recipe's, with the recipe's settings or the defaults. RequestError if there is
+    none."""
     from muomni_cli.recipe import load_recipe
 
     chosen = load_recipe(str(run.recipe_path)).vocoder if run.recipe_path.is_file() else None
@@ -256,12 +249,10 @@ def ready_vocoders() -> list[str]:
 
 
 def _ready() -> str:
-    """Options that select one of :func:`ready_vocoders`."""
     return " or ".join(f"--vocoder {name}" for name in ready_vocoders()) or "none is installed"
 
 
 def require_made_for(run: RunFolder, stage: str, codec: Codec) -> None:
-    """Refuse a part that was trained for another codec than ``codec``."""
     entry = run.model()["parts"][stage]
     now = {"codes": asdict(code_shape(codec)), "mel": codec.mel.model_dump(mode="json")}
     if any(entry[name] != value for name, value in now.items() if name in entry):

@@ -34,11 +34,7 @@ class TorchEngine(ABC):
     """An :class:`muomni_cli.contract.engine.Engine`; subclasses provide the modules.
 
     Modules are opened once, under a lock, and then only read, so threads may share an engine. They also share PyTorch's
-    thread pool, whose size ``threads`` sets for the whole process.
-
-    Args:
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads; None keeps PyTorch's setting.
+    thread pool, whose size ``threads`` sets for the whole process; None keeps PyTorch's setting.
     """
 
     def __init__(self, device: str = "auto", threads: int | None = None) -> None:
@@ -206,8 +202,6 @@ class TorchVocoder:
 
 
 class _Stream:
-    """An :class:`ArrayStream` over a :class:`TensorStream` with a batch of one."""
-
     def __init__(self, stream: TensorStream, prepare: Callable[[Tensor], Tensor], device: torch.device) -> None:
         self._stream, self._prepare, self._device = stream, prepare, device
 

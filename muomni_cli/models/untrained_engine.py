@@ -22,24 +22,12 @@ from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, fresh_codec
 from muomni_cli.runs.run import RUNS, RunFolder, code_shape, open_entry, part_entry
 
-TOKENIZER = "tokenizer"
-"""A run's tokenizer folder."""
+TOKENIZER = "tokenizer"  # A run's tokenizer folder
 SPEECH = ("codec", "talker", "vocoder")
 
 
 class UntrainedEngine(TorchEngine):
-    """An :class:`muomni_cli.contract.engine.Engine` with random weights.
-
-    Args:
-        parts: entries of ``model.json``.
-        modalities: those fused with the Thinker.
-        label: for messages.
-        chat: the recipe's ``[chat]``.
-        tokenizer: of the Thinker, if needed.
-        seed: of the random weights.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads; None keeps PyTorch's setting.
-    """
+    """An :class:`muomni_cli.contract.engine.Engine` with random weights; ``parts``: entries of ``model.json``."""
 
     def __init__(
         self,
@@ -103,11 +91,8 @@ class UntrainedEngine(TorchEngine):
 def recipe_engine(
     name: str, overrides: Sequence[str] = (), *, device: str = "auto", threads: int | None = None
 ) -> UntrainedEngine:
-    """Every part of a recipe with random weights.
-
-    Raises:
-        RequestError: the recipe is missing or invalid, or there is no suitable tokenizer.
-    """
+    """Every part of a recipe with random weights. RequestError if the recipe is invalid, or there is no suitable
+    tokenizer."""
     recipe = load_recipe(name, overrides)
     parts: dict[str, Mapping[str, Any]] = {}
     tokenizer = None
@@ -131,7 +116,6 @@ def recipe_engine(
 
 
 def _speech_entries(recipe: Recipe) -> dict[str, Mapping[str, Any]]:
-    """Codec, and the Talker and vocoder built for it."""
     if recipe.codec is None:
         return {}
     parts: dict[str, Mapping[str, Any]] = {"codec": part_entry(recipe.codec.registered, recipe.codec.config, "")}

@@ -42,12 +42,10 @@ class KVCache:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens held in each row."""
         return list(self._lengths)
 
     @property
     def capacity(self) -> int:
-        """Most tokens per row."""
         return self.keys.shape[3]
 
     def truncate(self, lengths: Sequence[int]) -> None:
@@ -66,7 +64,6 @@ class KVCache:
 
     @property
     def uniform(self) -> bool:
-        """Whether all rows hold equally many tokens."""
         return self._lengths.count(self._lengths[0]) == len(self._lengths)
 
     def reserve(self, counts: Sequence[int]) -> None:

@@ -60,7 +60,6 @@ def _attend(
 
 
 def _normed(norm: nn.RMSNorm, heads: Tensor) -> Tensor:
-    """(B,T,H*Dh) -> the same with each head normalized."""
     apart: Tensor = heads.unflatten(2, (-1, norm.normalized_shape[0]))  # type: ignore[no-untyped-call]
     return norm(apart).flatten(2)  # type: ignore[no-any-return]
 
@@ -86,7 +85,6 @@ def held_by(cache: KVCache) -> Iterator[Tensor]:
 
 
 def past_inputs(sizes: StackSettings) -> list[GraphInput]:
-    """The inputs ``past_key_values.N.key`` and ``.value``."""
     axes = ("batch", sizes.kv_heads, "past", sizes.head_dim)
     return [GraphInput(past, axes) for past in past_states(sizes)]
 

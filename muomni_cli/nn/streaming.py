@@ -15,11 +15,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-FEW = 32
-"""Frames up to which one product and a sum are faster than a library convolution with its setup cost."""
-
-State = tuple[Tensor, ...]
-"""The state of all layers of a stack."""
+FEW = 32  # frames up to which one product and a sum are faster than a library convolution with its setup cost
+State = tuple[Tensor, ...]  # the state of all layers of a stack
 
 
 class Causal(nn.Module):
@@ -41,11 +38,7 @@ def joined(x: Tensor, past: Tensor | None, reach: int) -> tuple[Tensor, Tensor]:
 class CausalConv(Causal):
     """Causal convolution over time; its past is the last K - 1 frames of its input.
 
-    Args:
-        channels: of the input.
-        kernel: K, in frames.
-        width: output channels; default ``channels``.
-        depthwise: one filter per channel (``width`` must be ``channels``).
+    ``width``: output channels, default ``channels``; ``depthwise``: one filter per channel (``width`` = ``channels``).
     """
 
     def __init__(self, channels: int, kernel: int, width: int | None = None, *, depthwise: bool = False) -> None:
@@ -74,17 +67,14 @@ class CausalConv(Causal):
             if frames == 0:
                 return window.new_zeros(window.shape[0], 0, self.weight.shape[0])
             if frames <= FEW and not torch.is_grad_enabled():
-                return self._few(window.unfold(1, self.reach + 1, 1))
+                places = window.unfold(1, self.reach + 1, 1)  # (B,T,C,K)
+                if self.depthwise:
+                    return (places * self.weight[:, 0]).sum(-1) + self.bias
+                return F.linear(places.flatten(2), self.weight.flatten(1), self.bias)
         # As an image of height 1 in channels-last layout: many times faster on a CPU than conv1d, which copies twice.
         image = window.transpose(1, 2)[:, :, None]
         groups = self.weight.shape[0] if self.depthwise else 1
         return F.conv2d(image, self.weight[:, :, None], self.bias, groups=groups)[:, :, 0].transpose(1, 2)
-
-    def _few(self, places: Tensor) -> Tensor:
-        """(B,T,C,K) -> (B,T,W)."""
-        if self.depthwise:
-            return (places * self.weight[:, 0]).sum(-1) + self.bias
-        return F.linear(places.flatten(2), self.weight.flatten(1), self.bias)
 
 
 class CausalStack(nn.Module):
@@ -93,12 +83,7 @@ class CausalStack(nn.Module):
     With ``lookahead``, an output frame may depend on that many later input frames. The layers stay causal and are
     trained
     to answer late: the input is followed by ``lookahead`` zero frames, and as much of the first output is dropped.
-
-    Args:
-        layers: in order.
-        width: input channels.
-        lookahead: in input frames.
-        factor: output frames (or samples) per input frame.
+    ``width``: input channels; ``factor``: output frames (or samples) per input frame.
     """
 
     def __init__(self, layers: Iterable[nn.Module], width: int, *, lookahead: int = 0, factor: int = 1) -> None:
@@ -143,7 +128,7 @@ Step = Callable[[Tensor, State | None], tuple[Tensor, State]]
 
 
 class CausalStream:
-    """A stream through a causal step; a :class:`muomni_cli.contract.speech.TensorStream`. It can be reused after
+    """A stream through a causal step; a :class:`muomni_cli.contract.speech.TensorStream`. Reusable after
     :meth:`finish`.
 
     Args:
@@ -185,11 +170,8 @@ class CausalStream:
 class ConvNeXt(Causal):
     """Depthwise convolution, LayerNorm, pointwise up, GELU, pointwise down, layer scale, residual.
 
-    Args:
-        channels: C.
-        hidden: width between the two pointwise layers; default four times C.
-        kernel: in frames.
-        scale: initial layer scale; 1 / number of blocks is a good choice for few blocks.
+    ``hidden``: width between the pointwise layers, default 4C; ``scale``: initial layer scale, such as 1 / number of
+    blocks.
     """
 
     def __init__(self, channels: int, hidden: int | None = None, *, kernel: int = 7, scale: float = 0.1) -> None:

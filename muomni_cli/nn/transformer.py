@@ -24,9 +24,7 @@ from torch.autograd.function import once_differentiable
 from muomni_cli.core.errors import RequestError
 from muomni_cli.nn.cache import KVCache, WritableCache
 
-SHORT = 256
-"""Keys up to which fp32 attention is faster than bf16 on a CPU."""
-
+SHORT = 256  # keys up to which fp32 attention is faster than bf16 on a CPU
 Matrix = Callable[[Tensor], Tensor]
 
 
@@ -41,13 +39,9 @@ def attend(
 ) -> Tensor:
     """(B,H,T,Dh) queries over (B,Hkv,S,Dh) keys and values -> (B,H,T,Dh).
 
-    Args:
-        query: with rotary positions, as the keys.
-        key: Hkv = H, or fewer if ``grouped``.
-        value: as the keys.
-        mask: broadcast over (B,H,T,S): true where a query may attend, or added to the scores.
-        causal: position t attends to positions up to t.
-        grouped: grouped-query attention (arXiv:2305.13245).
+    ``mask``: broadcast over (B,H,T,S), true where a query may attend, or added to the scores. ``causal``: position t
+    attends
+    to positions up to t. ``grouped``: Hkv < H (GQA, arXiv:2305.13245).
     """
     if query.device.type == "cpu" and torch.is_autocast_enabled("cpu") and key.shape[2] <= SHORT:
         # The CPU's bf16 kernel sets up every small product by itself: five times slower than fp32, gradients included,
@@ -178,7 +172,6 @@ class Attention(nn.Module):
         return query, key, value.transpose(1, 2)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, span: Span) -> Tensor:
-        """(B,H,T,Dh) queries over (B,Hkv,S,Dh) keys and values -> (B,H,T,Dh)."""
         grouped = self.heads != self.kv_heads
         if grouped and query.shape[2] == 1:
             # One position: queries that share a key can be treated as several positions of one head.
@@ -273,10 +266,10 @@ class Stack(nn.Module):
     def states(
         self, x: Tensor, *, cache: KVCache | None = None, lengths: Sequence[int] | None = None, causal: bool = True
     ) -> Tensor:
-        """(B,T,D) embeddings -> (B,T,D) states after the final norm.
+        """(B,T,D) embeddings, padded on the right -> (B,T,D) states after the final norm.
 
         Args:
-            x: padded on the right.
+            x: embeddings.
             cache: continue after its tokens, and append the new ones.
             lengths: real tokens of the T in each row; default all.
             causal: causal attention, else full attention over the real tokens (without a cache).
@@ -365,14 +358,7 @@ class Layer(NamedTuple):
 
 
 class Decoder:
-    """Decode steps for rows of equal length.
-
-    Args:
-        layers: of the model. Their weights may be moved or changed in place, but not replaced.
-        width: D.
-        heads, kv_heads, head_dim: of the attention.
-        eps: of the norms.
-    """
+    """Decode steps for rows of equal length. The weights of ``layers`` may be changed in place, but not replaced."""
 
     def __init__(
         self, layers: Sequence[Layer], *, width: int, heads: int, kv_heads: int, head_dim: int, eps: float
@@ -403,7 +389,6 @@ class Decoder:
         return x
 
     def _normed(self, turning: Tensor, layer: Layer) -> Tensor:
-        """QK norm on (B,H+Hkv,1,Dh)."""
         query, key = turning.split_with_sizes([self.heads, self.kv_heads], dim=1)
         size = (self.head_dim,)
         query = torch.rms_norm(query, size, layer.q_norm, self.eps)

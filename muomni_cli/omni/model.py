@@ -18,13 +18,7 @@ from muomni_cli.contract.models import Encoder, Thinker
 
 
 class OmniModel(nn.Module):
-    """A Thinker with encoders.
-
-    Args:
-        thinker: also an ``nn.Module``; takes embeddings.
-        encoders: by modality.
-        frozen: modalities whose encoder runs without gradients and without dropout.
-    """
+    """A Thinker with encoders, by modality; those in ``frozen`` run without gradients and without dropout."""
 
     def __init__(self, thinker: Thinker, encoders: Mapping[str, Encoder], frozen: frozenset[str] = frozenset()) -> None:
         super().__init__()

@@ -18,14 +18,7 @@ Encode = Callable[[str, NDArray[Any]], NDArray[np.float32]]
 
 
 class ModalityEncoders:
-    """Encoders and projectors of an open model.
-
-    Args:
-        encode: runs them.
-        modalities: their declarations, in the order of their tokens.
-        context: of the Thinker.
-        notice: receives a line when an input is truncated.
-    """
+    """Encoders and projectors of a model, in token order; ``notice`` receives a line when an input is truncated."""
 
     def __init__(
         self, encode: Encode, modalities: Mapping[str, Modality], context: int, notice: Callable[[str], None]
@@ -33,11 +26,7 @@ class ModalityEncoders:
         self._encode, self._modalities, self._context, self._notice = encode, modalities, context, notice
 
     def __call__(self, media: Sequence[Media]) -> MediaEmbeddings:
-        """Media of one message -> each with its tokens (T,D), in the order in which they precede the text.
-
-        Raises:
-            RequestError: one cannot be read, has no encoder, or they do not fit.
-        """
+        """Media of one message -> each with its tokens (T,D), in order. RequestError if one cannot be read or used."""
         inputs = [(one, self.read(one)) for one in in_order(media, self._modalities)]
         return [
             (one, self.encode(one, array, kept)) for (one, array), kept in zip(inputs, self.allot(inputs), strict=True)
@@ -59,5 +48,4 @@ class ModalityEncoders:
         return allotted
 
     def encode(self, one: Media, array: NDArray[Any], kept: int) -> NDArray[np.float32]:
-        """The first ``kept`` tokens of an input, (T,D)."""
         return self._encode(one.modality, array)[:kept]

@@ -76,16 +76,9 @@ def model_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_model(module: nn.Module, checkpoint: Checkpoint, *, ema: bool = False, prefix: str = "") -> None:
-    """Load a checkpoint's weights into ``module``.
+    """Load a checkpoint's weights into ``module``, averaged ones (``ema``) if there are any.
 
-    Args:
-        module: the target.
-        checkpoint: of this module, or of one that contains it.
-        ema: prefer averaged weights where the checkpoint has them.
-        prefix: of this module's weights in the checkpoint.
-
-    Raises:
-        RequestError: names or shapes do not match.
+    ``prefix``: of this module's weights in the checkpoint. RequestError if names or shapes do not match.
     """
     wanted = model_tensors(module)
     given = checkpoint.section("model")
@@ -106,7 +99,6 @@ def load_model(module: nn.Module, checkpoint: Checkpoint, *, ema: bool = False, 
 
 
 def rng_tensors(device: torch.device) -> dict[str, Tensor]:
-    """State of the random generators that layers use."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -114,7 +106,7 @@ def rng_tensors(device: torch.device) -> dict[str, Tensor]:
 
 
 def load_rng(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Restore the state of :func:`rng_tensors`. A device without a saved state keeps its own."""
+    """Restore :func:`rng_tensors`. A device without a saved state keeps its own."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
@@ -157,13 +149,12 @@ def load_part(entry: Mapping[str, Any], weights: Path) -> nn.Module:
 
 
 def omni_entries(run: RunFolder) -> dict[str, dict[str, Any]]:
-    """Entries of the parts that the omni stage trained: ``thinker``, and the encoders in order."""
+    """Entries of the omni stage's parts: ``thinker``, and the encoders in order."""
     entries: dict[str, dict[str, Any]] = run.model()["stages"].get("omni", {}).get("parts", {})
     return entries
 
 
 def open_omni(run: RunFolder, weights: Path) -> OmniModel:
-    """The model that the omni stage saved in ``weights``."""
     made = {name: build_part(*open_entry(entry), entry) for name, entry in omni_entries(run).items()}
     omni = OmniModel(made.pop("thinker"), made)
     load_model(omni, read_checkpoint(weights), ema=True)
@@ -187,11 +178,8 @@ def codec_of(recipe: Recipe) -> PartSpec:
 
 
 def parameters_of(recipe: Recipe) -> dict[str, int]:
-    """Parameters of each part of a recipe, and of the projectors, assuming one voice and the full vocabulary.
-
-    Raises:
-        RequestError: a part cannot be built from its settings.
-    """
+    """Parameters of each part of a recipe, and of the projectors, with one voice and the full vocabulary. RequestError
+    if a part cannot be built."""
     with torch.random.fork_rng(devices=[]):
         return {name: sum(p.numel() for p in module.parameters()) for name, module in _modules(recipe)}
 

@@ -129,16 +129,8 @@ def last_metrics(run: RunFolder, stage: str) -> dict[str, Any]:
 
 
 def curve(run: RunFolder, metric: str, stage: str | None = None) -> tuple[str, list[int], list[float]]:
-    """Stage, steps and values of one metric.
-
-    Args:
-        run: to read.
-        metric: name in ``metrics.jsonl``.
-        stage: by default the last one that has the metric.
-
-    Raises:
-        RequestError: there is no such metric; lists those there are.
-    """
+    """Stage, steps and values of one metric; by default of the last stage that has it. RequestError, listing the
+    metrics, if none has."""
     stages = [stage] if stage else list(reversed(run.model()["stages"]))
     names: set[str] = set()
     for candidate in stages:

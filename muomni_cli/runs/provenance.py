@@ -71,7 +71,6 @@ def _hash_module(module: str) -> str | None:
 
 
 def _git(folder: Path) -> dict[str, Any] | None:
-    """Commit and dirty flag of a checkout; None elsewhere."""
 
     def ask(*words: str) -> str | None:
         try:
@@ -88,13 +87,8 @@ def _git(folder: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class OpenedRecipe:
-    """A valid recipe, opened.
-
-    Args:
-        name: of the recipe and its run.
-        sources: the tables of one list ``[[data.<NAME>]]``, by task, or by number and part.
-        tokenizer: the run's trained one, or one that needs no training; None if there is none yet.
-    """
+    """A valid recipe, opened. ``sources``: the tables of one list ``[[data.<NAME>]]``, by task, or by number and part.
+    ``tokenizer``: the run's trained one, or one that needs no training; else None."""
 
     name: str
     sources: Mapping[str, Dataset]

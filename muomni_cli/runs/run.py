@@ -16,13 +16,11 @@ from safetensors import SafetensorError, safe_open
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import Codec, CodeShape, MelConfig
-from muomni_cli.core.errors import RequestError
+from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import read_json, write_json
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 
-LOCKS_FILES = os.name == "posix"
-"""Without file locks, users must not train one run twice at the same time."""
-
+LOCKS_FILES = os.name == "posix"  # without file locks, users must not train one run twice at the same time
 FORMAT = 1
 ENTRY = "muomni"
 
@@ -35,21 +33,15 @@ ARGUMENTS: dict[str, Callable[[Any], Any]] = {
 }
 """``build`` argument -> its constructor from JSON."""
 
-RUNS = Path("runs")
-"""Default folder of runs, relative to the working directory."""
-
+RUNS = Path("runs")  # default folder of runs, relative to the working directory
 BEST, LAST = "best.safetensors", "last.safetensors"
 """Checkpoints in a stage's folder: of the best validation, and of the last step."""
 
 
 @contextmanager
 def stage_lock(root: Path, stage: str = "") -> Iterator[None]:
-    """Lock ``root``, or only its folder ``stage``, for this process. Missing folders are created, and removed if left
-    empty.
-
-    Raises:
-        RequestError: another process has locked it, a stage in it, or the whole run.
-    """
+    """Lock ``root``, or only its folder ``stage``, for this process; creates missing folders, and removes them if left
+    empty. RequestError if another process has locked it, a stage in it, or the whole run."""
     folder = root / stage
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,11 +93,8 @@ def _lock(descriptor: int, folder: Path, *, shared: bool, wait: bool) -> None:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The metadata of a checkpoint.
-
-    Raises:
-        RequestError: the file is missing, truncated, not a muomni checkpoint, or of an unsupported format version.
-    """
+    """The metadata of a checkpoint. RequestError if it is missing, truncated, not muomni's, or of another format
+    version."""
     if not path.is_file():
         raise RequestError(f"there is no checkpoint {path}", "check the name, or train the stage that writes it")
     try:
@@ -149,27 +138,37 @@ def code_shape(codec: Codec) -> CodeShape:
 
 
 class RunFolder:
-    """The run in ``root``. Nothing is created before something is written."""
+    """The run in ``root``: its recipe, ``model.json`` and a folder per stage. Creates nothing before writing."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.recipe_path, self.model_path = root, root / "recipe.toml", root / "model.json"
 
     @property
     def name(self) -> str:
         return self.root.resolve().name
 
-    @property
-    def recipe_path(self) -> Path:
-        """The resolved recipe."""
-        return self.root / "recipe.toml"
-
-    @property
-    def model_path(self) -> Path:
-        return self.root / "model.json"
-
     def stage(self, stage: str) -> Path:
         """The folder of a stage."""
         return self.root / stage
+
+    @contextmanager
+    def new_stage(self, stage: str) -> Iterator[Path]:
+        """A temporary folder that replaces the stage's at the end. MuomniError if the disk is full."""
+        folder = self.stage(stage)
+        temporary = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+        except OSError as error:
+            raise MuomniError(
+                f"could not write {folder}: {error.strerror or error}",
+                "free some space or check the folder's permissions, then run the same command again",
+            ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def checkpoint(self, stage: str) -> Path | None:
         """The checkpoint of a stage: the best, else the last; None if there is none."""

@@ -26,36 +26,22 @@ from muomni_cli.core.errors import RequestError
 
 ORDER = 3
 BEGIN, END = "<s>", "</s>"
-NEVER = -99.0
-"""log10 of 0 in ARPA files."""
-
+NEVER = -99.0  # log10 of 0 in ARPA files
 Gram = tuple[str, ...]
 
 VOICELESS = frozenset({"P", "T", "K", "F", "TH"})
 HISSING = frozenset({"S", "Z", "SH", "ZH", "CH", "JH"})
 
-SHORTEST = 3
-"""Fewest letters of each part of a compound: shorter words match by chance."""
-
+SHORTEST = 3  # fewest letters of each part of a compound: shorter words match by chance
 APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'"})
 
 NOT_WORDS = re.compile(r"[^\w']+|_")
 
-RATE = 16000
-"""Sample rate of the recognizer, in Hz."""
-
-FEW_WORDS = 20
-"""Vocabularies up to this size (digits, for example) get a unigram model, larger ones a trigram model."""
-
-OTHERS = 400
-"""Most other sentences in the language model."""
-
-CHUNK = 8
-"""Recordings per task of a worker process."""
-
-FEW = 24
-"""Up to this many recordings are transcribed in this process, as workers take longer to start."""
-
+RATE = 16000  # sample rate of the recognizer, in Hz
+FEW_WORDS = 20  # vocabularies up to this size (digits, for example) get a unigram model, larger ones a trigram model
+OTHERS = 400  # most other sentences in the language model
+CHUNK = 8  # recordings per task of a worker process
+FEW = 24  # up to this many recordings are transcribed in this process, as workers take longer to start
 Wave = NDArray[np.float32]
 
 
@@ -163,13 +149,8 @@ def _ending(phones: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recognizer:
-    """A speech recognizer for given sentences. It is plain data, so it can be sent to worker processes.
-
-    Args:
-        dictionary: pronunciations in pocketsphinx's format.
-        language_model: in the ARPA format.
-        left_out: sentences with a word of unknown pronunciation; they cannot be recognized.
-    """
+    """A recognizer for given sentences, as plain data for worker processes; ``left_out``: those with unknown
+    pronunciations."""
 
     dictionary: str
     language_model: str
@@ -177,11 +158,8 @@ class Recognizer:
 
     @classmethod
     def for_sentences(cls, sentences: Sequence[str], others: Iterable[str] = ()) -> Recognizer:
-        """A recognizer of ``sentences`` among the first :data:`OTHERS` of ``others`` with known pronunciations.
-
-        Raises:
-            RequestError: pocketsphinx is not installed.
-        """
+        """A recognizer of ``sentences`` among up to :data:`OTHERS` of ``others``. RequestError if pocketsphinx is not
+        installed."""
         known = {sentence: words for sentence in sentences if (words := _words(sentence))}
         left_out = frozenset(sentences).difference(known)
         vocabulary = sorted({word for words in known.values() for word in words})
@@ -259,7 +237,6 @@ def _decoder(recognizer: Recognizer) -> Any:
 
 @contextmanager
 def _files(recognizer: Recognizer) -> Iterator[tuple[Path, Path]]:
-    """Dictionary and language model as temporary files."""
     with tempfile.TemporaryDirectory(prefix="muomni-recognizer-") as folder:
         dictionary, language_model = Path(folder) / "words.dict", Path(folder) / "words.lm"
         dictionary.write_text(recognizer.dictionary, "utf-8")

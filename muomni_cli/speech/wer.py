@@ -72,22 +72,11 @@ class WerResult:
     errors: WordErrors
 
     def card(self, stage: str, task: str, metric: str) -> MetricResult:
-        """The word error rate as a metric."""
         interval = self.errors.interval()
-        return MetricResult(
-            stage,
-            task,
-            metric,
-            self.errors.rate,
-            interval.low,
-            interval.high,
-            len(self.texts),
-            "sentence",
-            sentences=self.sentences(),
-        )
+        values = (self.errors.rate, interval.low, interval.high, len(self.texts))
+        return MetricResult(stage, task, metric, *values, "sentence", sentences=self.sentences())
 
     def sentences(self) -> list[dict[str, Any]]:
-        """One entry per sentence, as plain data."""
         rows = zip(self.texts, self.heard, self.errors.edits, self.errors.words, strict=True)
         return [
             {"text": text, "heard": hypothesis, "edits": edits, "words": words}

@@ -12,12 +12,11 @@ from typing import Any
 from torch import nn
 
 from muomni_cli.contract.models import Tokenizer
-from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.models.locate import model_named
+from muomni_cli.core.errors import RequestError
+from muomni_cli.models.locate import digests_of, model_named
 from muomni_cli.recipe.model import OMNI, PartSpec, Recipe
 from muomni_cli.recipe.settings import OWN_INIT
 from muomni_cli.runs.checkpoint import Checkpoint, build_aside, load_model, omni_entries, open_part, read_checkpoint
-from muomni_cli.runs.provenance import fingerprint
 from muomni_cli.runs.run import RunFolder, differences, part_entry
 
 TOKENIZER = "tokenizer"
@@ -26,13 +25,7 @@ THINKER = "thinker"
 
 @dataclass(frozen=True)
 class PretrainedModel:
-    """A trained model whose weights another one starts from.
-
-    Args:
-        name: as written in the recipe.
-        run: the run that holds the weights.
-        joint: checkpoint of its omni stage; None: each part is loaded from its own stage.
-    """
+    """A trained model to start from. ``joint``: checkpoint of its omni stage; None: each part has its own one."""
 
     name: str
     run: RunFolder
@@ -43,11 +36,7 @@ class PretrainedModel:
         return None if self.joint is None else read_checkpoint(self.joint)
 
     def part(self, stage: str, chosen: PartSpec) -> tuple[nn.Module, Path] | None:
-        """A part with its weights, and the checkpoint they come from; None if the model has no such part.
-
-        Raises:
-            RequestError: the part or its settings differ from the recipe.
-        """
+        """A part and the checkpoint it is from; None if there is none. RequestError if it differs from the recipe."""
         entry = omni_entries(self.run).get(stage) if self.joint is not None else self.run.model()["parts"].get(stage)
         if entry is None:
             return None
@@ -71,29 +60,17 @@ class PretrainedModel:
         return self.run.tokenizer()
 
     def give_tokenizer(self, recipe: Recipe, run: RunFolder) -> bool:
-        """Copy the tokenizer into ``run`` if it has none yet; whether it was copied.
-
-        Raises:
-            RequestError: the run has a different tokenizer, or as :meth:`tokenizer`.
-            MuomniError: the disk is full.
-        """
+        """Copy the tokenizer into ``run`` if it has none; whether it did. RequestError if it has a different one."""
         tokenizer = self.tokenizer(recipe)
         if run.status(TOKENIZER) == "finished":
-            if _digests(run.stage(TOKENIZER)) != _digests(self.run.stage(TOKENIZER)):
+            if digests_of(run.stage(TOKENIZER)) != digests_of(self.run.stage(TOKENIZER)):
                 raise RequestError(
                     f"run {run.root} has a different tokenizer than {self.name}, whose Thinker depends on it",
                     "train a new run, which copies the tokenizer: --run NAME",
                 )
             return False
-        folder = run.stage(TOKENIZER)
-        beside = folder.with_name(f".{folder.name}.tmp")
-        shutil.rmtree(beside, ignore_errors=True)
-        try:
-            shutil.copytree(self.run.stage(TOKENIZER), beside)
-            shutil.rmtree(folder, ignore_errors=True)
-            beside.rename(folder)
-        except OSError as error:
-            raise MuomniError(f"could not write {folder}: {error.strerror or error}", "free some space") from error
+        with run.new_stage(TOKENIZER) as folder:
+            shutil.copytree(self.run.stage(TOKENIZER), folder, dirs_exist_ok=True)
         entry = {**self._tokenizer_entry(), "weights": TOKENIZER, "vocab_size": tokenizer.vocab_size}
         run.record(TOKENIZER, {"status": "finished"}, entry, recipe.chat.model_dump(mode="json"))
         return True
@@ -117,11 +94,8 @@ class PretrainedModel:
 
 
 def load_pretrained(init: str) -> PretrainedModel | None:
-    """The model named by ``train.omni.init``; None for ``trained`` and ``random``.
-
-    Raises:
-        RequestError: there is no such model, or it is a bundle without a run.
-    """
+    """The model named by ``train.omni.init``; None for ``trained`` and ``random``. RequestError if there is no such
+    run."""
     if init in OWN_INIT:
         return None
     try:
@@ -132,7 +106,3 @@ def load_pretrained(init: str) -> PretrainedModel | None:
     if found.weights is not None:
         return PretrainedModel(init, run, found.weights if found.weights.parent.name == OMNI else None)
     return PretrainedModel(init, run, run.checkpoint(OMNI))
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in folder.rglob("*") if path.is_file()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -25,10 +24,6 @@ class CallbackList:
 
     A callback that raises is reported once and dropped, so a failing chart does not end the training. A
     :class:`MuomniError` is meant for the user and is re-raised.
-
-    Args:
-        callbacks: name -> callback.
-        report: receives one line about each callback that failed.
     """
 
     def __init__(self, callbacks: Sequence[tuple[str, Callback]], report: Callable[[str], None]) -> None:
@@ -64,12 +59,8 @@ class CallbackList:
 class RunRecorder:
     """Records step, metrics and status of a stage in ``model.json``.
 
-    Args:
-        run: the run to record in.
-        stage: name of the stage.
-        part: entry of the part that the stage trains, without ``weights`` (set at the first checkpoint); None for a
-            stage without a part of its own.
-        about: more fields of the stage's entry.
+    ``part``: entry of the part that it trains, if any; ``weights`` is set at the first checkpoint. ``about``: more
+    fields.
     """
 
     def __init__(
@@ -119,13 +110,7 @@ def describe(metrics: Mapping[str, float]) -> str:
 
 
 class Display:
-    """Progress of one stage on stderr: a live bar on a terminal, plain lines elsewhere. A context manager.
-
-    Args:
-        stage: its name.
-        steps: total steps.
-        console: stderr by default.
-    """
+    """Progress of one stage on stderr: a live bar on a terminal, plain lines elsewhere. A context manager."""
 
     def __init__(self, stage: str, steps: int, console: Console | None = None) -> None:
         self._console = console or stderr_console()
@@ -147,23 +132,18 @@ class Display:
             self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._progress is not None:
             self._progress.stop()
 
     def say(self, text: str) -> None:
-        """Print a permanent line."""
         self._console.print(text, markup=False, soft_wrap=True)
 
     def advance(self, step: int) -> None:
-        """Move the progress bar to ``step``."""
         if self._progress is not None:
             self._progress.update(self._task, completed=step)
 
     def log(self, step: int, metrics: Mapping[str, float], seconds_left: float) -> None:
-        """Show training metrics."""
         if self._progress is not None:  # what fits beside the bar in 80 columns; metrics.jsonl has everything
             shown = {k: v for k, v in metrics.items() if k in ("loss", "memory") or k.endswith("/s")}
             self._progress.update(self._task, completed=step, metrics=describe(shown))
@@ -171,5 +151,4 @@ class Display:
             self.say(f"{self._stage} {step}/{self._steps}  {describe(metrics)}  {duration(seconds_left)} left")
 
     def validation(self, step: int, metrics: Mapping[str, float], *, best: bool) -> None:
-        """Print validation metrics."""
         self.say(f"{self._stage} {step}/{self._steps}  validation: {describe(metrics)}{'  (best)' if best else ''}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from muomni_cli.generation.loop import Request, Sampling, generate
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.recipe.model import OMNI
 from muomni_cli.runs import checkpoint
-from muomni_cli.runs.run import RunFolder, build_arguments, code_shape
+from muomni_cli.runs.run import RunFolder, code_shape
 from muomni_cli.training import speech_parts
 from muomni_cli.training.base_model import load_pretrained
 
@@ -28,33 +28,17 @@ if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe, TrainSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
-    """Arguments of a part's ``build``, as stored in ``model.json``."""
-
-    written: Mapping[str, Any]
-
-    @property
-    def built(self) -> dict[str, Any]:
-        """As passed to ``build``."""
-        return build_arguments(self.written)
-
-
-def part_arguments(recipe: Recipe, stage: str, context: TrainingContext) -> Arguments:
-    """The ``build`` arguments of the part that ``stage`` trains.
-
-    Raises:
-        RequestError: a part that must be trained first is missing; names the command.
-    """
+def part_arguments(recipe: Recipe, stage: str, context: TrainingContext) -> dict[str, Any]:
+    """The ``build`` arguments of the part of ``stage``, as stored in ``model.json``. RequestError if one is missing."""
     if stage == "thinker":
-        return Arguments({"vocab_size": context.tokenizer().vocab_size})
+        return {"vocab_size": context.tokenizer().vocab_size}
     if stage == "vocoder":
-        return Arguments({"mel": context.fresh_codec().mel.model_dump(mode="json")})
+        return {"mel": context.fresh_codec().mel.model_dump(mode="json")}
     if stage == "talker":
         voices = sorted({*context.examples().train.voices})
         width = 0 if recipe.thinker is None else int(recipe.thinker.config.d_model)  # type: ignore[attr-defined]
-        return Arguments({"codes": asdict(code_shape(context.fresh_codec())), "voices": voices, "thinker_width": width})
-    return Arguments({})
+        return {"codes": asdict(code_shape(context.fresh_codec())), "voices": voices, "thinker_width": width}
+    return {}
 
 
 @dataclass(frozen=True)
@@ -111,23 +95,15 @@ class TrainingContext:
         return speech_parts.open_vocoder(self)
 
     def hidden_states(self, text: str) -> list[TextChunk]:
-        """``text`` token by token, each with the hidden state of the trained Thinker that predicts it.
-
-        Raises:
-            RequestError: the Thinker is not trained.
-        """
+        """``text`` token by token, each with the trained Thinker's state that predicts it. RequestError if there is
+        none."""
         template = self.recipe.chat.template
         return speech_parts.thinker_hidden_states(self._thinker, self.tokenizer(), template, text)
 
     def speech(self, spell: Callable[[str], str]) -> SpeechData:
-        """The recipe's speech as codes of the trained codec, with the time of every character of its text.
-
-        Args:
-            spell: the spoken form of a written text, such as "five" for "5"; empty if nothing is spoken.
-
-        Raises:
-            RequestError: the codec, or an encoder that can align, is not trained.
-        """
+        """The recipe's speech as codes of the trained codec, with the time of every character of its text. ``spell``:
+        the spoken form of a written text, such as "five" for "5". RequestError if the codec or an aligning encoder is
+        not trained."""
         return speech_parts.open_stage_speech(self, spell)
 
     def understood(self, codec: Codec) -> dict[str, float]:

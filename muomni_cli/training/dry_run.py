@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,20 +24,11 @@ from muomni_cli.training.step import Prefetch
 if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext
 
-SECONDS = 25.0
-"""Time budget for measuring steps."""
-
-FEWEST, MOST = 6, 60
-"""Bounds on the number of measured steps."""
-
-LOOKED_AT = 20_000
-"""Most steps whose batch size is computed."""
-
-Size = Callable[[int], int]
-"""Step -> size of its batch, in any unit."""
-
-WORTH_A_LINE = 1.0
-"""Seconds of data preparation from which the report mentions it."""
+SECONDS = 25.0  # time budget for measuring steps
+FEWEST, MOST = 6, 60  # bounds on the number of measured steps
+LOOKED_AT = 20_000  # most steps whose batch size is computed
+Size = Callable[[int], int]  # step -> size of its batch, in any unit
+WORTH_A_LINE = 1.0  # seconds of data preparation from which the report mentions it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +47,7 @@ class TrialMeasurements:
 
 
 def measure(objective: Objective, context: TrainingContext, size: Size | None) -> TrialMeasurements:
-    """Train a sample of steps over all batch sizes in memory, then validate and save once.
-
-    Args:
-        objective: its weights are changed.
-        context: of the stage.
-        size: of each step's batch; None if unknown or constant.
-    """
+    """Train a sample of steps over all batch sizes in memory, then validate and save once. Changes the weights."""
     settings, steps = context.settings, context.settings.steps
     torch.manual_seed(context.seed)
     with tempfile.TemporaryDirectory() as folder, PeakMemory(context.device) as peak:
@@ -118,14 +102,11 @@ class PeakMemory:
         self._watch.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._done.set()
         self._watch.join()
 
     def bytes(self) -> int:
-        """The peak so far."""
         self._most = max(self._most, memory_bytes(self._device))
         return self._most
 
@@ -135,7 +116,6 @@ class PeakMemory:
 
 
 def _trainer(objective: Objective, context: TrainingContext, folder: Path) -> Trainer:
-    """The stage's trainer without callbacks and output."""
     return Trainer(
         objective,
         context,
@@ -155,7 +135,6 @@ def _spread(by_size: Sequence[int], count: int) -> list[int]:
 
 
 def _train(trainer: Trainer, steps: Sequence[int]) -> list[tuple[float, float, int]]:
-    """Seconds, loss and items of each of ``steps``."""
     timed = []
     cuda = trainer.device.type == "cuda"
     with Prefetch(trainer.objective, steps, accumulate=trainer.settings.accumulate, pin=cuda) as coming:
@@ -177,22 +156,11 @@ def _timed(work: Callable[[int], None]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """The estimate for one stage.
+    """The estimate for one stage. Seconds are means of one operation, and ``items_a_step`` counts ``unit``.
 
-    Args:
-        items_a_step: of ``unit``, mean.
-        loss: before the first step.
-        memory: peak bytes.
-        first_seconds: of the first step, with allocation and compilation.
-        step_seconds: of a later step, mean, including the wait for its batch.
-        longest_seconds: of the step with the largest batch.
-        measured: number of measured steps.
-        validation_seconds: of one validation; ``validations`` of them.
-        sample_seconds: of one set of samples; ``samples`` of them.
-        save_seconds: of one checkpoint; ``saves`` of them.
-        opening_seconds: until the first step, with cached data.
-        preparing_seconds: of preparing the data, which is cached for later runs.
-        total_seconds: of the whole training, with cached data.
+    ``first_seconds`` includes allocation and compilation, ``step_seconds`` the wait for the batch. ``opening_seconds``
+    is
+    the time to the first step with cached data; ``preparing_seconds`` fills that cache and is not in ``total_seconds``.
     """
 
     stage: str
@@ -223,7 +191,6 @@ class DryRun:
         return asdict(self)
 
     def as_text(self) -> str:
-        """The table that the command prints."""
         rate = f"{self.items_a_step / self.step_seconds:,.0f} {self.unit}/s"
         prepared = []
         if self.preparing_seconds > WORTH_A_LINE:
@@ -248,14 +215,7 @@ class DryRun:
 
 
 def dry_run(objective: Objective, context: TrainingContext, *, opening: float = 0.0, preparing: float = 0.0) -> DryRun:
-    """Measure a sample of steps in memory and estimate the time of the whole stage.
-
-    Args:
-        objective: its weights are changed.
-        context: of the stage.
-        opening: seconds to open the stage with cached data.
-        preparing: seconds to prepare its data.
-    """
+    """Measure a sample of steps in memory, which changes the weights, and estimate the time of the whole stage."""
     settings = context.settings
     found = measure(objective, context, size_of(objective, context))
     validations = times_due(settings.steps, settings.val_every)
@@ -294,7 +254,6 @@ def dry_run(objective: Objective, context: TrainingContext, *, opening: float = 
 
 
 def sum_of(runs: Sequence[DryRun]) -> str:
-    """Time and memory of all stages as a table."""
     total, most = sum(one.total_seconds for one in runs), max(one.memory for one in runs)
     rows = [
         *((one.stage, f"{duration(one.total_seconds)}, {size(one.memory)}") for one in runs),

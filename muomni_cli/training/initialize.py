@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 
 def build_omni(context: TrainingContext) -> OmniModel:
-    """The recipe's omni model with its initial weights.
-
-    Raises:
-        RequestError: a part is untrained and the recipe does not ask for random weights.
-    """
+    """The recipe's omni model with its initial weights. RequestError if a part is untrained and not to be random."""
     recipe, settings = context.recipe, context.settings
     if recipe.thinker is None or not recipe.encoders:
         raise RequestError(
@@ -77,7 +73,6 @@ def _begin(stage: str, chosen: PartSpec, context: TrainingContext, base: Pretrai
 
 
 def _from_another(stage: str, chosen: PartSpec, name: str) -> tuple[nn.Module, Path]:
-    """An encoder of another run; its settings must equal the recipe's."""
     run = model_named(name).run()
     command = f"muomni train {stage} {run.recipe_path} --run {run.name}"
     _, _, held = run.part(stage, command)

@@ -38,24 +38,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LogWindow:
-    """Host-side data of the steps since the last log line."""
-
     step: int
     items: int
     names: list[str]
 
 
 class Trainer:
-    """Trains one stage and writes its files.
+    """Trains one stage and writes ``metrics.jsonl``, ``last.safetensors``, ``best.safetensors`` and ``samples/`` in
+    ``folder``.
 
-    Args:
-        objective: what is trained.
-        context: stage, settings, seed, device and run; also passed to callbacks.
-        folder: for ``metrics.jsonl``, ``last.safetensors``, ``best.safetensors`` and ``samples/``.
-        about: checkpoint header (part, recipe hash); step, best loss and the like are added.
-        command: continues this stage; for messages.
-        callbacks: called between steps.
-        display: progress output.
+    ``about``: fields of the checkpoint header besides step, best loss and the like. ``command``: continues this stage.
     """
 
     def __init__(
@@ -73,7 +65,7 @@ class Trainer:
         self.context = context
         self.settings = context.settings
         self.device = context.device
-        self.folder = folder
+        self.folder, self.last = folder, folder / LAST
         self.about = about
         self.command = command
         self.callbacks = callbacks
@@ -87,16 +79,10 @@ class Trainer:
         self._begin = self._mark = time.perf_counter()
         self._done = self._first = 0  # steps, in total and before this session
 
-    @property
-    def last(self) -> Path:
-        """The checkpoint to resume from."""
-        return self.folder / LAST
-
     def run(self, *, resume: bool = False) -> int:
         """Train to the last step; returns the number of steps done.
 
-        Args:
-            resume: continue from :attr:`last`; on the CPU bit-identical to an uninterrupted run.
+        With ``resume``, continue from :attr:`last`, on the CPU bit for bit as an uninterrupted run.
 
         Raises:
             StoppedError: after a signal, when everything is saved.
@@ -166,7 +152,6 @@ class Trainer:
         return every > 0 and (done % every == 0 or done == self.settings.steps)
 
     def _report(self, arrived: list[tuple[LogWindow, list[float]]]) -> None:
-        """Log the windows whose metrics have arrived from the device."""
         for window, (bad_step, *means) in arrived:
             self._require_finite(int(bad_step))
             now = time.perf_counter()
@@ -199,7 +184,6 @@ class Trainer:
         self.callbacks.on_validation(done, metrics)
 
     def sample(self, done: int) -> None:
-        """Write the objective's samples after ``done`` steps."""
         with self._evaluation_mode(done):
             samples = list(self.objective.samples(done))
         for sample in samples:

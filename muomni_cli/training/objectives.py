@@ -33,14 +33,9 @@ from muomni_cli.omni.model import OmniModel
 if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext
 
-IGNORED = -100
-"""Target id that is excluded from the loss."""
-
-CHUNK_LOGITS = 1 << 23
-"""Logits per chunk: 32 MiB in fp32."""
-
-SAMPLES = 8
-"""Validation conversations per set of samples."""
+IGNORED = -100  # target id that is excluded from the loss
+CHUNK_LOGITS = 1 << 23  # logits per chunk: 32 MiB in fp32
+SAMPLES = 8  # validation conversations per set of samples
 
 
 class _SummedCrossEntropy(torch.autograd.Function):

@@ -60,13 +60,11 @@ def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum that is orthogonalized before it is applied.
+    """Momentum that is orthogonalized before it is applied, for 2-D parameters.
 
-    Args:
-        params: 2-D parameters only, or groups of them.
-        lr: size of the update's singular values, times ``sqrt(max(1, rows / columns))``; 0.02 is a usual rate.
-        momentum: of the Nesterov average.
-        weight_decay: decoupled.
+    ``lr``: size of the update's singular values, times ``sqrt(max(1, rows / columns))``; 0.02 is a usual rate. The
+    momentum
+    is Nesterov's, the weight decay decoupled.
     """
 
     skip: Tensor | None = None
@@ -121,7 +119,6 @@ class Muon(torch.optim.Optimizer):
 
 
 def embedding_names(module: nn.Module) -> set[str]:
-    """Names of the embedding tables."""
     tables = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
     return {name for name, p in module.named_parameters() if id(p) in tables}
 
@@ -134,13 +131,7 @@ def scale_of(name: str, scales: Mapping[str, float]) -> float:
 
 
 class Optimizers:
-    """The optimizers of one stage, stepped together.
-
-    Args:
-        module: its parameters with ``requires_grad`` are trained.
-        settings: optimizer, rates, decay and schedule.
-        adamw_params: names that are excluded from Muon.
-    """
+    """The optimizers of one stage, stepped together; ``adamw_params`` are excluded from Muon."""
 
     def __init__(self, module: nn.Module, settings: TrainSettings, adamw_params: frozenset[str] = frozenset()) -> None:
         self.settings = settings
@@ -169,7 +160,6 @@ class Optimizers:
         self._peaks = {"adamw": settings.lr, "muon": settings.muon_lr}
 
     def _groups(self, names: list[str], weight_decay: float) -> list[dict[str, Any]]:
-        """One parameter group per learning-rate scale."""
         groups: dict[float, dict[str, Any]] = {}
         for name in names:
             scale = self._scales[name]
@@ -222,12 +212,7 @@ class Optimizers:
 
 
 class Ema:
-    """Exponential moving average of ``module``'s trained parameters.
-
-    Args:
-        module: whose parameters are averaged.
-        decay: share of the average that is kept in each step, after the first steps.
-    """
+    """Exponential moving average of ``module``'s trained parameters."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -240,7 +225,6 @@ class Ema:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """``average <- decay * average + (1 - decay) * weights``."""
         weights = [p.detach().float() for p in self.params.values()]
         torch._foreach_lerp_(list(self.average.values()), weights, 1 - self.decay_at(step))
 

@@ -9,15 +9,14 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from types import FrameType, TracebackType
+from types import FrameType
 
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
-POLL = 0.1
-"""Seconds between two polls of the processes."""
+POLL = 0.1  # seconds between two polls of the processes
 
 
 class StoppedError(MuomniError):
@@ -31,11 +30,7 @@ class StoppedError(MuomniError):
 class StopRequests:
     """Handles SIGINT and SIGTERM while entered: stop after the current step; a second Ctrl-C stops at once.
 
-    Args:
-        notify: receives one line at the first request.
-
-    Attributes:
-        asked: the signal that requested the stop, or None.
+    ``notify`` receives one line at the first request; ``asked`` is the signal of that request, or None.
     """
 
     def __init__(self, notify: Callable[[str], None]) -> None:
@@ -48,9 +43,7 @@ class StopRequests:
             self._before = {number: signal.signal(number, self._handle) for number in NAMES}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
@@ -64,13 +57,11 @@ class StopRequests:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Stages to train in parallel.
+    """Stages to train in parallel, with the stages that must finish before each (those outside ``stages`` are
+    finished).
 
-    Args:
-        stages: in the order in which one process would train them.
-        waits: stage -> stages that must finish first; those outside ``stages`` are finished already.
-        threads: stage -> CPU threads; 0, or more than ``cpu_slots``: all of them.
-        cpu_slots: CPU threads for all stages that run at one time.
+    ``threads``: of each stage; 0, or more than ``cpu_slots``: all of them. ``cpu_slots``: threads of all running
+    stages.
     """
 
     stages: Sequence[str]
@@ -79,7 +70,6 @@ class Plan:
     cpu_slots: int
 
     def next(self, waiting: Sequence[str], running: Collection[str]) -> str | None:
-        """The first of ``waiting`` that can start beside ``running``; None if none can."""
         free = self.cpu_slots - sum(self._takes(stage) for stage in running)
         unfinished = {*waiting, *running}
         fits = (s for s in waiting if self._takes(s) <= free and unfinished.isdisjoint(self.waits[s]))

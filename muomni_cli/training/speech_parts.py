@@ -41,8 +41,7 @@ from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, Wave, WerEvaluator, wer_ev
 if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext
 
-COUNT = 16
-"""Sentences per validation; they take a few seconds."""
+COUNT = 16  # sentences per validation; they take a few seconds
 
 
 def open_codec(context: TrainingContext) -> Codec:
@@ -102,12 +101,8 @@ def thinker_hidden_states(thinker: Thinker, tokenizer: Tokenizer, template: Temp
 
 
 def open_aligner(context: TrainingContext) -> tuple[Aligner, Any, Path | None]:
-    """The aligner, its encoder's config and its weights (None if untrained): the recipe's encoder that can align, as
-    trained in this run or in the one named in ``init_encoders``.
-
-    Raises:
-        RequestError: the recipe has none, or it has not been trained; names the command.
-    """
+    """The recipe's encoder that can align, its config and its weights (None if untrained), from this run or the one in
+    ``init_encoders``. RequestError if there is none, or it is not trained."""
     found = [(name, c) for name, c in context.recipe.encoders.items() if _align_of(c.registered.part)]
     if not found:
         raise RequestError(
@@ -166,7 +161,7 @@ class Evenly:
 
 
 def _stands_in(context: TrainingContext, stage: str) -> bool:
-    """Whether an untrained part replaces that of ``stage``: in a dry run, before it is trained."""
+    """Whether an untrained part replaces that of ``stage``, in a dry run."""
     return context.trial and context.run.status(stage) == "missing"
 
 
@@ -197,7 +192,6 @@ class Resynthesis:
         self._original: float | None = None
 
     def __call__(self, codec: Codec) -> dict[str, float]:
-        """``wer_original`` and ``wer``; empty without a recognizer or a vocoder."""
         if self._evaluator is None:
             return {}
         if self._vocoder is None:

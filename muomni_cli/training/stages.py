@@ -19,7 +19,7 @@ import torch
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.training import Objective
 from muomni_cli.core.console import say
-from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import write_json, write_text
 from muomni_cli.data.conversations import omni_fingerprint
 from muomni_cli.data.sources import open_sources
@@ -29,7 +29,17 @@ from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
 from muomni_cli.runs.provenance import make_lock
-from muomni_cli.runs.run import BEST, LAST, RunFolder, differences, part_entry, read_header, run_lock, stage_lock
+from muomni_cli.runs.run import (
+    BEST,
+    LAST,
+    RunFolder,
+    build_arguments,
+    differences,
+    part_entry,
+    read_header,
+    run_lock,
+    stage_lock,
+)
 from muomni_cli.training.base_model import load_pretrained
 from muomni_cli.training.callbacks import CallbackList, Display, RunRecorder
 from muomni_cli.training.context import TrainingContext, part_arguments
@@ -39,22 +49,13 @@ from muomni_cli.training.loop import Trainer
 if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec, Recipe
 
-TRIAL_CHARS = 10_000_000
-"""Most characters to train a temporary tokenizer on (dry run)."""
-
+TRIAL_CHARS = 10_000_000  # most characters to train a temporary tokenizer on (dry run)
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One stage to train.
-
-    Args:
-        recipe: with its overrides.
-        stage: its name.
-        run: the run to train into.
-        command: the command that trains this stage, without options; for messages.
-    """
+    """One stage to train into ``run``. ``command`` trains it, without options; for messages."""
 
     recipe: Recipe
     stage: str
@@ -79,12 +80,10 @@ class Job:
         return self.chosen.registered.part.kind if self.chosen else self.stage
 
     def command_of(self, stage: str) -> str:
-        """The command that trains another stage of the same run."""
         return self.command.replace(f"muomni train {self.stage} ", f"muomni train {stage} ", 1)
 
     @property
     def last(self) -> Path:
-        """The checkpoint to resume from."""
         return self.run.stage(self.stage) / LAST
 
 
@@ -101,9 +100,7 @@ def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> 
         force: train again in place; a stage's old files are removed once the stage has been opened.
 
     Raises:
-        RequestError: a stage is unfinished and neither is asked for, or does not match the run; another process is
-            training
-            the stage or one that it depends on.
+        RequestError: a stage is unfinished, differs from the run, or is locked by another process.
         StoppedError: after a signal, when everything is saved.
     """
     again = frozenset(job.stage for job in jobs) if force else frozenset[str]()
@@ -132,7 +129,6 @@ def _own(job: Job) -> str:
 
 
 def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> None:
-    """Train one stage, unless it is finished; ``again``: stages that are retrained in any case."""
     _require_same_parts(job, again if resume else again | {job.stage})
     status = job.run.status(job.stage)
     if not force:
@@ -171,13 +167,8 @@ def try_stages(jobs: Sequence[Job]) -> list[DryRun]:
 
 
 def try_stage(job: Job, learn: Callable[[], Tokenizer]) -> DryRun:
-    """Measure some real steps of a stage in memory and estimate the total. Missing parts are replaced by untrained
-    ones, and
-    a missing tokenizer by that of ``learn``.
-
-    Raises:
-        RequestError: the stage has no steps, or data is missing.
-    """
+    """Measure some steps of a stage in memory and estimate the total. Missing parts are replaced by untrained ones, a
+    missing tokenizer by that of ``learn``. RequestError if the stage has no steps, or data is missing."""
     if job.kind == "tokenizer":
         raise RequestError("the tokenizer stage has no steps to try", f"train it: {job.command}")
     begin = time.perf_counter()
@@ -190,7 +181,6 @@ def try_stage(job: Job, learn: Callable[[], Tokenizer]) -> DryRun:
 
 
 def _learn_aside(recipe: Recipe) -> Tokenizer:
-    """A temporary tokenizer, trained on at most :data:`TRIAL_CHARS` characters."""
     chars = min(recipe.data.tokenizer_chars, TRIAL_CHARS)
     settings = recipe.data.settings.model_copy(update={"tokenizer_chars": chars})
     say("there is no tokenizer yet: training a temporary one for the dry run")
@@ -199,29 +189,16 @@ def _learn_aside(recipe: Recipe) -> Tokenizer:
 
 def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
     tokenizer = train_tokenizer(job.recipe, say)
-    folder = job.run.stage(job.stage)
-    beside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        beside.mkdir(parents=True)
-        tokenizer.save(beside)
+    with job.run.new_stage(job.stage) as folder:
+        tokenizer.save(folder)
         for stage in again - {job.stage}:  # trained with the old one
             job.run.forget(stage)
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
-    except OSError as error:
-        raise MuomniError(
-            f"could not write {folder}: {error.strerror or error}",
-            "free some space or check the folder's permissions, then run the same command again",
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     _write_recipe(job, {})
     chosen = job.chosen
     assert chosen is not None, "the tokenizer stage has a tokenizer"
     part = part_entry(chosen.registered, chosen.config, job.stage, vocab_size=tokenizer.vocab_size)
     job.run.record(job.stage, {"status": "finished"}, part, job.recipe.chat.model_dump(mode="json"))
-    say(f"wrote {folder} ({tokenizer.vocab_size:,} tokens)")
+    say(f"wrote {job.run.stage(job.stage)} ({tokenizer.vocab_size:,} tokens)")
 
 
 def _train_part(job: Job, *, resume: bool, force: bool) -> None:
@@ -283,13 +260,12 @@ def _objective(job: Job, context: TrainingContext) -> Objective:
     build: Callable[..., Any] = resolve(part.build, wanted)
     arguments = part_arguments(job.recipe, job.stage, context)
     torch.manual_seed(context.seed)  # whatever part_arguments has opened
-    module = build(job.chosen.config, **arguments.built)
+    module = build(job.chosen.config, **build_arguments(arguments))
     objective: Objective = resolve(part.objective, wanted)(module, context)
     return objective
 
 
 def _data_fingerprints(job: Job, context: TrainingContext) -> dict[str, str]:
-    """Fingerprints of the data that the stage trains on."""
     if job.kind == "thinker":
         return {"text": context.text().fingerprint} if job.recipe.data.text else {}
     if job.stage == OMNI:
@@ -306,7 +282,7 @@ def _entry(job: Job, context: TrainingContext, objective: Objective) -> dict[str
     head_metadata = getattr(objective, "head_metadata", None)
     more = {} if head_metadata is None else {"head_metadata": head_metadata}
     arguments = part_arguments(job.recipe, job.stage, context)
-    return part_entry(chosen.registered, chosen.config, weights, **arguments.written, **more)
+    return part_entry(chosen.registered, chosen.config, weights, **arguments, **more)
 
 
 def _joint_entries(job: Job, context: TrainingContext) -> dict[str, dict[str, Any]]:
@@ -343,7 +319,6 @@ def _require_steps_left(job: Job) -> None:
 
 
 def _require_same_parts(job: Job, leave_out: frozenset[str]) -> None:
-    """Refuse a recipe that differs from what this run has trained."""
     held = job.run.model()["parts"]
     for stage, chosen in parts_of(job.recipe).items():
         if stage not in held or stage in leave_out:

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
@@ -32,15 +31,9 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 class Prefetch:
-    """The batches of ``steps`` in order, at most ``depth`` steps ahead. A context manager.
+    """The batches of ``steps`` in order, at most ``depth`` steps ahead, in pinned memory if ``pin``. A context manager.
 
-    ``Objective.batch`` is a pure function of step and micro-batch, so the threads cannot change the result.
-
-    Args:
-        objective: makes the batches.
-        steps: numbers from 0.
-        accumulate: micro-batches per step.
-        pin: put tensors into pinned memory (for CUDA).
+    ``Objective.batch`` is a pure function of step and micro-batch, so the thread cannot change the result.
     """
 
     def __init__(
@@ -58,9 +51,7 @@ class Prefetch:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closed.set()
         while self._thread.is_alive():  # the thread may be blocked on a full queue
             try:
@@ -106,12 +97,7 @@ def recompute(block: nn.Module) -> None:
 
 
 class Stepper:
-    """The weights of a stage, its optimizers and its average.
-
-    Args:
-        objective: what is trained; its module is moved to ``device``.
-        settings: of the stage.
-        device: to train on.
+    """The weights of a stage (moved to ``device``), its optimizers and its average.
 
     Attributes:
         bad_step: on the device, the first step (from 0) with a non-finite loss or gradient, or -1. From then on no step
@@ -167,7 +153,6 @@ class Stepper:
         return names, torch.cat([self.bad_step.double().reshape(1), means])
 
     def _clip(self) -> Tensor:
-        """Clip gradients to the recipe's norm; returns the norm before."""
         grads = [p.grad for p in self.optimizers.params if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
         if self.settings.clip > 0:
@@ -181,10 +166,7 @@ class Stepper:
 
 
 class AsyncMetrics(Generic[Tag]):
-    """A queue of small vectors copied from ``device``.
-
-    On CUDA, :meth:`post` starts a copy into pinned memory and returns at once; :meth:`take` returns what has arrived.
-    """
+    """A queue of small vectors copied from ``device``; asynchronously, through pinned memory, on CUDA."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"

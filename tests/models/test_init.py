@@ -138,7 +138,11 @@ def test_a_thinker_alone_is_taken_and_an_encoder_that_it_lacks_is_not() -> None:
             "image of small differs from the recipe in tokens",
             "set in [encoders.image]: tokens = 2",
         ),
-        ('tokenizer={use="bpe",vocab_size=300}', "tokenizer of small differs from the recipe in use", "set in [tokenizer]"),
+        (
+            'tokenizer={use="bpe",vocab_size=300}',
+            "tokenizer of small differs from the recipe in use",
+            "set in [tokenizer]",
+        ),
         ('train.omni.init="smal"', "train.omni.init: there is no model 'smal'", "did you mean 'small'?"),
     ],
 )

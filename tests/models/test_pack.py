@@ -129,7 +129,7 @@ def test_an_unfinished_run_is_refused(run: RunFolder, tmp_path: Path) -> None:
         (["{run}/omni/last.safetensors", "-o", "out"], "is a checkpoint, and a package contains a whole run"),
         (["{run}", "-o", "out", "--name", "Tiny model"], "'Tiny model' is not a valid model name"),
         (["{run}", "-o", "out", "--version", "new"], "'new' is not a valid version"),
-        (["{run}", "-o", "out", "--scores", "full/note.json"], "full/note.json does not contain the output of muomni eval"),
+        (["{run}", "-o", "out", "--scores", "full/note.json"], "does not contain the output of muomni eval"),
         (["{run}", "-o", "out", "--scores", "gone.json"], "cannot read gone.json"),
     ],
 )

@@ -281,7 +281,7 @@ def test_a_trained_tokenizer_is_used(here: Path, capsys: pytest.CaptureFixture[s
         ((" ", "--recipe", "omni"), "there is nothing to trace"),
         (("hello", "--image", "gone.png", "--recipe", "omni"), "cannot read gone.png"),
         (("hello", "--image", "text.png", "--recipe", "omni"), "text.png is not a picture"),
-        (("hello", "--audio", "text.wav", "--recipe", "omni"), "text.wav is no sound"),
+        (("hello", "--audio", "text.wav", "--recipe", "omni"), "text.wav is not a readable audio file"),
         (("hello", "--audio", ".", "--recipe", "omni"), "is a folder"),
         (("hello", "--attach", "smell=x.png", "--recipe", "omni"), "no encoder for smell"),
         (("hello", "--attach", "x.png", "--recipe", "omni"), "is not NAME=PATH"),
