@@ -105,7 +105,7 @@ def test_a_run_that_is_not_as_it_was_packed_is_refused(harm: str, tmp_path: Path
         (run / "recipe.toml").touch()
     else:
         (run / "digests.json").unlink()
-    with pytest.raises(RequestError, match="has changed since|is missing|does not belong there|has no digests"):
+    with pytest.raises(RequestError, match=r"has changed since|is missing|does not belong there|has no digests"):
         model_named("wren").run()
 
 
