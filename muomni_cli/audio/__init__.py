@@ -1,1 +1,1 @@
-"""Audio files, resampling and log-mel spectrograms, shared by all parts."""
+"""Audio files, resampling and log-mel spectrograms."""

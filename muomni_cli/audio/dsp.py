@@ -1,4 +1,4 @@
-"""Resampling and log-mel spectrograms in numpy, so that a device computes the same features as training did.
+"""Resampling and log-mel spectrograms in numpy, for the same features without PyTorch.
 
 Resampling is polyphase filtering by a Kaiser-windowed sinc (Crochiere and Rabiner, Multirate Digital Signal
 Processing, 1983), written as one matrix product: a block of input samples times the filter's phases gives a block of
@@ -22,17 +22,14 @@ from muomni_cli.contract.speech import MelSettings
 from muomni_cli.core.errors import RequestError
 
 CROSSINGS = 64
-"""Zero crossings of the sinc on each side: flat to 0.92 of the lower Nyquist frequency, stopped from there on."""
+"""Zero crossings of the sinc on each side: flat to 0.92 of the lower Nyquist frequency, stop band from there."""
 
-ATTENUATION = 80.0
-"""Decibels by which the stop band is lowered."""
-
+ATTENUATION = 80.0  # stop-band attenuation in dB
 FINEST = 1000
-"""Largest denominator of a ratio, so that a filter stays small. All common rates are exact; an odd one is met within
-one part in two thousand, less than a hundredth of a semitone."""
+"""Largest denominator of a rate ratio, which bounds the filter. Common rates are exact; others are within one part in
+two thousand, less than a hundredth of a semitone."""
 
-BLOCK = 256
-"""Fewest output samples a row of the product makes."""
+BLOCK = 256  # fewest output samples per row of the product
 
 
 def resample(wave: NDArray[np.float32], rate: int, target: int) -> NDArray[np.float32]:
@@ -46,14 +43,14 @@ def resample(wave: NDArray[np.float32], rate: int, target: int) -> NDArray[np.fl
     rows = -(-count // filters.shape[1])
     step = filters.shape[1] // up * down
     padded = np.zeros(rows * step + filters.shape[0], np.float32)
-    taken = wave[: padded.size - reach]  # a ratio met by a hair may leave the last sample unread
+    taken = wave[: padded.size - reach]  # a rounded ratio may leave the last sample unread
     padded[reach : reach + taken.size] = taken
     blocks = sliding_window_view(padded, filters.shape[0])[::step][:rows]
     return (blocks @ filters).ravel()[:count]
 
 
 def resampled(pieces: Iterable[NDArray[np.float32]], rate: int, target: int) -> Iterator[NDArray[np.float32]]:
-    """:func:`resample` of a sound that comes in pieces, cut anywhere: the same samples, in bounded memory."""
+    """:func:`resample` of audio in chunks of any size: the same samples, in bounded memory."""
     if rate == target:
         yield from pieces
         return
@@ -77,11 +74,11 @@ def resampled(pieces: Iterable[NDArray[np.float32]], rate: int, target: int) -> 
         yield (sliding_window_view(padded, filters.shape[0])[::step][:rows] @ filters).ravel()[:count]
 
 
-@lru_cache(maxsize=32)  # the rates of files, and the speeds that training draws
+@lru_cache(maxsize=32)  # rates of files, and speeds of augmentation
 def _filters(up: int, down: int) -> tuple[NDArray[np.float32], int]:
-    """Matrix (input samples, output samples) of one block, and how many input samples before it begins it needs.
+    """Matrix (input samples, output samples) of one block, and the input samples that it needs before its start.
 
-    Output j of a block lies at ``j * down / up`` input samples; its column is the sinc around that place.
+    Output j of a block is at ``j * down / up`` input samples; its column is the sinc around that position.
     """
     periods = -(-BLOCK // up)
     lower = min(1.0, up / down)  # Nyquist frequency of the lower rate, in those of the input
@@ -93,25 +90,22 @@ def _filters(up: int, down: int) -> tuple[NDArray[np.float32], int]:
     response = np.append(cutoff * np.sinc(cutoff / up * places) * window, 0).astype(np.float32)
     inputs, outputs = np.arange(periods * down + 2 * reach), np.arange(periods * up)
     index = up * inputs[:, None] - down * outputs
-    index[(index < 0) | (index >= places.size)] = -1  # out of reach: the zero at the end
+    index[(index < 0) | (index >= places.size)] = -1  # out of range: the zero at the end
     return response[index], reach
 
 
 def mel_filters(config: MelSettings) -> NDArray[np.float64]:
-    """(K,F) weights of triangles that are evenly spaced on the HTK mel scale, 2595 log10(1 + f / 700), peak 1.
-
-    Raises:
-        RequestError: a filter lies between two frequencies of the transform and would hear nothing.
-    """
+    """(K,F) triangles, evenly spaced on the HTK mel scale, 2595 log10(1 + f / 700), peak 1. RequestError if one is
+    narrower than a bin."""
     low, high = (2595 * math.log10(1 + f / 700) for f in (config.f_min, config.top))
     edges = 700 * (10 ** (np.linspace(low, high, config.n_mels + 2) / 2595) - 1)
     frequencies = np.linspace(0, config.sample_rate / 2, config.n_fft // 2 + 1)[:, None]
     rising = (frequencies - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - frequencies) / (edges[2:] - edges[1:-1])
     filters = np.maximum(0, np.minimum(rising, falling))
-    if deaf := int((filters.sum(0) == 0).sum()):
+    if empty := int((filters.sum(0) == 0).sum()):
         raise RequestError(
-            f"{deaf} of {config.n_mels} mel filters are narrower than a step of the transform, and hear nothing",
+            f"{empty} of {config.n_mels} mel filters are narrower than an FFT bin, and always zero",
             f"set n_mels below {config.n_mels}, or n_fft above {config.n_fft}",
         )
     return filters
@@ -130,6 +124,6 @@ def log_mel(wave: NDArray[np.floating], config: MelSettings) -> NDArray[np.float
 
 
 def whole_frames(wave: NDArray[np.floating], step: int) -> NDArray[np.float32]:
-    """(N,) samples, filled up with silence to a multiple of ``step``."""
+    """(N,) samples, zero-padded to a multiple of ``step``."""
     filled: NDArray[np.float32] = np.pad(wave, (0, -len(wave) % step)).astype(np.float32)
     return filled

@@ -1,12 +1,12 @@
-"""Waveform to log-mel in PyTorch, and from there through any codec and vocoder.
+"""Waveform to log-mel in PyTorch, and to and from codes through any codec and vocoder.
 
-The mel of frame t is ``log(power + mel_floor)`` in nats, with ``power`` what a triangular filter on the HTK mel scale
-sums of the squared magnitudes of a Hann window around sample ``t * hop``. A full-scale sine reaches about 10 in its
-bin, digital silence is ``log(mel_floor)``, -11.5 by default: the floor lies above the rounding noise of 16-bit files,
-so one sound stored in two ways gives one spectrogram.
+The mel of frame t is ``log(power + mel_floor)`` in nats, where ``power`` is the triangular filter's (HTK mel scale) sum
+of squared magnitudes of a Hann window around sample ``t * hop``. A full-scale sine reaches about 10 in its bin; digital
+silence is ``log(mel_floor)``, -11.5 by default: the floor is above the rounding noise of 16-bit files, so that a sound
+has one spectrogram in every file format.
 
-The matrices of the Fourier transform are looked up in a table of one turn (:class:`Waves`): they would take megabytes
-in an exported graph, where the table takes some hundred bytes and the matrix is made once, when the graph is opened.
+The DFT matrices are computed from a table of one period (:class:`Waves`): an exported graph stores some hundred bytes
+instead of megabytes, and computes the matrix once, when it is loaded.
 
 Shapes: B batch, N samples, T frames, F mel bins, K = n_fft / 2 + 1 frequencies, Q codebooks, M mel frames.
 """
@@ -27,13 +27,8 @@ from muomni_cli.contract.speech import Codec, MelSettings, Vocoder
 
 
 class Waves(nn.Module):
-    """() -> (2K,W): the cosines, then the sines, of K = n_fft / 2 + 1 frequencies at W samples.
-
-    Args:
-        n_fft: samples of one turn of frequency 1.
-        count: W.
-        centre: the sample that is time zero.
-    """
+    """() -> (2K,W): cosines, then sines, of K = n_fft / 2 + 1 frequencies at ``count`` = W samples; time zero is sample
+    ``center``."""
 
     turn: Tensor
     times: Tensor
@@ -55,14 +50,13 @@ class Waves(nn.Module):
             self.register_buffer(name, table, persistent=False)
 
     def forward(self) -> Tensor:
-        """See above."""
         return self.turn[self.frequencies * self.times % self.n_fft + self.offsets]
 
 
 class LogMel(nn.Module):
     """(B,N) waveforms -> (B,T,F) log-mel with T = N // hop: exactly 100 frames a second at 16 kHz and hop 160.
 
-    As torch's centred STFT with zeros around the sound, less its last frame. It learns nothing, and keeps nothing in a
+    As torch's centered STFT with zero padding, without its last frame. It has no parameters and nothing in a
     checkpoint.
     """
 
@@ -73,12 +67,12 @@ class LogMel(nn.Module):
         super().__init__()
         self.hop, self.split, self.n_fft, self.floor = config.hop, config.window // 2, config.n_fft, config.mel_floor
         window = torch.hann_window(config.window, dtype=torch.float64)
-        self.waves = Waves(self.n_fft, self.split)  # at the samples after the centre
+        self.waves = Waves(self.n_fft, self.split)  # at the samples after the center
         for name, value in {"window": window, "filters": torch.from_numpy(mel_filters(config))}.items():
             self.register_buffer(name, value.float(), persistent=False)
 
     def forward(self, waves: Tensor) -> Tensor:
-        """(B,N) -> (B,T,F), in float32 even under autocast: a bf16 power spectrum is deaf to quiet sounds."""
+        """(B,N) -> (B,T,F), in float32 even under autocast: a bf16 power spectrum loses quiet sounds."""
         if torch.is_autocast_enabled(waves.device.type):
             with torch.autocast(waves.device.type, enabled=False):
                 return self.forward(waves)
@@ -87,20 +81,22 @@ class LogMel(nn.Module):
         return torch.log(power @ self.filters + self.floor)
 
     def frames(self, waves: Tensor) -> Tensor:
-        """(B,N) -> (B,T,window): what lies around every hop-th sample, silence beyond both ends."""
+        """(B,N) -> (B,T,window): the zero-padded windows around every hop-th sample."""
         padded = F.pad(waves, (self.split, self.split))
         return padded.unfold(1, 2 * self.split, self.hop)[:, : waves.shape[1] // self.hop]
 
     def power(self, frames: Tensor) -> Tensor:
         """(B,T,window) -> (B,T,K) squared magnitudes."""
-        if not frames.numel():  # of a sound shorter than a hop; some builds' transforms refuse to take nothing
+        if not frames.numel():  # shorter than a hop; some FFT builds refuse empty input
             return frames.new_zeros(*frames.shape[:-1], self.n_fft // 2 + 1)
         spectrum = torch.fft.rfft(frames * self.window, n=self.n_fft)
         return spectrum.real.square() + spectrum.imag.square()  # type: ignore[no-any-return]
 
     def power_of_products(self, frames: Tensor) -> Tensor:
-        """The same from plain products, for exported graphs. About its centre a frame is an even part, which only
-        cosines see, plus an odd one, which only sines see: half the work of one matrix for the whole window."""
+        """:meth:`power` as matrix products, for exported graphs. A frame is the sum of an even part, which only cosines
+        see, and
+        an odd part, which only sines see: half the work of one matrix for the whole window.
+        """
         cosines, sines = (self.waves() * self.window[self.split :]).t().chunk(2, dim=1)  # (window/2,K) each
         left, right = frames[..., 1 : self.split].flip(-1), frames[..., self.split :]
         center, right = right[..., :1], right[..., 1:]
@@ -111,7 +107,7 @@ class LogMel(nn.Module):
 
 @torch.inference_mode()
 def encode_waves(codec: Codec, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.uint16]]:
-    """(N,) samples each -> (T,Q) codes each, T whole code frames, the last one filled up with silence."""
+    """(N,) samples each -> (T,Q) codes each, T whole code frames, the last one padded with silence."""
     if not waves:
         return []
     mel = codec.mel

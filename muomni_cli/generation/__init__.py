@@ -1,4 +1,4 @@
-"""Generation: sampling, streaming text and one loop for every backend. Imports numpy, no framework."""
+"""Generation: sampling, streaming text and one loop for every backend. Imports only numpy."""
 
 from muomni_cli.contract.models import PADDED_ROW, Backend
 from muomni_cli.generation.loop import Event, Finish, Request, Sampling, generate

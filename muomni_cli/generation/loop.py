@@ -1,8 +1,7 @@
-"""The generation loop: prompts in, a stream of events out, the same for every backend.
+"""The generation loop: prompts in, a stream of events out, the same for every :class:`Backend`.
 
-A :class:`Backend` runs the model; :class:`Sampling` holds temperature, top-k, top-p, min-p and repetition penalty;
-:class:`TextStream` turns tokens into text as they come, never half a character and never a piece of a stop string;
-:class:`LoopGuard` ends an answer that repeats itself. Needs numpy only.
+:class:`Sampling` holds the sampling settings; :class:`TextStream` decodes tokens incrementally, without partial
+characters and stop strings; :class:`LoopGuard` ends an answer that repeats itself. Imports only numpy.
 """
 
 from __future__ import annotations
@@ -19,28 +18,22 @@ from muomni_cli.contract.models import PADDED_ROW, Backend, CheckState, Tokenize
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.prompt import require_room
 
-LONGEST_NGRAM = 8
-"""Most tokens of the n-grams that are looked for."""
-
-COPIES = 4
-"""So many copies of an n-gram in a row are a loop."""
-
+LONGEST_NGRAM = 8  # longest n-gram that is checked, in tokens
+COPIES = 4  # consecutive copies of an n-gram that make a loop
 Finish = Literal["eos", "stop", "length", "context", "loop"]
-"""Why a row ended: the model said so, a stop string came, ``max_tokens`` were made, the context is full, or the answer
-repeated itself (:class:`muomni_cli.generation.loop.LoopGuard`)."""
+"""Why a row ended: end token, stop string, ``max_tokens``, full context, or repetition (:class:`LoopGuard`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a token is drawn. The defaults draw from the model's own distribution.
+    """Sampling settings. The defaults draw from the model's own distribution.
 
     Args:
         temperature: divides the logits; 0 takes the most likely token.
         top_k: draw from the k most likely tokens; 0 for all.
         top_p: draw from the smallest set of most likely tokens that holds this probability (arXiv:1904.09751).
         min_p: draw from tokens at least this fraction as likely as the most likely one (arXiv:2407.01082).
-        repetition_penalty: how much less likely a token that occurred before is made; 1 for not at all
-            (arXiv:1909.05858).
+        repetition_penalty: reduces the probability of earlier tokens; 1 for none (arXiv:1909.05858).
     """
 
     temperature: float = 1.0
@@ -67,14 +60,14 @@ def penalize(logits: NDArray[np.float32], seen: Sequence[int], penalty: float) -
         return logits
     changed = logits.copy()
     index = np.unique(np.asarray(seen, dtype=np.int64))
-    index = index[index >= 0]  # below: pictures and sound
+    index = index[index >= 0]  # negative: media
     chosen = changed[index]
     changed[index] = np.where(chosen > 0, chosen / penalty, chosen * penalty)
     return changed
 
 
 def candidates(logits: NDArray[np.float32], sampling: Sampling) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Tokens that may be drawn, and their probabilities; most likely first where anything was left out."""
+    """Tokens that may be drawn, and their probabilities; most likely first if any were excluded."""
     scaled = logits.astype(np.float64) / sampling.temperature
     tokens = np.arange(len(scaled))
     if 0 < sampling.top_k < len(scaled):
@@ -96,7 +89,7 @@ def candidates(logits: NDArray[np.float32], sampling: Sampling) -> tuple[NDArray
 
 
 def draw(logits: NDArray[np.float32], sampling: Sampling, rng: np.random.Generator, seen: Sequence[int] = ()) -> int:
-    """One token from (V,) ``logits``. ``seen``: the tokens that the repetition penalty looks at."""
+    """One token from (V,) ``logits``. ``seen``: tokens for the repetition penalty."""
     logits = penalize(logits, seen, sampling.repetition_penalty)
     if sampling.temperature == 0:
         return int(logits.argmax())
@@ -106,10 +99,7 @@ def draw(logits: NDArray[np.float32], sampling: Sampling, rng: np.random.Generat
 
 
 class TextStream:
-    """Turns tokens into text for one row.
-
-    Text is held back while it could still become a stop string, and bytes while they could still become a character.
-    """
+    """Decodes the tokens of one row. Holds back what may become a stop string, and bytes of incomplete characters."""
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = ()) -> None:
         self._tokenizer = tokenizer
@@ -117,22 +107,22 @@ class TextStream:
         self._stops = [stop for stop in stops if stop]
         self._held = ""
         self.stopped = False
-        """Whether a stop string has appeared; nothing comes after it."""
+        """Whether a stop string has appeared; no text follows it."""
         self.read = 0
-        """Characters that have come."""
+        """Characters decoded so far."""
 
     @property
     def held(self) -> int:
-        """How many of the last characters may be the beginning of a stop string."""
+        """Length of the end of the text that may begin a stop string."""
         return len(self._held)
 
     def push(self, token: int) -> str:
-        """The text that is now sure."""
+        """The text that is final after ``token``."""
         return self._release(self._decoder.decode(self._tokenizer.token_bytes(token)))
 
     def finish(self, *, cut: bool = False) -> str:
-        """The rest, when no more tokens come; an unfinished character becomes U+FFFD, or nothing where the tokens that
-        followed were ``cut``."""
+        """The rest, after the last token; an incomplete character becomes U+FFFD, or is dropped if later tokens were
+        ``cut``."""
         text = "" if cut else self._release(self._decoder.decode(b"", final=True))
         if self.stopped:
             return text
@@ -159,17 +149,15 @@ def _overlap(text: str, stop: str) -> int:
 
 
 class LoopGuard:
-    """Watches the tokens of one answer, as they come, for a loop.
+    """Detects repetition in the tokens of one answer; ``token_bytes``: :meth:`muomni_cli.api.Tokenizer.token_bytes`.
 
     A loop is an n-gram of 1 to 8 tokens four times in a row. An answer that ends right after the fourth copy (``eos``
-    or a stop string) is not cut: "seven seven seven seven" may be what somebody said. One that goes on, with a fifth
-    copy or with anything else, or that is ended by its length or the context, is: it then ends before the second copy.
-    N-grams of digits alone are numbers (1000000) and count as a loop only from 32 tokens on.
-
-    This class finds the copies; that the answer goes on is for the caller to see.
-
-    Args:
-        token_bytes: the bytes that a token spells, as of :meth:`muomni_cli.api.Tokenizer.token_bytes`.
+    or a
+    stop string) is kept: "seven seven seven seven" may be right. If it continues, with a fifth copy or otherwise, or
+    ends
+    by its length or the context, it is cut before the second copy. N-grams of digits alone are numbers (1000000) and
+    count
+    as a loop only from 32 tokens on. This class finds the copies; the caller checks that the answer continues.
     """
 
     def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
@@ -177,10 +165,9 @@ class LoopGuard:
         self._tokens: list[int] = []
         self._matched = [0] * (LONGEST_NGRAM + 1)
         self.cut: int | None = None
-        """How many tokens of the answer stand before the second copy, once there are four copies; None until then."""
+        """Tokens before the second copy, once there are four copies; else None."""
 
     def push(self, token: int) -> None:
-        """Take the next token of the answer."""
         self._tokens.append(token)
         for n in range(1, min(LONGEST_NGRAM, len(self._tokens) - 1) + 1):
             self._matched[n] = self._matched[n] + 1 if self._tokens[-1 - n] == token else 0
@@ -189,29 +176,26 @@ class LoopGuard:
 
     @property
     def sure(self) -> int:
-        """How many tokens from the start no loop will take back, however the answer goes on: all of them, unless the
-        last ones repeat those before them."""
+        """Number of tokens from the start that no loop can cut, however the answer continues."""
         return min(self._begin(n) for n in range(LONGEST_NGRAM + 1)) if self.cut is None else self.cut
 
     def _begin(self, n: int) -> int:
-        """Where the copies of the last ``n`` tokens begin, the first left out; the end where there are none."""
+        """Where the second copy of the last ``n`` tokens begins; the end if there is none."""
         return len(self._tokens) - self._matched[n]
 
     def _is_loop(self, n: int) -> bool:
         matched = self._matched[n]
         if matched < (COPIES - 1) * n:
             return False
-        return matched >= COPIES * LONGEST_NGRAM - n or not self._is_number(self._tokens[-n:])
-
-    def _is_number(self, ngram: Sequence[int]) -> bool:
-        return b"".join(map(self._token_bytes, ngram)).isdigit()
+        number = b"".join(map(self._token_bytes, self._tokens[-n:])).isdigit()
+        return matched >= COPIES * LONGEST_NGRAM - n or not number
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt and how to go on from it. Its random numbers are its own: batching changes no text.
+    """One prompt and its settings. It has its own random numbers, so batching does not change its text.
 
-    Negative ids stand for what :meth:`muomni_cli.contract.models.Backend.add_embeddings` was given.
+    Negative ids refer to embeddings from :meth:`muomni_cli.contract.models.Backend.add_embeddings`.
     """
 
     ids: Sequence[int]
@@ -220,14 +204,15 @@ class Request:
     max_tokens: int = 256
     stop: Sequence[str] = ()
     loop_guard: bool = True
-    """End an answer that repeats itself before the second copy: :class:`muomni_cli.generation.loop.LoopGuard`."""
+    """End an answer that repeats itself; see :class:`LoopGuard`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One new token of row ``row``; ``text`` is what became sure with it, ``finish`` is set on the row's last event.
-    ``hidden``: (D,) state that chose the token, where it was asked for. Where a loop was cut off, the last event has
-    ``eos`` for its token."""
+    """One new token of row ``row``, with the ``text`` that became final; the row's last event has ``finish``.
+    ``hidden``: (D,)
+    state that predicted the token, if requested. If a loop was cut, the last event's token is ``eos``.
+    """
 
     row: int
     text: str
@@ -237,7 +222,7 @@ class Event:
 
 
 class _Row:
-    """One request on its way."""
+    """A request in progress."""
 
     def __init__(self, row: int, request: Request, tokenizer: Tokenizer, context: int) -> None:
         self.row, self.request, self.context = row, request, context
@@ -254,8 +239,7 @@ class _Row:
         self._read_at_cut = 0
 
     def advance(self, logits: NDArray[np.float32], hidden: NDArray[np.float32] | None = None) -> list[Event]:
-        """Draw a token from (V,) ``logits``; gives the events that are sure now. Those of tokens that may turn out to
-        be part of a loop are held back."""
+        """Draw a token from (V,) ``logits``; returns the events that are final. Possible loops are held back."""
         token = draw(logits, self.request.sampling, self.rng, self.ids)
         self.ids.append(token)
         text = self.stream.push(token)
@@ -278,7 +262,7 @@ class _Row:
         return events
 
     def _cut_off(self) -> list[Event]:
-        """What stands before the second copy, and ``eos`` in the place of all that follows."""
+        """The text before the second copy, and ``eos`` instead of the rest."""
         cut = self.guard.cut if self.guard is not None else None
         assert cut is not None, "only a loop is cut off"
         sure = self._held[: cut - self._given]
@@ -303,8 +287,10 @@ class _Row:
         return "loop" if looped and (goes_on or ended) else ended
 
     def _goes_on(self, token: int) -> bool:
-        """Tell the guard of the next token; whether there is a loop after which the answer goes on. It may not where
-        what came after the loop could still become a stop string."""
+        """Pass the token to the guard; whether an answer continues after a loop, which is unknown while the text after
+        the loop
+        may become a stop string.
+        """
         if self.guard is None:
             return False
         if self.guard.cut is not None:
@@ -317,14 +303,15 @@ class _Row:
 def generate(
     backend: Backend[CheckState], tokenizer: Tokenizer, requests: Sequence[Request], *, hidden: bool = False
 ) -> Iterator[Event]:
-    """Go on from every request until each is finished; one event a token, rows interleaved.
+    """Continue every request until it finishes; one event per token, rows interleaved.
 
-    The texts of a row's events, joined, are the decoded tokens up to a stop string or the second copy of a loop. An
-    event comes with its token, unless that may be the beginning of a loop: then it is held back until that is known.
-    ``hidden``: events carry the states that chose their tokens; the backend must keep them.
+    The joined texts of a row are its decoded tokens up to a stop string or the second copy of a loop. Events of a
+    possible
+    loop are held back until it is decided. ``hidden``: events carry the states that predicted their tokens; the backend
+    must keep them.
 
     Raises:
-        RequestError: a prompt is empty or does not fit the context; nothing has been generated then.
+        RequestError: a prompt is empty or exceeds the context; nothing has been generated then.
     """
     for request in requests:
         _check(request, backend.context)

@@ -1,9 +1,9 @@
-"""The generation loop's backend over PyTorch, for any Thinker, and linear layers packed for decoding.
+"""The PyTorch backend of the generation loop, and linear layers packed for decoding.
 
-With one row, a linear layer costs what reading its matrix costs, and BLAS reads a (out, in) matrix at a fraction of
-the memory bandwidth. Cut into panels of :data:`WIDTH` outputs, each one contiguous block of memory, the same product
-is a batch of small ones, read front to back and shared by the cores: 2 to 4 times faster for one row, and no slower
-for a prompt. It is the packing that fast matrix products do inside (Goto and van de Geijn, 2008), done once and kept.
+With one row, a linear layer is limited by reading its matrix, and BLAS reads a (out, in) matrix at a fraction of the
+memory bandwidth. Cut into contiguous panels of :data:`WIDTH` outputs, the same product is a batch of small ones, read
+sequentially and shared by the cores: 2 to 4 times faster for one row, and no slower for a prompt. It is the packing
+inside fast matrix products (Goto and van de Geijn, 2008), done once and kept.
 """
 
 from __future__ import annotations
@@ -20,22 +20,14 @@ from muomni_cli.contract.declarations import Capability
 from muomni_cli.contract.models import PADDED_ROW, Cache, Thinker
 from muomni_cli.core.errors import RequestError
 
-WIDTH = 32
-"""Outputs in a panel: two AVX-512 registers of fp32."""
-
-FIRST_MEDIA_ID = -2
-"""The first id that stands for an embedding; -1 is IDLE."""
-
+WIDTH = 32  # outputs per panel: two AVX-512 registers of fp32
+FIRST_MEDIA_ID = -2  # the first id of an embedding; -1 is PADDED_ROW
 ALL = frozenset({Capability.CACHE, Capability.RAGGED, Capability.TRUNCATE, Capability.EMBEDS})
-"""What makes generation fast. A Thinker whose memory is no list of tokens may do without ``TRUNCATE``."""
+"""The capabilities of a fast Thinker. One with a recurrent state may lack ``TRUNCATE``."""
 
 
 class PackedLinear(nn.Module):
-    """The function of ``linear`` with its weights in panels; for inference only.
-
-    Args:
-        linear: what to take the place of; its weights are copied.
-    """
+    """``linear`` with its weights copied into panels; for inference only."""
 
     panels: Tensor
     bias: Tensor | None
@@ -61,10 +53,11 @@ class PackedLinear(nn.Module):
 
 
 def pack_linear_layers(module: nn.Module) -> None:
-    """Replace every linear layer inside ``module`` by one in panels, where the weights are on the CPU.
+    """Replace the linear layers inside ``module`` by packed ones, if the weights are on the CPU.
 
-    For modules that will neither be trained nor saved any more, and that call their layers and do not read the layers'
-    weights. A layer whose weight is also used elsewhere (a tied table) is left alone.
+    For modules that will not be trained or saved again, and whose code calls its layers without reading their weights.
+    A
+    layer with a shared weight (a tied table) is left alone.
     """
     uses: dict[int, int] = {}
     for layer in module.modules():
@@ -78,23 +71,22 @@ def pack_linear_layers(module: nn.Module) -> None:
 
 @dataclass(slots=True)
 class CacheGroup:
-    """Rows that run together: the tokens each holds, and the cache that holds them (none: everything is run again)."""
+    """Rows that run together: their tokens, and their cache (None: every step runs from the start)."""
 
     ids: list[list[int]]
     cache: Cache | None
-    hidden: Tensor | None = None  # (rows,D), where they are kept
+    hidden: Tensor | None = None  # (rows,D), if kept
 
 
 class TorchBackend:
-    """A :class:`muomni_cli.contract.models.Backend` over ``thinker``, which runs in evaluation mode.
+    """A :class:`muomni_cli.contract.models.Backend` over ``thinker``, in evaluation mode.
 
     Args:
-        thinker: any Thinker; also an ``nn.Module``.
-        capabilities: what its declaration promises. Without ``RAGGED`` rows run one by one, without ``CACHE`` from the
-            start.
-        prefix_cache: remember the rows after a request, so that a prompt that begins alike runs only what is new.
-            Without ``TRUNCATE`` that is one that goes on from all that a row holds; others are run from the start.
-        frozen: the weights will not change any more, so they may be laid out for speed.
+        thinker: also an ``nn.Module``.
+        capabilities: of its declaration. Without ``RAGGED`` rows run one by one, without ``CACHE`` from the start.
+        prefix_cache: keep the rows after a request, so that a prompt with the same beginning runs only its new tokens.
+            Without ``TRUNCATE``, it must continue everything that a row holds.
+        pack_weights: the weights will not change any more, so they may be packed.
         hidden: keep the states behind the last logits, for :meth:`hidden`.
     """
 
@@ -112,7 +104,7 @@ class TorchBackend:
         self.capabilities = capabilities
         self.prefix_cache = prefix_cache and Capability.CACHE in capabilities
         self._kept: list[CacheGroup] = []
-        self._soft: Tensor | None = None  # (N,D): row n is what FIRST_SOFT - n stands for
+        self._media: Tensor | None = None  # (N,D): row n has the id FIRST_MEDIA_ID - n
         assert isinstance(thinker, nn.Module)
         self._module = thinker
         self._device = next(thinker.parameters()).device
@@ -121,24 +113,21 @@ class TorchBackend:
 
     @property
     def context(self) -> int:
-        """Most tokens a row can hold."""
         return int(self.thinker.config.ctx_len)
 
     def add_embeddings(self, rows: NDArray[np.float32]) -> list[int]:
-        """See :class:`muomni_cli.contract.models.Backend`."""
         if Capability.EMBEDS not in self.capabilities:
             raise RequestError(
-                "this Thinker takes no embeddings, so it can neither see nor hear",
+                "this Thinker takes no embeddings, so it cannot take media",
                 f"use one that declares {Capability.EMBEDS.value}",
             )
         like = next(self._module.parameters())
-        first = FIRST_MEDIA_ID if self._soft is None else FIRST_MEDIA_ID - len(self._soft)
+        first = FIRST_MEDIA_ID if self._media is None else FIRST_MEDIA_ID - len(self._media)
         new = torch.from_numpy(rows).to(like)
-        self._soft = new if self._soft is None else torch.cat((self._soft, new))
+        self._media = new if self._media is None else torch.cat((self._media, new))
         return list(range(first, first - len(rows), -1))
 
     def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[list[CacheGroup], NDArray[np.float32]]:
-        """See :class:`muomni_cli.contract.models.Backend`."""
         self._module.eval()
         parts = self._split([list(prompt) for prompt in prompts])
         held: Sequence[CacheGroup | None] = self._kept if len(self._kept) == len(parts) else [None] * len(parts)
@@ -146,13 +135,12 @@ class TorchBackend:
             group if group is not None and self._serves(group, part) else self._new_group(len(part), capacity)
             for group, part in zip(held, parts, strict=True)
         ]
-        self._kept = []  # an interrupt may leave a cache that does not hold what its group says
+        self._kept = []  # an interrupt may leave a cache that does not match its group
         logits = [self._read(group, part) for group, part in zip(groups, parts, strict=True)]
         self._kept = groups if self.prefix_cache else []
         return groups, np.concatenate(logits)
 
     def step(self, state: list[CacheGroup], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.contract.models.Backend`."""
         rows = [[] if token == PADDED_ROW else [token] for token in tokens.tolist()]
         self._kept = []
         logits = [self._add(group, part) for group, part in zip(state, self._split(rows), strict=True)]
@@ -160,8 +148,7 @@ class TorchBackend:
         return np.concatenate(logits)
 
     def hidden(self, state: list[CacheGroup]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.contract.models.Backend`."""
-        assert self._keeps_hidden, "only where they are kept"
+        assert self._keeps_hidden, "requested at construction"
         width = int(self.thinker.config.d_model)
         rows = [torch.zeros(len(g.ids), width) if g.hidden is None else g.hidden.float().cpu() for g in state]
         return torch.cat(rows).numpy()
@@ -179,7 +166,6 @@ class TorchBackend:
             )
 
     def _serves(self, group: CacheGroup, prompts: list[list[int]]) -> bool:
-        """Whether a group can be made to hold ``prompts``: by forgetting, if it must and can, and adding."""
         if len(group.ids) != len(prompts):
             return False
         pairs = zip(group.ids, prompts, strict=True)
@@ -188,7 +174,7 @@ class TorchBackend:
         )
 
     def _read(self, group: CacheGroup, prompts: list[list[int]]) -> NDArray[np.float32]:
-        """Make the group hold ``prompts``, keeping what it holds of them already."""
+        """Make the group hold ``prompts``, reusing common prefixes."""
         shared = [_shared(held, prompt) for held, prompt in zip(group.ids, prompts, strict=True)]
         if group.cache is not None and shared != [len(held) for held in group.ids]:
             group.cache.truncate(shared)
@@ -197,8 +183,8 @@ class TorchBackend:
 
     @torch.inference_mode()
     def _add(self, group: CacheGroup, new: list[list[int]]) -> NDArray[np.float32]:
-        """Run the new tokens of each row; logits (B,V) after each row's last."""
-        if not any(new):  # rows that run alone and are finished
+        """Run the new tokens of each row; logits (B,V) after each row's last token."""
+        if not any(new):  # a finished row that runs alone
             return np.zeros((len(new), self.thinker.vocab_size), np.float32)
         group.ids = [held + more for held, more in zip(group.ids, new, strict=True)]
         todo = new if group.cache is not None else group.ids
@@ -218,15 +204,15 @@ class TorchBackend:
         return logits.numpy()
 
     def _embed(self, ids: Tensor) -> Tensor:
-        """(B,T) ids, some of them soft -> (B,T,D)."""
-        assert self._soft is not None, "negative ids come from remember"
+        """(B,T) ids, some of them negative -> (B,T,D)."""
+        assert self._media is not None, "negative ids come from add_embeddings"
         embeds = self.thinker.embed(ids.clamp(min=0))
         row, place = (ids < 0).nonzero(as_tuple=True)
-        embeds[row, place] = self._soft[FIRST_MEDIA_ID - ids[row, place]]
+        embeds[row, place] = self._media[FIRST_MEDIA_ID - ids[row, place]]
         return embeds
 
 
 def _shared(held: Sequence[int], prompt: Sequence[int]) -> int:
-    """How many tokens of ``prompt`` need not be run again: all that begin alike, but never its last."""
+    """Length of the common prefix, without the last token of ``prompt``, which must be run."""
     limit = min(len(held), len(prompt) - 1)
     return next((place for place in range(limit) if held[place] != prompt[place]), limit)

@@ -1,1 +1,1 @@
-"""Models by name: runs, bundles, and those that packages carry; and making such packages."""
+"""Models by name (runs, bundles, installed packages), and packaging them."""

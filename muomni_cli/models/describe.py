@@ -1,4 +1,4 @@
-"""Facts about a model as plain data: parts, sizes, inputs and outputs, origin. Reads headers of weights only."""
+"""Facts about a model as plain data: parts, sizes, inputs and outputs, origin. Reads only headers of weight files."""
 
 from __future__ import annotations
 
@@ -14,26 +14,36 @@ from muomni_cli.contract.engine import Engine
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.engines import OMNI
 from muomni_cli.models.locate import ModelRef
-from muomni_cli.models.package_run import THINKER, parts_of
+from muomni_cli.models.package_run import THINKER, counts, parts_of
+from muomni_cli.registry.registry import RegisteredModel, get_registry
 from muomni_cli.runs.run import RunFolder, open_entry
 
-SIZES = ("d_model", "n_layers", "ctx_len", "vocab_size")
-"""Settings that say how large a part is, for those that have them."""
-
+SIZES = ("d_model", "n_layers", "ctx_len", "vocab_size")  # settings that describe the size of a part
 TEXT, SPEECH = "text", "speech"
+
+
+def installed_models() -> list[dict[str, Any]]:
+    return [declared(registered) for registered in get_registry().models()]
+
+
+def declared(registered: RegisteredModel) -> dict[str, Any]:
+    model, plugin = registered.part, registered.plugin
+    paths = {field: getattr(model, field) for field in ("bundle", "run", "card", "scores")}
+    return {
+        "name": model.name,
+        "use": registered.use,
+        "doc": model.doc,
+        "package": plugin.origin,
+        "version": plugin.version,
+        "license": model.license,
+        **{field: None if path is None else str(path) for field, path in paths.items()},
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What goes in and comes out.
-
-    Args:
-        takes: what it is asked with: text and modalities.
-        gives: text, speech.
-        hears: an encoder of it transcribes.
-        voices: it speaks with.
-        context: most tokens of a conversation; 0 where it holds none.
-    """
+    """Inputs and outputs: text, modalities and speech, whether it transcribes (``hears``), voices, and context in
+    tokens."""
 
     takes: tuple[str, ...]
     gives: tuple[str, ...]
@@ -48,11 +58,7 @@ class Abilities:
 
 
 def describe(found: ModelRef) -> dict[str, Any]:
-    """All that is known of a model.
-
-    Raises:
-        RequestError: it is damaged, or a plugin that it needs is not here.
-    """
+    """All facts about a model. RequestError if it is damaged, or a plugin is missing."""
     bundle = found.bundle.open() if found.bundle is not None else None
     able = abilities(found.folder, bundle)
     parts = _of_run(found.folder) if found.folder is not None else []
@@ -78,7 +84,7 @@ def describe(found: ModelRef) -> dict[str, Any]:
 
 
 def abilities(run: RunFolder | None, bundle: Engine | None) -> Abilities:
-    """What a model does that is there as a run, a bundle or both."""
+    """The abilities of a model, from its run if there is one, else from its bundle."""
     entries: dict[str, Mapping[str, Any]] = {}
     modalities: list[str] = []
     if run is not None:
@@ -100,31 +106,25 @@ def abilities(run: RunFolder | None, bundle: Engine | None) -> Abilities:
 
 
 def _with_heads(run: RunFolder | None, bundle: Engine | None) -> list[Mapping[str, Any]]:
-    """The encoders that have what their own stage learned."""
     if run is not None:
         found = [(stage, entry) for stage, _, entry in parts_of(run) if stage != OMNI]
         return [entry for stage, entry in found if entry["kind"] == EncoderPart.kind and run.checkpoint(stage)]
-    if bundle is None:
-        return []
-    return list(bundle.heads.values())
+    return [] if bundle is None else list(bundle.heads.values())
 
 
 def _of_run(run: RunFolder) -> list[dict[str, Any]]:
-    """Its parts, each with the stage that left it so."""
     numbers: dict[str, Counter[str]] = {}
     rows = []
     for stage, part, entry in parts_of(run):
         weights = run.checkpoint(stage)
         if weights is not None and stage not in numbers:
-            from muomni_cli.models.package_run import counts
-
             numbers[stage] = counts(weights, 2 if stage == OMNI else 0)
         rows.append(_row(part, stage, entry, _own(numbers.get(stage, Counter()), part, stage)))
     return rows
 
 
 def _own(numbers: Counter[str], part: str, stage: str) -> int | None:
-    """How many of the numbers of a stage's checkpoint are those of one part, with what projects its tokens."""
+    """Parameters of one part in a stage's checkpoint, with its projector."""
     if stage != OMNI:
         return numbers[""] or None
     if part == THINKER:
@@ -133,7 +133,6 @@ def _own(numbers: Counter[str], part: str, stage: str) -> int | None:
 
 
 def _of_bundle(bundle: Engine, known: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Its parts, but for those that are ``known`` already: such as a vocoder, which no stage of the run trained."""
     new = {name: entry for name, entry in bundle.parts.items() if (entry["kind"], entry["use"]) not in known}
     return [_row(name, "", entry, None) for name, entry in new.items()]
 
@@ -152,7 +151,6 @@ def _row(part: str, stage: str, entry: Mapping[str, Any], numbers: int | None) -
 
 
 def _stages(run: RunFolder) -> dict[str, dict[str, Any]]:
-    """How far each stage came, and what it measured at its end."""
     return {
         stage: {key: value for key, value in state.items() if key not in ("parts", "updated", "end")}
         for stage, state in run.model()["stages"].items()
@@ -160,7 +158,7 @@ def _stages(run: RunFolder) -> dict[str, dict[str, Any]]:
 
 
 def learned_from(run: RunFolder | None, bundle: Engine | None) -> dict[str, list[dict[str, str]]]:
-    """The sources of data, list by list, as far as the model says; empty where a plugin that names one is not here."""
+    """The training data by list, as far as it is recorded; empty if a plugin that declares a source is missing."""
     if run is not None and run.recipe_path.is_file():
         from muomni_cli.recipe import load_recipe
         from muomni_cli.recipe.write import sources_of
@@ -176,12 +174,10 @@ def _folder(root: Path) -> dict[str, Any]:
 
 
 def size_of(root: Path) -> int:
-    """Bytes of all files in a folder."""
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
 
 
 def _precisions(bundle: Engine) -> list[str]:
-    """Those that its graphs are stored in, where the runtime says so."""
     graphs = [graph for entry in bundle.parts.values() for graph in dict(entry["graphs"]).values()]
     return sorted({str(graph["precision"]) for graph in graphs if isinstance(graph, Mapping) and "precision" in graph})
 

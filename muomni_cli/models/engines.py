@@ -1,4 +1,4 @@
-"""Opening a model reference as an :class:`Engine`, and what commands derive from one. Imports torch only for a run."""
+"""Opening a model reference as an :class:`Engine`. PyTorch is imported only for a run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,8 @@ TRAIN = "muomni train all RECIPE"
 
 
 def open_found(found: ModelRef, *, device: str = "auto", threads: int | None = None) -> Engine:
-    """The engine of a model reference: a bundle's runtime, else PyTorch.
-
-    Raises:
-        RequestError: it is damaged, or the device is not there.
-        MuomniError: it is a run, and PyTorch is not installed.
-    """
+    """The engine of a model reference: the bundle's runtime, else PyTorch. RequestError if it is damaged or the device
+    is missing; MuomniError if PyTorch is."""
     if threads is not None and threads < 1:
         raise RequestError(f"threads is {threads}", "threads must be 1 or more")
     if found.bundle is not None:
@@ -39,7 +35,9 @@ def open_run(
     run: RunFolder, weights: Path | None = None, *, device: str = "auto", threads: int | None = None
 ) -> RunEngine:
     """The engine of a training run; errors as of :func:`open_found`."""
-    require(f"run {run.root}", "torch", otherwise="or export it where PyTorch is, and name the bundle with -m")
+    require(
+        f"run {run.root}", "torch", otherwise="or export it where PyTorch is installed, and name the bundle with -m"
+    )
     from muomni_cli.models.run_engine import RunEngine
 
     return RunEngine(run, weights, device=device, threads=threads)
@@ -55,7 +53,8 @@ def open_engine(
     runs: Path = RUNS,
 ) -> Engine:
     """Resolve a model argument and open it; see :func:`muomni_cli.models.locate.resolve_capable` and
-    :func:`open_found`. Where nothing but a run will do, PyTorch runs the model, even if it has a bundle as well."""
+    :func:`open_found`. If the requirement is a run, PyTorch is used even if the model has a bundle too.
+    """
     found = resolve_capable(spec, requirement, abilities, runs)
     if requirement.run:
         return open_run(found.run(), found.weights, device=device, threads=threads)
@@ -63,17 +62,17 @@ def open_engine(
 
 
 def modalities_of(engine: Engine) -> dict[str, Modality]:
-    """The encoders fused with the Thinker by modality, in the order in which their tokens precede the text."""
+    """The encoders fused with the Thinker by modality, in the order of their tokens."""
     return {modality: modality_of(*open_entry(engine.parts[modality])) for modality in engine.modalities}
 
 
 def transcribing(engine: Engine) -> tuple[EncoderPart, PartConfig]:
-    """Declaration and config of the encoder that :meth:`Engine.transcriber` gives. RequestError if there is none."""
+    """Declaration and config of the encoder behind :meth:`Engine.transcriber`. RequestError if there is none."""
     for entry in engine.heads.values():
         registered, config = open_entry(entry)
         if isinstance(registered.part, EncoderPart) and registered.part.transcribe:
             return registered.part, config
-    engine.transcriber()  # names what is missing
+    engine.transcriber()  # raises, naming what is missing
     raise AssertionError("an engine with a transcriber has its head")
 
 
@@ -102,13 +101,10 @@ def _any_weights(run: RunFolder) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-CAN_CHAT = ModelRequirement(_thinker_weights, "is complete", TRAIN, verb="answer")
-"""A model with a Thinker."""
-CAN_SPEAK = ModelRequirement(_talker_weights, "has a trained Talker", TRAIN, verb="speak")
-"""A model that reads aloud."""
+CAN_CHAT = ModelRequirement(_thinker_weights, "is complete", TRAIN, verb="answer")  # A model with a Thinker
+CAN_SPEAK = ModelRequirement(_talker_weights, "has a trained Talker", TRAIN, verb="speak")  # A model with a Talker
 CAN_TRANSCRIBE = ModelRequirement(
     _transcriber_weights, "has a trained encoder that transcribes", "muomni train audio RECIPE", verb="transcribe"
 )
-"""A model that transcribes."""
-ANY_TRAINED = ModelRequirement(_any_weights, "has trained anything", TRAIN)
-"""A model of which anything is trained."""
+"""A model with an encoder that transcribes."""
+ANY_TRAINED = ModelRequirement(_any_weights, "has trained anything", TRAIN)  # A model with any trained part

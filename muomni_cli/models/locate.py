@@ -1,10 +1,10 @@
-"""Resolve a model argument (path, run name or installed model) and the default model; digests of a packaged run."""
+"""Resolves a model argument (path, run name or installed model) and the default model; digests of packaged runs."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,29 +19,25 @@ from muomni_cli.runs.provenance import fingerprint
 from muomni_cli.runs.run import RUNS, RunFolder, read_header
 
 DIGESTS = "digests.json"
-
 FORMAT = 1
-
 AGAIN = "install the package again, or pack the model again"
+VARIABLE = "MUOMNI_MODEL"  # environment variable with the default model
 
-VARIABLE = "MUOMNI_MODEL"
-"""The environment variable that names a model where no ``-m`` does."""
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in ``folder``, except :data:`DIGESTS`, by relative path."""
+    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in _files(folder)}
 
 
 def write_digests(folder: Path) -> None:
-    """Write the SHA-256 of every file in ``folder`` beside them."""
-    files = {path.relative_to(folder).as_posix(): fingerprint(path) for path in _files(folder)}
-    write_json(folder / DIGESTS, {"format": FORMAT, "files": files})
+    write_json(folder / DIGESTS, {"format": FORMAT, "files": digests_of(folder)})
 
 
 def verify(folder: Path) -> int:
-    """Compare every file in ``folder`` with what was sealed; how many there are.
-
-    Raises:
-        RequestError: one is missing, changed or more, or it never was sealed.
-    """
+    """Check every file in ``folder`` against its digest; returns their number. RequestError if any file or digest
+    differs."""
     if not (folder / DIGESTS).is_file():
-        raise RequestError(f"{folder} has no {DIGESTS}, so nothing says that it is whole", AGAIN)
+        raise RequestError(f"{folder} has no {DIGESTS}, so its files cannot be verified", AGAIN)
     held = read_json(folder / DIGESTS)
     wanted = held.get("files")
     if held.get("format") != FORMAT or not isinstance(wanted, dict):
@@ -49,11 +45,11 @@ def verify(folder: Path) -> int:
     there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
     for name in sorted(wanted.keys() | there.keys()):
         if name not in there:
-            raise RequestError(f"{folder} is not whole: {name} is missing", AGAIN)
+            raise RequestError(f"{folder} is incomplete: {name} is missing", AGAIN)
         if name not in wanted:
             raise RequestError(f"{folder} has a file that does not belong there: {name}", "remove it")
         if fingerprint(there[name]) != wanted[name]:
-            raise RequestError(f"{there[name]} is not what was packed", AGAIN)
+            raise RequestError(f"{there[name]} has changed since it was packed", AGAIN)
     return len(wanted)
 
 
@@ -69,7 +65,7 @@ class BundleFolder:
     runtime: RuntimePart
 
     def open(self, device: str = "auto", threads: int | None = None) -> Engine:
-        """Read its manifest; parts are loaded when first used. RequestError if it is damaged or too new."""
+        """Read the manifest; parts are loaded lazily. RequestError if it is damaged or too new."""
         build = resolve(self.runtime.build, f"runtime {self.runtime.name}")
         opened: Engine = build(self.runtime.config(), self.root, device, threads)
         return opened
@@ -86,14 +82,14 @@ def bundle_at(root: Path) -> BundleFolder | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequirement:
-    """What a command looks for among the runs where no model is named.
+    """What a command needs from a default model.
 
     Args:
-        weights: those of a run that will do, the newest of them; None for a run that will not.
-        lack: what no run is or has where none will do: ``is complete``.
-        train: the command that makes one.
-        run: nothing but a run will do, so that a model with a bundle alone does not.
-        verb: what the model is wanted for: ``answer``; empty if for nothing that one could name.
+        weights: the relevant checkpoint of a run, the newest of which is chosen; None if the run is unsuitable.
+        lack: end of the sentence "no run ..." for the error, such as ``is complete``.
+        train: the command that trains one.
+        run: a bundle without a run is unsuitable.
+        verb: what the model is needed for, such as ``answer``; may be empty.
     """
 
     weights: Callable[[RunFolder], Path | None]
@@ -105,14 +101,8 @@ class ModelRequirement:
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """What a word names: a bundle, a run, or, of an installed model, both.
-
-    Args:
-        bundle: runs without PyTorch.
-        folder: of the run; use :meth:`run`.
-        weights: the checkpoint, if the word named one.
-        installed: the installed model, if it is one.
-    """
+    """What a model argument refers to: a bundle, a run (use :meth:`run`) or both; ``weights``: the checkpoint that it
+    names."""
 
     bundle: BundleFolder | None = None
     folder: RunFolder | None = None
@@ -121,58 +111,41 @@ class ModelRef:
 
     @property
     def name(self) -> str:
-        """What to call it: as it was installed, else as its folder is called."""
+        """Its name: as installed, else of the folder."""
         if self.installed is not None:
             return self.installed.use
         return self.folder.name if self.folder is not None else self.bundle.root.resolve().name if self.bundle else ""
 
     @property
     def spec(self) -> str:
-        """What names it as ``-m`` does."""
         if self.installed is not None:
             return self.installed.use
         place = self.weights or (self.folder.root if self.folder is not None else self.bundle and self.bundle.root)
         return str(place)
 
     def run(self) -> RunFolder:
-        """The run. RequestError if there is none, or it is not what was packed."""
+        """The run. RequestError if there is none, or its files differ from their digests."""
         if self.folder is None:
             label = f"the model {self.installed.use}" if self.installed else str(self.bundle and self.bundle.root)
-            raise RequestError(f"{label} is a bundle, which runs and does no more", "name the run that it was made of")
+            raise RequestError(
+                f"{label} is an exported bundle, and this needs a run", "name the run that it was exported from"
+            )
         if self.installed is not None:
             verify(self.folder.root)
         return self.folder
 
 
 def resolve_model(spec: str | None, requirement: ModelRequirement, runs: Path = RUNS) -> ModelRef:
-    """The model that is meant: ``spec``, else ``$MUOMNI_MODEL``, else the newest run that will do, else the first
-    installed model; the one that comes with muomni after those that somebody chose to install.
-
-    Args:
-        spec: see :func:`model_named`.
-        requirement: what will do.
-        runs: where runs lie.
-
-    Raises:
-        RequestError: says what was looked for, and what there is or how to make one.
-    """
+    """The model to use: ``spec``, else ``$MUOMNI_MODEL``, else the newest suitable run, else the first installed model,
+    built-in ones last. RequestError, naming what was searched, if there is none."""
     return resolve_capable(spec, requirement, frozenset(), runs)
 
 
 def resolve_capable(
     spec: str | None, requirement: ModelRequirement, abilities: Collection[str], runs: Path = RUNS
 ) -> ModelRef:
-    """The model that is meant, as by :func:`resolve_model`; where none is named, the first of them all that can do what
-    is asked for. Says which, where that is not the first; one that is named is taken, whatever it can.
-
-    Args:
-        spec: see :func:`model_named`.
-        requirement: what will do.
-        abilities: the modalities that it must take in, and :data:`SPEECH` if it must speak.
-        runs: where runs lie.
-
-    Raises:
-        RequestError: as of :func:`resolve_model`.
+    """As :func:`resolve_model`, but by default the first candidate with all ``abilities`` (modalities, :data:`SPEECH`),
+    with a notice if that is not the first. A named model is not checked.
     """
     spec = spec or os.environ.get(VARIABLE) or None
     if spec is not None:
@@ -191,22 +164,21 @@ def resolve_capable(
         )
     lacking = _lacking(first, abilities)
     able = next((one for one in candidates if not _lacking(one, abilities)), None) if lacking else None
-    chosen = able or first  # where nobody can, the first says what it lacks
+    chosen = able or first  # if none can, the first one reports what it lacks
     if able is not None:
-        _notify(f"{first.name} cannot {_verbs(lacking)} yet: {able.name} {requirement.verb or 'answer'}s")
+        verbs = " or ".join(sorted((_VERBS.get(one, f"take {one}") for one in lacking), reverse=True))
+        _notify(f"{first.name} cannot {verbs} yet: {able.name} {requirement.verb or 'answer'}s")
     elif not fit:
         _notify(_why_installed(chosen, requirement, runs))
     return chosen
 
 
-SPEECH = "speech"
-"""The ability to speak; others are called by their modality."""
-
+SPEECH = "speech"  # the ability to speak; others are named by their modality
 _VERBS = {"image": "see", "audio": "hear", SPEECH: "speak"}
 
 
 def abilities_of(found: ModelRef) -> frozenset[str]:
-    """The modalities that a model takes in besides text, and :data:`SPEECH` if it speaks. Opens no weights."""
+    """The modalities that a model takes besides text, and :data:`SPEECH` if it speaks. Opens no weights."""
     if found.bundle is not None:
         bundle = found.bundle.open()
         speaks = {"talker", "codec", "vocoder"} <= bundle.parts.keys()
@@ -214,42 +186,28 @@ def abilities_of(found: ModelRef) -> frozenset[str]:
     if found.folder is None:
         return frozenset()
     run, model = found.folder, found.folder.model()
-    joint = model["stages"].get("omni", {}).get("parts", {}) if _has_weights(run, "omni") else {}
-    speaks = all(stage in model["parts"] and _has_weights(run, stage) for stage in ("talker", "codec"))
+    joint = model["stages"].get("omni", {}).get("parts", {}) if run.checkpoint("omni") else {}
+    speaks = all(stage in model["parts"] and run.checkpoint(stage) for stage in ("talker", "codec"))
     return frozenset(joint) - {"thinker"} | ({SPEECH} if speaks else frozenset())
 
 
-def _has_weights(run: RunFolder, stage: str) -> bool:
-    return run.checkpoint(stage) is not None
-
-
 def _lacking(found: ModelRef, abilities: Collection[str]) -> list[str]:
-    """Those of ``abilities`` that a model does not have."""
     return sorted(set(abilities) - abilities_of(found)) if abilities else []
 
 
-def _verbs(abilities: Sequence[str]) -> str:
-    return " or ".join(sorted((_VERBS.get(one, f"take {one}") for one in abilities), reverse=True))
-
-
 def _why_installed(chosen: ModelRef, requirement: ModelRequirement, runs: Path) -> str:
-    """Why an installed model is used: no run will do, and what the newest of them cannot do."""
+    """The notice that an installed model is used because no run is suitable."""
     there = sorted(runs.glob("*/model.json"), key=lambda path: path.stat().st_mtime)
     if there and requirement.verb:
         return f"{there[-1].parent.name} cannot {requirement.verb} yet: {chosen.name} {requirement.verb}s"
-    return f"{'no run here will do: ' if there else ''}using the installed model {chosen.name}"
+    return f"{'no run here is suitable: ' if there else ''}using the installed model {chosen.name}"
 
 
 def model_named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") -> ModelRef:
-    """What ``spec`` names.
-
-    Args:
-        spec: a folder, a checkpoint in a run, the name of a folder under ``runner``, or that of an installed model.
-        runs: where runs lie.
-        train: the command that makes a run, for the error.
+    """The model that ``spec`` refers to: a folder, a checkpoint in a run, a folder in ``runs``, or an installed model.
 
     Raises:
-        RequestError: nothing of all that (says what there is), or several installed models.
+        RequestError: there is no such model (``train`` is the command that trains one), or the name is ambiguous.
     """
     path = Path(spec).expanduser()
     if path.is_file():
@@ -269,7 +227,7 @@ def model_named(spec: str, runs: Path = RUNS, train: str = "muomni train all REC
 
 
 def model_in_folder(spec: str, runs: Path = RUNS) -> ModelRef | None:
-    """The model in the folder ``spec``, or else in the one of that name under ``runner``."""
+    """The model in the folder ``spec``, or in ``runs / spec``; None if there is none."""
     for root in (Path(spec).expanduser(), runs / spec):
         run = RunFolder(root) if (root / "model.json").is_file() else None
         bundle = bundle_at(root)
@@ -279,7 +237,7 @@ def model_in_folder(spec: str, runs: Path = RUNS) -> ModelRef | None:
 
 
 def model_of_package(spec: str) -> ModelRef | None:
-    """The installed model called ``spec``. RequestError if several are."""
+    """The installed model ``spec``; None if there is none. RequestError if it is ambiguous."""
     registry = get_registry()
     if spec.rpartition(":")[2] not in {registered.part.name for registered in registry.models()}:
         return None
@@ -287,25 +245,25 @@ def model_of_package(spec: str) -> ModelRef | None:
 
 
 def installed(registered: RegisteredModel) -> ModelRef:
-    """What an installed model consists of. RequestError if nothing that is installed opens its only folder."""
+    """The folders of an installed model. RequestError if it is only a bundle, and its runtime is missing."""
     model = registered.part
     bundle = bundle_at(model.bundle) if model.bundle else None
     if bundle is None and model.run is None:
         raise RequestError(
             f"no runtime here opens the bundle of the model {registered.use}{get_registry().absences()}",
-            f"install the runtime that it needs, or the package {registered.plugin.origin} again",
+            f"install its runtime, or the package {registered.plugin.origin} again",
         )
     return ModelRef(bundle, RunFolder(model.run) if model.run else None, installed=registered)
 
 
 def _fit(requirement: ModelRequirement, runs: Path) -> list[RunFolder]:
-    """The runs that will do, the newest first."""
+    """The suitable runs, newest first."""
     found = []
     for path in runs.glob("*/model.json"):
         run = RunFolder(path.parent)
         try:
             weights = requirement.weights(run)
-        except MuomniError:  # a damaged neighbour is no reason to refuse the others
+        except MuomniError:  # a damaged run must not block the others
             continue
         if weights is not None:
             found.append((weights.stat().st_mtime, str(run.root)))
@@ -314,5 +272,5 @@ def _fit(requirement: ModelRequirement, runs: Path) -> list[RunFolder]:
 
 @functools.cache
 def _notify(line: str) -> None:
-    """Once a process: a command may look twice."""
+    """Print a line once per process: a command may resolve its model twice."""
     say(line)

@@ -1,4 +1,4 @@
-"""A model as a package that pip installs: ``muomni models pack``. Knows layouts and files, imports no torch."""
+"""A model as an installable Python package: ``muomni models pack``. Imports no torch."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ dependencies = {dependencies}
 {module} = "{module}.plugin"
 
 [tool.hatch.build]
-ignore-vcs = true  # weights are often kept out of version control, and must not be kept out of the package
+ignore-vcs = true  # include weights that .gitignore excludes
 
 [tool.hatch.build.targets.wheel]
 packages = ["src/{module}"]
@@ -73,16 +73,16 @@ packages = ["src/{module}"]
 
 @dataclass(frozen=True, slots=True)
 class PackageOptions:
-    """How a model shall be packed.
+    """Options of a package.
 
     Args:
-        name: what ``-m`` will call it; the run's or folder's own if empty.
+        name: of the model for ``-m``; that of the run or folder if empty.
         version: of the package.
-        bundle: to take along with the run.
-        scores: files that ``muomni eval --json`` wrote.
+        bundle: to include with the run.
+        scores: output files of ``muomni eval --json``.
         license: of the model, in one line.
         half: store the run's weights as fp16.
-        without: own stages of encoders whose weights the run goes without.
+        without: encoders whose own stages are left out.
     """
 
     name: str = ""
@@ -95,23 +95,16 @@ class PackageOptions:
 
 
 def pack(spec: str, output: Path, options: PackageOptions) -> ModelCardInfo:
-    """Write the package of the model ``spec`` into the folder ``output``, which appears when it is whole.
-
-    Returns:
-        what its card is about.
-
-    Raises:
-        RequestError: no such model, it is unfinished or damaged, a wrong name or version, or ``output`` is there.
-        MuomniError: the disk is full.
-    """
+    """Write the package of a model to a new folder; returns its card. RequestError if the model, an option or
+    ``output`` is unsuitable; MuomniError if the disk is full."""
     found = _found(spec, options)
     if found.installed is not None and not options.license:
         options = replace(options, license=found.installed.part.license)
     name = _name(found, options)
     if not VERSION.fullmatch(options.version):
-        raise RequestError(f"{options.version!r} is no version of a package", "write one such as 0.1.0")
+        raise RequestError(f"{options.version!r} is not a valid version", "use one such as 0.1.0")
     if "\n" in options.license:
-        raise RequestError("a license is named in one line", 'name it: --license "CC-BY-4.0"')
+        raise RequestError("the license must be one line", 'write its name: --license "CC-BY-4.0"')
     scores = read_scores(options.scores)
     module = f"muomni_model_{name.replace('-', '_')}"
     with new_folder(output) as folder:
@@ -133,15 +126,15 @@ def pack(spec: str, output: Path, options: PackageOptions) -> ModelCardInfo:
 
 
 def _found(spec: str, options: PackageOptions) -> ModelRef:
-    """What is to be packed; a bundle once its files are seen to be whole."""
+    """The model to pack, with its bundle verified."""
     found = model_named(spec)
     if found.weights is not None:
-        raise RequestError(f"{spec} is a checkpoint, and a package holds a whole run", f"name {found.run().root}")
+        raise RequestError(f"{spec} is a checkpoint, and a package contains a whole run", f"name {found.run().root}")
     if options.bundle is not None:
         bundle = bundle_at(options.bundle)
         if bundle is None:
             raise RequestError(
-                f"{options.bundle} is no folder that runs without PyTorch", "make one: muomni export --onnx -o FOLDER"
+                f"{options.bundle} is not an exported bundle", "create one: muomni export --onnx -o FOLDER"
             )
         if found.bundle is not None and found.folder is None:
             raise RequestError(f"{spec} is a bundle already", "name a run, or leave --bundle out")
@@ -156,12 +149,11 @@ def _found(spec: str, options: PackageOptions) -> ModelRef:
 
 
 def _require_same(run: RunFolder, bundle: BundleFolder) -> None:
-    """Refuse a bundle that was made of another model."""
     ours = {part: entry for _, part, entry in reversed([*parts_of(run)])}
     for part, entry in bundle.open().parts.items():
         if part in ours and (changed := differences(ours[part], entry)):
             raise RequestError(
-                f"{part} of the bundle {bundle.root} has another {' and '.join(changed)} than that of run {run.root}",
+                f"{part} of the bundle {bundle.root} differs from that of run {run.root} in {' and '.join(changed)}",
                 f"export the run: muomni export --onnx -m {run.root} -o FOLDER",
             )
 
@@ -174,12 +166,11 @@ def _name(found: ModelRef, options: PackageOptions) -> str:
     own = found.folder.model()["name"] if found.folder else _roots(found)[0].name
     name = options.name or re.sub(r"[^a-z0-9]+", "-", str(own).lower()).strip("-")
     if not NAME.fullmatch(name):
-        raise RequestError(f"{name!r} is no name for a model", "give it one of small letters, digits and -: --name")
+        raise RequestError(f"{name!r} is not a valid model name", "use lowercase letters, digits and -: --name")
     return name
 
 
 def _copy(found: ModelRef, inside: Path, options: PackageOptions) -> ModelRef:
-    """The model's folders as they are in the package."""
     run = bundle = None
     if found.folder is not None:
         pack_run(found.folder, inside / "run", half=options.half, without=options.without)
@@ -191,7 +182,7 @@ def _copy(found: ModelRef, inside: Path, options: PackageOptions) -> ModelRef:
 
 
 def _doc(bundle: ModelRef) -> str:
-    """The recipe's own line, or else what goes in and comes out."""
+    """The recipe's own line, else the model's inputs and outputs."""
     if bundle.folder is not None and bundle.folder.recipe_path.is_file():
         import tomllib
 
@@ -202,7 +193,7 @@ def _doc(bundle: ModelRef) -> str:
 
 
 def _needs(bundle: ModelRef) -> tuple[list[str], list[str]]:
-    """Plugin files, which no package brings, and what pip has to bring for the model's parts."""
+    """Single-file plugins, and package dependencies."""
     entries: list[Any] = [entry for _, _, entry in parts_of(bundle.folder)] if bundle.folder else []
     if bundle.bundle is not None:
         entries += bundle.bundle.open().parts.values()
@@ -225,9 +216,9 @@ def _plugin(name: str, doc: str, options: PackageOptions, bundle: ModelRef, scor
     fields = [f'{file.partition(".")[0]}=HERE / "{file}",' for file, there in folders.items() if there]
     if options.license:
         fields.append(f"license={quoted(options.license)},")
-    told = "".join(f"            {field}\n" for field in fields)
+    lines = "".join(f"            {field}\n" for field in fields)
     plain = doc.replace("\\", "/").replace('"', "'")
-    return PLUGIN.format(name=name, doc=plain, fields=told, quoted_name=quoted(name), quoted_doc=quoted(doc))
+    return PLUGIN.format(name=name, doc=plain, fields=lines, quoted_name=quoted(name), quoted_doc=quoted(doc))
 
 
 def _project(name: str, module: str, doc: str, options: PackageOptions, dependencies: Sequence[str]) -> str:
@@ -242,19 +233,19 @@ def _project(name: str, module: str, doc: str, options: PackageOptions, dependen
 
 
 def quoted(text: str) -> str:
-    """As Python, TOML and JSON write it alike."""
+    """A string literal that is valid in Python, TOML and JSON."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def _require_no_paths(folder: Path, found: ModelRef) -> None:
-    """The last look: nothing that can be read names where the model lay. A tokenizer or a bundle might."""
+    """Refuse a package that contains the model's local path, as a tokenizer or a bundle might."""
     roots = _roots(found)
-    secret = {str(place) for place in (*roots, *(root.parent for root in roots), Path.home()) if len(place.parts) > 2}
+    private = {str(place) for place in (*roots, *(root.parent for root in roots), Path.home()) if len(place.parts) > 2}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = path.read_bytes()
-        for place in secret:
+        for place in private:
             if place.encode() in content:
                 raise RequestError(
-                    f"{path.relative_to(folder)} would tell others of the folder {place}",
-                    "take it out of the model, or make the model anew in a folder that may be known",
+                    f"{path.relative_to(folder)} contains the local path {place}",
+                    "remove it from the model, or train the model in a folder whose path may be public",
                 )

@@ -1,6 +1,4 @@
-"""A run as a package carries it: best weights only, with digests, and without the paths of the machine that trained
-it.
-"""
+"""A run as packaged: best weights only, with digests, and without local paths."""
 
 from __future__ import annotations
 
@@ -25,26 +23,22 @@ from muomni_cli.models.locate import write_digests
 from muomni_cli.runs.run import ENTRY, RunFolder, read_header
 
 HOMES = frozenset({"home", "root", "Users", "mnt", "media", "Volumes", "data", "scratch", "tmp"})
-"""First folders of paths on most machines. One that is none of these and not here either, as of the label ``/m/0dxb5``,
-is taken for something else."""
+"""Usual first folders of local paths. A path under none of these, whose first folder does not exist here (such as the
+label ``/m/0dxb5``), is kept."""
 
 PATH = re.compile(r"(?<![\w.~/)}\]])~?/(?:[^\s/\"',;:=]+/)*[^\s/\"',;:=]+")
-"""A path within a text. What stands before it tells it from an address, a fraction and the end of a relative path."""
+"""A path within a text; the lookbehind excludes URLs, fractions and ends of relative paths."""
 
 MODEL = "model."
-
 AVERAGE = "ema."
-
 LARGEST = float(np.finfo(np.float16).max)
 
 TOKENIZER = "tokenizer"
-
 THINKER = "thinker"
 
 
 def redact_paths(value: Any) -> Any:
-    """``value``, as JSON or TOML holds it, with every path that begins at the root or at home cut down to its last
-    name."""
+    """JSON or TOML data with every absolute or home path shortened to its last name."""
     if isinstance(value, dict):
         return {key: redact_paths(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
@@ -53,14 +47,14 @@ def redact_paths(value: Any) -> Any:
 
 
 def redact_toml(text: str) -> str:
-    """A TOML document likewise; comments and layout stay."""
+    """:func:`redact_paths` for a TOML document; comments and layout are kept."""
     document = tomlkit.parse(text)
     _strip(document)
     return tomlkit.dumps(document)
 
 
 def _strip(container: Any) -> None:
-    """In place, so that a table stays of the sort that it is."""
+    """In place, so that tables keep their kind."""
     places = list(container) if isinstance(container, MutableMapping) else range(len(container))
     for place in places:
         value = container[place]
@@ -79,7 +73,7 @@ def _text(text: str) -> str:
 
 
 def _is_local(path: str) -> bool:
-    """Whether it names a place on this machine, or on one like it."""
+    """Whether it looks like a path on this machine, or a similar one."""
     parts = PurePosixPath(path).parts
     if len(parts) > 1 and parts[0] == "~":
         return True
@@ -87,17 +81,8 @@ def _is_local(path: str) -> bool:
 
 
 def copy_weights(source: Path, target: Path, *, half: bool) -> None:
-    """Write the model of the checkpoint ``source``, averaged where it has averages, to ``target``.
-
-    Args:
-        source: a checkpoint.
-        target: the new one.
-        half: store numbers as fp16, but for tensors with one that is too large for it.
-
-    Raises:
-        RequestError: the checkpoint is damaged.
-        MuomniError: the disk is full.
-    """
+    """Write the model of a checkpoint to ``target``, averaged if possible; with ``half``, as fp16 where values fit.
+    RequestError if it is damaged; MuomniError if the disk is full."""
     header = redact_paths(read_header(source))
     with safe_open(source, framework="numpy") as file:
         names = set(file.keys())
@@ -118,11 +103,11 @@ def _halved(tensor: NDArray[Any]) -> NDArray[Any]:
 
 
 def counts(checkpoint: Path, depth: int = 0) -> Counter[str]:
-    """How many numbers the model of a checkpoint has, by the first ``depth`` words of their names; reads no numbers."""
+    """Parameters of a checkpoint's model, by the first ``depth`` words of their names; reads only the header."""
     read_header(checkpoint)
     found: Counter[str] = Counter()
     with safe_open(checkpoint, framework="numpy") as file:
-        for name in file.keys():  # noqa: SIM118 - it is no mapping
+        for name in file.keys():  # noqa: SIM118 - not a mapping
             if name.startswith(MODEL):
                 shape = file.get_slice(name).get_shape()
                 found[".".join(name.split(".")[1 : 1 + depth])] += int(np.prod(shape, dtype=np.int64))
@@ -130,16 +115,12 @@ def counts(checkpoint: Path, depth: int = 0) -> Counter[str]:
 
 
 def weights_of(run: RunFolder, without: Collection[str] = ()) -> dict[str, Path]:
-    """The checkpoint of every stage that a package takes: the best, else the last. Not the Thinker's own where the omni
-    stage has tuned it: nobody opens that.
+    """The checkpoint of every stage to package, except the Thinker's own stage if omni has tuned it.
 
-    Args:
-        run: whose.
-        without: encoders' own stages that are left out: what they learned beside the encoder, which omni has tuned, is
-            for transcripts and for cards.
+    ``without``: encoders whose own stages are omitted: after omni, only transcripts and evaluation use their heads.
 
     Raises:
-        RequestError: nothing is trained, a stage is unfinished, its weights are gone, or it cannot be left out.
+        RequestError: nothing is trained, a stage is unfinished or has no weights, or one cannot be omitted.
     """
     found = {}
     stages = run.model()["stages"]
@@ -155,29 +136,19 @@ def weights_of(run: RunFolder, without: Collection[str] = ()) -> dict[str, Path]
         weights = run.checkpoint(stage)
         if run.status(stage) != "finished" or weights is None:
             raise RequestError(
-                f"{stage} of run {run.root} is unfinished, or its weights are gone",
+                f"{stage} of run {run.root} is unfinished or has no weights",
                 f"finish it: muomni train {stage} {run.recipe_path} --run {run.name} --resume",
             )
         found[stage] = weights
     if not found:
-        raise RequestError(f"run {run.root} has trained nothing yet", f"train it: muomni train all {run.recipe_path}")
+        raise RequestError(f"run {run.root} has no trained stage yet", f"train it: muomni train all {run.recipe_path}")
     if {THINKER, OMNI} & found.keys() and run.status(TOKENIZER) != "finished":
-        raise RequestError(f"run {run.root} has no tokenizer", "its Thinker means nothing without")
+        raise RequestError(f"run {run.root} has no tokenizer", f"train it: muomni train tokenizer {run.recipe_path}")
     return found
 
 
 def pack_run(run: RunFolder, target: Path, *, half: bool, without: Collection[str] = ()) -> None:
-    """Write what a package carries of ``run`` into the new folder ``target``.
-
-    Args:
-        run: whose stages are all finished.
-        target: is not there yet.
-        half: store weights as fp16.
-        without: as of :func:`weights_of`.
-
-    Raises:
-        RequestError: as of :func:`weights_of`.
-    """
+    """Write the packaged form of ``run`` to a new folder; ``without`` and errors as of :func:`weights_of`."""
     weights = weights_of(run, without)
     for stage, path in weights.items():
         copy_weights(path, target / stage / path.name, half=half)
@@ -192,18 +163,16 @@ def pack_run(run: RunFolder, target: Path, *, half: bool, without: Collection[st
 
 
 def _description(run: RunFolder, weights: dict[str, Path]) -> dict[str, Any]:
-    """``model.json``, of what is carried."""
     model: dict[str, Any] = redact_paths(run.model())
     model["stages"] = {stage: state for stage, state in model["stages"].items() if stage in {TOKENIZER, *weights}}
     for stage, entry in model["parts"].items():
-        if stage != TOKENIZER:  # its folder keeps its name
+        if stage != TOKENIZER:  # its folder is copied unchanged
             entry["weights"] = f"{stage}/{weights[stage].name}" if stage in weights else ""
     return model
 
 
 def parts_of(run: RunFolder) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Stage, part and what ``model.json`` says of it: of the joint stage each of its parts, then those with a stage of
-    their own."""
+    """(stage, part, entry of ``model.json``): first the parts of the omni stage, then those with their own stage."""
     model = run.model()
     joint = model["stages"].get(OMNI, {}).get("parts", {})
     for name, entry in joint.items():

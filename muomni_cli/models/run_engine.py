@@ -1,4 +1,4 @@
-"""The inference engine of a training run: which checkpoint of which stage each part is loaded from. Imports torch."""
+"""The inference engine of a training run: loads each part from the checkpoint of its stage. Imports torch."""
 
 from __future__ import annotations
 
@@ -34,14 +34,11 @@ OMNI, THINKER = "omni", "thinker"
 
 
 class RunEngine(TorchEngine):
-    """See :class:`muomni_cli.contract.engine.Engine`.
+    """An :class:`muomni_cli.contract.engine.Engine` over a run.
 
-    Args:
-        run: with checkpoints.
-        weights: use this checkpoint for its stage, not the best one.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads; None leaves PyTorch's setting as it is.
-        stage: the Thinker as ``thinker`` or ``omni`` left it; None for the later of the two.
+    ``weights``: use this checkpoint for its stage, not the best one. ``stage``: use the Thinker of ``thinker`` or
+    ``omni``;
+    None for the later one.
     """
 
     def __init__(
@@ -69,7 +66,7 @@ class RunEngine(TorchEngine):
         return f"{weights} (step {read_header(weights)['step']})" if stage == self._thinker_stage else str(weights)
 
     def checkpoint(self, stage: str) -> Path | None:
-        """The checkpoint of a stage: the one that was named, else the best, else the last."""
+        """The checkpoint of a stage: the named one, else the best, else the last."""
         folder = self.run.stage(stage)
         if self._named is not None and self._named.resolve().parent == folder.resolve():
             return self._named
@@ -77,7 +74,7 @@ class RunEngine(TorchEngine):
 
     @cached_property
     def _thinker_stage(self) -> str | None:
-        """The stage that the Thinker is taken from; None if it was not trained."""
+        """The stage whose Thinker is used; None if none is trained."""
         named = None if self._named is None else self._named.resolve().parent.name
         if self._stage is None and named in (OMNI, THINKER):
             return named
@@ -157,7 +154,7 @@ class RunEngine(TorchEngine):
             assert isinstance(registered.part, EncoderPart), "heads are those of encoders"
             module = head_module(registered.part, entry, config)
             weights = self.checkpoint(modality)
-            assert weights is not None, "heads have one"
+            assert weights is not None, "self.heads requires one"
             load_model(module, read_checkpoint(weights), ema=True)
             return module
 
@@ -188,30 +185,25 @@ class RunEngine(TorchEngine):
                 )
             module = load_part(self._model["parts"][part], weights)
             if part == "talker":
-                self._require_same_codec("talker")
+                require_made_for(self.run, "talker", self.speech_module("codec"))
             return module
         if part == self._own_vocoder:
             if "codec" in self.parts:
-                self._require_same_codec("vocoder")
+                require_made_for(self.run, "vocoder", self.speech_module("codec"))
             return load_part(self.parts["vocoder"], cast("Path", self.checkpoint("vocoder")))
         registered, config = untrained_vocoder(self.run, part)
         return cast("nn.Module", build_aside(registered, config, {"mel": self._mel().model_dump(mode="json")}))
 
     def _mel(self) -> MelConfig:
-        """The log-mel of the codec; of the recipe's while it is not trained."""
         if "codec" in self.parts:
             return self.codec().mel
         from muomni_cli.recipe import load_recipe
 
         return fresh_codec(load_recipe(str(self.run.recipe_path))).mel
 
-    def _require_same_codec(self, stage: str) -> None:
-        """Refuse a part that was trained for another codec than the run has now."""
-        require_made_for(self.run, stage, cast("Codec", self.speech_module("codec")))
-
     @property
     def _own_vocoder(self) -> str | None:
-        """The trained vocoder, if there is one."""
+        """The trained vocoder; None if there is none."""
         return str(self.parts["vocoder"]["use"]) if "vocoder" in self.parts else None
 
     @property
@@ -236,11 +228,8 @@ class RunEngine(TorchEngine):
 
 
 def untrained_vocoder(run: RunFolder, name: str | None = None) -> tuple[RegisteredPart, Any]:
-    """A vocoder by name, or that of the run's recipe, with the settings of the recipe or else the defaults.
-
-    Raises:
-        RequestError: there is no such vocoder, or the recipe has none.
-    """
+    """A vocoder by name, by default the recipe's, with the recipe's settings or the defaults. RequestError if there is
+    none."""
     from muomni_cli.recipe import load_recipe
 
     chosen = load_recipe(str(run.recipe_path)).vocoder if run.recipe_path.is_file() else None
@@ -260,16 +249,14 @@ def ready_vocoders() -> list[str]:
 
 
 def _ready() -> str:
-    """Options that choose a vocoder that needs no training."""
     return " or ".join(f"--vocoder {name}" for name in ready_vocoders()) or "none is installed"
 
 
 def require_made_for(run: RunFolder, stage: str, codec: Codec) -> None:
-    """Refuse a part that was trained for another codec than ``codec``."""
     entry = run.model()["parts"][stage]
     now = {"codes": asdict(code_shape(codec)), "mel": codec.mel.model_dump(mode="json")}
     if any(entry[name] != value for name, value in now.items() if name in entry):
         raise RequestError(
-            f"the {stage} of run {run.root} was trained for another codec than the run has now",
+            f"the {stage} of run {run.root} was trained for a different codec than the run has now",
             f"train it again: muomni train {stage} {run.recipe_path} --force",
         )

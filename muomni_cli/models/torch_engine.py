@@ -1,4 +1,4 @@
-"""The inference engine over PyTorch modules, of a training run or with random weights.
+"""The inference engine over PyTorch modules, trained or random.
 
 Shapes: B batch, T tokens or code frames, D width of the Thinker, V vocabulary, Q codebooks, M mel frames, F mel bins,
 N samples.
@@ -26,18 +26,15 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.nn.device import choose_device, set_threads
 from muomni_cli.omni.model import OmniModel
+from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.run import open_entry
 
 
 class TorchEngine(ABC):
-    """See :class:`muomni_cli.contract.engine.Engine`. Subclasses say where the modules come from.
+    """An :class:`muomni_cli.contract.engine.Engine`; subclasses provide the modules.
 
-    Modules are opened once, under a lock, and then only read, so several threads may share an engine. They also share
-    PyTorch's thread pool, which ``threads`` sizes for the whole process.
-
-    Args:
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads; None leaves PyTorch's setting as it is.
+    Modules are opened once, under a lock, and then only read, so threads may share an engine. They also share PyTorch's
+    thread pool, whose size ``threads`` sets for the whole process; None keeps PyTorch's setting.
     """
 
     def __init__(self, device: str = "auto", threads: int | None = None) -> None:
@@ -48,8 +45,7 @@ class TorchEngine(ABC):
 
     @property
     @abstractmethod
-    def label(self) -> str:
-        """See :class:`muomni_cli.contract.engine.Engine`, as for all members below."""
+    def label(self) -> str: ...
 
     @property
     @abstractmethod
@@ -68,11 +64,11 @@ class TorchEngine(ABC):
 
     @abstractmethod
     def _open_omni(self) -> OmniModel:
-        """The Thinker and its fused encoders, none for a model of text alone."""
+        """The Thinker and its fused encoders, if any."""
 
     @abstractmethod
     def _open_speech(self, part: str) -> nn.Module:
-        """The codec, the Talker or, by its name, a vocoder."""
+        """The codec, the Talker or, by name, a vocoder."""
 
     @property
     def thinker_stages(self) -> Sequence[str]:
@@ -109,8 +105,7 @@ class TorchEngine(ABC):
         return cast("OmniModel", self._once("omni", self._open_omni))
 
     def speech_module(self, part: str) -> Any:
-        """The module of ``codec``, ``talker`` or the vocoder of a :meth:`vocoder_name`. RequestError if it is not
-        there."""
+        """The module of ``codec``, ``talker`` or a :meth:`vocoder_name`. RequestError if it is missing."""
         return self._once(part, lambda: self._open_speech(part))
 
     def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> TorchBackend:
@@ -164,7 +159,7 @@ class TorchEngine(ABC):
         self._modules.clear()
 
     def _once(self, name: str, build: Callable[[], Any]) -> Any:
-        """The module called ``name``, built when first asked for: evaluation mode, no gradients, on the device."""
+        """The module ``name``, built on first use: evaluation mode, no gradients, on the device."""
         with self._lock:
             if name not in self._modules:
                 self._modules[name] = build().eval().requires_grad_(False).to(self.device)
@@ -179,29 +174,21 @@ class TorchCodec:
 
     @property
     def mel(self) -> MelConfig:
-        """The log-mel that it takes and gives."""
         return self._codec.mel
 
     @property
     def frame(self) -> int:
-        """Mel frames in a code frame."""
         return self._codec.frame
 
     @property
     def codebook_size(self) -> int:
-        """K."""
         return self._codec.codebook_size
 
     def encode(self, wave: NDArray[Any]) -> NDArray[Any]:
-        """(N,) samples -> (T,Q) codes, int64; the last frame is padded with silence."""
         return encode_waves(self._codec, [wave])[0].astype(np.int64)
 
     def stream(self) -> ArrayStream:
-        """Streaming decoder: (T,Q) codes -> (M,F) log-mel."""
-        return _Stream(self._codec.stream(), self._latents, self._device)
-
-    def _latents(self, codes: Tensor) -> Tensor:
-        return self._codec.decode(codes)
+        return _Stream(self._codec.stream(), self._codec.decode, self._device)
 
 
 class TorchVocoder:
@@ -211,13 +198,10 @@ class TorchVocoder:
         self._vocoder, self._device = vocoder, device
 
     def stream(self) -> ArrayStream:
-        """Streaming vocoder: (M,F) log-mel -> (N,) samples."""
         return _Stream(self._vocoder.stream(), lambda mel: mel, self._device)
 
 
 class _Stream:
-    """A :class:`ArrayStream` of numpy arrays over a :class:`TensorStream` of tensors with a batch of one."""
-
     def __init__(self, stream: TensorStream, prepare: Callable[[Tensor], Tensor], device: torch.device) -> None:
         self._stream, self._prepare, self._device = stream, prepare, device
 
@@ -237,12 +221,9 @@ class _Stream:
 
 
 def head_module(part: EncoderPart, entry: Mapping[str, Any], config: Any) -> nn.Module:
-    """A new encoder with the head that its own stage trains; it answers, transcribes or both."""
-    from muomni_cli.registry.registry import resolve
-
+    """An encoder with random weights and the head of its own stage."""
     if part.predictor is not None:
-        return cast(
-            "nn.Module", resolve(part.predictor, f"encoder {part.name}")(config, entry.get("head_metadata", {}))
-        )
-    assert part.transcribe is not None, "heads are declared by one of the two"
+        build = resolve(part.predictor, f"encoder {part.name}")
+        return cast("nn.Module", build(config, entry.get("head_metadata", {})))
+    assert part.transcribe is not None, "an encoder with a head declares predictor or transcribe"
     return cast("nn.Module", resolve(part.transcribe, f"encoder {part.name}")(config))

@@ -1,5 +1,5 @@
-"""The inference engine of a recipe, or of the parts that a bundle describes, with random weights: shapes and speed are
-real, answers are noise. Imports torch."""
+"""An inference engine with random weights, for a recipe or a bundle's parts: real shapes and speed, random answers.
+Imports torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import nn
 
 from muomni_cli.contract.declarations import Capability
 from muomni_cli.contract.models import Tokenizer
-from muomni_cli.contract.speech import Codec
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.text import known_tokenizer
@@ -20,27 +19,15 @@ from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.omni.model import OmniModel
 from muomni_cli.recipe import Recipe, load_recipe
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
-from muomni_cli.runs.checkpoint import build_aside, build_part
+from muomni_cli.runs.checkpoint import build_part, fresh_codec
 from muomni_cli.runs.run import RUNS, RunFolder, code_shape, open_entry, part_entry
 
-TOKENIZER = "tokenizer"
-"""The folder of a run that holds its tokenizer."""
+TOKENIZER = "tokenizer"  # A run's tokenizer folder
 SPEECH = ("codec", "talker", "vocoder")
 
 
 class UntrainedEngine(TorchEngine):
-    """See :class:`muomni_cli.contract.engine.Engine`.
-
-    Args:
-        parts: entries of ``model.json``, by part.
-        modalities: those fused with the Thinker.
-        label: name for messages.
-        chat: the table ``[chat]``.
-        tokenizer: of the Thinker, if it is needed.
-        seed: of the random weights.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads; None leaves PyTorch's setting as it is.
-    """
+    """An :class:`muomni_cli.contract.engine.Engine` with random weights; ``parts``: entries of ``model.json``."""
 
     def __init__(
         self,
@@ -92,7 +79,7 @@ class UntrainedEngine(TorchEngine):
         name = part if part in SPEECH else "vocoder"
         if name not in self._parts:
             called = "Talker with a codec" if name == "talker" else name
-            raise RequestError(f"{self._label} has no {called}, so it does not speak", "leave --speech out")
+            raise RequestError(f"{self._label} has no {called}, so it cannot speak", "leave --speech out")
         torch.manual_seed(self._seed)
         return cast("nn.Module", self._build(name))
 
@@ -104,11 +91,8 @@ class UntrainedEngine(TorchEngine):
 def recipe_engine(
     name: str, overrides: Sequence[str] = (), *, device: str = "auto", threads: int | None = None
 ) -> UntrainedEngine:
-    """Every part of a recipe with the weights that its training would begin with.
-
-    Raises:
-        RequestError: no such recipe, a mistake in it, or no tokenizer serves it.
-    """
+    """Every part of a recipe with random weights. RequestError if the recipe is invalid, or there is no suitable
+    tokenizer."""
     recipe = load_recipe(name, overrides)
     parts: dict[str, Mapping[str, Any]] = {}
     tokenizer = None
@@ -132,11 +116,10 @@ def recipe_engine(
 
 
 def _speech_entries(recipe: Recipe) -> dict[str, Mapping[str, Any]]:
-    """Codec, Talker and vocoder; the latter two are built for the codec."""
     if recipe.codec is None:
         return {}
     parts: dict[str, Mapping[str, Any]] = {"codec": part_entry(recipe.codec.registered, recipe.codec.config, "")}
-    codec: Codec = build_aside(recipe.codec.registered, recipe.codec.config, {})
+    codec = fresh_codec(recipe)
     width = 0 if recipe.thinker is None else int(recipe.thinker.config.d_model)  # type: ignore[attr-defined]
     more: dict[str, dict[str, Any]] = {
         "talker": {"codes": asdict(code_shape(codec)), "voices": [""], "thinker_width": width},
@@ -149,10 +132,9 @@ def _speech_entries(recipe: Recipe) -> dict[str, Mapping[str, Any]]:
 
 
 def tokenizer_for(recipe: Recipe) -> tuple[Tokenizer, dict[str, Any], int]:
-    """A tokenizer, its entry of ``model.json``, and the vocabulary size that the Thinker is built for.
-
-    The recipe's own, if it needs no training or its run has trained it; else the first that needs none, whose ids lie
-    within the vocabulary of the recipe's.
+    """A tokenizer, its entry of ``model.json``, and the Thinker's vocabulary size: the recipe's own if it is trained or
+    needs
+    no training, else the first that needs none and fits the recipe's vocabulary.
     """
     chosen = recipe.tokenizer
     if chosen is None:
@@ -168,8 +150,7 @@ def tokenizer_for(recipe: Recipe) -> tuple[Tokenizer, dict[str, Any], int]:
             f"{fallback.vocab_size} ids where the recipe's vocabulary has {size}",
             f"train it: muomni train tokenizer {recipe.source}",
         )
-    name = registered.use
-    say(f"the tokenizer {chosen.use} is not trained yet: {name} stands in for it, with {size:,} ids in the Thinker")
+    say(f"the tokenizer {chosen.use} is not trained yet: using {registered.use}, with {size:,} ids in the Thinker")
     return fallback, part_entry(registered, registered.part.config(), TOKENIZER), size
 
 

@@ -1,1 +1,1 @@
-"""PyTorch modules that several parts are built from: transformer, streaming convolutions, export forms."""
+"""PyTorch modules shared by several parts: transformer, streaming convolutions, export forms."""

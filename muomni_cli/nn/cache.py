@@ -1,7 +1,6 @@
-"""What the transformer remembers: the keys and values of every layer, for rows that may differ in length.
+"""The key-value cache of a transformer, for rows that may differ in length.
 
-Knows nothing of the model but the shape of its keys. Lengths are plain ints on the host, so no step waits for the
-device to learn how long a row is.
+Lengths are plain ints on the host, so no step waits for the device to learn how long a row is.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from muomni_cli.core.errors import RequestError
 
 
 class WritableCache(Protocol):
-    """What a layer asks of a cache."""
+    """The cache interface of a layer."""
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store (B,H,T,Dh) new keys and values of ``layer``; returns all of them, (B,H,S,Dh) each."""
@@ -37,26 +36,20 @@ class KVCache:
         self._lengths = [0] * batch
         self._end = 0
         self._count = 0
-        self._places: list[tuple[Tensor, Tensor]] = []  # a layer each: where the new keys and values go
-        self._held: list[tuple[Tensor, Tensor]] = []  # a layer each: everything up to the longest row
+        self._places: list[tuple[Tensor, Tensor]] = []  # per layer: where the new keys and values go
+        self._held: list[tuple[Tensor, Tensor]] = []  # per layer: everything up to the longest row
         self._target: tuple[Tensor, Tensor, Tensor] | None = None
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens held for each row."""
         return list(self._lengths)
 
     @property
     def capacity(self) -> int:
-        """Most tokens a row can hold."""
         return self.keys.shape[3]
 
     def truncate(self, lengths: Sequence[int]) -> None:
-        """Forget all but the first ``lengths[b]`` tokens of row b.
-
-        Raises:
-            RequestError: a length for each row is needed, from 0 to what the row holds.
-        """
+        """Drop all but the first ``lengths[b]`` tokens of row b. RequestError if a length is missing or too large."""
         if len(lengths) != len(self._lengths):
             raise RequestError(
                 f"the cache holds {len(self._lengths)} rows and was given {len(lengths)} lengths",
@@ -71,15 +64,10 @@ class KVCache:
 
     @property
     def uniform(self) -> bool:
-        """Whether all rows hold equally many tokens."""
         return self._lengths.count(self._lengths[0]) == len(self._lengths)
 
     def reserve(self, counts: Sequence[int]) -> None:
-        """Make ready for ``counts[b]`` new tokens in row b.
-
-        Raises:
-            RequestError: a row would outgrow the cache.
-        """
+        """Make room for ``counts[b]`` new tokens in row b. RequestError if a row would exceed the capacity."""
         totals = [held + new for held, new in zip(self._lengths, counts, strict=True)]
         self._end, self._count = max(totals), max(counts)
         if self._end > self.capacity:
@@ -94,12 +82,12 @@ class KVCache:
         self._places = [] if self._target else self._views(self._lengths[0], self._count)
 
     def _views(self, begin: int, count: int) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values (B,H,count,Dh) of each layer, as views made all at once."""
+        """Keys and values (B,H,count,Dh) of each layer, as views."""
         keys, values = (held.narrow(3, begin, count).unbind() for held in (self.keys, self.values))
         return list(zip(keys, values, strict=True))
 
     def _index(self, counts: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """For every real new token: its row, its place among the new tokens, its place in the cache."""
+        """For every real new token: its row, its position among the new tokens, its position in the cache."""
         places = [(b, t, held + t) for b, held in enumerate(self._lengths) for t in range(counts[b])]
         row, source, target = torch.tensor(places, device=self.keys.device).unbind(1)
         return row, source, target
@@ -120,5 +108,5 @@ class KVCache:
         return keys, values
 
     def commit(self, counts: Sequence[int]) -> None:
-        """The new tokens are written in every layer: they now count."""
+        """Count the new tokens, once every layer has written them."""
         self._lengths = [held + new for held, new in zip(self._lengths, counts, strict=True)]

@@ -1,4 +1,4 @@
-"""Where training runs: device, threads, autocast, memory. The only file of the engine that asks the hardware."""
+"""Hardware queries: device, threads, autocast, memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from muomni_cli.core.errors import RequestError
 
 
 def choose_device(wanted: str) -> torch.device:
-    """``"auto"`` is CUDA where there is some, else the CPU; anything else must be there.
-
-    Raises:
-        RequestError: for a device that this machine or this build of PyTorch does not have.
-    """
+    """``"auto"`` is CUDA if available, else the CPU. RequestError if the machine or this PyTorch build lacks the
+    device."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -34,16 +31,15 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def set_threads(threads: int) -> None:
-    """Let PyTorch use ``threads`` CPU threads; 0 leaves the choice to PyTorch."""
+    """Use ``threads`` CPU threads; 0 keeps PyTorch's setting."""
     if threads > 0:
         torch.set_num_threads(threads)
 
 
 @cache
 def multiplies_bf16(kind: str) -> bool:
-    """Whether devices of this kind (``"cpu"``, ``"cuda"``) have instructions for bfloat16.
-
-    Where a CPU has none, PyTorch multiplies number after number, some fifty times slower than fp32.
+    """Whether devices of this kind (``"cpu"``, ``"cuda"``) have bfloat16 instructions. On a CPU without them, PyTorch's
+    bfloat16 products are some fifty times slower than fp32.
     """
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -52,12 +48,12 @@ def multiplies_bf16(kind: str) -> bool:
 
 
 def quick_dtype(device: torch.device) -> torch.dtype:
-    """For products whose precision hardly matters: bfloat16, or fp32 where that is quicker."""
+    """The faster dtype for products that need little precision: bfloat16, or fp32 where that is emulated."""
     return torch.bfloat16 if multiplies_bf16(device.type) else torch.float32
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """bfloat16 autocast where the recipe asks for it and the device has it; weights and optimiser state stay fp32."""
+    """bfloat16 autocast if requested and supported; weights and optimizer state stay fp32."""
     if precision == "bf16" and multiplies_bf16(device.type):
         context: AbstractContextManager[None] = torch.autocast(device.type, dtype=torch.bfloat16)
         return context
@@ -65,7 +61,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
 
 
 def memory_bytes(device: torch.device) -> int:
-    """Peak memory of the tensors on a CUDA device, or the process's resident memory on the CPU."""
+    """Peak tensor memory of a CUDA device, or the process's resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return int(psutil.Process().memory_info().rss)

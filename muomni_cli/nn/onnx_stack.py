@@ -1,11 +1,11 @@
-"""A stack as flat tensors, for exported graphs: its cache comes in, and goes out longer.
+"""A transformer stack with its cache as explicit tensors, for exported graphs.
 
-The function of :meth:`muomni_cli.nn.transformer.Stack.states` without a word of Python about lengths, so that one
-graph serves the prompt, its pieces and every step after it. All rows of a call hold equally many tokens. It is written
-in operators that ONNX has for it since opset 23: rotation and attention take heads side by side as the matrix before
-gives them, and attention lengthens the cache itself, so nothing is moved about between two products.
+Computes :meth:`muomni_cli.nn.transformer.Stack.states` without Python control flow over lengths, so one graph serves
+the prompt, its chunks and every step. All rows of a call hold equally many tokens. It uses the rotary embedding and
+attention operators of ONNX opset 23, which take heads side by side as the projection outputs them and append to the
+cache themselves, so no transposes are needed.
 
-Shapes: B batch, T new tokens, S tokens held before, H key and value heads of width Dh, L layers, D width.
+Shapes: B batch, T new tokens, S cached tokens, H key and value heads of width Dh, L layers, D width.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from muomni_cli.nn.transformer import Attention, Block, Stack, StackSettings
 
 
 def grow(stack: Stack, x: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """(B,T,D) embeddings after what ``past`` holds -> (B,T,D) states after the final norm, and what is held then.
+    """(B,T,D) embeddings -> (B,T,D) states after the final norm, and the new cache.
 
     ``past``: keys and values (B,H,S,Dh) of layer 0, then of layer 1 ...; S may be 0.
     """
@@ -44,7 +44,7 @@ def grow(stack: Stack, x: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[
 def _attend(
     attention: Attention, x: Tensor, turns: Sequence[Tensor], visible: Tensor, past: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
-    """(B,T,D) -> (B,T,H*Dh) for :attr:`Attention.out`, and the longer keys and values (B,Hkv,S+T,Dh)."""
+    """(B,T,D) -> (B,T,H*Dh) for :attr:`Attention.out`, and the new keys and values (B,Hkv,S+T,Dh)."""
     heads, kv_heads, width = attention.heads, attention.kv_heads, attention.head_dim
     qkv = attention.qkv(x)
     if attention.q_norm is None or attention.k_norm is None:
@@ -60,13 +60,12 @@ def _attend(
 
 
 def _normed(norm: nn.RMSNorm, heads: Tensor) -> Tensor:
-    """(B,T,H*Dh) -> the same, each head normalised."""
     apart: Tensor = heads.unflatten(2, (-1, norm.normalized_shape[0]))  # type: ignore[no-untyped-call]
     return norm(apart).flatten(2)  # type: ignore[no-any-return]
 
 
 def filled(stack: Stack, past: Sequence[Tensor], room: int) -> KVCache:
-    """The stack's own cache holding ``past``, with room for ``room`` more tokens a row: for comparing."""
+    """A :class:`KVCache` holding ``past``, with room for ``room`` more tokens per row; for parity checks."""
     batch, _, held, _ = past[0].shape
     cache = stack.new_cache(batch, held + room)
     if held:
@@ -78,7 +77,7 @@ def filled(stack: Stack, past: Sequence[Tensor], room: int) -> KVCache:
 
 
 def held_by(cache: KVCache) -> Iterator[Tensor]:
-    """What the stack's own cache holds, as :func:`grow` gives it."""
+    """The content of a cache in the order of :func:`grow`."""
     length = cache.lengths[0]
     for keys, values in zip(cache.keys, cache.values, strict=True):
         yield keys[:, :, :length]
@@ -86,7 +85,6 @@ def held_by(cache: KVCache) -> Iterator[Tensor]:
 
 
 def past_inputs(sizes: StackSettings) -> list[GraphInput]:
-    """The inputs ``past_key_values.N.key`` and ``.value``."""
     axes = ("batch", sizes.kv_heads, "past", sizes.head_dim)
     return [GraphInput(past, axes) for past in past_states(sizes)]
 

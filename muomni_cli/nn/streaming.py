@@ -1,8 +1,7 @@
-"""Convolutions over time that may be cut anywhere, and the ConvNeXt block (arXiv:2201.03545) over time.
+"""Streaming convolutions over time, and a streaming ConvNeXt block (arXiv:2201.03545).
 
-A causal layer maps (B,T,C) and its past to its output and its next past; a past of None is silence (zeros) before the
-beginning. Since states are plain tensors, a graph can be exported with them as inputs and outputs. Pieces, joined,
-equal the whole.
+A causal layer maps (B,T,C) and its past to its output and its next past; None is a past of zeros. Since the state is
+plain tensors, it can be an input and output of an exported graph. Concatenated chunks equal the whole.
 
 Shapes: B batch, T frames, C channels, K kernel.
 """
@@ -16,11 +15,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-FEW = 32
-"""Frames up to which one product and a sum are faster than a library's convolution, with all it has to prepare."""
-
-State = tuple[Tensor, ...]
-"""What all layers of a stack remember."""
+FEW = 32  # frames up to which one product and a sum are faster than a library convolution with its setup cost
+State = tuple[Tensor, ...]  # the state of all layers of a stack
 
 
 class Causal(nn.Module):
@@ -29,24 +25,20 @@ class Causal(nn.Module):
     memory: tuple[int, ...]
 
     def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B,T,...) and its past (B, *memory), or None before the beginning -> (B,T',...) and the next past."""
+        """(B,T,...) and its past (B, *memory), or None at the beginning -> (B,T',...) and the next past."""
         raise NotImplementedError
 
 
 def joined(x: Tensor, past: Tensor | None, reach: int) -> tuple[Tensor, Tensor]:
-    """(B,T,C) after the (B,reach,C) before it, zeros if None -> (B,reach+T,C), and its last ``reach`` frames."""
+    """(B,T,C) after its past (B,reach,C), zeros if None -> (B,reach+T,C), and its last ``reach`` frames."""
     window = F.pad(x, (0, 0, reach, 0)) if past is None else torch.cat((past, x), dim=1)
     return window, window[:, window.shape[1] - reach :]
 
 
 class CausalConv(Causal):
-    """Convolution over time that sees no later frame; its past is the last K - 1 frames of its input.
+    """Causal convolution over time; its past is the last K - 1 frames of its input.
 
-    Args:
-        channels: of the input.
-        kernel: K, in frames.
-        width: channels of the output, as many as come in by default.
-        depthwise: each channel by itself (``width`` must be ``channels``).
+    ``width``: output channels, default ``channels``; ``depthwise``: one filter per channel (``width`` = ``channels``).
     """
 
     def __init__(self, channels: int, kernel: int, width: int | None = None, *, depthwise: bool = False) -> None:
@@ -60,47 +52,38 @@ class CausalConv(Causal):
         nn.init.trunc_normal_(self.weight, std=1 / math.sqrt(self.weight[0].numel()))
 
     def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B,T,C) -> (B,T,W); see :class:`Causal`."""
         window, past = joined(x, past, self.reach)
         return self.slide(window), past
 
-    def centered(self, x: Tensor) -> Tensor:
-        """(B,T,C) -> (B,T,W) with the kernel's middle on each frame: looks both ways, zeros beyond both ends."""
+    def centerd(self, x: Tensor) -> Tensor:
+        """(B,T,C) -> (B,T,W), non-causal: the kernel is centered on each frame, zeros beyond both ends."""
         ahead = self.reach // 2
         return self.slide(F.pad(x, (0, 0, self.reach - ahead, ahead)))
 
     def slide(self, window: Tensor) -> Tensor:
-        """(B,K-1+T,C) -> (B,T,W): the kernel at all places where it fits."""
+        """(B,K-1+T,C) -> (B,T,W): convolution without padding."""
         if not torch.compiler.is_exporting():
             frames = window.shape[1] - self.reach
             if frames == 0:
                 return window.new_zeros(window.shape[0], 0, self.weight.shape[0])
             if frames <= FEW and not torch.is_grad_enabled():
-                return self._few(window.unfold(1, self.reach + 1, 1))
-        # As a picture one frame high whose channels lie together in memory: many times faster on a CPU than conv1d,
-        # which would copy everything twice.
+                places = window.unfold(1, self.reach + 1, 1)  # (B,T,C,K)
+                if self.depthwise:
+                    return (places * self.weight[:, 0]).sum(-1) + self.bias
+                return F.linear(places.flatten(2), self.weight.flatten(1), self.bias)
+        # As an image of height 1 in channels-last layout: many times faster on a CPU than conv1d, which copies twice.
         image = window.transpose(1, 2)[:, :, None]
         groups = self.weight.shape[0] if self.depthwise else 1
         return F.conv2d(image, self.weight[:, :, None], self.bias, groups=groups)[:, :, 0].transpose(1, 2)
 
-    def _few(self, places: Tensor) -> Tensor:
-        """(B,T,C,K) -> (B,T,W)."""
-        if self.depthwise:
-            return (places * self.weight[:, 0]).sum(-1) + self.bias
-        return F.linear(places.flatten(2), self.weight.flatten(1), self.bias)
-
 
 class CausalStack(nn.Module):
-    """Layers one after the other: :class:`Causal` ones, and others that map (B,T,...) frame by frame.
+    """Layers in sequence: :class:`Causal` ones, and others that map (B,T,...) frame by frame.
 
-    With ``lookahead`` a frame of output may depend on so many later frames of input. The layers stay causal and are
-    taught to answer late: the input is followed by ``lookahead`` frames of zeros, and what comes out first is dropped.
-
-    Args:
-        layers: in order.
-        width: channels of the input.
-        lookahead: in frames of the input.
-        factor: frames (or samples) that come out for each that goes in.
+    With ``lookahead``, an output frame may depend on that many later input frames. The layers stay causal and are
+    trained
+    to answer late: the input is followed by ``lookahead`` zero frames, and as much of the first output is dropped.
+    ``width``: input channels; ``factor``: output frames (or samples) per input frame.
     """
 
     def __init__(self, layers: Iterable[nn.Module], width: int, *, lookahead: int = 0, factor: int = 1) -> None:
@@ -114,12 +97,12 @@ class CausalStack(nn.Module):
         return [layer.memory for layer in self.layers if isinstance(layer, Causal)]
 
     def start(self, batch: int = 1) -> State:
-        """The state before the beginning: (B, *memory) zeros each, the same as None."""
+        """The initial state: (B, *memory) zeros each, the same as None."""
         like = next(self.parameters())
         return tuple(like.new_zeros(batch, *memory) for memory in self.memories)
 
     def forward(self, x: Tensor, past: Sequence[Tensor] | None = None) -> tuple[Tensor, State]:
-        """(B,T,C) and the state after the frames before -> (B, factor*T, ...), late by the lookahead, and the state."""
+        """(B,T,C) and the state -> (B, factor*T, ...), delayed by the lookahead, and the next state."""
         before = None if past is None else iter(past)
         after: list[Tensor] = []
         for layer in self.layers:
@@ -131,12 +114,12 @@ class CausalStack(nn.Module):
         return x, tuple(after)
 
     def whole(self, x: Tensor) -> Tensor:
-        """(B,T,C) from the beginning to the end -> (B, factor*T, ...), each frame in its place."""
+        """(B,T,C) of a whole sequence -> (B, factor*T, ...), without delay."""
         made, _ = self(F.pad(x, (0, 0, 0, self.lookahead)))
         return made[:, self.lookahead * self.factor :]  # type: ignore[no-any-return]
 
     def stream(self, batch: int = 1) -> CausalStream:
-        """:meth:`whole` of (B,T,C) that comes in pieces."""
+        """:meth:`whole` for input that arrives in chunks."""
         tail = next(self.parameters()).new_zeros(batch, self.lookahead, self.width)
         return CausalStream(self, tail, self.lookahead * self.factor)
 
@@ -145,13 +128,13 @@ Step = Callable[[Tensor, State | None], tuple[Tensor, State]]
 
 
 class CausalStream:
-    """Something on its way through a causal step; a :class:`muomni_cli.contract.speech.TensorStream`. After its end
-    another begins.
+    """A stream through a causal step; a :class:`muomni_cli.contract.speech.TensorStream`. Reusable after
+    :meth:`finish`.
 
     Args:
-        step: input and state -> output and state; of no frames it makes none.
-        tail: what is fed after the end.
-        late: frames (or samples) that come out before the first that counts; as many as ``tail`` makes.
+        step: input and state -> output and state; no frames for no frames.
+        tail: fed after the end.
+        late: output frames (or samples) to drop at the beginning; as many as ``tail`` yields.
     """
 
     def __init__(self, step: Step, tail: Tensor, late: int) -> None:
@@ -161,7 +144,7 @@ class CausalStream:
 
     @torch.inference_mode()
     def push(self, piece: Tensor) -> Tensor:
-        """Take (B,T,C), give what is sure with it; may be of length 0."""
+        """Take (B,T,C), T may be 0; returns the output that is complete."""
         made, self._past = self._step(piece, self._past)
         if self._drop:
             drop = min(self._drop, made.shape[1])
@@ -170,13 +153,13 @@ class CausalStream:
         return made
 
     def finish(self) -> Tensor:
-        """What is left when no more comes."""
+        """The rest, after the end of the input."""
         made = self.push(self._tail)
         self._past, self._drop = None, self._late
         return made
 
     def over(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
-        """What comes out for each of ``pieces`` and at the end; what is empty is left out."""
+        """The non-empty outputs of all ``pieces`` and of the end."""
         for piece in pieces:
             if (made := self.push(piece)).shape[1]:
                 yield made
@@ -187,11 +170,8 @@ class CausalStream:
 class ConvNeXt(Causal):
     """Depthwise convolution, LayerNorm, pointwise up, GELU, pointwise down, layer scale, residual.
 
-    Args:
-        channels: C.
-        hidden: width between the two pointwise layers; four times C by default.
-        kernel: frames that a channel sees, its own and those before it.
-        scale: what the branch is scaled by at first; 1 / number of blocks is a good choice for few of them.
+    ``hidden``: width between the pointwise layers, default 4C; ``scale``: initial layer scale, such as 1 / number of
+    blocks.
     """
 
     def __init__(self, channels: int, hidden: int | None = None, *, kernel: int = 7, scale: float = 0.1) -> None:
@@ -208,13 +188,12 @@ class ConvNeXt(Causal):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B,T,C) -> (B,T,C); see :class:`muomni_cli.nn.streaming.Causal`."""
         mixed, past = self.conv(x, past)
         return self._add(x, mixed), past
 
-    def centered(self, x: Tensor) -> Tensor:
-        """(B,T,C) -> (B,T,C), looking both ways."""
-        return self._add(x, self.conv.centered(x))
+    def centerd(self, x: Tensor) -> Tensor:
+        """(B,T,C) -> (B,T,C), non-causal."""
+        return self._add(x, self.conv.centerd(x))
 
     def _add(self, x: Tensor, mixed: Tensor) -> Tensor:
         hidden = F.gelu(self.up(self.norm(mixed)))

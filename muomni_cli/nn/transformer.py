@@ -1,10 +1,10 @@
-"""A stack of causal transformer blocks: pre-RMSNorm, rotary positions, SwiGLU, and a cache of keys and values.
+"""A stack of causal transformer blocks: pre-RMSNorm, rotary positions, SwiGLU, and a key-value cache.
 
 Llama's architecture (arXiv:2302.13971) without embedding and output head: embeddings in, hidden states out.
-:class:`Stack` serves training and prompts; :class:`Decoder` computes the same function for one new token a row. A
-small model that generates one token at a time spends as long entering modules and making views as it does computing,
-so the decoder makes a dozen calls a layer on tensors that already have the right shape: with T = 1 no axis needs to be
-moved. It uses the layers' own parameters and copies nothing.
+:class:`Stack` serves training and prompts; :class:`Decoder` computes the same function for one new token per row. A
+small model spends as long on module calls and views as on computing when it generates one token at a time, so the
+decoder makes a dozen calls per layer on tensors that already have the right shape: with T = 1 nothing needs a
+transpose. It uses the layers' own parameters without copies.
 
 Shapes: B batch, T tokens, D width, H heads of width Dh.
 """
@@ -24,9 +24,7 @@ from torch.autograd.function import once_differentiable
 from muomni_cli.core.errors import RequestError
 from muomni_cli.nn.cache import KVCache, WritableCache
 
-SHORT = 256
-"""Keys up to which fp32 is faster than bf16 on a CPU."""
-
+SHORT = 256  # keys up to which fp32 attention is faster than bf16 on a CPU
 Matrix = Callable[[Tensor], Tensor]
 
 
@@ -41,17 +39,13 @@ def attend(
 ) -> Tensor:
     """(B,H,T,Dh) queries over (B,Hkv,S,Dh) keys and values -> (B,H,T,Dh).
 
-    Args:
-        query: with positions in it, as the keys have them.
-        key: one for each query head, or fewer where ``grouped``.
-        value: as the keys.
-        mask: broadcast over (B,H,T,S): true where a query may look, or what is added to its scores.
-        causal: position t looks at positions up to t alone.
-        grouped: several heads of queries share one of keys and values (arXiv:2305.13245).
+    ``mask``: broadcast over (B,H,T,S), true where a query may attend, or added to the scores. ``causal``: position t
+    attends
+    to positions up to t. ``grouped``: Hkv < H (GQA, arXiv:2305.13245).
     """
     if query.device.type == "cpu" and torch.is_autocast_enabled("cpu") and key.shape[2] <= SHORT:
-        # The CPU's bf16 kernel multiplies one small matrix after another, and preparing each takes longer than fp32
-        # takes for all of it: five times as long, gradients included, for 128 heads of 64 positions.
+        # The CPU's bf16 kernel sets up every small product by itself: five times slower than fp32, gradients included,
+        # for 128 heads of 64 positions.
         with torch.autocast("cpu", enabled=False):
             return _attend(query.float(), key.float(), value.float(), mask, causal, grouped)
     return _attend(query, key, value, mask, causal, grouped)
@@ -62,7 +56,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, caus
 
 
 class _SwiGLU(torch.autograd.Function):
-    """Autograd would keep three tensors, make both halves of the gradient apart and copy them together."""
+    """Saves one tensor instead of autograd's three, and writes both halves of the gradient in place."""
 
     @staticmethod
     def forward(ctx: Any, gate_up: Tensor) -> Tensor:
@@ -89,7 +83,7 @@ def swiglu(gate_up: Tensor) -> Tensor:
 
 
 class StackSettings(Protocol):
-    """The sizes of a stack; a part's config has them."""
+    """The sizes of a stack, as a part's config has them."""
 
     @property
     def d_model(self) -> int: ...
@@ -117,10 +111,11 @@ class StackSettings(Protocol):
 
 @dataclass(slots=True)
 class Span:
-    """Where the T new tokens stand: what all layers of one forward pass share.
+    """Positions and mask of T new tokens, shared by all layers of a forward pass.
 
-    ``cos`` and ``sin`` broadcast over (B,T,H,Dh). ``mask`` is (T,S) or (B,1,T,S), true where a query may look; with
-    no mask, ``causal`` says whether queries are aligned with keys (else each sees every key).
+    ``cos`` and ``sin`` broadcast over (B,T,H,Dh). ``mask`` is (T,S) or (B,1,T,S), true where a query may attend;
+    without a
+    mask, ``causal`` says whether attention is causal or full.
     """
 
     cos: Tensor
@@ -133,7 +128,7 @@ class Span:
 def rotary_tables(config: StackSettings) -> tuple[Tensor, Tensor]:
     """(ctx_len,1,Dh) cosines and sines of RoPE (arXiv:2104.09864).
 
-    Dimension i turns with dimension i + Dh/2. The sign of that rotation is folded into the sines, so that rotating is
+    Dimension i rotates with dimension i + Dh/2. The sign of the rotation is folded into the sines, so that rotating is
     ``x * cos + roll(x, Dh/2) * sin``.
     """
     half = config.head_dim // 2
@@ -145,7 +140,7 @@ def rotary_tables(config: StackSettings) -> tuple[Tensor, Tensor]:
 
 
 class Attention(nn.Module):
-    """Causal self-attention; several query heads may share one key and value head (GQA, arXiv:2305.13245)."""
+    """Causal self-attention with optional grouped queries (GQA, arXiv:2305.13245)."""
 
     def __init__(self, config: StackSettings, layer: int) -> None:
         super().__init__()
@@ -157,7 +152,6 @@ class Attention(nn.Module):
         self.k_norm = nn.RMSNorm(self.head_dim, config.norm_eps) if config.qk_norm else None
 
     def forward(self, x: Tensor, span: Span) -> Tensor:
-        """(B,T,D) -> (B,T,D)."""
         batch, time, _ = x.shape
         query, key, value = self.project(x, span)
         if span.cache is not None:
@@ -166,7 +160,7 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).reshape(batch, time, -1))  # type: ignore[no-any-return]
 
     def project(self, x: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
-        """(B,T,D) -> queries (B,H,T,Dh), keys and values (B,Hkv,T,Dh), with positions in queries and keys."""
+        """(B,T,D) -> queries (B,H,T,Dh), keys and values (B,Hkv,T,Dh), queries and keys with positions."""
         heads = self.qkv(x).unflatten(2, (-1, self.head_dim))  # (B,T,H+2Hkv,Dh)
         turning, value = heads.split_with_sizes([self.heads + self.kv_heads, self.kv_heads], dim=2)
         if self.q_norm is not None and self.k_norm is not None:
@@ -178,10 +172,9 @@ class Attention(nn.Module):
         return query, key, value.transpose(1, 2)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, span: Span) -> Tensor:
-        """(B,H,T,Dh) queries over (B,Hkv,S,Dh) keys and values -> (B,H,T,Dh)."""
         grouped = self.heads != self.kv_heads
         if grouped and query.shape[2] == 1:
-            # One position: the queries that share a key are as good as several positions of one head.
+            # One position: queries that share a key can be treated as several positions of one head.
             shared = query.view(query.shape[0], self.kv_heads, -1, self.head_dim)
             return attend(shared, key, value, mask=span.mask).reshape(query.shape)
         return attend(query, key, value, mask=span.mask, causal=span.causal, grouped=grouped)
@@ -196,12 +189,11 @@ class SwiGLU(nn.Module):
         self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B,T,D) -> (B,T,D)."""
         return self.down(swiglu(self.gate_up(x)))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
-    """One layer: attention, then MLP, each on a normalised copy and added to the stream."""
+    """One layer: attention, then MLP, each pre-normalized with a residual connection."""
 
     def __init__(self, config: StackSettings, layer: int) -> None:
         super().__init__()
@@ -212,7 +204,6 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, span: Span) -> Tensor:
-        """(B,T,D) -> (B,T,D)."""
         x = x + self.dropout(self.attention(self.attention_norm(x), span))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))  # type: ignore[no-any-return]
 
@@ -248,7 +239,7 @@ class Stack(nn.Module):
         self._decoder: Decoder | None = None
 
     def reset_parameters(self) -> None:
-        """Normal weights of deviation 0.02; what writes to the residual stream is smaller by sqrt(2L), as in GPT-2."""
+        """Normal weights with std 0.02, divided by sqrt(2L) for projections into the residual stream, as in GPT-2."""
         residual = 0.02 / math.sqrt(2 * self.sizes.n_layers)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
@@ -257,7 +248,7 @@ class Stack(nn.Module):
                 nn.init.normal_(parameter, std=residual if name.endswith(("out.weight", "down.weight")) else 0.02)
 
     def compile(self, *args: Any, **options: Any) -> None:
-        """Compile block by block: all share one piece of code, and the loss stays free to make logits in chunks."""
+        """Compile block by block: all share one compiled function, and the loss can still chunk its logits."""
         for block in self.blocks:
             block.compile(*args, **options)
 
@@ -275,13 +266,13 @@ class Stack(nn.Module):
     def states(
         self, x: Tensor, *, cache: KVCache | None = None, lengths: Sequence[int] | None = None, causal: bool = True
     ) -> Tensor:
-        """(B,T,D) embeddings -> (B,T,D) states after the final norm.
+        """(B,T,D) embeddings, padded on the right -> (B,T,D) states after the final norm.
 
         Args:
-            x: padded on the right.
-            cache: continue after what it holds, and add the new tokens to it.
-            lengths: how many of the T are real in each row; all of them by default.
-            causal: whether each looks at itself and those before it only, or at all that are real (without a cache).
+            x: embeddings.
+            cache: continue after its tokens, and append the new ones.
+            lengths: real tokens of the T in each row; default all.
+            causal: causal attention, else full attention over the real tokens (without a cache).
 
         Raises:
             RequestError: more tokens than ``ctx_len`` or than the cache has room for.
@@ -320,7 +311,7 @@ class Stack(nn.Module):
             )
 
     def _span(self, time: int, counts: list[int], cache: KVCache | None) -> Span:
-        """Positions and mask of ``counts[b]`` real tokens out of ``time`` in each row, after what the cache holds."""
+        """Positions and mask of ``counts[b]`` real tokens out of ``time`` in each row, after the cached ones."""
         starts = [0] * len(counts) if cache is None else cache.lengths
         total = max(start + count for start, count in zip(starts, counts, strict=True))
         self._require_context(total)
@@ -336,7 +327,7 @@ class Stack(nn.Module):
         return Span(cos, sin, mask, causal=time > 1 and mask is None, cache=cache)
 
     def _ragged_span(self, time: int, starts: list[int], total: int, cache: KVCache) -> Span:
-        """Rows that continue at different positions: each has its own rotations and sees its own past."""
+        """Rows at different positions: each has its own rotations and mask."""
         offsets = torch.arange(time, device=self.rope_cos.device)
         places = torch.tensor(starts, device=offsets.device)[:, None] + offsets  # (B,T)
         visible = torch.arange(total, device=offsets.device) <= places[:, None, :, None]  # (B,1,T,S)
@@ -344,7 +335,7 @@ class Stack(nn.Module):
         return Span(self.rope_cos[places], self.rope_sin[places], visible, causal=False, cache=cache)
 
     def _open_span(self, time: int, counts: list[int]) -> Span:
-        """Positions of rows in which each token sees all real ones."""
+        """Positions and mask for full attention."""
         self._require_context(time)
         mask = None
         if min(counts) < time:
@@ -354,7 +345,7 @@ class Stack(nn.Module):
 
 
 class Layer(NamedTuple):
-    """What one block consists of, in the order in which a token meets it; QK norms may be missing."""
+    """The weights of a block in the order of use; QK norms may be None."""
 
     attention_norm: Tensor
     qkv: Matrix
@@ -367,14 +358,7 @@ class Layer(NamedTuple):
 
 
 class Decoder:
-    """The steps after the prompt, for rows that hold equally many tokens.
-
-    Args:
-        layers: of the model. Their weights may be moved or changed in place, but not exchanged for others.
-        width: D.
-        heads, kv_heads, head_dim: of the attention.
-        eps: of the norms.
-    """
+    """Decode steps for rows of equal length. The weights of ``layers`` may be changed in place, but not replaced."""
 
     def __init__(
         self, layers: Sequence[Layer], *, width: int, heads: int, kv_heads: int, head_dim: int, eps: float
@@ -385,9 +369,9 @@ class Decoder:
 
     @torch.no_grad()
     def step(self, x: Tensor, cos: Tensor, sin: Tensor, cache: KVCache) -> Tensor:
-        """(B,D) embeddings -> (B,D) states before the final norm. ``cos`` and ``sin`` (1,Dh) are those of the position.
+        """(B,D) embeddings -> (B,D) states before the final norm.
 
-        The cache has reserved room for one token a row.
+        ``cos`` and ``sin`` (1,Dh) are those of the position; the cache has reserved one token per row.
         """
         batch, eps, width = len(x), self.eps, self.width
         for number, layer in enumerate(self.layers):
@@ -405,7 +389,6 @@ class Decoder:
         return x
 
     def _normed(self, turning: Tensor, layer: Layer) -> Tensor:
-        """QK norm on (B,H+Hkv,1,Dh)."""
         query, key = turning.split_with_sizes([self.heads, self.kv_heads], dim=1)
         size = (self.head_dim,)
         query = torch.rms_norm(query, size, layer.q_norm, self.eps)

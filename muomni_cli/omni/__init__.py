@@ -1,1 +1,1 @@
-"""Fusion: pictures, sounds and text in one sequence, the same in training, chat, trace and export."""
+"""Fusion of media and text in one sequence, the same in training, chat, trace and export."""

@@ -1,6 +1,5 @@
-"""The whole model that reads: encoders, one Linear each, and a Thinker over their tokens and text in one sequence.
-
-The arrangement of LLaVA (arXiv:2304.08485). Knows protocols, no part by name.
+"""The omni model: encoders, a linear projector each, and a Thinker over their tokens and text, as in LLaVA
+(arXiv:2304.08485).
 
 Shapes: B batch, T tokens, D the Thinker's width, W an encoder's width.
 """
@@ -19,13 +18,7 @@ from muomni_cli.contract.models import Encoder, Thinker
 
 
 class OmniModel(nn.Module):
-    """A Thinker that takes more than text.
-
-    Args:
-        thinker: also an ``nn.Module``; takes embeddings.
-        encoders: by modality.
-        frozen: modalities whose encoder is not trained: it runs without gradients and without dropout.
-    """
+    """A Thinker with encoders, by modality; those in ``frozen`` run without gradients and without dropout."""
 
     def __init__(self, thinker: Thinker, encoders: Mapping[str, Encoder], frozen: frozenset[str] = frozenset()) -> None:
         super().__init__()
@@ -36,7 +29,7 @@ class OmniModel(nn.Module):
         self.frozen = frozen
 
     def reset_projectors(self) -> None:
-        """Fresh projectors whose tokens are about as large as embeddings of text, so that training starts calmly."""
+        """Random projectors whose tokens have the scale of text embeddings, for a stable start."""
         with torch.no_grad():
             ids = torch.arange(self.thinker.vocab_size, device=self.thinker.head_weight.device)
             size = self.thinker.embed(ids[None]).float().std().item()
@@ -46,7 +39,7 @@ class OmniModel(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def train(self, mode: bool = True) -> Self:
-        """As usual; frozen encoders stay in evaluation mode."""
+        """Frozen encoders stay in evaluation mode."""
         super().train(mode)
         for modality in self.frozen:
             self.encoders[modality].eval()
@@ -61,14 +54,14 @@ class OmniModel(nn.Module):
 
     @torch.inference_mode()
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """One input, as ``EncoderPart.read`` gives it -> (T,D)."""
+        """One input from ``EncoderPart.read`` -> (T,D)."""
         device = next(self.parameters()).device
         tokens = self.embed_media(modality, torch.from_numpy(np.array(inputs))[None].to(device))
         made: NDArray[np.float32] = tokens[0].float().cpu().numpy()
         return made
 
     def embed(self, ids: Tensor, rows: Sequence[Tensor], places: Sequence[Tensor]) -> Tensor:
-        """(B,T) ids -> (B,T,D) embeddings, with each of ``rows`` (n,D) at its flat ``places`` (n,) among the B x T."""
+        """(B,T) ids -> (B,T,D) embeddings, with ``rows`` (n,D) at their flat ``places`` (n,) in B x T."""
         embeds: Tensor = self.thinker.embed(ids)
         if not rows:
             return embeds

@@ -1,1 +1,1 @@
-"""Runs: one directory a model, with its recipe, lock, metrics and weights. Nothing here imports torch at import."""
+"""Runs: one folder per model, with its recipe, lock file, metrics and checkpoints."""

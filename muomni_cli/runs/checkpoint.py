@@ -1,6 +1,4 @@
-"""The checkpoint format (one safetensors file, written by rename, never pickled), and parts of a run as PyTorch
-modules with their trained weights.
-"""
+"""Checkpoints (one safetensors file each, written by rename, never pickled) and trained parts as PyTorch modules."""
 
 from __future__ import annotations
 
@@ -27,12 +25,12 @@ from muomni_cli.registry.registry import RegisteredPart, resolve
 from muomni_cli.runs.run import ENTRY, FORMAT, RunFolder, build_arguments, code_shape, open_entry, read_header
 
 PREFIXES: dict[type[Part], str] = {EncoderPart: "encoder.", VocoderPart: "vocoder."}
-"""What the names of a part's weights begin with in its own stage's checkpoints; see the declarations."""
+"""Prefix of a part's weights in its own stage's checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint in memory: its header, and its tensors by full name, on the CPU."""
+    """A checkpoint in memory: header, and tensors by full name on the CPU."""
 
     path: Path
     header: Mapping[str, Any]
@@ -45,11 +43,7 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, header: Mapping[str, Any], sections: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Write ``sections`` to ``path``.
-
-    Raises:
-        MuomniError: if the disk is full; a checkpoint that was there before is untouched.
-    """
+    """Write ``sections`` to ``path``. MuomniError if the disk is full, which leaves an old checkpoint untouched."""
     tensors = {
         f"{section}.{name}": tensor.detach().cpu().contiguous().clone()
         for section, named in sections.items()
@@ -65,17 +59,12 @@ def write_checkpoint(path: Path, header: Mapping[str, Any], sections: Mapping[st
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a whole checkpoint to the CPU.
-
-    Raises:
-        RequestError: as :func:`~muomni_cli.runner.run.read_header`.
-    """
-    header = read_header(path)
-    return Checkpoint(path, header, load_file(path))
+    """Read a whole checkpoint to the CPU. RequestError as of :func:`~muomni_cli.runs.run.read_header`."""
+    return Checkpoint(path, read_header(path), load_file(path))
 
 
 def model_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """The module's state; weights that are tied appear once, under their first name."""
+    """The module's state; tied weights appear once, under their first name."""
     seen: set[tuple[int, torch.Size]] = set()
     found: dict[str, Tensor] = {}
     for name, tensor in module.state_dict().items():
@@ -87,16 +76,9 @@ def model_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_model(module: nn.Module, checkpoint: Checkpoint, *, ema: bool = False, prefix: str = "") -> None:
-    """Put a checkpoint's weights into ``module``; with ``ema``, their average where the checkpoint has one.
+    """Load a checkpoint's weights into ``module``, averaged ones (``ema``) if there are any.
 
-    Args:
-        module: what to fill.
-        checkpoint: of this module, or of one that holds it.
-        ema: see above.
-        prefix: what the names of this module's weights begin with in the checkpoint.
-
-    Raises:
-        RequestError: if the weights are those of a model of another shape.
+    ``prefix``: of this module's weights in the checkpoint. RequestError if names or shapes do not match.
     """
     wanted = model_tensors(module)
     given = checkpoint.section("model")
@@ -117,7 +99,6 @@ def load_model(module: nn.Module, checkpoint: Checkpoint, *, ema: bool = False, 
 
 
 def rng_tensors(device: torch.device) -> dict[str, Tensor]:
-    """State of the random generators that layers draw from."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -125,31 +106,26 @@ def rng_tensors(device: torch.device) -> dict[str, Tensor]:
 
 
 def load_rng(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Take the generators back to where :func:`rng_tensors` saw them. A device without a state keeps its own."""
+    """Restore :func:`rng_tensors`. A device without a saved state keeps its own."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def build_part(registered: RegisteredPart, config: Any, entry: Mapping[str, Any]) -> Any:
-    """A part with fresh weights, from what ``model.json`` says of it."""
+    """A part with random weights, from its entry in ``model.json``."""
     part = registered.part
     return resolve(part.build, f"{part.kind} {part.name}")(config, **build_arguments(entry))
 
 
 def build_aside(registered: RegisteredPart, config: Any, entry: Mapping[str, Any]) -> Any:
-    """:func:`build_part` that leaves torch's random numbers as they were, so that a training in which it happens goes
-    on alike, whenever it happens."""
+    """:func:`build_part` without changing torch's random state, so that training stays reproducible."""
     with torch.random.fork_rng(devices=[]):
         return build_part(registered, config, entry)
 
 
 def weights_of(run: RunFolder, stage: str, command: str) -> Path:
-    """The checkpoint of a stage that others build on: the best, else the last.
-
-    Raises:
-        RequestError: there is none; ``command`` is what makes it.
-    """
+    """The checkpoint of a stage: the best, else the last. RequestError, naming ``command``, if there is none."""
     found = run.checkpoint(stage)
     if found is None:
         raise RequestError(f"run {run.root} has no trained {stage} yet", f"train it first: {command}")
@@ -157,18 +133,14 @@ def weights_of(run: RunFolder, stage: str, command: str) -> Path:
 
 
 def open_part(run: RunFolder, stage: str, command: str) -> tuple[nn.Module, Path]:
-    """The part that a stage trained, and its checkpoint; averaged weights where there are some.
-
-    Raises:
-        RequestError: it has not been trained; ``command`` trains it.
-    """
+    """A stage's part with its weights (averaged if possible), and the checkpoint. RequestError if it is not trained."""
     _, _, entry = run.part(stage, command)
     weights = weights_of(run, stage, command)
     return load_part(entry, weights), weights
 
 
 def load_part(entry: Mapping[str, Any], weights: Path) -> nn.Module:
-    """A part with the weights of its own stage's checkpoint; averaged weights where there are some."""
+    """A part with the weights (averaged if possible) of its own stage's checkpoint."""
     registered, config = open_entry(entry)
     module: nn.Module = build_aside(registered, config, entry)
     prefix = next((prefix for kind, prefix in PREFIXES.items() if isinstance(registered.part, kind)), "")
@@ -177,13 +149,12 @@ def load_part(entry: Mapping[str, Any], weights: Path) -> nn.Module:
 
 
 def omni_entries(run: RunFolder) -> dict[str, dict[str, Any]]:
-    """What the omni stage says of the parts that it trained together: ``thinker``, and its encoders in their order."""
+    """Entries of the omni stage's parts: ``thinker``, and the encoders in order."""
     entries: dict[str, dict[str, Any]] = run.model()["stages"].get("omni", {}).get("parts", {})
     return entries
 
 
 def open_omni(run: RunFolder, weights: Path) -> OmniModel:
-    """The whole model as the omni stage left it in ``weights``."""
     made = {name: build_part(*open_entry(entry), entry) for name, entry in omni_entries(run).items()}
     omni = OmniModel(made.pop("thinker"), made)
     load_model(omni, read_checkpoint(weights), ema=True)
@@ -191,57 +162,52 @@ def open_omni(run: RunFolder, weights: Path) -> OmniModel:
 
 
 def fresh_codec(recipe: Recipe) -> Codec:
-    """The recipe's codec with random weights. RequestError if it names none."""
-    codec: Codec = build_aside(codec_of(recipe).registered, codec_of(recipe).config, {})
+    """The recipe's codec with random weights. RequestError if it has none."""
+    chosen = codec_of(recipe)
+    codec: Codec = build_aside(chosen.registered, chosen.config, {})
     return codec
 
 
 def codec_of(recipe: Recipe) -> PartSpec:
-    """The codec that a recipe selects. RequestError if it names none."""
+    """The codec that a recipe selects. RequestError if it has none."""
     if recipe.codec is None:
         raise RequestError(
-            f"recipe {recipe.name} has no codec, which speech needs", 'add a table [codec] with use = "..."'
+            f"recipe {recipe.name} has no codec, which speech requires", 'add a table [codec] with use = "..."'
         )
     return recipe.codec
 
 
 def parameters_of(recipe: Recipe) -> dict[str, int]:
-    """Parameters of each part that the recipe names, and of the projectors from encoders to the Thinker.
-
-    The Talker is counted with one voice, the Thinker with all ids that the tokenizer may have.
-
-    Raises:
-        RequestError: a part cannot be built from its settings.
-    """
+    """Parameters of each part of a recipe, and of the projectors, with one voice and the full vocabulary. RequestError
+    if a part cannot be built."""
     with torch.random.fork_rng(devices=[]):
         return {name: sum(p.numel() for p in module.parameters()) for name, module in _modules(recipe)}
 
 
 def _modules(recipe: Recipe) -> Iterator[tuple[str, nn.Module]]:
+    def build(chosen: PartSpec, entry: dict[str, Any]) -> Any:
+        return build_part(chosen.registered, chosen.config, entry)
+
     width = 0 if recipe.thinker is None else int(getattr(recipe.thinker.config, "d_model", 0))
     if recipe.thinker is not None and recipe.tokenizer is not None:
-        yield "thinker", _build(recipe.thinker, {"vocab_size": _vocabulary(recipe.tokenizer)})
-    encoders = {name: _build(chosen, {}) for name, chosen in recipe.encoders.items()}
+        yield "thinker", build(recipe.thinker, {"vocab_size": _vocabulary(recipe.tokenizer)})
+    encoders = {name: build(chosen, {}) for name, chosen in recipe.encoders.items()}
     yield from encoders.items()
     if encoders and width:
         yield "projectors", nn.ModuleList(nn.Linear(int(one.width), width) for one in encoders.values())
     if recipe.codec is None:
         return
-    codec = _build(recipe.codec, {})
+    codec = build(recipe.codec, {})
     yield "codec", codec
     if recipe.vocoder is not None:
-        yield "vocoder", _build(recipe.vocoder, {"mel": codec.mel.model_dump(mode="json")})
+        yield "vocoder", build(recipe.vocoder, {"mel": codec.mel.model_dump(mode="json")})
     if recipe.talker is not None:
-        told = {"codes": asdict(code_shape(codec)), "voices": [""], "thinker_width": width}
-        yield "talker", _build(recipe.talker, told)
-
-
-def _build(chosen: PartSpec, entry: dict[str, Any]) -> Any:
-    return build_part(chosen.registered, chosen.config, entry)
+        entry = {"codes": asdict(code_shape(codec)), "voices": [""], "thinker_width": width}
+        yield "talker", build(recipe.talker, entry)
 
 
 def _vocabulary(tokenizer: PartSpec) -> int:
-    """How many ids there may be: as the config says, or as a tokenizer has that learns none."""
+    """Vocabulary size: from the config, or from a tokenizer that needs no training."""
     size = getattr(tokenizer.config, "vocab_size", None)
     part = tokenizer.registered.part
     if size is None and part.objective is not None and Capability.TRAINABLE not in part.capabilities:

@@ -1,4 +1,4 @@
-"""Runs as a list, their metrics, and curves of several runs; read from JSON files alone."""
+"""Lists of runs, their metrics, and plots of several runs; reads only JSON files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARKS = "•+x*o#%@"
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a metrics file; what a crash left half written is skipped."""
+    """The entries of a metrics file; a line cut off by a crash is skipped."""
     if not path.is_file():
         return
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -35,22 +35,18 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 class MetricsLog:
-    """Appends to ``path``."""
+    """Appends to the metrics file ``path``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def cut(self, step: int) -> None:
-        """Drop every line after ``step``, so that a resumed run reads as if it had never stopped."""
+        """Drop every line after ``step``, so that a resumed run continues without duplicates."""
         kept = [json.dumps(entry) for entry in read_lines(self.path) if entry["step"] <= step]
         write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a line.
-
-        Raises:
-            MuomniError: if it cannot be written (a full disk).
-        """
+        """Append a line. MuomniError if it cannot be written (a full disk)."""
         line = json.dumps({"step": step, **values})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,11 +60,7 @@ class MetricsLog:
 
 
 def find_run(name: str, runs: Path = RUNS) -> RunFolder:
-    """A run by name or by folder.
-
-    Raises:
-        RequestError: names the runs that there are.
-    """
+    """A run by name or folder. RequestError, listing the runs, if there is none."""
     for root in (Path(name).expanduser(), runs / name):
         if (root / "model.json").is_file():
             return RunFolder(root)
@@ -102,7 +94,7 @@ def summary(run: RunFolder) -> dict[str, Any]:
 
 
 def all_runs(runs: Path = RUNS) -> list[dict[str, Any]]:
-    """:func:`summary` of every run under ``runner``, the newest first. A broken one says so in ``error``."""
+    """:func:`summary` of every run in ``runs``, newest first. A broken run has ``error``."""
     found = []
     for path in runs.glob("*/model.json"):
         try:
@@ -129,7 +121,7 @@ def details(run: RunFolder) -> dict[str, Any]:
 
 
 def last_metrics(run: RunFolder, stage: str) -> dict[str, Any]:
-    """The newest value of every metric of a stage."""
+    """The latest value of every metric of a stage."""
     latest: dict[str, Any] = {}
     for line in read_lines(run.stage(stage) / "metrics.jsonl"):
         latest |= line
@@ -137,16 +129,8 @@ def last_metrics(run: RunFolder, stage: str) -> dict[str, Any]:
 
 
 def curve(run: RunFolder, metric: str, stage: str | None = None) -> tuple[str, list[int], list[float]]:
-    """Stage, steps and values of one metric.
-
-    Args:
-        run: whose.
-        metric: as it is called in ``metrics.jsonl``.
-        stage: of which stage; the last one that has the metric by default.
-
-    Raises:
-        RequestError: names the metrics that there are.
-    """
+    """Stage, steps and values of one metric; by default of the last stage that has it. RequestError, listing the
+    metrics, if none has."""
     stages = [stage] if stage else list(reversed(run.model()["stages"]))
     names: set[str] = set()
     for candidate in stages:
@@ -163,18 +147,17 @@ def curve(run: RunFolder, metric: str, stage: str | None = None) -> tuple[str, l
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One line of a plot."""
+    """One line of a plot. ``measured``: sparse points (validation), each marked in the PNG."""
 
     name: str
     steps: Sequence[int]
     values: Sequence[float]
     measured: bool = False
-    """Points measured now and then (validation): the PNG marks each of them."""
 
 
 def text_plot(curves: Sequence[Curve], *, columns: int = 80, height: int = 16) -> str:
-    """The curves in at most ``columns`` columns (at least 24), on a canvas ``height`` lines high, with axes and a
-    legend."""
+    """The curves as text with axes and a legend, at most ``columns`` (at least 24) wide, the canvas ``height`` lines
+    high."""
     steps = [step for curve in curves for step in curve.steps]
     values = [value for curve in curves for value in curve.values]
     left, right, low, high = min(steps), max(steps), min(values), max(values)
@@ -196,11 +179,7 @@ def text_plot(curves: Sequence[Curve], *, columns: int = 80, height: int = 16) -
 
 
 def png_plot(curves: Sequence[Curve], metric: str, path: Path) -> None:
-    """Write the curves as a PNG.
-
-    Raises:
-        MuomniError: if matplotlib is not installed or the file cannot be written.
-    """
+    """Write the curves as a PNG. MuomniError if matplotlib is missing or the file cannot be written."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Where a run comes from (versions, plugins, data, seed), and a recipe opened for plugin commands."""
+"""The provenance of a run (versions, plugins, data, seed), and a recipe opened for plugin commands."""
 
 from __future__ import annotations
 
@@ -21,13 +21,7 @@ PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic",
 
 
 def make_lock(parts: Iterable[RegisteredPart], *, seed: int, data: Mapping[str, str]) -> dict[str, Any]:
-    """Versions, platform, plugins with a hash of their files, commit, data fingerprints, seed and command line.
-
-    Args:
-        parts: the parts in use.
-        seed: the recipe's.
-        data: source -> fingerprint.
-    """
+    """The content of ``lock.json``; ``data``: source -> fingerprint."""
     plugins = {part.plugin.name: part.plugin for part in parts}
     return {
         "python": platform.python_version(),
@@ -63,7 +57,7 @@ def _version(package: str) -> str | None:
 
 
 def _hash_module(module: str) -> str | None:
-    """SHA-256 over names and contents of the Python files of the top-level package of ``module``."""
+    """SHA-256 of the names and contents of all Python files in the top-level package of ``module``."""
     spec = importlib.util.find_spec(module.partition(".")[0])
     if spec is None or spec.origin is None:
         return None
@@ -77,7 +71,6 @@ def _hash_module(module: str) -> str | None:
 
 
 def _git(folder: Path) -> dict[str, Any] | None:
-    """Commit and whether files differ from it, in a checkout with a commit; None elsewhere."""
 
     def ask(*words: str) -> str | None:
         try:
@@ -94,13 +87,8 @@ def _git(folder: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class OpenedRecipe:
-    """A recipe that was read and found right.
-
-    Args:
-        name: of the recipe, and of its run.
-        sources: each table of one list ``[[data.<NAME>]]``, by its task, or by its number and its part.
-        tokenizer: the one that its run has trained, or that needs no training; None if there is none yet.
-    """
+    """A valid recipe, opened. ``sources``: the tables of one list ``[[data.<NAME>]]``, by task, or by number and part.
+    ``tokenizer``: the run's trained one, or one that needs no training; else None."""
 
     name: str
     sources: Mapping[str, Dataset]
@@ -108,15 +96,15 @@ class OpenedRecipe:
 
 
 def open_recipe(recipe: str, overrides: Sequence[str] = (), table: str = "text") -> OpenedRecipe:
-    """The data of a recipe, and its tokenizer.
+    """The data and the tokenizer of a recipe.
 
     Args:
         recipe: a TOML file, or the name of a shipped recipe.
-        overrides: ``key=value`` words laid over it.
-        table: NAME of the list ``[[data.<NAME>]]`` that is wanted.
+        overrides: ``key=value`` words.
+        table: NAME of the list ``[[data.<NAME>]]`` to open.
 
     Raises:
-        RequestError: there is no such recipe, it has mistakes, or it has no such list.
+        RequestError: there is no such recipe or list, or the recipe has errors.
     """
     from muomni_cli.data.sources import open_sources
     from muomni_cli.data.text import known_tokenizer

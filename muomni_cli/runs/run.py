@@ -1,4 +1,4 @@
-"""The run directory: one model on disk, all stages of one recipe, locked by the process that trains it."""
+"""The run folder: one model on disk with all stages of one recipe, locked by the process that trains it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ from safetensors import SafetensorError, safe_open
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import Codec, CodeShape, MelConfig
-from muomni_cli.core.errors import RequestError
+from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import read_json, write_json
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 
-LOCKS_FILES = os.name == "posix"
-"""Elsewhere two trainings of one run are the user's to avoid."""
-
+LOCKS_FILES = os.name == "posix"  # without file locks, users must not train one run twice at the same time
 FORMAT = 1
-
 ENTRY = "muomni"
 
 ARGUMENTS: dict[str, Callable[[Any], Any]] = {
@@ -34,65 +31,44 @@ ARGUMENTS: dict[str, Callable[[Any], Any]] = {
     "voices": tuple,
     "thinker_width": int,
 }
-"""Name of an argument -> how it is made of what stands there."""
+"""``build`` argument -> its constructor from JSON."""
 
-RUNS = Path("runs")
-"""Default folder of runs, relative to the working directory."""
-
+RUNS = Path("runs")  # default folder of runs, relative to the working directory
 BEST, LAST = "best.safetensors", "last.safetensors"
-"""Checkpoints in the folder of a stage: of the best validation, and of the last step."""
-
-FUSION_GRAPHS = "omni"
-"""The stage that tunes the Thinker together with its encoders."""
-
-WEIGHTS = ("best.safetensors", "last.safetensors")
-"""Checkpoints of a stage, the better one first."""
+"""Checkpoints in a stage's folder: of the best validation, and of the last step."""
 
 
 @contextmanager
 def stage_lock(root: Path, stage: str = "") -> Iterator[None]:
-    """``root``, or of it only the folder ``stage``, belongs to this process meanwhile; what is not there is made for
-    that, and removed again if nothing was put into it.
-
-    Raises:
-        RequestError: another process has it, or a part of it, or all of it.
-    """
+    """Lock ``root``, or only its folder ``stage``, for this process; creates missing folders, and removes them if left
+    empty. RequestError if another process has locked it, a stage in it, or the whole run."""
     folder = root / stage
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _held(root, shared=bool(stage)), _held(folder) if stage else nullcontext():
+        with _locked(root, shared=bool(stage)), _locked(folder) if stage else nullcontext():
             yield
     finally:
-        with suppress(OSError):  # one that is not empty stays, and with it all above
+        with suppress(OSError):  # not empty
             for one in missing:
                 one.rmdir()
 
 
 @contextmanager
 def run_lock(root: Path) -> Iterator[None]:
-    """For the moment that it takes to change what describes ``root``: others that want to are kept waiting."""
+    """A short lock, waiting for others, around each change of ``root``'s recipe, lock file and ``model.json``."""
     above = root.resolve().parent
-    with suppress(OSError):  # whoever writes there says what is wrong
+    with suppress(OSError):  # the write that follows reports the error
         above.mkdir(parents=True, exist_ok=True)
-    if not (LOCKS_FILES and above.is_dir()):
-        yield
-        return
-    with _locked(above, shared=False, wait=True):  # not on the run's own folder: a claim lies there
+    with _locked(above, wait=True):  # not on the run's own folder, which stage_lock locks
         yield
 
 
 @contextmanager
-def _held(folder: Path, *, shared: bool = False) -> Iterator[None]:
-    if not LOCKS_FILES:
+def _locked(folder: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+    if not (LOCKS_FILES and folder.is_dir()):
         yield
         return
-    with _locked(folder, shared=shared, wait=False):
-        yield
-
-
-@contextmanager
-def _locked(folder: Path, *, shared: bool, wait: bool) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         _lock(descriptor, folder, shared=shared, wait=wait)
@@ -112,16 +88,13 @@ def _lock(descriptor: int, folder: Path, *, shared: bool, wait: bool) -> None:
             f"another process is training into {folder}",
             "wait for it or stop it (Ctrl-C saves), or train another run with --run NAME",
         ) from error
-    except OSError:  # a file system that knows no claims
+    except OSError:  # a file system without locks
         return
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The metadata of a checkpoint.
-
-    Raises:
-        RequestError: if the file is missing, cut short, not ours, or of a format that this version does not read.
-    """
+    """The metadata of a checkpoint. RequestError if it is missing, truncated, not muomni's, or of another format
+    version."""
     if not path.is_file():
         raise RequestError(f"there is no checkpoint {path}", "check the name, or train the stage that writes it")
     try:
@@ -129,14 +102,14 @@ def read_header(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise RequestError(
-            f"{path} is damaged, cut short or no checkpoint at all",
+            f"{path} is damaged, truncated or not a checkpoint",
             "name another checkpoint with -m, or train the stage again with --force",
         ) from error
     try:
         header = json.loads(metadata[ENTRY])
     except (KeyError, ValueError) as error:
         raise RequestError(
-            f"{path} is no checkpoint of muomni",
+            f"{path} is not a muomni checkpoint",
             "name a file that `muomni train` wrote, or train the stage again with --force",
         ) from error
     if header.get("format") != FORMAT:
@@ -149,7 +122,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def build_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``build`` that an entry of ``model.json`` holds."""
+    """The arguments of ``build`` in an entry of ``model.json``."""
     return {name: make(entry[name]) for name, make in ARGUMENTS.items() if name in entry}
 
 
@@ -160,41 +133,49 @@ def run_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def code_shape(codec: Codec) -> CodeShape:
-    """What a Talker must know of ``codec``."""
+    """The sizes of ``codec`` that a Talker is built for."""
     return CodeShape(codec.codebooks, codec.codebook_size, codec.frame * codec.mel.hop / codec.mel.sample_rate)
 
 
 class RunFolder:
-    """``root`` and what is in it. Nothing is created before something is written."""
+    """The run in ``root``: its recipe, ``model.json`` and a folder per stage. Creates nothing before writing."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.recipe_path, self.model_path = root, root / "recipe.toml", root / "model.json"
 
     @property
     def name(self) -> str:
-        """The folder's name."""
         return self.root.resolve().name
 
-    @property
-    def recipe_path(self) -> Path:
-        """The resolved recipe."""
-        return self.root / "recipe.toml"
-
-    @property
-    def model_path(self) -> Path:
-        """``model.json``."""
-        return self.root / "model.json"
-
     def stage(self, stage: str) -> Path:
-        """The folder of one stage."""
+        """The folder of a stage."""
         return self.root / stage
 
+    @contextmanager
+    def new_stage(self, stage: str) -> Iterator[Path]:
+        """A temporary folder that replaces the stage's at the end. MuomniError if the disk is full."""
+        folder = self.stage(stage)
+        temporary = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+        except OSError as error:
+            raise MuomniError(
+                f"could not write {folder}: {error.strerror or error}",
+                "free some space or check the folder's permissions, then run the same command again",
+            ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
     def checkpoint(self, stage: str) -> Path | None:
-        """The checkpoint of a stage that others use: the best, else the last; None before the first."""
+        """The checkpoint of a stage: the best, else the last; None if there is none."""
         return next((path for name in (BEST, LAST) if (path := self.stage(stage) / name).is_file()), None)
 
     def model(self) -> dict[str, Any]:
-        """What ``model.json`` holds: ``name``, ``parts``, ``stages``, ``chat``; empty ones before the first stage."""
+        """The content of ``model.json``: ``name``, ``parts``, ``stages``, ``chat``; empty before the first stage."""
         content = read_json(self.model_path) if self.model_path.is_file() else {}
         model = {"name": self.name, "parts": {}, "stages": {}, "chat": {}, **content}
         entries = [*_values(model["parts"]), *_values(model["stages"])]
@@ -203,7 +184,7 @@ class RunFolder:
         return model
 
     def forget(self, stage: str) -> None:
-        """Remove a stage: its entry first, so that nothing ever points to files that are gone."""
+        """Remove a stage: its entry first, so that no entry ever points to missing files."""
         with run_lock(self.root):
             model = self.model()
             for table in ("stages", "parts"):
@@ -218,7 +199,7 @@ class RunFolder:
         part: Mapping[str, Any] | None = None,
         chat: Mapping[str, Any] | None = None,
     ) -> None:
-        """Merge a stage's state, its part's description and the chat settings into ``model.json``."""
+        """Merge a stage's status, its part's entry and the chat settings into ``model.json``."""
         with run_lock(self.root):
             model = self.model()
             model["stages"][stage] = {**model["stages"].get(stage, {}), **status, "updated": round(time.time())}
@@ -233,31 +214,23 @@ class RunFolder:
         return str(self.model()["stages"].get(stage, {}).get("status", "missing"))
 
     def part(self, name: str, command: str) -> tuple[RegisteredPart, Any, dict[str, Any]]:
-        """A trained part's declaration, its config and its entry in ``model.json``.
-
-        Raises:
-            RequestError: if the run has no such part; ``command`` is what makes it.
-        """
+        """Declaration, config and entry of a trained part. RequestError, naming ``command``, if there is none."""
         entry = self.model()["parts"].get(name)
         if entry is None:
             raise RequestError(f"run {self.root} has no {name} yet", f"train it first: {command}")
         return (*open_entry(entry), entry)
 
     def tokenizer(self, command: str = "muomni train tokenizer RECIPE") -> Tokenizer:
-        """Open the run's tokenizer.
-
-        Raises:
-            RequestError: if there is none; ``command`` is what makes it.
-        """
+        """Open the run's tokenizer. RequestError, naming ``command``, if there is none."""
         registered, config, entry = self.part("tokenizer", command)
         if not self.stage("tokenizer").is_dir() or self.status("tokenizer") != "finished":
-            raise RequestError(f"the tokenizer of run {self.root} is not there", f"train it: {command}")
+            raise RequestError(f"the tokenizer of run {self.root} is missing", f"train it: {command}")
         tokenizer: Tokenizer = resolve(registered.part.build)(config, self.root / entry["weights"])
         return tokenizer
 
 
 def open_entry(entry: Mapping[str, Any]) -> tuple[RegisteredPart, Any]:
-    """The declaration and config of what :func:`part_entry` described. RequestError if its plugin is missing."""
+    """Declaration and config of a :func:`part_entry`. RequestError if its plugin is missing."""
     registered = get_registry().get(entry["kind"], f"{entry['plugin']}:{entry['use']}")
     return registered, registered.part.config.model_validate(entry["config"])
 
@@ -267,7 +240,7 @@ def _values(table: Any) -> list[Any]:
 
 
 def part_entry(registered: RegisteredPart, config: Any, weights: str, **more: Any) -> dict[str, Any]:
-    """What ``model.json`` and checkpoints say of a part."""
+    """The entry of a part in ``model.json`` and in checkpoints."""
     return {
         "kind": registered.part.kind,
         "use": registered.part.name,
@@ -279,8 +252,8 @@ def part_entry(registered: RegisteredPart, config: Any, weights: str, **more: An
 
 
 def differences(held: Mapping[str, Any], named: Mapping[str, Any], besides: frozenset[str] = frozenset()) -> list[str]:
-    """Where two descriptions of a part differ: ``kind``, ``use`` or ``plugin``, else the names of its settings, but for
-    those in ``besides``."""
+    """``kind``, ``use`` or ``plugin`` if they differ between two entries, else the names of settings that do, except
+    ``besides``."""
     changed = [key for key in ("kind", "use", "plugin") if held[key] != named[key]]
     if changed:
         return changed

@@ -1,6 +1,5 @@
-"""An independent recognizer (pocketsphinx, Huggins-Daines et al., 2006) that scores speech by word error rate, with
-its trigram language model and pronunciation dictionary.
-"""
+"""An independent recognizer (pocketsphinx, Huggins-Daines et al., 2006), with its trigram language model and
+pronunciation dictionary, for word error rates of speech."""
 
 from __future__ import annotations
 
@@ -26,45 +25,28 @@ from muomni_cli.audio.dsp import resample
 from muomni_cli.core.errors import RequestError
 
 ORDER = 3
-
 BEGIN, END = "<s>", "</s>"
-
-NEVER = -99.0
-"""What ARPA files write for log10 of 0."""
-
+NEVER = -99.0  # log10 of 0 in ARPA files
 Gram = tuple[str, ...]
 
 VOICELESS = frozenset({"P", "T", "K", "F", "TH"})
-
 HISSING = frozenset({"S", "Z", "SH", "ZH", "CH", "JH"})
 
-SHORTEST = 3
-"""Letters of a part of a compound: shorter ones are in too many words by chance."""
-
+SHORTEST = 3  # fewest letters of each part of a compound: shorter words match by chance
 APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'"})
 
 NOT_WORDS = re.compile(r"[^\w']+|_")
 
-RATE = 16000
-"""Sample rate of the recognizer, in Hz."""
-
-FEW_WORDS = 20
-"""Vocabularies up to this size (digits, for example) get a unigram model, larger ones one of word order."""
-
-OTHERS = 400
-"""Most other sentences in the language model."""
-
-CHUNK = 8
-"""Recordings that a worker process gets at a time."""
-
-FEW = 24
-"""Up to this many recordings are transcribed in this process, as starting workers would take longer."""
-
+RATE = 16000  # sample rate of the recognizer, in Hz
+FEW_WORDS = 20  # vocabularies up to this size (digits, for example) get a unigram model, larger ones a trigram model
+OTHERS = 400  # most other sentences in the language model
+CHUNK = 8  # recordings per task of a worker process
+FEW = 24  # up to this many recordings are transcribed in this process, as workers take longer to start
 Wave = NDArray[np.float32]
 
 
 def arpa(sentences: Iterable[Sequence[str]], order: int = ORDER) -> str:
-    """A back-off model of ``sentences``, each a list of words, as the text of an ARPA file."""
+    """A back-off language model (Witten-Bell) of ``sentences``, each a list of words, as an ARPA file."""
     model = _Model(sentences, order)
     grams = [sorted(model.words if size == 1 else model.counts[size]) for size in range(1, order + 1)]
     first = [(BEGIN,), *grams[0]]
@@ -83,8 +65,6 @@ def _line(model: _Model, gram: Gram, shorter: bool) -> str:
 
 
 class _Model:
-    """Counts, and the formula."""
-
     def __init__(self, sentences: Iterable[Sequence[str]], order: int) -> None:
         self.counts: dict[int, Counter[Gram]] = {size: Counter() for size in range(1, order + 1)}
         for words in sentences:
@@ -92,9 +72,9 @@ class _Model:
             for size, counter in self.counts.items():
                 counter.update(row[end - size : end] for end in range(max(size, 2), len(row) + 1))
         self.seen: Counter[Gram] = Counter()
-        """Words after each history, c(h)."""
+        """Tokens after each history, c(h)."""
         self.kinds: Counter[Gram] = Counter()
-        """Different words after each history, t(h)."""
+        """Distinct words after each history, t(h)."""
         for counter in self.counts.values():
             for gram, count in counter.items():
                 self.seen[gram[:-1]] += count
@@ -102,11 +82,11 @@ class _Model:
         self.words = self.counts[1]
 
     def left(self, history: Gram) -> float:
-        """The share of words never seen after ``history``."""
+        """Back-off weight: the probability of unseen words after ``history``."""
         return self.kinds[history] / (self.seen[history] + self.kinds[history])
 
     def probability(self, gram: Gram) -> float:
-        """Of the last word after the others. A word that is known at all is never impossible."""
+        """Probability of the last word given the others; never 0 for a known word."""
         if not gram:
             return 1 / len(self.words)
         history = gram[:-1]
@@ -115,7 +95,7 @@ class _Model:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case, without accents and punctuation; an apostrophe stays within a word."""
+    """Lower-case words without accents and punctuation, except apostrophes within words."""
     plain = unicodedata.normalize("NFKD", text.translate(APOSTROPHES)).casefold()
     bare = "".join(one for one in plain if not unicodedata.combining(one))
     return [word for piece in NOT_WORDS.split(bare) if (word := piece.strip("'"))]
@@ -123,11 +103,8 @@ def words_of(text: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def english() -> Mapping[str, tuple[str, ...]]:
-    """pocketsphinx's dictionary: the pronunciations of each word, phones separated by spaces.
-
-    Raises:
-        RequestError: pocketsphinx is not installed.
-    """
+    """pocketsphinx's dictionary: word -> pronunciations, phones separated by spaces. RequestError if it is not
+    installed."""
     found: dict[str, tuple[str, ...]] = {}
     for line in (model_folder() / "cmudict-en-us.dict").read_text("utf-8").splitlines():
         name, _, phones = line.partition(" ")
@@ -137,11 +114,7 @@ def english() -> Mapping[str, tuple[str, ...]]:
 
 
 def model_folder() -> Path:
-    """Where pocketsphinx's English model lies.
-
-    Raises:
-        RequestError: it is not installed.
-    """
+    """The folder of pocketsphinx's English model. RequestError if it is not installed."""
     try:
         from pocketsphinx import get_model_path
     except ImportError as error:
@@ -152,11 +125,8 @@ def model_folder() -> Path:
 
 
 def pronunciations(word: str) -> tuple[str, ...]:
-    """Pronunciations of a word: from the dictionary, with a possessive ending (``Jorinda's``), or from the two words
-    that it consists of (``snowdrop``). Empty if unknown.
-
-    Raises:
-        RequestError: pocketsphinx is not installed.
+    """Pronunciations of a word: from the dictionary, as a possessive (``Jorinda's``), or as a compound of two words
+    (``snowdrop``). Empty if unknown. RequestError if pocketsphinx is not installed.
     """
     known = english()
     if word in known:
@@ -179,13 +149,8 @@ def _ending(phones: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recognizer:
-    """A speech recognizer for given sentences. It is plain data, so it can be sent to worker processes.
-
-    Args:
-        dictionary: pronunciations, in pocketsphinx's format.
-        language_model: in the ARPA format.
-        left_out: those of the sentences with a word of unknown pronunciation; they cannot be recognized.
-    """
+    """A recognizer for given sentences, as plain data for worker processes; ``left_out``: those with unknown
+    pronunciations."""
 
     dictionary: str
     language_model: str
@@ -193,11 +158,8 @@ class Recognizer:
 
     @classmethod
     def for_sentences(cls, sentences: Sequence[str], others: Iterable[str] = ()) -> Recognizer:
-        """A recognizer of ``sentences`` among the first :data:`OTHERS` of ``others`` with known pronunciations.
-
-        Raises:
-            RequestError: pocketsphinx is not installed.
-        """
+        """A recognizer of ``sentences`` among up to :data:`OTHERS` of ``others``. RequestError if pocketsphinx is not
+        installed."""
         known = {sentence: words for sentence in sentences if (words := _words(sentence))}
         left_out = frozenset(sentences).difference(known)
         vocabulary = sorted({word for words in known.values() for word in words})
@@ -207,7 +169,7 @@ class Recognizer:
         return cls(_dictionary(sorted({word for row in rows for word in row})), arpa(rows), left_out)
 
     def transcribe(self, wave: Wave, sample_rate: int = RATE) -> str:
-        """(N,) samples between -1 and 1 -> the words; empty if there are none."""
+        """(N,) samples between -1 and 1 -> the words; may be empty."""
         if not self.dictionary:
             return ""
         sound = resample(np.ascontiguousarray(wave, np.float32), sample_rate, RATE)
@@ -216,7 +178,7 @@ class Recognizer:
             return ""
         decoder = _decoder(self)
         decoder.start_utt()
-        decoder.process_raw(pcm.tobytes(), full_utt=True)  # whole, so that earlier recordings have no effect
+        decoder.process_raw(pcm.tobytes(), full_utt=True)  # full_utt, so that earlier recordings have no effect
         decoder.end_utt()
         heard = decoder.hyp()
         return " ".join(words_of(heard.hypstr)) if heard else ""
@@ -238,7 +200,7 @@ def _transcribe_chunk(recognizer: Recognizer, waves: Sequence[Wave], sample_rate
 
 
 def _words(sentence: str) -> list[str]:
-    """Its words; empty if there are none, or one has no known pronunciation."""
+    """Its words; empty if any has no known pronunciation."""
     words = words_of(sentence)
     return words if all(pronunciations(word) for word in words) else []
 
@@ -265,7 +227,6 @@ def _dictionary(vocabulary: Sequence[str]) -> str:
 
 @lru_cache(maxsize=4)
 def _decoder(recognizer: Recognizer) -> Any:
-    """A pocketsphinx decoder."""
     model = model_folder()
     from pocketsphinx import Config, Decoder
 
@@ -276,7 +237,6 @@ def _decoder(recognizer: Recognizer) -> Any:
 
 @contextmanager
 def _files(recognizer: Recognizer) -> Iterator[tuple[Path, Path]]:
-    """Dictionary and language model as temporary files."""
     with tempfile.TemporaryDirectory(prefix="muomni-recognizer-") as folder:
         dictionary, language_model = Path(folder) / "words.dict", Path(folder) / "words.lm"
         dictionary.write_text(recognizer.dictionary, "utf-8")

@@ -16,47 +16,38 @@ from muomni_cli.speech.asr import Recognizer, words_of
 
 Wave = NDArray[np.float32]
 
-NO_VOCODER_MESSAGE = "no word error rates: no vocoder is trained, and there is none that needs no training"
+NO_VOCODER_MESSAGE = "no word error rates: no vocoder is trained, and none without training is installed"
 
 
 @dataclass(frozen=True, slots=True)
 class WordErrors:
-    """Words that must be put in, taken out or exchanged to make each text what it should be.
-
-    Args:
-        edits: of each sentence.
-        words: that each sentence has.
-    """
+    """Word edits (insertions, deletions, substitutions) of each sentence, and its number of words."""
 
     edits: tuple[int, ...]
     words: tuple[int, ...]
 
     @property
     def rate(self) -> float:
-        """All edits by all words. Above 1 where more words are heard than were said."""
+        """All edits divided by all words; may exceed 1."""
         return sum(self.edits) / sum(self.words)
 
     def interval(self) -> Interval:
-        """Of :attr:`rate`: sentences are drawn, with all their words."""
+        """Of :attr:`rate`, bootstrapped over sentences."""
         return bootstrap(self.edits, [str(row) for row in range(len(self.edits))], sizes=self.words)
 
     def above(self, other: WordErrors) -> tuple[float, float, float]:
-        """How much higher the rate is than ``other``'s of the same sentences: the difference, and where 95 % of those
-        of redrawn sentences are."""
+        """Difference to the rate of ``other`` on the same sentences, and its 95 % bootstrap interval."""
         more = np.subtract(self.edits, other.edits).tolist()
-        sure = bootstrap(more, [str(row) for row in range(len(more))], sizes=self.words)
-        if not any(more):  # in no sentence: of few, it may as well be one for the better
-            half = sure.high if len(more) < FEW else 0.0
+        interval = bootstrap(more, [str(row) for row in range(len(more))], sizes=self.words)
+        if not any(more):  # no sentence differs: in a small sample, the rate may as well be lower
+            half = interval.high if len(more) < FEW else 0.0
             return 0.0, -half, half
-        return self.rate - other.rate, sure.low, sure.high
+        return self.rate - other.rate, interval.low, interval.high
 
 
 def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> WordErrors:
-    """Of texts that were ``reference``, each with at least one word, and what was ``hypothesis`` of each.
-
-    Raises:
-        RequestError: jiwer, which counts the edits, is not installed.
-    """
+    """Word errors of ``hypothesis`` against ``reference``, each with at least one word. RequestError if jiwer is not
+    installed."""
     try:
         from jiwer import process_words
     except ImportError as error:
@@ -74,29 +65,18 @@ def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> WordErro
 
 @dataclass(frozen=True, slots=True)
 class WerResult:
-    """Spoken sentences, what the recognizer heard, and the word errors."""
+    """Reference sentences, their transcripts, and the word errors."""
 
     texts: tuple[str, ...]
     heard: tuple[str, ...]
     errors: WordErrors
 
     def card(self, stage: str, task: str, metric: str) -> MetricResult:
-        """The word error rate as a metric."""
         interval = self.errors.interval()
-        return MetricResult(
-            stage,
-            task,
-            metric,
-            self.errors.rate,
-            interval.low,
-            interval.high,
-            len(self.texts),
-            "sentence",
-            sentences=self.sentences(),
-        )
+        values = (self.errors.rate, interval.low, interval.high, len(self.texts))
+        return MetricResult(stage, task, metric, *values, "sentence", sentences=self.sentences())
 
     def sentences(self) -> list[dict[str, Any]]:
-        """One entry per sentence, as plain data."""
         rows = zip(self.texts, self.heard, self.errors.edits, self.errors.words, strict=True)
         return [
             {"text": text, "heard": hypothesis, "edits": edits, "words": words}
@@ -104,17 +84,13 @@ class WerResult:
         ]
 
     def increase(self, original: WerResult, stage: str, task: str) -> MetricResult:
-        """How much higher the rate is than that of the ``original`` recordings of the same sentences."""
+        """The increase of the rate over that of the ``original`` recordings of the same sentences."""
         more, low, high = self.errors.above(original.errors)
         return MetricResult(stage, task, "wer_added", more, low, high, len(self.texts), "sentence")
 
 
 class WerEvaluator:
-    """A recognizer for some sentences among ``others``.
-
-    Raises:
-        RequestError: the packages of ``muomni[eval]`` are not installed.
-    """
+    """A recognizer for some sentences among ``others``. RequestError if ``muomni[eval]`` is not installed."""
 
     def __init__(self, texts: Sequence[str], others: Iterable[str] = ()) -> None:
         self._recognizer = Recognizer.for_sentences(texts, others)
@@ -124,7 +100,7 @@ class WerEvaluator:
         word_errors((), ())  # a missing package is reported before the work begins
 
     def evaluate(self, waves: Sequence[Wave], sample_rate: int, rows: Sequence[int] | None = None) -> WerResult:
-        """Transcribe one recording of (N,) samples for each of ``rows``, by default :attr:`rows`."""
+        """Transcribe one recording of (N,) samples for each of ``rows``, default :attr:`rows`."""
         texts = [self._texts[row] for row in (self.rows if rows is None else rows)]
         hypothesis = self._recognizer.transcribe_all(waves, sample_rate)
         return WerResult(tuple(texts), tuple(hypothesis), word_errors(texts, hypothesis))

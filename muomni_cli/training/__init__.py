@@ -1,1 +1,1 @@
-"""Training: one loop for every stage, one checkpoint format. Knows no model and no recipe syntax."""
+"""Training: one loop and one checkpoint format for every stage."""

@@ -1,6 +1,4 @@
-"""``--dry-run``: run and time some real steps of a stage, with validation, samples and saving, and estimate how
-long all of it would take. Keeps nothing.
-"""
+"""``--dry-run``: time some real steps, validation, samples and saving, and estimate the total. Saves nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,25 +24,16 @@ from muomni_cli.training.step import Prefetch
 if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext
 
-SECONDS = 25.0
-"""How long steps are measured."""
-
-FEWEST, MOST = 6, 60
-"""Steps that are measured at least, however long they take, and at most."""
-
-LOOKED_AT = 20_000
-"""Steps whose size is asked for at most."""
-
-Size = Callable[[int], int]
-"""Of a step's batch, in any unit."""
-
-WORTH_A_LINE = 1.0
-"""Seconds of preparation, to be spoken of."""
+SECONDS = 25.0  # time budget for measuring steps
+FEWEST, MOST = 6, 60  # bounds on the number of measured steps
+LOOKED_AT = 20_000  # most steps whose batch size is computed
+Size = Callable[[int], int]  # step -> size of its batch, in any unit
+WORTH_A_LINE = 1.0  # seconds of data preparation from which the report mentions it
 
 
 @dataclass(frozen=True, slots=True)
 class TrialMeasurements:
-    """Seconds of everything that a stage does more than once, the steps' items and loss, and bytes of memory."""
+    """Seconds of every repeated operation of a stage, items and loss of the steps, and bytes of memory."""
 
     first: float
     steps: Sequence[float]
@@ -59,38 +47,31 @@ class TrialMeasurements:
 
 
 def measure(objective: Objective, context: TrainingContext, size: Size | None) -> TrialMeasurements:
-    """Train some of the steps in memory, from the shortest to the longest batch alike, then validate and save once.
-
-    Args:
-        objective: of the stage; its weights are changed.
-        context: of the stage.
-        size: of each step's batch; None where all are alike, or nobody knows.
-    """
+    """Train a sample of steps over all batch sizes in memory, then validate and save once. Changes the weights."""
     settings, steps = context.settings, context.settings.steps
     torch.manual_seed(context.seed)
     with tempfile.TemporaryDirectory() as folder, PeakMemory(context.device) as peak:
         trainer = _trainer(objective, context, Path(folder))
-        by_size = _by_size(min(steps, LOOKED_AT), size)
+        by_size = sorted(range(min(steps, LOOKED_AT)), key=size or int)  # in order if the sizes are unknown
         middle, longest = by_size[len(by_size) // 2], by_size[-1]
         (first, loss, _), (warm, _, _) = _train(trainer, [0, middle])
         count = min(steps, max(FEWEST, min(MOST, int(SECONDS / max(warm, 1e-3)))))
-        _, *told, last = _train(trainer, [middle, *_spread(by_size, count), longest])
+        _, *timed, last = _train(trainer, [middle, *_spread(by_size, count), longest])
         return TrialMeasurements(
             first=first,
-            steps=[seconds for seconds, _, _ in told],
+            steps=[seconds for seconds, _, _ in timed],
             longest=last[0],
             validation=_timed(trainer.validate) if settings.val_every else 0.0,
             sample=_timed(trainer.sample) if settings.sample_every else 0.0,
             save=_timed(trainer.save),
-            items=sum(items for _, _, items in told) / len(told),
+            items=sum(items for _, _, items in timed) / len(timed),
             loss=loss,
             memory=peak.bytes(),
         )
 
 
 def size_of(objective: Objective, context: TrainingContext) -> Size | None:
-    """How large the batch of each step is: what the objective says (``size``), else the padded inputs of its
-    examples; None where neither is known."""
+    """The batch size of each step: ``objective.size``, else the longest input of the batch; None if unknown."""
     own: Size | None = getattr(objective, "size", None)
     if own is not None:
         return own
@@ -102,18 +83,18 @@ def size_of(objective: Objective, context: TrainingContext) -> Size | None:
 
 
 def times_due(steps: int, every: int) -> int:
-    """How often something happens that is due every so many steps, and after the last one; 0 for never."""
+    """How often something happens that is due every ``every`` steps and after the last one; 0 for never."""
     return -(-steps // every) if every else 0
 
 
 class PeakMemory:
-    """The largest memory in use meanwhile: of the device where that is CUDA, else of the process. A context manager."""
+    """Peak memory of the CUDA device, else of the process. A context manager."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._most = 0
-        self._over = threading.Event()
-        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._done = threading.Event()
+        self._watch = threading.Thread(target=self._poll, daemon=True)
 
     def __enter__(self) -> PeakMemory:
         if self._device.type == "cuda":
@@ -121,24 +102,20 @@ class PeakMemory:
         self._watch.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
         self._watch.join()
 
     def bytes(self) -> int:
-        """So far."""
         self._most = max(self._most, memory_bytes(self._device))
         return self._most
 
-    def _look(self) -> None:
-        while not self._over.wait(0.01):
+    def _poll(self) -> None:
+        while not self._done.wait(0.01):
             self.bytes()
 
 
 def _trainer(objective: Objective, context: TrainingContext, folder: Path) -> Trainer:
-    """As the stage's own, but that nobody hears it and its files are thrown away."""
     return Trainer(
         objective,
         context,
@@ -150,20 +127,15 @@ def _trainer(objective: Objective, context: TrainingContext, folder: Path) -> Tr
     )
 
 
-def _by_size(steps: int, size: Size | None) -> list[int]:
-    return sorted(range(steps), key=size) if size else list(range(steps))
-
-
 def _spread(by_size: Sequence[int], count: int) -> list[int]:
-    """``count`` steps evenly from all sizes, in an order that has nothing to do with size."""
+    """``count`` steps spread evenly over all sizes, shuffled."""
     chosen = [by_size[(2 * place + 1) * len(by_size) // (2 * count)] for place in range(count)]
     random.Random(0).shuffle(chosen)
     return chosen
 
 
 def _train(trainer: Trainer, steps: Sequence[int]) -> list[tuple[float, float, int]]:
-    """Train on the batches of ``steps``; seconds, loss and items of each."""
-    told = []
+    timed = []
     cuda = trainer.device.type == "cuda"
     with Prefetch(trainer.objective, steps, accumulate=trainer.settings.accumulate, pin=cuda) as coming:
         for step in steps:
@@ -172,8 +144,8 @@ def _train(trainer: Trainer, steps: Sequence[int]) -> list[tuple[float, float, i
             trainer.stepper.step(step, batches)
             names, values = trainer.stepper.read_window()
             loss = values.tolist()[1 + names.index("loss")]  # waits for the device
-            told.append((time.perf_counter() - begin, loss, sum(batch.items for batch in batches)))
-    return told
+            timed.append((time.perf_counter() - begin, loss, sum(batch.items for batch in batches)))
+    return timed
 
 
 def _timed(work: Callable[[int], None]) -> float:
@@ -184,22 +156,11 @@ def _timed(work: Callable[[int], None]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What a stage would be.
+    """The estimate for one stage. Seconds are means of one operation, and ``items_a_step`` counts ``unit``.
 
-    Args:
-        items_a_step: of ``unit``, on average.
-        loss: before the first step.
-        memory: bytes at most.
-        first_seconds: of the first step, with allocation and compilation.
-        step_seconds: of a later one, on average, with the time that its batch is waited for.
-        longest_seconds: of the one with the largest batch.
-        measured: how many steps that comes from.
-        validation_seconds: of one validation; ``validations`` of them.
-        sample_seconds: of one set of samples; ``samples`` of them.
-        save_seconds: of one checkpoint; ``saves`` of them.
-        opening_seconds: until the first step, with the data in the cache.
-        preparing_seconds: what it took to put the data there; a training that follows finds it.
-        total_seconds: of a training that follows.
+    ``first_seconds`` includes allocation and compilation, ``step_seconds`` the wait for the batch. ``opening_seconds``
+    is
+    the time to the first step with cached data; ``preparing_seconds`` fills that cache and is not in ``total_seconds``.
     """
 
     stage: str
@@ -227,12 +188,13 @@ class DryRun:
     folder: str
 
     def as_json(self) -> dict[str, Any]:
-        """For ``--json``."""
         return asdict(self)
 
     def as_text(self) -> str:
-        """For people."""
         rate = f"{self.items_a_step / self.step_seconds:,.0f} {self.unit}/s"
+        prepared = []
+        if self.preparing_seconds > WORTH_A_LINE:
+            prepared = [("data", f"prepared in {duration(self.preparing_seconds)}, and kept in the cache")]
         rows = [
             ("stage", f"{self.stage} on {self.device}"),
             ("parameters", f"{self.parameters:,}"),
@@ -245,25 +207,15 @@ class DryRun:
             *_repeated("validation", self.validation_seconds, self.validations),
             *_repeated("set of samples", self.sample_seconds, self.samples),
             *_repeated("checkpoint", self.save_seconds, self.saves),
-            *([("data", self._prepared())] if self.preparing_seconds > WORTH_A_LINE else []),
+            *prepared,
             (f"{self.steps:,} steps", f"{duration(self.total_seconds)} in all"),
             ("would write to", self.folder),
         ]
         return _table(rows)
 
-    def _prepared(self) -> str:
-        return f"prepared in {duration(self.preparing_seconds)}, and kept in the cache"
-
 
 def dry_run(objective: Objective, context: TrainingContext, *, opening: float = 0.0, preparing: float = 0.0) -> DryRun:
-    """Train steps that stand for all, in memory, and reckon what the stage takes.
-
-    Args:
-        objective: of the stage; its weights are changed.
-        context: of the stage.
-        opening: seconds that it took to open it, with the data in the cache.
-        preparing: seconds that it took to put the data there.
-    """
+    """Measure a sample of steps in memory, which changes the weights, and estimate the time of the whole stage."""
     settings = context.settings
     found = measure(objective, context, size_of(objective, context))
     validations = times_due(settings.steps, settings.val_every)
@@ -301,11 +253,10 @@ def dry_run(objective: Objective, context: TrainingContext, *, opening: float = 
     )
 
 
-def sum_of(tried: Sequence[DryRun]) -> str:
-    """All stages together, for people."""
-    total, most = sum(one.total_seconds for one in tried), max(one.memory for one in tried)
+def sum_of(runs: Sequence[DryRun]) -> str:
+    total, most = sum(one.total_seconds for one in runs), max(one.memory for one in runs)
     rows = [
-        *((one.stage, f"{duration(one.total_seconds)}, {size(one.memory)}") for one in tried),
+        *((one.stage, f"{duration(one.total_seconds)}, {size(one.memory)}") for one in runs),
         ("all", f"{duration(total)} one after the other, {size(most)} at most"),
     ]
     return _table(rows)

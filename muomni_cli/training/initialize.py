@@ -1,4 +1,4 @@
-"""The parts that joint tuning begins with: from the run's own stages, from a base model, or fresh."""
+"""The parts that the omni stage starts from: trained in this run, from a pretrained model, or random."""
 
 from __future__ import annotations
 
@@ -22,36 +22,30 @@ if TYPE_CHECKING:
 
 
 def build_omni(context: TrainingContext) -> OmniModel:
-    """The recipe's model, from the parts that its own stages trained, or fresh where the recipe says so.
-
-    Raises:
-        RequestError: a part is untrained and the recipe does not ask for random ones.
-    """
+    """The recipe's omni model with its initial weights. RequestError if a part is untrained and not to be random."""
     recipe, settings = context.recipe, context.settings
     if recipe.thinker is None or not recipe.encoders:
         raise RequestError(
             f"recipe {recipe.name} has no {'Thinker' if recipe.thinker is None else 'encoder'}",
             "the omni stage needs a table [thinker] and at least one [encoders.<modality>]",
         )
-    _refuse_strangers(
-        recipe, "init_encoders", settings.init_encoders, "; the Thinker goes with the run's own tokenizer"
-    )
+    _require_encoders(recipe, "init_encoders", settings.init_encoders, "; the Thinker needs the run's own tokenizer")
     if isinstance(settings.word_dropout, dict):
-        _refuse_strangers(recipe, "word_dropout", settings.word_dropout)
+        _require_encoders(recipe, "word_dropout", settings.word_dropout)
     wanted = {"thinker": recipe.thinker, **recipe.encoders}
-    before = load_pretrained(settings.init)
-    parts = {stage: _begin(stage, chosen, context, before) for stage, chosen in wanted.items()}
+    base = load_pretrained(settings.init)
+    parts = {stage: _begin(stage, chosen, context, base) for stage, chosen in wanted.items()}
     thinker = parts.pop("thinker")
     frozen = {name for name in parts if scale_of(f"encoders.{name}", settings.lr_scale) == 0}
     omni = OmniModel(thinker, parts, frozenset(frozen))
     omni.reset_projectors()
-    if before is not None:
+    if base is not None:
         for modality in recipe.encoders.keys() - settings.init_encoders.keys():
-            before.fill_projector(modality, omni.projectors[modality])
+            base.fill_projector(modality, omni.projectors[modality])
     return omni
 
 
-def _refuse_strangers(recipe: Recipe, key: str, names: Iterable[str], note: str = "") -> None:
+def _require_encoders(recipe: Recipe, key: str, names: Iterable[str], note: str = "") -> None:
     for name in names:
         if name not in recipe.encoders:
             raise RequestError(
@@ -60,34 +54,32 @@ def _refuse_strangers(recipe: Recipe, key: str, names: Iterable[str], note: str 
             )
 
 
-def _begin(stage: str, chosen: PartSpec, context: TrainingContext, before: PretrainedModel | None) -> Any:
-    """One part, as its own stage left it in this run or in the one that ``start`` names, or as it is in the model that
-    ``init`` names, or fresh; says which."""
+def _begin(stage: str, chosen: PartSpec, context: TrainingContext, base: PretrainedModel | None) -> Any:
+    """One part with its initial weights: from this run, from the run in ``init_encoders``, from ``init``, or random."""
     settings, recipe = context.settings, context.recipe
     weights: object = "random weights"
     if stage in settings.init_encoders:
         part, weights = _from_another(stage, chosen, settings.init_encoders[stage])
-    elif settings.init == "random" or (context.trial and before is None and context.run.status(stage) == "missing"):
+    elif settings.init == "random" or (context.trial and base is None and context.run.status(stage) == "missing"):
         size = {"vocab_size": context.tokenizer().vocab_size} if stage == "thinker" else {}
         part = build_part(chosen.registered, chosen.config, size)
-    elif before is not None and (taken := before.part(stage, chosen)):
+    elif base is not None and (taken := base.part(stage, chosen)):
         part, weights = taken
     else:
-        command = f'muomni train {stage} {recipe.source}    or begin with random parts: train.omni.init="random"'
+        command = f'muomni train {stage} {recipe.source}    or start from random weights: train.omni.init="random"'
         part, weights = open_part(context.run, stage, command)
     context.progress(f"{stage}: {weights}")
     return part
 
 
 def _from_another(stage: str, chosen: PartSpec, name: str) -> tuple[nn.Module, Path]:
-    """An encoder of another run, whose settings must be those that the recipe has: weights mean nothing without."""
     run = model_named(name).run()
     command = f"muomni train {stage} {run.recipe_path} --run {run.name}"
     _, _, held = run.part(stage, command)
     wanted = part_entry(chosen.registered, chosen.config, "")
     if changed := differences(held, wanted, chosen.registered.part.config.training_only):
         raise RequestError(
-            f"{stage} of {run.root} was trained with another {' and '.join(changed)} than the recipe has now",
-            f"write into [encoders.{stage}] what {run.recipe_path} has there",
+            f"{stage} of {run.root} differs from the recipe in {' and '.join(changed)}",
+            f"copy [encoders.{stage}] from {run.recipe_path}",
         )
     return open_part(run, stage, command)

@@ -1,4 +1,4 @@
-"""The training loop: one for every stage. Knows objectives, checkpoints and callbacks; no model, no recipe."""
+"""The training loop of every stage. It depends on objectives, checkpoints and callbacks, not on models or recipes."""
 
 from __future__ import annotations
 
@@ -38,24 +38,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LogWindow:
-    """What is known on the host about the steps since the last log line."""
-
     step: int
     items: int
     names: list[str]
 
 
 class Trainer:
-    """Trains one stage and keeps its files.
+    """Trains one stage and writes ``metrics.jsonl``, ``last.safetensors``, ``best.safetensors`` and ``samples/`` in
+    ``folder``.
 
-    Args:
-        objective: what is trained.
-        context: stage, settings, seed, device and run; also handed to callbacks.
-        folder: where ``metrics.jsonl``, ``last.safetensors``, ``best.safetensors`` and ``samples/`` go.
-        about: what checkpoints say of themselves (part, recipe hash); step, best and the like are added.
-        command: what continues this stage, for messages.
-        followers: callbacks.
-        display: what is said meanwhile.
+    ``about``: fields of the checkpoint header besides step, best loss and the like. ``command``: continues this stage.
     """
 
     def __init__(
@@ -73,35 +65,29 @@ class Trainer:
         self.context = context
         self.settings = context.settings
         self.device = context.device
-        self.folder = folder
+        self.folder, self.last = folder, folder / LAST
         self.about = about
         self.command = command
-        self.followers = callbacks
+        self.callbacks = callbacks
         self.display = display
         self.metrics = MetricsLog(folder / "metrics.jsonl")
         self.stepper = Stepper(objective, self.settings, self.device)
         self.best = math.inf
         self._readback: AsyncMetrics[LogWindow] = AsyncMetrics(self.device)
-        self._seconds = 0.0  # trained so far, over all sittings
+        self._seconds = 0.0  # trained so far, over all sessions
         self._items = 0
         self._begin = self._mark = time.perf_counter()
-        self._done = self._first = 0  # steps, ever and before this sitting
-
-    @property
-    def last(self) -> Path:
-        """The checkpoint to continue from."""
-        return self.folder / LAST
+        self._done = self._first = 0  # steps, in total and before this session
 
     def run(self, *, resume: bool = False) -> int:
-        """Train to the last step; gives the number of steps done.
+        """Train to the last step; returns the number of steps done.
 
-        Args:
-            resume: continue from :attr:`last`, bit for bit (on the CPU) as if training had never stopped.
+        With ``resume``, continue from :attr:`last`, on the CPU bit for bit as an uninterrupted run.
 
         Raises:
             StoppedError: after a signal, when everything is saved.
-            MuomniError: for a loss that is not finite, a full disk, too little memory.
-            RequestError: for a checkpoint that cannot be continued.
+            MuomniError: the loss is not finite, the disk is full, or memory ran out.
+            RequestError: the checkpoint cannot be resumed.
         """
         torch.manual_seed(self.context.seed)
         self._done = self._first = self._restore() if resume else 0
@@ -111,18 +97,18 @@ class Trainer:
             if self.settings.precision == "bf16" and not multiplies_bf16(self.device.type):
                 self.display.say(f"this {self.device.type} has no instructions for bfloat16: training in fp32")
             try:
-                self.followers.on_start(self.context)
+                self.callbacks.on_start(self.context)
                 asked = self._train()
             except BaseException as error:
-                with suppress(MuomniError):  # such as a disk that is full: the first error is the one to tell
-                    self.followers.on_end(self._done, "failed")
+                with suppress(MuomniError):  # such as a full disk: report the first error
+                    self.callbacks.on_end(self._done, "failed")
                 if isinstance(error, torch.OutOfMemoryError):
                     raise MuomniError(
                         f"out of memory on {self.device} in step {self._done + 1}",
                         "raise accumulate, lower batch_size, or set checkpoint_activations=true",
                     ) from error
                 raise
-            self.followers.on_end(self._done, "stopped" if asked else "finished")
+            self.callbacks.on_end(self._done, "stopped" if asked else "finished")
         if asked:
             raise StoppedError(
                 f"{self.context.stage} stopped by {NAMES[asked]} after step {self._done} of {self.settings.steps}; "
@@ -133,7 +119,7 @@ class Trainer:
         return self._done
 
     def _train(self) -> signal.Signals | None:
-        """Do the steps that are left; gives the signal that stopped it, if one did."""
+        """Run the remaining steps; returns the signal that stopped them, if any."""
         steps, cuda = self.settings.steps, self.device.type == "cuda"
         coming = Prefetch(self.objective, range(self._done, steps), accumulate=self.settings.accumulate, pin=cuda)
         with StopRequests(self.display.say) as stop, coming as batches:
@@ -165,10 +151,7 @@ class Trainer:
     def _due(self, done: int, every: int) -> bool:
         return every > 0 and (done % every == 0 or done == self.settings.steps)
 
-    # -- what is read, said and kept between steps ---------------------------------------------------------------------
-
     def _report(self, arrived: list[tuple[LogWindow, list[float]]]) -> None:
-        """Write down the windows that have come back from the device."""
         for window, (bad_step, *means) in arrived:
             self._require_finite(int(bad_step))
             now = time.perf_counter()
@@ -185,10 +168,10 @@ class Trainer:
             self.metrics.write(window.step, metrics)
             a_step = (now - self._begin) / max(1, window.step - self._first)
             self.display.log(window.step, metrics, a_step * (self.settings.steps - window.step))
-            self.followers.on_log(window.step, metrics)
+            self.callbacks.on_log(window.step, metrics)
 
     def validate(self, done: int) -> None:
-        """Measure on held-out data after ``done`` steps, and keep the weights if they are the best so far."""
+        """Validate after ``done`` steps, and save the weights if they are the best so far."""
         with self._evaluation_mode(done):
             metrics = self.objective.validate()
         loss = metrics["loss"]
@@ -198,10 +181,9 @@ class Trainer:
             write_checkpoint(self.folder / BEST, self._header(done), self._weights())
         self.metrics.write(done, {**{f"val_{k}": v for k, v in metrics.items()}, "time": round(self._elapsed(), 3)})
         self.display.validation(done, metrics, best=better)
-        self.followers.on_validation(done, metrics)
+        self.callbacks.on_validation(done, metrics)
 
     def sample(self, done: int) -> None:
-        """Write what the objective gives as samples after ``done`` steps."""
         with self._evaluation_mode(done):
             samples = list(self.objective.samples(done))
         for sample in samples:
@@ -209,7 +191,7 @@ class Trainer:
             write_bytes(self.folder / "samples" / f"{done:06}-{sample.name}", content)
 
     def save(self, done: int) -> None:
-        """Write the checkpoint of ``done`` steps, from which training goes on bit for bit."""
+        """Write the checkpoint of ``done`` steps, from which training resumes bit for bit."""
         stepper = self.stepper
         sections = {
             **self._weights(),
@@ -218,12 +200,12 @@ class Trainer:
             "log": stepper.window,
         }
         write_checkpoint(self.last, self._header(done), sections)
-        if not self.settings.val_every:  # what an earlier sitting found best would stand before these for ever
+        if not self.settings.val_every:  # else a stale best checkpoint would be preferred to this one
             (self.folder / BEST).unlink(missing_ok=True)
-        self.followers.on_checkpoint(done, self.last)
+        self.callbacks.on_checkpoint(done, self.last)
 
     def _restore(self) -> int:
-        """Take everything back to where :meth:`save` left it; gives the number of steps done."""
+        """Restore the state that :meth:`save` wrote; returns the number of steps done."""
         checkpoint = read_checkpoint(self.last)
         header, stepper = checkpoint.header, self.stepper
         if header["seed"] != self.context.seed:
@@ -234,8 +216,8 @@ class Trainer:
         load_model(self.objective.module, checkpoint)
         if not checkpoint.section("rng"):
             raise RequestError(
-                f"{self.last} holds weights alone, and training cannot go on from those",
-                "put the file that training wrote back, or train again with --force",
+                f"{self.last} holds weights alone, without the state to resume from",
+                "restore the original checkpoint, or train again with --force",
             )
         try:
             stepper.optimizers.load_state_tensors(checkpoint.section("optim"))
@@ -273,11 +255,9 @@ class Trainer:
     def _elapsed(self) -> float:
         return self._seconds + time.perf_counter() - self._begin
 
-    # -- guards --------------------------------------------------------------------------------------------------------
-
     @contextmanager
     def _apart(self) -> Iterator[None]:
-        """Work that is no step: settles what the device still owes, and is not counted in the rate."""
+        """Work between steps: waits for pending metrics first, and is excluded from the rate."""
         self._report(self._readback.take(wait=True))
         self._require_finite(int(self.stepper.bad_step))
         begin = time.perf_counter()
@@ -286,7 +266,7 @@ class Trainer:
 
     @contextmanager
     def _evaluation_mode(self, done: int) -> Iterator[None]:
-        """Evaluation: averaged weights, no dropout, no gradients, and random numbers that training does not notice."""
+        """Averaged weights, no dropout, no gradients, and a separate random state."""
         module, ema = self.objective.module, self.stepper.ema
         devices = [self.device] if self.device.type == "cuda" else []
         module.eval()
@@ -302,7 +282,7 @@ class Trainer:
         module.train()
 
     def _require_finite(self, bad_step: int) -> None:
-        """Stop if a step went wrong. No weight has seen it: every update since was left out on the device."""
+        """Stop after a non-finite step. Since then the device has skipped all updates, so the weights are good."""
         if bad_step < 0:
             return
         path = self.folder / f"bad-batch-{bad_step + 1}.safetensors"

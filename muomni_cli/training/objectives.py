@@ -1,9 +1,10 @@
-"""The objectives of a Thinker: next tokens of text alone, and joint tuning with encoders on conversations about media.
+"""The objectives of a Thinker: next-token prediction on text, and joint tuning with encoders on conversations about
+media.
 
-Both use a cross-entropy computed from hidden states in chunks, without ever holding all logits. Joint tuning is the
-cross-entropy on the answers of conversations in which pictures and sounds stand before the text, as in LLaVA
-(arXiv:2304.08485). Word dropout (arXiv:1511.06349) replaces some tokens of the answers in the input: a Thinker that
-always reads the right words so far guesses the next from them, and would not learn to rely on the media.
+Both compute the cross-entropy from hidden states in chunks, without ever holding all logits. Joint tuning trains on the
+answers of conversations in which media precede the text, as in LLaVA (arXiv:2304.08485). Word dropout
+(arXiv:1511.06349) replaces some answer tokens in the input, so that the Thinker relies on the media and not only on the
+answer so far.
 
 Shapes: B batch, T tokens, D width, V vocabulary.
 """
@@ -32,14 +33,9 @@ from muomni_cli.omni.model import OmniModel
 if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext
 
-IGNORED = -100
-"""The target that counts for nothing."""
-
-CHUNK_LOGITS = 1 << 23
-"""Logits made at a time: 32 MiB in fp32."""
-
-SAMPLES = 8
-"""Validation conversations that are shown as samples."""
+IGNORED = -100  # target id that is excluded from the loss
+CHUNK_LOGITS = 1 << 23  # logits per chunk: 32 MiB in fp32
+SAMPLES = 8  # validation conversations per set of samples
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
@@ -68,7 +64,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
 
 def _chunks(rows: int, vocab_size: int) -> Iterator[slice]:
-    """Slices of so many rows that their logits stay below :data:`CHUNK_LOGITS`."""
+    """Slices of rows with at most :data:`CHUNK_LOGITS` logits each."""
     size = max(1, CHUNK_LOGITS // vocab_size)
     return (slice(start, start + size) for start in range(0, rows, size))
 
@@ -106,7 +102,7 @@ def summed_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
 
 
 class NextToken:
-    """An :class:`muomni_cli.api.Objective`: cross-entropy of the next token at every position of a window."""
+    """An :class:`muomni_cli.api.Objective`: next-token cross-entropy at every position of a window."""
 
     unit = "tokens"
 
@@ -127,14 +123,13 @@ class NextToken:
         )
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Share ``micro`` of the step's ``batch_size`` windows: ``ids`` and ``targets``, (B,T) each."""
+        """Micro-batch ``micro`` of the step's ``batch_size`` windows: ``ids`` and ``targets``, (B,T) each."""
         window = self._windows.batch(step, self._settings.batch_size)
         rows = len(window.tokens)
         shares = self._settings.accumulate
         return to_batch(window.tokens, window.mask, slice(rows * micro // shares, rows * (micro + 1) // shares))
 
     def loss(self, batch: Batch) -> Loss:
-        """Nats, summed over the batch's targets."""
         return Loss(summed_loss(self._thinker, batch.tensors))
 
     def validate(self) -> dict[str, float]:
@@ -147,13 +142,11 @@ class NextToken:
         return found
 
     def _nats(self, window: Window) -> Tensor:
-        """Of all that is to be said in a batch of windows."""
         device = self._thinker.head_weight.device
         batch = to_batch(window.tokens, window.mask)
         return summed_loss(self._thinker, {k: v.to(device) for k, v in batch.tensors.items()}).double()
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """A continuation of each prompt the recipe names."""
         prompts = list(self._settings.sample_prompts)
         if not prompts:
             return
@@ -163,7 +156,7 @@ class NextToken:
 
 
 def to_batch(tokens: NDArray[np.integer], mask: NDArray[np.generic], rows: slice = slice(None)) -> Batch:
-    """(B,T+1) tokens and (B,T) mask of what counts -> the chosen rows as inputs and targets."""
+    """(B,T+1) tokens and (B,T) loss mask -> the chosen rows as inputs and targets."""
     chosen = torch.from_numpy(tokens[rows].astype(np.int64))
     counted = mask[rows].astype(bool)
     targets = chosen[:, 1:].masked_fill(torch.from_numpy(~counted), IGNORED)
@@ -172,12 +165,12 @@ def to_batch(tokens: NDArray[np.integer], mask: NDArray[np.generic], rows: slice
 
 
 def summed_loss(thinker: Thinker, tensors: dict[str, Tensor]) -> Tensor:
-    """Cross-entropy in fp32, summed over the targets that count."""
+    """Cross-entropy in fp32, summed over the unmasked targets."""
     return summed_cross_entropy(thinker.hidden(tensors["ids"]), thinker.head_weight, tensors["targets"])
 
 
 def share_of(word_dropout: float | Mapping[str, float], modalities: Iterable[str]) -> float:
-    """The share for a conversation with media of ``modalities``: 0 without any, the largest where they differ."""
+    """Word dropout for a conversation with these modalities: 0 without media, the largest if they differ."""
     if isinstance(word_dropout, Mapping):
         return max((word_dropout.get(modality, 0.0) for modality in modalities), default=0.0)
     return word_dropout if any(modalities) else 0.0
@@ -190,9 +183,8 @@ def hide_words(
     specials: Mapping[str, int],
     rng: np.random.Generator,
 ) -> NDArray[np.int32]:
-    """A copy of ``ids`` (T,) in which ``pad`` stands for each token of an answer with probability ``share``.
-
-    What was asked, media (below 0) and the tokens that mark turns stay.
+    """A copy of ``ids`` (T,) with each answer token replaced by ``pad`` with probability ``share``; prompts, media (ids
+    below 0) and turn markers are kept.
     """
     if not share:
         return ids
@@ -202,7 +194,7 @@ def hide_words(
 
 
 class AnswerTrace:
-    """An :class:`muomni_cli.api.Objective`: the answers of ``[[data.omni]]``."""
+    """An :class:`muomni_cli.api.Objective`: cross-entropy on the answers of ``[[data.omni]]``."""
 
     unit = "tokens"
 
@@ -226,7 +218,6 @@ class AnswerTrace:
         self._context = context
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Share ``micro`` of the step's conversations."""
         rows = self._data.train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         own = range(len(rows) * micro // shares, len(rows) * (micro + 1) // shares)
@@ -237,24 +228,25 @@ class AnswerTrace:
         )
 
     def size(self, step: int) -> int:
-        """Of the step's longest conversation, media included, which all others are padded to."""
+        """Length of the step's longest conversation, media included; all others are padded to it."""
         conversations = self._data.train
         return max(conversations.size(row) for row in conversations.batch(step, self._settings.batch_size))
 
     def _given(self, example: OmniExample, step: int, place: int) -> NDArray[np.int32]:
-        """What the Thinker is shown of conversation ``place`` of a step, however the step is cut."""
+        """The input ids of conversation ``place``, with word dropout; independent of micro-batching."""
         rng = np.random.default_rng((self._context.seed, step, place))
         share = share_of(self._settings.word_dropout, (modality for modality, _ in example.media))
         return hide_words(example.ids, example.answer, share, self._tokenizer.specials, rng)
 
     def loss(self, batch: Batch) -> Loss:
-        """Nats, summed over the tokens of the answers."""
         states, targets = self._states(batch), batch.tensors["targets"]
         return Loss(summed_cross_entropy(states, self._thinker.head_weight, targets))
 
     def validate(self) -> dict[str, float]:
-        """``loss`` in nats a token, and for each source its ``loss_<source>`` and ``exact_<source>``: the share of
-        conversations whose answers greedy decoding would give word for word."""
+        """``loss`` in nats per token; per source ``loss_<source>`` and ``exact_<source>``, the share of conversations
+        whose
+        answers greedy decoding reproduces exactly.
+        """
         names, conversations = self._data.names, self._data.val
         nats, tokens = np.zeros(len(names)), np.zeros(len(names))
         right, count = np.zeros(len(names)), np.zeros(len(names))
@@ -275,41 +267,39 @@ class AnswerTrace:
         return found
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """Answers to a few validation conversations, beside the right ones; each token given the right ones before."""
+        """Teacher-forced answers to a few validation conversations, beside the references."""
         conversations = self._data.val
         rows = np.linspace(0, len(conversations) - 1, min(SAMPLES, len(conversations))).astype(int).tolist()
         batch = self._collate([conversations[row] for row in rows])
         with torch.no_grad():
-            said = self._logits(batch).argmax(-1).tolist()
+            predicted = self._logits(batch).argmax(-1).tolist()
         text, begin = "", 0
         for place, row in enumerate(rows):
             end = begin + batch.host["answers"][place]
             wanted = batch.tensors["targets"][begin:end].tolist()
             asked = [token for token in conversations[row].ids.tolist() if token >= 0]
             text += f"{self._tokenizer.decode(asked)}\n  right: {self._tokenizer.decode(wanted)}\n"
-            text += f"  model: {self._tokenizer.decode(said[begin:end])}\n\n"
+            text += f"  model: {self._tokenizer.decode(predicted[begin:end])}\n\n"
             begin = end
         yield Sample("answers.txt", text)
 
-    # -- batches -------------------------------------------------------------------------------------------------------
-
     def _collate(self, chosen: Sequence[OmniExample], given: Sequence[NDArray[np.int32]] | None = None) -> Batch:
-        """Conversations padded on the right, and their inputs; ``cpu_slots`` are flat among the (B,T) tokens.
-
-        ``given`` stands for the ids that the Thinker is shown, where those are not all.
+        """Conversations padded on the right, and their media; ``places`` are flat indices into the (B,T) tokens.
+        ``given``:
+        input ids, where they differ from the examples'.
         """
         width = max(len(example.ids) for example in chosen) - 1
         ids = np.zeros((len(chosen), width), np.int64)
-        targets, cpu_slots = [], []
+        targets, places = [], []
         for place, example in enumerate(chosen):
             ids[place, : len(example.ids) - 1] = (given[place] if given else example.ids)[:-1]
             learned = np.flatnonzero(example.answer[1:])
             targets.append(example.ids[1:][learned])
-            cpu_slots.append(place * width + learned)
+            places.append(place * width + learned)
         tensors = {
             "ids": torch.from_numpy(np.maximum(ids, 0)),
             "targets": torch.from_numpy(np.concatenate(targets).astype(np.int64)),
-            "places": torch.from_numpy(np.concatenate(cpu_slots).astype(np.int64)),
+            "places": torch.from_numpy(np.concatenate(places).astype(np.int64)),
         }
         host: dict[str, Sequence[int]] = {"answers": [len(own) for own in targets]}
         for modality in self.omni.encoders:
@@ -324,7 +314,7 @@ class AnswerTrace:
         tensors: dict[str, Tensor],
         host: dict[str, Sequence[int]],
     ) -> None:
-        """One modality's inputs, padded; which (input, token) stands at which place of the sequence."""
+        """One modality's inputs, padded, and the flat position in the sequence of each (input, token)."""
         inputs: list[NDArray[Any]] = []
         at, where = [], []
         for row, example in enumerate(chosen):
@@ -345,23 +335,21 @@ class AnswerTrace:
         tensors[f"{modality}.where"] = torch.from_numpy(np.concatenate(where))
 
     def _states(self, batch: Batch) -> Tensor:
-        """(n,D) final states of the positions whose next token is an answer's."""
+        """(n,D) final states that predict the answers' tokens."""
         tensors = batch.tensors
-        rows, cpu_slots = [], []
+        rows, places = [], []
         for modality in self.omni.encoders:
             if f"{modality}.inputs" in tensors:
                 tokens = self.omni.embed_media(modality, tensors[f"{modality}.inputs"], batch.host[modality])
                 row, place = tensors[f"{modality}.at"]
                 rows.append(tokens[row, place])
-                cpu_slots.append(tensors[f"{modality}.where"])
-        embeds = self.omni.embed(tensors["ids"], rows, cpu_slots)
+                places.append(tensors[f"{modality}.where"])
+        embeds = self.omni.embed(tensors["ids"], rows, places)
         states: Tensor = self._thinker.hidden(embeds=embeds).flatten(0, 1)
         return states[tensors["places"]]
 
-    # -- judging -------------------------------------------------------------------------------------------------------
-
     def _validation_rows(self, conversations: OmniDataset) -> list[list[int]]:
-        """All batches, or ``val_batches`` of them from the shortest to the longest conversations alike."""
+        """All batches, or ``val_batches`` of them, spread evenly over the lengths."""
         batches = list(conversations.batches(self._settings.batch_size))
         wanted = self._settings.val_batches or len(batches)
         if wanted >= len(batches):
@@ -376,7 +364,7 @@ class AnswerTrace:
         return logits.float()
 
     def _judge(self, batch: Batch, rows: int) -> tuple[list[float], list[bool]]:
-        """Nats of each conversation's answers, and whether every token of them is the likeliest."""
+        """Nats of each conversation's answers, and whether greedy decoding gets every token right."""
         with torch.no_grad():
             logits = self._logits(batch)
         targets = batch.tensors["targets"].to(logits.device)

@@ -1,11 +1,9 @@
 """Optimizers: learning-rate schedules, Muon, AdamW, and the moving average of the weights.
 
-A schedule is a pure function of the step, a factor for every peak rate, so resuming needs no schedule state. Matrices
-of hidden layers go to Muon (Keller Jordan, 2024; analyzed in arXiv:2502.16982) if the recipe asks for it; everything
-else goes to fused AdamW. Vectors and embedding tables have no weight decay.
-
-The update of :class:`Muon` is that of :class:`torch.optim.Muon` with its defaults. This one stacks matrices of equal
-shape, so that a model of many layers costs a handful of kernels, and can be told on the device to skip a step.
+Muon (Keller Jordan, 2024; analyzed in arXiv:2502.16982) trains the matrices of hidden layers if the recipe asks for it;
+fused AdamW trains everything else. Vectors and embedding tables have no weight decay. :class:`Muon` computes the update
+of :class:`torch.optim.Muon` with its defaults, but batches matrices of equal shape (a handful of kernels for many
+layers) and can skip a step without a host sync.
 """
 
 from __future__ import annotations
@@ -24,14 +22,15 @@ if TYPE_CHECKING:
     from muomni_cli.recipe import TrainSettings
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic that pushes all singular values towards 1 in few iterations."""
+"""Coefficients of the quintic that drives all singular values towards 1 in few iterations."""
 
 
 def factor(settings: TrainSettings, step: int) -> float:
-    """Share of the peak learning rate at ``step`` (counted from 0), in (0, 1].
+    """Share of the peak learning rate at ``step`` (from 0), in (0, 1]; a pure function, so resuming needs no state.
 
-    Every schedule climbs linearly over ``warmup_steps``. Then ``cosine`` falls along half a cosine to ``min_lr``
-    (arXiv 1608.03983), ``wsd`` stays at the peak and falls linearly to ``min_lr`` over the last ``decay`` share of the
+    Every schedule warms up linearly over ``warmup_steps``. Then ``cosine`` decays along half a cosine to ``min_lr``
+    (arXiv 1608.03983), ``wsd`` stays at the peak and decays linearly to ``min_lr`` over the last ``decay_fraction`` of
+    the
     steps (arXiv 2404.06395), and ``constant`` stays.
     """
     if step < settings.warmup_steps:
@@ -48,8 +47,7 @@ def factor(settings: TrainSettings, step: int) -> float:
 
 
 def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """(N,R,C) -> (N,R,C) with all singular values near 1 and the same singular vectors; in bfloat16, which is precise
-    enough, or in fp32 where the device is quicker at that."""
+    """(N,R,C) -> (N,R,C) with the same singular vectors, all singular values near 1; in bfloat16 where that is fast."""
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.to(quick_dtype(matrices.device))
@@ -62,17 +60,15 @@ def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose matrix is orthogonalised before it is applied.
+    """Momentum that is orthogonalized before it is applied, for 2-D parameters.
 
-    Args:
-        params: 2-D parameters only, or groups of them.
-        lr: size of the update's singular values, times ``sqrt(max(1, rows / columns))``; 0.02 is a usual rate.
-        momentum: of the Nesterov average.
-        weight_decay: decoupled.
+    ``lr``: size of the update's singular values, times ``sqrt(max(1, rows / columns))``; 0.02 is a usual rate. The
+    momentum
+    is Nesterov's, the weight decay decoupled.
     """
 
     skip: Tensor | None = None
-    """A scalar on the device; where it is true, :meth:`step` changes neither weights nor state."""
+    """Scalar on the device; where true, :meth:`step` changes neither weights nor state."""
 
     def __init__(
         self,
@@ -84,11 +80,10 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         matrices = all(p.ndim == 2 for group in self.param_groups for p in group["params"])
-        assert matrices, "Muon moves matrices only"
+        assert matrices, "Muon takes matrices only"
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Apply one update to every parameter that has a gradient."""
         assert closure is None, "gradients are computed before the step"
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = {}
@@ -101,7 +96,7 @@ class Muon(torch.optim.Optimizer):
     def _step_shape(self, params: list[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
         grads = [p.grad for p in params if p.grad is not None]
         buffers = [self._buffer(p) for p in params]
-        if self.skip is not None:  # a gradient that is not a number must reach neither the average nor the weights
+        if self.skip is not None:  # keep NaN out of the average and the weights
             grads = [torch.where(self.skip, buffer, grad) for buffer, grad in zip(buffers, grads, strict=True)]
         torch._foreach_lerp_(buffers, grads, 1 - momentum)
         updates = orthogonalize(torch.stack(torch._foreach_lerp(grads, buffers, momentum))).to(params[0].dtype)
@@ -124,26 +119,19 @@ class Muon(torch.optim.Optimizer):
 
 
 def embedding_names(module: nn.Module) -> set[str]:
-    """Names of the parameters that are embedding tables (and not used as anything else before)."""
     tables = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
     return {name for name, p in module.named_parameters() if id(p) in tables}
 
 
 def scale_of(name: str, scales: Mapping[str, float]) -> float:
-    """The factor of the longest prefix (of whole words between dots) that ``name`` has in ``scales``; 1 for none."""
+    """The learning-rate scale of the longest dotted prefix of ``name`` in ``scales``; 1 for none."""
     words = name.split(".")
     prefixes = (".".join(words[:count]) for count in range(len(words), 0, -1))
     return next((scales[prefix] for prefix in prefixes if prefix in scales), 1.0)
 
 
 class Optimizers:
-    """The optimisers of one stage, stepped together.
-
-    Args:
-        module: whose parameters with ``requires_grad`` are trained.
-        settings: optimiser, rates, decay and schedule.
-        adam_only: names that Muon must not move.
-    """
+    """The optimizers of one stage, stepped together; ``adamw_params`` are excluded from Muon."""
 
     def __init__(self, module: nn.Module, settings: TrainSettings, adamw_params: frozenset[str] = frozenset()) -> None:
         self.settings = settings
@@ -153,7 +141,7 @@ class Optimizers:
                 p.requires_grad_(False)
         self.names = {name: p for name, p in module.named_parameters() if p.requires_grad}
         unknown = adamw_params - dict(module.named_parameters(remove_duplicate=False)).keys()
-        assert not unknown, f"adam_only names no parameters: {sorted(unknown)}"
+        assert not unknown, f"adamw_params names no parameters: {sorted(unknown)}"
         tables = embedding_names(module)
         use_muon = settings.optimizer == "muon"
         hidden = [n for n, p in self.names.items() if use_muon and p.ndim == 2 and n not in adamw_params | tables]
@@ -163,7 +151,7 @@ class Optimizers:
         self.named: dict[str, torch.optim.Optimizer] = {}
         if rest:
             groups = [*self._groups(decayed, settings.weight_decay), *self._groups(plain, 0.0)]
-            # Fused also because it alone can leave out a step on the device (``found_inf``).
+            # fused: only this variant can skip a step on the device (``found_inf``)
             self.named["adamw"] = torch.optim.AdamW(
                 groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True
             )
@@ -172,7 +160,6 @@ class Optimizers:
         self._peaks = {"adamw": settings.lr, "muon": settings.muon_lr}
 
     def _groups(self, names: list[str], weight_decay: float) -> list[dict[str, Any]]:
-        """One group of parameters for each factor of the rate."""
         groups: dict[float, dict[str, Any]] = {}
         for name in names:
             scale = self._scales[name]
@@ -182,11 +169,10 @@ class Optimizers:
 
     @property
     def params(self) -> list[nn.Parameter]:
-        """All trained parameters."""
         return list(self.names.values())
 
     def step(self, step: int, skip: Tensor) -> None:
-        """Update the weights at the rate of ``step`` (from 0), unless ``skip`` (a scalar on the device) is true."""
+        """Update the weights at the rate of ``step`` (from 0), unless ``skip`` (scalar on the device) is true."""
         share = factor(self.settings, step)
         for name, optimizer in self.named.items():
             for group in optimizer.param_groups:
@@ -198,16 +184,15 @@ class Optimizers:
             optimizer.step()
 
     def zero_grad(self) -> None:
-        """Drop all gradients."""
         for optimizer in self.named.values():
             optimizer.zero_grad(set_to_none=True)
 
     def lr(self, step: int) -> float:
-        """AdamW's rate at ``step`` (from 0); Muon's if it moves everything."""
+        """AdamW's rate at ``step`` (from 0); Muon's if there is no AdamW."""
         return self._peaks["adamw" if "adamw" in self.named else "muon"] * factor(self.settings, step)
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """``<optimiser>.<parameter>/<key>`` -> state tensor."""
+        """``<optimizer>.<parameter>/<key>`` -> state tensor."""
         found: dict[str, Tensor] = {}
         for name, optimizer in self.named.items():
             for parameter, p in self.names.items():
@@ -216,7 +201,7 @@ class Optimizers:
         return found
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what :meth:`state_tensors` gave; names that do not fit raise ``KeyError``."""
+        """Restore :meth:`state_tensors`. KeyError for names that do not match."""
         for full, value in tensors.items():
             name, _, rest = full.partition(".")
             parameter, _, key = rest.rpartition("/")
@@ -227,12 +212,7 @@ class Optimizers:
 
 
 class Ema:
-    """Average of ``module``'s trained parameters.
-
-    Args:
-        module: whose parameters are followed.
-        decay: share of the average that is kept in each step, once training is under way.
-    """
+    """Exponential moving average of ``module``'s trained parameters."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -240,18 +220,17 @@ class Ema:
         self.average = {name: p.detach().float().clone() for name, p in self.params.items()}
 
     def decay_at(self, step: int) -> float:
-        """Decay at ``step`` (from 0): small at first, so that the random start is soon forgotten."""
+        """Decay at ``step`` (from 0): small at first, so that the initial weights are soon forgotten."""
         return min(self.decay, (1 + step) / (10 + step))
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """``average <- decay * average + (1 - decay) * weights``."""
         weights = [p.detach().float() for p in self.params.values()]
         torch._foreach_lerp_(list(self.average.values()), weights, 1 - self.decay_at(step))
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The module has the averaged weights inside, and its own again after."""
+        """Swap the averaged weights in, and the trained ones back at the end."""
         own = [p.detach().clone() for p in self.params.values()]
         self._write(list(self.average.values()))
         try:
@@ -260,7 +239,7 @@ class Ema:
             self._write(own)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the averages back from a checkpoint; a missing name raises ``KeyError``."""
+        """Restore the averages from a checkpoint. KeyError for a missing name."""
         for name, average in self.average.items():
             average.copy_(tensors[name])
 

@@ -1,7 +1,4 @@
-"""Stages as processes: stop requests, and several stages of one run in parallel, as ``make -j`` runs its targets.
-
-Ctrl-C or SIGTERM asks the loop to stop after the current step; a second Ctrl-C stops at once.
-"""
+"""Stages as processes: stop requests, and several stages of one run in parallel, as ``make -j``."""
 
 from __future__ import annotations
 
@@ -9,18 +6,17 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from types import FrameType, TracebackType
+from types import FrameType
 
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
-POLL = 0.1
-"""Seconds between two looks at who has finished."""
+POLL = 0.1  # seconds between two polls of the processes
 
 
 class StoppedError(MuomniError):
@@ -32,13 +28,9 @@ class StoppedError(MuomniError):
 
 
 class StopRequests:
-    """Listens for signals while it is entered.
+    """Handles SIGINT and SIGTERM while entered: stop after the current step; a second Ctrl-C stops at once.
 
-    Args:
-        notify: called with one line at the first request.
-
-    Attributes:
-        asked: the signal that asked to stop, or None.
+    ``notify`` receives one line at the first request; ``asked`` is the signal of that request, or None.
     """
 
     def __init__(self, notify: Callable[[str], None]) -> None:
@@ -51,9 +43,7 @@ class StopRequests:
             self._before = {number: signal.signal(number, self._handle) for number in NAMES}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
@@ -67,13 +57,11 @@ class StopRequests:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be trained.
+    """Stages to train in parallel, with the stages that must finish before each (those outside ``stages`` are
+    finished).
 
-    Args:
-        stages: in the order in which one process would train them.
-        waits: the stages that must be finished before each begins; those that are not in ``stages`` are there already.
-        threads: how many each takes; 0, or more than ``cpu_slots``, is all of them.
-        cpu_slots: how many threads there are for all that run at one time.
+    ``threads``: of each stage; 0, or more than ``cpu_slots``: all of them. ``cpu_slots``: threads of all running
+    stages.
     """
 
     stages: Sequence[str]
@@ -82,7 +70,6 @@ class Plan:
     cpu_slots: int
 
     def next(self, waiting: Sequence[str], running: Collection[str]) -> str | None:
-        """The first of ``waiting`` that can begin beside ``running``, if one can."""
         free = self.cpu_slots - sum(self._takes(stage) for stage in running)
         unfinished = {*waiting, *running}
         fits = (s for s in waiting if self._takes(s) <= free and unfinished.isdisjoint(self.waits[s]))
@@ -93,17 +80,17 @@ class Plan:
 
 
 def train_parallel(plan: Plan, command: Callable[[str], list[str]], again: str, said: Collection[str] = ()) -> None:
-    """Train all stages of ``plan``. After a failure those that run are waited for, and no other begins.
+    """Train all stages of ``plan``. After a failure the running stages finish, and no other starts.
 
     Args:
-        plan: which stages.
-        command: the words of the process that trains a stage. It saves and ends at SIGTERM, and says why it fails.
-        again: what the user types to go on after a stop or a failure.
-        said: lines that the user has read already, and that are not passed on.
+        plan: the stages.
+        command: the command line that trains a stage. It saves and exits on SIGTERM, and prints why it fails.
+        again: the command with which the user continues after a stop or a failure.
+        said: lines printed already, which are not repeated.
 
     Raises:
         StoppedError: after a signal, when all have saved.
-        MuomniError: a stage failed (RequestError: because of what was asked for).
+        MuomniError: a stage failed (RequestError: because of the request).
     """
     waiting, running = list(plan.stages), dict[str, _Training]()
     failed: dict[str, int] = {}
@@ -115,13 +102,15 @@ def train_parallel(plan: Plan, command: Callable[[str], list[str]], again: str, 
                         waiting.remove(stage)
                         running[stage] = _Training(stage, command(stage), said)
                 if stop.asked is not None:
-                    _ask_to_stop(running.values())
+                    for training in running.values():
+                        training.ask_to_stop()
                 time.sleep(POLL)
                 for stage in [stage for stage, training in running.items() if training.ended]:
                     if code := running.pop(stage).code:
                         failed[stage] = code
-        finally:  # nobody is left behind, whatever happens here
-            _ask_to_stop(running.values())
+        finally:  # leave no process behind
+            for training in running.values():
+                training.ask_to_stop()
             for training in running.values():
                 training.wait()
     if stop.asked is not None and (failed or waiting):
@@ -129,16 +118,11 @@ def train_parallel(plan: Plan, command: Callable[[str], list[str]], again: str, 
         raise StoppedError(f"{where} stopped by {NAMES[stop.asked]}", f"continue with: {again}", stop.asked)
     if failed:
         error = RequestError if 2 in failed.values() else MuomniError
-        raise error(f"{', '.join(failed)} failed, for the reason above", f"mend that and continue with: {again}")
-
-
-def _ask_to_stop(trainings: Iterable[_Training]) -> None:
-    for training in trainings:
-        training.ask_to_stop()
+        raise error(f"{', '.join(failed)} failed (see above)", f"fix the cause and continue: {again}")
 
 
 class _Training:
-    """One stage's process, whose talk is passed on line by line, with the stage's name before it."""
+    """The process of one stage; its stderr is passed on line by line, prefixed with the stage."""
 
     def __init__(self, stage: str, words: list[str], said: Collection[str]) -> None:
         self._stage = stage
@@ -161,16 +145,16 @@ class _Training:
         self._reader.join()
 
     def ask_to_stop(self) -> None:
-        """Once: a terminal's Ctrl-C has reached the process already, and a second one would keep it from saving."""
+        """Once: Ctrl-C in a terminal has reached the process already, and a second signal would keep it from saving."""
         if not self._asked:
             self._asked = True
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
 
     def _pass_on(self) -> None:
-        assert self._process.stderr is not None, "it was asked for"
+        assert self._process.stderr is not None, "stderr is a pipe"
         with self._process.stderr as lines:
             for line in lines:
-                # Each knows of the stage after its own, and not who trains it.
+                # A stage suggests the next one, which this process starts anyway.
                 if not line.startswith("next: ") and line.rstrip() not in self._said:
                     say(line.rstrip() if line.startswith(self._stage) else f"{self._stage}: {line.rstrip()}")

@@ -1,6 +1,4 @@
-"""The trained parts that a speech stage builds on, as earlier stages left them (codec, vocoder, Thinker, aligner),
-and the word error rate of speech resynthesized by a codec, as a validation metric.
-"""
+"""The trained parts that a speech stage needs (codec, vocoder, Thinker, aligner); word error rates of resynthesis."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -41,39 +39,12 @@ from muomni_cli.speech.asr import OTHERS
 from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, Wave, WerEvaluator, wer_evaluator
 
 if TYPE_CHECKING:
-    from muomni_cli.data.examples import DecodedExampleData
-    from muomni_cli.recipe import PartSpec, Recipe, TrainSettings
-    from muomni_cli.runs.run import RunFolder
+    from muomni_cli.training.context import TrainingContext
 
-COUNT = 16
-"""Sentences that are recognized, which takes a few seconds each time."""
+COUNT = 16  # sentences per validation; they take a few seconds
 
 
-class SpeechStage(Protocol):
-    """The stage that parts are opened for; see :class:`muomni_cli.training.context.TrainingContext`."""
-
-    @property
-    def recipe(self) -> Recipe: ...
-    @property
-    def settings(self) -> TrainSettings: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def device(self) -> torch.device: ...
-    @property
-    def run(self) -> RunFolder: ...
-    @property
-    def progress(self) -> Callable[[str], None]: ...
-    @property
-    def trial(self) -> bool: ...
-    def tokenizer(self) -> Tokenizer: ...
-    def examples(self) -> DecodedExampleData: ...
-    def codec(self) -> Codec: ...
-    def command(self, stage: str) -> str: ...
-
-
-def open_codec(context: SpeechStage) -> Codec:
-    """The run's trained codec."""
+def open_codec(context: TrainingContext) -> Codec:
     codec_of(context.recipe)
     if _stands_in(context, "codec"):
         return cast("Codec", _frozen(cast("nn.Module", fresh_codec(context.recipe)), context))
@@ -81,8 +52,8 @@ def open_codec(context: SpeechStage) -> Codec:
     return cast("Codec", _frozen(module, context))
 
 
-def open_vocoder(context: SpeechStage) -> Vocoder | None:
-    """The run's vocoder, if there is one that may be used."""
+def open_vocoder(context: TrainingContext) -> Vocoder | None:
+    """The run's vocoder if it is trained or needs no training; else None."""
     chosen = context.recipe.vocoder
     if chosen is None:
         return None
@@ -90,12 +61,12 @@ def open_vocoder(context: SpeechStage) -> Vocoder | None:
         mel = fresh_codec(context.recipe).mel.model_dump(mode="json")
         return cast("Vocoder", _frozen(build_aside(chosen.registered, chosen.config, {"mel": mel}), context))
     if context.run.status("vocoder") == "missing" or context.run.checkpoint("vocoder") is None:
-        return None  # the latter where another process has only begun to train it
+        return None  # no checkpoint: another process has just started training it
     return cast("Vocoder", _frozen(open_part(context.run, "vocoder", context.command("vocoder"))[0], context))
 
 
-def any_vocoder(context: SpeechStage, codec: Codec) -> Vocoder | None:
-    """The run's vocoder, or else the first there is that needs no training, to hear ``codec`` with."""
+def any_vocoder(context: TrainingContext, codec: Codec) -> Vocoder | None:
+    """The run's vocoder, else the first registered one that needs no training."""
     own = open_vocoder(context)
     if own is not None:
         return own
@@ -106,8 +77,7 @@ def any_vocoder(context: SpeechStage, codec: Codec) -> Vocoder | None:
     return None
 
 
-def open_thinker(context: SpeechStage) -> Thinker:
-    """The run's trained Thinker."""
+def open_thinker(context: TrainingContext) -> Thinker:
     chosen = context.recipe.thinker
     if chosen is not None and _stands_in(context, "thinker"):
         entry = {"vocab_size": context.tokenizer().vocab_size}
@@ -118,30 +88,25 @@ def open_thinker(context: SpeechStage) -> Thinker:
 
 @torch.no_grad()
 def thinker_hidden_states(thinker: Thinker, tokenizer: Tokenizer, template: Template, text: str) -> list[TextChunk]:
-    """An answer token by token, each with the (D,) state that would have chosen it; without those for which there is no
-    room in the context."""
+    """An answer token by token, each with the (D,) state that predicts it; tokens beyond the context have none."""
     layout = chat_ids(tokenizer, [Message("assistant", text)], template)
     ids, answer = (row[: thinker.config.ctx_len] for row in (layout.ids, layout.answer))
     device = thinker.head_weight.device
     states = thinker.hidden(torch.tensor([ids], device=device))[0].float().cpu().numpy()
     stream = TextStream(tokenizer)
-    cpu_slots = [place for place, said in enumerate(answer) if said and place > 0]
-    said = [TextChunk(stream.push(ids[place]), states[place - 1]) for place in cpu_slots]
+    places = [place for place, said in enumerate(answer) if said and place > 0]
+    said = [TextChunk(stream.push(ids[place]), states[place - 1]) for place in places]
     rest = text[len("".join(piece.text for piece in said)) :]
     return [*said, TextChunk(rest)] if rest else said
 
 
-def open_aligner(context: SpeechStage) -> tuple[Aligner, Any, Path | None]:
-    """Who aligns, its encoder's config, and its weights, if it has any: the recipe's encoder that can, trained in
-    this run or in the one that ``start`` names.
-
-    Raises:
-        RequestError: the recipe has none, or it has not been trained; names the command.
-    """
-    found = [(name, c) for name, c in context.recipe.encoders.items() if _align_of(c)]
+def open_aligner(context: TrainingContext) -> tuple[Aligner, Any, Path | None]:
+    """The recipe's encoder that can align, its config and its weights (None if untrained), from this run or the one in
+    ``init_encoders``. RequestError if there is none, or it is not trained."""
+    found = [(name, c) for name, c in context.recipe.encoders.items() if _align_of(c.registered.part)]
     if not found:
         raise RequestError(
-            f"recipe {context.recipe.name} has no encoder that can tell when a text was said",
+            f"recipe {context.recipe.name} has no encoder that can align text with speech",
             "add [encoders.audio] with one that can, and train it on the same speech",
         )
     modality, chosen = found[0]
@@ -152,10 +117,10 @@ def open_aligner(context: SpeechStage) -> tuple[Aligner, Any, Path | None]:
         run = model_named(context.settings.init_encoders[modality]).run()
         command = f"muomni train {modality} {run.recipe_path} --run {run.name}"
     registered, config, _ = run.part(modality, command)
-    align = _align_of_part(registered.part)
+    align = _align_of(registered.part)
     if align is None:
         raise RequestError(
-            f"the {modality} encoder of {run.root} cannot align", "name another run in train.talker.start"
+            f"the {modality} encoder of {run.root} cannot align", "name another run in train.talker.init_encoders"
         )
     weights = weights_of(run, modality, command)
     module: nn.Module = resolve(align, f"encoder {chosen.use}")(config)
@@ -163,21 +128,16 @@ def open_aligner(context: SpeechStage) -> tuple[Aligner, Any, Path | None]:
     return cast("Aligner", _frozen(module, context)), config, weights
 
 
-def _align_of(chosen: PartSpec) -> str | None:
-    return _align_of_part(chosen.registered.part)
-
-
-def _align_of_part(part: Any) -> str | None:
+def _align_of(part: Any) -> str | None:
     return part.align if isinstance(part, EncoderPart) else None
 
 
-def open_stage_speech(context: SpeechStage, spell: Callable[[str], str]) -> SpeechData:
-    """See :meth:`muomni_cli.training.context.TrainingContext.speech`."""
+def open_stage_speech(context: TrainingContext, spell: Callable[[str], str]) -> SpeechData:
     aligner, config, heard_with = open_aligner(context)
     codec = context.codec()
     target, rate = getattr(config, "sample_rate", None), codec.mel.sample_rate
     if target is None:
-        raise RequestError("the encoder that aligns takes no samples", "align with an encoder of sound")
+        raise RequestError("the encoder that aligns takes no audio samples", "align with an audio encoder")
 
     def resampled(wave: NDArray[np.float32]) -> NDArray[np.float32]:
         return resample(wave, rate, int(target))
@@ -191,38 +151,35 @@ def open_stage_speech(context: SpeechStage, spell: Callable[[str], str]) -> Spee
 
 
 class Evenly:
-    """An :class:`muomni_cli.contract.speech.Aligner` for a trial: every character of a text takes as long as any
-    other."""
+    """An :class:`muomni_cli.contract.speech.Aligner` for dry runs: every character takes equally long."""
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
 
     def align(self, waves: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[CharSpan] | None]:
-        """One span for the whole of each text."""
         return [[CharSpan(0, len(text), 0.0, len(wave) / self._rate)] for wave, text in zip(waves, texts, strict=True)]
 
 
-def _stands_in(context: SpeechStage, stage: str) -> bool:
-    """Whether something untrained is taken for what ``stage`` makes: in a trial, before there is any."""
+def _stands_in(context: TrainingContext, stage: str) -> bool:
+    """Whether an untrained part replaces that of ``stage``, in a dry run."""
     return context.trial and context.run.status(stage) == "missing"
 
 
 def _fingerprint(weights: Path | None) -> str:
-    """What tells one file of weights from another."""
     if weights is None:
         return "untrained"
     with weights.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
 
 
-def _frozen(module: nn.Module, context: SpeechStage) -> nn.Module:
+def _frozen(module: nn.Module, context: TrainingContext) -> nn.Module:
     return module.eval().requires_grad_(False).to(context.device)
 
 
 class Resynthesis:
-    """Held-out recordings and a recognizer for them, to score what a codec makes of them."""
+    """Word error rate of held-out recordings before and after a codec; see ``TrainingContext.understood``."""
 
-    def __init__(self, context: SpeechStage) -> None:
+    def __init__(self, context: TrainingContext) -> None:
         self._context = context
         examples = context.examples().val
         order = np.random.default_rng(0).permutation(len(examples)).tolist()
@@ -235,7 +192,6 @@ class Resynthesis:
         self._original: float | None = None
 
     def __call__(self, codec: Codec) -> dict[str, float]:
-        """``wer_original`` and ``wer``; empty if there is no recognizer or no vocoder."""
         if self._evaluator is None:
             return {}
         if self._vocoder is None:

@@ -1,7 +1,5 @@
-"""Which stages a recipe has, in which order, and how each begins, goes on and ends in its run.
-
-Knows recipes, the run folder and declarations; the training itself is :mod:`muomni_cli.training.loop`.
-"""
+"""The stages of a recipe: how each starts, resumes and ends in its run. The training itself is
+:mod:`muomni_cli.training.loop`."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ import torch
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.training import Objective
 from muomni_cli.core.console import say
-from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import write_json, write_text
 from muomni_cli.data.conversations import omni_fingerprint
 from muomni_cli.data.sources import open_sources
@@ -31,7 +29,17 @@ from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
 from muomni_cli.runs.provenance import make_lock
-from muomni_cli.runs.run import BEST, LAST, RunFolder, differences, part_entry, read_header, run_lock, stage_lock
+from muomni_cli.runs.run import (
+    BEST,
+    LAST,
+    RunFolder,
+    build_arguments,
+    differences,
+    part_entry,
+    read_header,
+    run_lock,
+    stage_lock,
+)
 from muomni_cli.training.base_model import load_pretrained
 from muomni_cli.training.callbacks import CallbackList, Display, RunRecorder
 from muomni_cli.training.context import TrainingContext, part_arguments
@@ -41,24 +49,13 @@ from muomni_cli.training.loop import Trainer
 if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec, Recipe
 
-
-TRIAL_CHARS = 10_000_000
-"""Most characters that a tokenizer is learned from which serves a dry run alone."""
-
-
+TRIAL_CHARS = 10_000_000  # most characters to train a temporary tokenizer on (dry run)
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One stage to be trained.
-
-    Args:
-        recipe: with its overrides.
-        stage: which one.
-        run: where to.
-        command: what the user would type to train this stage, without options.
-    """
+    """One stage to train into ``run``. ``command`` trains it, without options; for messages."""
 
     recipe: Recipe
     stage: str
@@ -67,7 +64,7 @@ class Job:
 
     @property
     def chosen(self) -> PartSpec | None:
-        """The part that this stage trains; None for one that trains several. RequestError if there is no such stage."""
+        """The part that this stage trains; None for omni, which trains several. RequestError for an unknown stage."""
         known = stages_of(self.recipe)
         if self.stage not in known:
             listed = f"its stages: {', '.join([*known, 'all'])}" if known else "name a part that can be trained"
@@ -79,36 +76,36 @@ class Job:
 
     @property
     def kind(self) -> str:
-        """The kind of its part, or the stage's own name."""
+        """The kind of its part, or the stage's name."""
         return self.chosen.registered.part.kind if self.chosen else self.stage
 
     def command_of(self, stage: str) -> str:
-        """What the user would type to train another stage of the same run."""
         return self.command.replace(f"muomni train {self.stage} ", f"muomni train {stage} ", 1)
 
     @property
     def last(self) -> Path:
-        """The checkpoint that training goes on from."""
         return self.run.stage(self.stage) / LAST
 
 
 def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> None:
-    """Train stages of one run, one after the other. Other processes may train other stages of it meanwhile, but for a
-    tokenizer, on which all others rest, and with ``force``.
+    """Train stages of one run, one after the other.
+
+    Other processes may train other stages of the run at the same time, except with ``force`` or for a tokenizer, on
+    which
+    all other stages depend.
 
     Args:
-        jobs: what to train, at least one.
+        jobs: at least one.
         resume: continue an unfinished stage, or a finished one if the recipe now has more steps.
-        force: train again in place; a stage's old files are removed once the new ones can be made.
+        force: train again in place; a stage's old files are removed once the stage has been opened.
 
     Raises:
-        RequestError: if a stage is unfinished and neither is asked for, or does not fit what the run holds; if another
-            process is training the stage, or what it rests on.
+        RequestError: a stage is unfinished, differs from the run, or is locked by another process.
         StoppedError: after a signal, when everything is saved.
     """
     again = frozenset(job.stage for job in jobs) if force else frozenset[str]()
     for job in jobs:
-        _ = job.chosen  # a stage that is not there is told before anything is made
+        _ = job.chosen  # an unknown stage is an error before anything is written
     with stage_lock(jobs[0].run.root) if force else nullcontext():
         for job in jobs:
             with nullcontext() if force else stage_lock(job.run.root, _own(job)):
@@ -116,27 +113,22 @@ def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> 
 
 
 def _learn_first(job: Job, *, alone: bool) -> Tokenizer:
-    """Train the tokenizer that ``job`` needs: that takes no decision and little time.
-
-    Args:
-        job: what is about to be trained.
-        alone: the whole run is claimed already.
-    """
+    """Train the tokenizer that ``job`` needs, without being asked: it is quick. ``alone``: the whole run is locked
+    already."""
     first = replace(job, stage="tokenizer", command=job.command_of("tokenizer"))
     with nullcontext() if alone else stage_lock(job.run.root, first.stage):
-        if job.run.status(first.stage) == "missing":  # else another process was quicker
-            say("tokenizer is not there yet: training it first")
+        if job.run.status(first.stage) == "missing":  # else another process trained it meanwhile
+            say("there is no tokenizer yet: training it first")
             _train_tokenizer(first, frozenset())
     return job.run.tokenizer(first.command)
 
 
 def _own(job: Job) -> str:
-    """The only folder that a stage changes, empty if that is the whole run: everything else rests on a tokenizer."""
+    """The folder to lock: the stage's own, or the whole run for a new tokenizer, on which everything depends."""
     return "" if job.kind == "tokenizer" and job.run.status(job.stage) != "finished" else job.stage
 
 
 def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> None:
-    """Train one stage, unless it is finished; ``again``: what is trained again in any case."""
     _require_same_parts(job, again if resume else again | {job.stage})
     status = job.run.status(job.stage)
     if not force:
@@ -149,7 +141,7 @@ def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Non
         if status == "unfinished" and not resume and job.last.is_file():
             raise RequestError(
                 f"{job.stage} of {job.run.root} is unfinished",
-                f"continue it: {job.command} --resume    or begin again: {job.command} --force",
+                f"continue it: {job.command} --resume    or start again: {job.command} --force",
             )
     elif job.stage == "tokenizer":
         _require_unused_tokenizer(job, again)
@@ -157,12 +149,12 @@ def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Non
         _train_tokenizer(job, again)
         return
     if resume and status == "unfinished" and not job.last.is_file():
-        say(f"{job.stage} of {job.run.root} has no checkpoint yet and begins at its first step")
+        say(f"{job.stage} of {job.run.root} has no checkpoint yet and starts at the first step")
     _train_part(job, resume=resume and job.last.is_file(), force=force)
 
 
 def try_stages(jobs: Sequence[Job]) -> list[DryRun]:
-    """:func:`try_stage` of each, without the memory that earlier ones may have left taken."""
+    """:func:`try_stage` of each, with memory left over by earlier ones subtracted."""
     tried = []
     base = memory_bytes(CPU)
     learn = cache(partial(_learn_aside, jobs[0].recipe))
@@ -175,56 +167,38 @@ def try_stages(jobs: Sequence[Job]) -> list[DryRun]:
 
 
 def try_stage(job: Job, learn: Callable[[], Tokenizer]) -> DryRun:
-    """Some real steps of a stage, in memory, and what all of it would take. What the stage needs and the run does not
-    have yet is stood in for by untrained parts, and by the tokenizer that ``learn`` gives.
-
-    Raises:
-        RequestError: it has no steps, or its data cannot be had.
-    """
+    """Measure some steps of a stage in memory and estimate the total. Missing parts are replaced by untrained ones, a
+    missing tokenizer by that of ``learn``. RequestError if the stage has no steps, or data is missing."""
     if job.kind == "tokenizer":
         raise RequestError("the tokenizer stage has no steps to try", f"train it: {job.command}")
     begin = time.perf_counter()
     _objective(job, _context(job, learn, trial=True))
     first = time.perf_counter() - begin
-    context = _context(job, learn, trial=True)  # a second time, as a training will find it: with the data in the cache
+    context = _context(job, learn, trial=True)  # again, now with cached data, as the training will find it
     objective = _objective(job, context)
     second = time.perf_counter() - begin - first
     return dry_run(objective, context, opening=second, preparing=max(0.0, first - second))
 
 
 def _learn_aside(recipe: Recipe) -> Tokenizer:
-    """A tokenizer that is kept nowhere, from no more than :data:`TRIAL_CHARS` characters."""
     chars = min(recipe.data.tokenizer_chars, TRIAL_CHARS)
     settings = recipe.data.settings.model_copy(update={"tokenizer_chars": chars})
-    say("tokenizer is not there yet: learning one for this trial")
+    say("there is no tokenizer yet: training a temporary one for the dry run")
     return train_tokenizer(replace(recipe, data=replace(recipe.data, settings=settings)), lambda _: None)
 
 
 def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
     tokenizer = train_tokenizer(job.recipe, say)
-    folder = job.run.stage(job.stage)
-    beside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        beside.mkdir(parents=True)
-        tokenizer.save(beside)
-        for stage in again - {job.stage}:  # made with the old one
+    with job.run.new_stage(job.stage) as folder:
+        tokenizer.save(folder)
+        for stage in again - {job.stage}:  # trained with the old one
             job.run.forget(stage)
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
-    except OSError as error:
-        raise MuomniError(
-            f"could not write {folder}: {error.strerror or error}",
-            "free some space or check the folder's permissions, then run the same command again",
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     _write_recipe(job, {})
     chosen = job.chosen
     assert chosen is not None, "the tokenizer stage has a tokenizer"
     part = part_entry(chosen.registered, chosen.config, job.stage, vocab_size=tokenizer.vocab_size)
     job.run.record(job.stage, {"status": "finished"}, part, job.recipe.chat.model_dump(mode="json"))
-    say(f"wrote {folder} ({tokenizer.vocab_size:,} tokens)")
+    say(f"wrote {job.run.stage(job.stage)} ({tokenizer.vocab_size:,} tokens)")
 
 
 def _train_part(job: Job, *, resume: bool, force: bool) -> None:
@@ -232,12 +206,9 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
         _require_steps_left(job)
     context = _context(job, partial(_learn_first, job, alone=force))
     objective = _objective(job, context)
-    if (
-        job.stage == OMNI
-        and (before := load_pretrained(context.settings.init))
-        and before.give_tokenizer(job.recipe, job.run)
-    ):
-        say(f"tokenizer: {before.run.stage('tokenizer')}")
+    base = load_pretrained(context.settings.init) if job.stage == OMNI else None
+    if base is not None and base.give_tokenizer(job.recipe, job.run):
+        say(f"tokenizer: {base.run.stage('tokenizer')}")
     part = _entry(job, context, objective)
     about = {"parts": _joint_entries(job, context)} if job.stage == OMNI else {}
     folder = job.run.stage(job.stage)
@@ -285,17 +256,16 @@ def _objective(job: Job, context: TrainingContext) -> Objective:
         return AnswerTrace(build_omni(context), context)
     part = job.chosen.registered.part
     wanted = f"{part.kind} {part.name}"
-    assert part.objective is not None, "Job.chosen has looked"
+    assert part.objective is not None, "checked in Job.chosen"
     build: Callable[..., Any] = resolve(part.build, wanted)
     arguments = part_arguments(job.recipe, job.stage, context)
-    torch.manual_seed(context.seed)  # whatever was opened to know the arguments
-    module = build(job.chosen.config, **arguments.built)
+    torch.manual_seed(context.seed)  # whatever part_arguments has opened
+    module = build(job.chosen.config, **build_arguments(arguments))
     objective: Objective = resolve(part.objective, wanted)(module, context)
     return objective
 
 
 def _data_fingerprints(job: Job, context: TrainingContext) -> dict[str, str]:
-    """Fingerprints of the data that the stage learns from."""
     if job.kind == "thinker":
         return {"text": context.text().fingerprint} if job.recipe.data.text else {}
     if job.stage == OMNI:
@@ -312,12 +282,12 @@ def _entry(job: Job, context: TrainingContext, objective: Objective) -> dict[str
     head_metadata = getattr(objective, "head_metadata", None)
     more = {} if head_metadata is None else {"head_metadata": head_metadata}
     arguments = part_arguments(job.recipe, job.stage, context)
-    return part_entry(chosen.registered, chosen.config, weights, **arguments.written, **more)
+    return part_entry(chosen.registered, chosen.config, weights, **arguments, **more)
 
 
 def _joint_entries(job: Job, context: TrainingContext) -> dict[str, dict[str, Any]]:
-    """What the joint stage trains, each part described as if it had been trained alone."""
-    assert job.recipe.thinker is not None, "the stage has looked"
+    """Entries of the parts that the omni stage trains, as if each had been trained alone."""
+    assert job.recipe.thinker is not None, "checked in build_omni"
     size = context.tokenizer().vocab_size
     thinker = part_entry(job.recipe.thinker.registered, job.recipe.thinker.config, "", vocab_size=size)
     encoders = {name: part_entry(c.registered, c.config, "") for name, c in job.recipe.encoders.items()}
@@ -339,17 +309,16 @@ def _has_more_steps(job: Job) -> bool:
 
 
 def _require_steps_left(job: Job) -> None:
-    """A checkpoint that can be read, and not one from beyond the last step."""
+    """Refuse a checkpoint beyond the recipe's last step, or one that cannot be read."""
     done, steps = int(read_header(job.last).get("step", 0)), job.recipe.train_for(job.stage).steps
     if done > steps:
         raise RequestError(
             f"{job.stage} of {job.run.root} has done {done} steps already, and the recipe asks for {steps}",
-            f"raise train.{job.stage}.steps, or begin again with --force",
+            f"raise train.{job.stage}.steps, or start again with --force",
         )
 
 
 def _require_same_parts(job: Job, leave_out: frozenset[str]) -> None:
-    """What has been trained in this run must be what the recipe names."""
     held = job.run.model()["parts"]
     for stage, chosen in parts_of(job.recipe).items():
         if stage not in held or stage in leave_out:
@@ -358,8 +327,8 @@ def _require_same_parts(job: Job, leave_out: frozenset[str]) -> None:
         changed = differences(held[stage], named)
         if changed:
             raise RequestError(
-                f"{stage} of {job.run.root} was trained with another {' and '.join(changed)} than the recipe has now",
-                f"leave it as it was, train another run with --run NAME, or train {stage} again with --force",
+                f"{stage} of {job.run.root} differs from the recipe in {' and '.join(changed)}",
+                f"restore the setting, train another run with --run NAME, or train {stage} again with --force",
             )
 
 
@@ -367,6 +336,6 @@ def _require_unused_tokenizer(job: Job, again: frozenset[str]) -> None:
     users = [stage for stage in job.run.model()["stages"] if stage not in again | {job.stage}]
     if users:
         raise RequestError(
-            f"{', '.join(users)} of {job.run.root} was trained with this tokenizer and would not fit another",
+            f"{', '.join(users)} of {job.run.root} was trained with this tokenizer",
             "train everything again (muomni train all RECIPE --force), or another run with --run NAME",
         )

@@ -1,8 +1,5 @@
-"""One optimizer step: micro-batches prepared in a background thread, forward and backward, clipping, the guard against
-NaN, the update, and its metrics copied to the host without waiting for the device.
-
-``Objective.batch`` is a pure function of step and micro-batch, so the order of threads changes nothing.
-"""
+"""One optimizer step: micro-batches prefetched in a background thread, forward and backward, clipping, the NaN guard,
+the update, and metrics copied to the host without waiting for the device."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
@@ -30,18 +26,14 @@ Tag = TypeVar("Tag")
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on ``device``; the copy does not wait where the host memory is pinned."""
+    """The batch with its tensors on ``device``; asynchronous for pinned memory."""
     return replace(batch, tensors={name: t.to(device, non_blocking=True) for name, t in batch.tensors.items()})
 
 
 class Prefetch:
-    """The batches of ``steps``, in order, at most ``depth`` steps ahead. A context manager.
+    """The batches of ``steps`` in order, at most ``depth`` steps ahead, in pinned memory if ``pin``. A context manager.
 
-    Args:
-        objective: what makes the batches.
-        steps: which (from 0).
-        accumulate: micro-batches a step.
-        pin: put tensors into pinned memory (for CUDA).
+    ``Objective.batch`` is a pure function of step and micro-batch, so the thread cannot change the result.
     """
 
     def __init__(
@@ -59,11 +51,9 @@ class Prefetch:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closed.set()
-        while self._thread.is_alive():  # the thread may be waiting for room
+        while self._thread.is_alive():  # the thread may be blocked on a full queue
             try:
                 self._queue.get(timeout=0.05)
             except queue.Empty:
@@ -71,7 +61,7 @@ class Prefetch:
         self._thread.join()
 
     def next(self) -> list[Batch]:
-        """The micro-batches of the next step, on the host. An error of the thread is raised here."""
+        """The micro-batches of the next step, on the host. Raises an error of the thread."""
         item = self._queue.get()
         if isinstance(item, BaseException):
             raise item
@@ -94,30 +84,25 @@ class Prefetch:
 
 
 def recompute(block: nn.Module) -> None:
-    """Let ``block`` forget its activations and compute them again in the backward pass (arXiv 1604.06174)."""
+    """Recompute the activations of ``block`` in the backward pass instead of keeping them (arXiv 1604.06174)."""
     forward: Callable[..., Any] = block.forward
 
     @wraps(forward)
-    def forgetful(*args: Any, **kwargs: Any) -> Any:
+    def recomputed(*args: Any, **kwargs: Any) -> Any:
         if block.training and torch.is_grad_enabled():
             return checkpoint(forward, *args, use_reentrant=False, **kwargs)
         return forward(*args, **kwargs)
 
-    block.forward = forgetful
+    block.forward = recomputed
 
 
 class Stepper:
-    """The weights of a stage and everything that moves them.
-
-    Args:
-        objective: what is trained; its module is moved to ``device``.
-        settings: how.
-        device: where.
+    """The weights of a stage (moved to ``device``), its optimizers and its average.
 
     Attributes:
-        bad_step: on the device, the first step (from 0) whose loss or gradient was not finite, or -1. From then on no
-            step changes the weights or the optimiser's state.
-        window: sums of the loss, the gradient norm and the objective's logs over the last ``count`` steps.
+        bad_step: on the device, the first step (from 0) with a non-finite loss or gradient, or -1. From then on no step
+            changes the weights or the optimizer state.
+        window: sums of loss, gradient norm and the objective's logs over the last ``count`` steps.
     """
 
     def __init__(self, objective: Objective, settings: TrainSettings, device: torch.device) -> None:
@@ -129,7 +114,7 @@ class Stepper:
             for block in objective.blocks:
                 recompute(block)
         self._loss = objective.loss
-        if settings.compile:  # layer by layer: quick to compile, and hand-written gradients of a loss stay as they are
+        if settings.compile:  # per layer: fast to compile, and hand-written loss gradients are left alone
             for block in objective.blocks or [module]:
                 block.compile()
         self.optimizers = Optimizers(module, settings, frozenset(objective.adamw_params))
@@ -168,7 +153,6 @@ class Stepper:
         return names, torch.cat([self.bad_step.double().reshape(1), means])
 
     def _clip(self) -> Tensor:
-        """Scale gradients down to the recipe's norm; gives the norm before."""
         grads = [p.grad for p in self.optimizers.params if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
         if self.settings.clip > 0:
@@ -182,17 +166,14 @@ class Stepper:
 
 
 class AsyncMetrics(Generic[Tag]):
-    """A queue of small vectors on their way from ``device``.
-
-    On CUDA, :meth:`post` starts a copy into pinned memory and returns at once; :meth:`take` gives what has arrived.
-    """
+    """A queue of small vectors copied from ``device``; asynchronously, through pinned memory, on CUDA."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
         self._waiting: deque[tuple[Tag, Tensor, torch.cuda.Event | None]] = deque()
 
     def post(self, tag: Tag, values: Tensor) -> None:
-        """Send ``values`` (n,) on their way; ``tag`` comes back with them."""
+        """Start copying ``values`` (n,); ``tag`` is returned with them."""
         if not self._cuda:
             self._waiting.append((tag, values.clone(), None))
             return
@@ -203,7 +184,7 @@ class AsyncMetrics(Generic[Tag]):
         self._waiting.append((tag, host, event))
 
     def take(self, *, wait: bool = False) -> list[tuple[Tag, list[float]]]:
-        """What has arrived, in order; with ``wait``, all that was posted."""
+        """What has arrived, in order; with ``wait``, everything posted."""
         arrived: list[tuple[Tag, list[float]]] = []
         while self._waiting:
             tag, values, event = self._waiting[0]

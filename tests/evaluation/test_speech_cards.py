@@ -176,9 +176,9 @@ def leave_talker(recipe: Recipe, run: RunFolder) -> None:
     context = TrainingContext(recipe, "talker", settings, 0, torch.device("cpu"), run)
     arguments = part_arguments(recipe, "talker", context)
     torch.manual_seed(0)
-    module = build_part(chosen.registered, chosen.config, arguments.written)
+    module = build_part(chosen.registered, chosen.config, arguments)
     write_checkpoint(run.stage("talker") / "last.safetensors", {"step": 1}, {"model": model_tensors(module)})
-    entry = part_entry(chosen.registered, chosen.config, "talker/last.safetensors", **arguments.written)
+    entry = part_entry(chosen.registered, chosen.config, "talker/last.safetensors", **arguments)
     run.record("talker", {"status": "finished"}, entry)
 
 

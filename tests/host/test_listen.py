@@ -132,7 +132,7 @@ def test_a_long_file_is_streamed(here: Path, run: Callable[..., tuple[int, str, 
     assert all(one["end"] <= other["start"] for one, other in pairwise(words))
     code, out, err = run("a.wav", "--max-seconds", "49.9")
     assert (code, out) == (2, "")
-    assert "a.wav holds a sound of 50 s; at most 49.9 s can be read" in err
+    assert "a.wav holds audio of 50 s; at most 49.9 s can be read" in err
     assert "--max-seconds" in err
 
 
@@ -157,7 +157,7 @@ def test_words_are_written_as_they_are_heard() -> None:
         (("a.wav", "missing.wav"), "cannot read missing.wav: No such file"),
         (("folder",), "folder is a folder"),
         (("empty.wav",), "empty.wav is empty"),
-        (("text.wav",), "text.wav is no sound that can be read"),
+        (("text.wav",), "text.wav is not a readable audio file"),
         (("short.wav",), "short.wav holds 6.25 ms"),
         (("a.wav", "--json", "--srt"), "--json and --srt exclude each other"),
         (("a.wav", "a.wav", "--srt"), "one file at a time"),

@@ -119,7 +119,7 @@ def test_the_encoder_chooses_the_rate(written: Write, voice: Voice) -> None:
 def test_the_shortest_sound_is_one_token(written: Write) -> None:
     assert read(CONFIG, written(np.zeros(640))).shape == (640,)
     assert read(CONFIG, written(np.zeros(320), 8000)).shape == (640,)
-    refuses(written(np.zeros(639)), "39.94 ms, which is less than one token", "at least 40 ms")
+    refuses(written(np.zeros(639)), "39.94 ms long, less than one token", "at least 40 ms")
     refuses(written(np.zeros(100)), "6.25 ms", "at least 40 ms")
 
 
@@ -164,15 +164,15 @@ def wav(data: bytes, *, claimed: int | None = None, rate: int = 16000, channels:
     ("content", "what", "fix"),
     [
         (b"", "is empty", "holds something"),
-        (b"RIFF", "is no sound", "WAV"),
-        (b"Once upon a time there was a file that was no sound.\n" * 50, "is no sound", "WAV"),
-        (wav(b""), "holds no sound at all", "samples in it"),
+        (b"RIFF", "is not a readable audio file", "WAV"),
+        (b"Once upon a time there was a file that was no sound.\n" * 50, "is not a readable audio file", "WAV"),
+        (wav(b""), "contains no samples", "samples in it"),
         (wav(b"\0" * 200), "6.25 ms", "at least"),
         (wav(b"", claimed=32000), "no sound", "samples in it"),
-        (wav(b"\0" * 64000, rate=100), "100 samples a second", "common rate"),
-        (wav(b"\0" * 64000, rate=2**31 - 1), "samples a second", "common rate"),
+        (wav(b"\0" * 64000, rate=100), "sample rate of 100", "common rate"),
+        (wav(b"\0" * 64000, rate=2**31 - 1), "sample rate of 2147483647", "common rate"),
         (wav(b"\0" * 65000, channels=65), "65 channels", "mix it down"),
-        (wav(b"\0" * 64000, channels=0), "is no sound", "WAV"),
+        (wav(b"\0" * 64000, channels=0), "is not a readable audio file", "WAV"),
     ],
 )
 def test_files_that_are_no_sound(content: bytes, what: str, fix: str, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_header_that_lies_about_the_length_is_not_believed(tmp_path: Path) -> 
     path, data = tmp_path / "a.wav", np.full(8000, 8192, "<i2").tobytes()
     for claimed in (16_002, 40_000_000):
         path.write_bytes(wav(data, claimed=claimed))
-        refuses(path, f"promises {claimed:,} bytes of samples, and 16,000 are there", "true header")
+        refuses(path, f"says {claimed:,} bytes of samples, and 16,000 are there", "correct header")
     for unknown in (2**31 - 1, 2**31, 2**32 - 1):  # as programs write it that do not know
         path.write_bytes(wav(data, claimed=unknown))
         np.testing.assert_allclose(read(CONFIG, path), 0.25)
@@ -199,7 +199,7 @@ def test_samples_that_are_no_numbers(wrong: float, subtype: str, written: Write)
     samples = np.zeros(16000, np.float64)
     samples[77] = wrong
     with np.errstate(over="ignore"):
-        refuses(written(samples, subtype=subtype), "holds samples that are no finite numbers (1 of 16,000", "again")
+        refuses(written(samples, subtype=subtype), "contains samples that are not finite (1 of 16,000", "again")
 
 
 def test_integers_written_as_floats(written: Write) -> None:
@@ -264,7 +264,7 @@ def test_paths_that_are_no_file(tmp_path: Path) -> None:
     (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
     refuses(tmp_path / "loop.wav", "cannot read", "check the path")
     (tmp_path / "a.raw").write_bytes(b"\0" * 9000)
-    refuses(tmp_path / "a.raw", "is no sound", "convert")
+    refuses(tmp_path / "a.raw", "is not a readable audio file", "convert")
 
 
 def test_a_pipe_is_refused_and_does_not_wait(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_an_installed_model_gives_its_bundle_and_its_run(tmp_path: Path) -> None
 
 def test_a_bundle_alone_is_no_run() -> None:
     make_bundle(Path("finch"))
-    with pytest.raises(RequestError, match="finch is a bundle, which runs and does no more"):
+    with pytest.raises(RequestError, match="finch is an exported bundle, and this needs a run"):
         model_named("finch").run()
 
 
@@ -105,7 +105,7 @@ def test_a_run_that_is_not_as_it_was_packed_is_refused(harm: str, tmp_path: Path
         (run / "recipe.toml").touch()
     else:
         (run / "digests.json").unlink()
-    with pytest.raises(RequestError, match=r"is not what was packed|is missing|does not belong there|has no digests"):
+    with pytest.raises(RequestError, match=r"has changed since|is missing|does not belong there|has no digests"):
         model_named("wren").run()
 
 
@@ -120,7 +120,7 @@ def test_without_any_run_the_first_installed_model_is_meant_and_named_once(capsy
     RunFolder(Path("runs/later")).record("thinker", {"status": "unfinished"})
     for _ in range(2):
         assert resolve_model(None, NEED).run().root.name == "wren"
-    assert capsys.readouterr().err == "no run here will do: using the installed model wren\n"
+    assert capsys.readouterr().err == "no run here is suitable: using the installed model wren\n"
 
 
 def test_a_model_that_somebody_installed_comes_before_the_built_in(tmp_path: Path, installed: list[Plugin]) -> None:

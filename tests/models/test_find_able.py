@@ -130,7 +130,7 @@ def test_without_runs_the_installed_model_is_named(told: pytest.CaptureFixture[s
 def test_a_need_without_a_verb_does_not_guess_one(told: pytest.CaptureFixture[str]) -> None:
     make_run("omni")
     assert resolve_model(None, ModelRequirement(lambda _: None, "has anything")).name == "wren"
-    assert told.readouterr().err == "no run here will do: using the installed model wren\n"
+    assert told.readouterr().err == "no run here is suitable: using the installed model wren\n"
 
 
 def test_abilities_of_a_bundle_and_of_the_run_that_it_was_made_of(whole: Whole) -> None:

@@ -130,15 +130,19 @@ def test_a_thinker_alone_is_taken_and_an_encoder_that_it_lacks_is_not() -> None:
     [
         (
             "thinker.d_ff=48",
-            "thinker of small has another d_ff than the recipe",
-            "write into [thinker] what it has: d_ff",
+            "thinker of small differs from the recipe in d_ff",
+            "set in [thinker]: d_ff",
         ),
         (
             "encoders.image.tokens=1",
-            "image of small has another tokens than",
-            "[encoders.image] what it has: tokens = 2",
+            "image of small differs from the recipe in tokens",
+            "set in [encoders.image]: tokens = 2",
         ),
-        ('tokenizer={use="bpe",vocab_size=300}', "tokenizer of small has another use", "[tokenizer] what it has"),
+        (
+            'tokenizer={use="bpe",vocab_size=300}',
+            "tokenizer of small differs from the recipe in use",
+            "set in [tokenizer]",
+        ),
         ('train.omni.init="smal"', "train.omni.init: there is no model 'smal'", "did you mean 'small'?"),
     ],
 )
@@ -154,11 +158,11 @@ def test_another_tokenizer_in_the_run_is_refused() -> None:
     Path("text.txt").write_text("".join(f"line {n} of some text\n" for n in range(200)))
     text = 'data.text=[{use="text",path="text.txt"}]'
     train("tokenizer", "mine.toml", ['tokenizer={use="bpe",vocab_size=270}', text], run="bpe")
-    with pytest.raises(RequestError, match="tokenizer of runs/bpe was trained with another use"):
+    with pytest.raises(RequestError, match="tokenizer of runs/bpe differs from the recipe in use"):
         train("omni", "mine.toml", run="bpe")
     train("tokenizer", "mine.toml", [text])
     (Path("runs/mine/tokenizer") / "more.txt").touch()
-    with pytest.raises(RequestError, match="run runs/mine has another tokenizer than small"):
+    with pytest.raises(RequestError, match="run runs/mine has a different tokenizer than small"):
         train("omni", "mine.toml")
 
 

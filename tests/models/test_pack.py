@@ -124,12 +124,12 @@ def test_an_unfinished_run_is_refused(run: RunFolder, tmp_path: Path) -> None:
     [
         (["nowhere", "-o", "out"], "there is no model 'nowhere'"),
         (["{run}", "-o", "full"], "full is there already"),
-        (["{run}", "-o", "out", "--bundle", "full"], "full is no folder that runs without PyTorch"),
+        (["{run}", "-o", "out", "--bundle", "full"], "full is not an exported bundle"),
         (["{bundle}", "-o", "out", "--bundle", "{bundle}"], "is a bundle already"),
-        (["{run}/omni/last.safetensors", "-o", "out"], "is a checkpoint, and a package holds a whole run"),
-        (["{run}", "-o", "out", "--name", "Tiny model"], "'Tiny model' is no name for a model"),
-        (["{run}", "-o", "out", "--version", "new"], "'new' is no version of a package"),
-        (["{run}", "-o", "out", "--scores", "full/note.json"], "full/note.json holds no cards of an evaluation"),
+        (["{run}/omni/last.safetensors", "-o", "out"], "is a checkpoint, and a package contains a whole run"),
+        (["{run}", "-o", "out", "--name", "Tiny model"], "'Tiny model' is not a valid model name"),
+        (["{run}", "-o", "out", "--version", "new"], "'new' is not a valid version"),
+        (["{run}", "-o", "out", "--scores", "full/note.json"], "does not contain the output of muomni eval"),
         (["{run}", "-o", "out", "--scores", "gone.json"], "cannot read gone.json"),
     ],
 )
@@ -152,7 +152,7 @@ def test_wrong_requests(
 
 
 def test_a_bundle_of_another_model_is_refused(whole: Whole, run: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"codec of the bundle .* has another code_dim and .* than that of run"):
+    with pytest.raises(RequestError, match=r"codec of the bundle .* differs from that of run .* in code_dim and "):
         pack(str(run.root), tmp_path / "out", PackageOptions(bundle=whole.bundle))
 
 
@@ -193,8 +193,8 @@ def test_the_card_says_what_there_is_to_say(package: Package) -> None:
 def test_a_card_without_scores_says_how_to_get_them(whole: Whole, tmp_path: Path) -> None:
     pack(str(whole.bundle), tmp_path / "out", PackageOptions("tiny"))
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "Not measured. With data at hand: `muomni eval RECIPE -m tiny --json > scores.json`." in card
-    assert "Not stated. Ask whoever made this package" in card
+    assert "Not measured. Evaluate it: `muomni eval RECIPE -m tiny --json > scores.json`." in card
+    assert "Not stated. Ask the author of this package" in card
     assert "train.omni.init" not in card, "a bundle cannot be trained"
 
 

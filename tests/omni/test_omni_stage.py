@@ -74,7 +74,7 @@ def test_encoders_of_other_runs_are_taken_as_they_are(world: Path, capsys: pytes
         if name.startswith("model.encoders.image."):
             assert torch.equal(tensor, eyes[name.replace("encoders.image", "encoder")])
     train("tokenizer", "small.toml", run="other")
-    with pytest.raises(RequestError, match="trained with another d_ff and n_layers") as caught:
+    with pytest.raises(RequestError, match="differs from the recipe in d_ff and n_layers") as caught:
         train("omni", "small.toml", [*still, "encoders.image.d_ff=48", "encoders.image.n_layers=2"], run="other")
     assert "[encoders.image]" in caught.value.fix
     for wrong, message in (

@@ -154,7 +154,7 @@ def test_parts_of_different_codecs_are_refused(tmp_path: Path) -> None:
     run.speak("talker")
     entry = run.run.model()["parts"]["talker"]
     run.run.record("talker", {}, {**entry, "codes": {**entry["codes"], "seconds": 0.1}})
-    with pytest.raises(RequestError, match="for another codec"):
+    with pytest.raises(RequestError, match="for a different codec"):
         run.model()
 
 

@@ -167,5 +167,5 @@ def test_a_talker_of_another_codec_is_refused(make_run: MakeRun) -> None:
     run = make_run()
     entry = run.model()["parts"]["talker"]
     run.record("talker", {}, {**entry, "codes": {**entry["codes"], "seconds": 0.04}})
-    with pytest.raises(RequestError, match="another codec"):
+    with pytest.raises(RequestError, match="different codec"):
         voice_of(RunEngine(run, device="cpu"))

@@ -258,7 +258,7 @@ def test_a_trained_tokenizer_is_used(here: Path, capsys: pytest.CaptureFixture[s
     config = 'name = "mine"\n[tokenizer]\nuse = "bpe"\nvocab_size = 262\n[thinker]\nuse = "transformer"\n'
     (here / "mine.toml").write_text(config + "d_model = 16\nn_heads = 2\nn_layers = 1\nd_ff = 32\n")
     assert recipe_engine("mine.toml", device="cpu").tokenizer().vocab_size == 262
-    assert "the tokenizer bpe is not trained yet: bytes stands in for it" in capsys.readouterr().err
+    assert "the tokenizer bpe is not trained yet: using bytes" in capsys.readouterr().err
     from muomni_text.bpe import learn
     from muomni_text.config import BPEConfig
 
@@ -281,7 +281,7 @@ def test_a_trained_tokenizer_is_used(here: Path, capsys: pytest.CaptureFixture[s
         ((" ", "--recipe", "omni"), "there is nothing to trace"),
         (("hello", "--image", "gone.png", "--recipe", "omni"), "cannot read gone.png"),
         (("hello", "--image", "text.png", "--recipe", "omni"), "text.png is not a picture"),
-        (("hello", "--audio", "text.wav", "--recipe", "omni"), "text.wav is no sound"),
+        (("hello", "--audio", "text.wav", "--recipe", "omni"), "text.wav is not a readable audio file"),
         (("hello", "--audio", ".", "--recipe", "omni"), "is a folder"),
         (("hello", "--attach", "smell=x.png", "--recipe", "omni"), "no encoder for smell"),
         (("hello", "--attach", "x.png", "--recipe", "omni"), "is not NAME=PATH"),

@@ -104,10 +104,10 @@ def test_a_stage_without_a_long_one_before_names_the_command() -> None:
 def test_a_stage_trains_the_tokenizer_that_it_needs_first(capsys: pytest.CaptureFixture[str]) -> None:
     train("thinker", "small.toml", run="other")
     told = capsys.readouterr().err.splitlines()
-    assert told[0] == "tokenizer is not there yet: training it first"
+    assert told[0] == "there is no tokenizer yet: training it first"
     assert sum(line.startswith("learning a tokenizer") for line in told) == 1
     train("all", "small.toml")
-    assert "not there yet" not in capsys.readouterr().err
+    assert "no tokenizer yet" not in capsys.readouterr().err
     for file in ("thinker/last.safetensors", "tokenizer/tokenizer.json"):
         made, step_by_step = (Path("runs", run, file) for run in ("other", "small"))
         if file.endswith(".json"):
@@ -201,7 +201,7 @@ def test_a_dry_run_of_a_new_recipe_needs_no_run_and_makes_none(capsys: pytest.Ca
     Path("small.toml").write_text(RECIPE.replace("ctx_len = 16", "ctx_len = 96") + OMNI)
     train("all", "small.toml", ["steps=3", "warmup_steps=0"], dry_run=True)
     said = capsys.readouterr()
-    assert said.err.count("tokenizer is not there yet: learning one for this trial") == 1
+    assert said.err.count("there is no tokenizer yet: training a temporary one for the dry run") == 1
     assert "random weights" in said.err
     thinker, omni, together = said.out.split("\n\n")
     assert "would write to  runs/small/thinker" in thinker
