@@ -227,7 +227,9 @@ def answer(model: Model, bundle: OnnxModel, notify: Callable[[str], None]) -> Go
     """
     wholes: list[EndToEndCheck] = []
     saved: dict[str, NDArray[Any]] = {}
-    thinker, talker, codec, vocoder = (_runnable(model, bundle, name) for name in (THINKER, "talker", "codec", "vocoder"))
+    thinker, talker, codec, vocoder = (
+        _runnable(model, bundle, name) for name in (THINKER, "talker", "codec", "vocoder")
+    )
     if thinker is not None:
         notify(f"comparing {golden.TOKENS} greedy tokens")
         wholes.append(_text(thinker, bundle, saved))

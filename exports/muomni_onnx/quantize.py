@@ -115,7 +115,9 @@ class Quantizer:
         pairs = (whole.reshape(-1, 2) & 15).astype(np.uint8)  # the first of each pair in the low bits
         raw = (pairs[:, 0] | pairs[:, 1] << 4).tobytes()
         name = self.graph.name(f"{name}.whole")
-        return self.graph.tensor(onnx.TensorProto(name=name, data_type=TensorProto.INT4, dims=whole.shape, raw_data=raw))
+        return self.graph.tensor(
+            onnx.TensorProto(name=name, data_type=TensorProto.INT4, dims=whole.shape, raw_data=raw)
+        )
 
 
 def block_of(rows: int, most: int) -> int:

@@ -61,7 +61,9 @@ class OnnxModel:
 
     def at(self, stage: str) -> OnnxModel:
         if stage not in self.thinker_stages:
-            raise RequestError(f"{self.label} has no Thinker of the stage {stage}", "name the run that it was exported from")
+            raise RequestError(
+                f"{self.label} has no Thinker of the stage {stage}", "name the run that it was exported from"
+            )
         return self
 
     @property
