@@ -55,7 +55,11 @@ class Quantizer:
         key = (node.input[1], "columns")
         if key not in self._made:
             whole, scales = in_columns(self.graph.array(key[0]))
-            arrays = {"zeros": np.zeros(len(scales), np.int8), "whole": whole, "scales": scales}
+            arrays: dict[str, NDArray[Any]] = {
+                "zeros": np.zeros(len(scales), np.int8),
+                "whole": whole,
+                "scales": scales,
+            }
             zeros, *names = (self.graph.constant(f"{key[0]}.{what}", array) for what, array in arrays.items())
             self._made[key] = (names[0], zeros, names[1])
         whole_name, zeros_name, scales_name = self._made[key]

@@ -99,8 +99,8 @@ class Reconstruction:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Held-out audio through its codes: ``loss``, ``l1`` in nats and ``db`` of the log-mel, each codebook's used share
-        and perplexity, and what a recognizer makes of it, if there is one.
+        """Held-out audio through its codes: ``loss``, ``l1`` in nats and ``db`` of the log-mel, each codebook's used
+        share and perplexity, and what a recognizer makes of it, if there is one.
 
         Before codes are initialized the loss is that of random ones, so such a codec is never the best one.
         """
