@@ -128,7 +128,6 @@ def _require_room(output: Path | None, *, force: bool) -> None:
 
 
 def _check_request(model: str | None, recipe: str | None, overrides: list[str]) -> None:
-    """RequestError for options that exclude each other."""
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
     if overrides and not recipe:

@@ -64,7 +64,6 @@ def write_text_graph(folder: Path) -> Path:
 
 
 def _point(tensor: Any, files: Mapping[str, bytes]) -> None:
-    """Replace a tensor's bytes by a reference to them."""
     places = ((name, content.find(tensor.raw_data)) for name, content in files.items())
     name, offset = next((name, offset) for name, offset in places if offset >= 0)
     size = len(tensor.raw_data)

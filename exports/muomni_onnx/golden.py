@@ -231,7 +231,6 @@ def agreeing(ours: Sequence[GoldenText], theirs: Sequence[GoldenText], allowed: 
 
 
 def _undecided(theirs: GoldenText, same: NDArray[np.bool_], row: int, allowed: float) -> bool:
-    """Whether the first difference in ``row`` is a near tie."""
     gaps = theirs.gaps[row].reshape(-1)
     return bool(gaps[int(same[row].argmin())] <= 2 * allowed)
 

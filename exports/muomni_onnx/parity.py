@@ -108,7 +108,6 @@ def coarse(drawn: NDArray[Any]) -> NDArray[Any]:
 
 
 def _distances(graph: Graph, distance: Distance) -> dict[str, Distance]:
-    """The distance of each output that is not unchecked."""
     states = of_its_size if distance is absolute else distance
     return {
         name: forgiving(states if name in graph.states.values() else distance, graph.max_mismatch_fraction)
@@ -161,7 +160,6 @@ def _in_a_row(
 
 
 def _zeros(graph: Graph) -> Mapping[str, NDArray[Any]]:
-    """The initial states."""
     random = np.random.default_rng(0)
     return {
         graph_input.name: np.zeros_like(graph_input.sampler(random, graph_input.shape(graph.initial_sizes)))
@@ -268,7 +266,6 @@ def _text(part: Exported, bundle: OnnxModel, saved: dict[str, NDArray[Any]]) -> 
 def _codes(
     part: Exported, bundle: OnnxModel, wholes: list[EndToEndCheck], saved: dict[str, NDArray[Any]]
 ) -> NDArray[np.int64]:
-    """PyTorch's code frames."""
     talker: Any = part.module
     width = int(part.entry.get("thinker_width", 0))
     ours = golden.golden_codes(bundle.talker(), width)
@@ -283,7 +280,6 @@ def _codes(
 def _sounds(
     codec: Codec, vocoder: Vocoder, bundle: OnnxModel, codes: NDArray[np.int64], saved: dict[str, NDArray[Any]]
 ) -> list[EndToEndCheck]:
-    """Codes to log-mel and to samples."""
     cpu = torch.device("cpu")
     stream = CodesToAudio(TorchCodec(codec, cpu).stream(), TorchVocoder(vocoder, cpu).stream())
     mel = decode_codes(codec, codes)

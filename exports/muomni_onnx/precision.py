@@ -157,13 +157,11 @@ class Fp16Converter:
         return helper.make_node("Cast", [inside], [name], to=wanted)
 
     def _too_large(self, node: Any) -> bool:
-        """Whether one of its constants overflows float16."""
         values = [self.graph.weight(name) for name in node.input]
         return any(one is not None and bool(np.any(np.abs(one) > LARGEST)) for one in values)
 
 
 def _floats(graph: GraphEditor) -> set[str]:
-    """Names of all float32 tensors."""
     whole = onnx.ModelProto()
     whole.CopyFrom(graph.model)
     del whole.graph.node[:], whole.graph.initializer[:]

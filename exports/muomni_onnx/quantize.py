@@ -166,7 +166,6 @@ def _best(blocks: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
 
 
 def _error(blocks: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,N) squared errors at 4 bits."""
     wrong = _rounded(blocks, scales[:, None], 4) * scales[:, None] - blocks
     squares: NDArray[np.float32] = np.einsum("nkc,nkc->nc", wrong, wrong)
     return squares

@@ -240,7 +240,6 @@ class OnnxModel:
 
 
 def _empty(axes: Sequence[int | str]) -> list[int]:
-    """The shape of the empty state of one row."""
     return [axis if isinstance(axis, int) else 0 if axis == PAST else 1 for axis in axes]
 
 

@@ -75,6 +75,11 @@ class ProviderChoice:
         """onnxruntime's name of the device that holds tensors."""
         return "cuda" if self.provider == CUDA else "cpu"
 
+    @property
+    def name(self) -> str:
+        """The device as :func:`places` takes it."""
+        return "cpu" if self.provider == CPU else f"cuda:{self.index}"
+
 
 def places(device: str) -> list[ProviderChoice]:
     """Where to open graphs, best first.
@@ -230,7 +235,7 @@ class GraphSession:
 
     @property
     def device(self) -> str:
-        return "cpu" if self._place.provider == CPU else f"cuda:{self._place.index}"
+        return self._place.name
 
     def keep(self, *outputs: str) -> None:
         """Let these outputs stay on the device, too."""
@@ -319,12 +324,9 @@ def open_sessions(
 def _together(
     paths: Mapping[str, Path], threads: int | None, place: ProviderChoice, kept: Mapping[str, Collection[str]]
 ) -> dict[str, GraphSession]:
-    device = "cpu" if place.provider == CPU else f"cuda:{place.index}"
     with ThreadPoolExecutor(max(1, min(len(paths), cores()))) as pool:
-        coming = {
-            name: pool.submit(GraphSession, path, threads, device, kept.get(name, ())) for name, path in paths.items()
-        }
-        return {name: session.result() for name, session in coming.items()}
+        sessions = pool.map(lambda name: GraphSession(paths[name], threads, place.name, kept.get(name, ())), paths)
+        return dict(zip(paths, sessions, strict=True))
 
 
 def _open(path: Path, threads: int, where: Iterable[ProviderChoice]) -> tuple[ProviderChoice, Any]:

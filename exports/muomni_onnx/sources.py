@@ -161,7 +161,6 @@ def _own_encoder(engine: RunEngine, stage: str, fused: Exported | None) -> Expor
 
 
 def _equal(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two modules have the same weights."""
     ours, theirs = one.state_dict(), other.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -181,7 +180,6 @@ def _ready_vocoder(engine: RunEngine, *, needed: bool) -> dict[str, Exported]:
 
 
 def _provenance(trained: Trained, used: list[Path]) -> dict[str, Any]:
-    """The run, its recipe and data, and the step and code version of each checkpoint."""
     run, lock = trained.run, trained.run.root / "lock.json"
     recipe = run.recipe_path
     data: dict[str, Any] = {}

@@ -190,7 +190,6 @@ def griffin_lim_graphs(module: GriffinLim) -> list[Graph]:
 
 
 def _left() -> dict[str, str]:
-    """The states of an overlap."""
     return {"tail": "tail_now", "weight": "weight_now"}
 
 

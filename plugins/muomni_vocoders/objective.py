@@ -152,7 +152,6 @@ class GanLosses:
 
 
 def _rows(values: Tensor) -> Tensor:
-    """(B,...) -> (B,) means."""
     return values.flatten(1).mean(1)
 
 

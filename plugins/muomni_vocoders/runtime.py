@@ -27,7 +27,6 @@ class _VocoderRunnerStream:
         self._begin()
 
     def _states(self) -> dict[str, Any]:
-        """The initial states."""
         size = self.mel.window - self.mel.hop
         return {"tail": np.zeros((1, size), np.float32), "weight": np.zeros((1, size), np.float32)}
 
@@ -133,7 +132,6 @@ class GriffinLimRunnerStream(_VocoderRunnerStream):
 
 
 def _next(name: str) -> str:
-    """The output name of a state."""
     return name.replace("past", "present") if name.startswith("past.") else f"{name}_now"
 
 
