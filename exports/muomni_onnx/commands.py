@@ -96,7 +96,7 @@ def export(
             if kept.size >= WORTH_A_LINE:
                 say(f"{line.part} {line.graph}: {_mb(kept.size)} MB stay in full precision: {kept.why}")
     for whole in report.wholes:
-        say(whole.says if whole.holds else f"{whole.says}: not asked of parts in lower precision")
+        say(whole.says if whole.holds else f"{whole.says}: not required in lower precision")
     for note in report.notes:
         say(note)
     total = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())

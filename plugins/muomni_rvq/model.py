@@ -125,9 +125,9 @@ def gathered(points: Tensor, code: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def k_means(points: Tensor, size: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(K,D) centres of (N,D) points by Lloyd's rounds, and the share of the points that each has (K,).
+    """(N,D) points -> (K,D) centers by Lloyd's algorithm, and the (K,) share of the points of each.
 
-    It begins with points drawn at random; a centre that has lost all of its points moves onto another one.
+    Centers start as random points; one that loses all of its points moves to another random point.
     """
 
     def drawn() -> Tensor:

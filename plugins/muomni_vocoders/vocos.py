@@ -57,18 +57,18 @@ class Vocos(nn.Module):
         known, held = joined(mel, None if past is None else past[-1], self.config.lookahead)
         return self.frames(self.head(hidden), known[:, : mel.shape[1]]), (*state, held)
 
-    def frames(self, told: Tensor, mel: Tensor) -> Tensor:
+    def frames(self, output: Tensor, mel: Tensor) -> Tensor:
         """(B,M,2K) corrections of log-magnitudes and phases at the window's middle, and (B,M,F) mel of the same frames
         -> (B,M,W)."""
         if not mel.shape[1]:  # which a transform refuses
-            return told.new_zeros(mel.shape[0], 0, self.mel.window)
-        samples = torch.fft.irfft(torch.polar(*self.polar(told, mel)), n=self.mel.n_fft)
+            return output.new_zeros(mel.shape[0], 0, self.mel.window)
+        samples = torch.fft.irfft(torch.polar(*self.polar(output, mel)), n=self.mel.n_fft)
         side = self.mel.window // 2
         return torch.cat((samples[..., -side:], samples[..., :side]), dim=-1) * self.window
 
-    def polar(self, told: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+    def polar(self, output: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
         """The same -> (B,M,K) magnitudes, and phases at the window's middle."""
-        corrections, phases = told.float().chunk(2, dim=-1)
+        corrections, phases = output.float().chunk(2, dim=-1)
         known = self.magnitudes.power(mel).clamp_min(self.mel.mel_floor).log() / 2
         return (known + corrections).clamp_max(self.loudest).exp(), phases
 
