@@ -1,10 +1,9 @@
 """The generation loop's backend over onnxruntime, and the batching of its rows.
 
-Rows that hold equally many tokens and take equally many run together in one call; where states are of one size, it
-does not matter how many they hold. A row's result is that of the row alone, but for the last bits of sums that a
-larger matrix product adds in another order: 1e-5 of a logit.
+Rows with as many held and as many new tokens run in one call (what they hold does not matter to states of fixed size).
+Batching changes a row's logits by up to 1e-5: a larger matrix product sums in another order.
 
-Shapes: B rows, S tokens that the states hold, T tokens, V vocabulary, D width.
+Shapes: B rows, T tokens, V vocabulary, D width.
 """
 
 from __future__ import annotations
@@ -20,25 +19,24 @@ from muomni_cli.contract.models import PADDED_ROW
 from muomni_onnx.sessions import GraphSession, Value, fetch
 
 BATCH = "batch"
-"""The axis of rows."""
 
 PAST = "past"
-"""The axis along which a cache of keys and values grows."""
+"""The axis along which a key/value cache grows."""
 
 CARRIED = 0.25
-"""Largest share of a group's rows that may rest before they are left behind: that copies the states of the others."""
+"""Largest share of padded rows in a group; with more, the states of the others are copied into a new group."""
 
 FIRST_MEDIA_ID = -2
-"""The first id that stands for an embedding; -1 is IDLE."""
+"""The first id of a media embedding; -1 is PADDED_ROW."""
 
 LOGITS = 2**24
-"""Most logits of one call, 64 MiB: a graph gives those of every token, so long prompts are read in pieces."""
+"""Most logits per call, 64 MiB: graphs return those of every token, so long prompts run in chunks."""
 
 
 @dataclass(slots=True, eq=False)
 class RowGroup:
-    """States of B rows at once, each of ``length`` tokens as :meth:`States.held` counts them; the last of a row that
-    rests mean nothing."""
+    """The states of B rows, each of ``length`` tokens as :meth:`States.held` counts them; the last entries of a padded
+    row are meaningless."""
 
     rows: list[Row]
     states: dict[str, Value]
@@ -51,7 +49,7 @@ class RowGroup:
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """The tokens a row holds, what the graph gave after the last of them, and where in a group its states lie."""
+    """A row's tokens, the outputs after the last of them, and the place of its states in a group."""
 
     ids: list[int] = field(default_factory=list)
     logits: NDArray[np.float32] | None = None  # (V,)
@@ -61,38 +59,34 @@ class Row:
 
 
 class States:
-    """Makes groups of rows, for the states of one graph.
+    """Groups rows, and gathers their states.
 
     Args:
         session: the graph.
-        axes: input -> its axes, some of them names.
+        axes: the axes of each input, as sizes or names.
         names: the inputs that are states.
     """
 
     def __init__(self, session: GraphSession, axes: Mapping[str, Sequence[int | str]], names: Sequence[str]) -> None:
         self._session, self._axes, self._names = session, axes, list(names)
+        # whether rows can run together; be cut to fewer tokens; must hold equally many tokens to run together
         self.batched = all(BATCH in axes[name] for name in names)
-        """Whether rows can run together."""
         self.cuttable = all(PAST in axes[name] for name in names)
-        """Whether the last tokens of a row can be forgotten."""
         self.grows = any(PAST in axes[name] for name in names)
-        """Whether rows that run together must hold equally many tokens."""
 
     def held(self, row: Row) -> int:
-        """What must be alike in rows that run together: the tokens they hold, or whether they hold any where states
-        are of one size."""
+        """What must be equal in rows that run together: the number of tokens held; for states of fixed size, only
+        whether it is 0."""
         return len(row.ids) if self.grows else min(len(row.ids), 1)
 
     def regroup(self, parts: Sequence[Sequence[Row]]) -> list[RowGroup]:
-        """A group for each of these parts, whose rows hold equally many tokens: the one they are already, or a new one.
+        """A group for each list of rows that hold as many tokens: their present one, or a new one.
 
-        Rows that were in a group with some of them, and are in none of the parts, may lose their group.
+        Other rows of a group that is left may lose their states.
         """
         before = {id(row.group): row.group for rows in parts for row in rows if row.group is not None}
         groups = [self._group(rows) for rows in parts]
-        for group in groups:
-            before.pop(id(group), None)
-        for left in before.values():
+        for left in (group for key, group in before.items() if key not in {id(group) for group in groups}):
             for row in left.rows:
                 if row.group is left:
                     row.group = None
@@ -106,21 +100,21 @@ class States:
         return RowGroup(list(rows), states, length)
 
     def _serves(self, held: RowGroup, rows: Sequence[Row]) -> bool:
-        """Whether a group can run as it is: it is made of these rows, but for a few that rest and are carried along."""
+        """Whether a group can run as it is: it has exactly these rows, or a few padded ones besides."""
         if any(row.group is not held for row in rows):
             return False
         resting = len(held.rows) - len(rows)
         return not resting or (self.cuttable and resting < CARRIED * len(held.rows))
 
     def _gather(self, name: str, rows: Sequence[Row], length: int) -> NDArray[np.generic]:
-        """One state of the first ``length`` tokens of ``rows``, wherever they lie."""
+        """One state of ``rows``, cut to the first ``length`` tokens, from whichever groups hold it."""
         axes = self._axes[name]
         if length == 0:
             fresh = {BATCH: len(rows), PAST: 0}
             shape = [axis if isinstance(axis, int) else fresh.get(axis, 1) for axis in axes]
             return np.zeros(shape, self._session.type(name))
         batch = axes.index(BATCH) if self.batched else None
-        arrays: dict[int, NDArray[np.generic]] = {}  # each group's once, for it may lie on a device
+        arrays: dict[int, NDArray[np.generic]] = {}  # one copy per group, which may be on a device
         pieces = []
         for row in rows:
             assert row.group is not None, "a row that holds tokens has them in a group"
@@ -136,8 +130,7 @@ class States:
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, batch)
 
 
-Pair = tuple[Row, Sequence[int]]
-"""A row and the tokens that it takes."""
+Pair = tuple[Row, Sequence[int]]  # a row and its new tokens
 
 
 class OnnxBackend:
@@ -146,11 +139,11 @@ class OnnxBackend:
     Args:
         embed: ``input_ids`` -> ``inputs_embeds``.
         thinker: ``inputs_embeds`` and states -> ``logits``, ``hidden`` and states.
-        entry: what the manifest says of ``thinker``.
-        context: most tokens a row can hold.
-        keep: remember the rows after a request, so that a prompt that begins alike runs only what is new. Where states
-            cannot be cut that is one that goes on from all that a row holds; others are run from the start.
-        hidden: keep the states behind the last logits, for :meth:`hidden`.
+        entry: the manifest's entry for ``thinker``.
+        context: most tokens per row.
+        prefix_cache: keep the rows after a request, so that a prompt with the same beginning runs only its new tokens.
+            States that cannot be cut serve only a prompt that continues the whole row.
+        hidden: keep the hidden states behind the last logits, for :meth:`hidden`.
     """
 
     def __init__(
@@ -176,21 +169,14 @@ class OnnxBackend:
 
     @property
     def context(self) -> int:
-        """Most tokens a row can hold."""
         return self._context
 
     def add_embeddings(self, rows: NDArray[np.float32]) -> list[int]:
-        """See :class:`muomni_cli.contract.models.Backend`."""
         first = FIRST_MEDIA_ID - len(self._soft)
         self._soft += list(rows)
         return list(range(first, first - len(rows), -1))
 
-    def begin(
-        self,
-        prompts: Sequence[Sequence[int]],
-        capacity: int,  # noqa: ARG002 - caches grow, or are of one size
-    ) -> tuple[list[Row], NDArray[np.float32]]:
-        """See :class:`muomni_cli.contract.models.Backend`."""
+    def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[list[Row], NDArray[np.float32]]:  # noqa: ARG002
         rows = self._kept if len(self._kept) == len(prompts) else [Row() for _ in prompts]
         for row, prompt in zip(rows, prompts, strict=True):
             shared = _shared(row.ids, prompt)
@@ -201,18 +187,16 @@ class OnnxBackend:
         return rows, self._add(rows, [prompt[len(row.ids) :] for row, prompt in zip(rows, prompts, strict=True)])
 
     def step(self, state: list[Row], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.contract.models.Backend`."""
         return self._add(state, [[] if token == PADDED_ROW else [token] for token in tokens.tolist()])
 
     def hidden(self, state: list[Row]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.contract.models.Backend`."""
         rows = [row.hidden for row in state if row.hidden is not None]
         assert len(rows) == len(state), "only where they are kept"
         return np.stack(rows)
 
     def _add(self, rows: list[Row], new: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Run the new tokens of each row, which may be none; logits (B,V) after each row's last."""
-        self._kept = []  # an interrupt may leave states that do not hold what their rows say
+        """Run the new tokens of each row, possibly none; (B,V) logits after each row's last."""
+        self._kept = []  # an interrupt may leave states that do not match their rows
         together: dict[tuple[int, ...], list[Pair]] = {}
         for number, row in enumerate(rows):
             tokens = _missing(row, new[number])
@@ -227,7 +211,7 @@ class OnnxBackend:
         return np.stack([row.logits for row in rows if row.logits is not None])
 
     def _run(self, group: RowGroup, pairs: Sequence[Pair]) -> None:
-        """Run new tokens of a group's rows, equally many of each; rows that rest are carried along."""
+        """Run as many new tokens for each of these rows of a group; its other rows are padding."""
         ids = np.zeros((len(group.rows), len(pairs[0][1])), np.int64)
         for row, tokens in pairs:
             ids[row.place] = tokens
@@ -239,7 +223,7 @@ class OnnxBackend:
         group.length = self._states.held(pairs[0][0])
 
     def _read(self, group: RowGroup, ids: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-        """(B,T) ids, after what the group holds -> logits (B,V) after the last, and hidden (B,D) where it is kept."""
+        """(B,T) ids after the group's tokens -> the last ``logits`` (B,V), and ``hidden`` (B,D) where it is kept."""
         piece = max(1, LOGITS // (len(ids) * self._vocabulary))
         made: dict[str, Value] = {}
         for start in range(0, ids.shape[1], piece):
@@ -250,7 +234,7 @@ class OnnxBackend:
         return {name: np.array(made[name][:, -1], np.float32) for name in self._last}
 
     def _embeds(self, ids: NDArray[np.int64]) -> Value:
-        """(B,T) ids, some of them soft -> (B,T,D)."""
+        """(B,T) ids, some of them of media embeddings -> (B,T,D)."""
         if ids.min() >= 0:
             return self._embed({"input_ids": ids})["inputs_embeds"]
         embeds = fetch(self._embed({"input_ids": ids.clip(min=0)})["inputs_embeds"])
@@ -260,7 +244,7 @@ class OnnxBackend:
 
 
 def _missing(row: Row, new: Sequence[int]) -> Sequence[int]:
-    """What to run for a row to take ``new``: all that it holds as well, if its states were given up as it rested."""
+    """The tokens to run for a row to take ``new``: after its states were dropped, also all that it held."""
     if not new or row.group is not None:
         return new
     held, row.ids = row.ids, []
@@ -268,6 +252,6 @@ def _missing(row: Row, new: Sequence[int]) -> Sequence[int]:
 
 
 def _shared(held: Sequence[int], prompt: Sequence[int]) -> int:
-    """How many tokens of ``prompt`` need not be run again: all that begin alike, but never its last."""
+    """How many tokens of ``prompt`` need not run again: the common prefix, but never its last token."""
     limit = min(len(held), len(prompt) - 1)
     return next((place for place in range(limit) if held[place] != prompt[place]), limit)

@@ -1,20 +1,19 @@
-"""The folder that runs without PyTorch: graphs, tokenizer, and ``muomni.json``, which says what is in it.
+"""The bundle: a folder that runs without PyTorch, with graphs, tokenizer and the manifest ``muomni.json``.
 
-Knows files and numpy. ``muomni.json`` holds, besides ``format`` and ``name``:
+Besides ``format`` and ``name``, the manifest holds:
 
-- ``parts``: name -> what ``model.json`` of a run says of it (kind, use, plugin, config, and what else it is built with
-  or has learned; ``sample_rate`` of sound), and ``graphs``: name -> file, inputs with their axes, outputs, states,
-  precision, tolerance and the error that was measured (fp32: largest difference from PyTorch; others: relative, and the
-  tolerance is how far the graph may be from what it gave itself), and what may differ: ``unchecked``,
-  ``max_mismatch_fraction``. An encoder is called by its modality. One that the Thinker hears or sees with has a graph
-  ``projector``; one whose own stage trained it to answer has what it declares as ``head_graphs``. Where the omni stage
-  tuned it further, the encoder of the own stage is a part of its own, ``audio-alone``, with that head
+- ``parts``: name -> its entry of the run's ``model.json`` (kind, use, plugin, config, what else it is built with or has
+  learned, ``sample_rate`` of sound) and ``graphs``: name -> file, inputs with their axes, outputs, states, precision,
+  tolerance, measured error (fp32: largest difference from PyTorch; others: relative, and the tolerance is relative to
+  the graph's own outputs at export), ``unchecked``, ``max_mismatch_fraction``. An encoder is named by its modality. One
+  that is fused with the Thinker has a graph ``projector``; one whose own stage trained a head has its ``head_graphs``.
+  Where the omni stage tuned it further, the encoder of its own stage is the part ``audio-alone``, with that head
 - ``tokenizer``: kind, use, plugin, config, folder; null for a model without a Thinker; ``special_tokens``: name -> id
-- ``chat``: how the model answers unless asked otherwise
+- ``chat``: the default chat settings
 - ``files``: path -> SHA-256 of every other file
-- ``precision``: what parts have unless they were asked to have another
-- ``provenance``: run, steps of each checkpoint, recipe hash, commit that trained it, versions, and ``data``: what it
-  learned from, list by list of the recipe, with the license that the recipe states; or ``untrained``
+- ``precision``: the default for all parts
+- ``provenance``: run, step of each checkpoint, recipe hash, training commit, versions, and ``data``: the sources of
+  each list of the recipe with the licenses that it states; or ``untrained``
 
 The folder ``thinker`` also holds ``genai_config.json`` and ``text.onnx`` (ids to logits; its weights stay in the other
 two graphs), so that onnxruntime-genai loads that folder as it is.
@@ -39,19 +38,18 @@ AGAIN = "export the model again, or copy the whole folder again"
 
 @dataclass(frozen=True, slots=True)
 class BundleManifest:
-    """A folder with a manifest that this version reads."""
+    """A bundle's folder and manifest, of a format that this version reads."""
 
     root: Path
     manifest: Mapping[str, Any]
 
     @property
     def parts(self) -> Mapping[str, Any]:
-        """Part name -> what the manifest says of it."""
         parts: Mapping[str, Any] = self.manifest["parts"]
         return parts
 
     def graph(self, part: str, graph: str) -> Mapping[str, Any]:
-        """What the manifest says of one graph. RequestError if there is none."""
+        """The manifest's entry for one graph. RequestError if there is none."""
         try:
             entry: Mapping[str, Any] = self.parts[part]["graphs"][graph]
         except KeyError as error:
@@ -59,11 +57,10 @@ class BundleManifest:
         return entry
 
     def file(self, part: str, graph: str) -> Path:
-        """Where a graph lies."""
         return self.root / str(self.graph(part, graph)["file"])
 
     def trusted(self, name: str) -> Path:
-        """A file of the bundle, once it is seen to be what was exported. RequestError if it is missing or changed."""
+        """The path of a file, once its digest is checked. RequestError if it is missing or changed."""
         path = self.root / name
         if not path.is_file():
             raise RequestError(f"{self.root} is not whole: {name} is missing", AGAIN)
@@ -72,11 +69,7 @@ class BundleManifest:
         return path
 
     def verify(self) -> None:
-        """Compare every file with what the manifest says.
-
-        Raises:
-            RequestError: one is missing, changed, or does not belong there.
-        """
+        """Check the digest of every file. RequestError if one is missing, changed or unexpected."""
         expected: Mapping[str, str] = self.manifest["files"]
         there = {path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file()}
         for name in sorted(there - expected.keys() - {MANIFEST}):
@@ -86,11 +79,7 @@ class BundleManifest:
 
 
 def open_bundle(root: Path) -> BundleManifest:
-    """Read the manifest; looks at no other file.
-
-    Raises:
-        RequestError: it is no bundle, damaged, or of a newer format.
-    """
+    """Read the manifest and no other file. RequestError if it is no bundle, damaged, or of a newer format."""
     path = root / MANIFEST
     if not path.is_file():
         raise RequestError(f"{root} is no bundle: it has no {MANIFEST}", "make one: muomni export --onnx -o FOLDER")
@@ -100,9 +89,8 @@ def open_bundle(root: Path) -> BundleManifest:
         raise RequestError(
             f"{root} has bundle format {version}, this muomni reads {FORMAT}", "upgrade muomni, or export again"
         )
-    whole = all(isinstance(manifest.get(key), dict) for key in ("parts", "files", "chat"))
     if (
-        not whole
+        not all(isinstance(manifest.get(key), dict) for key in ("parts", "files", "chat"))
         or not isinstance(manifest.get("tokenizer", {}), dict | None)
         or not all(isinstance(part.get("graphs"), dict) for part in manifest["parts"].values())
     ):
@@ -111,13 +99,12 @@ def open_bundle(root: Path) -> BundleManifest:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest with the digest of every file that is there."""
+    """Write the manifest, with the digest of every file in the folder."""
     there = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
     files = {path.relative_to(folder).as_posix(): sha256(path) for path in there}
     write_json(folder / MANIFEST, {"format": FORMAT, **manifest, "files": files})
 
 
 def sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Whether a bundle is whole and still gives what it gave when it was exported. No PyTorch."""
+"""Whether a bundle is complete and still computes what it computed when it was exported, without PyTorch."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import GraphSession, fetch
 
 FURTHER = 0.05
-"""By which share samples may be further from the mel that they were made of, where they cannot be compared."""
+"""Allowed relative increase of the samples' distance from their mel, where samples cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One graph or one kind of whole answer: its precision; how far it is from what PyTorch gave, by largest
-    difference, or, if it is no fp32 graph, from what it gave itself, relative; what is allowed; its size in bytes."""
+    """One graph or one end-to-end output: its distance from PyTorch's output (fp32: largest difference) or from its own
+    at export (lower precision: relative), the tolerance, and the size in bytes."""
 
     part: str
     graph: str
@@ -36,11 +36,11 @@ class Checked:
 
 
 def check(root: Path, threads: int | None = None) -> list[Checked]:
-    """Compare every file with its digest, every graph with the saved outputs, and let it answer again.
+    """Compare every file with its digest, and every graph and end-to-end output with the saved one.
 
     Raises:
-        RequestError: it is no whole bundle, or of a newer format.
-        MuomniError: a graph, or an answer, is another on this machine.
+        RequestError: the bundle is incomplete, changed, or of a newer format.
+        MuomniError: a graph or an end-to-end output differs on this machine.
     """
     bundle = open_bundle(root)
     bundle.verify()
@@ -68,43 +68,37 @@ def _require(one: Checked) -> None:
 def _graph(bundle: BundleManifest, part: str, graph: str, saved: Reference, threads: int | None) -> Checked:
     path, entry = bundle.file(part, graph), bundle.graph(part, graph)
     session = GraphSession(path, threads)
-    precision, loose = entry.get("precision", "fp32"), entry.get("unchecked", [])
+    precision, unchecked = entry.get("precision", "fp32"), entry.get("unchecked", [])
     usual, of_states = (absolute, of_its_size) if precision == "fp32" else (relative, relative)
     distances = dict.fromkeys(entry["outputs"], usual) | dict.fromkeys(entry["states"].values(), of_states)
-    max_mismatch_fraction = entry.get("max_mismatch_fraction", 0.0)
+    mismatch = entry.get("max_mismatch_fraction", 0.0)
     errors = [
-        _apart(
-            expected[f"out/{name}"],
-            expected[f"shape/{name}"],
-            fetch(made[name]),
-            forgiving(measure, max_mismatch_fraction),
-        )
+        _apart(expected[f"out/{name}"], expected[f"shape/{name}"], fetch(made[name]), forgiving(measure, mismatch))
         for feeds, expected in saved.cases(f"{part}/{graph}")
         for made in [session(feeds)]
         for name, measure in distances.items()
-        if name not in loose
+        if name not in unchecked
     ]
     error = max(errors, default=float("inf"))
     return Checked(part, graph, precision, error, entry["tolerance"], path.stat().st_size)
 
 
 def _apart(expected: NDArray[Any], shape: NDArray[Any], made: NDArray[Any], distance: Distance) -> float:
-    """How far what was ``made`` is from a few expected values, and their whole shape."""
     return distance(expected, few(made)) if list(made.shape) == shape.tolist() else float("inf")
 
 
 def _rounded(bundle: OnnxModel, part: str) -> bool:
-    """Whether a part has graphs that are not in full precision: then rounding, which another CPU does in another order,
-    may choose another token or code, and whole answers show only how many."""
+    """Whether a part has graphs in lower precision: rounding, which differs between CPUs, may then change a token or
+    code, so the number of changes is reported without a limit."""
     return any(graph.get("precision", "fp32") != "fp32" for graph in bundle.parts[part]["graphs"].values())
 
 
 def _answers(bundle: OnnxModel, saved: Reference) -> Iterator[Checked]:
-    """Whole answers; of choices the error is how many differ."""
+    """End-to-end outputs; for tokens and codes the error is how many differ."""
     prompt, tokens = saved.get("text/prompt"), saved.get("text/tokens")
     if prompt is not None and tokens is not None:
-        told = golden.golden_text(bundle.backend(), prompt).values
-        yield _choices(bundle, "thinker", "greedy tokens", told, tokens)
+        made = golden.golden_text(bundle.backend(), prompt).values
+        yield _choices(bundle, "thinker", "greedy tokens", made, tokens)
     sentences = saved.listed("codes")
     if sentences:
         width = int(bundle.parts["talker"].get("thinker_width", 0))
@@ -115,12 +109,11 @@ def _answers(bundle: OnnxModel, saved: Reference) -> Iterator[Checked]:
         yield _sound(bundle, codes.astype(np.int64), mel, samples)
 
 
-def _choices(bundle: OnnxModel, part: str, name: str, told: NDArray[Any], saved: NDArray[Any]) -> Checked:
+def _choices(bundle: OnnxModel, part: str, name: str, made: NDArray[Any], saved: NDArray[Any]) -> Checked:
     precision, allowed = ("rounded", float("inf")) if _rounded(bundle, part) else ("fp32", 0.0)
-    if told.shape != saved.shape:
-        return Checked(part, name, precision, float(max(len(told), len(saved))), allowed)
-    other = (told != saved).reshape(len(saved), -1).any(1)
-    return Checked(part, name, precision, float(other.sum()), allowed)
+    if made.shape != saved.shape:
+        return Checked(part, name, precision, float(max(len(made), len(saved))), allowed)
+    return Checked(part, name, precision, float((made != saved).reshape(len(saved), -1).any(1).sum()), allowed)
 
 
 def _sound(bundle: OnnxModel, codes: NDArray[Any], mel: NDArray[Any], samples: NDArray[Any]) -> Checked:

@@ -1,4 +1,4 @@
-"""``muomni export``: a trained model as a folder that runs without PyTorch."""
+"""``muomni export``: write a trained model as a folder that runs without PyTorch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from muomni_cli.api import RequestError
 from muomni_cli.commands.options import ModelOption
 
 OVERRIDES = "muomni_onnx.overrides"
-"""Where a context keeps the words among the options of ``muomni export``."""
+"""Key of the recipe overrides in the context of ``muomni export``."""
 WORTH_A_LINE = 10_000
-"""Bytes that stayed in full precision, to be spoken of."""
+"""Bytes kept in full precision that are worth a line of output."""
 
 
 class WithOverrides(TyperGroup):
-    """A group that does something itself: words among its options are changes to a recipe, unless the first of all
-    words names a command of the group."""
+    """A group with a callback of its own: extra words are recipe overrides, unless the first names a subcommand."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See above."""
         if args and args[0] in self.commands:
             return super().parse_args(ctx, args)
         ctx.allow_interspersed_args = True
@@ -32,7 +30,6 @@ class WithOverrides(TyperGroup):
         return []
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """As for a command with such words."""
         return [*super().collect_usage_pieces(ctx), "[KEY=VALUE]..."]
 
 
@@ -81,32 +78,25 @@ def export(
     if recipe is not None:
         found = resolve("muomni_onnx.sources:model_of_recipe")(recipe, overrides)
         output = _folder_for(found.name, output, force=force)
-        say(f"recipe {found.name}: fresh random weights; what it says is noise")
+        say(f"recipe {found.name}: random weights, so its output is noise")
     else:
         trained = resolve("muomni_onnx.sources:find_trained")(model)
         output = _folder_for(trained.name, output, force=force)
         say(f"exporting {trained.name} ({trained.run.root}) to {output}")
         found = resolve("muomni_onnx.sources:model_of")(trained, partial=partial)
     report = make(found, output, partial=partial, precision=chosen, replace=force, notify=say)
-    print_table(
-        ("part", "graph", "precision", "error", "allowed", "speed", "MB"),
-        [
-            (
-                x.part,
-                x.graph,
-                x.written.precision,
-                *_near(x.parity.error, x.parity.tolerance),
-                f"{x.parity.speed:.1f}x",
-                _mb(x.written.size),
-            )
-            for x in report.lines
-        ],
-    )
+    rows = []
     for line in report.lines:
-        for kept in (kept for kept in line.written.kept if kept.size >= WORTH_A_LINE):
-            say(f"{line.part} {line.graph}: {_mb(kept.size)} MB stay in full precision: {kept.why}")
+        parity, precision, size = line.written.parity, line.written.precision, _mb(line.written.size)
+        measured = (*_near(parity.error, parity.tolerance), f"{parity.speed:.1f}x")
+        rows.append((line.part, line.graph, precision, *measured, size))
+    print_table(("part", "graph", "precision", "error", "allowed", "speed", "MB"), rows)
+    for line in report.lines:
+        for kept in line.written.kept:
+            if kept.size >= WORTH_A_LINE:
+                say(f"{line.part} {line.graph}: {_mb(kept.size)} MB stay in full precision: {kept.why}")
     for whole in report.wholes:
-        say(whole.says if whole.holds else f"{whole.says}: not asked of parts in lower precision")
+        say(whole.says if whole.holds else f"{whole.says}: not required in lower precision")
     for note in report.notes:
         say(note)
     total = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
@@ -115,7 +105,6 @@ def export(
 
 
 def _folder_for(name: str, output: Path | None, *, force: bool) -> Path:
-    """The folder to write to: the one that was named, else one named after the model."""
     if output is not None:
         return output
     folder = Path(f"{name}-onnx")
@@ -124,7 +113,7 @@ def _folder_for(name: str, output: Path | None, *, force: bool) -> Path:
 
 
 def _require_room(output: Path | None, *, force: bool) -> None:
-    """RequestError if ``output`` is there and is not to be replaced, or is no earlier export."""
+    """RequestError if ``output`` exists and is no earlier export, or is not to be replaced."""
     from muomni_cli.core.files import occupied
     from muomni_onnx.bundle import MANIFEST
 
@@ -139,7 +128,6 @@ def _require_room(output: Path | None, *, force: bool) -> None:
 
 
 def _check_request(model: str | None, recipe: str | None, overrides: list[str]) -> None:
-    """RequestError for words that do not go together."""
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
     if overrides and not recipe:
@@ -177,7 +165,6 @@ def _mb(size: int) -> str:
 
 
 def add_to(cli: typer.Typer) -> None:
-    """Add ``export`` with its subcommand."""
     group = typer.Typer(cls=WithOverrides, invoke_without_command=True)
     group.callback()(export)
     group.command()(check)

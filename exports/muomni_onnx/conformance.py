@@ -1,5 +1,5 @@
-"""Checks of parts that declare graphs: what ``muomni plugins check`` tries besides the host's own. Imports no torch and
-no onnxruntime before one is tried."""
+"""Conformance checks of parts that declare graphs; ``muomni plugins check`` runs them beside the host's own. Imports
+torch and onnxruntime only when a check runs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from muomni_cli.contract.checks import PartUnderTest
 
 WANTED = ("onnx", "onnxscript", "onnxruntime")
-"""Packages without which nothing can be exported and run."""
+"""Packages needed to export and run graphs."""
 
 MADE_WITH = {"thinker": ("embed", "thinker"), "encoder": ("encoder",)}
-"""Kind -> the graphs that it must have, by the names that every runtime looks for."""
+"""Kind -> the graphs that every runtime expects of it."""
 
 
 def exports(subject: PartUnderTest) -> Sequence[Number]:
-    """Every graph of the small part, over all its cases and its calls in a row."""
+    """Every graph of the small part, over all its cases and consecutive calls."""
     sessions = opened(subject)
     missing = [name for name in MADE_WITH.get(subject.part.kind, ()) if name not in sessions]
     check_that(not missing, f"there is no graph called {missing[0] if missing else ''}")
@@ -37,12 +37,11 @@ def exports(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def graphs_of(subject: PartUnderTest) -> Sequence[Graph]:
-    """What the declaration gives for the small part."""
     return subject.once("graphs", lambda: list(subject.find("graphs")(subject.lively)))
 
 
 def opened(subject: PartUnderTest) -> Mapping[str, Any]:
-    """Every graph, written and opened; the same each time."""
+    """Every graph, written and opened once."""
     lacking = [package for package in WANTED if importlib.util.find_spec(package) is None]
     if lacking:
         raise CheckSkipped(f"{' and '.join(lacking)} must be installed: pip install 'muomni[onnx]'")
@@ -63,20 +62,13 @@ def _opened(subject: PartUnderTest) -> dict[str, Any]:
 
 
 def serves(subject: PartUnderTest) -> Sequence[Number]:
-    """By way of the kind: graphs that go together as a runtime uses them, against the part itself."""
+    """The graphs together, as a runtime uses them, against the part itself."""
     sessions = opened(subject)
-    ways: dict[str, Callable[[PartUnderTest, Mapping[str, GraphFn]], Sequence[Number]]] = {
-        "thinker": _thinks,
-        "encoder": _perceives,
-        "codec": _codes,
-        "vocoder": _sounds,
-        "talker": _speaks,
-    }
-    return ways[subject.part.kind](subject, sessions)
+    return SERVED_AS[subject.part.kind](subject, sessions)
 
 
 def _thinks(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
-    """From states of nothing on: a prompt, then token by token."""
+    """From empty states: a prompt, then token by token."""
     import torch
 
     from muomni_cli.conformance.modules import same
@@ -102,7 +94,6 @@ def _thinks(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence
 
 
 def _perceives(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
-    """Each input by itself."""
     import torch
 
     from muomni_cli.conformance.encoders import alone, inputs_of
@@ -116,12 +107,11 @@ def _perceives(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Seque
 
 
 def runner(subject: PartUnderTest, sessions: Mapping[str, GraphFn], **arguments: Any) -> Any:
-    """Who runs the graphs."""
     return subject.find("runner")(subject.config, dict(sessions), **arguments)
 
 
 def _codes(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
-    """Codes to log-mel, in pieces, each row by itself."""
+    """Codes to log-mel, streamed, one row at a time."""
     import torch
 
     from muomni_cli.conformance.codecs import codes_of
@@ -137,7 +127,7 @@ def _codes(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[
 
 
 def _sounds(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
-    """Log-mel to samples, in pieces, each row by itself."""
+    """Log-mel to samples, streamed, one row at a time."""
     import torch
 
     from muomni_cli.conformance.modules import log_mel
@@ -149,24 +139,23 @@ def _sounds(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence
     made = torch.stack([flowed(stream, row.numpy()) for row in mel])
     with torch.no_grad():
         wanted = subject.lively(mel)
-    check_that(made.shape == wanted.shape, f"{made.shape[1]} samples are made, and {wanted.shape[1]} by PyTorch")
+    check_that(made.shape == wanted.shape, f"{made.shape[1]} samples, but {wanted.shape[1]} by PyTorch")
     tolerance = max(graph.tolerance for graph in graphs_of(subject))
     return [Number("largest difference", float((made - wanted).abs().max()), tolerance, "samples")]
 
 
 def _speaks(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
-    """The same text and choice."""
     from muomni_cli.api import TextChunk
     from muomni_cli.conformance.part_under_test import ARGUMENTS
     from muomni_cli.conformance.talkers import TEXT, differing, greedy, spoken
 
-    speaks = runner(subject, sessions, **ARGUMENTS["talker"])
-    made, wanted = (spoken(who, [TextChunk(TEXT)], greedy) for who in (speaks, subject.lively))
+    talkers = (runner(subject, sessions, **ARGUMENTS["talker"]), subject.lively)
+    made, wanted = (spoken(talker, [TextChunk(TEXT)], greedy) for talker in talkers)
     return [differing(made, wanted, "without PyTorch")]
 
 
 def flowed(stream: Any, whole: Any) -> Any:
-    """What comes of an array that is pushed a few rows at a time, as a tensor."""
+    """The tensor that a stream returns for an array pushed a few rows at a time."""
     import numpy as np
     import torch
 
@@ -174,11 +163,14 @@ def flowed(stream: Any, whole: Any) -> Any:
     return torch.from_numpy(np.concatenate([*pieces, stream.finish()]))
 
 
-KINDS = frozenset({"thinker", "encoder", "codec", "vocoder", "talker"})
+SERVED_AS: Mapping[str, Callable[[PartUnderTest, Mapping[str, GraphFn]], Sequence[Number]]] = {
+    "thinker": _thinks, "encoder": _perceives, "codec": _codes, "vocoder": _sounds, "talker": _speaks
+}  # fmt: skip
+KINDS = frozenset(SERVED_AS)
 
 EXPORTS = Check(
     name="exports",
-    doc="every graph, written as ONNX and run by onnxruntime, gives what PyTorch gives",
+    doc="every graph, written as ONNX and run by onnxruntime, returns what PyTorch returns",
     run=exports,
     kinds=KINDS,
     declares="graphs",

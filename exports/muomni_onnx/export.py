@@ -1,6 +1,5 @@
-"""Make a bundle: every graph is traced, compared with PyTorch, converted to the requested precision, and written
-only if it agrees.
-"""
+"""Export a bundle: every graph is traced, compared with PyTorch and converted to the requested precision; the folder is
+written only if all of them agree."""
 
 from __future__ import annotations
 
@@ -25,24 +24,24 @@ from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import GraphSession
 
 ALLOWED: dict[Precision, float] = {"fp16": 0.01, "int8": 0.15, "int4": 0.4}
-"""Largest relative error of any output on random inputs, over all calls in a row; of codes, the share that differs.
-Trained models were measured at 0.001, 0.03 and 0.19, codes at 0, 0.05 and 0.15. It tells a graph that is broken from
-one that is rounded. What rounding costs, evaluation says."""
+"""Largest relative error of any output on random inputs, over all consecutive calls; for codes, the share that differs.
+Trained models measured 0.001, 0.03 and 0.19 (codes 0, 0.05 and 0.15). It tells a broken graph from a rounded one; what
+rounding costs, ``muomni eval`` measures."""
 
 ALIKE = 1e-3
-"""How far a lowered graph may at least be from what it gave before, relative: another CPU adds in another order, which
-may round a number up instead of down. If it is further from PyTorch than that, it may be as far from itself."""
+"""Least relative tolerance of a lowered graph to its own outputs at export: another CPU sums in another order, which
+can round a value the other way. A graph that is further from PyTorch than that may be as far from itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedGraph:
-    """A graph as it came into the bundle.
+    """A graph as written to the bundle.
 
     Args:
-        precision: what it has.
-        parity: with PyTorch: of fp32 by largest difference, of others relative.
+        precision: of the written graph.
+        parity: with PyTorch: largest difference for fp32, relative for lower precision.
         size: bytes of the file.
-        kept: what of it is in full precision still, if anything was asked to be lower.
+        kept: weights still in full precision, if a lower one was requested.
     """
 
     precision: Precision
@@ -52,8 +51,8 @@ class ExportedGraph:
 
 
 def with_precision(graph: Graph, path: Path, parity: Parity, wanted: Precision) -> ExportedGraph:
-    """Lower the graph in the file ``path``, which is in fp32 and has ``parity``; leave it where that gains nothing or
-    costs too much."""
+    """Convert the fp32 graph in the file ``path`` to ``wanted``; leave it where that saves nothing or costs too
+    much."""
     full = path.stat().st_size
     if wanted == "fp32":
         return ExportedGraph("fp32", parity, full, [])
@@ -74,21 +73,14 @@ def with_precision(graph: Graph, path: Path, parity: Parity, wanted: Precision) 
 
 @dataclass(frozen=True, slots=True)
 class ExportedLine:
-    """One line of the table: a graph, and what became of it."""
-
     part: str
     graph: str
     written: ExportedGraph
 
-    @property
-    def parity(self) -> Parity:
-        """How far it is from PyTorch."""
-        return self.written.parity
-
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was exported: graph by graph, and whole answers; and what was left out, and why."""
+    """The exported graphs, the end-to-end checks, and notes on what was left out."""
 
     lines: Sequence[ExportedLine]
     wholes: Sequence[EndToEndCheck]
@@ -108,15 +100,15 @@ def export(
 
     Args:
         model: what to export.
-        root: the folder to make.
+        root: the folder to write.
         partial: leave out parts that declare no graphs.
         precision: of each part; fp32 by default.
-        replace: an earlier export that is there.
-        notify: told what is being done.
+        replace: replace an earlier export.
+        notify: called with a line for each step.
 
     Raises:
-        RequestError: the folder is there, a part declares no graphs, or there is no part that ``precision`` names.
-        MuomniError: a graph cannot be traced, or does not do what PyTorch does.
+        RequestError: the folder exists, a part declares no graphs, or ``precision`` names a part that the model lacks.
+        MuomniError: a graph cannot be traced, or differs from PyTorch.
     """
     parts = those_with_graphs(model.parts, partial=partial)
     chosen = precision or PrecisionPlan()
@@ -137,32 +129,36 @@ def export(
         manifest = {"name": model.name, "parts": described, **_rest(model, folder, chosen)}
         notes = []
         if model.tokenizer is not None:
-            why = why_no_text(described[THINKER])
-            if why:
+            if why := why_no_text(described[THINKER]):
                 notes.append(f"thinker: no files for onnxruntime-genai: {why}")
             else:
                 write_text_form(folder, manifest)
-        write_manifest(folder, manifest)  # as it is opened later, so that whole answers come from what is in there
+        write_manifest(folder, manifest)  # the end-to-end checks open the bundle as a user would
         answered = answer(model, OnnxModel(open_bundle(folder), "cpu", torch.get_num_threads()), notify)
         for whole in answered.wholes:
-            if all(chosen.of(part) == "fp32" for part in whole.parts):
-                _require_whole(whole)
+            if not whole.holds and all(chosen.of(part) == "fp32" for part in whole.parts):
+                fix = "graphs= must do what forward does, and runner= what the module does"
+                raise MuomniError(f"{whole.says}; nothing was written", fix)
         write_reference(folder, {**saved, **answered.saved})
         write_manifest(folder, manifest)
     return ExportReport(lines, answered.wholes, notes)
 
 
 def _write(part: Exported, graph: Graph, folder: Path, precision: Precision) -> ExportedGraph:
-    path = folder / _file(part, graph)
+    path = folder / part.name / f"{graph.name}.onnx"
     path.parent.mkdir(exist_ok=True)
     write_graph(graph, path)
     parity = compare(graph, GraphSession(path, torch.get_num_threads()))
-    _require_parity(part, graph, parity)
+    if not parity.holds:
+        raise MuomniError(
+            f"{part.name}: {graph.name} is {parity.error:.2g} from PyTorch ({parity.where}), and "
+            f"{parity.tolerance:.2g} is allowed; nothing was written",
+            "its graphs= must do what its forward does",
+        )
     return with_precision(graph, path, parity, precision)
 
 
 def _rate(part: Exported) -> dict[str, int]:
-    """Samples a second, of a part that takes or gives sound."""
     for holder in (getattr(part.module, "config", None), getattr(part.module, "mel", None)):
         rate = getattr(holder, "sample_rate", None)
         if isinstance(rate, int):
@@ -170,16 +166,12 @@ def _rate(part: Exported) -> dict[str, int]:
     return {}
 
 
-def _file(part: Exported, graph: Graph) -> str:
-    return f"{part.name}/{graph.name}.onnx"
-
-
 def _description(part: Exported, graph: Graph, written: ExportedGraph) -> dict[str, Any]:
     parity, whole = written.parity, written.precision == "fp32"
     first = parity.cases[0]
     halves = {name for name, array in first.made.items() if array.dtype == np.float16}  # caches, in fp16
     return {
-        "file": _file(part, graph),
+        "file": f"{part.name}/{graph.name}.onnx",
         "inputs": {graph_input.name: list(graph_input.axes) for graph_input in graph.inputs},
         "types": {
             name: "float16" if graph.states.get(name) in halves else str(array.dtype)
@@ -197,35 +189,15 @@ def _description(part: Exported, graph: Graph, written: ExportedGraph) -> dict[s
 
 
 def _saved(line: ExportedLine) -> dict[str, Any]:
-    """Cases to check with later: PyTorch's outputs where the graph can be held to them, else its own."""
-    whole = line.written.precision == "fp32"
+    """Cases to check with later: PyTorch's outputs for an fp32 graph, else the graph's own."""
     saved: dict[str, Any] = {}
-    for number, case in enumerate(line.parity.cases):
-        outputs = case.expected if whole else case.made
+    for number, case in enumerate(line.written.parity.cases):
+        outputs = case.expected if line.written.precision == "fp32" else case.made
         saved |= case_arrays(f"{line.part}/{line.graph}", number, case.feeds, outputs)
     return saved
 
 
-def _require_parity(part: Exported, graph: Graph, parity: Parity) -> None:
-    """Raises MuomniError unless the graph agrees."""
-    if not parity.holds:
-        raise MuomniError(
-            f"{part.name}: {graph.name} is {parity.error:.2g} from PyTorch ({parity.where}), and "
-            f"{parity.tolerance:.2g} is allowed; nothing was written",
-            "its graphs= must do what its forward does",
-        )
-
-
-def _require_whole(whole: EndToEndCheck) -> None:
-    """Raises MuomniError unless a whole answer is PyTorch's."""
-    if not whole.holds:
-        raise MuomniError(
-            f"{whole.says}; nothing was written", "graphs= must do what forward does, and runs= what the module does"
-        )
-
-
 def _rest(model: Model, folder: Path, chosen: PrecisionPlan) -> dict[str, Any]:
-    """Tokenizer, special tokens, chat settings and provenance."""
     tokenizer: dict[str, Any] | None = None
     specials: dict[str, int] = {}
     if model.tokenizer is not None:
@@ -237,10 +209,5 @@ def _rest(model: Model, folder: Path, chosen: PrecisionPlan) -> dict[str, Any]:
         "special_tokens": specials,
         "chat": dict(model.chat),
         "precision": chosen.rest,
-        "provenance": {
-            **model.provenance,
-            "muomni": __version__,
-            "torch": str(torch.__version__),
-            "opset": OPSET,
-        },
+        "provenance": {**model.provenance, "muomni": __version__, "torch": str(torch.__version__), "opset": OPSET},
     }

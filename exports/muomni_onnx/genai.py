@@ -1,7 +1,6 @@
-"""The Thinker as onnxruntime-genai loads it: from ids to logits in one graph, which owns no weights.
+"""The Thinker as onnxruntime-genai loads it: one graph from ids to logits that owns no weights.
 
-``text.onnx`` lies beside ``embed.onnx`` and ``thinker.onnx`` and says of each large tensor where in one of those files
-its bytes are, so the weights are there once. Knows onnx and files; no model, no PyTorch.
+``text.onnx`` refers to the bytes of large tensors in ``embed.onnx`` and ``thinker.onnx``, so weights are stored once.
 """
 
 from __future__ import annotations
@@ -19,35 +18,26 @@ from muomni_cli.core.files import write_json
 TEXT = "text.onnx"
 CONFIG = "genai_config.json"
 SMALL = 1024
-"""Bytes of a tensor that is not worth pointing to."""
+"""Bytes of a tensor that is stored in place."""
 _PAST = re.compile(r"past_key_values\.(\d+)\.(key|value)")
 
 
 def why_no_text(entry: Mapping[str, Any]) -> str:
-    """Why a Thinker's graphs are such that onnxruntime-genai cannot run its text, in a few words; empty if it can.
-
-    Args:
-        entry: what the manifest says of the Thinker.
-    """
+    """Why onnxruntime-genai cannot run a Thinker with this manifest entry, in a few words; empty if it can."""
     graphs = entry["graphs"]
     if not {"embed", "thinker"} <= graphs.keys():
         return "it has no graphs embed and thinker"
     states = graphs["thinker"].get("states", {})
     if not states or not all(_PAST.fullmatch(name) for name in states):
-        return "what it remembers is no cache of keys and values"
+        return "its states are no key/value cache"
     if any(graph.get("precision", "fp32") != "fp32" for graph in graphs.values()):
         return "it is not in full precision"
     return ""
 
 
 def write_text_form(bundle: Path, manifest: Mapping[str, Any]) -> None:
-    """Make the folder of the Thinker one that onnxruntime-genai loads. It takes and gives ids: its own reader of
-    ``tokenizer.json`` (0.18) does not know the patterns that words are cut with here.
-
-    Args:
-        bundle: the folder of the bundle.
-        manifest: what will stand in it.
-    """
+    """Add to the Thinker's folder what onnxruntime-genai loads. It works on ids: its reader of ``tokenizer.json``
+    (0.18) does not support the patterns that split words here."""
     folder, entry = bundle / "thinker", manifest["parts"]["thinker"]
     write_text_graph(folder)
     write_config(folder, entry, manifest["special_tokens"], manifest["chat"])
@@ -56,12 +46,12 @@ def write_text_form(bundle: Path, manifest: Mapping[str, Any]) -> None:
 def write_text_graph(folder: Path) -> Path:
     """Join the graphs ``embed`` and ``thinker`` of ``folder`` into one, whose weights stay where they are."""
     embed, thinker = (onnx.load(folder / name) for name in ("embed.onnx", "thinker.onnx"))
-    outputs = [graph_input.name for graph_input in thinker.graph.output if graph_input.name != "hidden"]
+    outputs = [output.name for output in thinker.graph.output if output.name != "hidden"]
     embed = compose.add_prefix(embed, "embed.", rename_inputs=False, rename_outputs=False)
     joined = compose.merge_models(
         embed, thinker, io_map=[("inputs_embeds", "inputs_embeds")], outputs=outputs, producer_name="muomni"
     )
-    versions = {entry.domain: entry.version for entry in joined.opset_import}  # it lists those of both
+    versions = {entry.domain: entry.version for entry in joined.opset_import}  # merged, it lists those of both
     del joined.opset_import[:]
     joined.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in versions.items())
     files = {name: (folder / name).read_bytes() for name in ("embed.onnx", "thinker.onnx")}
@@ -74,7 +64,6 @@ def write_text_graph(folder: Path) -> Path:
 
 
 def _point(tensor: Any, files: Mapping[str, bytes]) -> None:
-    """Replace a tensor's bytes by where they are."""
     places = ((name, content.find(tensor.raw_data)) for name, content in files.items())
     name, offset = next((name, offset) for name, offset in places if offset >= 0)
     size = len(tensor.raw_data)
@@ -85,14 +74,7 @@ def _point(tensor: Any, files: Mapping[str, bytes]) -> None:
 
 
 def write_config(folder: Path, entry: Mapping[str, Any], specials: Mapping[str, int], chat: Mapping[str, Any]) -> None:
-    """Write ``genai_config.json``: what onnxruntime-genai must know of a folder.
-
-    Args:
-        folder: where ``text.onnx`` lies.
-        entry: what the manifest says of the Thinker.
-        specials: of the tokenizer.
-        chat: how the model answers unless asked otherwise.
-    """
+    """Write ``genai_config.json`` beside ``text.onnx``, from the manifest's entries."""
     graph_inputs = entry["graphs"]["thinker"]["inputs"]
     heads, width = graph_inputs["past_key_values.0.key"][1], graph_inputs["past_key_values.0.key"][3]
     config, greedy = entry["config"], not chat.get("temperature")

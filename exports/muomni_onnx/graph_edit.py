@@ -1,4 +1,4 @@
-"""A graph that is being rewritten: its constants as arrays, its nodes in order, and who feeds whom. Knows onnx."""
+"""Editing of ONNX graphs: constants as arrays, nodes in order, producers and consumers of tensors."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 LAID_OUT = frozenset({"Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice"})
-"""What tracing leaves between a weight and the node that multiplies with it."""
+"""What tracing leaves between a weight and its product."""
 
 
 class GraphEditor:
-    """The graph of ``model``, taken apart until :meth:`finish`.
-
-    Args:
-        model: with all its constants inside; it is changed.
-    """
+    """The graph of ``model``, whose constants are all inside; ``model`` is changed, by :meth:`finish`."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -31,27 +27,26 @@ class GraphEditor:
         self._lay_out()
 
     def array(self, name: str) -> NDArray[Any]:
-        """A constant's values."""
         if name not in self._arrays:
             self._arrays[name] = numpy_helper.to_array(self.constants[name])
         return self._arrays[name]
 
     def weight(self, name: str) -> NDArray[np.float32] | None:
-        """A constant's values if it is one, of float32."""
+        """The values of a float32 constant; None for any other tensor."""
         one = self.constants.get(name)
         return self.array(name) if one is not None and one.data_type == onnx.TensorProto.FLOAT else None
 
     def constant(self, name: str, array: NDArray[Any]) -> str:
-        """A new constant; its name begins with ``name``."""
+        """Add a constant whose name begins with ``name``."""
         return self.tensor(numpy_helper.from_array(np.ascontiguousarray(array), self.name(name)))
 
     def tensor(self, tensor: onnx.TensorProto) -> str:
-        """A new constant of a kind that numpy does not have."""
+        """Add a constant of a type that numpy lacks."""
         self.constants[tensor.name] = tensor
         return str(tensor.name)
 
     def name(self, begin: str) -> str:
-        """A name that is not taken."""
+        """An unused name."""
         number, name = 0, begin
         while name in self._taken:
             number += 1
@@ -59,12 +54,10 @@ class GraphEditor:
         self._taken.add(name)
         return name
 
-    def producers(self) -> dict[str, Any]:
-        """Name of a tensor -> the node that makes it."""
+    def producers(self) -> dict[str, Any]:  # by tensor name
         return {name: node for node in self.nodes for name in node.output}
 
-    def consumers(self) -> dict[str, list[Any]]:
-        """Name of a tensor -> the nodes that take it."""
+    def consumers(self) -> dict[str, list[Any]]:  # by tensor name
         taken: dict[str, list[Any]] = {}
         for node in self.nodes:
             for name in node.input:
@@ -72,12 +65,12 @@ class GraphEditor:
         return taken
 
     def replace(self, changes: Sequence[tuple[Any, Sequence[Any]]]) -> None:
-        """Put nodes in the place of one, for each of ``changes``."""
+        """Replace each of these nodes by others."""
         instead = {id(node): list(new) for node, new in changes}
         self.nodes = [new for node in self.nodes for new in instead.get(id(node), [node])]
 
     def finish(self) -> onnx.ModelProto:
-        """The model, with the constants that are still used."""
+        """The model, without unused constants."""
         used = {name for node in self.nodes for name in node.input} | {one.name for one in self.model.graph.output}
         graph = self.model.graph
         del graph.node[:], graph.initializer[:], graph.value_info[:]
@@ -86,7 +79,7 @@ class GraphEditor:
         return self.model
 
     def _lay_out(self) -> None:
-        """Do once what can be done once: weights that are only moved about become constants themselves."""
+        """Fold constants: weights that are only moved about become constants themselves."""
         left = []
         for node in self.nodes:
             if node.op_type in LAID_OUT and all(name in self.constants for name in node.input if name):
@@ -103,13 +96,12 @@ class GraphEditor:
 
 
 def attribute(node: Any, name: str, otherwise: Any) -> Any:
-    """The value of one of a node's attributes."""
     return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), otherwise)
 
 
 def ancestors(graph: GraphEditor, ends: Iterable[Any], *, products: int | None = None) -> set[int]:
-    """Ids of the nodes that lead to ``ends``, these included; only through so many ``products`` of weights, if told."""
-    encoders = graph.producers()
+    """Ids of the nodes that lead to ``ends``, inclusive; through at most so many ``products`` with weights."""
+    producers = graph.producers()
     seen: dict[int, int] = {}
     todo = [(node, -1 if products is None else products) for node in ends]
     while todo:
@@ -121,12 +113,12 @@ def ancestors(graph: GraphEditor, ends: Iterable[Any], *, products: int | None =
         if seen.get(id(node), -2) >= left:
             continue
         seen[id(node)] = left
-        todo += [(encoders[name], left) for name in node.input if name in encoders]
+        todo += [(producers[name], left) for name in node.input if name in producers]
     return set(seen)
 
 
 def made_once(graph: GraphEditor, ends: Collection[int]) -> set[int]:
-    """Ids of the nodes that lead to those with the ids ``ends`` from constants alone, done once when a graph opens."""
+    """Ids of the nodes that compute inputs of the nodes ``ends`` from constants alone, once when a session opens."""
     constant = set(graph.constants)
     once = []
     for node in graph.nodes:
@@ -143,7 +135,7 @@ def made_once(graph: GraphEditor, ends: Collection[int]) -> set[int]:
 
 
 def descendants(graph: GraphEditor, begins: Iterable[Any], *, until: Collection[str] = ()) -> set[int]:
-    """Ids of the nodes that come of ``begins``, these included; no further than those of the kinds ``end``."""
+    """Ids of the nodes that depend on ``begins``, inclusive; not past operators of the types ``until``."""
     takers = graph.consumers()
     seen: set[int] = set()
     todo = list(begins)
@@ -157,7 +149,7 @@ def descendants(graph: GraphEditor, begins: Iterable[Any], *, until: Collection[
 
 
 PRODUCTS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
-"""What multiplies with weights."""
+"""Operators that multiply with weights."""
 
 NORMS = frozenset({"RMSNormalization", "LayerNormalization", "GroupNormalization", "InstanceNormalization"})
-"""What makes numbers of any size about as large as 1."""
+"""Operators that bring values of any scale to about 1."""

@@ -1,6 +1,4 @@
-"""Parts on their way into a bundle: each with its weights and the graphs that it declares, traced into ONNX files
-of standard operators.
-"""
+"""Parts to be exported, and the tracing of their graphs into ONNX files of standard operators."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxscript  # torch needs it, and its own word for that is no help
+import onnxscript  # torch needs it, and its own error does not say so
 import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
@@ -25,11 +23,11 @@ from muomni_cli.registry.registry import RegisteredPart, resolve
 from muomni_cli.runs.run import open_entry
 
 OPSET = 23
-"""The first with Attention, RotaryEmbedding and RMSNormalization."""
+"""The first opset with Attention, RotaryEmbedding and RMSNormalization."""
 
 LARGEST = 8192
-"""Most elements of a constant that is made of others when a graph is written: larger ones are made when it is opened,
-which is quicker than reading them."""
+"""Most elements of a constant that is folded at export: larger ones are computed when a session opens, faster than they
+are read."""
 
 _translations = functools.cache(_registration.ONNXRegistry.from_torchlib)
 
@@ -37,7 +35,7 @@ THINKER = "thinker"
 
 
 class _Flat(nn.Module):
-    """Any graph's module, called with however many tensors."""
+    """Any graph's module, called with any number of tensors."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -51,7 +49,7 @@ def write_graph(graph: Graph, path: Path) -> None:
     """Trace ``graph`` and write it to ``path``, weights included.
 
     Raises:
-        MuomniError: it cannot be traced, or needs operators that are not in the standard.
+        MuomniError: it cannot be traced, or needs operators outside the standard.
     """
     sizes = next(iter(graph.cases.values()))
     examples = tuple(torch.from_numpy(array) for array in graph.sample_inputs(sizes, np.random.default_rng(0)))
@@ -77,20 +75,20 @@ def write_graph(graph: Graph, path: Path) -> None:
     except torch.onnx.errors.OnnxExporterError as error:
         raise MuomniError(
             f"graph {graph.name} cannot be exported: {describe(error.__cause__ or error)}",
-            "its forward must be made of tensors alone; run again with --debug to see what is in the way",
+            "its forward must only compute with tensors; run again with --debug for the cause",
         ) from error
-    strangers = {node.domain for node in program.model.graph.all_nodes()} - {""}
-    if strangers:
+    domains = {node.domain for node in program.model.graph.all_nodes()} - {""}
+    if domains:
         raise MuomniError(
-            f"graph {graph.name} needs operators of {', '.join(sorted(strangers))}",
-            f"its forward must be made of what ONNX opset {OPSET} has",
+            f"graph {graph.name} needs operators of {', '.join(sorted(domains))}",
+            f"its forward may use only operators of ONNX opset {OPSET}",
         )
     _forget(program.model)
     program.save(path, external_data=False)
 
 
 def _forget(model: Any) -> None:
-    """Leave out from where in whose files each node came: a third of a small graph's bytes."""
+    """Remove the metadata on where each node came from: a third of a small graph's bytes."""
     model.metadata_props.clear()
     model.graph.metadata_props.clear()
     for node in model.graph.all_nodes():
@@ -104,7 +102,6 @@ def _forget(model: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing of what torch says about its own internals."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -118,8 +115,8 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _translations_read_once() -> Iterator[None]:
-    """For every graph torch parses the sources of five hundred operators' translations, which takes as long as a small
-    graph itself. They are the same for all graphs, and nothing here adds to them."""
+    """For every graph torch parses five hundred operator translations, which takes as long as a small export. They are
+    the same for all graphs."""
     owner: Any = _registration.ONNXRegistry
     original = vars(owner)["from_torchlib"]
     owner.from_torchlib = staticmethod(_translations)
@@ -130,20 +127,19 @@ def _translations_read_once() -> Iterator[None]:
 
 
 def describe(error: BaseException) -> str:
-    """One line of an exception of many."""
     return " ".join(str(error).split())[:300]
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A part on its way into a bundle.
+    """A part to be exported.
 
     Args:
-        name: what the bundle calls it: its kind, or the modality of an encoder.
-        entry: what ``model.json`` says of it.
-        module: with its weights, on the CPU, in evaluation mode.
-        graphs: what it declares; empty if it declares nothing.
-        weights: the checkpoints that they came from; none for fresh ones.
+        name: in the bundle: its kind, or the modality of an encoder.
+        entry: of ``model.json``.
+        module: with weights, on the CPU, in evaluation mode.
+        graphs: what it declares, possibly none.
+        weights: the checkpoints it was loaded from.
     """
 
     name: str
@@ -154,20 +150,19 @@ class Exported:
 
     @property
     def label(self) -> str:
-        """What to call it in an error."""
         return f"{self.entry['kind']} {self.entry['use']} (plugin {self.entry['plugin']})"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """All that becomes one bundle.
+    """A model to be exported as one bundle.
 
     Args:
-        name: what to call it.
-        parts: the Thinker first, then its encoders in their order.
-        chat: how it answers unless asked otherwise.
-        tokenizer: with what ``model.json`` says of it; None for a model that knows no text.
-        provenance: where it came from.
+        name: of the model.
+        parts: the Thinker first, then its encoders in order.
+        chat: default chat settings.
+        tokenizer: and its entry of ``model.json``; None for a model without text.
+        provenance: for the manifest.
     """
 
     name: str
@@ -177,27 +172,25 @@ class Model:
     provenance: Mapping[str, Any]
 
     def part(self, name: str) -> Exported | None:
-        """The part of that name, if it has it."""
         return next((part for part in self.parts if part.name == name), None)
 
 
 class ProjectorGraph(nn.Module):
-    """(B,T,W) tokens of an encoder -> (B,T,D), as wide as the Thinker's embeddings."""
+    """(B,T,W) tokens of an encoder -> (B,T,D), the width of the Thinker's embeddings."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.linear = linear
 
     def forward(self, tokens: Any) -> tuple[Any]:
-        """One tensor in, one out."""
         return (self.linear(tokens),)
 
 
 def those_with_graphs(parts: Sequence[Exported], *, partial: bool) -> list[Exported]:
-    """The parts that can be exported.
+    """The parts that declare graphs.
 
     Raises:
-        RequestError: a part declares no graphs, and the rest alone was not asked for; or the Thinker is without.
+        RequestError: a part declares none, and the export is not ``partial`` or the part is the Thinker.
     """
     for part in parts:
         if not part.graphs and (not partial or part.name == THINKER):
@@ -210,7 +203,7 @@ def those_with_graphs(parts: Sequence[Exported], *, partial: bool) -> list[Expor
 
 
 def exported(name: str, entry: Mapping[str, Any], module: Any, *weights: Path, more: Sequence[Graph] = ()) -> Exported:
-    """A part with the graphs that it declares, and ``more`` beside them."""
+    """A part with the graphs that it declares, and ``more``."""
     registered, _ = open_entry(entry)
     ready = module.eval().requires_grad_(False)
     graphs = _called(registered.part, registered.part.graphs, ready)
@@ -218,26 +211,15 @@ def exported(name: str, entry: Mapping[str, Any], module: Any, *weights: Path, m
 
 
 def head_of(registered: RegisteredPart, task: nn.Module) -> list[Graph]:
-    """The graphs of what an encoder's own stage learned on top of it; none if it declares none.
-
-    Args:
-        registered: the encoder's declaration.
-        task: what its ``answer`` or ``transcribe`` built, with its weights.
-    """
+    """The graphs of the head in ``task``, an encoder with the head of its own stage; none if none are declared."""
     part = registered.part
     assert isinstance(part, EncoderPart), "only encoders have a head of their own"
     return _called(part, part.head_graphs, task.eval().requires_grad_(False))
 
 
 def lesson_of(registered: RegisteredPart, config: Any, head_metadata: Mapping[str, Any] | None) -> Any:
-    """The encoder as ``encoder`` with the head that its own stage trains, with fresh weights; None where it declares
-    no graphs of it, or where it is not known what it would have learned.
-
-    Args:
-        registered: the encoder's declaration.
-        config: of the encoder.
-        head_metadata: what its stage learned besides weights; None if it has not been trained.
-    """
+    """The encoder with the head that its own stage trains, with random weights; None where it declares no head graphs
+    or the head depends on data. ``head_metadata``: what the stage learned besides weights, None if untrained."""
     part, name = registered.part, f"encoder {registered.part.name}"
     if not isinstance(part, EncoderPart) or part.head_graphs is None:
         return None
@@ -247,7 +229,6 @@ def lesson_of(registered: RegisteredPart, config: Any, head_metadata: Mapping[st
 
 
 def projection(linear: nn.Linear) -> list[Graph]:
-    """What makes an encoder's tokens as wide as the Thinker's embeddings."""
     return [
         Graph(
             name="projector",

@@ -1,6 +1,5 @@
-"""Parity of exported graphs and PyTorch: each graph on random inputs of every size that matters and call after
-call, then whole answers of the bundle.
-"""
+"""Parity of exported graphs with PyTorch: each graph on random inputs of several sizes and over consecutive calls, then
+end-to-end outputs of the bundle."""
 
 from __future__ import annotations
 
@@ -20,32 +19,22 @@ from muomni_cli.models.torch_engine import TorchCodec, TorchVocoder
 from muomni_cli.runs.run import open_entry
 from muomni_cli.voice.synthesis import CodesToAudio, codes_to_audio
 from muomni_onnx import golden
-from muomni_onnx.golden import Distance, GoldenText, absolute, forgiving, of_its_size
+from muomni_onnx.golden import Distance, absolute, forgiving, of_its_size
 from muomni_onnx.graphs import THINKER, Exported, Model
 from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import Arrays, GraphSession, fetch
 
 SEED = 20
-
-TIMED = 5
-"""Times that each side is timed; the quickest counts."""
-
-MEL = 1e-3
-"""Largest difference of a log-mel, in nats, that is made of the same codes."""
-
-SAMPLES = 1e-3
-"""Largest difference of a sample, full scale 1."""
-
-FURTHER = 0.02
-"""By which share samples may be further from the mel that they were made of, where they cannot be compared."""
-
-SAVED = 12
-"""Code frames whose samples are kept, to check with later."""
+TIMED = 5  # runs of each side; the fastest counts
+MEL = 1e-3  # allowed difference of a log-mel of the same codes, in nats
+SAMPLES = 1e-3  # allowed difference of samples, full scale 1
+FURTHER = 0.02  # allowed relative increase of the samples' distance from their mel, where samples cannot be compared
+SAVED = 12  # code frames whose samples are saved to check with later
 
 
 @dataclass(frozen=True, slots=True)
 class ParityCase:
-    """Inputs, what PyTorch gives for them, and what the graph does (nothing where it does not run)."""
+    """Inputs, PyTorch's outputs for them, and the graph's (empty where it does not run)."""
 
     name: str
     feeds: Arrays
@@ -59,10 +48,10 @@ class Parity:
 
     Args:
         error: largest distance of any output in any case; infinite where shapes differ or one is NaN.
-        where: the case and the output that it was found in.
-        tolerance: what is allowed.
-        cases: what it was tried with, in order.
-        speed: how many times as fast as PyTorch it is on the first case.
+        where: the case and the output with that error.
+        tolerance: allowed error.
+        cases: in order.
+        speed: PyTorch's time over the graph's, on the first case.
     """
 
     error: float
@@ -73,13 +62,12 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Whether the graph may be used."""
         return self.error <= self.tolerance
 
 
 @torch.inference_mode()
 def expect(graph: Graph, feeds: Arrays) -> dict[str, NDArray[Any]]:
-    """What PyTorch gives, by the model's own way."""
+    """PyTorch's outputs, from the graph's reference where it has one."""
     tensors = [torch.from_numpy(feeds[graph_input.name]) for graph_input in graph.inputs]
     outputs = (graph.reference or graph.module)(*tensors)
     return {name: output.numpy().copy() for name, output in zip(graph.outputs, outputs, strict=True)}
@@ -88,13 +76,13 @@ def expect(graph: Graph, feeds: Arrays) -> dict[str, NDArray[Any]]:
 def compare(
     graph: Graph, session: GraphSession, tolerance: float | None = None, distance: Distance = absolute
 ) -> Parity:
-    """Run ``session`` beside PyTorch over the cases of ``graph``, then over its calls in a row.
+    """Run ``session`` beside PyTorch over the cases of ``graph``, then over consecutive calls.
 
     Args:
         graph: what was exported.
-        session: what runs it.
-        tolerance: what is allowed; by default what ``graph`` declares.
-        distance: of two arrays; if it is :func:`absolute`, that of states is :func:`of_its_size`.
+        session: runs it.
+        tolerance: allowed error; by default what ``graph`` declares.
+        distance: of two arrays; with :func:`absolute`, states are measured by :func:`of_its_size`.
     """
     distances = _distances(graph, distance)
     random = np.random.default_rng(SEED)
@@ -113,14 +101,13 @@ def compare(
 
 
 def coarse(drawn: NDArray[Any]) -> NDArray[Any]:
-    """Random fp32 numbers with the bits of bfloat16: as good to compare with, and smaller in a compressed file."""
+    """Random fp32 numbers rounded to bfloat16: as good to compare with, and smaller in a compressed file."""
     if drawn.dtype != np.float32:
         return drawn
     return (np.ascontiguousarray(drawn).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def _distances(graph: Graph, distance: Distance) -> dict[str, Distance]:
-    """How each output that is not loose is measured."""
     states = of_its_size if distance is absolute else distance
     return {
         name: forgiving(states if name in graph.states.values() else distance, graph.max_mismatch_fraction)
@@ -130,7 +117,7 @@ def _distances(graph: Graph, distance: Distance) -> dict[str, Distance]:
 
 
 def difference(expected: Arrays, made: Arrays, distances: Mapping[str, Distance]) -> tuple[float, str]:
-    """The largest distance of any output that has one, and which that is."""
+    """The largest distance of any output, and that output's name."""
     errors = {name: distance(expected[name], fetch(made[name])) for name, distance in distances.items()}
     name = max(errors, key=lambda name: errors[name])
     return errors[name], name
@@ -139,7 +126,7 @@ def difference(expected: Arrays, made: Arrays, distances: Mapping[str, Distance]
 def _apart(
     session: GraphSession, case: str, feeds: Arrays, expected: Arrays, distances: Mapping[str, Distance]
 ) -> tuple[float, str, Arrays]:
-    """How far the graph is in one case, where, and what it made; infinitely far where it does not run."""
+    """The graph's error in one case, its place, and its outputs; infinite where it does not run."""
     try:
         made = session(feeds)
     except Exception as failure:  # onnxruntime's errors have no common base
@@ -151,15 +138,15 @@ def _apart(
 def _in_a_row(
     graph: Graph, session: GraphSession, random: np.random.Generator, distances: Mapping[str, Distance]
 ) -> tuple[float, str]:
-    """Calls of which each takes the states of the one before: the graph its own, PyTorch its own; both PyTorch's where
-    some are loose."""
+    """Consecutive calls that carry states: the graph its own, PyTorch its own, or both PyTorch's if some are
+    unchecked."""
     worst, where = 0.0, ""
     ours, theirs = _zeros(graph), _zeros(graph)
     for call in range(graph.calls):
-        free = [graph_input for graph_input in graph.inputs if graph_input.name not in graph.states]
         fresh = {
-            graph_input.name: graph_input.sampler(random, graph_input.shape(graph.initial_sizes))
-            for graph_input in free
+            free.name: free.sampler(random, free.shape(graph.initial_sizes))
+            for free in graph.inputs
+            if free.name not in graph.states
         }
         expected = expect(graph, {**fresh, **theirs})
         error, output, made = _apart(session, f"call {call + 1}", {**fresh, **ours}, expected, distances)
@@ -173,7 +160,6 @@ def _in_a_row(
 
 
 def _zeros(graph: Graph) -> Mapping[str, NDArray[Any]]:
-    """The states before the first call."""
     random = np.random.default_rng(0)
     return {
         graph_input.name: np.zeros_like(graph_input.sampler(random, graph_input.shape(graph.initial_sizes)))
@@ -183,13 +169,14 @@ def _zeros(graph: Graph) -> Mapping[str, NDArray[Any]]:
 
 
 def _speed(graph: Graph, session: GraphSession, feeds: Arrays) -> float:
-    """Seconds of PyTorch for a second of the graph, one after the other in turns; 0 where it does not run."""
+    """PyTorch's time over the graph's, measured in turns; 0 where it does not run."""
     try:
         session(feeds)
-    except Exception:  # that was reported
+    except Exception:  # already reported
         return 0.0
     rounds = [(_seconds(lambda: expect(graph, feeds)), _seconds(lambda: session(feeds))) for _ in range(TIMED)]
-    return min(theirs for theirs, _ in rounds) / min(ours for _, ours in rounds)
+    theirs, ours = map(min, zip(*rounds, strict=True))
+    return float(theirs / ours)
 
 
 def _seconds(run: Callable[[], object]) -> float:
@@ -200,7 +187,7 @@ def _seconds(run: Callable[[], object]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class EndToEndCheck:
-    """One kind of answer: ``equal`` of ``asked`` choices, or how far the answer is and may be; and whose it is."""
+    """One end-to-end output: ``equal`` of ``asked`` choices, or its error and the allowed one; and its parts."""
 
     name: str
     parts: tuple[str, ...]
@@ -211,12 +198,10 @@ class EndToEndCheck:
 
     @property
     def holds(self) -> bool:
-        """Whether it is PyTorch's."""
         return self.equal == self.asked and self.error <= self.allowed
 
     @property
     def says(self) -> str:
-        """The result in words."""
         if self.asked:
             return f"{self.equal} of {self.asked} {self.name} are those of PyTorch"
         return f"{self.name}: {self.error:.1e} from PyTorch, {self.allowed:.0e} allowed"
@@ -224,44 +209,43 @@ class EndToEndCheck:
 
 @dataclass(frozen=True, slots=True)
 class GoldenAnswers:
-    """Answers, and what is kept of them to check with later."""
+    """End-to-end checks, and the arrays to check with later."""
 
     wholes: list[EndToEndCheck]
     saved: dict[str, NDArray[Any]]
 
 
 def answer(model: Model, bundle: OnnxModel, notify: Callable[[str], None]) -> GoldenAnswers:
-    """Let both sides answer everything that the model can.
+    """Compare the end-to-end outputs of a bundle with those of its model in PyTorch.
 
     Args:
         model: in PyTorch.
-        bundle: the bundle of it.
-        notify: told what is being done.
+        bundle: its export.
+        notify: called with a line for each step.
     """
     wholes: list[EndToEndCheck] = []
     saved: dict[str, NDArray[Any]] = {}
-    thinker, talker, codec, vocoder = (_runnable(model, bundle, name) for name in (THINKER, *VOICE))
+    thinker, talker, codec, vocoder = (
+        _runnable(model, bundle, name) for name in (THINKER, "talker", "codec", "vocoder")
+    )
     if thinker is not None:
         notify(f"comparing {golden.TOKENS} greedy tokens")
         wholes.append(_text(thinker, bundle, saved))
-    codes: NDArray[np.int64] | None = None
+    codes = np.zeros((0, 1), np.int64)
     if talker is not None:
         notify(f"comparing {golden.FRAMES} greedy code frames")
         codes = _codes(talker, bundle, wholes, saved)
     if codec is not None and vocoder is not None:
         notify("comparing what they sound like")
         module = cast("Codec", codec.module)
-        if codes is None or not len(codes):
+        if not len(codes):
             codes = np.random.default_rng(0).integers(0, module.codebook_size, (golden.FRAMES, module.codebooks))
         wholes += _sounds(module, cast("Vocoder", vocoder.module), bundle, codes, saved)
     return GoldenAnswers(wholes, saved)
 
 
-VOICE = ("talker", "codec", "vocoder")
-
-
 def _runnable(model: Model, bundle: OnnxModel, name: str) -> Exported | None:
-    """The part, if it is in the bundle and says who runs it (the Thinker is run by the host)."""
+    """The part, if it is in the bundle and declares a runner (the host runs the Thinker)."""
     part = model.part(name) if name in bundle.parts else None
     if part is None or (name != THINKER and open_entry(part.entry)[0].part.runner is None):
         return None
@@ -281,8 +265,7 @@ def _text(part: Exported, bundle: OnnxModel, saved: dict[str, NDArray[Any]]) -> 
 
 def _codes(
     part: Exported, bundle: OnnxModel, wholes: list[EndToEndCheck], saved: dict[str, NDArray[Any]]
-) -> NDArray[np.int64] | None:
-    """The code frames that PyTorch told."""
+) -> NDArray[np.int64]:
     talker: Any = part.module
     width = int(part.entry.get("thinker_width", 0))
     ours = golden.golden_codes(bundle.talker(), width)
@@ -291,17 +274,12 @@ def _codes(
     equal, asked = golden.agreeing(ours, theirs, _allowed(bundle.parts["talker"]))
     wholes.append(EndToEndCheck("greedy code frames", ("talker",), equal, asked))
     saved |= {f"codes/{number}": one.values.astype(np.int32) for number, one in enumerate(ours)}
-    return _joined(theirs)
-
-
-def _joined(told: list[GoldenText]) -> NDArray[np.int64] | None:
-    return np.concatenate([one.values for one in told]) if told else None
+    return np.concatenate([one.values for one in theirs]) if theirs else np.zeros((0, 1), np.int64)
 
 
 def _sounds(
     codec: Codec, vocoder: Vocoder, bundle: OnnxModel, codes: NDArray[np.int64], saved: dict[str, NDArray[Any]]
 ) -> list[EndToEndCheck]:
-    """Codes to log-mel and to samples."""
     cpu = torch.device("cpu")
     stream = CodesToAudio(TorchCodec(codec, cpu).stream(), TorchVocoder(vocoder, cpu).stream())
     mel = decode_codes(codec, codes)
@@ -319,5 +297,5 @@ def _sounds(
 
 
 def _allowed(entry: Mapping[str, Any]) -> float:
-    """The largest difference of any logit of a part, by what its graphs declare."""
+    """The largest tolerance of a part's graphs."""
     return max(float(graph["tolerance"]) for graph in entry["graphs"].values())

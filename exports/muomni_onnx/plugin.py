@@ -1,4 +1,5 @@
-"""What this package offers to muomni. Knows no torch and no onnxruntime."""
+"""The plugin: the ONNX runtime, conformance checks of graphs, and ``muomni export``. Imports no torch and no
+onnxruntime."""
 
 import typer
 
@@ -8,7 +9,6 @@ from muomni_onnx.commands import add_to
 
 @hookimpl
 def register_runtimes() -> list[RuntimePart]:
-    """What runs bundles."""
     return [
         RuntimePart(
             name="onnx",
@@ -22,14 +22,12 @@ def register_runtimes() -> list[RuntimePart]:
 
 @hookimpl
 def register_checks() -> list[CheckSpec]:
-    """Checks of parts that declare graphs."""
     return [
-        CheckSpec(name="exports", doc="graphs give what PyTorch gives", check="muomni_onnx.conformance:EXPORTS"),
+        CheckSpec(name="exports", doc="graphs return what PyTorch returns", check="muomni_onnx.conformance:EXPORTS"),
         CheckSpec(name="serves", doc="graphs together do what the part does", check="muomni_onnx.conformance:SERVES"),
     ]
 
 
 @hookimpl
 def register_commands(cli: typer.Typer) -> None:
-    """``muomni export``."""
     add_to(cli)

@@ -1,15 +1,14 @@
-"""Graphs in lower precision: which precision each part is asked to have, how a graph is converted, and what stays as
-it is.
+"""Graphs in lower precision: the precision requested for each part, the conversion, and what stays in fp32.
 
-The choices follow from measurements on two cores with VNNI (docs/performance.md):
+The choices follow measurements on two cores with VNNI (docs/performance.md):
 
-- ``int8``: matrices in 8 bits. A graph whose cache grows, or that keeps tokens in states of fixed size, is run token
-  by token, where reading its matrices is what counts: there they come in blocks (:mod:`muomni_onnx.quantize`). Others
-  see many rows at once: there the activations are quantized too. Tables and convolutions are stored small and computed
-  as before: onnxruntime's integer convolutions are slower than those of floats.
-- ``int4``: matrices in blocks of 4 bits, except those that make an output, such as the logits: 8 bits.
+- ``int8``: matrices in 8 bits. A graph with a growing cache, or with embeddings and states of fixed size, runs token by
+  token and is bound by reading its matrices: there they are quantized in blocks (:mod:`muomni_onnx.quantize`). Others
+  see many rows at once: there activations are quantized too. Tables and convolutions are only stored in 8 bits:
+  onnxruntime's integer convolutions are slower than fp32.
+- ``int4``: matrices in blocks of 4 bits, except those that compute an output, such as the logits: 8 bits.
 - ``fp16``: 16-bit floats, for GPUs; on a CPU it only halves the file. Inputs and outputs keep their types, except
-  caches that grow, which are read and written at every step.
+  growing caches, which are read and written at every step.
 """
 
 from __future__ import annotations
@@ -29,69 +28,58 @@ from muomni_onnx.graph_edit import NORMS, PRODUCTS, GraphEditor, ancestors, attr
 from muomni_onnx.quantize import Quantizer
 
 Precision = Literal["fp32", "fp16", "int8", "int4"]
-
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 LARGEST = float(np.finfo(np.float16).max)
 
 AS_THEY_ARE = frozenset({"Range", "DequantizeLinear", "Shape", "Size"})
-"""What has no reason, or no way, to make 16-bit floats."""
+"""Operators that need not, or cannot, output float16."""
 
 SMALL = 4096
-"""Values of a weight that is left alone: less than what it takes to say how to make it smaller would save."""
+"""Elements of a weight that is left alone: quantizing it would not save its overhead."""
 
 WORTH = 0.95
-"""A lowered graph that is larger than this share of the one it comes from is not worth its error."""
+"""A converted graph above this share of the original's size is not worth its error."""
 
 PAST = "past"
 """The axis along which caches grow."""
 
 TOKENS = "inputs_embeds"
-"""What a Thinker's graph takes besides its states."""
+"""The input of a Thinker's graph besides its states."""
 
 SPECTRUM = "before a logarithm or after an exponential: powers span more than fewer bits hold"
-
 NEAREST = "compared to choose a code: a small error chooses another"
-
 ADDED = "biases, norms and positions: no matrices, and small"
-
 NO_GAIN = "nothing would be smaller"
 
 
 @dataclass(frozen=True, slots=True)
 class PrecisionPlan:
-    """A precision for all parts, and others for some."""
+    """The precision of all parts, and exceptions for some."""
 
     rest: Precision = "fp32"
     parts: Mapping[str, Precision] = field(default_factory=dict)
 
     def of(self, part: str) -> Precision:
-        """What ``part`` is asked to have."""
         return self.parts.get(part, self.rest)
 
     def require(self, parts: Collection[str]) -> None:
         """RequestError if it names a part that is not among these."""
         for part in self.parts:
             if part not in parts:
-                raise RequestError(
-                    f"--precision names the part {part!r}, and there is none", f"there are {_list(parts)}"
-                )
+                raise RequestError(f"--precision names no part: {part!r}", f"the parts are {', '.join(parts)}")
 
 
 def choose(words: Sequence[str]) -> PrecisionPlan:
-    """From ``int8`` for all parts and ``talker=fp32`` for one of them, in any order; the last word on a part counts.
-
-    Raises:
-        RequestError: there is no such precision.
-    """
+    """From ``int8`` for all parts and ``talker=fp32`` for one, in any order; the last word on a part counts.
+    RequestError if there is no such precision."""
     rest: Precision = "fp32"
     parts: dict[str, Precision] = {}
     for word in words:
         part, equals, name = word.rpartition("=")
         if name not in PRECISIONS or (equals and not part):
-            raise RequestError(
-                f"--precision {word!r} is none", f"write one of {_list(PRECISIONS)}, or PART=PRECISION for one part"
-            )
+            fix = f"write one of {', '.join(PRECISIONS)}, or PART=PRECISION for one part"
+            raise RequestError(f"--precision {word!r} is not a precision", fix)
         if equals:
             parts[part] = name
         else:
@@ -99,28 +87,23 @@ def choose(words: Sequence[str]) -> PrecisionPlan:
     return PrecisionPlan(rest, parts)
 
 
-def _list(names: Collection[str]) -> str:
-    return ", ".join(names)
-
-
 class Fp16Converter:
-    """Rewrites ``graph`` in place.
+    """Converts the float32 ``graph`` in place.
 
     Args:
-        graph: in float32.
-        exact: ids of the nodes that stay as they are.
-        caches: names of inputs and outputs that become 16-bit floats.
+        graph: to convert.
+        exact: ids of the nodes that stay in float32.
+        caches: names of inputs and outputs that become float16.
     """
 
     def __init__(self, graph: GraphEditor, exact: Collection[int], caches: Collection[str]) -> None:
         self.graph, self.caches = graph, frozenset(caches)
         self.floats = _floats(graph)
         self.exact = {id(n) for n in graph.nodes if id(n) in exact or n.op_type in AS_THEY_ARE or self._too_large(n)}
-        self._halves: set[str] = set()  # tensors that are made as 16-bit floats
-        self._turned: dict[tuple[str, int], str] = {}
+        self._halves: set[str] = set()  # tensors computed in float16
+        self._turned: dict[tuple[str, int], str] = {}  # (name, float type) -> the tensor of that type
 
     def run(self) -> None:
-        """Do it."""
         inputs = {one.name: one for one in self.graph.model.graph.input}
         for name in self.caches & inputs.keys():
             inputs[name].type.tensor_type.elem_type = TensorProto.FLOAT16
@@ -134,13 +117,11 @@ class Fp16Converter:
                 if name in self.floats:
                     node.input[place] = self._as(name, kind, nodes)
             nodes.append(node)
-            after = []
             for place, name in enumerate(node.output):
                 if half and name in self.floats:
                     self._halves.add(name)
                 if name in wanted and name in self.floats and (name in self.caches) != half:
-                    after.append(self._renamed(node, place))
-            nodes += after
+                    nodes.append(self._renamed(node, place))
             if half:
                 _in_halves(node)
         for name in self.caches & wanted.keys():
@@ -148,7 +129,7 @@ class Fp16Converter:
         self.graph.nodes = nodes
 
     def _as(self, name: str, kind: int, nodes: list[Any]) -> str:
-        """The name of ``name`` as the other kind of float, with a Cast before if it needs one."""
+        """The name of ``name`` in the given float type, with a Cast before if it needs one."""
         key = (name, kind)
         if key in self._turned:
             return self._turned[key]
@@ -164,28 +145,23 @@ class Fp16Converter:
         return self._turned[key]
 
     def _renamed(self, node: Any, place: int) -> Any:
-        """The Cast that gives a node's output the kind that an output of the graph has."""
+        """The Cast from a node's output to an output of the graph."""
         name = node.output[place]
         made, wanted = (TensorProto.FLOAT16, TensorProto.FLOAT)[:: 1 if name not in self.caches else -1]
         inside = self.graph.name(f"{name}.made")
         node.output[place] = inside
         self.floats.add(inside)
         self._halves.discard(name)
-        if made == TensorProto.FLOAT16:
-            self._halves.add(inside)
-        if wanted == TensorProto.FLOAT16:
-            self._halves.add(name)
+        self._halves.add(inside if made == TensorProto.FLOAT16 else name)
         self._turned[name, made] = inside
         return helper.make_node("Cast", [inside], [name], to=wanted)
 
     def _too_large(self, node: Any) -> bool:
-        """Whether one of the constants it takes does not fit."""
         values = [self.graph.weight(name) for name in node.input]
         return any(one is not None and bool(np.any(np.abs(one) > LARGEST)) for one in values)
 
 
 def _floats(graph: GraphEditor) -> set[str]:
-    """Names of all tensors of float32."""
     whole = onnx.ModelProto()
     whole.CopyFrom(graph.model)
     del whole.graph.node[:], whole.graph.initializer[:]
@@ -198,7 +174,7 @@ def _floats(graph: GraphEditor) -> set[str]:
 
 
 def _in_halves(node: Any) -> None:
-    """Let what says its kind of float say the other."""
+    """Change the attributes that name float32."""
     if node.op_type == "Cast":
         for one in node.attribute:
             if one.name == "to" and one.i == TensorProto.FLOAT:
@@ -212,7 +188,7 @@ def _in_halves(node: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class KeptTensor:
-    """Weights that stayed in full precision: how many bytes, and why."""
+    """Weights that stayed in full precision: their bytes, and why."""
 
     size: int
     why: str
@@ -220,7 +196,7 @@ class KeptTensor:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionResult:
-    """What became of a graph. ``precision`` is fp32 if nothing came of it."""
+    """The outcome of a conversion. ``precision`` is fp32 if converting was not worth it."""
 
     precision: Precision
     size: int
@@ -234,7 +210,7 @@ def convert_precision(source: Path, target: Path, precision: Precision, states: 
         source: in float32, all in one file.
         target: may be ``source``.
         precision: see above.
-        states: input -> output that is this input at the next call.
+        states: state input -> the output that it is at the next call.
     """
     if precision != "fp32":
         graph = GraphEditor(onnx.load(source))
@@ -256,10 +232,9 @@ def convert_precision(source: Path, target: Path, precision: Precision, states: 
 def _exact(graph: GraphEditor) -> dict[int, str]:
     """Ids of the nodes that must stay in full precision -> why.
 
-    Whatever leads to a logarithm or follows an exponential, up to a norm, handles numbers of very different sizes: the
-    magnitudes of a spectrum in log-mel front ends of encoders and in the last step of vocoders, and what is left of
-    fading states. Whatever leads to the choice of a smallest or largest, through one product, compares with a codebook.
-    What these take that is made of constants alone must be as exact.
+    Ancestors of a logarithm and descendants of an exponential, up to a norm, span many orders of magnitude: spectra in
+    log-mel front ends of encoders and the last step of vocoders, and decayed states. Ancestors of an ArgMin, ArgMax or
+    TopK, through one product, compare with a codebook. What these compute from constants alone must be as exact.
     """
     by_type = {
         kind: [node for node in graph.nodes if node.op_type in kinds]
@@ -275,7 +250,7 @@ def _quantize(graph: GraphEditor, exact: Mapping[int, str], precision: Precision
     quantizer = Quantizer(graph)
     heads = {one.name for one in graph.model.graph.output}
     steps = _by_token(graph, states)
-    # What onnxruntime makes of a matrix of whole numbers on an x86 CPU without VNNI, it can make only once.
+    # On an x86 CPU without VNNI, onnxruntime can convert an integer matrix only once.
     shared = {name for name, users in graph.consumers().items() if len(users) > 1}
     changes = []
     for node in graph.nodes:
@@ -295,7 +270,7 @@ def _quantize(graph: GraphEditor, exact: Mapping[int, str], precision: Precision
 
 
 def _by_token(graph: GraphEditor, states: Mapping[str, str]) -> bool:
-    """Whether a graph is run token by token, and not over many rows at once."""
+    """Whether a graph runs token by token, and not over many rows at once."""
     inputs = {one.name: one for one in graph.model.graph.input}
     return any(PAST in _axes(one) for one in inputs.values()) or (TOKENS in inputs and bool(states))
 
@@ -307,7 +282,7 @@ def _halve(graph: GraphEditor, exact: Mapping[int, str], states: Mapping[str, st
 
 
 def _weight(graph: GraphEditor, node: Any) -> str | None:
-    """The name of the constant that a node multiplies with or looks up in, if it is one worth lowering."""
+    """The name of the constant that a node multiplies with or looks up in, if it is worth lowering."""
     if node.op_type == "Gather":
         name = node.input[0] if attribute(node, "axis", 0) == 0 else ""
     elif node.op_type in PRODUCTS:
@@ -325,7 +300,7 @@ def _axes(graph_input: Any) -> list[str]:
 
 
 def _kept(graph: GraphEditor, exact: Mapping[int, str], whole: Collection[str]) -> list[KeptTensor]:
-    """Which of the constants ``whole`` a rewritten graph still has, by reason."""
+    """Which of the constants ``whole`` a converted graph still has, by reason."""
     sizes: dict[str, int] = {}
     seen: set[str] = set()
     for node in graph.nodes:

@@ -1,15 +1,14 @@
-"""Weights in 8 or 4 bits, in standard operators alone. Knows onnx and numpy, no model.
+"""Weights in 8 or 4 bits, in standard ONNX operators.
 
-A matrix becomes whole numbers with scales, in one of two forms:
+A matrix is stored as integers with scales, in one of two forms:
 
-- *blocks*: a scale for every column and every so many rows, and a DequantizeLinear before the product. onnxruntime
-  makes one operator of the two (MatMulNBits) that reads the whole numbers, which is what one step of a decoder costs.
-- *columns*: a scale for every column; what it is multiplied with is quantised as it comes (DynamicQuantizeLinear), and
-  the product is one of whole numbers (MatMulInteger): of many rows at a time it is up to twice as fast as blocks on a
-  CPU with VNNI.
+- *blocks*: a scale per column and block of rows, and a DequantizeLinear before the product. onnxruntime fuses the two
+  into one operator (MatMulNBits) that reads the integers, which is what one step of a decoder costs.
+- *columns*: a scale per column; the activations are quantized dynamically (DynamicQuantizeLinear), and the product is
+  of integers (MatMulInteger): with many rows up to twice as fast as blocks on a CPU with VNNI.
 
-A table that is looked up in has a scale for every row, and only rows that were looked up are scaled. Weights of
-convolutions have a scale for every channel and are scaled once, when the graph is opened: they are small on disk only.
+A lookup table has a scale per row, and only rows that are looked up are scaled. Weights of convolutions have a scale
+per channel and are scaled once, when a session opens: they are small on disk only.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from onnx import TensorProto, helper
 from muomni_onnx.graph_edit import GraphEditor
 
 BLOCK = {8: 128, 4: 32}
-"""Rows that share a scale, by bits, where they divide the rows of a matrix."""
+"""Rows per scale, by bits, where they divide the rows of a matrix."""
 SHRINK = (0.95, 0.9, 0.85, 0.8)
-"""Of the scale that fits the largest value, what is tried in 4 bits."""
+"""Scales tried at 4 bits, relative to the one that fits the largest value."""
 
 
 class Quantizer:
-    """Replaces nodes of ``graph`` by others with smaller weights. A weight that several nodes use is made once."""
+    """Replaces nodes of ``graph`` by others with smaller weights. A weight used by several nodes is quantized once."""
 
     def __init__(self, graph: GraphEditor) -> None:
         self.graph = graph
@@ -38,7 +37,7 @@ class Quantizer:
         self._inputs: dict[str, tuple[str, ...]] = {}
 
     def blocks(self, node: Any, bits: int) -> list[Any]:
-        """A MatMul whose matrix comes from whole numbers of so many ``bits``."""
+        """A MatMul whose matrix is stored in ``bits`` bits, in blocks."""
         key = (node.input[1], f"{bits} bits")
         before: list[Any] = []
         if key not in self._made:
@@ -52,14 +51,17 @@ class Quantizer:
         return [*before, helper.make_node("MatMul", [node.input[0], self._made[key][0]], node.output, node.name)]
 
     def columns(self, node: Any) -> list[Any]:
-        """A MatMul of whole numbers."""
+        """A MatMul of integers."""
         key = (node.input[1], "columns")
         if key not in self._made:
             whole, scales = in_columns(self.graph.array(key[0]))
-            zeros = self.graph.constant(f"{key[0]}.zeros", np.zeros(len(scales), np.int8))
-            self._made[key] = (
-                self.graph.constant(f"{key[0]}.whole", whole), zeros, self.graph.constant(f"{key[0]}.scales", scales)
-            )  # fmt: skip
+            arrays: dict[str, NDArray[Any]] = {
+                "zeros": np.zeros(len(scales), np.int8),
+                "whole": whole,
+                "scales": scales,
+            }
+            zeros, *names = (self.graph.constant(f"{key[0]}.{what}", array) for what, array in arrays.items())
+            self._made[key] = (names[0], zeros, names[1])
         whole_name, zeros_name, scales_name = self._made[key]
         before: list[Any] = []
         given = node.input[0]
@@ -77,7 +79,7 @@ class Quantizer:
         ]
 
     def table(self, node: Any) -> list[Any]:
-        """A Gather of rows from a table of whole numbers."""
+        """A Gather from a table of integers."""
         key = (node.input[0], "rows")
         if key not in self._made:
             whole, scales = in_columns(self.graph.array(key[0]).T)
@@ -95,7 +97,7 @@ class Quantizer:
         ]
 
     def stored(self, name: str) -> tuple[str, list[Any]]:
-        """What stands for a constant that is whole numbers on disk, and the nodes that scale it once."""
+        """The name of a constant stored as integers, once scaled, and the nodes that scale it."""
         key = (name, "stored")
         if key in self._made:
             return self._made[key][0], []
@@ -114,27 +116,21 @@ class Quantizer:
     def _whole(self, name: str, whole: NDArray[np.int8], bits: int) -> str:
         if bits == 8:
             return self.graph.constant(f"{name}.whole", whole)
-        bundle = (whole.reshape(-1, 2) & 15).astype(np.uint8)  # the first of two in the lower half
-        raw = (bundle[:, 0] | bundle[:, 1] << 4).tobytes()
+        pairs = (whole.reshape(-1, 2) & 15).astype(np.uint8)  # the first of each pair in the low bits
+        raw = (pairs[:, 0] | pairs[:, 1] << 4).tobytes()
+        name = self.graph.name(f"{name}.whole")
         return self.graph.tensor(
-            onnx.TensorProto(
-                name=self.graph.name(f"{name}.whole"), data_type=TensorProto.INT4, dims=whole.shape, raw_data=raw
-            )
+            onnx.TensorProto(name=name, data_type=TensorProto.INT4, dims=whole.shape, raw_data=raw)
         )
 
 
 def block_of(rows: int, most: int) -> int:
-    """The largest power of two up to ``most`` that divides ``rows``; ``most`` if none of 16 or more does."""
-    size = most
-    while size >= 16:
-        if rows % size == 0:
-            return size
-        size //= 2
-    return most
+    """The largest power of two, from ``most`` down to 16, that divides ``rows``; else ``most``."""
+    return next((most >> n for n in range(most.bit_length()) if most >> n >= 16 and rows % (most >> n) == 0), most)
 
 
 def in_blocks(values: NDArray[np.float32], bits: int, size: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """(K,N) values -> (K,N) whole numbers and (K/size, N) scales; the last block may be short."""
+    """(K,N) values -> (K,N) integers and (K/size, N) scales; the last block may be short."""
     rows, columns = values.shape
     count = -(-rows // size)
     padded = np.zeros((count * size, columns), np.float32)
@@ -146,15 +142,15 @@ def in_blocks(values: NDArray[np.float32], bits: int, size: int) -> tuple[NDArra
 
 
 def in_columns(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """(K,N) values -> (K,N) whole numbers of 8 bits and (N,) scales."""
+    """(K,N) values -> (K,N) 8-bit integers and (N,) scales."""
     scales = _fitting(np.abs(values).max(axis=0), 127)
     return _rounded(values, scales, 8), scales
 
 
 def _best(blocks: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """(n,size,N) values -> (n,N) scales. Of 8 bits, so that the largest value fits. Of 4 bits, the one of some that has
-    the least squared error: the largest value may be cut off if all others are the better for it. A scale is negative
-    where the largest value is above 0, since whole numbers reach one further below it."""
+    """(n,size,N) values -> (n,N) scales. 8 bits: the largest value fits. 4 bits: the least squared error of several
+    scales, so the largest value may be clipped; the scale is negative where that value is above 0, since integers reach
+    one further below 0."""
     if bits == 8:
         return _fitting(np.abs(blocks).max(axis=1), 127)
     place = np.abs(blocks).argmax(axis=1)[:, None]
@@ -170,7 +166,6 @@ def _best(blocks: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
 
 
 def _error(blocks: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,N) squared errors of 4 bits."""
     wrong = _rounded(blocks, scales[:, None], 4) * scales[:, None] - blocks
     squares: NDArray[np.float32] = np.einsum("nkc,nkc->nc", wrong, wrong)
     return squares
@@ -181,7 +176,7 @@ def _fitting(largest: NDArray[np.float32], top: int) -> NDArray[np.float32]:
 
 
 def _rounded(values: NDArray[np.float32], scales: NDArray[np.float32], bits: int) -> NDArray[np.int8]:
-    """8 bits are used evenly, -127 to 127; 4 bits to the last, -8 to 7."""
+    """8 bits: -127 to 127; 4 bits: -8 to 7."""
     low, high = (-127, 127) if bits == 8 else (-8, 7)
     whole: NDArray[np.int8] = np.clip(np.rint(values / scales), low, high).astype(np.int8)
     return whole

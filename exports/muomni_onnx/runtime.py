@@ -1,5 +1,4 @@
-"""A bundle as a model that commands use: each part's graphs are opened when they are first asked for, and only then.
-Knows no torch and no part by name."""
+"""A bundle as an inference engine; each graph is opened lazily. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +23,16 @@ from muomni_onnx.bundle import BundleManifest, open_bundle
 from muomni_onnx.sessions import Arrays, GraphSession, Value, Watcher, fetch, open_sessions
 
 FUSION = {"encoder", "projector"}
-"""Graphs that feed the Thinker; any other graph of an encoder belongs to the head of its own stage."""
+"""Graphs that feed the Thinker; other graphs of an encoder are the head of its own stage."""
 
 
 class OnnxModel:
-    """See :class:`muomni_cli.api.Engine`.
+    """See :class:`muomni_cli.api.Engine`, as for all its members.
 
     Args:
         bundle: what was exported.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: CUDA if the first graphs that are needed open on it.
-        threads: of the CPU; all of them by default.
+        threads: CPU threads; all cores by default.
     """
 
     def __init__(self, bundle: BundleManifest, device: str = "auto", threads: int | None = None) -> None:
@@ -41,43 +40,39 @@ class OnnxModel:
         self._provider = ""
         self._sessions: dict[tuple[str, str], GraphSession] = {}
         self._runners: dict[str, Any] = {}
-        self._tell: Callable[[GraphCall], None] | None = None
+        self._notify: Callable[[GraphCall], None] | None = None
         self._lock = threading.Lock()
 
     @property
     def label(self) -> str:
-        """What to call it; with what runs it, once that is known."""
         return f"{self._bundle.root} ({self._provider})" if self._provider else str(self._bundle.root)
 
     @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
-        """See :class:`muomni_cli.api.Engine`."""
         return self._bundle.parts
 
     @property
     def modalities(self) -> list[str]:
-        """See :class:`muomni_cli.api.Engine`."""
         return [name for name, entry in self.parts.items() if "projector" in entry["graphs"]]
 
     @property
     def thinker_stages(self) -> list[str]:
-        """See :class:`muomni_cli.api.Engine`."""
         return ["omni" if self.modalities else "thinker"] if "thinker" in self.parts else []
 
     def at(self, stage: str) -> OnnxModel:
-        """See :class:`muomni_cli.api.Engine`."""
         if stage not in self.thinker_stages:
-            raise RequestError(f"{self.label} has no Thinker of the stage {stage}", "name the run that it was made of")
+            raise RequestError(
+                f"{self.label} has no Thinker of the stage {stage}", "name the run that it was exported from"
+            )
         return self
 
     @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
-        """See :class:`muomni_cli.api.Engine`."""
         return {modality: self.parts[name] for modality, name in self._with_heads.items()}
 
     @cached_property
     def _with_heads(self) -> dict[str, str]:
-        """Modality -> the part whose graphs include the head of its own stage."""
+        """Modality -> the part with the head of its own stage."""
         found: dict[str, str] = {}
         for name, entry in self.parts.items():
             if entry["kind"] == EncoderPart.kind and entry["graphs"].keys() - FUSION:
@@ -86,29 +81,22 @@ class OnnxModel:
                     found.setdefault(part.modality, name)
         return found
 
-    def source(self, part: str) -> str:  # noqa: ARG002 - all parts lie in one folder
-        """See :class:`muomni_cli.api.Engine`."""
+    def source(self, part: str) -> str:  # noqa: ARG002
         return self.label
 
     @property
     def chat(self) -> Mapping[str, Any]:
-        """See :class:`muomni_cli.api.Engine`."""
-        chat: Mapping[str, Any] = self._bundle.manifest["chat"]
-        return chat
+        return cast("Mapping[str, Any]", self._bundle.manifest["chat"])
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """See :class:`muomni_cli.api.Engine`."""
-        provenance: Mapping[str, Any] = self._bundle.manifest.get("provenance", {})
-        return provenance
+        return cast("Mapping[str, Any]", self._bundle.manifest.get("provenance", {}))
 
     def verify(self) -> int:
-        """See :class:`muomni_cli.api.Engine`."""
         self._bundle.verify()
         return len(self._bundle.manifest["files"])
 
     def tokenizer(self) -> Tokenizer:
-        """See :class:`muomni_cli.api.Engine`."""
         entry = self._bundle.manifest["tokenizer"]
         if entry is None:
             raise RequestError(f"{self.label} has no tokenizer, so it reads no text", "name another model with -m")
@@ -116,81 +104,61 @@ class OnnxModel:
         for name in self._bundle.manifest["files"]:
             if Path(name).parts[0] == entry["weights"]:
                 self._bundle.trusted(name)
-        tokenizer: Tokenizer = resolve(registered.part.build)(config, self._bundle.root / entry["weights"])
-        return tokenizer
+        return cast("Tokenizer", resolve(registered.part.build)(config, self._bundle.root / entry["weights"]))
 
     def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> Backend[Any]:
-        """See :class:`muomni_cli.api.Engine`."""
         opened = self._thinking()
         context = int(self.parts["thinker"]["config"]["ctx_len"])
         entry = self._bundle.graph("thinker", "thinker")
         return OnnxBackend(opened["embed"], opened["thinker"], entry, context, prefix_cache=prefix_cache, hidden=hidden)
 
     def score(self, ids: NDArray[Any]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.api.Engine`."""
         opened = self._thinking()
         thinker, entry = opened["thinker"], self._bundle.graph("thinker", "thinker")
         embeds = opened["embed"]({"input_ids": ids[None].astype(np.int64)})["inputs_embeds"]
         nothing = {name: np.zeros(_empty(entry["inputs"][name]), thinker.type(name)) for name in entry["states"]}
         made = thinker({"inputs_embeds": embeds, **nothing}, ["logits"])
-        logits: NDArray[np.float32] = made["logits"][0].astype(np.float32)
-        return logits
+        return cast("NDArray[np.float32]", made["logits"][0].astype(np.float32))
 
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """See :class:`muomni_cli.api.Engine`."""
         opened = self._open(modality, ("encoder", "projector"))
         tokens = opened["encoder"]({"inputs": inputs[None]})["tokens"]
-        made: NDArray[np.float32] = opened["projector"]({"tokens": tokens})["inputs_embeds"][0]
-        return made
+        return cast("NDArray[np.float32]", opened["projector"]({"tokens": tokens})["inputs_embeds"][0])
 
     def predictor(self, modality: str) -> Predictor:
-        """See :class:`muomni_cli.api.Engine`."""
         name = self._with_heads.get(modality)
         if name is None:
-            raise RequestError(
-                f"{self.label} has nothing that the stage {modality} learned",
-                "train that stage, and export the run again",
-            )
-        answers: Predictor = self.runner(name)
-        return answers
+            fix = "train that stage, and export the run again"
+            raise RequestError(f"{self.label} has no trained {modality} encoder", fix)
+        return cast("Predictor", self.runner(name))
 
     def transcriber(self) -> Transcriber:
-        """See :class:`muomni_cli.api.Engine`."""
         for name in self._with_heads.values():
             part = open_entry(self.parts[name])[0].part
             if isinstance(part, EncoderPart) and part.transcribe:
-                transcriber: Transcriber = self.runner(name)
-                return transcriber
+                return cast("Transcriber", self.runner(name))
         raise RequestError(f"{self.label} has no encoder that transcribes", "name another model with -m")
 
     def talker(self) -> SpeechGenerator:
-        """See :class:`muomni_cli.api.Engine`."""
-        talker: SpeechGenerator = self._speech("talker")
-        return talker
+        return cast("SpeechGenerator", self._speech("talker"))
 
     def codec(self) -> CodecRunner:
-        """See :class:`muomni_cli.api.Engine`."""
-        codec: CodecRunner = self._speech("codec")
-        return codec
+        return cast("CodecRunner", self._speech("codec"))
 
     @property
     def vocoders(self) -> list[str]:
-        """See :class:`muomni_cli.api.Engine`."""
         return [str(self.parts["vocoder"]["use"])] if "vocoder" in self.parts else []
 
     def vocoder_name(self, name: str | None = None) -> str:
-        """See :class:`muomni_cli.api.Engine`."""
         if "vocoder" not in self.parts:
-            self._speech("vocoder")
+            self._speech("vocoder")  # raises
         own = self.vocoders[0]
         if name is not None and name.rpartition(":")[2] != own:
-            raise RequestError(f"{self.label} has the vocoder {own} alone, not {name}", "leave --vocoder out")
+            raise RequestError(f"{self.label} has only the vocoder {own}, not {name}", "leave --vocoder out")
         return own
 
-    def vocoder(self, name: str) -> VocoderRunner:  # noqa: ARG002 - a bundle holds one
-        """See :class:`muomni_cli.api.Engine`."""
-        vocoder: VocoderRunner = self._speech("vocoder")
-        return vocoder
+    def vocoder(self, name: str) -> VocoderRunner:  # noqa: ARG002 - a bundle has one
+        return cast("VocoderRunner", self._speech("vocoder"))
 
     def _speech(self, part: str) -> Any:
         if part not in self.parts:
@@ -198,17 +166,13 @@ class OnnxModel:
         return self.runner(part)
 
     def close(self) -> None:
-        """See :class:`muomni_cli.api.Engine`."""
         with self._lock:
             self._sessions.clear()
             self._runners.clear()
 
     def runner(self, part: str) -> Any:
-        """What the part's declared ``runner`` builds around its graphs; the same object each time.
-
-        Raises:
-            RequestError: there is no such part, or its plugin declares no ``runner``.
-        """
+        """What the part's declared ``runner`` builds around its graphs, built once. RequestError if the part or the
+        runner is missing."""
         if part not in self._runners:
             entry = self._bundle.parts.get(part)
             if entry is None:
@@ -216,7 +180,7 @@ class OnnxModel:
             registered, config = open_entry(entry)
             name = f"{entry['kind']} {entry['use']}"
             if registered.part.runner is None:
-                raise RequestError(f"{name} does not say who runs its graphs", "its plugin must declare runs=")
+                raise RequestError(f"{name} declares no runner for its graphs", "its plugin must declare runner=")
             runs = resolve(registered.part.runner, name)
             graphs = {graph: self._run(part, graph) for graph in entry["graphs"]}
             self._runners[part] = runs(config, graphs, **run_arguments(entry))
@@ -224,30 +188,29 @@ class OnnxModel:
 
     @contextmanager
     def watched(self, notify: Callable[[GraphCall], None]) -> Iterator[None]:
-        """See :class:`muomni_cli.api.Engine`."""
-        self._tell = notify
+        self._notify = notify
         try:
-            self._tell_all()
+            self._watch_all()
             yield
         finally:
-            self._tell = None
-            self._tell_all()
+            self._notify = None
+            self._watch_all()
 
-    def _tell_all(self) -> None:
+    def _watch_all(self) -> None:
         with self._lock:
             for (part, graph), session in self._sessions.items():
                 session.watcher = self._watcher(part, graph)
 
     def _watcher(self, part: str, graph: str) -> Watcher | None:
-        notify = self._tell
+        notify = self._notify
         if notify is None:
             return None
 
-        def told(feeds: Mapping[str, Value], made: Mapping[str, Value], seconds: float) -> None:
+        def watch(feeds: Mapping[str, Value], made: Mapping[str, Value], seconds: float) -> None:
             inputs, outputs = ({name: fetch(value) for name, value in held.items()} for held in (feeds, made))
             notify(GraphCall(part, graph, inputs, outputs, seconds))
 
-        return told
+        return watch
 
     def _thinking(self) -> dict[str, GraphSession]:
         if "thinker" not in self.parts:
@@ -271,16 +234,14 @@ class OnnxModel:
             for graph, session in open_sessions(paths, self._device, self._threads, kept).items():
                 self._sessions[part, graph] = session
                 session.watcher = self._watcher(part, graph)
-                # A model does not change its place: what one graph keeps there another may take.
+                # All graphs run on one device: one may take what another left there.
                 self._device, self._provider = session.device, session.provider
             return {graph: self._sessions[part, graph] for graph in graphs}
 
 
 def _empty(axes: Sequence[int | str]) -> list[int]:
-    """The shape of a state of one row that holds nothing."""
     return [axis if isinstance(axis, int) else 0 if axis == PAST else 1 for axis in axes]
 
 
 def build(config: PartConfig, folder: Path, device: str, threads: int | None) -> Engine:  # noqa: ARG001
-    """See :class:`muomni_cli.api.RuntimePart`."""
     return OnnxModel(open_bundle(folder), device, threads)

@@ -1,8 +1,7 @@
-"""onnxruntime sessions: the execution providers and cores that this machine has, and graphs as functions of arrays.
+"""onnxruntime sessions: the machine's execution providers and cores, and graphs as functions of arrays.
 
-What a graph must remember (a cache of keys and values, the state of a stream) goes out of one call and into the next.
-On the CPU it is a numpy array, like everything else: there, binding is no faster than ``run``, which copies nothing
-either. On CUDA it stays on the device, as an onnxruntime ``OrtValue``, and only the rest crosses.
+States that a graph carries from call to call (a key/value cache, a stream's state) are numpy arrays on the CPU, where
+binding is no faster than ``run``, which copies nothing either. On CUDA they stay on the device as ``OrtValue``.
 """
 
 from __future__ import annotations
@@ -30,18 +29,16 @@ from numpy.typing import NDArray
 from muomni_cli.api import RequestError
 
 CPU = "CPUExecutionProvider"
-
 CUDA = "CUDAExecutionProvider"
-
 ON_CPU = "use --device cpu, or auto, which takes CUDA only where it works"
 
 Arrays = Mapping[str, "NDArray[Any]"]
 
 Value = Any
-"""A numpy array, or what a device holds in its place."""
+"""A numpy array or, on a device, an OrtValue."""
 
 Watcher = Callable[[Mapping[str, Value], Mapping[str, Value], float], None]
-"""Is told what went into a graph, what came out, and how many seconds it took."""
+"""Called with the inputs of a graph, its outputs, and its seconds."""
 
 TYPES = {
     "tensor(float)": np.float32,
@@ -55,29 +52,33 @@ TYPES = {
 }
 
 WORK = re.compile("MatMul|Gemm|Conv|Attention")
-"""In the names of operators that do a graph's work. On CUDA, onnxruntime leaves arithmetic on shapes to the CPU, which
-is right, and in silence also whatever has no kernel there (Attention before 1.25), which is not."""
+"""In the names of operators that do a graph's work. On CUDA, onnxruntime leaves shape arithmetic to the CPU, as it
+should, and silently also operators without a CUDA kernel (Attention before 1.25)."""
 
 EXACT = "session.x64quantprecision"
-"""An x86 CPU without VNNI (Intel before 2019, AMD before Zen 4) adds two products of 8 bits up in 16, which is not
-always enough, and onnxruntime lets it: numbers are cut off in silence. With this option, weights become unsigned there,
-whose products are added up in 32. Other CPUs are not concerned."""
+"""An x86 CPU without VNNI (Intel before 2019, AMD before Zen 4) sums pairs of 8-bit products in 16 bits, which silently
+saturates. With this option, onnxruntime makes the weights unsigned there and sums in 32 bits."""
 
 UNFIT = ["QDQS8ToU8Transformer"]
-"""Comes with that option, and breaks weights in blocks: it gives their zero points a shape that they cannot have."""
+"""Comes with that option, and breaks block quantization: it gives zero points an invalid shape."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderChoice:
-    """A provider of onnxruntime, and which of its devices."""
+    """An execution provider of onnxruntime, and the index of its device."""
 
     provider: str
     index: int = 0
 
     @property
     def device(self) -> str:
-        """What onnxruntime calls the device when it puts tensors there."""
+        """onnxruntime's name of the device that holds tensors."""
         return "cuda" if self.provider == CUDA else "cpu"
+
+    @property
+    def name(self) -> str:
+        """The device as :func:`places` takes it."""
+        return "cpu" if self.provider == CPU else f"cuda:{self.index}"
 
 
 def places(device: str) -> list[ProviderChoice]:
@@ -87,7 +88,7 @@ def places(device: str) -> list[ProviderChoice]:
         device: ``cpu``; ``cuda`` or ``cuda:1``; ``auto`` for CUDA if it works, else the CPU.
 
     Raises:
-        RequestError: there is no such device, or CUDA was asked for and cannot work here.
+        RequestError: there is no such device, or CUDA was requested and cannot work here.
     """
     if device in ("cpu", "auto"):
         cuda = [] if device == "cpu" or no_cuda() else [ProviderChoice(CUDA)]
@@ -104,10 +105,10 @@ def places(device: str) -> list[ProviderChoice]:
 
 
 def no_cuda() -> RequestError | None:
-    """Why CUDA cannot work here, as far as can be known without opening a graph; None if it may."""
+    """Why CUDA cannot work here, as far as is known before a graph is opened; None if it may."""
     if CUDA not in onnxruntime.get_available_providers():
         return _both_installed() or RequestError(
-            f"onnxruntime-gpu is not installed, and onnxruntime {onnxruntime.__version__} knows no CUDA",
+            f"onnxruntime-gpu is not installed, and onnxruntime {onnxruntime.__version__} does not support CUDA",
             "pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]' (one folder: never both)",
         )
     if count_devices() == 0:
@@ -116,21 +117,21 @@ def no_cuda() -> RequestError | None:
 
 
 def _both_installed() -> RequestError | None:
-    """onnxruntime and onnxruntime-gpu own one folder: what was installed last has overwritten the other."""
+    """onnxruntime and onnxruntime-gpu share a folder: the later installation overwrites the other."""
     try:
         for package in ("onnxruntime", "onnxruntime-gpu"):
             metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
     return RequestError(
-        "onnxruntime and onnxruntime-gpu are both installed, and the former lies over the latter's files",
+        "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files",
         "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'",
     )
 
 
 @functools.cache
 def count_devices() -> int:
-    """CUDA devices that the driver shows to this process; 0 if there is no driver."""
+    """CUDA devices visible to this process; 0 without a driver."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -143,21 +144,20 @@ def count_devices() -> int:
 
 @functools.cache
 def load_cuda() -> None:
-    """Load CUDA's libraries from NVIDIA's wheels, if those are installed; what fails shows when a graph is opened."""
-    onnxruntime.set_default_logger_severity(4)  # what it says when a provider fails, why_not_cuda says
+    """Load CUDA's libraries from NVIDIA's wheels, if installed; failures show when a graph is opened."""
+    onnxruntime.set_default_logger_severity(4)  # why_not_cuda reports what fails
     load = getattr(onnxruntime, "preload_dlls", None)  # 1.21 and later
     if load is not None:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints missing libraries
             load()
 
 
 def why_not_cuda() -> RequestError:
-    """Why a graph did not open on CUDA although a device is there. To be asked after it failed, and not before: the
-    provider's library must first be loaded by onnxruntime, which gives it what it starts with."""
-    names = {"win32": "onnxruntime_providers_cuda.dll"}
-    library = Path(onnxruntime.__file__).parent / "capi" / names.get(sys.platform, "libonnxruntime_providers_cuda.so")
+    """Why a graph did not open on CUDA although there is a device. Call it only after the failure: onnxruntime itself
+    must load the provider's library first, to initialize it."""
+    name = "onnxruntime_providers_cuda.dll" if sys.platform == "win32" else "libonnxruntime_providers_cuda.so"
     try:
-        ctypes.CDLL(str(library))
+        ctypes.CDLL(str(Path(onnxruntime.__file__).parent / "capi" / name))
     except OSError as error:
         return RequestError(
             f"CUDA libraries are missing: {error}", "pip install 'onnxruntime-gpu[cuda,cudnn]', or use --device cpu"
@@ -170,7 +170,7 @@ def why_not_cuda() -> RequestError:
 
 @functools.cache
 def cores() -> int:
-    """Cores that this process may use: those it is bound to, hyperthreads counted once, within its group's quota."""
+    """Physical cores that this process may use, within its affinity and its control group's quota."""
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     physical = {
         _read(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list", number) for number in usable
@@ -179,7 +179,7 @@ def cores() -> int:
 
 
 def _quota() -> float:
-    """Cores' worth of time that this process's control group is given; infinite if it is not limited."""
+    """CPU quota of this process's control group, in cores; infinite if it is not limited."""
     words = _read("/sys/fs/cgroup/cpu.max").split()  # version 2
     if not words:
         folder = "/sys/fs/cgroup/cpu/cpu.cfs_"
@@ -192,7 +192,6 @@ def _quota() -> float:
 
 
 def _read(path: str, default: object = "") -> str:
-    """What a file of the kernel says."""
     try:
         return Path(path).read_text(encoding="ascii")
     except (OSError, ValueError):
@@ -204,13 +203,13 @@ class GraphSession:
 
     Args:
         path: the file.
-        threads: of the CPU; by default as many as there are cores.
+        threads: CPU threads; all cores by default.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: CUDA if the graph opens on it, else the CPU.
-        kept: outputs that stay on the device, to be given back to a later call.
-        bind: whether calls bind inputs and outputs to devices; by default where the device is not the CPU.
+        kept: outputs that stay on the device, to be passed to a later call.
+        bind: whether calls use IO binding; by default on any device but the CPU.
 
     Raises:
-        RequestError: it is not a whole ONNX file; or CUDA was asked for and cannot run it: says what is missing.
+        RequestError: it is not a complete ONNX file; or CUDA was requested and cannot run it, with the reason.
     """
 
     def __init__(
@@ -225,40 +224,33 @@ class GraphSession:
         self._place, self._session = _open(path, threads or cores(), places(device))
         self._kept = frozenset(kept)
         self._bind = self._place.provider != CPU if bind is None else bind
-        self._types = {
-            graph_input.name: np.dtype(TYPES[graph_input.type]) for graph_input in self._session.get_inputs()
-        }
+        self._types = {taken.name: np.dtype(TYPES[taken.type]) for taken in self._session.get_inputs()}
         self.inputs: list[str] = list(self._types)
-        self.outputs: list[str] = [graph_input.name for graph_input in self._session.get_outputs()]
-        self.watcher: Watcher | None = None
-        """Told of every call, if there is somebody."""
+        self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
+        self.watcher: Watcher | None = None  # called after every call
 
     @property
     def provider(self) -> str:
-        """What runs it: ``CPUExecutionProvider`` or ``CUDAExecutionProvider``."""
         return self._place.provider
 
     @property
     def device(self) -> str:
-        """Where it runs, as ``device`` names it."""
-        return "cpu" if self._place.provider == CPU else f"cuda:{self._place.index}"
+        return self._place.name
 
     def keep(self, *outputs: str) -> None:
         """Let these outputs stay on the device, too."""
         self._kept |= frozenset(outputs)
 
     def type(self, name: str) -> np.dtype[Any]:
-        """The element type of an input."""
         return self._types[name]
 
     def shape(self, name: str) -> list[int | str]:
-        """Of an output: its axes' sizes, or their names."""
+        """The axes of an output, as sizes or names."""
         return list(self._session.get_outputs()[self.outputs.index(name)].shape)
 
     def __call__(self, feeds: Mapping[str, Value], wanted: Sequence[str] | None = None) -> dict[str, Value]:
-        """All outputs by name, or only the ``expected`` ones: arrays, but for the ``kept`` ones, which are as
-        :func:`fetch` and :meth:`put` know them. ``feeds``: arrays, and what earlier calls kept; floats may be larger
-        than the graph takes them."""
+        """All outputs, or the ``wanted`` ones, by name: arrays, except kept ones, for :func:`fetch`. ``feeds``: arrays
+        and kept outputs of earlier calls; float32 arrays are cast to the float16 of caches."""
         if self.watcher is None:
             return self._called(feeds, wanted)
         begin = time.perf_counter()
@@ -287,12 +279,11 @@ class GraphSession:
         return {name: value if name in self._kept else value.numpy() for name, value in made.items()}
 
     def _as_taken(self, name: str, value: Value) -> Value:
-        """In a graph of 16-bit floats, caches are such."""
         halves = isinstance(value, np.ndarray) and value.dtype == np.float32 and self._types.get(name) == np.float16
         return value.astype(np.float16) if halves else value
 
     def put(self, array: NDArray[Any]) -> Value:
-        """``array`` where this session keeps what it remembers: the other way of :func:`fetch`."""
+        """``array`` where this session keeps states, the inverse of :func:`fetch`."""
         if not self._bind:
             return array
         contiguous = np.ascontiguousarray(array)
@@ -300,7 +291,7 @@ class GraphSession:
 
 
 def fetch(value: Value) -> NDArray[Any]:
-    """What a session kept, as an array."""
+    """An output as an array."""
     array: NDArray[Any] = value.numpy() if isinstance(value, onnxruntime.OrtValue) else value
     return array
 
@@ -311,48 +302,40 @@ def open_sessions(
     threads: int | None = None,
     kept: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, GraphSession]:
-    """Open several graphs at the same time, all of them on the same device.
+    """Open several graphs concurrently, all on one device.
 
     Args:
         paths: name -> file.
         device: see :class:`GraphSession`; ``auto`` is CUDA if every graph opens on it.
-        threads: of the CPU, of each graph; graphs run one after the other.
+        threads: CPU threads of each graph; graphs run one after the other.
         kept: name -> outputs that stay on the device.
 
     Raises:
-        RequestError: as :class:`GraphSession` does, for the first of them that cannot be opened.
+        RequestError: as :class:`GraphSession` does, for the first that cannot be opened.
     """
     kept = kept or {}
     *better, last = places(device)
     for place in better:
-        try:
+        with contextlib.suppress(RequestError):  # of CUDA; or of the file, which the CPU reports
             return _together(paths, threads, place, kept)
-        except RequestError:  # of CUDA, or of the file: then the CPU says so
-            continue
     return _together(paths, threads, last, kept)
 
 
 def _together(
     paths: Mapping[str, Path], threads: int | None, place: ProviderChoice, kept: Mapping[str, Collection[str]]
 ) -> dict[str, GraphSession]:
-    device = "cpu" if place.provider == CPU else f"cuda:{place.index}"
     with ThreadPoolExecutor(max(1, min(len(paths), cores()))) as pool:
-        coming = {
-            name: pool.submit(GraphSession, path, threads, device, kept.get(name, ())) for name, path in paths.items()
-        }
-        return {name: session.result() for name, session in coming.items()}
+        sessions = pool.map(lambda name: GraphSession(paths[name], threads, place.name, kept.get(name, ())), paths)
+        return dict(zip(paths, sessions, strict=True))
 
 
 def _open(path: Path, threads: int, where: Iterable[ProviderChoice]) -> tuple[ProviderChoice, Any]:
     """The graph on the first of these places that takes it."""
-    refused: RequestError | None = None
-    for place in where:
-        try:
+    *better, last = where
+    for place in better:
+        with contextlib.suppress(RequestError):
             return place, _open_on(path, threads, place)
-        except RequestError as error:
-            refused = error
-    assert refused is not None, "there is somewhere to open it"
-    raise refused
+    return last, _open_on(path, threads, last)
 
 
 def _open_on(path: Path, threads: int, place: ProviderChoice) -> Any:
@@ -367,12 +350,9 @@ def _open_on(path: Path, threads: int, place: ProviderChoice) -> Any:
             enable_fallback=0,
         )
     except Exception as error:  # its errors have no common base
-        if not path.is_file():
-            raise RequestError(f"{path} is missing", "export the model again") from error
-        raise RequestError(
-            f"{path} cannot be opened: {str(error).partition(chr(10))[0]}", "export the model again"
-        ) from error
-    if place.provider not in session.get_providers():  # it falls back to the CPU in silence
+        why = f"cannot be opened: {str(error).partition(chr(10))[0]}" if path.is_file() else "is missing"
+        raise RequestError(f"{path} {why}", "export the model again") from error
+    if place.provider not in session.get_providers():  # it falls back to the CPU silently
         raise why_not_cuda()
     if place.provider != CPU:
         _require_work_on(session, path, place)
@@ -380,7 +360,7 @@ def _open_on(path: Path, threads: int, place: ProviderChoice) -> Any:
 
 
 def _require_work_on(session: Any, path: Path, place: ProviderChoice) -> None:
-    """Raises RequestError if the CPU would do what the provider was asked for."""
+    """RequestError if the CPU would run some of the graph's work in place of the provider."""
     ask = getattr(session, "get_provider_graph_assignment_info", None)  # onnxruntime 1.24 and later
     parts = ask() if ask is not None else []
     others = {node.op_type for part in parts if part.ep_name != place.provider for node in part.get_nodes()}
@@ -397,8 +377,8 @@ def _provider(place: ProviderChoice) -> str | tuple[str, dict[str, str]]:
         return CPU
     return CUDA, {
         "device_id": str(place.index),
-        "use_tf32": "0",  # rounds fp32 to 10 bits, and parity is lost
-        "cudnn_conv_algo_search": "HEURISTIC",  # the default tries all of them for every new length
+        "use_tf32": "0",  # it rounds fp32 to 10 bits, and parity is lost
+        "cudnn_conv_algo_search": "HEURISTIC",  # the default tries all algorithms for every new length
         "arena_extend_strategy": "kSameAsRequested",
     }
 

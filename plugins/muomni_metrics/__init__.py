@@ -1,1 +1,1 @@
-"""Which of the questions that the host knows to ask belong to which stage: the cards of ``muomni eval``."""
+"""The metrics of ``muomni eval``, by stage."""

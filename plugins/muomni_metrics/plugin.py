@@ -1,24 +1,22 @@
-"""The cards of muomni eval: answers, conversations, text, speech."""
+"""The plugin: which metrics ``muomni eval`` computes for which stage."""
 
 from muomni_cli.api import MetricSet, hookimpl
 
-METRICS = "muomni_cli.eval"
-"""The package that computes them."""
+METRICS = "muomni_cli.eval"  # the package that computes them
 
 
 @hookimpl
 def register_metrics() -> list[MetricSet]:
-    """Metrics of encoders, of the omni stage, of the Thinker and of the stages of speech."""
     return [
         MetricSet(
             name="answers",
-            doc="answers of an encoder to the examples of its own stage, source by source",
+            doc="accuracy of an encoder on the examples of its own stage, by source",
             stages=(MetricSet.ENCODERS,),
             make=f"{METRICS}.encoders:encoder_metrics",
         ),
         MetricSet(
             name="conversations",
-            doc="answers about pictures and sounds, and to the same questions with others in their place",
+            doc="answers about images and audio, and to the same questions with these swapped",
             stages=("omni",),
             make=f"{METRICS}.conversations:conversation_metrics",
         ),
@@ -30,7 +28,7 @@ def register_metrics() -> list[MetricSet]:
         ),
         MetricSet(
             name="speech",
-            doc="word error rates, spectral distances and lengths of codec, vocoder and Talker",
+            doc="word error rates, spectral distances and durations of codec, vocoder and Talker",
             stages=("codec", "vocoder", "talker"),
             make=f"{METRICS}.speech:speech_metrics",
         ),

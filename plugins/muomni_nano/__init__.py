@@ -1,1 +1,1 @@
-"""nano, the model that comes with muomni: what runs, what goes on training, and what was measured of it."""
+"""nano, the model that ships with muomni: its bundle, its run for further training, and its scores."""

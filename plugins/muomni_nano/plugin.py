@@ -1,6 +1,4 @@
-"""Declares the model nano, which ships with muomni, and ``muomni samples``: pictures, sounds and prompts to try it
-with.
-"""
+"""The plugin: the model nano, and ``muomni samples``, which writes pictures, sounds and prompts to try it with."""
 
 from __future__ import annotations
 
@@ -11,16 +9,15 @@ import typer
 
 from muomni_cli.api import ModelFiles, hookimpl
 
-SAMPLES = Path(__file__).resolve().parent / "samples"
+HERE = Path(__file__).resolve().parent
+SAMPLES = HERE / "samples"
 
 TRY = (
     'muomni chat "What do you see and hear?" --image x.png --audio y.wav',
     "muomni listen samples/stop.flac",
     'muomni tts "hello" -o out.wav',
 )
-"""Commands to type in the folder that holds the samples."""
-
-HERE = Path(__file__).resolve().parent
+"""Commands to run in the folder with the samples."""
 
 LICENSE = "Apache-2.0"
 
@@ -45,7 +42,7 @@ def samples(
 
 
 def _refuse_others(output: Path, contents: dict[Path, bytes]) -> None:
-    """RequestError where another file has the name of a sample; one that is the sample already may stay."""
+    """RequestError where a different file has the name of a sample."""
     from muomni_cli.api import RequestError
 
     if output.exists() and not output.is_dir():
@@ -57,13 +54,12 @@ def _refuse_others(output: Path, contents: dict[Path, bytes]) -> None:
 
 
 def add_to(cli: typer.Typer) -> None:
-    """Add ``samples``."""
     cli.command()(samples)
 
 
 @hookimpl
 def register_models() -> list[ModelFiles]:
-    """`muomni chat -m nano`; its card, README.md, says what it learned from, and how well."""
+    """Its card, README.md, describes its data and scores."""
     return [
         ModelFiles(
             name="nano",
@@ -79,5 +75,4 @@ def register_models() -> list[ModelFiles]:
 
 @hookimpl
 def register_commands(cli: typer.Typer) -> None:
-    """``muomni samples``."""
     add_to(cli)

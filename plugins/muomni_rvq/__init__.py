@@ -1,1 +1,1 @@
-"""The built-in codec. Importing this package imports nothing else."""
+"""The built-in codec; importing this package imports nothing else."""

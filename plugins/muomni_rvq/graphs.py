@@ -1,5 +1,4 @@
-"""The codec as two graphs for export, samples to codes and codes to log-mel as they come, and as steps for ``muomni
-trace``.
+"""The codec's graphs for export, samples to codes and (streaming) codes to log-mel, and its steps for ``muomni trace``.
 
 Shapes: B batch, T code frames, N samples of a code frame, F mel bins, Q codebooks.
 """
@@ -21,15 +20,14 @@ from muomni_rvq.model import RvqCodec
 
 
 class CodecEncoderGraph(nn.Module):
-    """(B,T,N) samples -> (B,T,Q) codes, and the (B,T,F) frames that they stand for. The mel is made inside, from plain
-    products."""
+    """(B,T,N) samples -> (B,T,Q) codes, and the (B,T,F) frames before quantization. The log-mel is computed inside, by
+    matrix products."""
 
     def __init__(self, codec: RvqCodec) -> None:
         super().__init__()
         self.codec, self.mel = codec, LogMel(codec.mel)
 
     def forward(self, waves: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`RvqCodec.windows` and :meth:`RvqCodec.encode`, without the former's questions about lengths."""
         encoder, silence = self.codec.encoder, math.log(self.codec.mel.mel_floor)
         padded = F.pad(self.mel(waves.flatten(1)), (0, 0, 0, encoder.reach * encoder.frame), value=silence)
         frames = encoder(padded)[:, : waves.shape[1]]
@@ -37,24 +35,19 @@ class CodecEncoderGraph(nn.Module):
 
 
 class CodecDecoderGraph(nn.Module):
-    """(B,T,Q) codes, (B,T) factors and what the decoder remembers -> (B, frame*T, F) log-mel, late by the lookahead,
-    and what it remembers then.
-
-    The factor is 1 for a frame of a sound and 0 after its end, where the decoder is fed silence for its lookahead.
-    """
+    """(B,T,Q) codes, (B,T) factors and the decoder's state -> (B, frame*T, F) log-mel, late by the lookahead, and the
+    state. The factor is 1 for a real frame and 0 for the silence that flushes the lookahead after the end."""
 
     def __init__(self, codec: RvqCodec) -> None:
         super().__init__()
         self.codec = codec
 
     def forward(self, codes: Tensor, real: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """See above."""
         mel, present = self.codec.decoder(self.codec.decode(codes) * real[..., None], past)
         return mel, *present
 
 
 def graphs(module: RvqCodec) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     memories = module.decoder.memories
     states = {f"past.{number}": f"present.{number}" for number in range(len(memories))}
 
@@ -99,42 +92,40 @@ def graphs(module: RvqCodec) -> list[Graph]:
 
 
 def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Noise of deviation 0.1, in float32."""
+    """Noise of standard deviation 0.1."""
     return 0.1 * random.standard_normal(shape, dtype="float32")
 
 
 def ones(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: ARG001
-    """Nothing is left out."""
     return np.ones(shape, np.float32)
 
 
 def steps(module: RvqCodec) -> list[Step]:
-    """From log-mel to codes, and from codes to log-mel."""
     config = module.config
     milliseconds = 1000 * config.samples / config.sample_rate
     return [
         Step(
             at="windows",
             title="windows",
-            what=f"{config.frame} mel frames ({milliseconds:g} ms) become one vector, which knows what is around it",
+            what=f"{config.frame} mel frames ({milliseconds:g} ms) become one vector that depends on its context",
             counts=lambda a, b: f"{a[1]:,} mel frames -> {b[1]:,} code frames of {b[2]}",
         ),
         Step(
             at="encode",
-            title="residual quantisation",
-            what=f"the nearest of {config.codebook_size} codes, then the nearest to what it leaves, and so on",
+            title="residual quantization",
+            what=f"the nearest of {config.codebook_size} codes, then the nearest to the residual, and so on",
             counts=lambda a, b: f"{a[1]:,} code frames -> {b[1] * b[2]:,} code indices",
         ),
         Step(
             at="decode",
             title="codes to frames",
-            what="what the codes of a frame stand for, added up; one linear layer to the width of a mel frame",
+            what="the sum of a frame's code vectors; one linear layer to the width of a mel frame",
             counts=lambda a, b: f"{a[1] * a[2]:,} code indices -> {b[1]:,} code frames of {b[2]}",
         ),
         Step(
             at="expand",
             title="frames to log-mel",
-            what=f"causal blocks that wait for {config.lookahead} more; each frame becomes {config.frame} mel frames",
+            what=f"causal blocks with a lookahead of {config.lookahead}; each frame becomes {config.frame} mel frames",
             counts=lambda a, b: f"{a[1]:,} code frames -> {b[1]:,} mel frames of {b[2]} bins",
         ),
     ]

@@ -1,12 +1,11 @@
-"""The codec: windows of log-mel to codes, and codes to log-mel as they come.
+"""The codec: windows of log-mel to codes, and (streaming) codes to log-mel.
 
-ConvNeXt blocks on both sides (arXiv:2201.03545) with residual vector quantization between them (arXiv:2107.03312):
-each codebook codes what those before it left over. The encoder looks both ways; the decoder is causal but for a
-lookahead. Codes are moving averages of what they stand for (arXiv:1711.00937), begin as k-means of real frames, and
-are replaced when nothing is assigned to them: without that most of them die. All of it is in buffers, so a checkpoint
-holds it.
+ConvNeXt blocks on both sides (arXiv:2201.03545) with residual vector quantization between them (arXiv:2107.03312). The
+encoder is not causal; the decoder is, but for a lookahead. Codes are moving averages of their points
+(arXiv:1711.00937), start as k-means of real frames, and are replaced when unused: without that most of them die. All of
+it is in buffers, and so in checkpoints.
 
-Shapes: B batch, T code frames, F mel bins, W width, N points, D width of the code space, Q codebooks, K codes in each.
+Shapes: B batch, T code frames, F mel bins, W width, N points, D width of code vectors, Q codebooks, K codes in each.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ from muomni_cli.api import MelConfig, RequestError
 from muomni_cli.nn.streaming import CausalStack, CausalStream, ConvNeXt
 from muomni_rvq.config import CodecConfig
 
-ROUNDS = 20
-"""Of k-means."""
+ROUNDS = 20  # of k-means
 
 
 class ResidualQuantizer(nn.Module):
@@ -32,8 +30,8 @@ class ResidualQuantizer(nn.Module):
         codebooks: Q.
         size: K.
         width: D.
-        decay: of the averages, an update.
-        revive: a code that gets less than this share of the mean is put onto a point that was just seen.
+        decay: of the moving averages, per update.
+        revive: a code with less than this share of the mean use is replaced by a recent point.
     """
 
     table: Tensor
@@ -45,11 +43,11 @@ class ResidualQuantizer(nn.Module):
         self.codebooks, self.size, self.decay, self.revive = codebooks, size, decay, revive
         finer = 0.5 ** torch.arange(codebooks)[:, None, None]
         self.register_buffer("table", torch.randn(codebooks, size, width) * finer)  # (Q,K,D)
-        self.register_buffer("counts", torch.zeros(codebooks, size))  # points a step, averaged
-        self.register_buffer("ready", torch.zeros((), dtype=torch.bool))  # whether they stand for anything
+        self.register_buffer("counts", torch.zeros(codebooks, size))  # points per step, averaged
+        self.register_buffer("ready", torch.zeros((), dtype=torch.bool))  # whether codes are initialized
 
     def encode(self, points: Tensor) -> Tensor:
-        """(...,D) -> (...,Q) int64: in each codebook the nearest to what is left."""
+        """(...,D) -> (...,Q) int64: in each codebook the code nearest to the residual."""
         left, codes = points.float(), []
         for table in self.table:
             code = nearest(left, table)
@@ -58,22 +56,22 @@ class ResidualQuantizer(nn.Module):
         return torch.stack(codes, dim=-1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """(...,Q) -> (...,D): the sum of what the codes stand for."""
+        """(...,Q) -> (...,D): the sum of the code vectors."""
         return self.looked_up(codes).sum(dim=-2)
 
     def looked_up(self, codes: Tensor) -> Tensor:
-        """(...,Q) -> (...,Q,D)."""
+        """(...,Q) -> (...,Q,D) code vectors."""
         first = torch.arange(self.codebooks, device=codes.device) * self.size
         return F.embedding(codes + first, self.table.flatten(0, 1))
 
     @torch.no_grad()
     def begin(self, points: Tensor, batch: int, seed: int) -> None:
-        """Let the codes be k-means of (N,D) real points, and of what each codebook leaves of them.
+        """Initialize each codebook by k-means of (N,D) real points, or of their residuals.
 
         Args:
-            points: N of at least 1; with N below K some codes are the same, until they are revived.
-            batch: points that an update will see.
-            seed: of the first choice.
+            points: N of at least 1; with N below K some codes are equal, until they are revived.
+            batch: points per update.
+            seed: of k-means.
         """
         rng = torch.Generator().manual_seed(seed)
         left = points.float()
@@ -86,7 +84,7 @@ class ResidualQuantizer(nn.Module):
 
     @torch.no_grad()
     def update(self, points: Tensor, codes: Tensor) -> None:
-        """Move the codes towards the (N,D) points that (N,Q) ``codes`` were found for."""
+        """Move the codes towards the (N,D) points that were assigned the (N,Q) ``codes``."""
         left = points.float()
         for number, code in enumerate(codes.unbind(-1)):
             table, counts = self.table[number], self.counts[number]
@@ -101,7 +99,7 @@ class ResidualQuantizer(nn.Module):
                 self._revive(number, found)
 
     def _revive(self, number: int, points: Tensor) -> None:
-        """Put each code that is hardly used onto a point drawn at random, as if it were used as much as the mean."""
+        """Replace each unused code by a random point, with the mean use."""
         table, counts = self.table[number], self.counts[number]
         mean = len(points) / self.size
         dead = counts < self.revive * mean
@@ -111,7 +109,7 @@ class ResidualQuantizer(nn.Module):
 
 
 def nearest(points: Tensor, table: Tensor) -> Tensor:
-    """(...,D) points, (K,D) -> (...) numbers of the nearest rows. Exact under autocast, too: bf16 cannot tell fine
+    """(...,D) points, (K,D) -> (...) indices of the nearest rows, in float32 even under autocast: bf16 cannot tell fine
     codes apart."""
     if torch.is_autocast_enabled(points.device.type):
         with torch.autocast(points.device.type, enabled=False):
@@ -121,15 +119,15 @@ def nearest(points: Tensor, table: Tensor) -> Tensor:
 
 
 def gathered(points: Tensor, code: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """(N,D) and (N,) numbers below ``size`` -> how many points have each (K,), and their sums (K,D)."""
+    """(N,D) points and their (N,) codes below ``size`` -> (K,) counts and (K,D) sums by code."""
     hits = points.new_zeros(size).index_add_(0, code, points.new_ones(len(code)))
     return hits, points.new_zeros(size, points.shape[1]).index_add_(0, code, points)
 
 
 def k_means(points: Tensor, size: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(K,D) centres of (N,D) points by Lloyd's rounds, and the share of the points that each has (K,).
+    """(N,D) points -> (K,D) centers by Lloyd's algorithm, and the (K,) share of the points of each.
 
-    It begins with points drawn at random; a centre that has lost all of its points moves onto another one.
+    Centers start as random points; one that loses all of its points moves to another random point.
     """
 
     def drawn() -> Tensor:
@@ -145,21 +143,19 @@ def k_means(points: Tensor, size: int, rng: torch.Generator) -> tuple[Tensor, Te
 
 
 class CodecEncoder(nn.Module):
-    """(B, frame*T, F) log-mel -> (B,T,F): one Linear over each window, blocks that look both ways, one Linear."""
+    """(B, frame*T, F) log-mel -> (B,T,F): one Linear over each window, non-causal blocks, one Linear."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.frame, self.mean, self.scale = config.frame, config.mel_mean, config.mel_scale
-        self.reach = config.encoder_layers * (config.kernel // 2)  # code frames that it sees ahead, or fewer
+        self.reach = config.encoder_layers * (config.kernel // 2)  # most code frames of lookahead
         bins = config.mel.n_mels
         self.patch = linear(config.frame * bins, config.width)
-        blocks = (block(config, config.width) for _ in range(config.encoder_layers))
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = nn.ModuleList(block(config, config.width) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.head = linear(config.width, bins)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """See above."""
         batch, frames, bins = mel.shape
         x = ((mel - self.mean) / self.scale).reshape(batch, frames // self.frame, self.frame * bins)
         x = self.patch(x)
@@ -178,7 +174,6 @@ class Unfold(nn.Module):
         self.proj = linear(width, frame * fine_width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See above."""
         return self.proj(x).reshape(x.shape[0], -1, self.fine_width)  # type: ignore[no-any-return]
 
 
@@ -192,12 +187,11 @@ class Bins(nn.Module):
         self.proj = linear(config.fine_width, config.mel.n_mels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See above."""
         return self.proj(self.norm(x)) * self.scale + self.mean  # type: ignore[no-any-return]
 
 
 class RvqCodec(nn.Module):
-    """A :class:`muomni_cli.api.RvqCodec`."""
+    """See :class:`muomni_cli.api.Codec`."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -224,31 +218,27 @@ class RvqCodec(nn.Module):
 
     @property
     def mel(self) -> MelConfig:
-        """The log-mel that it takes and gives."""
         return self.config.mel
 
     @property
     def frame(self) -> int:
-        """Mel frames of a code frame."""
         return self.config.frame
 
     @property
     def codebooks(self) -> int:
-        """Q."""
         return self.config.codebooks
 
     @property
     def codebook_size(self) -> int:
-        """K."""
         return self.config.codebook_size
 
     def windows(self, mel: Tensor) -> Tensor:
-        """(B, frame*T, F) log-mel -> (B,T,F): each code frame's window as one vector.
+        """(B, frame*T, F) log-mel -> (B,T,F): one vector per code frame.
 
-        After the end the encoder sees silence, so that a row with silence after it gives what it gives alone.
+        The end is padded with silence, so that a row of a padded batch gives what it gives alone.
 
         Raises:
-            RequestError: the mel frames are no whole number of code frames, or have another number of bins.
+            RequestError: the mel frames are no multiple of a code frame, or have another number of bins.
         """
         if mel.shape[1] % self.frame or mel.shape[2] != self.mel.n_mels:
             raise RequestError(
@@ -272,21 +262,20 @@ class RvqCodec(nn.Module):
         return self.decoder.whole(frames)
 
     def stream(self, batch: int = 1) -> CausalStream:
-        """:meth:`expand` of (B,T,F) that comes in pieces."""
+        """Streaming :meth:`expand`."""
         return self.decoder.stream(batch)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """(B, frame*T, F) log-mel -> what is left of it after coding, in the same shape."""
+        """(B, frame*T, F) log-mel -> its reconstruction, of the same shape."""
         return self.expand(self.decode(self.encode(self.windows(mel))))
 
 
 def block(config: CodecConfig, width: int) -> ConvNeXt:
-    """One of the blocks, all of which are made alike."""
     return ConvNeXt(width, config.expansion * width, kernel=config.kernel)
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer that keeps the variance of its input, with biases of zero."""
+    """A linear layer that keeps the variance of its input, with zero biases."""
     made = nn.Linear(inputs, outputs)
     nn.init.trunc_normal_(made.weight, std=1 / math.sqrt(inputs))
     nn.init.zeros_(made.bias)
@@ -294,5 +283,4 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def build(config: CodecConfig) -> RvqCodec:
-    """A codec with fresh weights from torch's global random numbers."""
     return RvqCodec(config)

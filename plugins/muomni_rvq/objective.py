@@ -1,10 +1,9 @@
-"""How the codec learns: to give back the log-mel of crops of speech, at first without codes, then through them.
+"""Training of the codec: reconstruct the log-mel of audio crops, first without quantization, then with it.
 
-The quantiser is passed straight through by gradients (arXiv:1308.3432). For the first share of the steps there is none;
-then its codes begin as k-means of the frames that the encoder has learned to make by then. Knows the host's examples,
-not files or optimisers.
+Gradients pass straight through the quantizer (arXiv:1308.3432). After the first share of the steps its codes start as
+k-means of the encoder's frames.
 
-Shapes: B batch, N samples, T code frames, M mel frames, F mel bins, D width of the space of codes, Q codebooks.
+Shapes: B batch, N samples, T code frames, M mel frames, F mel bins, D width of code vectors, Q codebooks.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ if TYPE_CHECKING:
     from muomni_cli.api import StageContext
 
 POINTS = 16
-"""Frames for each code that k-means begins with."""
+"""Frames per code for k-means."""
 
 BATCHES = 32
-"""Most batches that they are taken from."""
+"""Most batches to collect them from."""
 
 PAUSE = 0.25
-"""Longest silence between two sounds in a crop, in seconds."""
+"""Longest silence between two files in a crop, in seconds."""
 
 
 class Reconstruction:
@@ -58,26 +57,22 @@ class Reconstruction:
         self._mel = LogMel(codec.mel)
         self._free = round(codec.config.free_steps * context.settings.steps)
         self._frames = max(1, round(codec.config.crop_seconds * codec.config.sample_rate / codec.config.samples))
-        self._coded: bool | None = None  # whether codes stand for something; asked once of the restored module
+        self._coded: bool | None = None  # whether codes are initialized; read once from the restored module
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Share ``micro`` of the step's ``batch_size`` crops, each of its own place in its sound: ``waves`` (B,N), and
-        the codebooks that each is decoded from, ``depths`` (B,)."""
+        """Part ``micro`` of the step's ``batch_size`` random crops: ``waves`` (B,N), and ``depths`` (B,), the number of
+        codebooks that each is decoded from."""
         chosen = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
         draws = [np.random.default_rng([self._seed, step, row]) for row in rows]
-        tensors = {
-            "waves": torch.from_numpy(
-                np.stack([self._crop(chosen[row], rng) for row, rng in zip(rows, draws, strict=True)])
-            ),
-            "depths": torch.tensor([self._depth(rng) for rng in draws]),
-        }
+        waves = np.stack([self._crop(chosen[row], rng) for row, rng in zip(rows, draws, strict=True)])
+        tensors = {"waves": torch.from_numpy(waves), "depths": torch.tensor([self._depth(rng) for rng in draws])}
         seconds = max(1, round(len(rows) * self._frames * self._config.samples / self._config.sample_rate))
         return Batch(tensors, float(len(rows)), seconds, {"step": [step], "micro": [micro]})
 
     def loss(self, batch: Batch) -> Loss:
-        """The mean over a row's log-mel, summed over rows; and how far frames lie from their codes."""
+        """The mean error over a row's log-mel, summed over rows; and the distance of frames from their codes."""
         step, micro = batch.host["step"][0], batch.host["micro"][0]
         mel = self._heard(batch.tensors["waves"])
         if self._coded is None:
@@ -104,11 +99,10 @@ class Reconstruction:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Held-out sounds through their codes, as the codec is used: ``loss``, ``l1`` in nats and ``db`` of the
-        log-mel, of each codebook the share that is used and the perplexity of its use, and how much of it a recogniser
-        understands, where there is one.
+        """Held-out audio through its codes: ``loss``, ``l1`` in nats and ``db`` of the log-mel, each codebook's used
+        share and perplexity, and what a recognizer makes of it, if there is one.
 
-        While codes stand for nothing yet, the loss says so: such a codec is never the best one.
+        Before codes are initialized the loss is that of random ones, so such a codec is never the best one.
         """
         config, hits = self._config, torch.zeros_like(self.module.quantizer.counts)
         absolute = squared = count = 0.0
@@ -132,16 +126,14 @@ class Reconstruction:
             metrics[f"perplexity_{number}"] = perplexity(counts).item()
         return metrics | self._understood(self.module) if bool(self.module.quantizer.ready) else metrics
 
-    def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """None: log-mel cannot be listened to without a vocoder."""
+    def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002 - log-mel needs a vocoder to be heard
         return ()
 
     def _heard(self, waves: Tensor) -> Tensor:
-        """(B,N) -> (B,M,F) log-mel."""
         return self._mel.to(waves.device)(waves)  # type: ignore[no-any-return]
 
     def _crop(self, index: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """(N,) of one sound from a random place; where it is too short, others follow after pauses."""
+        """(N,) of one file from a random place; where it is too short, others follow after pauses."""
         row = np.zeros(self._frames * self._config.samples, np.float32)
         wave = self._train.inputs[index]
         wave = wave[int(rng.integers(max(1, wave.size - row.size + 1))) :]
@@ -159,7 +151,7 @@ class Reconstruction:
         return int(rng.integers(1, books + 1)) if rng.random() < self._config.codebook_dropout else books
 
     def _side_by_side(self, waves: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """(B,N) with silence after each sound; N is a whole number of code frames."""
+        """(B,N) padded with silence; N is a multiple of a code frame."""
         size = self._config.samples
         rows = np.zeros((len(waves), -(-max(wave.size for wave in waves) // size) * size), np.float32)
         for row, wave in zip(rows, waves, strict=True):
@@ -167,7 +159,7 @@ class Reconstruction:
         return rows
 
     def _through(self, points: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,T,D) -> the same as its codes have it, with the gradient of what came in; and the distance, squared."""
+        """(B,T,D) -> the sum of its codes, with straight-through gradients; and the squared distance."""
         quantizer = self.module.quantizer
         exact = points.float()
         with torch.no_grad():
@@ -181,7 +173,7 @@ class Reconstruction:
 
     @torch.no_grad()
     def _begin(self, step: int, micro: int) -> None:
-        """Let codes begin as k-means of the frames of this batch and of those that come next."""
+        """Initialize codes by k-means of the frames of this batch and of the next ones."""
         config, quantizer = self._config, self.module.quantizer
         found: list[Tensor] = []
         for later in range(BATCHES):
@@ -193,13 +185,13 @@ class Reconstruction:
         self._coded = True
 
     def _untied(self, frames: Tensor, mel: Tensor) -> Tensor:
-        """How far (B,T,F) frames are from the mean log-mel of their windows."""
+        """Distance of (B,T,F) frames from the mean log-mel of their windows."""
         config = self._config
         mean = mel.reshape(*frames.shape[:2], config.frame, -1).mean(2)
         return F.l1_loss(frames.float(), (mean - config.mel_mean) / config.mel_scale)
 
 
 def perplexity(counts: Tensor) -> Tensor:
-    """Of how many codes (K,) uses are worth, if all were used equally; 1 for no use at all."""
+    """(K,) uses -> the number of codes that would have the same entropy if used equally; 1 for no use."""
     shares = counts / counts.sum().clamp_min(1e-9)
     return torch.exp(-torch.xlogy(shares, shares).sum())

@@ -1,4 +1,4 @@
-"""What this package offers to muomni. Knows no torch and no numpy: a listing imports this module."""
+"""The plugin: the codec ``rvq``. Imports no torch and no numpy."""
 
 from muomni_cli.api import CodecPart, hookimpl
 from muomni_rvq.config import CodecConfig
@@ -12,16 +12,15 @@ SMALL = {
     "decoder_layers": 2,
     "fine_width": 16,
 }
-"""Settings of the smallest that does all that a large one does."""
+"""The smallest settings that use every feature."""
 
 
 @hookimpl
 def register_codecs() -> list[CodecPart]:
-    """The codec of this package."""
     return [
         CodecPart(
             name="rvq",
-            doc="80 ms windows of log-mel by residual vector quantisation; decodes as codes come",
+            doc="residual vector quantization of 80 ms windows of log-mel; streaming decoder",
             config=CodecConfig,
             build="muomni_rvq.model:build",
             graphs="muomni_rvq.graphs:graphs",

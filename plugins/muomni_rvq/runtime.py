@@ -1,4 +1,4 @@
-"""The codec's graphs, run: samples to codes, and codes to log-mel as they come. Knows no torch.
+"""The codec's graphs as a runner: samples to codes, and (streaming) codes to log-mel. Imports no torch.
 
 Shapes: N samples, T code frames, M mel frames, F mel bins, Q codebooks.
 """
@@ -16,7 +16,7 @@ from muomni_rvq.config import CodecConfig
 
 
 def encode(run: GraphFn, config: CodecConfig, wave: NDArray[np.float32]) -> NDArray[np.int64]:
-    """(N,) samples -> (T,Q) codes, the last frame filled up with silence. ``run``: the graph ``encoder``."""
+    """(N,) samples -> (T,Q) codes, the last frame padded with silence. ``run``: the graph ``encoder``."""
     padded = np.zeros((1, -(-wave.size // config.samples), config.samples), np.float32)
     padded.reshape(-1)[: wave.size] = wave
     if not wave.size:
@@ -25,23 +25,18 @@ def encode(run: GraphFn, config: CodecConfig, wave: NDArray[np.float32]) -> NDAr
 
 
 class CodecDecoderStream:
-    """Log-mel of codes that come in pieces; after the end of a sound another begins.
-
-    Args:
-        run: the graph ``decoder``.
-        config: of the codec.
-    """
+    """Streaming (T,Q) codes -> (M,F) log-mel, through the graph ``decoder``; reusable after :meth:`finish`."""
 
     def __init__(self, run: GraphFn, config: CodecConfig) -> None:
         self._run, self._config = run, config
         self._begin()
 
     def push(self, codes: NDArray[Any]) -> NDArray[np.float32]:
-        """(T,Q) codes -> (M,F) log-mel that is sure with them; M may be 0."""
+        """(T,Q) codes -> (M,F) log-mel that is final with them; M may be 0."""
         return self._step(codes, 1.0) if len(codes) else self._nothing()
 
     def finish(self) -> NDArray[np.float32]:
-        """(M,F): what is left."""
+        """(M,F): the rest."""
         late = self._config.lookahead
         made = self._step(np.zeros((late, self._config.codebooks), np.int64), 0.0) if late else self._nothing()
         self._begin()
@@ -72,35 +67,25 @@ class CodecDecoderStream:
 
 
 class RvqRunner:
-    """See :class:`muomni_cli.contract.speech.RvqRunner`.
-
-    Args:
-        config: of the codec.
-        graphs: the open ``encoder`` and ``decoder``.
-    """
+    """See :class:`muomni_cli.contract.speech.CodecRunner`."""
 
     def __init__(self, config: CodecConfig, graphs: Mapping[str, GraphFn]) -> None:
         self._config, self._graphs = config, graphs
 
     @property
     def mel(self) -> MelConfig:
-        """The log-mel that it gives."""
         return self._config.mel
 
     @property
     def frame(self) -> int:
-        """Mel frames of a code frame."""
         return self._config.frame
 
     @property
     def codebook_size(self) -> int:
-        """K, the same for each."""
         return self._config.codebook_size
 
     def encode(self, wave: NDArray[np.float32]) -> NDArray[np.int64]:
-        """(N,) samples -> (T,Q) codes."""
         return encode(self._graphs["encoder"], self._config, wave)
 
     def stream(self) -> CodecDecoderStream:
-        """(T,Q) codes that come in pieces -> (M,F) log-mel."""
         return CodecDecoderStream(self._graphs["decoder"], self._config)

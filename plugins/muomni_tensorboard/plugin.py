@@ -1,4 +1,4 @@
-"""Training curves in TensorBoard: a callback that writes the metrics of a stage to event files."""
+"""A callback that writes a stage's metrics for TensorBoard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TensorboardConfig(PartConfig):
 
 
 class TensorboardCallback:
-    """Logs under ``train/`` and ``validation/``. A run that is resumed goes on in the same folder."""
+    """Logs under ``train/`` and ``validation/``; a resumed run continues in the same folder."""
 
     def __init__(self, config: TensorboardConfig) -> None:
         try:
@@ -31,32 +31,27 @@ class TensorboardCallback:
         except ImportError as error:
             raise RequestError(
                 "the callback tensorboard needs tensorboard, which is not installed",
-                "pip install 'muomni[tensorboard]', or take [callbacks.tensorboard] out of the recipe",
+                "pip install 'muomni[tensorboard]', or remove [callbacks.tensorboard] from the recipe",
             ) from error
-        self._type = SummaryWriter
-        self._config = config
+        self._type, self._config = SummaryWriter, config
         self._writer: SummaryWriter | None = None
 
     def on_start(self, context: StageContext) -> None:
-        """Open the event file."""
         own = context.run.stage(context.stage) / "tensorboard"
         self._writer = self._type(str(expand_path(self._config.folder) if self._config.folder else own))
 
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Metrics of training steps."""
         self._add("train", step, metrics)
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Metrics on held-out data."""
         self._add("validation", step, metrics)
 
     def on_checkpoint(self, step: int, path: Path) -> None:  # noqa: ARG002
-        """What has been logged so far is as safe as the checkpoint."""
+        """Flush, so that logs are as safe as the checkpoint."""
         if self._writer is not None:
             self._writer.flush()
 
     def on_end(self, step: int, reason: str) -> None:
-        """Close the event file."""
         if self._writer is not None:
             self._writer.add_text("end", f"{reason} after step {step}", step)
             self._writer.close()
@@ -69,7 +64,6 @@ class TensorboardCallback:
 
 @hookimpl
 def register_callbacks() -> list[CallbackPart]:
-    """The callbacks of this package."""
     return [
         CallbackPart(
             name="tensorboard",

@@ -1,7 +1,7 @@
-"""Byte-level byte pair encoding (Sennrich et al., arXiv 1508.07909), learned and applied by HF ``tokenizers``.
+"""Byte-level byte pair encoding (Sennrich et al., arXiv:1508.07909) on HF ``tokenizers``.
 
-Text is cut into words, numbers and runs of signs; within those, frequent neighbours are merged. Nothing is normalised
-and every byte has an entry, so any text comes back byte for byte.
+Text is split into words, numbers and runs of punctuation, within which frequent neighbors are merged. Nothing is
+normalized and every byte has a token, so any text is restored byte for byte.
 """
 
 from __future__ import annotations
@@ -16,19 +16,14 @@ from muomni_cli.api import RequestError
 from muomni_text.byte_level import FILE, SPECIALS, ByteTable, not_unicode, spelt, unspell, write_file
 from muomni_text.config import BPEConfig
 
-PIECE = 1 << 16
-"""Characters handed to the trainer at a time: it buffers a few hundred such pieces."""
+PIECE = 1 << 16  # characters per piece for the trainer, which buffers a few hundred
 
 
 class BPETokenizer(ByteTable):
-    """A learned vocabulary.
-
-    Args:
-        inner: a byte-level BPE with the special tokens at their ids.
-    """
+    """A byte-level BPE with the special tokens at their ids."""
 
     def __init__(self, inner: tokenizers.Tokenizer) -> None:
-        # HF finds special tokens in plain text unless told to encode them like any other words; the file cannot say so.
+        # Otherwise HF finds special tokens in plain text; the file has no setting for it.
         inner.encode_special_tokens = True
         self._inner = inner
         super().__init__(_table(inner))
@@ -48,16 +43,13 @@ class BPETokenizer(ByteTable):
         return [one.ids for one in encoded]
 
     def save(self, folder: Path) -> None:
-        """Write ``tokenizer.json``, which HF ``tokenizers`` opens as it is."""
+        """Write a ``tokenizer.json`` for HF ``tokenizers``."""
         write_file(folder, self._inner.to_str(pretty=True))
 
 
 def _table(inner: tokenizers.Tokenizer) -> list[bytes]:
-    """What each id stands for.
-
-    Raises:
-        ValueError: special tokens elsewhere, an id that is not there, or a token not spelt in bytes.
-    """
+    """The bytes of each token. ValueError if special tokens, ids or bytes are missing, or a token is not spelled in
+    bytes."""
     for name, token in SPECIALS.items():
         if inner.id_to_token(token) != spelt(name):
             raise ValueError(f"id {token} is not {spelt(name)}")
@@ -65,11 +57,11 @@ def _table(inner: tokenizers.Tokenizer) -> list[bytes]:
     for token in range(len(SPECIALS), inner.get_vocab_size()):
         spelling = inner.id_to_token(token)
         if spelling is None:
-            raise ValueError(f"id {token} is not there")
+            raise ValueError(f"id {token} is missing")
         try:
             table.append(unspell(spelling))
         except KeyError:
-            raise ValueError(f"token {spelling!r} is not spelt in bytes") from None
+            raise ValueError(f"token {spelling!r} is not spelled in bytes") from None
     missing = {bytes([byte]) for byte in range(256)}.difference(table)
     if missing:
         raise ValueError(f"{len(missing)} bytes have no token")
@@ -77,11 +69,8 @@ def _table(inner: tokenizers.Tokenizer) -> list[bytes]:
 
 
 def load(config: BPEConfig, folder: Path) -> BPETokenizer:
-    """Open what :meth:`BPETokenizer.save` wrote.
-
-    Raises:
-        RequestError: no file, a broken one, or one of a larger vocabulary than the recipe says.
-    """
+    """Open what :meth:`BPETokenizer.save` wrote. RequestError if the file is missing or broken, or its vocabulary is
+    larger than the recipe's."""
     path = folder / FILE
     if not path.is_file():
         raise RequestError(f"there is no tokenizer in {folder}", "make one with `muomni train tokenizer RECIPE`")
@@ -101,10 +90,10 @@ def load(config: BPEConfig, folder: Path) -> BPETokenizer:
 
 
 def learn(config: BPEConfig, texts: Iterator[str]) -> BPETokenizer:
-    """Learn merges from ``texts``; memory grows with the number of different words, not with the text.
+    """Learn merges from ``texts``; memory grows with the number of distinct words, not with the text.
 
-    A text that is too small for ``vocab_size`` gives a smaller vocabulary: rows that no text can ever reach would be
-    dead weight in the embedding table and in every softmax.
+    Too little text gives a smaller vocabulary than ``vocab_size``: unreachable rows would be dead weight in the
+    embedding table and in every softmax.
     """
     inner = tokenizers.Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -127,27 +116,20 @@ def learn(config: BPEConfig, texts: Iterator[str]) -> BPETokenizer:
 
 
 def _words(single_digits: bool) -> str:
-    """The expression whose matches are merged within: endings like 's, words, numbers, signs, white space.
-
-    A word, number or sign takes the one space before it. No match holds both letters and signs, so no merge can spell
-    a special token.
-    """
+    """The pattern that splits text: contractions, words, numbers, punctuation, white space. A word, number or
+    punctuation takes the one space before it. No match mixes letters and punctuation, so no merge can spell a special
+    token."""
     number = r" ?\p{N}" if single_digits else r" ?\p{N}+"
-    ending = r"['\u2019](?:[sdmt]|ll|re|ve)\b"
-    return rf"{ending}| ?[\p{{L}}\p{{M}}]+|{number}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+    contraction = r"['\u2019](?:[sdmt]|ll|re|ve)\b"
+    return rf"{contraction}| ?[\p{{L}}\p{{M}}]+|{number}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def _pieces(texts: Iterator[str]) -> Iterator[str]:
     for text in texts:
         for start in range(0, len(text), PIECE):
             piece = text[start : start + PIECE]
-            if not piece.isascii():
-                _check(piece)
+            try:
+                piece.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise not_unicode([piece]) from error
             yield piece
-
-
-def _check(piece: str) -> None:
-    try:
-        piece.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise not_unicode([piece]) from error

@@ -1,8 +1,7 @@
-"""Tokens as bytes: the table that both tokenizers share, its file, and the tokenizer with one token a byte.
+"""The token table that both tokenizers share, its file, and the tokenizer with one token per byte.
 
-The first rows of the table are the special tokens. Its file is the ``tokenizer.json`` of Hugging Face ``tokenizers``,
-which spells each byte as one printable character. :data:`SPELLING` is that alphabet (the one of GPT-2): a byte that is
-a visible Latin-1 character is spelled by itself, the others by the characters from U+0100 on, in order.
+The file is a ``tokenizer.json`` of Hugging Face ``tokenizers``, which spells each byte as one printable character of
+GPT-2's alphabet :data:`SPELLING`: visible Latin-1 characters by themselves, others by those from U+0100 on, in order.
 """
 
 from __future__ import annotations
@@ -21,12 +20,11 @@ SPECIALS: Mapping[str, int] = {"pad": 0, "bos": 1, "eos": 2, "system": 3, "user"
 
 FILE = "tokenizer.json"
 
-FIRST = len(SPECIALS)
-"""Id of byte 0."""
+FIRST = len(SPECIALS)  # id of byte 0
 
 
 def spelt(name: str) -> str:
-    """How the special token ``name`` is written in the file; text that says the same is never turned into its id."""
+    """The special token ``name`` in the file; text with the same characters never becomes its id."""
     return f"<|{name}|>"
 
 
@@ -43,16 +41,12 @@ _BYTE_OF = {character: byte for byte, character in enumerate(SPELLING)}
 
 
 def unspell(token: str) -> bytes:
-    """Bytes that a token of the file stands for.
-
-    Raises:
-        KeyError: a character outside the alphabet.
-    """
+    """The bytes of a token of the file. KeyError for a character outside the alphabet."""
     return bytes(_BYTE_OF[character] for character in token)
 
 
 class ByteTable:
-    """Ids back to text, by a table of what each id stands for (nothing, for the special tokens)."""
+    """Ids back to text, by the bytes of each id (none for the special tokens)."""
 
     def __init__(self, table: Sequence[bytes]) -> None:
         self._table = tuple(table)
@@ -66,11 +60,11 @@ class ByteTable:
         return SPECIALS
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes that one token stands for; empty for special tokens."""
+        """The bytes of one token; none for special tokens."""
         return self._table[self._checked(token)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ``ids``; special tokens give nothing, bytes that are not UTF-8 give U+FFFD."""
+        """The text of ``ids``, without special tokens; bytes that are not UTF-8 become U+FFFD."""
         return b"".join(self._table[self._checked(token)] for token in ids).decode("utf-8", errors="replace")
 
     def _checked(self, token: int) -> int:
@@ -83,7 +77,7 @@ class ByteTable:
 
 
 def not_unicode(texts: Sequence[str]) -> RequestError:
-    """The error for the first of ``texts`` that holds half of a surrogate pair, which no UTF-8 can carry."""
+    """The error for the first of ``texts`` with an unpaired surrogate, which UTF-8 cannot encode."""
     for text in texts:
         try:
             text.encode("utf-8")
@@ -96,7 +90,7 @@ def not_unicode(texts: Sequence[str]) -> RequestError:
 
 
 def write_file(folder: Path, content: str) -> None:
-    """Write ``tokenizer.json`` into ``folder`` (made if it is not there), whole or not at all."""
+    """Write ``tokenizer.json`` into ``folder`` atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{FILE}.{os.getpid()}"
     partial.write_text(content, encoding="utf-8")
@@ -119,7 +113,7 @@ class ByteTokenizer(ByteTable):
         return [self.encode(text) for text in texts]
 
     def save(self, folder: Path) -> None:
-        """Write the same table as a ``tokenizer.json`` (a BPE without merges), for programs that read only those."""
+        """Write the same table as a BPE without merges, for programs that read ``tokenizer.json``."""
         vocabulary = {spelt(name): token for name, token in SPECIALS.items()}
         vocabulary |= {character: FIRST + byte for byte, character in enumerate(SPELLING)}
         inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -130,10 +124,8 @@ class ByteTokenizer(ByteTable):
 
 
 def load(config: BytesConfig, folder: Path) -> ByteTokenizer:  # noqa: ARG001 (the signature of every tokenizer)
-    """The one byte tokenizer there is."""
     return ByteTokenizer()
 
 
 def learn(config: BytesConfig, texts: Iterator[str]) -> ByteTokenizer:  # noqa: ARG001 (the signature of every tokenizer)
-    """The one byte tokenizer there is; reads no text."""
     return ByteTokenizer()

@@ -1,4 +1,4 @@
-"""Configuration of the text tokenizers; imports neither numpy nor the tokenizers library."""
+"""Settings of the text tokenizers. Imports no numpy and no tokenizers library."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ class BPEConfig(PartConfig):
     vocab_size: int = Field(
         5000,
         ge=262,
-        description="most entries: 6 special tokens, 256 bytes, the rest merges, as far as the text gives them",
+        description="most tokens: 6 special ones, 256 bytes, and merges as far as the text supports them",
     )
-    min_frequency: int = Field(2, ge=1, description="a pair seen less often than this is never merged")
-    single_digits: bool = Field(True, description="keep every digit a token of its own, so that numbers read alike")
-    max_token_bytes: int = Field(32, ge=2, description="longest token; keeps rows of dashes out of the vocabulary")
+    min_frequency: int = Field(2, ge=1, description="fewest occurrences of a pair to be merged")
+    single_digits: bool = Field(True, description="one token per digit, so that numbers are split alike")
+    max_token_bytes: int = Field(
+        32, ge=2, description="longest token in bytes; keeps rows of dashes out of the vocabulary"
+    )
 
 
 class BytesConfig(PartConfig):
-    """One token a byte: nothing to learn, nothing to set."""
+    """One token per byte; no settings."""

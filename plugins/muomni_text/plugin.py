@@ -1,4 +1,4 @@
-"""Tokenizers of text: byte-level BPE and plain bytes. They are imported when they are built."""
+"""The plugin: the tokenizers ``bpe`` and ``bytes``, imported lazily."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from muomni_text.config import BPEConfig, BytesConfig
 
 @hookimpl
 def register_tokenizers() -> list[TokenizerPart]:
-    """Byte-level BPE and plain bytes."""
     return [
         TokenizerPart(
             name="bpe",
-            doc="byte-level BPE learned from the text; any string comes back byte for byte",
+            doc="byte-level BPE trained on the text; lossless for any string",
             config=BPEConfig,
             build="muomni_text.bpe:load",
             objective="muomni_text.bpe:learn",
@@ -21,7 +20,7 @@ def register_tokenizers() -> list[TokenizerPart]:
         ),
         TokenizerPart(
             name="bytes",
-            doc="one token a byte; learns nothing",
+            doc="one token per byte; needs no training",
             config=BytesConfig,
             build="muomni_text.byte_level:load",
             objective="muomni_text.byte_level:learn",

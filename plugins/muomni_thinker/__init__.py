@@ -1,1 +1,1 @@
-"""The built-in Thinker: a decoder-only transformer. Importing this package imports nothing else."""
+"""The built-in Thinker, a decoder-only transformer; importing this package imports nothing else."""

@@ -1,4 +1,4 @@
-"""The sizes of the transformer and which of them fit together. Knows no torch."""
+"""The transformer's sizes. Imports no torch."""
 
 from typing import Self
 
@@ -26,12 +26,10 @@ class TransformerConfig(PartConfig):
 
     @property
     def head_dim(self) -> int:
-        """Width of one head."""
         return self.d_model // self.n_heads
 
     @property
     def kv_heads(self) -> int:
-        """Key and value heads."""
         return self.n_kv_heads or self.n_heads
 
     @model_validator(mode="after")
@@ -44,5 +42,5 @@ class TransformerConfig(PartConfig):
                 "rotary positions need an even width"
             )
         if self.n_heads % self.kv_heads:
-            raise ValueError(f"n_heads {self.n_heads} cannot be shared out evenly over n_kv_heads {self.kv_heads}")
+            raise ValueError(f"n_heads {self.n_heads} is no multiple of n_kv_heads {self.kv_heads}")
         return self

@@ -1,6 +1,5 @@
-"""The transformer as two graphs for export, ids to embeddings and embeddings with a growing cache to logits, and as
-steps for ``muomni trace``.
-"""
+"""The transformer's graphs for export, ids to embeddings and embeddings with a growing cache to logits, and its steps
+for ``muomni trace``."""
 
 from __future__ import annotations
 
@@ -25,25 +24,23 @@ class EmbeddingGraph(nn.Module):
         self.table = model.tok_emb
 
     def forward(self, ids: Tensor) -> tuple[Tensor]:
-        """One tensor in, one out."""
         return (self.table(ids),)
 
 
 class ThinkerGraph(nn.Module):
-    """(B,T,D) embeddings and what is held -> (B,T,V) logits, (B,T,D) states after the final norm, what is held then."""
+    """(B,T,D) embeddings and cache -> (B,T,V) logits, (B,T,D) states after the final norm, and cache; see
+    :func:`muomni_cli.nn.onnx_stack.grow`."""
 
     def __init__(self, model: Transformer) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, embeds: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """See :func:`muomni_cli.nn.onnx_stack.grow`."""
         hidden, present = grow(self.model, embeds, past)
         return self.model.read_out(hidden), hidden, *present
 
 
 def graphs(module: Transformer) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     width, context = module.config.d_model, module.config.ctx_len
 
     def by_its_cache(embeds: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
@@ -80,7 +77,7 @@ def graphs(module: Transformer) -> list[Graph]:
 
 
 def every(vocabulary: int) -> Callable[[Generator, tuple[int, ...]], NDArray[Any]]:
-    """Ids in a random order, each as often as any other."""
+    """Random permutations of all ids."""
 
     def draw(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
         count = int(np.prod(shape))
@@ -90,13 +87,13 @@ def every(vocabulary: int) -> Callable[[Generator, tuple[int, ...]], NDArray[Any
 
 
 def steps(module: Transformer) -> list[Step]:
-    """From ids, or embeddings, to logits. The first layer in detail; the others do the same."""
+    """From ids, or embeddings, to logits; the first block in detail."""
     count = len(module.blocks)
     return [
         Step(
             at="tok_emb",
             title="token embedding",
-            what="each id picks its row of a table",
+            what="each id selects its row of a table",
             counts=lambda a, b: f"{_many(a[1], 'id')} -> {_many(b[1], 'embedding')}",
         ),
         _block(0, count),
@@ -106,7 +103,7 @@ def steps(module: Transformer) -> list[Step]:
         Step(
             at="read_out",
             title="head",
-            what="a score for each token of the vocabulary, at every place",
+            what="a score for each token of the vocabulary, at every position",
             counts=lambda a, b: f"{_many(a[1], 'token')} -> {b[1]:,} x {b[2]:,} logits",
         ),
     ]
@@ -116,7 +113,7 @@ def _block(number: int, count: int) -> Step:
     return Step(
         at=f"blocks.{number}",
         title=f"block {number + 1} of {count}",
-        what="attention, then an MLP, each on a normalised copy and added to the stream",
+        what="attention, then an MLP, each on a normalized copy and added to the residual stream",
         counts=lambda a, b: f"{_many(a[1], 'token')} -> {_many(b[1], 'token')}",
     )
 
@@ -128,13 +125,13 @@ def _inside(module: Transformer) -> list[Step]:
         Step(
             at="blocks.0.attention",
             title="attention",
-            what="every token gathers from itself and those before it",
+            what="every token attends to itself and those before it",
             counts=lambda a, _: f"{config.n_heads} heads, scores of {a[1]} x {a[1]}",
         ),
         Step(
             at="blocks.0.attention.project",
             title="queries, keys, values",
-            what="one linear layer, cut into heads; queries and keys are turned by their position (RoPE)",
+            what="one linear layer, split into heads; queries and keys are rotated by their position (RoPE)",
             counts=_positions,
         ),
         Step(

@@ -1,7 +1,4 @@
-"""The transformer that thinks: a table of tokens, a stack of blocks, and a head that reads them out.
-
-Llama's architecture (arXiv:2302.13971). It knows tokens and embeddings, not text, recipes or training.
-"""
+"""The Thinker: a decoder-only transformer of Llama's architecture (arXiv:2302.13971), over tokens or embeddings."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from muomni_thinker.config import TransformerConfig
 
 
 class Transformer(Stack):
-    """A :class:`muomni_cli.api.Thinker`."""
+    """See :class:`muomni_cli.api.Thinker`."""
 
     def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
         super().__init__(config)
@@ -30,12 +27,12 @@ class Transformer(Stack):
 
     @property
     def head_weight(self) -> Tensor:
-        """(V,D) matrix that turns hidden states into logits."""
+        """The (V,D) output matrix."""
         return self.tok_emb.weight if self.lm_head is None else self.lm_head.weight
 
     @property
     def embedding_params(self) -> frozenset[str]:
-        """Parameters that are looked up in or read out by, not multiplied through."""
+        """Parameters of the embedding table and the output head."""
         return frozenset({"tok_emb.weight"} if self.lm_head is None else {"tok_emb.weight", "lm_head.weight"})
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -51,11 +48,8 @@ class Transformer(Stack):
         lengths: Sequence[int] | None = None,
         last_only: bool = False,
     ) -> ThinkerOutput:
-        """See :meth:`muomni_cli.api.Thinker.__call__`.
-
-        Raises:
-            RequestError: more tokens than ``ctx_len`` or than the cache has room for.
-        """
+        """See :meth:`muomni_cli.api.Thinker.__call__`. RequestError for more tokens than ``ctx_len`` or the cache's
+        room."""
         hidden = self.hidden(ids, embeds=embeds, cache=cache, lengths=lengths)
         seen = _last(hidden, lengths) if last_only else hidden
         return ThinkerOutput(logits=self.read_out(seen), hidden=hidden)
@@ -72,7 +66,7 @@ class Transformer(Stack):
         cache: KVCache | None = None,
         lengths: Sequence[int] | None = None,
     ) -> Tensor:
-        """(B,T,D) states after the final norm, for losses that make the logits themselves; arguments as above."""
+        """(B,T,D) states after the final norm, for losses that compute the logits themselves; arguments as above."""
         if (ids is None) == (embeds is None):
             raise ValueError("give ids or embeds, one of the two")
         x = self.embed(ids) if ids is not None else embeds
@@ -89,5 +83,4 @@ def _last(hidden: Tensor, lengths: Sequence[int] | None) -> Tensor:
 
 
 def build(config: TransformerConfig, vocab_size: int) -> Transformer:
-    """A transformer with fresh weights from torch's global random numbers."""
     return Transformer(config, vocab_size)

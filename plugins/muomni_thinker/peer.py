@@ -1,7 +1,5 @@
-"""The same architecture by other people: transformers' LlamaForCausalLM, to measure speed and check numbers against.
-
-Imported only by ``muomni bench --vs-transformers`` and tests; needs the extra ``muomni[bench]``.
-"""
+"""The same architecture in transformers, to measure speed and check numbers against. Imported only by ``muomni bench
+--vs-transformers`` and tests; needs the extra ``muomni[bench]``."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from muomni_thinker.config import TransformerConfig
 
 
 class Llama:
-    """A :class:`muomni_cli.contract.models.Peer` of the transformer Thinker: same sizes, same function, SDPA
+    """A :class:`muomni_cli.contract.models.Peer` of the transformer: the same sizes and function, with SDPA
     attention."""
 
     def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
@@ -48,7 +46,7 @@ class Llama:
 
     @torch.inference_mode()
     def generate(self, ids: Tensor, count: int) -> Tensor:
-        """Greedy: (B,T) -> (B,T+count), by the library's own loop and cache."""
+        """(B,T) -> (B,T+count), greedy, by the library's own loop and cache."""
         generated: Tensor = self.llama.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, min_new_tokens=count, do_sample=False
         )
@@ -56,5 +54,4 @@ class Llama:
 
 
 def llama(config: TransformerConfig, vocab_size: int) -> Llama:
-    """Build the peer with fresh weights."""
     return Llama(config, vocab_size)

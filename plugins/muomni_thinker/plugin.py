@@ -1,4 +1,4 @@
-"""What this package offers to muomni. Knows no torch: a listing imports this module."""
+"""The plugin: the Thinker ``transformer``. Imports no torch."""
 
 from muomni_cli.api import Capability, ThinkerPart, hookimpl
 from muomni_thinker.config import TransformerConfig
@@ -6,7 +6,6 @@ from muomni_thinker.config import TransformerConfig
 
 @hookimpl
 def register_thinkers() -> list[ThinkerPart]:
-    """The Thinkers of this package."""
     return [
         ThinkerPart(
             name="transformer",

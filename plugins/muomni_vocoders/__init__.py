@@ -1,1 +1,1 @@
-"""The built-in vocoders. Importing this package imports nothing else."""
+"""The built-in vocoders; importing this package imports nothing else."""

@@ -1,6 +1,6 @@
-"""The vocoders as graphs: log-mel and the state of a sound in, samples and the state out.
+"""The vocoders as graphs: log-mel and state in, samples and state out.
 
-Shapes: B batch, M mel frames, A mel frames of look-ahead, F mel bins, K frequencies, W samples of a window.
+Shapes: B batch, M mel frames, A mel frames of lookahead, F mel bins, K frequencies, W samples of a window.
 """
 
 from __future__ import annotations
@@ -20,15 +20,12 @@ from muomni_vocoders.griffin_lim import TINY, GriffinLim, predicted, turns
 from muomni_vocoders.stft import DftAnalysis, OverlapAdd, OverlapAddStream
 from muomni_vocoders.vocos import Vocos
 
-TOLERANCE = 1e-3
-"""Of samples, full scale 1."""
+TOLERANCE = 1e-3  # of samples, full scale 1
 
 
 class VocoderGraph(nn.Module):
-    """(B,M,F) log-mel, (1,M) factors and the state -> what :class:`OverlapAdd` gives, and the state.
-
-    Frames come out late by the look-ahead: the factor is 0 for those that lie before the sound, and 1 for all others.
-    """
+    """(B,M,F) log-mel, (1,M) factors and state -> the outputs of :class:`OverlapAdd`, and state. Frames come late by
+    the lookahead: the factor is 0 for those before the start, and 1 for all others."""
 
     def __init__(self, vocoder: Vocos) -> None:
         super().__init__()
@@ -38,7 +35,7 @@ class VocoderGraph(nn.Module):
     def forward(
         self, mel: Tensor, real: Tensor, tail: Tensor, weight: Tensor, held: Tensor, *past: Tensor
     ) -> tuple[Tensor, ...]:
-        """``held``: (B,A,F) the mel before, ``past``: what the backbone remembers."""
+        """``held``: (B,A,F) the mel before, ``past``: the backbone's state."""
         vocoder, config = self.vocoder, self.vocoder.config
         hidden, present = vocoder.backbone((mel - config.mel_mean) / config.mel_scale, past)
         known, held = joined(mel, held, config.lookahead)
@@ -48,11 +45,11 @@ class VocoderGraph(nn.Module):
 
 
 class GriffinLimGraph(nn.Module):
-    """One block of Griffin-Lim: (B,M,F) log-mel, (B,A,F) of look-ahead after it, and the state of the sound -> samples
-    of the block, and the state; see :class:`OverlapAdd` for all that comes out.
+    """One block of Griffin-Lim: (B,M,F) log-mel, its (B,A,F) lookahead, and state -> samples of the block, and state;
+    other outputs as of :class:`OverlapAdd`.
 
-    ``known`` (B,2K,P): what the block before found for the frames that it looked ahead at, P = 0 in the first block;
-    ``last`` (B,2K): the spectrum of the last of them, zeros in the first block.
+    ``known`` (B,2K,P): the spectrum that the block before found for its lookahead, P = 0 in the first block; ``last``
+    (B,2K): that of its last frame, zeros in the first block.
     """
 
     def __init__(self, vocoder: GriffinLim) -> None:
@@ -64,7 +61,6 @@ class GriffinLimGraph(nn.Module):
     def forward(
         self, mel: Tensor, ahead: Tensor, tail: Tensor, weight: Tensor, last: Tensor, known: Tensor
     ) -> tuple[Tensor, ...]:
-        """See above."""
         magnitudes = self.vocoder.magnitudes(torch.cat((mel, ahead), dim=1))
         guess = self._guess(magnitudes, last, known)
         ones = torch.ones_like(magnitudes[:1, :, 0])
@@ -76,8 +72,8 @@ class GriffinLimGraph(nn.Module):
         return *made, found[:, :, -1], found[:, :, done:]
 
     def _guess(self, magnitudes: Tensor, last: Tensor, known: Tensor) -> Tensor:
-        """(B,T,K) magnitudes -> (B,2K,T): ``known``, and then as :func:`muomni_vocoders.griffin_lim.predicted` after
-        ``last``. What is known is masked, not cut off: no length depends on a difference of others."""
+        """(B,T,K) magnitudes -> (B,2K,T): ``known``, then :func:`muomni_vocoders.griffin_lim.predicted` after ``last``.
+        Known frames are masked, not cut off, so no length depends on a difference of others."""
         mel = self.vocoder.mel
         fresh = torch.arange(magnitudes.shape[1], device=known.device) >= known.shape[2]
         moved = turns(magnitudes, mel.hop, mel.n_fft) * fresh[:, None]
@@ -93,7 +89,7 @@ class GriffinLimGraph(nn.Module):
         return torch.where(fresh, new, old)
 
     def _settled(self, spectrum: Tensor, magnitudes: Tensor, tail: Tensor, scale: Tensor, laid: Tensor) -> Tensor:
-        """(B,2K,T) and (B,K,T) -> (B,2K,T); as :meth:`GriffinLim.settled`. ``laid``: of :meth:`OverlapAdd.kernel`."""
+        """(B,2K,T) and (B,K,T) -> (B,2K,T), as :meth:`GriffinLim.settled`. ``laid``: of :meth:`OverlapAdd.kernel`."""
         config, listened = self.vocoder.config, self.analysis.kernel()
         push, last = config.momentum / (1 + config.momentum), None
         for _ in range(config.iterations):
@@ -107,19 +103,14 @@ class GriffinLimGraph(nn.Module):
 
 
 def vocos_graphs(module: Vocos) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     mel, config = module.mel, module.config
     memories = module.backbone.memories
-    states = {
-        **_left(),
-        "held": "held_now",
-        **{f"past.{number}": f"present.{number}" for number in range(len(memories))},
-    }
+    states = {**_left(), "held": "held_now", **{f"past.{n}": f"present.{n}" for n in range(len(memories))}}
 
     def by_fft(
         given: Tensor, real: Tensor, tail: Tensor, weight: Tensor, held: Tensor, *past: Tensor
     ) -> tuple[Tensor, ...]:
-        assert bool((real == 1).all()), "frames before the sound are nothing to the overlap"
+        assert bool((real == 1).all()), "the overlap takes no frames before the start"
         frames, (*present, kept) = module.step(given, (*past, held))
         return *_laid(module, frames, tail, weight), kept, *present
 
@@ -150,10 +141,8 @@ def vocos_graphs(module: Vocos) -> list[Graph]:
 
 
 def griffin_lim_graphs(module: GriffinLim) -> list[Graph]:
-    """See :class:`muomni_cli.api.Graph`."""
     mel, config = module.mel, module.config
-    double = 2 * (mel.n_fft // 2 + 1)
-    late = config.lookahead
+    double, late = 2 * (mel.n_fft // 2 + 1), config.lookahead
 
     def by_fft(
         given: Tensor, ahead: Tensor, tail: Tensor, weight: Tensor, last: Tensor, known: Tensor
@@ -195,15 +184,12 @@ def griffin_lim_graphs(module: GriffinLim) -> list[Graph]:
             calls=20,
             reference=by_fft,
             tolerance=TOLERANCE,
-            unchecked=frozenset(
-                {"last_now", "known_now"}
-            ),  # where a block's guess begins; momentum drives phases apart
+            unchecked=frozenset({"last_now", "known_now"}),  # initial phases, which momentum drives apart
         )
     ]
 
 
 def _left() -> dict[str, str]:
-    """The states of an overlap."""
     return {"tail": "tail_now", "weight": "weight_now"}
 
 
@@ -213,7 +199,7 @@ def _left_inputs(module: Vocos | GriffinLim) -> list[GraphInput]:
 
 
 def _laid(module: Vocos | GriffinLim, frames: Tensor, tail: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
-    """What :class:`OverlapAdd` gives, by the built-in overlap of (B,T,W) windowed frames."""
+    """The outputs of :class:`OverlapAdd`, from :class:`OverlapAddStream` over (B,T,W) windowed frames."""
     overlap = OverlapAddStream(module.window, module.mel.hop, frames.shape[0])
     overlap.resume(tail, weight)
     samples = overlap.push(frames)
@@ -222,15 +208,14 @@ def _laid(module: Vocos | GriffinLim, frames: Tensor, tail: Tensor, weight: Tens
 
 
 def levels(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Log-mel of something like speech, in nats."""
+    """Log-mel at the levels of speech, in nats."""
     return (2 * random.standard_normal(shape) - 4).astype(np.float32)
 
 
 def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Noise of deviation 0.1, in float32."""
+    """Noise of standard deviation 0.1."""
     return 0.1 * random.standard_normal(shape, dtype="float32")
 
 
 def ones(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: ARG001
-    """Nothing is left out."""
     return np.ones(shape, np.float32)

@@ -1,10 +1,10 @@
-"""Log-mel to samples without learning: magnitudes by the pseudo-inverse of the filters, phases by fast Griffin-Lim.
+"""Log-mel to samples without training: magnitudes by the pseudo-inverse of the filters, phases by fast Griffin-Lim.
 
 The momentum is that of Perraudin, Balazs and Sondergaard 2013. Initial phases are those of single pass spectrogram
-inversion (Beauregard, Harish and Wyse 2015), where every peak is a sine that continues: 16 iterations from there are
-better than 32 from zeros. Phases are found block by block, each block with a few frames of look-ahead and onto the
-samples of the blocks before, as in RTISI-LA (Zhu, Beauregard and Wyse 2007). The blocks lie on a fixed grid of mel
-frames, so a sound that comes in pieces is the same, sample by sample, as in one go. Nothing is random.
+inversion (Beauregard, Harish and Wyse 2015), where every peak is a sine that continues: 16 iterations from there beat
+32 from zeros. Phases are found block by block, each with a few frames of lookahead and on top of the samples of the
+blocks before, as in RTISI-LA (Zhu, Beauregard and Wyse 2007). Blocks lie on a fixed grid of mel frames, so streamed
+audio equals that of one call, sample by sample. Nothing is random.
 
 Shapes: B batch, M mel frames, F mel bins, T frames, K frequencies, W samples of a window, N samples.
 """
@@ -22,12 +22,12 @@ from muomni_vocoders.config import GriffinLimConfig
 from muomni_vocoders.stft import Magnitudes, OverlapAddStream
 
 TINY = 1e-20
-"""Added to squared magnitudes before they are divided by: silence has no phase."""
+"""Added to squared magnitudes before division: silence has no phase."""
 
 
 def peak_frequencies(magnitudes: Tensor) -> Tensor:
-    """(B,T,K) -> (B,T,K): of each bin, the frequency of the nearest peak in bins, from the parabola through its top;
-    its own where there is no peak."""
+    """(B,T,K) -> (B,T,K): for each bin, the frequency in bins of the nearest peak, from a parabola through its top; the
+    bin's own where there is no peak."""
     below, here, above = magnitudes[..., :-2], magnitudes[..., 1:-1], magnitudes[..., 2:]
     count = magnitudes.shape[-1]
     bins = torch.arange(count, dtype=magnitudes.dtype, device=magnitudes.device)
@@ -47,7 +47,7 @@ def peak_frequencies(magnitudes: Tensor) -> Tensor:
 
 
 def predicted(magnitudes: Tensor, before: Tensor | None, hop: int, n_fft: int) -> Tensor:
-    """(B,T,K) complex spectrum of frames whose first sample is time zero of their phases.
+    """(B,T,K) complex spectrum of frames whose phases refer to their first sample.
 
     Args:
         magnitudes: (B,T,K), T at least 1.
@@ -62,24 +62,24 @@ def predicted(magnitudes: Tensor, before: Tensor | None, hop: int, n_fft: int) -
 
 
 def turns(magnitudes: Tensor, hop: int, n_fft: int) -> Tensor:
-    """(B,T,K) -> (B,T,K): how far each phase is from that of the frame before, in turns, without whole ones."""
+    """(B,T,K) -> (B,T,K): the phase advance from the frame before, in turns, without whole ones."""
     moved = (hop / n_fft) * peak_frequencies(magnitudes)
-    return moved - moved.floor()  # sums of whole turns would only cost digits
+    return moved - moved.floor()  # sums of whole turns would cost precision
 
 
 def running_max(x: Tensor) -> Tensor:
-    """(...,K) -> (...,K): the largest value so far."""
+    """(...,K) -> (...,K): the cumulative maximum."""
     if not torch.compiler.is_exporting():
         return x.cummax(-1).values
     reach = 1
-    while reach < x.shape[-1]:  # for exported graphs, which have no such operator: over 2, 4, 8 ... places
+    while reach < x.shape[-1]:  # exported graphs have no such operator: over 2, 4, 8 ... places
         before = F.pad(x[..., :-reach], (reach, 0), value=-math.inf)
         x, reach = torch.maximum(x, before), 2 * reach
     return x
 
 
 class GriffinLim(nn.Module):
-    """A :class:`muomni_cli.api.Vocoder` that is ready as it is built; it keeps nothing in a checkpoint."""
+    """A :class:`muomni_cli.api.Vocoder` without weights; checkpoints hold nothing of it."""
 
     window: Tensor
 
@@ -95,12 +95,11 @@ class GriffinLim(nn.Module):
         return torch.cat((stream.push(mel), stream.finish()), dim=1)
 
     def stream(self, batch: int = 1) -> GriffinLimStream:
-        """The same of (B,M,F) that comes in pieces."""
         return GriffinLimStream(self, batch)
 
     def settled(self, spectrum: Tensor, magnitudes: Tensor, before: OverlapAddStream) -> Tensor:
-        """(B,M,K) complex: phases that agree better with each other and with the samples ``before`` than those of
-        ``spectrum``; ``magnitudes`` as they are."""
+        """(B,M,K) complex ``spectrum`` -> the same with phases more consistent with each other and with the samples
+        ``before``; ``magnitudes`` are kept."""
         scale = 1 / before.weights(magnitudes.shape[1])
         push = self.config.momentum / (1 + self.config.momentum)
         last: Tensor | None = None
@@ -123,10 +122,9 @@ class GriffinLim(nn.Module):
 
 
 class GriffinLimStream:
-    """A sound on its way through :class:`GriffinLim`; a :class:`muomni_cli.contract.speech.TensorStream`. After
-    its end another begins.
+    """Streaming :class:`GriffinLim`; a :class:`muomni_cli.contract.speech.TensorStream`, reusable after :meth:`finish`.
 
-    A block runs as soon as its look-ahead is there. What it found for the look-ahead is where the next one begins.
+    A block runs as soon as its lookahead is there. The phases of the lookahead are the initial ones of the next block.
     """
 
     def __init__(self, vocoder: GriffinLim, batch: int) -> None:
@@ -142,7 +140,7 @@ class GriffinLimStream:
 
     @torch.no_grad()
     def push(self, piece: Tensor) -> Tensor:
-        """Take (B,M,F), give the samples of the blocks that are complete with it."""
+        """(B,M,F) -> the samples of the blocks that are complete with it."""
         self._mel = torch.cat((self._mel, piece), dim=1)
         config, made = self._vocoder.config, [self._mel.new_zeros(self._batch, 0)]
         while self._mel.shape[1] >= self._size + config.lookahead:
@@ -152,7 +150,7 @@ class GriffinLimStream:
 
     @torch.no_grad()
     def finish(self) -> Tensor:
-        """The samples of the last block, which has no look-ahead."""
+        """The samples of the last block, which has no lookahead."""
         left = self._mel.shape[1]
         made = [self._run(left, left)] if left else []
         made.append(self._overlap.finish())
@@ -160,7 +158,7 @@ class GriffinLimStream:
         return torch.cat(made, dim=1)
 
     def _run(self, done: int, frames: int) -> Tensor:
-        """Settle the next ``frames``, and give the samples of the first ``done`` of them."""
+        """Settle the next ``frames``, and return the samples of the first ``done`` of them."""
         vocoder = self._vocoder
         magnitudes = vocoder.magnitudes(self._mel[:, :frames])
         spectrum = vocoder.settled(self._guess(magnitudes), magnitudes, self._overlap)
@@ -168,7 +166,7 @@ class GriffinLimStream:
         return self._overlap.push(vocoder.synthesized(spectrum[:, :done]))
 
     def _guess(self, magnitudes: Tensor) -> Tensor:
-        """What the block before found, and how it would go on."""
+        """The spectrum found by the block before, and its continuation."""
         mel = self._vocoder.mel
         if self._ahead is None:
             return predicted(magnitudes, None, mel.hop, mel.n_fft)
@@ -180,9 +178,5 @@ class GriffinLimStream:
 
 
 def build(config: GriffinLimConfig, mel: MelConfig) -> GriffinLim:
-    """Griffin-Lim for the mel of a codec.
-
-    Raises:
-        RequestError: a mel filter hears nothing, so nothing can be told from it.
-    """
+    """Griffin-Lim for a codec's mel. RequestError if a mel filter is empty, so that the mel cannot be inverted."""
     return GriffinLim(config, mel)

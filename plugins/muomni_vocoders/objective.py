@@ -1,5 +1,5 @@
-"""How a vocoder is trained: crops of speech through mel and back, scored by spectral distance at several resolutions
-and by a discriminator on spectrograms (UnivNet, arXiv:2106.07889, made small) that is trained in the same step.
+"""Training of a vocoder: crops of audio through mel and back, with a multi-resolution spectral loss and, if configured,
+a spectrogram discriminator (UnivNet, arXiv:2106.07889, made small) that is trained in the same step.
 
 Shapes: B batch, N samples, M mel frames, F mel bins.
 """
@@ -29,23 +29,20 @@ if TYPE_CHECKING:
     from muomni_cli.api import StageContext
 
 FACTORS = (0.5, 1.0, 2.0)
-"""Lengths of the transforms, relative to the mel's own."""
+"""Transform lengths, relative to the mel's own."""
 
-OVERLAP = 4
-"""Frames over each sample."""
+OVERLAP = 4  # frames over each sample
 
-SLOPE = 0.1
-"""Of the leaky rectifier for what is negative."""
+SLOPE = 0.1  # of the leaky ReLU
 
 DiscriminatorOutput = list[list[Tensor]]
-"""A resolution each: the outputs of its layers; the last says how true each place sounds."""
+"""For each resolution the outputs of its layers; the last is the score at each position."""
 
-SHOWN = 3
-"""Sounds in a sample."""
+SHOWN = 3  # files per sample
 
 
 class Spectra(nn.Module):
-    """Magnitudes of one sound at several resolutions (arXiv:1910.11480)."""
+    """Magnitude spectrograms at several resolutions (arXiv:1910.11480)."""
 
     def __init__(self, mel: MelConfig) -> None:
         super().__init__()
@@ -67,10 +64,8 @@ class Spectra(nn.Module):
 
 
 class SpectralLoss(nn.Module):
-    """Spectral convergence and distance of log-magnitudes at several resolutions, and distance of log-mels.
-
-    Each row's loss is its own, so that a batch cut into shares is the same batch.
-    """
+    """Spectral convergence and log-magnitude distance at several resolutions, and log-mel distance. The loss of a row
+    does not depend on others, so that gradient accumulation changes nothing."""
 
     def __init__(self, mel: MelConfig, mel_weight: float) -> None:
         super().__init__()
@@ -88,7 +83,7 @@ class SpectralLoss(nn.Module):
 
 
 class ResolutionDiscriminator(nn.Module):
-    """(B,1,frames,frequencies) log-magnitudes -> what each layer makes; all but the last halve the frequencies."""
+    """(B,1,frames,frequencies) log-magnitudes -> each layer's output; all but the last halve the frequencies."""
 
     def __init__(self, config: GanConfig) -> None:
         super().__init__()
@@ -100,7 +95,6 @@ class ResolutionDiscriminator(nn.Module):
         self.out = nn.Conv2d(config.channels, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """See the class."""
         found = []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE)
@@ -108,8 +102,8 @@ class ResolutionDiscriminator(nn.Module):
         return [*found, self.out(x)]
 
 
-class AsrEvaluator(nn.Module):
-    """(B,N) waveforms -> how true they sound, place by place and resolution by resolution."""
+class Discriminator(nn.Module):
+    """(B,N) waveforms -> the layer outputs of each resolution."""
 
     def __init__(self, config: GanConfig, mel: MelConfig) -> None:
         super().__init__()
@@ -117,16 +111,16 @@ class AsrEvaluator(nn.Module):
         self.resolutions = nn.ModuleList(ResolutionDiscriminator(config) for _ in self.spectra.sizes)
 
     def forward(self, waves: Tensor) -> DiscriminatorOutput:
-        """See the class."""
         pairs = zip(self.resolutions, self.spectra(waves), strict=True)
         return [convolutions(spectrum.log().transpose(1, 2)[:, None]) for convolutions, spectrum in pairs]
 
     def losses(self, made: Tensor, true: Tensor) -> GanLosses:
-        """What each side loses on (B,N) ``made`` and ``true``."""
-        asked: DiscriminatorOutput = functional_call(self, self._fixed(), (made,))
+        """The losses of both sides on (B,N) ``made`` and ``true`` audio."""
+        fixed = {name: parameter.detach() for name, parameter in self.named_parameters()}  # gradients flow through
+        asked: DiscriminatorOutput = functional_call(self, fixed, (made,))
         with torch.no_grad():
-            known: DiscriminatorOutput = functional_call(self, self._fixed(), (true,))
-        adversarial = _mean([_rows(self._true(scores[-1])) for scores in asked])
+            known: DiscriminatorOutput = functional_call(self, fixed, (true,))
+        adversarial = _mean([_rows(self._generator(scores[-1])) for scores in asked])
         features = _mean(
             [
                 _rows((one - other).abs()) / _rows(other.abs())
@@ -134,30 +128,23 @@ class AsrEvaluator(nn.Module):
                 for one, other in zip(scores[:-1], truth[:-1], strict=True)
             ]
         )
-        told = zip(self(made.detach()), self(true), strict=True)
-        discriminator_loss = _mean([_rows(self._false(one[-1])) + _rows(self._sure(other[-1])) for one, other in told])
+        pairs = zip(self(made.detach()), self(true), strict=True)
+        discriminator_loss = _mean([_rows(self._fake(one[-1])) + _rows(self._real(other[-1])) for one, other in pairs])
         return GanLosses(self.config.weight * adversarial + self.config.features * features, discriminator_loss)
 
-    def _fixed(self) -> dict[str, Tensor]:
-        """Its weights as constants: gradients go through it, not into it."""
-        return {name: parameter.detach() for name, parameter in self.named_parameters()}
+    def _generator(self, score: Tensor) -> Tensor:
+        return -score if self.config.use == "hinge" else (score - 1).square()
 
-    def _true(self, said: Tensor) -> Tensor:
-        """Loss of the vocoder where its sound is called ``said``."""
-        return -said if self.config.use == "hinge" else (said - 1).square()
+    def _real(self, score: Tensor) -> Tensor:
+        return F.relu(1 - score) if self.config.use == "hinge" else (score - 1).square()
 
-    def _sure(self, said: Tensor) -> Tensor:
-        """Loss of the judge for a true sound."""
-        return F.relu(1 - said) if self.config.use == "hinge" else (said - 1).square()
-
-    def _false(self, said: Tensor) -> Tensor:
-        """Loss of the judge for a made sound."""
-        return F.relu(1 + said) if self.config.use == "hinge" else said.square()
+    def _fake(self, score: Tensor) -> Tensor:
+        return F.relu(1 + score) if self.config.use == "hinge" else score.square()
 
 
 @dataclass(frozen=True, slots=True)
 class GanLosses:
-    """Losses (B,) whose sum trains both sides at once: ``vocoder`` has no gradient for the judge's weights,
+    """Losses (B,) whose sum trains both sides: ``vocoder`` has no gradient for the discriminator's weights,
     ``discriminator`` none for the vocoder's."""
 
     vocoder: Tensor
@@ -165,7 +152,6 @@ class GanLosses:
 
 
 def _rows(values: Tensor) -> Tensor:
-    """(B,...) -> (B,) means."""
     return values.flatten(1).mean(1)
 
 
@@ -174,19 +160,19 @@ def _mean(losses: list[Tensor]) -> Tensor:
 
 
 class GanTraining(nn.Module):
-    """The vocoder, and the judge if there is one."""
+    """The vocoder, its losses, and the discriminator if there is one."""
 
     def __init__(self, vocoder: Vocos) -> None:
         super().__init__()
         self.vocoder = vocoder
         gan = vocoder.config.gan
-        self.discriminator = None if gan.use == "none" else AsrEvaluator(gan, vocoder.mel)
+        self.discriminator = None if gan.use == "none" else Discriminator(gan, vocoder.mel)
         self.distance = SpectralLoss(vocoder.mel, vocoder.config.mel_weight)
         self.mel = LogMel(vocoder.mel)
 
 
 class VocoderObjective:
-    """An :class:`muomni_cli.api.Objective`: waveforms from their own mel, or from what the codec makes of it."""
+    """An :class:`muomni_cli.api.Objective`: waveforms from their own mel, or from the codec's reconstruction of it."""
 
     unit = "seconds"
     adamw_params = frozenset({"vocoder.head.weight"})
@@ -201,8 +187,7 @@ class VocoderObjective:
         self._step = vocoder.mel.hop * (self._codec.frame if self._codec else 1)  # samples of the smallest crop
 
     def batch(self, step: int, micro: int) -> Batch:
-        """Share ``micro`` of the step's ``batch_size`` crops, each from where its row and the step have it: ``waves``
-        (B,N)."""
+        """Part ``micro`` of the step's ``batch_size`` crops, each seeded by step and row: ``waves`` (B,N)."""
         chosen = self._train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
@@ -216,7 +201,7 @@ class VocoderObjective:
         return Batch({"waves": torch.from_numpy(np.stack(crops))}, float(len(crops)), seconds)
 
     def loss(self, batch: Batch) -> Loss:
-        """Summed over the rows: how far the sounds lie from the true ones, and what the judge says if there is one."""
+        """The spectral loss, summed over rows, and the adversarial losses if there is a discriminator."""
         true = batch.tensors["waves"]
         made = self.module.vocoder(self._heard(true))
         loss, mel_distance = self.module.distance(made, true)
@@ -228,11 +213,11 @@ class VocoderObjective:
         return Loss(loss.sum(), logs)
 
     def validate(self) -> dict[str, float]:
-        """``loss`` without the judge's, and ``mel_distance`` in nats, of whole held-out sounds."""
+        """``loss`` without adversarial terms, and ``mel_distance`` in nats, over whole held-out files."""
         sums, count = torch.zeros(2, dtype=torch.float64), 0
         batches = self._val.batches(self._settings.batch_size)
         for rows in itertools.islice(batches, self._settings.val_batches or None):
-            for row in rows:  # one by one: silence after a shorter sound would count as sound that is right
+            for row in rows:  # one by one: the silence of padding would count as correct
                 true, made = self._resounded(row)
                 sums += torch.stack(self.module.distance(made, true)).sum(1).double().cpu()
                 count += 1
@@ -240,7 +225,7 @@ class VocoderObjective:
         return {"loss": loss, "mel_distance": distance}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """A few held-out sounds as the vocoder makes them."""
+        """A few held-out files as the vocoder renders them."""
         rows = np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist()
         for place, row in enumerate(rows):
             _, made = self._resounded(row)
@@ -248,7 +233,7 @@ class VocoderObjective:
 
     @torch.no_grad()
     def _resounded(self, row: int) -> tuple[Tensor, Tensor]:
-        """(1,N) and (1,N): a held-out sound, and what the vocoder makes of its mel."""
+        """(1,N) and (1,N): held-out audio, and what the vocoder makes of its mel."""
         wave = self._val.inputs[row]
         true = torch.from_numpy(np.array(padded(wave, self._filled(wave.size)), np.float32))[None]
         true = true.to(self.module.vocoder.window.device)
@@ -256,30 +241,29 @@ class VocoderObjective:
 
     @torch.no_grad()
     def _heard(self, waves: Tensor) -> Tensor:
-        """(B,N) -> (B,M,F) the mel that the vocoder is given."""
+        """(B,N) -> (B,M,F), the vocoder's input."""
         mel: Tensor = self.module.mel(waves)
         if self._codec is None:
             return mel
         return self._codec.expand(self._codec.decode(self._codec.encode(self._codec.windows(mel))))
 
     def _filled(self, samples: int) -> int:
-        """At least so many samples, in whole mel frames, of the codec's if it takes part."""
+        """``samples`` rounded up to whole mel frames, or the codec's frames if it takes part."""
         return max(1, -(-samples // self._step)) * self._step
 
 
 def crop(wave: NDArray[np.float32], samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """(N,) -> (samples,) from somewhere in it, with silence after it if it is shorter."""
+    """(N,) -> (samples,) from a random place, padded with silence."""
     begin = int(rng.integers(max(0, wave.size - samples) + 1))
     return padded(wave[begin : begin + samples], samples)
 
 
 def padded(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
-    """(N,) -> (samples,) with silence after it."""
     return np.pad(wave, (0, samples - wave.size))
 
 
 def wav(samples: NDArray[np.float32], rate: int) -> bytes:
-    """A WAV file of 16 bits."""
+    """A 16-bit WAV file."""
     file = io.BytesIO()
     soundfile.write(file, samples.clip(-1, 1), rate, format="WAV", subtype="PCM_16")
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""What this package offers to muomni. Knows no torch and no numpy: a listing imports this module."""
+"""The plugin: the vocoders ``griffin-lim`` and ``vocos``. Imports no torch and no numpy."""
 
 from muomni_cli.api import VocoderPart, hookimpl
 from muomni_vocoders.config import GriffinLimConfig, VocosConfig
@@ -6,11 +6,10 @@ from muomni_vocoders.config import GriffinLimConfig, VocosConfig
 
 @hookimpl
 def register_vocoders() -> list[VocoderPart]:
-    """The vocoders of this package."""
     return [
         VocoderPart(
             name="griffin-lim",
-            doc="phases that agree with each other, found block by block; learns nothing, ready at once",
+            doc="Griffin-Lim phase reconstruction, block by block; needs no training",
             config=GriffinLimConfig,
             build="muomni_vocoders.griffin_lim:build",
             test_config={"iterations": 4},
@@ -19,7 +18,7 @@ def register_vocoders() -> list[VocoderPart]:
         ),
         VocoderPart(
             name="vocos",
-            doc="ConvNeXt blocks at the rate of the mel, then an inverse Fourier transform; learns from waveforms",
+            doc="ConvNeXt blocks at the rate of the mel, then an inverse Fourier transform; trained on waveforms",
             config=VocosConfig,
             build="muomni_vocoders.vocos:build",
             test_config={"channels": 24, "layers": 2, "hidden": 48, "kernel": 5, "lookahead": 2},

@@ -1,4 +1,4 @@
-"""The vocoders' graphs, run: samples of log-mel that comes in pieces. Knows no torch.
+"""The vocoders' graphs as runners: streaming log-mel to samples. Imports no torch.
 
 Shapes: M mel frames, F mel bins, K frequencies, N samples.
 """
@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import GraphFn, MelConfig
+from muomni_cli.api import GraphFn, MelConfig, PartConfig
 from muomni_vocoders.config import GriffinLimConfig, VocosConfig
 
 
 class _VocoderRunnerStream:
-    """One sound on its way: the state, and the samples before it that are dropped."""
+    """Streaming (M,F) log-mel -> (N,) samples, reusable after :meth:`finish`: the state of the graph, and the samples
+    before the start, which are dropped."""
 
-    def __init__(self, run: GraphFn, mel: MelConfig) -> None:
-        self._run, self.mel = run, mel
+    _config: Any
+
+    def __init__(self, run: GraphFn, config: PartConfig, mel: MelConfig) -> None:
+        self._run, self._config, self.mel = run, config, mel
         self._begin()
 
     def _states(self) -> dict[str, Any]:
-        """All zeros, at the beginning."""
         size = self.mel.window - self.mel.hop
         return {"tail": np.zeros((1, size), np.float32), "weight": np.zeros((1, size), np.float32)}
 
@@ -32,7 +34,7 @@ class _VocoderRunnerStream:
         self._now = self._states()
         self._rest = np.zeros(0, np.float32)
         self._drop = self.mel.window // 2
-        self._owed = 0  # samples that belong to the mel that came, and were not given yet
+        self._owed = 0  # samples of the pushed mel that were not returned yet
 
     def _step(self, given: Mapping[str, Any]) -> NDArray[np.float32]:
         made = self._run({**given, **self._now})
@@ -41,7 +43,7 @@ class _VocoderRunnerStream:
         return self._given(made["samples"][0])
 
     def _given(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Those that lie inside of the sound."""
+        """The samples inside of the audio."""
         drop = min(self._drop, samples.size)
         self._drop -= drop
         kept = samples[drop : drop + self._owed]
@@ -57,27 +59,17 @@ class _VocoderRunnerStream:
 
 
 class VocosRunnerStream(_VocoderRunnerStream):
-    """Samples of (M,F) log-mel that comes in pieces; after the end of a sound another begins.
+    """Vocos' stream: late by its lookahead."""
 
-    Args:
-        run: the graph ``vocoder``.
-        config: of the vocoder.
-        mel: of its codec.
-    """
-
+    _config: VocosConfig
     _late: int
 
-    def __init__(self, run: GraphFn, config: VocosConfig, mel: MelConfig) -> None:
-        self._config = config
-        super().__init__(run, mel)
-
     def push(self, piece: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take (M,F), give the (N,) samples that no later mel changes."""
+        """(M,F) -> the (N,) samples that no later mel changes."""
         self._owed += len(piece) * self.mel.hop
         return self._take(piece)
 
     def finish(self) -> NDArray[np.float32]:
-        """The samples that are left."""
         silence = np.full((self._config.lookahead, self.mel.n_mels), math.log(self.mel.mel_floor), np.float32)
         made = self._take(silence) if self._owed else silence[:0, 0]
         return np.concatenate([made, self._ended()])
@@ -103,23 +95,14 @@ class VocosRunnerStream(_VocoderRunnerStream):
 
 
 class GriffinLimRunnerStream(_VocoderRunnerStream):
-    """The same for Griffin-Lim, on its fixed grid of blocks.
+    """Griffin-Lim's stream, on its fixed grid of blocks."""
 
-    Args:
-        run: the graph ``vocoder``.
-        config: of the vocoder.
-        mel: of its codec.
-    """
-
+    _config: GriffinLimConfig
     _size: int
-    _mel: NDArray[np.float32]  # not yet done
-
-    def __init__(self, run: GraphFn, config: GriffinLimConfig, mel: MelConfig) -> None:
-        self._config = config
-        super().__init__(run, mel)
+    _mel: NDArray[np.float32]  # not yet rendered
 
     def push(self, piece: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take (M,F), give the (N,) samples of the blocks that are complete with it."""
+        """(M,F) -> the (N,) samples of the blocks that are complete with it."""
         self._owed += len(piece) * self.mel.hop
         self._mel = np.concatenate([self._mel, piece])
         made = [np.zeros(0, np.float32)]
@@ -129,7 +112,6 @@ class GriffinLimRunnerStream(_VocoderRunnerStream):
         return np.concatenate(made)
 
     def finish(self) -> NDArray[np.float32]:
-        """The samples of the last block, which has no look-ahead."""
         made = [self._block(len(self._mel), 0)] if len(self._mel) else []
         return np.concatenate([*made, self._ended()])
 
@@ -150,33 +132,24 @@ class GriffinLimRunnerStream(_VocoderRunnerStream):
 
 
 def _next(name: str) -> str:
-    """What a state is called when it comes out."""
     return name.replace("past", "present") if name.startswith("past.") else f"{name}_now"
 
 
 class VocosRunner:
-    """Vocos as a :class:`muomni_cli.contract.speech.VocoderRunner`.
-
-    Args:
-        config: of the vocoder.
-        graphs: the open ``vocoder``.
-        mel: of its codec.
-    """
+    """Vocos as a :class:`muomni_cli.contract.speech.VocoderRunner`."""
 
     def __init__(self, config: VocosConfig, graphs: Mapping[str, GraphFn], mel: MelConfig) -> None:
         self._config, self._graphs, self._mel = config, graphs, mel
 
     def stream(self) -> VocosRunnerStream:
-        """(M,F) log-mel that comes in pieces -> (N,) samples."""
         return VocosRunnerStream(self._graphs["vocoder"], self._config, self._mel)
 
 
 class GriffinLimRunner:
-    """Griffin-Lim as a :class:`muomni_cli.contract.speech.VocoderRunner`; arguments as for :class:`VocosRunner`."""
+    """Griffin-Lim as a :class:`muomni_cli.contract.speech.VocoderRunner`."""
 
     def __init__(self, config: GriffinLimConfig, graphs: Mapping[str, GraphFn], mel: MelConfig) -> None:
         self._config, self._graphs, self._mel = config, graphs, mel
 
     def stream(self) -> GriffinLimRunnerStream:
-        """(M,F) log-mel that comes in pieces -> (N,) samples."""
         return GriffinLimRunnerStream(self._graphs["vocoder"], self._config, self._mel)

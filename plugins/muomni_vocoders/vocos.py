@@ -1,7 +1,7 @@
-"""A vocoder that learns: ConvNeXt blocks at the rate of the mel, then one inverse Fourier transform a frame.
+"""The trained vocoder: ConvNeXt blocks at the rate of the mel, then one inverse Fourier transform per frame.
 
-Vocos (arXiv:2306.00814), made causal with a short look-ahead. Its magnitudes begin at those that the mel tells (see
-:mod:`muomni_vocoders.stft`), so that what it has to learn is phases and corrections.
+Vocos (arXiv:2306.00814), causal with a short lookahead. Its magnitudes start from those of the mel (see
+:mod:`muomni_vocoders.stft`), so that it learns phases and corrections.
 
 Shapes: B batch, M mel frames, F mel bins, K frequencies, W samples of a window, N samples.
 """
@@ -19,7 +19,7 @@ from muomni_vocoders.stft import Magnitudes, OverlapAddStream
 
 
 class Vocos(nn.Module):
-    """A :class:`muomni_cli.api.Vocoder` that must be trained."""
+    """See :class:`muomni_cli.api.Vocoder`."""
 
     window: Tensor
 
@@ -38,7 +38,7 @@ class Vocos(nn.Module):
         self.magnitudes = Magnitudes(mel)
         self.register_buffer("window", torch.hann_window(mel.window), persistent=False)
         self.silence = torch.tensor(mel.mel_floor).log().item()
-        self.loudest = self.window.sum().log().item()  # of a full-scale constant; no sound has more in one frequency
+        self.loudest = self.window.sum().log().item()  # of a full-scale constant, the most in one frequency
 
     def forward(self, mel: Tensor) -> Tensor:
         """(B,M,F) log-mel -> (B, hop*M) samples."""
@@ -48,36 +48,33 @@ class Vocos(nn.Module):
         return torch.cat((overlap.push(frames[:, late:]), overlap.finish()), dim=1)
 
     def stream(self, batch: int = 1) -> VocosStream:
-        """The same of (B,M,F) that comes in pieces."""
         return VocosStream(self, batch)
 
     def step(self, mel: Tensor, past: State | None = None) -> tuple[Tensor, State]:
-        """(B,M,F) and the state after the mel before -> (B,M,W) windowed frames, late by the look-ahead, and the
-        state."""
+        """(B,M,F) and the state after the mel before -> (B,M,W) windowed frames, late by the lookahead, and state."""
         normal = (mel - self.config.mel_mean) / self.config.mel_scale
         hidden, state = self.backbone(normal, None if past is None else past[:-1])
         known, held = joined(mel, None if past is None else past[-1], self.config.lookahead)
         return self.frames(self.head(hidden), known[:, : mel.shape[1]]), (*state, held)
 
-    def frames(self, told: Tensor, mel: Tensor) -> Tensor:
-        """(B,M,2K) corrections of log-magnitudes, and phases at the middle of the window; (B,M,F) the mel of the same
-        frames -> (B,M,W)."""
+    def frames(self, output: Tensor, mel: Tensor) -> Tensor:
+        """(B,M,2K) corrections of log-magnitudes and phases at the window's middle, and (B,M,F) mel of the same frames
+        -> (B,M,W)."""
         if not mel.shape[1]:  # which a transform refuses
-            return told.new_zeros(mel.shape[0], 0, self.mel.window)
-        samples = torch.fft.irfft(torch.polar(*self.polar(told, mel)), n=self.mel.n_fft)
+            return output.new_zeros(mel.shape[0], 0, self.mel.window)
+        samples = torch.fft.irfft(torch.polar(*self.polar(output, mel)), n=self.mel.n_fft)
         side = self.mel.window // 2
         return torch.cat((samples[..., -side:], samples[..., :side]), dim=-1) * self.window
 
-    def polar(self, told: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """The same -> (B,M,K) magnitudes, and phases at the middle of the window."""
-        corrections, phases = told.float().chunk(2, dim=-1)
+    def polar(self, output: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """The same -> (B,M,K) magnitudes, and phases at the window's middle."""
+        corrections, phases = output.float().chunk(2, dim=-1)
         known = self.magnitudes.power(mel).clamp_min(self.mel.mel_floor).log() / 2
         return (known + corrections).clamp_max(self.loudest).exp(), phases
 
 
 class VocosStream:
-    """A sound on its way through :class:`Vocos`; a :class:`muomni_cli.contract.speech.TensorStream`. After its end
-    another begins."""
+    """Streaming :class:`Vocos`; a :class:`muomni_cli.contract.speech.TensorStream`, reusable after :meth:`finish`."""
 
     def __init__(self, vocoder: Vocos, batch: int) -> None:
         mel, late = vocoder.mel, vocoder.config.lookahead
@@ -88,12 +85,11 @@ class VocosStream:
 
     @torch.no_grad()
     def push(self, piece: Tensor) -> Tensor:
-        """Take (B,M,F), give the samples that no later mel changes."""
+        """(B,M,F) -> the samples that no later mel changes."""
         return self._overlap.push(self._frames.push(piece))
 
     @torch.no_grad()
     def finish(self) -> Tensor:
-        """The samples that are left."""
         made = self._overlap.push(self._frames.finish()), self._overlap.finish()
         self._overlap = self._new()
         return torch.cat(made, dim=1)
@@ -103,9 +99,5 @@ class VocosStream:
 
 
 def build(config: VocosConfig, mel: MelConfig) -> Vocos:
-    """A Vocos with fresh weights from torch's global random numbers, for the mel of a codec.
-
-    Raises:
-        RequestError: a mel filter hears nothing.
-    """
+    """Vocos for a codec's mel, with random weights. RequestError if a mel filter is empty."""
     return Vocos(config, mel)

@@ -193,7 +193,7 @@ def test_the_bundle_says_what_pytorch_says(trained: Trained) -> None:
 
 def test_what_takes_keys_and_values_alone_is_left_out_with_a_word(trained: Trained) -> None:
     example = trained.done[EXPORT][2]
-    assert "no files for onnxruntime-genai: what it remembers is no cache of keys and values" in example
+    assert "no files for onnxruntime-genai: its states are no key/value cache" in example
     written = {path.name for path in (trained.folder / "bundle").rglob("*")}
     assert {"embed.onnx", "thinker.onnx"} <= written
     assert not {"genai_config.json", "text.onnx"} & written

@@ -221,7 +221,7 @@ def test_dropout_only_in_training() -> None:
     [
         ({"d_model": 30, "n_heads": 4}, "d_model 30 cannot be split into n_heads 4"),
         ({"d_model": 12, "n_heads": 4}, "12 / 4 = 3 wide"),
-        ({"n_heads": 4, "n_kv_heads": 3}, "n_heads 4 cannot be shared out evenly over n_kv_heads 3"),
+        ({"n_heads": 4, "n_kv_heads": 3}, "n_heads 4 is no multiple of n_kv_heads 3"),
         ({"dropout": 1.0}, "dropout"),
         ({"layers": 3}, "layers"),
     ],

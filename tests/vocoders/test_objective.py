@@ -22,7 +22,7 @@ from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.step import Stepper
 from muomni_vocoders.config import GanConfig, VocosConfig
-from muomni_vocoders.objective import AsrEvaluator, SpectralLoss, VocoderObjective, crop
+from muomni_vocoders.objective import Discriminator, SpectralLoss, VocoderObjective, crop
 from muomni_vocoders.vocos import build
 
 Voice = Callable[..., Tensor]
@@ -154,7 +154,7 @@ def test_each_side_gets_its_own_gradient_alone(spoken: DecodedExamples, use: Any
 @pytest.mark.parametrize("use", ["hinge", "least-squares"])
 def test_the_judge_learns_to_tell_and_the_vocoder_to_please(voice: Voice, use: Any) -> None:
     torch.manual_seed(0)
-    discriminator, true = AsrEvaluator(GanConfig(use=use, channels=4, layers=2), MEL), voice(8000, 0.15)
+    discriminator, true = Discriminator(GanConfig(use=use, channels=4, layers=2), MEL), voice(8000, 0.15)
     made = (0.1 * torch.randn(true.shape)).requires_grad_()
     optimizer = torch.optim.Adam([{"params": discriminator.parameters(), "lr": 5e-3}])
     first = discriminator.losses(made, true)
