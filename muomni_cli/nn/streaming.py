@@ -55,7 +55,7 @@ class CausalConv(Causal):
         window, past = joined(x, past, self.reach)
         return self.slide(window), past
 
-    def centerd(self, x: Tensor) -> Tensor:
+    def centered(self, x: Tensor) -> Tensor:
         """(B,T,C) -> (B,T,W), non-causal: the kernel is centered on each frame, zeros beyond both ends."""
         ahead = self.reach // 2
         return self.slide(F.pad(x, (0, 0, self.reach - ahead, ahead)))
@@ -191,9 +191,9 @@ class ConvNeXt(Causal):
         mixed, past = self.conv(x, past)
         return self._add(x, mixed), past
 
-    def centerd(self, x: Tensor) -> Tensor:
+    def centered(self, x: Tensor) -> Tensor:
         """(B,T,C) -> (B,T,C), non-causal."""
-        return self._add(x, self.conv.centerd(x))
+        return self._add(x, self.conv.centered(x))
 
     def _add(self, x: Tensor, mixed: Tensor) -> Tensor:
         hidden = F.gelu(self.up(self.norm(mixed)))
