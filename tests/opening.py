@@ -18,7 +18,7 @@ def open_chat(
 ) -> tuple[ChatModel, GenerationSettings]:
     """A chat model as for a conversation, and its settings."""
     engine = open_engine(spec, CAN_CHAT, device=device, threads=threads)
-    return chat_model(engine, print, keep=True), settings_of(engine, options or ChatOptions())
+    return chat_model(engine, print, prefix_cache=True), settings_of(engine, options or ChatOptions())
 
 
 def run_engine(spec: str | None = None) -> RunEngine:

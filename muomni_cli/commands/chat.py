@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +59,7 @@ def chat(
     threads: ThreadsOption = None,
 ) -> None:
     """Chat with a trained model about text, images and audio."""
-    from muomni_cli.chat.output import SpeechOutput, answer_one_shot, history, read_line, read_prompt
+    from muomni_cli.chat.output import SpeechOutput, answer_one_shot, history, read_line
     from muomni_cli.chat.session import TerminalSession
     from muomni_cli.core.console import say
     from muomni_cli.data.media_arguments import attachments
@@ -70,14 +71,7 @@ def chat(
     from muomni_cli.voice.audio_out import AudioOutput
 
     words = media_words(image, audio, attach)
-    piped = any(word.endswith("=-") for word in words)
-    if piped and prompt == "-":
-        raise RequestError("the prompt and an attachment both read stdin", "give the prompt as an argument")
-    text = "" if piped and prompt is None else read_prompt(prompt)
-    if text is None and json:
-        raise RequestError("--json needs a prompt", 'give one: muomni chat --json "Hello"')
-    if text is not None and not text.strip() and not words:
-        raise RequestError("the prompt is empty", 'give some text: muomni chat "Once upon a time"')
+    text = _question(prompt, words, json=json)
     options = ChatOptions(
         system=system,
         temperature=temperature,
@@ -99,7 +93,7 @@ def chat(
             spoken = opened.voice(vocoder)
             speech_output = SpeechOutput(spoken, spoken.voice_settings(voice), output_to)
             say(f"speaking with {spoken.label} and {spoken.vocoder_name}")
-        speaker = chat_model(opened.engine, say, keep=True, hidden=speech_output is not None)
+        speaker = chat_model(opened.engine, say, prefix_cache=True, hidden=speech_output is not None)
         say(f"model: {opened.engine.source('thinker')}")
         media = attachments(words, speaker.modalities)
         if text is not None:
@@ -107,3 +101,18 @@ def chat(
             return
         with history():
             TerminalSession(speaker, settings, media, stats=stats, speech_output=speech_output).run(read_line)
+
+
+def _question(prompt: str | None, words: Sequence[str], *, json: bool) -> str | None:
+    """The text of the question; None for a session. RequestError for an empty one, or stdin wanted twice."""
+    from muomni_cli.chat.output import read_prompt
+
+    piped = any(word.endswith("=-") for word in words)
+    if piped and prompt == "-":
+        raise RequestError("the prompt and an attachment both read stdin", "give the prompt as an argument")
+    text = "" if piped and prompt is None else read_prompt(prompt)
+    if text is None and json:
+        raise RequestError("--json needs a prompt", 'give one: muomni chat --json "Hello"')
+    if text is not None and not text.strip() and not words:
+        raise RequestError("the prompt is empty", 'give some text: muomni chat "Once upon a time"')
+    return text

@@ -130,20 +130,20 @@ class ChatModel:
 
 
 def chat_model(
-    engine: Engine, notice: Callable[[str], None] = _ignore, *, keep: bool = False, hidden: bool = False
+    engine: Engine, notice: Callable[[str], None] = _ignore, *, prefix_cache: bool = False, hidden: bool = False
 ) -> ChatModel:
     """The chat model of an engine.
 
     Args:
         engine: an open model.
         notice: called when an input is truncated.
-        keep: for a conversation: reuse the cache between its turns.
+        prefix_cache: for a conversation: reuse the cache between its turns.
         hidden: return the Thinker's hidden states, which a Talker can use.
 
     Raises:
         RequestError: the model has no Thinker or no tokenizer.
     """
-    backend = engine.backend(prefix_cache=keep, hidden=hidden)
+    backend = engine.backend(prefix_cache=prefix_cache, hidden=hidden)
     return ChatModel(
         backend, engine.tokenizer(), engine.source("thinker"), engine.encode, modalities_of(engine), notice, hidden
     )

@@ -180,7 +180,7 @@ class Model:
             RequestError: the model has no Thinker, or a setting is out of range.
         """
         settings = settings_of(self.engine, options)
-        return ChatSession(chat_model(self.engine, LOG.info, keep=True), settings, self._reading)
+        return ChatSession(chat_model(self.engine, LOG.info, prefix_cache=True), settings, self._reading)
 
     def speak(
         self,

@@ -18,6 +18,10 @@ ABOUT_SCENES = {
 
 @hookimpl
 def register_datasets() -> list[DatasetPart]:
+    return [*_texts(), *_media(), *_generated()]
+
+
+def _texts() -> list[DatasetPart]:
     return [
         DatasetPart(
             name="text",
@@ -47,6 +51,11 @@ def register_datasets() -> list[DatasetPart]:
             build="muomni_datasets.stories:Tales",
             test_config={"count": 20},
         ),
+    ]
+
+
+def _media() -> list[DatasetPart]:
+    return [
         DatasetPart(
             name="manifest",
             doc="pictures, sounds or others listed in JSON Lines with text, label, key and split",
@@ -75,6 +84,11 @@ def register_datasets() -> list[DatasetPart]:
             build="muomni_datasets.archives:Idx",
             sample="muomni_datasets.samples:idx",
         ),
+    ]
+
+
+def _generated() -> list[DatasetPart]:
+    return [
         DatasetPart(
             name="scenes",
             doc="drawn scenes of colored shapes, with captions or questions; reads no files",
