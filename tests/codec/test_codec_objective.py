@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from muomni_cli.api import MelConfig
-from muomni_cli.data.examples import BatchSampler, DecodedExampleData, DecodedExamples
+from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
+from muomni_cli.data.sampler import BatchSampler
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.training.callbacks import CallbackList, Display

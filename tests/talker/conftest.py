@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from muomni_cli.api import CodeShape
-from muomni_cli.data.examples import BatchSampler
+from muomni_cli.data.sampler import BatchSampler
 from muomni_cli.data.speech import SpeechData, SpeechDataset
 from muomni_cli.recipe import TrainSettings
 from muomni_talker.config import CursorConfig, ParallelConfig

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from muomni_cli.api import MelConfig
-from muomni_cli.data.examples import BatchSampler, DecodedExampleData, DecodedExamples
+from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
+from muomni_cli.data.sampler import BatchSampler
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.loop import Trainer
