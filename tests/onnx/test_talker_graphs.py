@@ -22,7 +22,7 @@ from tests.onnx.speech_parts import CODES, Opened, lively, opened
 
 SIZES: dict[str, Any] = {
     "d_text": 16, "text_layers": 2, "text_kernel": 3, "d_model": 24, "n_layers": 2, "n_heads": 2, "d_ff": 32,
-    "longest": 12, "ctx_len": 512,
+    "max_duration": 12, "ctx_len": 512,
 }  # fmt: skip
 VOICES, HEARD = ("rms", "slt"), 12
 TEXT = "the quick brown fox, jumps over a lazy dog and then it sleeps for a very long time. it costs $5, or more!"

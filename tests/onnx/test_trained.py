@@ -62,7 +62,7 @@ class Run:
     def learn(self, stage: str, **more: Any) -> Any:
         """Train a stage by itself."""
         registered, config = chosen(stage)
-        told = {name: value for name, value in more.items() if name != "learned"}
+        told = {name: value for name, value in more.items() if name != "head_metadata"}
         entry = part_entry(registered, config, f"{stage}/best.safetensors", **more)
         lesson = lesson_of(registered, config, more.get("head_metadata", {}))
         module = build_part(registered, config, told) if lesson is None else lesson
@@ -103,7 +103,7 @@ def graphs_of(model: Model) -> dict[str, list[str]]:
 
 def test_an_encoder_is_exported_alone_with_the_head_that_it_learned(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
-    run.learn("image", learned={"learn": "labels", "classes": ["cat", "dog"]})
+    run.learn("image", head_metadata={"learn": "labels", "classes": ["cat", "dog"]})
     model = run.model()
     assert graphs_of(model) == {"image": ["encoder", "head"]}
     export(model, tmp_path / "bundle", notify=print)
