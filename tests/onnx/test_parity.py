@@ -94,9 +94,9 @@ def logits_of(backend: Backend[Any]) -> list[np.ndarray[Any, Any]]:
     return [first, second, third, hidden, backend.begin([[1, *media_ids, 5, 9], [7, 8, 4]], 32)[1]]
 
 
-@pytest.mark.parametrize("keep", [False, True])
-def test_the_backend_gives_what_the_torch_backend_gives(made: Made, keep: bool) -> None:
-    ours, theirs = backends(made, prefix_cache=keep, hidden=True)
+@pytest.mark.parametrize("prefix_cache", [False, True])
+def test_the_backend_gives_what_the_torch_backend_gives(made: Made, prefix_cache: bool) -> None:
+    ours, theirs = backends(made, prefix_cache=prefix_cache, hidden=True)
     for mine, its in zip(logits_of(ours), logits_of(theirs), strict=True):
         np.testing.assert_allclose(mine, its, atol=1e-5)
 
