@@ -70,10 +70,11 @@ def export(
     from muomni_cli.core.console import print_table, say
     from muomni_cli.core.extras import require
     from muomni_cli.registry.registry import resolve
+
+    require("muomni export", "torch", "onnx", "onnxscript")
     from muomni_onnx.precision import choose
 
     chosen = choose(precision or [])
-    require("muomni export", "torch", "onnx", "onnxscript")
     make = resolve("muomni_onnx.export:export", "muomni export")
     if recipe is not None:
         found = resolve("muomni_onnx.sources:model_of_recipe")(recipe, overrides)

@@ -310,7 +310,7 @@ def _message(item: dict[str, Any], location: KeyPath, model: type[BaseModel]) ->
         return unknown(str(location[-1]), list(_fields(model)), "key")
     if item["type"] == "string_pattern_mismatch":
         key = next(step for step in reversed(location) if isinstance(step, str))
-        return f"{item['input']!r} is not {_fields(model)[key].description}"
+        return f"invalid value {item['input']!r}: {_fields(model)[key].description}"
     if item["type"] == "union_tag_not_found":
         return f'needs {str(item["ctx"]["discriminator"]).strip(chr(39))} = "...", which says what else is in it'
     if item["type"] == "union_tag_invalid":

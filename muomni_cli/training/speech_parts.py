@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from muomni_cli.contract.declarations import EncoderPart, VocoderPart
 from muomni_cli.contract.models import Thinker, Tokenizer
 from muomni_cli.contract.speech import Aligner, CharSpan, Codec, TextChunk, Vocoder
 from muomni_cli.core.errors import RequestError
+from muomni_cli.data.examples import DecodedExampleData
 from muomni_cli.data.prompt import Template, chat_ids
 from muomni_cli.data.speech import SpeechData, SpeechEncoders, open_speech
 from muomni_cli.generation.loop import TextStream
@@ -35,16 +36,40 @@ from muomni_cli.runs.checkpoint import (
     read_checkpoint,
     weights_of,
 )
+from muomni_cli.runs.run import RunFolder
 from muomni_cli.speech.asr import OTHERS
 from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, Wave, WerEvaluator, wer_evaluator
 
 if TYPE_CHECKING:
-    from muomni_cli.training.context import TrainingContext
+    from muomni_cli.recipe import Recipe, TrainSettings
 
 COUNT = 16  # sentences per validation; they take a few seconds
 
 
-def open_codec(context: TrainingContext) -> Codec:
+class SpeechStage(Protocol):
+    """The stage that parts are opened for; see :class:`muomni_cli.training.context.TrainingContext`."""
+
+    @property
+    def recipe(self) -> Recipe: ...
+    @property
+    def settings(self) -> TrainSettings: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def run(self) -> RunFolder: ...
+    @property
+    def progress(self) -> Callable[[str], None]: ...
+    @property
+    def trial(self) -> bool: ...
+    def tokenizer(self) -> Tokenizer: ...
+    def examples(self) -> DecodedExampleData: ...
+    def codec(self) -> Codec: ...
+    def command(self, stage: str) -> str: ...
+
+
+def open_codec(context: SpeechStage) -> Codec:
     codec_of(context.recipe)
     if _stands_in(context, "codec"):
         return cast("Codec", _frozen(cast("nn.Module", fresh_codec(context.recipe)), context))
@@ -52,7 +77,7 @@ def open_codec(context: TrainingContext) -> Codec:
     return cast("Codec", _frozen(module, context))
 
 
-def open_vocoder(context: TrainingContext) -> Vocoder | None:
+def open_vocoder(context: SpeechStage) -> Vocoder | None:
     """The run's vocoder if it is trained or needs no training; else None."""
     chosen = context.recipe.vocoder
     if chosen is None:
@@ -65,7 +90,7 @@ def open_vocoder(context: TrainingContext) -> Vocoder | None:
     return cast("Vocoder", _frozen(open_part(context.run, "vocoder", context.command("vocoder"))[0], context))
 
 
-def any_vocoder(context: TrainingContext, codec: Codec) -> Vocoder | None:
+def any_vocoder(context: SpeechStage, codec: Codec) -> Vocoder | None:
     """The run's vocoder, else the first registered one that needs no training."""
     own = open_vocoder(context)
     if own is not None:
@@ -77,7 +102,7 @@ def any_vocoder(context: TrainingContext, codec: Codec) -> Vocoder | None:
     return None
 
 
-def open_thinker(context: TrainingContext) -> Thinker:
+def open_thinker(context: SpeechStage) -> Thinker:
     chosen = context.recipe.thinker
     if chosen is not None and _stands_in(context, "thinker"):
         entry = {"vocab_size": context.tokenizer().vocab_size}
@@ -100,7 +125,7 @@ def thinker_hidden_states(thinker: Thinker, tokenizer: Tokenizer, template: Temp
     return [*said, TextChunk(rest)] if rest else said
 
 
-def open_aligner(context: TrainingContext) -> tuple[Aligner, Any, Path | None]:
+def open_aligner(context: SpeechStage) -> tuple[Aligner, Any, Path | None]:
     """The recipe's encoder that can align, its config and its weights (None if untrained), from this run or the one in
     ``init_encoders``. RequestError if there is none, or it is not trained."""
     found = [(name, c) for name, c in context.recipe.encoders.items() if _align_of(c.registered.part)]
@@ -132,7 +157,7 @@ def _align_of(part: Any) -> str | None:
     return part.align if isinstance(part, EncoderPart) else None
 
 
-def open_stage_speech(context: TrainingContext, spell: Callable[[str], str]) -> SpeechData:
+def open_stage_speech(context: SpeechStage, spell: Callable[[str], str]) -> SpeechData:
     aligner, config, heard_with = open_aligner(context)
     codec = context.codec()
     target, rate = getattr(config, "sample_rate", None), codec.mel.sample_rate
@@ -160,7 +185,7 @@ class Evenly:
         return [[CharSpan(0, len(text), 0.0, len(wave) / self._rate)] for wave, text in zip(waves, texts, strict=True)]
 
 
-def _stands_in(context: TrainingContext, stage: str) -> bool:
+def _stands_in(context: SpeechStage, stage: str) -> bool:
     """Whether an untrained part replaces that of ``stage``, in a dry run."""
     return context.trial and context.run.status(stage) == "missing"
 
@@ -172,14 +197,14 @@ def _fingerprint(weights: Path | None) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
 
 
-def _frozen(module: nn.Module, context: TrainingContext) -> nn.Module:
+def _frozen(module: nn.Module, context: SpeechStage) -> nn.Module:
     return module.eval().requires_grad_(False).to(context.device)
 
 
 class Resynthesis:
     """Word error rate of held-out recordings before and after a codec; see ``TrainingContext.understood``."""
 
-    def __init__(self, context: TrainingContext) -> None:
+    def __init__(self, context: SpeechStage) -> None:
         self._context = context
         examples = context.examples().val
         order = np.random.default_rng(0).permutation(len(examples)).tolist()

@@ -158,7 +158,7 @@ def test_words_are_written_as_they_are_heard() -> None:
         (("folder",), "folder is a folder"),
         (("empty.wav",), "empty.wav is empty"),
         (("text.wav",), "text.wav is not a readable audio file"),
-        (("short.wav",), "short.wav holds 6.25 ms"),
+        (("short.wav",), "short.wav is 6.25 ms long"),
         (("a.wav", "--json", "--srt"), "--json and --srt exclude each other"),
         (("a.wav", "a.wav", "--srt"), "one file at a time"),
         (("a.wav", "--device", "tpu"), "there is no device 'tpu'"),

@@ -37,7 +37,7 @@ def test_what_was_resolved_reads_as_the_same(here: Path) -> None:
     resolved = resolved_toml(recipe)
     (here / "b.toml").write_text(resolved)
     assert load_recipe("b.toml") == recipe
-    assert "# tables of sources of examples" in resolved
+    assert "# sources of examples, by the names" in resolved
 
 
 def test_the_schema_knows_lists_of_every_modality(here: Path) -> None:
@@ -63,9 +63,9 @@ def test_the_schema_knows_lists_of_every_modality(here: Path) -> None:
         ('use = "tar"', 'use = "tarr"', "a.toml:9: data.omni.0.from.audio: unknown use 'tarr'; did you mean 'tar'?"),
         ('use = "tar", ', "", 'a.toml:9: data.omni.0.from.audio: needs use = "..."'),
         ("media = [", "medai = [", "a.toml:16: data.omni.0.ask.1.medai: unknown key 'medai'; did you mean 'media'?"),
-        ('"tar"', '"manifest", modality = "A B"', "omni.0.from.audio.modality: 'A B' is not what the examples are"),
+        ('"tar"', '"manifest", modality = "A B"', "omni.0.from.audio.modality: invalid value 'A B': modality of the examples"),
         ('{"0" = "zero"}', '{"0" = 0}', "data.omni.0.from.audio.names.0: 0: input should be a valid string"),
-        ('"{image.text}"', '"{audio.text}"', "a.toml:6: data.omni.0: 'What do you see?' speaks of audio.text"),
+        ('"{image.text}"', '"{audio.text}"', "a.toml:6: data.omni.0: 'What do you see?' refers to audio.text"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_where_they_are(right: str, wrong: str, mistake: str, here: Path) -> None:
