@@ -63,7 +63,7 @@ def test_the_schema_knows_lists_of_every_modality(here: Path) -> None:
         ('use = "tar"', 'use = "tarr"', "a.toml:9: data.omni.0.from.audio: unknown use 'tarr'; did you mean 'tar'?"),
         ('use = "tar", ', "", 'a.toml:9: data.omni.0.from.audio: needs use = "..."'),
         ("media = [", "medai = [", "a.toml:16: data.omni.0.ask.1.medai: unknown key 'medai'; did you mean 'media'?"),
-        ('"tar"', '"manifest", modality = "A B"', "omni.0.from.audio.modality: invalid value 'A B': modality of the examples"),
+        ('"tar"', '"manifest", modality = "A B"', "omni.0.from.audio.modality: invalid value 'A B'"),
         ('{"0" = "zero"}', '{"0" = 0}', "data.omni.0.from.audio.names.0: 0: input should be a valid string"),
         ('"{image.text}"', '"{audio.text}"', "a.toml:6: data.omni.0: 'What do you see?' refers to audio.text"),
     ],
