@@ -203,11 +203,11 @@ COMMANDS = {
     "chat hello -m {run}": "run {run} needs torch",
     "tts hello -o out.wav -m {run}": "run {run} needs torch",
     "listen {sound} -m {run}": "run {run} needs torch",
-    "eval omni -m {run}": "muomni eval needs torch",
-    "trace hello -m {run}": "muomni trace needs torch",
+    "eval omni -m {run}": "run {run} needs torch",
+    "trace hello -m {run}": "run {run} needs torch",
     "train all omni": "muomni train needs torch",
     "bench generate omni": "muomni bench needs ",
-    "bench tts -m {run}": "muomni bench needs ",
+    "bench tts -m {run}": "run {run} needs torch",
     "export --onnx -m {run} -o out": "muomni export needs torch, onnx and onnxscript",
 }
 
