@@ -168,7 +168,7 @@ def wav(data: bytes, *, claimed: int | None = None, rate: int = 16000, channels:
         (b"Once upon a time there was a file that was no sound.\n" * 50, "is not a readable audio file", "WAV"),
         (wav(b""), "contains no samples", "samples in it"),
         (wav(b"\0" * 200), "6.25 ms", "at least"),
-        (wav(b"", claimed=32000), "contains no samples", ""),
+        (wav(b"", claimed=32000), "contains no samples", "samples in it"),
         (wav(b"\0" * 64000, rate=100), "sample rate of 100", "common rate"),
         (wav(b"\0" * 64000, rate=2**31 - 1), "sample rate of 2147483647", "common rate"),
         (wav(b"\0" * 65000, channels=65), "65 channels", "mix it down"),
