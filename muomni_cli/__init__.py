@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.core.extras import PYPROJECT, ROOT, __version__
+from muomni_cli.core.errors import PYPROJECT, ROOT, __version__
 
 if TYPE_CHECKING:
     from muomni_cli.core.errors import MuomniError, RequestError

@@ -70,8 +70,8 @@ from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.text import cut_sentences
 from muomni_cli.data import split
 from muomni_cli.registry.hookspecs import hookimpl
-from muomni_cli.registry.recipe_paths import expand_path
-from muomni_cli.runs.provenance import OpenedRecipe, open_recipe
+from muomni_cli.registry.sets import expand_path
+from muomni_cli.runs.run import OpenedRecipe, open_recipe
 
 __all__ = [
     "Batch", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape", "Codec",

@@ -14,18 +14,25 @@ from typing import Annotated
 import typer
 from typer.models import CommandInfo, TyperInfo
 
-from muomni_cli.commands import bench, data, models, plugins, recipes, runs
+from muomni_cli.commands import bench, data, models, plugins, recipes
+from muomni_cli.commands import models as runs
 from muomni_cli.commands.chat import chat
 from muomni_cli.commands.doctor import doctor
 from muomni_cli.commands.eval import evaluate
-from muomni_cli.commands.listen import listen
+from muomni_cli.commands.speech import listen, tts
 from muomni_cli.commands.trace import trace
 from muomni_cli.commands.train import train
-from muomni_cli.commands.tts import tts
-from muomni_cli.core.command_line import TEXT_COMMANDS, meant_command, translated, with_dashed_text, with_default_page
-from muomni_cli.core.console import print_error, say, tolerate_encoding
-from muomni_cli.core.errors import MuomniError
-from muomni_cli.core.extras import __version__, absence, missing_package
+from muomni_cli.core.console import (
+    TEXT_COMMANDS,
+    meant_command,
+    print_error,
+    say,
+    tolerate_encoding,
+    translated,
+    with_dashed_text,
+    with_default_page,
+)
+from muomni_cli.core.errors import MuomniError, __version__, absence, missing_package
 from muomni_cli.registry.loading import Plugin, add_file, describe
 from muomni_cli.registry.registry import get_registry
 
@@ -193,7 +200,7 @@ def _own_cli() -> typer.Typer:
     cli.command()(tts)
     cli.command("eval")(evaluate)
     cli.command()(trace)
-    cli.add_typer(runs.app, name="runs")
+    cli.add_typer(runs.runs_app, name="runs")
     cli.add_typer(models.app, name="models")
     cli.add_typer(bench.app, name="bench")
     cli.add_typer(recipes.app, name="recipes")

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from muomni_cli.conformance.part_under_test import LoadedPart
+from muomni_cli.conformance.common import LoadedPart
 from muomni_cli.conformance.runner import CheckReport, CheckRun, checks_of, examine, parts_called
 from muomni_cli.contract.checks import Check, CheckFailed, CheckResult, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import Part

@@ -45,7 +45,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> list[Plugin]:
     from muomni_cli.models import locate
     from muomni_cli.registry.registry import Registry, get_registry
 
-    left = [plugin for plugin in get_registry().plugins if plugin.info.module != "muomni_nano.plugin"]
+    left = [plugin for plugin in get_registry().plugins if plugin.info.module != "muomni_nano"]
     monkeypatch.setattr(locate, "get_registry", lambda: Registry(left))
     return left
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from muomni_cli import app
 from muomni_cli.api import CodeShape, EncoderPart
-from muomni_cli.omni.model import OmniModel
+from muomni_cli.omni import OmniModel
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
 from muomni_cli.runs.run import RunFolder, open_entry, part_entry

@@ -130,8 +130,8 @@ def _sounds(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence
     """Log-mel to samples, streamed, one row at a time."""
     import torch
 
+    from muomni_cli.conformance.common import MEL
     from muomni_cli.conformance.modules import log_mel
-    from muomni_cli.conformance.part_under_test import MEL
     from muomni_cli.conformance.vocoders import FRAMES
 
     mel = log_mel(MEL, FRAMES)
@@ -146,7 +146,7 @@ def _sounds(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence
 
 def _speaks(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
     from muomni_cli.api import TextChunk
-    from muomni_cli.conformance.part_under_test import ARGUMENTS
+    from muomni_cli.conformance.common import ARGUMENTS
     from muomni_cli.conformance.talkers import TEXT, differing, greedy, spoken
 
     talkers = (runner(subject, sessions, **ARGUMENTS["talker"]), subject.lively)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from muomni_cli.api import Graph, MuomniError
-from muomni_cli.core.extras import __version__
+from muomni_cli.core.errors import __version__
 from muomni_cli.core.files import new_folder
 from muomni_onnx.bundle import open_bundle, write_manifest
 from muomni_onnx.genai import why_no_text, write_text_form

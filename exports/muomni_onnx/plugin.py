@@ -1,10 +1,178 @@
 """The plugin: the ONNX runtime, conformance checks of graphs, and ``muomni export``. Imports no torch and no
-onnxruntime."""
+onnxruntime.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from muomni_cli.api import CheckSpec, PartConfig, RuntimePart, hookimpl
-from muomni_onnx.commands import add_to
+from muomni_cli.api import CheckSpec, PartConfig, RequestError, RuntimePart, hookimpl
+from muomni_cli.commands.options import ModelOption
+
+OVERRIDES = "muomni_onnx.overrides"
+"""Key of the recipe overrides in the context of ``muomni export``."""
+
+WORTH_A_LINE = 10_000
+"""Bytes kept in full precision that are worth a line of output."""
+
+
+class WithOverrides(TyperGroup):
+    """A group with a callback of its own: extra words are recipe overrides, unless the first names a subcommand."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] in self.commands:
+            return super().parse_args(ctx, args)
+        ctx.allow_interspersed_args = True
+        super().parse_args(ctx, args)
+        ctx.meta[OVERRIDES] = [*ctx._protected_args, *ctx.args]
+        ctx._protected_args, ctx.args = [], []
+        return []
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[KEY=VALUE]..."]
+
+
+def export(
+    context: typer.Context,
+    onnx: Annotated[  # noqa: ARG001
+        bool, typer.Option("--onnx", help="As ONNX graphs, for onnxruntime: the only format, and the default.")
+    ] = True,
+    model: ModelOption = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="Instead of a trained model: a recipe with random weights, changed by KEY=VALUE words.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="The folder to make (default: MODEL-onnx, here)."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Leave out parts that cannot be exported.")] = False,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[PART=]PRECISION",
+            help="fp32; int8: smaller and faster on a CPU; int4: smaller still; fp16: for GPUs. Of all parts, or "
+            "of one, as talker=fp32; repeatable. (default: fp32)",
+        ),
+    ] = None,
+) -> None:
+    """Write a trained model as a folder that runs without PyTorch, once it is shown to agree with it."""
+    if context.invoked_subcommand is not None:
+        return
+    overrides: list[str] = context.meta.get(OVERRIDES, [])
+    _check_request(model, recipe, overrides)
+    _require_room(output, force=force)
+    from muomni_cli.core.console import print_table, say
+    from muomni_cli.core.errors import require
+    from muomni_cli.registry.registry import resolve
+
+    require("muomni export", "torch", "onnx", "onnxscript")
+    from muomni_onnx.precision import choose
+
+    chosen = choose(precision or [])
+    make = resolve("muomni_onnx.export:export", "muomni export")
+    if recipe is not None:
+        found = resolve("muomni_onnx.sources:model_of_recipe")(recipe, overrides)
+        output = _folder_for(found.name, output, force=force)
+        say(f"recipe {found.name}: random weights, so its output is noise")
+    else:
+        trained = resolve("muomni_onnx.sources:find_trained")(model)
+        output = _folder_for(trained.name, output, force=force)
+        say(f"exporting {trained.name} ({trained.run.root}) to {output}")
+        found = resolve("muomni_onnx.sources:model_of")(trained, partial=partial)
+    report = make(found, output, partial=partial, precision=chosen, replace=force, notify=say)
+    rows = []
+    for line in report.lines:
+        parity, precision, size = line.written.parity, line.written.precision, _mb(line.written.size)
+        measured = (*_near(parity.error, parity.tolerance), f"{parity.speed:.1f}x")
+        rows.append((line.part, line.graph, precision, *measured, size))
+    print_table(("part", "graph", "precision", "error", "allowed", "speed", "MB"), rows)
+    for line in report.lines:
+        for kept in line.written.kept:
+            if kept.size >= WORTH_A_LINE:
+                say(f"{line.part} {line.graph}: {_mb(kept.size)} MB stay in full precision: {kept.why}")
+    for whole in report.wholes:
+        say(whole.says if whole.holds else f"{whole.says}: not required in lower precision")
+    for note in report.notes:
+        say(note)
+    total = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    say(f"wrote {output} ({_mb(total)} MB)")
+    say(f"check it wherever it runs: muomni export check {output}")
+
+
+def _folder_for(name: str, output: Path | None, *, force: bool) -> Path:
+    if output is not None:
+        return output
+    folder = Path(f"{name}-onnx")
+    _require_room(folder, force=force)
+    return folder
+
+
+def _require_room(output: Path | None, *, force: bool) -> None:
+    """RequestError if ``output`` exists and is no earlier export, or is not to be replaced."""
+    from muomni_cli.core.files import occupied
+    from muomni_onnx.bundle import MANIFEST
+
+    if output is None or not occupied(output):
+        return
+    if not (output / MANIFEST).is_file():
+        raise RequestError(f"{output} is there already, and is no earlier export", "name another folder: -o FOLDER")
+    if not force:
+        raise RequestError(
+            f"{output} is there already", "replace it: the same command with --force; or name another folder: -o FOLDER"
+        )
+
+
+def _check_request(model: str | None, recipe: str | None, overrides: list[str]) -> None:
+    if model and recipe:
+        raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
+    if overrides and not recipe:
+        raise RequestError(
+            f"{overrides[0]!r} changes a recipe, and none is named", "name a trained model with -m, or add --recipe"
+        )
+
+
+def check(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="The folder, or the name of an installed model.")],
+) -> None:
+    """Compare a bundle with its digests, and its graphs with what they gave when it was exported. Needs no PyTorch."""
+    from muomni_cli.core.console import print_table, say
+    from muomni_cli.models.locate import model_named
+    from muomni_cli.registry.registry import resolve
+
+    root = Path(bundle).expanduser()
+    if not root.exists():
+        model_ref = model_named(bundle)
+        root = model_ref.bundle.root if model_ref.bundle is not None else model_ref.run().root
+    checked = resolve("muomni_onnx.check:check", "muomni export check")(root)
+    print_table(
+        ("part", "graph", "precision", "error", "allowed", "MB"),
+        [(x.part, x.graph, x.precision, *_near(x.error, x.tolerance), _mb(x.size) if x.size else "") for x in checked],
+    )
+    say(f"{bundle} is whole and agrees")
+
+
+def _near(error: float, tolerance: float) -> tuple[str, str]:
+    return f"{error:.1e}", f"{tolerance:.1e}"
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.2f}"
+
+
+def add_to(cli: typer.Typer) -> None:
+    group = typer.Typer(cls=WithOverrides, invoke_without_command=True)
+    group.callback()(export)
+    group.command()(check)
+    cli.add_typer(group, name="export")
 
 
 @hookimpl

@@ -101,7 +101,7 @@ def generate(
     _require_one(model, recipe, vs_transformers, vs)
     work = Workload(batch, prompt, tokens, rounds, device, threads, prefill)
     if model is not None:
-        from muomni_cli.bench.bundles import measure_generation
+        from muomni_cli.bench.workload import measure_generation
 
         _report(measure_generation(model, vs or [], work, vary or [], progress=say), json)
         return
@@ -130,7 +130,7 @@ def encode(
     _require_one(model, recipe, vs_transformers, vs)
     work = Workload(batch, 0, steps, rounds, device, threads)
     if model is not None:
-        from muomni_cli.bench.bundles import measure_encoding
+        from muomni_cli.bench.workload import measure_encoding
 
         _report(measure_encoding(model, vs or [], work, progress=say), json)
         return

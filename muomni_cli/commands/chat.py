@@ -59,10 +59,10 @@ def chat(
     threads: ThreadsOption = None,
 ) -> None:
     """Chat with a trained model about text, images and audio."""
-    from muomni_cli.chat.output import SpeechOutput, answer_one_shot, history, read_line
-    from muomni_cli.chat.session import TerminalSession
+    from muomni_cli.commands.chat_output import SpeechOutput, answer_one_shot, history, read_line
+    from muomni_cli.commands.chat_session import TerminalSession
     from muomni_cli.core.console import say
-    from muomni_cli.data.media_arguments import attachments
+    from muomni_cli.data.media import attachments
     from muomni_cli.inference.chat_model import chat_model
     from muomni_cli.inference.model import Model
     from muomni_cli.inference.settings import ChatOptions, settings_of
@@ -105,7 +105,7 @@ def chat(
 
 def _question(prompt: str | None, words: Sequence[str], *, json: bool) -> str | None:
     """The text of the question; None for a session. RequestError for an empty one, or stdin wanted twice."""
-    from muomni_cli.chat.output import read_prompt
+    from muomni_cli.commands.chat_output import read_prompt
 
     piped = any(word.endswith("=-") for word in words)
     if piped and prompt == "-":

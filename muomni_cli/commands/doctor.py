@@ -19,7 +19,7 @@ import typer
 
 from muomni_cli.commands.options import JsonOption
 from muomni_cli.core.console import print_json, print_table
-from muomni_cli.core.extras import __version__, extras, how_to_install
+from muomni_cli.core.errors import __version__, extras, how_to_install
 from muomni_cli.core.files import cache_folder, config_folder
 from muomni_cli.registry.loading import describe
 from muomni_cli.registry.registry import get_registry

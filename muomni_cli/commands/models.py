@@ -1,16 +1,23 @@
-"""``muomni models``: list, inspect and package models."""
+"""``muomni models`` and ``muomni runs``: what is installed, and what was trained."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Annotated, Any
 
 import typer
 
 from muomni_cli.commands.options import JsonOption
 from muomni_cli.core.console import print_json, print_table, say
+from muomni_cli.core.errors import RequestError
 
 app = typer.Typer(no_args_is_help=True, help="List and inspect installed models, and package models for pip.")
+
+runs_app = typer.Typer(no_args_is_help=True, help="List and inspect training runs, and plot their curves.")
+
+HEADINGS = ("RUN", "STAGE", "STATUS", "STEP", "LOSS", "VAL LOSS", "BITS/BYTE", "SIZE", "AGE")
 
 
 @app.command("list")
@@ -69,9 +76,9 @@ def pack(
     ] = None,
 ) -> None:
     """Write a pip-installable package of a run, a bundle, or both, with weights and a model card."""
-    from muomni_cli.models.describe import size_of
     from muomni_cli.models.model_card import uses
     from muomni_cli.models.package import PackageOptions, pack
+    from muomni_cli.models.package_run import size_of
 
     packed = pack(model, output, PackageOptions(name, version, bundle, scores or (), license, half, without or ()))
     say(f"wrote {output} ({size_of(output) / 1e6:.1f} MB); read its README.md, the public model card")
@@ -124,3 +131,103 @@ def _part(part: dict[str, Any]) -> tuple[str, ...]:
     sizes = ", ".join(f"{key} {value}" for key, value in part["sizes"].items())
     numbers = f"{part['numbers']:,}" if part["numbers"] else "-"
     return part["part"], part["stage"] or "-", f"{part['kind']} {part['use']}", sizes or "-", numbers
+
+
+@runs_app.command("list")
+def list_runs(json: JsonOption = False) -> None:
+    """List the runs under runs/, newest first."""
+    from muomni_cli.runs.listing import all_runs
+
+    found = all_runs()
+    if json:
+        print_json(found)
+    elif not found:
+        say("there are no runs here; train one: muomni train all RECIPE")
+    else:
+        print_table(HEADINGS, [row for run in found for row in _rows(run)])
+        for run in found:
+            if "error" in run:
+                say(f"warning: {run['name']}: {run['error']}")
+
+
+@runs_app.command()
+def show(name: Annotated[str, typer.Argument(help="Run name or folder.")], json: JsonOption = False) -> None:
+    """Show a run: stages, parts, files, and the versions it was trained with."""
+    from muomni_cli.runs.listing import details, find_run
+
+    run = details(find_run(name))
+    if json:
+        print_json(run)
+        return
+    print_table(HEADINGS, _rows(run))
+    print()
+    print_table(
+        ("PART", "USE", "PLUGIN", "WEIGHTS"),
+        [(k, p["use"], p["plugin"], p["weights"]) for k, p in run["parts"].items()],
+    )
+    print()
+    print_table(("FILE", "SIZE"), [(path, _size(count)) for path, count in run["files"].items()])
+    if lock := run["lock"]:
+        versions = "  ".join(f"{package} {version}" for package, version in lock["packages"].items())
+        print(f"\nmade with python {lock['python']}  {versions}  seed {lock['seed']}")
+
+
+@runs_app.command()
+def plot(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Run names or folders.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write a PNG file instead of text.")] = None,
+    metric: Annotated[str, typer.Option(help="Metric to plot, by its name in metrics.jsonl.")] = "loss",
+    stage: Annotated[str, typer.Option(help="Stage (default: the last one that has the metric).")] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print the points as JSON instead.")] = False,
+) -> None:
+    """Plot a metric of one or several runs with its validation values, in the terminal or as a PNG file."""
+    from muomni_cli.runs.listing import Curve, curve, find_run, png_plot, text_plot
+
+    curves = []
+    for name in names:
+        run = find_run(name)
+        found, steps, values = curve(run, metric, stage or None)
+        curves.append(Curve(f"{name} ({found}): {metric} {values[-1]:.4g}", steps, values))
+        with suppress(RequestError):  # not every metric is measured on held-out data too
+            _, steps, values = curve(run, f"val_{metric}", found)
+            curves.append(Curve(f"{name} ({found}): validation {metric} {values[-1]:.4g}", steps, values, True))
+    if json:
+        print_json([{"name": c.name, "steps": c.steps, "values": c.values, "validation": c.measured} for c in curves])
+    if output is not None:
+        png_plot(curves, _with_unit(metric), output)
+        say(f"wrote {output}")
+    elif not json:
+        print(text_plot(curves, columns=get_terminal_size().columns - 1))
+
+
+def _with_unit(metric: str) -> str:
+    units = {"loss": "nats per target", "lr": "learning rate", "memory": "bytes", "time": "seconds"}
+    unit = units.get(metric.removeprefix("val_"))
+    return f"{metric} ({unit})" if unit else metric
+
+
+def _rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One row per stage; the first one has name, size and age."""
+    stages = run["stages"] or {"-": {"status": "broken" if "error" in run else "empty"}}
+    rows = []
+    for number, (stage, state) in enumerate(stages.items()):
+        step = f"{state['step']}/{state.get('steps') or '?'}" if state.get("step") is not None else "-"
+        numbers = [_number(state.get(key)) for key in ("loss", "val_loss", "bits_per_byte")]
+        whole = (_size(run["bytes"]), _age(run["age_seconds"])) if number == 0 else ("", "")
+        rows.append((run["name"] if number == 0 else "", stage, str(state["status"]), step, *numbers, *whole))
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

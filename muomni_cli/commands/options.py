@@ -41,7 +41,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def media_words(image: list[str] | None, audio: list[str] | None, attach: list[str] | None) -> list[str]:
     """The media options as ``NAME=FILE`` words. RequestError for a word without a file."""
-    from muomni_cli.data.media_arguments import check_words
+    from muomni_cli.data.media import check_words
 
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
     check_words(words)

@@ -102,7 +102,7 @@ def new(
     ] = Path(),
 ) -> None:
     """Write the package of a new plugin: a working example to be changed."""
-    from muomni_cli.scaffold.new import write
+    from muomni_cli.scaffold import write
 
     folder = write(name, kind, output, get_registry())
     print(folder)

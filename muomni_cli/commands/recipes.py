@@ -12,8 +12,7 @@ import typer
 
 from muomni_cli.commands.options import JsonOption, OverridesArgument, RecipeArgument
 from muomni_cli.core.console import print_json, print_table, say
-from muomni_cli.core.errors import MuomniError
-from muomni_cli.core.extras import how_to_install
+from muomni_cli.core.errors import MuomniError, how_to_install
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import RecipeReport

@@ -62,7 +62,7 @@ def trace(
         raise RequestError(f"there is no engine {engine!r}", "write --engine torch or --engine bundle")
     if model and recipe:
         raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
-    from muomni_cli.chat.output import read_prompt
+    from muomni_cli.commands.chat_output import read_prompt
     from muomni_cli.models.engines import CAN_CHAT
     from muomni_cli.models.locate import SPEECH, resolve_capable
     from muomni_cli.trace.report import as_json, as_markdown, as_text

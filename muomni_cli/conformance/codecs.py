@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from muomni_cli.conformance.common import SEED
 from muomni_cli.conformance.modules import CUTS, in_pieces, log_mel, require_shape, same
-from muomni_cli.conformance.part_under_test import SEED
 from muomni_cli.contract.checks import Check, Number, PartUnderTest, check_that
 
 FRAMES = 9

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from muomni_cli.conformance.part_under_test import SEED
+from muomni_cli.conformance.common import SEED
 from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.data import Conversation, Document, Example, Item
 from muomni_cli.contract.declarations import PartConfig

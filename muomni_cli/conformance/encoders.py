@@ -14,8 +14,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from muomni_cli.conformance.common import SEED
 from muomni_cli.conformance.modules import by_heart, one_step, require_shape, same, shape
-from muomni_cli.conformance.part_under_test import SEED
 from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import EncoderPart
 

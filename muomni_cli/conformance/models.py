@@ -14,8 +14,8 @@ from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number,
 from muomni_cli.contract.declarations import ModelFiles, RuntimePart
 from muomni_cli.contract.speech import TextChunk
 from muomni_cli.core.errors import RequestError
-from muomni_cli.models.describe import SPEECH, describe
 from muomni_cli.models.locate import ModelRef, bundle_at, verify
+from muomni_cli.models.package_run import SPEECH, describe
 from muomni_cli.registry.loading import describe as describe_error
 from muomni_cli.runs.run import LAST, RunFolder
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from muomni_cli.conformance.part_under_test import SEED, enliven
+from muomni_cli.conformance.common import SEED, enliven
 from muomni_cli.conformance.runner import HOMES
 from muomni_cli.contract.checks import Check, Number, PartUnderTest, check_that
 from muomni_cli.contract.speech import MelSettings

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from muomni_cli.conformance.part_under_test import LoadedPart
+from muomni_cli.conformance.common import LoadedPart
 from muomni_cli.contract.checks import Check, CheckFailed, CheckResult, CheckSkipped
 from muomni_cli.contract.declarations import ModelFiles, Part, PartConfig
 from muomni_cli.core.console import say

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from muomni_cli.conformance.common import CODES, SEED, VOICES
 from muomni_cli.conformance.modules import require_shape
-from muomni_cli.conformance.part_under_test import CODES, SEED, VOICES
 from muomni_cli.contract.checks import Check, CheckFailed, Number, PartUnderTest, check_that
 from muomni_cli.contract.speech import Sampler, TextChunk, VoiceSettings
 from muomni_cli.core.errors import RequestError

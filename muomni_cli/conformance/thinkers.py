@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from muomni_cli.conformance.common import SEED, VOCABULARY
 from muomni_cli.conformance.modules import by_heart, one_step, require_shape, same
-from muomni_cli.conformance.part_under_test import SEED, VOCABULARY
 from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import Capability
 

@@ -1,8 +1,26 @@
-"""Errors that users may see: each says what is wrong and how to fix it. ``app.py`` turns them into two lines and an
-exit code, and reports any other exception as a bug.
+"""Errors shown to the user, and installed packages: the version of muomni, and which extra installs a missing
+package.
 """
 
 from __future__ import annotations
+
+import contextlib
+import importlib.util
+import re
+import tomllib
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]  # parent folder of ``muomni_cli``: a checkout, or ``site-packages``
+
+PYPROJECT = ROOT / "pyproject.toml"  # exists only in a checkout
+
+OWN = re.compile(r"muomni(_\w+)?")
+"""muomni's own packages. If one is missing, the installation is broken; installing another package does not help."""
+
+OPTIONAL = re.compile(r"([\w.-]+)[^;]*;.*\bextra *== *['\"]([\w.-]+)['\"]")
+"""A requirement of an extra in the metadata of an installed package: ``torch==2.11; extra == 'train'``."""
 
 
 class MuomniError(Exception):
@@ -27,3 +45,66 @@ class RequestError(MuomniError):
     """An invalid request (argument, recipe, file, model): exit code 2."""
 
     exit_code = 2
+
+
+def _version() -> str:
+    """Version of the installed distribution, or else of the checkout."""
+    try:
+        return metadata.version("muomni")
+    except metadata.PackageNotFoundError:
+        return str(tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["version"])
+
+
+__version__ = _version()
+
+
+def require(wanted_by: str, *packages: str, otherwise: str = "") -> None:
+    """Check that ``packages`` are installed before work begins that needs them; does not import them.
+
+    Args:
+        wanted_by: what needs them, for the error.
+        packages: import names.
+        otherwise: an alternative to installing them, for the error.
+
+    Raises:
+        MuomniError: some are not installed.
+    """
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise MuomniError(*absence(wanted_by, missing, otherwise))
+
+
+def missing_package(error: ModuleNotFoundError) -> str | None:
+    """The missing package that caused ``error``; None for other causes: one of muomni's own packages, or a missing
+    submodule of an installed package."""
+    package = (error.name or "").partition(".")[0]
+    if not package or OWN.fullmatch(package) or importlib.util.find_spec(package) is not None:
+        return None
+    return package
+
+
+def absence(wanted_by: str, packages: Sequence[str], otherwise: str = "") -> tuple[str, str]:
+    """Problem and fix for missing ``packages``."""
+    *most, last = packages
+    listed = f"{', '.join(most)} and {last}" if most else last
+    what = f"{wanted_by} needs {listed}, which {'are' if most else 'is'} not installed"
+    fix = f"install {'them' if most else 'it'}: {how_to_install(packages)}"
+    return what, f"{fix}; {otherwise}" if otherwise else fix
+
+
+def how_to_install(packages: Sequence[str]) -> str:
+    """The command that installs ``packages``: muomni's extras where possible, others by name."""
+    known = extras()
+    names = list(dict.fromkeys(known[package] for package in packages if package in known))
+    ours = [f"'muomni[{','.join(names)}]'"] if names else []
+    return " ".join(["pip install", *ours, *(package for package in packages if package not in known)])
+
+
+def extras() -> dict[str, str]:
+    """Package -> the first extra of muomni that installs it; empty if muomni itself is not installed."""
+    found: dict[str, str] = {}
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for requirement in metadata.requires("muomni") or []:
+            if match := OPTIONAL.match(requirement):
+                found.setdefault(match[1], match[2])
+    return found

@@ -16,11 +16,19 @@ from muomni_cli.contract.data import Conversation, Document, Example, FileMedia,
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import missing_sets
-from muomni_cli.data.sources import SPLITS, DataSource, example_items, open_sources, text_items, texts_of, word_items
+from muomni_cli.data.sources import (
+    SPLITS,
+    DataSource,
+    Validating,
+    example_items,
+    open_sources,
+    text_items,
+    texts_of,
+    word_items,
+)
 from muomni_cli.data.split import Split
 from muomni_cli.data.split_items import cut_of, remarks_of, split_of
 from muomni_cli.data.text import SourceStats, batches, encode_items, size_of
-from muomni_cli.data.validation_size import Validating
 from muomni_cli.registry.sets import get_command
 
 if TYPE_CHECKING:

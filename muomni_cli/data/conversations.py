@@ -19,15 +19,22 @@ from numpy.typing import NDArray
 from muomni_cli.contract.data import Conversation, Document, Media, Message
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
-from muomni_cli.data.media import Inputs, InputsWriter, decode_all, open_inputs
-from muomni_cli.data.modality import Modality, in_order
+from muomni_cli.data.batches import BatchSampler
+from muomni_cli.data.media import Inputs, InputsWriter, Modality, decode_all, in_order, open_inputs
 from muomni_cli.data.prompt import chat_ids
-from muomni_cli.data.sampler import BatchSampler
-from muomni_cli.data.sources import SPLITS, DataSource, conversation_items, open_sources, state_of_files
+from muomni_cli.data.sources import (
+    SPLITS,
+    DataSource,
+    Validating,
+    conversation_items,
+    empty_side,
+    of_rows,
+    open_sources,
+    state_of_files,
+)
 from muomni_cli.data.split import Split
 from muomni_cli.data.split_items import remarks_of, split_of
 from muomni_cli.data.text import tokenizer_hash
-from muomni_cli.data.validation_size import Validating, empty_side, of_rows
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe

@@ -14,12 +14,20 @@ from numpy.typing import NDArray
 from muomni_cli.contract.declarations import CodecPart, EncoderPart
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
+from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.media import InputsWriter, decode_all, open_inputs
-from muomni_cli.data.sampler import BatchSampler
-from muomni_cli.data.sources import SPLITS, DataSource, example_items, open_sources, state_of_files
+from muomni_cli.data.sources import (
+    SPLITS,
+    DataSource,
+    Validating,
+    empty_side,
+    example_items,
+    of_rows,
+    open_sources,
+    state_of_files,
+)
 from muomni_cli.data.split import Split
 from muomni_cli.data.split_items import remarks_of, split_of
-from muomni_cli.data.validation_size import Validating, empty_side, of_rows
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec, Recipe

@@ -1,33 +1,100 @@
-"""Decode media for encoders in worker processes, into a memory-mapped file. An encoder's ``read`` function is passed by
-its dotted name, so that workers can import it.
-"""
+"""Modalities and media: pictures and sounds of examples, and those that a command or a request attaches."""
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
+import re
+import stat
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.data import Media
+from muomni_cli.contract.data import FileMedia, Media
 from muomni_cli.contract.declarations import CodecPart, EncoderPart, PartConfig
 from muomni_cli.core.errors import RequestError
-from muomni_cli.registry.registry import resolve
+from muomni_cli.registry.registry import RegisteredPart, did_you_mean, resolve
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec
 
 T = TypeVar("T")
+
 CHUNK = 32  # media per task of a worker
+
 FEW = 64  # up to this many are decoded in this process, because starting workers takes longer
+
+STDIN = "-"
+
+MOST_BYTES = 1 << 30  # maximum bytes to read from a pipe; they are held in memory
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+
+_DESCRIPTOR = re.compile(r"/dev/stdin|/dev/fd/\d+|/proc/\w+/fd/\d+")
+"""Open files of a process: what a shell passes for ``<(command)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modality:
+    """One modality of a model: its encoder's declaration and settings."""
+
+    part: EncoderPart
+    config: PartConfig
+
+    @property
+    def modality(self) -> str:
+        return self.part.modality
+
+    def read(self, media: Media) -> NDArray[Any]:
+        """One input of the encoder. RequestError if the media are missing or unreadable."""
+        return read_media(self.part.read, self.config, media)
+
+    def num_tokens(self, inputs: NDArray[Any]) -> int:
+        return int(resolve(self.part.num_tokens, f"encoder {self.part.name}")(self.config, inputs))
+
+    def allot(self, counts: Sequence[int], context: int) -> list[int]:
+        """Tokens to use of each input in a conversation, out of ``counts``. If tokens are in temporal order, the end of
+        inputs that do not fit is dropped. Raises RequestError: they do not fit."""
+        room = int(context * self.part.max_context_fraction)
+        kept, left = [], room
+        for count in counts:
+            kept.append(min(count, left))
+            left -= kept[-1]
+        if kept != list(counts) and not (self.part.truncatable and all(kept)):
+            raise RequestError(
+                f"{len(counts)} {self.modality} input{'s' * (len(counts) > 1)} would take {sum(counts)} tokens, and "
+                f"{self.modality} may fill {room} of the context's {context}",
+                "give fewer or smaller ones, or train with a larger ctx_len",
+            )
+        return kept
+
+
+def modality_of(registered: RegisteredPart, config: PartConfig) -> Modality:
+    assert isinstance(registered.part, EncoderPart)
+    return Modality(registered.part, config)
+
+
+def in_order(media: Sequence[Media], modalities: Mapping[str, Modality]) -> list[Media]:
+    """Media in the order of the model's modalities, as they precede the text. Raises RequestError: the model has no
+    encoder for one of them."""
+    known = list(modalities)
+    for one in media:
+        if one.modality not in known:
+            raise RequestError(
+                f"this model has no encoder for {one.modality}, which {one.name} needs",
+                f"it takes {' and '.join(known)}" if known else "it takes text alone: train the stage omni",
+            )
+    return sorted(media, key=lambda one: known.index(one.modality))
 
 
 def read_media(reference: str, config: PartConfig, media: Media) -> NDArray[Any]:
@@ -134,3 +201,92 @@ def open_inputs(path: Path) -> Inputs:
     dtype = np.dtype(about["dtype"] or "u1")
     flat = np.memmap(file, dtype=dtype, mode="r") if file.stat().st_size else np.zeros(0, dtype)
     return Inputs(flat, about["shapes"])
+
+
+@dataclass(frozen=True, slots=True)
+class PipedMedia:
+    """Contents of a pipe. Implements :class:`muomni_cli.api.Media`."""
+
+    modality: str
+    name: str
+    content: bytes = field(repr=False)
+
+    def open(self) -> BinaryIO:
+        return io.BytesIO(self.content)
+
+
+def media_at(modality: str, word: str) -> Media:
+    """The media that a command-line argument refers to. Pipes are read at once, files when opened. Raises RequestError:
+    a URL, or a pipe that is empty, too long, or a terminal."""
+    refuse_url(word)
+    if word == STDIN:
+        return _from_stdin(modality)
+    if not _is_open_pipe(word):
+        return FileMedia(modality, Path(word).expanduser())
+    with Path(word).open("rb") as file:
+        return _read(modality, word, file)
+
+
+def require_one_stdin(words: Sequence[str]) -> None:
+    """RequestError if ``-`` occurs twice among ``words`` (FILE or NAME=FILE)."""
+    if sum(word.rpartition("=")[2] == STDIN for word in words) > 1:
+        raise RequestError("stdin can be read once, and - was given more than once", "name a file for the others")
+
+
+def refuse_url(word: str) -> None:
+    """RequestError if ``word`` is a URL."""
+    if _URL.match(word):
+        raise RequestError(f"URLs are not fetched: {word}", "download it first, then name the file")
+
+
+def _from_stdin(modality: str) -> Media:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise RequestError("there is nothing on stdin", f"pipe {modality} into it, or name a file")
+    return _read(modality, "stdin", sys.stdin.buffer)
+
+
+def _read(modality: str, name: str, file: BinaryIO) -> Media:
+    content = file.read(MOST_BYTES + 1)
+    if not content:
+        raise RequestError(f"{name} is empty (0 bytes)", "give a file that holds something")
+    if len(content) > MOST_BYTES:
+        raise RequestError(f"{name} holds more than {MOST_BYTES >> 20:,} MiB", "save it to a file and name that")
+    return PipedMedia(modality, name, content)
+
+
+def _is_open_pipe(word: str) -> bool:
+    """Whether it is a pipe with a writer; opening a named pipe could block forever."""
+    if not _DESCRIPTOR.fullmatch(word):
+        return False
+    try:
+        mode = Path(word).stat().st_mode
+    except OSError:  # reported when it is opened
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def attachment(modality: str, path: str, modalities: Mapping[str, Modality]) -> Media:
+    """One file for a model with ``modalities``. Raises RequestError: not NAME=PATH, a URL, or the model has no such
+    modality."""
+    if not modality or not path:
+        raise RequestError(f"{modality or path!r} is not NAME=PATH", "for example: --attach image=cat.png")
+    if modality not in modalities:
+        listed = f"it takes {' and '.join(modalities)}" if modalities else "it takes text alone: train the stage omni"
+        raise RequestError(
+            f"this model has no encoder for {modality}", did_you_mean(modality, list(modalities), listed)
+        )
+    return media_at(modality, path)
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Check ``NAME=PATH`` words before a model is opened. RequestError for a URL, or stdin twice."""
+    require_one_stdin(words)
+    for word in words:
+        refuse_url(word.partition("=")[2])
+
+
+def attachments(words: Sequence[str], modalities: Mapping[str, Modality]) -> list[Media]:
+    """``NAME=PATH`` words as media; errors as in :func:`attachment`."""
+    require_one_stdin(words)
+    pairs = [word.partition("=") for word in words]
+    return [attachment(modality, path, modalities) for modality, _, path in pairs]

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from muomni_cli.contract.speech import Aligner, CharSpan
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
+from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
 from muomni_cli.data.media import Inputs, InputsWriter, open_inputs
-from muomni_cli.data.sampler import BatchSampler
 from muomni_cli.data.sources import SPLITS
 from muomni_cli.data.split import Split
 

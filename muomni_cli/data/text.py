@@ -28,12 +28,21 @@ from muomni_cli.contract.declarations import Capability
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
+from muomni_cli.data.batches import Mixture, StreamWriter, TokenStream, Window, open_stream, token_type
 from muomni_cli.data.prompt import Template, lay_out, turn_texts
-from muomni_cli.data.sources import SPLITS, DataSource, open_sources, state_of_files, text_items, texts_of, word_items
+from muomni_cli.data.sources import (
+    SPLITS,
+    DataSource,
+    Validating,
+    empty_side,
+    open_sources,
+    state_of_files,
+    text_items,
+    texts_of,
+    word_items,
+)
 from muomni_cli.data.split import Split
 from muomni_cli.data.split_items import cut_of, remarks_of, split_of
-from muomni_cli.data.validation_size import Validating, empty_side
-from muomni_cli.data.windows import Mixture, StreamWriter, TokenStream, Window, open_stream, token_type
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from muomni_cli.contract.data import Examples
     from muomni_cli.contract.engine import Engine
     from muomni_cli.contract.models import Predictor, Tokenizer
-    from muomni_cli.data.windows import TokenStream, Window
+    from muomni_cli.data.batches import TokenStream, Window
     from muomni_cli.eval.model import EvalContext
 
 MAX_TOKENS = 4_000_000

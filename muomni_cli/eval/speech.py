@@ -15,11 +15,11 @@ from muomni_cli.audio.dsp import log_mel, whole_frames
 from muomni_cli.contract.metrics import EvalSample, MetricResult
 from muomni_cli.contract.speech import TextChunk, most_frames
 from muomni_cli.core.errors import RequestError
+from muomni_cli.core.html_page import wav
 from muomni_cli.data.examples import open_examples
 from muomni_cli.eval.metrics import metric_result
 from muomni_cli.eval.model import any_vocoder, codec_format, decode, own_vocoder, synthesize
 from muomni_cli.eval.report import select_samples
-from muomni_cli.report.page import wav
 from muomni_cli.speech.asr import words_of
 from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, Wave, WerEvaluator, WerResult, wer_evaluator
 from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice, voice_of

@@ -14,12 +14,12 @@ from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import TextChunk
-from muomni_cli.data.modality import Modality
+from muomni_cli.data.media import Modality
 from muomni_cli.data.prompt import one_shot_ids
 from muomni_cli.generation import Backend, Event, Finish, Request, generate
+from muomni_cli.inference.media_input import MediaEmbeddings, ModalityEncoders
 from muomni_cli.inference.settings import GenerationSettings
 from muomni_cli.models.engines import modalities_of
-from muomni_cli.omni.senses import MediaEmbeddings, ModalityEncoders
 
 
 @dataclass(slots=True)

@@ -12,9 +12,8 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.prompt import Template, reply_ids, require_room, turn_ids
 from muomni_cli.inference.chat_model import Answer, ChatModel
-from muomni_cli.inference.media_input import MediaInputs, media_of
+from muomni_cli.inference.media_input import MediaEmbeddings, MediaInputs, media_of
 from muomni_cli.inference.settings import GenerationSettings
-from muomni_cli.omni.senses import MediaEmbeddings
 
 LOG = logging.getLogger("muomni")
 """Logs at level INFO what commands print to stderr: truncated inputs, dropped turns."""

@@ -1,9 +1,10 @@
-"""Inputs of the Python API (paths, bytes, arrays, Pillow images) as media that encoders read."""
+"""Pictures and sounds of a request: read, checked, and encoded as embeddings that the Thinker takes."""
 
 from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union
@@ -13,10 +14,15 @@ from numpy.typing import NDArray
 
 from muomni_cli.contract.data import FileMedia, Media
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.media_arguments import refuse_url
+from muomni_cli.data.media import Modality, in_order, refuse_url
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+MediaEmbeddings = list[tuple[Media, NDArray[np.float32]]]
+
+Encode = Callable[[str, NDArray[Any]], NDArray[np.float32]]
+"""One input of a modality from ``EncoderPart.read`` -> (T,D) tokens of the Thinker's width."""
 
 MediaInput: TypeAlias = Union[str, "os.PathLike[str]", bytes, NDArray[Any], "Image", tuple[NDArray[Any], int]]
 """One image, audio or other input: a path; the bytes of a file; an image as a uint8 array (H,W), (H,W,3) or (H,W,4), or
@@ -24,6 +30,40 @@ as a Pillow image; audio as (samples, rate), with samples (N,) or (N,channels), 
 
 MediaInputs: TypeAlias = Union[MediaInput, "list[MediaInput]", None]
 """None, one, or a list of several."""
+
+
+class ModalityEncoders:
+    """Encoders and projectors of a model, in token order; ``notice`` receives a line when an input is truncated."""
+
+    def __init__(
+        self, encode: Encode, modalities: Mapping[str, Modality], context: int, notice: Callable[[str], None]
+    ) -> None:
+        self._encode, self._modalities, self._context, self._notice = encode, modalities, context, notice
+
+    def __call__(self, media: Sequence[Media]) -> MediaEmbeddings:
+        """Media of one message -> each with its tokens (T,D), in order. RequestError if one cannot be read or used."""
+        inputs = [(one, self.read(one)) for one in in_order(media, self._modalities)]
+        return [
+            (one, self.encode(one, array, kept)) for (one, array), kept in zip(inputs, self.allot(inputs), strict=True)
+        ]
+
+    def read(self, one: Media) -> NDArray[Any]:
+        """The encoder input of a medium. RequestError if it cannot be read."""
+        return self._modalities[one.modality].read(one)
+
+    def allot(self, inputs: Sequence[tuple[Media, NDArray[Any]]]) -> list[int]:
+        """Tokens used of each input of a message, ordered by modality. RequestError if they do not fit."""
+        allotted: list[int] = []
+        for name, modality in self._modalities.items():
+            own = [(one, modality.num_tokens(array)) for one, array in inputs if one.modality == name]
+            for (one, made), kept in zip(own, modality.allot([made for _, made in own], self._context), strict=True):
+                if kept < made:
+                    self._notice(f"({one.name}: its first {kept} of {made} tokens are used; no more fit the context)")
+                allotted.append(kept)
+        return allotted
+
+    def encode(self, one: Media, array: NDArray[Any], kept: int) -> NDArray[np.float32]:
+        return self._encode(one.modality, array)[:kept]
 
 
 @dataclass(frozen=True, slots=True)

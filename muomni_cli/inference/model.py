@@ -17,7 +17,7 @@ from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.models import Word
 from muomni_cli.contract.speech import TextChunk
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.modality import modality_of
+from muomni_cli.data.media import modality_of
 from muomni_cli.inference.chat_model import Answer, chat_model
 from muomni_cli.inference.history import LOG, ChatSession, attached
 from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of

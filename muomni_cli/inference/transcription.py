@@ -12,7 +12,7 @@ from muomni_cli.contract.models import Word
 from muomni_cli.core.console import say, terminal_safe
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import replacing
-from muomni_cli.data.media_arguments import media_at, require_one_stdin
+from muomni_cli.data.media import media_at, require_one_stdin
 from muomni_cli.inference.model import Model
 from muomni_cli.models.engines import CAN_TRANSCRIBE, open_engine, transcribing
 

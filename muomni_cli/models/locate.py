@@ -15,8 +15,7 @@ from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import read_json, write_json
 from muomni_cli.registry.registry import RegisteredModel, did_you_mean, get_registry, resolve
-from muomni_cli.runs.provenance import fingerprint
-from muomni_cli.runs.run import RUNS, RunFolder, read_header
+from muomni_cli.runs.run import RUNS, RunFolder, fingerprint, read_header
 
 DIGESTS = "digests.json"
 FORMAT = 1

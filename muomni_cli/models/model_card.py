@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.contract.metrics import as_json
-from muomni_cli.core.errors import RequestError
-from muomni_cli.core.extras import __version__
-from muomni_cli.models.describe import SPEECH, TEXT, declared, describe, listed
+from muomni_cli.core.errors import RequestError, __version__
 from muomni_cli.models.locate import model_named
+from muomni_cli.models.package_run import SPEECH, TEXT, declared, describe, listed
 
 if TYPE_CHECKING:
     from muomni_cli.contract.metrics import MetricResult

@@ -10,13 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.core.errors import RequestError
-from muomni_cli.core.extras import __version__
+from muomni_cli.core.errors import RequestError, __version__
 from muomni_cli.core.files import new_folder, write_json, write_text
-from muomni_cli.models.describe import abilities, describe
 from muomni_cli.models.locate import BundleFolder, ModelRef, bundle_at, model_named
 from muomni_cli.models.model_card import ModelCardInfo, card, read_scores
-from muomni_cli.models.package_run import pack_run, parts_of, weights_of
+from muomni_cli.models.package_run import abilities, describe, pack_run, parts_of, weights_of
 from muomni_cli.registry.loading import PluginInfo
 from muomni_cli.runs.run import RunFolder, differences, open_entry
 

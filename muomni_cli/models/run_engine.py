@@ -16,7 +16,7 @@ from muomni_cli.contract.speech import Codec, MelConfig
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.locate import DIGESTS, verify
 from muomni_cli.models.torch_engine import TorchEngine, head_module
-from muomni_cli.omni.model import OmniModel
+from muomni_cli.omni import OmniModel
 from muomni_cli.registry.registry import RegisteredPart, get_registry
 from muomni_cli.runs.checkpoint import (
     build_aside,

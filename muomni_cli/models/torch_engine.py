@@ -25,7 +25,7 @@ from muomni_cli.contract.speech import ArrayStream, Codec, MelConfig, SpeechGene
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.nn.device import choose_device, set_threads
-from muomni_cli.omni.model import OmniModel
+from muomni_cli.omni import OmniModel
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.run import open_entry
 

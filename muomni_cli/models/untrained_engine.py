@@ -16,7 +16,7 @@ from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.text import known_tokenizer
 from muomni_cli.models.torch_engine import TorchEngine
-from muomni_cli.omni.model import OmniModel
+from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import Recipe, load_recipe
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, fresh_codec

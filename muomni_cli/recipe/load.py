@@ -20,8 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.core.console import say
-from muomni_cli.core.errors import RequestError
-from muomni_cli.core.extras import ROOT
+from muomni_cli.core.errors import ROOT, RequestError
 from muomni_cli.recipe.model import SLOTS, SPEECH, STAGES, Data, PartSpec, Recipe, SourceSpec
 from muomni_cli.recipe.overrides import lay_over, shorten_warmups
 from muomni_cli.recipe.problems import (

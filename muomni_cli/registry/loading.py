@@ -23,8 +23,7 @@ import pluggy
 import typer
 
 from muomni_cli.core.console import say
-from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.extras import __version__
+from muomni_cli.core.errors import MuomniError, RequestError, __version__
 from muomni_cli.core.files import config_folder, write_json
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, Declaration, HookSpecs, check_declaration
 
@@ -42,9 +41,9 @@ BUILTINS = (
     "muomni_talker.plugin",
     "muomni_vocoders.plugin",
     "muomni_datasets.plugin",
-    "muomni_tensorboard.plugin",
-    "muomni_metrics.plugin",
-    "muomni_nano.plugin",
+    "muomni_tensorboard",
+    "muomni_metrics",
+    "muomni_nano",
     "muomni_onnx.plugin",
 )
 """Modules with the hooks of built-in plugins; the host names them only here."""

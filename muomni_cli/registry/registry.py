@@ -16,8 +16,7 @@ from pydantic_core import to_jsonable_python
 
 from muomni_cli.contract.declarations import CheckSpec, Download, ModelFiles, Part, RecipeFile
 from muomni_cli.contract.metrics import MetricSet
-from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.extras import absence
+from muomni_cli.core.errors import MuomniError, RequestError, absence
 from muomni_cli.registry.hookspecs import KINDS
 from muomni_cli.registry.loading import Plugin, PluginInfo, absent_builtins, load_plugins
 

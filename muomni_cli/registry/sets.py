@@ -1,9 +1,8 @@
-"""Public datasets by name: resolve ``set:NAME`` in a recipe and find the file. :mod:`muomni_cli.data.public_datasets`
-downloads them.
-"""
+"""Public datasets, and the paths of recipes that name them: variables, ``~`` and ``set:NAME``."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,10 +15,13 @@ from muomni_cli.core.files import data_folder
 from muomni_cli.registry.registry import did_you_mean, get_registry
 
 _NAME = r"[a-z0-9][a-z0-9_-]*"
+
 REFERENCE = re.compile(rf"set:(?P<name>(?:{_NAME}:)?{_NAME})(?:/(?P<file>\S.*))?")
 """``set:...`` in place of a path in a recipe."""
 
 Keys = tuple[str | int, ...]  # path to a value in nested tables and lists
+
+_VARIABLE = re.compile(r"\$(?:(?P<name>\w+)|\{(?P<braced>\w+)(?::-(?P<default>[^}]*))?\})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +108,29 @@ def size_text(size: float) -> str:
             value = size / scale
             return f"{value:.1f} {unit}" if value < 10 and unit != "kB" else f"{value:.0f} {unit}"
     return f"{size:.0f} bytes"
+
+
+def expand_path(text: str) -> Path:
+    """Expand a recipe's path: ``~``, ``$NAME``, ``${NAME}``, ``${NAME:-default}``, and ``set:NAME`` or
+    ``set:NAME/FILE`` for a file of a public dataset. ``MUOMNI_DATA`` defaults to
+    :func:`muomni_cli.core.files.data_folder`.
+
+    Raises:
+        RequestError: an unset variable without a default, or a dataset that is unknown or not downloaded.
+    """
+    if text.startswith("set:"):
+        return find_file(text)
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match["name"] or match["braced"], match["default"]
+        found = os.environ.get(name) or default
+        if found is None and name == "MUOMNI_DATA":
+            return str(data_folder())
+        if found is None:
+            raise RequestError(
+                f"{text!r} needs the environment variable {name}, which is not set",
+                f"set {name}, or write a default: ${{{name}:-DEFAULT}}",
+            )
+        return found
+
+    return Path(_VARIABLE.sub(value, text)).expanduser()

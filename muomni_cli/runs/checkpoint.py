@@ -19,7 +19,7 @@ from muomni_cli.contract.declarations import Capability, EncoderPart, Part, Voco
 from muomni_cli.contract.speech import Codec
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import replacing
-from muomni_cli.omni.model import OmniModel
+from muomni_cli.omni import OmniModel
 from muomni_cli.recipe.model import PartSpec, Recipe
 from muomni_cli.registry.registry import RegisteredPart, resolve
 from muomni_cli.runs.run import ENTRY, FORMAT, RunFolder, build_arguments, code_shape, open_entry, read_header

@@ -20,10 +20,10 @@ from muomni_cli.contract.data import Media
 from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.speech import MelConfig
-from muomni_cli.core.extras import __version__
+from muomni_cli.core.errors import __version__
 from muomni_cli.core.files import write_text
+from muomni_cli.core.html_page import audio, document, facts
 from muomni_cli.models.engines import modalities_of
-from muomni_cli.report.page import audio, document, facts
 from muomni_cli.trace.observer import has_modules
 from muomni_cli.trace.pictures import bars, heat_map, patched, segments, wav, waveform
 from muomni_cli.trace.recorder import TraceStep

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.report import page
-from muomni_cli.report.page import data_uri
+from muomni_cli.core import html_page
+from muomni_cli.core.html_page import data_uri
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -175,7 +175,7 @@ def waveform(wave: NDArray[Any], alt: str) -> str:
 def wav(samples: NDArray[Any], rate: int, most: int) -> tuple[bytes, bool]:
     """(N,) samples as a 16-bit WAV file, and whether it was truncated to ``most`` bytes of samples."""
     kept = samples[: most // 2]
-    return page.wav(kept, rate), len(kept) < len(samples)
+    return html_page.wav(kept, rate), len(kept) < len(samples)
 
 
 def segments(layout: Sequence[tuple[str, int]]) -> str:

@@ -8,9 +8,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from muomni_cli.core.console import say
-from muomni_cli.core.errors import RequestError
-from muomni_cli.core.extras import how_to_install
-from muomni_cli.data.media_arguments import attachments
+from muomni_cli.core.errors import RequestError, how_to_install
+from muomni_cli.data.media import attachments
 from muomni_cli.models.engines import modalities_of, open_run
 from muomni_cli.trace.report import answer_of
 from muomni_cli.trace.trace import QuestionTrace, SpeechTrace, trace_question, trace_speech

@@ -20,12 +20,12 @@ from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import EACH, FEWEST, MOST, TextChunk, VoiceSettings, most_frames
 from muomni_cli.core.errors import RequestError
-from muomni_cli.data.modality import in_order
+from muomni_cli.data.media import in_order
 from muomni_cli.data.prompt import one_shot_ids
 from muomni_cli.generation.loop import LoopGuard
 from muomni_cli.inference.chat_model import chat_model
+from muomni_cli.inference.media_input import MediaEmbeddings
 from muomni_cli.inference.settings import settings_of
-from muomni_cli.omni.senses import MediaEmbeddings
 from muomni_cli.registry.registry import get_registry
 from muomni_cli.trace.observer import Observer, observing
 from muomni_cli.trace.pictures import Attention

@@ -13,9 +13,9 @@ from muomni_cli.contract.models import Thinker, Tokenizer
 from muomni_cli.contract.speech import Codec, TextChunk, Vocoder
 from muomni_cli.core.console import say
 from muomni_cli.data.examples import DecodedExampleData, open_examples
+from muomni_cli.data.sources import Validating, describe
 from muomni_cli.data.speech import SpeechData
 from muomni_cli.data.text import TextData, open_text
-from muomni_cli.data.validation_size import Validating, describe
 from muomni_cli.generation.loop import Request, Sampling, generate
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.recipe.model import OMNI

@@ -10,7 +10,7 @@ from torch import nn
 
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.locate import model_named
-from muomni_cli.omni.model import OmniModel
+from muomni_cli.omni import OmniModel
 from muomni_cli.runs.checkpoint import build_part, open_part
 from muomni_cli.runs.run import differences, part_entry
 from muomni_cli.training.base_model import PretrainedModel, load_pretrained

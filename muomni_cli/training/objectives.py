@@ -24,11 +24,11 @@ from torch.autograd.function import once_differentiable
 
 from muomni_cli.contract.models import Thinker
 from muomni_cli.contract.training import Batch, Loss, Sample
+from muomni_cli.data.batches import Window
 from muomni_cli.data.conversations import OmniDataset, OmniExample, open_omni_data
-from muomni_cli.data.modality import modality_of
+from muomni_cli.data.media import modality_of
 from muomni_cli.data.text import ValidationText
-from muomni_cli.data.windows import Window
-from muomni_cli.omni.model import OmniModel
+from muomni_cli.omni import OmniModel
 
 if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext

@@ -28,13 +28,13 @@ from muomni_cli.nn.device import choose_device, memory_bytes, set_threads
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
-from muomni_cli.runs.provenance import make_lock
 from muomni_cli.runs.run import (
     BEST,
     LAST,
     RunFolder,
     build_arguments,
     differences,
+    make_lock,
     part_entry,
     read_header,
     run_lock,

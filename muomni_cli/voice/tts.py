@@ -12,7 +12,7 @@ from muomni_cli.contract.speech import TextChunk
 from muomni_cli.core.console import print_json, say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import open_regular
-from muomni_cli.data.media_arguments import refuse_url
+from muomni_cli.data.media import refuse_url
 from muomni_cli.models.engines import CAN_SPEAK, open_engine
 from muomni_cli.voice.audio_out import STDOUT, AudioOutput, send, stats_line, tell
 from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, checked_speed, voice_of

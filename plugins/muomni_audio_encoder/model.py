@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from muomni_audio_encoder.config import AudioEncoderConfig, halved
+from muomni_audio_encoder.plugin import AudioEncoderConfig, halved
 from muomni_cli.api import EncoderOutput, RequestError
 from muomni_cli.audio.mel import LogMel
 from muomni_cli.nn.transformer import attend

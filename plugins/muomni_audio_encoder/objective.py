@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from muomni_audio_encoder import ctc
-from muomni_audio_encoder.config import AudioAugmentConfig
 from muomni_audio_encoder.model import AudioEncoder
+from muomni_audio_encoder.plugin import AudioAugmentConfig
 from muomni_audio_encoder.recognizer import Recognizer, spelling_loss, summed_loss
 from muomni_cli.api import Batch, Loss, Sample
 from muomni_cli.audio.dsp import resample

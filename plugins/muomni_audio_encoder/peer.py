@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from muomni_audio_encoder.config import AudioEncoderConfig
+from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_cli.api import EncoderOutput
 from muomni_cli.audio.mel import LogMel
 

@@ -1,7 +1,115 @@
-"""Registers the audio encoder. Imported by every listing, so it must not import torch or numpy."""
+"""The audio encoder: settings and registration. Every listing imports this module, so it imports no torch or numpy."""
 
-from muomni_audio_encoder.config import AudioEncoderConfig
-from muomni_cli.api import EncoderPart, hookimpl
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from muomni_cli.api import EncoderPart, MelConfig, PartConfig, hookimpl
+
+
+class AudioAugmentConfig(PartConfig):
+    """Audio augmentation in the encoder's own training, drawn anew in every step: speed (and pitch), silence, loudness,
+    noise or another sound in the background, and masked stripes of the log-mel."""
+
+    speed: float = Field(0.1, ge=0, le=0.5, description="largest change of speed and pitch; 0.1: from 0.9 to 1.1 times")
+    shift: NonNegativeFloat = Field(0.1, le=10, description="longest silence added before and after, in seconds")
+    gain: NonNegativeFloat = Field(10.0, le=40, description="largest change of loudness, in dB")
+    noise: float = Field(0.5, ge=0, le=1, description="share of sounds with noise added, of any colour")
+    noise_level: tuple[FiniteFloat, FiniteFloat] = Field(
+        (5.0, 30.0), description="signal-to-noise ratio in dB: lowest and highest"
+    )
+    babble: float = Field(0.1, ge=0, le=1, description="share of sounds with another one in the background")
+    babble_level: tuple[FiniteFloat, FiniteFloat] = Field(
+        (10.0, 30.0), description="how far the other sound lies below, in dB: lowest and highest"
+    )
+    narrow: float = Field(0.0, ge=0, le=1, description="share of sounds low-passed at 4 kHz, as by a telephone")
+    time_masks: NonNegativeInt = Field(2, description="time masks of the log-mel (arXiv:1904.08779)")
+    time_width: float = Field(0.1, ge=0, le=1, description="widest time mask, as a share of the sound")
+    time_seconds: PositiveFloat = Field(0.4, description="upper limit of the widest time mask, in seconds")
+    bin_masks: NonNegativeInt = Field(2, description="frequency masks of the log-mel")
+    bin_width: float = Field(0.15, ge=0, le=1, description="widest frequency mask, as a share of the bins")
+
+    @model_validator(mode="after")
+    def _levels_rise(self) -> Self:
+        for name, (low, high) in (("noise_level", self.noise_level), ("babble_level", self.babble_level)):
+            if low > high:
+                raise ValueError(f"{name} begins at {low:g} dB, above its end, {high:g} dB")
+        return self
+
+
+def halved(count: int) -> int:
+    """Output frames of a convolution of stride 2."""
+    return (count + 1) // 2
+
+
+class AudioEncoderConfig(MelConfig):
+    """Sizes of :class:`muomni_audio_encoder.model.AudioEncoder`; the defaults give 2,209,088 parameters.
+
+    Convolutions 1 -> 64 -> 64 of 3 x 3 (640 + 36,928), Linear 2048 -> 192 (393,408), four blocks of 444,480 and a final
+    RMSNorm (192). A block has two RMSNorms (384), queries, keys, values and output (4 x 37,056), and an MLP 192 -> 768
+    -> 192 (295,872). Convolutions and linear layers have biases; rotary positions have no parameters. The projector to
+    the Thinker's width belongs to the host and is not counted.
+    """
+
+    training_only: ClassVar[frozenset[str]] = frozenset({"dropout", "augment"})
+
+    sample_rate: int = Field(
+        16000, ge=4000, le=48000, description="sample rate of the encoder in Hz; files are resampled"
+    )
+    mel_mean: FiniteFloat = Field(-5.0, description="subtracted from the log-mel")
+    mel_scale: PositiveFloat = Field(4.0, description="divides the log-mel after mel_mean is subtracted")
+    channels: PositiveInt = Field(64, description="channels of the convolutions")
+    downsample: Literal[4, 8] = Field(4, description="mel frames a token: 4 gives 25 tokens a second, 8 gives 12.5")
+    d_model: PositiveInt = Field(192, description="width W of the tokens")
+    n_layers: PositiveInt = Field(4, description="blocks of attention and MLP")
+    n_heads: PositiveInt = Field(3, description="attention heads; each is d_model / n_heads wide")
+    d_ff: PositiveInt = Field(768, description="width of the MLP's hidden layer")
+    rope_theta: PositiveFloat = Field(10000.0, description="base of the rotary wavelengths")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of each branch's output dropped in training")
+    norm_eps: PositiveFloat = Field(1e-5, description="added to the mean square inside RMSNorm")
+    characters: str = Field(
+        " 'abcdefghijklmnopqrstuvwxyz", min_length=1, description="alphabet of transcripts, one class per character"
+    )
+    max_seconds: float = Field(60.0, gt=0, le=3600, description="longest sound that is read from one file")
+    augment: AudioAugmentConfig = Field(AudioAugmentConfig(), description="augmentation of training sounds")
+
+    @property
+    def head_dim(self) -> int:
+        return self.d_model // self.n_heads
+
+    @property
+    def convolutions(self) -> int:
+        """Number of convolutions of stride 2."""
+        return self.downsample.bit_length() - 1
+
+    @property
+    def shortest(self) -> int:
+        """Shortest sound in samples: one token."""
+        return self.hop * self.downsample
+
+    def num_tokens(self, samples: int) -> int:
+        """Tokens of a sound of ``samples`` samples."""
+        frames = samples // self.hop
+        for _ in range(self.convolutions):
+            frames = halved(frames)
+        return frames
+
+    @model_validator(mode="after")
+    def _characters_differ(self) -> Self:
+        if twice := {c for c in self.characters if self.characters.count(c) > 1}:
+            raise ValueError(f"characters has {min(twice)!r} more than once")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} equal heads")
+        if self.head_dim % 2:
+            raise ValueError(
+                f"a head is d_model / n_heads = {self.d_model} / {self.n_heads} = {self.head_dim} wide; "
+                "rotary positions need an even width"
+            )
+        return self
 
 
 @hookimpl

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_audio_encoder import ctc, model
-from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, Spelled, align, marks, needed
+from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_audio_encoder.runtime import ANSWER_MODES, predictor_of, room_of, spelled, transcribe
 from muomni_cli.api import CharSpan, Word
 

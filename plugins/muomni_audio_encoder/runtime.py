@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, align, choose, greedy, prefix_beam
+from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_cli.api import GraphFn, Word
 
 WINDOW = 20.0

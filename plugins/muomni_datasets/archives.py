@@ -25,7 +25,7 @@ from PIL import Image
 from muomni_cli.api import Example, RequestError, SliceMedia, expand_path, files
 from muomni_datasets.config import SIDES, IdxConfig, TarConfig
 from muomni_datasets.labeled_files import LONGEST, Namer, read_beside, read_captions, safe_name
-from muomni_datasets.text_files import Files, FilesSource
+from muomni_datasets.text import Files, FilesSource
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """Magic numbers of compressed files, which cannot be read in place."""

@@ -22,8 +22,7 @@ from typing import Any, BinaryIO, Literal
 
 from muomni_cli.api import Example, FileMedia, Media, RequestError, expand_path
 from muomni_datasets.config import SIDES, FolderConfig, ManifestConfig, NamedConfig
-from muomni_datasets.text import records
-from muomni_datasets.text_files import Files, Holdout, Notes, is_unicode
+from muomni_datasets.text import Files, Holdout, Notes, is_unicode, records
 
 ENDINGS: Mapping[str, tuple[str, ...]] = {
     "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2"),

@@ -12,7 +12,7 @@ from muomni_cli.api import Conversation, Document, Message
 from muomni_datasets import story_plots
 from muomni_datasets.config import TalesConfig
 from muomni_datasets.story_plots import PLOTS, StoryRandom, people, plural, with_article
-from muomni_datasets.text_files import content_key
+from muomni_datasets.text import content_key
 
 Asked = tuple[str, str]
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from muomni_cli.api import Example, RequestError, cut_sentences
 from muomni_datasets.config import SIDES, SpokenConfig, unsayable
 from muomni_datasets.story_plots import StoryRandom, made
-from muomni_datasets.text_files import Files, FilesSource, Holdout
+from muomni_datasets.text import Files, FilesSource, Holdout
 
 if TYPE_CHECKING:
     from hibari import Hibari

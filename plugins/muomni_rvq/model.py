@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig, RequestError
 from muomni_cli.nn.streaming import CausalStack, CausalStream, ConvNeXt
-from muomni_rvq.config import CodecConfig
+from muomni_rvq.plugin import CodecConfig
 
 ROUNDS = 20  # of k-means
 

@@ -1,7 +1,10 @@
-"""The plugin: the codec ``rvq``. Imports no torch and no numpy."""
+"""The codec ``rvq``: settings and registration. Every listing imports this module, so it imports no torch or numpy."""
 
-from muomni_cli.api import CodecPart, hookimpl
-from muomni_rvq.config import CodecConfig
+from typing import ClassVar
+
+from pydantic import Field, FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from muomni_cli.api import CodecPart, MelConfig, PartConfig, hookimpl
 
 SMALL = {
     "mel": {"sample_rate": 8000, "n_fft": 256, "window": 160, "hop": 40, "n_mels": 20},
@@ -13,6 +16,72 @@ SMALL = {
     "fine_width": 16,
 }
 """The smallest settings that use every feature."""
+
+
+class CodecConfig(PartConfig):
+    """Sizes of :class:`muomni_rvq.model.RvqCodec`.
+
+    At hop 160 and 16 kHz a code frame of 8 mel frames lasts 80 ms: 12.5 a second, and 2 codebooks of 128 are 175 bit/s.
+    """
+
+    training_only: ClassVar[frozenset[str]] = frozenset(
+        {"max_seconds", "crop_seconds", "free_steps", "decay", "revive", "codebook_dropout", "commitment", "squared",
+         "tie"}
+    )  # fmt: skip
+
+    mel: MelConfig = Field(MelConfig(), description="log-mel that is encoded; the vocoder uses the same")
+    mel_mean: FiniteFloat = Field(-5.0, description="subtracted from the log-mel for the network")
+    mel_scale: PositiveFloat = Field(4.0, description="divides the log-mel for the network, after mel_mean")
+    frame: PositiveInt = Field(8, description="mel frames per code frame")
+    codebooks: PositiveInt = Field(2, description="codebooks Q: the first codes a frame, each further one the residual")
+    codebook_size: int = Field(128, ge=2, le=65536, description="codes K per codebook")
+    code_dim: PositiveInt = Field(32, description="width of the code vectors")
+    width: PositiveInt = Field(256, description="channels of the blocks at the rate of code frames")
+    encoder_layers: NonNegativeInt = Field(3, description="blocks of the encoder (not causal)")
+    decoder_layers: NonNegativeInt = Field(4, description="blocks of the decoder at the rate of code frames")
+    fine_width: PositiveInt = Field(128, description="channels of the blocks at the rate of mel frames")
+    fine_layers: NonNegativeInt = Field(1, description="blocks of the decoder at the rate of mel frames")
+    expansion: PositiveInt = Field(4, description="hidden width of a block, as a multiple of its channels")
+    kernel: PositiveInt = Field(7, description="kernel size of a block's convolution, in frames")
+    lookahead: NonNegativeInt = Field(
+        1, description="code frames of lookahead of the decoder: better audio, 80 ms later each"
+    )
+    max_seconds: float = Field(60.0, gt=0, le=3600, description="longest audio read from one file")
+    crop_seconds: PositiveFloat = Field(3.2, le=60, description="seconds of audio per row of a training batch")
+    free_steps: float = Field(
+        0.3, ge=0, lt=1, description="share of the steps, the first ones, that train without quantization"
+    )
+    decay: float = Field(0.97, ge=0, lt=1, description="decay per step of the moving averages that codes are")
+    revive: NonNegativeFloat = Field(
+        0.1, lt=1, description="replace a code used less than this share of the mean; 0 for never"
+    )
+    codebook_dropout: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of training rows that are decoded without a random number of the last codebooks",
+    )
+    commitment: NonNegativeFloat = Field(
+        0.25, description="weight of the commitment loss, the distance of frames from their codes"
+    )
+    squared: NonNegativeFloat = Field(0.25, description="weight of the squared error beside the absolute error")
+    tie: NonNegativeFloat = Field(
+        0.1, description="weight of the distance of a decoded frame from the mean log-mel of its window"
+    )
+
+    @property
+    def sample_rate(self) -> int:
+        return self.mel.sample_rate
+
+    @property
+    def samples(self) -> int:
+        """Samples per code frame."""
+        return self.mel.hop * self.frame
+
+    @property
+    def shortest(self) -> int:
+        """Samples of the shortest audio: one mel window; the rest of a code frame is silence."""
+        return self.mel.window
 
 
 @hookimpl

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import GraphFn, MelConfig
-from muomni_rvq.config import CodecConfig
+from muomni_rvq.plugin import CodecConfig
 
 
 def encode(run: GraphFn, config: CodecConfig, wave: NDArray[np.float32]) -> NDArray[np.int64]:

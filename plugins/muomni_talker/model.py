@@ -25,7 +25,7 @@ from muomni_cli.api import CodeShape, Sampler, TextChunk, VoiceSettings
 from muomni_cli.nn.cache import KVCache
 from muomni_cli.nn.streaming import CausalConv
 from muomni_cli.nn.transformer import Stack
-from muomni_talker.config import CursorConfig, ParallelConfig, TalkerBaseConfig
+from muomni_talker.plugin import CursorConfig, ParallelConfig, TalkerBaseConfig
 from muomni_talker.synthesis import speak
 from muomni_talker.text_normalization import written_form
 

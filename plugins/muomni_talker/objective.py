@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from muomni_cli.api import Batch, Loss, Sample, TextChunk, Vocoder, VoiceSettings
-from muomni_talker.config import CursorConfig
 from muomni_talker.model import Alignment, TalkerBase, summed
+from muomni_talker.plugin import CursorConfig
 from muomni_talker.text_frontend import normalize, script
 from muomni_talker.text_normalization import written_form
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import CodeShape, GraphFn, RequestError, Sampler, TextChunk, VoiceSettings
-from muomni_talker.config import TalkerBaseConfig
+from muomni_talker.plugin import TalkerBaseConfig
 from muomni_talker.text_frontend import FrontendChunk, script
 from muomni_talker.text_normalization import written_form
 

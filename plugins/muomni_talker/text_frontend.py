@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.api import TextChunk
-from muomni_talker.text_normalization.read_word import LOOK, is_plain, read, starts_item
-from muomni_talker.text_normalization.written_form import ALPHABET, WrittenWord, cut
+from muomni_talker.text_normalization.written_form import ALPHABET, LOOK, WrittenWord, cut, is_plain, read, starts_item
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from muomni_cli.api import RequestError
 from muomni_text.byte_level import FILE, SPECIALS, ByteTable, not_unicode, spelt, unspell, write_file
-from muomni_text.config import BPEConfig
+from muomni_text.plugin import BPEConfig
 
 PIECE = 1 << 16  # characters per piece for the trainer, which buffers a few hundred
 

@@ -14,7 +14,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from muomni_cli.api import RequestError
-from muomni_text.config import BytesConfig
+from muomni_text.plugin import BytesConfig
 
 SPECIALS: Mapping[str, int] = {"pad": 0, "bos": 1, "eos": 2, "system": 3, "user": 4, "assistant": 5}
 

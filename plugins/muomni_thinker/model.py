@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from muomni_cli.api import ThinkerOutput
 from muomni_cli.nn.cache import KVCache
 from muomni_cli.nn.transformer import Stack
-from muomni_thinker.config import TransformerConfig
+from muomni_thinker.plugin import TransformerConfig
 
 
 class Transformer(Stack):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from muomni_cli.api import RequestError
-from muomni_thinker.config import TransformerConfig
+from muomni_thinker.plugin import TransformerConfig
 
 
 class Llama:

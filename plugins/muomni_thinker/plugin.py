@@ -1,7 +1,51 @@
-"""The plugin: the Thinker ``transformer``. Imports no torch."""
+"""The Thinker ``transformer``: settings and registration. Every listing imports this module, so it imports no
+torch.
+"""
 
-from muomni_cli.api import Capability, ThinkerPart, hookimpl
-from muomni_thinker.config import TransformerConfig
+from typing import Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from muomni_cli.api import Capability, PartConfig, ThinkerPart, hookimpl
+
+
+class TransformerConfig(PartConfig):
+    """Sizes of :class:`muomni_thinker.model.Transformer`; with 5,000 tokens the defaults give 6,756,608 parameters."""
+
+    d_model: PositiveInt = Field(256, description="width D of embeddings and hidden states")
+    n_layers: PositiveInt = Field(4, description="blocks of attention and MLP")
+    n_heads: PositiveInt = Field(4, description="query heads; each is d_model / n_heads wide")
+    n_kv_heads: PositiveInt | None = Field(
+        None, description="key and value heads, shared by query heads (unset: n_heads)"
+    )
+    d_ff: PositiveInt = Field(1024, description="width of the MLP's hidden layer")
+    ctx_len: PositiveInt = Field(512, description="most tokens in one sequence, prompt and answer together")
+    rope_theta: PositiveFloat = Field(10000.0, description="base of the rotary wavelengths; raise it for long contexts")
+    tie_embeddings: bool = Field(False, description="use the embedding table as output head too")
+    qk_norm: bool = Field(False, description="RMSNorm on queries and keys: steadier at high learning rates")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of each branch's output dropped in training")
+    norm_eps: PositiveFloat = Field(1e-5, description="added to the mean square inside RMSNorm")
+
+    @property
+    def head_dim(self) -> int:
+        return self.d_model // self.n_heads
+
+    @property
+    def kv_heads(self) -> int:
+        return self.n_kv_heads or self.n_heads
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} equal heads")
+        if self.head_dim % 2:
+            raise ValueError(
+                f"a head is d_model / n_heads = {self.d_model} / {self.n_heads} = {self.head_dim} wide; "
+                "rotary positions need an even width"
+            )
+        if self.n_heads % self.kv_heads:
+            raise ValueError(f"n_heads {self.n_heads} is no multiple of n_kv_heads {self.kv_heads}")
+        return self
 
 
 @hookimpl

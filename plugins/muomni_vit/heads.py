@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import RequestError
-from muomni_vit.config import WordsConfig
 from muomni_vit.model import Vit
+from muomni_vit.plugin import WordsConfig
 from muomni_vit.runtime import END, HIDDEN, SPACE, SYMBOLS, AnswerMode, Matching, Naming, Writing, spelled
 
 if TYPE_CHECKING:

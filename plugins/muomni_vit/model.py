@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from muomni_cli.api import EncoderOutput
 from muomni_cli.nn.transformer import attend
-from muomni_vit.config import VitConfig
+from muomni_vit.plugin import VitConfig
 
 Turn = tuple[Tensor, Tensor]
 """Cosines and sines of the rotary positions, each broadcast over (B,T,H,Dh)."""

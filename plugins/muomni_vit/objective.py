@@ -20,7 +20,6 @@ from PIL import Image
 from torch import Tensor
 
 from muomni_cli.api import Batch, Loss, RequestError, Sample
-from muomni_vit.config import ImageAugmentConfig, VitConfig
 from muomni_vit.heads import (
     CaptioningTask,
     ClassificationTask,
@@ -31,6 +30,7 @@ from muomni_vit.heads import (
     require_texts,
 )
 from muomni_vit.model import Vit, build
+from muomni_vit.plugin import ImageAugmentConfig, VitConfig
 
 if TYPE_CHECKING:
     from muomni_cli.api import Examples, StageContext

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
 from muomni_cli.api import EncoderOutput, RequestError
-from muomni_vit.config import VitConfig
+from muomni_vit.plugin import VitConfig
 
 
 class VitPeer(nn.Module):

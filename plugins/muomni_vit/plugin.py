@@ -1,7 +1,139 @@
-"""Registers the vision transformer. Imported by every listing, so it must not import torch, numpy or Pillow."""
+"""The vision encoder ``vit``: settings and registration. Every listing imports this module, so it imports no torch,
+numpy or Pillow.
+"""
 
-from muomni_cli.api import EncoderPart, hookimpl
-from muomni_vit.config import VitConfig
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from muomni_cli.api import EncoderPart, PartConfig, hookimpl
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ImageAugmentConfig(PartConfig):
+    """Image augmentation in the encoder's own training. All off by default: a flip that is harmless in one data set
+    changes the label in another."""
+
+    shift: NonNegativeInt = Field(0, description="largest shift in pixels; edge pixels fill the gap")
+    flip: float = Field(0.0, ge=0, le=1, description="share of pictures that are mirrored left to right")
+    erase: float = Field(0.0, ge=0, le=1, description="share of pictures with a rectangle erased (arXiv:1708.04896)")
+    erase_width: float = Field(0.4, gt=0, le=1, description="longest side of that rectangle, as a share of the picture")
+
+
+class WordsConfig(PartConfig):
+    """Sizes of the byte-level text model that reads captions (contrast) or writes them (captions) while the encoder is
+    trained on its own. It needs no tokenizer and is not part of the omni model."""
+
+    d_model: PositiveInt = Field(128, description="width of the text model")
+    n_layers: PositiveInt = Field(2, description="its blocks of attention and MLP")
+    n_heads: PositiveInt = Field(4, description="its attention heads; must divide d_model")
+    longest: PositiveInt = Field(96, le=4096, description="longest text in bytes; longer ones are truncated")
+    hidden: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="captions: share of the words hidden from the text model in training, so that it relies on "
+        "the picture rather than on the words before (arXiv:1511.06349)",
+    )
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} equal heads")
+        return self
+
+
+class VitConfig(PartConfig):
+    """Sizes of :class:`muomni_vit.model.Vit` and the rules of :mod:`muomni_vit.preprocessing`.
+
+    The defaults give 916,992 parameters::
+
+        patches    128 x 3 x 16 x 16, no bias                         98,304
+        CLS        128                                                   128
+        positions  (1 + 14 x 14) x 128                                25,216
+        4 blocks   qkv 49,536 + out 16,512 + MLP 131,712 + norms 512  793,088  (4 x 198,272)
+        final norm 2 x 128                                               256
+
+    The patches have no bias because the positions already add one vector to each.
+    """
+
+    training_only: ClassVar[frozenset[str]] = frozenset({"dropout", "learn", "label_smoothing", "words", "augment"})
+
+    size: PositiveInt = Field(224, le=4096, description="side of the square that every picture becomes, in pixels")
+    patch: PositiveInt = Field(16, description="side of one patch, in pixels; must divide size")
+    stem: Literal["patch", "conv"] = Field(
+        "patch",
+        description="patch embedding: one linear map, or convolutions of stride 2, which learn faster from few "
+        "pictures (arXiv:2106.14881; patch must be a power of 2)",
+    )
+    d_model: PositiveInt = Field(128, description="width of its tokens")
+    n_layers: PositiveInt = Field(4, description="blocks of attention and MLP")
+    n_heads: PositiveInt = Field(4, description="attention heads; each is d_model / n_heads wide")
+    d_ff: PositiveInt = Field(512, description="width of the MLP's hidden layer")
+    tokens: Literal["cls"] | PositiveInt = Field(
+        "cls", description='tokens for the Thinker: "cls", one token; or a number g, the patches pooled to g x g tokens'
+    )
+    positions: Literal["learned", "rope"] = Field(
+        "learned", description="position embedding: learned vectors, or 2-D rotary (rows and columns apart)"
+    )
+    rope_theta: PositiveFloat = Field(100.0, description="base of the rotary wavelengths, counted in patches")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of each branch's output dropped in training")
+    norm_eps: PositiveFloat = Field(1e-6, description="added to the variance inside LayerNorm")
+    fit: Literal["pad", "crop", "stretch"] = Field(
+        "pad",
+        description="pictures that are not square: pad adds bars, crop keeps the center, stretch distorts to a square",
+    )
+    mean: tuple[Share, Share, Share] = Field(
+        (0.5, 0.5, 0.5), description="subtracted from red, green and blue in 0 to 1; also the color of pad's bars"
+    )
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
+        (0.5, 0.5, 0.5), description="divides red, green and blue after the mean is subtracted"
+    )
+    max_pixels: PositiveInt = Field(
+        50_000_000, le=89_478_485, description="most pixels in a picture that is read; at most Pillow's own limit"
+    )
+    max_side: PositiveInt = Field(65_535, description="longest side of a picture that is read, in pixels")
+    max_bytes: PositiveInt = Field(256 << 20, description="size of the largest file that is read, in bytes")
+    learn: Literal["auto", "labels", "contrast", "captions"] = Field(
+        "auto",
+        description="objective of its own stage: classify labels, match pictures with texts, or write the text; "
+        "auto: labels if all pictures have one, else contrast",
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="labels: label smoothing of the cross-entropy")
+    words: WordsConfig = Field(WordsConfig(), description="contrast and captions: the text model beside the encoder")
+    augment: ImageAugmentConfig = Field(ImageAugmentConfig(), description="augmentation of training pictures")
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.size // self.patch
+
+    @property
+    def head_dim(self) -> int:
+        return self.d_model // self.n_heads
+
+    @property
+    def token_count(self) -> int:
+        """Tokens for each picture."""
+        return 1 if self.tokens == "cls" else int(self.tokens) ** 2
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.size % self.patch:
+            raise ValueError(f"size {self.size} cannot be cut into patches of {self.patch}")
+        if self.stem == "conv" and self.patch.bit_count() != 1:
+            raise ValueError(f'patch {self.patch} must be a power of 2 with stem = "conv"')
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} equal heads")
+        if self.positions == "rope" and self.head_dim % 4:
+            raise ValueError(
+                f"a head is d_model / n_heads = {self.d_model} / {self.n_heads} = {self.head_dim} wide; "
+                "2-D rotary positions need a multiple of 4"
+            )
+        if self.tokens != "cls" and self.tokens > self.grid:
+            raise ValueError(f"tokens {self.tokens}: there are only {self.grid} x {self.grid} patches")
+        return self
 
 
 @hookimpl

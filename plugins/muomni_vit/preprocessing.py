@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from muomni_cli.api import RequestError
-from muomni_vit.config import VitConfig
+from muomni_vit.plugin import VitConfig
 
 _WHITE = (255, 255, 255)
 _READABLE = "give a picture such as a PNG, JPEG, WebP, GIF, BMP or TIFF file"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import GraphFn
-from muomni_vit.config import VitConfig
+from muomni_vit.plugin import VitConfig
 
 END, HIDDEN = 256, 257
 """Symbols: end of text (also padding), and a hidden byte."""

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from muomni_cli.api import Graph, GraphInput
 from muomni_cli.nn.streaming import joined
-from muomni_vocoders.griffin_lim import TINY, GriffinLim, predicted, turns
-from muomni_vocoders.stft import DftAnalysis, OverlapAdd, OverlapAddStream
+from muomni_vocoders.griffin_lim import TINY, DftAnalysis, GriffinLim, OverlapAdd, OverlapAddStream, predicted, turns
 from muomni_vocoders.vocos import Vocos
 
 TOLERANCE = 1e-3  # of samples, full scale 1

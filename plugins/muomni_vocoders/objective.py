@@ -22,7 +22,7 @@ from torch.func import functional_call
 
 from muomni_cli.api import Batch, Codec, Loss, MelConfig, Sample
 from muomni_cli.audio.mel import LogMel
-from muomni_vocoders.config import GanConfig
+from muomni_vocoders.plugin import GanConfig
 from muomni_vocoders.vocos import Vocos
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import GraphFn, MelConfig, PartConfig
-from muomni_vocoders.config import GriffinLimConfig, VocosConfig
+from muomni_vocoders.plugin import GriffinLimConfig, VocosConfig
 
 
 class _VocoderRunnerStream:

@@ -1,7 +1,7 @@
 """The trained vocoder: ConvNeXt blocks at the rate of the mel, then one inverse Fourier transform per frame.
 
 Vocos (arXiv:2306.00814), causal with a short lookahead. Its magnitudes start from those of the mel (see
-:mod:`muomni_vocoders.stft`), so that it learns phases and corrections.
+:mod:`muomni_vocoders.griffin_lim`), so that it learns phases and corrections.
 
 Shapes: B batch, M mel frames, F mel bins, K frequencies, W samples of a window, N samples.
 """
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig
 from muomni_cli.nn.streaming import CausalConv, CausalStack, CausalStream, ConvNeXt, State, joined
-from muomni_vocoders.config import VocosConfig
-from muomni_vocoders.stft import Magnitudes, OverlapAddStream
+from muomni_vocoders.griffin_lim import Magnitudes, OverlapAddStream
+from muomni_vocoders.plugin import VocosConfig
 
 
 class Vocos(nn.Module):

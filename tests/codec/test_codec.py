@@ -16,9 +16,9 @@ from muomni_cli.api import MelConfig, RequestError
 from muomni_cli.audio.io import read
 from muomni_cli.audio.mel import LogMel
 from muomni_cli.contract.speech import TensorStream
-from muomni_rvq.config import CodecConfig
 from muomni_rvq.graphs import steps
 from muomni_rvq.model import RvqCodec, build
+from muomni_rvq.plugin import CodecConfig
 
 TINY = CodecConfig(
     mel=MelConfig(n_mels=16), width=24, fine_width=12, code_dim=6, encoder_layers=2, decoder_layers=2, codebook_size=9

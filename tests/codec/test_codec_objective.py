@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from muomni_cli.api import MelConfig
+from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
-from muomni_cli.data.sampler import BatchSampler
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.step import Stepper
-from muomni_rvq.config import CodecConfig
 from muomni_rvq.model import build
 from muomni_rvq.objective import Reconstruction, perplexity
+from muomni_rvq.plugin import CodecConfig
 
 TINY = CodecConfig(
     mel=MelConfig(n_mels=16),

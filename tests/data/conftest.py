@@ -12,7 +12,7 @@ from muomni_cli.api import PartConfig
 from muomni_cli.registry.registry import RegisteredPart, get_registry
 from muomni_text.bpe import BPETokenizer, learn
 from muomni_text.byte_level import ByteTokenizer
-from muomni_text.config import BPEConfig
+from muomni_text.plugin import BPEConfig
 
 
 @dataclass

@@ -17,10 +17,10 @@ import pytest
 from muomni_cli.api import Document, MuomniError, RequestError
 from muomni_cli.core.files import cache_folder
 from muomni_cli.data import text as corpus
+from muomni_cli.data.batches import StreamWriter, open_stream, token_type
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.split_items import split_of
 from muomni_cli.data.text import open_text, train_tokenizer
-from muomni_cli.data.windows import StreamWriter, open_stream, token_type
 from muomni_text.bpe import BPETokenizer
 from muomni_text.byte_level import ByteTokenizer
 
@@ -210,7 +210,7 @@ def test_the_tokenizer_reads_no_more_than_it_is_allowed(recipe: Any) -> None:
 PROGRAM = """
 import resource, sys
 from muomni_cli.data import text as corpus
-from muomni_cli.data.windows import StreamWriter
+from muomni_cli.data.batches import StreamWriter
 from muomni_cli.api import Document
 from muomni_text.byte_level import ByteTokenizer
 from types import SimpleNamespace as Space

@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from muomni_cli.api import Conversation, Document, RequestError, expand_path
-from muomni_datasets import text, text_files
+from muomni_datasets import text
+from muomni_datasets import text as text_files
 from muomni_datasets.config import ConversationsConfig, JsonLinesConfig, TalesConfig, TextConfig
 from muomni_datasets.stories import Tales
 from muomni_datasets.text import Conversations, JsonLines, TextFiles

@@ -15,7 +15,7 @@ from muomni_cli.api import RequestError, Tokenizer
 from muomni_text import bpe as bpe_module
 from muomni_text.bpe import BPETokenizer, learn, load
 from muomni_text.byte_level import SPECIALS, ByteTokenizer, spelt
-from muomni_text.config import BPEConfig
+from muomni_text.plugin import BPEConfig
 
 PIECES = [
     *map(spelt, SPECIALS),
@@ -137,7 +137,7 @@ def test_digits_stand_alone_unless_asked_otherwise() -> None:
 def test_learning_is_the_same_in_every_process(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from muomni_text.bpe import learn; from muomni_text.config import BPEConfig\n"
+        "from muomni_text.bpe import learn; from muomni_text.plugin import BPEConfig\n"
         "from tests_corpus import C; learn(BPEConfig(vocab_size=280), iter(C)).save(Path(sys.argv[1]))"
     )
     (tmp_path / "tests_corpus.py").write_text("C = ['the cat sat on the mat with the other cats ' * 9, 'é👩 ' * 7]\n")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muomni_cli.data.windows import CYCLE, Mixture, TokenStream, Windows
+from muomni_cli.data.batches import CYCLE, Mixture, TokenStream, Windows
 
 
 def stream(count: int, start: int = 100, mask: bool = False) -> TokenStream:

@@ -16,7 +16,7 @@ from muomni_cli.api import cut_sentences as sentences
 from muomni_datasets.config import SpokenConfig, TextConfig, unsayable
 from muomni_datasets.story_plots import made
 from muomni_datasets.synthesized_speech import SpokenSentences
-from muomni_datasets.text_files import Files
+from muomni_datasets.text import Files
 
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="the program flite is not installed")
 

@@ -12,8 +12,7 @@ from html.parser import HTMLParser
 import pytest
 
 from muomni_cli.contract.metrics import HEADINGS, EvalSample, MetricResult, rows
-from muomni_cli.eval.report import page
-from muomni_cli.eval.report_plots import Axis, Scale, by_scale, scale_of
+from muomni_cli.eval.report import Axis, Scale, by_scale, page, scale_of
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 HOSTILE = """<script>alert("1")</script> & 'it'</title></svg><img src=x onerror=alert(1)>"""

@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from muomni_cli.api import RequestError
-from muomni_cli.chat.output import answer_one_shot, history, write_answer
-from muomni_cli.chat.session import TerminalSession
+from muomni_cli.commands.chat_output import answer_one_shot, history, write_answer
+from muomni_cli.commands.chat_session import TerminalSession
 from muomni_cli.generation import Sampling
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.inference.chat_model import ChatModel
 from muomni_cli.inference.history import ids_of
 from muomni_cli.inference.settings import ChatOptions, GenerationSettings, apply
 from muomni_text.byte_level import ByteTokenizer
-from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import build
+from muomni_thinker.plugin import TransformerConfig
 
 SETTINGS = GenerationSettings(template="roles", system="", sampling=Sampling(), max_tokens=6, stop=(), seed=0)
 

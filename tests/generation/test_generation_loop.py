@@ -15,8 +15,8 @@ from muomni_cli.generation import Request, Sampling, generate
 from muomni_cli.generation.loop import TextStream
 from muomni_cli.generation.torch_backend import ALL, TorchBackend
 from muomni_text.byte_level import ByteTokenizer
-from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import Transformer, build
+from muomni_thinker.plugin import TransformerConfig
 
 TOKENIZER = ByteTokenizer()
 FIRST = TOKENIZER.encode("\0")[0]

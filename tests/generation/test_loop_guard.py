@@ -14,8 +14,8 @@ from muomni_cli.generation import Event, Request, Sampling, generate
 from muomni_cli.generation.loop import LoopGuard
 from muomni_cli.generation.torch_backend import ALL, TorchBackend
 from muomni_text.byte_level import ByteTokenizer
-from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import Transformer, build
+from muomni_thinker.plugin import TransformerConfig
 
 TOKENIZER = ByteTokenizer()
 EOS = TOKENIZER.specials["eos"]

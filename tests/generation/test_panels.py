@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from muomni_cli.generation.torch_backend import PackedLinear, pack_linear_layers
-from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import build
+from muomni_thinker.plugin import TransformerConfig
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,8 +14,7 @@ import typer
 
 from muomni_cli import app
 from muomni_cli.core.console import say
-from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.extras import __version__
+from muomni_cli.core.errors import MuomniError, RequestError, __version__
 
 
 def run(*words: str) -> int:

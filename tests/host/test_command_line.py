@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from muomni_cli import __version__, app
-from muomni_cli.core.command_line import OTHER_WORDS, meant_command, translated, with_dashed_text, with_default_page
+from muomni_cli.core.console import OTHER_WORDS, meant_command, translated, with_dashed_text, with_default_page
 from muomni_cli.registry.registry import get_registry
 
 OPTIONS: list[Any] = [

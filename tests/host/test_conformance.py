@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from muomni_cli.api import CallbackPart, Capability, Part, PartConfig
-from muomni_cli.conformance.part_under_test import LoadedPart
+from muomni_cli.conformance.common import LoadedPart
 from muomni_cli.conformance.runner import HOMES, CheckRun, PartMatch, checks_of, parts_called
 from muomni_cli.contract.checks import Check, CheckResult, CheckSkipped, Number
 from muomni_cli.core.errors import RequestError

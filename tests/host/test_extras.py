@@ -7,8 +7,7 @@ import importlib.metadata
 import pytest
 
 from muomni_cli.app import report
-from muomni_cli.core.errors import MuomniError
-from muomni_cli.core.extras import extras, how_to_install, missing_package, require
+from muomni_cli.core.errors import MuomniError, extras, how_to_install, missing_package, require
 
 
 @pytest.fixture(autouse=True)

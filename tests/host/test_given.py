@@ -11,8 +11,8 @@ import pytest
 
 from muomni_cli import app
 from muomni_cli.api import FileMedia, RequestError
-from muomni_cli.data import media_arguments
-from muomni_cli.data.media_arguments import media_at, refuse_url, require_one_stdin
+from muomni_cli.data import media as media_arguments
+from muomni_cli.data.media import media_at, refuse_url, require_one_stdin
 from muomni_cli.inference.media_input import media_of
 
 

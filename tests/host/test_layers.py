@@ -21,7 +21,7 @@ from muomni_cli import api
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = ROOT / "muomni_cli"
-LOOSE = {"__init__", "__main__", "api", "app", "testing"}
+LOOSE = {"__init__", "__main__", "api", "app", "omni", "testing"}
 ROOTS = (ROOT, ROOT / "plugins", ROOT / "exports")
 SHARED = {"api", "testing", "nn", "audio"}
 """What plugins may import of the host: its contract, that of their tests, and what several parts are made of."""

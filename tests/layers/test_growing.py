@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from muomni_cli.nn.onnx_stack import filled, grow, held_by
-from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import Transformer, build
+from muomni_thinker.plugin import TransformerConfig
 
 
 def stack(*, kv_heads: int, qk_norm: bool) -> Transformer:

@@ -12,8 +12,8 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.model import AudioEncoder, build
+from muomni_audio_encoder.plugin import AudioEncoderConfig
 
 Wave = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from muomni_audio_encoder.config import AudioAugmentConfig
 from muomni_audio_encoder.objective import colored_noise, fitted, narrowed, stripes, vary, with_speed
+from muomni_audio_encoder.plugin import AudioAugmentConfig
 
 RATE = 16000
 NOTHING = AudioAugmentConfig(speed=0, shift=0, gain=0, noise=0, babble=0, time_masks=0, bin_masks=0)

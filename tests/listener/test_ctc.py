@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ways import counted, said, scored
 
-from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.ctc import (
     BLANK,
     Alphabet,
@@ -28,6 +27,7 @@ from muomni_audio_encoder.ctc import (
     prefix_beam,
 )
 from muomni_audio_encoder.model import build
+from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_audio_encoder.recognizer import Recognizer, alignments, spelling_loss
 
 ENGLISH = Alphabet(AudioEncoderConfig().characters)

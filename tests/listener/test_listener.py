@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.model import AudioEncoder, build
+from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_audio_encoder.runtime import count
 from muomni_cli.api import RequestError
 from muomni_cli.registry.registry import get_registry

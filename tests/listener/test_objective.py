@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from muomni_audio_encoder.config import AudioAugmentConfig, AudioEncoderConfig
 from muomni_audio_encoder.model import build
 from muomni_audio_encoder.objective import CtcObjective, ErrorRates, edits, padded, striped
+from muomni_audio_encoder.plugin import AudioAugmentConfig, AudioEncoderConfig
 from muomni_audio_encoder.recognizer import spelling_loss
 from muomni_cli.api import Batch
+from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
-from muomni_cli.data.sampler import BatchSampler
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.training.step import Stepper
 

@@ -7,9 +7,9 @@ import torch
 
 pytest.importorskip("transformers")
 
-from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.model import build
 from muomni_audio_encoder.peer import whisper, whisper_at_our_rate
+from muomni_audio_encoder.plugin import AudioEncoderConfig
 
 
 def test_the_layers_are_as_large_as_ours() -> None:

@@ -16,8 +16,8 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.model import AudioEncoder, build
+from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_cli.api import FileMedia, RequestError
 from muomni_cli.audio import io
 from muomni_cli.audio.dsp import resample

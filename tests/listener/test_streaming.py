@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.ctc import Alphabet, Mark, align, greedy, log_probabilities, prefix_beam
 from muomni_audio_encoder.model import AudioEncoder
+from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_audio_encoder.recognizer import Recognizer
 from muomni_audio_encoder.runtime import (
     PATIENCE,

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from ways import counted, scored
 
 from muomni_audio_encoder import ctc
-from muomni_audio_encoder.config import AudioEncoderConfig
 from muomni_audio_encoder.ctc import BLANK, Alphabet
 from muomni_audio_encoder.model import AudioEncoder
+from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_audio_encoder.recognizer import Recognizer
 from muomni_cli.api import CharSpan
 

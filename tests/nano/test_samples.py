@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from muomni_cli.app import main
-from muomni_nano.plugin import SAMPLES, TRY
+from muomni_nano import SAMPLES, TRY
 
 
 def run(*words: str) -> int:

@@ -132,8 +132,8 @@ def test_a_scale_of_nought_freezes_and_accumulation_changes_nothing(world: Path)
 def test_training_and_chat_lay_out_the_same_tokens(world: Path) -> None:
     """The states that training learns from are those that a question in chat is answered from."""
     from muomni_cli.generation.torch_backend import TorchBackend
+    from muomni_cli.inference.media_input import ModalityEncoders
     from muomni_cli.models.engines import modalities_of
-    from muomni_cli.omni.senses import ModalityEncoders
     from tests.opening import run_engine
 
     train("tokenizer", "small.toml")

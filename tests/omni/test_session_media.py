@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from muomni_cli.api import FileMedia, RequestError
-from muomni_cli.chat.session import TerminalSession
+from muomni_cli.commands.chat_session import TerminalSession
 from muomni_cli.inference.chat_model import ChatModel
 from muomni_cli.inference.settings import ChatOptions
 from tests.opening import open_chat

@@ -12,7 +12,7 @@ from small import conversation
 
 from muomni_cli.api import FileMedia, Message, RequestError
 from muomni_cli.data.conversations import OmniData, open_omni_data
-from muomni_cli.data.modality import modality_of
+from muomni_cli.data.media import modality_of
 from muomni_cli.data.prompt import chat_ids
 from muomni_cli.recipe import load_recipe
 from muomni_text.byte_level import ByteTokenizer

@@ -10,9 +10,9 @@ pytest.importorskip("onnxscript", reason="needs onnxscript")
 pytest.importorskip("muomni_onnx.graphs", reason="needs the exporter")
 
 from muomni_cli.audio.mel import decode_codes, encode_waves
-from muomni_rvq.config import CodecConfig
 from muomni_rvq.graphs import graphs
 from muomni_rvq.model import RvqCodec, build
+from muomni_rvq.plugin import CodecConfig
 from muomni_rvq.runtime import CodecDecoderStream, encode
 from tests.onnx.speech_parts import MEL, Opened, lively, opened
 

@@ -20,7 +20,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 from muomni_onnx.backend import OnnxBackend
 from muomni_onnx.precision import Precision, convert_precision
 from muomni_onnx.sessions import CUDA, GraphSession, no_cuda, open_sessions
-from muomni_thinker.config import TransformerConfig
+from muomni_thinker.plugin import TransformerConfig
 from tests.onnx.thinker_parts import CONTEXT, VOCABULARY, write_thinker
 
 missing = no_cuda()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import EncoderPart, Graph, GraphInput, PartConfig
-from muomni_cli.conformance.part_under_test import LoadedPart
+from muomni_cli.conformance.common import LoadedPart
 from muomni_cli.conformance.runner import CheckRun, PartMatch, checks_of, parts_called
 from muomni_cli.registry.registry import get_registry
 

@@ -14,9 +14,9 @@ pytest.importorskip("onnxscript", reason="needs onnxscript")
 pytest.importorskip("muomni_onnx.graphs", reason="needs the exporter")
 
 from muomni_cli.api import TextChunk, VoiceSettings
-from muomni_talker.config import CursorConfig, ParallelConfig
 from muomni_talker.graphs import graphs
 from muomni_talker.model import TalkerBase, build, build_parallel
+from muomni_talker.plugin import CursorConfig, ParallelConfig
 from muomni_talker.synthesis import GraphEngine, speak
 from tests.onnx.speech_parts import CODES, Opened, lively, opened
 

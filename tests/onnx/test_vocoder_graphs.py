@@ -13,8 +13,8 @@ pytest.importorskip("onnxscript", reason="needs onnxscript")
 pytest.importorskip("muomni_onnx.graphs", reason="needs the exporter")
 
 from muomni_vocoders import griffin_lim, vocos
-from muomni_vocoders.config import GriffinLimConfig, VocosConfig
 from muomni_vocoders.graphs import griffin_lim_graphs, levels, vocos_graphs
+from muomni_vocoders.plugin import GriffinLimConfig, VocosConfig
 from muomni_vocoders.runtime import GriffinLimRunnerStream, VocosRunnerStream
 from tests.onnx.speech_parts import MEL, lively, opened
 

@@ -10,9 +10,9 @@ import torch
 from onnx import TensorProto, helper
 
 from muomni_onnx.graphs import write_graph
-from muomni_thinker.config import TransformerConfig
 from muomni_thinker.graphs import graphs
 from muomni_thinker.model import Transformer
+from muomni_thinker.plugin import TransformerConfig
 
 VOCABULARY, WIDTH, CONTEXT = 23, 16, 48
 TINY = TransformerConfig(d_model=WIDTH, n_layers=2, n_heads=2, n_kv_heads=1, d_ff=32, ctx_len=CONTEXT)

@@ -15,7 +15,7 @@ import pytest
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.recipe import load_recipe
 from muomni_cli.registry.registry import get_registry
-from muomni_cli.scaffold.new import COMMON, KINDS, TEMPLATES, Names, kinds, write
+from muomni_cli.scaffold import COMMON, KINDS, TEMPLATES, Names, kinds, write
 
 if TYPE_CHECKING:
     from tests.installing import Site

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from muomni_audio_encoder.config import AudioEncoderConfig
+from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_cli.api import RequestError
 from muomni_cli.audio.dsp import log_mel, mel_filters, whole_frames
 from muomni_cli.audio.mel import LogMel

@@ -14,8 +14,8 @@ import torch
 from muomni_cli import app
 from muomni_cli.api import RequestError, TextChunk
 from muomni_cli.bench.speech import measure_speech
-from muomni_cli.chat.output import SpeechOutput, answer_one_shot, deliver
-from muomni_cli.chat.session import TerminalSession
+from muomni_cli.commands.chat_output import SpeechOutput, answer_one_shot, deliver
+from muomni_cli.commands.chat_session import TerminalSession
 from muomni_cli.generation import Request, Sampling, generate
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.inference.chat_model import Answer, ChatModel
@@ -25,8 +25,8 @@ from muomni_cli.runs.run import RunFolder
 from muomni_cli.voice.audio_out import AudioOutput
 from muomni_cli.voice.synthesis import SpeechSampling, voice_of
 from muomni_text.byte_level import ByteTokenizer
-from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import build
+from muomni_thinker.plugin import TransformerConfig
 
 MakeRun = Callable[..., RunFolder]
 SETTINGS = GenerationSettings(template="roles", system="", sampling=Sampling(), max_tokens=80, stop=(), seed=0)

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from muomni_cli.api import CodeShape
-from muomni_cli.data.sampler import BatchSampler
+from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.speech import SpeechData, SpeechDataset
 from muomni_cli.recipe import TrainSettings
-from muomni_talker.config import CursorConfig, ParallelConfig
 from muomni_talker.model import TalkerBase, build, build_parallel
 from muomni_talker.objective import TalkerObjective
+from muomni_talker.plugin import CursorConfig, ParallelConfig
 
 CODES = CodeShape(codebooks=2, size=32, seconds=0.08)
 SIZES: dict[str, Any] = {

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import CodeShape, RequestError, TextChunk, VoiceSettings
 from muomni_cli.training.step import Stepper
-from muomni_talker.config import CursorConfig, ParallelConfig
 from muomni_talker.model import CodeHeads, TalkerBase, alignment_of, build, build_parallel, summed
+from muomni_talker.plugin import CursorConfig, ParallelConfig
 from muomni_talker.text_normalization import written_form
 from tests.talker.conftest import CODES, Trained, objective, said, speech, talker
 

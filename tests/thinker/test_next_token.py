@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from muomni_cli.api import Thinker
-from muomni_cli.data.windows import Mixture, TokenStream
+from muomni_cli.data.batches import Mixture, TokenStream
 from muomni_cli.training import objectives as chunked
 from muomni_cli.training.objectives import NextToken, summed_loss, to_batch
 from muomni_text.byte_level import ByteTokenizer
-from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import Transformer, build
+from muomni_thinker.plugin import TransformerConfig
 
 
 @pytest.mark.parametrize("chunk", [1, 100, 1 << 20])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import Transformer, build
 from muomni_thinker.peer import Llama, llama
+from muomni_thinker.plugin import TransformerConfig
 
 
 def with_our_weights(ours: Transformer) -> Llama:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from muomni_cli.api import RequestError
-from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import Transformer, build
+from muomni_thinker.plugin import TransformerConfig
 
 TINY = {"d_model": 32, "n_layers": 2, "n_heads": 4, "d_ff": 48, "ctx_len": 24}
 VARIANTS = [

@@ -15,13 +15,13 @@ from runs_of_tiny_parts import make_run
 from torch import Tensor, nn
 
 from muomni_cli.api import Capability, EncoderOutput, EncoderPart, FileMedia, MuomniError, PartConfig, Step
-from muomni_cli.data.modality import Modality
+from muomni_cli.data.media import Modality
 from muomni_cli.inference.chat_model import chat_model
 from muomni_cli.inference.settings import settings_of
 from muomni_cli.models.engines import open_run
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.models.untrained_engine import recipe_engine
-from muomni_cli.omni.model import OmniModel
+from muomni_cli.omni import OmniModel
 from muomni_cli.runs.run import RunFolder
 from muomni_cli.trace.recorder import TensorRecorder, TraceStep, default_steps, statistics_of
 from muomni_cli.trace.report import as_json, as_markdown, as_text
@@ -260,7 +260,7 @@ def test_a_trained_tokenizer_is_used(here: Path, capsys: pytest.CaptureFixture[s
     assert recipe_engine("mine.toml", device="cpu").tokenizer().vocab_size == 262
     assert "the tokenizer bpe is not trained yet: using bytes" in capsys.readouterr().err
     from muomni_text.bpe import learn
-    from muomni_text.config import BPEConfig
+    from muomni_text.plugin import BPEConfig
 
     learn(BPEConfig(vocab_size=262), iter(["ab" * 9])).save(here / "runs" / "mine" / "tokenizer")
     engine = recipe_engine("mine.toml", device="cpu")

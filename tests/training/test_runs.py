@@ -138,7 +138,7 @@ def test_state_of_a_stage_is_merged_not_replaced() -> None:
 def test_looking_at_runs_imports_no_torch() -> None:
     make("a")
     program = (
-        "import sys, json; from muomni_cli.commands.runs import list_runs, show, plot;"
+        "import sys, json; from muomni_cli.commands.models import list_runs, show, plot;"
         "list_runs(json=False); show('a', json=True); plot(['a'], None, 'loss', '');"
         "print(json.dumps([m for m in ('torch', 'onnxruntime', 'matplotlib') if m in sys.modules]))"
     )
@@ -151,7 +151,7 @@ def test_looking_at_runs_imports_no_torch() -> None:
 def test_a_plot_shows_validation_fits_the_terminal_and_leaves_out_what_is_no_number(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from muomni_cli.commands.runs import plot
+    from muomni_cli.commands.models import plot
 
     run = make("a", step=5)
     MetricsLog(run.stage("thinker") / "metrics.jsonl").write(6, {"loss": float("nan")})

@@ -270,7 +270,7 @@ def test_requests_that_make_no_sense(stage: str, options: dict) -> None:
 def test_tensorboard_that_is_not_installed_is_said_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from muomni_tensorboard.plugin import TensorboardCallback, TensorboardConfig
+    from muomni_tensorboard import TensorboardCallback, TensorboardConfig
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(RequestError, match="needs tensorboard") as caught:

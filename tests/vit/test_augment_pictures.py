@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from muomni_vit.config import ImageAugmentConfig
 from muomni_vit.objective import changed, drawn
+from muomni_vit.plugin import ImageAugmentConfig
 
 GRAY = np.array([1, 2, 3], np.uint8)
 FULL = ImageAugmentConfig(shift=3, flip=0.5, erase=0.5)

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from muomni_cli.api import Batch, EncoderPart, RequestError
+from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
-from muomni_cli.data.sampler import BatchSampler
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.runs.checkpoint import PREFIXES, load_model, model_tensors, read_checkpoint, write_checkpoint
 from muomni_cli.training.step import Stepper
-from muomni_vit.config import VitConfig
 from muomni_vit.heads import symbols_of
 from muomni_vit.model import build
 from muomni_vit.objective import VisionObjective, choose
+from muomni_vit.plugin import VitConfig
 from muomni_vit.runtime import END, HIDDEN, read
 
 TINY: dict[str, Any] = {"size": 16, "patch": 4, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 64, "tokens": 2}

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, ImageDraw
 
 from muomni_cli.api import FileMedia, RequestError
 from muomni_vit import preprocessing
-from muomni_vit.config import VitConfig
+from muomni_vit.plugin import VitConfig
 from muomni_vit.preprocessing import to_input
 
 CONFIG = VitConfig(size=16, patch=4)
@@ -331,7 +331,7 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     data = b"".join(packer.compress(rows) for _ in range(7_000)) + packer.flush()
     path = written(tmp_path / "bomb.png", png(7_000, 7_000, data))
     code = (
-        "import sys; from pathlib import Path; from muomni_vit.config import VitConfig; "
+        "import sys; from pathlib import Path; from muomni_vit.plugin import VitConfig; "
         "from muomni_vit.preprocessing import read; "
         "peak = lambda: int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]); before = peak(); "
         "assert not read(VitConfig(), open(sys.argv[1], 'rb'), 'bomb').any(); "

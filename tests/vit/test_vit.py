@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from muomni_vit.config import VitConfig
 from muomni_vit.model import Vit, build, pooling
+from muomni_vit.plugin import VitConfig
 
 TINY = {"size": 24, "patch": 4, "d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 48}
 VARIANTS = {

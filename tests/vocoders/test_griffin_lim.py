@@ -12,8 +12,8 @@ from torch import Tensor
 
 from muomni_cli.api import MelConfig, RequestError
 from muomni_cli.audio.mel import LogMel
-from muomni_vocoders.config import GriffinLimConfig
 from muomni_vocoders.griffin_lim import GriffinLim, build, peak_frequencies
+from muomni_vocoders.plugin import GriffinLimConfig
 
 Voice = Callable[..., Tensor]
 QUICK = GriffinLimConfig(iterations=4)

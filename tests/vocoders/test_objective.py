@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from muomni_cli.api import MelConfig
+from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
-from muomni_cli.data.sampler import BatchSampler
 from muomni_cli.recipe import TrainSettings
 from muomni_cli.training.callbacks import CallbackList, Display
 from muomni_cli.training.loop import Trainer
 from muomni_cli.training.step import Stepper
-from muomni_vocoders.config import GanConfig, VocosConfig
 from muomni_vocoders.objective import Discriminator, SpectralLoss, VocoderObjective, crop
+from muomni_vocoders.plugin import GanConfig, VocosConfig
 from muomni_vocoders.vocos import build
 
 Voice = Callable[..., Tensor]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from muomni_vocoders.stft import OverlapAddStream, overlap_add
+from muomni_vocoders.griffin_lim import OverlapAddStream, overlap_add
 
 
 @pytest.mark.parametrize(("window", "hop"), [(8, 2), (6, 4), (10, 3), (4, 4), (6, 5)])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from muomni_cli.api import MelConfig
-from muomni_vocoders.config import VocosConfig
+from muomni_vocoders.plugin import VocosConfig
 from muomni_vocoders.vocos import Vocos, build
 
 TINY = VocosConfig(channels=16, layers=2, hidden=32)

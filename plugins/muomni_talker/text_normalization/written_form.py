@@ -1,21 +1,49 @@
 # ruff: noqa: RUF001 (ambiguous characters are intended)
 
-"""Splits text into written words of plain characters with their punctuation; the alphabet of the Talkers and its
-symbol numbers."""
+"""Written forms and how they are read: one word, and a text."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from muomni_talker.text_normalization.numbers import amount, digits, is_year, month, ordinal
+from muomni_talker.text_normalization.words import (
+    CAPITAL,
+    DECADE,
+    ENDING,
+    NUMBERED,
+    SHORT,
+    SYMBOLS,
+    TITLES,
+    listed,
+    roman,
+    token,
+)
+
+LOOK = 3
+"""Lookahead in written words."""
+
+_PLAIN = re.compile(r"[A-Za-z]?[a-z]*(?:'[a-z]+)?")
+
+_OPENERS = listed(
+    "the a an it he she they we i you this that these those there then but and or so in on at when if what who how "
+    "his her my our your their its not no yes after before one some many now once please let"
+)
+
+_SHORT_MONTHS = listed("jan feb mar apr jun jul aug sep sept oct nov dec")
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
 MARKS = ".,?!;:-"
 
 ALPHABET = LETTERS + "' " + MARKS
 """All characters of normalized text."""
 
 _KEPT = "€£¥₹¢°µ×÷±≈≤≥≠π∞§→—–"
+
 _FRACTIONS = dict(zip("½¼¾⅓⅔⅛⅜⅝⅞", ["1/2", "1/4", "3/4", "1/3", "2/3", "1/8", "3/8", "5/8", "7/8"], strict=True))
 
 # Characters that compatibility decomposition (NFKD) does not handle as needed.
@@ -33,21 +61,190 @@ _FOLDED = str.maketrans(
         **{"∙": "×", "⋅": "×", "∕": "/", "⁄": "/", "∗": "*", "•": "-", "·": "-"},
     }
 )
+
 _VULGAR = re.compile(f"(\\d?)([{''.join(_FRACTIONS)}])")
 
 # Word boundaries without a space: at dashes, and after a period or comma with a missing space.
 _CUTS = re.compile(
     r"(—|--+|(?<!\d)–|–(?!\d))|(?<=\.\.)(?=[A-Za-z])|(?<=[a-z]{2}[.!?])(?=[A-Z][a-z])|(?<=[A-Za-z]{2}[,;])(?=[A-Za-z])"
 )
+
 _FEET = re.compile(r"(\d+'\d+\")(.*)")
+
 _LEAD = re.compile(r"^(?:[\"(\[{*_`|]|'(?!\d\ds))+")
+
 _TAIL = re.compile(r"[\"')\]}*_`|.,;:!?]+$")
 
 PAD, START, END = 0, 1, 2
 """Padding; the silence before a sentence; the silence after it."""
 
 COUNT = 3 + len(ALPHABET)
+
 _NUMBERS = {character: 3 + place for place, character in enumerate(ALPHABET)}
+
+
+@dataclass(frozen=True, slots=True)
+class NormalizedWord:
+    """The spoken form of a written word and the ``taken`` ones after it. ``ends``: a sentence ends here."""
+
+    text: str
+    mark: str = ""
+    ends: bool = False
+    taken: int = 0
+
+
+def is_plain(word: WrittenWord) -> bool:
+    """Whether its reading is independent of later words."""
+    if _PLAIN.fullmatch(word.core) is None or "*" in word.lead or word.core.lower() in _SHORT_MONTHS:
+        return False
+    short = "." in word.tail and (len(word.core) == 1 or word.core.lower() in SHORT or word.core.lower() in ENDING)
+    return not short and ".." not in word.tail and not re.search(r"[.?!].*[\"')]", word.tail)
+
+
+def read(word: WrittenWord, follow: Sequence[WrittenWord], before: WrittenWord | None) -> NormalizedWord:
+    """Read a word. ``follow``: the next :data:`LOOK` written words, fewer at the end of the text; empty if plain."""
+    past = before.core if before else ""
+    if word.core in ("—", "–", "-", ""):
+        return _between(word, follow, past)
+    if (short := _shortened(word, follow, before)) is not None:
+        return short
+    if (two := _with_next(word, follow, past)) is not None:
+        return two
+    text = roman(word.core, past) or _numbered(word, follow, past) or token(word.core)
+    if _is_bullet(word):
+        return NormalizedWord(text, ",")
+    return _closed(text, word, follow)
+
+
+def _between(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> NormalizedWord:
+    """Marks that stand alone: dashes (signs between numbers), and marks after a space."""
+    if word.core:
+        if past[-1:].isdigit() and follow and follow[0].core[:1].isdigit():
+            return NormalizedWord("to" if is_year(past) and is_year(follow[0].core) else "minus")
+        return NormalizedWord("", "-")
+    if "*" in word.lead and past[-1:].isdigit() and follow and follow[0].core[:1].isdigit():
+        return NormalizedWord("times")
+    mark = word.mark or WrittenWord("", "", word.lead).mark
+    return NormalizedWord("", mark, ends=mark in (".", "?", "!") and bool(mark))
+
+
+def _closed(text: str, word: WrittenWord, follow: Sequence[WrittenWord], taken: int = 0) -> NormalizedWord:
+    """The reading with the marks of the last word that it covers."""
+    last = follow[taken - 1] if taken else word
+    after = follow[taken] if taken < len(follow) else None
+    mark = last.mark
+    goes_on = after is not None and after.breaks < 2 and after.core[:1].islower()
+    if mark == "." and ".." in last.tail and goes_on:
+        mark = ","
+    quoted = re.search(r"[.?!].*[\"')]", last.tail) is not None and goes_on
+    return NormalizedWord(text, mark, ends=mark in (".", "?", "!") and bool(mark) and not quoted, taken=taken)
+
+
+def _shortened(word: WrittenWord, follow: Sequence[WrittenWord], before: WrittenWord | None) -> NormalizedWord | None:
+    """Abbreviations and initials, whose period does not end the sentence."""
+    low, after = word.core.lower(), follow[0] if follow else None
+    dotted = word.tail.startswith(".") and not word.tail.startswith("..")
+    past = before.core if before else ""
+    if low in ("am", "pm") and past[-1:].isdigit() and word.core in (low, low.upper()):
+        return _closed(f"{low[0]} m", word, follow)
+    if not dotted:
+        return _closed(SHORT[low], word, follow) if low in TITLES and word.upper and low != word.core else None
+    rest = WrittenWord("", word.core, word.tail[1:])
+    numbered = after is not None and after.core[:1].isdigit()
+    if (low in _SHORT_MONTHS and month(word.core)) and (numbered or past[:1].isdigit()):
+        return _unended(month(word.core) or "", rest, after)
+    if low in CAPITAL and not word.upper:
+        return None
+    if (low in NUMBERED and not numbered) or (low in ("co", "al") and before is None):
+        return None
+    if low == "p" and numbered:
+        return _unended("page", rest, after)
+    if low in ("st", "dr") and _in_address(before, after):
+        return _unended({"st": "street", "dr": "drive"}[low], rest, after)
+    if low in SHORT:
+        return _unended(SHORT[low], rest, after, never=low in TITLES or low not in ("ft", "dept", "govt", "univ"))
+    if low in ENDING:
+        return _unended(ENDING[low], rest, after, capital=low in ("etc", "a.m", "p.m"))
+    if re.fullmatch(r"(?:[A-Za-z]\.)+[A-Za-z]", word.core):
+        return _unended(token(word.core), rest, after)
+    if len(word.core) == 1 and word.upper and word.core != "I" and after is not None and after.upper:
+        return _unended(low, rest, after, never=bool(before is None or before.upper))
+    return None
+
+
+def _in_address(before: WrittenWord | None, after: WrittenWord | None) -> bool:
+    """Main St. and Elm Dr., but Dr. Smith and St. John."""
+    named = before is not None and before.upper and not before.tail
+    return named and (after is None or not after.upper or after.core.lower() in _OPENERS)
+
+
+def _unended(
+    text: str, rest: WrittenWord, after: WrittenWord | None, *, never: bool = False, capital: bool = False
+) -> NormalizedWord:
+    """An abbreviation; its period ends the sentence only if the next word cannot continue it."""
+    if rest.mark:
+        return NormalizedWord(text, rest.mark, ends=rest.mark in (".", "?", "!"))
+    begins = after is not None and after.upper and (capital or after.core.lower() in _OPENERS)
+    over = after is None or (not never and (after.breaks > 1 or begins))
+    return NormalizedWord(text, "." if over else "", ends=over)
+
+
+def _with_next(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> NormalizedWord | None:
+    """Numbers with units, and dates, telephone numbers and mixed fractions of two written words."""
+    core = word.core
+    joined = bool(follow) and not word.tail and not follow[0].lead and follow[0].breaks < 2
+    after = follow[0].core if joined else ""
+    if DECADE.fullmatch(core) and (len(core) > 4 or past.lower() == "the"):
+        return None  # not seconds
+    if (counted_so := amount(core, after)) is not None:
+        closed = _closed(counted_so[0], word, follow, int(counted_so[1]))
+        after_all = follow[closed.taken] if closed.taken < len(follow) else None
+        shortened = closed.mark == "." and after_all is not None and after_all.core[:1].islower()
+        return replace(closed, mark="", ends=False) if shortened else closed  # 5 ft. of snow
+    if word.lead.endswith("(") and re.fullmatch(r"\d{3}", core) and word.tail == ")" and follow:
+        if re.fullmatch(r"\d{3}[-.]\d{4}", follow[0].core):
+            return _closed(f"{digits(core)} {digits(follow[0].core)}", word, follow, 1)
+        return None
+    if not joined:
+        return None
+    if (day := re.fullmatch(r"(\d\d?)(?:st|nd|rd|th)?", core)) and int(day[1]) <= 31 and (named := month(after)):
+        if past.lower() in ("may", "in") or (after == "May" and len(follow) > 1 and follow[1].core.islower()):
+            return None
+        the = "" if past.lower() == "the" else "the "
+        said = f"{the}{ordinal(int(day[1]))} of {named}"
+        if after.lower() in _SHORT_MONTHS and follow[0].tail.startswith("."):
+            rest = WrittenWord("", after, follow[0].tail[1:])
+            return replace(_unended(said, rest, follow[1] if len(follow) > 1 else None), taken=1)
+        return _closed(said, word, follow, 1)
+    if re.fullmatch(r"\d{1,4}", core) and (part := re.fullmatch(r"([1-9])/(\d{1,2})", after)):
+        return _closed(token(f"{core}_{part[0]}"), word, follow, 1)
+    return None
+
+
+def _numbered(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> str | None:
+    """Numbers whose reading depends on context, and symbols that stand alone."""
+    core = word.core
+    if len(core) == 1 and core in "#*~" and not (follow and follow[0].core[:1].isdigit()):
+        return " "
+    if core == "x" and past[-1:].isdigit() and follow and follow[0].core[:1].isdigit():
+        return "by"
+    if core in SYMBOLS:
+        return SYMBOLS[core]
+    named = month(past)
+    if named and re.fullmatch(r"\d\d?", core) and int(core) <= 31 and (named != "may" or past == "May"):
+        return ordinal(int(core)) if int(core) else None
+    beside_digits = past[:1].isdigit() or (follow and follow[0].core[:1].isdigit())
+    return month(core) if core.lower() in _SHORT_MONTHS and beside_digits else None
+
+
+def _is_bullet(word: WrittenWord) -> bool:
+    """Whether it is the number of a list item."""
+    return word.breaks > 0 and re.fullmatch(r"\d\d?", word.core) is not None and word.tail in (".", ")")
+
+
+def starts_item(word: WrittenWord) -> bool:
+    """Whether the word starts a list item with a bullet or a number."""
+    return word.breaks > 0 and (word.core == "-" or (word.lead == "*" and not word.core) or _is_bullet(word))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import PartConfig, ThinkerOutput
-from muomni_thinker.config import TransformerConfig
 from muomni_thinker.model import Transformer
+from muomni_thinker.plugin import TransformerConfig
 
 Small = Transformer
 

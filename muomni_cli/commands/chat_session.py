@@ -7,12 +7,12 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from muomni_cli.chat.output import REPEATED, SpeechOutput, deliver, token_stats, write_answer
+from muomni_cli.commands.chat_output import REPEATED, SpeechOutput, deliver, token_stats, write_answer
 from muomni_cli.contract.data import Media, Message
 from muomni_cli.core.console import print_error, say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import write_text
-from muomni_cli.data.media_arguments import attachment
+from muomni_cli.data.media import attachment
 from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.history import ChatHistory, MediaHistory
 from muomni_cli.inference.settings import GenerationSettings, describe, set_by_name

@@ -1,1 +1,0 @@
-"""Chat with a trained model: a single answer, or a session at the terminal."""

@@ -1,1 +1,0 @@
-"""Fusion of media and text in one sequence, the same in training, chat, trace and export."""

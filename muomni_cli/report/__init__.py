@@ -1,1 +1,0 @@
-"""HTML pages that commands write: one file each, with everything in it, for `eval --html` and `trace --html`."""
