@@ -35,54 +35,21 @@ can round a value the other way. A graph that is further from PyTorch than that 
 
 @dataclass(frozen=True, slots=True)
 class ExportedGraph:
-    """A graph as written to the bundle.
+    """A graph as written to the bundle."""
 
-    Args:
-        precision: of the written graph.
-        parity: with PyTorch: largest difference for fp32, relative for lower precision.
-        size: bytes of the file.
-        kept: weights still in full precision, if a lower one was requested.
-    """
-
-    precision: Precision
-    parity: Parity
-    size: int
-    kept: Sequence[KeptTensor]
-
-
-def with_precision(graph: Graph, path: Path, parity: Parity, wanted: Precision) -> ExportedGraph:
-    """Convert the fp32 graph in the file ``path`` to ``wanted``; leave it where that saves nothing or costs too
-    much."""
-    full = path.stat().st_size
-    if wanted == "fp32":
-        return ExportedGraph("fp32", parity, full, [])
-    lower_path = path.with_suffix(".lower")
-    made = convert_precision(path, lower_path, wanted, graph.states)
-    try:
-        if made.precision == "fp32":
-            return ExportedGraph("fp32", parity, full, made.kept)
-        near = compare(graph, GraphSession(lower_path), ALLOWED[wanted], relative)
-        if not near.holds:
-            why = f"{wanted} would be {near.error:.2g} off ({near.where}), and {near.tolerance:.2g} is allowed"
-            return ExportedGraph("fp32", parity, full, [KeptTensor(full, why)])
-        lower_path.replace(path)
-        return ExportedGraph(made.precision, near, made.size, made.kept)
-    finally:
-        lower_path.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedLine:
     part: str
     graph: str
-    written: ExportedGraph
+    precision: Precision
+    parity: Parity  # with PyTorch: largest difference for fp32, relative for lower precision
+    size: int  # bytes of the file
+    kept: Sequence[KeptTensor]  # weights still in full precision, if a lower one was requested
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
     """The exported graphs, the end-to-end checks, and notes on what was left out."""
 
-    lines: Sequence[ExportedLine]
+    lines: Sequence[ExportedGraph]
     wholes: Sequence[EndToEndCheck]
     notes: Sequence[str] = ()
 
@@ -115,16 +82,18 @@ def export(
     chosen.require([part.name for part in parts])
     with new_folder(root, replace=replace) as folder:
         described: dict[str, dict[str, Any]] = {}
-        lines: list[ExportedLine] = []
+        lines: list[ExportedGraph] = []
         saved: dict[str, Any] = {}
         for part in parts:
             graphs = {}
             for graph in part.graphs:
                 notify(f"exporting {part.name}: {graph.name}")
-                line = ExportedLine(part.name, graph.name, _write(part, graph, folder, chosen.of(part.name)))
-                lines.append(line)
-                saved |= _saved(line)
-                graphs[graph.name] = _description(part, graph, line.written)
+                written = _write(part, graph, folder, chosen.of(part.name))
+                lines.append(written)
+                for number, case in enumerate(written.parity.cases):  # a lower precision is checked against itself
+                    outputs = case.expected if written.precision == "fp32" else case.made
+                    saved |= case_arrays(f"{part.name}/{graph.name}", number, case.feeds, outputs)
+                graphs[graph.name] = _description(part, graph, written)
             described[part.name] = {**part.entry, "weights": "", **_rate(part), "graphs": graphs}
         manifest = {"name": model.name, "parts": described, **_rest(model, folder, chosen)}
         notes = []
@@ -144,7 +113,8 @@ def export(
     return ExportReport(lines, answered.wholes, notes)
 
 
-def _write(part: Exported, graph: Graph, folder: Path, precision: Precision) -> ExportedGraph:
+def _write(part: Exported, graph: Graph, folder: Path, wanted: Precision) -> ExportedGraph:
+    """Write a graph in the ``wanted`` precision, or in fp32 where that saves nothing or costs too much."""
     path = folder / part.name / f"{graph.name}.onnx"
     path.parent.mkdir(exist_ok=True)
     write_graph(graph, path)
@@ -155,7 +125,22 @@ def _write(part: Exported, graph: Graph, folder: Path, precision: Precision) -> 
             f"{parity.tolerance:.2g} is allowed; nothing was written",
             "its graphs= must do what its forward does",
         )
-    return with_precision(graph, path, parity, precision)
+    precision: Precision = "fp32"
+    kept: Sequence[KeptTensor] = []
+    if wanted != "fp32":
+        lower_path = path.with_suffix(".lower")
+        converted = convert_precision(path, lower_path, wanted, graph.states)
+        kept = converted.kept
+        if converted.precision != "fp32":
+            near = compare(graph, GraphSession(lower_path), ALLOWED[wanted], relative)
+            if near.holds:
+                precision, parity = wanted, near
+                lower_path.replace(path)
+            else:
+                why = f"{wanted} would be {near.error:.2g} off ({near.where}), and {near.tolerance:.2g} is allowed"
+                kept = [KeptTensor(path.stat().st_size, why)]
+        lower_path.unlink(missing_ok=True)
+    return ExportedGraph(part.name, graph.name, precision, parity, path.stat().st_size, kept)
 
 
 def _rate(part: Exported) -> dict[str, int]:
@@ -167,8 +152,8 @@ def _rate(part: Exported) -> dict[str, int]:
 
 
 def _description(part: Exported, graph: Graph, written: ExportedGraph) -> dict[str, Any]:
-    parity, whole = written.parity, written.precision == "fp32"
-    first = parity.cases[0]
+    """The manifest's entry for a graph."""
+    parity, first = written.parity, written.parity.cases[0]
     halves = {name for name, array in first.made.items() if array.dtype == np.float16}  # caches, in fp16
     return {
         "file": f"{part.name}/{graph.name}.onnx",
@@ -181,20 +166,11 @@ def _description(part: Exported, graph: Graph, written: ExportedGraph) -> dict[s
         "states": dict(graph.states),
         "initial_sizes": dict(graph.initial_sizes),
         "precision": written.precision,
-        "tolerance": graph.tolerance if whole else max(parity.error, ALIKE),
+        "tolerance": graph.tolerance if written.precision == "fp32" else max(parity.error, ALIKE),
         "unchecked": sorted(graph.unchecked),
         "max_mismatch_fraction": graph.max_mismatch_fraction,
         "error": parity.error,
     }
-
-
-def _saved(line: ExportedLine) -> dict[str, Any]:
-    """Cases to check with later: PyTorch's outputs for an fp32 graph, else the graph's own."""
-    saved: dict[str, Any] = {}
-    for number, case in enumerate(line.written.parity.cases):
-        outputs = case.expected if line.written.precision == "fp32" else case.made
-        saved |= case_arrays(f"{line.part}/{line.graph}", number, case.feeds, outputs)
-    return saved
 
 
 def _rest(model: Model, folder: Path, chosen: PrecisionPlan) -> dict[str, Any]:

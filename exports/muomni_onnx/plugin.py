@@ -1,6 +1,4 @@
-"""The plugin: the ONNX runtime, conformance checks of graphs, and ``muomni export``. Imports no torch and no
-onnxruntime.
-"""
+"""The plugin: the ONNX runtime, conformance checks of graphs, and ``muomni export``. Imports no torch or onnxruntime."""
 
 from __future__ import annotations
 
@@ -13,11 +11,8 @@ from typer.core import TyperGroup
 from muomni_cli.api import CheckSpec, PartConfig, RequestError, RuntimePart, hookimpl
 from muomni_cli.commands.options import ModelOption
 
-OVERRIDES = "muomni_onnx.overrides"
-"""Key of the recipe overrides in the context of ``muomni export``."""
-
-WORTH_A_LINE = 10_000
-"""Bytes kept in full precision that are worth a line of output."""
+OVERRIDES = "muomni_onnx.overrides"  # key of the recipe overrides in the context of ``muomni export``
+WORTH_A_LINE = 10_000  # bytes kept in full precision that are worth a line of output
 
 
 class WithOverrides(TyperGroup):
@@ -68,7 +63,11 @@ def export(
     if context.invoked_subcommand is not None:
         return
     overrides: list[str] = context.meta.get(OVERRIDES, [])
-    _check_request(model, recipe, overrides)
+    if model and recipe:
+        raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
+    if overrides and not recipe:
+        fix = "name a trained model with -m, or add --recipe"
+        raise RequestError(f"{overrides[0]!r} changes a recipe, and none is named", fix)
     _require_room(output, force=force)
     from muomni_cli.core.console import print_table, say
     from muomni_cli.core.errors import require
@@ -91,12 +90,12 @@ def export(
     report = make(found, output, partial=partial, precision=chosen, replace=force, notify=say)
     rows = []
     for line in report.lines:
-        parity, precision, size = line.written.parity, line.written.precision, _mb(line.written.size)
-        measured = (*_near(parity.error, parity.tolerance), f"{parity.speed:.1f}x")
-        rows.append((line.part, line.graph, precision, *measured, size))
+        parity = line.parity
+        measured = (f"{parity.error:.1e}", f"{parity.tolerance:.1e}", f"{parity.speed:.1f}x")
+        rows.append((line.part, line.graph, line.precision, *measured, _mb(line.size)))
     print_table(("part", "graph", "precision", "error", "allowed", "speed", "MB"), rows)
     for line in report.lines:
-        for kept in line.written.kept:
+        for kept in line.kept:
             if kept.size >= WORTH_A_LINE:
                 say(f"{line.part} {line.graph}: {_mb(kept.size)} MB stay in full precision: {kept.why}")
     for whole in report.wholes:
@@ -126,18 +125,8 @@ def _require_room(output: Path | None, *, force: bool) -> None:
     if not (output / MANIFEST).is_file():
         raise RequestError(f"{output} is there already, and is no earlier export", "name another folder: -o FOLDER")
     if not force:
-        raise RequestError(
-            f"{output} is there already", "replace it: the same command with --force; or name another folder: -o FOLDER"
-        )
-
-
-def _check_request(model: str | None, recipe: str | None, overrides: list[str]) -> None:
-    if model and recipe:
-        raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
-    if overrides and not recipe:
-        raise RequestError(
-            f"{overrides[0]!r} changes a recipe, and none is named", "name a trained model with -m, or add --recipe"
-        )
+        fix = "replace it: the same command with --force; or name another folder: -o FOLDER"
+        raise RequestError(f"{output} is there already", fix)
 
 
 def check(
@@ -153,26 +142,16 @@ def check(
         model_ref = model_named(bundle)
         root = model_ref.bundle.root if model_ref.bundle is not None else model_ref.run().root
     checked = resolve("muomni_onnx.check:check", "muomni export check")(root)
-    print_table(
-        ("part", "graph", "precision", "error", "allowed", "MB"),
-        [(x.part, x.graph, x.precision, *_near(x.error, x.tolerance), _mb(x.size) if x.size else "") for x in checked],
-    )
+    rows = []
+    for one in checked:
+        measured = (f"{one.error:.1e}", f"{one.tolerance:.1e}", _mb(one.size) if one.size else "")
+        rows.append((one.part, one.graph, one.precision, *measured))
+    print_table(("part", "graph", "precision", "error", "allowed", "MB"), rows)
     say(f"{bundle} is whole and agrees")
-
-
-def _near(error: float, tolerance: float) -> tuple[str, str]:
-    return f"{error:.1e}", f"{tolerance:.1e}"
 
 
 def _mb(size: int) -> str:
     return f"{size / 1e6:.2f}"
-
-
-def add_to(cli: typer.Typer) -> None:
-    group = typer.Typer(cls=WithOverrides, invoke_without_command=True)
-    group.callback()(export)
-    group.command()(check)
-    cli.add_typer(group, name="export")
 
 
 @hookimpl
@@ -198,4 +177,7 @@ def register_checks() -> list[CheckSpec]:
 
 @hookimpl
 def register_commands(cli: typer.Typer) -> None:
-    add_to(cli)
+    group = typer.Typer(cls=WithOverrides, invoke_without_command=True)
+    group.callback()(export)
+    group.command()(check)
+    cli.add_typer(group, name="export")
