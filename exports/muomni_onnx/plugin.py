@@ -1,4 +1,4 @@
-"""The plugin: the ONNX runtime, conformance checks of graphs, and ``muomni export``. Imports no torch or onnxruntime."""
+"""Plugin: the ONNX runtime, conformance checks of graphs, and ``muomni export``. Imports no torch or onnxruntime."""
 
 from __future__ import annotations
 
