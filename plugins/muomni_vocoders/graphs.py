@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import Graph, GraphInput
+from muomni_cli.nn.onnx_stack import ones, quiet
 from muomni_cli.nn.streaming import joined
 from muomni_vocoders.griffin_lim import TINY, DftAnalysis, GriffinLim, OverlapAdd, OverlapAddStream, predicted, turns
 from muomni_vocoders.vocos import Vocos
@@ -209,12 +210,3 @@ def _laid(module: Vocos | GriffinLim, frames: Tensor, tail: Tensor, weight: Tens
 def levels(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
     """Log-mel at the levels of speech, in nats."""
     return (2 * random.standard_normal(shape) - 4).astype(np.float32)
-
-
-def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Noise of standard deviation 0.1."""
-    return 0.1 * random.standard_normal(shape, dtype="float32")
-
-
-def ones(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: ARG001
-    return np.ones(shape, np.float32)
