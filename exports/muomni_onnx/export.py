@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from muomni_cli.api import Graph, MuomniError
+from muomni_cli.api import Graph, MuomniError, RequestError
 from muomni_cli.core.errors import __version__
 from muomni_cli.core.files import new_folder
-from muomni_onnx.bundle import open_bundle, write_manifest
+from muomni_onnx.bundle import REFERENCE, open_bundle, write_manifest
 from muomni_onnx.genai import why_no_text, write_text_form
-from muomni_onnx.golden import case_arrays, relative, write_reference
+from muomni_onnx.golden import case_arrays, relative
 from muomni_onnx.graphs import OPSET, THINKER, Exported, Model, those_with_graphs, write_graph
 from muomni_onnx.parity import EndToEndCheck, Parity, answer, compare
 from muomni_onnx.precision import KeptTensor, Precision, PrecisionPlan, convert_precision
@@ -79,7 +79,10 @@ def export(
     """
     parts = those_with_graphs(model.parts, partial=partial)
     chosen = precision or PrecisionPlan()
-    chosen.require([part.name for part in parts])
+    names = [part.name for part in parts]
+    for name in chosen.parts:
+        if name not in names:
+            raise RequestError(f"--precision names no part: {name!r}", f"the parts are {', '.join(names)}")
     with new_folder(root, replace=replace) as folder:
         described: dict[str, dict[str, Any]] = {}
         lines: list[ExportedGraph] = []
@@ -103,14 +106,14 @@ def export(
             else:
                 write_text_form(folder, manifest)
         write_manifest(folder, manifest)  # the end-to-end checks open the bundle as a user would
-        answered = answer(model, OnnxModel(open_bundle(folder), "cpu", torch.get_num_threads()), notify)
-        for whole in answered.wholes:
+        wholes, answers = answer(model, OnnxModel(open_bundle(folder), "cpu", torch.get_num_threads()), notify)
+        for whole in wholes:
             if not whole.holds and all(chosen.of(part) == "fp32" for part in whole.parts):
                 fix = "graphs= must do what forward does, and runner= what the module does"
                 raise MuomniError(f"{whole.says}; nothing was written", fix)
-        write_reference(folder, {**saved, **answered.saved})
+        np.savez_compressed(folder / REFERENCE, allow_pickle=False, **saved, **answers)
         write_manifest(folder, manifest)
-    return ExportReport(lines, answered.wholes, notes)
+    return ExportReport(lines, wholes, notes)
 
 
 def _write(part: Exported, graph: Graph, folder: Path, wanted: Precision) -> ExportedGraph:

@@ -101,10 +101,6 @@ def case_arrays(prefix: str, number: int, feeds: Arrays, expected: Arrays) -> di
     return kept
 
 
-def write_reference(root: Path, arrays: Arrays) -> None:
-    np.savez_compressed(root / REFERENCE, allow_pickle=False, **arrays)
-
-
 class Reference:
     """The saved outputs of a bundle. RequestError if they cannot be read."""
 

@@ -28,7 +28,17 @@ class GraphEditor:
         self.constants: dict[str, Any] = {one.name: one for one in model.graph.initializer}
         self._arrays: dict[str, NDArray[Any]] = {}
         self._taken = {name for node in self.nodes for name in (*node.input, *node.output)} | set(self.constants)
-        self._lay_out()
+        # Weights that are only moved about become constants themselves.
+        nodes, self.nodes = self.nodes, []
+        for node in nodes:
+            if node.op_type in LAID_OUT and all(name in self.constants for name in node.input if name):
+                feeds = {name: self.array(name) for name in node.input if name}
+                made = ReferenceEvaluator(node).run(None, feeds)
+                if sum(array.size for array in made) <= sum(array.size for array in feeds.values()):
+                    for name, array in zip(node.output, made, strict=True):
+                        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+                    continue
+            self.nodes.append(node)
 
     def array(self, name: str) -> NDArray[Any]:
         if name not in self._arrays:
@@ -76,22 +86,6 @@ class GraphEditor:
         graph.node.extend(self.nodes)
         graph.initializer.extend(one for name, one in self.constants.items() if name in used)
         return self.model
-
-    def _lay_out(self) -> None:
-        """Fold constants: weights that are only moved about become constants themselves."""
-        left = []
-        for node in self.nodes:
-            if node.op_type in LAID_OUT and all(name in self.constants for name in node.input if name):
-                feeds = {name: self.array(name) for name in node.input if name}
-                made = ReferenceEvaluator(node).run(None, feeds)
-                if sum(array.size for array in made) <= sum(array.size for array in feeds.values()):
-                    self.constants |= {
-                        name: numpy_helper.from_array(np.ascontiguousarray(array), name)
-                        for name, array in zip(node.output, made, strict=True)
-                    }
-                    continue
-            left.append(node)
-        self.nodes = left
 
 
 def attribute(node: Any, name: str, otherwise: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import onnxscript  # torch needs it, and its own error does not say so
 import onnxscript.optimizer
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.onnx._internal.exporter import _registration
 
 from muomni_cli.api import EncoderPart, Graph, GraphInput, MuomniError, Part, RequestError, Tokenizer
@@ -28,17 +28,6 @@ OPSET = 23  # the first with Attention, RotaryEmbedding and RMSNormalization
 _translations = functools.cache(_registration.ONNXRegistry.from_torchlib)
 
 THINKER = "thinker"
-
-
-class _Flat(nn.Module):
-    """Any graph's module, called with any number of tensors."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.module(*tensors))
 
 
 def write_graph(graph: Graph, path: Path) -> None:
@@ -55,7 +44,7 @@ def write_graph(graph: Graph, path: Path) -> None:
     try:
         with _export_settings():
             program = torch.onnx.export(
-                _Flat(graph.module).eval(),
+                FunctionGraph(graph.module).eval(),  # takes any number of tensors
                 examples,
                 dynamo=True,
                 verbose=False,

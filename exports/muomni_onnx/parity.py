@@ -177,22 +177,11 @@ class EndToEndCheck:
         return f"{self.name}: {self.error:.1e} from PyTorch, {self.allowed:.0e} allowed"
 
 
-@dataclass(frozen=True, slots=True)
-class GoldenAnswers:
-    """End-to-end checks, and the arrays to check with later."""
-
-    wholes: list[EndToEndCheck]
-    saved: dict[str, NDArray[Any]]
-
-
-def answer(model: Model, bundle: OnnxModel, notify: Callable[[str], None]) -> GoldenAnswers:
-    """Compare the end-to-end outputs of a bundle with those of its model in PyTorch.
-
-    Args:
-        model: in PyTorch.
-        bundle: its export.
-        notify: called with a line for each step.
-    """
+def answer(
+    model: Model, bundle: OnnxModel, notify: Callable[[str], None]
+) -> tuple[list[EndToEndCheck], dict[str, NDArray[Any]]]:
+    """Compare the end-to-end outputs of a bundle with those of its model in PyTorch. ``notify`` gets a line for each
+    step. Returns the checks, and the arrays to check with later."""
     wholes: list[EndToEndCheck] = []
     saved: dict[str, NDArray[Any]] = {}
     runnable: dict[str, Exported] = {}
@@ -214,7 +203,7 @@ def answer(model: Model, bundle: OnnxModel, notify: Callable[[str], None]) -> Go
         if not len(codes):
             codes = np.random.default_rng(0).integers(0, codec.codebook_size, (golden.FRAMES, codec.codebooks))
         wholes += _sounds(codec, cast("Vocoder", runnable["vocoder"].module), bundle, codes, saved)
-    return GoldenAnswers(wholes, saved)
+    return wholes, saved
 
 
 def _text(part: Exported, bundle: OnnxModel, saved: dict[str, NDArray[Any]]) -> EndToEndCheck:

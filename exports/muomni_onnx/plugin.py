@@ -68,7 +68,8 @@ def export(
     if overrides and not recipe:
         fix = "name a trained model with -m, or add --recipe"
         raise RequestError(f"{overrides[0]!r} changes a recipe, and none is named", fix)
-    _require_room(output, force=force)
+    if output is not None:
+        _require_room(output, force=force)
     from muomni_cli.core.console import print_table, say
     from muomni_cli.core.errors import require
     from muomni_cli.registry.registry import resolve
@@ -80,11 +81,11 @@ def export(
     make = resolve("muomni_onnx.export:export", "muomni export")
     if recipe is not None:
         found = resolve("muomni_onnx.sources:model_of_recipe")(recipe, overrides)
-        output = _folder_for(found.name, output, force=force)
+        output = _require_room(output or Path(f"{found.name}-onnx"), force=force)
         say(f"recipe {found.name}: random weights, so its output is noise")
     else:
         trained = resolve("muomni_onnx.sources:find_trained")(model)
-        output = _folder_for(trained.name, output, force=force)
+        output = _require_room(output or Path(f"{trained.name}-onnx"), force=force)
         say(f"exporting {trained.name} ({trained.run.root}) to {output}")
         found = resolve("muomni_onnx.sources:model_of")(trained, partial=partial)
     report = make(found, output, partial=partial, precision=chosen, replace=force, notify=say)
@@ -107,26 +108,17 @@ def export(
     say(f"check it wherever it runs: muomni export check {output}")
 
 
-def _folder_for(name: str, output: Path | None, *, force: bool) -> Path:
-    if output is not None:
-        return output
-    folder = Path(f"{name}-onnx")
-    _require_room(folder, force=force)
-    return folder
-
-
-def _require_room(output: Path | None, *, force: bool) -> None:
-    """RequestError if ``output`` exists and is no earlier export, or is not to be replaced."""
+def _require_room(output: Path, *, force: bool) -> Path:
+    """``output``. RequestError if it exists and is not an export, or is not to be replaced."""
     from muomni_cli.core.files import occupied
     from muomni_onnx.bundle import MANIFEST
 
-    if output is None or not occupied(output):
-        return
-    if not (output / MANIFEST).is_file():
-        raise RequestError(f"{output} is there already, and is no earlier export", "name another folder: -o FOLDER")
-    if not force:
+    if occupied(output) and not (output / MANIFEST).is_file():
+        raise RequestError(f"{output} is there already, and is not an export", "name another folder: -o FOLDER")
+    if occupied(output) and not force:
         fix = "replace it: the same command with --force; or name another folder: -o FOLDER"
         raise RequestError(f"{output} is there already", fix)
+    return output
 
 
 def check(

@@ -52,12 +52,6 @@ class PrecisionPlan:
     def of(self, part: str) -> Precision:
         return self.parts.get(part, self.rest)
 
-    def require(self, parts: Collection[str]) -> None:
-        """RequestError if it names a part that is not among these."""
-        for part in self.parts:
-            if part not in parts:
-                raise RequestError(f"--precision names no part: {part!r}", f"the parts are {', '.join(parts)}")
-
 
 def choose(words: Sequence[str]) -> PrecisionPlan:
     """From ``int8`` for all parts and ``talker=fp32`` for one, in any order; the last word on a part counts.
@@ -77,13 +71,8 @@ def choose(words: Sequence[str]) -> PrecisionPlan:
 
 
 class Fp16Converter:
-    """Converts the float32 ``graph`` in place.
-
-    Args:
-        graph: to convert.
-        exact: ids of the nodes that stay in float32.
-        caches: names of inputs and outputs that become float16.
-    """
+    """Converts the float32 ``graph`` in place. Nodes with their id in ``exact`` stay in float32; the inputs and outputs
+    ``caches`` become float16, the others keep their type."""
 
     def __init__(self, graph: GraphEditor, exact: Collection[int], caches: Collection[str]) -> None:
         self.graph, self.caches = graph, frozenset(caches)

@@ -61,9 +61,8 @@ class OnnxModel:
 
     def at(self, stage: str) -> OnnxModel:
         if stage not in self.thinker_stages:
-            raise RequestError(
-                f"{self.label} has no Thinker of the stage {stage}", "name the run that it was exported from"
-            )
+            fix = "use the run that it was exported from: -m RUN"
+            raise RequestError(f"{self.label} has no Thinker of the stage {stage}", fix)
         return self
 
     @property

@@ -39,16 +39,7 @@ Value = Any  # a numpy array or, on a device, an OrtValue
 Watcher = Callable[[Mapping[str, Value], Mapping[str, Value], float], None]
 """Called with the inputs of a graph, its outputs, and its seconds."""
 
-TYPES = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(uint8)": np.uint8,
-    "tensor(int8)": np.int8,
-    "tensor(bool)": np.bool_,
-}
+DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}  # others have numpy's names: ``tensor(int64)``
 
 WORK = re.compile("MatMul|Gemm|Conv|Attention")
 """In the names of operators that do a graph's work. On CUDA, onnxruntime leaves shape arithmetic to the CPU, as it
@@ -210,7 +201,8 @@ class GraphSession:
         self._place, self._session = _on_best(device, lambda place: (place, _open(path, threads or cores(), place)))
         self._kept = frozenset(kept)
         self._bind = self._place.provider != CPU if bind is None else bind
-        self._types = {taken.name: np.dtype(TYPES[taken.type]) for taken in self._session.get_inputs()}
+        kinds = {taken.name: taken.type for taken in self._session.get_inputs()}
+        self._types = {name: np.dtype(DTYPES.get(kind, kind[len("tensor(") : -1])) for name, kind in kinds.items()}
         self.inputs: list[str] = list(self._types)
         self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
         self.watcher: Watcher | None = None  # called after every call
@@ -319,10 +311,22 @@ def _on_best(device: str, open_on: Callable[[ProviderChoice], T]) -> T:
 def _open(path: Path, threads: int, place: ProviderChoice) -> Any:
     if place.provider == CUDA:
         load_cuda()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    options.enable_mem_pattern = False  # plans memory for one shape, and a cache has another at every step
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting must not eat a busy CPU
+    # An x86 CPU without VNNI (Intel before 2019, AMD before Zen 4) sums pairs of 8-bit products in 16 bits, which
+    # silently saturates. With this option, onnxruntime makes the weights unsigned there and sums in 32 bits.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    if place.provider != CPU:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
         session = onnxruntime.InferenceSession(
             str(path),
-            sess_options=_options(threads, place),
+            sess_options=options,
             providers=[CPU if place.provider == CPU else (CUDA, {"device_id": str(place.index), **CUDA_OPTIONS})],
             disabled_optimizers=["QDQS8ToU8Transformer"],  # gives zero points of quantized blocks an invalid shape
             enable_fallback=0,
@@ -347,19 +351,3 @@ def _require_work_on(session: Any, path: Path, place: ProviderChoice) -> None:
             f"{path}: {place.provider} has no {', '.join(left)} for this precision, so the CPU would run it",
             "export with a precision for CUDA (fp16 or fp32), or use --device cpu",
         )
-
-
-def _options(threads: int, place: ProviderChoice) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    options.enable_mem_pattern = False  # plans memory for one shape, and a cache has another at every step
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting must not eat a busy CPU
-    # An x86 CPU without VNNI (Intel before 2019, AMD before Zen 4) sums pairs of 8-bit products in 16 bits, which
-    # silently saturates. With this option, onnxruntime makes the weights unsigned there and sums in 32 bits.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    if place.provider != CPU:
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    return options

@@ -25,18 +25,18 @@ from muomni_cli.nn.transformer import Attention, Block, Stack, StackSettings
 
 
 class FunctionGraph(nn.Module):
-    """A graph's module that computes ``function(module, *inputs)``, a tensor or a tuple of them; by default it calls
-    ``module``. Register only what the graph needs: tracing visits every parameter."""
+    """A graph's module that computes ``function(module, *inputs)``, a tensor or several; by default it calls
+    ``module``, which should hold only what the graph needs: tracing visits every parameter."""
 
     def __init__(
-        self, module: nn.Module, function: Callable[..., Tensor | tuple[Tensor, ...]] = nn.Module.__call__
+        self, module: nn.Module, function: Callable[..., Tensor | Sequence[Tensor]] = nn.Module.__call__
     ) -> None:
         super().__init__()
         self.module, self.function = module, function
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         outputs = self.function(self.module, *inputs)
-        return outputs if isinstance(outputs, tuple) else (outputs,)
+        return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
 
 def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
