@@ -51,13 +51,8 @@ class Row:
 
 
 class States:
-    """Groups rows, and gathers their states.
-
-    Args:
-        session: the graph.
-        axes: the axes of each input, as sizes or names.
-        names: the inputs that are states.
-    """
+    """Groups rows, and gathers their states. ``axes``: of each input of ``session``, as sizes or names; ``names``: the
+    inputs that are states."""
 
     def __init__(self, session: GraphSession, axes: Mapping[str, Sequence[int | str]], names: Sequence[str]) -> None:
         self._session, self._axes, self._names = session, axes, list(names)

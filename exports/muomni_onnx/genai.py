@@ -17,7 +17,6 @@ from muomni_cli.core.files import write_json
 
 TEXT = "text.onnx"
 SMALL = 1024  # bytes of a tensor that is stored in place
-_PAST = re.compile(r"past_key_values\.(\d+)\.(key|value)")
 
 
 def why_no_text(entry: Mapping[str, Any]) -> str:
@@ -26,7 +25,7 @@ def why_no_text(entry: Mapping[str, Any]) -> str:
     if not {"embed", "thinker"} <= graphs.keys():
         return "it has no graphs embed and thinker"
     states = graphs["thinker"].get("states", {})
-    if not states or not all(_PAST.fullmatch(name) for name in states):
+    if not states or not all(re.fullmatch(r"past_key_values\.(\d+)\.(key|value)", name) for name in states):
         return "its states are no key/value cache"
     if any(graph.get("precision", "fp32") != "fp32" for graph in graphs.values()):
         return "it is not in full precision"

@@ -30,8 +30,6 @@ from muomni_onnx.quantize import Quantizer
 Precision = Literal["fp32", "fp16", "int8", "int4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-LARGEST = float(np.finfo(np.float16).max)
-
 AS_THEY_ARE = frozenset({"Range", "DequantizeLinear", "Shape", "Size"})  # need not, or cannot, output float16
 SMALL = 4096  # elements of a weight that is left alone: quantizing it would not save its overhead
 WORTH = 0.95  # a converted graph above this share of the original's size is not worth its error
@@ -76,7 +74,15 @@ class Fp16Converter:
 
     def __init__(self, graph: GraphEditor, exact: Collection[int], caches: Collection[str]) -> None:
         self.graph, self.caches = graph, frozenset(caches)
-        self.floats = _floats(graph)
+        model = onnx.ModelProto()
+        model.CopyFrom(graph.model)
+        del model.graph.node[:], model.graph.initializer[:]
+        model.graph.node.extend(graph.nodes)
+        model.graph.initializer.extend(graph.constants.values())
+        inferred = shape_inference.infer_shapes(model).graph
+        named = [*inferred.value_info, *inferred.input, *inferred.output]
+        self.floats = {one.name for one in named if one.type.tensor_type.elem_type == TensorProto.FLOAT}
+        self.floats |= {name for name, one in graph.constants.items() if one.data_type == TensorProto.FLOAT}
         self.exact = {id(n) for n in graph.nodes if id(n) in exact or n.op_type in AS_THEY_ARE or self._too_large(n)}
         self._halves: set[str] = set()  # tensors computed in float16
         self._turned: dict[tuple[str, int], str] = {}  # (name, float type) -> the tensor of that type
@@ -136,20 +142,8 @@ class Fp16Converter:
         return helper.make_node("Cast", [inside], [name], to=wanted)
 
     def _too_large(self, node: Any) -> bool:
-        values = [self.graph.weight(name) for name in node.input]
-        return any(one is not None and bool(np.any(np.abs(one) > LARGEST)) for one in values)
-
-
-def _floats(graph: GraphEditor) -> set[str]:
-    whole = onnx.ModelProto()
-    whole.CopyFrom(graph.model)
-    del whole.graph.node[:], whole.graph.initializer[:]
-    whole.graph.node.extend(graph.nodes)
-    whole.graph.initializer.extend(graph.constants.values())
-    inferred = shape_inference.infer_shapes(whole).graph
-    named = [*inferred.value_info, *inferred.input, *inferred.output]
-    found = {one.name for one in named if one.type.tensor_type.elem_type == TensorProto.FLOAT}
-    return found | {name for name, one in graph.constants.items() if one.data_type == TensorProto.FLOAT}
+        values, largest = [self.graph.weight(name) for name in node.input], float(np.finfo(np.float16).max)
+        return any(one is not None and bool(np.any(np.abs(one) > largest)) for one in values)
 
 
 def _in_halves(node: Any) -> None:

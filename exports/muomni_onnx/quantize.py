@@ -43,7 +43,13 @@ class Quantizer:
             size = block_of(len(values), BLOCK[bits])
             whole, scales = in_blocks(values, bits, size)
             out = self.graph.name(f"{key[0]}.wide")
-            names = [self._whole(key[0], whole, bits), self.graph.constant(f"{key[0]}.scales", scales)]
+            if bits == 8:
+                names = self._constants(key[0], whole=whole, scales=scales)
+            else:  # numpy has no such type: pairs in one byte, the first in the low bits
+                pairs = (whole.reshape(-1, 2) & 15).astype(np.uint8)
+                raw, name = (pairs[:, 0] | pairs[:, 1] << 4).tobytes(), self.graph.name(f"{key[0]}.whole")
+                tensor = onnx.TensorProto(name=name, data_type=TensorProto.INT4, dims=whole.shape, raw_data=raw)
+                names = (self.graph.tensor(tensor), *self._constants(key[0], scales=scales))
             before = [helper.make_node("DequantizeLinear", names, [out], axis=0, block_size=size)]
             self._made[key] = (out,)
         return [*before, helper.make_node("MatMul", [node.input[0], self._made[key][0]], node.output, node.name)]
@@ -103,16 +109,6 @@ class Quantizer:
 
     def _constants(self, name: str, **arrays: NDArray[Any]) -> tuple[str, ...]:
         return tuple(self.graph.constant(f"{name}.{what}", array) for what, array in arrays.items())
-
-    def _whole(self, name: str, whole: NDArray[np.int8], bits: int) -> str:
-        if bits == 8:
-            return self.graph.constant(f"{name}.whole", whole)
-        pairs = (whole.reshape(-1, 2) & 15).astype(np.uint8)  # the first of each pair in the low bits
-        raw = (pairs[:, 0] | pairs[:, 1] << 4).tobytes()
-        name = self.graph.name(f"{name}.whole")
-        return self.graph.tensor(
-            onnx.TensorProto(name=name, data_type=TensorProto.INT4, dims=whole.shape, raw_data=raw)
-        )
 
 
 def block_of(rows: int, most: int) -> int:

@@ -309,6 +309,7 @@ def _on_best(device: str, open_on: Callable[[ProviderChoice], T]) -> T:
 
 
 def _open(path: Path, threads: int, place: ProviderChoice) -> Any:
+    """A session in one place. RequestError if the graph cannot be opened there, or the CPU would do some of its work."""
     if place.provider == CUDA:
         load_cuda()
     options = onnxruntime.SessionOptions()
@@ -336,18 +337,12 @@ def _open(path: Path, threads: int, place: ProviderChoice) -> Any:
         raise RequestError(f"{path} {why}", "export the model again") from error
     if place.provider not in session.get_providers():  # it falls back to the CPU silently
         raise why_not_cuda()
-    if place.provider != CPU:
-        _require_work_on(session, path, place)
-    return session
-
-
-def _require_work_on(session: Any, path: Path, place: ProviderChoice) -> None:
-    """RequestError if the CPU would run some of the graph's work in place of the provider."""
     ask = getattr(session, "get_provider_graph_assignment_info", None)  # onnxruntime 1.24 and later
-    parts = ask() if ask is not None else []
+    parts = ask() if ask is not None and place.provider != CPU else []
     others = {node.op_type for part in parts if part.ep_name != place.provider for node in part.get_nodes()}
     if left := sorted(operator for operator in others if WORK.search(operator)):
         raise RequestError(
             f"{path}: {place.provider} has no {', '.join(left)} for this precision, so the CPU would run it",
             "export with a precision for CUDA (fp16 or fp32), or use --device cpu",
         )
+    return session
