@@ -309,7 +309,7 @@ def _on_best(device: str, open_on: Callable[[ProviderChoice], T]) -> T:
 
 
 def _open(path: Path, threads: int, place: ProviderChoice) -> Any:
-    """A session in one place. RequestError if the graph cannot be opened there, or the CPU would do some of its work."""
+    """A session in one place. RequestError if the graph does not open there, or the CPU would do some of its work."""
     if place.provider == CUDA:
         load_cuda()
     options = onnxruntime.SessionOptions()
