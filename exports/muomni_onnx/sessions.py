@@ -201,8 +201,9 @@ class GraphSession:
         self._place, self._session = _on_best(device, lambda place: (place, _open(path, threads or cores(), place)))
         self._kept = frozenset(kept)
         self._bind = self._place.provider != CPU if bind is None else bind
-        kinds = {taken.name: taken.type for taken in self._session.get_inputs()}
-        self._types = {name: np.dtype(DTYPES.get(kind, kind[len("tensor(") : -1])) for name, kind in kinds.items()}
+        self._types: dict[str, np.dtype[Any]] = {}
+        for taken in self._session.get_inputs():
+            self._types[taken.name] = np.dtype(DTYPES.get(taken.type, taken.type[len("tensor(") : -1]))
         self.inputs: list[str] = list(self._types)
         self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
         self.watcher: Watcher | None = None  # called after every call
