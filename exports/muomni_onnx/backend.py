@@ -18,19 +18,11 @@ from numpy.typing import NDArray
 from muomni_cli.contract.models import PADDED_ROW
 from muomni_onnx.sessions import GraphSession, Value, fetch
 
-BATCH = "batch"
-
-PAST = "past"
-"""The axis along which a key/value cache grows."""
-
-CARRIED = 0.25
-"""Largest share of padded rows in a group; with more, the states of the others are copied into a new group."""
-
-FIRST_MEDIA_ID = -2
-"""The first id of a media embedding; -1 is PADDED_ROW."""
-
-LOGITS = 2**24
-"""Most logits per call, 64 MiB: graphs return those of every token, so long prompts run in chunks."""
+BATCH = "batch"  # the axis of rows
+PAST = "past"  # the axis along which a key/value cache grows
+CARRIED = 0.25  # largest share of padded rows in a group; with more, the states of the others go to a new group
+FIRST_MEDIA_ID = -2  # the first id of a media embedding; -1 is PADDED_ROW
+LOGITS = 2**24  # most per call, 64 MiB: graphs return those of every token, so long prompts run in chunks
 
 
 @dataclass(slots=True, eq=False)
@@ -59,13 +51,8 @@ class Row:
 
 
 class States:
-    """Groups rows, and gathers their states.
-
-    Args:
-        session: the graph.
-        axes: the axes of each input, as sizes or names.
-        names: the inputs that are states.
-    """
+    """Groups rows, and gathers their states. ``axes``: of each input of ``session``, as sizes or names; ``names``: the
+    inputs that are states."""
 
     def __init__(self, session: GraphSession, axes: Mapping[str, Sequence[int | str]], names: Sequence[str]) -> None:
         self._session, self._axes, self._names = session, axes, list(names)
@@ -94,25 +81,18 @@ class States:
 
     def _group(self, rows: Sequence[Row]) -> RowGroup:
         held, length = rows[0].group, self.held(rows[0])
-        if held is not None and held.length == length and self._serves(held, rows):
-            return held
+        if held is not None and held.length == length and all(row.group is held for row in rows):
+            padded = len(held.rows) - len(rows)
+            if not padded or (self.cuttable and padded < CARRIED * len(held.rows)):
+                return held
         states = {name: self._session.put(self._gather(name, rows, length)) for name in self._names}
         return RowGroup(list(rows), states, length)
-
-    def _serves(self, held: RowGroup, rows: Sequence[Row]) -> bool:
-        """Whether a group can run as it is: it has exactly these rows, or a few padded ones besides."""
-        if any(row.group is not held for row in rows):
-            return False
-        resting = len(held.rows) - len(rows)
-        return not resting or (self.cuttable and resting < CARRIED * len(held.rows))
 
     def _gather(self, name: str, rows: Sequence[Row], length: int) -> NDArray[np.generic]:
         """One state of ``rows``, cut to the first ``length`` tokens, from whichever groups hold it."""
         axes = self._axes[name]
         if length == 0:
-            fresh = {BATCH: len(rows), PAST: 0}
-            shape = [axis if isinstance(axis, int) else fresh.get(axis, 1) for axis in axes]
-            return np.zeros(shape, self._session.type(name))
+            return empty_state(axes, self._session.type(name), len(rows))
         batch = axes.index(BATCH) if self.batched else None
         arrays: dict[int, NDArray[np.generic]] = {}  # one copy per group, which may be on a device
         pieces = []
@@ -130,7 +110,10 @@ class States:
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, batch)
 
 
-Pair = tuple[Row, Sequence[int]]  # a row and its new tokens
+def empty_state(axes: Sequence[int | str], dtype: np.dtype[Any], rows: int = 1) -> NDArray[Any]:
+    """A state of rows that hold no tokens."""
+    sizes = {BATCH: rows, PAST: 0}
+    return np.zeros([axis if isinstance(axis, int) else sizes.get(axis, 1) for axis in axes], dtype)
 
 
 class OnnxBackend:
@@ -179,7 +162,8 @@ class OnnxBackend:
     def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[list[Row], NDArray[np.float32]]:  # noqa: ARG002
         rows = self._kept if len(self._kept) == len(prompts) else [Row() for _ in prompts]
         for row, prompt in zip(rows, prompts, strict=True):
-            shared = _shared(row.ids, prompt)
+            limit = min(len(row.ids), len(prompt) - 1)  # the last token runs again, for its logits
+            shared = next((place for place in range(limit) if row.ids[place] != prompt[place]), limit)
             if row.group is None or (shared < len(row.ids) and not self._states.cuttable):
                 row.ids, row.group = [], None
             else:
@@ -197,30 +181,28 @@ class OnnxBackend:
     def _add(self, rows: list[Row], new: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Run the new tokens of each row, possibly none; (B,V) logits after each row's last."""
         self._kept = []  # an interrupt may leave states that do not match their rows
-        together: dict[tuple[int, ...], list[Pair]] = {}
+        together: dict[tuple[int, ...], list[tuple[Row, Sequence[int]]]] = {}
         for number, row in enumerate(rows):
-            tokens = _missing(row, new[number])
+            tokens = new[number]
+            if tokens and row.group is None:  # its states were dropped, so what it held runs again
+                tokens, row.ids = [*row.ids, *tokens], []
             if tokens:
                 key = (self._states.held(row), len(tokens), 0 if self._states.batched else number)
                 together.setdefault(key, []).append((row, tokens))
         parts = list(together.values())
         groups = self._states.regroup([[row for row, _ in pairs] for pairs in parts])
         for group, pairs in zip(groups, parts, strict=True):
-            self._run(group, pairs)
+            ids = np.zeros((len(group.rows), len(pairs[0][1])), np.int64)  # other rows of the group are padding
+            for row, tokens in pairs:
+                ids[row.place] = tokens
+            made = self._read(group, ids)
+            for row, tokens in pairs:
+                row.ids += tokens
+                row.logits = made["logits"][row.place]
+                row.hidden = made["hidden"][row.place] if "hidden" in made else None
+            group.length = self._states.held(pairs[0][0])
         self._kept = rows if self._prefix_cache else []
         return np.stack([row.logits for row in rows if row.logits is not None])
-
-    def _run(self, group: RowGroup, pairs: Sequence[Pair]) -> None:
-        """Run as many new tokens for each of these rows of a group; its other rows are padding."""
-        ids = np.zeros((len(group.rows), len(pairs[0][1])), np.int64)
-        for row, tokens in pairs:
-            ids[row.place] = tokens
-        made = self._read(group, ids)
-        for row, tokens in pairs:
-            row.ids += tokens
-            row.logits = made["logits"][row.place]
-            row.hidden = made["hidden"][row.place] if "hidden" in made else None
-        group.length = self._states.held(pairs[0][0])
 
     def _read(self, group: RowGroup, ids: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """(B,T) ids after the group's tokens -> the last ``logits`` (B,V), and ``hidden`` (B,D) where it is kept."""
@@ -241,17 +223,3 @@ class OnnxBackend:
         for row, place in np.argwhere(ids < 0):
             embeds[row, place] = self._soft[FIRST_MEDIA_ID - ids[row, place]]
         return embeds
-
-
-def _missing(row: Row, new: Sequence[int]) -> Sequence[int]:
-    """The tokens to run for a row to take ``new``: after its states were dropped, also all that it held."""
-    if not new or row.group is not None:
-        return new
-    held, row.ids = row.ids, []
-    return [*held, *new]
-
-
-def _shared(held: Sequence[int], prompt: Sequence[int]) -> int:
-    """How many tokens of ``prompt`` need not run again: the common prefix, but never its last token."""
-    limit = min(len(held), len(prompt) - 1)
-    return next((place for place in range(limit) if held[place] != prompt[place]), limit)

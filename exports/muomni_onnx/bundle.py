@@ -86,9 +86,8 @@ def open_bundle(root: Path) -> BundleManifest:
     manifest = read_json(path)
     version = manifest.get("format")
     if version != FORMAT:
-        raise RequestError(
-            f"{root} has bundle format {version}, this muomni reads {FORMAT}", "upgrade muomni, or export again"
-        )
+        fix = "upgrade muomni, or export again"
+        raise RequestError(f"{root} has bundle format {version}, this muomni reads {FORMAT}", fix)
     if (
         not all(isinstance(manifest.get(key), dict) for key in ("parts", "files", "chat"))
         or not isinstance(manifest.get("tokenizer", {}), dict | None)

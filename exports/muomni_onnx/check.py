@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,11 @@ from muomni_cli.api import MuomniError
 from muomni_cli.voice.synthesis import codes_to_audio
 from muomni_onnx import golden
 from muomni_onnx.bundle import BundleManifest, open_bundle
-from muomni_onnx.golden import Distance, Reference, absolute, few, forgiving, of_its_size, relative
+from muomni_onnx.golden import Reference, absolute, few, forgiving, of_its_size, relative
 from muomni_onnx.runtime import OnnxModel
 from muomni_onnx.sessions import GraphSession, fetch
 
-FURTHER = 0.05
-"""Allowed relative increase of the samples' distance from their mel, where samples cannot be compared."""
+FURTHER = 0.05  # allowed relative increase of the samples' distance from their mel, where samples cannot be compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +45,19 @@ def check(root: Path, threads: int | None = None) -> list[Checked]:
     bundle = open_bundle(root)
     bundle.verify()
     saved = Reference(root)
-    checked = [
+    checked = []
+    graphs = (
         _graph(bundle, part, graph, saved, threads) for part, entry in bundle.parts.items() for graph in entry["graphs"]
-    ]
-    for one in checked:
-        _require(one)
-    for one in _answers(OnnxModel(bundle, "cpu", threads), saved):
-        _require(one)
+    )
+    for one in chain(graphs, _answers(OnnxModel(bundle, "cpu", threads), saved)):
+        if not one.error <= one.tolerance:
+            raise MuomniError(
+                f"{one.part}: {one.graph} is {one.error:.2g} from what it gave when it was exported, and "
+                f"{one.tolerance:.2g} is allowed",
+                "try another version of onnxruntime",
+            )
         checked.append(one)
     return checked
-
-
-def _require(one: Checked) -> None:
-    if not one.error <= one.tolerance:
-        raise MuomniError(
-            f"{one.part}: {one.graph} is {one.error:.2g} from what it gave when it was exported, and "
-            f"{one.tolerance:.2g} is allowed",
-            "try another version of onnxruntime",
-        )
 
 
 def _graph(bundle: BundleManifest, part: str, graph: str, saved: Reference, threads: int | None) -> Checked:
@@ -72,19 +67,15 @@ def _graph(bundle: BundleManifest, part: str, graph: str, saved: Reference, thre
     usual, of_states = (absolute, of_its_size) if precision == "fp32" else (relative, relative)
     distances = dict.fromkeys(entry["outputs"], usual) | dict.fromkeys(entry["states"].values(), of_states)
     mismatch = entry.get("max_mismatch_fraction", 0.0)
-    errors = [
-        _apart(expected[f"out/{name}"], expected[f"shape/{name}"], fetch(made[name]), forgiving(measure, mismatch))
-        for feeds, expected in saved.cases(f"{part}/{graph}")
-        for made in [session(feeds)]
-        for name, measure in distances.items()
-        if name not in unchecked
-    ]
+    errors = []
+    for feeds, expected in saved.cases(f"{part}/{graph}"):
+        made = session(feeds)
+        for name in distances.keys() - unchecked:
+            output, distance = fetch(made[name]), forgiving(distances[name], mismatch)
+            same_shape = list(output.shape) == expected[f"shape/{name}"].tolist()
+            errors.append(distance(expected[f"out/{name}"], few(output)) if same_shape else float("inf"))
     error = max(errors, default=float("inf"))
     return Checked(part, graph, precision, error, entry["tolerance"], path.stat().st_size)
-
-
-def _apart(expected: NDArray[Any], shape: NDArray[Any], made: NDArray[Any], distance: Distance) -> float:
-    return distance(expected, few(made)) if list(made.shape) == shape.tolist() else float("inf")
 
 
 def _rounded(bundle: OnnxModel, part: str) -> bool:
@@ -99,7 +90,9 @@ def _answers(bundle: OnnxModel, saved: Reference) -> Iterator[Checked]:
     if prompt is not None and tokens is not None:
         made = golden.golden_text(bundle.backend(), prompt).values
         yield _choices(bundle, "thinker", "greedy tokens", made, tokens)
-    sentences = saved.listed("codes")
+    sentences: list[NDArray[Any]] = []
+    while (frames := saved.get(f"codes/{len(sentences)}")) is not None:
+        sentences.append(frames)
     if sentences:
         width = int(bundle.parts["talker"].get("thinker_width", 0))
         spoken = [one.values for one in golden.golden_codes(bundle.talker(), width)] or [np.zeros((0, 1), np.int64)]
@@ -121,9 +114,6 @@ def _sound(bundle: OnnxModel, codes: NDArray[Any], mel: NDArray[Any], samples: N
     entry = bundle.parts["vocoder"]
     rounded = _rounded(bundle, "vocoder") or _rounded(bundle, "codec")
     if not rounded and not golden.is_unchecked(entry):
-        allowed = max(graph["tolerance"] for graph in entry["graphs"].values())
-        return Checked("vocoder", "samples", "fp32", absolute(samples, made), allowed)
-    settings = bundle.codec().mel
-    ours, theirs = (golden.heard_apart(one, mel, settings) for one in (made, samples))
-    further = max(0.0, ours / max(theirs, 1e-9) - 1)
+        return Checked("vocoder", "samples", "fp32", absolute(samples, made), golden.largest_tolerance(entry))
+    further = golden.heard_further(made, samples, mel, bundle.codec().mel)
     return Checked("vocoder", "what the samples sound like", "rounded" if rounded else "fp32", further, FURTHER)

@@ -14,18 +14,15 @@ if TYPE_CHECKING:
     from muomni_cli.api import Graph
     from muomni_cli.contract.checks import PartUnderTest
 
-WANTED = ("onnx", "onnxscript", "onnxruntime")
-"""Packages needed to export and run graphs."""
-
-MADE_WITH = {"thinker": ("embed", "thinker"), "encoder": ("encoder",)}
-"""Kind -> the graphs that every runtime expects of it."""
+WANTED = ("onnx", "onnxscript", "onnxruntime")  # packages needed to export and run graphs
+EXPECTED = {"thinker": ("embed", "thinker"), "encoder": ("encoder",)}  # kind -> graphs that every runtime expects of it
 
 
 def exports(subject: PartUnderTest) -> Sequence[Number]:
     """Every graph of the small part, over all its cases and consecutive calls."""
     sessions = opened(subject)
-    missing = [name for name in MADE_WITH.get(subject.part.kind, ()) if name not in sessions]
-    check_that(not missing, f"there is no graph called {missing[0] if missing else ''}")
+    for name in EXPECTED.get(subject.part.kind, ()):
+        check_that(name in sessions, f"there is no graph called {name}")
     from muomni_onnx.parity import compare
 
     numbers = []
@@ -45,26 +42,24 @@ def opened(subject: PartUnderTest) -> Mapping[str, Any]:
     lacking = [package for package in WANTED if importlib.util.find_spec(package) is None]
     if lacking:
         raise CheckSkipped(f"{' and '.join(lacking)} must be installed: pip install 'muomni[onnx]'")
-    return subject.once("sessions", lambda: _opened(subject))
-
-
-def _opened(subject: PartUnderTest) -> dict[str, Any]:
     from muomni_onnx.graphs import write_graph
     from muomni_onnx.sessions import GraphSession
 
-    folder = subject.folder()
-    sessions: dict[str, GraphSession] = {}
-    for graph in graphs_of(subject):
-        check_that(graph.name not in sessions, f"two graphs are called {graph.name}")
-        write_graph(graph, folder / f"{graph.name}.onnx")
-        sessions[graph.name] = GraphSession(folder / f"{graph.name}.onnx", threads=1)
-    return sessions
+    def write() -> dict[str, GraphSession]:
+        folder = subject.folder()
+        sessions: dict[str, GraphSession] = {}
+        for graph in graphs_of(subject):
+            check_that(graph.name not in sessions, f"two graphs are called {graph.name}")
+            write_graph(graph, folder / f"{graph.name}.onnx")
+            sessions[graph.name] = GraphSession(folder / f"{graph.name}.onnx", threads=1)
+        return sessions
+
+    return subject.once("sessions", write)
 
 
 def serves(subject: PartUnderTest) -> Sequence[Number]:
     """The graphs together, as a runtime uses them, against the part itself."""
-    sessions = opened(subject)
-    return SERVED_AS[subject.part.kind](subject, sessions)
+    return SERVED_AS[subject.part.kind](subject, opened(subject))
 
 
 def _thinks(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[Number]:
@@ -116,11 +111,12 @@ def _codes(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence[
 
     from muomni_cli.conformance.codecs import codes_of
     from muomni_cli.conformance.modules import same
+    from muomni_onnx.golden import sounded
 
     codec = subject.lively
     codes = codes_of(codec)
     stream = runner(subject, sessions).stream()
-    made = [flowed(stream, row.numpy()) for row in codes]
+    made = [torch.from_numpy(sounded(stream, row.numpy(), 3)) for row in codes]
     with torch.no_grad():
         wanted = codec.expand(codec.decode(codes))
     return [same(made, wanted.unbind(0), [f"row {row}" for row in range(len(made))])]
@@ -133,10 +129,11 @@ def _sounds(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence
     from muomni_cli.conformance.common import MEL
     from muomni_cli.conformance.modules import log_mel
     from muomni_cli.conformance.vocoders import FRAMES
+    from muomni_onnx.golden import sounded
 
     mel = log_mel(MEL, FRAMES)
     stream = runner(subject, sessions, mel=MEL).stream()
-    made = torch.stack([flowed(stream, row.numpy()) for row in mel])
+    made = torch.stack([torch.from_numpy(sounded(stream, row.numpy(), 3)) for row in mel])
     with torch.no_grad():
         wanted = subject.lively(mel)
     check_that(made.shape == wanted.shape, f"{made.shape[1]} samples, but {wanted.shape[1]} by PyTorch")
@@ -152,15 +149,6 @@ def _speaks(subject: PartUnderTest, sessions: Mapping[str, GraphFn]) -> Sequence
     talkers = (runner(subject, sessions, **ARGUMENTS["talker"]), subject.lively)
     made, wanted = (spoken(talker, [TextChunk(TEXT)], greedy) for talker in talkers)
     return [differing(made, wanted, "without PyTorch")]
-
-
-def flowed(stream: Any, whole: Any) -> Any:
-    """The tensor that a stream returns for an array pushed a few rows at a time."""
-    import numpy as np
-    import torch
-
-    pieces = [stream.push(whole[place : place + 3]) for place in range(0, len(whole), 3)]
-    return torch.from_numpy(np.concatenate([*pieces, stream.finish()]))
 
 
 SERVED_AS: Mapping[str, Callable[[PartUnderTest, Mapping[str, GraphFn]], Sequence[Number]]] = {

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from muomni_cli.api import Graph, MuomniError
+from muomni_cli.api import Graph, MuomniError, RequestError
 from muomni_cli.core.errors import __version__
 from muomni_cli.core.files import new_folder
-from muomni_onnx.bundle import open_bundle, write_manifest
+from muomni_onnx.bundle import REFERENCE, open_bundle, write_manifest
 from muomni_onnx.genai import why_no_text, write_text_form
-from muomni_onnx.golden import case_arrays, relative, write_reference
+from muomni_onnx.golden import case_arrays, relative
 from muomni_onnx.graphs import OPSET, THINKER, Exported, Model, those_with_graphs, write_graph
 from muomni_onnx.parity import EndToEndCheck, Parity, answer, compare
 from muomni_onnx.precision import KeptTensor, Precision, PrecisionPlan, convert_precision
@@ -35,54 +35,21 @@ can round a value the other way. A graph that is further from PyTorch than that 
 
 @dataclass(frozen=True, slots=True)
 class ExportedGraph:
-    """A graph as written to the bundle.
+    """A graph as written to the bundle."""
 
-    Args:
-        precision: of the written graph.
-        parity: with PyTorch: largest difference for fp32, relative for lower precision.
-        size: bytes of the file.
-        kept: weights still in full precision, if a lower one was requested.
-    """
-
-    precision: Precision
-    parity: Parity
-    size: int
-    kept: Sequence[KeptTensor]
-
-
-def with_precision(graph: Graph, path: Path, parity: Parity, wanted: Precision) -> ExportedGraph:
-    """Convert the fp32 graph in the file ``path`` to ``wanted``; leave it where that saves nothing or costs too
-    much."""
-    full = path.stat().st_size
-    if wanted == "fp32":
-        return ExportedGraph("fp32", parity, full, [])
-    lower_path = path.with_suffix(".lower")
-    made = convert_precision(path, lower_path, wanted, graph.states)
-    try:
-        if made.precision == "fp32":
-            return ExportedGraph("fp32", parity, full, made.kept)
-        near = compare(graph, GraphSession(lower_path), ALLOWED[wanted], relative)
-        if not near.holds:
-            why = f"{wanted} would be {near.error:.2g} off ({near.where}), and {near.tolerance:.2g} is allowed"
-            return ExportedGraph("fp32", parity, full, [KeptTensor(full, why)])
-        lower_path.replace(path)
-        return ExportedGraph(made.precision, near, made.size, made.kept)
-    finally:
-        lower_path.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedLine:
     part: str
     graph: str
-    written: ExportedGraph
+    precision: Precision
+    parity: Parity  # with PyTorch: largest difference for fp32, relative for lower precision
+    size: int  # bytes of the file
+    kept: Sequence[KeptTensor]  # weights still in full precision, if a lower one was requested
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
     """The exported graphs, the end-to-end checks, and notes on what was left out."""
 
-    lines: Sequence[ExportedLine]
+    lines: Sequence[ExportedGraph]
     wholes: Sequence[EndToEndCheck]
     notes: Sequence[str] = ()
 
@@ -112,19 +79,24 @@ def export(
     """
     parts = those_with_graphs(model.parts, partial=partial)
     chosen = precision or PrecisionPlan()
-    chosen.require([part.name for part in parts])
+    names = [part.name for part in parts]
+    for name in chosen.parts:
+        if name not in names:
+            raise RequestError(f"--precision names no part: {name!r}", f"the parts are {', '.join(names)}")
     with new_folder(root, replace=replace) as folder:
         described: dict[str, dict[str, Any]] = {}
-        lines: list[ExportedLine] = []
+        lines: list[ExportedGraph] = []
         saved: dict[str, Any] = {}
         for part in parts:
             graphs = {}
             for graph in part.graphs:
                 notify(f"exporting {part.name}: {graph.name}")
-                line = ExportedLine(part.name, graph.name, _write(part, graph, folder, chosen.of(part.name)))
-                lines.append(line)
-                saved |= _saved(line)
-                graphs[graph.name] = _description(part, graph, line.written)
+                written = _write(part, graph, folder, chosen.of(part.name))
+                lines.append(written)
+                for number, case in enumerate(written.parity.cases):  # a lower precision is checked against itself
+                    outputs = case.expected if written.precision == "fp32" else case.made
+                    saved |= case_arrays(f"{part.name}/{graph.name}", number, case.feeds, outputs)
+                graphs[graph.name] = _description(part, graph, written)
             described[part.name] = {**part.entry, "weights": "", **_rate(part), "graphs": graphs}
         manifest = {"name": model.name, "parts": described, **_rest(model, folder, chosen)}
         notes = []
@@ -134,17 +106,18 @@ def export(
             else:
                 write_text_form(folder, manifest)
         write_manifest(folder, manifest)  # the end-to-end checks open the bundle as a user would
-        answered = answer(model, OnnxModel(open_bundle(folder), "cpu", torch.get_num_threads()), notify)
-        for whole in answered.wholes:
+        wholes, answers = answer(model, OnnxModel(open_bundle(folder), "cpu", torch.get_num_threads()), notify)
+        for whole in wholes:
             if not whole.holds and all(chosen.of(part) == "fp32" for part in whole.parts):
                 fix = "graphs= must do what forward does, and runner= what the module does"
                 raise MuomniError(f"{whole.says}; nothing was written", fix)
-        write_reference(folder, {**saved, **answered.saved})
+        np.savez_compressed(folder / REFERENCE, allow_pickle=False, **saved, **answers)
         write_manifest(folder, manifest)
-    return ExportReport(lines, answered.wholes, notes)
+    return ExportReport(lines, wholes, notes)
 
 
-def _write(part: Exported, graph: Graph, folder: Path, precision: Precision) -> ExportedGraph:
+def _write(part: Exported, graph: Graph, folder: Path, wanted: Precision) -> ExportedGraph:
+    """Write a graph in the ``wanted`` precision, or in fp32 where that saves nothing or costs too much."""
     path = folder / part.name / f"{graph.name}.onnx"
     path.parent.mkdir(exist_ok=True)
     write_graph(graph, path)
@@ -155,7 +128,22 @@ def _write(part: Exported, graph: Graph, folder: Path, precision: Precision) -> 
             f"{parity.tolerance:.2g} is allowed; nothing was written",
             "its graphs= must do what its forward does",
         )
-    return with_precision(graph, path, parity, precision)
+    precision: Precision = "fp32"
+    kept: Sequence[KeptTensor] = []
+    if wanted != "fp32":
+        lower_path = path.with_suffix(".lower")
+        converted = convert_precision(path, lower_path, wanted, graph.states)
+        kept = converted.kept
+        if converted.precision != "fp32":
+            near = compare(graph, GraphSession(lower_path), ALLOWED[wanted], relative)
+            if near.holds:
+                precision, parity = wanted, near
+                lower_path.replace(path)
+            else:
+                why = f"{wanted} would be {near.error:.2g} off ({near.where}), and {near.tolerance:.2g} is allowed"
+                kept = [KeptTensor(path.stat().st_size, why)]
+        lower_path.unlink(missing_ok=True)
+    return ExportedGraph(part.name, graph.name, precision, parity, path.stat().st_size, kept)
 
 
 def _rate(part: Exported) -> dict[str, int]:
@@ -167,8 +155,8 @@ def _rate(part: Exported) -> dict[str, int]:
 
 
 def _description(part: Exported, graph: Graph, written: ExportedGraph) -> dict[str, Any]:
-    parity, whole = written.parity, written.precision == "fp32"
-    first = parity.cases[0]
+    """The manifest's entry for a graph."""
+    parity, first = written.parity, written.parity.cases[0]
     halves = {name for name, array in first.made.items() if array.dtype == np.float16}  # caches, in fp16
     return {
         "file": f"{part.name}/{graph.name}.onnx",
@@ -181,20 +169,11 @@ def _description(part: Exported, graph: Graph, written: ExportedGraph) -> dict[s
         "states": dict(graph.states),
         "initial_sizes": dict(graph.initial_sizes),
         "precision": written.precision,
-        "tolerance": graph.tolerance if whole else max(parity.error, ALIKE),
+        "tolerance": graph.tolerance if written.precision == "fp32" else max(parity.error, ALIKE),
         "unchecked": sorted(graph.unchecked),
         "max_mismatch_fraction": graph.max_mismatch_fraction,
         "error": parity.error,
     }
-
-
-def _saved(line: ExportedLine) -> dict[str, Any]:
-    """Cases to check with later: PyTorch's outputs for an fp32 graph, else the graph's own."""
-    saved: dict[str, Any] = {}
-    for number, case in enumerate(line.written.parity.cases):
-        outputs = case.expected if line.written.precision == "fp32" else case.made
-        saved |= case_arrays(f"{line.part}/{line.graph}", number, case.feeds, outputs)
-    return saved
 
 
 def _rest(model: Model, folder: Path, chosen: PrecisionPlan) -> dict[str, Any]:

@@ -16,10 +16,7 @@ from onnx import compose
 from muomni_cli.core.files import write_json
 
 TEXT = "text.onnx"
-CONFIG = "genai_config.json"
-SMALL = 1024
-"""Bytes of a tensor that is stored in place."""
-_PAST = re.compile(r"past_key_values\.(\d+)\.(key|value)")
+SMALL = 1024  # bytes of a tensor that is stored in place
 
 
 def why_no_text(entry: Mapping[str, Any]) -> str:
@@ -28,7 +25,7 @@ def why_no_text(entry: Mapping[str, Any]) -> str:
     if not {"embed", "thinker"} <= graphs.keys():
         return "it has no graphs embed and thinker"
     states = graphs["thinker"].get("states", {})
-    if not states or not all(_PAST.fullmatch(name) for name in states):
+    if not states or not all(re.fullmatch(r"past_key_values\.(\d+)\.(key|value)", name) for name in states):
         return "its states are no key/value cache"
     if any(graph.get("precision", "fp32") != "fp32" for graph in graphs.values()):
         return "it is not in full precision"
@@ -36,48 +33,14 @@ def why_no_text(entry: Mapping[str, Any]) -> str:
 
 
 def write_text_form(bundle: Path, manifest: Mapping[str, Any]) -> None:
-    """Add to the Thinker's folder what onnxruntime-genai loads. It works on ids: its reader of ``tokenizer.json``
-    (0.18) does not support the patterns that split words here."""
+    """Add to the Thinker's folder what onnxruntime-genai loads: ``text.onnx`` and ``genai_config.json``. It works on
+    ids: its reader of ``tokenizer.json`` (0.18) does not support the patterns that split words here."""
     folder, entry = bundle / "thinker", manifest["parts"]["thinker"]
-    write_text_graph(folder)
-    write_config(folder, entry, manifest["special_tokens"], manifest["chat"])
-
-
-def write_text_graph(folder: Path) -> Path:
-    """Join the graphs ``embed`` and ``thinker`` of ``folder`` into one, whose weights stay where they are."""
-    embed, thinker = (onnx.load(folder / name) for name in ("embed.onnx", "thinker.onnx"))
-    outputs = [output.name for output in thinker.graph.output if output.name != "hidden"]
-    embed = compose.add_prefix(embed, "embed.", rename_inputs=False, rename_outputs=False)
-    joined = compose.merge_models(
-        embed, thinker, io_map=[("inputs_embeds", "inputs_embeds")], outputs=outputs, producer_name="muomni"
-    )
-    versions = {entry.domain: entry.version for entry in joined.opset_import}  # merged, it lists those of both
-    del joined.opset_import[:]
-    joined.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in versions.items())
-    files = {name: (folder / name).read_bytes() for name in ("embed.onnx", "thinker.onnx")}
-    for tensor in joined.graph.initializer:
-        if len(tensor.raw_data) > SMALL:
-            _point(tensor, files)
-    path = folder / TEXT
-    path.write_bytes(joined.SerializeToString())
-    return path
-
-
-def _point(tensor: Any, files: Mapping[str, bytes]) -> None:
-    places = ((name, content.find(tensor.raw_data)) for name, content in files.items())
-    name, offset = next((name, offset) for name, offset in places if offset >= 0)
-    size = len(tensor.raw_data)
-    tensor.ClearField("raw_data")
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    for key, value in (("location", name), ("offset", str(offset)), ("length", str(size))):
-        tensor.external_data.add(key=key, value=value)
-
-
-def write_config(folder: Path, entry: Mapping[str, Any], specials: Mapping[str, int], chat: Mapping[str, Any]) -> None:
-    """Write ``genai_config.json`` beside ``text.onnx``, from the manifest's entries."""
+    _write_text_graph(folder)
     graph_inputs = entry["graphs"]["thinker"]["inputs"]
-    heads, width = graph_inputs["past_key_values.0.key"][1], graph_inputs["past_key_values.0.key"][3]
-    config, greedy = entry["config"], not chat.get("temperature")
+    _, heads, _, width = graph_inputs["past_key_values.0.key"]
+    config, chat, specials = entry["config"], manifest["chat"], manifest["special_tokens"]
+    greedy = not chat.get("temperature")
     past, present = "past_key_values.%d.", "present.%d."
     decoder = {
         "session_options": {"provider_options": []},
@@ -108,4 +71,28 @@ def write_config(folder: Path, entry: Mapping[str, Any], specials: Mapping[str, 
         "top_k": 1 if greedy else chat.get("top_k") or entry["vocab_size"],
         "top_p": chat.get("top_p", 1.0),
     }
-    write_json(folder / CONFIG, {"model": model, "search": search})
+    write_json(folder / "genai_config.json", {"model": model, "search": search})
+
+
+def _write_text_graph(folder: Path) -> None:
+    """Join the graphs ``embed`` and ``thinker`` of ``folder`` into one, whose weights stay where they are."""
+    files = {name: (folder / name).read_bytes() for name in ("embed.onnx", "thinker.onnx")}
+    embed, thinker = map(onnx.load_from_string, files.values())
+    outputs = [output.name for output in thinker.graph.output if output.name != "hidden"]
+    embed = compose.add_prefix(embed, "embed.", rename_inputs=False, rename_outputs=False)
+    joined = compose.merge_models(
+        embed, thinker, io_map=[("inputs_embeds", "inputs_embeds")], outputs=outputs, producer_name="muomni"
+    )
+    versions = {entry.domain: entry.version for entry in joined.opset_import}  # merged, it lists those of both
+    del joined.opset_import[:]
+    joined.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in versions.items())
+    for tensor in joined.graph.initializer:
+        size = len(tensor.raw_data)
+        if size > SMALL:
+            offsets = {name: content.find(tensor.raw_data) for name, content in files.items()}
+            file = next(name for name, offset in offsets.items() if offset >= 0)
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            for key, value in (("location", file), ("offset", str(offsets[file])), ("length", str(size))):
+                tensor.external_data.add(key=key, value=value)
+    (folder / TEXT).write_bytes(joined.SerializeToString())

@@ -1,7 +1,7 @@
 """Golden outputs of a bundle: what PyTorch computed at export, and distances between outputs.
 
 ``reference.npz`` holds the inputs of each graph's cases and a sample of each output: ``part/graph/number/in/name``,
-``part/graph/number/out/name`` (at most :data:`SPREAD` values) and ``.../shape/name``. End-to-end outputs (greedy text,
+``part/graph/number/out/name`` (at most 512 values) and ``.../shape/name``. End-to-end outputs (greedy text,
 greedy code frames and their sound) are compared with PyTorch at export, and with the saved ones at each check.
 """
 
@@ -20,22 +20,17 @@ from numpy.typing import NDArray
 from muomni_cli.api import RequestError, TextChunk, VoiceSettings
 from muomni_cli.audio.dsp import log_mel
 from muomni_cli.contract.models import Backend
-from muomni_cli.contract.speech import ArrayStream, SpeechGenerator
+from muomni_cli.contract.speech import ArrayStream, MelSettings, SpeechGenerator
 from muomni_onnx.bundle import AGAIN, REFERENCE
+from muomni_onnx.sessions import Arrays
 
 Distance = Callable[["NDArray[Any]", "NDArray[Any]"], float]
 """From the expected array and the computed one."""
 
-LARGEST = 64_000
-"""Bytes of inputs above which a case is not saved, unless it is a graph's first."""
-
-SPREAD = 512
-
-Arrays = Mapping[str, NDArray[Any]]
-
+LARGEST = 64_000  # bytes of inputs above which a case is not saved, unless it is a graph's first
+SPREAD = 512  # most values saved of an output
 TOKENS = 128  # most greedy tokens
 FRAMES = 300  # most greedy code frames
-PIECE = 7  # code frames per push of a stream
 
 SENTENCES = (
     "The quick brown fox jumps over the lazy dog, and then it sleeps.",
@@ -106,10 +101,6 @@ def case_arrays(prefix: str, number: int, feeds: Arrays, expected: Arrays) -> di
     return kept
 
 
-def write_reference(root: Path, arrays: Arrays) -> None:
-    np.savez_compressed(root / REFERENCE, allow_pickle=False, **arrays)
-
-
 class Reference:
     """The saved outputs of a bundle. RequestError if they cannot be read."""
 
@@ -133,12 +124,6 @@ class Reference:
         """An array of an end-to-end output; None if the model has no such output."""
         return self._saved.get(name)
 
-    def listed(self, prefix: str) -> list[NDArray[Any]]:
-        found: list[NDArray[Any]] = []
-        while (array := self._saved.get(f"{prefix}/{len(found)}")) is not None:
-            found.append(array)
-        return found
-
 
 @dataclass(frozen=True, slots=True)
 class GoldenText:
@@ -161,11 +146,6 @@ class Greedy:
         return int(logits.argmax())
 
 
-def prompt_for(vocabulary: int, context: int) -> NDArray[np.int64]:
-    """A few random tokens."""
-    return np.random.default_rng(0).integers(0, vocabulary, min(4, context // 2))
-
-
 def golden_text(backend: Backend[Any], prompt: NDArray[np.int64]) -> GoldenText:
     """Greedy tokens, as many as the context allows."""
     count = min(TOKENS, backend.context - len(prompt))
@@ -186,8 +166,12 @@ def golden_codes(talker: SpeechGenerator, thinker_width: int) -> list[GoldenText
         left = FRAMES - sum(len(one.values) for one in texts)
         if left <= 0:
             break
+        random = np.random.default_rng(number)
+        chunks = []
+        for place, word in enumerate(sentence.split()):
+            thought = random.standard_normal(thinker_width, np.float32) if thinker_width and place % 2 else None
+            chunks.append(TextChunk(word + " ", thought))
         sampler = Greedy()
-        chunks = list(_thought_of(sentence, thinker_width, number))
         made = list(talker.speak(chunks, VoiceSettings(names[number % len(names)]), sampler))
         if made:
             values = np.concatenate(made)
@@ -196,22 +180,33 @@ def golden_codes(talker: SpeechGenerator, thinker_width: int) -> list[GoldenText
     return texts
 
 
-def sounded(stream: ArrayStream, codes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(T,Q) codes, streamed -> (N,) samples, or (M,F) log-mel for a codec's stream."""
-    pieces = [codes[begin : begin + PIECE] for begin in range(0, len(codes), PIECE)]
+def sounded(stream: ArrayStream, frames: NDArray[Any], size: int = 7) -> NDArray[np.float32]:
+    """The output of ``stream`` for (T, ...) frames pushed ``size`` at a time: (M,F) log-mel or (N,) samples."""
+    pieces = [frames[begin : begin + size] for begin in range(0, len(frames), size)]
     return np.concatenate([*(stream.push(piece) for piece in pieces), stream.finish()]).astype(np.float32)
 
 
-def heard_apart(samples: NDArray[np.float32], mel: NDArray[np.float32], settings: Any) -> float:
-    """Mean absolute distance between the log-mel of ``samples`` and ``mel``, in nats."""
-    heard = log_mel(samples, settings)
-    frames = min(len(heard), len(mel))
-    return float(np.abs(heard[:frames] - mel[:frames]).mean()) if frames else 0.0
+def heard_further(
+    ours: NDArray[np.float32], theirs: NDArray[np.float32], mel: NDArray[np.float32], settings: MelSettings
+) -> float:
+    """By how much, relatively, the log-mel of ``ours`` is further from ``mel`` than that of ``theirs`` (mean absolute
+    distance); 0 if it is nearer."""
+    distances = []
+    for samples in (ours, theirs):
+        heard = log_mel(samples, settings)
+        frames = min(len(heard), len(mel))
+        distances.append(float(np.abs(heard[:frames] - mel[:frames]).mean()) if frames else 0.0)
+    return max(0.0, distances[0] / max(distances[1], 1e-9) - 1)
 
 
 def is_unchecked(entry: Mapping[str, Any]) -> bool:
     """Whether a part has outputs that rounding decides, by its manifest entry."""
     return any(graph.get("unchecked") for graph in entry["graphs"].values())
+
+
+def largest_tolerance(entry: Mapping[str, Any]) -> float:
+    """Of a part's graphs, by its manifest entry."""
+    return max(float(graph["tolerance"]) for graph in entry["graphs"].values())
 
 
 def agreeing(ours: Sequence[GoldenText], theirs: Sequence[GoldenText], allowed: float) -> tuple[int, int]:
@@ -222,22 +217,8 @@ def agreeing(ours: Sequence[GoldenText], theirs: Sequence[GoldenText], allowed: 
         count = min(len(one.values), len(other.values))
         same = (one.values[:count] == other.values[:count]).reshape(count, -1)
         right = int(same.all(1).argmin()) if not same.all() else count
+        longest = max(len(one.values), len(other.values))
+        near_tie = right < count and other.gaps[right].reshape(-1)[int(same[right].argmin())] <= 2 * allowed
         equal += right
-        if right == len(one.values) == len(other.values) or (right < count and _undecided(other, same, right, allowed)):
-            asked += right
-        else:
-            asked += max(len(one.values), len(other.values))
+        asked += right if near_tie else longest
     return equal, asked
-
-
-def _undecided(theirs: GoldenText, same: NDArray[np.bool_], row: int, allowed: float) -> bool:
-    gaps = theirs.gaps[row].reshape(-1)
-    return bool(gaps[int(same[row].argmin())] <= 2 * allowed)
-
-
-def _thought_of(sentence: str, width: int, seed: int) -> Iterator[TextChunk]:
-    """The words of a sentence, every other one with a random hidden state."""
-    random = np.random.default_rng(seed)
-    for number, word in enumerate(sentence.split()):
-        thought = random.standard_normal(width, np.float32) if width and number % 2 else None
-        yield TextChunk(word + " ", thought)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+# What tracing leaves between a weight and its product
 LAID_OUT = frozenset({"Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice"})
-"""What tracing leaves between a weight and its product."""
+# Operators that multiply with weights
+PRODUCTS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
+# Operators that bring values of any scale to about 1
+NORMS = frozenset({"RMSNormalization", "LayerNormalization", "GroupNormalization", "InstanceNormalization"})
 
 
 class GraphEditor:
@@ -24,7 +28,17 @@ class GraphEditor:
         self.constants: dict[str, Any] = {one.name: one for one in model.graph.initializer}
         self._arrays: dict[str, NDArray[Any]] = {}
         self._taken = {name for node in self.nodes for name in (*node.input, *node.output)} | set(self.constants)
-        self._lay_out()
+        # Weights that are only moved about become constants themselves.
+        nodes, self.nodes = self.nodes, []
+        for node in nodes:
+            if node.op_type in LAID_OUT and all(name in self.constants for name in node.input if name):
+                feeds = {name: self.array(name) for name in node.input if name}
+                made = ReferenceEvaluator(node).run(None, feeds)
+                if sum(array.size for array in made) <= sum(array.size for array in feeds.values()):
+                    for name, array in zip(node.output, made, strict=True):
+                        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+                    continue
+            self.nodes.append(node)
 
     def array(self, name: str) -> NDArray[Any]:
         if name not in self._arrays:
@@ -54,8 +68,8 @@ class GraphEditor:
         self._taken.add(name)
         return name
 
-    def producers(self) -> dict[str, Any]:  # by tensor name
-        return {name: node for node in self.nodes for name in node.output}
+    def of_type(self, *operators: str) -> list[Any]:
+        return [node for node in self.nodes if node.op_type in operators]
 
     def consumers(self) -> dict[str, list[Any]]:  # by tensor name
         taken: dict[str, list[Any]] = {}
@@ -63,11 +77,6 @@ class GraphEditor:
             for name in node.input:
                 taken.setdefault(name, []).append(node)
         return taken
-
-    def replace(self, changes: Sequence[tuple[Any, Sequence[Any]]]) -> None:
-        """Replace each of these nodes by others."""
-        instead = {id(node): list(new) for node, new in changes}
-        self.nodes = [new for node in self.nodes for new in instead.get(id(node), [node])]
 
     def finish(self) -> onnx.ModelProto:
         """The model, without unused constants."""
@@ -78,22 +87,6 @@ class GraphEditor:
         graph.initializer.extend(one for name, one in self.constants.items() if name in used)
         return self.model
 
-    def _lay_out(self) -> None:
-        """Fold constants: weights that are only moved about become constants themselves."""
-        left = []
-        for node in self.nodes:
-            if node.op_type in LAID_OUT and all(name in self.constants for name in node.input if name):
-                feeds = {name: self.array(name) for name in node.input if name}
-                made = ReferenceEvaluator(node).run(None, feeds)
-                if sum(array.size for array in made) <= sum(array.size for array in feeds.values()):
-                    self.constants |= {
-                        name: numpy_helper.from_array(np.ascontiguousarray(array), name)
-                        for name, array in zip(node.output, made, strict=True)
-                    }
-                    continue
-            left.append(node)
-        self.nodes = left
-
 
 def attribute(node: Any, name: str, otherwise: Any) -> Any:
     return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), otherwise)
@@ -101,7 +94,7 @@ def attribute(node: Any, name: str, otherwise: Any) -> Any:
 
 def ancestors(graph: GraphEditor, ends: Iterable[Any], *, products: int | None = None) -> set[int]:
     """Ids of the nodes that lead to ``ends``, inclusive; through at most so many ``products`` with weights."""
-    producers = graph.producers()
+    producers = {name: node for node in graph.nodes for name in node.output}
     seen: dict[int, int] = {}
     todo = [(node, -1 if products is None else products) for node in ends]
     while todo:
@@ -146,10 +139,3 @@ def descendants(graph: GraphEditor, begins: Iterable[Any], *, until: Collection[
             if node.op_type not in until:
                 todo += [taker for name in node.output for taker in takers.get(name, ())]
     return seen
-
-
-PRODUCTS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
-"""Operators that multiply with weights."""
-
-NORMS = frozenset({"RMSNormalization", "LayerNormalization", "GroupNormalization", "InstanceNormalization"})
-"""Operators that bring values of any scale to about 1."""

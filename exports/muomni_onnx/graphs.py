@@ -15,34 +15,19 @@ import numpy as np
 import onnxscript  # torch needs it, and its own error does not say so
 import onnxscript.optimizer
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.onnx._internal.exporter import _registration
 
 from muomni_cli.api import EncoderPart, Graph, GraphInput, MuomniError, Part, RequestError, Tokenizer
+from muomni_cli.nn.onnx_stack import FunctionGraph
 from muomni_cli.registry.registry import RegisteredPart, resolve
 from muomni_cli.runs.run import open_entry
 
-OPSET = 23
-"""The first opset with Attention, RotaryEmbedding and RMSNormalization."""
-
-LARGEST = 8192
-"""Most elements of a constant that is folded at export: larger ones are computed when a session opens, faster than they
-are read."""
+OPSET = 23  # the first with Attention, RotaryEmbedding and RMSNormalization
 
 _translations = functools.cache(_registration.ONNXRegistry.from_torchlib)
 
 THINKER = "thinker"
-
-
-class _Flat(nn.Module):
-    """Any graph's module, called with any number of tensors."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.module(*tensors))
 
 
 def write_graph(graph: Graph, path: Path) -> None:
@@ -57,9 +42,9 @@ def write_graph(graph: Graph, path: Path) -> None:
         {n: axis for n, axis in enumerate(graph_input.axes) if isinstance(axis, str)} for graph_input in graph.inputs
     )
     try:
-        with _quiet(), _translations_read_once():
+        with _export_settings():
             program = torch.onnx.export(
-                _Flat(graph.module).eval(),
+                FunctionGraph(graph.module).eval(),  # takes any number of tensors
                 examples,
                 dynamo=True,
                 verbose=False,
@@ -71,14 +56,15 @@ def write_graph(graph: Graph, path: Path) -> None:
                 optimize=False,
             )
             assert program is not None, "with dynamo there is a program"
-            onnxscript.optimizer.optimize(program.model, output_size_limit=LARGEST)
+            # constants of more elements are computed when a session opens, faster than they are read
+            onnxscript.optimizer.optimize(program.model, output_size_limit=8192)
     except torch.onnx.errors.OnnxExporterError as error:
+        why = " ".join(str(error.__cause__ or error).split())[:300]
         raise MuomniError(
-            f"graph {graph.name} cannot be exported: {describe(error.__cause__ or error)}",
+            f"graph {graph.name} cannot be exported: {why}",
             "its forward must only compute with tensors; run again with --debug for the cause",
         ) from error
-    domains = {node.domain for node in program.model.graph.all_nodes()} - {""}
-    if domains:
+    if domains := {node.domain for node in program.model.graph.all_nodes()} - {""}:
         raise MuomniError(
             f"graph {graph.name} needs operators of {', '.join(sorted(domains))}",
             f"its forward may use only operators of ONNX opset {OPSET}",
@@ -101,89 +87,46 @@ def _forget(model: Any) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _export_settings() -> Iterator[None]:
+    """No warnings, and one set of operator translations for all graphs: torch parses five hundred of them for each,
+    which takes as long as a small export."""
     logger = logging.getLogger("torch.onnx")
-    level = logger.level
+    registry: Any = _registration.ONNXRegistry
+    level, from_torchlib = logger.level, vars(registry)["from_torchlib"]
     logger.setLevel(logging.ERROR)
+    registry.from_torchlib = staticmethod(_translations)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _translations_read_once() -> Iterator[None]:
-    """For every graph torch parses five hundred operator translations, which takes as long as a small export. They are
-    the same for all graphs."""
-    owner: Any = _registration.ONNXRegistry
-    original = vars(owner)["from_torchlib"]
-    owner.from_torchlib = staticmethod(_translations)
-    try:
-        yield
-    finally:
-        owner.from_torchlib = original
-
-
-def describe(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+        registry.from_torchlib = from_torchlib
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A part to be exported.
+    """A part to be exported."""
 
-    Args:
-        name: in the bundle: its kind, or the modality of an encoder.
-        entry: of ``model.json``.
-        module: with weights, on the CPU, in evaluation mode.
-        graphs: what it declares, possibly none.
-        weights: the checkpoints it was loaded from.
-    """
-
-    name: str
-    entry: Mapping[str, Any]
-    module: nn.Module
-    graphs: Sequence[Graph]
-    weights: tuple[Path, ...] = ()
-
-    @property
-    def label(self) -> str:
-        return f"{self.entry['kind']} {self.entry['use']} (plugin {self.entry['plugin']})"
+    name: str  # in the bundle: its kind, or the modality of an encoder
+    entry: Mapping[str, Any]  # of ``model.json``
+    module: nn.Module  # with weights, on the CPU, in evaluation mode
+    graphs: Sequence[Graph]  # what it declares, possibly none
+    weights: tuple[Path, ...] = ()  # the checkpoints it was loaded from
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model to be exported as one bundle.
-
-    Args:
-        name: of the model.
-        parts: the Thinker first, then its encoders in order.
-        chat: default chat settings.
-        tokenizer: and its entry of ``model.json``; None for a model without text.
-        provenance: for the manifest.
-    """
+    """A model to be exported as one bundle."""
 
     name: str
-    parts: Sequence[Exported]
-    chat: Mapping[str, Any]
-    tokenizer: tuple[Tokenizer, Mapping[str, Any]] | None
-    provenance: Mapping[str, Any]
+    parts: Sequence[Exported]  # the Thinker first, then its encoders in order
+    chat: Mapping[str, Any]  # default chat settings
+    tokenizer: tuple[Tokenizer, Mapping[str, Any]] | None  # and its entry of ``model.json``; None: a model without text
+    provenance: Mapping[str, Any]  # for the manifest
 
     def part(self, name: str) -> Exported | None:
         return next((part for part in self.parts if part.name == name), None)
-
-
-class ProjectorGraph(nn.Module):
-    """(B,T,W) tokens of an encoder -> (B,T,D), the width of the Thinker's embeddings."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        self.linear = linear
-
-    def forward(self, tokens: Any) -> tuple[Any]:
-        return (self.linear(tokens),)
 
 
 def those_with_graphs(parts: Sequence[Exported], *, partial: bool) -> list[Exported]:
@@ -195,44 +138,34 @@ def those_with_graphs(parts: Sequence[Exported], *, partial: bool) -> list[Expor
     for part in parts:
         if not part.graphs and (not partial or part.name == THINKER):
             fix = "its plugin must declare graphs=" + ("" if part.name == THINKER else "; --partial exports the rest")
-            raise RequestError(f"{part.label} declares no graphs, so it cannot be exported", fix)
+            label = f"{part.entry['kind']} {part.entry['use']} (plugin {part.entry['plugin']})"
+            raise RequestError(f"{label} declares no graphs, so it cannot be exported", fix)
     kept = [part for part in parts if part.graphs]
     if not kept:
-        raise RequestError("there is nothing to export", "name a run that has trained a part that declares graphs")
+        raise RequestError("there is nothing to export", "choose a run with a trained part that declares graphs")
     return kept
 
 
 def exported(name: str, entry: Mapping[str, Any], module: Any, *weights: Path, more: Sequence[Graph] = ()) -> Exported:
     """A part with the graphs that it declares, and ``more``."""
-    registered, _ = open_entry(entry)
-    ready = module.eval().requires_grad_(False)
-    graphs = _called(registered.part, registered.part.graphs, ready)
-    return Exported(name, entry, ready, [*graphs, *more] if graphs else [], weights)
+    part = open_entry(entry)[0].part
+    graphs = _declared(part, part.graphs, module)
+    return Exported(name, entry, module, [*graphs, *more] if graphs else [], weights)
 
 
 def head_of(registered: RegisteredPart, task: nn.Module) -> list[Graph]:
     """The graphs of the head in ``task``, an encoder with the head of its own stage; none if none are declared."""
     part = registered.part
     assert isinstance(part, EncoderPart), "only encoders have a head of their own"
-    return _called(part, part.head_graphs, task.eval().requires_grad_(False))
-
-
-def lesson_of(registered: RegisteredPart, config: Any, head_metadata: Mapping[str, Any] | None) -> Any:
-    """The encoder with the head that its own stage trains, with random weights; None where it declares no head graphs
-    or the head depends on data. ``head_metadata``: what the stage learned besides weights, None if untrained."""
-    part, name = registered.part, f"encoder {registered.part.name}"
-    if not isinstance(part, EncoderPart) or part.head_graphs is None:
-        return None
-    if part.predictor is not None and head_metadata is not None:
-        return resolve(part.predictor, name)(config, head_metadata)
-    return resolve(part.transcribe, name)(config) if part.transcribe is not None else None
+    return _declared(part, part.head_graphs, task)
 
 
 def projection(linear: nn.Linear) -> list[Graph]:
+    """The graph ``projector``: (B,T,W) tokens of an encoder -> (B,T,D), the width of the Thinker's embeddings."""
     return [
         Graph(
             name="projector",
-            module=ProjectorGraph(linear),
+            module=FunctionGraph(linear),
             inputs=[GraphInput("tokens", ("batch", "tokens", linear.in_features))],
             outputs=["inputs_embeds"],
             cases={
@@ -244,5 +177,7 @@ def projection(linear: nn.Linear) -> list[Graph]:
     ]
 
 
-def _called(part: Part, reference: str | None, module: nn.Module) -> list[Graph]:
-    return list(resolve(reference, f"{part.kind} {part.name}")(module)) if reference is not None else []
+def _declared(part: Part, reference: str | None, module: nn.Module) -> list[Graph]:
+    """What the function named by ``reference`` returns for the module, made ready for inference; none without one."""
+    ready = module.eval().requires_grad_(False)
+    return list(resolve(reference, f"{part.kind} {part.name}")(ready)) if reference is not None else []

@@ -3,9 +3,9 @@ end-to-end outputs of the bundle."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from timeit import timeit
 from typing import Any, cast
 
 import numpy as np
@@ -36,7 +36,6 @@ SAVED = 12  # code frames whose samples are saved to check with later
 class ParityCase:
     """Inputs, PyTorch's outputs for them, and the graph's (empty where it does not run)."""
 
-    name: str
     feeds: Arrays
     expected: Arrays
     made: Arrays
@@ -44,21 +43,13 @@ class ParityCase:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far a graph is from PyTorch.
+    """How far a graph is from PyTorch."""
 
-    Args:
-        error: largest distance of any output in any case; infinite where shapes differ or one is NaN.
-        where: the case and the output with that error.
-        tolerance: allowed error.
-        cases: in order.
-        speed: PyTorch's time over the graph's, on the first case.
-    """
-
-    error: float
-    where: str
-    tolerance: float
+    error: float  # largest distance of any output in any case; infinite where shapes differ or one is NaN
+    where: str  # the case and the output with that error
+    tolerance: float  # allowed error
     cases: Sequence[ParityCase]
-    speed: float
+    speed: float  # PyTorch's time over the graph's, on the first case
 
     @property
     def holds(self) -> bool:
@@ -84,7 +75,12 @@ def compare(
         tolerance: allowed error; by default what ``graph`` declares.
         distance: of two arrays; with :func:`absolute`, states are measured by :func:`of_its_size`.
     """
-    distances = _distances(graph, distance)
+    of_states = of_its_size if distance is absolute else distance
+    distances = {
+        name: forgiving(of_states if name in graph.states.values() else distance, graph.max_mismatch_fraction)
+        for name in graph.outputs
+        if name not in graph.unchecked
+    }
     random = np.random.default_rng(SEED)
     found = [(0.0, "everywhere")]
     cases: list[ParityCase] = []
@@ -92,7 +88,7 @@ def compare(
         feeds = {p.name: coarse(a) for p, a in zip(graph.inputs, graph.sample_inputs(sizes, random), strict=True)}
         expected = expect(graph, feeds)
         error, where, made = _apart(session, name, feeds, expected, distances)
-        cases.append(ParityCase(name, feeds, expected, made))
+        cases.append(ParityCase(feeds, expected, made))
         found.append((error, where))
     found.append(_in_a_row(graph, session, random, distances))
     error, where = max(found, key=lambda one: one[0])
@@ -107,32 +103,17 @@ def coarse(drawn: NDArray[Any]) -> NDArray[Any]:
     return (np.ascontiguousarray(drawn).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
-def _distances(graph: Graph, distance: Distance) -> dict[str, Distance]:
-    states = of_its_size if distance is absolute else distance
-    return {
-        name: forgiving(states if name in graph.states.values() else distance, graph.max_mismatch_fraction)
-        for name in graph.outputs
-        if name not in graph.unchecked
-    }
-
-
-def difference(expected: Arrays, made: Arrays, distances: Mapping[str, Distance]) -> tuple[float, str]:
-    """The largest distance of any output, and that output's name."""
-    errors = {name: distance(expected[name], fetch(made[name])) for name, distance in distances.items()}
-    name = max(errors, key=lambda name: errors[name])
-    return errors[name], name
-
-
 def _apart(
     session: GraphSession, case: str, feeds: Arrays, expected: Arrays, distances: Mapping[str, Distance]
 ) -> tuple[float, str, Arrays]:
-    """The graph's error in one case, its place, and its outputs; infinite where it does not run."""
+    """The largest error of any output in one case, its place, and all outputs; infinite where the graph fails."""
     try:
         made = session(feeds)
     except Exception as failure:  # onnxruntime's errors have no common base
         return float("inf"), f"{case}: {str(failure).partition(chr(10))[0][:200]}", {}
-    error, output = difference(expected, made, distances)
-    return error, f"{case}: {output}", made
+    errors = {name: distance(expected[name], fetch(made[name])) for name, distance in distances.items()}
+    worst = max(errors, key=lambda name: errors[name])
+    return errors[worst], f"{case}: {worst}", made
 
 
 def _in_a_row(
@@ -140,14 +121,16 @@ def _in_a_row(
 ) -> tuple[float, str]:
     """Consecutive calls that carry states: the graph its own, PyTorch its own, or both PyTorch's if some are
     unchecked."""
-    worst, where = 0.0, ""
-    ours, theirs = _zeros(graph), _zeros(graph)
+    worst, where, unused = 0.0, "", np.random.default_rng(0)
+    free = [graph_input for graph_input in graph.inputs if graph_input.name not in graph.states]
+    ours: Arrays = {
+        graph_input.name: np.zeros_like(graph_input.sampler(unused, graph_input.shape(graph.initial_sizes)))
+        for graph_input in graph.inputs
+        if graph_input.name in graph.states
+    }
+    theirs = ours
     for call in range(graph.calls):
-        fresh = {
-            free.name: free.sampler(random, free.shape(graph.initial_sizes))
-            for free in graph.inputs
-            if free.name not in graph.states
-        }
+        fresh = {one.name: one.sampler(random, one.shape(graph.initial_sizes)) for one in free}
         expected = expect(graph, {**fresh, **theirs})
         error, output, made = _apart(session, f"call {call + 1}", {**fresh, **ours}, expected, distances)
         if error > worst:
@@ -159,30 +142,17 @@ def _in_a_row(
     return worst, where
 
 
-def _zeros(graph: Graph) -> Mapping[str, NDArray[Any]]:
-    random = np.random.default_rng(0)
-    return {
-        graph_input.name: np.zeros_like(graph_input.sampler(random, graph_input.shape(graph.initial_sizes)))
-        for graph_input in graph.inputs
-        if graph_input.name in graph.states
-    }
-
-
 def _speed(graph: Graph, session: GraphSession, feeds: Arrays) -> float:
     """PyTorch's time over the graph's, measured in turns; 0 where it does not run."""
     try:
         session(feeds)
     except Exception:  # already reported
         return 0.0
-    rounds = [(_seconds(lambda: expect(graph, feeds)), _seconds(lambda: session(feeds))) for _ in range(TIMED)]
-    theirs, ours = map(min, zip(*rounds, strict=True))
-    return float(theirs / ours)
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    run()
-    return time.perf_counter() - begin
+    torch_seconds, graph_seconds = [], []
+    for _ in range(TIMED):
+        torch_seconds.append(timeit(lambda: expect(graph, feeds), number=1))
+        graph_seconds.append(timeit(lambda: session(feeds), number=1))
+    return min(torch_seconds) / min(graph_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,59 +177,43 @@ class EndToEndCheck:
         return f"{self.name}: {self.error:.1e} from PyTorch, {self.allowed:.0e} allowed"
 
 
-@dataclass(frozen=True, slots=True)
-class GoldenAnswers:
-    """End-to-end checks, and the arrays to check with later."""
-
-    wholes: list[EndToEndCheck]
-    saved: dict[str, NDArray[Any]]
-
-
-def answer(model: Model, bundle: OnnxModel, notify: Callable[[str], None]) -> GoldenAnswers:
-    """Compare the end-to-end outputs of a bundle with those of its model in PyTorch.
-
-    Args:
-        model: in PyTorch.
-        bundle: its export.
-        notify: called with a line for each step.
-    """
+def answer(
+    model: Model, bundle: OnnxModel, notify: Callable[[str], None]
+) -> tuple[list[EndToEndCheck], dict[str, NDArray[Any]]]:
+    """Compare the end-to-end outputs of a bundle with those of its model in PyTorch. ``notify`` gets a line for each
+    step. Returns the checks, and the arrays to check with later."""
     wholes: list[EndToEndCheck] = []
     saved: dict[str, NDArray[Any]] = {}
-    thinker, talker, codec, vocoder = (
-        _runnable(model, bundle, name) for name in (THINKER, "talker", "codec", "vocoder")
-    )
-    if thinker is not None:
+    runnable: dict[str, Exported] = {}
+    for name in (THINKER, "talker", "codec", "vocoder"):
+        part = model.part(name) if name in bundle.parts else None
+        # the host runs the Thinker; other parts need a runner of their own
+        if part is not None and (name == THINKER or open_entry(part.entry)[0].part.runner is not None):
+            runnable[name] = part
+    if THINKER in runnable:
         notify(f"comparing {golden.TOKENS} greedy tokens")
-        wholes.append(_text(thinker, bundle, saved))
+        wholes.append(_text(runnable[THINKER], bundle, saved))
     codes = np.zeros((0, 1), np.int64)
-    if talker is not None:
+    if "talker" in runnable:
         notify(f"comparing {golden.FRAMES} greedy code frames")
-        codes = _codes(talker, bundle, wholes, saved)
-    if codec is not None and vocoder is not None:
+        codes = _codes(runnable["talker"], bundle, wholes, saved)
+    if "codec" in runnable and "vocoder" in runnable:
         notify("comparing what they sound like")
-        module = cast("Codec", codec.module)
+        codec = cast("Codec", runnable["codec"].module)
         if not len(codes):
-            codes = np.random.default_rng(0).integers(0, module.codebook_size, (golden.FRAMES, module.codebooks))
-        wholes += _sounds(module, cast("Vocoder", vocoder.module), bundle, codes, saved)
-    return GoldenAnswers(wholes, saved)
-
-
-def _runnable(model: Model, bundle: OnnxModel, name: str) -> Exported | None:
-    """The part, if it is in the bundle and declares a runner (the host runs the Thinker)."""
-    part = model.part(name) if name in bundle.parts else None
-    if part is None or (name != THINKER and open_entry(part.entry)[0].part.runner is None):
-        return None
-    return part
+            codes = np.random.default_rng(0).integers(0, codec.codebook_size, (golden.FRAMES, codec.codebooks))
+        wholes += _sounds(codec, cast("Vocoder", runnable["vocoder"].module), bundle, codes, saved)
+    return wholes, saved
 
 
 def _text(part: Exported, bundle: OnnxModel, saved: dict[str, NDArray[Any]]) -> EndToEndCheck:
     thinker: Any = part.module
     registered, _ = open_entry(part.entry)
-    prompt = golden.prompt_for(thinker.vocab_size, int(thinker.config.ctx_len))
+    prompt = np.random.default_rng(0).integers(0, thinker.vocab_size, min(4, int(thinker.config.ctx_len) // 2))
     ours = golden.golden_text(bundle.backend(), prompt)
     theirs = golden.golden_text(TorchBackend(thinker, registered.part.capabilities), prompt)
     saved |= {"text/prompt": prompt, "text/tokens": ours.values}
-    equal, asked = golden.agreeing([ours], [theirs], _allowed(bundle.parts[THINKER]))
+    equal, asked = golden.agreeing([ours], [theirs], golden.largest_tolerance(bundle.parts[THINKER]))
     return EndToEndCheck("greedy tokens", (THINKER,), equal, asked)
 
 
@@ -271,7 +225,7 @@ def _codes(
     ours = golden.golden_codes(bundle.talker(), width)
     with torch.inference_mode():
         theirs = golden.golden_codes(talker, width)
-    equal, asked = golden.agreeing(ours, theirs, _allowed(bundle.parts["talker"]))
+    equal, asked = golden.agreeing(ours, theirs, golden.largest_tolerance(bundle.parts["talker"]))
     wholes.append(EndToEndCheck("greedy code frames", ("talker",), equal, asked))
     saved |= {f"codes/{number}": one.values.astype(np.int32) for number, one in enumerate(ours)}
     return np.concatenate([one.values for one in theirs]) if theirs else np.zeros((0, 1), np.int64)
@@ -291,11 +245,5 @@ def _sounds(
     first = EndToEndCheck("log-mel of code frames", ("codec",), error=absolute(made, mel), allowed=MEL)
     if not golden.is_unchecked(bundle.parts["vocoder"]):
         return [first, EndToEndCheck("samples", ("codec", "vocoder"), error=absolute(ours, theirs), allowed=SAMPLES)]
-    heard = [golden.heard_apart(samples, mel, codec.mel) for samples in (ours, theirs)]
-    further = max(0.0, heard[0] / max(heard[1], 1e-9) - 1)
+    further = golden.heard_further(ours, theirs, mel, codec.mel)
     return [first, EndToEndCheck("what the samples sound like", ("codec", "vocoder"), error=further, allowed=FURTHER)]
-
-
-def _allowed(entry: Mapping[str, Any]) -> float:
-    """The largest tolerance of a part's graphs."""
-    return max(float(graph["tolerance"]) for graph in entry["graphs"].values())

@@ -1,6 +1,4 @@
-"""The plugin: the ONNX runtime, conformance checks of graphs, and ``muomni export``. Imports no torch and no
-onnxruntime.
-"""
+"""Plugin: the ONNX runtime, conformance checks of graphs, and ``muomni export``. Imports no torch or onnxruntime."""
 
 from __future__ import annotations
 
@@ -13,11 +11,8 @@ from typer.core import TyperGroup
 from muomni_cli.api import CheckSpec, PartConfig, RequestError, RuntimePart, hookimpl
 from muomni_cli.commands.options import ModelOption
 
-OVERRIDES = "muomni_onnx.overrides"
-"""Key of the recipe overrides in the context of ``muomni export``."""
-
-WORTH_A_LINE = 10_000
-"""Bytes kept in full precision that are worth a line of output."""
+OVERRIDES = "muomni_onnx.overrides"  # key of the recipe overrides in the context of ``muomni export``
+WORTH_A_LINE = 10_000  # bytes kept in full precision that are worth a line of output
 
 
 class WithOverrides(TyperGroup):
@@ -68,8 +63,13 @@ def export(
     if context.invoked_subcommand is not None:
         return
     overrides: list[str] = context.meta.get(OVERRIDES, [])
-    _check_request(model, recipe, overrides)
-    _require_room(output, force=force)
+    if model and recipe:
+        raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
+    if overrides and not recipe:
+        fix = "name a trained model with -m, or add --recipe"
+        raise RequestError(f"{overrides[0]!r} changes a recipe, and none is named", fix)
+    if output is not None:
+        _require_room(output, force=force)
     from muomni_cli.core.console import print_table, say
     from muomni_cli.core.errors import require
     from muomni_cli.registry.registry import resolve
@@ -81,22 +81,22 @@ def export(
     make = resolve("muomni_onnx.export:export", "muomni export")
     if recipe is not None:
         found = resolve("muomni_onnx.sources:model_of_recipe")(recipe, overrides)
-        output = _folder_for(found.name, output, force=force)
+        output = _require_room(output or Path(f"{found.name}-onnx"), force=force)
         say(f"recipe {found.name}: random weights, so its output is noise")
     else:
         trained = resolve("muomni_onnx.sources:find_trained")(model)
-        output = _folder_for(trained.name, output, force=force)
+        output = _require_room(output or Path(f"{trained.name}-onnx"), force=force)
         say(f"exporting {trained.name} ({trained.run.root}) to {output}")
         found = resolve("muomni_onnx.sources:model_of")(trained, partial=partial)
     report = make(found, output, partial=partial, precision=chosen, replace=force, notify=say)
     rows = []
     for line in report.lines:
-        parity, precision, size = line.written.parity, line.written.precision, _mb(line.written.size)
-        measured = (*_near(parity.error, parity.tolerance), f"{parity.speed:.1f}x")
-        rows.append((line.part, line.graph, precision, *measured, size))
+        parity = line.parity
+        measured = (f"{parity.error:.1e}", f"{parity.tolerance:.1e}", f"{parity.speed:.1f}x")
+        rows.append((line.part, line.graph, line.precision, *measured, _mb(line.size)))
     print_table(("part", "graph", "precision", "error", "allowed", "speed", "MB"), rows)
     for line in report.lines:
-        for kept in line.written.kept:
+        for kept in line.kept:
             if kept.size >= WORTH_A_LINE:
                 say(f"{line.part} {line.graph}: {_mb(kept.size)} MB stay in full precision: {kept.why}")
     for whole in report.wholes:
@@ -108,36 +108,17 @@ def export(
     say(f"check it wherever it runs: muomni export check {output}")
 
 
-def _folder_for(name: str, output: Path | None, *, force: bool) -> Path:
-    if output is not None:
-        return output
-    folder = Path(f"{name}-onnx")
-    _require_room(folder, force=force)
-    return folder
-
-
-def _require_room(output: Path | None, *, force: bool) -> None:
-    """RequestError if ``output`` exists and is no earlier export, or is not to be replaced."""
+def _require_room(output: Path, *, force: bool) -> Path:
+    """``output``. RequestError if it exists and is not an export, or is not to be replaced."""
     from muomni_cli.core.files import occupied
     from muomni_onnx.bundle import MANIFEST
 
-    if output is None or not occupied(output):
-        return
-    if not (output / MANIFEST).is_file():
-        raise RequestError(f"{output} is there already, and is no earlier export", "name another folder: -o FOLDER")
-    if not force:
-        raise RequestError(
-            f"{output} is there already", "replace it: the same command with --force; or name another folder: -o FOLDER"
-        )
-
-
-def _check_request(model: str | None, recipe: str | None, overrides: list[str]) -> None:
-    if model and recipe:
-        raise RequestError("-m names a trained model and --recipe an untrained one", "choose one")
-    if overrides and not recipe:
-        raise RequestError(
-            f"{overrides[0]!r} changes a recipe, and none is named", "name a trained model with -m, or add --recipe"
-        )
+    if occupied(output) and not (output / MANIFEST).is_file():
+        raise RequestError(f"{output} is there already, and is not an export", "name another folder: -o FOLDER")
+    if occupied(output) and not force:
+        fix = "replace it: the same command with --force; or name another folder: -o FOLDER"
+        raise RequestError(f"{output} is there already", fix)
+    return output
 
 
 def check(
@@ -153,26 +134,16 @@ def check(
         model_ref = model_named(bundle)
         root = model_ref.bundle.root if model_ref.bundle is not None else model_ref.run().root
     checked = resolve("muomni_onnx.check:check", "muomni export check")(root)
-    print_table(
-        ("part", "graph", "precision", "error", "allowed", "MB"),
-        [(x.part, x.graph, x.precision, *_near(x.error, x.tolerance), _mb(x.size) if x.size else "") for x in checked],
-    )
+    rows = []
+    for one in checked:
+        measured = (f"{one.error:.1e}", f"{one.tolerance:.1e}", _mb(one.size) if one.size else "")
+        rows.append((one.part, one.graph, one.precision, *measured))
+    print_table(("part", "graph", "precision", "error", "allowed", "MB"), rows)
     say(f"{bundle} is whole and agrees")
-
-
-def _near(error: float, tolerance: float) -> tuple[str, str]:
-    return f"{error:.1e}", f"{tolerance:.1e}"
 
 
 def _mb(size: int) -> str:
     return f"{size / 1e6:.2f}"
-
-
-def add_to(cli: typer.Typer) -> None:
-    group = typer.Typer(cls=WithOverrides, invoke_without_command=True)
-    group.callback()(export)
-    group.command()(check)
-    cli.add_typer(group, name="export")
 
 
 @hookimpl
@@ -198,4 +169,7 @@ def register_checks() -> list[CheckSpec]:
 
 @hookimpl
 def register_commands(cli: typer.Typer) -> None:
-    add_to(cli)
+    group = typer.Typer(cls=WithOverrides, invoke_without_command=True)
+    group.callback()(export)
+    group.command()(check)
+    cli.add_typer(group, name="export")

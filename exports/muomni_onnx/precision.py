@@ -30,22 +30,9 @@ from muomni_onnx.quantize import Quantizer
 Precision = Literal["fp32", "fp16", "int8", "int4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-LARGEST = float(np.finfo(np.float16).max)
-
-AS_THEY_ARE = frozenset({"Range", "DequantizeLinear", "Shape", "Size"})
-"""Operators that need not, or cannot, output float16."""
-
-SMALL = 4096
-"""Elements of a weight that is left alone: quantizing it would not save its overhead."""
-
-WORTH = 0.95
-"""A converted graph above this share of the original's size is not worth its error."""
-
-PAST = "past"
-"""The axis along which caches grow."""
-
-TOKENS = "inputs_embeds"
-"""The input of a Thinker's graph besides its states."""
+AS_THEY_ARE = frozenset({"Range", "DequantizeLinear", "Shape", "Size"})  # need not, or cannot, output float16
+SMALL = 4096  # elements of a weight that is left alone: quantizing it would not save its overhead
+WORTH = 0.95  # a converted graph above this share of the original's size is not worth its error
 
 SPECTRUM = "before a logarithm or after an exponential: powers span more than fewer bits hold"
 NEAREST = "compared to choose a code: a small error chooses another"
@@ -62,12 +49,6 @@ class PrecisionPlan:
 
     def of(self, part: str) -> Precision:
         return self.parts.get(part, self.rest)
-
-    def require(self, parts: Collection[str]) -> None:
-        """RequestError if it names a part that is not among these."""
-        for part in self.parts:
-            if part not in parts:
-                raise RequestError(f"--precision names no part: {part!r}", f"the parts are {', '.join(parts)}")
 
 
 def choose(words: Sequence[str]) -> PrecisionPlan:
@@ -88,22 +69,26 @@ def choose(words: Sequence[str]) -> PrecisionPlan:
 
 
 class Fp16Converter:
-    """Converts the float32 ``graph`` in place.
-
-    Args:
-        graph: to convert.
-        exact: ids of the nodes that stay in float32.
-        caches: names of inputs and outputs that become float16.
-    """
+    """Converts the float32 ``graph`` in place. Nodes with their id in ``exact`` stay in float32; the inputs and outputs
+    ``caches`` become float16, the others keep their type."""
 
     def __init__(self, graph: GraphEditor, exact: Collection[int], caches: Collection[str]) -> None:
         self.graph, self.caches = graph, frozenset(caches)
-        self.floats = _floats(graph)
+        model = onnx.ModelProto()
+        model.CopyFrom(graph.model)
+        del model.graph.node[:], model.graph.initializer[:]
+        model.graph.node.extend(graph.nodes)
+        model.graph.initializer.extend(graph.constants.values())
+        inferred = shape_inference.infer_shapes(model).graph
+        named = [*inferred.value_info, *inferred.input, *inferred.output]
+        self.floats = {one.name for one in named if one.type.tensor_type.elem_type == TensorProto.FLOAT}
+        self.floats |= {name for name, one in graph.constants.items() if one.data_type == TensorProto.FLOAT}
         self.exact = {id(n) for n in graph.nodes if id(n) in exact or n.op_type in AS_THEY_ARE or self._too_large(n)}
         self._halves: set[str] = set()  # tensors computed in float16
         self._turned: dict[tuple[str, int], str] = {}  # (name, float type) -> the tensor of that type
 
     def run(self) -> None:
+        """Turn each node to float16 unless it must stay exact, and insert a Cast wherever the float type changes."""
         inputs = {one.name: one for one in self.graph.model.graph.input}
         for name in self.caches & inputs.keys():
             inputs[name].type.tensor_type.elem_type = TensorProto.FLOAT16
@@ -157,20 +142,8 @@ class Fp16Converter:
         return helper.make_node("Cast", [inside], [name], to=wanted)
 
     def _too_large(self, node: Any) -> bool:
-        values = [self.graph.weight(name) for name in node.input]
-        return any(one is not None and bool(np.any(np.abs(one) > LARGEST)) for one in values)
-
-
-def _floats(graph: GraphEditor) -> set[str]:
-    whole = onnx.ModelProto()
-    whole.CopyFrom(graph.model)
-    del whole.graph.node[:], whole.graph.initializer[:]
-    whole.graph.node.extend(graph.nodes)
-    whole.graph.initializer.extend(graph.constants.values())
-    inferred = shape_inference.infer_shapes(whole).graph
-    named = [*inferred.value_info, *inferred.input, *inferred.output]
-    found = {one.name for one in named if one.type.tensor_type.elem_type == TensorProto.FLOAT}
-    return found | {name for name, one in graph.constants.items() if one.data_type == TensorProto.FLOAT}
+        values, largest = [self.graph.weight(name) for name in node.input], float(np.finfo(np.float16).max)
+        return any(one is not None and bool(np.any(np.abs(one) > largest)) for one in values)
 
 
 def _in_halves(node: Any) -> None:
@@ -196,9 +169,9 @@ class KeptTensor:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionResult:
-    """The outcome of a conversion. ``precision`` is fp32 if converting was not worth it."""
+    """The outcome of a conversion."""
 
-    precision: Precision
+    precision: Precision  # fp32 if converting was not worth it
     size: int
     kept: Sequence[KeptTensor]
 
@@ -216,7 +189,9 @@ def convert_precision(source: Path, target: Path, precision: Precision, states: 
         graph = GraphEditor(onnx.load(source))
         exact, whole = _exact(graph), frozenset(graph.constants)
         if precision == "fp16":
-            _halve(graph, exact, states)
+            turning = ancestors(graph, graph.of_type("Cos", "Exp", "Sin"), products=0)
+            growing = {one.name for one in graph.model.graph.input if _grows(one)} & states.keys()
+            Fp16Converter(graph, exact.keys() | turning, growing | {states[name] for name in growing}).run()
         else:
             _quantize(graph, exact, precision, states)
         made: bytes = graph.finish().SerializeToString()
@@ -236,67 +211,49 @@ def _exact(graph: GraphEditor) -> dict[int, str]:
     log-mel front ends of encoders and the last step of vocoders, and decayed states. Ancestors of an ArgMin, ArgMax or
     TopK, through one product, compare with a codebook. What these compute from constants alone must be as exact.
     """
-    by_type = {
-        kind: [node for node in graph.nodes if node.op_type in kinds]
-        for kind, kinds in {"log": {"Log"}, "exp": {"Exp"}, "choice": {"ArgMin", "ArgMax", "TopK"}}.items()
-    }
-    spectrum = ancestors(graph, by_type["log"]) | descendants(graph, by_type["exp"], until=NORMS)
-    nearest = ancestors(graph, by_type["choice"], products=1)
+    spectrum = ancestors(graph, graph.of_type("Log")) | descendants(graph, graph.of_type("Exp"), until=NORMS)
+    nearest = ancestors(graph, graph.of_type("ArgMin", "ArgMax", "TopK"), products=1)
     exact = dict.fromkeys(nearest, NEAREST) | dict.fromkeys(spectrum, SPECTRUM)
     return exact | dict.fromkeys(made_once(graph, exact), SPECTRUM)
 
 
 def _quantize(graph: GraphEditor, exact: Mapping[int, str], precision: Precision, states: Mapping[str, str]) -> None:
     quantizer = Quantizer(graph)
-    heads = {one.name for one in graph.model.graph.output}
-    steps = _by_token(graph, states)
+    inputs, heads = graph.model.graph.input, {one.name for one in graph.model.graph.output}
+    # whether it runs token by token, not over many rows at once: with a growing cache, or a Thinker with other states
+    steps = any(_grows(one) or (one.name == "inputs_embeds" and states) for one in inputs)
     # On an x86 CPU without VNNI, onnxruntime can convert an integer matrix only once.
     shared = {name for name, users in graph.consumers().items() if len(users) > 1}
-    changes = []
+    nodes: list[Any] = []
     for node in graph.nodes:
-        if id(node) in exact or _weight(graph, node) is None:
-            continue
-        if node.op_type == "MatMul" and precision == "int4":
-            changes.append((node, quantizer.blocks(node, 8 if node.output[0] in heads else 4)))
+        if id(node) in exact or not _is_quantized(graph, node):
+            nodes.append(node)
+        elif node.op_type == "MatMul" and precision == "int4":
+            nodes += quantizer.blocks(node, 8 if node.output[0] in heads else 4)
         elif node.op_type == "MatMul":
             blocks = steps or node.input[1] in shared
-            changes.append((node, quantizer.blocks(node, 8) if blocks else quantizer.columns(node)))
+            nodes += quantizer.blocks(node, 8) if blocks else quantizer.columns(node)
         elif node.op_type == "Gather":
-            changes.append((node, quantizer.table(node)))
+            nodes += quantizer.table(node)
         else:
             node.input[1], before = quantizer.stored(node.input[1])
-            changes.append((node, [*before, node]))
-    graph.replace(changes)
+            nodes += [*before, node]
+    graph.nodes = nodes
 
 
-def _by_token(graph: GraphEditor, states: Mapping[str, str]) -> bool:
-    """Whether a graph runs token by token, and not over many rows at once."""
-    inputs = {one.name: one for one in graph.model.graph.input}
-    return any(PAST in _axes(one) for one in inputs.values()) or (TOKENS in inputs and bool(states))
+def _is_quantized(graph: GraphEditor, node: Any) -> bool:
+    """Whether a node multiplies with a constant, or looks up in one, that is large enough."""
+    if node.op_type not in PRODUCTS | {"Gather"} or (node.op_type == "Gather" and attribute(node, "axis", 0) != 0):
+        return False
+    values = graph.weight(node.input[0 if node.op_type == "Gather" else 1])
+    if values is None or values.size < SMALL:
+        return False
+    return values.ndim == 2 or node.op_type not in {"Gather", "MatMul"}
 
 
-def _halve(graph: GraphEditor, exact: Mapping[int, str], states: Mapping[str, str]) -> None:
-    turning = ancestors(graph, [node for node in graph.nodes if node.op_type in {"Cos", "Exp", "Sin"}], products=0)
-    growing = {one.name for one in graph.model.graph.input if PAST in _axes(one)} & states.keys()
-    Fp16Converter(graph, exact.keys() | turning, growing | {states[name] for name in growing}).run()
-
-
-def _weight(graph: GraphEditor, node: Any) -> str | None:
-    """The name of the constant that a node multiplies with or looks up in, if it is worth lowering."""
-    if node.op_type == "Gather":
-        name = node.input[0] if attribute(node, "axis", 0) == 0 else ""
-    elif node.op_type in PRODUCTS:
-        name = node.input[1]
-    else:
-        return None
-    values = graph.weight(name)
-    if values is None or values.size < SMALL or (node.op_type in {"Gather", "MatMul"} and values.ndim != 2):
-        return None
-    return str(name)
-
-
-def _axes(graph_input: Any) -> list[str]:
-    return [axis.dim_param for axis in graph_input.type.tensor_type.shape.dim]
+def _grows(graph_input: Any) -> bool:
+    """Whether it is a cache, which grows along the axis ``past``."""
+    return any(axis.dim_param == "past" for axis in graph_input.type.tensor_type.shape.dim)
 
 
 def _kept(graph: GraphEditor, exact: Mapping[int, str], whole: Collection[str]) -> list[KeptTensor]:

@@ -22,10 +22,8 @@ from onnx import TensorProto, helper
 
 from muomni_onnx.graph_edit import GraphEditor
 
-BLOCK = {8: 128, 4: 32}
-"""Rows per scale, by bits, where they divide the rows of a matrix."""
-SHRINK = (0.95, 0.9, 0.85, 0.8)
-"""Scales tried at 4 bits, relative to the one that fits the largest value."""
+BLOCK = {8: 128, 4: 32}  # rows per scale, by bits, where they divide the rows of a matrix
+SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8)  # scales tried at 4 bits, relative to the one that fits the largest value
 
 
 class Quantizer:
@@ -45,7 +43,13 @@ class Quantizer:
             size = block_of(len(values), BLOCK[bits])
             whole, scales = in_blocks(values, bits, size)
             out = self.graph.name(f"{key[0]}.wide")
-            names = [self._whole(key[0], whole, bits), self.graph.constant(f"{key[0]}.scales", scales)]
+            if bits == 8:
+                names = self._constants(key[0], whole=whole, scales=scales)
+            else:  # numpy has no such type: pairs in one byte, the first in the low bits
+                pairs = (whole.reshape(-1, 2) & 15).astype(np.uint8)
+                raw, name = (pairs[:, 0] | pairs[:, 1] << 4).tobytes(), self.graph.name(f"{key[0]}.whole")
+                tensor = onnx.TensorProto(name=name, data_type=TensorProto.INT4, dims=whole.shape, raw_data=raw)
+                names = (self.graph.tensor(tensor), *self._constants(key[0], scales=scales))
             before = [helper.make_node("DequantizeLinear", names, [out], axis=0, block_size=size)]
             self._made[key] = (out,)
         return [*before, helper.make_node("MatMul", [node.input[0], self._made[key][0]], node.output, node.name)]
@@ -55,14 +59,8 @@ class Quantizer:
         key = (node.input[1], "columns")
         if key not in self._made:
             whole, scales = in_columns(self.graph.array(key[0]))
-            arrays: dict[str, NDArray[Any]] = {
-                "zeros": np.zeros(len(scales), np.int8),
-                "whole": whole,
-                "scales": scales,
-            }
-            zeros, *names = (self.graph.constant(f"{key[0]}.{what}", array) for what, array in arrays.items())
-            self._made[key] = (names[0], zeros, names[1])
-        whole_name, zeros_name, scales_name = self._made[key]
+            self._made[key] = self._constants(key[0], zeros=np.zeros(len(scales), np.int8), whole=whole, scales=scales)
+        zeros_name, whole_name, scales_name = self._made[key]
         before: list[Any] = []
         given = node.input[0]
         if given not in self._inputs:
@@ -83,10 +81,7 @@ class Quantizer:
         key = (node.input[0], "rows")
         if key not in self._made:
             whole, scales = in_columns(self.graph.array(key[0]).T)
-            self._made[key] = (
-                self.graph.constant(f"{key[0]}.whole", whole.T),
-                self.graph.constant(f"{key[0]}.scales", scales[:, None]),
-            )
+            self._made[key] = self._constants(key[0], whole=whole.T, scales=scales[:, None])
         whole_name, scales_name = self._made[key]
         rows, wide, scale = (self.graph.name(f"{node.output[0]}.{what}") for what in ("whole", "wide", "scale"))
         return [
@@ -103,25 +98,17 @@ class Quantizer:
             return self._made[key][0], []
         values = self.graph.array(name)
         whole, scales = in_columns(values.reshape(len(values), -1).T)
-        shape = (-1,) + (1,) * (values.ndim - 1)
+        whole, scales = whole.T.reshape(values.shape), scales.reshape(-1, *[1] * (values.ndim - 1))
+        whole_name, scales_name = self._constants(name, whole=whole, scales=scales)
         wide, out = self.graph.name(f"{name}.wide"), self.graph.name(f"{name}.scaled")
-        whole_name = self.graph.constant(f"{name}.whole", whole.T.reshape(values.shape))
-        scales_name = self.graph.constant(f"{name}.scales", scales.reshape(shape))
         self._made[key] = (out,)
         return out, [
             helper.make_node("Cast", [whole_name], [wide], to=TensorProto.FLOAT),
             helper.make_node("Mul", [wide, scales_name], [out]),
         ]
 
-    def _whole(self, name: str, whole: NDArray[np.int8], bits: int) -> str:
-        if bits == 8:
-            return self.graph.constant(f"{name}.whole", whole)
-        pairs = (whole.reshape(-1, 2) & 15).astype(np.uint8)  # the first of each pair in the low bits
-        raw = (pairs[:, 0] | pairs[:, 1] << 4).tobytes()
-        name = self.graph.name(f"{name}.whole")
-        return self.graph.tensor(
-            onnx.TensorProto(name=name, data_type=TensorProto.INT4, dims=whole.shape, raw_data=raw)
-        )
+    def _constants(self, name: str, **arrays: NDArray[Any]) -> tuple[str, ...]:
+        return tuple(self.graph.constant(f"{name}.{what}", array) for what, array in arrays.items())
 
 
 def block_of(rows: int, most: int) -> int:
@@ -156,19 +143,14 @@ def _best(blocks: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
     place = np.abs(blocks).argmax(axis=1)[:, None]
     largest = -np.take_along_axis(blocks, place, axis=1)[:, 0]
     best = _fitting(largest, 8)
-    least = _error(blocks, best)
+    least: NDArray[np.float32] = np.full(best.shape, np.inf, np.float32)
     for shrink in SHRINK:
         scales = _fitting(largest * np.float32(shrink), 8)
-        error = _error(blocks, scales)
+        wrong = _rounded(blocks, scales[:, None], 4) * scales[:, None] - blocks
+        error: NDArray[np.float32] = np.einsum("nkc,nkc->nc", wrong, wrong)
         best = np.where(error < least, scales, best)
         least = np.minimum(error, least)
     return best
-
-
-def _error(blocks: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:
-    wrong = _rounded(blocks, scales[:, None], 4) * scales[:, None] - blocks
-    squares: NDArray[np.float32] = np.einsum("nkc,nkc->nc", wrong, wrong)
-    return squares
 
 
 def _fitting(largest: NDArray[np.float32], top: int) -> NDArray[np.float32]:

@@ -5,29 +5,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import EncoderPart, GraphFn, PartConfig, RequestError, Tokenizer
+from muomni_cli.api import EncoderPart, PartConfig, RequestError, Tokenizer
 from muomni_cli.contract.engine import Engine, GraphCall
 from muomni_cli.contract.models import Backend, Predictor, Transcriber
 from muomni_cli.contract.speech import CodecRunner, SpeechGenerator, VocoderRunner
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.run import open_entry, run_arguments
-from muomni_onnx.backend import PAST, OnnxBackend
+from muomni_onnx.backend import OnnxBackend, empty_state
 from muomni_onnx.bundle import BundleManifest, open_bundle
-from muomni_onnx.sessions import Arrays, GraphSession, Value, Watcher, fetch, open_sessions
+from muomni_onnx.sessions import Arrays, GraphSession, Value, fetch, open_sessions
 
 FUSION = {"encoder", "projector"}
 """Graphs that feed the Thinker; other graphs of an encoder are the head of its own stage."""
 
 
 class OnnxModel:
-    """See :class:`muomni_cli.api.Engine`, as for all its members.
+    """An :class:`muomni_cli.api.Engine` over a bundle.
 
     Args:
         bundle: what was exported.
@@ -61,9 +61,8 @@ class OnnxModel:
 
     def at(self, stage: str) -> OnnxModel:
         if stage not in self.thinker_stages:
-            raise RequestError(
-                f"{self.label} has no Thinker of the stage {stage}", "name the run that it was exported from"
-            )
+            fix = "use the run that it was exported from: -m RUN"
+            raise RequestError(f"{self.label} has no Thinker of the stage {stage}", fix)
         return self
 
     @property
@@ -116,7 +115,7 @@ class OnnxModel:
         opened = self._thinking()
         thinker, entry = opened["thinker"], self._bundle.graph("thinker", "thinker")
         embeds = opened["embed"]({"input_ids": ids[None].astype(np.int64)})["inputs_embeds"]
-        nothing = {name: np.zeros(_empty(entry["inputs"][name]), thinker.type(name)) for name in entry["states"]}
+        nothing = {name: empty_state(entry["inputs"][name], thinker.type(name)) for name in entry["states"]}
         made = thinker({"inputs_embeds": embeds, **nothing}, ["logits"])
         return cast("NDArray[np.float32]", made["logits"][0].astype(np.float32))
 
@@ -182,7 +181,7 @@ class OnnxModel:
             if registered.part.runner is None:
                 raise RequestError(f"{name} declares no runner for its graphs", "its plugin must declare runner=")
             runs = resolve(registered.part.runner, name)
-            graphs = {graph: self._run(part, graph) for graph in entry["graphs"]}
+            graphs = {graph: partial(self._run, part, graph) for graph in entry["graphs"]}
             self._runners[part] = runs(config, graphs, **run_arguments(entry))
         return self._runners[part]
 
@@ -190,40 +189,25 @@ class OnnxModel:
     def watched(self, notify: Callable[[GraphCall], None]) -> Iterator[None]:
         self._notify = notify
         try:
-            self._watch_all()
             yield
         finally:
             self._notify = None
-            self._watch_all()
 
-    def _watch_all(self) -> None:
-        with self._lock:
-            for (part, graph), session in self._sessions.items():
-                session.watcher = self._watcher(part, graph)
-
-    def _watcher(self, part: str, graph: str) -> Watcher | None:
-        notify = self._notify
-        if notify is None:
-            return None
-
-        def watch(feeds: Mapping[str, Value], made: Mapping[str, Value], seconds: float) -> None:
+    def _watch(
+        self, part: str, graph: str, feeds: Mapping[str, Value], made: Mapping[str, Value], seconds: float
+    ) -> None:
+        if (notify := self._notify) is not None:
             inputs, outputs = ({name: fetch(value) for name, value in held.items()} for held in (feeds, made))
             notify(GraphCall(part, graph, inputs, outputs, seconds))
-
-        return watch
 
     def _thinking(self) -> dict[str, GraphSession]:
         if "thinker" not in self.parts:
             raise RequestError(f"{self.label} has no Thinker, so it answers nothing", "name another model with -m")
         return self._open("thinker", ("embed", "thinker"))
 
-    def _run(self, part: str, graph: str) -> GraphFn:
-        """A graph that is opened when it is first run."""
-
-        def run(feeds: Arrays) -> Arrays:
-            return self._open(part, (graph,))[graph](feeds)
-
-        return run
+    def _run(self, part: str, graph: str, feeds: Arrays) -> Arrays:
+        """Run a graph, which is opened the first time."""
+        return self._open(part, (graph,))[graph](feeds)
 
     def _open(self, part: str, graphs: Sequence[str]) -> dict[str, GraphSession]:
         with self._lock:
@@ -233,14 +217,10 @@ class OnnxModel:
             kept = {graph: entry["states"].values() for graph, entry in entries.items()}
             for graph, session in open_sessions(paths, self._device, self._threads, kept).items():
                 self._sessions[part, graph] = session
-                session.watcher = self._watcher(part, graph)
+                session.watcher = partial(self._watch, part, graph)
                 # All graphs run on one device: one may take what another left there.
                 self._device, self._provider = session.device, session.provider
             return {graph: self._sessions[part, graph] for graph in graphs}
-
-
-def _empty(axes: Sequence[int | str]) -> list[int]:
-    return [axis if isinstance(axis, int) else 0 if axis == PAST else 1 for axis in axes]
 
 
 def build(config: PartConfig, folder: Path, device: str, threads: int | None) -> Engine:  # noqa: ARG001

@@ -15,12 +15,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -32,35 +32,24 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 ON_CPU = "use --device cpu, or auto, which takes CUDA only where it works"
 
+T = TypeVar("T")
 Arrays = Mapping[str, "NDArray[Any]"]
-
-Value = Any
-"""A numpy array or, on a device, an OrtValue."""
+Value = Any  # a numpy array or, on a device, an OrtValue
 
 Watcher = Callable[[Mapping[str, Value], Mapping[str, Value], float], None]
 """Called with the inputs of a graph, its outputs, and its seconds."""
 
-TYPES = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(uint8)": np.uint8,
-    "tensor(int8)": np.int8,
-    "tensor(bool)": np.bool_,
-}
+DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}  # others have numpy's names: ``tensor(int64)``
 
 WORK = re.compile("MatMul|Gemm|Conv|Attention")
 """In the names of operators that do a graph's work. On CUDA, onnxruntime leaves shape arithmetic to the CPU, as it
 should, and silently also operators without a CUDA kernel (Attention before 1.25)."""
 
-EXACT = "session.x64quantprecision"
-"""An x86 CPU without VNNI (Intel before 2019, AMD before Zen 4) sums pairs of 8-bit products in 16 bits, which silently
-saturates. With this option, onnxruntime makes the weights unsigned there and sums in 32 bits."""
-
-UNFIT = ["QDQS8ToU8Transformer"]
-"""Comes with that option, and breaks block quantization: it gives zero points an invalid shape."""
+CUDA_OPTIONS = {
+    "use_tf32": "0",  # it rounds fp32 to 10 bits, and parity is lost
+    "cudnn_conv_algo_search": "HEURISTIC",  # the default tries all algorithms for every new length
+    "arena_extend_strategy": "kSameAsRequested",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +85,9 @@ def places(device: str) -> list[ProviderChoice]:
     named = re.fullmatch(r"cuda(?::(\d+))?", device)
     if named is None:
         raise RequestError(f"there is no device {device!r}", "write --device auto, cpu, cuda or cuda:0")
-    lack, index = no_cuda(), int(named[1] or 0)
-    if lack is not None:
+    if lack := no_cuda():
         raise lack
+    index = int(named[1] or 0)
     if index >= count_devices():
         raise RequestError(f"there is no device {device!r}: NVIDIA's driver shows {count_devices()}", ON_CPU)
     return [ProviderChoice(CUDA, index)]
@@ -106,26 +95,20 @@ def places(device: str) -> list[ProviderChoice]:
 
 def no_cuda() -> RequestError | None:
     """Why CUDA cannot work here, as far as is known before a graph is opened; None if it may."""
-    if CUDA not in onnxruntime.get_available_providers():
-        return _both_installed() or RequestError(
-            f"onnxruntime-gpu is not installed, and onnxruntime {onnxruntime.__version__} does not support CUDA",
-            "pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]' (one folder: never both)",
-        )
-    if count_devices() == 0:
+    if CUDA in onnxruntime.get_available_providers():
+        if count_devices():
+            return None
         return RequestError("there is no CUDA device: NVIDIA's driver is missing, or shows none", ON_CPU)
-    return None
-
-
-def _both_installed() -> RequestError | None:
-    """onnxruntime and onnxruntime-gpu share a folder: the later installation overwrites the other."""
-    try:
+    with contextlib.suppress(metadata.PackageNotFoundError):
         for package in ("onnxruntime", "onnxruntime-gpu"):
             metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+        return RequestError(  # they share a folder: the later installation overwrites the other
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files",
+            "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'",
+        )
     return RequestError(
-        "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files",
-        "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'",
+        f"onnxruntime-gpu is not installed, and onnxruntime {onnxruntime.__version__} does not support CUDA",
+        "pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]' (one folder: never both)",
     )
 
 
@@ -175,20 +158,14 @@ def cores() -> int:
     physical = {
         _read(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list", number) for number in usable
     }
-    return max(1, math.ceil(min(len(physical), _quota())))
-
-
-def _quota() -> float:
-    """CPU quota of this process's control group, in cores; infinite if it is not limited."""
-    words = _read("/sys/fs/cgroup/cpu.max").split()  # version 2
+    words = _read("/sys/fs/cgroup/cpu.max").split()  # control groups version 2, else version 1
     if not words:
-        folder = "/sys/fs/cgroup/cpu/cpu.cfs_"
-        words = [_read(f"{folder}quota_us").strip(), _read(f"{folder}period_us").strip()]
-    try:
+        words = [_read(f"/sys/fs/cgroup/cpu/cpu.cfs_{what}_us").strip() for what in ("quota", "period")]
+    quota = period = 0.0
+    with contextlib.suppress(ValueError):  # "max", or nothing
         quota, period = (float(word) for word in words)
-    except ValueError:  # "max", or nothing
-        return math.inf
-    return quota / period if quota > 0 and period > 0 else math.inf
+    limit = quota / period if quota > 0 and period > 0 else math.inf
+    return max(1, math.ceil(min(len(physical), limit)))
 
 
 def _read(path: str, default: object = "") -> str:
@@ -221,10 +198,12 @@ class GraphSession:
         *,
         bind: bool | None = None,
     ) -> None:
-        self._place, self._session = _open(path, threads or cores(), places(device))
+        self._place, self._session = _on_best(device, lambda place: (place, _open(path, threads or cores(), place)))
         self._kept = frozenset(kept)
         self._bind = self._place.provider != CPU if bind is None else bind
-        self._types = {taken.name: np.dtype(TYPES[taken.type]) for taken in self._session.get_inputs()}
+        self._types: dict[str, np.dtype[Any]] = {}
+        for taken in self._session.get_inputs():
+            self._types[taken.name] = np.dtype(DTYPES.get(taken.type, taken.type[len("tensor(") : -1]))
         self.inputs: list[str] = list(self._types)
         self.outputs: list[str] = [output.name for output in self._session.get_outputs()]
         self.watcher: Watcher | None = None  # called after every call
@@ -251,20 +230,22 @@ class GraphSession:
     def __call__(self, feeds: Mapping[str, Value], wanted: Sequence[str] | None = None) -> dict[str, Value]:
         """All outputs, or the ``wanted`` ones, by name: arrays, except kept ones, for :func:`fetch`. ``feeds``: arrays
         and kept outputs of earlier calls; float32 arrays are cast to the float16 of caches."""
-        if self.watcher is None:
-            return self._called(feeds, wanted)
         begin = time.perf_counter()
         made = self._called(feeds, wanted)
-        self.watcher(feeds, made, time.perf_counter() - begin)
+        if self.watcher is not None:
+            self.watcher(feeds, made, time.perf_counter() - begin)
         return made
 
     def _called(self, feeds: Mapping[str, Value], wanted: Sequence[str] | None) -> dict[str, Value]:
         names = list(wanted) if wanted is not None else self.outputs
-        feeds = {name: self._as_taken(name, value) for name, value in feeds.items()}
-        if not self._bind:
-            return dict(zip(names, self._session.run(names, feeds), strict=True))
-        binding = self._session.io_binding()
+        taken: dict[str, Value] = {}
         for name, value in feeds.items():
+            halves = isinstance(value, np.ndarray) and value.dtype == np.float32 and self._types.get(name) == np.float16
+            taken[name] = value.astype(np.float16) if halves else value
+        if not self._bind:
+            return dict(zip(names, self._session.run(names, taken), strict=True))
+        binding = self._session.io_binding()
+        for name, value in taken.items():
             if isinstance(value, onnxruntime.OrtValue):
                 binding.bind_ortvalue_input(name, value)
             else:
@@ -277,10 +258,6 @@ class GraphSession:
         self._session.run_with_iobinding(binding)
         made = dict(zip(names, binding.get_outputs(), strict=True))
         return {name: value if name in self._kept else value.numpy() for name, value in made.items()}
-
-    def _as_taken(self, name: str, value: Value) -> Value:
-        halves = isinstance(value, np.ndarray) and value.dtype == np.float32 and self._types.get(name) == np.float16
-        return value.astype(np.float16) if halves else value
 
     def put(self, array: NDArray[Any]) -> Value:
         """``array`` where this session keeps states, the inverse of :func:`fetch`."""
@@ -313,77 +290,29 @@ def open_sessions(
     Raises:
         RequestError: as :class:`GraphSession` does, for the first that cannot be opened.
     """
-    kept = kept or {}
+
+    def open_all(place: ProviderChoice) -> dict[str, GraphSession]:
+        with ThreadPoolExecutor(max(1, min(len(paths), cores()))) as pool:
+            outputs = kept or {}
+            opened = pool.map(lambda name: GraphSession(paths[name], threads, place.name, outputs.get(name, ())), paths)
+            return dict(zip(paths, opened, strict=True))
+
+    return _on_best(device, open_all)
+
+
+def _on_best(device: str, open_on: Callable[[ProviderChoice], T]) -> T:
+    """What ``open_on`` returns for the first of the :func:`places` where it works; the last one's error counts."""
     *better, last = places(device)
     for place in better:
         with contextlib.suppress(RequestError):  # of CUDA; or of the file, which the CPU reports
-            return _together(paths, threads, place, kept)
-    return _together(paths, threads, last, kept)
+            return open_on(place)
+    return open_on(last)
 
 
-def _together(
-    paths: Mapping[str, Path], threads: int | None, place: ProviderChoice, kept: Mapping[str, Collection[str]]
-) -> dict[str, GraphSession]:
-    with ThreadPoolExecutor(max(1, min(len(paths), cores()))) as pool:
-        sessions = pool.map(lambda name: GraphSession(paths[name], threads, place.name, kept.get(name, ())), paths)
-        return dict(zip(paths, sessions, strict=True))
-
-
-def _open(path: Path, threads: int, where: Iterable[ProviderChoice]) -> tuple[ProviderChoice, Any]:
-    """The graph on the first of these places that takes it."""
-    *better, last = where
-    for place in better:
-        with contextlib.suppress(RequestError):
-            return place, _open_on(path, threads, place)
-    return last, _open_on(path, threads, last)
-
-
-def _open_on(path: Path, threads: int, place: ProviderChoice) -> Any:
+def _open(path: Path, threads: int, place: ProviderChoice) -> Any:
+    """A session in one place. RequestError if the graph does not open there, or the CPU would do some of its work."""
     if place.provider == CUDA:
         load_cuda()
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path),
-            sess_options=_options(threads, place),
-            providers=[_provider(place)],
-            disabled_optimizers=UNFIT,
-            enable_fallback=0,
-        )
-    except Exception as error:  # its errors have no common base
-        why = f"cannot be opened: {str(error).partition(chr(10))[0]}" if path.is_file() else "is missing"
-        raise RequestError(f"{path} {why}", "export the model again") from error
-    if place.provider not in session.get_providers():  # it falls back to the CPU silently
-        raise why_not_cuda()
-    if place.provider != CPU:
-        _require_work_on(session, path, place)
-    return session
-
-
-def _require_work_on(session: Any, path: Path, place: ProviderChoice) -> None:
-    """RequestError if the CPU would run some of the graph's work in place of the provider."""
-    ask = getattr(session, "get_provider_graph_assignment_info", None)  # onnxruntime 1.24 and later
-    parts = ask() if ask is not None else []
-    others = {node.op_type for part in parts if part.ep_name != place.provider for node in part.get_nodes()}
-    left = sorted(operator for operator in others if WORK.search(operator))
-    if left:
-        raise RequestError(
-            f"{path}: {place.provider} has no {', '.join(left)} for this precision, so the CPU would run it",
-            "export with a precision for CUDA (fp16 or fp32), or use --device cpu",
-        )
-
-
-def _provider(place: ProviderChoice) -> str | tuple[str, dict[str, str]]:
-    if place.provider == CPU:
-        return CPU
-    return CUDA, {
-        "device_id": str(place.index),
-        "use_tf32": "0",  # it rounds fp32 to 10 bits, and parity is lost
-        "cudnn_conv_algo_search": "HEURISTIC",  # the default tries all algorithms for every new length
-        "arena_extend_strategy": "kSameAsRequested",
-    }
-
-
-def _options(threads: int, place: ProviderChoice) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -391,7 +320,30 @@ def _options(threads: int, place: ProviderChoice) -> Any:
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # plans memory for one shape, and a cache has another at every step
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting must not eat a busy CPU
-    options.add_session_config_entry(EXACT, "1")
+    # An x86 CPU without VNNI (Intel before 2019, AMD before Zen 4) sums pairs of 8-bit products in 16 bits, which
+    # silently saturates. With this option, onnxruntime makes the weights unsigned there and sums in 32 bits.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     if place.provider != CPU:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    return options
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path),
+            sess_options=options,
+            providers=[CPU if place.provider == CPU else (CUDA, {"device_id": str(place.index), **CUDA_OPTIONS})],
+            disabled_optimizers=["QDQS8ToU8Transformer"],  # gives zero points of quantized blocks an invalid shape
+            enable_fallback=0,
+        )
+    except Exception as error:  # its errors have no common base
+        why = f"cannot be opened: {str(error).partition(chr(10))[0]}" if path.is_file() else "is missing"
+        raise RequestError(f"{path} {why}", "export the model again") from error
+    if place.provider not in session.get_providers():  # it falls back to the CPU silently
+        raise why_not_cuda()
+    ask = getattr(session, "get_provider_graph_assignment_info", None)  # onnxruntime 1.24 and later
+    parts = ask() if ask is not None and place.provider != CPU else []
+    others = {node.op_type for part in parts if part.ep_name != place.provider for node in part.get_nodes()}
+    if left := sorted(operator for operator in others if WORK.search(operator)):
+        raise RequestError(
+            f"{path}: {place.provider} has no {', '.join(left)} for this precision, so the CPU would run it",
+            "export with a precision for CUDA (fp16 or fp32), or use --device cpu",
+        )
+    return session

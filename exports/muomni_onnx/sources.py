@@ -10,27 +10,24 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
 
-from muomni_cli.api import EncoderPart, RequestError, VocoderPart
+from muomni_cli.api import EncoderPart, Graph, RequestError, VocoderPart
 from muomni_cli.core.files import read_json
 from muomni_cli.models.engines import ANY_TRAINED, OMNI
 from muomni_cli.models.locate import resolve_model
 from muomni_cli.models.run_engine import RunEngine, untrained_vocoder
 from muomni_cli.models.torch_engine import TorchEngine
-from muomni_cli.models.untrained_engine import SPEECH, UntrainedEngine, recipe_engine, tokenizer_for
+from muomni_cli.models.untrained_engine import SPEECH, recipe_engine, tokenizer_for
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.write import fingerprint, sources_of
+from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.checkpoint import build_part, load_part
 from muomni_cli.runs.run import RUNS, RunFolder, differences, open_entry, part_entry, read_header
-from muomni_onnx.graphs import THINKER, Exported, Model, exported, head_of, lesson_of, projection
-
-ALONE = "-alone"
-"""Suffix of a modality: the encoder of its own stage, where the omni stage tuned it further."""
+from muomni_onnx.graphs import THINKER, Exported, Model, exported, head_of, projection
 
 
 def model_of_recipe(name: str, overrides: Sequence[str] = ()) -> Model:
-    """Every part of a recipe, with random initial weights.
+    """Every part of a recipe, with random initial weights; an encoder without its head if that depends on data.
 
     Raises:
         RequestError: there is no such recipe, it has a mistake, or no tokenizer fits it.
@@ -40,7 +37,17 @@ def model_of_recipe(name: str, overrides: Sequence[str] = ()) -> Model:
     parts = _thinker(engine)
     tokenizer = (engine.tokenizer(), tokenizer_for(recipe)[1]) if parts else None
     torch.manual_seed(recipe.seed)
-    parts += [_untrained_encoder(engine, modality) for modality in recipe.encoders]
+    for modality in recipe.encoders:
+        entry = engine.parts[modality]
+        registered, config = open_entry(entry)
+        part = cast("EncoderPart", registered.part)
+        head: list[Graph] = []
+        if part.head_graphs is not None and part.transcribe is not None:  # other heads depend on data
+            task = resolve(part.transcribe, f"encoder {part.name}")(config)
+            module, head = task.encoder, head_of(registered, task)
+        else:
+            module = build_part(registered, config, entry)
+        parts.append(exported(modality, entry, module, more=[*head, *_projector(engine, modality)]))
     parts += _speech(engine, lambda _: None)
     provenance = {"recipe": recipe.name, "recipe_sha256": fingerprint(recipe), "untrained": True, "data": {}}
     return Model(recipe.name, parts, dict(engine.chat), tokenizer, provenance)
@@ -52,7 +59,7 @@ def _thinker(engine: TorchEngine, *weights: Path) -> list[Exported]:
     return [exported(THINKER, engine.parts[THINKER], engine.omni().thinker, *weights)]
 
 
-def _projector(engine: TorchEngine, modality: str) -> list[Any]:
+def _projector(engine: TorchEngine, modality: str) -> list[Graph]:
     return projection(cast("Any", engine.omni().projectors[modality])) if modality in engine.modalities else []
 
 
@@ -66,29 +73,13 @@ def _speech(engine: TorchEngine, weights: Callable[[str], Path | None]) -> list[
     return parts
 
 
-def _untrained_encoder(engine: UntrainedEngine, modality: str) -> Exported:
-    """An encoder with its projector, and with its head unless building that needs data."""
-    entry = engine.parts[modality]
-    registered, config = open_entry(entry)
-    task = lesson_of(registered, config, None)
-    module = build_part(registered, config, entry) if task is None else task.encoder
-    head = [] if task is None else head_of(registered, task)
-    return exported(modality, entry, module, more=[*head, *_projector(engine, modality)])
-
-
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A run to export.
+    """A run to export."""
 
-    Args:
-        run: with checkpoints.
-        named: the checkpoint to use for its stage, in place of the best.
-        label: the model's name; the run's if empty.
-    """
-
-    run: RunFolder
-    named: Path | None = None
-    label: str = ""
+    run: RunFolder  # with checkpoints
+    named: Path | None = None  # the checkpoint to use for its stage, in place of the best
+    label: str = ""  # the model's name; the run's if empty
 
     @property
     def name(self) -> str:
@@ -96,10 +87,6 @@ class Trained:
 
     def engine(self) -> RunEngine:
         return RunEngine(self.run, self.named, device="cpu")
-
-    def weights(self, stage: str) -> Path | None:
-        """See :meth:`muomni_cli.models.run_engine.RunEngine.checkpoint`."""
-        return self.engine().checkpoint(stage)
 
 
 def find_trained(spec: str | None = None, runs: Path = RUNS) -> Trained:
@@ -152,17 +139,13 @@ def _own_encoder(engine: RunEngine, stage: str, fused: Exported | None) -> Expor
     head = head_of(registered, task)
     if fused is None:
         return exported(stage, entry, task.encoder, weights, more=head)
-    if differences(fused.entry, entry, registered.part.config.training_only) or not _equal(task.encoder, fused.module):
-        return exported(f"{stage}{ALONE}", entry, task.encoder, weights, more=head)
-    learned = {name: entry[name] for name in ("head_metadata",) if name in entry}
-    return replace(
-        fused, entry={**fused.entry, **learned}, graphs=[*fused.graphs, *head], weights=(*fused.weights, weights)
-    )
-
-
-def _equal(one: nn.Module, other: nn.Module) -> bool:
-    ours, theirs = one.state_dict(), other.state_dict()
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    ours, theirs = task.encoder.state_dict(), fused.module.state_dict()
+    equal = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    if not equal or differences(fused.entry, entry, registered.part.config.training_only):
+        return exported(f"{stage}-alone", entry, task.encoder, weights, more=head)
+    learned = {"head_metadata": entry["head_metadata"]} if "head_metadata" in entry else {}
+    graphs, used = [*fused.graphs, *head], (*fused.weights, weights)
+    return replace(fused, entry={**fused.entry, **learned}, graphs=graphs, weights=used)
 
 
 def _ready_vocoder(engine: RunEngine, *, needed: bool) -> dict[str, Exported]:

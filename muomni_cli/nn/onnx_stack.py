@@ -1,23 +1,52 @@
-"""A transformer stack with its cache as explicit tensors, for exported graphs.
+"""Exported graphs as functions of modules, and a transformer stack with its cache as explicit tensors.
 
-Computes :meth:`muomni_cli.nn.transformer.Stack.states` without Python control flow over lengths, so one graph serves
-the prompt, its chunks and every step. All rows of a call hold equally many tokens. It uses the rotary embedding and
-attention operators of ONNX opset 23, which take heads side by side as the projection outputs them and append to the
-cache themselves, so no transposes are needed.
+:func:`grow` computes :meth:`muomni_cli.nn.transformer.Stack.states` without Python control flow over lengths, so one
+graph serves the prompt, its chunks and every step. All rows of a call hold equally many tokens. It uses the rotary
+embedding and attention operators of ONNX opset 23, which take heads side by side as the projection outputs them and
+append to the cache themselves, so no transposes are needed.
 
 Shapes: B batch, T new tokens, S cached tokens, H key and value heads of width Dh, L layers, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muomni_cli.contract.bundle import GraphInput
+from muomni_cli.contract.bundle import Graph, GraphInput
 from muomni_cli.nn.cache import KVCache
 from muomni_cli.nn.transformer import Attention, Block, Stack, StackSettings
+
+
+class FunctionGraph(nn.Module):
+    """A graph's module that computes ``function(module, *inputs)``, a tensor or several; by default it calls
+    ``module``, which should hold only what the graph needs: tracing visits every parameter."""
+
+    def __init__(
+        self, module: nn.Module, function: Callable[..., Tensor | Sequence[Tensor]] = nn.Module.__call__
+    ) -> None:
+        super().__init__()
+        self.module, self.function = module, function
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.function(self.module, *inputs)
+        return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+
+
+def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Input samples: noise about as loud as speech, of standard deviation 0.1."""
+    return 0.1 * random.standard_normal(shape, dtype="float32")
+
+
+def ones(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: ARG001
+    """An input that is 1 everywhere."""
+    return np.ones(shape, np.float32)
 
 
 def grow(stack: Stack, x: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -84,25 +113,44 @@ def held_by(cache: KVCache) -> Iterator[Tensor]:
         yield values[:, :, :length]
 
 
-def past_inputs(sizes: StackSettings) -> list[GraphInput]:
-    axes = ("batch", sizes.kv_heads, "past", sizes.head_dim)
-    return [GraphInput(past, axes) for past in past_states(sizes)]
+def cached_graph(
+    name: str,
+    sizes: StackSettings,
+    module: nn.Module,
+    inputs: Sequence[GraphInput],
+    outputs: Sequence[str],
+    reference: Callable[..., Sequence[Tensor]],
+) -> Graph:
+    """A graph around :func:`grow`, with its cache added to the given inputs and outputs: ``past_key_values.N.key`` and
+    ``.value`` -> ``present.N.key`` ... for each layer N. The other inputs have the axes ``batch`` and ``time``.
 
-
-def past_states(sizes: StackSettings) -> dict[str, str]:
-    """``past_key_values.N.key`` -> ``present.N.key``, in the order of :func:`grow`."""
+    Args:
+        name: of the graph.
+        sizes: of the stack; its context has 8 or more tokens.
+        module: computes it.
+        inputs: before the cache.
+        outputs: before the cache.
+        reference: the same from the stack's own cache, by :func:`filled` and :func:`held_by`.
+    """
     names = [f"{layer}.{what}" for layer in range(sizes.n_layers) for what in ("key", "value")]
-    return {f"past_key_values.{name}": f"present.{name}" for name in names}
-
-
-def past_cases(context: int) -> dict[str, dict[str, int]]:
-    """Sizes to check a graph of :func:`grow` with, within ``context`` tokens (8 or more)."""
-    return {
-        "traced": {"batch": 2, "time": 3, "past": 5},
-        "one token, no past": {"batch": 1, "time": 1, "past": 0},
-        "prompts, batch 2": {"batch": 2, "time": 7, "past": 0},
-        "a piece of a prompt": {"batch": 1, "time": 2, "past": 6},
-        "batch 3, one step": {"batch": 3, "time": 1, "past": 7},
-        "whole context": {"batch": 1, "time": context, "past": 0},
-        "end of the context": {"batch": 1, "time": 1, "past": context - 1},
-    }
+    states = {f"past_key_values.{name}": f"present.{name}" for name in names}
+    axes, context = ("batch", sizes.kv_heads, "past", sizes.head_dim), sizes.ctx_len
+    return Graph(
+        name=name,
+        module=module,
+        inputs=[*inputs, *(GraphInput(past, axes) for past in states)],
+        outputs=[*outputs, *states.values()],
+        cases={
+            "traced": {"batch": 2, "time": 3, "past": 5},
+            "one token, no past": {"batch": 1, "time": 1, "past": 0},
+            "prompts, batch 2": {"batch": 2, "time": 7, "past": 0},
+            "a piece of a prompt": {"batch": 1, "time": 2, "past": 6},
+            "batch 3, one step": {"batch": 3, "time": 1, "past": 7},
+            "whole context": {"batch": 1, "time": context, "past": 0},
+            "end of the context": {"batch": 1, "time": 1, "past": context - 1},
+        },
+        states=states,
+        initial_sizes={"batch": 2, "time": 1, "past": 0},
+        calls=min(100, context),
+        reference=reference,
+    )

@@ -2,42 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.random import Generator
-from numpy.typing import NDArray
-from torch import Tensor, nn
-
 from muomni_audio_encoder.model import AudioEncoder
 from muomni_audio_encoder.recognizer import Recognizer
 from muomni_cli.api import Graph, GraphInput, Step
-
-
-class AudioEncoderGraph(nn.Module):
-    """(B,N) waveforms without padding -> (B,T,W) tokens."""
-
-    def __init__(self, model: AudioEncoder) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, waves: Tensor) -> tuple[Tensor]:
-        return (self.model.encode(waves),)
-
-
-class CtcHeadGraph(nn.Module):
-    """(B,T,W) tokens -> (B,T,C) log-probabilities of characters and the blank."""
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        super().__init__()
-        self.recognizer = recognizer
-
-    def forward(self, tokens: Tensor) -> tuple[Tensor]:
-        return (self.recognizer.score(tokens),)
-
-
-def noise(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Noise about as loud as speech."""
-    return GraphInput.normal(random, shape) * 0.1
+from muomni_cli.nn.onnx_stack import FunctionGraph, quiet
 
 
 def graphs(module: AudioEncoder) -> list[Graph]:
@@ -45,8 +13,8 @@ def graphs(module: AudioEncoder) -> list[Graph]:
     return [
         Graph(
             name="encoder",
-            module=AudioEncoderGraph(module),
-            inputs=[GraphInput("inputs", ("batch", "samples"), noise)],
+            module=FunctionGraph(module, AudioEncoder.encode),  # (B,N) waveforms without padding -> (B,T,W)
+            inputs=[GraphInput("inputs", ("batch", "samples"), quiet)],
             outputs=["tokens"],
             cases={
                 "traced": {"batch": 2, "samples": config.sample_rate // 4 + 3},
@@ -62,7 +30,7 @@ def head_graphs(module: Recognizer) -> list[Graph]:
     return [
         Graph(
             name="head",
-            module=CtcHeadGraph(module),
+            module=FunctionGraph(module, Recognizer.score),  # (B,T,W) -> (B,T,C) log-probabilities of characters
             inputs=[GraphInput("tokens", ("batch", "tokens", module.encoder.width))],
             outputs=["scores"],
             cases={

@@ -6,16 +6,13 @@ Shapes: B batch, T code frames, N samples of a code frame, F mel bins, Q codeboo
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numpy as np
 import torch.nn.functional as F  # noqa: N812
-from numpy.random import Generator
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import Graph, GraphInput, Step
 from muomni_cli.audio.mel import LogMel
+from muomni_cli.nn.onnx_stack import FunctionGraph, ones, quiet
 from muomni_rvq.model import RvqCodec
 
 
@@ -34,17 +31,11 @@ class CodecEncoderGraph(nn.Module):
         return self.codec.encode(frames), frames
 
 
-class CodecDecoderGraph(nn.Module):
+def decode(codec: RvqCodec, codes: Tensor, real: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
     """(B,T,Q) codes, (B,T) factors and the decoder's state -> (B, frame*T, F) log-mel, late by the lookahead, and the
     state. The factor is 1 for a real frame and 0 for the silence that flushes the lookahead after the end."""
-
-    def __init__(self, codec: RvqCodec) -> None:
-        super().__init__()
-        self.codec = codec
-
-    def forward(self, codes: Tensor, real: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        mel, present = self.codec.decoder(self.codec.decode(codes) * real[..., None], past)
-        return mel, *present
+    mel, present = codec.decoder(codec.decode(codes) * real[..., None], past)
+    return mel, *present
 
 
 def graphs(module: RvqCodec) -> list[Graph]:
@@ -72,7 +63,7 @@ def graphs(module: RvqCodec) -> list[Graph]:
         ),
         Graph(
             name="decoder",
-            module=CodecDecoderGraph(module),
+            module=FunctionGraph(module, decode),
             inputs=[
                 GraphInput("codes", ("batch", "frames", module.codebooks), GraphInput.below(module.codebook_size)),
                 GraphInput("real", ("batch", "frames"), ones),
@@ -89,15 +80,6 @@ def graphs(module: RvqCodec) -> list[Graph]:
             calls=100,
         ),
     ]
-
-
-def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Noise of standard deviation 0.1."""
-    return 0.1 * random.standard_normal(shape, dtype="float32")
-
-
-def ones(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: ARG001
-    return np.ones(shape, np.float32)
 
 
 def steps(module: RvqCodec) -> list[Step]:

@@ -6,78 +6,49 @@ Shapes: B batch, S symbols, T frames, W and D widths, Q codebooks, K codes.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from muomni_cli.api import Graph, GraphInput, Step
-from muomni_cli.nn.onnx_stack import filled, grow, held_by, past_cases, past_inputs, past_states
-from muomni_cli.nn.transformer import Span
-from muomni_talker.model import Alignment, CursorTalker, TalkerBase
+from muomni_cli.nn.onnx_stack import FunctionGraph, cached_graph, filled, grow, held_by
+from muomni_cli.nn.transformer import Span, Stack
+from muomni_talker.model import Alignment, CodeHeads, CursorTalker, LengthRegulator, TalkerBase, TextEncoder
 from muomni_talker.text_normalization import written_form
 
 
-class TextEncoderGraph(nn.Module):
+def read(reader: TextEncoder, ids: Tensor, voice: Tensor, *thoughts: Tensor) -> tuple[Tensor, ...]:
     """(B,S) symbols, (B,) voices and optional (B,S,Dh) Thinker states -> (B,S,W) features, (B,S) durations in slots."""
-
-    def __init__(self, talker: TalkerBase) -> None:
-        super().__init__()
-        self.reader = talker.reader
-
-    def forward(self, ids: Tensor, voice: Tensor, *thoughts: Tensor) -> tuple[Tensor, ...]:
-        features = self.reader(ids, voice, *thoughts)
-        return features, self.reader.expected(features)
+    features = reader(ids, voice, *thoughts)
+    return features, reader.expected(features)
 
 
-class LengthRegulatorGraph(nn.Module):
+def regulate(framer: LengthRegulator, features: Tensor, symbol: Tensor, elapsed: Tensor, left: Tensor) -> tuple[Tensor]:
     """(B,S,W) features, and (B,T,slots) symbol, elapsed and left of each slot -> (B,T,D) plan."""
-
-    def __init__(self, talker: TalkerBase) -> None:
-        super().__init__()
-        self.framer = talker.framer
-
-    def forward(self, features: Tensor, symbol: Tensor, elapsed: Tensor, left: Tensor) -> tuple[Tensor, ...]:
-        return (self.framer(features, Alignment(symbol.flatten(1), elapsed.flatten(1), left.flatten(1))),)
+    return (framer(features, Alignment(symbol.flatten(1), elapsed.flatten(1), left.flatten(1))),)
 
 
-class StepGraph(nn.Module):
+def step(talker: CursorTalker, before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
     """(B,T,Q) codes of the previous frames, (B,T,D) plan and the cache -> (B,T,D) states and the cache."""
-
-    def __init__(self, talker: CursorTalker) -> None:
-        super().__init__()
-        self.stack, self.history = talker.stack, talker.history
-
-    def forward(self, before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        for q, table in enumerate(self.history):
-            plan = plan + table(before[..., q])
-        states, present = grow(self.stack, plan, past)
-        return states, *present
+    for q, table in enumerate(talker.history):
+        plan = plan + table(before[..., q])
+    states, present = grow(talker.stack, plan, past)
+    return states, *present
 
 
-class FullSequenceGraph(nn.Module):
+def full_sequence(stack: Stack, plan: Tensor) -> tuple[Tensor]:
     """(B,T,D) plan of whole sentences -> (B,T,D) states, with bidirectional attention."""
-
-    def __init__(self, talker: TalkerBase) -> None:
-        super().__init__()
-        self.stack = talker.stack
-
-    def forward(self, plan: Tensor) -> tuple[Tensor, ...]:
-        places = torch.arange(plan.shape[1], device=plan.device)
-        span = Span(self.stack.rope_cos[places], self.stack.rope_sin[places], None, causal=False, cache=None)
-        for block in self.stack.blocks:
-            plan = block(plan, span)
-        return (self.stack.norm(plan),)
+    places = torch.arange(plan.shape[1], device=plan.device)
+    span = Span(stack.rope_cos[places], stack.rope_sin[places], None, causal=False, cache=None)
+    for block in stack.blocks:
+        plan = block(plan, span)
+    return (stack.norm(plan),)
 
 
-class CodeHeadGraph(nn.Module):
-    """(B,D) states and, except for the first head, the (B,q) previous codes -> (B,K) logits."""
-
-    def __init__(self, talker: TalkerBase, number: int) -> None:
-        super().__init__()
-        self.heads, self.number = talker.heads, number
-
-    def forward(self, states: Tensor, *codes: Tensor) -> tuple[Tensor, ...]:
-        given = self.heads.given(states, self.number, codes[0]) if codes else states
-        return (self.heads.heads[self.number](given),)
+def code_logits(heads: CodeHeads, states: Tensor, *codes: Tensor, number: int) -> tuple[Tensor]:
+    """(B,D) states and, except for the first head, the (B,q) previous codes -> (B,K) logits of head ``number``."""
+    return (heads.heads[number](heads.given(states, number, codes[0]) if codes else states),)
 
 
 def graphs(module: TalkerBase) -> list[Graph]:
@@ -89,7 +60,7 @@ def _reader(module: TalkerBase) -> Graph:
     heard = module.thinker_width
     return Graph(
         name="reader",
-        module=TextEncoderGraph(module),
+        module=FunctionGraph(module.reader, read),
         inputs=[
             GraphInput("ids", ("batch", "symbols"), GraphInput.below(written_form.COUNT)),
             GraphInput("voice", ("batch",), GraphInput.below(max(1, len(module.voices)))),
@@ -109,7 +80,7 @@ def _framer(module: TalkerBase) -> Graph:
     slots = ("batch", "frames", config.subframes)
     return Graph(
         name="framer",
-        module=LengthRegulatorGraph(module),
+        module=FunctionGraph(module.framer, regulate),
         inputs=[
             GraphInput("features", ("batch", "symbols", config.d_text)),
             GraphInput("symbol", slots, GraphInput.below(2)),  # every case has at least two symbols
@@ -126,27 +97,15 @@ def _framer(module: TalkerBase) -> Graph:
 
 
 def _step(module: CursorTalker) -> Graph:
-    config, states = module.config, past_states(module.config)
+    config = module.config
 
     def reference(before: Tensor, plan: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
         cache = filled(module.stack, past, plan.shape[1])
         return module.states(before, plan, cache), *held_by(cache)
 
-    return Graph(
-        name="step",
-        module=StepGraph(module),
-        inputs=[
-            GraphInput("before", ("batch", "time", module.codes.codebooks), GraphInput.below(module.codes.size)),
-            GraphInput("plan", ("batch", "time", config.d_model)),
-            *past_inputs(config),
-        ],
-        outputs=["states", *states.values()],
-        cases=past_cases(config.ctx_len),
-        states=states,
-        initial_sizes={"batch": 2, "time": 1, "past": 0},
-        calls=min(100, config.ctx_len),
-        reference=reference,
-    )
+    codes = GraphInput("before", ("batch", "time", module.codes.codebooks), GraphInput.below(module.codes.size))
+    inputs = [codes, GraphInput("plan", ("batch", "time", config.d_model))]
+    return cached_graph("step", config, FunctionGraph(module, step), inputs, ["states"], reference)
 
 
 def _whole(module: TalkerBase) -> Graph:
@@ -156,7 +115,7 @@ def _whole(module: TalkerBase) -> Graph:
 
     return Graph(
         name="whole",
-        module=FullSequenceGraph(module),
+        module=FunctionGraph(module.stack, full_sequence),
         inputs=[GraphInput("plan", ("batch", "frames", module.config.d_model))],
         outputs=["states"],
         cases={
@@ -172,7 +131,7 @@ def _head(module: TalkerBase, number: int) -> Graph:
     given = [GraphInput("codes", ("batch", number), GraphInput.below(module.codes.size))] if number else []
     return Graph(
         name=f"head{number}",
-        module=CodeHeadGraph(module, number),
+        module=FunctionGraph(module.heads, partial(code_logits, number=number)),
         inputs=[GraphInput("states", ("batch", module.config.d_model)), *given],
         outputs=["logits"],
         cases={"traced": {"batch": 3}, "one frame": {"batch": 1}},

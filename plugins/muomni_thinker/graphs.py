@@ -9,50 +9,32 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from muomni_cli.api import Graph, GraphInput, Step
-from muomni_cli.nn.onnx_stack import filled, grow, held_by, past_cases, past_inputs, past_states
+from muomni_cli.nn.onnx_stack import FunctionGraph, cached_graph, filled, grow, held_by
 from muomni_thinker.model import Transformer
 
 
-class EmbeddingGraph(nn.Module):
-    """(B,T) ids -> (B,T,D)."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.table = model.tok_emb
-
-    def forward(self, ids: Tensor) -> tuple[Tensor]:
-        return (self.table(ids),)
-
-
-class ThinkerGraph(nn.Module):
+def think(model: Transformer, embeds: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
     """(B,T,D) embeddings and cache -> (B,T,V) logits, (B,T,D) states after the final norm, and cache; see
     :func:`muomni_cli.nn.onnx_stack.grow`."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, embeds: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        hidden, present = grow(self.model, embeds, past)
-        return self.model.read_out(hidden), hidden, *present
+    hidden, present = grow(model, embeds, past)
+    return model.read_out(hidden), hidden, *present
 
 
 def graphs(module: Transformer) -> list[Graph]:
-    width, context = module.config.d_model, module.config.ctx_len
-
     def by_its_cache(embeds: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
         cache = filled(module, past, embeds.shape[1])
         output = module(embeds=embeds, cache=cache)
         return output.logits, output.hidden, *held_by(cache)
 
-    states = past_states(module.config)
+    embeds = GraphInput("inputs_embeds", ("batch", "time", module.config.d_model))
+    outputs = ["logits", "hidden"]
     return [
         Graph(
             name="embed",
-            module=EmbeddingGraph(module),
+            module=FunctionGraph(module.tok_emb),
             inputs=[GraphInput("input_ids", ("batch", "time"), every(module.vocab_size))],
             outputs=["inputs_embeds"],
             cases={
@@ -62,17 +44,7 @@ def graphs(module: Transformer) -> list[Graph]:
             },
             tolerance=0.0,
         ),
-        Graph(
-            name="thinker",
-            module=ThinkerGraph(module),
-            inputs=[GraphInput("inputs_embeds", ("batch", "time", width)), *past_inputs(module.config)],
-            outputs=["logits", "hidden", *states.values()],
-            cases=past_cases(context),
-            states=states,
-            initial_sizes={"batch": 2, "time": 1, "past": 0},
-            calls=min(100, context),
-            reference=by_its_cache,
-        ),
+        cached_graph("thinker", module.config, FunctionGraph(module, think), [embeds], outputs, by_its_cache),
     ]
 
 

@@ -13,62 +13,34 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from muomni_cli.api import Graph, GraphInput, Step
+from muomni_cli.nn.onnx_stack import FunctionGraph
 from muomni_vit.heads import CaptioningTask, ClassificationTask, ContrastiveTask, mean_of, past_the_end
 from muomni_vit.model import Vit
 from muomni_vit.runtime import END
 
 
-class VisionEncoderGraph(nn.Module):
-    """(B,3,S,S) pictures of 0 to 255, as they are read -> (B,T,W) tokens."""
-
-    def __init__(self, model: Vit) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pictures: Tensor) -> tuple[Tensor]:
-        return (self.model.tokens(pictures),)
-
-
-class ClassifierGraph(nn.Module):
+def classify(task: ClassificationTask, tokens: Tensor) -> Tensor:
     """(B,T,W) tokens -> (B,C) scores of classes."""
-
-    def __init__(self, task: ClassificationTask) -> None:
-        super().__init__()
-        self.lesson = task
-
-    def forward(self, tokens: Tensor) -> tuple[Tensor]:
-        return (self.lesson.scores(tokens, {}),)
+    return task.scores(tokens, {})
 
 
-class ContrastiveGraph(nn.Module):
-    """(B,T,W) tokens and (U,L) texts -> (B,U) scores. The attention mask is per query, as the ONNX exporter needs."""
-
-    def __init__(self, task: ContrastiveTask) -> None:
-        super().__init__()
-        self.lesson, self.heads = task, task.encoder.config.words.n_heads
-
-    def forward(self, tokens: Tensor, symbols: Tensor) -> tuple[Tensor]:
-        words, padding = self.lesson.words, past_the_end(symbols)
-        texts, length = symbols.shape
-        unseen = padding[:, None, None].expand(texts, self.heads, length, length).flatten(0, 1)
-        x = words.embed(symbols) + words.pos[:, :length]
-        for block in words.blocks:
-            x = block(x, src_mask=unseen)
-        return (self.lesson.match(tokens, mean_of(words.norm(x), padding)),)
-
-
-class CaptioningGraph(nn.Module):
+def caption(task: CaptioningTask, tokens: Tensor, given: Tensor) -> Tensor:
     """(B,T,W) tokens and the (B,L) bytes so far -> (B,1+L,257) scores of every next byte."""
+    return task.scores(tokens, {"given": given})
 
-    def __init__(self, task: CaptioningTask) -> None:
-        super().__init__()
-        self.lesson = task
 
-    def forward(self, tokens: Tensor, given: Tensor) -> tuple[Tensor]:
-        return (self.lesson.scores(tokens, {"given": given}),)
+def contrast(task: ContrastiveTask, tokens: Tensor, symbols: Tensor) -> Tensor:
+    """(B,T,W) tokens and (U,L) texts -> (B,U) scores. The attention mask is per query, as the ONNX exporter needs."""
+    words, padding = task.words, past_the_end(symbols)
+    texts, length = symbols.shape
+    unseen = padding[:, None, None].expand(texts, task.encoder.config.words.n_heads, length, length).flatten(0, 1)
+    x = words.embed(symbols) + words.pos[:, :length]
+    for block in words.blocks:
+        x = block(x, src_mask=unseen)
+    return task.match(tokens, mean_of(words.norm(x), padding))
 
 
 def texts(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -83,7 +55,7 @@ def graphs(module: Vit) -> list[Graph]:
     return [
         Graph(
             name="encoder",
-            module=VisionEncoderGraph(module),
+            module=FunctionGraph(module, Vit.tokens),  # pictures of 0 to 255, as they are read -> (B,T,W)
             inputs=[GraphInput("inputs", ("batch", 3, size, size), GraphInput.below(256, "uint8"))],
             outputs=["tokens"],
             cases={"traced": {"batch": 2}, "one": {"batch": 1}, "three": {"batch": 3}},
@@ -94,45 +66,33 @@ def graphs(module: Vit) -> list[Graph]:
 
 def head_graphs(module: ClassificationTask | ContrastiveTask | CaptioningTask) -> list[Graph]:
     config = module.encoder.config
-    tokens = GraphInput("tokens", ("batch", config.token_count, module.encoder.width))
-    one, two, three = {"batch": 1}, {"batch": 2}, {"batch": 3}
+    inputs = [GraphInput("tokens", ("batch", config.token_count, module.encoder.width))]
+    function: Callable[..., Tensor] = classify
+    reference: Callable[..., tuple[Tensor]] | None = None
     if isinstance(module, ClassificationTask):
-        return [_head(ClassifierGraph(module), [tokens], {"traced": two, "one": one, "three": three})]
-    longest = config.words.longest
-    if isinstance(module, CaptioningTask):
+        cases = {"traced": {"batch": 2}, "one": {"batch": 1}, "three": {"batch": 3}}
+    elif isinstance(module, CaptioningTask):
+        function = caption
+        inputs.append(GraphInput("given", ("batch", "symbols"), GraphInput.below(END)))
         cases = {
-            "traced": {**two, "symbols": 3},
-            "nothing yet": {**one, "symbols": 0},
-            "the longest": {**three, "symbols": longest},
+            "traced": {"batch": 2, "symbols": 3},
+            "nothing yet": {"batch": 1, "symbols": 0},
+            "the longest": {"batch": 3, "symbols": config.words.longest},
         }
-        return [
-            _head(
-                CaptioningGraph(module),
-                [tokens, GraphInput("given", ("batch", "symbols"), GraphInput.below(END))],
-                cases,
-            )
-        ]
-    cases = {
-        "traced": {**two, "texts": 3, "symbols": 5},
-        "one text of no bytes": {**one, "texts": 1, "symbols": 1},
-        "the longest": {**three, "texts": 7, "symbols": longest + 1},
-    }
+    else:
 
-    def reference(tokens: Tensor, symbols: Tensor) -> tuple[Tensor]:
-        return (module.scores(tokens, {"texts": symbols}),)
+        def by_words(tokens: Tensor, symbols: Tensor) -> tuple[Tensor]:
+            return (module.scores(tokens, {"texts": symbols}),)
 
-    return [
-        _head(ContrastiveGraph(module), [tokens, GraphInput("texts", ("texts", "symbols"), texts)], cases, reference)
-    ]
-
-
-def _head(
-    module: nn.Module,
-    inputs: list[GraphInput],
-    cases: dict[str, dict[str, int]],
-    reference: Callable[..., tuple[Tensor]] | None = None,
-) -> Graph:
-    return Graph(name="head", module=module, inputs=inputs, outputs=["scores"], cases=cases, reference=reference)
+        function, reference = contrast, by_words
+        inputs.append(GraphInput("texts", ("texts", "symbols"), texts))
+        cases = {
+            "traced": {"batch": 2, "texts": 3, "symbols": 5},
+            "one text of no bytes": {"batch": 1, "texts": 1, "symbols": 1},
+            "the longest": {"batch": 3, "texts": 7, "symbols": config.words.longest + 1},
+        }
+    head = FunctionGraph(module, function)
+    return [Graph(name="head", module=head, inputs=inputs, outputs=["scores"], cases=cases, reference=reference)]
 
 
 def steps(module: Vit) -> list[Step]:

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import Graph, GraphInput
+from muomni_cli.nn.onnx_stack import ones, quiet
 from muomni_cli.nn.streaming import joined
 from muomni_vocoders.griffin_lim import TINY, DftAnalysis, GriffinLim, OverlapAdd, OverlapAddStream, predicted, turns
 from muomni_vocoders.vocos import Vocos
 
 TOLERANCE = 1e-3  # of samples, full scale 1
+OVERLAP = {"tail": "tail_now", "weight": "weight_now"}  # the states of :class:`OverlapAdd`
 
 
 class VocoderGraph(nn.Module):
@@ -104,7 +106,7 @@ class GriffinLimGraph(nn.Module):
 def vocos_graphs(module: Vocos) -> list[Graph]:
     mel, config = module.mel, module.config
     memories = module.backbone.memories
-    states = {**_left(), "held": "held_now", **{f"past.{n}": f"present.{n}" for n in range(len(memories))}}
+    states = {**OVERLAP, "held": "held_now", **{f"past.{n}": f"present.{n}" for n in range(len(memories))}}
 
     def by_fft(
         given: Tensor, real: Tensor, tail: Tensor, weight: Tensor, held: Tensor, *past: Tensor
@@ -120,7 +122,7 @@ def vocos_graphs(module: Vocos) -> list[Graph]:
             inputs=[
                 GraphInput("mel", ("batch", "frames", mel.n_mels), levels),
                 GraphInput("real", (1, "frames"), ones),
-                *_left_inputs(module),
+                *_overlap_inputs(module),
                 GraphInput("held", ("batch", config.lookahead, mel.n_mels), levels),
                 *(GraphInput(f"past.{n}", ("batch", *shape)) for n, shape in enumerate(memories)),
             ],
@@ -157,7 +159,7 @@ def griffin_lim_graphs(module: GriffinLim) -> list[Graph]:
         made = _laid(module, module.synthesized(found[:, :done]), tail, weight)
         return *made, parts[:, :, -1], parts[:, :, done:]
 
-    states = {**_left(), "last": "last_now", "known": "known_now"}
+    states = {**OVERLAP, "last": "last_now", "known": "known_now"}
     first, block = min(config.first, config.block), config.block
     return [
         Graph(
@@ -166,7 +168,7 @@ def griffin_lim_graphs(module: GriffinLim) -> list[Graph]:
             inputs=[
                 GraphInput("mel", ("batch", "frames", mel.n_mels), levels),
                 GraphInput("ahead", ("batch", "ahead", mel.n_mels), levels),
-                *_left_inputs(module),
+                *_overlap_inputs(module),
                 GraphInput("last", ("batch", double)),
                 GraphInput("known", ("batch", double, "known")),
             ],
@@ -188,11 +190,7 @@ def griffin_lim_graphs(module: GriffinLim) -> list[Graph]:
     ]
 
 
-def _left() -> dict[str, str]:
-    return {"tail": "tail_now", "weight": "weight_now"}
-
-
-def _left_inputs(module: Vocos | GriffinLim) -> list[GraphInput]:
+def _overlap_inputs(module: Vocos | GriffinLim) -> list[GraphInput]:
     size = module.mel.window - module.mel.hop
     return [GraphInput("tail", ("batch", size), quiet), GraphInput("weight", (1, size), ones)]
 
@@ -209,12 +207,3 @@ def _laid(module: Vocos | GriffinLim, frames: Tensor, tail: Tensor, weight: Tens
 def levels(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
     """Log-mel at the levels of speech, in nats."""
     return (2 * random.standard_normal(shape) - 4).astype(np.float32)
-
-
-def quiet(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Noise of standard deviation 0.1."""
-    return 0.1 * random.standard_normal(shape, dtype="float32")
-
-
-def ones(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:  # noqa: ARG001
-    return np.ones(shape, np.float32)

@@ -92,7 +92,7 @@ def test_a_folder_that_is_no_export_is_never_replaced(made: Made, muomni: Run) -
     Path("mine-onnx/thesis.txt").write_text("x")
     code, told = muomni("export", "--force")
     assert code == 2
-    assert "mine-onnx is there already, and is no earlier export" in told
+    assert "mine-onnx is there already, and is not an export" in told
     assert Path("mine-onnx/thesis.txt").read_text() == "x"
 
 

@@ -43,11 +43,11 @@ def test_parts_have_the_precision_asked_for(made: Made, model: Model, tmp_path: 
     assert manifest["precision"] == kind
     for line in report.lines:
         entry, whole = open_bundle(root).graph(line.part, line.graph), line.part == "image"
-        assert entry["precision"] == line.written.precision == ("fp32" if whole else kind)
-        assert entry["error"] == line.written.parity.error <= line.written.parity.tolerance
-        assert line.written.size == (root / entry["file"]).stat().st_size
+        assert entry["precision"] == line.precision == ("fp32" if whole else kind)
+        assert entry["error"] == line.parity.error <= line.parity.tolerance
+        assert line.size == (root / entry["file"]).stat().st_size
         full = (made[0] / entry["file"]).stat().st_size
-        assert line.written.size == full if whole else line.written.size < full
+        assert line.size == full if whole else line.size < full
     assert not list(root.rglob("*.lower"))
     assert all(one.error <= one.tolerance for one in check(root))
     tokens = answer(root)
@@ -76,8 +76,8 @@ def test_a_graph_that_would_be_too_far_off_is_left_and_says_so(
 ) -> None:
     monkeypatch.setitem(lowering.ALLOWED, "int8", 1e-9)
     report = export(thinker, tmp_path / "low", precision=PrecisionPlan("int8"), notify=print)
-    assert {line.written.precision for line in report.lines} == {"fp32"}
-    assert all("int8 would be" in line.written.kept[0].why for line in report.lines)
+    assert {line.precision for line in report.lines} == {"fp32"}
+    assert all("int8 would be" in line.kept[0].why for line in report.lines)
     assert all(whole.equal == whole.asked for whole in report.wholes)
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from muomni_cli.api import RequestError
+from muomni_cli.models.torch_engine import head_module
 from muomni_cli.omni import OmniModel
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
@@ -23,7 +24,7 @@ from muomni_cli.runs.run import RunFolder, code_shape, part_entry
 from muomni_onnx.bundle import open_bundle
 from muomni_onnx.check import check
 from muomni_onnx.export import export
-from muomni_onnx.graphs import Model, lesson_of
+from muomni_onnx.graphs import Model
 from muomni_onnx.sources import Trained, find_trained, model_of, model_of_recipe
 
 MEL = {"sample_rate": 8000, "n_fft": 256, "window": 160, "hop": 40, "n_mels": 20}
@@ -64,8 +65,8 @@ class Run:
         registered, config = chosen(stage)
         told = {name: value for name, value in more.items() if name != "head_metadata"}
         entry = part_entry(registered, config, f"{stage}/best.safetensors", **more)
-        lesson = lesson_of(registered, config, more.get("head_metadata", {}))
-        module = build_part(registered, config, told) if lesson is None else lesson
+        with_head = getattr(registered.part, "head_graphs", None) is not None
+        module = head_module(registered.part, entry, config) if with_head else build_part(registered, config, told)
         self._write(stage, nn.ModuleDict({"vocoder": module}) if stage == "vocoder" else module)
         self.run.record(stage, {"status": "finished"}, entry)
         return module
@@ -169,7 +170,7 @@ def test_a_run_is_found_by_what_is_named_or_the_newest(tmp_path: Path, monkeypat
     (tmp_path / "broken" / "model.json").write_text("{")
     assert find_trained(runs=tmp_path).run.name == "second"
     named = tmp_path / "first" / "codec" / "best.safetensors"
-    assert find_trained(str(named), tmp_path).weights("codec") == named
+    assert find_trained(str(named), tmp_path).engine().checkpoint("codec") == named
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "model.json").write_text("{}")
     with pytest.raises(RequestError, match="has trained nothing"):
