@@ -15,11 +15,8 @@ from muomni_cli.audio.dsp import mel_filters
 from muomni_cli.audio.mel import Waves
 from muomni_vocoders.plugin import GriffinLimConfig
 
-LEAST = 1e-3
-"""Lower bound of a divisor, as a share of the window's largest square."""
-
-TINY = 1e-20
-"""Added to squared magnitudes before division: silence has no phase."""
+LEAST = 1e-3  # lower bound of a divisor, as a share of the window's largest square
+TINY = 1e-20  # added to squared magnitudes before division: silence has no phase
 
 
 class Magnitudes(nn.Module):
@@ -238,7 +235,8 @@ def running_max(x: Tensor) -> Tensor:
 
 
 class GriffinLim(nn.Module):
-    """A :class:`muomni_cli.api.Vocoder` without weights; checkpoints hold nothing of it."""
+    """A :class:`muomni_cli.api.Vocoder` without weights; checkpoints hold nothing of it. RequestError if a mel filter
+    is empty, so that the mel cannot be inverted."""
 
     window: Tensor
 
@@ -263,7 +261,9 @@ class GriffinLim(nn.Module):
         push = self.config.momentum / (1 + self.config.momentum)
         last: Tensor | None = None
         for _ in range(self.config.iterations):
-            heard = self.analysed(before.laid(self.synthesized(spectrum)).mul_(scale))
+            samples = before.laid(self.synthesized(spectrum)).mul_(scale)
+            frames = samples.unfold(1, self.mel.window, self.mel.hop)  # those that fit
+            heard = torch.fft.rfft(frames * self.window, n=self.mel.n_fft)
             moved = heard if last is None else torch.sub(heard, last, alpha=push)
             last = heard
             real, imag = moved.real, moved.imag
@@ -273,11 +273,6 @@ class GriffinLim(nn.Module):
     def synthesized(self, spectrum: Tensor) -> Tensor:
         """(B,M,K) -> (B,M,W) windowed frames."""
         return torch.fft.irfft(spectrum, n=self.mel.n_fft)[..., : self.mel.window] * self.window  # type: ignore[no-any-return]
-
-    def analysed(self, samples: Tensor) -> Tensor:
-        """(B,N) -> (B,M,K) spectrum of every frame that fits."""
-        frames = samples.unfold(1, self.mel.window, self.mel.hop)
-        return torch.fft.rfft(frames * self.window, n=self.mel.n_fft)  # type: ignore[no-any-return]
 
 
 class GriffinLimStream:
@@ -317,25 +312,21 @@ class GriffinLimStream:
         return torch.cat(made, dim=1)
 
     def _run(self, done: int, frames: int) -> Tensor:
-        """Settle the next ``frames``, and return the samples of the first ``done`` of them."""
-        vocoder = self._vocoder
+        """Settle the next ``frames``, starting from the spectrum that the block before found for its lookahead, and
+        return the samples of the first ``done`` of them."""
+        vocoder, mel = self._vocoder, self._vocoder.mel
         magnitudes = vocoder.magnitudes(self._mel[:, :frames])
-        spectrum = vocoder.settled(self._guess(magnitudes), magnitudes, self._overlap)
+        if self._ahead is None:
+            guess = predicted(magnitudes, None, mel.hop, mel.n_fft)
+        else:
+            guess = self._ahead[:, 1 : frames + 1]
+            known = guess.shape[1]
+            if known < frames:
+                new = predicted(magnitudes[:, known:], self._ahead[:, known], mel.hop, mel.n_fft)
+                guess = torch.cat((guess, new), dim=1)
+        spectrum = vocoder.settled(guess, magnitudes, self._overlap)
         self._mel, self._ahead = self._mel[:, done:], spectrum[:, done - 1 :]
         return self._overlap.push(vocoder.synthesized(spectrum[:, :done]))
 
-    def _guess(self, magnitudes: Tensor) -> Tensor:
-        """The spectrum found by the block before, and its continuation."""
-        mel = self._vocoder.mel
-        if self._ahead is None:
-            return predicted(magnitudes, None, mel.hop, mel.n_fft)
-        known = self._ahead[:, 1 : magnitudes.shape[1] + 1]
-        new = magnitudes[:, known.shape[1] :]
-        if not new.shape[1]:
-            return known
-        return torch.cat((known, predicted(new, self._ahead[:, known.shape[1]], mel.hop, mel.n_fft)), dim=1)
 
-
-def build(config: GriffinLimConfig, mel: MelConfig) -> GriffinLim:
-    """Griffin-Lim for a codec's mel. RequestError if a mel filter is empty, so that the mel cannot be inverted."""
-    return GriffinLim(config, mel)
+build = GriffinLim

@@ -19,7 +19,7 @@ from muomni_vocoders.plugin import VocosConfig
 
 
 class Vocos(nn.Module):
-    """See :class:`muomni_cli.api.Vocoder`."""
+    """A :class:`muomni_cli.api.Vocoder`. RequestError if a mel filter is empty."""
 
     window: Tensor
 
@@ -98,6 +98,4 @@ class VocosStream:
         return OverlapAddStream(self._vocoder.window, self._vocoder.mel.hop, self._batch)
 
 
-def build(config: VocosConfig, mel: MelConfig) -> Vocos:
-    """Vocos for a codec's mel, with random weights. RequestError if a mel filter is empty."""
-    return Vocos(config, mel)
+build = Vocos
