@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from muomni_cli.api import MelConfig, RequestError
+from muomni_cli.api import RequestError
 from muomni_cli.nn.streaming import CausalStack, CausalStream, ConvNeXt
 from muomni_rvq.plugin import CodecConfig
 
@@ -87,25 +87,19 @@ class ResidualQuantizer(nn.Module):
         """Move the codes towards the (N,D) points that were assigned the (N,Q) ``codes``."""
         left = points.float()
         for number, code in enumerate(codes.unbind(-1)):
-            table, counts = self.table[number], self.counts[number]
-            found = left
+            table, counts, found = self.table[number], self.counts[number], left
             left = left - F.embedding(code, table)
             hits, sums = gathered(found, code, self.size)
             moved = torch.lerp(hits, counts, self.decay)
             total = torch.lerp(sums, counts[:, None] * table, self.decay)
             table.copy_(torch.where(moved[:, None] > 0, total / moved.clamp_min(1e-9)[:, None], table))
             counts.copy_(moved)
-            if self.revive:
-                self._revive(number, found)
-
-    def _revive(self, number: int, points: Tensor) -> None:
-        """Replace each unused code by a random point, with the mean use."""
-        table, counts = self.table[number], self.counts[number]
-        mean = len(points) / self.size
-        dead = counts < self.revive * mean
-        drawn = torch.randint(len(points), (self.size,), device=points.device)
-        table.copy_(torch.where(dead[:, None], points[drawn], table))
-        counts.masked_fill_(dead, mean)
+            if self.revive:  # replace each unused code by a random point, with the mean use
+                mean = len(found) / self.size
+                dead = counts < self.revive * mean
+                drawn = torch.randint(len(found), (self.size,), device=found.device)
+                table.copy_(torch.where(dead[:, None], found[drawn], table))
+                counts.masked_fill_(dead, mean)
 
 
 def nearest(points: Tensor, table: Tensor) -> Tensor:
@@ -157,8 +151,7 @@ class CodecEncoder(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         batch, frames, bins = mel.shape
-        x = ((mel - self.mean) / self.scale).reshape(batch, frames // self.frame, self.frame * bins)
-        x = self.patch(x)
+        x = self.patch(((mel - self.mean) / self.scale).reshape(batch, frames // self.frame, self.frame * bins))
         for layer in self.blocks:
             assert isinstance(layer, ConvNeXt)
             x = layer.centered(x)
@@ -191,11 +184,12 @@ class Bins(nn.Module):
 
 
 class RvqCodec(nn.Module):
-    """See :class:`muomni_cli.api.Codec`."""
+    """A :class:`muomni_cli.api.Codec`."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.mel, self.frame = config, config.mel, config.frame
+        self.codebooks, self.codebook_size = config.codebooks, config.codebook_size
         bins = config.mel.n_mels
         self.encoder = CodecEncoder(config)
         self.inward = linear(bins, config.code_dim)
@@ -215,22 +209,6 @@ class RvqCodec(nn.Module):
             lookahead=config.lookahead,
             factor=config.frame,
         )
-
-    @property
-    def mel(self) -> MelConfig:
-        return self.config.mel
-
-    @property
-    def frame(self) -> int:
-        return self.config.frame
-
-    @property
-    def codebooks(self) -> int:
-        return self.config.codebooks
-
-    @property
-    def codebook_size(self) -> int:
-        return self.config.codebook_size
 
     def windows(self, mel: Tensor) -> Tensor:
         """(B, frame*T, F) log-mel -> (B,T,F): one vector per code frame.
@@ -282,5 +260,4 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     return made
 
 
-def build(config: CodecConfig) -> RvqCodec:
-    return RvqCodec(config)
+build = RvqCodec
