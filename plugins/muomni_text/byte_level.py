@@ -16,33 +16,19 @@ from tokenizers import decoders, models, pre_tokenizers
 from muomni_cli.api import RequestError
 from muomni_text.plugin import BytesConfig
 
-SPECIALS: Mapping[str, int] = {"pad": 0, "bos": 1, "eos": 2, "system": 3, "user": 4, "assistant": 5}
-
 FILE = "tokenizer.json"
-
+SPECIALS: Mapping[str, int] = {"pad": 0, "bos": 1, "eos": 2, "system": 3, "user": 4, "assistant": 5}
 FIRST = len(SPECIALS)  # id of byte 0
+
+_VISIBLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+_HIDDEN = [byte for byte in range(256) if byte not in _VISIBLE]
+SPELLING = [chr(byte if byte in _VISIBLE else 0x100 + _HIDDEN.index(byte)) for byte in range(256)]
+BYTE_OF = {character: byte for byte, character in enumerate(SPELLING)}
 
 
 def spelt(name: str) -> str:
     """The special token ``name`` in the file; text with the same characters never becomes its id."""
     return f"<|{name}|>"
-
-
-def _spelling() -> list[str]:
-    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(256) if byte not in visible]
-    spelling = {byte: chr(byte) for byte in visible} | {byte: chr(0x100 + i) for i, byte in enumerate(hidden)}
-    return [spelling[byte] for byte in range(256)]
-
-
-SPELLING: Sequence[str] = _spelling()
-
-_BYTE_OF = {character: byte for byte, character in enumerate(SPELLING)}
-
-
-def unspell(token: str) -> bytes:
-    """The bytes of a token of the file. KeyError for a character outside the alphabet."""
-    return bytes(_BYTE_OF[character] for character in token)
 
 
 class ByteTable:
@@ -61,19 +47,16 @@ class ByteTable:
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one token; none for special tokens."""
-        return self._table[self._checked(token)]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of ``ids``, without special tokens; bytes that are not UTF-8 become U+FFFD."""
-        return b"".join(self._table[self._checked(token)] for token in ids).decode("utf-8", errors="replace")
-
-    def _checked(self, token: int) -> int:
         if not 0 <= token < len(self._table):
             raise RequestError(
                 f"token id {token} is outside the vocabulary of {len(self._table)}",
                 "use the tokenizer that these ids were made with",
             )
-        return token
+        return self._table[token]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ``ids``, without special tokens; bytes that are not UTF-8 become U+FFFD."""
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors="replace")
 
 
 def not_unicode(texts: Sequence[str]) -> RequestError:
@@ -123,9 +106,9 @@ class ByteTokenizer(ByteTable):
         write_file(folder, inner.to_str(pretty=True))
 
 
-def load(config: BytesConfig, folder: Path) -> ByteTokenizer:  # noqa: ARG001 (the signature of every tokenizer)
+def load(config: BytesConfig, source: Path | Iterator[str]) -> ByteTokenizer:  # noqa: ARG001 (of every tokenizer)
+    """Reads no file, and learns nothing from text."""
     return ByteTokenizer()
 
 
-def learn(config: BytesConfig, texts: Iterator[str]) -> ByteTokenizer:  # noqa: ARG001 (the signature of every tokenizer)
-    return ByteTokenizer()
+learn = load
