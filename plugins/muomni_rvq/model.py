@@ -24,15 +24,8 @@ ROUNDS = 20  # of k-means
 
 
 class ResidualQuantizer(nn.Module):
-    """(...,D) points to (...,Q) codes and back.
-
-    Args:
-        codebooks: Q.
-        size: K.
-        width: D.
-        decay: of the moving averages, per update.
-        revive: a code with less than this share of the mean use is replaced by a recent point.
-    """
+    """(...,D) points to (...,Q) codes and back: Q ``codebooks`` of ``size`` K and ``width`` D. ``decay``: of the moving
+    averages, per update. ``revive``: a code with less than this share of the mean use is replaced by a recent point."""
 
     table: Tensor
     counts: Tensor
@@ -66,13 +59,8 @@ class ResidualQuantizer(nn.Module):
 
     @torch.no_grad()
     def begin(self, points: Tensor, batch: int, seed: int) -> None:
-        """Initialize each codebook by k-means of (N,D) real points, or of their residuals.
-
-        Args:
-            points: N of at least 1; with N below K some codes are equal, until they are revived.
-            batch: points per update.
-            seed: of k-means.
-        """
+        """Initialize each codebook by k-means, from ``seed``, of (N,D) real points, or of their residuals; N is at
+        least 1, and below K some codes are equal, until they are revived. ``batch``: points per update."""
         rng = torch.Generator().manual_seed(seed)
         left = points.float()
         for number in range(self.codebooks):
@@ -119,10 +107,8 @@ def gathered(points: Tensor, code: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def k_means(points: Tensor, size: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(N,D) points -> (K,D) centers by Lloyd's algorithm, and the (K,) share of the points of each.
-
-    Centers start as random points; one that loses all of its points moves to another random point.
-    """
+    """(N,D) points -> (K,D) centers by Lloyd's algorithm, and the (K,) share of the points of each. Centers start as
+    random points; one that loses all of its points moves to another random point."""
 
     def drawn() -> Tensor:
         chosen = [torch.randperm(len(points), generator=rng) for _ in range(-(-size // len(points)))]
@@ -211,13 +197,9 @@ class RvqCodec(nn.Module):
         )
 
     def windows(self, mel: Tensor) -> Tensor:
-        """(B, frame*T, F) log-mel -> (B,T,F): one vector per code frame.
-
-        The end is padded with silence, so that a row of a padded batch gives what it gives alone.
-
-        Raises:
-            RequestError: the mel frames are no multiple of a code frame, or have another number of bins.
-        """
+        """(B, frame*T, F) log-mel -> (B,T,F): one vector per code frame. The end is padded with silence, so that a row
+        of a padded batch gives what it gives alone. RequestError: the mel frames are no multiple of a code frame, or
+        have another number of bins."""
         if mel.shape[1] % self.frame or mel.shape[2] != self.mel.n_mels:
             raise RequestError(
                 f"log-mel of shape {tuple(mel.shape)} does not fit the codec",

@@ -62,7 +62,9 @@ class Reconstruction:
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
         draws = [np.random.default_rng([self._seed, step, row]) for row in rows]
         waves = np.stack([self._crop(chosen[row], rng) for row, rng in zip(rows, draws, strict=True)])
-        tensors = {"waves": torch.from_numpy(waves), "depths": torch.tensor([self._depth(rng) for rng in draws])}
+        most, dropout = self._config.codebooks, self._config.codebook_dropout
+        depths = [int(rng.integers(1, most + 1)) if rng.random() < dropout else most for rng in draws]
+        tensors = {"waves": torch.from_numpy(waves), "depths": torch.tensor(depths)}
         seconds = max(1, round(len(rows) * self._frames * self._config.samples / self._config.sample_rate))
         return Batch(tensors, float(len(rows)), seconds, {"step": [step], "micro": [micro]})
 
@@ -142,11 +144,6 @@ class Reconstruction:
             place += taken.size + int(rng.integers(1, pause))
             wave = self._train.inputs[int(rng.integers(len(self._train)))]
         return row
-
-    def _depth(self, rng: np.random.Generator) -> int:
-        """How many codebooks a row is decoded from: mostly all."""
-        books = self._config.codebooks
-        return int(rng.integers(1, books + 1)) if rng.random() < self._config.codebook_dropout else books
 
     def _through(self, points: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
         """(B,T,D) -> the sum of its codes, with straight-through gradients; and the squared distance."""

@@ -104,11 +104,8 @@ class LengthRegulator(nn.Module):
         without padding."""
         batch, slots = alignment.symbol.shape
         under = features.gather(1, alignment.symbol[..., None].expand(-1, -1, features.shape[-1]))
-        under = (
-            under
-            + self.elapsed(alignment.elapsed.clamp(0, STEADY - 1))
-            + self.left(alignment.left.clamp(0, STEADY - 1))
-        )
+        under = under + self.elapsed(alignment.elapsed.clamp(0, STEADY - 1))
+        under = under + self.left(alignment.left.clamp(0, STEADY - 1))
         joined = under.view(batch, slots // self.slots, -1)  # (B,T,slots*W)
         if frames is not None:
             places = torch.arange(joined.shape[1], device=joined.device)
@@ -165,14 +162,14 @@ class TorchEngine(Engine):
     def read(
         self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any], kept: slice
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        reader, heard = self._talker.reader, self._given(hidden_states).to(self._like.dtype)
-        features = reader(self._given(ids)[None], self._given(np.array([voice])), heard[None])[:, kept]
-        return _array(features[0]), _array(reader.expected(features)[0])
+        given = self._given(ids[None]), self._given(np.array([voice])), self._given(hidden_states[None])
+        features = self._talker.reader(*given)[:, kept]
+        return _array(features[0]), _array(self._talker.reader.expected(features)[0])
 
     @torch.inference_mode()
     def plan(self, features: NDArray[Any], alignment: NDArray[Any]) -> NDArray[Any]:
-        under = Alignment(*(column[None] for column in self._given(alignment).unbind(1)))
-        return _array(self._talker.framer(self._given(features).to(self._like.dtype)[None], under)[0])
+        under = Alignment(*self._given(alignment[None]).unbind(2))
+        return _array(self._talker.framer(self._given(features[None]), under)[0])
 
     @torch.inference_mode()
     def begin(self) -> KVCache:
@@ -180,14 +177,12 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def step(self, before: NDArray[Any], plan: NDArray[Any], memory: KVCache) -> Tensor:
-        said = self._given(plan).to(self._like.dtype)[None, None]
-        return self._talker.states(self._given(before)[None, None], said, memory)[0, 0]
+        return self._talker.states(self._given(before[None, None]), self._given(plan[None, None]), memory)[0, 0]
 
     @torch.inference_mode()
     def whole(self, plan: NDArray[Any]) -> Sequence[Tensor]:
-        said = self._given(plan).to(self._like.dtype)[None]
-        before = torch.zeros(1, len(plan), self.codes.codebooks, dtype=torch.long, device=said.device)
-        return self._talker.states(before, said)[0].unbind(0)
+        before = np.zeros((1, len(plan), self.codes.codebooks), np.int64)
+        return self._talker.states(self._given(before), self._given(plan[None]))[0].unbind(0)
 
     @torch.inference_mode()
     def draw(self, state: Tensor, sampler: Sampler) -> NDArray[Any]:
@@ -195,7 +190,9 @@ class TorchEngine(Engine):
         return codes.cpu().numpy()
 
     def _given(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(self._like.device)
+        """On the Talker's device; floating-point values in its precision."""
+        tensor = torch.from_numpy(array).to(self._like.device)
+        return tensor.to(self._like.dtype) if tensor.is_floating_point() else tensor
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
@@ -221,14 +218,6 @@ class TalkerBase(nn.Module):
             self.history.extend(nn.Embedding(codes.size, config.d_model) for _ in range(codes.codebooks))
             for table in self.history:
                 nn.init.normal_(table.weight, std=0.3)  # type: ignore[arg-type]
-
-    @property
-    def embedding_params(self) -> frozenset[str]:
-        """Embeddings and output heads."""
-        kept = ("table", "voices", "elapsed", "left", "tables", "heads", "history", "nothing")
-        return frozenset(
-            name for name, value in self.named_parameters() if value.ndim > 1 and set(name.split(".")[:-1]) & {*kept}
-        )
 
     def forward(self, codes: Tensor) -> tuple[Tensor, ...]:
         """Without text; the codes that residual heads are conditioned on are drawn greedily."""

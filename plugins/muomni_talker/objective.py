@@ -40,7 +40,10 @@ class TalkerObjective:
     def __init__(self, talker: TalkerBase, context: StageContext) -> None:
         self.module = talker
         self.blocks = list(talker.stack.blocks)
-        self.adamw_params = talker.embedding_params
+        tables = {"table", "voices", "elapsed", "left", "tables", "heads", "history"}  # embeddings and output heads
+        self.adamw_params = frozenset(
+            name for name, value in talker.named_parameters() if value.ndim > 1 and tables & {*name.split(".")[:-1]}
+        )
         self._context, self._settings, self._seed = context, context.settings, context.seed
         self._config, self._slots = talker.config, talker.config.subframes
         speech = context.speech(normalize)

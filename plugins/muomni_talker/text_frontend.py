@@ -25,12 +25,9 @@ LETTERS = 40  # most letters of a spoken word
 
 @dataclass(frozen=True, slots=True)
 class FrontendChunk:
-    """The spoken form of one written word.
-
-    ``text``: the spoken words, the punctuation mark and, unless a sentence ends here, a space. ``hidden``: the Thinker
-    state of the text piece with the word's last character. ``ends``: a sentence ends here; the last word of a text
-    always ends one.
-    """
+    """The spoken form of one written word: the spoken words, the punctuation mark and, unless a sentence ends here, a
+    space. ``hidden``: the Thinker state of the text piece with the word's last character. ``ends``: a sentence ends
+    here; the last word of a text always ends one."""
 
     text: str
     hidden: NDArray[Any] | None = None
@@ -94,7 +91,10 @@ class TextFrontend:
 
     def _say(self, reading: NormalizedWord, hidden: NDArray[Any] | None, *, opens: bool) -> Iterator[FrontendChunk]:
         """Hold the spoken words until the next ones are known. ``opens``: a parenthesis opens before them."""
-        words, mark = list(_bounded(reading.text)), reading.mark
+        words, mark = [], reading.mark
+        for word in reading.text.split():
+            kept = "".join(character for character in word if character in written_form.ALPHABET).strip("'")
+            words += [kept[begin : begin + LETTERS] for begin in range(0, len(kept), LETTERS)]
         if self._held is not None and not self._held[1]:
             if not words and mark:  # a mark that stands alone belongs to the word before it
                 self._held = (self._held[0], " -" if mark == "-" else mark, self._held[2])
@@ -121,14 +121,6 @@ class TextFrontend:
             self._held = None
             if ends:
                 self._count = 0
-
-
-def _bounded(text: str) -> Iterator[str]:
-    """Spoken words in :data:`written_form.ALPHABET`, split after :data:`LETTERS` letters."""
-    for word in text.split():
-        kept = "".join(character for character in word if character in written_form.ALPHABET).strip("'")
-        for begin in range(0, len(kept), LETTERS):
-            yield kept[begin : begin + LETTERS]
 
 
 def script(text: Iterable[TextChunk]) -> Iterator[FrontendChunk]:

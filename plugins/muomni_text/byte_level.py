@@ -34,16 +34,10 @@ def spelt(name: str) -> str:
 class ByteTable:
     """Ids back to text, by the bytes of each id (none for the special tokens)."""
 
+    specials = SPECIALS
+
     def __init__(self, table: Sequence[bytes]) -> None:
-        self._table = tuple(table)
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self._table)
-
-    @property
-    def specials(self) -> Mapping[str, int]:
-        return SPECIALS
+        self._table, self.vocab_size = tuple(table), len(table)
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one token; none for special tokens."""

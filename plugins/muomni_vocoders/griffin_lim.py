@@ -1,6 +1,4 @@
-"""The Griffin-Lim vocoder (Griffin and Lim 1984; the fast variant of Perraudin et al. 2013), and the STFT that it
-inverts.
-"""
+"""The Griffin-Lim vocoder (Griffin and Lim 1984; fast: Perraudin et al. 2013), and the STFT that it inverts."""
 
 from __future__ import annotations
 
@@ -52,14 +50,9 @@ def overlap_add(frames: Tensor, hop: int) -> Tensor:
 
 
 class OverlapAddStream:
-    """Streaming inverse short-time Fourier transform (Griffin and Lim 1984): each sample is the sum of its windowed
-    frames over the sum of their squared windows. Frame t is centered on sample ``t * hop``, as in a log-mel.
-
-    Args:
-        window: (W,) analysis and synthesis window, W even and at least ``hop``.
-        hop: samples from one frame to the next.
-        batch: B.
-    """
+    """Streaming inverse short-time Fourier transform (Griffin and Lim 1984) of ``batch`` rows: each sample is the sum
+    of its windowed frames over the sum of their squared windows. Frame t is centered on sample ``t * hop``, as in a
+    log-mel. ``window``: (W,) of analysis and synthesis, W even and at least ``hop``."""
 
     def __init__(self, window: Tensor, hop: int, batch: int) -> None:
         self._squares, self._hop = window.square()[None, None], hop
@@ -203,14 +196,8 @@ def peak_frequencies(magnitudes: Tensor) -> Tensor:
 
 
 def predicted(magnitudes: Tensor, before: Tensor | None, hop: int, n_fft: int) -> Tensor:
-    """(B,T,K) complex spectrum of frames whose phases refer to their first sample.
-
-    Args:
-        magnitudes: (B,T,K), T at least 1.
-        before: (B,K) complex spectrum of the frame before the first, if there is one. Silence has phase zero.
-        hop: samples from one frame to the next.
-        n_fft: length of the transform.
-    """
+    """(B,T,K) magnitudes, T at least 1, and the (B,K) complex spectrum of the frame before, if there is one -> (B,T,K)
+    complex spectrum, its phases relative to the first sample of each frame. Silence has phase zero."""
     phases = 2 * math.pi * turns(magnitudes, hop, n_fft).cumsum(1)
     if before is not None:
         phases = phases + torch.where(before == 0, 0, before.angle())[:, None]
@@ -277,9 +264,7 @@ class GriffinLim(nn.Module):
 
 class GriffinLimStream:
     """Streaming :class:`GriffinLim`; a :class:`muomni_cli.contract.speech.TensorStream`, reusable after :meth:`finish`.
-
-    A block runs as soon as its lookahead is there. The phases of the lookahead are the initial ones of the next block.
-    """
+    A block runs as soon as its lookahead is there, whose phases are the initial ones of the next block."""
 
     def __init__(self, vocoder: GriffinLim, batch: int) -> None:
         self._vocoder, self._batch = vocoder, batch

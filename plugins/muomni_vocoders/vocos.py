@@ -31,10 +31,8 @@ class Vocos(nn.Module):
             ConvNeXt(width, config.hidden, kernel=config.kernel, scale=1 / config.layers) for _ in range(config.layers)
         ]
         self.head = nn.Linear(width, 2 * frequencies)
-        ends = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.backbone = CausalStack(
-            [CausalConv(mel.n_mels, config.kernel, width), ends[0], *blocks, ends[1]], mel.n_mels
-        )
+        first = CausalConv(mel.n_mels, config.kernel, width)
+        self.backbone = CausalStack([first, nn.LayerNorm(width), *blocks, nn.LayerNorm(width)], mel.n_mels)
         self.magnitudes = Magnitudes(mel)
         self.register_buffer("window", torch.hann_window(mel.window), persistent=False)
         self.silence = torch.tensor(mel.mel_floor).log().item()
