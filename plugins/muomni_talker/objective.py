@@ -159,9 +159,7 @@ class TalkerObjective:
         arrays = {
             "ids": ids,
             "lasting": counts,
-            "symbol": alignment[0],
-            "elapsed": alignment[1],
-            "left": alignment[2],
+            **dict(zip(("symbol", "elapsed", "left"), alignment, strict=True)),
             "voice": np.array([names.index(speech.voices[row]) for row in rows]),
             "codes": codes,
             "before": before,

@@ -42,7 +42,6 @@ class TalkerBaseConfig(PartConfig):
 
     @property
     def kv_heads(self) -> int:
-        """Key and value heads: one for each query head."""
         return self.n_heads
 
     @property

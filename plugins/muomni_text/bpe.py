@@ -12,8 +12,8 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from muomni_cli.api import RequestError
-from muomni_text.byte_level import BYTE_OF, FILE, SPECIALS, ByteTable, not_unicode, spelt, write_file
+from muomni_cli.api import RequestError, files
+from muomni_text.byte_level import BYTE_OF, FILE, SPECIALS, ByteTable, not_unicode, spelt
 from muomni_text.plugin import BPEConfig
 
 PIECE = 1 << 16  # characters per piece for the trainer, which buffers a few hundred
@@ -44,7 +44,7 @@ class BPETokenizer(ByteTable):
 
     def save(self, folder: Path) -> None:
         """Write a ``tokenizer.json`` for HF ``tokenizers``."""
-        write_file(folder, self._inner.to_str(pretty=True))
+        files.write_text(folder / FILE, self._inner.to_str(pretty=True))
 
 
 def _table(inner: tokenizers.Tokenizer) -> list[bytes]:

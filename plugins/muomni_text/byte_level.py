@@ -6,14 +6,13 @@ GPT-2's alphabet :data:`SPELLING`: visible Latin-1 characters by themselves, oth
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
-from muomni_cli.api import RequestError
+from muomni_cli.api import RequestError, files
 from muomni_text.plugin import BytesConfig
 
 FILE = "tokenizer.json"
@@ -66,14 +65,6 @@ def not_unicode(texts: Sequence[str]) -> RequestError:
     raise ValueError("every text is valid Unicode")
 
 
-def write_file(folder: Path, content: str) -> None:
-    """Write ``tokenizer.json`` into ``folder`` atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{FILE}.{os.getpid()}"
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(folder / FILE)
-
-
 class ByteTokenizer(ByteTable):
     """Id = 6 + byte."""
 
@@ -97,7 +88,7 @@ class ByteTokenizer(ByteTable):
         inner.add_special_tokens([spelt(name) for name in SPECIALS])
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         inner.decoder = decoders.ByteLevel()
-        write_file(folder, inner.to_str(pretty=True))
+        files.write_text(folder / FILE, inner.to_str(pretty=True))
 
 
 def load(config: BytesConfig, source: Path | Iterator[str]) -> ByteTokenizer:  # noqa: ARG001 (of every tokenizer)

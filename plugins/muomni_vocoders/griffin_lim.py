@@ -189,10 +189,8 @@ def peak_frequencies(magnitudes: Tensor) -> Tensor:
     nearest = torch.where(inner - left <= right - inner, left, right)
     found = (nearest > 0) & (nearest < count)
     chosen = tops.gather(-1, torch.where(found, nearest, inner).long() - 1)
-    return torch.cat(
-        (bins[:1].expand_as(here[..., :1]), torch.where(found, chosen, inner), bins[-1:].expand_as(here[..., :1])),
-        dim=-1,
-    )
+    first, last = bins[:1].expand_as(here[..., :1]), bins[-1:].expand_as(here[..., :1])
+    return torch.cat((first, torch.where(found, chosen, inner), last), dim=-1)
 
 
 def predicted(magnitudes: Tensor, before: Tensor | None, hop: int, n_fft: int) -> Tensor:

@@ -218,8 +218,8 @@ class VocoderObjective:
     def _resounded(self, row: int) -> tuple[Tensor, Tensor]:
         """(1,N) and (1,N): held-out audio, and what the vocoder makes of its mel."""
         wave = self._val.inputs[row]
-        true = torch.from_numpy(np.array(padded(wave, self._filled(wave.size)), np.float32))[None]
-        true = true.to(self.module.vocoder.window.device)
+        padded = np.pad(wave, (0, self._filled(wave.size) - wave.size))
+        true = torch.from_numpy(np.array(padded, np.float32))[None].to(self.module.vocoder.window.device)
         return true, self.module.vocoder(self._heard(true))
 
     @torch.no_grad()
@@ -238,8 +238,5 @@ class VocoderObjective:
 def crop(wave: NDArray[np.float32], samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """(N,) -> (samples,) from a random place, padded with silence."""
     begin = int(rng.integers(max(0, wave.size - samples) + 1))
-    return padded(wave[begin : begin + samples], samples)
-
-
-def padded(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
-    return np.pad(wave, (0, samples - wave.size))
+    piece = wave[begin : begin + samples]
+    return np.pad(piece, (0, samples - piece.size))
