@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from muomni_cli.api import MelConfig, RequestError
+from muomni_cli.api import RequestError
 from muomni_cli.nn.streaming import CausalStack, CausalStream, ConvNeXt
 from muomni_rvq.plugin import CodecConfig
 
@@ -24,15 +24,8 @@ ROUNDS = 20  # of k-means
 
 
 class ResidualQuantizer(nn.Module):
-    """(...,D) points to (...,Q) codes and back.
-
-    Args:
-        codebooks: Q.
-        size: K.
-        width: D.
-        decay: of the moving averages, per update.
-        revive: a code with less than this share of the mean use is replaced by a recent point.
-    """
+    """(...,D) points to (...,Q) codes and back: Q ``codebooks`` of ``size`` K and ``width`` D. ``decay``: of the moving
+    averages, per update. ``revive``: a code with less than this share of the mean use is replaced by a recent point."""
 
     table: Tensor
     counts: Tensor
@@ -66,13 +59,8 @@ class ResidualQuantizer(nn.Module):
 
     @torch.no_grad()
     def begin(self, points: Tensor, batch: int, seed: int) -> None:
-        """Initialize each codebook by k-means of (N,D) real points, or of their residuals.
-
-        Args:
-            points: N of at least 1; with N below K some codes are equal, until they are revived.
-            batch: points per update.
-            seed: of k-means.
-        """
+        """Initialize each codebook by k-means, from ``seed``, of (N,D) real points, or of their residuals; N is at
+        least 1, and below K some codes are equal, until they are revived. ``batch``: points per update."""
         rng = torch.Generator().manual_seed(seed)
         left = points.float()
         for number in range(self.codebooks):
@@ -87,25 +75,19 @@ class ResidualQuantizer(nn.Module):
         """Move the codes towards the (N,D) points that were assigned the (N,Q) ``codes``."""
         left = points.float()
         for number, code in enumerate(codes.unbind(-1)):
-            table, counts = self.table[number], self.counts[number]
-            found = left
+            table, counts, found = self.table[number], self.counts[number], left
             left = left - F.embedding(code, table)
             hits, sums = gathered(found, code, self.size)
             moved = torch.lerp(hits, counts, self.decay)
             total = torch.lerp(sums, counts[:, None] * table, self.decay)
             table.copy_(torch.where(moved[:, None] > 0, total / moved.clamp_min(1e-9)[:, None], table))
             counts.copy_(moved)
-            if self.revive:
-                self._revive(number, found)
-
-    def _revive(self, number: int, points: Tensor) -> None:
-        """Replace each unused code by a random point, with the mean use."""
-        table, counts = self.table[number], self.counts[number]
-        mean = len(points) / self.size
-        dead = counts < self.revive * mean
-        drawn = torch.randint(len(points), (self.size,), device=points.device)
-        table.copy_(torch.where(dead[:, None], points[drawn], table))
-        counts.masked_fill_(dead, mean)
+            if self.revive:  # replace each unused code by a random point, with the mean use
+                mean = len(found) / self.size
+                dead = counts < self.revive * mean
+                drawn = torch.randint(len(found), (self.size,), device=found.device)
+                table.copy_(torch.where(dead[:, None], found[drawn], table))
+                counts.masked_fill_(dead, mean)
 
 
 def nearest(points: Tensor, table: Tensor) -> Tensor:
@@ -125,10 +107,8 @@ def gathered(points: Tensor, code: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def k_means(points: Tensor, size: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(N,D) points -> (K,D) centers by Lloyd's algorithm, and the (K,) share of the points of each.
-
-    Centers start as random points; one that loses all of its points moves to another random point.
-    """
+    """(N,D) points -> (K,D) centers by Lloyd's algorithm, and the (K,) share of the points of each. Centers start as
+    random points; one that loses all of its points moves to another random point."""
 
     def drawn() -> Tensor:
         chosen = [torch.randperm(len(points), generator=rng) for _ in range(-(-size // len(points)))]
@@ -157,8 +137,7 @@ class CodecEncoder(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         batch, frames, bins = mel.shape
-        x = ((mel - self.mean) / self.scale).reshape(batch, frames // self.frame, self.frame * bins)
-        x = self.patch(x)
+        x = self.patch(((mel - self.mean) / self.scale).reshape(batch, frames // self.frame, self.frame * bins))
         for layer in self.blocks:
             assert isinstance(layer, ConvNeXt)
             x = layer.centered(x)
@@ -191,11 +170,12 @@ class Bins(nn.Module):
 
 
 class RvqCodec(nn.Module):
-    """See :class:`muomni_cli.api.Codec`."""
+    """A :class:`muomni_cli.api.Codec`."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.mel, self.frame = config, config.mel, config.frame
+        self.codebooks, self.codebook_size = config.codebooks, config.codebook_size
         bins = config.mel.n_mels
         self.encoder = CodecEncoder(config)
         self.inward = linear(bins, config.code_dim)
@@ -216,30 +196,10 @@ class RvqCodec(nn.Module):
             factor=config.frame,
         )
 
-    @property
-    def mel(self) -> MelConfig:
-        return self.config.mel
-
-    @property
-    def frame(self) -> int:
-        return self.config.frame
-
-    @property
-    def codebooks(self) -> int:
-        return self.config.codebooks
-
-    @property
-    def codebook_size(self) -> int:
-        return self.config.codebook_size
-
     def windows(self, mel: Tensor) -> Tensor:
-        """(B, frame*T, F) log-mel -> (B,T,F): one vector per code frame.
-
-        The end is padded with silence, so that a row of a padded batch gives what it gives alone.
-
-        Raises:
-            RequestError: the mel frames are no multiple of a code frame, or have another number of bins.
-        """
+        """(B, frame*T, F) log-mel -> (B,T,F): one vector per code frame. The end is padded with silence, so that a row
+        of a padded batch gives what it gives alone. RequestError: the mel frames are no multiple of a code frame, or
+        have another number of bins."""
         if mel.shape[1] % self.frame or mel.shape[2] != self.mel.n_mels:
             raise RequestError(
                 f"log-mel of shape {tuple(mel.shape)} does not fit the codec",
@@ -282,5 +242,4 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     return made
 
 
-def build(config: CodecConfig) -> RvqCodec:
-    return RvqCodec(config)
+build = RvqCodec

@@ -26,14 +26,9 @@ from muomni_rvq.model import RvqCodec
 if TYPE_CHECKING:
     from muomni_cli.api import StageContext
 
-POINTS = 16
-"""Frames per code for k-means."""
-
-BATCHES = 32
-"""Most batches to collect them from."""
-
-PAUSE = 0.25
-"""Longest silence between two files in a crop, in seconds."""
+POINTS = 16  # frames per code for k-means
+BATCHES = 32  # most batches to collect them from
+PAUSE = 0.25  # longest silence between two files in a crop, in seconds
 
 
 class Reconstruction:
@@ -67,7 +62,9 @@ class Reconstruction:
         rows = range(len(chosen) * micro // shares, len(chosen) * (micro + 1) // shares)
         draws = [np.random.default_rng([self._seed, step, row]) for row in rows]
         waves = np.stack([self._crop(chosen[row], rng) for row, rng in zip(rows, draws, strict=True)])
-        tensors = {"waves": torch.from_numpy(waves), "depths": torch.tensor([self._depth(rng) for rng in draws])}
+        most, dropout = self._config.codebooks, self._config.codebook_dropout
+        depths = [int(rng.integers(1, most + 1)) if rng.random() < dropout else most for rng in draws]
+        tensors = {"waves": torch.from_numpy(waves), "depths": torch.tensor(depths)}
         seconds = max(1, round(len(rows) * self._frames * self._config.samples / self._config.sample_rate))
         return Batch(tensors, float(len(rows)), seconds, {"step": [step], "micro": [micro]})
 
@@ -84,13 +81,13 @@ class Reconstruction:
             coded, committed = self._through(points, batch.tensors["depths"])
         else:
             coded, committed = points, points.new_zeros(())
-        frames = self.module.outward(coded)
-        config, made = self._config, self.module.expand(frames)
-        apart = (made - mel).float() / config.mel_scale
+        config, frames = self._config, self.module.outward(coded)
+        apart = (self.module.expand(frames) - mel).float() / config.mel_scale
         absolute, squared = apart.abs().mean(), apart.square().mean()
         total = absolute + config.squared * squared + config.commitment * committed
-        if config.tie:
-            total = total + config.tie * self._untied(frames, mel)
+        if config.tie:  # to the mean log-mel of each frame's window
+            mean = mel.reshape(*frames.shape[:2], config.frame, -1).mean(2)
+            total = total + config.tie * F.l1_loss(frames.float(), (mean - config.mel_mean) / config.mel_scale)
         rows = batch.weight
         logs = {"l1": absolute * config.mel_scale * rows, "commitment": committed * rows}
         for number, counts in enumerate(self.module.quantizer.counts, 1):
@@ -108,11 +105,14 @@ class Reconstruction:
         absolute = squared = count = 0.0
         for rows in itertools.islice(self._val.batches(self._settings.batch_size), self._settings.val_batches or None):
             waves = [self._val.inputs[row] for row in rows]
-            mel = self._heard(torch.from_numpy(self._side_by_side(waves)).to(hits.device))
+            sizes = [-(-wave.size // config.samples) for wave in waves]  # code frames
+            padded = np.zeros((len(waves), max(sizes) * config.samples), np.float32)
+            for row, wave in enumerate(waves):
+                padded[row, : wave.size] = wave
+            mel = self._heard(torch.from_numpy(padded).to(hits.device))
             codes = self.module.encode(self.module.windows(mel))
             made = self.module.expand(self.module.decode(codes))
-            sizes = torch.tensor([-(-wave.size // config.samples) for wave in waves], device=mel.device)
-            real = torch.arange(codes.shape[1], device=mel.device) < sizes[:, None]  # (B,T)
+            real = torch.arange(codes.shape[1], device=mel.device) < torch.tensor(sizes, device=mel.device)[:, None]
             apart = (made - mel).float().reshape(*codes.shape[:2], -1)[real] / config.mel_scale
             absolute, squared = absolute + apart.abs().sum().item(), squared + apart.square().sum().item()
             count += apart.numel()
@@ -145,19 +145,6 @@ class Reconstruction:
             wave = self._train.inputs[int(rng.integers(len(self._train)))]
         return row
 
-    def _depth(self, rng: np.random.Generator) -> int:
-        """How many codebooks a row is decoded from: mostly all."""
-        books = self._config.codebooks
-        return int(rng.integers(1, books + 1)) if rng.random() < self._config.codebook_dropout else books
-
-    def _side_by_side(self, waves: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """(B,N) padded with silence; N is a multiple of a code frame."""
-        size = self._config.samples
-        rows = np.zeros((len(waves), -(-max(wave.size for wave in waves) // size) * size), np.float32)
-        for row, wave in zip(rows, waves, strict=True):
-            row[: wave.size] = wave
-        return rows
-
     def _through(self, points: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
         """(B,T,D) -> the sum of its codes, with straight-through gradients; and the squared distance."""
         quantizer = self.module.quantizer
@@ -183,12 +170,6 @@ class Reconstruction:
                 break
         quantizer.begin(torch.cat(found), len(found[0]), self._seed)
         self._coded = True
-
-    def _untied(self, frames: Tensor, mel: Tensor) -> Tensor:
-        """Distance of (B,T,F) frames from the mean log-mel of their windows."""
-        config = self._config
-        mean = mel.reshape(*frames.shape[:2], config.frame, -1).mean(2)
-        return F.l1_loss(frames.float(), (mean - config.mel_mean) / config.mel_scale)
 
 
 def perplexity(counts: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The codec ``rvq``: settings and registration. Every listing imports this module, so it imports no torch or numpy."""
+"""The codec ``rvq``: settings and registration, without torch, for every listing."""
 
 from typing import ClassVar
 
@@ -6,23 +6,15 @@ from pydantic import Field, FiniteFloat, NonNegativeFloat, NonNegativeInt, Posit
 
 from muomni_cli.api import CodecPart, MelConfig, PartConfig, hookimpl
 
-SMALL = {
+SMALL = {  # the smallest settings that use every feature
     "mel": {"sample_rate": 8000, "n_fft": 256, "window": 160, "hop": 40, "n_mels": 20},
-    "codebook_size": 32,
-    "code_dim": 8,
-    "width": 24,
-    "encoder_layers": 1,
-    "decoder_layers": 2,
-    "fine_width": 16,
+    **{"codebook_size": 32, "code_dim": 8, "width": 24, "encoder_layers": 1, "decoder_layers": 2, "fine_width": 16},
 }
-"""The smallest settings that use every feature."""
 
 
 class CodecConfig(PartConfig):
-    """Sizes of :class:`muomni_rvq.model.RvqCodec`.
-
-    At hop 160 and 16 kHz a code frame of 8 mel frames lasts 80 ms: 12.5 a second, and 2 codebooks of 128 are 175 bit/s.
-    """
+    """Sizes of :class:`muomni_rvq.model.RvqCodec`. At hop 160 and 16 kHz a code frame of 8 mel frames lasts 80 ms: 12.5
+    a second, and 2 codebooks of 128 are 175 bit/s."""
 
     training_only: ClassVar[frozenset[str]] = frozenset(
         {"max_seconds", "crop_seconds", "free_steps", "decay", "revive", "codebook_dropout", "commitment", "squared",

@@ -11,17 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.api import GraphFn, MelConfig
+from muomni_cli.api import GraphFn
 from muomni_rvq.plugin import CodecConfig
-
-
-def encode(run: GraphFn, config: CodecConfig, wave: NDArray[np.float32]) -> NDArray[np.int64]:
-    """(N,) samples -> (T,Q) codes, the last frame padded with silence. ``run``: the graph ``encoder``."""
-    padded = np.zeros((1, -(-wave.size // config.samples), config.samples), np.float32)
-    padded.reshape(-1)[: wave.size] = wave
-    if not wave.size:
-        return np.zeros((0, config.codebooks), np.int64)
-    return np.asarray(run({"waves": padded})["codes"][0])
 
 
 class CodecDecoderStream:
@@ -33,12 +24,11 @@ class CodecDecoderStream:
 
     def push(self, codes: NDArray[Any]) -> NDArray[np.float32]:
         """(T,Q) codes -> (M,F) log-mel that is final with them; M may be 0."""
-        return self._step(codes, 1.0) if len(codes) else self._nothing()
+        return self._step(codes, 1.0)
 
     def finish(self) -> NDArray[np.float32]:
         """(M,F): the rest."""
-        late = self._config.lookahead
-        made = self._step(np.zeros((late, self._config.codebooks), np.int64), 0.0) if late else self._nothing()
+        made = self._step(np.zeros((self._config.lookahead, self._config.codebooks), np.int64), 0.0)
         self._begin()
         return made
 
@@ -51,41 +41,32 @@ class CodecDecoderStream:
         self._drop = config.lookahead * config.frame
 
     def _step(self, codes: NDArray[Any], real: float) -> NDArray[np.float32]:
-        given: dict[str, Any] = {
-            "codes": codes[None].astype(np.int64),
-            "real": np.full((1, len(codes)), real, np.float32),
-        }
-        made = self._run({**given, **self._past})
+        """``real``: 1 for frames, 0 for the silence after them."""
+        if not len(codes):
+            return np.zeros((0, self._config.mel.n_mels), np.float32)
+        factors = np.full((1, len(codes)), real, np.float32)
+        made = self._run({"codes": codes[None].astype(np.int64), "real": factors, **self._past})
         self._past = {name: made[name.replace("past", "present")] for name in self._past}
         mel: NDArray[np.float32] = made["mel"][0]
         drop = min(self._drop, len(mel))
         self._drop -= drop
         return mel[drop:]
 
-    def _nothing(self) -> NDArray[np.float32]:
-        return np.zeros((0, self._config.mel.n_mels), np.float32)
-
 
 class RvqRunner:
-    """See :class:`muomni_cli.contract.speech.CodecRunner`."""
+    """A :class:`muomni_cli.contract.speech.CodecRunner`."""
 
     def __init__(self, config: CodecConfig, graphs: Mapping[str, GraphFn]) -> None:
         self._config, self._graphs = config, graphs
-
-    @property
-    def mel(self) -> MelConfig:
-        return self._config.mel
-
-    @property
-    def frame(self) -> int:
-        return self._config.frame
-
-    @property
-    def codebook_size(self) -> int:
-        return self._config.codebook_size
+        self.mel, self.frame, self.codebook_size = config.mel, config.frame, config.codebook_size
 
     def encode(self, wave: NDArray[np.float32]) -> NDArray[np.int64]:
-        return encode(self._graphs["encoder"], self._config, wave)
+        """(N,) samples -> (T,Q) codes, the last frame padded with silence."""
+        if not wave.size:
+            return np.zeros((0, self._config.codebooks), np.int64)
+        padded = np.zeros((1, -(-wave.size // self._config.samples), self._config.samples), np.float32)
+        padded.reshape(-1)[: wave.size] = wave
+        return np.asarray(self._graphs["encoder"]({"waves": padded})["codes"][0])
 
     def stream(self) -> CodecDecoderStream:
         return CodecDecoderStream(self._graphs["decoder"], self._config)

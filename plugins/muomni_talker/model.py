@@ -25,12 +25,11 @@ from muomni_cli.api import CodeShape, Sampler, TextChunk, VoiceSettings
 from muomni_cli.nn.cache import KVCache
 from muomni_cli.nn.streaming import CausalConv
 from muomni_cli.nn.transformer import Stack
-from muomni_talker.plugin import CursorConfig, ParallelConfig, TalkerBaseConfig
-from muomni_talker.synthesis import speak
+from muomni_talker.plugin import TalkerBaseConfig
+from muomni_talker.synthesis import Engine, speak
 from muomni_talker.text_normalization import written_form
 
-STEADY = 32
-"""Elapsed and remaining slots are clamped below this number."""
+STEADY = 32  # elapsed and remaining slots are clamped below this number
 
 
 @dataclass(slots=True)
@@ -69,7 +68,7 @@ class TextEncoder(nn.Module):
         self.thought = nn.Linear(thinker_width, config.d_text, bias=False) if thinker_width else None
         self.blocks = nn.ModuleList(TextBlock(config) for _ in range(config.text_layers))
         self.norm = nn.LayerNorm(config.d_text)
-        self.lasting = nn.Sequential(
+        self.lasting = nn.Sequential(  # (B,S,W) features -> (B,S,max_duration + 1) logits of durations in slots
             nn.Linear(config.d_text, config.d_text), nn.GELU(), nn.Linear(config.d_text, config.max_duration + 1)
         )
 
@@ -83,13 +82,9 @@ class TextEncoder(nn.Module):
             x = block(x, real)
         return self.norm(x)  # type: ignore[no-any-return]
 
-    def durations(self, features: Tensor) -> Tensor:
-        """(B,S,W) -> (B,S,max_duration + 1) logits of each symbol's duration in slots."""
-        return self.lasting(features)  # type: ignore[no-any-return]
-
     def expected(self, features: Tensor) -> Tensor:
         """(B,S,W) -> (B,S) mean durations in slots; their sum preserves the length of a sentence."""
-        shares = self.durations(features).float().softmax(-1)
+        shares: Tensor = self.lasting(features).float().softmax(-1)
         return shares @ torch.arange(shares.shape[-1], device=shares.device, dtype=shares.dtype)
 
 
@@ -109,11 +104,8 @@ class LengthRegulator(nn.Module):
         without padding."""
         batch, slots = alignment.symbol.shape
         under = features.gather(1, alignment.symbol[..., None].expand(-1, -1, features.shape[-1]))
-        under = (
-            under
-            + self.elapsed(alignment.elapsed.clamp(0, STEADY - 1))
-            + self.left(alignment.left.clamp(0, STEADY - 1))
-        )
+        under = under + self.elapsed(alignment.elapsed.clamp(0, STEADY - 1))
+        under = under + self.left(alignment.left.clamp(0, STEADY - 1))
         joined = under.view(batch, slots // self.slots, -1)  # (B,T,slots*W)
         if frames is not None:
             places = torch.arange(joined.shape[1], device=joined.device)
@@ -150,11 +142,6 @@ class CodeHeads(nn.Module):
             codes[..., q] = sampler(head(self.given(states, q, codes)))
         return codes
 
-    def logits(self, states: Tensor) -> tuple[Tensor, ...]:
-        """Q times (B,T,K), with greedy codes of the heads before."""
-        codes = self.draw(states, lambda logits: logits.argmax(-1))
-        return tuple(self(states, codes))
-
 
 def summed(logits: Sequence[Tensor], codes: Tensor, real: Tensor) -> list[Tensor]:
     """Cross-entropy of each codebook, nats summed over the (B,T) frames that are ``real``."""
@@ -163,29 +150,26 @@ def summed(logits: Sequence[Tensor], codes: Tensor, real: Tensor) -> list[Tensor
     ]
 
 
-class TorchEngine:
-    """A :class:`muomni_talker.synthesis.Engine` on PyTorch; ``talker`` should be in evaluation mode."""
+class TorchEngine(Engine):
+    """The inference interface on PyTorch; ``talker`` should be in evaluation mode."""
 
     def __init__(self, talker: TalkerBase) -> None:
         self._talker, self._like = talker, talker.framer.nothing
-        self.config: TalkerBaseConfig = talker.config
-        self.codes: CodeShape = talker.codes
-        self.voices: Sequence[str] = talker.voices
-        self.thinker_width: int = talker.thinker_width
-        self.causal: bool = talker.causal
+        self.config, self.codes, self.voices = talker.config, talker.codes, talker.voices
+        self.thinker_width, self.causal = talker.thinker_width, talker.causal
 
     @torch.inference_mode()
     def read(
-        self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any] | None, kept: slice
+        self, ids: NDArray[Any], voice: int, hidden_states: NDArray[Any], kept: slice
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        heard = None if hidden_states is None else self._given(hidden_states)[None]
-        features = self._talker.reader(self._given(ids)[None], self._given(np.array([voice])), heard)[:, kept]
+        given = self._given(ids[None]), self._given(np.array([voice])), self._given(hidden_states[None])
+        features = self._talker.reader(*given)[:, kept]
         return _array(features[0]), _array(self._talker.reader.expected(features)[0])
 
     @torch.inference_mode()
     def plan(self, features: NDArray[Any], alignment: NDArray[Any]) -> NDArray[Any]:
-        under = Alignment(*(column[None] for column in self._given(alignment).unbind(1)))
-        return _array(self._talker.framer(self._given(features).to(self._like.dtype)[None], under)[0])
+        under = Alignment(*self._given(alignment[None]).unbind(2))
+        return _array(self._talker.framer(self._given(features[None]), under)[0])
 
     @torch.inference_mode()
     def begin(self) -> KVCache:
@@ -193,14 +177,12 @@ class TorchEngine:
 
     @torch.inference_mode()
     def step(self, before: NDArray[Any], plan: NDArray[Any], memory: KVCache) -> Tensor:
-        said = self._given(plan).to(self._like.dtype)[None, None]
-        return self._talker.states(self._given(before)[None, None], said, memory)[0, 0]
+        return self._talker.states(self._given(before[None, None]), self._given(plan[None, None]), memory)[0, 0]
 
     @torch.inference_mode()
     def whole(self, plan: NDArray[Any]) -> Sequence[Tensor]:
-        said = self._given(plan).to(self._like.dtype)[None]
-        before = torch.zeros(1, len(plan), self.codes.codebooks, dtype=torch.long, device=said.device)
-        return self._talker.states(before, said)[0].unbind(0)
+        before = np.zeros((1, len(plan), self.codes.codebooks), np.int64)
+        return self._talker.states(self._given(before), self._given(plan[None]))[0].unbind(0)
 
     @torch.inference_mode()
     def draw(self, state: Tensor, sampler: Sampler) -> NDArray[Any]:
@@ -208,7 +190,9 @@ class TorchEngine:
         return codes.cpu().numpy()
 
     def _given(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(self._like.device)
+        """On the Talker's device; floating-point values in its precision."""
+        tensor = torch.from_numpy(array).to(self._like.device)
+        return tensor.to(self._like.dtype) if tensor.is_floating_point() else tensor
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
@@ -229,30 +213,17 @@ class TalkerBase(nn.Module):
         self.stack = Stack(config)
         self.heads = CodeHeads(config.d_model, codes)
         self.stack.reset_parameters()
-
-    @property
-    def blocks(self) -> Iterable[nn.Module]:
-        return self.stack.blocks
-
-    @property
-    def embedding_params(self) -> frozenset[str]:
-        """Embeddings and output heads."""
-        kept = ("table", "voices", "elapsed", "left", "tables", "heads", "history", "nothing")
-        return frozenset(
-            name for name, value in self.named_parameters() if value.ndim > 1 and set(name.split(".")[:-1]) & {*kept}
-        )
+        self.history = nn.ModuleList()  # embeddings of the codes of the previous frame
+        if self.causal:
+            self.history.extend(nn.Embedding(codes.size, config.d_model) for _ in range(codes.codebooks))
+            for table in self.history:
+                nn.init.normal_(table.weight, std=0.3)  # type: ignore[arg-type]
 
     def forward(self, codes: Tensor) -> tuple[Tensor, ...]:
-        batch, frames, _ = codes.shape
-        plan = self.framer.nothing.expand(batch, frames, -1)
-        return self.heads.logits(self.states(codes, plan))
-
-    def plan(
-        self, ids: Tensor, alignment: Alignment, voice: Tensor, frames: Tensor, hidden_states: Tensor | None
-    ) -> Any:
-        """The conditioning of each frame (B,T,D), and the text features (B,S,W)."""
-        features = self.reader(ids, voice, hidden_states)
-        return self.framer(features, alignment, frames), features
+        """Without text; the codes that residual heads are conditioned on are drawn greedily."""
+        plan = self.framer.nothing.expand(*codes.shape[:2], -1)
+        states = self.states(codes, plan)
+        return tuple(self.heads(states, self.heads.draw(states, lambda logits: logits.argmax(-1))))
 
     def states(
         self,
@@ -271,7 +242,11 @@ class TalkerBase(nn.Module):
             lengths: frames of each row without padding.
             known: (B,T,1) factor on the embedding of ``before``; 0 hides it.
         """
-        raise NotImplementedError
+        assert self.causal or cache is None, "the parallel Talker has no cache"
+        if self.causal:
+            said = sum(table(before[..., q]) for q, table in enumerate(self.history))
+            plan = plan + (said if known is None else said * known)
+        return self.stack.states(plan, cache=cache, lengths=lengths, causal=self.causal)
 
     def speak(
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
@@ -284,57 +259,13 @@ class CursorTalker(TalkerBase):
 
     causal = True
 
-    def __init__(self, config: CursorConfig, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> None:
-        super().__init__(config, codes, voices, thinker_width)
-        self.history = nn.ModuleList(nn.Embedding(codes.size, config.d_model) for _ in range(codes.codebooks))
-        for table in self.history:
-            nn.init.normal_(table.weight, std=0.3)  # type: ignore[arg-type]
-
-    def states(
-        self,
-        before: Tensor,
-        plan: Tensor,
-        cache: KVCache | None = None,
-        lengths: Sequence[int] | None = None,
-        known: Tensor | None = None,
-    ) -> Tensor:
-        said = sum(table(before[..., q]) for q, table in enumerate(self.history))
-        assert isinstance(said, Tensor)
-        return self.stack.states(plan + (said if known is None else said * known), cache=cache, lengths=lengths)
-
 
 class ParallelTalker(TalkerBase):
     """Non-autoregressive: all frames of a sentence are predicted at once from their plan."""
 
     causal = False
 
-    def states(
-        self,
-        before: Tensor,  # noqa: ARG002
-        plan: Tensor,
-        cache: KVCache | None = None,
-        lengths: Sequence[int] | None = None,
-        known: Tensor | None = None,  # noqa: ARG002
-    ) -> Tensor:
-        assert cache is None, "the parallel Talker has no cache"
-        return self.stack.states(plan, lengths=lengths, causal=False)
 
-
-def build(config: CursorConfig, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> CursorTalker:
-    """The autoregressive Talker with random weights from torch's global generator."""
-    return CursorTalker(config, codes, voices, thinker_width)
-
-
-def build_parallel(
-    config: ParallelConfig, codes: CodeShape, voices: Sequence[str], thinker_width: int
-) -> ParallelTalker:
-    """The parallel Talker with random weights from torch's global generator."""
-    return ParallelTalker(config, codes, voices, thinker_width)
-
-
-def alignment_of(lengths: Sequence[int], device: torch.device | None = None) -> Alignment:
-    """The alignment of one sentence from its symbols' durations in slots; (1,U) tensors."""
-    count = torch.tensor(lengths, device=device)
-    symbol = torch.repeat_interleave(torch.arange(len(lengths), device=device), count)
-    elapsed = torch.arange(len(symbol), device=device) - torch.repeat_interleave(count.cumsum(0) - count, count)
-    return Alignment(symbol[None], elapsed[None], (count[symbol] - 1 - elapsed)[None])
+# With random weights from torch's global generator.
+build = CursorTalker
+build_parallel = ParallelTalker

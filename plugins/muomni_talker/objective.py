@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import soundfile  # type: ignore[import-untyped]
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from muomni_cli.api import Batch, Loss, Sample, TextChunk, Vocoder, VoiceSettings
+from muomni_cli.api import Batch, Loss, Sample, TextChunk, VoiceSettings
+from muomni_cli.audio.mel import decode_codes, to_samples
 from muomni_talker.model import Alignment, TalkerBase, summed
 from muomni_talker.plugin import CursorConfig
 from muomni_talker.text_frontend import normalize, script
@@ -27,8 +29,7 @@ from muomni_talker.text_normalization import written_form
 if TYPE_CHECKING:
     from muomni_cli.api import StageContext
 
-SHOWN = 3
-"""Number of held-out texts synthesized as samples."""
+SHOWN = 3  # held-out texts synthesized as samples
 
 
 class TalkerObjective:
@@ -38,8 +39,11 @@ class TalkerObjective:
 
     def __init__(self, talker: TalkerBase, context: StageContext) -> None:
         self.module = talker
-        self.blocks = list(talker.blocks)
-        self.adamw_params = talker.embedding_params
+        self.blocks = list(talker.stack.blocks)
+        tables = {"table", "voices", "elapsed", "left", "tables", "heads", "history"}  # embeddings and output heads
+        self.adamw_params = frozenset(
+            name for name, value in talker.named_parameters() if value.ndim > 1 and tables & {*name.split(".")[:-1]}
+        )
         self._context, self._settings, self._seed = context, context.settings, context.seed
         self._config, self._slots = talker.config, talker.config.subframes
         speech = context.speech(normalize)
@@ -59,7 +63,12 @@ class TalkerObjective:
         tensors = batch.tensors
         given, features = self._predict(batch)
         frames = summed(given, tensors["codes"], tensors["real"])
-        lasting = self._lasting(features, tensors)
+        symbols = tensors["ids"] != written_form.PAD
+        lasting = F.cross_entropy(
+            self.module.reader.lasting(features)[symbols].float(),
+            tensors["lasting"][symbols].clamp(max=self._config.max_duration),
+            reduction="sum",
+        )
         logs = {"base": frames[0].detach(), "lasting": lasting.detach()}
         if len(frames) > 1:
             logs["residual"] = torch.stack(frames[1:]).detach().sum()
@@ -74,7 +83,8 @@ class TalkerObjective:
         batches = self._val.batches(self._settings.batch_size)
         with torch.no_grad():
             for rows in itertools.islice(batches, self._settings.val_batches or None):
-                batch = self._to_device(self._collate(self._val, rows, None))
+                batch = self._collate(self._val, rows, None)
+                batch.tensors = {name: one.to(self._context.device) for name, one in batch.tensors.items()}
                 tensors = batch.tensors
                 given, features = self._predict(batch)
                 nats += float(sum(summed(given, tensors["codes"], tensors["real"])))
@@ -92,50 +102,36 @@ class TalkerObjective:
             found["right_residual"] = residual / frames
         return found
 
-    def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
+    def samples(self, step: int) -> Iterator[Sample]:  # noqa: ARG002
         """A few held-out texts, synthesized greedily, if there is a vocoder."""
         vocoder = self._context.vocoder()
         if vocoder is None:
             return
-        with torch.autocast(self._context.device.type, enabled=False):  # same precision as in inference
-            yield from self._spoken(vocoder)
-
-    def _spoken(self, vocoder: Vocoder) -> Iterator[Sample]:
-        import soundfile  # type: ignore[import-untyped]
-
-        codec = self._context.codec()
+        codec, device = self._context.codec(), self._context.device
         was_training = self.module.training
         self.module.eval()
-        for number in np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist():
-            said = [TextChunk(self._val.texts[number])]
-            voice_settings = VoiceSettings(self._val.voices[number] or None)
-            codes = np.concatenate(list(self.module.speak(said, voice_settings, lambda logits: int(logits.argmax()))))
-            with torch.inference_mode():
-                rows = torch.from_numpy(codes)[None].to(self._context.device)
-                wave = vocoder(codec.expand(codec.decode(rows)))[0].cpu().numpy()
-            file = io.BytesIO()
-            soundfile.write(file, wave, codec.mel.sample_rate, format="WAV", subtype="PCM_16")
-            yield Sample(f"{number}.wav", file.getvalue())
-            yield Sample(f"{number}.txt", self._val.texts[number] + "\n")
+        with torch.autocast(device.type, enabled=False):  # same precision as in inference
+            for number in np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist():
+                said, voice = [TextChunk(self._val.texts[number])], VoiceSettings(self._val.voices[number] or None)
+                codes = np.concatenate(list(self.module.speak(said, voice, lambda logits: int(logits.argmax()))))
+                wave = to_samples(vocoder, decode_codes(codec, codes), device)
+                file = io.BytesIO()
+                soundfile.write(file, wave, codec.mel.sample_rate, format="WAV", subtype="PCM_16")
+                yield Sample(f"{number}.wav", file.getvalue())
+                yield Sample(f"{number}.txt", self._val.texts[number] + "\n")
         self.module.train(was_training)
 
     def _predict(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Q times (B,T,K) logits, and (B,S,W) features."""
         tensors, talker = batch.tensors, self.module
+        features = talker.reader(tensors["ids"], tensors["voice"], tensors.get("thoughts"))
         alignment = Alignment(tensors["symbol"], tensors["elapsed"], tensors["left"])
-        hidden_states = tensors.get("thoughts")
-        plan, features = talker.plan(tensors["ids"], alignment, tensors["voice"], tensors["frames"], hidden_states)
+        plan = talker.framer(features, alignment, tensors["frames"])
         plan = torch.where(tensors["said"][:, None, None], plan, talker.framer.nothing.to(plan.dtype))
         states = talker.states(
             tensors["before"], plan, lengths=batch.host["frames"], known=tensors["known"][:, None, None]
         )
         return talker.heads(states, tensors["codes"]), features
-
-    def _lasting(self, features: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """Cross-entropy of the durations, summed over the symbols."""
-        real = tensors["ids"] != written_form.PAD
-        given = self.module.reader.durations(features)[real].float()
-        return F.cross_entropy(given, tensors["lasting"][real].clamp(max=self._config.max_duration), reduction="sum")
 
     def _collate(self, speech: Any, rows: Sequence[int], seeds: Sequence[Sequence[int]] | None) -> Batch:
         """Utterances padded on the right; with ``seeds``, one per row, corrupted as in training."""
@@ -163,9 +159,7 @@ class TalkerObjective:
         arrays = {
             "ids": ids,
             "lasting": counts,
-            "symbol": alignment[0],
-            "elapsed": alignment[1],
-            "left": alignment[2],
+            **dict(zip(("symbol", "elapsed", "left"), alignment, strict=True)),
             "voice": np.array([names.index(speech.voices[row]) for row in rows]),
             "codes": codes,
             "before": before,
@@ -175,8 +169,7 @@ class TalkerObjective:
             "said": said,
         }
         if self.module.thinker_width:
-            heard = [True] * len(rows) if seeds is None else [self._heard(seed) for seed in seeds]
-            arrays["thoughts"] = self._hidden_states(speech, rows, heard, ids.shape[1])
+            arrays["thoughts"] = self._hidden_states(speech, rows, seeds, ids.shape[1])
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return Batch(tensors, float(sum(frames)), sum(frames), {"frames": frames})
 
@@ -196,17 +189,14 @@ class TalkerObjective:
         forgotten = isinstance(config, CursorConfig) and rng.random() < config.history_dropout
         return float(not forgotten), bool(rng.random() >= config.text_dropout)
 
-    def _heard(self, seed: Sequence[int]) -> bool:
-        """Whether a row is trained with the Thinker's states."""
-        return bool(np.random.default_rng([*seed, 1]).random() >= self._config.hidden_state_dropout)
-
     def _hidden_states(
-        self, speech: Any, rows: Sequence[int], heard: Sequence[bool], width: int
+        self, speech: Any, rows: Sequence[int], seeds: Sequence[Sequence[int]] | None, width: int
     ) -> NDArray[np.float32]:
-        """(B,S,Dh): for each character the Thinker state that predicted its word; zeros where there is none."""
+        """(B,S,Dh): for each character the Thinker state that predicted its word; zeros where there is none, and with
+        ``seeds`` in some of the rows."""
         found = np.zeros((len(rows), width, self.module.thinker_width), np.float32)
         for place, row in enumerate(rows):
-            if not heard[place]:
+            if seeds and np.random.default_rng([*seeds[place], 1]).random() < self._config.hidden_state_dropout:
                 continue
             begin = 1  # after the leading silence
             for word in script(self._context.hidden_states(speech.written[row])):
@@ -214,7 +204,3 @@ class TalkerObjective:
                     found[place, begin : begin + len(word.text)] = word.hidden
                 begin += len(word.text) + word.ends  # a space separates sentences
         return found
-
-    def _to_device(self, batch: Batch) -> Batch:
-        device = self._context.device
-        return Batch({k: v.to(device) for k, v in batch.tensors.items()}, batch.weight, batch.items, batch.host)

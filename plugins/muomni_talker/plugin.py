@@ -1,6 +1,4 @@
-"""The Talkers ``cursor`` and ``parallel``: settings and registration. Every listing imports this module, so it
-imports no torch or numpy.
-"""
+"""The Talkers ``cursor`` and ``parallel``: settings and registration, without torch, for every listing."""
 
 from __future__ import annotations
 
@@ -10,11 +8,10 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from muomni_cli.api import PartConfig, TalkerPart, hookimpl
 
-SMALL = {
+SMALL = {  # for conformance checks
     **{"d_text": 24, "text_layers": 2, "text_kernel": 3, "max_duration": 6, "ctx_len": 128},
     **{"d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 48},
 }
-"""Sizes for conformance checks."""
 
 
 class TalkerBaseConfig(PartConfig):
@@ -45,7 +42,6 @@ class TalkerBaseConfig(PartConfig):
 
     @property
     def kv_heads(self) -> int:
-        """Key and value heads: one for each query head."""
         return self.n_heads
 
     @property

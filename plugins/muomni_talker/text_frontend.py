@@ -12,31 +12,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.api import TextChunk
-from muomni_talker.text_normalization.written_form import ALPHABET, LOOK, WrittenWord, cut, is_plain, read, starts_item
+from muomni_talker.text_normalization import written_form
+from muomni_talker.text_normalization.written_form import LOOK, NormalizedWord, WrittenWord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ALPHABET", "normalize"]
-
-LONGEST = 40
-"""Most spoken words of a sentence."""
-
-ENOUGH = 25
-"""Spoken words after which a sentence is cut at a comma."""
-
-_LETTERS = 40  # maximum length of a spoken word
-_RUNS = re.compile(r"\s+|\S+")
+LONGEST = 40  # most spoken words of a sentence
+ENOUGH = 25  # spoken words after which a sentence is cut at a comma
+LETTERS = 40  # most letters of a spoken word
 
 
 @dataclass(frozen=True, slots=True)
 class FrontendChunk:
-    """The spoken form of one written word.
-
-    ``text``: in :data:`ALPHABET`: the spoken words, the punctuation mark and, unless a sentence ends here, a space.
-    ``hidden``: the Thinker state of the text piece with the word's last character. ``ends``: a sentence ends here; the
-    last word of a text always ends one.
-    """
+    """The spoken form of one written word: the spoken words, the punctuation mark and, unless a sentence ends here, a
+    space. ``hidden``: the Thinker state of the text piece with the word's last character. ``ends``: a sentence ends
+    here; the last word of a text always ends one."""
 
     text: str
     hidden: NDArray[Any] | None = None
@@ -58,7 +49,7 @@ class TextFrontend:
 
     def push(self, piece: TextChunk) -> Iterator[FrontendChunk]:
         """Feed a piece of text and yield the words that are now final."""
-        for run in _RUNS.findall(piece.text):
+        for run in re.findall(r"\s+|\S+", piece.text):
             if run.isspace():
                 self._close()
                 self._breaks += run.count("\n")
@@ -76,7 +67,7 @@ class TextFrontend:
     def _close(self) -> None:
         """End the current run of characters and queue its written words."""
         if self._run:
-            words = cut("".join(self._run), self._breaks)
+            words = written_form.cut("".join(self._run), self._breaks)
             self._queue.extend((word, self._hidden) for word in words)
             self._run.clear()
             self._breaks = 0 if words else self._breaks
@@ -84,64 +75,52 @@ class TextFrontend:
     def _drain(self, *, finished: bool) -> Iterator[FrontendChunk]:
         while self._queue:
             word, hidden = self._queue[0]
-            plain = is_plain(word)
+            plain = written_form.is_plain(word)
             if not (finished or plain or len(self._queue) > LOOK):
                 return
             follow = [] if plain else [self._queue[at][0] for at in range(1, min(LOOK + 1, len(self._queue)))]
-            reading = read(word, follow, self._before)
-            if word.breaks > 1 or starts_item(word):
+            reading = written_form.read(word, follow, self._before)
+            if word.breaks > 1 or written_form.starts_item(word):
                 yield from self._release(ends=True)
             for _ in range(reading.taken + 1):
                 self._before, hidden = self._queue.popleft()
-            yield from self._say(
-                reading.text, reading.mark, reading.ends, hidden, opens="(" in word.lead and not reading.taken
-            )
+            opens = "(" in word.lead and not reading.taken
+            yield from self._say(reading, hidden, opens=opens)
             if reading.ends:
                 self._before = None
 
-    def _say(
-        self, text: str, mark: str, ends: bool, hidden: NDArray[Any] | None, *, opens: bool
-    ) -> Iterator[FrontendChunk]:
-        words = list(_bounded(text))
+    def _say(self, reading: NormalizedWord, hidden: NDArray[Any] | None, *, opens: bool) -> Iterator[FrontendChunk]:
+        """Hold the spoken words until the next ones are known. ``opens``: a parenthesis opens before them."""
+        words, mark = [], reading.mark
+        for word in reading.text.split():
+            kept = "".join(character for character in word if character in written_form.ALPHABET).strip("'")
+            words += [kept[begin : begin + LETTERS] for begin in range(0, len(kept), LETTERS)]
+        if self._held is not None and not self._held[1]:
+            if not words and mark:  # a mark that stands alone belongs to the word before it
+                self._held = (self._held[0], " -" if mark == "-" else mark, self._held[2])
+                if reading.ends:
+                    yield from self._release(ends=True)
+            elif words and opens:
+                self._held = (self._held[0], ",", self._held[2])
         if not words:
-            yield from self._mark(mark, ends)
             return
-        if opens and self._held is not None and not self._held[1]:
-            self._held = (self._held[0], ",", self._held[2])
         for begin in range(0, len(words), LONGEST):
             some = words[begin : begin + LONGEST]
             yield from self._release(ends=self._count + len(some) > LONGEST)
             self._count += len(some)
             self._held = (" ".join(some), "", hidden)
         self._held = (" ".join(some), mark, hidden)
-        if ends or (self._count >= ENOUGH and mark):
+        if reading.ends or (self._count >= ENOUGH and mark):
             yield from self._release(ends=True)
-
-    def _mark(self, mark: str, ends: bool) -> Iterator[FrontendChunk]:
-        """Attach a mark that stands alone to the word before it, if that has none."""
-        if self._held is not None and mark and not self._held[1]:
-            self._held = (self._held[0], " -" if mark == "-" else mark, self._held[2])
-            if ends:
-                yield from self._release(ends=True)
 
     def _release(self, *, ends: bool) -> Iterator[FrontendChunk]:
         """Yield the word that waited for the next one."""
         if self._held is not None:
             text, mark, hidden = self._held
-            yield FrontendChunk(
-                text + (mark.removesuffix(" -") if ends else mark) + ("" if ends else " "), hidden, ends
-            )
+            yield FrontendChunk(text + (mark.removesuffix(" -") if ends else f"{mark} "), hidden, ends)
             self._held = None
             if ends:
                 self._count = 0
-
-
-def _bounded(text: str) -> Iterator[str]:
-    """Spoken words in :data:`ALPHABET`, split after :data:`_LETTERS` letters."""
-    for word in text.split():
-        kept = "".join(character for character in word if character in ALPHABET).strip("'")
-        for begin in range(0, len(kept), _LETTERS):
-            yield kept[begin : begin + _LETTERS]
 
 
 def script(text: Iterable[TextChunk]) -> Iterator[FrontendChunk]:
@@ -150,16 +129,6 @@ def script(text: Iterable[TextChunk]) -> Iterator[FrontendChunk]:
     for piece in text:
         yield from reader.push(piece)
     yield from reader.finish()
-
-
-def sentences(words: Iterable[FrontendChunk]) -> Iterator[list[FrontendChunk]]:
-    """Group words into sentences."""
-    sentence: list[FrontendChunk] = []
-    for word in words:
-        sentence.append(word)
-        if word.ends:
-            yield sentence
-            sentence = []
 
 
 def normalize(text: str) -> str:

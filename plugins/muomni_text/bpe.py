@@ -12,8 +12,8 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from muomni_cli.api import RequestError
-from muomni_text.byte_level import FILE, SPECIALS, ByteTable, not_unicode, spelt, unspell, write_file
+from muomni_cli.api import RequestError, files
+from muomni_text.byte_level import BYTE_OF, FILE, SPECIALS, ByteTable, not_unicode, spelt
 from muomni_text.plugin import BPEConfig
 
 PIECE = 1 << 16  # characters per piece for the trainer, which buffers a few hundred
@@ -44,7 +44,7 @@ class BPETokenizer(ByteTable):
 
     def save(self, folder: Path) -> None:
         """Write a ``tokenizer.json`` for HF ``tokenizers``."""
-        write_file(folder, self._inner.to_str(pretty=True))
+        files.write_text(folder / FILE, self._inner.to_str(pretty=True))
 
 
 def _table(inner: tokenizers.Tokenizer) -> list[bytes]:
@@ -59,7 +59,7 @@ def _table(inner: tokenizers.Tokenizer) -> list[bytes]:
         if spelling is None:
             raise ValueError(f"id {token} is missing")
         try:
-            table.append(unspell(spelling))
+            table.append(bytes(BYTE_OF[character] for character in spelling))
         except KeyError:
             raise ValueError(f"token {spelling!r} is not spelled in bytes") from None
     missing = {bytes([byte]) for byte in range(256)}.difference(table)
@@ -95,10 +95,14 @@ def learn(config: BPEConfig, texts: Iterator[str]) -> BPETokenizer:
     Too little text gives a smaller vocabulary than ``vocab_size``: unreachable rows would be dead weight in the
     embedding table and in every softmax.
     """
+    # A word, number or run of punctuation takes the one space before it. No match mixes letters and punctuation, so no
+    # merge can spell a special token.
+    contraction, number = r"['\u2019](?:[sdmt]|ll|re|ve)\b", r" ?\p{N}" if config.single_digits else r" ?\p{N}+"
+    pattern = rf"{contraction}| ?[\p{{L}}\p{{M}}]+|{number}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
     inner = tokenizers.Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(tokenizers.Regex(_words(config.single_digits)), behavior="isolated"),
+            pre_tokenizers.Split(tokenizers.Regex(pattern), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -113,15 +117,6 @@ def learn(config: BPEConfig, texts: Iterator[str]) -> BPETokenizer:
     )
     inner.train_from_iterator(_pieces(texts), trainer)
     return BPETokenizer(inner)
-
-
-def _words(single_digits: bool) -> str:
-    """The pattern that splits text: contractions, words, numbers, punctuation, white space. A word, number or
-    punctuation takes the one space before it. No match mixes letters and punctuation, so no merge can spell a special
-    token."""
-    number = r" ?\p{N}" if single_digits else r" ?\p{N}+"
-    contraction = r"['\u2019](?:[sdmt]|ll|re|ve)\b"
-    return rf"{contraction}| ?[\p{{L}}\p{{M}}]+|{number}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def _pieces(texts: Iterator[str]) -> Iterator[str]:

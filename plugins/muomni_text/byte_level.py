@@ -6,21 +6,23 @@ GPT-2's alphabet :data:`SPELLING`: visible Latin-1 characters by themselves, oth
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
-from muomni_cli.api import RequestError
+from muomni_cli.api import RequestError, files
 from muomni_text.plugin import BytesConfig
 
-SPECIALS: Mapping[str, int] = {"pad": 0, "bos": 1, "eos": 2, "system": 3, "user": 4, "assistant": 5}
-
 FILE = "tokenizer.json"
-
+SPECIALS: Mapping[str, int] = {"pad": 0, "bos": 1, "eos": 2, "system": 3, "user": 4, "assistant": 5}
 FIRST = len(SPECIALS)  # id of byte 0
+
+_VISIBLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+_HIDDEN = [byte for byte in range(256) if byte not in _VISIBLE]
+SPELLING = [chr(byte if byte in _VISIBLE else 0x100 + _HIDDEN.index(byte)) for byte in range(256)]
+BYTE_OF = {character: byte for byte, character in enumerate(SPELLING)}
 
 
 def spelt(name: str) -> str:
@@ -28,52 +30,26 @@ def spelt(name: str) -> str:
     return f"<|{name}|>"
 
 
-def _spelling() -> list[str]:
-    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(256) if byte not in visible]
-    spelling = {byte: chr(byte) for byte in visible} | {byte: chr(0x100 + i) for i, byte in enumerate(hidden)}
-    return [spelling[byte] for byte in range(256)]
-
-
-SPELLING: Sequence[str] = _spelling()
-
-_BYTE_OF = {character: byte for byte, character in enumerate(SPELLING)}
-
-
-def unspell(token: str) -> bytes:
-    """The bytes of a token of the file. KeyError for a character outside the alphabet."""
-    return bytes(_BYTE_OF[character] for character in token)
-
-
 class ByteTable:
     """Ids back to text, by the bytes of each id (none for the special tokens)."""
 
+    specials = SPECIALS
+
     def __init__(self, table: Sequence[bytes]) -> None:
-        self._table = tuple(table)
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self._table)
-
-    @property
-    def specials(self) -> Mapping[str, int]:
-        return SPECIALS
+        self._table, self.vocab_size = tuple(table), len(table)
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one token; none for special tokens."""
-        return self._table[self._checked(token)]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of ``ids``, without special tokens; bytes that are not UTF-8 become U+FFFD."""
-        return b"".join(self._table[self._checked(token)] for token in ids).decode("utf-8", errors="replace")
-
-    def _checked(self, token: int) -> int:
         if not 0 <= token < len(self._table):
             raise RequestError(
                 f"token id {token} is outside the vocabulary of {len(self._table)}",
                 "use the tokenizer that these ids were made with",
             )
-        return token
+        return self._table[token]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ``ids``, without special tokens; bytes that are not UTF-8 become U+FFFD."""
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors="replace")
 
 
 def not_unicode(texts: Sequence[str]) -> RequestError:
@@ -87,14 +63,6 @@ def not_unicode(texts: Sequence[str]) -> RequestError:
                 "decode the text correctly at its source, or replace such characters",
             )
     raise ValueError("every text is valid Unicode")
-
-
-def write_file(folder: Path, content: str) -> None:
-    """Write ``tokenizer.json`` into ``folder`` atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{FILE}.{os.getpid()}"
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(folder / FILE)
 
 
 class ByteTokenizer(ByteTable):
@@ -120,12 +88,12 @@ class ByteTokenizer(ByteTable):
         inner.add_special_tokens([spelt(name) for name in SPECIALS])
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         inner.decoder = decoders.ByteLevel()
-        write_file(folder, inner.to_str(pretty=True))
+        files.write_text(folder / FILE, inner.to_str(pretty=True))
 
 
-def load(config: BytesConfig, folder: Path) -> ByteTokenizer:  # noqa: ARG001 (the signature of every tokenizer)
+def load(config: BytesConfig, source: Path | Iterator[str]) -> ByteTokenizer:  # noqa: ARG001 (of every tokenizer)
+    """Reads no file, and learns nothing from text."""
     return ByteTokenizer()
 
 
-def learn(config: BytesConfig, texts: Iterator[str]) -> ByteTokenizer:  # noqa: ARG001 (the signature of every tokenizer)
-    return ByteTokenizer()
+learn = load

@@ -1,6 +1,4 @@
-"""Tokenizers ``bpe`` and ``bytes``: settings and registration. Every listing imports this module, so it imports no
-tokenizer library.
-"""
+"""Tokenizers ``bpe`` and ``bytes``: settings and registration, without a tokenizer library, for every listing."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ class BPEConfig(PartConfig):
     """Byte-level byte pair encoding."""
 
     vocab_size: int = Field(
-        5000,
-        ge=262,
-        description="most tokens: 6 special ones, 256 bytes, and merges as far as the text supports them",
+        5000, ge=262, description="most tokens: 6 special ones, 256 bytes, and merges as far as the text supports them"
     )
     min_frequency: int = Field(2, ge=1, description="fewest occurrences of a pair to be merged")
     single_digits: bool = Field(True, description="one token per digit, so that numbers are split alike")

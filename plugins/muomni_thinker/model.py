@@ -15,12 +15,11 @@ from muomni_thinker.plugin import TransformerConfig
 
 
 class Transformer(Stack):
-    """See :class:`muomni_cli.api.Thinker`."""
+    """A :class:`muomni_cli.api.Thinker`."""
 
     def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
         super().__init__(config)
-        self.config = config
-        self.vocab_size = vocab_size
+        self.config, self.vocab_size = config, vocab_size
         self.tok_emb = nn.Embedding(vocab_size, config.d_model)
         self.lm_head = None if config.tie_embeddings else nn.Linear(config.d_model, vocab_size, bias=False)
         self.reset_parameters()
@@ -51,7 +50,12 @@ class Transformer(Stack):
         """See :meth:`muomni_cli.api.Thinker.__call__`. RequestError for more tokens than ``ctx_len`` or the cache's
         room."""
         hidden = self.hidden(ids, embeds=embeds, cache=cache, lengths=lengths)
-        seen = _last(hidden, lengths) if last_only else hidden
+        seen = hidden
+        if last_only and lengths is None:
+            seen = hidden[:, -1:]
+        elif last_only:  # the last real token of each row
+            last = torch.tensor(lengths, device=hidden.device) - 1
+            seen = hidden[torch.arange(len(last), device=hidden.device), last][:, None]
         return ThinkerOutput(logits=self.read_out(seen), hidden=hidden)
 
     def read_out(self, hidden: Tensor) -> Tensor:
@@ -74,13 +78,4 @@ class Transformer(Stack):
         return self.states(x, cache=cache, lengths=lengths)
 
 
-def _last(hidden: Tensor, lengths: Sequence[int] | None) -> Tensor:
-    """(B,T,D) -> (B,1,D): the last real token of each row."""
-    if lengths is None:
-        return hidden[:, -1:]
-    index = torch.tensor(lengths, device=hidden.device) - 1
-    return hidden[torch.arange(len(lengths), device=hidden.device), index][:, None]
-
-
-def build(config: TransformerConfig, vocab_size: int) -> Transformer:
-    return Transformer(config, vocab_size)
+build = Transformer

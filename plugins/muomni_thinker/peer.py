@@ -47,11 +47,9 @@ class Llama:
     @torch.inference_mode()
     def generate(self, ids: Tensor, count: int) -> Tensor:
         """(B,T) -> (B,T+count), greedy, by the library's own loop and cache."""
-        generated: Tensor = self.llama.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, min_new_tokens=count, do_sample=False
-        )
+        mask, lengths = torch.ones_like(ids), {"max_new_tokens": count, "min_new_tokens": count}
+        generated: Tensor = self.llama.generate(ids, attention_mask=mask, do_sample=False, **lengths)
         return generated
 
 
-def llama(config: TransformerConfig, vocab_size: int) -> Llama:
-    return Llama(config, vocab_size)
+llama = Llama

@@ -1,6 +1,4 @@
-"""The Thinker ``transformer``: settings and registration. Every listing imports this module, so it imports no
-torch.
-"""
+"""The Thinker ``transformer``: settings and registration, without torch, for every listing."""
 
 from typing import Self
 

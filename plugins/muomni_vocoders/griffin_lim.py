@@ -1,6 +1,4 @@
-"""The Griffin-Lim vocoder (Griffin and Lim 1984; the fast variant of Perraudin et al. 2013), and the STFT that it
-inverts.
-"""
+"""The Griffin-Lim vocoder (Griffin and Lim 1984; fast: Perraudin et al. 2013), and the STFT that it inverts."""
 
 from __future__ import annotations
 
@@ -15,11 +13,8 @@ from muomni_cli.audio.dsp import mel_filters
 from muomni_cli.audio.mel import Waves
 from muomni_vocoders.plugin import GriffinLimConfig
 
-LEAST = 1e-3
-"""Lower bound of a divisor, as a share of the window's largest square."""
-
-TINY = 1e-20
-"""Added to squared magnitudes before division: silence has no phase."""
+LEAST = 1e-3  # lower bound of a divisor, as a share of the window's largest square
+TINY = 1e-20  # added to squared magnitudes before division: silence has no phase
 
 
 class Magnitudes(nn.Module):
@@ -55,14 +50,9 @@ def overlap_add(frames: Tensor, hop: int) -> Tensor:
 
 
 class OverlapAddStream:
-    """Streaming inverse short-time Fourier transform (Griffin and Lim 1984): each sample is the sum of its windowed
-    frames over the sum of their squared windows. Frame t is centered on sample ``t * hop``, as in a log-mel.
-
-    Args:
-        window: (W,) analysis and synthesis window, W even and at least ``hop``.
-        hop: samples from one frame to the next.
-        batch: B.
-    """
+    """Streaming inverse short-time Fourier transform (Griffin and Lim 1984) of ``batch`` rows: each sample is the sum
+    of its windowed frames over the sum of their squared windows. Frame t is centered on sample ``t * hop``, as in a
+    log-mel. ``window``: (W,) of analysis and synthesis, W even and at least ``hop``."""
 
     def __init__(self, window: Tensor, hop: int, batch: int) -> None:
         self._squares, self._hop = window.square()[None, None], hop
@@ -199,21 +189,13 @@ def peak_frequencies(magnitudes: Tensor) -> Tensor:
     nearest = torch.where(inner - left <= right - inner, left, right)
     found = (nearest > 0) & (nearest < count)
     chosen = tops.gather(-1, torch.where(found, nearest, inner).long() - 1)
-    return torch.cat(
-        (bins[:1].expand_as(here[..., :1]), torch.where(found, chosen, inner), bins[-1:].expand_as(here[..., :1])),
-        dim=-1,
-    )
+    first, last = bins[:1].expand_as(here[..., :1]), bins[-1:].expand_as(here[..., :1])
+    return torch.cat((first, torch.where(found, chosen, inner), last), dim=-1)
 
 
 def predicted(magnitudes: Tensor, before: Tensor | None, hop: int, n_fft: int) -> Tensor:
-    """(B,T,K) complex spectrum of frames whose phases refer to their first sample.
-
-    Args:
-        magnitudes: (B,T,K), T at least 1.
-        before: (B,K) complex spectrum of the frame before the first, if there is one. Silence has phase zero.
-        hop: samples from one frame to the next.
-        n_fft: length of the transform.
-    """
+    """(B,T,K) magnitudes, T at least 1, and the (B,K) complex spectrum of the frame before, if there is one -> (B,T,K)
+    complex spectrum, its phases relative to the first sample of each frame. Silence has phase zero."""
     phases = 2 * math.pi * turns(magnitudes, hop, n_fft).cumsum(1)
     if before is not None:
         phases = phases + torch.where(before == 0, 0, before.angle())[:, None]
@@ -238,7 +220,8 @@ def running_max(x: Tensor) -> Tensor:
 
 
 class GriffinLim(nn.Module):
-    """A :class:`muomni_cli.api.Vocoder` without weights; checkpoints hold nothing of it."""
+    """A :class:`muomni_cli.api.Vocoder` without weights; checkpoints hold nothing of it. RequestError if a mel filter
+    is empty, so that the mel cannot be inverted."""
 
     window: Tensor
 
@@ -263,7 +246,9 @@ class GriffinLim(nn.Module):
         push = self.config.momentum / (1 + self.config.momentum)
         last: Tensor | None = None
         for _ in range(self.config.iterations):
-            heard = self.analysed(before.laid(self.synthesized(spectrum)).mul_(scale))
+            samples = before.laid(self.synthesized(spectrum)).mul_(scale)
+            frames = samples.unfold(1, self.mel.window, self.mel.hop)  # those that fit
+            heard = torch.fft.rfft(frames * self.window, n=self.mel.n_fft)
             moved = heard if last is None else torch.sub(heard, last, alpha=push)
             last = heard
             real, imag = moved.real, moved.imag
@@ -274,17 +259,10 @@ class GriffinLim(nn.Module):
         """(B,M,K) -> (B,M,W) windowed frames."""
         return torch.fft.irfft(spectrum, n=self.mel.n_fft)[..., : self.mel.window] * self.window  # type: ignore[no-any-return]
 
-    def analysed(self, samples: Tensor) -> Tensor:
-        """(B,N) -> (B,M,K) spectrum of every frame that fits."""
-        frames = samples.unfold(1, self.mel.window, self.mel.hop)
-        return torch.fft.rfft(frames * self.window, n=self.mel.n_fft)  # type: ignore[no-any-return]
-
 
 class GriffinLimStream:
     """Streaming :class:`GriffinLim`; a :class:`muomni_cli.contract.speech.TensorStream`, reusable after :meth:`finish`.
-
-    A block runs as soon as its lookahead is there. The phases of the lookahead are the initial ones of the next block.
-    """
+    A block runs as soon as its lookahead is there, whose phases are the initial ones of the next block."""
 
     def __init__(self, vocoder: GriffinLim, batch: int) -> None:
         self._vocoder, self._batch = vocoder, batch
@@ -317,25 +295,21 @@ class GriffinLimStream:
         return torch.cat(made, dim=1)
 
     def _run(self, done: int, frames: int) -> Tensor:
-        """Settle the next ``frames``, and return the samples of the first ``done`` of them."""
-        vocoder = self._vocoder
+        """Settle the next ``frames``, starting from the spectrum that the block before found for its lookahead, and
+        return the samples of the first ``done`` of them."""
+        vocoder, mel = self._vocoder, self._vocoder.mel
         magnitudes = vocoder.magnitudes(self._mel[:, :frames])
-        spectrum = vocoder.settled(self._guess(magnitudes), magnitudes, self._overlap)
+        if self._ahead is None:
+            guess = predicted(magnitudes, None, mel.hop, mel.n_fft)
+        else:
+            guess = self._ahead[:, 1 : frames + 1]
+            known = guess.shape[1]
+            if known < frames:
+                new = predicted(magnitudes[:, known:], self._ahead[:, known], mel.hop, mel.n_fft)
+                guess = torch.cat((guess, new), dim=1)
+        spectrum = vocoder.settled(guess, magnitudes, self._overlap)
         self._mel, self._ahead = self._mel[:, done:], spectrum[:, done - 1 :]
         return self._overlap.push(vocoder.synthesized(spectrum[:, :done]))
 
-    def _guess(self, magnitudes: Tensor) -> Tensor:
-        """The spectrum found by the block before, and its continuation."""
-        mel = self._vocoder.mel
-        if self._ahead is None:
-            return predicted(magnitudes, None, mel.hop, mel.n_fft)
-        known = self._ahead[:, 1 : magnitudes.shape[1] + 1]
-        new = magnitudes[:, known.shape[1] :]
-        if not new.shape[1]:
-            return known
-        return torch.cat((known, predicted(new, self._ahead[:, known.shape[1]], mel.hop, mel.n_fft)), dim=1)
 
-
-def build(config: GriffinLimConfig, mel: MelConfig) -> GriffinLim:
-    """Griffin-Lim for a codec's mel. RequestError if a mel filter is empty, so that the mel cannot be inverted."""
-    return GriffinLim(config, mel)
+build = GriffinLim

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,17 +27,13 @@ from muomni_vocoders.vocos import Vocos
 if TYPE_CHECKING:
     from muomni_cli.api import StageContext
 
-FACTORS = (0.5, 1.0, 2.0)
-"""Transform lengths, relative to the mel's own."""
-
+FACTORS = (0.5, 1.0, 2.0)  # transform lengths, relative to the mel's own
 OVERLAP = 4  # frames over each sample
-
 SLOPE = 0.1  # of the leaky ReLU
-
-DiscriminatorOutput = list[list[Tensor]]
-"""For each resolution the outputs of its layers; the last is the score at each position."""
-
 SHOWN = 3  # files per sample
+
+# For each resolution the outputs of its layers; the last is the score at each position.
+DiscriminatorOutput = list[list[Tensor]]
 
 
 class Spectra(nn.Module):
@@ -53,14 +48,12 @@ class Spectra(nn.Module):
 
     def forward(self, waves: Tensor) -> list[Tensor]:
         """(B,N) -> magnitudes, (B, frequencies, frames) each."""
-        return [self._magnitudes(waves, size) for size in self.sizes]
-
-    def _magnitudes(self, waves: Tensor, size: int) -> Tensor:
-        window = self.get_buffer(f"window{size}")
-        found = torch.stft(
-            waves, size, size // OVERLAP, window=window, center=True, pad_mode="constant", return_complex=True
-        )
-        return (found.real.square() + found.imag.square() + self.floor).sqrt()
+        magnitudes = []
+        for size in self.sizes:
+            window, hop = self.get_buffer(f"window{size}"), size // OVERLAP
+            found = torch.stft(waves, size, hop, window=window, center=True, pad_mode="constant", return_complex=True)
+            magnitudes.append((found.real.square() + found.imag.square() + self.floor).sqrt())
+        return magnitudes
 
 
 class SpectralLoss(nn.Module):
@@ -114,13 +107,15 @@ class Discriminator(nn.Module):
         pairs = zip(self.resolutions, self.spectra(waves), strict=True)
         return [convolutions(spectrum.log().transpose(1, 2)[:, None]) for convolutions, spectrum in pairs]
 
-    def losses(self, made: Tensor, true: Tensor) -> GanLosses:
-        """The losses of both sides on (B,N) ``made`` and ``true`` audio."""
+    def losses(self, made: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,N) ``made`` and ``true`` audio -> (B,) losses of the vocoder, without a gradient for the discriminator's
+        weights, and of the discriminator, without one for the vocoder's. Their sum trains both sides."""
         fixed = {name: parameter.detach() for name, parameter in self.named_parameters()}  # gradients flow through
         asked: DiscriminatorOutput = functional_call(self, fixed, (made,))
         with torch.no_grad():
             known: DiscriminatorOutput = functional_call(self, fixed, (true,))
-        adversarial = _mean([_rows(self._generator(scores[-1])) for scores in asked])
+        hinge = self.config.use == "hinge"
+        adversarial = _mean([_rows(-one[-1] if hinge else (one[-1] - 1).square()) for one in asked])
         features = _mean(
             [
                 _rows((one - other).abs()) / _rows(other.abs())
@@ -128,27 +123,12 @@ class Discriminator(nn.Module):
                 for one, other in zip(scores[:-1], truth[:-1], strict=True)
             ]
         )
-        pairs = zip(self(made.detach()), self(true), strict=True)
-        discriminator_loss = _mean([_rows(self._fake(one[-1])) + _rows(self._real(other[-1])) for one, other in pairs])
-        return GanLosses(self.config.weight * adversarial + self.config.features * features, discriminator_loss)
-
-    def _generator(self, score: Tensor) -> Tensor:
-        return -score if self.config.use == "hinge" else (score - 1).square()
-
-    def _real(self, score: Tensor) -> Tensor:
-        return F.relu(1 - score) if self.config.use == "hinge" else (score - 1).square()
-
-    def _fake(self, score: Tensor) -> Tensor:
-        return F.relu(1 + score) if self.config.use == "hinge" else score.square()
-
-
-@dataclass(frozen=True, slots=True)
-class GanLosses:
-    """Losses (B,) whose sum trains both sides: ``vocoder`` has no gradient for the discriminator's weights,
-    ``discriminator`` none for the vocoder's."""
-
-    vocoder: Tensor
-    discriminator: Tensor
+        told = []
+        for one, other in zip(self(made.detach()), self(true), strict=True):
+            fake, real = one[-1], other[-1]
+            wrong = (F.relu(1 + fake), F.relu(1 - real)) if hinge else (fake.square(), (real - 1).square())
+            told.append(_rows(wrong[0]) + _rows(wrong[1]))
+        return self.config.weight * adversarial + self.config.features * features, _mean(told)
 
 
 def _rows(values: Tensor) -> Tensor:
@@ -207,9 +187,9 @@ class VocoderObjective:
         loss, mel_distance = self.module.distance(made, true)
         logs = {"mel_distance": mel_distance.sum().detach()}
         if self.module.discriminator is not None:
-            losses = self.module.discriminator.losses(made, true)
-            logs |= {"distance": loss.sum().detach(), "discriminator": losses.discriminator.sum().detach()}
-            loss = loss + losses.vocoder + losses.discriminator
+            asked, told = self.module.discriminator.losses(made, true)
+            logs |= {"distance": loss.sum().detach(), "discriminator": told.sum().detach()}
+            loss = loss + asked + told
         return Loss(loss.sum(), logs)
 
     def validate(self) -> dict[str, float]:
@@ -229,14 +209,17 @@ class VocoderObjective:
         rows = np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist()
         for place, row in enumerate(rows):
             _, made = self._resounded(row)
-            yield Sample(f"{place}.wav", wav(made[0].cpu().numpy(), self.module.vocoder.mel.sample_rate))
+            samples, rate = made[0].cpu().numpy().clip(-1, 1), self.module.vocoder.mel.sample_rate
+            file = io.BytesIO()
+            soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
+            yield Sample(f"{place}.wav", file.getvalue())
 
     @torch.no_grad()
     def _resounded(self, row: int) -> tuple[Tensor, Tensor]:
         """(1,N) and (1,N): held-out audio, and what the vocoder makes of its mel."""
         wave = self._val.inputs[row]
-        true = torch.from_numpy(np.array(padded(wave, self._filled(wave.size)), np.float32))[None]
-        true = true.to(self.module.vocoder.window.device)
+        padded = np.pad(wave, (0, self._filled(wave.size) - wave.size))
+        true = torch.from_numpy(np.array(padded, np.float32))[None].to(self.module.vocoder.window.device)
         return true, self.module.vocoder(self._heard(true))
 
     @torch.no_grad()
@@ -255,15 +238,5 @@ class VocoderObjective:
 def crop(wave: NDArray[np.float32], samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """(N,) -> (samples,) from a random place, padded with silence."""
     begin = int(rng.integers(max(0, wave.size - samples) + 1))
-    return padded(wave[begin : begin + samples], samples)
-
-
-def padded(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
-    return np.pad(wave, (0, samples - wave.size))
-
-
-def wav(samples: NDArray[np.float32], rate: int) -> bytes:
-    """A 16-bit WAV file."""
-    file = io.BytesIO()
-    soundfile.write(file, samples.clip(-1, 1), rate, format="WAV", subtype="PCM_16")
-    return file.getvalue()
+    piece = wave[begin : begin + samples]
+    return np.pad(piece, (0, samples - piece.size))

@@ -1,6 +1,4 @@
-"""The vocoders Griffin-Lim and Vocos: settings and registration. Every listing imports this module, so it imports
-no torch or numpy.
-"""
+"""The vocoders Griffin-Lim and Vocos: settings and registration, without torch, for every listing."""
 
 from typing import ClassVar, Literal
 
@@ -10,11 +8,8 @@ from muomni_cli.api import PartConfig, VocoderPart, hookimpl
 
 
 class GriffinLimConfig(PartConfig):
-    """Iterations and block sizes of :class:`muomni_vocoders.griffin_lim.GriffinLim`.
-
-    The first block is small, so that audio starts early; each further one is twice as large, up to ``block``, because
-    fewer and larger blocks cost less.
-    """
+    """Iterations and block sizes of :class:`muomni_vocoders.griffin_lim.GriffinLim`. The first block is small, so that
+    audio starts early; each further one is twice as large, up to ``block``, because fewer and larger ones cost less."""
 
     iterations: PositiveInt = Field(16, description="Griffin-Lim iterations per block")
     momentum: float = Field(0.99, ge=0, lt=1, description="momentum of fast Griffin-Lim")

@@ -38,7 +38,10 @@ class _VocoderRunnerStream:
 
     def _step(self, given: Mapping[str, Any]) -> NDArray[np.float32]:
         made = self._run({**given, **self._now})
-        self._now = {name: made[_next(name)] for name in self._now}
+        self._now = {
+            name: made[name.replace("past", "present") if name.startswith("past.") else f"{name}_now"]
+            for name in self._now
+        }
         self._rest = made["rest"][0]
         return self._given(made["samples"][0])
 
@@ -131,25 +134,21 @@ class GriffinLimRunnerStream(_VocoderRunnerStream):
         return {**super()._states(), **found}
 
 
-def _next(name: str) -> str:
-    return name.replace("past", "present") if name.startswith("past.") else f"{name}_now"
+class _VocoderRunner:
+    """A :class:`muomni_cli.contract.speech.VocoderRunner`."""
 
+    _streams: type[VocosRunnerStream | GriffinLimRunnerStream]
 
-class VocosRunner:
-    """Vocos as a :class:`muomni_cli.contract.speech.VocoderRunner`."""
-
-    def __init__(self, config: VocosConfig, graphs: Mapping[str, GraphFn], mel: MelConfig) -> None:
+    def __init__(self, config: PartConfig, graphs: Mapping[str, GraphFn], mel: MelConfig) -> None:
         self._config, self._graphs, self._mel = config, graphs, mel
 
-    def stream(self) -> VocosRunnerStream:
-        return VocosRunnerStream(self._graphs["vocoder"], self._config, self._mel)
+    def stream(self) -> VocosRunnerStream | GriffinLimRunnerStream:
+        return self._streams(self._graphs["vocoder"], self._config, self._mel)
 
 
-class GriffinLimRunner:
-    """Griffin-Lim as a :class:`muomni_cli.contract.speech.VocoderRunner`."""
+class VocosRunner(_VocoderRunner):
+    _streams = VocosRunnerStream
 
-    def __init__(self, config: GriffinLimConfig, graphs: Mapping[str, GraphFn], mel: MelConfig) -> None:
-        self._config, self._graphs, self._mel = config, graphs, mel
 
-    def stream(self) -> GriffinLimRunnerStream:
-        return GriffinLimRunnerStream(self._graphs["vocoder"], self._config, self._mel)
+class GriffinLimRunner(_VocoderRunner):
+    _streams = GriffinLimRunnerStream

@@ -19,7 +19,7 @@ from muomni_vocoders.plugin import VocosConfig
 
 
 class Vocos(nn.Module):
-    """See :class:`muomni_cli.api.Vocoder`."""
+    """A :class:`muomni_cli.api.Vocoder`. RequestError if a mel filter is empty."""
 
     window: Tensor
 
@@ -31,10 +31,8 @@ class Vocos(nn.Module):
             ConvNeXt(width, config.hidden, kernel=config.kernel, scale=1 / config.layers) for _ in range(config.layers)
         ]
         self.head = nn.Linear(width, 2 * frequencies)
-        ends = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.backbone = CausalStack(
-            [CausalConv(mel.n_mels, config.kernel, width), ends[0], *blocks, ends[1]], mel.n_mels
-        )
+        first = CausalConv(mel.n_mels, config.kernel, width)
+        self.backbone = CausalStack([first, nn.LayerNorm(width), *blocks, nn.LayerNorm(width)], mel.n_mels)
         self.magnitudes = Magnitudes(mel)
         self.register_buffer("window", torch.hann_window(mel.window), persistent=False)
         self.silence = torch.tensor(mel.mel_floor).log().item()
@@ -98,6 +96,4 @@ class VocosStream:
         return OverlapAddStream(self._vocoder.window, self._vocoder.mel.hop, self._batch)
 
 
-def build(config: VocosConfig, mel: MelConfig) -> Vocos:
-    """Vocos for a codec's mel, with random weights. RequestError if a mel filter is empty."""
-    return Vocos(config, mel)
+build = Vocos

@@ -13,7 +13,7 @@ from muomni_cli.audio.mel import decode_codes, encode_waves
 from muomni_rvq.graphs import graphs
 from muomni_rvq.model import RvqCodec, build
 from muomni_rvq.plugin import CodecConfig
-from muomni_rvq.runtime import CodecDecoderStream, encode
+from muomni_rvq.runtime import CodecDecoderStream, RvqRunner
 from tests.onnx.speech_parts import MEL, Opened, lively, opened
 
 CONFIG = CodecConfig(
@@ -33,7 +33,7 @@ def test_a_sound_has_the_same_codes(pair: tuple[RvqCodec, Opened], samples: int)
     module, sessions = pair
     wave = 0.1 * np.random.default_rng(0).standard_normal(samples, np.float32)
     expected = encode_waves(module, [wave])[0] if samples else np.zeros((0, 3))
-    assert np.array_equal(encode(sessions["encoder"], CONFIG, wave), expected)
+    assert np.array_equal(RvqRunner(CONFIG, sessions).encode(wave), expected)
 
 
 @pytest.mark.parametrize("pieces", [[1], [7, 0, 2, 1, 40], [50], [1] * 12])

@@ -17,7 +17,7 @@ from muomni_cli.api import TextChunk, VoiceSettings
 from muomni_talker.graphs import graphs
 from muomni_talker.model import TalkerBase, build, build_parallel
 from muomni_talker.plugin import CursorConfig, ParallelConfig
-from muomni_talker.synthesis import GraphEngine, speak
+from muomni_talker.synthesis import TalkerRunner
 from tests.onnx.speech_parts import CODES, Opened, lively, opened
 
 SIZES: dict[str, Any] = {
@@ -52,7 +52,7 @@ def heard(made: Any) -> NDArray[Any]:
 
 def test_a_text_is_spoken_in_the_same_codes(pair: tuple[TalkerBase, Opened]) -> None:
     module, sessions = pair
-    engine = GraphEngine(module.config, CODES, VOICES, HEARD, sessions)
+    runner = TalkerRunner(module.config, sessions, CODES, VOICES, HEARD)
     logits: list[list[NDArray[Any]]] = [[], []]
 
     def choose(side: int) -> Any:
@@ -65,7 +65,7 @@ def test_a_text_is_spoken_in_the_same_codes(pair: tuple[TalkerBase, Opened]) -> 
     for voice_settings in (VoiceSettings("slt", 0.8), VoiceSettings("rms")):
         codes = [
             heard(module.speak(told(), voice_settings, choose(0))),
-            heard(speak(engine, told(), voice_settings, choose(1))),
+            heard(runner.speak(told(), voice_settings, choose(1))),
         ]
         assert len(codes[0]) >= 100
         assert len(np.unique(codes[0])) > 10, "a model that always says the same tests nothing"

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muomni_talker.text_frontend import ALPHABET, normalize
+from muomni_talker.text_frontend import normalize
+from muomni_talker.text_normalization.written_form import ALPHABET
 
 SAID = {
     # numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muomni_cli.api import TextChunk
-from muomni_talker.text_frontend import LONGEST, FrontendChunk, TextFrontend, normalize, script, sentences
+from muomni_talker.text_frontend import LONGEST, FrontendChunk, TextFrontend, normalize, script
 
 WRITTEN = (
     "hello Mr. St. etc. p.m. Main 5 June 2020 $1.5 million km (555) 123-4567 1/2 - — ... ? ! , The I. J. "
@@ -26,6 +27,16 @@ def pieces(text: str, cuts: list[int]) -> list[TextChunk]:
     """The text cut at some places, each piece with its number as its hidden state."""
     char_times = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     return [TextChunk(text[a:b], np.array([a])) for a, b in pairwise(char_times)]
+
+
+def sentences(words: Iterable[FrontendChunk]) -> Iterator[list[FrontendChunk]]:
+    """Group words into sentences."""
+    sentence: list[FrontendChunk] = []
+    for word in words:
+        sentence.append(word)
+        if word.ends:
+            yield sentence
+            sentence = []
 
 
 def shown(words: list[FrontendChunk]) -> list[tuple[str, bool]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import CodeShape, RequestError, TextChunk, VoiceSettings
 from muomni_cli.training.step import Stepper
-from muomni_talker.model import CodeHeads, TalkerBase, alignment_of, build, build_parallel, summed
+from muomni_talker.model import CodeHeads, TalkerBase, build, build_parallel, summed
 from muomni_talker.plugin import CursorConfig, ParallelConfig
 from muomni_talker.text_normalization import written_form
 from tests.talker.conftest import CODES, Trained, objective, said, speech, talker
@@ -141,13 +141,6 @@ def test_features_look_no_further_than_they_say() -> None:
     assert touched[10 - reach : 10 + reach + 1].all()
     assert not touched[: 10 - reach].any()
     assert not touched[10 + reach + 1 :].any()
-
-
-def test_the_pointer_only_moves_forward_and_ends_with_the_text() -> None:
-    alignment = alignment_of([2, 0, 3, 1])
-    assert alignment.symbol.tolist() == [[0, 0, 2, 2, 2, 3]]
-    assert alignment.elapsed.tolist() == [[0, 1, 0, 1, 2, 0]]
-    assert alignment.left.tolist() == [[1, 0, 2, 1, 0, 0]]
 
 
 def test_residual_codes_are_drawn_given_the_base_code() -> None:

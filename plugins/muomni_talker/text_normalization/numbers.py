@@ -8,11 +8,9 @@ import re
 
 from num2words import num2words  # type: ignore[import-untyped]
 
-LONGEST = 15
-"""Most digits that are read as one number; longer ones are read digit by digit."""
-
+LONGEST = 15  # most digits that are read as one number; longer ones are read digit by digit
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
-_PARTS = {2: ("half", "halves"), 4: ("quarter", "quarters")}
+_SIGNS = {"-": "minus ", "+": "plus ", "±": "plus or minus ", "~": "about ", "≈": "about "}
 _MONEY = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "€": ("euro", "euros", "cent", "cents"),
@@ -25,7 +23,6 @@ SCALES = {
     **{word: word for word in ("hundred", "thousand", "million", "billion", "trillion")},
     **{"k": "thousand", "m": "million", "mn": "million", "bn": "billion", "b": "billion", "tn": "trillion"},
 }
-_FULL = frozenset(SCALES.values())
 _UNITS = {
     **{"km": "kilometre", "m": "metre", "cm": "centimetre", "mm": "millimetre", "µm": "micrometre", "nm": "nanometre"},
     **{"mi": "mile", "yd": "yard", "ft": "foot/feet", "in": "inch/inches", "kg": "kilogram", "g": "gram"},
@@ -51,7 +48,6 @@ _UNITS = {
     **{"%": "percent/percent", "¢": "cent", "rpm": "revolution per minute/revolutions per minute"},
     **{"x": "times/times"},
 }
-
 # After a space, these are more often words or single letters.
 _ONLY_JOINED = frozenset({"in", "A", "x", "t", "N", "J", "B", "cal", "min", "sec"})
 _AMOUNT = re.compile(rf"([-+±~≈]?)((?:US|A|C|CA|AU)?[$€£¥₹]|)({NUMBER})(.*)")
@@ -60,6 +56,7 @@ MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july"),
     *("august", "september", "october", "november", "december"),
 )
+_SHORT = {month[:3]: month for month in MONTHS} | {"sept": "september"}
 _ISO = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)(?:T(\d\d?:\d\d)(?::\d\d(?:\.\d+)?)?(?:Z|[-+]\d\d:?\d\d)?)?")
 _SLASHED = re.compile(r"(\d\d?)([/.-])(\d\d?)\2(\d{4}|\d\d)")
 _TIME = re.compile(r"(\d\d?)[:.](\d\d)(?::(\d\d))?\s?([ap]\.?m)?", re.IGNORECASE)
@@ -114,14 +111,14 @@ def number(text: str) -> str:
 
 def signed(text: str) -> str:
     """:func:`number` with an optional sign."""
-    signs = {"-": "minus ", "+": "plus ", "±": "plus or minus ", "~": "about ", "≈": "about "}
-    return signs[text[0]] + number(text[1:]) if text[0] in signs else number(text)
+    return _SIGNS[text[0]] + number(text[1:]) if text[0] in _SIGNS else number(text)
 
 
 def fraction(over: int, under: int) -> str:
     """3/4 -> three quarters; 10/10 -> ten out of ten; 7/3 -> seven over three."""
     if 0 < over < under <= 100 and under > 1:
-        one, many = _PARTS.get(under, (ordinal(under), f"{ordinal(under)}s"))
+        parts = {2: ("half", "halves"), 4: ("quarter", "quarters")}
+        one, many = parts.get(under, (ordinal(under), f"{ordinal(under)}s"))
         return f"{cardinal(over)} {one if over == 1 else many}"
     joint = "out of" if over == under else "over"
     return f"{cardinal(over)} {joint} {cardinal(under)}"
@@ -161,9 +158,9 @@ def money(sign: str, amount: str, scale: str = "") -> str:
     front, point, after = amount.replace(",", "").partition(".")
     if not point or len(after) != 2 or not cent or len(front) > 15:
         return f"{number(amount)} {one if amount == '1' else many}"
-    parts = (
-        [f"{cardinal(int(front or 0))} {one if front == '1' else many}"] if int(front or 0) or not int(after) else []
-    )
+    parts = []
+    if int(front or 0) or not int(after):
+        parts.append(f"{cardinal(int(front or 0))} {one if front == '1' else many}")
     if int(after):
         parts.append(f"{cardinal(int(after))} {cent if after == '01' else cents}")
     return " and ".join(parts)
@@ -176,13 +173,13 @@ def amount(core: str, follow: str) -> tuple[str, bool] | None:
     if (hit := _AMOUNT.fullmatch(core)) is None:
         return None
     sign, currency, digits, rest = hit.groups()
-    minus = {"-": "minus ", "+": "plus ", "±": "plus or minus ", "~": "about ", "≈": "about ", "": ""}[sign]
+    minus = _SIGNS.get(sign, "")
     if currency or rest in _MONEY or rest in _CODES:
         currency = currency or _CODES.get(rest, rest)
         if rest.lower() in SCALES:
             return minus + money(currency, digits, SCALES[rest.lower()]), False
         if rest in ("", *_MONEY, *_CODES):
-            scaled = follow.lower() in _FULL | {"bn", "mn", "tn"} and rest == ""
+            scaled = rest == "" and follow.lower() in {*SCALES.values(), "bn", "mn", "tn"}
             return minus + money(currency, digits, SCALES[follow.lower()] if scaled else ""), scaled
         return None
     if rest:
@@ -200,19 +197,14 @@ def month(core: str) -> str | None:
     return (low if low in MONTHS else _SHORT.get(low)) if core[:1].isupper() else None
 
 
-_SHORT = {month[:3]: month for month in MONTHS} | {"sept": "september"}
-
-
 def date(core: str) -> str | None:
     """2024-03-05, 3/5/2024 (month first unless impossible), 5.3.2024 (day first)."""
     if (iso := _ISO.fullmatch(core)) is not None:
         said = _day(int(iso[2]), int(iso[3]), iso[1])
         clock = time(iso[4]) if iso[4] else ""
         return None if said is None or clock is None else f"{said} {clock}".strip()
-    if (brief := re.fullmatch(r"(0[1-9]|1[0-2])/(0[1-9]|[12]\d|3[01])", core)) is not None and "0" in (
-        core[0],
-        core[3],
-    ):
+    brief = re.fullmatch(r"(0[1-9]|1[0-2])/(0[1-9]|[12]\d|3[01])", core)
+    if brief is not None and "0" in (core[0], core[3]):
         return f"{MONTHS[int(brief[1]) - 1]} {ordinal(int(brief[2]))}"
     if (hit := _SLASHED.fullmatch(core)) is None:
         return None
@@ -221,9 +213,7 @@ def date(core: str) -> str | None:
         if hit[2] == ".":
             return None  # a version
         written = ("19" if int(written) >= 50 else "20") + written
-    if hit[2] == "." or first > 12:
-        return _day(second, first, written)
-    return _day(first, second, written)
+    return _day(second, first, written) if hit[2] == "." or first > 12 else _day(first, second, written)
 
 
 def _day(at: int, day: int, written: str) -> str | None:

@@ -11,20 +11,7 @@ from __future__ import annotations
 
 import re
 
-from muomni_talker.text_normalization.numbers import (
-    NUMBER,
-    cardinal,
-    counted,
-    date,
-    decade,
-    digits,
-    fraction,
-    number,
-    ordinal,
-    signed,
-    time,
-    whole,
-)
+from muomni_talker.text_normalization import numbers
 
 SYMBOLS = {
     **{"&": "and", "@": "at", "+": "plus", "=": "equals", "/": "slash", "\\": "backslash", "%": "percent"},
@@ -33,15 +20,13 @@ SYMBOLS = {
     **{"∞": "infinity", "→": "to", "$": "dollars", "€": "euros", "£": "pounds", "¥": "yen", "₹": "rupees"},
     **{"¢": "cents", "µ": "micro", "^": "to the power of", "~": "about", "*": "times"},
 }
-
 _FIXED = {
     **{"24/7": "twenty four seven", "9/11": "nine eleven", "and/or": "and or", "w/": "with", "w/o": "without"},
     **{"n/a": "n a", "c++": "c plus plus", "c#": "c sharp", "f#": "f sharp", "co2": "c o two", "h2o": "h two o"},
     **{"km/h": "kilometres per hour", "'90s": "nineties", "i/o": "i o", "a/c": "a c"},
 }
-_POWERS = {"2": "squared", "3": "cubed"}
 DECADE = re.compile(r"'?(\d0|\d\d\d0)'?s")
-_RUNS = re.compile(rf"{NUMBER}|[A-Za-z]+(?:'[A-Za-z]+)*|[^A-Za-z0-9]")
+_RUNS = re.compile(rf"{numbers.NUMBER}|[A-Za-z]+(?:'[A-Za-z]+)*|[^A-Za-z0-9]")
 
 
 def listed(words: str) -> frozenset[str]:
@@ -57,6 +42,7 @@ _READ = listed(
 _SPELLED = listed("ISBN IEEE ONNX HDMI NAACP UCLA RSVP AAAI UEFI ETA FAQ")
 _OTHERWISE = {"phd": "p h d", "ok": "okay", "tv": "t v", "vs": "versus", "aka": "a k a", "cv": "c v"}
 
+# Abbreviations whose period usually does not end a sentence.
 SHORT = {
     **{"mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "prof": "professor", "rev": "reverend"},
     **{"gen": "general", "sen": "senator", "rep": "representative", "gov": "governor", "lt": "lieutenant"},
@@ -68,30 +54,23 @@ SHORT = {
     **{"no": "number", "nos": "numbers", "ch": "chapter", "ext": "extension", "tel": "telephone", "apt": "apartment"},
     **{"e.g": "for example", "i.e": "that is", "viz": "namely"},
 }
-"""Abbreviations whose period usually does not end a sentence."""
-
+# Abbreviations that often end a sentence.
 ENDING = {
     **{"etc": "et cetera", "inc": "incorporated", "ltd": "limited", "co": "company", "corp": "corporation"},
     **{"bros": "brothers", "jr": "junior", "sr": "senior", "ave": "avenue", "blvd": "boulevard", "rd": "road"},
     **{"a.m": "a m", "p.m": "p m", "ph.d": "p h d", "al": "al", "esq": "esquire"},
 }
-"""Abbreviations that often end a sentence."""
-
+# Abbreviations only if capitalized.
 CAPITAL = listed("gen sen rep gov lt col sgt capt cpl maj hon rev pres st mt ft prof mr mrs ms dr messrs mme mlle")
-"""Abbreviations only if capitalized."""
-
+# Abbreviations only before a number.
 NUMBERED = frozenset({"no", "nos", "ch", "ext", "fig", "figs", "eq", "vol", "pp", "apt", "ca", "est", "tel", "p"})
-"""Abbreviations only before a number."""
-
-TITLES = frozenset({"mr", "mrs", "ms", "dr", "prof"})
-"""Abbreviations that British English writes without a period."""
+TITLES = frozenset({"mr", "mrs", "ms", "dr", "prof"})  # abbreviations that British English writes without a period
 
 _KINGS = listed(
     "henry louis elizabeth george edward charles james william richard john paul pius benedict leo philip francis "
     "napoleon alexander catherine mary ivan nicholas peter frederick gregory innocent clement urban ramesses ptolemy "
     "christian gustav henri carl haakon harald robert david constantine leopold maximilian otto wilhelm victor"
 )
-
 _COUNTED = listed(
     "chapter part volume act scene book section war appendix phase type class title level article stage grade "
     "figure table step version unit"
@@ -104,8 +83,10 @@ _DOMAIN = re.compile(
 )
 _SCHEME = re.compile(r"(?:https?|ftp|file|mailto):/*")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*")
-_WEB = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", "?": "question mark", "=": "equals"}
-_MORE_WEB = {"&": "and", "#": "hash", ":": "colon", "+": "plus", "%": "percent", "~": "tilde", "\\": "backslash"}
+_WEB = {
+    **{".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", "?": "question mark", "=": "equals"},
+    **{"&": "and", "#": "hash", ":": "colon", "+": "plus", "%": "percent", "~": "tilde", "\\": "backslash"},
+}
 _SUFFIXES = listed("com org net edu gov info app dev")
 
 
@@ -121,16 +102,10 @@ def word(text: str) -> str:
     bare, _, end = text.partition("'")
     plural = len(bare) > 2 and bare[-1] == "s" and bare[:-1].isupper()
     capitals = bare[:-1] if plural else bare
-    if not (len(capitals) > 1 and capitals.isupper() and spelled(capitals)):
+    by_letter = len(capitals) <= 3 or capitals in _SPELLED or not set(capitals) & set("AEIOUY")
+    if len(capitals) == 1 or not capitals.isupper() or capitals in _READ or not by_letter:
         return text.lower()
     return spell(capitals) + ("'s" if plural else "") + (f"'{end.lower()}" if end else "")
-
-
-def spelled(capitals: str) -> bool:
-    """Whether a word in capitals is read letter by letter."""
-    if capitals in _READ:
-        return False
-    return len(capitals) <= 3 or capitals in _SPELLED or not set(capitals) & set("AEIOUY")
 
 
 def roman(text: str, before: str) -> str | None:
@@ -140,9 +115,9 @@ def roman(text: str, before: str) -> str | None:
         return None
     value = 10 * len(hit[1]) + _ONES[hit[2]]
     if before.lower() in _COUNTED:
-        return cardinal(value)
+        return numbers.cardinal(value)
     king = before[:1].isupper() and before.lower() in _KINGS
-    return f"the {ordinal(value)}" if king and text != "I" else None
+    return f"the {numbers.ordinal(value)}" if king and text != "I" else None
 
 
 def web(core: str) -> str | None:
@@ -154,23 +129,20 @@ def web(core: str) -> str | None:
     said = []
     for run in re.findall(r"[A-Za-z]+|\d+|.", rest.rstrip("/")):
         if run.isalpha() and run.isascii():
-            alone = (len(run) <= 2 and run.lower() not in _READ_LOW) or run.lower() == "www"
+            alone = (len(run) <= 2 and run.upper() not in _READ) or run.lower() == "www"
             said.append(spell(run) if alone and run.lower() not in _SUFFIXES else word(run))
         elif run.isdigit():
-            said.append(whole(run))
+            said.append(numbers.whole(run))
         else:
-            said.append(_WEB.get(run) or _MORE_WEB.get(run, ""))
+            said.append(_WEB.get(run, ""))
     return " ".join(part for part in said if part)
-
-
-_READ_LOW = frozenset(known.lower() for known in _READ)
 
 
 def token(core: str) -> str:
     """Spoken words of ``core``, possibly none."""
     if (fixed := _FIXED.get(core.lower())) is not None:
         return fixed
-    for reader in (_letters, web, date, time, _counted, _ranges, _codes):
+    for reader in (_letters, web, numbers.date, numbers.time, _counted, _ranges, _codes):
         if (said := reader(core)) is not None:
             return said
     return mixed(core)
@@ -188,34 +160,34 @@ def _letters(core: str) -> str | None:
 def _counted(core: str) -> str | None:
     """Ordinals, decades, fractions, powers, plain numbers."""
     if hit := re.fullmatch(r"(\d[\d,]{0,15})(?:st|nd|rd|th)", core, re.IGNORECASE):
-        return ordinal(int(hit[1].replace(",", "")))
+        return numbers.ordinal(int(hit[1].replace(",", "")))
     if hit := DECADE.fullmatch(core):
-        return decade(int(hit[1]))
+        return numbers.decade(int(hit[1]))
     if hit := re.fullmatch(r"(?:(\d{1,6})_)?(\d{1,3})/(\d{1,3})", core):
-        said = fraction(int(hit[2]), int(hit[3]))
+        said = numbers.fraction(int(hit[2]), int(hit[3]))
         if not hit[1]:
             return said
-        return f"{cardinal(int(hit[1]))} and {'a ' + said[4:] if said.startswith('one ') else said}"
-    if hit := re.fullmatch(rf"({NUMBER})[eE]([-+]?\d{{1,3}})", core):
-        return f"{number(hit[1])} times ten to the power of {signed(hit[2].replace('+', ''))}"
-    if hit := re.fullmatch(rf"({NUMBER}|[A-Za-z])\^(-?\d+)", core):
-        power = _POWERS.get(hit[2]) or f"to the power of {mixed(hit[2])}"
-        return f"{hit[1].lower() if hit[1].isalpha() else number(hit[1])} {power}"
-    return counted(core) if re.fullmatch(rf"[-+±~≈]?(?:{NUMBER})", core) else None
+        return f"{numbers.cardinal(int(hit[1]))} and {'a ' + said[4:] if said.startswith('one ') else said}"
+    if hit := re.fullmatch(rf"({numbers.NUMBER})[eE]([-+]?\d{{1,3}})", core):
+        return f"{numbers.number(hit[1])} times ten to the power of {numbers.signed(hit[2].replace('+', ''))}"
+    if hit := re.fullmatch(rf"({numbers.NUMBER}|[A-Za-z])\^(-?\d+)", core):
+        power = {"2": "squared", "3": "cubed"}.get(hit[2]) or f"to the power of {mixed(hit[2])}"
+        return f"{hit[1].lower() if hit[1].isalpha() else numbers.number(hit[1])} {power}"
+    return numbers.counted(core) if re.fullmatch(rf"[-+±~≈]?(?:{numbers.NUMBER})", core) else None
 
 
 def _ranges(core: str) -> str | None:
     """5-10, 1990-1995; telephone numbers; scores and ratios; 3x4."""
     if re.fullmatch(r"\+?(?:\d{1,3}[-.])?(?:\(?\d{3}\)?[-.])?\d{3}[-.]\d{4}|\+\d{7,15}", core):
-        return ("plus " if core[0] == "+" else "") + digits(core)
-    if hit := re.fullmatch(rf"({NUMBER})[-–]({NUMBER})", core):
-        return f"{counted(hit[1])} to {counted(hit[2])}"
+        return ("plus " if core[0] == "+" else "") + numbers.digits(core)
+    if hit := re.fullmatch(rf"({numbers.NUMBER})[-–]({numbers.NUMBER})", core):
+        return f"{numbers.counted(hit[1])} to {numbers.counted(hit[2])}"
     if hit := re.fullmatch(r"(\d+):(\d+)", core):
-        return f"{whole(hit[1])} to {whole(hit[2])}"
-    if hit := re.fullmatch(rf"({NUMBER})([x×*])({NUMBER})", core):
-        return f"{counted(hit[1])} {'by' if hit[2] == 'x' else 'times'} {counted(hit[3])}"
+        return f"{numbers.whole(hit[1])} to {numbers.whole(hit[2])}"
+    if hit := re.fullmatch(rf"({numbers.NUMBER})([x×*])({numbers.NUMBER})", core):
+        return f"{numbers.counted(hit[1])} {'by' if hit[2] == 'x' else 'times'} {numbers.counted(hit[3])}"
     if hit := re.fullmatch(r"(\d+)'(\d+)\"", core):
-        return f"{whole(hit[1])} feet {whole(hit[2])} inches"
+        return f"{numbers.whole(hit[1])} feet {numbers.whole(hit[2])} inches"
     return None
 
 
@@ -224,10 +196,10 @@ def _codes(core: str) -> str | None:
     if hit := re.fullmatch(r"([vV]?)(\d+(?:\.\d+)+)", core):
         parts = hit[2].split(".")
         if hit[1] or len(parts) > 2:
-            read = (digits, " dot ") if len(parts) == 4 else (whole, " point ")
+            read = (numbers.digits, " dot ") if len(parts) == 4 else (numbers.whole, " point ")
             return ("version " if hit[1] else "") + read[1].join(read[0](part) for part in parts)
     if hit := re.fullmatch(r"#(\d+)", core):
-        return f"number {whole(hit[1])}"
+        return f"number {numbers.whole(hit[1])}"
     if hit := re.fullmatch(r"#([A-Za-z]\w*)", core):
         return f"hashtag {mixed(hit[1])}"
     return None
@@ -240,9 +212,11 @@ def mixed(core: str) -> str:
     for at, run in enumerate(runs):
         signs_number = at + 1 < len(runs) and runs[at + 1][0].isdigit() and (at == 0 or not runs[at - 1][0].isalnum())
         if run[0].isdigit() or (run[0] == "." and len(run) > 1):
-            said.append(counted(run) if len(runs) > 1 and run[0] != "." else number(run))
+            said.append(numbers.counted(run) if len(runs) > 1 and run[0] != "." else numbers.number(run))
         elif run[0].isalpha():
-            said.append(_part(run, len(runs) > 1))
+            # Beside digits or symbols, short capitals and letters without a vowel are spelled.
+            short = run.isalpha() and ((run.isupper() and len(run) <= 3) or not set(run.lower()) & set("aeiouy"))
+            said.append(spell(run) if short and len(runs) > 1 else word(run))
         elif run == "-" and signs_number:
             said.append("minus")
         elif run == "." and 0 < at < len(runs) - 1:
@@ -252,10 +226,3 @@ def mixed(core: str) -> str:
         else:
             said.append(SYMBOLS.get(run, ""))
     return " ".join(part for part in said if part)
-
-
-def _part(run: str, beside: bool) -> str:
-    """Letters, possibly beside digits or symbols: then short ones and those without a vowel are spelled."""
-    if beside and run.isalpha() and ((run.isupper() and len(run) <= 3) or not set(run.lower()) & set("aeiouy")):
-        return spell(run)
-    return word(run)

@@ -9,78 +9,45 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from muomni_talker.text_normalization import words
 from muomni_talker.text_normalization.numbers import amount, digits, is_year, month, ordinal
-from muomni_talker.text_normalization.words import (
-    CAPITAL,
-    DECADE,
-    ENDING,
-    NUMBERED,
-    SHORT,
-    SYMBOLS,
-    TITLES,
-    listed,
-    roman,
-    token,
-)
 
-LOOK = 3
-"""Lookahead in written words."""
+LOOK = 3  # lookahead in written words
+ALPHABET = "abcdefghijklmnopqrstuvwxyz' .,?!;:-"  # all characters of normalized text
+PAD, START, END = 0, 1, 2  # padding, the silence before a sentence, and the silence after it
+COUNT = 3 + len(ALPHABET)
+_NUMBERS = {character: 3 + place for place, character in enumerate(ALPHABET)}
 
 _PLAIN = re.compile(r"[A-Za-z]?[a-z]*(?:'[a-z]+)?")
-
-_OPENERS = listed(
+_OPENERS = words.listed(
     "the a an it he she they we i you this that these those there then but and or so in on at when if what who how "
     "his her my our your their its not no yes after before one some many now once please let"
 )
-
-_SHORT_MONTHS = listed("jan feb mar apr jun jul aug sep sept oct nov dec")
-
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-MARKS = ".,?!;:-"
-
-ALPHABET = LETTERS + "' " + MARKS
-"""All characters of normalized text."""
+_SHORT_MONTHS = words.listed("jan feb mar apr jun jul aug sep sept oct nov dec")
 
 _KEPT = "€£¥₹¢°µ×÷±≈≤≥≠π∞§→—–"
-
 _FRACTIONS = dict(zip("½¼¾⅓⅔⅛⅜⅝⅞", ["1/2", "1/4", "3/4", "1/3", "2/3", "1/8", "3/8", "5/8", "7/8"], strict=True))
-
+_VULGAR = re.compile(f"(\\d?)([{''.join(_FRACTIONS)}])")
 # Characters that compatibility decomposition (NFKD) does not handle as needed.
 _FOLDED = str.maketrans(
     {
         **dict.fromkeys("“”„‟«»″", '"'),
         **dict.fromkeys("‘’‚‛′ʼ´", "'"),
-        **dict.fromkeys("‐‑‒−﹣－", "-"),
-        **dict.fromkeys("―", "—"),
+        **dict.fromkeys("‐‑‒−﹣－•·", "-"),
         **dict.fromkeys("™®©ª", ""),
-        **dict.fromkeys("μ", "µ"),
         **{"²": "^2", "³": "^3", "º": "°", "№": "#", "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"},
         **{"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "TH"},
-        **{"ı": "i"},
-        **{"∙": "×", "⋅": "×", "∕": "/", "⁄": "/", "∗": "*", "•": "-", "·": "-"},
+        **{"ı": "i", "―": "—", "μ": "µ", "∙": "×", "⋅": "×", "∕": "/", "⁄": "/", "∗": "*"},
     }
 )
-
-_VULGAR = re.compile(f"(\\d?)([{''.join(_FRACTIONS)}])")
 
 # Word boundaries without a space: at dashes, and after a period or comma with a missing space.
 _CUTS = re.compile(
     r"(—|--+|(?<!\d)–|–(?!\d))|(?<=\.\.)(?=[A-Za-z])|(?<=[a-z]{2}[.!?])(?=[A-Z][a-z])|(?<=[A-Za-z]{2}[,;])(?=[A-Za-z])"
 )
-
 _FEET = re.compile(r"(\d+'\d+\")(.*)")
-
 _LEAD = re.compile(r"^(?:[\"(\[{*_`|]|'(?!\d\ds))+")
-
 _TAIL = re.compile(r"[\"')\]}*_`|.,;:!?]+$")
-
-PAD, START, END = 0, 1, 2
-"""Padding; the silence before a sentence; the silence after it."""
-
-COUNT = 3 + len(ALPHABET)
-
-_NUMBERS = {character: 3 + place for place, character in enumerate(ALPHABET)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +62,10 @@ class NormalizedWord:
 
 def is_plain(word: WrittenWord) -> bool:
     """Whether its reading is independent of later words."""
-    if _PLAIN.fullmatch(word.core) is None or "*" in word.lead or word.core.lower() in _SHORT_MONTHS:
+    low = word.core.lower()
+    if _PLAIN.fullmatch(word.core) is None or "*" in word.lead or low in _SHORT_MONTHS:
         return False
-    short = "." in word.tail and (len(word.core) == 1 or word.core.lower() in SHORT or word.core.lower() in ENDING)
+    short = "." in word.tail and (len(low) == 1 or low in words.SHORT or low in words.ENDING)
     return not short and ".." not in word.tail and not re.search(r"[.?!].*[\"')]", word.tail)
 
 
@@ -110,10 +78,8 @@ def read(word: WrittenWord, follow: Sequence[WrittenWord], before: WrittenWord |
         return short
     if (two := _with_next(word, follow, past)) is not None:
         return two
-    text = roman(word.core, past) or _numbered(word, follow, past) or token(word.core)
-    if _is_bullet(word):
-        return NormalizedWord(text, ",")
-    return _closed(text, word, follow)
+    text = words.roman(word.core, past) or _numbered(word, follow, past) or words.token(word.core)
+    return NormalizedWord(text, ",") if _is_bullet(word) else _closed(text, word, follow)
 
 
 def _between(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> NormalizedWord:
@@ -125,7 +91,7 @@ def _between(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> Nor
     if "*" in word.lead and past[-1:].isdigit() and follow and follow[0].core[:1].isdigit():
         return NormalizedWord("times")
     mark = word.mark or WrittenWord("", "", word.lead).mark
-    return NormalizedWord("", mark, ends=mark in (".", "?", "!") and bool(mark))
+    return NormalizedWord("", mark, ends=mark in (".", "?", "!"))
 
 
 def _closed(text: str, word: WrittenWord, follow: Sequence[WrittenWord], taken: int = 0) -> NormalizedWord:
@@ -137,7 +103,7 @@ def _closed(text: str, word: WrittenWord, follow: Sequence[WrittenWord], taken: 
     if mark == "." and ".." in last.tail and goes_on:
         mark = ","
     quoted = re.search(r"[.?!].*[\"')]", last.tail) is not None and goes_on
-    return NormalizedWord(text, mark, ends=mark in (".", "?", "!") and bool(mark) and not quoted, taken=taken)
+    return NormalizedWord(text, mark, ends=mark in (".", "?", "!") and not quoted, taken=taken)
 
 
 def _shortened(word: WrittenWord, follow: Sequence[WrittenWord], before: WrittenWord | None) -> NormalizedWord | None:
@@ -148,34 +114,31 @@ def _shortened(word: WrittenWord, follow: Sequence[WrittenWord], before: Written
     if low in ("am", "pm") and past[-1:].isdigit() and word.core in (low, low.upper()):
         return _closed(f"{low[0]} m", word, follow)
     if not dotted:
-        return _closed(SHORT[low], word, follow) if low in TITLES and word.upper and low != word.core else None
+        titled = low in words.TITLES and word.upper and low != word.core
+        return _closed(words.SHORT[low], word, follow) if titled else None
     rest = WrittenWord("", word.core, word.tail[1:])
     numbered = after is not None and after.core[:1].isdigit()
     if (low in _SHORT_MONTHS and month(word.core)) and (numbered or past[:1].isdigit()):
         return _unended(month(word.core) or "", rest, after)
-    if low in CAPITAL and not word.upper:
+    if low in words.CAPITAL and not word.upper:
         return None
-    if (low in NUMBERED and not numbered) or (low in ("co", "al") and before is None):
+    if (low in words.NUMBERED and not numbered) or (low in ("co", "al") and before is None):
         return None
     if low == "p" and numbered:
         return _unended("page", rest, after)
-    if low in ("st", "dr") and _in_address(before, after):
+    # Main St. and Elm Dr., but Dr. Smith and St. John.
+    named = before is not None and before.upper and not before.tail
+    if low in ("st", "dr") and named and (after is None or not after.upper or after.core.lower() in _OPENERS):
         return _unended({"st": "street", "dr": "drive"}[low], rest, after)
-    if low in SHORT:
-        return _unended(SHORT[low], rest, after, never=low in TITLES or low not in ("ft", "dept", "govt", "univ"))
-    if low in ENDING:
-        return _unended(ENDING[low], rest, after, capital=low in ("etc", "a.m", "p.m"))
+    if low in words.SHORT:
+        return _unended(words.SHORT[low], rest, after, never=low not in ("ft", "dept", "govt", "univ"))
+    if low in words.ENDING:
+        return _unended(words.ENDING[low], rest, after, capital=low in ("etc", "a.m", "p.m"))
     if re.fullmatch(r"(?:[A-Za-z]\.)+[A-Za-z]", word.core):
-        return _unended(token(word.core), rest, after)
+        return _unended(words.token(word.core), rest, after)
     if len(word.core) == 1 and word.upper and word.core != "I" and after is not None and after.upper:
         return _unended(low, rest, after, never=bool(before is None or before.upper))
     return None
-
-
-def _in_address(before: WrittenWord | None, after: WrittenWord | None) -> bool:
-    """Main St. and Elm Dr., but Dr. Smith and St. John."""
-    named = before is not None and before.upper and not before.tail
-    return named and (after is None or not after.upper or after.core.lower() in _OPENERS)
 
 
 def _unended(
@@ -194,7 +157,7 @@ def _with_next(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> N
     core = word.core
     joined = bool(follow) and not word.tail and not follow[0].lead and follow[0].breaks < 2
     after = follow[0].core if joined else ""
-    if DECADE.fullmatch(core) and (len(core) > 4 or past.lower() == "the"):
+    if words.DECADE.fullmatch(core) and (len(core) > 4 or past.lower() == "the"):
         return None  # not seconds
     if (counted_so := amount(core, after)) is not None:
         closed = _closed(counted_so[0], word, follow, int(counted_so[1]))
@@ -217,7 +180,7 @@ def _with_next(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> N
             return replace(_unended(said, rest, follow[1] if len(follow) > 1 else None), taken=1)
         return _closed(said, word, follow, 1)
     if re.fullmatch(r"\d{1,4}", core) and (part := re.fullmatch(r"([1-9])/(\d{1,2})", after)):
-        return _closed(token(f"{core}_{part[0]}"), word, follow, 1)
+        return _closed(words.token(f"{core}_{part[0]}"), word, follow, 1)
     return None
 
 
@@ -228,8 +191,8 @@ def _numbered(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> st
         return " "
     if core == "x" and past[-1:].isdigit() and follow and follow[0].core[:1].isdigit():
         return "by"
-    if core in SYMBOLS:
-        return SYMBOLS[core]
+    if core in words.SYMBOLS:
+        return words.SYMBOLS[core]
     named = month(past)
     if named and re.fullmatch(r"\d\d?", core) and int(core) <= 31 and (named != "may" or past == "May"):
         return ordinal(int(core)) if int(core) else None
