@@ -23,8 +23,7 @@ def downloads() -> list[Download]:
         )
     ]
     for table in tomllib.loads((HERE / "public_datasets.toml").read_text("utf-8"))["datasets"]:
-        table["files"] = [RemoteFile(**file) for file in table["files"]]
-        found.append(
-            Download(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
-        )
+        table["files"] = tuple(RemoteFile(**file) for file in table["files"])
+        table["paths"], table["system"] = tuple(table["paths"]), tuple(table.get("system", ()))
+        found.append(Download(**table))
     return found
