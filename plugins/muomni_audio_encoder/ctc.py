@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -24,15 +25,9 @@ from numpy.typing import NDArray
 BLANK = 0
 _NEVER = -math.inf
 
-STEP = 0.005
-"""Seconds between two measurements of loudness."""
-
-AROUND = 0.01
-"""Half the width of a loudness measurement in seconds: a period of the lowest voices."""
-
-BELOW = 34.0
-"""dB below the loudest 2 % of a sound at which it counts as quiet."""
-
+STEP = 0.005  # seconds between two measurements of loudness
+AROUND = 0.01  # half the width of a loudness measurement in seconds: a period of the lowest voices
+BELOW = 34.0  # dB below the loudest 2 % of a sound at which it counts as quiet
 DEEP = 46.0
 """dB below the loudest 2 % that a clean sound's silence reaches. Speech starts where it rises above this, since f and
 th are hardly louder than BELOW; the end of speech may have reverberation and uses BELOW."""
@@ -59,16 +54,14 @@ class Alphabet:
     def spell(self, text: str) -> str:
         """Normalize ``text``: lower case, accents dropped unless in the alphabet, other characters as a space, single
         spaces."""
-        composed = unicodedata.normalize("NFKC", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")).casefold()
-        return " ".join("".join(self._known(character) for character in composed).split())
+        return " ".join(self._known(text).split())
 
     def places(self, text: str) -> list[Spelled]:
         """The characters of :meth:`encode` with the span of ``text`` that each stands for: a run that becomes one
         space, a letter with its accents, or a ligature for each of its letters."""
         found: list[Spelled] = []
         for begin, end in _clusters(text):
-            composed = unicodedata.normalize("NFKC", text[begin:end].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
-            for character in "".join(map(self._known, composed.casefold())):
+            for character in self._known(text[begin:end]):
                 if not character.isspace():
                     found.append(Spelled(character, begin, end))
                 elif found and found[-1].character == " ":
@@ -79,12 +72,14 @@ class Alphabet:
             found.pop()
         return [one for one in found if one.character in self.characters]
 
-    def _known(self, character: str) -> str:
-        if character in self.characters:
-            return character
-        parts = unicodedata.normalize("NFKD", character)
-        kept = "".join(part for part in parts if part in self.characters)
-        return kept or ("" if unicodedata.combining(character) else " ")
+    def _known(self, text: str) -> str:
+        """``text`` in characters of the alphabet, and spaces for others."""
+        found = ""
+        for one in unicodedata.normalize("NFKC", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")).casefold():
+            parts = [one] if one in self.characters else unicodedata.normalize("NFKD", one)
+            kept = "".join(part for part in parts if part in self.characters)
+            found += kept or ("" if unicodedata.combining(one) else " ")
+        return found
 
     def encode(self, text: str) -> list[int]:
         """Classes of the normalized ``text``."""
@@ -211,23 +206,12 @@ class _Tree:
 
 
 def log_probabilities(scores: NDArray[np.floating], texts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-    """(T,C) scores and n texts as classes -> (n,) log-probability of each text over all alignments (forward
-    algorithm), ``-inf`` if there are too few tokens."""
-    sizes = np.array([len(text) for text in texts], np.int64)
-    states = np.zeros((len(texts), 2 * int(sizes.max(initial=0)) + 1), np.int64)  # blank, character, blank, ..., blank
-    for row, text in zip(states, texts, strict=True):
-        row[1 : 2 * len(text) : 2] = text
-    skips = np.zeros(states.shape, bool)  # no blank is needed between characters that differ
-    skips[:, 3::2] = states[:, 3::2] != states[:, 1:-2:2]
-    rows = np.arange(len(texts))
-    ways = np.full(states.shape, _NEVER)
-    ways[:, 0] = 0.0  # as if a blank had come before the first token
-    for t, row in enumerate(np.asarray(scores, np.float64)):
-        options = np.full((3, *states.shape), _NEVER)
-        options[0], options[1, :, 1:] = ways, ways[:, :-1]
-        if t:
-            options[2, :, 2:] = np.where(skips[:, 2:], ways[:, :-2], _NEVER)
-        ways = np.logaddexp.reduce(options, axis=0) + row[states]
+    """(T,C) scores and n texts as classes -> (n,) log-probability of each text over all alignments, ``-inf`` if there
+    are too few tokens."""
+    states, skips = _lattice(texts)
+    said = (row[states] for row in np.asarray(scores, np.float64))
+    ways = deque(_forward(said, skips), maxlen=1)[0]  # after the last token
+    sizes, rows = np.array([len(text) for text in texts], np.int64), np.arange(len(texts))
     last = ways[rows, 2 * sizes]
     return np.where(sizes > 0, np.logaddexp(last, ways[rows, 2 * sizes - 1]), last)
 
@@ -238,14 +222,10 @@ def choose(scores: NDArray[np.floating], texts: Sequence[Sequence[int]]) -> int:
 
 
 def align(scores: NDArray[np.floating], classes: Sequence[int]) -> list[Mark]:
-    """Forced alignment of ``classes`` by Viterbi.
-
-    Raises:
-        ValueError: there are too few tokens.
-    """
+    """Forced alignment of ``classes`` by Viterbi. Raises ValueError: there are too few tokens."""
     if needed(classes) > len(scores):
         raise ValueError(f"{len(scores)} tokens cannot say {len(classes)} characters, {needed(classes)} are needed")
-    states, skips = _lattice(classes)
+    (states,), (skips,) = _lattice([classes])
     best = np.full(states.size, _NEVER)
     best[:2] = scores[0, states[:2]]
     came = np.zeros((len(scores), states.size), np.int8)
@@ -275,14 +255,29 @@ def marks(classes: Sequence[int], states: Sequence[int]) -> list[Mark]:
     return found
 
 
-def _lattice(classes: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """States of an alignment (blank, character, blank, ..., blank), and which need no blank before them: characters
-    that differ from the one before."""
-    states = np.full(2 * len(classes) + 1, BLANK, np.int64)
-    states[1::2] = classes
-    skips = np.zeros(states.size, bool)
-    skips[3::2] = states[3::2] != states[1:-2:2]
+def _lattice(texts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(n,S) states of the alignments of n texts (blank, character, blank, ..., blank), and which need no blank before
+    them: characters that differ from the one before."""
+    states = np.full((len(texts), 2 * max(map(len, texts), default=0) + 1), BLANK, np.int64)
+    for row, text in zip(states, texts, strict=True):
+        row[1 : 2 * len(text) : 2] = text
+    skips = np.zeros(states.shape, bool)
+    skips[:, 3::2] = states[:, 3::2] != states[:, 1:-2:2]
     return states, skips
+
+
+def _forward(said: Iterable[NDArray[np.float64]], skips: NDArray[np.bool_]) -> Iterator[NDArray[np.float64]]:
+    """Log-probabilities of all ways to each state, before the first token (as if a blank had come) and after every
+    token; ``said`` has the tokens' scores of each state, in the shape of ``skips``."""
+    ways = np.full(skips.shape, _NEVER)
+    ways[..., 0] = 0.0
+    yield ways
+    closed = np.where(skips, 0.0, _NEVER)[..., 2:]
+    options = np.full((3, *skips.shape), _NEVER)
+    for row in said:
+        options[0], options[1, ..., 1:], options[2, ..., 2:] = ways, ways[..., :-1], ways[..., :-2] + closed
+        ways = np.logaddexp.reduce(options, axis=0) + row
+        yield ways
 
 
 def _add(one: float, other: float) -> float:
@@ -298,26 +293,15 @@ def places(scores: NDArray[np.floating], classes: Sequence[int]) -> NDArray[np.f
         scores: (T,C) log-probabilities of at least :func:`needed` tokens.
         classes: at least one, without blanks.
     """
-    states, skips = _lattice(classes)
+    (states,), (skips,) = _lattice([classes])
     said = np.asarray(scores, np.float64)[:, states]
-    before = _ways(said, skips)
-    after = _ways(said[::-1, ::-1], np.roll(skips[::-1], 2))[::-1, ::-1]  # the backward pass is the mirrored forward
+    before = np.stack(list(_forward(said, skips)))[1:]
+    # The backward pass is the mirrored forward pass.
+    after = np.stack(list(_forward(said[::-1, ::-1], np.roll(skips[::-1], 2))))[1:][::-1, ::-1]
     likely = before + after - said  # both include the token's own score
     likely = np.exp(likely - np.logaddexp.reduce(likely, axis=1, keepdims=True))[:, 1::2]
     centers = (likely * np.arange(len(said))[:, None]).sum(0) / np.maximum(likely.sum(0), 1e-300)
     return np.maximum.accumulate(centers)
-
-
-def _ways(said: NDArray[np.float64], skips: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(T,2L+1) forward log-probabilities."""
-    ways = np.full(said.shape, _NEVER)
-    ways[0, :2] = said[0, :2]
-    closed = np.where(skips, 0.0, _NEVER)
-    options = np.full((3, said.shape[1]), _NEVER)
-    for t in range(1, len(said)):
-        options[0], options[1, 1:], options[2, 2:] = ways[t - 1], ways[t - 1, :-1], ways[t - 1, :-2] + closed[2:]
-        ways[t] = np.logaddexp.reduce(options, axis=0) + said[t]
-    return ways
 
 
 @dataclass(frozen=True, slots=True)

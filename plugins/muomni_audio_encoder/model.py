@@ -126,17 +126,22 @@ class AudioEncoder(nn.Module):
 
     @property
     def width(self) -> int:
-        """W."""
         return self.config.d_model
 
     def forward(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:
         """(B,N) waveforms at ``sample_rate``, full scale 1, ``lengths[b]`` samples each -> tokens.
-
-        Raises:
-            RequestError: a sound is shorter than one token, or a length is larger than N.
-        """
+        Raises RequestError: a sound is shorter than one token, or a length is larger than N."""
         samples = [inputs.shape[1]] * inputs.shape[0] if lengths is None else list(lengths)
-        self._check(samples, inputs)
+        if len(samples) != inputs.shape[0] or max(samples) > inputs.shape[1]:
+            raise RequestError(
+                f"lengths {samples} do not describe waveforms of shape {tuple(inputs.shape)}",
+                "give one length a row, none larger than the row",
+            )
+        if min(samples) < self.config.shortest:
+            raise RequestError(
+                f"a sound of {min(samples)} samples is shorter than one token, {self.config.shortest} samples",
+                "give a longer sound, or pad it with silence",
+            )
         inputs = inputs[:, : max(samples)]
         equal = min(samples) == max(samples)
         tokens = self.encode(inputs, None if equal else torch.tensor(samples, device=inputs.device))
@@ -152,7 +157,9 @@ class AudioEncoder(nn.Module):
         """(B,T,F) log-mel with (B,) frame counts (None: no padding) -> (B,T',W): :meth:`encode` from the log-mel on,
         which training masks."""
         x, counts = self.downsample((mel - self.config.mel_mean) / self.config.mel_scale, frames)
-        cos, sin = self._rotations(x.shape[1])
+        angles = torch.arange(x.shape[1], device=x.device)[:, None, None] * self.speeds  # (T,1,Dh/2)
+        cos, sin = angles.cos(), angles.sin()  # RoPE (arXiv:2104.09864) for any length; the signs are in the sines
+        cos, sin = torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)  # (T,1,Dh)
         kept = None if counts is None else real(counts, x.shape[1])
         mask = None if kept is None else kept[:, None, None]  # (B,1,1,T): padding keys are masked
         x = x.to(self.norm.weight.dtype)  # keep the residual stream in fp32 under autocast
@@ -160,24 +167,6 @@ class AudioEncoder(nn.Module):
             x = block(x, cos, sin, mask)
         x = self.norm(x)
         return x if kept is None else x.masked_fill(~kept[..., None], 0.0)  # type: ignore[no-any-return]
-
-    def _rotations(self, time: int) -> tuple[Tensor, Tensor]:
-        """(T,1,Dh) cosines and signed sines of RoPE (arXiv:2104.09864), computed on the fly for any length."""
-        angles = torch.arange(time, device=self.speeds.device)[:, None, None] * self.speeds  # (T,1,Dh/2)
-        cos, sin = angles.cos(), angles.sin()
-        return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
-
-    def _check(self, samples: list[int], inputs: Tensor) -> None:
-        if len(samples) != inputs.shape[0] or max(samples) > inputs.shape[1]:
-            raise RequestError(
-                f"lengths {samples} do not describe waveforms of shape {tuple(inputs.shape)}",
-                "give one length a row, none larger than the row",
-            )
-        if min(samples) < self.config.shortest:
-            raise RequestError(
-                f"a sound of {min(samples)} samples is shorter than one token, {self.config.shortest} samples",
-                "give a longer sound, or pad it with silence",
-            )
 
 
 def build(config: AudioEncoderConfig) -> AudioEncoder:

@@ -21,7 +21,7 @@ from torch import Tensor
 from muomni_audio_encoder import ctc
 from muomni_audio_encoder.model import AudioEncoder
 from muomni_audio_encoder.plugin import AudioAugmentConfig
-from muomni_audio_encoder.recognizer import Recognizer, spelling_loss, summed_loss
+from muomni_audio_encoder.recognizer import Recognizer, flat, padded, spelling_loss, summed_loss
 from muomni_cli.api import Batch, Loss, Sample
 from muomni_cli.audio.dsp import resample
 
@@ -30,20 +30,11 @@ if TYPE_CHECKING:
 
 Wave = NDArray[np.float32]
 
-SPEEDS = 100
-"""Speeds are multiples of 1/SPEEDS, so that resampling filters are computed once."""
-
-TELEPHONE = 8000
-"""Sample rate of telephones in Hz."""
-
-NOISE_GRAIN = 512
-"""Noise is drawn in multiples of this many samples: an FFT of prime length is far slower."""
-
-QUIETEST = 1e-4
-"""Lower bound of the loudness (RMS) that noise is scaled to, so that silence gets some."""
-
-SHOWN = 8
-"""Transcripts in one sample of :meth:`CtcObjective.samples`."""
+SPEEDS = 100  # speeds are multiples of 1/SPEEDS, so that resampling filters are computed once
+TELEPHONE = 8000  # sample rate of telephones in Hz
+NOISE_GRAIN = 512  # noise is drawn in multiples of this many samples: an FFT of prime length is far slower
+QUIETEST = 1e-4  # lower bound of the loudness (RMS) that noise is scaled to, so that silence gets some
+SHOWN = 8  # transcripts in one sample
 
 
 def vary(wave: Wave, other: Wave, config: AudioAugmentConfig, rate: int, rng: np.random.Generator) -> Wave:
@@ -154,7 +145,13 @@ class CtcObjective:
         data = context.examples()
         self._train, self._val = data.train, data.val
         self._texts = [self.module.alphabet.encode(text) for text in data.train.texts]
-        self._warn(context)
+        tokens = (encoder.config.num_tokens(len(wave)) for wave in data.train.inputs)
+        # CTC ignores texts that are too long for their sounds, and most of these belong to other sounds.
+        late = sum(ctc.needed(text) > count for text, count in zip(self._texts, tokens, strict=True))
+        if late:
+            context.progress(
+                f"warning: {late:,} of {len(self._texts):,} sounds are too short for their text and are ignored"
+            )
 
     def batch(self, step: int, micro: int) -> Batch:
         """Micro-batch ``micro`` of the step, augmented by seed, step and row: ``waves`` (B,N), ``texts`` (L,), and the
@@ -233,32 +230,10 @@ class CtcObjective:
         for row, length in zip(scores.cpu().numpy(), lengths, strict=True):
             yield self.module.spelled(ctc.greedy(row[:length]))
 
-    def _warn(self, context: StageContext) -> None:
-        """Warn of texts that are too long for their sounds: CTC ignores them, and most are mismatched."""
-        heard = (self.module.encoder.config.num_tokens(len(wave)) for wave in self._train.inputs)
-        late = sum(ctc.needed(text) > tokens for text, tokens in zip(self._texts, heard, strict=True))
-        if late:
-            context.progress(
-                f"warning: {late:,} of {len(self._texts):,} sounds are too short for their text and are ignored"
-            )
-
 
 def weight_of(sizes: Sequence[int]) -> float:
     """Divisor of the loss: the number of characters; an empty text counts as one."""
     return float(sum(max(size, 1) for size in sizes))
-
-
-def padded(waves: Sequence[NDArray[np.float32]]) -> Tensor:
-    """(B,N), padded with silence."""
-    rows = np.zeros((len(waves), max(wave.size for wave in waves)), np.float32)
-    for row, wave in zip(rows, waves, strict=True):
-        row[: wave.size] = wave
-    return torch.from_numpy(rows)
-
-
-def flat(texts: Sequence[Sequence[int]]) -> Tensor:
-    """(L,) concatenated classes of all texts."""
-    return torch.tensor([symbol for text in texts for symbol in text], dtype=torch.long)
 
 
 def striped(size: int, spans: Tensor) -> Tensor:

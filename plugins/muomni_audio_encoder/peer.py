@@ -52,16 +52,12 @@ class WhisperPeer(nn.Module):
         """(B,N) waveforms -> tokens (B,T,W)."""
         mel = (self.mel(inputs) - self.config.mel_mean) / self.config.mel_scale
         count = mel.shape[1] // self.rate
-        self._fit(count)
-        tokens = self.encoder(mel[:, : count * self.rate].mT).last_hidden_state
-        return EncoderOutput(tokens=tokens, lengths=[count] * len(inputs))
-
-    def _fit(self, count: int) -> None:
-        """Resize the positions to ``count`` tokens: WhisperEncoder accepts only its maximum length."""
         table = self.encoder.embed_positions
-        if table.num_embeddings != count:
+        if table.num_embeddings != count:  # WhisperEncoder accepts only inputs of its maximum length
             table.num_embeddings = self.encoder.config.max_source_positions = count
             table.weight = nn.Parameter(self.positions[:count], requires_grad=False)
+        tokens = self.encoder(mel[:, : count * self.rate].mT).last_hidden_state
+        return EncoderOutput(tokens=tokens, lengths=[count] * len(inputs))
 
 
 def whisper(config: AudioEncoderConfig) -> WhisperPeer:

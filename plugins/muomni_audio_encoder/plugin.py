@@ -95,13 +95,9 @@ class AudioEncoderConfig(MelConfig):
         return frames
 
     @model_validator(mode="after")
-    def _characters_differ(self) -> Self:
+    def _fits(self) -> Self:
         if twice := {c for c in self.characters if self.characters.count(c) > 1}:
             raise ValueError(f"characters has {min(twice)!r} more than once")
-        return self
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} cannot be split into n_heads {self.n_heads} equal heads")
         if self.head_dim % 2:

@@ -9,9 +9,11 @@ Shapes: N samples, T tokens, W width, C classes.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,32 +22,17 @@ from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, align, choose, greed
 from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_cli.api import GraphFn, Word
 
-WINDOW = 20.0
-"""Length of a window in seconds."""
-
+WINDOW = 20.0  # length of a window in seconds
+SIDE = 2.0  # seconds at either side of a window that serve only as context
 ROOM = 0.16
 """Seconds of silence added before and after a sound. Nearly all training sounds have some; without it, tightly trimmed
 sounds are recognized worse."""
 
-SIDE = 2.0
-"""Seconds at either side of a window that serve only as context."""
-
-PAUSE = 10
-"""Tokens of silence (0.4 seconds at 25 a second) after which the beam's best text is final."""
-
-SILENCE = math.log(0.98)
-"""A token whose blank has a higher log-probability than this is silence."""
-
-PATIENCE = 750
-"""Tokens (30 seconds at 25 a second) after which the beam's best text is final without a pause."""
+PAUSE = 10  # tokens of silence (0.4 seconds at 25 a second) after which the beam's best text is final
+PATIENCE = 750  # tokens (30 seconds at 25 a second) after which the beam's best text is final without a pause
+SILENCE = math.log(0.98)  # a token whose blank has a higher log-probability than this is silence
 
 Scores = NDArray[np.floating]
-
-ANSWER_MODES: Mapping[str, bool] = MappingProxyType({"exact": False, "choice": True})
-"""See :class:`muomni_cli.contract.models.Predictor`: a transcript, or the likeliest of given texts."""
-
-Hear = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""(N,) samples -> (T,C) scores, in one pass."""
 
 
 def count(config: AudioEncoderConfig, inputs: NDArray[Any]) -> int:
@@ -123,18 +110,6 @@ class ScoreWindows:
             yield hear(held)[first:]
 
 
-class Speller(Protocol):
-    """Incremental decoder of scores to marks."""
-
-    def feed(self, scores: Scores) -> Iterator[Mark]:
-        """Feed (T,C) scores and yield the marks that are now final; tokens count from the start of the sound."""
-        ...
-
-    def finish(self) -> Iterator[Mark]:
-        """Yield the remaining marks at the end of the sound."""
-        ...
-
-
 class GreedySpeller:
     """:func:`muomni_audio_encoder.ctc.greedy`, incrementally."""
 
@@ -142,6 +117,7 @@ class GreedySpeller:
         self._run = Mark(BLANK, 0, 0)  # grows until another class comes
 
     def feed(self, scores: Scores) -> Iterator[Mark]:
+        """Feed (T,C) scores and yield the marks that are now final; tokens count from the start of the sound."""
         for symbol in scores.argmax(1).tolist():
             end = self._run.end + 1
             if symbol == self._run.symbol:
@@ -151,6 +127,7 @@ class GreedySpeller:
             self._run = Mark(symbol, end - 1, end)
 
     def finish(self) -> Iterator[Mark]:
+        """Yield the remaining marks at the end of the sound."""
         if self._run.symbol != BLANK:
             yield self._run
 
@@ -182,7 +159,7 @@ class BeamSpeller:
                 yield Mark(mark.symbol, origin + mark.begin, origin + mark.end)
 
 
-def marks_of(speller: Speller, parts: Iterable[Scores]) -> Iterator[Mark]:
+def marks_of(speller: GreedySpeller | BeamSpeller, parts: Iterable[Scores]) -> Iterator[Mark]:
     """All marks of a sound, from ``parts`` of its scores."""
     for scores in parts:
         yield from speller.feed(scores)
@@ -191,59 +168,60 @@ def marks_of(speller: Speller, parts: Iterable[Scores]) -> Iterator[Mark]:
 
 def words_of(marks: Iterable[Mark], alphabet: Alphabet, seconds: float) -> Iterator[Word]:
     """Split marks at spaces into words; a token lasts ``seconds``."""
-    word: list[Mark] = []
-    for mark in marks:
-        if alphabet.decode([mark.symbol]) != " ":
-            word.append(mark)
-        elif word:
-            yield _word(word, alphabet, seconds)
-            word = []
-    if word:
-        yield _word(word, alphabet, seconds)
+    for is_space, run in groupby(marks, lambda mark: alphabet.decode([mark.symbol]) == " "):
+        if not is_space:
+            word = list(run)
+            text = alphabet.decode([mark.symbol for mark in word])
+            yield Word(text, round(word[0].begin * seconds, 3), round(word[-1].end * seconds, 3))
 
 
-def _word(marks: Sequence[Mark], alphabet: Alphabet, seconds: float) -> Word:
-    text = alphabet.decode([mark.symbol for mark in marks])
-    return Word(text, round(marks[0].begin * seconds, 3), round(marks[-1].end * seconds, 3))
+class Transcription(ABC):
+    """What follows from scores alone: a :class:`muomni_cli.contract.models.Transcriber` and
+    :class:`muomni_cli.contract.models.Predictor`, with or without PyTorch."""
 
-
-def transcribe(
-    config: AudioEncoderConfig, hear: Hear, pieces: Iterable[NDArray[np.float32]], beam: int = 0
-) -> Iterator[Word]:
-    """Yield the words of a sound that comes in pieces, each as soon as it is final; see
-    :class:`muomni_cli.contract.models.Transcriber`."""
-    room = room_of(config)
-    windows = ScoreWindows(config.shortest, config.sample_rate)
-    speller = BeamSpeller(beam) if beam else GreedySpeller()
-    marks = marks_of(speller, windows.scores(hear, room.pieces(pieces)))
-    return map(room.word, words_of(marks, Alphabet(config.characters), config.shortest / config.sample_rate))
-
-
-def room_of(config: AudioEncoderConfig) -> Room:
-    return Room(config.shortest, config.sample_rate)
-
-
-def spelled(alphabet: Alphabet, marks: Iterable[Mark]) -> str:
-    """The normalized text of marks: no spaces at the ends, nor two in a row."""
-    return alphabet.spell(alphabet.decode([mark.symbol for mark in marks]))
-
-
-def predictor_of(
-    alphabet: Alphabet, heard: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None
-) -> list[str]:
-    """Greedy transcripts of (T,C) scores each, or the likeliest of ``choices`` over all alignments."""
-    if choices is None:
-        return [spelled(alphabet, greedy(row)) for row in heard]
-    texts = [alphabet.encode(choice) for choice in choices]
-    return [choices[choose(row, texts)] for row in heard]
-
-
-class RecognizerRunner:
-    """A :class:`muomni_cli.contract.models.Transcriber` and :class:`muomni_cli.contract.models.Predictor` on the
-    exported graphs ``encoder``, (1,N) ``inputs`` -> (1,T,W) ``tokens``, and ``head`` -> (1,T,C) ``scores``."""
-
-    answer_modes = ANSWER_MODES
+    config: AudioEncoderConfig
+    alphabet: Alphabet
+    answer_modes: Mapping[str, bool] = MappingProxyType({"exact": False, "choice": True})
     vocabulary: Sequence[str] = ()
+
+    @abstractmethod
+    def logits(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N,) samples -> (T,C) scores, in one pass."""
+
+    def hear_all(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """:meth:`logits` of several sounds."""
+        return [self.logits(wave) for wave in inputs]
+
+    def words(self, inputs: NDArray[np.float32], *, beam: int = 0) -> Iterator[Word]:
+        return self.stream([inputs], beam=beam)
+
+    def stream(self, pieces: Iterable[NDArray[np.float32]], *, beam: int = 0) -> Iterator[Word]:
+        shortest, rate = self.config.shortest, self.config.sample_rate
+        room = Room(shortest, rate)
+        speller = BeamSpeller(beam) if beam else GreedySpeller()
+        marks = marks_of(speller, ScoreWindows(shortest, rate).scores(self.logits, room.pieces(pieces)))
+        return map(room.word, words_of(marks, self.alphabet, shortest / rate))
+
+    def spelled(self, marks: Iterable[Mark]) -> str:
+        """The normalized text of marks: no spaces at the ends, nor two in a row."""
+        return self.alphabet.spell(self.alphabet.decode([mark.symbol for mark in marks]))
+
+    def expected(self, text: str, label: str | None) -> str:  # noqa: ARG002
+        return self.alphabet.decode(self.alphabet.encode(text))
+
+    def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
+        """Greedy transcripts, or the likeliest of ``choices`` over all alignments."""
+        room = Room(self.config.shortest, self.config.sample_rate)
+        heard = self.hear_all([room.around(wave) for wave in inputs])
+        if choices is None:
+            return [self.spelled(greedy(scores)) for scores in heard]
+        texts = [self.alphabet.encode(choice) for choice in choices]
+        return [choices[choose(scores, texts)] for scores in heard]
+
+
+class RecognizerRunner(Transcription):
+    """Runs the exported graphs ``encoder``, (1,N) ``inputs`` -> (1,T,W) ``tokens``, and ``head`` -> (1,T,C) ``scores``
+    (T,C natural log-probabilities)."""
 
     def __init__(
         self,
@@ -251,26 +229,12 @@ class RecognizerRunner:
         graphs: Mapping[str, GraphFn],
         head_metadata: Mapping[str, Any],  # noqa: ARG002
     ) -> None:
-        self._config, self._graphs = config, graphs
-        self._alphabet = Alphabet(config.characters)
+        self.config, self.alphabet, self._graphs = config, Alphabet(config.characters), graphs
 
     def logits(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         tokens = self._graphs["encoder"]({"inputs": np.ascontiguousarray(wave, np.float32)[None]})["tokens"]
         scores: NDArray[np.float32] = self._graphs["head"]({"tokens": tokens})["scores"][0]
         return scores
-
-    def words(self, inputs: NDArray[np.float32], *, beam: int = 0) -> Iterator[Word]:
-        return self.stream([inputs], beam=beam)
-
-    def stream(self, pieces: Iterable[NDArray[np.float32]], *, beam: int = 0) -> Iterator[Word]:
-        return transcribe(self._config, self.logits, pieces, beam)
-
-    def expected(self, text: str, label: str | None) -> str:  # noqa: ARG002
-        return self._alphabet.decode(self._alphabet.encode(text))
-
-    def answers(self, inputs: Sequence[NDArray[np.float32]], choices: Sequence[str] | None = None) -> list[str]:
-        room = room_of(self._config)
-        return predictor_of(self._alphabet, [self.logits(room.around(wave)) for wave in inputs], choices)
 
 
 def inputs(config: AudioEncoderConfig) -> dict[str, NDArray[np.float32]]:

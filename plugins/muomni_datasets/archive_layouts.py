@@ -19,15 +19,10 @@ import numpy as np
 import soundfile  # type: ignore[import-untyped]
 
 from muomni_cli.audio.dsp import resample
+from muomni_datasets.story_plots import NUMBERS
 
-Advance = Callable[[int], None]
-"""Progress callback: the number of bytes just read."""
-
-LARGEST = 1 << 26
-"""Maximum size of a member in bytes; clips are some hundred times smaller."""
-
-MANIFEST = "manifest.tsv"
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+Advance = Callable[[int], None]  # progress callback: the number of bytes just read
+LARGEST = 1 << 26  # maximum size of a member in bytes; clips are some hundred times smaller
 
 
 def speech_commands(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
@@ -35,9 +30,8 @@ def speech_commands(archives: Sequence[Path], targets: Sequence[Path], advance: 
     clip = re.compile(r"(?:^|/)(?P<word>[a-z]+|_unknown_)/(?P<name>(?P<speaker>[0-9a-f]+)_nohash_\d+)\.wav$")
     with packed(targets[0], ("text", "speaker")) as tar:
         for found, content in _members(archives[0], clip, advance):
-            word = found["word"]
             flac, seconds = to_flac(content, found[0], 16_000)
-            tar.add(f"{word}/{found['name']}.flac", flac, (word, found["speaker"]), seconds)
+            tar.add(f"{found['word']}/{found['name']}.flac", flac, (found["word"], found["speaker"]), seconds)
 
 
 def fsdd(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
@@ -46,7 +40,7 @@ def fsdd(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) ->
     with packed(targets[0], ("text", "speaker")) as tar:
         for found, content in _members(archives[0], clip, advance):
             flac, seconds = to_flac(content, found[0], 8_000)
-            tar.add(f"{found['name']}.flac", flac, (DIGITS[int(found["digit"])], found["speaker"]), seconds)
+            tar.add(f"{found['name']}.flac", flac, (NUMBERS[int(found["digit"])], found["speaker"]), seconds)
 
 
 def ljspeech(archives: Sequence[Path], targets: Sequence[Path], advance: Advance) -> None:
@@ -91,10 +85,7 @@ def librispeech(archives: Sequence[Path], targets: Sequence[Path], advance: Adva
 
 def to_flac(content: bytes, name: str, rate: int) -> tuple[bytes, float]:
     """Convert a mono sound file to 16-bit FLAC at ``rate``, resampling only if needed; also returns its seconds.
-
-    Raises:
-        ValueError: it cannot be read, or has more than one channel.
-    """
+    Raises ValueError: it cannot be read, or has more than one channel."""
     try:
         wave, own = soundfile.read(io.BytesIO(content), dtype="int16")
     except soundfile.SoundFileError as error:
@@ -117,45 +108,33 @@ class PackedClips:
         self._rows: dict[str, tuple[tuple[str, ...], float]] = {}
 
     def add(self, name: str, content: bytes, row: tuple[str, ...], seconds: float) -> None:
-        """Write a clip; ``row[0]`` is its text, or the key of its text in :meth:`caption`.
-
-        Raises:
-            ValueError: duplicate name.
-        """
+        """Write a clip; ``row[0]`` is its text, or the key of its text in :meth:`caption`. Raises ValueError: duplicate
+        name."""
         if name in self._rows:
             raise ValueError(f"{name} occurs twice")
         self._rows[name] = row, seconds
         self._write(name, content)
 
     def caption(self, texts: Mapping[str, str]) -> None:
-        """Replace the first column of every row by its text.
-
-        Raises:
-            ValueError: a clip without text.
-        """
+        """Replace the first column of every row by its text. Raises ValueError: a clip without text."""
         for name, (row, seconds) in self._rows.items():
             if not texts.get(row[0]):
                 raise ValueError(f"{name} has no text")
             self._rows[name] = (" ".join(texts[row[0]].split()), *row[1:]), seconds
 
     def finish(self) -> None:
-        """Write the manifest.
-
-        Raises:
-            ValueError: there are no clips.
-        """
+        """Write the manifest. Raises ValueError: there are no clips."""
         if not self._rows:
             raise ValueError("there are no clips in the archive")
         lines = ["\t".join(("path", *self._columns, "seconds"))]
         lines += ["\t".join((name, *row, f"{seconds:.3f}")) for name, (row, seconds) in self._rows.items()]
-        self._write(MANIFEST, ("\n".join(lines) + "\n").encode("utf-8"))
-        self._archive.members = []  # type: ignore[attr-defined]
+        self._write("manifest.tsv", ("\n".join(lines) + "\n").encode("utf-8"))
 
     def _write(self, name: str, content: bytes) -> None:
         header = tarfile.TarInfo(name)
         header.size = len(content)
         self._archive.addfile(header, io.BytesIO(content))
-        self._archive.members = []  # type: ignore[attr-defined]
+        self._archive.members = []  # type: ignore[attr-defined]  # tarfile would keep the headers of all members
 
 
 @contextmanager

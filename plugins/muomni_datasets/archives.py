@@ -14,7 +14,7 @@ import io
 import math
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,16 +30,7 @@ from muomni_datasets.text import Files, FilesSource
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """Magic numbers of compressed files, which cannot be read in place."""
 
-MOST = 1 << 30
-"""Maximum size of an IDX file's data in bytes, since it is held in memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveSlice:
-    """Where a member's bytes lie in its archive."""
-
-    offset: int
-    size: int
+MOST = 1 << 30  # maximum size of an IDX file's data in bytes, since it is held in memory
 
 
 class Tar(FilesSource):
@@ -53,44 +44,42 @@ class Tar(FilesSource):
     def documents(self) -> Iterator[Example]:
         for path in self._files.paths():
             self._files.forget(path)
-            _refuse_compressed(path)
+            with path.open("rb") as file:
+                begin = file.read(8)
+            for mark, kind in COMPRESSED.items():
+                if begin.startswith(mark):
+                    raise RequestError(
+                        f"{path} is compressed ({kind}), and members of a compressed archive cannot be read in place",
+                        "decompress it first; pictures and sounds are already compressed",
+                    )
             yield from self._examples(path)
 
     def _examples(self, path: Path) -> Iterator[Example]:
         index = self._index(path)
 
         def beside(name: str) -> str | None:
-            place = index.get(name)
-            if place is None or place.size > LONGEST:
+            if name not in index or index[name].size > LONGEST:
                 return None
-            with SliceMedia("", path, place.offset, place.size, name).open() as file:
+            with index[name].open() as file:
                 return read_beside(file)
 
-        captions = self._captions(path, index)
-        for name, place in index.items():
-            modality = self._namer.modality(name)
-            if modality is None:
-                continue
-            media = SliceMedia(modality, path, place.offset, place.size, name)
-            found = self._namer.example(name, media, str(path), captions, beside)
+        captions: Mapping[str, str] = {}
+        wanted = self._config.captions
+        if wanted in index:
+            with index[wanted].open() as file:
+                captions = read_captions(file, lambda reason: self._files.note(path, reason))
+        elif wanted:
+            self._files.note(path, f"there is no captions file {wanted}")
+        for name, member in index.items():
+            found = self._namer.example(name, member, path, captions, beside)
             if isinstance(found, str):
                 self._files.note(path, found)
             elif found is not None:
                 yield found
 
-    def _captions(self, path: Path, index: dict[str, ArchiveSlice]) -> dict[str, str]:
-        wanted = self._config.captions
-        if not wanted:
-            return {}
-        if wanted not in index:
-            self._files.note(path, f"there is no captions file {wanted}")
-            return {}
-        with SliceMedia("", path, index[wanted].offset, index[wanted].size, wanted).open() as file:
-            return read_captions(file, lambda reason: self._files.note(path, reason))
-
-    def _index(self, path: Path) -> dict[str, ArchiveSlice]:
-        """Names and positions of regular members; of duplicate names the last one counts, as in tar."""
-        index: dict[str, ArchiveSlice] = {}
+    def _index(self, path: Path) -> dict[str, SliceMedia]:
+        """Regular members by name, without their modality; of duplicate names the last one counts, as in tar."""
+        index: dict[str, SliceMedia] = {}
         try:
             end = path.stat().st_size
             for member in _members(path):
@@ -105,7 +94,7 @@ class Tar(FilesSource):
                     self._files.note(path, f"the archive ends inside {name}")
                     break
                 elif member.size:
-                    index[name] = ArchiveSlice(member.offset_data, member.size)
+                    index[name] = SliceMedia("", path, member.offset_data, member.size, name)
                 else:
                     self._files.note(path, f"{name} is empty")
         except (OSError, tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
@@ -130,17 +119,6 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
                 raise tarfile.ReadError(f"damaged or truncated at byte {archive.offset:,}")
 
 
-def _refuse_compressed(path: Path) -> None:
-    with path.open("rb") as file:
-        begin = file.read(8)
-    for mark, kind in COMPRESSED.items():
-        if begin.startswith(mark):
-            raise RequestError(
-                f"{path} is compressed ({kind}), and members of a compressed archive cannot be read in place",
-                "decompress it first; pictures and sounds are already compressed",
-            )
-
-
 @dataclass(frozen=True, slots=True)
 class IdxMedia:
     """Picture number ``index`` of an IDX file, opened as PNG."""
@@ -154,8 +132,7 @@ class IdxMedia:
         return f"picture {self.index} in {self.path}"
 
     def open(self) -> BinaryIO:
-        shape, numbers = load(self.path, 3)
-        _, rows, columns = shape
+        (_, rows, columns), numbers = load(self.path, 3)
         begin = self.index * rows * columns
         picture = Image.frombytes("L", (columns, rows), bytes(numbers[begin : begin + rows * columns]))
         file = io.BytesIO()
@@ -189,13 +166,12 @@ class Idx:
                 "use two files that belong together",
             )
         self.unreadable.clear()
+        classes = self._config.classes
         for index, number in enumerate(numbers):
-            label = self._label(number)
-            if label is None:
-                self.unreadable[str(labels)] = (
-                    f"label {number} has no name: there are {len(self._config.classes)} classes"
-                )
+            if classes and number >= len(classes):
+                self.unreadable[str(labels)] = f"label {number} has no name: there are {len(classes)} classes"
                 continue
+            label = classes[number] if classes else str(number)
             yield Example(
                 media=IdxMedia("image", images, index),
                 text=label.replace("_", " "),
@@ -205,18 +181,10 @@ class Idx:
                 split=SIDES[self._config.split],
             )
 
-    def _label(self, number: int) -> str | None:
-        if not self._config.classes:
-            return str(number)
-        return self._config.classes[number] if number < len(self._config.classes) else None
-
 
 def load(path: Path, axes: int) -> tuple[tuple[int, ...], memoryview]:
-    """Shape and data of an IDX file of bytes; the last few files are cached.
-
-    Raises:
-        RequestError: it does not exist, is not IDX, is too large, or its size does not match its header.
-    """
+    """Shape and data of an IDX file of bytes; the last few files are cached. Raises RequestError: it does not exist, is
+    not IDX, is too large, or its size does not match its header."""
     with files.open_regular(path):
         state = path.stat()
     return _load(path, axes, state.st_mtime_ns, state.st_size)
@@ -245,13 +213,11 @@ def _parsed(file: BinaryIO, path: Path, axes: int) -> tuple[tuple[int, ...], mem
     shape = tuple(int.from_bytes(header[at : at + 4], "big") for at in range(4, len(header), 4))
     wanted = math.prod(shape)
     if wanted > MOST or wanted == 0:
-        raise RequestError(
-            f"{path} claims the shape {shape}, {wanted:,} bytes", f"only 1 to {MOST:,} bytes can be read"
-        )
+        fix = f"only 1 to {MOST:,} bytes can be read"
+        raise RequestError(f"{path} claims the shape {shape}, {wanted:,} bytes", fix)
     numbers = file.read(wanted + 1)
     if len(numbers) != wanted:
         held = "more" if len(numbers) > wanted else f"{len(numbers):,}"
-        raise RequestError(
-            f"{path} should hold {wanted:,} bytes after its header, and holds {held}", "download it again"
-        )
+        problem = f"{path} should hold {wanted:,} bytes after its header, and holds {held}"
+        raise RequestError(problem, "download it again")
     return shape, memoryview(numbers)

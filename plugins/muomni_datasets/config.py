@@ -11,26 +11,15 @@ from muomni_cli.api import PartConfig
 from muomni_datasets.story_plots import PLACE, SLOT, mistake, places
 
 Learn = Literal["answers", "all"]
-
-Split = Literal["", "train", "val"]
-"""Side of the split of all items of a source; empty: a hash of their keys decides."""
-
-SIDES: dict[str, Literal["train", "val"] | None] = {"": None, "train": "train", "val": "val"}
-"""A :data:`Split` as the ``split`` of items."""
+Split = Literal["", "train", "val"]  # side of the split of all items of a source; empty: a hash of their keys decides
+SIDES: dict[str, Literal["train", "val"] | None] = {"": None, "train": "train", "val": "val"}  # as the split of items
 
 Color = Literal["red", "green", "blue", "yellow", "purple", "orange", "black", "white", "pink", "brown"]
-
-COLORS: tuple[Color, ...] = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white")
-"""Default colors of scenes."""
-
-NAMED: tuple[Color, ...] = ("pink", "brown")
-"""Colors that are used only if named, to test a model on unseen colors."""
-
+COLORS: tuple[Color, ...] = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white")  # the default
+NAMED: tuple[Color, ...] = ("pink", "brown")  # used only if named, to test a model on unseen colors
 Shape = Literal["circle", "square", "triangle", "star"]
 SHAPES: tuple[Shape, ...] = ("circle", "square", "triangle", "star")
-
-PAIRS = tuple(f"{color} {shape}" for color in COLORS + NAMED for shape in SHAPES)
-"""All kinds of objects in scenes."""
+PAIRS = tuple(f"{color} {shape}" for color in COLORS + NAMED for shape in SHAPES)  # all kinds of objects in scenes
 
 Kind = Literal["high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones"]
 KINDS: tuple[Kind, ...] = ("high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones")
@@ -45,8 +34,7 @@ def _compiles(expression: str) -> str:
     return expression
 
 
-Expression = Annotated[str, AfterValidator(_compiles)]
-"""A regular expression."""
+Expression = Annotated[str, AfterValidator(_compiles)]  # a regular expression
 
 
 class FilesConfig(PartConfig):
@@ -151,11 +139,8 @@ def _is_pair(text: str) -> str:
     return text
 
 
-Pair = Annotated[str, AfterValidator(_is_pair)]
-"""A color and a shape: ``"green star"``."""
-
-LONGEST = 1000
-"""Maximum characters of a spoken text; more would take minutes."""
+Pair = Annotated[str, AfterValidator(_is_pair)]  # a color and a shape: "green star"
+LONGEST = 1000  # maximum characters of a spoken text; more would take minutes
 
 
 def unsayable(text: str) -> str:
@@ -176,8 +161,7 @@ def _is_sayable(text: str) -> str:
     return text
 
 
-Sayable = Annotated[str, AfterValidator(_is_sayable)]
-"""A text that flite speaks correctly."""
+Sayable = Annotated[str, AfterValidator(_is_sayable)]  # a text that flite speaks correctly
 
 
 class MadeConfig(PartConfig):
@@ -275,23 +259,15 @@ class SpokenConfig(FilesConfig):
     )
 
     @model_validator(mode="after")
-    def _ranges(self) -> SpokenConfig:
+    def _fits(self) -> SpokenConfig:
         for low, high in (self.stretch, self.pitch):
             if not 0.5 <= low <= high <= 2:
                 raise ValueError("stretch and pitch must be ranges within 0.5 to 2, lower bound first")
-        return self
-
-    @model_validator(mode="after")
-    def _one_kind_of_text(self) -> SpokenConfig:
         given = [name for name in ("path", "sentences", "words", "patterns") if getattr(self, name)]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other: write one of them")
         if self.min_words > self.max_words:
             raise ValueError(f"min_words {self.min_words} is more than max_words {self.max_words}")
-        return self
-
-    @model_validator(mode="after")
-    def _patterns_can_be_filled(self) -> SpokenConfig:
         if wrong := mistake(self.patterns, self.slots):
             raise ValueError(wrong)
         if self.patterns and not self.count:
@@ -354,11 +330,6 @@ class TurnConfig(PartConfig):
     def facts(self) -> set[str]:
         """All facts in the question and answer, such as ``audio.label``."""
         return {name for text in (*self.question, self.answer) for name in places(text)}
-
-    @property
-    def asked_of(self) -> set[str]:
-        """The facts in the answer."""
-        return set(places(self.answer))
 
 
 class AskConfig(TurnConfig):

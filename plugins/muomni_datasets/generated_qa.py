@@ -13,39 +13,26 @@ from typing import Any, Literal
 
 from muomni_cli.api import Conversation, Dataset, Example, Media, Message, RequestError, split
 from muomni_datasets.archives import Idx, Tar
-from muomni_datasets.config import (
-    AskConfig,
-    From,
-    FromFolder,
-    FromIdx,
-    FromManifest,
-    FromScenes,
-    FromSounds,
-    FromSpoken,
-    FromTar,
-    GeneratedQuestionsConfig,
-    TurnConfig,
-)
+from muomni_datasets.config import AskConfig, GeneratedQuestionsConfig
 from muomni_datasets.labeled_files import Folder, Manifest
 from muomni_datasets.scenes import Scenes
-from muomni_datasets.story_plots import StoryRandom, fill
+from muomni_datasets.story_plots import StoryRandom, fill, places
 from muomni_datasets.synthesized_speech import SpokenSentences
 from muomni_datasets.synthetic_sounds import SyntheticSounds
 
 Split = Literal["train", "val"]
 SIDES: tuple[Split, ...] = ("train", "val")
 
-TRIES = 100
-"""Maximum number of examples tried to find one with all facts of a question."""
+TRIES = 100  # maximum number of examples tried to find one with all facts of a question
 
-SOURCES: Mapping[type[From], Callable[[Any], Dataset]] = {
-    FromManifest: Manifest,
-    FromFolder: Folder,
-    FromTar: Tar,
-    FromIdx: Idx,
-    FromScenes: Scenes,
-    FromSounds: SyntheticSounds,
-    FromSpoken: SpokenSentences,
+SOURCES: Mapping[str, Callable[[Any], Dataset]] = {
+    "manifest": Manifest,
+    "folder": Folder,
+    "tar": Tar,
+    "idx": Idx,
+    "scenes": Scenes,
+    "sounds": SyntheticSounds,
+    "spoken": SpokenSentences,
 }
 
 
@@ -54,7 +41,7 @@ class GeneratedQuestions:
 
     def __init__(self, config: GeneratedQuestionsConfig) -> None:
         self._config = config
-        self._sources = {name: SOURCES[type(source)](source) for name, source in config.sources.items()}
+        self._sources = {name: SOURCES[source.use](source) for name, source in config.sources.items()}
         self._notes: dict[str, str] = {}
 
     @property
@@ -78,7 +65,7 @@ class GeneratedQuestions:
         examples = {name: self._by_side(source) for name, source in self._sources.items()}
         for side, count in zip(SIDES, (self._config.count, self._config.val_count), strict=True):
             there = {name: sides[side] for name, sides in examples.items() if sides[side]}
-            asks = [ask for ask in self._config.ask if self._shown(ask) <= there.keys()]
+            asks = [ask for ask in self._config.ask if set(ask.media or self._config.sources) <= there.keys()]
             if not asks and count:
                 lacking = ", ".join(sorted(self._sources.keys() - there.keys()))
                 self._notes[f"asked for {side}"] = f"no examples for that side: {lacking}"
@@ -91,42 +78,39 @@ class GeneratedQuestions:
             assert isinstance(example, Example), "the config accepts only sources of examples"
             found[example.split or split.split_of_key(example.key, self._config.val_fraction)].append(example)
         if self._config.val_fraction and not all(found.values()):
-            self._fill(found)
+            # Fill the empty side from the examples whose source does not split them.
+            examples = [example for side in SIDES for example in found[side]]
+            free = ((example.key, example.label) for example in examples if example.split is None)
+            sides = split.splits_of_items(free, self._config.val_fraction)
+            for side in SIDES:
+                found[side] = [one for one in examples if (one.split or sides[one.key]) == side]
         return found
-
-    def _fill(self, found: dict[Split, list[Example]]) -> None:
-        """Fill the empty side from the examples whose source does not split them."""
-        examples = [example for side in SIDES for example in found[side]]
-        free = ((example.key, example.label) for example in examples if example.split is None)
-        sides = split.splits_of_items(free, self._config.val_fraction)
-        for side in SIDES:
-            found[side] = [one for one in examples if (one.split or sides[one.key]) == side]
-
-    def _shown(self, ask: AskConfig) -> set[str]:
-        return set(ask.media or self._config.sources)
 
     def _conversation(
         self, side: Split, index: int, asks: Sequence[AskConfig], there: Mapping[str, Sequence[Example]]
     ) -> Iterator[Conversation]:
         rng = StoryRandom(f"asked/{side}/{self._config.seed}/{index}")
-        ask = _weighted(asks, rng)
+        left = rng.between(0, sum(ask.weight for ask in asks))
+        for ask in asks:
+            left -= ask.weight
+            if left < 0:
+                break
         names = ask.media or tuple(self._config.sources)
-        turns: list[tuple[TurnConfig, str]] = [(ask, rng.one(ask.question))]
+        turns = [(rng.one(ask.question), ask.answer)]
         if ask.then:
             after = rng.one(ask.then)
-            turns.append((after, rng.one(after.question)))
+            turns.append((rng.one(after.question), after.answer))
         for _ in range(TRIES):
             chosen = {name: rng.one(there[name]) for name in names}
             facts = {f"{name}.{fact}": value for name in names for fact, value in facts_of(chosen[name]).items()}
             media = tuple(example.media for example in chosen.values())
-            messages = _messages([(fill(way, facts), fill(turn.answer, facts)) for turn, way in turns], media)
+            messages = _messages([(fill(question, facts), fill(answer, facts)) for question, answer in turns], media)
             if messages:
                 key = "|".join(example.key for example in chosen.values())
-                about = sorted({chosen[fact.partition(".")[0]].media.modality for fact in turns[-1][0].asked_of})
+                about = sorted({chosen[fact.partition(".")[0]].media.modality for fact in places(turns[-1][1])})
                 yield Conversation(messages, key, source="asked", split=side, about=tuple(about))
                 return
-        way = turns[0][1]
-        self._notes[way] = f"none of {TRIES} examples has the facts {', '.join(sorted(ask.facts))}"
+        self._notes[turns[0][0]] = f"none of {TRIES} examples has the facts {', '.join(sorted(ask.facts))}"
 
 
 def facts_of(example: Example) -> Mapping[str, str]:
@@ -144,12 +128,3 @@ def _messages(turns: Sequence[tuple[str | None, str | None]], media: tuple[Media
             return ()
         found += [Message("user", question, () if found else media), Message("assistant", answer)]
     return tuple(found)
-
-
-def _weighted(asks: Sequence[AskConfig], rng: StoryRandom) -> AskConfig:
-    left = rng.between(0, sum(ask.weight for ask in asks))
-    for ask in asks:
-        left -= ask.weight
-        if left < 0:
-            return ask
-    return asks[-1]

@@ -16,13 +16,14 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
-from muomni_cli.api import Example, FileMedia, Media, RequestError, expand_path
+from muomni_cli.api import Example, FileMedia, RequestError, SliceMedia, expand_path
 from muomni_datasets.config import SIDES, FolderConfig, ManifestConfig, NamedConfig
-from muomni_datasets.text import Files, Holdout, Notes, is_unicode, records
+from muomni_datasets.text import JSON_LINES, Files, FilesSource, Holdout, Notes, is_unicode, records
 
 ENDINGS: Mapping[str, tuple[str, ...]] = {
     "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2"),
@@ -30,19 +31,10 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
 }
 """File name suffixes of the built-in modalities."""
 
-BESIDE = (".txt", ".cls", ".json", ".csv", ".tsv", ".md")
-"""Suffixes of files that are not examples, for other modalities."""
-
-LONGEST = 1 << 16
-"""Maximum size of a sidecar file in bytes."""
-
-LARGEST = 1 << 28
-"""Maximum size of captions in bytes, since they are held in memory."""
-
-Beside = Callable[[str], str | None]
-"""Name of a sidecar file -> its content; None if it does not exist."""
-
-MANIFEST_ENDINGS = (".jsonl", ".ndjson")
+BESIDE = (".txt", ".cls", ".json", ".csv", ".tsv", ".md")  # files that are not examples, for other modalities
+LONGEST = 1 << 16  # maximum size of a sidecar file in bytes
+LARGEST = 1 << 28  # maximum size of captions in bytes, since they are held in memory
+Beside = Callable[[str], str | None]  # name of a sidecar file -> its content; None if it does not exist
 
 
 class Namer:
@@ -69,15 +61,21 @@ class Namer:
         return found if wanted in ("", found) else None
 
     def example(
-        self, name: str, media: Media, source: str, captions: Mapping[str, str], beside: Beside
+        self, name: str, media: FileMedia | SliceMedia, source: Path, captions: Mapping[str, str], beside: Beside
     ) -> Example | str | None:
-        """The example of this name; a reason why it cannot be one; or None if the recipe excludes it.
+        """The example of this name; a reason why it cannot be one; or None if it is none, or the recipe excludes it.
 
         Args:
             name: relative to the folder or archive, with ``/``.
+            media: the file, whose modality is set here.
             captions: from :func:`read_captions`.
             beside: reads sidecar files.
         """
+        modality = self.modality(name)
+        if modality is None:
+            return None
+        if safe_name(name) is None:
+            return f"the name {name!r} is not printable text"
         found = self._name.search(name)
         said = {group: text for group, text in found.groupdict().items() if text} if found else {}
         stem = name.removesuffix(PurePosixPath(name).suffix)
@@ -85,30 +83,20 @@ class Namer:
         label = self._config.names.get(label, label) if label else None
         if self._labels and label not in self._labels:
             return None
-        text = _caption(name, stem, captions) or (beside(f"{stem}.txt") or "").strip() or said.get("text")
-        if text is None or text == "":
+        ways = (name, stem, PurePosixPath(name).name, PurePosixPath(stem).name)
+        caption = next((captions[way] for way in ways if way in captions), None)
+        text = caption or (beside(f"{stem}.txt") or "").strip() or said.get("text")
+        if not text:
             if label is None:
                 return f"{name} has no label, text or caption"
             text = label.replace("_", " ")
         key = said.get("key", name)
-        return Example(media=media, text=text, key=key, label=label, source=source, split=self._split(key))
-
-    def _split(self, key: str) -> Literal["train", "val"] | None:
-        if not self.holdout:
-            return None
-        return "val" if self.holdout.finds(key) else "train"
-
-
-def _caption(name: str, stem: str, captions: Mapping[str, str]) -> str | None:
-    """The caption by the whole name or its last part, with or without suffix."""
-    ways = (name, stem, PurePosixPath(name).name, PurePosixPath(stem).name)
-    return next((captions[way] for way in ways if way in captions), None)
+        media = replace(media, modality=modality)
+        return Example(media, text, key, label, str(source), self.holdout.side(key))
 
 
 def read_captions(file: BinaryIO, note: Callable[[str], None]) -> dict[str, str]:
     """Name -> text, from lines of two or more columns separated by tabs or ``|``. ``note`` gets the problems."""
-    found: dict[str, str] = {}
-    column = -1
     text = file.read(LARGEST + 1)
     if len(text) > LARGEST:
         note(f"the captions are longer than {LARGEST:,} bytes")
@@ -118,6 +106,8 @@ def read_captions(file: BinaryIO, note: Callable[[str], None]) -> dict[str, str]
     except UnicodeDecodeError as error:
         note(f"the captions are not UTF-8 ({error.reason})")
         return {}
+    found: dict[str, str] = {}
+    column = -1
     for number, line in enumerate(lines, start=1):
         columns = [part.strip() for part in line.rstrip("\r\n").split("\t" if "\t" in line else "|")]
         titles = [title.lower() for title in columns]
@@ -169,16 +159,19 @@ class Folder:
     def documents(self) -> Iterator[Example]:
         root = self._root()
         self._notes.forget(root)
-        captions = self._captions(root)
+        captions: Mapping[str, str] = {}
+        if self._config.captions:
+            with FileMedia("", root / self._config.captions).open() as file:
+                captions = read_captions(file, lambda reason: self._notes.note(root, reason))
+
+        def beside(name: str) -> str | None:
+            if not (root / name).is_file():
+                return None
+            with (root / name).open("rb") as file:
+                return read_beside(file)
+
         for name in self._names():
-            modality = self._namer.modality(name)
-            if modality is None:
-                continue
-            if safe_name(name) is None:
-                self._notes.note(root, f"the name {name!r} is not printable text")
-                continue
-            media = FileMedia(modality, root / name)
-            found = self._namer.example(name, media, str(root), captions, lambda beside: _read(root / beside))
+            found = self._namer.example(name, FileMedia("", root / name), root, captions, beside)
             if isinstance(found, str):
                 self._notes.note(root, found)
             elif found is not None:
@@ -199,44 +192,22 @@ class Folder:
         root = self._root()
         for folder, below, names in os.walk(root):
             below[:] = sorted(name for name in below if not name.startswith("."))
-            for file in sorted(names):
+            for file in sorted(name for name in names if not name.startswith(".")):
                 name = (Path(folder) / file).relative_to(root).as_posix()
-                if file.startswith(".") or not (fnmatch(file, self._config.pattern) or self._is_aside(name)):
-                    continue
-                if (root / name).is_file():
+                aside = name == self._config.captions or name.endswith((".txt", ".cls"))
+                if (aside or fnmatch(file, self._config.pattern)) and (root / name).is_file():
                     yield name
 
-    def _is_aside(self, name: str) -> bool:
-        return name == self._config.captions or name.endswith((".txt", ".cls"))
 
-    def _captions(self, root: Path) -> dict[str, str]:
-        if not self._config.captions:
-            return {}
-        with FileMedia("", root / self._config.captions).open() as file:
-            return read_captions(file, lambda reason: self._notes.note(root, reason))
-
-
-def _read(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return read_beside(file)
-
-
-class Manifest:
+class Manifest(FilesSource):
     """The examples of JSON Lines files."""
 
     def __init__(self, config: ManifestConfig) -> None:
-        self._config = config
-        self._modality = config.modality
-        self._files = Files(config, MANIFEST_ENDINGS)
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        return self._files.unreadable
+        super().__init__(Files(config, JSON_LINES))
+        self._config, self._modality = config, config.modality
 
     def files(self) -> list[Path]:
-        lists = Files(self._config, MANIFEST_ENDINGS)  # a new one, to keep the notes of documents()
+        lists = Files(self._config, JSON_LINES)  # a new one, to keep the notes of documents()
         found = dict.fromkeys(lists.paths())
         for path in list(found):
             for _, record in records(lists, path):
@@ -264,8 +235,7 @@ class Manifest:
         media = path.parent / named
         if not _is_file(media):
             return f"names a file that does not exist: {named[:120]!r}"
-        label = _text(record, "label")
-        text = _text(record, "text")
+        label, text = _text(record, "label"), _text(record, "text")
         if text is None and label is None:
             return "has neither text nor label"
         side = _text(record, "split") or ""

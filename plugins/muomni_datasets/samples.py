@@ -40,12 +40,9 @@ def conversations(folder: Path) -> Settings:
 
 
 def manifest(folder: Path) -> Settings:
-    listed = []
-    for name, content in _pictures():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-        listed.append({"image": name, "text": f"All of it is {path.parent.name}.", "label": path.parent.name})
+    pictures(folder)
+    labels = {name: name.partition("/")[0] for name, _ in _pictures()}
+    listed = [{"image": name, "text": f"All of it is {label}.", "label": label} for name, label in labels.items()]
     _write_lines(folder / "list.jsonl", listed)
     return {"path": str(folder / "list.jsonl")}
 

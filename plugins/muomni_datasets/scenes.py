@@ -10,7 +10,6 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, ImageDraw
@@ -18,12 +17,18 @@ from PIL import Image, ImageDraw
 from muomni_cli.api import Conversation, Example, Message
 from muomni_datasets.config import COLORS, SHAPES, SIDES, ScenesConfig
 from muomni_datasets.story_plots import NUMBERS, StoryRandom, fill
+from muomni_datasets.text import GeneratedSource
+
+Rgb = tuple[int, int, int]
+Point = tuple[float, float]
 
 UNITS = 64
 RADII = {"small": (7.2, 8.6), "big": (12.0, 14.0)}
-
 OTHER = (9.6, 10.8)
 """Radius of the other objects, whose size is not in the caption: between small and big, which marks the first one."""
+
+SHADE = 14  # largest random deviation from a color, in each of red, green and blue
+FINE = 4  # supersampling factor of soft edges
 
 RGB = {
     "red": (220, 40, 40),
@@ -37,14 +42,6 @@ RGB = {
     "pink": (250, 90, 180),
     "brown": (110, 65, 30),
 }
-
-SHADE = 14
-"""Largest random deviation from a color, in each of red, green and blue."""
-
-FINE = 4
-"""Supersampling factor of soft edges."""
-
-Rgb = tuple[int, int, int]
 
 RELATIVE_PLACES = {
     "left of": ("left", "right"),
@@ -75,27 +72,26 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """``relations[i]``: position of the first object relative to object ``i + 1``; none for equal objects
-    (``counted``)."""
-
     background: Rgb
     things: Sequence[Thing]
-    relations: Sequence[str] = ()
-    counted: bool = False
+    relations: Sequence[str] = ()  # [i]: position of the first object relative to object i + 1
+    counted: bool = False  # equal objects, without relations
 
 
 def lay_out(config: ScenesConfig, index: int) -> Scene:
     """Scene number ``index``."""
     rng = StoryRandom(f"{config.split}/{config.seed}/{index}")
-    background = _background(rng)
+    gray, level = rng.below(2), 112 + rng.below(88)  # gray or a muted color; not the color of an object
+    background = (level, level, level) if gray else (level, 112 + rng.below(88), 112 + rng.below(88))
+    possible = config.kinds
+    first = [kind for kind in config.only if kind in possible] if config.only else possible
     if rng.between(0, 1) < config.counting:
-        return Scene(background, _equal(rng, _first(config)), counted=True)
-    count = rng.one(config.objects)
-    size = rng.one(list(RADII))
-    kinds = [rng.one(_first(config)), *rng.some(_others(config), 3)]
-    kinds = list(dict.fromkeys(kinds))[:count]
+        return Scene(background, _equal(rng, first), counted=True)
+    count, size = rng.one(config.objects), rng.one(list(RADII))
+    others = [kind for kind in possible if kind not in config.only]
+    kinds = list(dict.fromkeys([rng.one(first), *rng.some(others, 3)]))[:count]
     radii = [rng.between(*RADII[size]), *(rng.between(*OTHER) for _ in kinds[1:])]
-    places, relations = (_alone, _side_by_side, _in_a_corner)[count - 1](rng)
+    places, relations = _places(rng, count)
     things = [
         _thing(rng, kind, size if number == 0 else "", place, radius)
         for number, (kind, place, radius) in enumerate(zip(kinds, places, radii, strict=True))
@@ -103,48 +99,27 @@ def lay_out(config: ScenesConfig, index: int) -> Scene:
     return Scene(background, things, relations)
 
 
-def _first(config: ScenesConfig) -> list[str]:
-    return [kind for kind in config.only if kind in config.kinds] if config.only else config.kinds
-
-
-def _others(config: ScenesConfig) -> list[str]:
-    return [kind for kind in config.kinds if kind not in config.only]
-
-
-def _background(rng: StoryRandom) -> Rgb:
-    """Gray or a muted color; not the color of an object."""
-    if rng.below(2):
-        level = 112 + rng.below(88)
-        return level, level, level
-    return 112 + rng.below(88), 112 + rng.below(88), 112 + rng.below(88)
-
-
-def _thing(rng: StoryRandom, kind: str, size: str, place: tuple[float, float], radius: float) -> Thing:
+def _thing(rng: StoryRandom, kind: str, size: str, place: Point, radius: float) -> Thing:
     color, shape = kind.split()
     red, green, blue = (min(255, max(0, round(level + rng.between(-SHADE, SHADE)))) for level in RGB[color])
     return Thing(color, shape, size, (red, green, blue), *place, radius)
 
 
-Places = tuple[list[tuple[float, float]], list[str]]
+def _places(rng: StoryRandom, count: int) -> tuple[list[Point], list[str]]:
+    """Places of one to three objects, and the relations of the first to the others.
 
-
-def _alone(rng: StoryRandom) -> Places:
-    return [(rng.between(16, 48), rng.between(16, 48))], []
-
-
-def _side_by_side(rng: StoryRandom) -> Places:
-    """One object on each half. Their distance is always larger along the axis of the relation than across it, and
-    they never touch."""
-    relation = rng.one(["left of", "right of", "above", "below"])
-    near, far = 16 + rng.between(-3, 3), 48 + rng.between(-3, 3)
-    across = rng.between(19, 45), rng.between(19, 45)
-    along = (near, far) if relation in ("left of", "above") else (far, near)
-    pairs = list(zip(along, across, strict=True))
-    return (pairs if relation.endswith("of") else [(x, y) for y, x in pairs]), [relation]
-
-
-def _in_a_corner(rng: StoryRandom) -> Places:
-    """The first object in a corner, the second beside it, the third above or below it."""
+    Of two, each lies on one half: their distance is always larger along the axis of the relation than across it, and
+    they never touch. Of three, the first lies in a corner, the second beside it, the third above or below it.
+    """
+    if count == 1:
+        return [(rng.between(16, 48), rng.between(16, 48))], []
+    if count == 2:
+        relation = rng.one(["left of", "right of", "above", "below"])
+        near, far = 16 + rng.between(-3, 3), 48 + rng.between(-3, 3)
+        across = rng.between(19, 45), rng.between(19, 45)
+        along = (near, far) if relation in ("left of", "above") else (far, near)
+        pairs = list(zip(along, across, strict=True))
+        return (pairs if relation.endswith("of") else [(x, y) for y, x in pairs]), [relation]
     x, y = (rng.one([16.0, 48.0]) for _ in range(2))
     relations = ["left of" if x < 32 else "right of", "above" if y < 32 else "below"]
     places = [(x, y), (64 - x, y), (x, 64 - y)]
@@ -178,25 +153,19 @@ def draw(scene: Scene, size: int, *, smooth: bool) -> bytes:
     return file.getvalue()
 
 
-def _star() -> list[tuple[float, float]]:
-    """Five points, the first one up; the inner corners have radius 0.45."""
-    corners = ((math.pi * number / 5, 0.45 if number % 2 else 1.0) for number in range(10))
-    return [(far * math.sin(angle), -far * math.cos(angle)) for angle, far in corners]
-
-
-OUTLINES: dict[str, list[tuple[float, float]]] = {
+RAYS = [(math.pi * number / 5, 0.45 if number % 2 else 1.0) for number in range(10)]  # angle and radius, clockwise
+OUTLINES: dict[str, list[Point]] = {
     "square": [(-1, -1), (1, -1), (1, 1), (-1, 1)],
     "triangle": [(0, -1), (1, 1), (-1, 1)],
-    "star": _star(),
+    "star": [(far * math.sin(angle), -far * math.cos(angle)) for angle, far in RAYS],  # five points, the first one up
 }
 """Corners of shapes of radius 1; y goes down."""
 
 
 def caption(scene: Scene) -> str:
     """``A small red circle is left of a blue square.``, ``A big green star.``, ``Three red circles.``"""
-    first = scene.things[0]
+    first, count = scene.things[0], len(scene.things)
     if scene.counted:
-        count = len(scene.things)
         return f"{NUMBERS[count].capitalize()} {first.kind}{'' if count == 1 else 's'}."
     subject = f"A {first.size} {first.kind}"
     # "a orange", as in other data sets of such scenes: captions are compared word for word.
@@ -243,18 +212,10 @@ def _other_than(there: Sequence[str], known: Sequence[str], number: int) -> str:
 
 
 QUESTIONS: Sequence[tuple[Sequence[str], str]] = (
-    (
-        (
-            "What colour is the {some_shape}?",
-            "Which colour has the {some_shape}?",
-            "Tell me the colour of the {some_shape}.",
-        ),
-        "{colour_of_some_shape}",
-    ),
-    (
-        ("What shape is {some_colour}?", "Which shape is {some_colour}?", "What is the {some_colour} thing?"),
-        "{shape_of_some_colour}",
-    ),
+    (("What colour is the {some_shape}?", "Which colour has the {some_shape}?",
+      "Tell me the colour of the {some_shape}."), "{colour_of_some_shape}"),
+    (("What shape is {some_colour}?", "Which shape is {some_colour}?", "What is the {some_colour} thing?"),
+     "{shape_of_some_colour}"),
     (("What colour is it?", "Which colour do you see?", "What is its colour?"), "{colour}"),
     (("What shape is it?", "Which shape do you see?", "What is in the picture?"), "{shape}"),
     (("Is it small or big?", "How big is it?", "What size is it?"), "{size}"),
@@ -264,7 +225,7 @@ QUESTIONS: Sequence[tuple[Sequence[str], str]] = (
     (("Which shape is below?", "What is at the bottom?", "Which thing is lower down?"), "{bottom}"),
     (("How many shapes are there?", "How many things do you see?", "Count the shapes."), "{count}"),
     (("Describe the picture.", "What do you see?", "What is in this picture? Say it in one sentence."), "{text}"),
-)
+)  # fmt: skip
 """Phrasings of questions, and the answer."""
 
 
@@ -298,15 +259,11 @@ class SceneMedia:
         return io.BytesIO(draw(scene, self.config.size, smooth=self.config.smooth))
 
 
-class Scenes:
+class Scenes(GeneratedSource):
     """A source of ``count`` scenes."""
 
     def __init__(self, config: ScenesConfig) -> None:
         self._config = config
-        self.unreadable: dict[str, str] = {}
-
-    def files(self) -> list[Path]:
-        return []
 
     def documents(self) -> Iterator[Example | Conversation]:
         config, split = self._config, SIDES[self._config.split]

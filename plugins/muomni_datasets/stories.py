@@ -6,13 +6,12 @@ Item ``i`` depends only on the seed and ``i``, so a larger count never changes t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from muomni_cli.api import Conversation, Document, Message
 from muomni_datasets import story_plots
 from muomni_datasets.config import TalesConfig
 from muomni_datasets.story_plots import PLOTS, StoryRandom, people, plural, with_article
-from muomni_datasets.text import content_key
+from muomni_datasets.text import GeneratedSource, content_key
 
 Asked = tuple[str, str]
 
@@ -132,15 +131,11 @@ def unknown(rng: StoryRandom) -> Asked:
 QUESTIONS: Sequence[Callable[[StoryRandom], Asked]] = (opposite, adding, color, which, sound, kind, day, deed)
 
 
-class Tales:
+class Tales(GeneratedSource):
     """A source of ``count`` items, a share of them conversations of one to three questions."""
 
     def __init__(self, config: TalesConfig) -> None:
         self._config = config
-        self.unreadable: dict[str, str] = {}
-
-    def files(self) -> list[Path]:
-        return []
 
     def documents(self) -> Iterator[Document | Conversation]:
         for index in range(self._config.count):
@@ -153,14 +148,10 @@ class Tales:
 
     def _conversation(self, rng: StoryRandom) -> Conversation:
         messages: list[Message] = []
+        share = self._config.unknown
         for _ in range(1 + rng.below(3)):
-            question, answer = self._asked(rng)
+            unanswerable = share and rng.below(1_000_000) < share * 1_000_000
+            question, answer = unknown(rng) if unanswerable else rng.one(QUESTIONS)(rng)
             messages += [Message("user", question), Message("assistant", answer)]
         key = content_key(*(message.text for message in messages))
         return Conversation(tuple(messages), key, source="tales", learn=self._config.learn)
-
-    def _asked(self, rng: StoryRandom) -> Asked:
-        share = self._config.unknown
-        if share and rng.below(1_000_000) < share * 1_000_000:
-            return unknown(rng)
-        return rng.one(QUESTIONS)(rng)

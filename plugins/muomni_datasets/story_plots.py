@@ -79,11 +79,9 @@ KINDS = {
 }
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 PLACE = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
-T = TypeVar("T")
 SLOT = re.compile(r"\{([^{}]*)\}")
-
-_TRIES = 100
-"""Maximum number of attempts to draw a new sentence."""
+T = TypeVar("T")
+_TRIES = 100  # maximum number of attempts to draw a new sentence
 
 
 def with_article(noun: str) -> str:
@@ -253,17 +251,12 @@ def made(patterns: Sequence[str], slots: Mapping[str, Sequence[str]], seed: int)
     while True:
         if len(said) >= ways:
             said.clear()
-        text = _drawn(patterns, slots, rng)
-        for _ in range(_TRIES):
+        for _ in range(1 + _TRIES):
+            text = SLOT.sub(lambda slot: rng.one(slots[slot.group(1)]), rng.one(patterns))
             if text not in said:
                 break
-            text = _drawn(patterns, slots, rng)
         said.add(text)
         yield text
-
-
-def _drawn(patterns: Sequence[str], slots: Mapping[str, Sequence[str]], rng: StoryRandom) -> str:
-    return SLOT.sub(lambda slot: rng.one(slots[slot.group(1)]), rng.one(patterns))
 
 
 def mistake(patterns: Sequence[str], slots: Mapping[str, Sequence[str]]) -> str:

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from hibari import Hibari
 
 Program = Literal["flite", "hibari"]
-
-Choice = Literal["auto", "flite", "hibari"]
-"""The setting of a recipe; "auto": flite if installed, else hibari."""
+Choice = Literal["auto", "flite", "hibari"]  # the setting of a recipe; "auto": flite if installed, else hibari
 
 PITCH = {"slt": 172, "awb": 130, "kal16": 95, "rms": 100}
 """Mean pitch of flite's voices in Hz. rms is concatenative and ignores it."""
@@ -38,18 +36,13 @@ PITCH = {"slt": 172, "awb": 130, "kal16": 95, "rms": 100}
 HIBARI_PITCH = {"slt": 1.0, "awb": 0.86, "kal16": 0.78, "rms": 0.92}
 """Relative pitch and formants of hibari's one voice as a replacement of flite's voices."""
 
-TIMEOUT = 60
-"""Time limit of flite in seconds; it usually takes a fraction of one."""
-
+CLEAREST = "slt"
+TIMEOUT = 60  # time limit of flite in seconds; it usually takes a fraction of one
 INSTALL = "install one: apt install flite (Debian, Ubuntu), brew install flite (macOS), or pip install 'muomni[voices]'"
 
 
 def choose_program(asked: Choice) -> Program:
-    """The speech program to use.
-
-    Raises:
-        RequestError: it is not installed.
-    """
+    """The speech program to use. Raises RequestError: it is not installed."""
     if asked != "hibari" and shutil.which("flite"):
         return "flite"
     if asked != "flite" and importlib.util.find_spec("hibari"):
@@ -70,31 +63,23 @@ def program_files(asked: Choice) -> list[Path]:
 
 def synthesize(program: Program, text: str, voice: str, stretch: float, pitch: float) -> bytes:
     """Speak a printable English text with a voice of flite (hibari replaces it by :data:`HIBARI_PITCH`) and return WAV.
-    ``stretch`` and ``pitch`` are duration and pitch, relative to the voice's own.
-
-    Raises:
-        RequestError: the program failed.
-    """
+    ``stretch`` and ``pitch`` are duration and pitch, relative to the voice's own. Raises RequestError: the program
+    failed."""
     if program == "flite":
         return _say_flite(text, voice, stretch, round(PITCH[voice] * pitch))
     return _say_hibari(text, stretch, HIBARI_PITCH[voice] * pitch)
 
 
 def require_voices(program: Program, voices: Sequence[str]) -> None:
-    """Check that the installed flite has the voices: it would silently use another one.
-
-    Raises:
-        RequestError: a voice is missing.
-    """
+    """Check that the installed flite has the voices: it would silently use another one. Raises RequestError: it has
+    not."""
     if program != "flite":
         return
     listed = subprocess.run([_flite(), "-lv"], stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
     _, _, names = listed.stdout.partition("Voices available:")
-    lacking = sorted(set(voices) - set(names.split()))
+    lacking = ", ".join(sorted(set(voices) - set(names.split())))
     if names and lacking:
-        raise RequestError(
-            f"the program flite has no voice {', '.join(lacking)}", f"set voices to some of: {names.strip()}"
-        )
+        raise RequestError(f"the program flite has no voice {lacking}", f"set voices to some of: {names.strip()}")
 
 
 def _say_flite(text: str, voice: str, stretch: float, pitch: int) -> bytes:
@@ -125,8 +110,7 @@ def _say_hibari(text: str, stretch: float, pitch: float) -> bytes:
     import soundfile  # type: ignore[import-untyped]
 
     engine = _hibari()
-    speed = min(max(1 / (stretch * pitch), 0.5), 2.0)
-    samples = engine(text, speed=speed, seed=zlib.crc32(text.encode()))
+    samples = engine(text, speed=min(max(1 / (stretch * pitch), 0.5), 2.0), seed=zlib.crc32(text.encode()))
     if not len(samples):
         raise RequestError(f"hibari returned no sound for {text[:40]!r}", "remove that text")
     file = io.BytesIO()
@@ -193,35 +177,27 @@ class SpokenSentences(FilesSource):
                 key=key,
                 label=text if self._config.words else None,
                 source="spoken",
-                split=self._split(key),
+                split=self._holdout.side(key) or SIDES[self._config.split],
                 voice=label,
             )
 
-    def _split(self, key: str) -> Literal["train", "val"] | None:
-        if not self._holdout:
-            return SIDES[self._config.split]
-        return "val" if self._holdout.finds(key) else "train"
-
     def _texts(self) -> Iterator[str]:
-        listed = self._config.words or self._config.sentences
-        if listed:
+        config = self._config
+        if listed := config.words or config.sentences:
             yield from listed
-        elif self._config.patterns:
-            yield from made(self._config.patterns, self._config.slots, self._config.seed)
+        elif config.patterns:
+            yield from made(config.patterns, config.slots, config.seed)
+        elif config.cut == "sentences":
+            for path in self._files.paths():
+                yield from cut_sentences(self._files.lines(path), config.min_words, config.max_words)
         else:
             for path in self._files.paths():
-                yield from self._texts_of(path)
-
-    def _texts_of(self, path: Path) -> Iterator[str]:
-        if self._config.cut == "sentences":
-            yield from cut_sentences(self._files.lines(path), self._config.min_words, self._config.max_words)
-            return
-        for number, line in enumerate(self._files.lines(path), start=1):
-            text = line.strip()
-            if reason := unsayable(text) if text else "":
-                self._files.note(path, f"line {number} {reason}")
-            elif text:
-                yield text
+                for number, line in enumerate(self._files.lines(path), start=1):
+                    text = line.strip()
+                    if reason := unsayable(text) if text else "":
+                        self._files.note(path, f"line {number} {reason}")
+                    elif text:
+                        yield text
 
 
 class SpeechProgram:
@@ -229,8 +205,7 @@ class SpeechProgram:
     pitch."""
 
     def __init__(self, program: Program, voice: str) -> None:
-        self._program, self._voice = program, voice
-        self.voice = _label(program, voice)
+        self._program, self._voice, self.voice = program, voice, _label(program, voice)
 
     def say(self, text: str) -> bytes:
         if reason := unsayable(text):
@@ -239,25 +214,19 @@ class SpeechProgram:
 
 
 def synthesizer(voice: str | None) -> SpeechProgram:
-    """A voice of flite, or "hibari". None: slt, the clearest of flite, or hibari if flite is not installed.
-
-    Raises:
-        RequestError: there is no such voice, or its program is not installed.
-    """
+    """A voice of flite, or "hibari". None: slt, the clearest of flite, or hibari if flite is not installed. Raises
+    RequestError: there is no such voice, or its program is not installed."""
     if voice == "hibari":
-        return SpeechProgram(choose_program("hibari"), _CLEAREST)
+        return SpeechProgram(choose_program("hibari"), CLEAREST)
     if voice is not None and voice not in PITCH:
         raise RequestError(f"there is no voice {voice!r}", f"voices: {', '.join(PITCH)} (flite), hibari")
     program = choose_program("auto" if voice is None else "flite")
-    require_voices(program, [voice or _CLEAREST])
-    return SpeechProgram(program, voice or _CLEAREST)
-
-
-_CLEAREST = next(iter(PITCH))
+    require_voices(program, [voice or CLEAREST])
+    return SpeechProgram(program, voice or CLEAREST)
 
 
 def _label(program: Program, voice: str) -> str:
     """The name of a voice in messages, splits and Talkers."""
     if program == "flite":
         return voice
-    return "hibari" if voice == _CLEAREST else f"hibari-{voice}"
+    return "hibari" if voice == CLEAREST else f"hibari-{voice}"

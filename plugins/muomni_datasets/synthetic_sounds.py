@@ -6,7 +6,6 @@ import io
 import wave
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -15,14 +14,13 @@ from numpy.typing import NDArray
 from muomni_cli.api import Example
 from muomni_datasets.config import SIDES, SoundsConfig
 from muomni_datasets.story_plots import NUMBERS, StoryRandom
+from muomni_datasets.text import GeneratedSource
 
-LOW, HIGH = (150.0, 400.0), (1200.0, 3000.0)
-"""Ranges of pitch in Hz."""
-
-FADE = 0.01
-"""Fade-in and fade-out in seconds."""
+LOW, HIGH = (150.0, 400.0), (1200.0, 3000.0)  # ranges of pitch in Hz
+FADE = 0.01  # fade-in and fade-out in seconds
 
 Wave = NDArray[np.float64]
+Make = Callable[[int, int], Wave]  # number of samples N and sample rate -> (N,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +30,10 @@ class Sound:
     label: str
     caption: str
     facts: Mapping[str, str]
-    make: Callable[[int, int], Wave]
-    """Number of samples N and sample rate -> (N,)."""
+    make: Make
 
 
-def _tone(rng: StoryRandom, begin: float, end: float) -> Callable[[int, int], Wave]:
+def _tone(rng: StoryRandom, begin: float, end: float) -> Make:
     phase, loud = rng.between(0, 6), rng.between(0.2, 0.7)
 
     def make(size: int, rate: int) -> Wave:
@@ -46,12 +43,12 @@ def _tone(rng: StoryRandom, begin: float, end: float) -> Callable[[int, int], Wa
     return make
 
 
-def _noise(rng: StoryRandom) -> Callable[[int, int], Wave]:
+def _noise(rng: StoryRandom) -> Make:
     loud, more = rng.between(0.1, 0.5), StoryRandom(f"noise {rng.below(1 << 30)}")
     return lambda size, rate: loud * _hiss(more, size) * _fade(size, rate)
 
 
-def _clicks(rng: StoryRandom, count: int) -> Callable[[int, int], Wave]:
+def _clicks(rng: StoryRandom, count: int) -> Make:
     loud, early = rng.between(0.4, 0.9), rng.between(0.1, 0.6)
 
     def make(size: int, rate: int) -> Wave:
@@ -66,7 +63,7 @@ def _clicks(rng: StoryRandom, count: int) -> Callable[[int, int], Wave]:
     return make
 
 
-def _joined(first: Callable[[int, int], Wave], second: Callable[[int, int], Wave]) -> Callable[[int, int], Wave]:
+def _joined(first: Make, second: Make) -> Make:
     return lambda size, rate: np.concatenate([first(size // 2, rate), second(size - size // 2, rate)])
 
 
@@ -137,15 +134,11 @@ class SoundMedia:
         return file
 
 
-class SyntheticSounds:
+class SyntheticSounds(GeneratedSource):
     """A source of ``count`` sounds."""
 
     def __init__(self, config: SoundsConfig) -> None:
         self._config = config
-        self.unreadable: dict[str, str] = {}
-
-    def files(self) -> list[Path]:
-        return []
 
     def documents(self) -> Iterator[Example]:
         config, split = self._config, SIDES[self._config.split]

@@ -9,30 +9,22 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Literal, cast
 
 from muomni_cli.api import Conversation, Document, FileMedia, Media, Message, RequestError, expand_path
 from muomni_datasets.config import ConversationsConfig, FilesConfig, JsonLinesConfig, TextConfig
 
-PIECE = 1 << 20
-"""Maximum characters of a piece of a document, which bounds memory."""
-
-HEAD = 300
-"""Characters of a document that ``holdout`` is matched against."""
-
-LONGEST = 1 << 26
-"""Maximum characters of a line of JSON, which cannot be read in pieces."""
-
+PIECE = 1 << 20  # maximum characters of a piece of a document, which bounds memory
+HEAD = 300  # characters of a document that ``holdout`` is matched against
+LONGEST = 1 << 26  # maximum characters of a line of JSON, which cannot be read in pieces
 JSON_LINES = (".jsonl", ".ndjson")
 
-ROLES: dict[str, Literal["system", "user", "assistant"]] = {
-    "system": "system",
-    "user": "user",
-    "assistant": "assistant",
-}
+Role = Literal["system", "user", "assistant"]
+ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 
 
 class Notes:
@@ -69,18 +61,16 @@ class Files(Notes):
         self._suffixes = suffixes
 
     def paths(self) -> list[Path]:
-        """The files, sorted by name.
-
-        Raises:
-            RequestError: there are none.
-        """
+        """The files, sorted by name. Raises RequestError: there are none."""
         if not self._config.path:
             raise RequestError("a source of files has no path", 'write path = "FILE, FOLDER or GLOB" in its table')
         path = expand_path(self._config.path)
         if path.is_file():
             return [path]
         if path.is_dir():
-            found = [file for file in path.rglob(self._config.pattern) if file.is_file() and self._counts(file)]
+            there = path.rglob(self._config.pattern)
+            named = (file for file in there if file.name.removesuffix(".gz").endswith(self._suffixes))
+            found = [file for file in named if not file.name.startswith(".") and file.is_file()]
             what = f"the folder {path} has no {' or '.join(self._suffixes)} file named {self._config.pattern}"
         else:
             found = [Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file()]
@@ -89,15 +79,13 @@ class Files(Notes):
             raise RequestError(what, "correct the path in the recipe; relative paths start where the command is run")
         return sorted(found)
 
-    def _counts(self, file: Path) -> bool:
-        return not file.name.startswith(".") and file.name.removesuffix(".gz").endswith(self._suffixes)
-
     def lines(self, path: Path, longest: int = PIECE) -> Iterator[str]:
         """Lines of a UTF-8 file with their line ends; one longer than ``longest`` characters comes in pieces."""
         self.forget(path)
         try:
+            opened: Callable[..., IO[bytes]] = cast("Any", gzip.open) if path.suffix == ".gz" else Path.open
             # newline="\n" preserves carriage returns.
-            with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n") as text:
+            with opened(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n") as text:
                 while line := text.readline(longest):
                     yield line
         except UnicodeDecodeError as error:
@@ -124,8 +112,13 @@ class FilesSource:
         return self._files.paths()
 
 
-def _open(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+class GeneratedSource:
+    """Base of sources that read no files."""
+
+    unreadable: Mapping[str, str] = MappingProxyType({})
+
+    def files(self) -> list[Path]:
+        return []
 
 
 def content_key(*texts: str) -> str:
@@ -155,17 +148,16 @@ class Holdout:
         self._of = of
         self._kept = self._held = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._expressions)
-
-    def finds(self, text: str) -> bool:
-        """Whether one of the expressions matches ``text``."""
+    def side(self, text: str) -> Literal["train", "val"] | None:
+        """The side of the split: "val" if one of the expressions matches ``text``; None if there are none."""
+        if not self._expressions:
+            return None
         found = [one.pattern for one in self._expressions if one.search(text)]
         for pattern in found:
             self._unmatched.pop(pattern, None)
         self._held += bool(found)
         self._kept += not found
-        return bool(found)
+        return "val" if found else "train"
 
     @property
     def remarks(self) -> list[str]:
@@ -192,18 +184,18 @@ class TextFiles(FilesSource):
             for text, begins in pieces(self._files.lines(path), self._config.split):
                 if begins or key is None:
                     key = content_key(text)
-                    split = "val" if self._holdout and self._holdout.finds(text[:HEAD]) else None
+                    split = "val" if self._holdout.side(text[:HEAD]) == "val" else None
                 yield Document(text=text, key=key, source=str(path), split=split)
 
 
 def pieces(lines: Iterator[str], split: str) -> Iterator[tuple[str, bool]]:
     """Texts of at most ``PIECE`` characters (or one line), and whether each begins a document; ``split`` as in
-    :class:`TextConfig`."""
-    parts = _separator(split)
+    :class:`TextConfig`. Lines that separate documents belong to neither."""
+    expression = re.compile(r"^\s*$" if split in ("blank-line", "line") else split)
     held: list[str] = []
     size, begins = 0, True
     for line in lines:
-        separates = parts(line)
+        separates = split != "file" and expression.search(line) is not None
         if held and (separates or size + len(line) > PIECE or split == "line"):
             yield from _joined(held, begins)
             begins = separates or (split == "line" and held[-1].endswith("\n"))
@@ -222,16 +214,6 @@ def _joined(lines: list[str], begins: bool) -> Iterator[tuple[str, bool]]:
         yield text, begins
 
 
-def _separator(split: str) -> Callable[[str], bool]:
-    """A predicate of lines that separate documents (and belong to neither)."""
-    if split == "file":
-        return lambda line: False  # noqa: ARG005
-    if split in ("blank-line", "line"):
-        return lambda line: not line.strip()
-    expression = re.compile(split)
-    return lambda line: expression.search(line) is not None
-
-
 class JsonLines(FilesSource):
     """The documents of JSON Lines files."""
 
@@ -242,7 +224,9 @@ class JsonLines(FilesSource):
     def documents(self) -> Iterator[Document]:
         for path in self._files.paths():
             for number, record in records(self._files, path):
-                text = _field(record, self._field)
+                text = record
+                for name in self._field.split("."):
+                    text = text.get(name) if isinstance(text, dict) else None
                 if not isinstance(text, str) or not is_unicode(text):
                     self._files.note(path, f"line {number} has no text in the field {self._field}")
                     continue
@@ -262,15 +246,6 @@ def records(files: Files, path: Path) -> Iterator[tuple[int, Any]]:
             files.note(path, f"line {number} is not JSON ({error})")
 
 
-def _field(record: Any, path: str) -> Any:
-    """The value at ``a.b.c``; None if it does not exist."""
-    for name in path.split("."):
-        if not isinstance(record, dict):
-            return None
-        record = record.get(name)
-    return record
-
-
 class Conversations(FilesSource):
     """The conversations in JSON Lines and plain text files."""
 
@@ -285,38 +260,29 @@ class Conversations(FilesSource):
 
     def _from_json(self, path: Path) -> Iterator[Conversation]:
         for number, record in records(self._files, path):
-            messages = self._messages(record, path.parent)
-            key, split, about = _placed(record) if messages else (None, None, [])
-            if not messages:
+            listed = record.get("messages") if isinstance(record, dict) else None
+            messages = [self._message(entry, path.parent) for entry in listed] if isinstance(listed, list) else []
+            valid = tuple(message for message in messages if message)
+            if not valid or len(valid) < len(messages):
                 self._files.note(path, f"line {number} is not a list of messages with role and content")
-            elif not (key is None or (isinstance(key, str) and is_unicode(key))) or split not in (None, "train", "val"):
+                continue
+            key, split, about = record.get("key"), record.get("split"), record.get("about", [])
+            if not (key is None or (isinstance(key, str) and is_unicode(key))) or split not in (None, "train", "val"):
                 reason = f'line {number} has a key that is not text, or a split that is not "train" or "val"'
                 self._files.note(path, reason)
             elif not isinstance(about, list) or not all(name in self._config.media for name in about):
                 allowed = ", ".join(self._config.media)
                 self._files.note(path, f'line {number}: "about" must be a list of any of {allowed}')
             else:
-                yield replace(self._conversation(messages, path, key, split), about=tuple(about))
+                conversation = self._conversation(valid, path)
+                yield replace(conversation, key=key or conversation.key, split=split, about=tuple(about))
 
-    def _conversation(
-        self,
-        messages: tuple[Message, ...],
-        path: Path,
-        key: str | None = None,
-        split: Literal["train", "val"] | None = None,
-    ) -> Conversation:
+    def _conversation(self, messages: tuple[Message, ...], path: Path) -> Conversation:
         said = (part for m in messages for part in (m.role, m.text, *(media.name for media in m.media)))
-        return Conversation(messages, key or content_key(*said), str(path), split, self._config.learn)
-
-    def _messages(self, record: Any, folder: Path) -> tuple[Message, ...]:
-        """Messages of one JSON object; empty if anything in it is invalid."""
-        listed = record.get("messages") if isinstance(record, dict) else None
-        if not isinstance(listed, list):
-            return ()
-        messages = [self._message(entry, folder) for entry in listed]
-        return tuple(message for message in messages if message) if all(messages) else ()
+        return Conversation(messages, content_key(*said), str(path), learn=self._config.learn)
 
     def _message(self, entry: Any, folder: Path) -> Message | None:
+        """The message of one JSON object; None if anything in it is invalid."""
         role = ROLES.get(str(entry.get("role"))) if isinstance(entry, dict) else None
         content = entry.get("content") if isinstance(entry, dict) else None
         if role is None or not isinstance(content, str) or not is_unicode(content):
@@ -351,7 +317,3 @@ class Conversations(FilesSource):
             else:
                 return ()
         return tuple(Message(role=role, text="\n".join(said).strip()) for role, said in turns)
-
-
-def _placed(record: Any) -> tuple[Any, Any, Any]:
-    return record.get("key"), record.get("split"), record.get("about", [])

@@ -12,14 +12,11 @@ from muomni_cli.api import ModelFiles, hookimpl
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE / "samples"
 
-TRY = (
+TRY = (  # in the folder with the samples
     'muomni chat "What do you see and hear?" --image x.png --audio y.wav',
     "muomni listen samples/stop.flac",
     'muomni tts "hello" -o out.wav',
 )
-"""Commands to run in the folder with the samples."""
-
-LICENSE = "Apache-2.0"
 
 
 def samples(
@@ -29,32 +26,20 @@ def samples(
     force: Annotated[bool, typer.Option("--force", help="Replace other files of the same names.")] = False,
 ) -> None:
     """Write sample pictures, sounds and prompts, and print three commands to try with them."""
-    from muomni_cli.api import console, files
+    from muomni_cli.api import RequestError, console, files
 
     contents = {path.relative_to(SAMPLES): path.read_bytes() for path in sorted(SAMPLES.rglob("*")) if path.is_file()}
-    if not force:
-        _refuse_others(output, contents)
+    if not force and output.exists() and not output.is_dir():
+        raise RequestError(f"{output} is a file, not a folder", "name a folder: -o FOLDER")
+    for name, content in contents.items():
+        path = output / name
+        if not force and path.exists() and not (path.is_file() and path.read_bytes() == content):
+            raise RequestError(f"{path} already exists and is not the sample", "use -o FOLDER, or replace it: --force")
     for name, content in contents.items():
         files.write_bytes(output / name, content)
         console.say(f"wrote {output / name}")
     console.say("try:" if output == Path() else f"try: cd {output}, then")
     print("\n".join(TRY))
-
-
-def _refuse_others(output: Path, contents: dict[Path, bytes]) -> None:
-    """RequestError where a different file has the name of a sample."""
-    from muomni_cli.api import RequestError
-
-    if output.exists() and not output.is_dir():
-        raise RequestError(f"{output} is a file, not a folder", "name a folder: -o FOLDER")
-    for name, content in contents.items():
-        path = output / name
-        if path.exists() and not (path.is_file() and path.read_bytes() == content):
-            raise RequestError(f"{path} already exists and is not the sample", "use -o FOLDER, or replace it: --force")
-
-
-def add_to(cli: typer.Typer) -> None:
-    cli.command()(samples)
 
 
 @hookimpl
@@ -68,11 +53,11 @@ def register_models() -> list[ModelFiles]:
             run=HERE / "run",
             card=HERE / "README.md",
             scores=HERE / "scores.json",
-            license=LICENSE,
+            license="Apache-2.0",
         )
     ]
 
 
 @hookimpl
 def register_commands(cli: typer.Typer) -> None:
-    add_to(cli)
+    cli.command()(samples)

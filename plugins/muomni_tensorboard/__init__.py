@@ -46,20 +46,19 @@ class TensorboardCallback:
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
         self._add("validation", step, metrics)
 
-    def on_checkpoint(self, step: int, path: Path) -> None:  # noqa: ARG002
-        """Flush, so that logs are as safe as the checkpoint."""
+    def _add(self, group: str, step: int, metrics: Mapping[str, float]) -> None:
         if self._writer is not None:
-            self._writer.flush()
+            for name, value in metrics.items():
+                self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def on_checkpoint(self, step: int, path: Path) -> None:  # noqa: ARG002
+        if self._writer is not None:
+            self._writer.flush()  # so that logs are as safe as the checkpoint
 
     def on_end(self, step: int, reason: str) -> None:
         if self._writer is not None:
             self._writer.add_text("end", f"{reason} after step {step}", step)
             self._writer.close()
-
-    def _add(self, group: str, step: int, metrics: Mapping[str, float]) -> None:
-        if self._writer is not None:
-            for name, value in metrics.items():
-                self._writer.add_scalar(f"{group}/{name}", value, step)
 
 
 @hookimpl

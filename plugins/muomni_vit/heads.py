@@ -25,24 +25,16 @@ from muomni_vit.runtime import END, HIDDEN, SPACE, SYMBOLS, AnswerMode, Matching
 if TYPE_CHECKING:
     from muomni_cli.api import ExampleData, Examples
 
-UNKNOWN = -1
-"""Class of a label that is not in the training data: ignored by the loss and always counted as wrong."""
+UNKNOWN = -1  # class of a label that is not in the training data: ignored by the loss, always counted as wrong
+IGNORED = -100  # target after the end of a text
 
-IGNORED = -100
-"""The target after the end of a text."""
+Rng = np.random.Generator | None
+Weighted = tuple[dict[str, Tensor], float]  # targets and their number
 
 
 def text_of(examples: Examples, row: int) -> str:
     """The text of a picture, or its label if it has none."""
     return examples.texts[row] or examples.labels[row] or ""
-
-
-def require_texts(data: ExampleData) -> None:
-    """Raise RequestError if all pictures have the same text."""
-    texts = {text_of(data.train, row) for row in range(len(data.train))}
-    if len(texts) < 2:
-        found = f"all {len(data.train):,} pictures have the text {texts.pop()!r}"
-        raise RequestError(found, "use a source whose pictures have different texts")
 
 
 def symbols_of(texts: Sequence[str], longest: int) -> Tensor:
@@ -59,13 +51,7 @@ class Words(nn.Module):
         self.pos = nn.Parameter(torch.empty(1, prefix + config.longest + 1, config.d_model))
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
-                config.d_model,
-                config.n_heads,
-                4 * config.d_model,
-                dropout=0.0,
-                activation="gelu",
-                batch_first=True,
-                norm_first=True,
+                config.d_model, config.n_heads, 4 * config.d_model, 0.0, "gelu", batch_first=True, norm_first=True
             )
             for _ in range(config.n_layers)
         )
@@ -74,11 +60,8 @@ class Words(nn.Module):
             nn.init.normal_(table, std=0.2)
 
     def forward(self, symbols: Tensor, prefix: Tensor | None = None, padding: Tensor | None = None) -> Tensor:
-        """Args:
-        symbols: (B,L).
-        prefix: (B,P,W), visible to every byte.
-        padding: (B,L) bool, true for masked positions (needed only if not causal).
-        """
+        """(B,L) -> (B,P+L,W). ``prefix`` (B,P,W) is visible to every byte; ``padding`` (B,L) bool, true for masked
+        positions, is needed only if not causal."""
         x = self.embed(symbols)
         if prefix is not None:
             x = torch.cat((prefix.to(x.dtype), x), dim=1)
@@ -93,11 +76,8 @@ class Words(nn.Module):
 class VisionTask(nn.Module, ABC):
     """A training task on pictures, and the :class:`muomni_cli.contract.models.PredictorModule` that it trains."""
 
-    measure: str
-    """Name of the metric: the share of pictures for which :meth:`right` holds."""
-
-    adamw_params: frozenset[str]
-    """See :class:`muomni_cli.api.Objective`."""
+    measure: str  # name of the metric: the share of pictures for which right() holds
+    adamw_params: frozenset[str]  # as in muomni_cli.api.Objective
 
     def __init__(self, encoder: Vit, answer_mode: AnswerMode) -> None:
         super().__init__()
@@ -107,9 +87,7 @@ class VisionTask(nn.Module, ABC):
         self.expected = answer_mode.expected
 
     @abstractmethod
-    def targets(
-        self, examples: Examples, rows: Sequence[int], share: slice, rng: np.random.Generator | None
-    ) -> tuple[dict[str, Tensor], float]:
+    def targets(self, examples: Examples, rows: Sequence[int], share: slice, rng: Rng) -> Weighted:
         """The targets of ``share`` of the step's ``rows``, and their number. ``rng`` draws for all rows of the step,
         whatever the share; None in validation."""
 
@@ -125,13 +103,15 @@ class VisionTask(nn.Module, ABC):
     def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """(B,) bool: the best score is the right one."""
 
-    @abstractmethod
     def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
         """The right answer and the model's answer for each picture."""
+        texts = [text_of(examples, row) for row in rows]
+        return list(zip(texts, self.answers_to(tokens, texts), strict=True))
 
+    @torch.inference_mode()
     def answers(self, inputs: Sequence[NDArray[Any]], choices: Sequence[str] | None = None) -> list[str]:
-        with torch.inference_mode():
-            return self.answers_to(self.encoder.see(inputs), choices)
+        pictures = torch.from_numpy(np.stack(inputs)).to(self.encoder.cls.device)
+        return self.answers_to(self.encoder(pictures).tokens, choices)
 
     @torch.no_grad()
     def answers_to(self, tokens: Tensor, choices: Sequence[str] | None = None) -> list[str]:
@@ -160,13 +140,7 @@ class ClassificationTask(VisionTask):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
-    def targets(
-        self,
-        examples: Examples,
-        rows: Sequence[int],
-        share: slice,
-        rng: np.random.Generator | None,  # noqa: ARG002
-    ) -> tuple[dict[str, Tensor], float]:
+    def targets(self, examples: Examples, rows: Sequence[int], share: slice, rng: Rng) -> Weighted:  # noqa: ARG002
         """``classes`` (B,), and the number of known ones."""
         classes = torch.tensor([self._places.get(examples.labels[row] or "", UNKNOWN) for row in rows[share]])
         return {"classes": classes}, float((classes != UNKNOWN).sum())
@@ -179,9 +153,8 @@ class ClassificationTask(VisionTask):
     def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Cross-entropy, with label smoothing (arXiv:1512.00567) in training only, so validation stays comparable."""
         smoothing = self.smoothing if self.training else 0.0
-        return F.cross_entropy(
-            scores, targets["classes"], ignore_index=UNKNOWN, reduction="sum", label_smoothing=smoothing
-        )
+        classes = targets["classes"]
+        return F.cross_entropy(scores, classes, ignore_index=UNKNOWN, reduction="sum", label_smoothing=smoothing)
 
     def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         return scores.argmax(1) == targets["classes"]
@@ -191,13 +164,8 @@ class ClassificationTask(VisionTask):
 
 
 def classes_of(data: ExampleData) -> list[str]:
-    """The sorted labels of the training pictures.
-
-    Raises:
-        RequestError: a picture has no label, or all have the same.
-    """
-    missing = sum(label is None for label in data.train.labels)
-    if missing:
+    """The sorted labels of the training pictures. Raises RequestError: a picture has no label, or all have the same."""
+    if missing := sum(label is None for label in data.train.labels):
         raise RequestError(
             f"{missing:,} of {len(data.train):,} pictures have no label",
             'remove them, or set learn = "contrast" or "captions" to learn from their texts',
@@ -208,17 +176,10 @@ def classes_of(data: ExampleData) -> list[str]:
     return classes
 
 
-def all_labelled(data: ExampleData) -> bool:
-    """Whether every picture has a label."""
-    return None not in data.train.labels and None not in data.val.labels
-
-
 class ContrastiveTask(VisionTask):
     """Matches the mean of a picture's tokens with the mean of its text's states in a small byte-level transformer.
-
     Every picture is compared with the distinct texts of the whole step. So equal texts are never negatives, and
-    micro-batches add up to exactly what one large batch gives.
-    """
+    micro-batches add up to exactly what one large batch gives."""
 
     measure = "retrieval"
     adamw_params = frozenset({"picture.weight", "text.weight"})
@@ -233,13 +194,7 @@ class ContrastiveTask(VisionTask):
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.bias = nn.Parameter(torch.tensor(-10.0))
 
-    def targets(
-        self,
-        examples: Examples,
-        rows: Sequence[int],
-        share: slice,
-        rng: np.random.Generator | None,  # noqa: ARG002
-    ) -> tuple[dict[str, Tensor], float]:
+    def targets(self, examples: Examples, rows: Sequence[int], share: slice, rng: Rng) -> Weighted:  # noqa: ARG002
         """``texts`` (U,L), the distinct ones of the whole step, and ``own`` (B,), the index of each picture's text."""
         places: dict[bytes, int] = {}
         texts = [text_of(examples, row) for row in rows]
@@ -250,7 +205,8 @@ class ContrastiveTask(VisionTask):
 
     def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """(B,U): scaled cosine similarities of pictures and texts."""
-        return self.match(tokens, self._gist(targets["texts"]))
+        padding = past_the_end(targets["texts"])
+        return self.match(tokens, mean_of(self.words(targets["texts"], padding=padding), padding))
 
     def match(self, tokens: Tensor, gist: Tensor) -> Tensor:
         """(B,T,W) tokens and (U,W) means of texts -> (B,U)."""
@@ -258,11 +214,6 @@ class ContrastiveTask(VisionTask):
         texts = F.normalize(self.text(gist).float(), dim=1)
         with torch.autocast(tokens.device.type, enabled=False):  # bfloat16 cannot separate similar texts
             return pictures @ texts.t() * self.log_scale.exp() + self.bias
-
-    def _gist(self, symbols: Tensor) -> Tensor:
-        """(U,L) -> (U,W): the mean over the bytes and one end symbol, so that an empty text has a mean too."""
-        padding = past_the_end(symbols)
-        return mean_of(self.words(symbols, padding=padding), padding)
 
     def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Sigmoid loss over all pairs, in nats."""
@@ -273,13 +224,9 @@ class ContrastiveTask(VisionTask):
     def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         return scores.argmax(1) == targets["own"]
 
-    def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
-        texts = [text_of(examples, row) for row in rows]
-        return list(zip(texts, self.answers_to(tokens, texts), strict=True))
-
 
 def past_the_end(symbols: Tensor) -> Tensor:
-    """(U,L) bool: true for padding."""
+    """(U,L) bool: true for padding; the first end symbol is none, so that an empty text has a mean too."""
     return (symbols == END).cumsum(1) > 1
 
 
@@ -305,9 +252,7 @@ class CaptioningTask(VisionTask):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
-    def targets(
-        self, examples: Examples, rows: Sequence[int], share: slice, rng: np.random.Generator | None
-    ) -> tuple[dict[str, Tensor], float]:
+    def targets(self, examples: Examples, rows: Sequence[int], share: slice, rng: Rng) -> Weighted:
         """``given`` (B,L-1), the input bytes with some words hidden; ``symbols`` (B,L), the targets; and the number
         of targets."""
         symbols = symbols_of([text_of(examples, row) for row in rows[share]], self.longest)
@@ -316,7 +261,7 @@ class CaptioningTask(VisionTask):
             chances = torch.from_numpy(rng.random((len(rows), 1 + self.longest))[share])
             words = (given == SPACE).cumsum(1)  # spaces stay visible
             given = given.masked_fill((chances.gather(1, words) < self.hidden) & (given != SPACE), HIDDEN)
-        symbols = symbols.masked_fill((symbols == END).cumsum(1) > 1, IGNORED)
+        symbols = symbols.masked_fill(past_the_end(symbols), IGNORED)
         return {"given": given, "symbols": symbols}, float((symbols != IGNORED).sum())
 
     def scores(self, tokens: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
@@ -326,14 +271,10 @@ class CaptioningTask(VisionTask):
         return scores.float()
 
     def loss(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        return F.cross_entropy(
-            scores.flatten(0, 1), targets["symbols"].flatten(), ignore_index=IGNORED, reduction="sum"
-        )
+        symbols = targets["symbols"].flatten()
+        return F.cross_entropy(scores.flatten(0, 1), symbols, ignore_index=IGNORED, reduction="sum")
 
     def right(self, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Greedy decoding would give the exact text: every byte is the likeliest one after the right ones."""
         symbols = targets["symbols"]
         return ((scores.argmax(2) == symbols) | (symbols == IGNORED)).all(1)
-
-    def said(self, tokens: Tensor, examples: Examples, rows: Sequence[int]) -> list[tuple[str, str]]:
-        return list(zip([text_of(examples, row) for row in rows], self.answers_to(tokens), strict=True))

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.api import EncoderOutput
 from muomni_cli.nn.transformer import attend
 from muomni_vit.plugin import VitConfig
 
-Turn = tuple[Tensor, Tensor]
-"""Cosines and sines of the rotary positions, each broadcast over (B,T,H,Dh)."""
+Turn = tuple[Tensor, Tensor]  # cosines and sines of the rotary positions, each broadcast over (B,T,H,Dh)
 
 
 def rotary_tables(grid: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
@@ -63,8 +59,7 @@ class VitAttention(nn.Module):
 
     def forward(self, x: Tensor, turn: Turn | None, seen: int) -> Tensor:
         """(B,T,D) -> (B,seen,D): the first ``seen`` tokens attend to all T."""
-        query, key, value = self.project(x, turn, seen)
-        mixed = attend(query, key, value)
+        mixed = attend(*self.project(x, turn, seen))
         return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def project(self, x: Tensor, turn: Turn | None, seen: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,7 +111,7 @@ class ConvStem(nn.Sequential):
         before = 3
         for number in range(halvings):
             channels = max(8, config.d_model >> (halvings - 1 - number))
-            layers += [nn.Conv2d(before, channels, 3, stride=2, padding=1, bias=False)]
+            layers.append(nn.Conv2d(before, channels, 3, stride=2, padding=1, bias=False))
             layers += [nn.GroupNorm(1, channels, config.norm_eps), nn.GELU()]
             before = channels
         super().__init__(*layers, nn.Conv2d(before, config.d_model, 1, bias=False))
@@ -132,10 +127,8 @@ class ConvStem(nn.Sequential):
 
 
 class Vit(nn.Module):
-    """A :class:`muomni_cli.api.Encoder` of pictures.
-
-    ``config.tokens`` and ``config.fit`` do not affect the weights and can be changed after training.
-    """
+    """A :class:`muomni_cli.api.Encoder` of pictures. ``config.tokens`` and ``config.fit`` do not affect the weights and
+    can be changed after training."""
 
     scale: Tensor
     shift: Tensor
@@ -147,24 +140,17 @@ class Vit(nn.Module):
         super().__init__()
         self.config = config
         width = config.d_model
-        self.proj: nn.Module = (
-            ConvStem(config)
-            if config.stem == "conv"
-            else nn.Conv2d(3, width, config.patch, stride=config.patch, bias=False)
-        )
+        if config.stem == "conv":
+            self.proj: nn.Module = ConvStem(config)
+        else:
+            self.proj = nn.Conv2d(3, width, config.patch, stride=config.patch, bias=False)
         self.cls = nn.Parameter(torch.empty(1, 1, width))
-        learned = config.positions == "learned"
-        self.pos = nn.Parameter(torch.empty(1, 1 + config.grid**2, width)) if learned else None
+        rope = config.positions == "rope"
+        self.pos = None if rope else nn.Parameter(torch.empty(1, 1 + config.grid**2, width))
         self.blocks = nn.ModuleList(VitBlock(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(width, config.norm_eps)
-        self._make_tables()
-        self.reset_parameters()
 
-    def _make_tables(self) -> None:
-        """Register constants that follow from the config; they are not saved in checkpoints."""
-        config = self.config
         mean, std = torch.tensor(config.mean, dtype=torch.float64), torch.tensor(config.std, dtype=torch.float64)
-        rope = config.positions == "rope"
         cos, sin = rotary_tables(config.grid, config.head_dim, config.rope_theta) if rope else (None, None)
         whole = config.tokens in ("cls", config.grid)
         tables = {
@@ -175,13 +161,12 @@ class Vit(nn.Module):
             "pool": None if whole else pooling(config.grid, int(config.tokens)),
         }
         for name, table in tables.items():
-            self.register_buffer(name, table, persistent=False)
+            self.register_buffer(name, table, persistent=False)  # follows from the config
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Normal weights of std 0.02; layers that write to the residual stream are smaller by sqrt(2L), as in GPT-2.
-
-        Learned positions start ten times larger, near the size of a patch: from 0.02, positions are learned far slower.
-        """
+        Learned positions start ten times larger, near the size of a patch: from 0.02 they are learned far slower."""
         residual = 0.02 / math.sqrt(2 * self.config.n_layers)
         for name, parameter in self.named_parameters():
             if name.endswith("norm.weight"):
@@ -199,10 +184,6 @@ class Vit(nn.Module):
     def width(self) -> int:
         return self.config.d_model
 
-    def see(self, inputs: Sequence[NDArray[Any]]) -> Tensor:
-        """Pictures, (3,S,S) each -> their tokens (B,T,D)."""
-        return self(torch.from_numpy(np.stack(inputs)).to(self.cls.device)).tokens  # type: ignore[no-any-return]
-
     @property
     def tables(self) -> frozenset[str]:
         """Embeddings and the patch projection: trained by AdamW instead of Muon."""
@@ -210,10 +191,7 @@ class Vit(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:  # noqa: ARG002
         """(B,3,S,S) pictures of 0 to 255, bytes or floats -> tokens (B,1,D), or (B,g²,D) row by row from the top left.
-
-        Raises:
-            ValueError: pictures of another shape.
-        """
+        Raises ValueError: pictures of another shape."""
         return EncoderOutput(tokens=self.tokens(inputs), lengths=[self.config.token_count] * len(inputs))
 
     def tokens(self, inputs: Tensor) -> Tensor:
@@ -246,7 +224,7 @@ class Vit(nn.Module):
         return torch.cat((self.cls.expand(rows.shape[0], -1, -1), rows), dim=1)
 
     def add_positions(self, x: Tensor) -> Tensor:
-        """Add the learned positions to (B,1+G²,D)."""
+        """(B,1+G²,D) with the learned positions added."""
         assert self.pos is not None, "rotary positions are in the attention"
         return x + self.pos
 
@@ -255,16 +233,11 @@ class Vit(nn.Module):
         return patches if self.pool is None else self.pool.to(patches.dtype) @ patches
 
     def encode(self, x: Tensor, seen: int | None = None) -> Tensor:
-        """(B,T,D) -> (B,seen,D) through all blocks, before the final norm.
-
-        The last block computes only the first ``seen`` tokens (default all): for CLS alone this saves a fifth of the
-        work and does not change the result.
-        """
+        """(B,T,D) -> (B,seen,D) through all blocks, before the final norm. The last block computes only the first
+        ``seen`` tokens (default all): for CLS alone this saves a fifth of the work and does not change the result."""
         turn = None if self.turn_cos is None or self.turn_sin is None else (self.turn_cos, self.turn_sin)
-        count = x.shape[1]
-        last = len(self.blocks) - 1
-        for layer, block in enumerate(self.blocks):
-            x = block(x, turn, count if seen is None or layer < last else seen)
+        for layer, block in enumerate(self.blocks, start=1):
+            x = block(x, turn, x.shape[1] if seen is None or layer < len(self.blocks) else seen)
         return x
 
 

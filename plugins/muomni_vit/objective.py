@@ -1,6 +1,5 @@
-"""Training of the image encoder on its own, on labels or texts, and image augmentation.
-
-All randomness comes from a NumPy generator that is passed in, so the same generator gives the same pictures.
+"""Training of the image encoder on its own, on labels or texts, and image augmentation. All randomness comes from a
+NumPy generator that is passed in, so the same generator gives the same pictures.
 
 Shapes: B batch, S side, T tokens, W width.
 """
@@ -20,25 +19,15 @@ from PIL import Image
 from torch import Tensor
 
 from muomni_cli.api import Batch, Loss, RequestError, Sample
-from muomni_vit.heads import (
-    CaptioningTask,
-    ClassificationTask,
-    ContrastiveTask,
-    VisionTask,
-    all_labelled,
-    classes_of,
-    require_texts,
-)
+from muomni_vit.heads import CaptioningTask, ClassificationTask, ContrastiveTask, VisionTask, classes_of, text_of
 from muomni_vit.model import Vit, build
 from muomni_vit.plugin import ImageAugmentConfig, VitConfig
 
 if TYPE_CHECKING:
-    from muomni_cli.api import Examples, StageContext
+    from muomni_cli.api import StageContext
 
 Pictures = NDArray[np.uint8]
-
-SHOWN = 8
-"""Pictures in one sample of :meth:`VisionObjective.samples`."""
+SHOWN = 8  # pictures in one sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +93,7 @@ class VisionObjective:
         share = slice(len(rows) * micro // shares, len(rows) * (micro + 1) // shares)
         rng = np.random.default_rng([self._seed, step])
         changes = drawn(len(rows), self._config.size, self._config.augment, rng).share(share)
-        pictures = self._pictures(self._train, rows[share])
+        pictures = np.stack([self._train.inputs[row] for row in rows[share]])
         targets, weight = self.lesson.targets(self._train, rows, share, rng)
         if self._varied:
             pictures = changed(pictures, changes, self._fill)
@@ -130,11 +119,13 @@ class VisionObjective:
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
         """A few held-out pictures side by side, with the right answers and the model's."""
         rows = np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist()
-        pictures = self._pictures(self._val, rows)
+        pictures = [self._val.inputs[row] for row in rows]
         with self._as_it_is_used():
-            tokens = self.lesson.encoder(torch.from_numpy(pictures).to(self._device)).tokens
+            tokens = self.lesson.encoder(torch.from_numpy(np.stack(pictures)).to(self._device)).tokens
             pairs = self.lesson.said(tokens, self._val, rows)
-        yield Sample("pictures.png", _png(np.concatenate(list(pictures), axis=2)))
+        sheet, file = np.concatenate(pictures, axis=2).transpose(1, 2, 0), io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(sheet)).save(file, "PNG")
+        yield Sample("pictures.png", file.getvalue())
         lines = (f"{n}. right: {right}\n   model: {said}\n" for n, (right, said) in enumerate(pairs, start=1))
         yield Sample("pictures.txt", "\n".join(lines))
 
@@ -150,13 +141,10 @@ class VisionObjective:
     def _device(self) -> torch.device:
         return self.lesson.encoder.cls.device
 
-    def _pictures(self, examples: Examples, rows: Sequence[int]) -> NDArray[np.uint8]:
-        return np.stack([examples.inputs[row] for row in rows])
-
     def _evaluation_mode(self, rows: Sequence[int]) -> Batch:
         """Validation pictures without augmentation, on the model's device."""
         targets, weight = self.lesson.targets(self._val, rows, slice(None), None)
-        tensors = {"pictures": torch.from_numpy(self._pictures(self._val, rows)), **targets}
+        tensors = {"pictures": torch.from_numpy(np.stack([self._val.inputs[row] for row in rows])), **targets}
         return Batch({name: tensor.to(self._device) for name, tensor in tensors.items()}, weight, len(rows))
 
     def _scores(self, batch: Batch) -> Tensor:
@@ -175,14 +163,12 @@ OF_TEXTS: dict[str, Callable[[Vit], VisionTask]] = {"contrast": ContrastiveTask,
 
 def choose(encoder: Vit, context: StageContext) -> VisionObjective:
     """The objective that the config names; with ``learn = "auto"``, the one that fits the examples.
-
-    Raises:
-        RequestError: the examples lack the labels or texts that it needs.
-    """
+    Raises RequestError: the examples lack the labels or texts that it needs."""
     data = context.examples()
     learn = encoder.config.learn
     if learn == "auto":
-        learn = "labels" if all_labelled(data) else "contrast"
+        all_labelled = None not in data.train.labels and None not in data.val.labels
+        learn = "labels" if all_labelled else "contrast"
         context.progress(f"learning {learn}")
     if learn == "labels":
         known = set(data.train.labels)
@@ -193,28 +179,20 @@ def choose(encoder: Vit, context: StageContext) -> VisionObjective:
             )
         task = ClassificationTask(encoder, classes_of(data))
         return VisionObjective(task, context, {"learn": learn, "classes": task.classes})
-    require_texts(data)
+    texts = {text_of(data.train, row) for row in range(len(data.train))}
+    if len(texts) < 2:
+        found = f"all {len(data.train):,} pictures have the text {texts.pop()!r}"
+        raise RequestError(found, "use a source whose pictures have different texts")
     return VisionObjective(OF_TEXTS[learn](encoder), context, {"learn": learn})
 
 
 def build_predictor(config: VitConfig, head_metadata: Mapping[str, Any]) -> VisionTask:
-    """The task that a stage was trained on, with random weights (``EncoderPart.predictor``).
-
-    Raises:
-        RequestError: ``head_metadata`` lacks the classes.
-    """
+    """The task that a stage was trained on, with random weights (``EncoderPart.predictor``). Raises RequestError:
+    ``head_metadata`` lacks the classes."""
     learn = head_metadata.get("learn", config.learn)
     if learn in OF_TEXTS:
         return OF_TEXTS[learn](build(config))
     if learn != "labels" or "classes" not in head_metadata:
-        raise RequestError(
-            "the image encoder was saved without its classes", "train it again: muomni train image RECIPE"
-        )
+        fix = "train it again: muomni train image RECIPE"
+        raise RequestError("the image encoder was saved without its classes", fix)
     return ClassificationTask(build(config), head_metadata["classes"])
-
-
-def _png(picture: NDArray[np.uint8]) -> bytes:
-    """(3,H,W) -> a PNG file."""
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0))).save(file, "PNG")
-    return file.getvalue()

@@ -1,7 +1,5 @@
-"""Baseline of the same architecture: transformers' ViTModel, to compare speed and numbers.
-
-Imported only by benchmarks and tests; needs the extra ``muomni[bench]``.
-"""
+"""Baseline of the same architecture: transformers' ViTModel, to compare speed and numbers. Imported only by benchmarks
+and tests; needs the extra ``muomni[bench]``."""
 
 from __future__ import annotations
 

@@ -30,12 +30,9 @@ class WordsConfig(PartConfig):
     n_heads: PositiveInt = Field(4, description="its attention heads; must divide d_model")
     longest: PositiveInt = Field(96, le=4096, description="longest text in bytes; longer ones are truncated")
     hidden: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="captions: share of the words hidden from the text model in training, so that it relies on "
-        "the picture rather than on the words before (arXiv:1511.06349)",
-    )
+        0.0, ge=0, lt=1, description="captions: share of the words hidden from the text model in training, so that it "
+        "relies on the picture rather than on the words before (arXiv:1511.06349)"
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:

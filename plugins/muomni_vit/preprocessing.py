@@ -22,16 +22,11 @@ _WHITE = (255, 255, 255)
 _READABLE = "give a picture such as a PNG, JPEG, WebP, GIF, BMP or TIFF file"
 _DAMAGED = "open and save it again in an image editor, or give another picture"
 
-_RUNS_PROGRAMS = frozenset({"EPS"})
-"""Formats for which Pillow starts an external program."""
+_SMALLER = "make the picture smaller, or raise {} of the image encoder"
 
 
 def to_input(config: VitConfig, image: Image.Image) -> NDArray[np.uint8]:
-    """Any picture -> (3,S,S) RGB, 0 to 255.
-
-    Raises:
-        RequestError: gray values are out of range.
-    """
+    """Any picture -> (3,S,S) RGB, 0 to 255. Raises RequestError: gray values are out of range."""
     square = fit(config, to_rgb(image))
     return np.ascontiguousarray(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1))
 
@@ -39,13 +34,20 @@ def to_input(config: VitConfig, image: Image.Image) -> NDArray[np.uint8]:
 def to_rgb(image: Image.Image) -> Image.Image:
     """RGB with 8 bits a channel; transparent parts are composited over white.
 
-    Embedded color profiles are not applied: numbers are taken as sRGB, CMYK as its complement.
-
-    Raises:
-        RequestError: gray values are out of range.
+    Embedded color profiles are not applied: numbers are taken as sRGB, CMYK as its complement. 16-bit gray keeps its
+    upper byte, as Pillow does for 16-bit color; floats go from 0 to 1. Raises RequestError: gray values are out of
+    range.
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _gray(image)
+        values = np.asarray(image)
+        low, high, white = values.min(), values.max(), 1 if image.mode == "F" else 65_535
+        if not (low >= 0 and high <= white):  # also true for NaN
+            raise RequestError(
+                f"the picture's gray values go from {low} to {high}, not from 0 to {white}",
+                "save it with 8 or 16 bits a channel",
+            )
+        bytes_ = np.rint(values * 255) if image.mode == "F" else values >> 8
+        image = Image.fromarray(bytes_.astype(np.uint8))
     if image.has_transparency_data:
         # Pillow cannot convert La and PA to RGBA directly.
         rgba = image.convert({"La": "LA", "PA": "RGBA"}.get(image.mode, "RGBA")).convert("RGBA")
@@ -84,57 +86,33 @@ def fit(config: VitConfig, image: Image.Image) -> Image.Image:
     return page
 
 
-def _gray(image: Image.Image) -> Image.Image:
-    """8-bit gray from 16-bit gray (the upper byte, as Pillow does for 16-bit color) or from floats in 0 to 1.
-
-    Raises:
-        RequestError: values are outside that range.
-    """
-    values = np.asarray(image)
-    low, high, white = values.min(), values.max(), 1 if image.mode == "F" else 65_535
-    if not (low >= 0 and high <= white):  # also true for NaN
-        raise RequestError(
-            f"the picture's gray values go from {low} to {high}, not from 0 to {white}",
-            "save it with 8 or 16 bits a channel",
-        )
-    bytes_ = np.rint(values * 255) if image.mode == "F" else values >> 8
-    return Image.fromarray(bytes_.astype(np.uint8))
-
-
 def read(config: VitConfig, file: BinaryIO, name: str) -> NDArray[np.uint8]:
     """A picture as (3,S,S) RGB, 0 to 255: one input of :class:`muomni_vit.model.Vit`.
 
     Accepts anything Pillow decodes: applies the EXIF orientation, takes the first frame, converts to 8-bit RGB over
     white and fits the square by ``config.fit``. Size limits are checked against the header before decoding; memory
-    stays below some 16 bytes a pixel. ``file`` must be seekable; ``name`` stands for it in messages.
-
-    Raises:
-        RequestError: not a picture, damaged, or beyond a limit.
+    stays below some 16 bytes a pixel. ``file`` must be seekable; ``name`` stands for it in messages. Raises
+    RequestError: not a picture, damaged, or beyond a limit.
     """
-    _check_bytes(config, file, name)
-    with _quiet_pillow(), _refusing(name), Image.open(file) as image:
-        if image.format in _RUNS_PROGRAMS:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size > config.max_bytes:
+        problem = f"{name} has {size:,} bytes; at most {config.max_bytes:,} are read"
+        raise RequestError(problem, _SMALLER.format("max_bytes"))
+    with _pillow_errors(name), Image.open(file) as image:
+        if image.format == "EPS":  # for which Pillow starts an external program
             raise RequestError(f"{name} is {image.format}, which needs an external program to read", _READABLE)
         _check_size(config, image.size, name)
         image.draft(None, (2 * config.size, 2 * config.size))  # lets a large JPEG be decoded at half size or less
         image.load()
-        _turn_upright(image)
+        with contextlib.suppress(Exception):  # broken EXIF data
+            ImageOps.exif_transpose(image, in_place=True)
         return to_input(config, image)
 
 
 def count(config: VitConfig, inputs: NDArray[np.uint8]) -> int:  # noqa: ARG001
     """Tokens of a picture; all have the same number."""
     return config.token_count
-
-
-def _check_bytes(config: VitConfig, file: BinaryIO, name: str) -> None:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    if size > config.max_bytes:
-        raise RequestError(
-            f"{name} has {size:,} bytes; at most {config.max_bytes:,} are read",
-            "make the picture smaller, or raise max_bytes of the image encoder",
-        )
 
 
 def _check_size(config: VitConfig, size: tuple[int, int], name: str) -> None:
@@ -144,48 +122,31 @@ def _check_size(config: VitConfig, size: tuple[int, int], name: str) -> None:
     if width * height > config.max_pixels:
         raise RequestError(
             f"{name} is {width:,} x {height:,} = {width * height:,} pixels; at most {config.max_pixels:,} are read",
-            "make the picture smaller, or raise max_pixels of the image encoder",
+            _SMALLER.format("max_pixels"),
         )
     if max(size) > config.max_side:
-        raise RequestError(
-            f"{name} is {width:,} x {height:,} pixels; at most {config.max_side:,} a side are read",
-            "make the picture smaller, or raise max_side of the image encoder",
-        )
-
-
-def _turn_upright(image: Image.Image) -> None:
-    """Apply the EXIF orientation; ignore broken EXIF data."""
-    with contextlib.suppress(Exception):
-        ImageOps.exif_transpose(image, in_place=True)
+        problem = f"{name} is {width:,} x {height:,} pixels; at most {config.max_side:,} a side are read"
+        raise RequestError(problem, _SMALLER.format("max_side"))
 
 
 @contextlib.contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Silence Pillow's warnings, but raise the one about decompression bombs: a picture may be larger than its header
-    says."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\b")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
-@contextlib.contextmanager
-def _refusing(name: str) -> Iterator[None]:
-    """Turn any exception of Pillow's decoders into a RequestError of one line."""
+def _pillow_errors(name: str) -> Iterator[None]:
+    """Turn any exception of Pillow's decoders into a RequestError of two lines. Its warnings are silenced, except the
+    one about decompression bombs, which is an error: a picture may be larger than its header says."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\b")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
     except RequestError:
         raise
     except UnidentifiedImageError as error:
         raise RequestError(f"{name} is not a picture that can be read", _READABLE) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise RequestError(f"{name} has too many pixels: {_line(error)}", "make the picture smaller") from error
     except Exception as error:
-        raise RequestError(f"{name} is damaged: {_line(error)}", _DAMAGED) from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+            raise RequestError(f"{name} has too many pixels: {reason}", "make the picture smaller") from error
+        raise RequestError(f"{name} is damaged: {reason}", _DAMAGED) from error
 
 
 def inputs(config: VitConfig) -> dict[str, NDArray[np.uint8]]:

@@ -5,9 +5,11 @@ Shapes: B pictures, S side, C classes, U texts, L bytes of a text.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +17,9 @@ from numpy.typing import NDArray
 from muomni_cli.api import GraphFn
 from muomni_vit.plugin import VitConfig
 
-END, HIDDEN = 256, 257
-"""Symbols: end of text (also padding), and a hidden byte."""
-
+END, HIDDEN = 256, 257  # end of text (also padding), and a hidden byte
 SPACE = ord(" ")
-
-SYMBOLS = 258
-"""Size of the vocabulary: bytes, :data:`END` and :data:`HIDDEN`."""
+SYMBOLS = 258  # size of the vocabulary: bytes, END and HIDDEN
 
 Score = Callable[[Mapping[str, NDArray[np.int64]]], NDArray[np.floating]]
 """Computes the head's scores of B pictures from its other inputs."""
@@ -38,30 +36,28 @@ def spelled(texts: Sequence[str], longest: int) -> NDArray[np.int64]:
 
 def read(symbols: Sequence[int]) -> str:
     """The text before the first :data:`END`."""
-    symbols = list(symbols)
-    ends = symbols.index(END) if END in symbols else len(symbols)
-    return bytes(symbol for symbol in symbols[:ends] if symbol < END).decode("utf-8", "replace")
+    text = takewhile(lambda symbol: symbol != END, symbols)
+    return bytes(symbol for symbol in text if symbol < END).decode("utf-8", "replace")
 
 
-class AnswerMode(Protocol):
-    """See :class:`muomni_cli.contract.models.Predictor` for the first three."""
+class AnswerMode(ABC):
+    """Forms the answers of a task; for the first three see :class:`muomni_cli.contract.models.Predictor`."""
 
     answer_modes: Mapping[str, bool]
+    vocabulary: Sequence[str] = ()
 
-    @property
-    def vocabulary(self) -> Sequence[str]: ...
+    def expected(self, text: str, label: str | None) -> str:
+        return text or label or ""
 
-    def expected(self, text: str, label: str | None) -> str: ...
-
+    @abstractmethod
     def said(self, score: Score, count: int, choices: Sequence[str] | None) -> list[str]:
         """An answer for each of ``count`` pictures."""
-        ...
 
 
-class Naming:
+class Naming(AnswerMode):
     """Classification; ``score`` returns (B,C)."""
 
-    answer_modes: Mapping[str, bool] = MappingProxyType({"accuracy": False})
+    answer_modes = MappingProxyType({"accuracy": False})
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.vocabulary = list(classes)
@@ -73,17 +69,13 @@ class Naming:
         return [self.vocabulary[place] for place in score({}).argmax(1).tolist()]
 
 
-class Matching:
+class Matching(AnswerMode):
     """Text retrieval; ``score`` takes ``texts`` (U,L) and returns (B,U)."""
 
-    answer_modes: Mapping[str, bool] = MappingProxyType({"retrieval": True})
-    vocabulary: Sequence[str] = ()
+    answer_modes = MappingProxyType({"retrieval": True})
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
-
-    def expected(self, text: str, label: str | None) -> str:
-        return text or label or ""
 
     def said(self, score: Score, count: int, choices: Sequence[str] | None) -> list[str]:  # noqa: ARG002
         assert choices is not None, "retrieval needs choices"
@@ -91,11 +83,10 @@ class Matching:
         return [choices[place] for place in best]
 
 
-class Writing:
+class Writing(AnswerMode):
     """Captioning byte by byte; ``score`` takes ``given`` (B,L), the bytes so far, and returns (B,1+L,257)."""
 
-    answer_modes: Mapping[str, bool] = MappingProxyType({"exact": False})
-    vocabulary: Sequence[str] = ()
+    answer_modes = MappingProxyType({"exact": False})
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
@@ -120,7 +111,7 @@ def answer_mode_of(config: VitConfig, head_metadata: Mapping[str, Any]) -> Answe
     learn = head_metadata.get("learn", config.learn)
     if learn == "labels":
         return Naming(head_metadata["classes"])
-    return (Matching if learn == "contrast" else Writing)(config.words.longest)
+    return Matching(config.words.longest) if learn == "contrast" else Writing(config.words.longest)
 
 
 class VisionPredictorRunner:
