@@ -17,11 +17,9 @@ from typing import Literal
 Split = Literal["train", "val"]
 SMALLEST, LARGEST = 0.01, 0.2  # bounds of the default held-out fraction
 ROOTS = 3.0  # between these bounds, ``ROOTS`` times the square root of the number of keys are held out
+# From this number of keys, the default fraction is the smallest one, and each key is split by its hash alone.
 MANY = round((ROOTS / SMALLEST) ** 2)
-"""From this number of keys, the default fraction is the smallest one, and each key is split by its hash alone."""
-
 SURE = 0.2  # a 95 % interval of a share that is wider than this causes a warning
-_NONE: frozenset[str] = frozenset()
 
 
 def hash_of(key: str) -> int:
@@ -64,9 +62,8 @@ class Pool:
     """Keys to be split, with the labels of their items. From ``MANY`` keys on, only the extremes of labels are kept."""
 
     def __init__(self) -> None:
-        self._labels: dict[int, set[str] | frozenset[str]] = {}
-        self._single: dict[str, frozenset[str]] = {}
-        self._extremes: dict[str, tuple[int, int]] = {}
+        self.keys: dict[int, set[str]] = {}  # hash of each key -> labels; empty from ``MANY`` keys on
+        self._extremes: dict[str, tuple[int, int]] = {}  # label -> its lowest and highest hash
         self.many = False
 
     def add(self, key: int, label: str | None = None) -> None:
@@ -76,31 +73,22 @@ class Pool:
             self._extremes[label] = min(low, key), max(high, key)
         if self.many:
             return
-        known = self._labels.get(key)
-        if known is None:
-            self._labels[key] = _NONE if label is None else self._single.setdefault(label, frozenset([label]))
-            if len(self._labels) >= MANY:
-                self.many = True
-                self._labels.clear()
-        elif label is not None and label not in known:
-            if isinstance(known, frozenset):
-                known = self._labels[key] = set(known)
-            known.add(label)
-
-    @property
-    def keys(self) -> Mapping[int, Set[str]]:
-        """Hash of each key -> labels; empty from ``MANY`` keys on."""
-        return self._labels
+        labels = self.keys.setdefault(key, set())
+        if label is not None:
+            labels.add(label)
+        if len(self.keys) >= MANY:
+            self.many = True
+            self.keys.clear()
 
     def __len__(self) -> int:
-        return MANY if self.many else len(self._labels)
+        return MANY if self.many else len(self.keys)
 
     def without(self, keys: Container[int]) -> Pool:
         """The pool without ``keys``, unless there are ``MANY``."""
-        if self.many or not any(key in keys for key in self._labels):
+        if self.many or not any(key in keys for key in self.keys):
             return self
         left = Pool()
-        left._labels = {key: labels for key, labels in self._labels.items() if key not in keys}
+        left.keys = {key: labels for key, labels in self.keys.items() if key not in keys}
         return left
 
     def default_sides(self) -> KeySplit:
@@ -108,10 +96,12 @@ class Pool:
         if not self.many:
             return chosen(self.keys, held_out_of(len(self), share_of(len(self))))
         threshold = threshold_of(SMALLEST)
-        moved: dict[int, Split] = {
-            high: "train" for low, high in self._extremes.values() if low != high and high < threshold
-        }
-        moved |= {low: "val" for low, high in self._extremes.values() if low != high and low >= threshold}
+        moved: dict[int, Split] = {}
+        for low, high in self._extremes.values():
+            if low != high and high < threshold:
+                moved[high] = "train"
+            elif low != high and low >= threshold:
+                moved[low] = "val"
         return KeySplit(threshold, moved)
 
 
@@ -187,9 +177,11 @@ class _Stratified:
     def _in_proportion(self) -> list[int]:
         """All keys in an order whose every prefix has about the same fraction of each class; single keys of a class
         come last."""
-        ranks: Counter[str] = Counter()
-        groups = {key: self._group(labels) for key, labels in self._keys.items()}
-        sizes = Counter(groups.values())
+        groups: dict[int, str] = {}  # key -> "c" and the rarest of its classes that have other keys, or ""
+        for key, labels in self._keys.items():
+            found = [(self._sizes[label], label) for label in labels if self._sizes[label] > 1]
+            groups[key] = f"c{min(found)[1]}" if found else ""
+        sizes, ranks = Counter(groups.values()), Counter[str]()
         order: list[tuple[bool, float, int]] = []
         for key in sorted(self._keys):
             group = groups[key]
@@ -197,8 +189,3 @@ class _Stratified:
             order.append((only, (ranks[group] + 0.5) / sizes[group], key))
             ranks[group] += 1
         return [key for _, _, key in sorted(order)]
-
-    def _group(self, labels: Set[str]) -> str:
-        """The rarest class of a key with more than one key, after a letter; empty if there is none."""
-        found = [label for label in labels if self._sizes[label] > 1]
-        return f"c{min(found, key=lambda label: (self._sizes[label], label))}" if found else ""

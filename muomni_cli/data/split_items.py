@@ -41,11 +41,9 @@ class Seen:
     assigned: dict[int, Split] = field(default_factory=dict)
     splits: set[Split] = field(default_factory=set)
     sizes: Counter[int] = field(default_factory=Counter)
-    items: int = 0
     only_documents: bool = True
 
     def add(self, item: Item) -> None:
-        self.items += 1
         key = hash_of(item.key)
         if item.split is not None:
             self.splits.add(item.split)
@@ -80,15 +78,11 @@ class SourceSplit:
         """Reads as few keys as possible: with ``val_fraction`` until both sides have something, otherwise up to
         ``MANY`` keys of text. With ``val_fraction`` 0, only items that sources assign are held out."""
         if self._val_fraction is None:
-            return _by_default(self.seen)
+            return _by_default([_seen(dataset) for dataset in self._datasets])
         splits = KeySplit(threshold_of(self._val_fraction))
         if not 0 < self._val_fraction < 1 or self._has_both(splits):
             return SplitDecision(splits)
-        return _filled(self.seen, splits, self._val_fraction)
-
-    @cached_property
-    def seen(self) -> list[Seen]:
-        return [_seen(dataset) for dataset in self._datasets]
+        return _filled([_seen(dataset) for dataset in self._datasets], splits, self._val_fraction)
 
     def _has_both(self, splits: KeySplit) -> bool:
         found: set[Split] = set()
@@ -131,7 +125,7 @@ class SplitDataset:
 
     @property
     def remarks(self) -> list[str]:
-        return remarks_of(self._dataset)
+        return list(getattr(self._dataset, "remarks", ()))
 
     @property
     def cut(self) -> int:
@@ -157,14 +151,6 @@ class SplitDataset:
 def split_of(item: Item, val_fraction: float | None) -> Split:
     """The side of an item: as assigned by its source or table, or else by the hash of its key."""
     return item.split or split_of_key(item.key, SMALLEST if val_fraction is None else val_fraction)
-
-
-def remarks_of(dataset: Dataset) -> list[str]:
-    return list(getattr(dataset, "remarks", ()))
-
-
-def cut_of(dataset: Dataset) -> int:
-    return dataset.cut if isinstance(dataset, SplitDataset) else 0
 
 
 def _readable(dataset: Dataset) -> Iterator[Item]:
@@ -220,7 +206,13 @@ def _filled(
     if cut or len(there) == 2 or any(source.pool.many for source in seen):
         return SplitDecision(splits, cut)
     assigned = _assigned(seen)
-    pool, sizes = _together(seen, assigned)
+    pool = Pool()  # the unassigned keys of all sources
+    sizes: Counter[int] = Counter()  # characters of documents, by key
+    for source in seen:
+        sizes |= source.sizes
+        for key, labels in source.pool.without(assigned).keys.items():
+            for label in labels or (None,):
+                pool.add(key, label)
     if decided and len(pool) <= 1:
         return SplitDecision(KeySplit(0.0, assigned | dict.fromkeys(pool.keys, "train" if "val" in decided else "val")))
     found = pool.default_sides() if share is None else chosen(pool.keys, held_out_of(len(pool), share))
@@ -228,18 +220,6 @@ def _filled(
     if few and (len(pool) == 1 or _unfair(pool, sizes, found)):
         return SplitDecision(splits, _cuts(sizes, share or TAIL))
     return SplitDecision(KeySplit(found.threshold, {**found.moved, **assigned}))
-
-
-def _together(seen: Sequence[Seen], assigned: Mapping[int, Split]) -> tuple[Pool, Counter[int]]:
-    """The unassigned keys of all sources, and the characters of documents by key."""
-    pool = Pool()
-    sizes: Counter[int] = Counter()
-    for source in seen:
-        sizes |= source.sizes
-        for key, labels in source.pool.without(assigned).keys.items():
-            for label in labels or (None,):
-                pool.add(key, label)
-    return pool, sizes
 
 
 def _unfair(pool: Pool, sizes: Counter[int], splits: KeySplit) -> bool:
@@ -255,22 +235,18 @@ def _cuts(sizes: Mapping[int, int], share: float) -> dict[int, int]:
 
 
 def _pieces(item: Document, left: int) -> Iterator[Document]:
-    """Split a document, or a piece of one, after about ``left`` characters into training and held-out text."""
-    place = _place(item.text, left)
-    begin, end = item.text[:place], item.text[place:]
+    """Split a document, or a piece of one, after about ``left`` characters into training and held-out text: after the
+    last line end before that place, else after the last space, if one is near."""
+    text = item.text
+    place = max(0, min(left, len(text)))
+    near = max(1, place - (len(text) - place))
+    for mark in ("\n", " "):
+        after = text.rfind(mark, near, place) + 1
+        if after and text[:after].strip() and text[after:].strip():
+            place = after
+            break
+    begin, end = text[:place], text[place:]
     if begin.strip():
         yield replace(item, text=begin, split="train")
     if end.strip():
         yield replace(item, text=end, key=f"{item.key}#end", split="val")
-
-
-def _place(text: str, left: int) -> int:
-    """Where to cut: after the last line end before ``left``, else after the last space, if one is near."""
-    if left <= 0 or left >= len(text):
-        return max(0, min(left, len(text)))
-    near = max(1, left - (len(text) - left))
-    for fingerprint in ("\n", " "):
-        place = text.rfind(fingerprint, near, left) + 1
-        if place and text[:place].strip() and text[place:].strip():
-            return place
-    return left
