@@ -15,18 +15,8 @@ from muomni_cli.contract.data import Conversation, Document, FileMedia, Media
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import missing_sets
-from muomni_cli.data.sources import (
-    SPLITS,
-    DataSource,
-    Validating,
-    example_items,
-    open_sources,
-    text_items,
-    texts_of,
-    word_items,
-)
-from muomni_cli.data.split import Split, hash_of
-from muomni_cli.data.split_items import split_of
+from muomni_cli.data.sources import DataSource, Validating, example_items, open_sources, texts_of, word_items
+from muomni_cli.data.split import SPLITS, Split, hash_of, split_of
 from muomni_cli.data.text import SourceStats, batches, encode_items, size_of
 from muomni_cli.registry.sets import get_command
 
@@ -326,7 +316,7 @@ def _compare(report: DataReport, sources: list[DataSource], val_fraction: float 
 def _long_lines(sources: list[DataSource], split: Split, val_fraction: float | None) -> Iterator[str]:
     """Long lines of one side of the split."""
     for source in sources:
-        for item in text_items(source):
+        for item in word_items(source):
             if split_of(item, val_fraction) == split:
                 lines = (line.strip() for text in texts_of(item) for line in text.split("\n"))
                 yield from (line for line in lines if len(line) >= LONG_LINE)

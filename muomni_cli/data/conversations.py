@@ -21,18 +21,8 @@ from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.batches import BatchSampler, Sampled
 from muomni_cli.data.media import Inputs, InputsWriter, Modality, decode_all, in_order, open_inputs
 from muomni_cli.data.prompt import chat_ids
-from muomni_cli.data.sources import (
-    SPLITS,
-    DataSource,
-    Validating,
-    conversation_items,
-    of_rows,
-    open_sources,
-    require_sides,
-    state_of_files,
-)
-from muomni_cli.data.split import Split
-from muomni_cli.data.split_items import split_of
+from muomni_cli.data.sources import DataSource, Validating, conversation_items, of_rows, open_sources, require_sides
+from muomni_cli.data.split import SPLITS, Split, split_of
 from muomni_cli.data.text import tokenizer_hash
 
 if TYPE_CHECKING:
@@ -142,7 +132,7 @@ def omni_fingerprint(recipe: Recipe, sources: Sequence[DataSource], tokenizer: T
         "template": recipe.chat.template,
         "system": recipe.chat.system,
         "val_fraction": recipe.data.val_fraction,
-        "sources": [[source.identity, state_of_files(source)] for source in sources],
+        "sources": [[source.identity, source.state_of_files()] for source in sources],
         "tokenizer": tokenizer_hash(tokenizer),
     }
     return fingerprint_of(identity)

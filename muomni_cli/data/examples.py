@@ -15,18 +15,8 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.batches import BatchSampler, Sampled
 from muomni_cli.data.media import InputsWriter, decode_all, open_inputs
-from muomni_cli.data.sources import (
-    SPLITS,
-    DataSource,
-    Validating,
-    example_items,
-    of_rows,
-    open_sources,
-    require_sides,
-    state_of_files,
-)
-from muomni_cli.data.split import Split
-from muomni_cli.data.split_items import split_of
+from muomni_cli.data.sources import DataSource, Validating, example_items, of_rows, open_sources, require_sides
+from muomni_cli.data.split import SPLITS, Split, split_of
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec, Recipe
@@ -114,7 +104,7 @@ def _fingerprint(recipe: Recipe, chosen: PartSpec, sources: Sequence[DataSource]
         "read": [chosen.registered.plugin.version, part.read],
         "config": settings,
         "val_fraction": recipe.data.val_fraction,
-        "sources": [[source.identity, source.weight, state_of_files(source)] for source in sources],
+        "sources": [[source.identity, source.weight, source.state_of_files()] for source in sources],
     }
     return fingerprint_of(identity)
 

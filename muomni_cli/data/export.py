@@ -17,8 +17,7 @@ from muomni_cli.contract.data import Conversation, Document, Example, Item, Medi
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import write_bytes, write_text
 from muomni_cli.data.sources import open_sources
-from muomni_cli.data.split import Split
-from muomni_cli.data.split_items import split_of
+from muomni_cli.data.split import Split, split_of
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe

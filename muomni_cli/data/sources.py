@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from muomni_cli.contract.data import Conversation, Dataset, Document, Example
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import require_sets
-from muomni_cli.data.split import SURE, Split, uncertainty
-from muomni_cli.data.split_items import SourceSplit, SplitDataset
+from muomni_cli.data.split import SPLITS, SURE, SourceSplit, Split, SplitDataset, uncertainty
 from muomni_cli.recipe.model import SOUND, SPEECH
 from muomni_cli.registry.registry import resolve
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 # Name of an item by table.
 NOUNS = {"image": "picture", "audio": "sound", "speech": "sound", "text": "document", "omni": "conversation"}
 FEW_CHARACTERS = 2_000  # with less held-out text, bits per byte mean little
-SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +194,11 @@ class DataSource:
     table: str = "text"  # NAME of ``[[data.<NAME>]]``
     stem: str = ""  # for file names: its number and part
 
+    def state_of_files(self) -> list[tuple[str, int, int]]:
+        """Path, size and modification time (ns) of each file."""
+        found = ((path, path.stat()) for path in self.dataset.files())
+        return [(str(path.resolve()), stat.st_size, stat.st_mtime_ns) for path, stat in found]
+
 
 def open_sources(
     recipe: Recipe, name: str = "text", only: Split | None = None, *, partly: bool = False
@@ -282,15 +285,6 @@ def example_items(source: DataSource) -> Iterator[Example]:
                 f"move it to [[data.{item.media.modality}]], or leave such files out",
             )
         yield item
-
-
-def state_of_files(source: DataSource) -> list[tuple[str, int, int]]:
-    """Path, size and modification time (ns) of each file of a source."""
-    found: list[tuple[str, int, int]] = []
-    for path in source.dataset.files():
-        stat = path.stat()
-        found.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns))
-    return found
 
 
 def texts_of(item: Document | Conversation) -> Iterator[str]:

@@ -19,8 +19,7 @@ from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.batches import BatchSampler, Sampled
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
 from muomni_cli.data.media import Inputs, InputsWriter, open_inputs
-from muomni_cli.data.sources import SPLITS
-from muomni_cli.data.split import Split
+from muomni_cli.data.split import SPLITS, Split
 
 FORMAT = 1  # incremented when the cached data for the same sources change
 AT_ONCE = 16  # utterances to encode at a time

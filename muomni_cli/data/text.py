@@ -28,19 +28,8 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.batches import Mixture, StreamWriter, TokenStream, Window, open_stream, token_type
 from muomni_cli.data.prompt import Template, lay_out, turn_texts
-from muomni_cli.data.sources import (
-    SPLITS,
-    DataSource,
-    Validating,
-    open_sources,
-    require_sides,
-    state_of_files,
-    text_items,
-    texts_of,
-    word_items,
-)
-from muomni_cli.data.split import Split
-from muomni_cli.data.split_items import split_of
+from muomni_cli.data.sources import DataSource, Validating, open_sources, require_sides, texts_of, word_items
+from muomni_cli.data.split import SPLITS, Split, split_of
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
@@ -191,7 +180,7 @@ def fingerprint(recipe: Recipe, sources: Sequence[DataSource], tokenizer: Tokeni
         "format": FORMAT,
         "template": recipe.chat.template,
         "val_fraction": recipe.data.val_fraction,
-        "sources": [[source.identity, state_of_files(source)] for source in sources],
+        "sources": [[source.identity, source.state_of_files()] for source in sources],
         "tokenizer": tokenizer_hash(tokenizer),
     }
     return fingerprint_of(identity)
@@ -217,7 +206,7 @@ def _write(recipe: Recipe, source: DataSource, tokenizer: Tokenizer, folder: Pat
             split: stack.enter_context(StreamWriter(folder / f"{source.stem}-{split}.tokens", dtype))
             for split in SPLITS
         }
-        for batch in batches(text_items(source)):
+        for batch in batches(word_items(source)):
             for item, (ids, mask) in zip(batch, encode_items(tokenizer, batch, recipe.chat.template), strict=True):
                 split = split_of(item, recipe.data.val_fraction)
                 writers[split].append(ids, mask)
