@@ -121,12 +121,7 @@ def meant_command(word: str, commands: Sequence[str]) -> str | None:
 
 def with_dashed_text(words: Sequence[str], options: Sequence[Any]) -> list[str]:
     """Move a text argument that begins with a dash, as in ``tts "-5°C"`` or ``chat "-5 + 3?"``, to the end, behind
-    ``--``.
-
-    Args:
-        words: the words after the command's name.
-        options: the command's parameters.
-    """
+    ``--``. ``words``: those after the command's name; ``options``: the command's parameters."""
     known: set[str] = set()
     valued: set[str] = set()  # options that take the next word as their value
     for option in options:

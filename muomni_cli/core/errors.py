@@ -48,16 +48,8 @@ except metadata.PackageNotFoundError:  # a checkout that is not installed
 
 
 def require(wanted_by: str, *packages: str, otherwise: str = "") -> None:
-    """Check that ``packages`` are installed before work begins that needs them; does not import them.
-
-    Args:
-        wanted_by: what needs them, for the error.
-        packages: import names.
-        otherwise: an alternative to installing them, for the error.
-
-    Raises:
-        MuomniError: some are not installed.
-    """
+    """MuomniError if ``packages`` (import names) are not installed; does not import them. For the error: ``wanted_by``,
+    what needs them, and ``otherwise``, an alternative to installing them."""
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise MuomniError(*absence(wanted_by, missing, otherwise))

@@ -68,14 +68,8 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def new_folder(root: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``root`` that becomes ``root`` at the end, unless an exception is raised.
-
-    Args:
-        root: the final path.
-        replace: replace an existing folder; it is unchanged until the end.
-
-    Raises:
-        RequestError: ``root`` exists and is not to be replaced.
-    """
+    ``replace``: replace an existing folder, which is unchanged until the end. Raises RequestError: ``root`` exists and
+    is not to be replaced."""
     if occupied(root) and not (replace and root.is_dir()):
         raise RequestError(f"{root} is there already", "name another folder with -o, or remove it first")
     root.parent.mkdir(parents=True, exist_ok=True)

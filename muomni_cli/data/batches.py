@@ -49,13 +49,8 @@ def map_file(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 class StreamWriter(ExitStack):
-    """Appends to a stream, and closes its files as a context manager. The mask file is created for the first document
-    that is not trained on completely.
-
-    Args:
-        path: the ``.tokens`` file.
-        dtype: from :func:`token_type`.
-    """
+    """Appends to the stream ``path`` (``.tokens``), and closes its files as a context manager. The mask file is created
+    for the first document that is not trained on completely. ``dtype``: from :func:`token_type`."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
         super().__init__()
@@ -138,19 +133,12 @@ class _Track:
 
 
 class Windows:
-    """Windows over one or several streams.
-
-    Args:
-        streams: of at least two tokens each.
-        weights: sampling weights, independent of the streams' sizes.
-        length: L.
-        seed: of the order.
-    """
+    """Windows of ``length`` L over one or several streams of at least two tokens each, drawn by ``weights``, which are
+    independent of the streams' sizes, in an order that ``seed`` decides."""
 
     def __init__(self, streams: Sequence[TokenStream], weights: Sequence[float], length: int, seed: int) -> None:
         self._tracks = [_Track(stream, length, (seed, index)) for index, stream in enumerate(streams)]
-        self._length = length
-        self._seed = seed
+        self._length, self._seed = length, seed
         # the stream of each draw in a cycle, before shuffling; every stream has at least one
         draws = np.maximum(1, np.rint(np.asarray(weights, np.float64) / sum(weights) * CYCLE)).astype(np.int64)
         self._slots = np.repeat(np.arange(len(draws)), draws)
@@ -212,13 +200,12 @@ class Mixture:
 
 
 class BatchSampler:
-    """Draws batches of example indices.
+    """Draws batches of example indices, in an order that ``seed`` decides.
 
     Args:
         sizes: of each example; only their order matters.
         sources: source number of each example.
         weights: sampling weight of each source, independent of its size.
-        seed: of the order.
     """
 
     def __init__(self, sizes: Sequence[int], sources: Sequence[int], weights: Sequence[float], seed: int) -> None:

@@ -67,26 +67,12 @@ class ExamplesReport:
     error: str = ""
     damaged: str = ""
 
-    @property
-    def warnings(self) -> Iterator[str]:
-        name = f"{self.table}: {self.stats.name}"
-        if self.error or self.damaged:
-            yield f"{name}: {self.error or self.damaged}"
-        elif not any(self.stats.documents.values()):
-            yield f"{name}: no examples in what it names"
-
 
 def _check_examples(
     source: DataSource, val_fraction: float | None, seen: Mapping[Split, set[int]], shared: dict[int, str]
 ) -> ExamplesReport:
-    """Read one source to its end.
-
-    Args:
-        source: of examples of one modality.
-        val_fraction: as in the recipe.
-        seen: hashes of the modality's keys so far, by side of the split; updated.
-        shared: those on both sides, with the keys; updated.
-    """
+    """Read one source of examples to its end. Updates ``seen``, the hashes of the modality's keys by side of the split,
+    and ``shared``, those on both sides with their keys."""
     report = ExamplesReport(source.table, SourceStats(source.name))
     try:
         for example in example_items(source):
@@ -186,7 +172,11 @@ class DataReport:
             if source.missing
         ]
         for examples in self.examples:
-            found += examples.warnings
+            name = f"{examples.table}: {examples.stats.name}"
+            if examples.error or examples.damaged:
+                found.append(f"{name}: {examples.error or examples.damaged}")
+            elif not any(examples.stats.documents.values()):
+                found.append(f"{name}: no examples in what it names")
         for one in self.everything:
             found += [f"{path}: {reason}" for path, reason in one.stats.unreadable.items()]
         for table in dict.fromkeys(one.table for one in self.everything):

@@ -56,14 +56,8 @@ class DecodedExampleData:
 def open_examples(
     recipe: Recipe, stage: str, seed: int, progress: Progress, only: Split | None = None
 ) -> DecodedExampleData:
-    """The recipe's examples for an encoder's stage or a speech stage: from the cache, or decoded now.
-
-    Args:
-        recipe: names the sources.
-        stage: the stage.
-        seed: of the order.
-        progress: shows lines about slow preparations.
-        only: open only this side, including ``eval_only`` sources; the other is empty.
+    """The recipe's examples for an encoder's stage or a speech stage: from the cache, or decoded now. ``seed``: of
+    their order. ``only``: open only this side, including ``eval_only`` sources; the other is empty.
 
     Raises:
         RequestError: no source, a source with items of another kind, or an empty side.

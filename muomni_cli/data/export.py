@@ -1,6 +1,5 @@
 """``muomni data export``: write examples of a recipe's data as files, including generated media and archive members,
-with a list that the sources ``manifest`` and ``conversations`` can read.
-"""
+with a list that the sources ``manifest`` and ``conversations`` can read."""
 
 from __future__ import annotations
 
@@ -46,12 +45,8 @@ class ExportedExample:
 def export_examples(
     recipe: Recipe, table: str, source: str, folder: Path, *, split: Split, count: int
 ) -> list[ExportedExample]:
-    """Write the first ``count`` items of one source and split to ``folder``, with a list.
-
-    Args:
-        table: NAME of ``[[data.<NAME>]]``.
-        source: its task, or its number in the table; empty for the first.
-        folder: created if missing.
+    """Write the first ``count`` items of one source and split to ``folder`` (created if missing), with a list.
+    ``source``: its task, or its number in ``[[data.<table>]]``; empty for the first.
 
     Raises:
         RequestError: no such table or source, or it has nothing for that split.

@@ -32,13 +32,8 @@ Where = Literal["yes", "system", "shipped", "partial", "no"]
 
 
 def missing_sets(recipe: Recipe, tables: Iterable[str] | None = None, *, measured: bool = True) -> dict[str, Download]:
-    """Public datasets that a recipe uses and that are missing, by name.
-
-    Args:
-        recipe: names them in its sources.
-        tables: only these lists ``[[data.NAME]]``.
-        measured: include ``eval_only`` sources.
-    """
+    """Public datasets that a recipe uses and that are missing, by name. ``tables``: only these lists ``[[data.NAME]]``;
+    ``measured``: include ``eval_only`` sources."""
     lists = recipe.data.sources if tables is None else {table: recipe.data.sources.get(table, ()) for table in tables}
     sources = [source for listed in lists.values() for source in listed if measured or not source.eval_only]
     found: dict[str, Download] = {}
@@ -111,13 +106,8 @@ def state_of(registered: RegisteredDownload) -> SetState:
 
 
 def get_sets(names: Sequence[str], watcher: Watcher, *, unverified: bool = False, keep: bool = False) -> list[SetState]:
-    """Download and convert the datasets that are missing.
-
-    Args:
-        names: of datasets.
-        watcher: shows progress.
-        unverified: allow files without a published checksum.
-        keep: keep downloaded archives after conversion.
+    """Download and convert the datasets that are missing. ``unverified``: allow files without a published checksum;
+    ``keep``: keep downloaded archives after conversion.
 
     Raises:
         RequestError: unknown dataset, or one that needs ``unverified``; nothing is downloaded then.

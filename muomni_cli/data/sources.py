@@ -89,13 +89,8 @@ def describe(found: Iterable[Validating]) -> Iterator[str]:
 def of_rows(
     table: str, names: Sequence[str], splits: Mapping[Split, Sequence[int]], remarks: Mapping[str, Sequence[str]]
 ) -> list[Validating]:
-    """The split size of each source, from the source numbers of the items.
-
-    Args:
-        names: of the sources.
-        splits: side -> source number of each item.
-        remarks: by source number as a string, as in JSON.
-    """
+    """The split size of each source. ``splits``: side -> source number of each item; ``remarks``: by source number as a
+    string, as in JSON."""
     counts = {split: Counter(numbers) for split, numbers in splits.items()}
     return [
         Validating(table, name, {split: count[number] for split, count in counts.items()}, remarks.get(str(number), ()))
@@ -111,18 +106,12 @@ def require_sides(
     val_fraction: float | None,
     only: Split | None = None,
 ) -> None:
-    """Refuse data with an empty side of the split.
+    """RequestError if a side of the split has no ``usable`` items; ``folder``, the data in the cache, is then removed.
 
     Args:
-        folder: the data in the cache; removed if they are refused.
-        table: of the sources.
         sources: are read again to find the reason.
         usable: number of usable items on each side.
-        val_fraction: as in the recipe.
         only: the side that was requested, if only one was.
-
-    Raises:
-        RequestError: there is an empty side.
     """
     for split in (only,) if only else SPLITS:
         if not usable[split]:
@@ -206,8 +195,6 @@ def open_sources(
     """Every source in ``[[data.<name>]]`` except ``eval_only`` ones, in order; each item has its side of the split.
 
     Args:
-        recipe: names them.
-        name: of the table.
         only: yield only items of this side, and include ``eval_only`` sources.
         partly: allow missing public datasets; their sources raise when they are read.
 

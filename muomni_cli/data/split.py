@@ -175,13 +175,8 @@ def split_of_key(key: str, val_fraction: float) -> Split:
 
 
 def splits_of_items(items: Iterable[tuple[str, str | None]], val_fraction: float) -> dict[str, Split]:
-    """Side of every key, as :func:`split_of_key`. If all were on one side, the keys nearest to the threshold, class by
-    class, change sides.
-
-    Args:
-        items: key and label of each.
-        val_fraction: the fraction of keys to hold out.
-    """
+    """Side of every key of ``items`` (key and label of each), as :func:`split_of_key`. If all were on one side, the
+    keys nearest to the threshold, class by class, change sides."""
     pool = Pool()
     hashes: dict[str, int] = {}
     for key, label in items:
@@ -200,22 +195,8 @@ class Seen:
     pool: Pool = field(default_factory=Pool)
     assigned: dict[int, Split] = field(default_factory=dict)
     splits: set[Split] = field(default_factory=set)
-    sizes: Counter[int] = field(default_factory=Counter)
+    sizes: Counter[int] = field(default_factory=Counter)  # characters of the first few documents
     only_documents: bool = True
-
-    def add(self, item: Item) -> None:
-        key = hash_of(item.key)
-        if item.split is not None:
-            self.splits.add(item.split)
-            if len(self.assigned) < MANY:
-                self.assigned[key] = item.split
-            return
-        self.pool.add(key, item.label if isinstance(item, Example) else None)
-        if isinstance(item, Document):
-            if key in self.sizes or len(self.sizes) <= FEW:
-                self.sizes[key] += len(item.text)
-        else:
-            self.only_documents = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +305,17 @@ def _readable(dataset: Dataset) -> Iterator[Item]:
 def _seen(dataset: Dataset) -> Seen:
     seen = Seen()
     for item in _readable(dataset):
-        seen.add(item)
+        key = hash_of(item.key)
+        if item.split is not None:
+            seen.splits.add(item.split)
+            if len(seen.assigned) < MANY:
+                seen.assigned[key] = item.split
+        else:
+            seen.pool.add(key, item.label if isinstance(item, Example) else None)
+            if not isinstance(item, Document):
+                seen.only_documents = False
+            elif key in seen.sizes or len(seen.sizes) <= FEW:
+                seen.sizes[key] += len(item.text)
         if seen.pool.many and not isinstance(item, Example):
             break  # only examples have labels, for which more may be needed
     return seen

@@ -27,7 +27,7 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.batches import Mixture, StreamWriter, TokenStream, Window, open_stream, token_type
-from muomni_cli.data.prompt import Template, lay_out, turn_texts
+from muomni_cli.data.prompt import Template, chat_ids, turn_texts
 from muomni_cli.data.sources import DataSource, Validating, open_sources, require_sides, texts_of, word_items
 from muomni_cli.data.split import SPLITS, Split, split_of
 from muomni_cli.registry.registry import resolve
@@ -249,7 +249,8 @@ def encode_items(
         if isinstance(item, Document):
             yield [bos, *next(encoded), eos], None
         else:
-            layout = lay_out(tokenizer, item.messages, islice(encoded, len(item.messages)), template)
+            own = islice(encoded, len(item.messages))
+            layout = chat_ids(tokenizer, item.messages, template, encoded=own)
             if template == "plain":  # otherwise a plain conversation would have no end
                 layout.ids.append(eos)
                 layout.answer.append(True)
