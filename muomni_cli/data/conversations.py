@@ -90,7 +90,8 @@ def open_omni_data(
     only: Split | None = None,
 ) -> OmniData:
     """The recipe's ``[[data.omni]]`` for the Thinker's ``tokenizer`` and the ``modalities`` fused with it: from the
-    cache, or decoded and laid out now. ``only``: open only this side, including ``eval_only`` sources; the other is empty.
+    cache, or decoded and laid out now. ``only``: open only this side, including ``eval_only`` sources; the other is
+    empty.
 
     Raises:
         RequestError: no source, an empty side, or an item that cannot be laid out.
