@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,15 +190,12 @@ class _Maker:
         conversations = (item for group in items for item in group if isinstance(item, Conversation))
         media = (one for item in conversations for message in item.messages for one in message.media)
         wanted = dict.fromkeys(one for one in media if one.modality == modality)
-        writer = InputsWriter(folder / modality)
-        try:
+        with closing(InputsWriter(folder / modality)) as writer:
             for one, result in decode_all(self.recipe.encoders[modality], wanted, lambda one: one, self.progress):
                 if isinstance(result, str):
                     self.unreadable[one.name] = result
                 else:
                     self.known[one] = writer.append(result), self.modalities[modality].num_tokens(result)
-        finally:
-            writer.close()
 
     def _lay_out(self, item: Conversation | Document, source: int, splits: Mapping[Split, _Side]) -> None:
         split = splits[split_of(item, self.recipe.data.val_fraction)]

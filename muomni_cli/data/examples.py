@@ -4,6 +4,7 @@ sources, encoder settings and split."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,8 +111,8 @@ def _make(
     rows: dict[Split, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     unreadable: dict[str, str] = {}
     remarks: dict[str, list[str]] = {}
-    writers = {split: InputsWriter(folder / split) for split in SPLITS}
-    try:
+    with ExitStack() as stack:
+        writers = {split: stack.enter_context(closing(InputsWriter(folder / split))) for split in SPLITS}
         for number, source in enumerate(sources):
             for example, result in decode_all(chosen, example_items(source), lambda one: one.media, progress):
                 if isinstance(result, str):
@@ -123,9 +124,6 @@ def _make(
                 rows[split].append({**row, "source": number})
             unreadable |= source.dataset.unreadable
             remarks[str(number)] = source.dataset.remarks
-    finally:
-        for writer in writers.values():
-            writer.close()
     weights = [source.weight for source in sources]
     return {"rows": rows, "weights": weights, "unreadable": unreadable, "remarks": remarks}
 

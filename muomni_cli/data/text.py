@@ -202,10 +202,8 @@ def _write(recipe: Recipe, source: DataSource, tokenizer: Tokenizer, folder: Pat
     dtype = token_type(tokenizer.vocab_size)
     began = shown = time.monotonic()
     with ExitStack() as stack:
-        writers = {
-            split: stack.enter_context(StreamWriter(folder / f"{source.stem}-{split}.tokens", dtype))
-            for split in SPLITS
-        }
+        paths = {split: folder / f"{source.stem}-{split}.tokens" for split in SPLITS}
+        writers = {split: stack.enter_context(StreamWriter(path, dtype)) for split, path in paths.items()}
         for batch in batches(word_items(source)):
             for item, (ids, mask) in zip(batch, encode_items(tokenizer, batch, recipe.chat.template), strict=True):
                 split = split_of(item, recipe.data.val_fraction)

@@ -38,7 +38,7 @@ NOT_WORDS = re.compile(r"[^\w']+|_")
 RATE = 16000  # sample rate of the recognizer, in Hz
 FEW_WORDS = 20  # vocabularies up to this size (digits, for example) get a unigram model, larger ones a trigram model
 OTHERS = 400  # most other sentences in the language model
-CHUNK = 8  # recordings per task of a worker process
+CHUNK = 8  # recordings per task of a worker process; at most FEW
 FEW = 24  # up to this many recordings are transcribed in this process, as workers take longer to start
 Wave = NDArray[np.float32]
 
@@ -180,12 +180,8 @@ class Recognizer:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         # Not forked: torch or a progress display may have started threads.
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            futures = [pool.submit(_transcribe_chunk, self, chunk, sample_rate) for chunk in chunks]
+            futures = [pool.submit(self.transcribe_all, chunk, sample_rate) for chunk in chunks]
             return [text for future in futures for text in future.result()]
-
-
-def _transcribe_chunk(recognizer: Recognizer, waves: Sequence[Wave], sample_rate: int) -> list[str]:
-    return [recognizer.transcribe(np.array(wave), sample_rate) for wave in waves]
 
 
 def _words(sentence: str) -> list[str]:
