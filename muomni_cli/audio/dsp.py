@@ -21,14 +21,12 @@ from numpy.typing import NDArray
 from muomni_cli.contract.speech import MelSettings
 from muomni_cli.core.errors import RequestError
 
+# Zero crossings of the sinc on each side: flat to 0.92 of the lower Nyquist frequency, stop band from there.
 CROSSINGS = 64
-"""Zero crossings of the sinc on each side: flat to 0.92 of the lower Nyquist frequency, stop band from there."""
-
 ATTENUATION = 80.0  # stop-band attenuation in dB
+# Largest denominator of a rate ratio, which bounds the filter. Common rates are exact; others are within one part in
+# two thousand, less than a hundredth of a semitone.
 FINEST = 1000
-"""Largest denominator of a rate ratio, which bounds the filter. Common rates are exact; others are within one part in
-two thousand, less than a hundredth of a semitone."""
-
 BLOCK = 256  # fewest output samples per row of the product
 
 
@@ -36,17 +34,9 @@ def resample(wave: NDArray[np.float32], rate: int, target: int) -> NDArray[np.fl
     """(N,) samples at ``rate`` -> (ceil(N * target / rate),) at ``target``, with silence beyond both ends."""
     if rate == target or not wave.size:
         return wave
-    ratio = Fraction(target, rate).limit_denominator(FINEST)
-    up, down = ratio.numerator, ratio.denominator
-    filters, reach = _filters(up, down)
-    count = -(-wave.size * target // rate)
-    rows = -(-count // filters.shape[1])
-    step = filters.shape[1] // up * down
-    padded = np.zeros(rows * step + filters.shape[0], np.float32)
-    taken = wave[: padded.size - reach]  # a rounded ratio may leave the last sample unread
-    padded[reach : reach + taken.size] = taken
-    blocks = sliding_window_view(padded, filters.shape[0])[::step][:rows]
-    return (blocks @ filters).ravel()[:count]
+    filters, reach, step = _filters(rate, target)
+    held = np.concatenate([np.zeros(reach, np.float32), wave])
+    return _last(held, -(-wave.size * target // rate), filters, step)
 
 
 def resampled(pieces: Iterable[NDArray[np.float32]], rate: int, target: int) -> Iterator[NDArray[np.float32]]:
@@ -54,32 +44,41 @@ def resampled(pieces: Iterable[NDArray[np.float32]], rate: int, target: int) -> 
     if rate == target:
         yield from pieces
         return
-    ratio = Fraction(target, rate).limit_denominator(FINEST)
-    filters, reach = _filters(ratio.numerator, ratio.denominator)
-    step = filters.shape[1] // ratio.numerator * ratio.denominator
+    filters, reach, step = _filters(rate, target)
     held, given, size = np.zeros(reach, np.float32), 0, 0
     for piece in pieces:
         size += piece.size
         held = np.concatenate([held, piece])
         rows = (held.size - filters.shape[0]) // step + 1
         if rows > 0:
-            made = (sliding_window_view(held, filters.shape[0])[::step][:rows] @ filters).ravel()
+            made = _filtered(held, rows, filters, step)
             held, given = held[rows * step :], given + made.size
             yield made
-    count = -(-size * target // rate) - given
+    if (count := -(-size * target // rate) - given) > 0:
+        yield _last(held, count, filters, step)
+
+
+def _last(held: NDArray[np.float32], count: int, filters: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """The ``count`` output samples of what is left, followed by silence."""
     rows = -(-count // filters.shape[1])
-    if rows > 0:
-        padded = np.zeros(rows * step + filters.shape[0], np.float32)
-        padded[: min(held.size, padded.size)] = held[: padded.size]
-        yield (sliding_window_view(padded, filters.shape[0])[::step][:rows] @ filters).ravel()[:count]
+    padded = np.zeros(rows * step + filters.shape[0], np.float32)
+    padded[: held.size] = held[: padded.size]  # a rounded ratio may leave the last sample unread
+    return _filtered(padded, rows, filters, step)[:count]
+
+
+def _filtered(held: NDArray[np.float32], rows: int, filters: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    return (sliding_window_view(held, filters.shape[0])[::step][:rows] @ filters).ravel()
 
 
 @lru_cache(maxsize=32)  # rates of files, and speeds of augmentation
-def _filters(up: int, down: int) -> tuple[NDArray[np.float32], int]:
-    """Matrix (input samples, output samples) of one block, and the input samples that it needs before its start.
+def _filters(rate: int, target: int) -> tuple[NDArray[np.float32], int, int]:
+    """Matrix (input samples, output samples) of one block, the input samples that it needs before its start, and those
+    from one block to the next.
 
     Output j of a block is at ``j * down / up`` input samples; its column is the sinc around that position.
     """
+    ratio = Fraction(target, rate).limit_denominator(FINEST)
+    up, down = ratio.numerator, ratio.denominator
     periods = -(-BLOCK // up)
     lower = min(1.0, up / down)  # Nyquist frequency of the lower rate, in those of the input
     width = (ATTENUATION - 8) / (2.285 * 2 * CROSSINGS * math.pi)  # of the transition, for Kaiser's window
@@ -91,7 +90,7 @@ def _filters(up: int, down: int) -> tuple[NDArray[np.float32], int]:
     inputs, outputs = np.arange(periods * down + 2 * reach), np.arange(periods * up)
     index = up * inputs[:, None] - down * outputs
     index[(index < 0) | (index >= places.size)] = -1  # out of range: the zero at the end
-    return response[index], reach
+    return response[index], reach, periods * down
 
 
 def mel_filters(config: MelSettings) -> NDArray[np.float64]:

@@ -22,10 +22,7 @@ from muomni_cli.core.errors import RequestError
 
 RATES = (4_000, 384_000)  # accepted sample rates
 CHANNELS = 64  # most channels per file
-LOUDEST = 16.0
-"""Largest sample, where full scale is 1. Float files may exceed full scale, but far larger values are mis-scaled
-integers."""
-
+LOUDEST = 16.0  # largest sample; float files may exceed full scale, but far larger values are mis-scaled integers
 UNKNOWN = 0x7FFF_F000  # smallest size in a WAV header that means unknown, as written to a pipe
 AT_ONCE = 1 << 18  # samples per read, over all channels
 
@@ -114,23 +111,19 @@ def _mixed(sound: soundfile.SoundFile, name: str, max_seconds: float, longer: st
         if held > limit:
             raise _too_long(name, max_seconds, "", longer)
         mixed = piece.mean(axis=1, dtype=np.float32) if sound.channels > 1 else piece[:, 0]
-        _check_samples(mixed, name)
+        if wrong := mixed.size - int(np.isfinite(mixed).sum()):
+            raise RequestError(
+                f"{name} contains samples that are not finite ({wrong} of {mixed.size:,} checked)",
+                "write the file again, or remove them",
+            )
+        if (peak := float(np.abs(mixed).max())) > LOUDEST:
+            raise RequestError(
+                f"{name} contains samples up to {peak:.5g}, where full scale is 1",
+                "scale its samples to lie from -1 to 1",
+            )
         yield mixed
     if not held:
         raise RequestError(f"{name} contains no samples", "give a file with samples in it")
-
-
-def _check_samples(wave: NDArray[np.float32], name: str) -> None:
-    wrong = wave.size - int(np.isfinite(wave).sum())
-    if wrong:
-        raise RequestError(
-            f"{name} contains samples that are not finite ({wrong} of {wave.size:,} checked)",
-            "write the file again, or remove them",
-        )
-    if (peak := float(np.abs(wave).max())) > LOUDEST:
-        raise RequestError(
-            f"{name} contains samples up to {peak:.5g}, where full scale is 1", "scale its samples to lie from -1 to 1"
-        )
 
 
 def _check_enough(config: ReadSettings, samples: int, name: str) -> None:

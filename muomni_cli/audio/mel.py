@@ -94,9 +94,7 @@ class LogMel(nn.Module):
 
     def power_of_products(self, frames: Tensor) -> Tensor:
         """:meth:`power` as matrix products, for exported graphs. A frame is the sum of an even part, which only cosines
-        see, and
-        an odd part, which only sines see: half the work of one matrix for the whole window.
-        """
+        see, and an odd part, which only sines see: half the work of one matrix for the whole window."""
         cosines, sines = (self.waves() * self.window[self.split :]).t().chunk(2, dim=1)  # (window/2,K) each
         left, right = frames[..., 1 : self.split].flip(-1), frames[..., self.split :]
         center, right = right[..., :1], right[..., 1:]

@@ -8,14 +8,14 @@ import io
 import json
 import sys
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 TEXT_COMMANDS = frozenset({"chat", "tts", "trace"})  # commands whose first argument is a text
 
-OTHER_WORDS = {
+OTHER_WORDS = {  # synonym from other programs -> our command
     word: command
     for command, words in {
         "listen": "transcribe recognize asr stt hear",
@@ -34,9 +34,6 @@ OTHER_WORDS = {
     }.items()
     for word in words.split()
 }
-"""Synonym from other programs -> our command."""
-
-LEAST_ALIKE = 0.45  # least similarity (0 to 1) of a misspelled word to a command
 
 
 @functools.cache
@@ -102,19 +99,12 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class _Option(Protocol):
-    opts: list[str]
-    secondary_opts: list[str]
-
-
 def translated(words: Sequence[str], commands: Collection[str]) -> list[str]:
     """``words`` with ``version`` and ``help [COMMAND...]`` as options, unless a plugin has commands of these names."""
     first, rest = next(iter(words), ""), list(words[1:])
-    if first in commands:
-        return list(words)
-    if first == "version":
+    if first == "version" and first not in commands:
         return ["--version", *rest]
-    if first == "help":
+    if first == "help" and first not in commands:
         return [*rest, "--help"]
     return list(words)
 
@@ -125,20 +115,20 @@ def meant_command(word: str, commands: Sequence[str]) -> str | None:
     names = {name: name for name in commands} | {o: name for o, name in others.items() if o not in commands}
     if word.lower() in names:
         return names[word.lower()]
-    near = difflib.get_close_matches(word.lower(), list(names), n=1, cutoff=LEAST_ALIKE)
+    near = difflib.get_close_matches(word.lower(), list(names), n=1, cutoff=0.45)
     return names[near[0]] if near else None
 
 
 def with_dashed_text(words: Sequence[str], options: Sequence[Any]) -> list[str]:
     """Move a text argument that begins with a dash, as in ``tts "-5°C"`` or ``chat "-5 + 3?"``, to the end, behind
-    ``--``.
-
-    Args:
-        words: the words after the command's name.
-        options: the command's parameters.
-    """
-    valued = _names(options, flags=False)
-    known = valued | _names(options, flags=True)
+    ``--``. ``words``: those after the command's name; ``options``: the command's parameters."""
+    known: set[str] = set()
+    valued: set[str] = set()  # options that take the next word as their value
+    for option in options:
+        names = {name for name in (*option.opts, *option.secondary_opts) if name.startswith("-")}
+        known |= names
+        if not getattr(option, "is_flag", False):
+            valued |= names
     place = 0
     while place < len(words) and words[place] != "--":
         word = words[place]
@@ -160,11 +150,6 @@ def with_default_page(words: Sequence[str], default: str = "trace.html") -> list
         if word == "--html" and not "".join(words[place + 1 : place + 2]).lower().endswith((".html", ".htm")):
             found.append(default)
     return found
-
-
-def _names(options: Sequence[_Option], *, flags: bool) -> set[str]:
-    chosen = (option for option in options if bool(getattr(option, "is_flag", False)) == flags)
-    return {name for option in chosen for name in (*option.opts, *option.secondary_opts) if name.startswith("-")}
 
 
 def _is_text(word: str, known: Collection[str]) -> bool:

@@ -1,6 +1,4 @@
-"""Errors shown to the user, and installed packages: the version of muomni, and which extra installs a missing
-package.
-"""
+"""Errors shown to the user, and installed packages: muomni's version, and which extra installs a missing package."""
 
 from __future__ import annotations
 
@@ -13,11 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]  # parent folder of ``muomni_cli``: a checkout, or ``site-packages``
-
 PYPROJECT = ROOT / "pyproject.toml"  # exists only in a checkout
-
-OWN = re.compile(r"muomni(_\w+)?")
-"""muomni's own packages. If one is missing, the installation is broken; installing another package does not help."""
 
 OPTIONAL = re.compile(r"([\w.-]+)[^;]*;.*\bextra *== *['\"]([\w.-]+)['\"]")
 """A requirement of an extra in the metadata of an installed package: ``torch==2.11; extra == 'train'``."""
@@ -47,28 +41,15 @@ class RequestError(MuomniError):
     exit_code = 2
 
 
-def _version() -> str:
-    """Version of the installed distribution, or else of the checkout."""
-    try:
-        return metadata.version("muomni")
-    except metadata.PackageNotFoundError:
-        return str(tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["version"])
-
-
-__version__ = _version()
+try:
+    __version__ = metadata.version("muomni")
+except metadata.PackageNotFoundError:  # a checkout that is not installed
+    __version__ = str(tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["version"])
 
 
 def require(wanted_by: str, *packages: str, otherwise: str = "") -> None:
-    """Check that ``packages`` are installed before work begins that needs them; does not import them.
-
-    Args:
-        wanted_by: what needs them, for the error.
-        packages: import names.
-        otherwise: an alternative to installing them, for the error.
-
-    Raises:
-        MuomniError: some are not installed.
-    """
+    """MuomniError if ``packages`` (import names) are not installed; does not import them. For the error: ``wanted_by``,
+    what needs them, and ``otherwise``, an alternative to installing them."""
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise MuomniError(*absence(wanted_by, missing, otherwise))
@@ -78,7 +59,8 @@ def missing_package(error: ModuleNotFoundError) -> str | None:
     """The missing package that caused ``error``; None for other causes: one of muomni's own packages, or a missing
     submodule of an installed package."""
     package = (error.name or "").partition(".")[0]
-    if not package or OWN.fullmatch(package) or importlib.util.find_spec(package) is not None:
+    own = re.fullmatch(r"muomni(_\w+)?", package)  # if one is missing, the installation is broken
+    if not package or own or importlib.util.find_spec(package) is not None:
         return None
     return package
 

@@ -9,7 +9,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -68,29 +68,32 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def new_folder(root: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``root`` that becomes ``root`` at the end, unless an exception is raised.
-
-    Args:
-        root: the final path.
-        replace: replace an existing folder; it is unchanged until the end.
-
-    Raises:
-        RequestError: ``root`` exists and is not to be replaced.
-    """
+    ``replace``: replace an existing folder, which is unchanged until the end. Raises RequestError: ``root`` exists and
+    is not to be replaced."""
     if occupied(root) and not (replace and root.is_dir()):
         raise RequestError(f"{root} is there already", "name another folder with -o, or remove it first")
     root.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    old = temporary.with_name(f"{temporary.name}.old")
     try:
         temporary.chmod(0o755)
         yield temporary
-        with _aside(root) if occupied(root) else nullcontext():
+        try:
+            if occupied(root):
+                old.mkdir()
+                root.replace(old)
             temporary.replace(root)
+        except BaseException:
+            if occupied(old):
+                old.replace(root)
+            raise
     except OSError as error:
         raise MuomniError(
             f"could not write {root}: {error.strerror or error}", "free some space or name another folder with -o"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def fingerprint_of(identity: Any) -> str:
@@ -113,50 +116,31 @@ def cached_folder(folder: Path, index: str, what: str, make: Callable[[Path], An
     Raises:
         MuomniError: the cache cannot be written.
     """
-    if not (folder / index).exists():
-        try:
-            _make_folder(folder, index, make)
-        except OSError as error:
-            raise MuomniError(
-                f"{what} cannot be written to {folder.parent}: {error.strerror or error}",
-                "free some space, or set MUOMNI_CACHE to a folder on another disk",
-            ) from error
-    return json.loads((folder / index).read_text("utf-8"))
-
-
-def _make_folder(folder: Path, index: str, make: Callable[[Path], Any]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    if (folder / index).exists():
+        return json.loads((folder / index).read_text("utf-8"))
     try:
-        content = make(partial)
-        (partial / index).write_text(json.dumps(content), "utf-8")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
+            content = make(partial)
+            (partial / index).write_text(json.dumps(content), "utf-8")
             partial.rename(folder)
         except OSError:
             if not (folder / index).exists():
                 raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise MuomniError(
+            f"{what} cannot be written to {folder.parent}: {error.strerror or error}",
+            "free some space, or set MUOMNI_CACHE to a folder on another disk",
+        ) from error
+    return json.loads((folder / index).read_text("utf-8"))
 
 
 def occupied(root: Path) -> bool:
     """Whether ``root`` exists and is not an empty folder."""
     return root.exists() and (not root.is_dir() or any(root.iterdir()))
-
-
-@contextmanager
-def _aside(root: Path) -> Iterator[None]:
-    """Move ``root`` away; delete it at the end, or move it back if an exception is raised."""
-    old = Path(tempfile.mkdtemp(prefix=f".{root.name}.old.", dir=root.parent))
-    try:
-        root.replace(old)
-        try:
-            yield
-        except BaseException:
-            old.replace(root)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

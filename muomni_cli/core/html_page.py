@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 
+# Colors for light and dark mode, text, tables and figures, for wide and narrow screens.
 STYLE = """
 :root {
   color-scheme: light dark;
@@ -52,17 +53,11 @@ details { margin: .75rem 0; }
 summary { cursor: pointer; }
 :focus-visible { outline: 2px solid var(--mark); outline-offset: 2px; }
 """
-"""Colors for light and dark mode, text, tables and figures, for wide and narrow screens."""
 
 
 def document(title: str, style: str, body: Sequence[str]) -> str:
-    """A whole page as text, to be written in UTF-8.
-
-    Args:
-        title: of the window; escaped here.
-        style: CSS appended to :data:`STYLE`.
-        body: HTML inside ``main``.
-    """
+    """A whole page as text, to be written in UTF-8. ``title`` is escaped here; ``style``: CSS after :data:`STYLE`;
+    ``body``: HTML inside ``main``."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'

@@ -50,11 +50,18 @@ def bootstrap(
     counts = np.bincount(group, weights=sizes).astype(np.float64)
     unit = "key" if by_key else "example"
     mean = float(sums.sum() / counts.sum())
-    if not by_key and len(sums) < FEW and sizes is None and _is_share(values):
+    is_share = bool(np.isin(values, (0.0, 1.0)).all())
+    if not by_key and len(sums) < FEW and sizes is None and is_share:
         return Interval(*wilson(mean, len(sums)), unit, count)
-    means = _resampled(sums, counts, np.random.default_rng(seed))
-    low, high = np.percentile(means, (2.5, 97.5))
-    if math.isclose(low, high, abs_tol=1e-12) and (_is_share(values) or _is_error_rate(values, sizes, mean)):
+    rng = np.random.default_rng(seed)
+    at_once = max(1, BLOCK // len(sums))
+    means = []
+    for begin in range(0, RESAMPLES, at_once):
+        drawn = rng.integers(len(sums), size=(min(at_once, RESAMPLES - begin), len(sums)))
+        means.append(sums[drawn].sum(1) / counts[drawn].sum(1))
+    low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
+    is_error_rate = sizes is not None and bool((values >= 0).all()) and mean <= 1  # errors counted out of ``sizes``
+    if math.isclose(low, high, abs_tol=1e-12) and (is_share or is_error_rate):
         low, high = wilson(mean, len(sums))
     return Interval(float(low), float(high), unit, count)
 
@@ -66,25 +73,6 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     half = Z * math.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count))
     scale = 1 + Z * Z / count
     return max(0.0, min(share, (middle - half) / scale)), min(1.0, max(share, (middle + half) / scale))
-
-
-def _is_share(values: NDArray[np.float64]) -> bool:
-    return bool(np.isin(values, (0.0, 1.0)).all())
-
-
-def _is_error_rate(values: NDArray[np.float64], sizes: Sequence[float] | None, mean: float) -> bool:
-    """Whether the mean is an error rate of at most 1, with errors counted out of ``sizes``."""
-    return sizes is not None and bool((values >= 0).all()) and mean <= 1
-
-
-def _resampled(sums: NDArray[np.float64], sizes: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Means of ``RESAMPLES`` resamples of groups with these sums and sizes."""
-    at_once = max(1, BLOCK // len(sums))
-    means = []
-    for begin in range(0, RESAMPLES, at_once):
-        drawn = rng.integers(len(sums), size=(min(at_once, RESAMPLES - begin), len(sums)))
-        means.append(sums[drawn].sum(1) / sizes[drawn].sum(1))
-    return np.concatenate(means)
 
 
 def clusters(keys: Sequence[str]) -> list[str]:

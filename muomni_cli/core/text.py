@@ -14,11 +14,10 @@ WRAPPED = 100  # longest line that may be wrapped; a longer line is a paragraph
 LONGEST = 1000  # maximum characters of a sentence
 _PARAGRAPH = 100_000  # maximum characters of a paragraph; longer ones are split
 
-_ABBREVIATED = frozenset(
+_ABBREVIATED = frozenset(  # their full stop does not end a sentence
     "mr mrs ms messrs dr prof rev hon st sr jr capt col gen lt sgt maj esq gov sen rep pres mt ft vol ch pp vs viz "
     "jan feb mar apr jun jul aug sept sep oct nov dec".split()
 )
-"""Abbreviations whose full stop does not end a sentence."""
 
 _MARKS = str.maketrans({
     "\u2018": "\u2018", "\u201b": "\u2018", "\u2019": "'", "\u02bc": "'", "\u2032": "'", "`": "\u2018",
@@ -27,11 +26,9 @@ _MARKS = str.maketrans({
     "\u2026": "...", "\u00a0": " ", "_": "", "*": "",
 })  # fmt: skip
 
-_QUOTATION = re.compile(
+_QUOTATION = re.compile(  # quotation marks, but not apostrophes, which follow a letter
     r"\"|\u2018|(?<![^\s(\-])'(?!(?:tis|twas|em|twere|twill)\b)|(?<=[.,!?;:\-])'|'(?=[.,!?;:])", re.IGNORECASE
 )
-"""Quotation marks, but not apostrophes, which follow a letter."""
-
 _DASH = re.compile(r"\s*-{2,}\s*|\s+-\s+")
 _DOUBLED = re.compile(r"([.,!?;:])(?:\s*,)+")
 _END = re.compile(r"[.!?]+[)]?(?=\s+\(?[A-Z])")
@@ -42,8 +39,11 @@ _CAPITALS = re.compile(r"\b[A-Z]{2,}")
 def cut_sentences(lines: Iterable[str], min_words: int, max_words: int) -> Iterator[str]:
     """English sentences of ``min_words`` to ``max_words`` words that are read as written."""
     for paragraph in _paragraphs(lines):
-        for sentence in _cut(_plain(paragraph)):
-            if min_words <= len(sentence.split()) <= max_words and _is_said(sentence):
+        text = _QUOTATION.sub("", paragraph.translate(_MARKS))
+        text = _DOUBLED.sub(r"\1", _DASH.sub(", ", text))
+        for sentence in _cut(" ".join(text.split())):
+            as_written = len(sentence) <= LONGEST and _SAID.fullmatch(sentence) and not _CAPITALS.search(sentence)
+            if as_written and min_words <= len(sentence.split()) <= max_words:
                 yield sentence
 
 
@@ -65,28 +65,13 @@ def _paragraphs(lines: Iterable[str]) -> Iterator[str]:
         yield " ".join(held)
 
 
-def _plain(text: str) -> str:
-    """Remove quotation marks, replace dashes with commas, normalize spaces."""
-    text = _QUOTATION.sub("", text.translate(_MARKS))
-    text = _DOUBLED.sub(r"\1", _DASH.sub(", ", text))
-    return " ".join(text.split())
-
-
 def _cut(paragraph: str) -> Iterator[str]:
     begin = 0
     for end in _END.finditer(paragraph):
-        if not _is_abbreviated(paragraph[begin : end.start()], end.group()):
+        before = paragraph[begin : end.start()].rsplit(None, 1)
+        word = before[-1].lstrip("(") if before else ""
+        abbreviated = word.lower() in _ABBREVIATED or (len(word) == 1 and word != "I") or "." in word
+        if not (end.group() == "." and abbreviated):
             yield paragraph[begin : end.end()]
             begin = end.end() + 1
     yield paragraph[begin:]
-
-
-def _is_abbreviated(before: str, end: str) -> bool:
-    """Whether the full stop belongs to an abbreviation or initial."""
-    word = before.rsplit(None, 1)[-1] if before.strip() else ""
-    word = word.lstrip("(")
-    return end == "." and (word.lower() in _ABBREVIATED or (len(word) == 1 and word != "I") or "." in word)
-
-
-def _is_said(sentence: str) -> bool:
-    return len(sentence) <= LONGEST and bool(_SAID.fullmatch(sentence)) and not _CAPITALS.search(sentence)

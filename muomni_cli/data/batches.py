@@ -7,19 +7,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 FILL = 1 << 20  # bytes written at a time when a mask is started late
-
 CYCLE = 1000  # number of draws after which a mixture has drawn from every source in its exact proportion
-
+# Batches that are sorted by size together before shuffling: enough for little padding, few enough that batches are
+# composed differently in each epoch.
 POOL = 32
-"""Batches that are sorted by size together before shuffling: enough for little padding, few enough that batches are
-composed differently in each epoch."""
 
 
 def token_type(vocab_size: int) -> np.dtype[Any]:
@@ -42,43 +39,31 @@ class TokenStream:
 def open_stream(path: Path, source: str, dtype: np.dtype[Any]) -> TokenStream:
     """Map what :class:`StreamWriter` wrote to ``path``."""
     mask = path.with_suffix(".mask")
-    return TokenStream(source, _map(path, dtype), _map(mask, np.dtype(np.uint8)) if mask.exists() else None)
+    return TokenStream(source, map_file(path, dtype), map_file(mask, np.dtype(np.uint8)) if mask.exists() else None)
 
 
-def _map(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
+def map_file(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A file as a memory-mapped flat array."""
     # An empty file cannot be mapped.
     return np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)
 
 
-class StreamWriter:
-    """Appends to a stream. The mask file is created for the first document that is not trained on completely.
-
-    Args:
-        path: the ``.tokens`` file.
-        dtype: from :func:`token_type`.
-    """
+class StreamWriter(ExitStack):
+    """Appends to the stream ``path`` (``.tokens``), and closes its files as a context manager. The mask file is created
+    for the first document that is not trained on completely. ``dtype``: from :func:`token_type`."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
-        self._path = path
-        self._dtype = dtype
-        self._open = ExitStack()
-        self._tokens: BinaryIO = self._open.enter_context(path.open("wb"))
+        super().__init__()
+        self._path, self._dtype = path, dtype
+        self._tokens: BinaryIO = self.enter_context(path.open("wb"))
         self._mask: BinaryIO | None = None
         self.count = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.close()
 
     def append(self, ids: Sequence[int], mask: Sequence[bool] | None = None) -> None:
         """Append tokens. ``mask``: which of them to train on; None: all."""
         self._tokens.write(np.asarray(ids, self._dtype).tobytes())
         if mask is not None and self._mask is None:
-            self._mask = self._open.enter_context(self._path.with_suffix(".mask").open("wb"))
+            self._mask = self.enter_context(self._path.with_suffix(".mask").open("wb"))
             for start in range(0, self.count, FILL):
                 self._mask.write(b"\1" * min(FILL, self.count - start))
         if self._mask is not None:
@@ -148,20 +133,15 @@ class _Track:
 
 
 class Windows:
-    """Windows over one or several streams.
-
-    Args:
-        streams: of at least two tokens each.
-        weights: sampling weights, independent of the streams' sizes.
-        length: L.
-        seed: of the order.
-    """
+    """Windows of ``length`` L over one or several streams of at least two tokens each, drawn by ``weights``, which are
+    independent of the streams' sizes, in an order that ``seed`` decides."""
 
     def __init__(self, streams: Sequence[TokenStream], weights: Sequence[float], length: int, seed: int) -> None:
         self._tracks = [_Track(stream, length, (seed, index)) for index, stream in enumerate(streams)]
-        self._length = length
-        self._seed = seed
-        self._slots = _slots(weights)
+        self._length, self._seed = length, seed
+        # the stream of each draw in a cycle, before shuffling; every stream has at least one
+        draws = np.maximum(1, np.rint(np.asarray(weights, np.float64) / sum(weights) * CYCLE)).astype(np.int64)
+        self._slots = np.repeat(np.arange(len(draws)), draws)
 
     def __len__(self) -> int:
         """Windows in one pass over every stream."""
@@ -204,12 +184,6 @@ class Windows:
         return Window(tokens, mask)
 
 
-def _slots(weights: Sequence[float]) -> NDArray[np.int64]:
-    """The stream of each draw in a cycle, before shuffling; every stream has at least one."""
-    shares = np.asarray(weights, np.float64) / sum(weights)
-    return np.repeat(np.arange(len(shares)), np.maximum(1, np.rint(shares * CYCLE).astype(np.int64)))
-
-
 @dataclass(frozen=True, slots=True)
 class Mixture:
     """Streams and their sampling weights, which are independent of their sizes."""
@@ -226,13 +200,12 @@ class Mixture:
 
 
 class BatchSampler:
-    """Draws batches of example indices.
+    """Draws batches of example indices, in an order that ``seed`` decides.
 
     Args:
         sizes: of each example; only their order matters.
         sources: source number of each example.
         weights: sampling weight of each source, independent of its size.
-        seed: of the order.
     """
 
     def __init__(self, sizes: Sequence[int], sources: Sequence[int], weights: Sequence[float], seed: int) -> None:
@@ -242,10 +215,11 @@ class BatchSampler:
         self._members = [np.flatnonzero(owner == source) for source in range(len(weights))]
         shares = np.array([w if len(m) else 0.0 for w, m in zip(weights, self._members, strict=True)])
         # An epoch has as many draws as there are examples, divided between sources by weight.
-        self._quota = np.maximum(np.rint(shares / shares.sum() * len(owner)), shares > 0).astype(np.int64)
+        self._quota = np.maximum(np.rint(shares / (shares.sum() or 1.0) * len(owner)), shares > 0).astype(np.int64)
         self._epoch = lru_cache(maxsize=4)(self._make_epoch)
 
     def batch(self, step: int, batch_size: int) -> list[int]:
+        assert len(self._sizes), "data with an empty side are refused when they are opened"
         in_epoch = max(1, int(self._quota.sum()) // batch_size)
         epoch, place = divmod(step, in_epoch)
         return [int(index) for index in self._epoch(epoch, batch_size)[place]]
@@ -278,3 +252,15 @@ class BatchSampler:
         order = np.concatenate([np.random.default_rng([self._seed, source, r]).permutation(members) for r in rounds])
         begin = epoch * count - rounds.start * len(members)
         return order[begin : begin + count]
+
+
+class Sampled:
+    """Examples whose batches of indices are drawn by :attr:`sampler`."""
+
+    sampler: BatchSampler
+
+    def batch(self, step: int, batch_size: int) -> list[int]:
+        return self.sampler.batch(step, batch_size)
+
+    def batches(self, batch_size: int) -> Iterator[list[int]]:
+        return self.sampler.batches(batch_size)

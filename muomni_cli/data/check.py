@@ -6,28 +6,17 @@ hashes. Media are counted but not decoded, except for one example per source.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from muomni_cli.contract.data import Conversation, Document, Example, FileMedia, Media
+from muomni_cli.contract.data import Conversation, Document, FileMedia, Media
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import missing_sets
-from muomni_cli.data.sources import (
-    SPLITS,
-    DataSource,
-    Validating,
-    example_items,
-    open_sources,
-    text_items,
-    texts_of,
-    word_items,
-)
-from muomni_cli.data.split import Split
-from muomni_cli.data.split_items import cut_of, remarks_of, split_of
+from muomni_cli.data.sources import DataSource, Validating, example_items, open_sources, texts_of, word_items
+from muomni_cli.data.split import SPLITS, Split, hash_of, split_of
 from muomni_cli.data.text import SourceStats, batches, encode_items, size_of
 from muomni_cli.registry.sets import get_command
 
@@ -78,61 +67,39 @@ class ExamplesReport:
     error: str = ""
     damaged: str = ""
 
-    @property
-    def warnings(self) -> Iterator[str]:
-        name = f"{self.table}: {self.stats.name}"
-        if self.error or self.damaged:
-            yield f"{name}: {self.error or self.damaged}"
-        elif not any(self.stats.documents.values()):
-            yield f"{name}: no examples in what it names"
 
-
-class Keys:
-    """Keys of all sources of one modality, by side of the split."""
-
-    def __init__(self) -> None:
-        self._seen: dict[Split, set[bytes]] = {split: set() for split in SPLITS}
-        self.shared: dict[bytes, str] = {}
-        """Keys that are on both sides."""
-
-    def add(self, key: str, split: Split) -> None:
-        fingerprint = hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest()
-        if len(self._seen[split]) < REMEMBERED:
-            self._seen[split].add(fingerprint)
-        if fingerprint in self._seen["val" if split == "train" else "train"]:
-            self.shared.setdefault(fingerprint, key)
-
-
-def check_examples(source: DataSource, val_fraction: float | None, keys: Keys) -> ExamplesReport:
-    """Read one source to its end. ``keys``: those of its modality so far; updated."""
+def _check_examples(
+    source: DataSource, val_fraction: float | None, seen: Mapping[Split, set[int]], shared: dict[int, str]
+) -> ExamplesReport:
+    """Read one source of examples to its end. Updates ``seen``, the hashes of the modality's keys by side of the split,
+    and ``shared``, those on both sides with their keys."""
     report = ExamplesReport(source.table, SourceStats(source.name))
     try:
         for example in example_items(source):
-            split = split_of(example, val_fraction)
-            keys.add(example.key, split)
+            split, hashed = split_of(example, val_fraction), hash_of(example.key)
+            if len(seen[split]) < REMEMBERED:
+                seen[split].add(hashed)
+            if hashed in seen["val" if split == "train" else "train"]:
+                shared.setdefault(hashed, example.key)
             report.stats.documents[split] += 1
             report.stats.characters[split] += len(example.text)
             if example.label is not None and (len(report.labels) < LABELS or example.label in report.labels):
                 report.labels[example.label] = report.labels.get(example.label, 0) + 1
             if not report.example:
-                report.example = _shown(example)
-                report.damaged = _damage(example)
+                label = "" if example.label is None else f", label {example.label!r}"
+                report.example = f"{example.text[:120]!r}{label}, key {example.key[:60]!r}: {example.media.name}"
+                report.damaged = _damage(example.media)
     except (RequestError, OSError) as error:
         report.error = str(error)
     report.stats.unreadable = dict(source.dataset.unreadable)
-    report.stats.remarks = remarks_of(source.dataset)
+    report.stats.remarks = source.dataset.remarks
     return report
 
 
-def _shown(example: Example) -> str:
-    label = "" if example.label is None else f", label {example.label!r}"
-    return f"{example.text[:120]!r}{label}, key {example.key[:60]!r}: {example.media.name}"
-
-
-def _damage(example: Example) -> str:
-    """Why the example's media cannot be opened; empty if they can."""
+def _damage(media: Media) -> str:
+    """Why media cannot be opened; empty if they can."""
     try:
-        example.media.open().close()
+        media.open().close()
     except RequestError as error:
         return error.what
     return ""
@@ -205,14 +172,24 @@ class DataReport:
             if source.missing
         ]
         for examples in self.examples:
-            found += examples.warnings
+            name = f"{examples.table}: {examples.stats.name}"
+            if examples.error or examples.damaged:
+                found.append(f"{name}: {examples.error or examples.damaged}")
+            elif not any(examples.stats.documents.values()):
+                found.append(f"{name}: no examples in what it names")
         for one in self.everything:
             found += [f"{path}: {reason}" for path, reason in one.stats.unreadable.items()]
         for table in dict.fromkeys(one.table for one in self.everything):
-            own = [one.stats.documents for one in self.everything if one.table == table]
-            if any(documents["train"] for documents in own) and not any(documents["val"] for documents in own):
+            own = [one.stats for one in self.everything if one.table == table]
+            items = sum(stats.documents["train"] for stats in own)
+            if items and not any(stats.documents["val"] for stats in own):
+                why = "raise data.val_fraction if it is 0, and see `holdout`, `split` and `key` of its sources"
+                if items == 1:
+                    why = "there is a single item; add at least one more"
+                elif any(stats.remarks for stats in own):
+                    why = "correct `holdout`, or leave it out"
                 where = "nothing" if table == "text" else f"nothing of [[data.{table}]]"
-                found.append(f"{where} is for validation: {self._why(table)}")
+                found.append(f"{where} is for validation: {why}")
         if self.missing:
             found.append(f"public datasets are missing; get them with: {get_command(self.missing)}")
         for counts in self.validating:
@@ -226,14 +203,6 @@ class DataReport:
             )
         return found
 
-    def _why(self, table: str) -> str:
-        own = [one for one in self.everything if one.table == table]
-        if sum(one.stats.documents["train"] for one in own) == 1:
-            return "there is a single item; add at least one more"
-        if any(one.stats.remarks for one in own):
-            return "correct `holdout`, or leave it out"
-        return "raise data.val_fraction if it is 0, and see `holdout`, `split` and `key` of its sources"
-
 
 def check(recipe: Recipe, tokenizer: Tokenizer | None) -> DataReport:
     """Read every source of the recipe. Lengths are in tokens, or in characters without a ``tokenizer``."""
@@ -244,12 +213,12 @@ def check(recipe: Recipe, tokenizer: Tokenizer | None) -> DataReport:
     report = DataReport(reports, ctx_len, missing=tuple(missing_sets(recipe)))
     for table in tables:
         if table not in TALK:
-            keys = Keys()
-            opened = open_sources(recipe, table, partly=True)
-            found = [check_examples(source, recipe.data.val_fraction, keys) for source in opened]
-            report.examples += found
-            if keys.shared:
-                report.in_both_splits[table] = len(keys.shared), next(iter(keys.shared.values()))
+            seen: dict[Split, set[int]] = {split: set() for split in SPLITS}
+            shared: dict[int, str] = {}
+            for source in open_sources(recipe, table, partly=True):
+                report.examples.append(_check_examples(source, recipe.data.val_fraction, seen, shared))
+            if shared:
+                report.in_both_splits[table] = len(shared), next(iter(shared.values()))
     pairs = zip(sources, reports, strict=True)
     sound = [source for source, one in pairs if not one.error and source.table == "text"]
     _compare(report, sound, recipe.data.val_fraction)
@@ -265,13 +234,13 @@ def _check_source(source: DataSource, recipe: Recipe, tokenizer: Tokenizer | Non
         report.longer = 0
     try:
         for batch in batches(word_items(source)):
-            for item, length in zip(batch, _lengths(batch, tokenizer, recipe), strict=True):
+            sizes = [size_of(item) for item in batch]
+            if tokenizer is not None:
+                sizes = [len(ids) for ids, _ in encode_items(tokenizer, batch, recipe.chat.template)]
+            for item, length in zip(batch, sizes, strict=True):
                 lengths.add(length)
-                shown = (
-                    [one for message in item.messages for one in message.media]
-                    if isinstance(item, Conversation)
-                    else []
-                )
+                messages = item.messages if isinstance(item, Conversation) else ()
+                shown = [one for message in messages for one in message.media]
                 media.update(one.modality for one in shown)
                 _open_files(report, shown, opened)
                 report.stats.count(item, split_of(item, recipe.data.val_fraction), length if tokenizer else 0)
@@ -281,7 +250,7 @@ def _check_source(source: DataSource, recipe: Recipe, tokenizer: Tokenizer | Non
     except (RequestError, OSError) as error:
         report.error = str(error)
     report.stats.unreadable = dict(source.dataset.unreadable)
-    report.stats.remarks, report.stats.cut = remarks_of(source.dataset), cut_of(source.dataset)
+    report.stats.remarks, report.stats.cut = source.dataset.remarks, source.dataset.cut
     report.percentiles = {str(percent): lengths.percentile(percent) for percent in PERCENTILES}
     report.longest = lengths.longest
     report.media = dict(media)
@@ -295,17 +264,9 @@ def _open_files(report: SourceReport, shown: Iterable[Media], opened: set[int]) 
             continue
         if len(opened) < REMEMBERED:
             opened.add(hash(one))
-        try:
-            one.open().close()
-        except RequestError as error:
+        if damage := _damage(one):
             report.missing += 1
-            report.missing_example = report.missing_example or error.what
-
-
-def _lengths(batch: list[Document | Conversation], tokenizer: Tokenizer | None, recipe: Recipe) -> Iterable[int]:
-    if tokenizer is None:
-        return map(size_of, batch)
-    return (len(ids) for ids, _ in encode_items(tokenizer, batch, recipe.chat.template))
+            report.missing_example = report.missing_example or damage
 
 
 def _example(item: Document | Conversation, tokenizer: Tokenizer | None, recipe: Recipe) -> str:
@@ -327,28 +288,25 @@ def _example(item: Document | Conversation, tokenizer: Tokenizer | None, recipe:
 
 def _compare(report: DataReport, sources: list[DataSource], val_fraction: float | None) -> None:
     """Look for long validation lines in the training text."""
-    held = set[bytes]()
-    for _, fingerprint in _long_lines(sources, "val", val_fraction):
-        held.add(fingerprint)
+    held = set[int]()
+    for line in _long_lines(sources, "val", val_fraction):
+        held.add(hash_of(line))
         if len(held) == REMEMBERED:
             break
     report.val_lines = len(held)
     if not held:
         return
-    for line, fingerprint in _long_lines(sources, "train", val_fraction):
-        if fingerprint in held:
-            held.remove(fingerprint)
+    for line in _long_lines(sources, "train", val_fraction):
+        if (hashed := hash_of(line)) in held:
+            held.remove(hashed)
             report.shared += 1
             report.shared_example = report.shared_example or line
 
 
-def _long_lines(sources: list[DataSource], split: Split, val_fraction: float | None) -> Iterator[tuple[str, bytes]]:
-    """Long lines of one side of the split, with their hashes."""
+def _long_lines(sources: list[DataSource], split: Split, val_fraction: float | None) -> Iterator[str]:
+    """Long lines of one side of the split."""
     for source in sources:
-        for item in text_items(source):
-            if split_of(item, val_fraction) != split:
-                continue
-            for text in texts_of(item):
-                for line in map(str.strip, text.split("\n")):
-                    if len(line) >= LONG_LINE:
-                        yield line, hashlib.blake2b(line.encode("utf-8"), digest_size=8).digest()
+        for item in word_items(source):
+            if split_of(item, val_fraction) == split:
+                lines = (line.strip() for text in texts_of(item) for line in text.split("\n"))
+                yield from (line for line in lines if len(line) >= LONG_LINE)

@@ -7,8 +7,8 @@ once, by worker processes, however many conversations use it.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,21 +19,11 @@ from numpy.typing import NDArray
 from muomni_cli.contract.data import Conversation, Document, Media, Message
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
-from muomni_cli.data.batches import BatchSampler
+from muomni_cli.data.batches import BatchSampler, Sampled
 from muomni_cli.data.media import Inputs, InputsWriter, Modality, decode_all, in_order, open_inputs
 from muomni_cli.data.prompt import chat_ids
-from muomni_cli.data.sources import (
-    SPLITS,
-    DataSource,
-    Validating,
-    conversation_items,
-    empty_side,
-    of_rows,
-    open_sources,
-    state_of_files,
-)
-from muomni_cli.data.split import Split
-from muomni_cli.data.split_items import remarks_of, split_of
+from muomni_cli.data.sources import DataSource, Validating, conversation_items, of_rows, open_sources, require_sides
+from muomni_cli.data.split import SPLITS, Split, split_of
 from muomni_cli.data.text import tokenizer_hash
 
 if TYPE_CHECKING:
@@ -55,7 +45,7 @@ class OmniExample:
     about: Sequence[str] = ()  # modalities that the answer depends on, if the source says so or there is only one
 
 
-class OmniDataset(Sequence[OmniExample]):
+class OmniDataset(Sampled, Sequence[OmniExample]):
     def __init__(self, folder: Path, seed: int, weights: Sequence[float]) -> None:
         self._ids = np.load(folder / "ids.npy", mmap_mode="r")
         self._answer = np.load(folder / "answer.npy", mmap_mode="r")
@@ -65,7 +55,7 @@ class OmniDataset(Sequence[OmniExample]):
         self._keys: list[tuple[str, list[str]]] = [(row["key"], row["about"]) for row in rows]
         sizes = [int(row["size"]) for row in rows]
         self._starts = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
-        self._sampler = BatchSampler(sizes, self.sources, weights, seed) if rows else None
+        self.sampler = BatchSampler(sizes, self.sources, weights, seed)
 
     def __len__(self) -> int:
         return len(self._media)
@@ -79,14 +69,6 @@ class OmniDataset(Sequence[OmniExample]):
 
     def size(self, row: int) -> int:
         return int(self._starts[row + 1] - self._starts[row])
-
-    def batch(self, step: int, batch_size: int) -> list[int]:
-        assert self._sampler is not None, "open_omni_data refuses an empty side"
-        return self._sampler.batch(step, batch_size)
-
-    def batches(self, batch_size: int) -> Iterator[list[int]]:
-        assert self._sampler is not None, "open_omni_data refuses an empty side"
-        return self._sampler.batches(batch_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +90,9 @@ def open_omni_data(
     progress: Progress,
     only: Split | None = None,
 ) -> OmniData:
-    """The recipe's ``[[data.omni]]``: from the cache, or decoded and laid out now.
-
-    Args:
-        recipe: names the sources.
-        tokenizer: the Thinker's.
-        modalities: fused with the Thinker.
-        progress: shows lines about slow preparations.
-        only: open only this side, including ``eval_only`` sources; the other is empty.
+    """The recipe's ``[[data.omni]]`` for the Thinker's ``tokenizer`` and the ``modalities`` fused with it: from the
+    cache, or decoded and laid out now. ``only``: open only this side, including ``eval_only`` sources; the other is
+    empty.
 
     Raises:
         RequestError: no source, an empty side, or an item that cannot be laid out.
@@ -130,11 +107,8 @@ def open_omni_data(
         progress(f"warning: {name} could not be used: {reason}")
     weights = [source.weight for source in sources]
     splits = {split: OmniDataset(folder / split, recipe.seed, weights) for split in SPLITS}
-    for split, conversations in splits.items():
-        if not len(conversations) and only in (split, None):
-            shutil.rmtree(folder, ignore_errors=True)
-            usable = sum(map(len, splits.values()))
-            raise empty_side(split, "omni", sources, usable, recipe.data.val_fraction, only)
+    usable = {split: len(conversations) for split, conversations in splits.items()}
+    require_sides(folder, "omni", sources, usable, recipe.data.val_fraction, only)
     inputs = {modality: open_inputs(folder / modality) for modality in modalities}
     names = [source.name for source in sources]
     numbers = {split: conversations.sources for split, conversations in splits.items()}
@@ -154,7 +128,7 @@ def omni_fingerprint(recipe: Recipe, sources: Sequence[DataSource], tokenizer: T
         "template": recipe.chat.template,
         "system": recipe.chat.system,
         "val_fraction": recipe.data.val_fraction,
-        "sources": [[source.identity, state_of_files(source)] for source in sources],
+        "sources": [[source.identity, source.state_of_files()] for source in sources],
         "tokenizer": tokenizer_hash(tokenizer),
     }
     return fingerprint_of(identity)
@@ -165,23 +139,18 @@ def _context(recipe: Recipe) -> int:
     return int(recipe.thinker.config.ctx_len)  # type: ignore[attr-defined]
 
 
-_Row = dict[str, Any]
-
-
 class _Side:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ids: list[NDArray[np.int32]] = []
         self._answer: list[NDArray[np.bool_]] = []
-        self._rows: list[_Row] = []
+        self._rows: list[dict[str, Any]] = []
 
-    def append(self, ids: Sequence[int], answer: Sequence[bool], source: int, item: Conversation | Document) -> _Row:
-        """Add a row and return its metadata, to be completed by the caller."""
+    def append(self, ids: Sequence[int], answer: Sequence[bool], about: Mapping[str, Any]) -> None:
+        """Add a row. ``about``: everything else that :class:`OmniExample` says about it."""
         self._ids.append(np.asarray(ids, np.int32))
         self._answer.append(np.asarray(answer, np.bool_))
-        row: _Row = {"media": [], "source": source, "size": len(ids), "key": item.key, "about": []}
-        self._rows.append(row)
-        return row
+        self._rows.append({**about, "size": len(ids)})
 
     def close(self) -> None:
         self._folder.mkdir()
@@ -214,68 +183,44 @@ class _Maker:
             split.close()
         for source in sources:
             self.unreadable |= source.dataset.unreadable
-        remarks = {str(number): remarks_of(source.dataset) for number, source in enumerate(sources)}
+        remarks = {str(number): source.dataset.remarks for number, source in enumerate(sources)}
         return {"unreadable": self.unreadable, "remarks": remarks}
 
     def _decode(self, modality: str, items: Sequence[Sequence[Conversation | Document]], folder: Path) -> None:
-        wanted = dict.fromkeys(
-            media
-            for group in items
-            for item in group
-            if isinstance(item, Conversation)
-            for message in item.messages
-            for media in message.media
-            if media.modality == modality
-        )
-        writer = InputsWriter(folder / modality)
-        try:
-            for media, result in decode_all(self.recipe.encoders[modality], wanted, lambda one: one, self.progress):
+        conversations = (item for group in items for item in group if isinstance(item, Conversation))
+        media = (one for item in conversations for message in item.messages for one in message.media)
+        wanted = dict.fromkeys(one for one in media if one.modality == modality)
+        with closing(InputsWriter(folder / modality)) as writer:
+            for one, result in decode_all(self.recipe.encoders[modality], wanted, lambda one: one, self.progress):
                 if isinstance(result, str):
-                    self.unreadable[media.name] = result
+                    self.unreadable[one.name] = result
                 else:
-                    self.known[media] = writer.append(result), self.modalities[modality].num_tokens(result)
-        finally:
-            writer.close()
+                    self.known[one] = writer.append(result), self.modalities[modality].num_tokens(result)
 
     def _lay_out(self, item: Conversation | Document, source: int, splits: Mapping[Split, _Side]) -> None:
         split = splits[split_of(item, self.recipe.data.val_fraction)]
-        specials = self.tokenizer.specials
         if isinstance(item, Document):
+            specials = self.tokenizer.specials
             ids = [specials["bos"], *self.tokenizer.encode(item.text), specials["eos"]]
             for begin in range(0, len(ids) - 1, self.context):  # neighbors overlap by one, so all are targets
                 piece = ids[begin : begin + self.context + 1]
-                split.append(piece, [True] * len(piece), source, item)
+                split.append(piece, [True] * len(piece), {"media": [], "source": source, "key": item.key, "about": []})
             return
         messages = [Message(m.role, m.text, tuple(in_order(m.media, self.modalities))) for m in item.messages]
         media = [one for message in messages for one in message.media]
         if any(one not in self.known for one in media):
             return  # reported when it was decoded
-        kept = self._kept(media)
-        layout = chat_ids(
-            self.tokenizer, messages, self.recipe.chat.template, media_ids=_Numbered(kept) if media else None
-        )
+        kept: dict[str, Iterator[int]] = {}  # number of tokens of each input, by modality
+        for modality, settings in self.modalities.items():
+            counts = [self.known[one][1] for one in media if one.modality == modality]
+            kept[modality] = iter(settings.allot(counts, self.context))
+        soft = iter([[-1 - number] * next(kept[one.modality]) for number, one in enumerate(media)])
+        layout = chat_ids(self.tokenizer, messages, self.recipe.chat.template, media_ids=lambda _: next(soft))
         if len(layout.ids) > self.context + 1:
             self.unreadable[item.source] = f"a conversation of {len(layout.ids)} tokens is longer than the context"
             return
         learned = layout.answer if item.learn == "answers" else [True] * len(layout.ids)
-        row = split.append(layout.ids, learned, source, item)
-        row["media"] = [(one.modality, self.known[one][0]) for one in media]
         only = {one.modality for one in media}
-        row["about"] = list(item.about or (only if len(only) == 1 else ()))
-
-    def _kept(self, media: Sequence[Media]) -> list[int]:
-        kept: dict[str, Iterator[int]] = {}
-        for modality, settings in self.modalities.items():
-            counts = [self.known[one][1] for one in media if one.modality == modality]
-            kept[modality] = iter(settings.allot(counts, self.context))
-        return [next(kept[one.modality]) for one in media]
-
-
-class _Numbered:
-    """Soft ids of a conversation's media, in order."""
-
-    def __init__(self, counts: Sequence[int]) -> None:
-        self._coming = iter([[-1 - number] * count for number, count in enumerate(counts)])
-
-    def __call__(self, media: Media) -> Sequence[int]:  # noqa: ARG002  (called in order)
-        return next(self._coming)
+        about = list(item.about or (only if len(only) == 1 else ()))
+        indices = [(one.modality, self.known[one][0]) for one in media]
+        split.append(layout.ids, learned, {"media": indices, "source": source, "key": item.key, "about": about})

@@ -19,7 +19,6 @@ import urllib3
 
 from muomni_cli.contract.declarations import RemoteFile
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.registry.sets import size_text
 
 if TYPE_CHECKING:
     from requests import Response
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 TIMEOUT = 30  # seconds without an answer until a download fails
 CHUNK = 1 << 16  # bytes to write at a time
 Progress = Callable[[int], None]  # gets the number of bytes received so far
-_RANGE = re.compile(r"bytes (?P<start>\d+)-\d+/(?P<total>\d+|\*)")
 
 
 def download(file: RemoteFile, target: Path, progress: Progress) -> None:
@@ -57,8 +55,7 @@ def partial(target: Path) -> Path:
 
 class Resuming:
     """A downloader for pooch that resumes incomplete files. Files without a checksum are restarted, because a change on
-    the server would not be noticed.
-    """
+    the server would not be noticed."""
 
     def __init__(self, file: RemoteFile, target: Path, progress: Progress) -> None:
         self._file, self._part, self._progress = file, partial(target), progress
@@ -67,18 +64,15 @@ class Resuming:
         """Download ``url`` to ``output_file``; the signature is pooch's."""
         try:
             with self._part.open("ab") as part, _locked(part), _explained(url):
-                self._continue(url, part)
+                if not self._file.sha256 or part.seek(0, 2) > self._file.size:
+                    part.truncate(0)
+                held = part.seek(0, 2)
+                if held < self._file.size:
+                    self._receive(url, part, held)
         finally:
             if self._part.is_file() and not self._part.stat().st_size:
                 self._part.unlink()
         self._part.replace(output_file)
-
-    def _continue(self, url: str, part: BinaryIO) -> None:
-        if not self._file.sha256 or part.seek(0, 2) > self._file.size:
-            part.truncate(0)
-        held = part.seek(0, 2)
-        if held < self._file.size:
-            self._receive(url, part, held)
 
     def _receive(self, url: str, part: BinaryIO, held: int) -> None:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
@@ -103,9 +97,9 @@ class Resuming:
 def _extent(response: Response) -> tuple[int, int | None]:
     """First byte of a response, and the size of the whole file if known."""
     if response.status_code == requests.codes.partial_content:
-        match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if match:
-            return int(match["start"]), None if match["total"] == "*" else int(match["total"])
+            return int(match[1]), None if match[2] == "*" else int(match[2])
     if response.status_code != requests.codes.ok:
         raise _unusable(response.url, f"the server answered {response.status_code} {response.reason}")
     length = response.headers.get("Content-Length", "")
@@ -124,21 +118,18 @@ def _explained(url: str) -> Iterator[None]:
     try:
         yield
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        reasons: dict[str, tuple[type[Exception], ...]] = {
+            "the proxy cannot be reached": (requests.exceptions.ProxyError,),
+            "its certificate is not valid": (requests.exceptions.SSLError, urllib3.exceptions.SSLError),
+            f"no answer within {TIMEOUT} s": (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError),
+            "the connection was cut": (urllib3.exceptions.ProtocolError,),
+            "no connection": (requests.exceptions.ConnectionError,),
+        }
+        found = (reason for reason, kinds in reasons.items() if isinstance(error, kinds))
         raise MuomniError(
-            f"cannot download {url}: {_reason(error)}",
+            f"cannot download {url}: {next(found, type(error).__name__)}",
             "check the network and the proxy (HTTPS_PROXY), then run the command again: it continues where it stopped",
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    kinds: dict[str, tuple[type[Exception], ...]] = {
-        "the proxy cannot be reached": (requests.exceptions.ProxyError,),
-        "its certificate is not valid": (requests.exceptions.SSLError, urllib3.exceptions.SSLError),
-        f"no answer within {TIMEOUT} s": (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError),
-        "the connection was cut": (urllib3.exceptions.ProtocolError,),
-        "no connection": (requests.exceptions.ConnectionError,),
-    }
-    return next((words for words, types in kinds.items() if isinstance(error, types)), type(error).__name__)
 
 
 @contextmanager
@@ -158,10 +149,3 @@ def _locked(part: BinaryIO) -> Iterator[None]:
     except OSError:  # a file system without locks
         pass
     yield
-
-
-def kept_line(file: RemoteFile, target: Path) -> str:
-    """What is kept of an interrupted download; empty if nothing."""
-    part = partial(target)
-    held = part.stat().st_size if part.is_file() else 0
-    return f"{size_text(held)} of {size_text(file.size)} of {file.filename} are kept" if held else ""

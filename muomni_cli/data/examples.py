@@ -3,8 +3,8 @@ sources, encoder settings and split."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,20 +14,10 @@ from numpy.typing import NDArray
 from muomni_cli.contract.declarations import CodecPart, EncoderPart
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
-from muomni_cli.data.batches import BatchSampler
+from muomni_cli.data.batches import BatchSampler, Sampled
 from muomni_cli.data.media import InputsWriter, decode_all, open_inputs
-from muomni_cli.data.sources import (
-    SPLITS,
-    DataSource,
-    Validating,
-    empty_side,
-    example_items,
-    of_rows,
-    open_sources,
-    state_of_files,
-)
-from muomni_cli.data.split import Split
-from muomni_cli.data.split_items import remarks_of, split_of
+from muomni_cli.data.sources import DataSource, Validating, example_items, of_rows, open_sources, require_sides
+from muomni_cli.data.split import SPLITS, Split, split_of
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec, Recipe
@@ -37,27 +27,19 @@ Progress = Callable[[str], None]
 
 
 @dataclass(slots=True, eq=False)
-class DecodedExamples:
-    """Implements :class:`muomni_cli.contract.data.Examples`. ``sampler`` is None if there are no examples."""
+class DecodedExamples(Sampled):
+    """Implements :class:`muomni_cli.contract.data.Examples`."""
 
     inputs: Sequence[NDArray[Any]]
     texts: Sequence[str]
     labels: Sequence[str | None]
-    sampler: BatchSampler | None
+    sampler: BatchSampler
     keys: Sequence[str] = ()
     sources: Sequence[int] = ()
     voices: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.inputs)
-
-    def batch(self, step: int, batch_size: int) -> list[int]:
-        assert self.sampler is not None, "open_examples refuses an empty side"
-        return self.sampler.batch(step, batch_size)
-
-    def batches(self, batch_size: int) -> Iterator[list[int]]:
-        assert self.sampler is not None, "open_examples refuses an empty side"
-        return self.sampler.batches(batch_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +57,8 @@ class DecodedExampleData:
 def open_examples(
     recipe: Recipe, stage: str, seed: int, progress: Progress, only: Split | None = None
 ) -> DecodedExampleData:
-    """The recipe's examples for an encoder's stage or a speech stage: from the cache, or decoded now.
-
-    Args:
-        recipe: names the sources.
-        stage: the stage.
-        seed: of the order.
-        progress: shows lines about slow preparations.
-        only: open only this side, including ``eval_only`` sources; the other is empty.
+    """The recipe's examples for an encoder's stage or a speech stage: from the cache, or decoded now. ``seed``: of
+    their order. ``only``: open only this side, including ``eval_only`` sources; the other is empty.
 
     Raises:
         RequestError: no source, a source with items of another kind, or an empty side.
@@ -103,11 +79,8 @@ def open_examples(
     )
     for name, reason in found["unreadable"].items():
         progress(f"warning: {name} could not be used: {reason}")
-    for split in (only,) if only else SPLITS:
-        if not found["rows"][split]:
-            shutil.rmtree(folder, ignore_errors=True)
-            usable = sum(map(len, found["rows"].values()))
-            raise empty_side(split, table, sources, usable, recipe.data.val_fraction, only)
+    usable = {split: len(found["rows"][split]) for split in SPLITS}
+    require_sides(folder, table, sources, usable, recipe.data.val_fraction, only)
     splits = {split: _open(folder, split, found, seed) for split in SPLITS}
     names = [source.name for source in sources]
     numbers = {split: splits[split].sources for split in SPLITS}
@@ -119,14 +92,14 @@ def _fingerprint(recipe: Recipe, chosen: PartSpec, sources: Sequence[DataSource]
     part = chosen.registered.part
     assert isinstance(part, EncoderPart | CodecPart)
     settings = chosen.config.model_dump(mode="json")
+    if part.cache_fields is not None:
+        settings = {name: getattr(chosen.config, name) for name in sorted(part.cache_fields)}
     identity = {
         "format": FORMAT,
         "read": [chosen.registered.plugin.version, part.read],
-        "config": settings
-        if part.cache_fields is None
-        else {name: getattr(chosen.config, name) for name in sorted(part.cache_fields)},
+        "config": settings,
         "val_fraction": recipe.data.val_fraction,
-        "sources": [[source.identity, source.weight, state_of_files(source)] for source in sources],
+        "sources": [[source.identity, source.weight, source.state_of_files()] for source in sources],
     }
     return fingerprint_of(identity)
 
@@ -138,8 +111,8 @@ def _make(
     rows: dict[Split, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     unreadable: dict[str, str] = {}
     remarks: dict[str, list[str]] = {}
-    writers = {split: InputsWriter(folder / split) for split in SPLITS}
-    try:
+    with ExitStack() as stack:
+        writers = {split: stack.enter_context(closing(InputsWriter(folder / split))) for split in SPLITS}
         for number, source in enumerate(sources):
             for example, result in decode_all(chosen, example_items(source), lambda one: one.media, progress):
                 if isinstance(result, str):
@@ -147,20 +120,10 @@ def _make(
                     continue
                 split = split_of(example, recipe.data.val_fraction)
                 writers[split].append(result)
-                rows[split].append(
-                    {
-                        "text": example.text,
-                        "label": example.label,
-                        "key": example.key,
-                        "voice": example.voice,
-                        "source": number,
-                    }
-                )
+                row = {name: getattr(example, name) for name in ("text", "label", "key", "voice")}
+                rows[split].append({**row, "source": number})
             unreadable |= source.dataset.unreadable
-            remarks[str(number)] = remarks_of(source.dataset)
-    finally:
-        for writer in writers.values():
-            writer.close()
+            remarks[str(number)] = source.dataset.remarks
     weights = [source.weight for source in sources]
     return {"rows": rows, "weights": weights, "unreadable": unreadable, "remarks": remarks}
 
@@ -170,5 +133,5 @@ def _open(folder: Path, split: Split, found: dict[str, Any], seed: int) -> Decod
     inputs = open_inputs(folder / split)
     columns = ("text", "label", "key", "source", "voice")
     texts, labels, keys, numbers, voices = ([row[key] for row in rows] for key in columns)
-    sampler = BatchSampler([len(one) for one in inputs], numbers, found["weights"], seed) if rows else None
+    sampler = BatchSampler([len(one) for one in inputs], numbers, found["weights"], seed)
     return DecodedExamples(inputs, texts, labels, sampler, keys, numbers, voices)

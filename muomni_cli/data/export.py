@@ -1,6 +1,5 @@
 """``muomni data export``: write examples of a recipe's data as files, including generated media and archive members,
-with a list that the sources ``manifest`` and ``conversations`` can read.
-"""
+with a list that the sources ``manifest`` and ``conversations`` can read."""
 
 from __future__ import annotations
 
@@ -16,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 from muomni_cli.contract.data import Conversation, Document, Example, Item, Media
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import write_bytes, write_text
-from muomni_cli.data.sources import DataSource, open_sources
-from muomni_cli.data.split import Split
-from muomni_cli.data.split_items import split_of
+from muomni_cli.data.sources import open_sources
+from muomni_cli.data.split import Split, split_of
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
 LIST = "examples.jsonl"
 
-ENDINGS: Sequence[tuple[int, bytes, str]] = (
+ENDINGS: Sequence[tuple[int, bytes, str]] = (  # offset, magic bytes and suffix of known file formats
     (0, b"\x89PNG", "png"),
     (0, b"\xff\xd8\xff", "jpg"),
     (0, b"GIF8", "gif"),
@@ -36,9 +34,6 @@ ENDINGS: Sequence[tuple[int, bytes, str]] = (
     (0, b"OggS", "ogg"),
     (0, b"ID3", "mp3"),
 )
-"""Offset, magic bytes and suffix of known file formats."""
-
-OWN_ENDING = re.compile(r"\w\.([a-z0-9]{1,5})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +45,30 @@ class ExportedExample:
 def export_examples(
     recipe: Recipe, table: str, source: str, folder: Path, *, split: Split, count: int
 ) -> list[ExportedExample]:
-    """Write the first ``count`` items of one source and split to ``folder``, with a list.
-
-    Args:
-        table: NAME of ``[[data.<NAME>]]``.
-        source: its task, or its number in the table; empty for the first.
-        folder: created if missing.
+    """Write the first ``count`` items of one source and split to ``folder`` (created if missing), with a list.
+    ``source``: its task, or its number in ``[[data.<table>]]``; empty for the first.
 
     Raises:
         RequestError: no such table or source, or it has nothing for that split.
         MuomniError: the files cannot be written.
     """
-    chosen = _chosen(open_sources(recipe, table), table, source)
+    sources = open_sources(recipe, table)
+    chosen = next((one for number, one in enumerate(sources) if source in ("", one.name, str(number))), None)
+    if chosen is None:
+        names = ", ".join(one.name for one in sources)
+        raise RequestError(f"[[data.{table}]] has no source {source!r}", f"its sources: {names}")
     own = (item for item in chosen.dataset.documents() if split_of(item, recipe.data.val_fraction) == split)
     rows: list[dict[str, Any]] = []
     written: list[ExportedExample] = []
     for number, item in enumerate(islice(own, count), start=1):
         row, files = _row(item, folder, str(number))
         rows.append({**row, "key": item.key, "split": split})
-        written.append(ExportedExample(files, _said(item)))
+        lines = [message.text for message in item.messages] if isinstance(item, Conversation) else [item.text]
+        written.append(ExportedExample(files, " -> ".join(" ".join(line.split()) for line in lines)))
     if not rows:
         raise RequestError(f"{chosen.name} in [[data.{table}]] has nothing for {split}", "use the other --split")
     write_text(folder / LIST, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
     return written
-
-
-def _chosen(sources: Sequence[DataSource], table: str, wanted: str) -> DataSource:
-    for number, source in enumerate(sources):
-        if wanted in ("", source.name, str(number)):
-            return source
-    names = ", ".join(source.name for source in sources)
-    raise RequestError(f"[[data.{table}]] has no source {wanted!r}", f"its sources: {names}")
 
 
 def _row(item: Item, folder: Path, name: str) -> tuple[dict[str, Any], tuple[Path, ...]]:
@@ -114,12 +102,7 @@ def _save(media: Media, folder: Path, name: str) -> Path:
     with media.open() as file:
         content = file.read()
     known = (ending for begin, magic, ending in ENDINGS if content[begin : begin + len(magic)] == magic)
-    own = OWN_ENDING.search(media.name)
+    own = re.search(r"\w\.([a-z0-9]{1,5})$", media.name)
     path = folder / f"{name}.{next(known, own[1] if own else media.modality)}"
     write_bytes(path, content)
     return path
-
-
-def _said(item: Item) -> str:
-    lines = [message.text for message in item.messages] if isinstance(item, Conversation) else [item.text]
-    return " -> ".join(" ".join(line.split()) for line in lines)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from muomni_cli.contract.data import FileMedia, Media
 from muomni_cli.contract.declarations import CodecPart, EncoderPart, PartConfig
 from muomni_cli.core.errors import RequestError
+from muomni_cli.data.batches import map_file
 from muomni_cli.registry.registry import RegisteredPart, did_you_mean, resolve
 
 if TYPE_CHECKING:
@@ -31,17 +32,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CHUNK = 32  # media per task of a worker
-
 FEW = 64  # up to this many are decoded in this process, because starting workers takes longer
-
 STDIN = "-"
-
 MOST_BYTES = 1 << 30  # maximum bytes to read from a pipe; they are held in memory
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
-
-_DESCRIPTOR = re.compile(r"/dev/stdin|/dev/fd/\d+|/proc/\w+/fd/\d+")
-"""Open files of a process: what a shell passes for ``<(command)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +136,20 @@ def _decoded(
 
 
 def _decode_chunk(reference: str, config: PartConfig, media: Sequence[Media]) -> list[NDArray[Any] | str]:
-    return [_decode(reference, config, one) for one in media]
-
-
-def _decode(reference: str, config: PartConfig, media: Media) -> NDArray[Any] | str:
-    try:
-        return read_media(reference, config, media)
-    except RequestError as error:
-        return error.what
+    found: list[NDArray[Any] | str] = []
+    for one in media:
+        try:
+            found.append(read_media(reference, config, one))
+        except RequestError as error:
+            found.append(error.what)
+    return found
 
 
 class InputsWriter:
     """Writes arrays of one dtype to ``<path>.bin``, and on closing their shapes to ``<path>.json``."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = path.with_suffix(".bin").open("wb")
+        self._path, self._file = path, path.with_suffix(".bin").open("wb")
         self._shapes: list[tuple[int, ...]] = []
         self._dtype = ""
 
@@ -176,31 +169,24 @@ class Inputs(Sequence[NDArray[Any]]):
     """Arrays in one memory-mapped file; element i is a view."""
 
     def __init__(self, flat: NDArray[Any], shapes: Sequence[tuple[int, ...]]) -> None:
-        self._flat, self._shapes = flat, [tuple(shape) for shape in shapes]
-        sizes = [int(np.prod(shape)) for shape in self._shapes]
+        self._flat, self.shapes = flat, [tuple(shape) for shape in shapes]
+        sizes = [int(np.prod(shape)) for shape in self.shapes]
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).tolist()
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return len(self.shapes)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         place = range(len(self))[index]
-        return self._flat[self._starts[place] : self._starts[place + 1]].reshape(self._shapes[place])
-
-    @property
-    def shapes(self) -> list[tuple[int, ...]]:
-        return self._shapes
+        return self._flat[self._starts[place] : self._starts[place + 1]].reshape(self.shapes[place])
 
 
 def open_inputs(path: Path) -> Inputs:
     """Open what :class:`InputsWriter` wrote to ``path``."""
     about = json.loads(path.with_suffix(".json").read_text("utf-8"))
-    file = path.with_suffix(".bin")
-    dtype = np.dtype(about["dtype"] or "u1")
-    flat = np.memmap(file, dtype=dtype, mode="r") if file.stat().st_size else np.zeros(0, dtype)
-    return Inputs(flat, about["shapes"])
+    return Inputs(map_file(path.with_suffix(".bin"), np.dtype(about["dtype"] or "u1")), about["shapes"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +206,9 @@ def media_at(modality: str, word: str) -> Media:
     a URL, or a pipe that is empty, too long, or a terminal."""
     refuse_url(word)
     if word == STDIN:
-        return _from_stdin(modality)
+        if sys.stdin is None or sys.stdin.isatty():
+            raise RequestError("there is nothing on stdin", f"pipe {modality} into it, or name a file")
+        return _read(modality, "stdin", sys.stdin.buffer)
     if not _is_open_pipe(word):
         return FileMedia(modality, Path(word).expanduser())
     with Path(word).open("rb") as file:
@@ -239,12 +227,6 @@ def refuse_url(word: str) -> None:
         raise RequestError(f"URLs are not fetched: {word}", "download it first, then name the file")
 
 
-def _from_stdin(modality: str) -> Media:
-    if sys.stdin is None or sys.stdin.isatty():
-        raise RequestError("there is nothing on stdin", f"pipe {modality} into it, or name a file")
-    return _read(modality, "stdin", sys.stdin.buffer)
-
-
 def _read(modality: str, name: str, file: BinaryIO) -> Media:
     content = file.read(MOST_BYTES + 1)
     if not content:
@@ -255,8 +237,9 @@ def _read(modality: str, name: str, file: BinaryIO) -> Media:
 
 
 def _is_open_pipe(word: str) -> bool:
-    """Whether it is a pipe with a writer; opening a named pipe could block forever."""
-    if not _DESCRIPTOR.fullmatch(word):
+    """Whether it is an open pipe of a process, which is what a shell passes for ``<(command)``; opening a named pipe
+    could block forever."""
+    if not re.fullmatch(r"/dev/stdin|/dev/fd/\d+|/proc/\w+/fd/\d+", word):
         return False
     try:
         mode = Path(word).stat().st_mode

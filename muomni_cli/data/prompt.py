@@ -73,6 +73,7 @@ def chat_ids(
     *,
     reply: bool = False,
     media_ids: MediaIds | None = None,
+    encoded: Iterable[list[int]] | None = None,
 ) -> Layout:
     """Lay out a conversation.
 
@@ -82,26 +83,10 @@ def chat_ids(
         template: see the module.
         reply: end with an open assistant's turn, for generation.
         media_ids: soft ids of media; required if there are any.
+        encoded: ids of :func:`turn_texts`, if they are known: encoding many conversations at once is faster.
     """
-    encoded = map(tokenizer.encode, turn_texts(messages, template))
-    return lay_out(tokenizer, messages, encoded, template, reply=reply, media_ids=media_ids)
-
-
-def turn_texts(messages: Sequence[Message], template: Template) -> list[str]:
-    """The texts that :func:`lay_out` needs encoded, one per turn."""
-    return [turn_text(message, template, first=number == 0) for number, message in enumerate(messages)]
-
-
-def lay_out(
-    tokenizer: Tokenizer,
-    messages: Sequence[Message],
-    encoded: Iterable[list[int]],
-    template: Template,
-    *,
-    reply: bool = False,
-    media_ids: MediaIds | None = None,
-) -> Layout:
-    """:func:`chat_ids` for turns whose :func:`turn_texts` are already encoded, which is faster for many at once."""
+    if encoded is None:
+        encoded = map(tokenizer.encode, turn_texts(messages, template))
     ids: list[int] = []
     answer: list[bool] = []
     for number, (message, own) in enumerate(zip(messages, encoded, strict=True)):
@@ -114,6 +99,11 @@ def lay_out(
         ids += opening
         answer += [False] * len(opening)
     return Layout(ids, answer)
+
+
+def turn_texts(messages: Sequence[Message], template: Template) -> list[str]:
+    """The text of each turn to encode."""
+    return [turn_text(message, template, first=number == 0) for number, message in enumerate(messages)]
 
 
 def require_room(ids: Sequence[int], context: int) -> None:

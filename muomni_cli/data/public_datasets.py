@@ -27,18 +27,13 @@ if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
 DOWNLOADS = "downloads"  # folder in the data folder for downloads that are not converted yet
+# Where a dataset is: in the data folder, installed by the system, inside of a package, incomplete, or nowhere.
 Where = Literal["yes", "system", "shipped", "partial", "no"]
-"""Where a dataset is: in the data folder, installed by the system, inside of a package, incomplete, or nowhere."""
 
 
 def missing_sets(recipe: Recipe, tables: Iterable[str] | None = None, *, measured: bool = True) -> dict[str, Download]:
-    """Public datasets that a recipe uses and that are missing, by name.
-
-    Args:
-        recipe: names them in its sources.
-        tables: only these lists ``[[data.NAME]]``.
-        measured: include ``eval_only`` sources.
-    """
+    """Public datasets that a recipe uses and that are missing, by name. ``tables``: only these lists ``[[data.NAME]]``;
+    ``measured``: include ``eval_only`` sources."""
     lists = recipe.data.sources if tables is None else {table: recipe.data.sources.get(table, ()) for table in tables}
     sources = [source for listed in lists.values() for source in listed if measured or not source.eval_only]
     found: dict[str, Download] = {}
@@ -52,8 +47,7 @@ def missing_sets(recipe: Recipe, tables: Iterable[str] | None = None, *, measure
 
 def require_sets(recipe: Recipe, tables: Iterable[str], *, measured: bool = False) -> None:
     """RequestError that lists missing datasets, if any; arguments as in :func:`missing_sets`."""
-    missing = missing_sets(recipe, tables, measured=measured)
-    if missing:
+    if missing := missing_sets(recipe, tables, measured=measured):
         raise missing_error(missing)
 
 
@@ -112,13 +106,8 @@ def state_of(registered: RegisteredDownload) -> SetState:
 
 
 def get_sets(names: Sequence[str], watcher: Watcher, *, unverified: bool = False, keep: bool = False) -> list[SetState]:
-    """Download and convert the datasets that are missing.
-
-    Args:
-        names: of datasets.
-        watcher: shows progress.
-        unverified: allow files without a published checksum.
-        keep: keep downloaded archives after conversion.
+    """Download and convert the datasets that are missing. ``unverified``: allow files without a published checksum;
+    ``keep``: keep downloaded archives after conversion.
 
     Raises:
         RequestError: unknown dataset, or one that needs ``unverified``; nothing is downloaded then.
@@ -126,14 +115,21 @@ def get_sets(names: Sequence[str], watcher: Watcher, *, unverified: bool = False
     """
     offers = [get_registry().download(name) for name in dict.fromkeys(names)]
     wanted = [state for state in map(state_of, offers) if not state.ready]
-    _refuse_unverified(wanted, unverified=unverified)
+    lacking = [state.use for state in wanted if not state.download.verified]
+    if lacking and not unverified:
+        raise RequestError(
+            f"no checksum is published for {', '.join(lacking)}, so the download cannot be verified",
+            "to download without verification, add --unverified",
+        )
     _require_space(wanted)
     for state in wanted:
         watcher.begin(state)
         _get(state, watcher)
     if not keep:
-        for state in wanted:
-            _clear(state.download)
+        for archive in (archive_of(file) for state in wanted for file in state.download.files):
+            archive.unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: it holds other downloads
+            (data_folder() / DOWNLOADS).rmdir()
     return [state_of(registered) for registered in offers]
 
 
@@ -145,10 +141,15 @@ def archive_of(file: RemoteFile) -> Path:
 
 def kept_lines(names: Sequence[str]) -> list[str]:
     """Lines about interrupted downloads that can be resumed."""
-    from muomni_cli.data.download import kept_line
+    from muomni_cli.data.download import partial
 
     files = {file.url: file for name in names for file in get_registry().download(name).part.files}
-    return [line for file in files.values() if (line := kept_line(file, archive_of(file)))]
+    lines = []
+    for file in files.values():
+        part = partial(archive_of(file))
+        if held := part.stat().st_size if part.is_file() else 0:
+            lines.append(f"{size_text(held)} of {size_text(file.size)} of {file.filename} are kept")
+    return lines
 
 
 def _begun(download: Download) -> bool:
@@ -158,17 +159,14 @@ def _begun(download: Download) -> bool:
     return any(archive.is_file() or partial(archive).is_file() for archive in archives)
 
 
-def _refuse_unverified(states: Sequence[SetState], *, unverified: bool) -> None:
-    lacking = [state.use for state in states if not state.download.verified]
-    if lacking and not unverified:
-        raise RequestError(
-            f"no checksum is published for {', '.join(lacking)}, so the download cannot be verified",
-            "to download without verification, add --unverified",
-        )
-
-
 def _require_space(states: Sequence[SetState]) -> None:
-    needed = sum(_needed(state.download) for state in states)
+    from muomni_cli.data.download import partial
+
+    needed = sum(state.download.laid_out for state in states)
+    for file in (file for state in states for file in state.download.files):
+        archive = archive_of(file)
+        held = next((path.stat().st_size for path in (archive, partial(archive)) if path.is_file()), 0)
+        needed += max(0, file.size - held)
     folder = data_folder()
     there = next((parent for parent in (folder, *folder.absolute().parents) if parent.exists()), folder)
     free = shutil.disk_usage(there).free
@@ -178,17 +176,6 @@ def _require_space(states: Sequence[SetState]) -> None:
             f"{size_text(free)} free",
             "free some space, or set MUOMNI_DATA to a folder on another disk",
         )
-
-
-def _needed(download: Download) -> int:
-    from muomni_cli.data.download import partial
-
-    left = download.laid_out
-    for file in download.files:
-        archive = archive_of(file)
-        held = next((path.stat().st_size for path in (archive, partial(archive)) if path.is_file()), 0)
-        left += max(0, file.size - held)
-    return left
 
 
 def _get(state: SetState, watcher: Watcher) -> None:
@@ -233,10 +220,3 @@ def _lay_out(state: SetState, archives: Sequence[Path], targets: Sequence[Path],
                 f"{state.use} cannot be converted: {str(error) or type(error).__name__}",
                 f"remove {archives[0]} and run the command again; report it if it fails again",
             ) from error
-
-
-def _clear(download: Download) -> None:
-    for file in download.files:
-        archive_of(file).unlink(missing_ok=True)
-    with suppress(OSError):  # not empty: it holds other downloads
-        (data_folder() / DOWNLOADS).rmdir()

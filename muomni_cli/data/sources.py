@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.contract.data import Conversation, Dataset, Document, Example
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import require_sets
-from muomni_cli.data.split import SURE, Split, uncertainty
-from muomni_cli.data.split_items import SourceSplit, SplitDataset
+from muomni_cli.data.split import SPLITS, SURE, SourceSplit, Split, SplitDataset, uncertainty
 from muomni_cli.recipe.model import SOUND, SPEECH
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
+# Name of an item by table.
 NOUNS = {"image": "picture", "audio": "sound", "speech": "sound", "text": "document", "omni": "conversation"}
-"""Name of an item by table."""
-
 FEW_CHARACTERS = 2_000  # with less held-out text, bits per byte mean little
-
-SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +42,30 @@ class Validating:
         return uncertainty(self.items["val"])
 
     def line(self) -> str:
-        held, total = self.items["val"], sum(self.items.values())
-        amount = ""
+        where, amount = f"{self.table}, {self.source}", ""
         if self.characters and self.table == "text":
             amount = f", {self.characters['val']:,} of {sum(self.characters.values()):,} characters"
-        where = f"{self.table}, {self.source}"
         if self.cut:
             ends = "the end of the only document is" if self.cut == 1 else f"the ends of {self.cut} documents are"
             return f"{where}: {ends} held out{amount}: too few to hold out whole ones"
-        return f"{where}: {held:,} of {self._counted(total)} held out{amount}"
+        return f"{where}: {self.items['val']:,} of {self._counted(sum(self.items.values()))} held out{amount}"
 
     def warnings(self) -> Iterator[str]:
         """Remarks of the source, and whether too little is held out for reliable scores."""
+        where, held = f"{self.table}, {self.source}", self.items["val"]
         for remark in self.remarks:
-            yield f"{self.table}, {self.source}: {remark}"
-        held = self.items["val"]
+            yield f"{where}: {remark}"
         if self.characters and self.table == "text":  # scored per byte, not per document
-            few = self.characters["val"]
-            if 0 < few < FEW_CHARACTERS:
-                where = f"{self.table}, {self.source}"
+            if 0 < (few := self.characters["val"]) < FEW_CHARACTERS:
                 yield f"{where}: only {few:,} characters are held out; add text, or raise data.val_fraction"
         elif held and 2 * self.uncertainty > SURE and not self.cut:
             yield (
-                f"{self.table}, {self.source}: {self._counted(held)} held out: scores are uncertain by "
-                f"±{self.uncertainty:.2f}; add data, or raise data.val_fraction"
+                f"{where}: {self._counted(held)} held out: scores are uncertain by ±{self.uncertainty:.2f}; "
+                "add data, or raise data.val_fraction"
             )
 
     def _counted(self, count: int) -> str:
-        return _counted(count, self.noun or _noun(self.table))
+        return _counted(count, self.noun or NOUNS.get(self.table, "example"))
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -88,113 +83,89 @@ def describe(found: Iterable[Validating]) -> Iterator[str]:
     """Lines of all sources, followed by the warnings."""
     every = list(found)
     yield from (one.line() for one in every)
-    for one in every:
-        yield from (f"warning: {warning}" for warning in one.warnings())
+    yield from (f"warning: {warning}" for one in every for warning in one.warnings())
 
 
 def of_rows(
     table: str, names: Sequence[str], splits: Mapping[Split, Sequence[int]], remarks: Mapping[str, Sequence[str]]
 ) -> list[Validating]:
-    """The split size of each source, from the source numbers of the items.
-
-    Args:
-        names: of the sources.
-        splits: side -> source number of each item.
-        remarks: by source number as a string, as in JSON.
-    """
+    """The split size of each source. ``splits``: side -> source number of each item; ``remarks``: by source number as a
+    string, as in JSON."""
+    counts = {split: Counter(numbers) for split, numbers in splits.items()}
     return [
-        Validating(
-            table,
-            name,
-            {split: sum(one == number for one in numbers) for split, numbers in splits.items()},
-            remarks.get(str(number), ()),
-        )
+        Validating(table, name, {split: count[number] for split, count in counts.items()}, remarks.get(str(number), ()))
         for number, name in enumerate(names)
     ]
 
 
-def empty_side(
-    split: Split,
+def require_sides(
+    folder: Path,
     table: str,
     sources: Sequence[DataSource],
-    usable: int,
+    usable: Mapping[Split, int],
     val_fraction: float | None,
     only: Split | None = None,
-) -> RequestError:
-    """The error for an empty side of the split.
+) -> None:
+    """RequestError if a side of the split has no ``usable`` items; ``folder``, the data in the cache, is then removed.
 
     Args:
-        table: of the sources.
         sources: are read again to find the reason.
-        usable: number of usable items on both sides.
-        val_fraction: as in the recipe.
+        usable: number of usable items on each side.
         only: the side that was requested, if only one was.
     """
-    read = _Read.of(sources)
-    where, noun = f"[[data.{table}]]", _noun(table)
-    verb, aim = ("train on", "training") if split == "train" else ("validate on", "validation")
-    if only and not read.items:
+    for split in (only,) if only else SPLITS:
+        if not usable[split]:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise _empty_side(split, table, sources, sum(usable.values()), val_fraction, only)
+
+
+def _empty_side(
+    split: Split, table: str, sources: Sequence[DataSource], usable: int, val_fraction: float | None, only: Split | None
+) -> RequestError:
+    items, keys, remarks = 0, dict[str, None](), list[str]()
+    assigned = Counter[Split]()
+    for source in sources:
+        for item in source.dataset.documents():
+            items += 1
+            assigned[item.split or "train"] += 1
+            if len(keys) < 2:
+                keys[item.key.removesuffix("#end")] = None
+        remarks += source.dataset.remarks
+    where, noun = f"[[data.{table}]]", NOUNS.get(table, "example")
+    verb, aim, other = "train on", "training", "validation"
+    if split == "val":
+        verb, aim, other = "validate on", "validation", "training"
+    if only and not items:
         return RequestError(f"nothing of {where} is for {aim}", "use the other --split, or see muomni data check")
-    if not read.items:
+    if not items:
         return RequestError(f"{where} has no {noun}s", "see what is wrong with `muomni data check RECIPE`")
-    if read.items == 1:
+    if items == 1:
         return RequestError(
             f"no {noun} of {where} is for {aim}: there is a single one in all",
             "add at least one more; a model is trained on some and validated on others",
         )
-    if len(read.keys) == 1:
+    if len(keys) == 1:
         return RequestError(
-            f"all {_counted(read.items, noun)} of {where} share one key ({read.keys[0][:60]!r}), and a key is "
+            f"all {_counted(items, noun)} of {where} share one key ({next(iter(keys))[:60]!r}), and a key is "
             f"never on both sides: there is nothing to {verb}",
             "add items with another key (speaker, document, scene), or name none: without a key each stands for itself",
         )
-    if val_fraction is not None and not 0 < val_fraction < 1 and not read.remarks:
+    if val_fraction is not None and not 0 < val_fraction < 1 and not remarks:
         change = "lower" if split == "train" else "raise"
         return RequestError(
-            f"none of the {_counted(read.items, noun)} of {where} is for {aim} (data.val_fraction = {val_fraction})",
+            f"none of the {_counted(items, noun)} of {where} is for {aim} (data.val_fraction = {val_fraction})",
             f"{change} data.val_fraction, leave it out, or name some with `holdout`",
         )
-    return _assigned_or_unusable(read, split, where, noun, f"to {verb} can be used; {usable:,} others can")
-
-
-@dataclass(slots=True)
-class _Read:
-    items: int = 0
-    keys: list[str] = field(default_factory=list)
-    assigned: dict[Split, int] = field(default_factory=lambda: {"train": 0, "val": 0})
-    remarks: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, sources: Iterable[DataSource]) -> _Read:
-        found = cls()
-        for source in sources:
-            for item in source.dataset.documents():
-                found.items += 1
-                found.assigned[item.split or "train"] += 1
-                key = item.key.removesuffix("#end")
-                if len(found.keys) < 2 and key not in found.keys:
-                    found.keys.append(key)
-            found.remarks += getattr(source.dataset, "remarks", ())
-        return found
-
-
-def _assigned_or_unusable(read: _Read, split: Split, where: str, noun: str, unusable: str) -> RequestError:
-    """The error if the sources assign everything to the other side, or nothing on this side is usable."""
-    if read.remarks or not read.assigned[split]:
-        other = "validation" if split == "train" else "training"
-        reason = f": {read.remarks[0]}" if read.remarks else ""
+    if remarks or not assigned[split]:
+        reason = f": {remarks[0]}" if remarks else ""
         return RequestError(
-            f"the sources assign all {_counted(read.items, noun)} of {where} to {other}{reason}",
+            f"the sources assign all {_counted(items, noun)} of {where} to {other}{reason}",
             "correct `holdout` or `split` in the recipe, or leave it out: then some are chosen by their keys",
         )
     return RequestError(
-        f"none of the {_counted(read.assigned[split], noun)} of {where} {unusable}",
+        f"none of the {_counted(assigned[split], noun)} of {where} to {verb} can be used; {usable:,} others can",
         "see what is wrong with them: muomni data check RECIPE",
     )
-
-
-def _noun(table: str) -> str:
-    return NOUNS.get(table, "example")
 
 
 def _counted(count: int, noun: str) -> str:
@@ -207,10 +178,15 @@ class DataSource:
 
     name: str  # for display and metrics: its task, or its number and part
     weight: float  # sampling weight
-    dataset: Dataset  # the dataset with its split
+    dataset: SplitDataset
     identity: dict[str, Any]  # JSON data of everything in the recipe that determines its documents
     table: str = "text"  # NAME of ``[[data.<NAME>]]``
     stem: str = ""  # for file names: its number and part
+
+    def state_of_files(self) -> list[tuple[str, int, int]]:
+        """Path, size and modification time (ns) of each file."""
+        found = ((path, path.stat()) for path in self.dataset.files())
+        return [(str(path.resolve()), stat.st_size, stat.st_mtime_ns) for path, stat in found]
 
 
 def open_sources(
@@ -219,8 +195,6 @@ def open_sources(
     """Every source in ``[[data.<name>]]`` except ``eval_only`` ones, in order; each item has its side of the split.
 
     Args:
-        recipe: names them.
-        name: of the table.
         only: yield only items of this side, and include ``eval_only`` sources.
         partly: allow missing public datasets; their sources raise when they are read.
 
@@ -298,15 +272,6 @@ def example_items(source: DataSource) -> Iterator[Example]:
                 f"move it to [[data.{item.media.modality}]], or leave such files out",
             )
         yield item
-
-
-def state_of_files(source: DataSource) -> list[tuple[str, int, int]]:
-    """Path, size and modification time (ns) of each file of a source."""
-    found: list[tuple[str, int, int]] = []
-    for path in source.dataset.files():
-        stat = path.stat()
-        found.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns))
-    return found
 
 
 def texts_of(item: Document | Conversation) -> Iterator[str]:

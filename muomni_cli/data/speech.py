@@ -5,7 +5,7 @@ Cached in a folder named by a fingerprint of the examples, the spoken texts and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from muomni_cli.contract.speech import Aligner, CharSpan
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
-from muomni_cli.data.batches import BatchSampler
+from muomni_cli.data.batches import BatchSampler, Sampled
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
 from muomni_cli.data.media import Inputs, InputsWriter, open_inputs
-from muomni_cli.data.sources import SPLITS
-from muomni_cli.data.split import Split
+from muomni_cli.data.split import SPLITS, Split
 
 FORMAT = 1  # incremented when the cached data for the same sources change
 AT_ONCE = 16  # utterances to encode at a time
@@ -28,7 +27,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(slots=True, eq=False)
-class SpeechDataset:
+class SpeechDataset(Sampled):
     """Implements :class:`muomni_cli.contract.speech.SpokenExamples`."""
 
     codes: Inputs
@@ -40,12 +39,6 @@ class SpeechDataset:
 
     def __len__(self) -> int:
         return len(self.texts)
-
-    def batch(self, step: int, batch_size: int) -> list[int]:
-        return self.sampler.batch(step, batch_size)
-
-    def batches(self, batch_size: int) -> Iterator[list[int]]:
-        return self.sampler.batches(batch_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,46 +69,39 @@ def open_speech(
         RequestError: no text of one side could be aligned.
         MuomniError: the cache cannot be written.
     """
-    texts = {split: [encoders.spell(text) for text in _side(data, split).texts] for split in SPLITS}
+    sides: dict[Split, DecodedExamples] = {"train": data.train, "val": data.val}
+    texts = {split: [encoders.spell(text) for text in examples.texts] for split, examples in sides.items()}
     identity = [FORMAT, data.fingerprint, *encoders.fingerprints, *texts["train"], *texts["val"]]
     folder = cache_folder() / "speech" / fingerprint_of(identity)
     found = cached_folder(
-        folder, "speech.json", "the encoded speech", lambda partial: _make(data, texts, encoders, partial, progress)
+        folder, "speech.json", "the encoded speech", lambda partial: _make(sides, texts, encoders, partial, progress)
     )
     splits = {split: _open(folder, split, found[split], weights, seed) for split in SPLITS}
     return SpeechData(splits["train"], splits["val"])
 
 
-def _side(data: DecodedExampleData, split: Split) -> DecodedExamples:
-    return data.train if split == "train" else data.val
-
-
 def _make(
-    data: DecodedExampleData, texts: dict[Split, list[str]], encoders: SpeechEncoders, folder: Path, progress: Progress
+    sides: Mapping[Split, DecodedExamples],
+    texts: Mapping[Split, list[str]],
+    encoders: SpeechEncoders,
+    folder: Path,
+    progress: Progress,
 ) -> dict[str, list[dict[str, Any]]]:
     """Write codes and character times to ``folder`` and return everything else about each row, by side."""
     written: dict[str, list[dict[str, Any]]] = {}
-    for split in SPLITS:
-        examples = _side(data, split)
+    for split, examples in sides.items():
         made = _encode(examples, texts[split], encoders, progress)
-        lost = len(examples) - len(made)
-        if lost:
+        if lost := len(examples) - len(made):
             progress(f"warning: {lost:,} of {len(examples):,} texts for {split} could not be aligned with their audio")
         codes, char_times = InputsWriter(folder / f"{split}-codes"), InputsWriter(folder / f"{split}-edges")
+        written[split] = []
         for row in sorted(made):
             codes.append(made[row][0])
             char_times.append(made[row][1])
+            about = {"written": examples.texts[row], "text": texts[split][row], "voice": examples.voices[row]}
+            written[split].append({**about, "source": examples.sources[row]})
         codes.close()
         char_times.close()
-        written[split] = [
-            {
-                "written": examples.texts[r],
-                "text": texts[split][r],
-                "voice": examples.voices[r],
-                "source": examples.sources[r],
-            }
-            for r in sorted(made)
-        ]
     return written
 
 
@@ -142,8 +128,7 @@ def _encode(
 
 def char_times_of(spans: Sequence[CharSpan], characters: int) -> NDArray[np.float32]:
     """(L+1,) start time in seconds of each of L characters, and the end of the last. Characters of a span divide its
-    time; characters outside of spans take no time, at the end of the span before them.
-    """
+    time; characters outside of spans take no time, at the end of the span before them."""
     char_times = np.empty(characters + 1, np.float32)
     place, now = 0, spans[0].start
     for span in spans:

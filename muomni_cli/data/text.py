@@ -8,9 +8,7 @@ renamed into place when complete; at most one batch is in memory.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,20 +27,9 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.batches import Mixture, StreamWriter, TokenStream, Window, open_stream, token_type
-from muomni_cli.data.prompt import Template, lay_out, turn_texts
-from muomni_cli.data.sources import (
-    SPLITS,
-    DataSource,
-    Validating,
-    empty_side,
-    open_sources,
-    state_of_files,
-    text_items,
-    texts_of,
-    word_items,
-)
-from muomni_cli.data.split import Split
-from muomni_cli.data.split_items import cut_of, remarks_of, split_of
+from muomni_cli.data.prompt import Template, chat_ids, turn_texts
+from muomni_cli.data.sources import DataSource, Validating, open_sources, require_sides, texts_of, word_items
+from muomni_cli.data.split import SPLITS, Split, split_of
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
@@ -71,12 +58,9 @@ def train_tokenizer(recipe: Recipe, progress: Progress) -> Tokenizer:
     sources = [source for table in tables for source in open_sources(recipe, table)]
     progress(f"learning a tokenizer from up to {recipe.data.tokenizer_chars:,} characters")
     texts = training_texts(recipe, sources)
-    try:
-        first = next(texts)
-    except StopIteration:
-        raise RequestError(
-            "there is no text to learn a tokenizer from", "see what is wrong: muomni data check RECIPE"
-        ) from None
+    first = next(texts, None)
+    if first is None:
+        raise RequestError("there is no text to learn a tokenizer from", "see what is wrong: muomni data check RECIPE")
     tokenizer: Tokenizer = learn(chosen.config, chain([first], texts))
     asked = getattr(chosen.config, "vocab_size", tokenizer.vocab_size)
     if tokenizer.vocab_size < asked:
@@ -90,19 +74,14 @@ def training_texts(recipe: Recipe, sources: Sequence[DataSource]) -> Iterator[st
     left = recipe.data.tokenizer_chars
     for index, source in enumerate(sources):
         share = left // (len(sources) - index)
-        for text in _texts(source, recipe.data.val_fraction):
+        items = (item for item in word_items(source) if split_of(item, recipe.data.val_fraction) == "train")
+        for text in chain.from_iterable(map(texts_of, items)):
             taken = text[:share]
             yield taken
             share -= len(taken)
             left -= len(taken)
             if not share:
                 break
-
-
-def _texts(source: DataSource, val_fraction: float | None) -> Iterator[str]:
-    for item in word_items(source):
-        if split_of(item, val_fraction) == "train":
-            yield from texts_of(item)
 
 
 def known_tokenizer(recipe: Recipe, folder: Path) -> Tokenizer | None:
@@ -176,10 +155,23 @@ def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextD
         lambda partial: [asdict(_write(recipe, source, tokenizer, partial, progress)) for source in sources],
     )
     stats = [SourceStats(**{**entry, "name": source.name}) for entry, source in zip(written, sources, strict=True)]
-    for entry in stats:
+    dtype = token_type(tokenizer.vocab_size)
+    train: list[tuple[TokenStream, float]] = []  # with the weight of its source
+    val: list[TokenStream] = []
+    for source, entry in zip(sources, stats, strict=True):
         for path, reason in entry.unreadable.items():
             progress(f"warning: {path} could not be used completely: {reason}")
-    return _open(folder, sources, stats, tokenizer, mark, recipe.data.val_fraction)
+        streams = {split: open_stream(folder / f"{source.stem}-{split}.tokens", source.name, dtype) for split in SPLITS}
+        if len(streams["train"]) > 1:
+            train.append((streams["train"], source.weight))
+        if len(streams["val"]) > 1:
+            val.append(streams["val"])
+    usable: dict[Split, int] = {
+        "train": sum(entry.documents["train"] for entry in stats) if train else 0,
+        "val": sum(entry.documents["val"] for entry in stats) if val else 0,
+    }
+    require_sides(folder, "text", sources, usable, recipe.data.val_fraction)
+    return TextData(Mixture([stream for stream, _ in train], [weight for _, weight in train]), val, stats, mark)
 
 
 def fingerprint(recipe: Recipe, sources: Sequence[DataSource], tokenizer: Tokenizer) -> str:
@@ -188,7 +180,7 @@ def fingerprint(recipe: Recipe, sources: Sequence[DataSource], tokenizer: Tokeni
         "format": FORMAT,
         "template": recipe.chat.template,
         "val_fraction": recipe.data.val_fraction,
-        "sources": [[source.identity, state_of_files(source)] for source in sources],
+        "sources": [[source.identity, source.state_of_files()] for source in sources],
         "tokenizer": tokenizer_hash(tokenizer),
     }
     return fingerprint_of(identity)
@@ -210,11 +202,9 @@ def _write(recipe: Recipe, source: DataSource, tokenizer: Tokenizer, folder: Pat
     dtype = token_type(tokenizer.vocab_size)
     began = shown = time.monotonic()
     with ExitStack() as stack:
-        writers = {
-            split: stack.enter_context(StreamWriter(folder / f"{source.stem}-{split}.tokens", dtype))
-            for split in SPLITS
-        }
-        for batch in batches(text_items(source)):
+        paths = {split: folder / f"{source.stem}-{split}.tokens" for split in SPLITS}
+        writers = {split: stack.enter_context(StreamWriter(path, dtype)) for split, path in paths.items()}
+        for batch in batches(word_items(source)):
             for item, (ids, mask) in zip(batch, encode_items(tokenizer, batch, recipe.chat.template), strict=True):
                 split = split_of(item, recipe.data.val_fraction)
                 writers[split].append(ids, mask)
@@ -224,7 +214,7 @@ def _write(recipe: Recipe, source: DataSource, tokenizer: Tokenizer, folder: Pat
                 size = sum(stats.characters.values()) / 1e6
                 progress(f"tokenizing {source.name}: {size:,.1f} M characters, {size / (shown - began):.1f} M/s")
     stats.unreadable = dict(source.dataset.unreadable)
-    stats.remarks, stats.cut = remarks_of(source.dataset), cut_of(source.dataset)
+    stats.remarks, stats.cut = source.dataset.remarks, source.dataset.cut
     return stats
 
 
@@ -257,39 +247,12 @@ def encode_items(
         if isinstance(item, Document):
             yield [bos, *next(encoded), eos], None
         else:
-            layout = lay_out(tokenizer, item.messages, islice(encoded, len(item.messages)), template)
+            own = islice(encoded, len(item.messages))
+            layout = chat_ids(tokenizer, item.messages, template, encoded=own)
             if template == "plain":  # otherwise a plain conversation would have no end
                 layout.ids.append(eos)
                 layout.answer.append(True)
             yield layout.ids, layout.answer if item.learn == "answers" else None
-
-
-def _open(
-    folder: Path,
-    sources: Sequence[DataSource],
-    stats: Sequence[SourceStats],
-    tokenizer: Tokenizer,
-    mark: str,
-    val_fraction: float | None,
-) -> TextData:
-    dtype = token_type(tokenizer.vocab_size)
-    streams: dict[Split, list[tuple[TokenStream, float]]] = {split: [] for split in SPLITS}
-    for source in sources:
-        for split in SPLITS:
-            stream = open_stream(folder / f"{source.stem}-{split}.tokens", source.name, dtype)
-            if len(stream) > 1:
-                streams[split].append((stream, source.weight))
-    documents = {split: sum(entry.documents[split] for entry in stats) for split in SPLITS}
-    for split in SPLITS:
-        if not streams[split]:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise empty_side(split, "text", sources, sum(documents.values()), val_fraction)
-    return TextData(
-        train=Mixture([stream for stream, _ in streams["train"]], [weight for _, weight in streams["train"]]),
-        val=[stream for stream, _ in streams["val"]],
-        stats=stats,
-        fingerprint=mark,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +267,7 @@ class ValidationText:
 
     def windows(self) -> Iterator[Window]:
         cut = Mixture(self.streams, [1.0] * len(self.streams)).windows(self.length)
-        return itertools.islice(cut.batches(self.batch_size), self.batches or None)
+        return islice(cut.batches(self.batch_size), self.batches or None)
 
     def measure(self, nats: Callable[[Window], Any]) -> dict[str, float]:
         """``loss`` in nats per token, ``perplexity``, and ``bits_per_byte``.
@@ -312,7 +275,8 @@ class ValidationText:
         Args:
             nats: summed loss of a batch's targets, as a number or a device tensor (which is synced once, at the end).
         """
-        spelt = bytes_per_token(self.tokenizer)
+        # (V,) bytes of text per token; 0 for special tokens
+        spelt = np.array([len(self.tokenizer.token_bytes(token)) for token in range(self.tokenizer.vocab_size)])
         total, tokens, size = 0.0, 0, 0
         for window in self.windows():
             counted = window.mask.astype(bool)
@@ -325,11 +289,6 @@ class ValidationText:
             "perplexity": math.exp(min(loss, 700.0)),
             "bits_per_byte": float(total) / math.log(2) / max(size, 1),
         }
-
-
-def bytes_per_token(tokenizer: Tokenizer) -> NDArray[np.int64]:
-    """(V,) bytes of text per token; 0 for special tokens."""
-    return np.array([len(tokenizer.token_bytes(token)) for token in range(tokenizer.vocab_size)], dtype=np.int64)
 
 
 def nats_of(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -1,1 +1,1 @@
-"""How well speech is understood: an independent recogniser and its word errors."""
+"""How well speech is understood: an independent recognizer and its word errors."""

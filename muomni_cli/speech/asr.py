@@ -10,9 +10,8 @@ import re
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,28 +23,27 @@ from numpy.typing import NDArray
 from muomni_cli.audio.dsp import resample
 from muomni_cli.core.errors import RequestError
 
-ORDER = 3
 BEGIN, END = "<s>", "</s>"
 NEVER = -99.0  # log10 of 0 in ARPA files
 Gram = tuple[str, ...]
 
-VOICELESS = frozenset({"P", "T", "K", "F", "TH"})
-HISSING = frozenset({"S", "Z", "SH", "ZH", "CH", "JH"})
-
+ENDINGS = {  # pronunciation of a possessive ``'s`` by the phone before it; Z after all others
+    **dict.fromkeys(("S", "Z", "SH", "ZH", "CH", "JH"), "IH Z"),
+    **dict.fromkeys(("P", "T", "K", "F", "TH"), "S"),
+}
 SHORTEST = 3  # fewest letters of each part of a compound: shorter words match by chance
 APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'"})
-
 NOT_WORDS = re.compile(r"[^\w']+|_")
 
 RATE = 16000  # sample rate of the recognizer, in Hz
 FEW_WORDS = 20  # vocabularies up to this size (digits, for example) get a unigram model, larger ones a trigram model
 OTHERS = 400  # most other sentences in the language model
-CHUNK = 8  # recordings per task of a worker process
+CHUNK = 8  # recordings per task of a worker process; at most FEW
 FEW = 24  # up to this many recordings are transcribed in this process, as workers take longer to start
 Wave = NDArray[np.float32]
 
 
-def arpa(sentences: Iterable[Sequence[str]], order: int = ORDER) -> str:
+def arpa(sentences: Iterable[Sequence[str]], order: int = 3) -> str:
     """A back-off language model (Witten-Bell) of ``sentences``, each a list of words, as an ARPA file."""
     model = _Model(sentences, order)
     grams = [sorted(model.words if size == 1 else model.counts[size]) for size in range(1, order + 1)]
@@ -54,14 +52,13 @@ def arpa(sentences: Iterable[Sequence[str]], order: int = ORDER) -> str:
     lines += [f"ngram {size}={len(own)}" for size, own in enumerate(grams[1:], start=2)]
     for size, own in enumerate([first, *grams[1:]], start=1):
         lines += ["", f"\\{size}-grams:"]
-        lines += [_line(model, gram, size < order) for gram in own]
+        for gram in own:
+            log = NEVER if gram == (BEGIN,) else math.log10(model.probability(gram))
+            weight = ""
+            if size < order and model.seen[gram]:  # back-off weight: the probability of unseen words after ``gram``
+                weight = f"\t{math.log10(model.kinds[gram] / (model.seen[gram] + model.kinds[gram])):.6f}"
+            lines.append(f"{log:.6f}\t{' '.join(gram)}{weight}")
     return "\n".join([*lines, "", "\\end\\", ""])
-
-
-def _line(model: _Model, gram: Gram, shorter: bool) -> str:
-    log = NEVER if gram == (BEGIN,) else math.log10(model.probability(gram))
-    left = f"\t{math.log10(model.left(gram)):.6f}" if shorter and model.seen[gram] else ""
-    return f"{log:.6f}\t{' '.join(gram)}{left}"
 
 
 class _Model:
@@ -71,19 +68,13 @@ class _Model:
             row = (BEGIN, *words, END)
             for size, counter in self.counts.items():
                 counter.update(row[end - size : end] for end in range(max(size, 2), len(row) + 1))
-        self.seen: Counter[Gram] = Counter()
-        """Tokens after each history, c(h)."""
-        self.kinds: Counter[Gram] = Counter()
-        """Distinct words after each history, t(h)."""
+        self.seen: Counter[Gram] = Counter()  # tokens after each history, c(h)
+        self.kinds: Counter[Gram] = Counter()  # distinct words after each history, t(h)
         for counter in self.counts.values():
             for gram, count in counter.items():
                 self.seen[gram[:-1]] += count
                 self.kinds[gram[:-1]] += 1
         self.words = self.counts[1]
-
-    def left(self, history: Gram) -> float:
-        """Back-off weight: the probability of unseen words after ``history``."""
-        return self.kinds[history] / (self.seen[history] + self.kinds[history])
 
     def probability(self, gram: Gram) -> float:
         """Probability of the last word given the others; never 0 for a known word."""
@@ -126,25 +117,17 @@ def model_folder() -> Path:
 
 def pronunciations(word: str) -> tuple[str, ...]:
     """Pronunciations of a word: from the dictionary, as a possessive (``Jorinda's``), or as a compound of two words
-    (``snowdrop``). Empty if unknown. RequestError if pocketsphinx is not installed.
-    """
+    (``snowdrop``). Empty if unknown. RequestError if pocketsphinx is not installed."""
     known = english()
     if word in known:
         return known[word]
     if word.endswith("'s") and word[:-2] in known:
-        return tuple(f"{phones} {_ending(phones)}" for phones in known[word[:-2]])
+        return tuple(f"{phones} {ENDINGS.get(phones.split()[-1], 'Z')}" for phones in known[word[:-2]])
     for place in range(len(word) - SHORTEST, SHORTEST - 1, -1):
         first, second = word[:place], word[place:]
         if first in known and second in known:
             return (f"{known[first][0]} {known[second][0]}",)
     return ()
-
-
-def _ending(phones: str) -> str:
-    last = phones.rsplit(maxsplit=1)[-1]
-    if last in HISSING:
-        return "IH Z"
-    return "S" if last in VOICELESS else "Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +148,13 @@ class Recognizer:
         vocabulary = sorted({word for words in known.values() for word in words})
         if len(vocabulary) <= FEW_WORDS:
             return cls(_dictionary(vocabulary), arpa([vocabulary], order=1), left_out)
-        rows = [*(known[sentence] for sentence in sentences if sentence in known), *_more(others, known)]
+        more: dict[str, list[str]] = {}
+        for sentence in others:
+            if len(more) == OTHERS:
+                break
+            if sentence not in known and sentence not in more and (words := _words(sentence)):
+                more[sentence] = words
+        rows = [*(known[sentence] for sentence in sentences if sentence in known), *more.values()]
         return cls(_dictionary(sorted({word for row in rows for word in row})), arpa(rows), left_out)
 
     def transcribe(self, wave: Wave, sample_rate: int = RATE) -> str:
@@ -191,30 +180,14 @@ class Recognizer:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         # Not forked: torch or a progress display may have started threads.
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            futures = [pool.submit(_transcribe_chunk, self, chunk, sample_rate) for chunk in chunks]
+            futures = [pool.submit(self.transcribe_all, chunk, sample_rate) for chunk in chunks]
             return [text for future in futures for text in future.result()]
-
-
-def _transcribe_chunk(recognizer: Recognizer, waves: Sequence[Wave], sample_rate: int) -> list[str]:
-    return [recognizer.transcribe(np.array(wave), sample_rate) for wave in waves]
 
 
 def _words(sentence: str) -> list[str]:
     """Its words; empty if any has no known pronunciation."""
     words = words_of(sentence)
     return words if all(pronunciations(word) for word in words) else []
-
-
-def _more(others: Iterable[str], known: Iterable[str]) -> list[list[str]]:
-    seen = set(known)
-    found: list[list[str]] = []
-    for sentence in others:
-        if len(found) == OTHERS:
-            break
-        if sentence not in seen and (words := _words(sentence)):
-            seen.add(sentence)
-            found.append(words)
-    return found
 
 
 def _dictionary(vocabulary: Sequence[str]) -> str:
@@ -230,15 +203,9 @@ def _decoder(recognizer: Recognizer) -> Any:
     model = model_folder()
     from pocketsphinx import Config, Decoder
 
-    with _files(recognizer) as (dictionary, language_model):
-        files = {"hmm": str(model / "en-us"), "dict": str(dictionary), "lm": str(language_model)}
-        return Decoder(Config(**files, samprate=RATE, loglevel="FATAL"))
-
-
-@contextmanager
-def _files(recognizer: Recognizer) -> Iterator[tuple[Path, Path]]:
     with tempfile.TemporaryDirectory(prefix="muomni-recognizer-") as folder:
         dictionary, language_model = Path(folder) / "words.dict", Path(folder) / "words.lm"
         dictionary.write_text(recognizer.dictionary, "utf-8")
         language_model.write_text(recognizer.language_model, "utf-8")
-        yield dictionary, language_model
+        files = {"hmm": str(model / "en-us"), "dict": str(dictionary), "lm": str(language_model)}
+        return Decoder(Config(**files, samprate=RATE, loglevel="FATAL"))

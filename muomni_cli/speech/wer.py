@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from muomni_cli.core.interval import FEW, Interval, bootstrap
 from muomni_cli.speech.asr import Recognizer, words_of
 
 Wave = NDArray[np.float32]
-
 NO_VOCODER_MESSAGE = "no word error rates: no vocoder is trained, and none without training is installed"
 
 
@@ -74,14 +72,11 @@ class WerResult:
     def card(self, stage: str, task: str, metric: str) -> MetricResult:
         interval = self.errors.interval()
         values = (self.errors.rate, interval.low, interval.high, len(self.texts))
-        return MetricResult(stage, task, metric, *values, "sentence", sentences=self.sentences())
-
-    def sentences(self) -> list[dict[str, Any]]:
         rows = zip(self.texts, self.heard, self.errors.edits, self.errors.words, strict=True)
-        return [
-            {"text": text, "heard": hypothesis, "edits": edits, "words": words}
-            for text, hypothesis, edits, words in rows
+        sentences = [
+            {"text": text, "heard": heard, "edits": edits, "words": words} for text, heard, edits, words in rows
         ]
+        return MetricResult(stage, task, metric, *values, "sentence", sentences=sentences)
 
     def increase(self, original: WerResult, stage: str, task: str) -> MetricResult:
         """The increase of the rate over that of the ``original`` recordings of the same sentences."""
@@ -93,10 +88,9 @@ class WerEvaluator:
     """A recognizer for some sentences among ``others``. RequestError if ``muomni[eval]`` is not installed."""
 
     def __init__(self, texts: Sequence[str], others: Iterable[str] = ()) -> None:
-        self._recognizer = Recognizer.for_sentences(texts, others)
-        self._texts = texts
+        self._texts, self._recognizer = texts, Recognizer.for_sentences(texts, others)
+        # indices of the texts that the recognizer can transcribe
         self.rows = [row for row, text in enumerate(texts) if text not in self._recognizer.left_out]
-        """Indices of the texts that the recognizer can transcribe."""
         word_errors((), ())  # a missing package is reported before the work begins
 
     def evaluate(self, waves: Sequence[Wave], sample_rate: int, rows: Sequence[int] | None = None) -> WerResult:
@@ -113,8 +107,7 @@ def wer_evaluator(texts: Sequence[str], others: Iterable[str], progress: Callabl
     except RequestError as error:
         progress(f"no word error rates: {error.what} ({error.fix})")
         return None
-    lost = len(texts) - len(found.rows)
-    if lost:
+    if lost := len(texts) - len(found.rows):
         progress(
             f"no word errors of {lost:,} of {len(texts):,} sentences, which contain words unknown to the recognizer"
         )

@@ -19,7 +19,7 @@ from muomni_cli.core.files import cache_folder
 from muomni_cli.data import text as corpus
 from muomni_cli.data.batches import StreamWriter, open_stream, token_type
 from muomni_cli.data.sources import open_sources
-from muomni_cli.data.split_items import split_of
+from muomni_cli.data.split import split_of
 from muomni_cli.data.text import open_text, train_tokenizer
 from muomni_text.bpe import BPETokenizer
 from muomni_text.byte_level import ByteTokenizer
@@ -220,7 +220,7 @@ def documents():
     for number in range(int(sys.argv[1])):
         yield Document("some words in a line\\n" * 5000, str(number))
 
-source = Space(name="s", stem="s", dataset=Space(documents=documents, unreadable={}))
+source = Space(name="s", stem="s", table="text", dataset=Space(documents=documents, unreadable={}, remarks=[], cut=0))
 recipe = Space(data=Space(val_fraction=0.1), chat=Space(template="plain"))
 corpus._write(recipe, source, ByteTokenizer(), Path(sys.argv[2]), print)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -17,7 +17,7 @@ from muomni_cli.app import build_cli
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.export import LIST, export_examples
 from muomni_cli.data.sources import open_sources
-from muomni_cli.data.split_items import split_of
+from muomni_cli.data.split import split_of
 from muomni_cli.recipe import Recipe, load_recipe
 from muomni_cli.registry.registry import get_registry, resolve
 

@@ -14,11 +14,10 @@ from PIL import Image
 from muomni_cli.api import Conversation, Document, Example, Message, RequestError
 from muomni_cli.app import main
 from muomni_cli.contract.data import Item
-from muomni_cli.data import split, split_items
+from muomni_cli.data import split
 from muomni_cli.data.examples import open_examples
 from muomni_cli.data.sources import open_sources
-from muomni_cli.data.split import split_of_key
-from muomni_cli.data.split_items import SourceSplit, SplitDataset
+from muomni_cli.data.split import SourceSplit, SplitDataset, split_of_key
 from muomni_cli.data.text import open_text
 from muomni_cli.recipe import Recipe, load_recipe
 from muomni_cli.registry.registry import resolve
@@ -166,12 +165,11 @@ def test_with_a_written_share_reading_ends_when_both_sides_are_known() -> None:
 
     source = Counting(documents(20_000))
     assert SourceSplit([source], 0.1).decision.splits(0) == "val"
-    assert source.read <= split_items.AT_A_TIME
+    assert source.read <= split.AT_A_TIME
 
 
 def test_many_texts_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split, "MANY", 300)
-    monkeypatch.setattr(split_items, "MANY", 300)
     (found,) = split_up(documents(5_000))
     assert all(item.split == split_of_key(item.key, 0.01) for item in found)
 
