@@ -282,36 +282,24 @@ class AnswerTrace:
         }
         host: dict[str, Sequence[int]] = {"answers": [len(own) for own in targets]}
         for modality in self.omni.encoders:
-            self._add_inputs(modality, chosen, ids, tensors, host)
+            inputs: list[NDArray[Any]] = []
+            at, where = [], []
+            for row, example in enumerate(chosen):
+                for number, (kind, index) in enumerate(example.media):
+                    if kind == modality:
+                        own = np.flatnonzero(ids[row] == -1 - number)
+                        where.append(row * width + own)
+                        at.append(np.stack([np.full(len(own), len(inputs)), np.arange(len(own))]))
+                        inputs.append(self._data.inputs[modality][index])
+            if inputs:
+                host[modality] = [len(one) for one in inputs]
+                padded = np.zeros((len(inputs), max(host[modality]), *inputs[0].shape[1:]), inputs[0].dtype)
+                for row, one in enumerate(inputs):
+                    padded[row, : len(one)] = one
+                tensors[f"{modality}.inputs"] = torch.from_numpy(padded)
+                tensors[f"{modality}.at"] = torch.from_numpy(np.concatenate(at, axis=1))  # (2,n): input, token
+                tensors[f"{modality}.where"] = torch.from_numpy(np.concatenate(where))  # (n,): flat, in (B,T)
         return Batch(tensors, weight=float(len(tensors["targets"])), items=sum(len(t.ids) for t in chosen), host=host)
-
-    def _add_inputs(
-        self,
-        modality: str,
-        chosen: Sequence[OmniExample],
-        ids: Any,
-        tensors: dict[str, Tensor],
-        host: dict[str, Sequence[int]],
-    ) -> None:
-        """One modality's inputs, padded, and the flat position in the sequence of each (input, token)."""
-        inputs: list[NDArray[Any]] = []
-        at, where = [], []
-        for row, example in enumerate(chosen):
-            for number, (kind, index) in enumerate(example.media):
-                if kind == modality:
-                    own = np.flatnonzero(ids[row] == -1 - number)
-                    where.append(row * ids.shape[1] + own)
-                    at.append(np.stack([np.full(len(own), len(inputs)), np.arange(len(own))]))
-                    inputs.append(self._data.inputs[modality][index])
-        if not inputs:
-            return
-        host[modality] = [len(one) for one in inputs]
-        padded = np.zeros((len(inputs), max(host[modality]), *inputs[0].shape[1:]), inputs[0].dtype)
-        for row, one in enumerate(inputs):
-            padded[row, : len(one)] = one
-        tensors[f"{modality}.inputs"] = torch.from_numpy(padded)
-        tensors[f"{modality}.at"] = torch.from_numpy(np.concatenate(at, axis=1))  # (2,n): input, token
-        tensors[f"{modality}.where"] = torch.from_numpy(np.concatenate(where))
 
     def _states(self, batch: Batch) -> Tensor:
         """(n,D) final states that predict the answers' tokens."""
