@@ -16,7 +16,6 @@ from muomni_cli.runs.run import BEST, RunFolder
 
 if TYPE_CHECKING:
     from muomni_cli.contract.training import StageContext
-    from muomni_cli.training.context import TrainingContext
 
 
 class CallbackList:
@@ -29,22 +28,7 @@ class CallbackList:
     def __init__(self, callbacks: Sequence[tuple[str, Callback]], report: Callable[[str], None]) -> None:
         self._callbacks, self._report = list(callbacks), report
 
-    def on_start(self, context: TrainingContext) -> None:
-        self._call(lambda callback: callback.on_start(context))
-
-    def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._call(lambda callback: callback.on_log(step, metrics))
-
-    def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._call(lambda callback: callback.on_validation(step, metrics))
-
-    def on_checkpoint(self, step: int, path: Path) -> None:
-        self._call(lambda callback: callback.on_checkpoint(step, path))
-
-    def on_end(self, step: int, reason: str) -> None:
-        self._call(lambda callback: callback.on_end(step, reason))
-
-    def _call(self, call: Callable[[Callback], None]) -> None:
+    def call(self, call: Callable[[Callback], None]) -> None:
         for name, callback in list(self._callbacks):
             try:
                 call(callback)

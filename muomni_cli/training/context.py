@@ -329,7 +329,11 @@ class Resynthesis:
             return {}
         rate, device = codec.mel.sample_rate, self._context.device
         if self._vocoder is None:
-            self._vocoder = self._context.vocoder() or self._untrained_vocoder(codec)
+            self._vocoder = self._context.vocoder()
+            free = [one for one in get_registry().all(VocoderPart.kind) if one.part.objective is None]
+            if self._vocoder is None and free:  # the first that needs no training
+                mel = codec.mel.model_dump(mode="json")
+                self._vocoder = _frozen(build_aside(free[0], free[0].part.config(), {"mel": mel}), device)
             if self._vocoder is None:
                 self._context.progress(NO_VOCODER_MESSAGE)
                 self._evaluator = None
@@ -338,15 +342,6 @@ class Resynthesis:
         made = []
         with torch.autocast(device.type, enabled=False):  # in the precision of inference
             for wave in self._waves:
-                mel = decode_codes(codec, encode_waves(codec, [wave])[0])
-                made.append(to_samples(self._vocoder, mel, device)[: wave.size])
+                frames = decode_codes(codec, encode_waves(codec, [wave])[0])
+                made.append(to_samples(self._vocoder, frames, device)[: wave.size])
         return {"wer_original": self._original, "wer": self._evaluator.evaluate(made, rate).errors.rate}
-
-    def _untrained_vocoder(self, codec: Codec) -> Vocoder | None:
-        """The first registered vocoder that needs no training."""
-        for registered in get_registry().all(VocoderPart.kind):
-            if registered.part.objective is None:
-                entry = {"mel": codec.mel.model_dump(mode="json")}
-                vocoder: Vocoder = build_aside(registered, registered.part.config(), entry)
-                return _frozen(vocoder, self._context.device)
-        return None

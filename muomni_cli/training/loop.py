@@ -84,18 +84,18 @@ class Trainer:
             if self.settings.precision == "bf16" and not multiplies_bf16(self.device.type):
                 self.display.say(f"this {self.device.type} has no instructions for bfloat16: training in fp32")
             try:
-                self.callbacks.on_start(self.context)
+                self.callbacks.call(lambda callback: callback.on_start(self.context))
                 asked = self._train()
             except BaseException as error:
                 with suppress(MuomniError):  # such as a full disk: report the first error
-                    self.callbacks.on_end(self._done, "failed")
+                    self.callbacks.call(lambda callback: callback.on_end(self._done, "failed"))
                 if isinstance(error, torch.OutOfMemoryError):
                     raise MuomniError(
                         f"out of memory on {self.device} in step {self._done + 1}",
                         "raise accumulate, lower batch_size, or set checkpoint_activations=true",
                     ) from error
                 raise
-            self.callbacks.on_end(self._done, "stopped" if asked else "finished")
+            self.callbacks.call(lambda callback: callback.on_end(self._done, "stopped" if asked else "finished"))
         if asked:
             raise StoppedError(
                 f"{self.context.stage} stopped by {NAMES[asked]} after step {self._done} of {self.settings.steps}; "
@@ -149,34 +149,35 @@ class Trainer:
         """Write and show the metrics that have arrived from the device; with ``wait``, all."""
         for (step, items, names), (bad_step, *means) in self._readback.take(wait=wait):
             self._require_finite(int(bad_step))
-            now = time.perf_counter()
-            values = dict(sorted(zip(names, means, strict=True)))
-            metrics = {
-                "loss": values.pop("loss"),
-                **values,
-                "lr": self.stepper.optimizers.lr(step - 1),
-                f"{self.objective.unit}/s": items / max(now - self._mark, 1e-9),
-                "memory": memory_bytes(self.device),
-                "time": round(self._elapsed(), 3),
-            }
-            self._mark = now
-            self.metrics.write(step, metrics)
-            a_step = (now - self._begin) / max(1, step - self._first)
-            self.display.log(step, metrics, a_step * (self.settings.steps - step))
-            self.callbacks.on_log(step, metrics)
+            self._log(step, items, dict(sorted(zip(names, means, strict=True))))
+
+    def _log(self, step: int, items: int, values: dict[str, float]) -> None:
+        now = time.perf_counter()
+        metrics = {
+            "loss": values.pop("loss"),
+            **values,
+            "lr": self.stepper.optimizers.lr(step - 1),
+            f"{self.objective.unit}/s": items / max(now - self._mark, 1e-9),
+            "memory": memory_bytes(self.device),
+            "time": round(self._elapsed(), 3),
+        }
+        self._mark = now
+        self.metrics.write(step, metrics)
+        a_step = (now - self._begin) / max(1, step - self._first)
+        self.display.log(step, metrics, a_step * (self.settings.steps - step))
+        self.callbacks.call(lambda callback: callback.on_log(step, metrics))
 
     def validate(self, done: int) -> None:
         """Validate after ``done`` steps, and save the weights if they are the best so far."""
         with self._evaluation_mode(done):
             metrics = self.objective.validate()
-        loss = metrics["loss"]
-        better = loss < self.best
+        better = metrics["loss"] < self.best
         if better:
-            self.best = loss
+            self.best = metrics["loss"]
             write_checkpoint(self.folder / BEST, self._header(done), self._weights())
         self.metrics.write(done, {**{f"val_{k}": v for k, v in metrics.items()}, "time": round(self._elapsed(), 3)})
         self.display.validation(done, metrics, best=better)
-        self.callbacks.on_validation(done, metrics)
+        self.callbacks.call(lambda callback: callback.on_validation(done, metrics))
 
     def sample(self, done: int) -> None:
         with self._evaluation_mode(done):
@@ -191,7 +192,7 @@ class Trainer:
         write_checkpoint(self.last, self._header(done), {**self._weights(), **state, "log": self.stepper.window})
         if not self.settings.val_every:  # else a stale best checkpoint would be preferred to this one
             (self.folder / BEST).unlink(missing_ok=True)
-        self.callbacks.on_checkpoint(done, self.last)
+        self.callbacks.call(lambda callback: callback.on_checkpoint(done, self.last))
 
     def _restore(self) -> int:
         """Restore the state that :meth:`save` wrote; returns the number of steps done."""

@@ -99,11 +99,7 @@ class Muon(torch.optim.Optimizer):
         updates = orthogonalize(torch.stack(torch._foreach_lerp(grads, buffers, momentum))).to(params[0].dtype)
         rows, columns = params[0].shape
         scale = lr * max(1.0, rows / columns) ** 0.5
-        if self.skip is None:
-            torch._foreach_mul_(params, 1 - lr * weight_decay)
-            torch._foreach_add_(params, list(updates.unbind()), alpha=-scale)
-            return
-        go = (~self.skip).to(params[0].dtype)
+        go = 1.0 if self.skip is None else (~self.skip).to(params[0].dtype)
         torch._foreach_mul_(params, 1 - go * (lr * weight_decay))
         torch._foreach_add_(params, list((updates * go).unbind()), alpha=-scale)
 
@@ -138,9 +134,7 @@ class Optimizers:
         if rest:
             groups = [*self._groups(decayed, settings.weight_decay), *self._groups(plain, 0.0)]
             # fused: only this variant can skip a step on the device (``found_inf``)
-            self.named["adamw"] = torch.optim.AdamW(
-                groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True
-            )
+            self.named["adamw"] = torch.optim.AdamW(groups, settings.lr, settings.betas, settings.eps, fused=True)
         if hidden:
             self.named["muon"] = Muon(self._groups(hidden, settings.weight_decay), settings.muon_lr)
         self._peaks = {"adamw": settings.lr, "muon": settings.muon_lr}
@@ -152,10 +146,6 @@ class Optimizers:
             group = groups.setdefault(scale, {"params": [], "weight_decay": weight_decay, "scale": scale})
             group["params"].append(self.names[name])
         return list(groups.values())
-
-    @property
-    def params(self) -> list[nn.Parameter]:
-        return list(self.names.values())
 
     def step(self, step: int, skip: Tensor) -> None:
         """Update the weights at the rate of ``step`` (from 0), unless ``skip`` (scalar on the device) is true."""

@@ -131,7 +131,7 @@ class Stepper:
             scaled.backward()  # type: ignore[no-untyped-call]
             for name, value in {"loss": scaled, **{k: v / weight for k, v in loss.logs.items()}}.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
-        grads = [p.grad for p in self.optimizers.params if p.grad is not None]
+        grads = [p.grad for p in self.optimizers.names.values() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
         if self.settings.clip > 0:
             torch._foreach_mul_(grads, (self.settings.clip / (norm + 1e-6)).clamp(max=1.0))
