@@ -98,20 +98,6 @@ def load_model(module: nn.Module, checkpoint: Checkpoint, *, ema: bool = False, 
             tensor.copy_(given[name])
 
 
-def rng_tensors(device: torch.device) -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
-
-
-def load_rng(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Restore :func:`rng_tensors`. A device without a saved state keeps its own."""
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
-
-
 def build_part(registered: RegisteredPart, config: Any, entry: Mapping[str, Any]) -> Any:
     """A part with random weights, from its entry in ``model.json``."""
     part = registered.part
@@ -162,18 +148,12 @@ def open_omni(run: RunFolder, weights: Path) -> OmniModel:
 
 def fresh_codec(recipe: Recipe) -> Codec:
     """The recipe's codec with random weights. RequestError if it has none."""
-    chosen = codec_of(recipe)
-    codec: Codec = build_aside(chosen.registered, chosen.config, {})
-    return codec
-
-
-def codec_of(recipe: Recipe) -> PartSpec:
-    """The codec that a recipe selects. RequestError if it has none."""
     if recipe.codec is None:
         raise RequestError(
             f"recipe {recipe.name} has no codec, which speech requires", 'add a table [codec] with use = "..."'
         )
-    return recipe.codec
+    codec: Codec = build_aside(recipe.codec.registered, recipe.codec.config, {})
+    return codec
 
 
 def parameters_of(recipe: Recipe) -> dict[str, int]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from muomni_cli.contract.training import Callback
+from muomni_cli.contract.training import Callback, StageContext
 from muomni_cli.core.console import duration, size, stderr_console
 from muomni_cli.core.errors import MuomniError
 from muomni_cli.runs.run import BEST, RunFolder
-
-if TYPE_CHECKING:
-    from muomni_cli.contract.training import StageContext
 
 
 class CallbackList:

@@ -32,15 +32,7 @@ from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.models.locate import model_named
 from muomni_cli.recipe.model import OMNI, SPEECH
 from muomni_cli.registry.registry import get_registry, resolve
-from muomni_cli.runs.checkpoint import (
-    build_aside,
-    codec_of,
-    fresh_codec,
-    load_model,
-    open_part,
-    read_checkpoint,
-    weights_of,
-)
+from muomni_cli.runs.checkpoint import build_aside, fresh_codec, load_model, open_part, read_checkpoint, weights_of
 from muomni_cli.runs.run import RunFolder, code_shape
 from muomni_cli.speech.asr import OTHERS
 from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, wer_evaluator
@@ -140,8 +132,8 @@ class TrainingContext:
 
     @cached_property
     def _codec(self) -> Codec:
-        codec_of(self.recipe)
-        codec: Codec = self.fresh_codec() if self._stands_in("codec") else self._open_part("codec")
+        fresh = self.recipe.codec is None or self._stands_in("codec")  # fresh_codec() reports a missing table
+        codec: Codec = self.fresh_codec() if fresh else self._open_part("codec")
         return _frozen(codec, self.device)
 
     def vocoder(self) -> Vocoder | None:

@@ -17,14 +17,7 @@ from muomni_cli.contract.training import Objective
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import replacing, write_bytes
 from muomni_cli.nn.device import autocast, memory_bytes, multiplies_bf16
-from muomni_cli.runs.checkpoint import (
-    load_model,
-    load_rng,
-    model_tensors,
-    read_checkpoint,
-    rng_tensors,
-    write_checkpoint,
-)
+from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 from muomni_cli.runs.listing import MetricsLog
 from muomni_cli.runs.run import BEST, LAST
 from muomni_cli.training.callbacks import CallbackList, Display
@@ -188,7 +181,10 @@ class Trainer:
 
     def save(self, done: int) -> None:
         """Write the checkpoint of ``done`` steps, from which training resumes bit for bit."""
-        state = {"optim": self.stepper.optimizers.state_tensors(), "rng": rng_tensors(self.device)}
+        rng = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            rng["cuda"] = torch.cuda.get_rng_state(self.device)
+        state = {"optim": self.stepper.optimizers.state_tensors(), "rng": rng}
         write_checkpoint(self.last, self._header(done), {**self._weights(), **state, "log": self.stepper.window})
         if not self.settings.val_every:  # else a stale best checkpoint would be preferred to this one
             (self.folder / BEST).unlink(missing_ok=True)
@@ -204,7 +200,8 @@ class Trainer:
                 "leave the seed as it was, or train again with --force",
             )
         load_model(self.objective.module, checkpoint)
-        if not checkpoint.section("rng"):
+        rng = checkpoint.section("rng")
+        if not rng:
             raise RequestError(
                 f"{self.last} holds weights alone, without the state to resume from",
                 "restore the original checkpoint, or train again with --force",
@@ -213,7 +210,9 @@ class Trainer:
             stepper.optimizers.load_state_tensors(checkpoint.section("optim"))
             if stepper.ema is not None:
                 stepper.ema.load(checkpoint.section("ema"))
-            load_rng(checkpoint.section("rng"), self.device)
+            torch.set_rng_state(rng["cpu"])
+            if self.device.type == "cuda" and "cuda" in rng:
+                torch.cuda.set_rng_state(rng["cuda"], self.device)
             done, stepper.count, best = int(header["step"]), int(header["window"]), header["best"]
         except KeyError as error:
             raise RequestError(
