@@ -238,14 +238,8 @@ class Stack(nn.Module):
 
     def new_cache(self, batch: int, capacity: int) -> KVCache:
         """An empty cache for ``batch`` rows of up to ``capacity`` tokens."""
-        return KVCache(
-            layers=self.sizes.n_layers,
-            batch=batch,
-            heads=self.sizes.kv_heads,
-            capacity=capacity,
-            head_dim=self.sizes.head_dim,
-            like=self.norm.weight.detach(),
-        )
+        shape = {"layers": self.sizes.n_layers, "heads": self.sizes.kv_heads, "head_dim": self.sizes.head_dim}
+        return KVCache(batch=batch, capacity=capacity, like=self.norm.weight.detach(), **shape)
 
     def states(
         self, x: Tensor, *, cache: KVCache | None = None, lengths: Sequence[int] | None = None, causal: bool = True

@@ -93,7 +93,7 @@ def _hash_module(module: str) -> str | None:
 
 def _git(folder: Path) -> dict[str, Any] | None:
     def ask(*words: str) -> str | None:
-        command = ["git", "-C", folder, *words]
+        command = ["git", "-C", str(folder), *words]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
         except (OSError, subprocess.TimeoutExpired):

@@ -152,8 +152,7 @@ class TrainingContext:
         return _frozen(vocoder, self.device)
 
     def hidden_states(self, text: str) -> list[TextChunk]:
-        """``text`` token by token, each with the trained Thinker's state that predicts it. RequestError if there is
-        none."""
+        """``text`` token by token, each with the trained Thinker's state that predicts it. RequestError without one."""
         return thinker_hidden_states(self._thinker, self.tokenizer(), self.recipe.chat.template, text)
 
     @cached_property
@@ -168,8 +167,7 @@ class TrainingContext:
 
     def speech(self, spell: Callable[[str], str]) -> SpeechData:
         """The recipe's speech as codes of the trained codec, with the time of every character of its text. ``spell``:
-        the spoken form of a written text, such as "five" for "5". RequestError if the codec or an aligning encoder is
-        not trained."""
+        written text to spoken form ("5" to "five"). RequestError if the codec or an aligning encoder is not trained."""
         aligner, config, heard_with = self._open_aligner()
         codec = self.codec()
         target, rate = getattr(config, "sample_rate", None), codec.mel.sample_rate
@@ -216,8 +214,7 @@ class TrainingContext:
 
     def understood(self, codec: Codec) -> dict[str, float]:
         """Word error rates of a few held-out recordings (``wer_original``) and of their resynthesis by ``codec``
-        (``wer``). Empty if the recognizer (``muomni[eval]``) or a vocoder is missing, which ``progress`` reports once.
-        """
+        (``wer``). Empty if the recognizer (``muomni[eval]``) or a vocoder is missing: ``progress`` reports it once."""
         return self._understood(codec)
 
     @cached_property

@@ -125,10 +125,8 @@ class DryRun:
         ]
         if self.preparing_seconds > 1.0:  # less is not worth a line
             rows.append(("data", f"prepared in {duration(self.preparing_seconds)}, and kept in the cache"))
-        rows += [
-            (f"{self.steps:,} steps", f"{duration(self.total_seconds)} in all"),
-            ("would write to", self.folder),
-        ]
+        rows.append((f"{self.steps:,} steps", f"{duration(self.total_seconds)} in all"))
+        rows.append(("would write to", self.folder))
         return _table(rows)
 
 

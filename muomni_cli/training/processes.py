@@ -74,7 +74,6 @@ def train_parallel(plan: Plan, command: Callable[[str], list[str]], again: str, 
     """Train all stages of ``plan``. After a failure the running stages finish, and no other starts.
 
     Args:
-        plan: the stages.
         command: the command line that trains a stage. It saves and exits on SIGTERM, and prints why it fails.
         again: the command with which the user continues after a stop or a failure.
         said: lines printed already, which are not repeated.

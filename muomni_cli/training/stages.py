@@ -1,5 +1,4 @@
-"""The stages of a recipe: how each starts, resumes and ends in its run. The training itself is
-:mod:`muomni_cli.training.loop`."""
+"""The stages of a recipe: how each starts, resumes and ends in its run. They train in the loop of loop.py."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ import gc
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -218,8 +217,7 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
 
 
 def _learn_first(job: Job, *, alone: bool) -> Tokenizer:
-    """Train the tokenizer that ``job`` needs, without being asked: it is quick. ``alone``: the whole run is locked
-    already."""
+    """Train the tokenizer that ``job`` needs, which is quick. ``alone``: the whole run is locked already."""
     command = job.command.replace(f"muomni train {job.stage} ", "muomni train tokenizer ", 1)
     first = replace(job, stage="tokenizer", command=command)
     with nullcontext() if alone else stage_lock(job.run.root, first.stage):
@@ -324,9 +322,15 @@ def build_omni(context: TrainingContext) -> OmniModel:
             f"recipe {recipe.name} has no {'Thinker' if recipe.thinker is None else 'encoder'}",
             "the omni stage needs a table [thinker] and at least one [encoders.<modality>]",
         )
-    _require_encoders(recipe, "init_encoders", settings.init_encoders, "; the Thinker needs the run's own tokenizer")
-    if isinstance(settings.word_dropout, dict):
-        _require_encoders(recipe, "word_dropout", settings.word_dropout)
+    by_encoder: Mapping[str, object] = settings.word_dropout if isinstance(settings.word_dropout, dict) else {}
+    for key, names in {"init_encoders": settings.init_encoders, "word_dropout": by_encoder}.items():
+        for name in names:
+            if name not in recipe.encoders:
+                note = "; the Thinker needs the run's own tokenizer" if key == "init_encoders" else ""
+                raise RequestError(
+                    f"train.omni.{key} names {name}, and recipe {recipe.name} has no such encoder",
+                    f"name one of {', '.join(recipe.encoders)}{note}",
+                )
     wanted = {"thinker": recipe.thinker, **recipe.encoders}
     base = load_pretrained(settings.init)
     parts = {stage: _initial_part(stage, chosen, context, base) for stage, chosen in wanted.items()}
@@ -338,15 +342,6 @@ def build_omni(context: TrainingContext) -> OmniModel:
         for modality in recipe.encoders.keys() - settings.init_encoders.keys():
             base.fill_projector(modality, omni.projectors[modality])
     return omni
-
-
-def _require_encoders(recipe: Recipe, key: str, names: Iterable[str], note: str = "") -> None:
-    for name in names:
-        if name not in recipe.encoders:
-            raise RequestError(
-                f"train.omni.{key} names {name}, and recipe {recipe.name} has no such encoder",
-                f"name one of {', '.join(recipe.encoders)}{note}",
-            )
 
 
 def _initial_part(stage: str, chosen: PartSpec, context: TrainingContext, base: PretrainedModel | None) -> Any:

@@ -32,16 +32,14 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 class Prefetch:
-    """The batches of ``steps`` in order, at most ``depth`` steps ahead, in pinned memory if ``pin``. A context manager.
+    """The batches of ``steps`` in order, at most two steps ahead, in pinned memory if ``pin``. A context manager.
 
     ``Objective.batch`` is a pure function of step and micro-batch, so the thread cannot change the result.
     """
 
-    def __init__(
-        self, objective: Objective, steps: Sequence[int], *, accumulate: int, pin: bool = False, depth: int = 2
-    ) -> None:
+    def __init__(self, objective: Objective, steps: Sequence[int], *, accumulate: int, pin: bool = False) -> None:
         self._objective, self._steps, self._accumulate, self._pin = objective, steps, accumulate, pin
-        self._queue: queue.Queue[list[Batch] | BaseException] = queue.Queue(depth)
+        self._queue: queue.Queue[list[Batch] | BaseException] = queue.Queue(2)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="muomni-batches", daemon=True)
 
