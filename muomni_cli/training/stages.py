@@ -1,4 +1,4 @@
-"""The stages of a recipe: how each starts, resumes and ends in its run. They train in the loop of loop.py."""
+"""The stages of a recipe: how each starts, resumes and ends in its run. The loop is :mod:`muomni_cli.training.loop`."""
 
 from __future__ import annotations
 
@@ -308,7 +308,7 @@ def _objective(job: Job, context: TrainingContext) -> Objective:
     assert part.objective is not None, "checked in Job.chosen"
     build: Callable[..., Any] = resolve(part.build, wanted)
     arguments = part_arguments(job.recipe, job.stage, context)
-    torch.manual_seed(context.seed)  # whatever part_arguments has opened
+    torch.manual_seed(context.seed)  # again: part_arguments may have drawn random numbers
     module = build(job.chosen.config, **build_arguments(arguments))
     objective: Objective = resolve(part.objective, wanted)(module, context)
     return objective
