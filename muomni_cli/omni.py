@@ -49,8 +49,7 @@ class OmniModel(nn.Module):
         """A batch of one modality's inputs, padded on the right -> (B,T,D); see :class:`muomni_cli.api.Encoder`."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and modality not in self.frozen):
             tokens = self.encoders[modality](inputs, lengths).tokens
-        projected: Tensor = self.projectors[modality](tokens)
-        return projected
+        return self.projectors[modality](tokens)  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:

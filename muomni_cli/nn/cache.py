@@ -34,8 +34,7 @@ class KVCache:
         self.keys = like.new_zeros(layers, batch, heads, capacity, head_dim)
         self.values = like.new_zeros(layers, batch, heads, capacity, head_dim)
         self._lengths = [0] * batch
-        self._end = 0
-        self._count = 0
+        self._end = self._count = 0  # of the reservation: length of the longest row, new tokens of the widest
         self._places: list[tuple[Tensor, Tensor]] = []  # per layer: where the new keys and values go
         self._held: list[tuple[Tensor, Tensor]] = []  # per layer: everything up to the longest row
         self._target: tuple[Tensor, Tensor, Tensor] | None = None
@@ -71,13 +70,17 @@ class KVCache:
         totals = [held + new for held, new in zip(self._lengths, counts, strict=True)]
         self._end, self._count = max(totals), max(counts)
         if self._end > self.capacity:
-            row = totals.index(self._end)
+            full = totals.index(self._end)
             raise RequestError(
-                f"the cache has room for {self.capacity} tokens; row {row} holds {self._lengths[row]} "
-                f"and {counts[row]} more would make {self._end}",
+                f"the cache has room for {self.capacity} tokens; row {full} holds {self._lengths[full]} "
+                f"and {counts[full]} more would make {self._end}",
                 "make the cache larger, or give fewer tokens",
             )
-        self._target = None if self.uniform else self._index(counts)
+        self._target = None
+        if not self.uniform:  # of every real new token: its row, its position among the new ones and in the cache
+            places = [(b, t, held + t) for b, held in enumerate(self._lengths) for t in range(counts[b])]
+            row, source, target = torch.tensor(places, device=self.keys.device).unbind(1)
+            self._target = row, source, target
         self._held = self._views(0, self._end)
         self._places = [] if self._target else self._views(self._lengths[0], self._count)
 
@@ -86,21 +89,15 @@ class KVCache:
         keys, values = (held.narrow(3, begin, count).unbind() for held in (self.keys, self.values))
         return list(zip(keys, values, strict=True))
 
-    def _index(self, counts: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """For every real new token: its row, its position among the new tokens, its position in the cache."""
-        places = [(b, t, held + t) for b, held in enumerate(self._lengths) for t in range(counts[b])]
-        row, source, target = torch.tensor(places, device=self.keys.device).unbind(1)
-        return row, source, target
-
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store (B,H,T,Dh) new keys and values of ``layer``; returns all up to the longest row, (B,H,S',Dh) each."""
         keys, values = self._held[layer]
         if self._target is None:
             if key.shape[2] != self._count:  # the rest is padding in every row
                 key, value = key.narrow(2, 0, self._count), value.narrow(2, 0, self._count)
-            places = self._places[layer]
-            places[0].copy_(key)
-            places[1].copy_(value)
+            new_keys, new_values = self._places[layer]
+            new_keys.copy_(key)
+            new_values.copy_(value)
         else:
             row, source, target = self._target
             keys[row, :, target] = key[row, :, source].to(keys.dtype)

@@ -12,8 +12,7 @@ from muomni_cli.core.errors import RequestError
 
 
 def choose_device(wanted: str) -> torch.device:
-    """``"auto"`` is CUDA if available, else the CPU. RequestError if the machine or this PyTorch build lacks the
-    device."""
+    """``"auto"`` is CUDA if available, else the CPU. RequestError if this machine or this PyTorch lacks the device."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -39,8 +38,7 @@ def set_threads(threads: int) -> None:
 @cache
 def multiplies_bf16(kind: str) -> bool:
     """Whether devices of this kind (``"cpu"``, ``"cuda"``) have bfloat16 instructions. On a CPU without them, PyTorch's
-    bfloat16 products are some fifty times slower than fp32.
-    """
+    bfloat16 products are some fifty times slower than fp32."""
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 FEW = 32  # frames up to which one product and a sum are faster than a library convolution with its setup cost
 State = tuple[Tensor, ...]  # the state of all layers of a stack
+Step = Callable[[Tensor, State | None], tuple[Tensor, State]]
 
 
 class Causal(nn.Module):
@@ -43,7 +44,7 @@ class CausalConv(Causal):
 
     def __init__(self, channels: int, kernel: int, width: int | None = None, *, depthwise: bool = False) -> None:
         super().__init__()
-        width = channels if width is None else width
+        width = width or channels
         assert not depthwise or width == channels, "a depthwise convolution keeps its channels"
         self.reach, self.depthwise = kernel - 1, depthwise
         self.memory = (self.reach, channels)
@@ -81,9 +82,8 @@ class CausalStack(nn.Module):
     """Layers in sequence: :class:`Causal` ones, and others that map (B,T,...) frame by frame.
 
     With ``lookahead``, an output frame may depend on that many later input frames. The layers stay causal and are
-    trained
-    to answer late: the input is followed by ``lookahead`` zero frames, and as much of the first output is dropped.
-    ``width``: input channels; ``factor``: output frames (or samples) per input frame.
+    trained to answer late: the input is followed by ``lookahead`` zero frames, and as much of the first output is
+    dropped. ``width``: input channels; ``factor``: output frames (or samples) per input frame.
     """
 
     def __init__(self, layers: Iterable[nn.Module], width: int, *, lookahead: int = 0, factor: int = 1) -> None:
@@ -124,12 +124,8 @@ class CausalStack(nn.Module):
         return CausalStream(self, tail, self.lookahead * self.factor)
 
 
-Step = Callable[[Tensor, State | None], tuple[Tensor, State]]
-
-
 class CausalStream:
-    """A stream through a causal step; a :class:`muomni_cli.contract.speech.TensorStream`. Reusable after
-    :meth:`finish`.
+    """A stream through a causal step (a ``TensorStream``). Reusable after :meth:`finish`.
 
     Args:
         step: input and state -> output and state; no frames for no frames.
@@ -138,9 +134,8 @@ class CausalStream:
     """
 
     def __init__(self, step: Step, tail: Tensor, late: int) -> None:
-        self._step, self._tail, self._late = step, tail, late
+        self._step, self._tail, self._late, self._drop = step, tail, late, late
         self._past: State | None = None
-        self._drop = late
 
     @torch.inference_mode()
     def push(self, piece: Tensor) -> Tensor:
@@ -170,13 +165,11 @@ class CausalStream:
 class ConvNeXt(Causal):
     """Depthwise convolution, LayerNorm, pointwise up, GELU, pointwise down, layer scale, residual.
 
-    ``hidden``: width between the pointwise layers, default 4C; ``scale``: initial layer scale, such as 1 / number of
-    blocks.
-    """
+    ``hidden``: width between the pointwise layers, default 4C; ``scale``: initial layer scale, such as 1 / blocks."""
 
     def __init__(self, channels: int, hidden: int | None = None, *, kernel: int = 7, scale: float = 0.1) -> None:
         super().__init__()
-        hidden = 4 * channels if hidden is None else hidden
+        hidden = hidden or 4 * channels
         self.conv = CausalConv(channels, kernel, depthwise=True)
         self.memory = self.conv.memory
         self.norm = nn.LayerNorm(channels, eps=1e-6)

@@ -12,7 +12,7 @@ Shapes: B batch, T tokens, D width, H heads of width Dh.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -40,8 +40,7 @@ def attend(
     """(B,H,T,Dh) queries over (B,Hkv,S,Dh) keys and values -> (B,H,T,Dh).
 
     ``mask``: broadcast over (B,H,T,S), true where a query may attend, or added to the scores. ``causal``: position t
-    attends
-    to positions up to t. ``grouped``: Hkv < H (GQA, arXiv:2305.13245).
+    attends to positions up to t. ``grouped``: Hkv < H (GQA, arXiv:2305.13245).
     """
     if query.device.type == "cpu" and torch.is_autocast_enabled("cpu") and key.shape[2] <= SHORT:
         # The CPU's bf16 kernel sets up every small product by itself: five times slower than fp32, gradients included,
@@ -114,8 +113,7 @@ class Span:
     """Positions and mask of T new tokens, shared by all layers of a forward pass.
 
     ``cos`` and ``sin`` broadcast over (B,T,H,Dh). ``mask`` is (T,S) or (B,1,T,S), true where a query may attend;
-    without a
-    mask, ``causal`` says whether attention is causal or full.
+    without a mask, ``causal`` chooses causal or full attention.
     """
 
     cos: Tensor
@@ -208,20 +206,6 @@ class Block(nn.Module):
         return x + self.dropout(self.mlp(self.mlp_norm(x)))  # type: ignore[no-any-return]
 
 
-def _layer(block: Block) -> Layer:
-    attention, mlp = block.attention, block.mlp
-    return Layer(
-        attention_norm=block.attention_norm.weight,
-        qkv=attention.qkv.forward,
-        q_norm=None if attention.q_norm is None else attention.q_norm.weight,
-        k_norm=None if attention.k_norm is None else attention.k_norm.weight,
-        out=attention.out.forward,
-        mlp_norm=block.mlp_norm.weight,
-        gate_up=mlp.gate_up.forward,
-        down=mlp.down.forward,
-    )
-
-
 class Stack(nn.Module):
     """Blocks and a final norm over embeddings."""
 
@@ -254,14 +238,8 @@ class Stack(nn.Module):
 
     def new_cache(self, batch: int, capacity: int) -> KVCache:
         """An empty cache for ``batch`` rows of up to ``capacity`` tokens."""
-        return KVCache(
-            layers=self.sizes.n_layers,
-            batch=batch,
-            heads=self.sizes.kv_heads,
-            capacity=capacity,
-            head_dim=self.sizes.head_dim,
-            like=self.norm.weight.detach(),
-        )
+        shape = {"layers": self.sizes.n_layers, "heads": self.sizes.kv_heads, "head_dim": self.sizes.head_dim}
+        return KVCache(batch=batch, capacity=capacity, like=self.norm.weight.detach(), **shape)
 
     def states(
         self, x: Tensor, *, cache: KVCache | None = None, lengths: Sequence[int] | None = None, causal: bool = True
@@ -292,16 +270,10 @@ class Stack(nn.Module):
         position, counts = cache.lengths[0], [1] * len(x)
         self._require_context(position + 1)
         cache.reserve(counts)
-        self._decoder = self._decoder or self._new_decoder()
+        self._decoder = self._decoder or Decoder(self.blocks, self.sizes)  # type: ignore[arg-type]
         states = self._decoder.step(x, self.rope_cos[position], self.rope_sin[position], cache)
         cache.commit(counts)
         return self.norm(states)  # type: ignore[no-any-return]
-
-    def _new_decoder(self) -> Decoder:
-        sizes = self.sizes
-        layers = [_layer(block) for block in self.blocks]  # type: ignore[arg-type]
-        heads = {"heads": sizes.n_heads, "kv_heads": sizes.kv_heads, "head_dim": sizes.head_dim}
-        return Decoder(layers, width=sizes.d_model, eps=sizes.norm_eps, **heads)
 
     def _require_context(self, total: int) -> None:
         if total > self.sizes.ctx_len:
@@ -317,22 +289,16 @@ class Stack(nn.Module):
         self._require_context(total)
         if cache is not None:
             cache.reserve(counts)
-            if not cache.uniform:
-                return self._ragged_span(time, starts, total, cache)
+            if not cache.uniform:  # each row has its own rotations and mask
+                offsets = torch.arange(time, device=self.rope_cos.device)
+                places = torch.tensor(starts, device=offsets.device)[:, None] + offsets  # (B,T)
+                visible = torch.arange(total, device=offsets.device) <= places[:, None, :, None]  # (B,1,T,S)
+                places = places.clamp_max(self.sizes.ctx_len - 1)  # padding may stand beyond the context
+                return Span(self.rope_cos[places], self.rope_sin[places], visible, causal=False, cache=cache)
         start = starts[0]
         cos, sin = self.rope_cos[start : start + time], self.rope_sin[start : start + time]
-        mask = None
-        if start and time > 1:
-            mask = cos.new_ones(time, total, dtype=torch.bool).tril(start)
+        mask = cos.new_ones(time, total, dtype=torch.bool).tril(start) if start and time > 1 else None
         return Span(cos, sin, mask, causal=time > 1 and mask is None, cache=cache)
-
-    def _ragged_span(self, time: int, starts: list[int], total: int, cache: KVCache) -> Span:
-        """Rows at different positions: each has its own rotations and mask."""
-        offsets = torch.arange(time, device=self.rope_cos.device)
-        places = torch.tensor(starts, device=offsets.device)[:, None] + offsets  # (B,T)
-        visible = torch.arange(total, device=offsets.device) <= places[:, None, :, None]  # (B,1,T,S)
-        places = places.clamp_max(self.sizes.ctx_len - 1)  # padding may stand beyond the context
-        return Span(self.rope_cos[places], self.rope_sin[places], visible, causal=False, cache=cache)
 
     def _open_span(self, time: int, counts: list[int]) -> Span:
         """Positions and mask for full attention."""
@@ -358,13 +324,24 @@ class Layer(NamedTuple):
 
 
 class Decoder:
-    """Decode steps for rows of equal length. The weights of ``layers`` may be changed in place, but not replaced."""
+    """Decode steps for rows of equal length. The weights of ``blocks`` may be changed in place, but not replaced."""
 
-    def __init__(
-        self, layers: Sequence[Layer], *, width: int, heads: int, kv_heads: int, head_dim: int, eps: float
-    ) -> None:
-        self.layers, self.eps, self.width = layers, eps, (width,)
-        self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
+    def __init__(self, blocks: Iterable[Block], sizes: StackSettings) -> None:
+        self.layers = [
+            Layer(
+                attention_norm=block.attention_norm.weight,
+                qkv=block.attention.qkv.forward,
+                q_norm=None if block.attention.q_norm is None else block.attention.q_norm.weight,
+                k_norm=None if block.attention.k_norm is None else block.attention.k_norm.weight,
+                out=block.attention.out.forward,
+                mlp_norm=block.mlp_norm.weight,
+                gate_up=block.mlp.gate_up.forward,
+                down=block.mlp.down.forward,
+            )
+            for block in blocks
+        ]
+        self.eps, self.width, self.head_dim = sizes.norm_eps, (sizes.d_model,), sizes.head_dim
+        self.heads, self.kv_heads = sizes.n_heads, sizes.kv_heads
         self.sections = [self.heads + self.kv_heads, self.kv_heads]
 
     @torch.no_grad()
@@ -373,12 +350,14 @@ class Decoder:
 
         ``cos`` and ``sin`` (1,Dh) are those of the position; the cache has reserved one token per row.
         """
-        batch, eps, width = len(x), self.eps, self.width
+        batch, eps, width, head = len(x), self.eps, self.width, (self.head_dim,)
         for number, layer in enumerate(self.layers):
             heads = layer.qkv(torch.rms_norm(x, width, layer.attention_norm, eps))
             turning, value = heads.view(batch, -1, 1, self.head_dim).split_with_sizes(self.sections, dim=1)
             if layer.q_norm is not None:
-                turning = self._normed(turning, layer)
+                query, key = turning.split_with_sizes([self.heads, self.kv_heads], dim=1)
+                query = torch.rms_norm(query, head, layer.q_norm, eps)
+                turning = torch.cat((query, torch.rms_norm(key, head, layer.k_norm, eps)), dim=1)
             turned = torch.addcmul(turning * cos, turning.roll(self.head_dim // 2, dims=3), sin)
             query = turned.narrow(1, 0, self.heads).reshape(batch, self.kv_heads, -1, self.head_dim)
             keys, values = cache.write(number, turned.narrow(1, self.heads, self.kv_heads), value)
@@ -387,9 +366,3 @@ class Decoder:
             gate, up = layer.gate_up(torch.rms_norm(x, width, layer.mlp_norm, eps)).chunk(2, dim=1)
             x = x + layer.down(F.silu(gate) * up)
         return x
-
-    def _normed(self, turning: Tensor, layer: Layer) -> Tensor:
-        query, key = turning.split_with_sizes([self.heads, self.kv_heads], dim=1)
-        size = (self.head_dim,)
-        query = torch.rms_norm(query, size, layer.q_norm, self.eps)
-        return torch.cat((query, torch.rms_norm(key, size, layer.k_norm, self.eps)), dim=1)

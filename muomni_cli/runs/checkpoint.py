@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from muomni_cli.recipe.model import PartSpec, Recipe
 from muomni_cli.registry.registry import RegisteredPart, resolve
 from muomni_cli.runs.run import ENTRY, FORMAT, RunFolder, build_arguments, code_shape, open_entry, read_header
 
+# Prefix of a part's weights in the checkpoints of its own stage.
 PREFIXES: dict[type[Part], str] = {EncoderPart: "encoder.", VocoderPart: "vocoder."}
-"""Prefix of a part's weights in its own stage's checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +98,6 @@ def load_model(module: nn.Module, checkpoint: Checkpoint, *, ema: bool = False, 
             tensor.copy_(given[name])
 
 
-def rng_tensors(device: torch.device) -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
-
-
-def load_rng(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Restore :func:`rng_tensors`. A device without a saved state keeps its own."""
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
-
-
 def build_part(registered: RegisteredPart, config: Any, entry: Mapping[str, Any]) -> Any:
     """A part with random weights, from its entry in ``model.json``."""
     part = registered.part
@@ -126,10 +112,9 @@ def build_aside(registered: RegisteredPart, config: Any, entry: Mapping[str, Any
 
 def weights_of(run: RunFolder, stage: str, command: str) -> Path:
     """The checkpoint of a stage: the best, else the last. RequestError, naming ``command``, if there is none."""
-    found = run.checkpoint(stage)
-    if found is None:
-        raise RequestError(f"run {run.root} has no trained {stage} yet", f"train it first: {command}")
-    return found
+    if found := run.checkpoint(stage):
+        return found
+    raise RequestError(f"run {run.root} has no trained {stage} yet", f"train it first: {command}")
 
 
 def open_part(run: RunFolder, stage: str, command: str) -> tuple[nn.Module, Path]:
@@ -163,53 +148,39 @@ def open_omni(run: RunFolder, weights: Path) -> OmniModel:
 
 def fresh_codec(recipe: Recipe) -> Codec:
     """The recipe's codec with random weights. RequestError if it has none."""
-    chosen = codec_of(recipe)
-    codec: Codec = build_aside(chosen.registered, chosen.config, {})
-    return codec
-
-
-def codec_of(recipe: Recipe) -> PartSpec:
-    """The codec that a recipe selects. RequestError if it has none."""
     if recipe.codec is None:
         raise RequestError(
             f"recipe {recipe.name} has no codec, which speech requires", 'add a table [codec] with use = "..."'
         )
-    return recipe.codec
+    codec: Codec = build_aside(recipe.codec.registered, recipe.codec.config, {})
+    return codec
 
 
 def parameters_of(recipe: Recipe) -> dict[str, int]:
     """Parameters of each part of a recipe, and of the projectors, with one voice and the full vocabulary. RequestError
     if a part cannot be built."""
-    with torch.random.fork_rng(devices=[]):
-        return {name: sum(p.numel() for p in module.parameters()) for name, module in _modules(recipe)}
+    found: dict[str, int] = {}
 
-
-def _modules(recipe: Recipe) -> Iterator[tuple[str, nn.Module]]:
-    def build(chosen: PartSpec, entry: dict[str, Any]) -> Any:
-        return build_part(chosen.registered, chosen.config, entry)
+    def build(name: str, chosen: PartSpec, entry: dict[str, Any]) -> Any:
+        module = build_aside(chosen.registered, chosen.config, entry)
+        found[name] = sum(p.numel() for p in module.parameters())
+        return module
 
     width = 0 if recipe.thinker is None else int(getattr(recipe.thinker.config, "d_model", 0))
     if recipe.thinker is not None and recipe.tokenizer is not None:
-        yield "thinker", build(recipe.thinker, {"vocab_size": _vocabulary(recipe.tokenizer)})
-    encoders = {name: build(chosen, {}) for name, chosen in recipe.encoders.items()}
-    yield from encoders.items()
+        config, part = recipe.tokenizer.config, recipe.tokenizer.registered.part
+        size = getattr(config, "vocab_size", None)
+        if size is None and part.objective is not None and Capability.TRAINABLE not in part.capabilities:
+            size = resolve(part.objective, f"tokenizer {part.name}")(config, iter(())).vocab_size
+        build("thinker", recipe.thinker, {"vocab_size": int(size or 0)})
+    encoders = [build(name, chosen, {}) for name, chosen in recipe.encoders.items()]
     if encoders and width:
-        yield "projectors", nn.ModuleList(nn.Linear(int(one.width), width) for one in encoders.values())
-    if recipe.codec is None:
-        return
-    codec = build(recipe.codec, {})
-    yield "codec", codec
-    if recipe.vocoder is not None:
-        yield "vocoder", build(recipe.vocoder, {"mel": codec.mel.model_dump(mode="json")})
-    if recipe.talker is not None:
-        entry = {"codes": asdict(code_shape(codec)), "voices": [""], "thinker_width": width}
-        yield "talker", build(recipe.talker, entry)
-
-
-def _vocabulary(tokenizer: PartSpec) -> int:
-    """Vocabulary size: from the config, or from a tokenizer that needs no training."""
-    size = getattr(tokenizer.config, "vocab_size", None)
-    part = tokenizer.registered.part
-    if size is None and part.objective is not None and Capability.TRAINABLE not in part.capabilities:
-        size = resolve(part.objective, f"tokenizer {part.name}")(tokenizer.config, iter(())).vocab_size
-    return int(size or 0)
+        found["projectors"] = sum((int(encoder.width) + 1) * width for encoder in encoders)
+    if recipe.codec is not None:
+        codec = build("codec", recipe.codec, {})
+        if recipe.vocoder is not None:
+            build("vocoder", recipe.vocoder, {"mel": codec.mel.model_dump(mode="json")})
+        if recipe.talker is not None:
+            entry = {"codes": asdict(code_shape(codec)), "voices": [""], "thinker_width": width}
+            build("talker", recipe.talker, entry)
+    return found

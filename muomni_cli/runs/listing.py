@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,6 @@ from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import read_json, replacing, write_text
 from muomni_cli.registry.registry import did_you_mean
 from muomni_cli.runs.run import RUNS, RunFolder
-
-NOT_METRICS = frozenset({"step", "time"})
 
 MARKS = "•+x*o#%@"
 
@@ -26,10 +25,9 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
-            try:
+            entry = None
+            with suppress(ValueError):
                 entry = json.loads(line)
-            except ValueError:
-                continue
             if isinstance(entry, dict) and isinstance(entry.get("step"), int):
                 yield entry
 
@@ -42,8 +40,8 @@ class MetricsLog:
 
     def cut(self, step: int) -> None:
         """Drop every line after ``step``, so that a resumed run continues without duplicates."""
-        kept = [json.dumps(entry) for entry in read_lines(self.path) if entry["step"] <= step]
-        write_text(self.path, "".join(f"{line}\n" for line in kept))
+        kept = [entry for entry in read_lines(self.path) if entry["step"] <= step]
+        write_text(self.path, "".join(f"{json.dumps(entry)}\n" for entry in kept))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append a line. MuomniError if it cannot be written (a full disk)."""
@@ -74,7 +72,9 @@ def summary(run: RunFolder) -> dict[str, Any]:
     model = run.model()
     stages = {}
     for stage, state in model["stages"].items():
-        metrics = last_metrics(run, stage)
+        metrics: dict[str, Any] = {}  # the latest value of each
+        for line in read_lines(run.stage(stage) / "metrics.jsonl"):
+            metrics |= line
         stages[stage] = {
             "status": state.get("status"),
             "step": state.get("step", metrics.get("step")),
@@ -108,24 +108,13 @@ def all_runs(runs: Path = RUNS) -> list[dict[str, Any]]:
 def details(run: RunFolder) -> dict[str, Any]:
     """One run for ``runs show``: its summary, parts, lock and files."""
     lock = run.root / "lock.json"
+    files = [path for path in sorted(run.root.rglob("*")) if path.is_file()]
     return {
         **summary(run),
         "parts": run.model()["parts"],
         "lock": read_json(lock) if lock.is_file() else None,
-        "files": {
-            str(path.relative_to(run.root)): path.stat().st_size
-            for path in sorted(run.root.rglob("*"))
-            if path.is_file()
-        },
+        "files": {str(path.relative_to(run.root)): path.stat().st_size for path in files},
     }
-
-
-def last_metrics(run: RunFolder, stage: str) -> dict[str, Any]:
-    """The latest value of every metric of a stage."""
-    latest: dict[str, Any] = {}
-    for line in read_lines(run.stage(stage) / "metrics.jsonl"):
-        latest |= line
-    return latest
 
 
 def curve(run: RunFolder, metric: str, stage: str | None = None) -> tuple[str, list[int], list[float]]:
@@ -138,7 +127,7 @@ def curve(run: RunFolder, metric: str, stage: str | None = None) -> tuple[str, l
         points = [(line["step"], float(line[metric])) for line in lines if math.isfinite(line.get(metric, math.nan))]
         if points:
             return candidate, [step for step, _ in points], [value for _, value in points]
-        names |= {name for line in lines for name in line} - NOT_METRICS
+        names |= {name for line in lines for name in line} - {"step", "time"}
     raise RequestError(
         f"run {run.name} has no metric {metric!r}" + (f" in stage {stage}" if stage else ""),
         f"there is: {', '.join(sorted(names))}" if names else "it has not logged anything yet",
@@ -156,8 +145,7 @@ class Curve:
 
 
 def text_plot(curves: Sequence[Curve], *, columns: int = 80, height: int = 16) -> str:
-    """The curves as text with axes and a legend, at most ``columns`` (at least 24) wide, the canvas ``height`` lines
-    high."""
+    """The curves as text with axes and a legend: ``columns`` (at least 24) wide, the canvas ``height`` lines high."""
     steps = [step for curve in curves for step in curve.steps]
     values = [value for curve in curves for value in curve.values]
     left, right, low, high = min(steps), max(steps), min(values), max(values)
@@ -165,7 +153,8 @@ def text_plot(curves: Sequence[Curve], *, columns: int = 80, height: int = 16) -
     margin = max(len(label) for label in labels.values())
     width = max(24, columns) - margin - 2
     canvas = [[" "] * width for _ in range(height)]
-    for curve, mark in zip(curves, MARKS * len(curves), strict=False):
+    marked = list(zip(curves, MARKS * len(curves), strict=False))
+    for curve, mark in marked:
         for step, value in zip(curve.steps, curve.values, strict=True):
             column = round((step - left) / max(1, right - left) * (width - 1))
             row = round((high - value) / ((high - low) or 1.0) * (height - 1))
@@ -174,8 +163,7 @@ def text_plot(curves: Sequence[Curve], *, columns: int = 80, height: int = 16) -
     lines.append(f"{'':>{margin}} └{'─' * width}")
     ends = f"{left:<{width - len(str(right))}}{right}"
     lines.append(f"{'':>{margin}}  {f'step {left}':<{width - len(str(right))}}{right}" if left < right else ends)
-    lines += [f"{'':>{margin}}  {mark} {curve.name}" for curve, mark in zip(curves, MARKS * len(curves), strict=False)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"{'':>{margin}}  {mark} {curve.name}" for curve, mark in marked)])
 
 
 def png_plot(curves: Sequence[Curve], metric: str, path: Path) -> None:

@@ -31,33 +31,30 @@ from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic", "pluggy")
 
 LOCKS_FILES = os.name == "posix"  # without file locks, users must not train one run twice at the same time
-
-FORMAT = 1
-
-ENTRY = "muomni"
-
-ARGUMENTS: dict[str, Callable[[Any], Any]] = {
+RUNS = Path("runs")  # default folder of runs, relative to the working directory
+BEST, LAST = "best.safetensors", "last.safetensors"  # checkpoints of a stage: of the best validation, of the last step
+FORMAT = 1  # of checkpoints
+ENTRY = "muomni"  # key of the header in a checkpoint's metadata
+ARGUMENTS: dict[str, Callable[[Any], Any]] = {  # ``build`` argument -> its constructor from JSON
     "vocab_size": int,
     "mel": MelConfig.model_validate,
     "codes": lambda shape: CodeShape(**shape),
     "voices": tuple,
     "thinker_width": int,
 }
-"""``build`` argument -> its constructor from JSON."""
-
-RUNS = Path("runs")  # default folder of runs, relative to the working directory
-
-BEST, LAST = "best.safetensors", "last.safetensors"
-"""Checkpoints in a stage's folder: of the best validation, and of the last step."""
 
 
 def make_lock(parts: Iterable[RegisteredPart], *, seed: int, data: Mapping[str, str]) -> dict[str, Any]:
     """The content of ``lock.json``; ``data``: source -> fingerprint."""
     plugins = {part.plugin.name: part.plugin for part in parts}
+    packages = {}
+    for name in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            packages[name] = importlib.metadata.version(name)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": packages,
         "plugins": {
             name: {
                 "module": plugin.module,
@@ -80,13 +77,6 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _hash_module(module: str) -> str | None:
     """SHA-256 of the names and contents of all Python files in the top-level package of ``module``."""
     spec = importlib.util.find_spec(module.partition(".")[0])
@@ -102,12 +92,10 @@ def _hash_module(module: str) -> str | None:
 
 
 def _git(folder: Path) -> dict[str, Any] | None:
-
     def ask(*words: str) -> str | None:
+        command = ["git", "-C", str(folder), *words]
         try:
-            done = subprocess.run(
-                ["git", "-C", folder, *words], capture_output=True, text=True, timeout=10, check=False
-            )
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
@@ -177,32 +165,27 @@ def _locked(folder: Path, *, shared: bool = False, wait: bool = False) -> Iterat
     if not (LOCKS_FILES and folder.is_dir()):
         yield
         return
+    import fcntl
+
     descriptor = os.open(folder, os.O_RDONLY)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        _lock(descriptor, folder, shared=shared, wait=wait)
+        try:
+            fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RequestError(
+                f"another process is training into {folder}",
+                "wait for it or stop it (Ctrl-C saves), or train another run with --run NAME",
+            ) from error
+        except OSError:
+            pass  # a file system without locks
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, folder: Path, *, shared: bool, wait: bool) -> None:
-    import fcntl
-
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    try:
-        fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise RequestError(
-            f"another process is training into {folder}",
-            "wait for it or stop it (Ctrl-C saves), or train another run with --run NAME",
-        ) from error
-    except OSError:  # a file system without locks
-        return
-
-
 def read_header(path: Path) -> dict[str, Any]:
-    """The metadata of a checkpoint. RequestError if it is missing, truncated, not muomni's, or of another format
-    version."""
+    """The metadata of a checkpoint. RequestError if it is missing, truncated, not muomni's, or of another format."""
     if not path.is_file():
         raise RequestError(f"there is no checkpoint {path}", "check the name, or train the stage that writes it")
     try:
@@ -286,8 +269,9 @@ class RunFolder:
         """The content of ``model.json``: ``name``, ``parts``, ``stages``, ``chat``; empty before the first stage."""
         content = read_json(self.model_path) if self.model_path.is_file() else {}
         model = {"name": self.name, "parts": {}, "stages": {}, "chat": {}, **content}
-        entries = [*_values(model["parts"]), *_values(model["stages"])]
-        if not all(isinstance(entry, dict) for entry in (model["parts"], model["stages"], model["chat"], *entries)):
+        tables = [model["parts"], model["stages"]]
+        entries = [entry for table in tables if isinstance(table, dict) for entry in table.values()]
+        if not all(isinstance(entry, dict) for entry in (*tables, model["chat"], *entries)):
             raise RequestError(f"{self.model_path} is damaged", "restore it, or remove the run and train it again")
         return model
 
@@ -343,10 +327,6 @@ def open_entry(entry: Mapping[str, Any]) -> tuple[RegisteredPart, Any]:
     return registered, registered.part.config.model_validate(entry["config"])
 
 
-def _values(table: Any) -> list[Any]:
-    return list(table.values()) if isinstance(table, dict) else []
-
-
 def part_entry(registered: RegisteredPart, config: Any, weights: str, **more: Any) -> dict[str, Any]:
     """The entry of a part in ``model.json`` and in checkpoints."""
     return {
@@ -362,8 +342,7 @@ def part_entry(registered: RegisteredPart, config: Any, weights: str, **more: An
 def differences(held: Mapping[str, Any], named: Mapping[str, Any], besides: frozenset[str] = frozenset()) -> list[str]:
     """``kind``, ``use`` or ``plugin`` if they differ between two entries, else the names of settings that do, except
     ``besides``."""
-    changed = [key for key in ("kind", "use", "plugin") if held[key] != named[key]]
-    if changed:
+    if changed := [key for key in ("kind", "use", "plugin") if held[key] != named[key]]:
         return changed
     one, other = held["config"], named["config"]
     return sorted(key for key in (one.keys() | other.keys()) - besides if one.get(key) != other.get(key))

@@ -82,20 +82,18 @@ class PretrainedModel:
     def _require_same(self, stage: str, held: Mapping[str, Any], chosen: PartSpec) -> None:
         wanted = part_entry(chosen.registered, chosen.config, "")
         changed = differences(held, wanted, chosen.registered.part.config.training_only)
-        if not changed:
-            return
-        table = stage if stage in (THINKER, TOKENIZER) else f"encoders.{stage}"
-        own = {"use": held["use"], "plugin": held["plugin"], **held["config"]}
-        settings = ", ".join(f"{key} = {own[key]}" for key in changed if key in own)
-        raise RequestError(
-            f"{stage} of {self.name} differs from the recipe in {' and '.join(changed)}",
-            f"set in [{table}]: {settings}",
-        )
+        if changed:
+            table = stage if stage in (THINKER, TOKENIZER) else f"encoders.{stage}"
+            own = {"use": held["use"], "plugin": held["plugin"], **held["config"]}
+            settings = ", ".join(f"{key} = {own[key]}" for key in changed if key in own)
+            raise RequestError(
+                f"{stage} of {self.name} differs from the recipe in {' and '.join(changed)}",
+                f"set in [{table}]: {settings}",
+            )
 
 
 def load_pretrained(init: str) -> PretrainedModel | None:
-    """The model named by ``train.omni.init``; None for ``trained`` and ``random``. RequestError if there is no such
-    run."""
+    """The model named by ``train.omni.init``; None for ``trained`` and ``random``. RequestError if it is missing."""
     if init in OWN_INIT:
         return None
     try:
@@ -103,6 +101,6 @@ def load_pretrained(init: str) -> PretrainedModel | None:
     except RequestError as error:
         raise RequestError(f"train.omni.init: {error.what}", f'{error.fix}; or write "trained" or "random"') from error
     run = found.run()
-    if found.weights is not None:
-        return PretrainedModel(init, run, found.weights if found.weights.parent.name == OMNI else None)
-    return PretrainedModel(init, run, run.checkpoint(OMNI))
+    if found.weights is None:
+        return PretrainedModel(init, run, run.checkpoint(OMNI))
+    return PretrainedModel(init, run, found.weights if found.weights.parent.name == OMNI else None)

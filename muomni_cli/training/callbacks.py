@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from muomni_cli.contract.training import Callback
+from muomni_cli.contract.training import Callback, StageContext
 from muomni_cli.core.console import duration, size, stderr_console
 from muomni_cli.core.errors import MuomniError
 from muomni_cli.runs.run import BEST, RunFolder
-
-if TYPE_CHECKING:
-    from muomni_cli.contract.training import StageContext
-    from muomni_cli.training.context import TrainingContext
 
 
 class CallbackList:
@@ -27,25 +23,9 @@ class CallbackList:
     """
 
     def __init__(self, callbacks: Sequence[tuple[str, Callback]], report: Callable[[str], None]) -> None:
-        self._callbacks = list(callbacks)
-        self._report = report
+        self._callbacks, self._report = list(callbacks), report
 
-    def on_start(self, context: TrainingContext) -> None:
-        self._call(lambda callback: callback.on_start(context))
-
-    def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._call(lambda callback: callback.on_log(step, metrics))
-
-    def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._call(lambda callback: callback.on_validation(step, metrics))
-
-    def on_checkpoint(self, step: int, path: Path) -> None:
-        self._call(lambda callback: callback.on_checkpoint(step, path))
-
-    def on_end(self, step: int, reason: str) -> None:
-        self._call(lambda callback: callback.on_end(step, reason))
-
-    def _call(self, call: Callable[[Callback], None]) -> None:
+    def call(self, call: Callable[[Callback], None]) -> None:
         for name, callback in list(self._callbacks):
             try:
                 call(callback)
@@ -59,17 +39,12 @@ class CallbackList:
 class RunRecorder:
     """Records step, metrics and status of a stage in ``model.json``.
 
-    ``part``: entry of the part that it trains, if any; ``weights`` is set at the first checkpoint. ``about``: more
-    fields.
+    ``part``: entry of the part that it trains, if any; ``weights`` is set at each checkpoint. ``about``: more fields.
     """
 
-    def __init__(
-        self, run: RunFolder, stage: str, part: Mapping[str, Any] | None, about: Mapping[str, Any] | None = None
-    ) -> None:
-        self._run = run
-        self._stage = stage
-        self._part = None if part is None else dict(part)
-        self._known: dict[str, Any] = dict(about or {})
+    def __init__(self, run: RunFolder, stage: str, part: dict[str, Any] | None, about: Mapping[str, Any]) -> None:
+        self._run, self._stage, self._part = run, stage, part
+        self._known: dict[str, Any] = dict(about)
 
     def on_start(self, context: StageContext) -> None:
         self._known["steps"] = context.settings.steps
@@ -86,7 +61,7 @@ class RunRecorder:
         weights = best if best.is_file() else path
         self._known["step"] = step
         if self._part is not None:
-            self._part["weights"] = str(weights.relative_to(self._run.root))
+            self._part = {**self._part, "weights": str(weights.relative_to(self._run.root))}
         self._run.record(self._stage, self._known, self._part)
 
     def on_end(self, step: int, reason: str) -> None:
@@ -113,9 +88,7 @@ class Display:
     """Progress of one stage on stderr: a live bar on a terminal, plain lines elsewhere. A context manager."""
 
     def __init__(self, stage: str, steps: int, console: Console | None = None) -> None:
-        self._console = console or stderr_console()
-        self._stage = stage
-        self._steps = steps
+        self._console, self._stage, self._steps = console or stderr_console(), stage, steps
         self._progress: Progress | None = None
 
     def __enter__(self) -> Display:

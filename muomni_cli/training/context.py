@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
+from muomni_cli.audio.dsp import resample
+from muomni_cli.audio.mel import decode_codes, encode_waves, to_samples
+from muomni_cli.contract.data import Message
+from muomni_cli.contract.declarations import EncoderPart, VocoderPart
 from muomni_cli.contract.models import Thinker, Tokenizer
-from muomni_cli.contract.speech import Codec, TextChunk, Vocoder
+from muomni_cli.contract.speech import Aligner, CharSpan, Codec, TextChunk, Vocoder
 from muomni_cli.core.console import say
+from muomni_cli.core.errors import RequestError
 from muomni_cli.data.examples import DecodedExampleData, open_examples
+from muomni_cli.data.prompt import Template, chat_ids
 from muomni_cli.data.sources import Validating, describe
-from muomni_cli.data.speech import SpeechData
+from muomni_cli.data.speech import SpeechData, SpeechEncoders, open_speech
 from muomni_cli.data.text import TextData, open_text
-from muomni_cli.generation.loop import Request, Sampling, generate
+from muomni_cli.generation.loop import Request, Sampling, TextStream, generate
 from muomni_cli.generation.torch_backend import TorchBackend
-from muomni_cli.recipe.model import OMNI
-from muomni_cli.runs import checkpoint
+from muomni_cli.models.locate import model_named
+from muomni_cli.recipe.model import OMNI, SPEECH
+from muomni_cli.registry.registry import get_registry, resolve
+from muomni_cli.runs.checkpoint import build_aside, fresh_codec, load_model, open_part, read_checkpoint, weights_of
 from muomni_cli.runs.run import RunFolder, code_shape
-from muomni_cli.training import speech_parts
+from muomni_cli.speech.asr import OTHERS
+from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, wer_evaluator
 from muomni_cli.training.base_model import load_pretrained
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe, TrainSettings
+
+SENTENCES = 16  # per validation of a codec; they take a few seconds
+Opened = TypeVar("Opened")
 
 
 def part_arguments(recipe: Recipe, stage: str, context: TrainingContext) -> dict[str, Any]:
@@ -69,13 +86,36 @@ class TrainingContext:
         """The run's tokenizer, trained now if ``learn_tokenizer`` is set. RequestError if it is missing."""
         return self._tokenizer
 
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        if self.stage == OMNI and self.run.status("tokenizer") != "finished":
+            base = load_pretrained(self.settings.init)
+            if base is not None:  # a dry run, which copies no tokenizer
+                return base.tokenizer(self.recipe)
+        missing = self.run.status("tokenizer") == "missing" and self.recipe.tokenizer is not None
+        if missing and self.learn_tokenizer is not None:
+            return self.learn_tokenizer()
+        return self.run.tokenizer(self.command("tokenizer"))
+
     def text(self) -> TextData:
         """The recipe's text as token shards, split into train and validation. RequestError if data is missing."""
         return self._text
 
+    @cached_property
+    def _text(self) -> TextData:
+        data = open_text(self.recipe, self.tokenizer(), self.progress)
+        self.report(data.validating)
+        return replace(data, val=[stream for stream in data.val if self.held_out in ("", stream.source)])
+
     def examples(self) -> DecodedExampleData:
         """The stage's examples (of its modality, or speech), decoded and split. RequestError if data is missing."""
         return self._examples
+
+    @cached_property
+    def _examples(self) -> DecodedExampleData:
+        data = open_examples(self.recipe, self.stage, self.seed, self.progress)
+        self.report(data.validating)
+        return data
 
     @property
     def has_examples(self) -> bool:
@@ -84,33 +124,102 @@ class TrainingContext:
 
     def fresh_codec(self) -> Codec:
         """The recipe's codec with random weights, for its shapes. RequestError if the recipe has none."""
-        return checkpoint.fresh_codec(self.recipe)
+        return fresh_codec(self.recipe)
 
     def codec(self) -> Codec:
         """The trained codec, frozen, on this stage's device. RequestError if it is not trained."""
         return self._codec
 
+    @cached_property
+    def _codec(self) -> Codec:
+        fresh = self.recipe.codec is None or self._stands_in("codec")  # fresh_codec() reports a missing table
+        codec: Codec = self.fresh_codec() if fresh else self._open_part("codec")
+        return _frozen(codec, self.device)
+
     def vocoder(self) -> Vocoder | None:
         """The vocoder, frozen, if it is trained or needs no training; else None."""
-        return speech_parts.open_vocoder(self)
+        chosen = self.recipe.vocoder
+        if chosen is None:
+            return None
+        vocoder: Vocoder
+        if chosen.registered.part.objective is None:
+            mel = self.fresh_codec().mel.model_dump(mode="json")
+            vocoder = build_aside(chosen.registered, chosen.config, {"mel": mel})
+        elif self.run.status("vocoder") == "missing" or self.run.checkpoint("vocoder") is None:
+            return None  # no checkpoint: another process has just started training it
+        else:
+            vocoder = self._open_part("vocoder")
+        return _frozen(vocoder, self.device)
 
     def hidden_states(self, text: str) -> list[TextChunk]:
-        """``text`` token by token, each with the trained Thinker's state that predicts it. RequestError if there is
-        none."""
-        template = self.recipe.chat.template
-        return speech_parts.thinker_hidden_states(self._thinker, self.tokenizer(), template, text)
+        """``text`` token by token, each with the trained Thinker's state that predicts it. RequestError without one."""
+        return thinker_hidden_states(self._thinker, self.tokenizer(), self.recipe.chat.template, text)
+
+    @cached_property
+    def _thinker(self) -> Thinker:
+        chosen = self.recipe.thinker
+        thinker: Thinker
+        if chosen is not None and self._stands_in("thinker"):
+            thinker = build_aside(chosen.registered, chosen.config, {"vocab_size": self.tokenizer().vocab_size})
+        else:
+            thinker = self._open_part("thinker")
+        return _frozen(thinker, self.device)
 
     def speech(self, spell: Callable[[str], str]) -> SpeechData:
         """The recipe's speech as codes of the trained codec, with the time of every character of its text. ``spell``:
-        the spoken form of a written text, such as "five" for "5". RequestError if the codec or an aligning encoder is
-        not trained."""
-        return speech_parts.open_stage_speech(self, spell)
+        written text to spoken form ("5" to "five"). RequestError if the codec or an aligning encoder is not trained."""
+        aligner, config, heard_with = self._open_aligner()
+        codec = self.codec()
+        target, rate = getattr(config, "sample_rate", None), codec.mel.sample_rate
+        if target is None:
+            raise RequestError("the encoder that aligns takes no audio samples", "align with an audio encoder")
+
+        def resampled(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+            return resample(wave, rate, int(target))
+
+        coded_with = None if self._stands_in("codec") else weights_of(self.run, "codec", self.command("codec"))
+        marks = ["untrained" if path is None else _fingerprint(path) for path in (heard_with, coded_with)]
+        data = self.examples()
+        weights = [source.weight for source in self.recipe.data.sources[SPEECH]]
+        encoders = SpeechEncoders(partial(encode_waves, codec), aligner, marks, spell, resampled)
+        return open_speech(data, encoders, weights, self.seed, self.progress)
+
+    def _open_aligner(self) -> tuple[Aligner, Any, Path | None]:
+        """The recipe's encoder that can align, its config and its weights (None if untrained), from this run or the one
+        in ``init_encoders``. RequestError if there is none, or it is not trained."""
+        encoders, init = self.recipe.encoders, self.settings.init_encoders
+        modality = next((name for name, chosen in encoders.items() if _align_of(chosen.registered.part)), None)
+        if modality is None:
+            raise RequestError(
+                f"recipe {self.recipe.name} has no encoder that can align text with speech",
+                "add [encoders.audio] with one that can, and train it on the same speech",
+            )
+        chosen = encoders[modality]
+        if modality not in init and self._stands_in(modality):
+            return Evenly(chosen.config.sample_rate), chosen.config, None  # type: ignore[attr-defined]
+        run, command = self.run, self.command(modality)
+        if modality in init:
+            run = model_named(init[modality]).run()
+            command = f"muomni train {modality} {run.recipe_path} --run {run.name}"
+        registered, config, _ = run.part(modality, command)
+        align = _align_of(registered.part)
+        if align is None:
+            raise RequestError(
+                f"the {modality} encoder of {run.root} cannot align", "name another run in train.talker.init_encoders"
+            )
+        weights = weights_of(run, modality, command)
+        aligner = resolve(align, f"encoder {chosen.use}")(config)
+        load_model(aligner, read_checkpoint(weights), ema=True)
+        return _frozen(aligner, self.device), config, weights
 
     def understood(self, codec: Codec) -> dict[str, float]:
         """Word error rates of a few held-out recordings (``wer_original``) and of their resynthesis by ``codec``
-        (``wer``). Empty if the recognizer (``muomni[eval]``) or a vocoder is missing, which ``progress`` reports once.
-        """
+        (``wer``). Empty if the recognizer (``muomni[eval]``) or a vocoder is missing: ``progress`` reports it once."""
         return self._understood(codec)
+
+    @cached_property
+    def _understood(self) -> Callable[[Codec], dict[str, float]]:
+        return Resynthesis(self)
 
     def report(self, validating: Sequence[Validating]) -> None:
         """Print the number of validation items of each source, with a warning where they are few."""
@@ -143,37 +252,85 @@ class TrainingContext:
             texts[event.row] += event.text
         return texts
 
-    @cached_property
-    def _tokenizer(self) -> Tokenizer:
-        if self.stage == OMNI and self.run.status("tokenizer") != "finished":
-            base = load_pretrained(self.settings.init)
-            if base is not None:  # a dry run, which copies no tokenizer
-                return base.tokenizer(self.recipe)
-        missing = self.run.status("tokenizer") == "missing" and self.recipe.tokenizer is not None
-        if missing and self.learn_tokenizer is not None:
-            return self.learn_tokenizer()
-        return self.run.tokenizer(self.command("tokenizer"))
+    def _stands_in(self, stage: str) -> bool:
+        """Whether an untrained part replaces that of ``stage``, in a dry run."""
+        return self.trial and self.run.status(stage) == "missing"
 
-    @cached_property
-    def _examples(self) -> DecodedExampleData:
-        data = open_examples(self.recipe, self.stage, self.seed, self.progress)
-        self.report(data.validating)
-        return data
+    def _open_part(self, stage: str) -> Any:
+        return open_part(self.run, stage, self.command(stage))[0]
 
-    @cached_property
-    def _thinker(self) -> Thinker:
-        return speech_parts.open_thinker(self)
 
-    @cached_property
-    def _codec(self) -> Codec:
-        return speech_parts.open_codec(self)
+def _frozen(part: Opened, device: torch.device) -> Opened:
+    cast("nn.Module", part).eval().requires_grad_(False).to(device)
+    return part
 
-    @cached_property
-    def _understood(self) -> Callable[[Codec], dict[str, float]]:
-        return speech_parts.Resynthesis(self)
 
-    @cached_property
-    def _text(self) -> TextData:
-        data = open_text(self.recipe, self.tokenizer(), self.progress)
-        self.report(data.validating)
-        return replace(data, val=[stream for stream in data.val if self.held_out in ("", stream.source)])
+@torch.no_grad()
+def thinker_hidden_states(thinker: Thinker, tokenizer: Tokenizer, template: Template, text: str) -> list[TextChunk]:
+    """An answer token by token, each with the (D,) state that predicts it; tokens beyond the context have none."""
+    layout = chat_ids(tokenizer, [Message("assistant", text)], template)
+    ids, answer = (row[: thinker.config.ctx_len] for row in (layout.ids, layout.answer))
+    device = thinker.head_weight.device
+    states = thinker.hidden(torch.tensor([ids], device=device))[0].float().cpu().numpy()
+    stream = TextStream(tokenizer)
+    places = [place for place, said in enumerate(answer) if said and place > 0]
+    said = [TextChunk(stream.push(ids[place]), states[place - 1]) for place in places]
+    rest = text[len("".join(piece.text for piece in said)) :]
+    return [*said, TextChunk(rest)] if rest else said
+
+
+def _align_of(part: Any) -> str | None:
+    return part.align if isinstance(part, EncoderPart) else None
+
+
+class Evenly:
+    """An :class:`muomni_cli.contract.speech.Aligner` for dry runs: every character takes equally long."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._rate = sample_rate
+
+    def align(self, waves: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> list[list[CharSpan] | None]:
+        return [[CharSpan(0, len(text), 0.0, len(wave) / self._rate)] for wave, text in zip(waves, texts, strict=True)]
+
+
+def _fingerprint(weights: Path) -> str:
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()
+
+
+class Resynthesis:
+    """Word error rate of held-out recordings before and after a codec; see :meth:`TrainingContext.understood`."""
+
+    def __init__(self, context: TrainingContext) -> None:
+        self._context = context
+        examples = context.examples().val
+        order = np.random.default_rng(0).permutation(len(examples)).tolist()
+        texts = [examples.texts[row] for row in order[:SENTENCES]]
+        others = (examples.texts[row] for row in order[SENTENCES : SENTENCES + 2 * OTHERS])
+        self._evaluator = wer_evaluator(texts, others, context.progress)
+        rows = self._evaluator.rows if self._evaluator else []
+        self._waves: list[NDArray[np.float32]] = [np.array(examples.inputs[order[row]]) for row in rows]
+        self._vocoder: Vocoder | None = None
+        self._original = 0.0
+
+    def __call__(self, codec: Codec) -> dict[str, float]:
+        if self._evaluator is None:
+            return {}
+        rate, device = codec.mel.sample_rate, self._context.device
+        if self._vocoder is None:
+            self._vocoder = self._context.vocoder()
+            free = [one for one in get_registry().all(VocoderPart.kind) if one.part.objective is None]
+            if self._vocoder is None and free:  # the first that needs no training
+                mel = codec.mel.model_dump(mode="json")
+                self._vocoder = _frozen(build_aside(free[0], free[0].part.config(), {"mel": mel}), device)
+            if self._vocoder is None:
+                self._context.progress(NO_VOCODER_MESSAGE)
+                self._evaluator = None
+                return {}
+            self._original = self._evaluator.evaluate(self._waves, rate).errors.rate
+        made = []
+        with torch.autocast(device.type, enabled=False):  # in the precision of inference
+            for wave in self._waves:
+                frames = decode_codes(codec, encode_waves(codec, [wave])[0])
+                made.append(to_samples(self._vocoder, frames, device)[: wave.size])
+        return {"wer_original": self._original, "wer": self._evaluator.evaluate(made, rate).errors.rate}

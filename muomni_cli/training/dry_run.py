@@ -28,55 +28,13 @@ SECONDS = 25.0  # time budget for measuring steps
 FEWEST, MOST = 6, 60  # bounds on the number of measured steps
 LOOKED_AT = 20_000  # most steps whose batch size is computed
 Size = Callable[[int], int]  # step -> size of its batch, in any unit
-WORTH_A_LINE = 1.0  # seconds of data preparation from which the report mentions it
-
-
-@dataclass(frozen=True, slots=True)
-class TrialMeasurements:
-    """Seconds of every repeated operation of a stage, items and loss of the steps, and bytes of memory."""
-
-    first: float
-    steps: Sequence[float]
-    longest: float
-    validation: float
-    sample: float
-    save: float
-    items: float
-    loss: float
-    memory: int
-
-
-def measure(objective: Objective, context: TrainingContext, size: Size | None) -> TrialMeasurements:
-    """Train a sample of steps over all batch sizes in memory, then validate and save once. Changes the weights."""
-    settings, steps = context.settings, context.settings.steps
-    torch.manual_seed(context.seed)
-    with tempfile.TemporaryDirectory() as folder, PeakMemory(context.device) as peak:
-        trainer = _trainer(objective, context, Path(folder))
-        by_size = sorted(range(min(steps, LOOKED_AT)), key=size or int)  # in order if the sizes are unknown
-        middle, longest = by_size[len(by_size) // 2], by_size[-1]
-        (first, loss, _), (warm, _, _) = _train(trainer, [0, middle])
-        count = min(steps, max(FEWEST, min(MOST, int(SECONDS / max(warm, 1e-3)))))
-        _, *timed, last = _train(trainer, [middle, *_spread(by_size, count), longest])
-        return TrialMeasurements(
-            first=first,
-            steps=[seconds for seconds, _, _ in timed],
-            longest=last[0],
-            validation=_timed(trainer.validate) if settings.val_every else 0.0,
-            sample=_timed(trainer.sample) if settings.sample_every else 0.0,
-            save=_timed(trainer.save),
-            items=sum(items for _, _, items in timed) / len(timed),
-            loss=loss,
-            memory=peak.bytes(),
-        )
 
 
 def size_of(objective: Objective, context: TrainingContext) -> Size | None:
     """The batch size of each step: ``objective.size``, else the longest input of the batch; None if unknown."""
     own: Size | None = getattr(objective, "size", None)
-    if own is not None:
+    if own is not None or not context.has_examples:
         return own
-    if not context.has_examples:
-        return None
     train, batch_size = context.examples().train, context.settings.batch_size
     lengths = [len(one) for one in train.inputs]
     return lambda step: max(lengths[row] for row in train.batch(step, batch_size))
@@ -91,8 +49,7 @@ class PeakMemory:
     """Peak memory of the CUDA device, else of the process. A context manager."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._most = 0
+        self._device, self._most = device, 0
         self._done = threading.Event()
         self._watch = threading.Thread(target=self._poll, daemon=True)
 
@@ -115,52 +72,13 @@ class PeakMemory:
             self.bytes()
 
 
-def _trainer(objective: Objective, context: TrainingContext, folder: Path) -> Trainer:
-    return Trainer(
-        objective,
-        context,
-        folder=folder,
-        about={},
-        command="",
-        callbacks=CallbackList([], say),
-        display=Display(context.stage, context.settings.steps, Console(quiet=True)),
-    )
-
-
-def _spread(by_size: Sequence[int], count: int) -> list[int]:
-    """``count`` steps spread evenly over all sizes, shuffled."""
-    chosen = [by_size[(2 * place + 1) * len(by_size) // (2 * count)] for place in range(count)]
-    random.Random(0).shuffle(chosen)
-    return chosen
-
-
-def _train(trainer: Trainer, steps: Sequence[int]) -> list[tuple[float, float, int]]:
-    timed = []
-    cuda = trainer.device.type == "cuda"
-    with Prefetch(trainer.objective, steps, accumulate=trainer.settings.accumulate, pin=cuda) as coming:
-        for step in steps:
-            begin = time.perf_counter()
-            batches = coming.next()
-            trainer.stepper.step(step, batches)
-            names, values = trainer.stepper.read_window()
-            loss = values.tolist()[1 + names.index("loss")]  # waits for the device
-            timed.append((time.perf_counter() - begin, loss, sum(batch.items for batch in batches)))
-    return timed
-
-
-def _timed(work: Callable[[int], None]) -> float:
-    begin = time.perf_counter()
-    work(1)
-    return time.perf_counter() - begin
-
-
 @dataclass(frozen=True, slots=True)
 class DryRun:
     """The estimate for one stage. Seconds are means of one operation, and ``items_a_step`` counts ``unit``.
 
     ``first_seconds`` includes allocation and compilation, ``step_seconds`` the wait for the batch. ``opening_seconds``
-    is
-    the time to the first step with cached data; ``preparing_seconds`` fills that cache and is not in ``total_seconds``.
+    is the time to the first step with cached data; ``preparing_seconds`` fills that cache and is not in
+    ``total_seconds``.
     """
 
     stage: str
@@ -192,9 +110,6 @@ class DryRun:
 
     def as_text(self) -> str:
         rate = f"{self.items_a_step / self.step_seconds:,.0f} {self.unit}/s"
-        prepared = []
-        if self.preparing_seconds > WORTH_A_LINE:
-            prepared = [("data", f"prepared in {duration(self.preparing_seconds)}, and kept in the cache")]
         rows = [
             ("stage", f"{self.stage} on {self.device}"),
             ("parameters", f"{self.parameters:,}"),
@@ -207,50 +122,92 @@ class DryRun:
             *_repeated("validation", self.validation_seconds, self.validations),
             *_repeated("set of samples", self.sample_seconds, self.samples),
             *_repeated("checkpoint", self.save_seconds, self.saves),
-            *prepared,
-            (f"{self.steps:,} steps", f"{duration(self.total_seconds)} in all"),
-            ("would write to", self.folder),
         ]
+        if self.preparing_seconds > 1.0:  # less is not worth a line
+            rows.append(("data", f"prepared in {duration(self.preparing_seconds)}, and kept in the cache"))
+        rows.append((f"{self.steps:,} steps", f"{duration(self.total_seconds)} in all"))
+        rows.append(("would write to", self.folder))
         return _table(rows)
 
 
 def dry_run(objective: Objective, context: TrainingContext, *, opening: float = 0.0, preparing: float = 0.0) -> DryRun:
-    """Measure a sample of steps in memory, which changes the weights, and estimate the time of the whole stage."""
-    settings = context.settings
-    found = measure(objective, context, size_of(objective, context))
-    validations = times_due(settings.steps, settings.val_every)
-    samples = times_due(settings.steps, settings.sample_every)
-    saves = max(1, times_due(settings.steps, settings.save_every))
-    step = sum(found.steps) / len(found.steps)
-    module = objective.module
+    """Train steps of all batch sizes in memory (which changes the weights), validate, sample and save once, and
+    estimate the time of the whole stage."""
+    settings, steps, module = context.settings, context.settings.steps, objective.module
+    torch.manual_seed(context.seed)
+    with tempfile.TemporaryDirectory() as folder, PeakMemory(context.device) as peak:
+        trainer = Trainer(
+            objective,
+            context,
+            folder=Path(folder),
+            about={},
+            command="",
+            callbacks=CallbackList([], say),
+            display=Display(context.stage, steps, Console(quiet=True)),
+        )
+        by_size = sorted(range(min(steps, LOOKED_AT)), key=size_of(objective, context) or int)  # in order if unknown
+        middle, longest = by_size[len(by_size) // 2], by_size[-1]
+        (first, loss, _), (warm, _, _) = _train(trainer, [0, middle])
+        count = min(steps, max(FEWEST, min(MOST, int(SECONDS / max(warm, 1e-3)))))
+        spread = [by_size[(2 * place + 1) * len(by_size) // (2 * count)] for place in range(count)]
+        random.Random(0).shuffle(spread)
+        _, *timed, last = _train(trainer, [middle, *spread, longest])
+        validation = _timed(trainer.validate) if settings.val_every else 0.0
+        sample = _timed(trainer.sample) if settings.sample_every else 0.0
+        save = _timed(trainer.save)
+        memory = peak.bytes()
+    validations = times_due(steps, settings.val_every)
+    samples = times_due(steps, settings.sample_every)
+    saves = max(1, times_due(steps, settings.save_every))
+    step = sum(seconds for seconds, _, _ in timed) / len(timed)
     counts = {name: sum(p.numel() for p in child.parameters()) for name, child in module.named_children()}
-    total = opening + max(0.0, found.first - step) + settings.steps * step
-    total += found.validation * validations + found.sample * samples + found.save * saves
+    total = opening + max(0.0, first - step) + steps * step + validation * validations + sample * samples + save * saves
     return DryRun(
         stage=context.stage,
         device=str(context.device),
         parameters=sum(p.numel() for p in module.parameters()),
         by_module={name: count for name, count in counts.items() if count},
-        steps=settings.steps,
+        steps=steps,
         unit=objective.unit,
-        items_a_step=round(found.items),
-        loss=found.loss,
-        memory=found.memory,
-        first_seconds=found.first,
+        items_a_step=round(sum(items for _, _, items in timed) / len(timed)),
+        loss=loss,
+        memory=memory,
+        first_seconds=first,
         step_seconds=step,
-        longest_seconds=found.longest,
-        measured=len(found.steps),
-        validation_seconds=found.validation,
+        longest_seconds=last[0],
+        measured=len(timed),
+        validation_seconds=validation,
         validations=validations,
-        sample_seconds=found.sample,
+        sample_seconds=sample,
         samples=samples,
-        save_seconds=found.save,
+        save_seconds=save,
         saves=saves,
         opening_seconds=opening,
         preparing_seconds=preparing,
         total_seconds=total,
         folder=str(context.run.stage(context.stage)),
     )
+
+
+def _train(trainer: Trainer, steps: Sequence[int]) -> list[tuple[float, float, int]]:
+    """Seconds, loss and items of each step."""
+    timed = []
+    cuda = trainer.device.type == "cuda"
+    with Prefetch(trainer.objective, steps, accumulate=trainer.settings.accumulate, pin=cuda) as coming:
+        for step in steps:
+            begin = time.perf_counter()
+            batches = coming.next()
+            trainer.stepper.step(step, batches)
+            names, values = trainer.stepper.read_window()
+            loss = values.tolist()[1 + names.index("loss")]  # waits for the device
+            timed.append((time.perf_counter() - begin, loss, sum(batch.items for batch in batches)))
+    return timed
+
+
+def _timed(work: Callable[[int], None]) -> float:
+    begin = time.perf_counter()
+    work(1)
+    return time.perf_counter() - begin
 
 
 def sum_of(runs: Sequence[DryRun]) -> str:

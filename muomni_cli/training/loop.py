@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +17,7 @@ from muomni_cli.contract.training import Objective
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import replacing, write_bytes
 from muomni_cli.nn.device import autocast, memory_bytes, multiplies_bf16
-from muomni_cli.runs.checkpoint import (
-    load_model,
-    load_rng,
-    model_tensors,
-    read_checkpoint,
-    rng_tensors,
-    write_checkpoint,
-)
+from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 from muomni_cli.runs.listing import MetricsLog
 from muomni_cli.runs.run import BEST, LAST
 from muomni_cli.training.callbacks import CallbackList, Display
@@ -36,16 +28,8 @@ if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext
 
 
-@dataclass(frozen=True, slots=True)
-class LogWindow:
-    step: int
-    items: int
-    names: list[str]
-
-
 class Trainer:
-    """Trains one stage and writes ``metrics.jsonl``, ``last.safetensors``, ``best.safetensors`` and ``samples/`` in
-    ``folder``.
+    """Trains one stage and writes its metrics, checkpoints and samples into ``folder``.
 
     ``about``: fields of the checkpoint header besides step, best loss and the like. ``command``: continues this stage.
     """
@@ -61,19 +45,15 @@ class Trainer:
         callbacks: CallbackList,
         display: Display,
     ) -> None:
-        self.objective = objective
-        self.context = context
-        self.settings = context.settings
-        self.device = context.device
+        self.objective, self.context = objective, context
+        self.settings, self.device = context.settings, context.device
         self.folder, self.last = folder, folder / LAST
-        self.about = about
-        self.command = command
-        self.callbacks = callbacks
-        self.display = display
+        self.about, self.command = about, command
+        self.callbacks, self.display = callbacks, display
         self.metrics = MetricsLog(folder / "metrics.jsonl")
         self.stepper = Stepper(objective, self.settings, self.device)
         self.best = math.inf
-        self._readback: AsyncMetrics[LogWindow] = AsyncMetrics(self.device)
+        self._readback: AsyncMetrics[tuple[int, int, list[str]]] = AsyncMetrics(self.device)  # step, items, names
         self._seconds = 0.0  # trained so far, over all sessions
         self._items = 0
         self._begin = self._mark = time.perf_counter()
@@ -97,18 +77,18 @@ class Trainer:
             if self.settings.precision == "bf16" and not multiplies_bf16(self.device.type):
                 self.display.say(f"this {self.device.type} has no instructions for bfloat16: training in fp32")
             try:
-                self.callbacks.on_start(self.context)
+                self.callbacks.call(lambda callback: callback.on_start(self.context))
                 asked = self._train()
             except BaseException as error:
                 with suppress(MuomniError):  # such as a full disk: report the first error
-                    self.callbacks.on_end(self._done, "failed")
+                    self.callbacks.call(lambda callback: callback.on_end(self._done, "failed"))
                 if isinstance(error, torch.OutOfMemoryError):
                     raise MuomniError(
                         f"out of memory on {self.device} in step {self._done + 1}",
                         "raise accumulate, lower batch_size, or set checkpoint_activations=true",
                     ) from error
                 raise
-            self.callbacks.on_end(self._done, "stopped" if asked else "finished")
+            self.callbacks.call(lambda callback: callback.on_end(self._done, "stopped" if asked else "finished"))
         if asked:
             raise StoppedError(
                 f"{self.context.stage} stopped by {NAMES[asked]} after step {self._done} of {self.settings.steps}; "
@@ -133,55 +113,64 @@ class Trainer:
         return stop.asked
 
     def _between_steps(self, done: int, stop: StopRequests) -> None:
-        if self._due(done, self.settings.log_every):
+        last = done == self.settings.steps
+
+        def due(every: int) -> bool:
+            return every > 0 and (done % every == 0 or last)
+
+        if due(self.settings.log_every):
             names, values = self.stepper.read_window()
-            self._readback.post(LogWindow(done, self._items, names), values)
+            self._readback.post((done, self._items, names), values)
             self._items = 0
-        self._report(self._readback.take())
-        if self._due(done, self.settings.val_every):
-            with self._apart():
-                self.validate(done)
-        if self._due(done, self.settings.sample_every):
-            with self._apart():
-                self.sample(done)
-        if self._due(done, self.settings.save_every) or done == self.settings.steps or stop.asked:
-            with self._apart():
-                self.save(done)
+        self._report()
+        if due(self.settings.val_every):
+            self._apart(self.validate, done)
+        if due(self.settings.sample_every):
+            self._apart(self.sample, done)
+        if due(self.settings.save_every) or last or stop.asked:
+            self._apart(self.save, done)
 
-    def _due(self, done: int, every: int) -> bool:
-        return every > 0 and (done % every == 0 or done == self.settings.steps)
+    def _apart(self, work: Callable[[int], None], done: int) -> None:
+        """Work between steps: waits for pending metrics first, and is excluded from the rate."""
+        self._report(wait=True)
+        self._require_finite(int(self.stepper.bad_step))
+        begin = time.perf_counter()
+        work(done)
+        self._mark += time.perf_counter() - begin
 
-    def _report(self, arrived: list[tuple[LogWindow, list[float]]]) -> None:
-        for window, (bad_step, *means) in arrived:
+    def _report(self, *, wait: bool = False) -> None:
+        """Write and show the metrics that have arrived from the device; with ``wait``, all."""
+        for (step, items, names), (bad_step, *means) in self._readback.take(wait=wait):
             self._require_finite(int(bad_step))
-            now = time.perf_counter()
-            values = dict(sorted(zip(window.names, means, strict=True)))
-            metrics = {
-                "loss": values.pop("loss"),
-                **values,
-                "lr": self.stepper.optimizers.lr(window.step - 1),
-                f"{self.objective.unit}/s": window.items / max(now - self._mark, 1e-9),
-                "memory": memory_bytes(self.device),
-                "time": round(self._elapsed(), 3),
-            }
-            self._mark = now
-            self.metrics.write(window.step, metrics)
-            a_step = (now - self._begin) / max(1, window.step - self._first)
-            self.display.log(window.step, metrics, a_step * (self.settings.steps - window.step))
-            self.callbacks.on_log(window.step, metrics)
+            self._log(step, items, dict(sorted(zip(names, means, strict=True))))
+
+    def _log(self, step: int, items: int, values: dict[str, float]) -> None:
+        now = time.perf_counter()
+        metrics = {
+            "loss": values.pop("loss"),
+            **values,
+            "lr": self.stepper.optimizers.lr(step - 1),
+            f"{self.objective.unit}/s": items / max(now - self._mark, 1e-9),
+            "memory": memory_bytes(self.device),
+            "time": round(self._elapsed(), 3),
+        }
+        self._mark = now
+        self.metrics.write(step, metrics)
+        a_step = (now - self._begin) / max(1, step - self._first)
+        self.display.log(step, metrics, a_step * (self.settings.steps - step))
+        self.callbacks.call(lambda callback: callback.on_log(step, metrics))
 
     def validate(self, done: int) -> None:
         """Validate after ``done`` steps, and save the weights if they are the best so far."""
         with self._evaluation_mode(done):
             metrics = self.objective.validate()
-        loss = metrics["loss"]
-        better = loss < self.best
+        better = metrics["loss"] < self.best
         if better:
-            self.best = loss
+            self.best = metrics["loss"]
             write_checkpoint(self.folder / BEST, self._header(done), self._weights())
         self.metrics.write(done, {**{f"val_{k}": v for k, v in metrics.items()}, "time": round(self._elapsed(), 3)})
         self.display.validation(done, metrics, best=better)
-        self.callbacks.on_validation(done, metrics)
+        self.callbacks.call(lambda callback: callback.on_validation(done, metrics))
 
     def sample(self, done: int) -> None:
         with self._evaluation_mode(done):
@@ -192,17 +181,14 @@ class Trainer:
 
     def save(self, done: int) -> None:
         """Write the checkpoint of ``done`` steps, from which training resumes bit for bit."""
-        stepper = self.stepper
-        sections = {
-            **self._weights(),
-            "optim": stepper.optimizers.state_tensors(),
-            "rng": rng_tensors(self.device),
-            "log": stepper.window,
-        }
-        write_checkpoint(self.last, self._header(done), sections)
+        rng = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            rng["cuda"] = torch.cuda.get_rng_state(self.device)
+        state = {"optim": self.stepper.optimizers.state_tensors(), "rng": rng}
+        write_checkpoint(self.last, self._header(done), {**self._weights(), **state, "log": self.stepper.window})
         if not self.settings.val_every:  # else a stale best checkpoint would be preferred to this one
             (self.folder / BEST).unlink(missing_ok=True)
-        self.callbacks.on_checkpoint(done, self.last)
+        self.callbacks.call(lambda callback: callback.on_checkpoint(done, self.last))
 
     def _restore(self) -> int:
         """Restore the state that :meth:`save` wrote; returns the number of steps done."""
@@ -214,7 +200,8 @@ class Trainer:
                 "leave the seed as it was, or train again with --force",
             )
         load_model(self.objective.module, checkpoint)
-        if not checkpoint.section("rng"):
+        rng = checkpoint.section("rng")
+        if not rng:
             raise RequestError(
                 f"{self.last} holds weights alone, without the state to resume from",
                 "restore the original checkpoint, or train again with --force",
@@ -223,7 +210,9 @@ class Trainer:
             stepper.optimizers.load_state_tensors(checkpoint.section("optim"))
             if stepper.ema is not None:
                 stepper.ema.load(checkpoint.section("ema"))
-            load_rng(checkpoint.section("rng"), self.device)
+            torch.set_rng_state(rng["cpu"])
+            if self.device.type == "cuda" and "cuda" in rng:
+                torch.cuda.set_rng_state(rng["cuda"], self.device)
             done, stepper.count, best = int(header["step"]), int(header["window"]), header["best"]
         except KeyError as error:
             raise RequestError(
@@ -254,15 +243,6 @@ class Trainer:
 
     def _elapsed(self) -> float:
         return self._seconds + time.perf_counter() - self._begin
-
-    @contextmanager
-    def _apart(self) -> Iterator[None]:
-        """Work between steps: waits for pending metrics first, and is excluded from the rate."""
-        self._report(self._readback.take(wait=True))
-        self._require_finite(int(self.stepper.bad_step))
-        begin = time.perf_counter()
-        yield
-        self._mark += time.perf_counter() - begin
 
     @contextmanager
     def _evaluation_mode(self, done: int) -> Iterator[None]:

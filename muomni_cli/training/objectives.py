@@ -25,10 +25,11 @@ from torch.autograd.function import once_differentiable
 from muomni_cli.contract.models import Thinker
 from muomni_cli.contract.training import Batch, Loss, Sample
 from muomni_cli.data.batches import Window
-from muomni_cli.data.conversations import OmniDataset, OmniExample, open_omni_data
+from muomni_cli.data.conversations import OmniExample, open_omni_data
 from muomni_cli.data.media import modality_of
 from muomni_cli.data.text import ValidationText
 from muomni_cli.omni import OmniModel
+from muomni_cli.training.step import to_device
 
 if TYPE_CHECKING:
     from muomni_cli.training.context import TrainingContext
@@ -48,9 +49,15 @@ class _SummedCrossEntropy(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight)
         for part in _chunks(len(hidden), len(weight)):
             states = hidden[part]
-            slope, loss = _slope_and_loss(F.linear(states, weight).float(), targets[part])
-            total += loss
-            slope = slope.to(states.dtype)
+            logits = F.linear(states, weight).float()  # (N,V)
+            counted = (targets[part] != IGNORED)[:, None].to(logits.dtype)  # (N,1)
+            index = targets[part].clamp_min(0)[:, None]
+            chosen = logits.gather(1, index)
+            peak = logits.amax(1, keepdim=True)
+            shares = logits.sub_(peak).exp_()  # in place; one exponential serves the loss and its gradient
+            sums = shares.sum(1, keepdim=True)
+            total += ((peak + sums.log() - chosen) * counted).sum()
+            slope = shares.mul_(counted / sums).scatter_add_(1, index, -counted).to(states.dtype)
             grad_hidden[part] = slope @ weight.to(states.dtype)
             grad_weight += slope.t() @ states
         ctx.save_for_backward(grad_hidden, grad_weight)
@@ -67,19 +74,6 @@ def _chunks(rows: int, vocab_size: int) -> Iterator[slice]:
     """Slices of rows with at most :data:`CHUNK_LOGITS` logits each."""
     size = max(1, CHUNK_LOGITS // vocab_size)
     return (slice(start, start + size) for start in range(0, rows, size))
-
-
-def _slope_and_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,V) logits and (N,) targets -> d loss / d logits (N,V), in the memory of the logits, and the summed loss."""
-    counted = (targets != IGNORED)[:, None].to(logits.dtype)  # (N,1)
-    index = targets.clamp_min(0)[:, None]
-    chosen = logits.gather(1, index)
-    peak = logits.amax(1, keepdim=True)
-    shares = logits.sub_(peak).exp_()  # one exponential serves the loss and its gradient
-    sums = shares.sum(1, keepdim=True)
-    loss = ((peak + sums.log() - chosen) * counted).sum()
-    slope = shares.mul_(counted / sums)
-    return slope.scatter_add_(1, index, -counted), loss
 
 
 def summed_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -111,16 +105,11 @@ class NextToken:
         self.module: nn.Module = thinker
         self.blocks = list(thinker.blocks)
         self.adamw_params = frozenset(thinker.embedding_params)
-        self._thinker = thinker
-        self._context = context
-        self._settings = context.settings
-        data = context.text()
-        length = int(thinker.config.ctx_len)
+        self._thinker, self._context = thinker, context
+        self._settings = settings = context.settings
+        data, tokenizer, length = context.text(), context.tokenizer(), int(thinker.config.ctx_len)
         self._windows = data.train.windows(length, context.seed)
-        settings = context.settings
-        self._held_out = ValidationText(
-            data.val, context.tokenizer(), length, settings.batch_size, settings.val_batches
-        )
+        self._held_out = ValidationText(data.val, tokenizer, length, settings.batch_size, settings.val_batches)
 
     def batch(self, step: int, micro: int) -> Batch:
         """Micro-batch ``micro`` of the step's ``batch_size`` windows: ``ids`` and ``targets``, (B,T) each."""
@@ -132,25 +121,20 @@ class NextToken:
     def loss(self, batch: Batch) -> Loss:
         return Loss(summed_loss(self._thinker, batch.tensors))
 
+    @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """See :meth:`muomni_cli.data.text.ValidationText.measure`."""
-        was_training = self.module.training
-        self.module.eval()
-        with torch.no_grad():
-            found = self._held_out.measure(self._nats)
-        self.module.train(was_training)
-        return found
-
-    def _nats(self, window: Window) -> Tensor:
         device = self._thinker.head_weight.device
-        batch = to_batch(window.tokens, window.mask)
-        return summed_loss(self._thinker, {k: v.to(device) for k, v in batch.tensors.items()}).double()
+
+        def nats(window: Window) -> Tensor:
+            batch = to_device(to_batch(window.tokens, window.mask), device)
+            return summed_loss(self._thinker, batch.tensors).double()
+
+        return self._held_out.measure(nats)
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
         prompts = list(self._settings.sample_prompts)
-        if not prompts:
-            return
-        texts = self._context.generate(self._thinker, prompts, self._settings.sample_tokens)
+        texts = self._context.generate(self._thinker, prompts, self._settings.sample_tokens) if prompts else []
         for number, (prompt, text) in enumerate(zip(prompts, texts, strict=True), start=1):
             yield Sample(f"{number}.txt", f"{prompt}{text}\n")
 
@@ -184,8 +168,7 @@ def hide_words(
     rng: np.random.Generator,
 ) -> NDArray[np.int32]:
     """A copy of ``ids`` (T,) with each answer token replaced by ``pad`` with probability ``share``; prompts, media (ids
-    below 0) and turn markers are kept.
-    """
+    below 0) and turn markers are kept."""
     if not share:
         return ids
     words = answer & (ids >= 0) & ~np.isin(ids, list(specials.values()))
@@ -200,8 +183,7 @@ class AnswerTrace:
 
     def __init__(self, omni: OmniModel, context: TrainingContext) -> None:
         self.module: nn.Module = omni
-        self.omni = omni
-        self._thinker = omni.thinker
+        self.omni, self._thinker = omni, omni.thinker
         self.blocks: Sequence[nn.Module] = [
             block for part in (omni.thinker, *omni.encoders.values()) for block in getattr(part, "blocks", ())
         ]
@@ -210,33 +192,27 @@ class AnswerTrace:
             for name, part in (("thinker", omni.thinker), *((f"encoders.{m}", e) for m, e in omni.encoders.items()))
             for table in getattr(part, "embedding_params", ())
         )
-        self._settings = context.settings
-        self._tokenizer = context.tokenizer()
+        self._context, self._settings, self._tokenizer = context, context.settings, context.tokenizer()
         modalities = {m: modality_of(chosen.registered, chosen.config) for m, chosen in context.recipe.encoders.items()}
         self._data = open_omni_data(context.recipe, self._tokenizer, modalities, context.progress)
         context.report(self._data.validating)
-        self._context = context
 
     def batch(self, step: int, micro: int) -> Batch:
         rows = self._data.train.batch(step, self._settings.batch_size)
         shares = self._settings.accumulate
-        own = range(len(rows) * micro // shares, len(rows) * (micro + 1) // shares)
-        conversations = [self._data.train[rows[place]] for place in own]
-        return self._collate(
-            conversations,
-            [self._given(example, step, place) for example, place in zip(conversations, own, strict=True)],
-        )
+        conversations, given = [], []
+        for place in range(len(rows) * micro // shares, len(rows) * (micro + 1) // shares):
+            example = self._data.train[rows[place]]
+            share = share_of(self._settings.word_dropout, (modality for modality, _ in example.media))
+            rng = np.random.default_rng((self._context.seed, step, place))  # independent of micro-batching
+            conversations.append(example)
+            given.append(hide_words(example.ids, example.answer, share, self._tokenizer.specials, rng))
+        return self._collate(conversations, given)
 
     def size(self, step: int) -> int:
         """Length of the step's longest conversation, media included; all others are padded to it."""
         conversations = self._data.train
         return max(conversations.size(row) for row in conversations.batch(step, self._settings.batch_size))
-
-    def _given(self, example: OmniExample, step: int, place: int) -> NDArray[np.int32]:
-        """The input ids of conversation ``place``, with word dropout; independent of micro-batching."""
-        rng = np.random.default_rng((self._context.seed, step, place))
-        share = share_of(self._settings.word_dropout, (modality for modality, _ in example.media))
-        return hide_words(example.ids, example.answer, share, self._tokenizer.specials, rng)
 
     def loss(self, batch: Batch) -> Loss:
         states, targets = self._states(batch), batch.tensors["targets"]
@@ -244,20 +220,26 @@ class AnswerTrace:
 
     def validate(self) -> dict[str, float]:
         """``loss`` in nats per token; per source ``loss_<source>`` and ``exact_<source>``, the share of conversations
-        whose
-        answers greedy decoding reproduces exactly.
-        """
+        whose answers greedy decoding reproduces exactly."""
         names, conversations = self._data.names, self._data.val
-        nats, tokens = np.zeros(len(names)), np.zeros(len(names))
-        right, count = np.zeros(len(names)), np.zeros(len(names))
-        for rows in self._validation_rows(conversations):
+        batches = list(conversations.batches(self._settings.batch_size))
+        wanted = self._settings.val_batches or len(batches)
+        if wanted < len(batches):  # spread evenly over the lengths
+            batches = [batches[int(place)] for place in np.linspace(0, len(batches) - 1, wanted)]
+        nats, tokens, right, count = np.zeros((4, len(names)))
+        for rows in batches:
             batch = self._collate([conversations[row] for row in rows])
-            loss, exact = self._judge(batch, len(rows))
+            logits = self._logits(batch)
+            targets = batch.tensors["targets"].to(logits.device)
+            owner = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(batch.host["answers"]))
+            summed = partial(torch.zeros(len(rows), device=logits.device).index_add, 0, owner.to(logits.device))
+            losses = summed(F.cross_entropy(logits, targets, reduction="none")).tolist()
+            wrong = summed((logits.argmax(-1) != targets).float()).tolist()
             for place, row in enumerate(rows):
                 source = conversations.sources[row]
-                nats[source] += loss[place]
+                nats[source] += losses[place]
                 tokens[source] += batch.host["answers"][place]
-                right[source] += exact[place]
+                right[source] += wrong[place] == 0
                 count[source] += 1
         found = {"loss": float(nats.sum() / max(tokens.sum(), 1.0))}
         for source, name in enumerate(names):
@@ -271,8 +253,7 @@ class AnswerTrace:
         conversations = self._data.val
         rows = np.linspace(0, len(conversations) - 1, min(SAMPLES, len(conversations))).astype(int).tolist()
         batch = self._collate([conversations[row] for row in rows])
-        with torch.no_grad():
-            predicted = self._logits(batch).argmax(-1).tolist()
+        predicted = self._logits(batch).argmax(-1).tolist()
         text, begin = "", 0
         for place, row in enumerate(rows):
             end = begin + batch.host["answers"][place]
@@ -285,9 +266,7 @@ class AnswerTrace:
 
     def _collate(self, chosen: Sequence[OmniExample], given: Sequence[NDArray[np.int32]] | None = None) -> Batch:
         """Conversations padded on the right, and their media; ``places`` are flat indices into the (B,T) tokens.
-        ``given``:
-        input ids, where they differ from the examples'.
-        """
+        ``given``: input ids, where they differ from the examples'."""
         width = max(len(example.ids) for example in chosen) - 1
         ids = np.zeros((len(chosen), width), np.int64)
         targets, places = [], []
@@ -303,36 +282,24 @@ class AnswerTrace:
         }
         host: dict[str, Sequence[int]] = {"answers": [len(own) for own in targets]}
         for modality in self.omni.encoders:
-            self._add_inputs(modality, chosen, ids, tensors, host)
+            inputs: list[NDArray[Any]] = []
+            at, where = [], []
+            for row, example in enumerate(chosen):
+                for number, (kind, index) in enumerate(example.media):
+                    if kind == modality:
+                        own = np.flatnonzero(ids[row] == -1 - number)
+                        where.append(row * width + own)
+                        at.append(np.stack([np.full(len(own), len(inputs)), np.arange(len(own))]))
+                        inputs.append(self._data.inputs[modality][index])
+            if inputs:
+                host[modality] = [len(one) for one in inputs]
+                padded = np.zeros((len(inputs), max(host[modality]), *inputs[0].shape[1:]), inputs[0].dtype)
+                for row, one in enumerate(inputs):
+                    padded[row, : len(one)] = one
+                tensors[f"{modality}.inputs"] = torch.from_numpy(padded)
+                tensors[f"{modality}.at"] = torch.from_numpy(np.concatenate(at, axis=1))  # (2,n): input, token
+                tensors[f"{modality}.where"] = torch.from_numpy(np.concatenate(where))  # (n,): flat, in (B,T)
         return Batch(tensors, weight=float(len(tensors["targets"])), items=sum(len(t.ids) for t in chosen), host=host)
-
-    def _add_inputs(
-        self,
-        modality: str,
-        chosen: Sequence[OmniExample],
-        ids: Any,
-        tensors: dict[str, Tensor],
-        host: dict[str, Sequence[int]],
-    ) -> None:
-        """One modality's inputs, padded, and the flat position in the sequence of each (input, token)."""
-        inputs: list[NDArray[Any]] = []
-        at, where = [], []
-        for row, example in enumerate(chosen):
-            for number, (kind, index) in enumerate(example.media):
-                if kind == modality:
-                    own = np.flatnonzero(ids[row] == -1 - number)
-                    where.append(row * ids.shape[1] + own)
-                    at.append(np.stack([np.full(len(own), len(inputs)), np.arange(len(own))]))
-                    inputs.append(self._data.inputs[modality][index])
-        if not inputs:
-            return
-        host[modality] = [len(one) for one in inputs]
-        padded = np.zeros((len(inputs), max(host[modality]), *inputs[0].shape[1:]), inputs[0].dtype)
-        for row, one in enumerate(inputs):
-            padded[row, : len(one)] = one
-        tensors[f"{modality}.inputs"] = torch.from_numpy(padded)
-        tensors[f"{modality}.at"] = torch.from_numpy(np.concatenate(at, axis=1))  # (2,n): input, token
-        tensors[f"{modality}.where"] = torch.from_numpy(np.concatenate(where))
 
     def _states(self, batch: Batch) -> Tensor:
         """(n,D) final states that predict the answers' tokens."""
@@ -348,28 +315,8 @@ class AnswerTrace:
         states: Tensor = self._thinker.hidden(embeds=embeds).flatten(0, 1)
         return states[tensors["places"]]
 
-    def _validation_rows(self, conversations: OmniDataset) -> list[list[int]]:
-        """All batches, or ``val_batches`` of them, spread evenly over the lengths."""
-        batches = list(conversations.batches(self._settings.batch_size))
-        wanted = self._settings.val_batches or len(batches)
-        if wanted >= len(batches):
-            return batches
-        return [batches[int(place)] for place in np.linspace(0, len(batches) - 1, wanted)]
-
+    @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:
-        device = self._thinker.head_weight.device
-        moved = Batch({k: v.to(device) for k, v in batch.tensors.items()}, batch.weight, batch.items, batch.host)
-        states = self._states(moved)
+        states = self._states(to_device(batch, self._thinker.head_weight.device))
         logits: Tensor = states @ self._thinker.head_weight.to(states.dtype).T
         return logits.float()
-
-    def _judge(self, batch: Batch, rows: int) -> tuple[list[float], list[bool]]:
-        """Nats of each conversation's answers, and whether greedy decoding gets every token right."""
-        with torch.no_grad():
-            logits = self._logits(batch)
-        targets = batch.tensors["targets"].to(logits.device)
-        owner = torch.repeat_interleave(torch.arange(rows), torch.tensor(batch.host["answers"])).to(logits.device)
-        nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-        wrong = (logits.argmax(-1) != targets).float()
-        sums = partial(torch.zeros(rows, device=logits.device).index_add, 0, owner)
-        return sums(nats).tolist(), (sums(wrong) == 0).tolist()

@@ -21,17 +21,13 @@ from muomni_cli.nn.device import quick_dtype
 if TYPE_CHECKING:
     from muomni_cli.recipe import TrainSettings
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic that drives all singular values towards 1 in few iterations."""
-
 
 def factor(settings: TrainSettings, step: int) -> float:
     """Share of the peak learning rate at ``step`` (from 0), in (0, 1]; a pure function, so resuming needs no state.
 
     Every schedule warms up linearly over ``warmup_steps``. Then ``cosine`` decays along half a cosine to ``min_lr``
     (arXiv 1608.03983), ``wsd`` stays at the peak and decays linearly to ``min_lr`` over the last ``decay_fraction`` of
-    the
-    steps (arXiv 2404.06395), and ``constant`` stays.
+    the steps (arXiv 2404.06395), and ``constant`` stays.
     """
     if step < settings.warmup_steps:
         return (step + 1) / (settings.warmup_steps + 1)
@@ -48,7 +44,7 @@ def factor(settings: TrainSettings, step: int) -> float:
 
 def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
     """(N,R,C) -> (N,R,C) with the same singular vectors, all singular values near 1; in bfloat16 where that is fast."""
-    a, b, c = NEWTON_SCHULZ
+    a, b, c = 3.4445, -4.7750, 2.0315  # of a quintic that drives all singular values towards 1 in few iterations
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.to(quick_dtype(matrices.device))
     x = x.mT if tall else x  # the Gram matrix is taken over the short side
@@ -63,12 +59,10 @@ class Muon(torch.optim.Optimizer):
     """Momentum that is orthogonalized before it is applied, for 2-D parameters.
 
     ``lr``: size of the update's singular values, times ``sqrt(max(1, rows / columns))``; 0.02 is a usual rate. The
-    momentum
-    is Nesterov's, the weight decay decoupled.
+    momentum is Nesterov's, the weight decay decoupled.
     """
 
-    skip: Tensor | None = None
-    """Scalar on the device; where true, :meth:`step` changes neither weights nor state."""
+    skip: Tensor | None = None  # scalar on the device; where true, step() changes neither weights nor state
 
     def __init__(
         self,
@@ -95,32 +89,19 @@ class Muon(torch.optim.Optimizer):
 
     def _step_shape(self, params: list[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
         grads = [p.grad for p in params if p.grad is not None]
-        buffers = [self._buffer(p) for p in params]
+        for p in params:
+            if "momentum" not in self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        buffers = [self.state[p]["momentum"] for p in params]
         if self.skip is not None:  # keep NaN out of the average and the weights
             grads = [torch.where(self.skip, buffer, grad) for buffer, grad in zip(buffers, grads, strict=True)]
         torch._foreach_lerp_(buffers, grads, 1 - momentum)
         updates = orthogonalize(torch.stack(torch._foreach_lerp(grads, buffers, momentum))).to(params[0].dtype)
         rows, columns = params[0].shape
         scale = lr * max(1.0, rows / columns) ** 0.5
-        if self.skip is None:
-            torch._foreach_mul_(params, 1 - lr * weight_decay)
-            torch._foreach_add_(params, list(updates.unbind()), alpha=-scale)
-            return
-        go = (~self.skip).to(params[0].dtype)
+        go = 1.0 if self.skip is None else (~self.skip).to(params[0].dtype)
         torch._foreach_mul_(params, 1 - go * (lr * weight_decay))
         torch._foreach_add_(params, list((updates * go).unbind()), alpha=-scale)
-
-    def _buffer(self, param: Tensor) -> Tensor:
-        state = self.state[param]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(param)
-        buffer: Tensor = state["momentum"]
-        return buffer
-
-
-def embedding_names(module: nn.Module) -> set[str]:
-    tables = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
-    return {name for name, p in module.named_parameters() if id(p) in tables}
 
 
 def scale_of(name: str, scales: Mapping[str, float]) -> float:
@@ -142,7 +123,8 @@ class Optimizers:
         self.names = {name: p for name, p in module.named_parameters() if p.requires_grad}
         unknown = adamw_params - dict(module.named_parameters(remove_duplicate=False)).keys()
         assert not unknown, f"adamw_params names no parameters: {sorted(unknown)}"
-        tables = embedding_names(module)
+        embeddings = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
+        tables = {name for name, p in module.named_parameters() if id(p) in embeddings}
         use_muon = settings.optimizer == "muon"
         hidden = [n for n, p in self.names.items() if use_muon and p.ndim == 2 and n not in adamw_params | tables]
         rest = [n for n in self.names if n not in set(hidden)]
@@ -152,9 +134,7 @@ class Optimizers:
         if rest:
             groups = [*self._groups(decayed, settings.weight_decay), *self._groups(plain, 0.0)]
             # fused: only this variant can skip a step on the device (``found_inf``)
-            self.named["adamw"] = torch.optim.AdamW(
-                groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True
-            )
+            self.named["adamw"] = torch.optim.AdamW(groups, settings.lr, settings.betas, settings.eps, fused=True)
         if hidden:
             self.named["muon"] = Muon(self._groups(hidden, settings.weight_decay), settings.muon_lr)
         self._peaks = {"adamw": settings.lr, "muon": settings.muon_lr}
@@ -166,10 +146,6 @@ class Optimizers:
             group = groups.setdefault(scale, {"params": [], "weight_decay": weight_decay, "scale": scale})
             group["params"].append(self.names[name])
         return list(groups.values())
-
-    @property
-    def params(self) -> list[nn.Parameter]:
-        return list(self.names.values())
 
     def step(self, step: int, skip: Tensor) -> None:
         """Update the weights at the rate of ``step`` (from 0), unless ``skip`` (scalar on the device) is true."""
@@ -219,14 +195,12 @@ class Ema:
         self.params = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().float().clone() for name, p in self.params.items()}
 
-    def decay_at(self, step: int) -> float:
-        """Decay at ``step`` (from 0): small at first, so that the initial weights are soon forgotten."""
-        return min(self.decay, (1 + step) / (10 + step))
-
     @torch.no_grad()
     def update(self, step: int) -> None:
+        """Add the weights after ``step`` (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))  # small at first: the initial weights are soon forgotten
         weights = [p.detach().float() for p in self.params.values()]
-        torch._foreach_lerp_(list(self.average.values()), weights, 1 - self.decay_at(step))
+        torch._foreach_lerp_(list(self.average.values()), weights, 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

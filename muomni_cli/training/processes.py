@@ -15,7 +15,6 @@ from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
-
 POLL = 0.1  # seconds between two polls of the processes
 
 
@@ -57,33 +56,24 @@ class StopRequests:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Stages to train in parallel, with the stages that must finish before each (those outside ``stages`` are
-    finished).
-
-    ``threads``: of each stage; 0, or more than ``cpu_slots``: all of them. ``cpu_slots``: threads of all running
-    stages.
-    """
+    """Stages to train in parallel."""
 
     stages: Sequence[str]
-    waits: Mapping[str, Collection[str]]
-    threads: Mapping[str, int]
-    cpu_slots: int
+    waits: Mapping[str, Collection[str]]  # stages that must finish before each; those outside ``stages`` have
+    threads: Mapping[str, int]  # of each stage; 0, or more than ``cpu_slots``: all of them
+    cpu_slots: int  # threads of all running stages
 
     def next(self, waiting: Sequence[str], running: Collection[str]) -> str | None:
-        free = self.cpu_slots - sum(self._takes(stage) for stage in running)
+        takes = {s: min(self.threads[s] or self.cpu_slots, self.cpu_slots) for s in self.stages}
+        free = self.cpu_slots - sum(takes[stage] for stage in running)
         unfinished = {*waiting, *running}
-        fits = (s for s in waiting if self._takes(s) <= free and unfinished.isdisjoint(self.waits[s]))
-        return next(fits, None)
-
-    def _takes(self, stage: str) -> int:
-        return min(self.threads[stage] or self.cpu_slots, self.cpu_slots)
+        return next((s for s in waiting if takes[s] <= free and unfinished.isdisjoint(self.waits[s])), None)
 
 
 def train_parallel(plan: Plan, command: Callable[[str], list[str]], again: str, said: Collection[str] = ()) -> None:
     """Train all stages of ``plan``. After a failure the running stages finish, and no other starts.
 
     Args:
-        plan: the stages.
         command: the command line that trains a stage. It saves and exits on SIGTERM, and prints why it fails.
         again: the command with which the user continues after a stop or a failure.
         said: lines printed already, which are not repeated.
@@ -97,16 +87,15 @@ def train_parallel(plan: Plan, command: Callable[[str], list[str]], again: str, 
     with StopRequests(say) as stop:
         try:
             while running or (waiting and not failed and stop.asked is None):
-                if stop.asked is None and not failed:
-                    while (stage := plan.next(waiting, running)) is not None:
-                        waiting.remove(stage)
-                        running[stage] = _Training(stage, command(stage), said)
+                while stop.asked is None and not failed and (stage := plan.next(waiting, running)) is not None:
+                    waiting.remove(stage)
+                    running[stage] = _Training(stage, command(stage), said)
                 if stop.asked is not None:
                     for training in running.values():
                         training.ask_to_stop()
                 time.sleep(POLL)
                 for stage in [stage for stage, training in running.items() if training.ended]:
-                    if code := running.pop(stage).code:
+                    if code := running.pop(stage).wait():
                         failed[stage] = code
         finally:  # leave no process behind
             for training in running.values():
@@ -125,9 +114,7 @@ class _Training:
     """The process of one stage; its stderr is passed on line by line, prefixed with the stage."""
 
     def __init__(self, stage: str, words: list[str], said: Collection[str]) -> None:
-        self._stage = stage
-        self._said = said
-        self._asked = False
+        self._stage, self._said, self._asked = stage, said, False
         self._process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, errors="replace")
         self._reader = threading.Thread(target=self._pass_on, daemon=True)
         self._reader.start()
@@ -136,13 +123,11 @@ class _Training:
     def ended(self) -> bool:
         return self._process.poll() is not None and not self._reader.is_alive()
 
-    @property
-    def code(self) -> int:
-        return int(self._process.wait())
-
-    def wait(self) -> None:
-        self._process.wait()
+    def wait(self) -> int:
+        """Wait for its end; returns the exit code."""
+        code = self._process.wait()
         self._reader.join()
+        return code
 
     def ask_to_stop(self) -> None:
         """Once: Ctrl-C in a terminal has reached the process already, and a second signal would keep it from saving."""

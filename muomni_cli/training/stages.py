@@ -1,5 +1,4 @@
-"""The stages of a recipe: how each starts, resumes and ends in its run. The training itself is
-:mod:`muomni_cli.training.loop`."""
+"""The stages of a recipe: how each starts, resumes and ends in its run. The loop is :mod:`muomni_cli.training.loop`."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ import gc
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -24,10 +23,13 @@ from muomni_cli.core.files import write_json, write_text
 from muomni_cli.data.conversations import omni_fingerprint
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.text import train_tokenizer
+from muomni_cli.models.locate import model_named
 from muomni_cli.nn.device import choose_device, memory_bytes, set_threads
+from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
+from muomni_cli.runs.checkpoint import build_part, open_part
 from muomni_cli.runs.run import (
     BEST,
     LAST,
@@ -40,11 +42,13 @@ from muomni_cli.runs.run import (
     run_lock,
     stage_lock,
 )
-from muomni_cli.training.base_model import load_pretrained
+from muomni_cli.training.base_model import PretrainedModel, load_pretrained
 from muomni_cli.training.callbacks import CallbackList, Display, RunRecorder
 from muomni_cli.training.context import TrainingContext, part_arguments
 from muomni_cli.training.dry_run import DryRun, dry_run
 from muomni_cli.training.loop import Trainer
+from muomni_cli.training.objectives import AnswerTrace
+from muomni_cli.training.optim import scale_of
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec, Recipe
@@ -79,9 +83,6 @@ class Job:
         """The kind of its part, or the stage's name."""
         return self.chosen.registered.part.kind if self.chosen else self.stage
 
-    def command_of(self, stage: str) -> str:
-        return self.command.replace(f"muomni train {self.stage} ", f"muomni train {stage} ", 1)
-
     @property
     def last(self) -> Path:
         return self.run.stage(self.stage) / LAST
@@ -91,8 +92,7 @@ def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> 
     """Train stages of one run, one after the other.
 
     Other processes may train other stages of the run at the same time, except with ``force`` or for a tokenizer, on
-    which
-    all other stages depend.
+    which all other stages depend.
 
     Args:
         jobs: at least one.
@@ -108,43 +108,34 @@ def train(jobs: Sequence[Job], *, resume: bool = False, force: bool = False) -> 
         _ = job.chosen  # an unknown stage is an error before anything is written
     with stage_lock(jobs[0].run.root) if force else nullcontext():
         for job in jobs:
-            with nullcontext() if force else stage_lock(job.run.root, _own(job)):
+            whole_run = job.kind == "tokenizer" and job.run.status(job.stage) != "finished"
+            with nullcontext() if force else stage_lock(job.run.root, "" if whole_run else job.stage):
                 _train(job, resume=resume, force=force, again=again)
-
-
-def _learn_first(job: Job, *, alone: bool) -> Tokenizer:
-    """Train the tokenizer that ``job`` needs, without being asked: it is quick. ``alone``: the whole run is locked
-    already."""
-    first = replace(job, stage="tokenizer", command=job.command_of("tokenizer"))
-    with nullcontext() if alone else stage_lock(job.run.root, first.stage):
-        if job.run.status(first.stage) == "missing":  # else another process trained it meanwhile
-            say("there is no tokenizer yet: training it first")
-            _train_tokenizer(first, frozenset())
-    return job.run.tokenizer(first.command)
-
-
-def _own(job: Job) -> str:
-    """The folder to lock: the stage's own, or the whole run for a new tokenizer, on which everything depends."""
-    return "" if job.kind == "tokenizer" and job.run.status(job.stage) != "finished" else job.stage
 
 
 def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> None:
     _require_same_parts(job, again if resume else again | {job.stage})
-    status = job.run.status(job.stage)
-    if not force:
-        if status == "finished" and not (resume and _has_more_steps(job)):
+    status, states = job.run.status(job.stage), job.run.model()["stages"]
+    if force:
+        users = [stage for stage in states if stage not in again]
+        if job.stage == "tokenizer" and users:
+            raise RequestError(
+                f"{', '.join(users)} of {job.run.root} was trained with this tokenizer",
+                "train everything again (muomni train all RECIPE --force), or another run with --run NAME",
+            )
+    elif status == "finished":
+        done = states[job.stage].get("step")
+        if not resume or done is None or job.recipe.train_for(job.stage).steps <= done:
             say(
                 f"{job.stage} of {job.run.root} is finished; train it again with --force, "
                 "or keep it and train another run with --run NAME"
             )
             return
-        if status == "unfinished" and not resume and job.last.is_file():
-            raise RequestError(
-                f"{job.stage} of {job.run.root} is unfinished",
-                f"continue it: {job.command} --resume    or start again: {job.command} --force",
-            )
-    elif job.stage == "tokenizer":
-        _require_unused_tokenizer(job, again)
+    elif status == "unfinished" and not resume and job.last.is_file():
+        raise RequestError(
+            f"{job.stage} of {job.run.root} is unfinished",
+            f"continue it: {job.command} --resume    or start again: {job.command} --force",
+        )
     if job.kind == "tokenizer":
         _train_tokenizer(job, again)
         return
@@ -153,38 +144,15 @@ def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Non
     _train_part(job, resume=resume and job.last.is_file(), force=force)
 
 
-def try_stages(jobs: Sequence[Job]) -> list[DryRun]:
-    """:func:`try_stage` of each, with memory left over by earlier ones subtracted."""
-    tried = []
-    base = memory_bytes(CPU)
-    learn = cache(partial(_learn_aside, jobs[0].recipe))
-    for job in jobs:
-        gc.collect()
-        left = max(0, memory_bytes(CPU) - base)
-        found = try_stage(job, learn)
-        tried.append(replace(found, memory=found.memory - (left if found.device == "cpu" else 0)))
-    return tried
-
-
-def try_stage(job: Job, learn: Callable[[], Tokenizer]) -> DryRun:
-    """Measure some steps of a stage in memory and estimate the total. Missing parts are replaced by untrained ones, a
-    missing tokenizer by that of ``learn``. RequestError if the stage has no steps, or data is missing."""
-    if job.kind == "tokenizer":
-        raise RequestError("the tokenizer stage has no steps to try", f"train it: {job.command}")
-    begin = time.perf_counter()
-    _objective(job, _context(job, learn, trial=True))
-    first = time.perf_counter() - begin
-    context = _context(job, learn, trial=True)  # again, now with cached data, as the training will find it
-    objective = _objective(job, context)
-    second = time.perf_counter() - begin - first
-    return dry_run(objective, context, opening=second, preparing=max(0.0, first - second))
-
-
-def _learn_aside(recipe: Recipe) -> Tokenizer:
-    chars = min(recipe.data.tokenizer_chars, TRIAL_CHARS)
-    settings = recipe.data.settings.model_copy(update={"tokenizer_chars": chars})
-    say("there is no tokenizer yet: training a temporary one for the dry run")
-    return train_tokenizer(replace(recipe, data=replace(recipe.data, settings=settings)), lambda _: None)
+def _require_same_parts(job: Job, leave_out: frozenset[str]) -> None:
+    held = job.run.model()["parts"]
+    for stage, chosen in parts_of(job.recipe).items():
+        named = part_entry(chosen.registered, chosen.config, "")
+        if stage in held and stage not in leave_out and (changed := differences(held[stage], named)):
+            raise RequestError(
+                f"{stage} of {job.run.root} differs from the recipe in {' and '.join(changed)}",
+                f"restore the setting, train another run with --run NAME, or train {stage} again with --force",
+            )
 
 
 def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
@@ -202,16 +170,27 @@ def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
 
 
 def _train_part(job: Job, *, resume: bool, force: bool) -> None:
-    if resume:
-        _require_steps_left(job)
+    steps = job.recipe.train_for(job.stage).steps
+    if resume and (done := int(read_header(job.last).get("step", 0))) > steps:
+        raise RequestError(
+            f"{job.stage} of {job.run.root} has done {done} steps already, and the recipe asks for {steps}",
+            f"raise train.{job.stage}.steps, or start again with --force",
+        )
     context = _context(job, partial(_learn_first, job, alone=force))
     objective = _objective(job, context)
-    base = load_pretrained(context.settings.init) if job.stage == OMNI else None
-    if base is not None and base.give_tokenizer(job.recipe, job.run):
-        say(f"tokenizer: {base.run.stage('tokenizer')}")
-    part = _entry(job, context, objective)
-    about = {"parts": _joint_entries(job, context)} if job.stage == OMNI else {}
     folder = job.run.stage(job.stage)
+    part: dict[str, Any] | None = None
+    about: dict[str, Any] = {}
+    if job.chosen is not None:
+        head_metadata = getattr(objective, "head_metadata", None)
+        arguments = part_arguments(job.recipe, job.stage, context)
+        more = arguments if head_metadata is None else {**arguments, "head_metadata": head_metadata}
+        part = part_entry(job.chosen.registered, job.chosen.config, f"{job.stage}/{LAST}", **more)
+    else:
+        base = load_pretrained(context.settings.init)
+        if base is not None and base.give_tokenizer(job.recipe, job.run):
+            say(f"tokenizer: {base.run.stage('tokenizer')}")
+        about["parts"] = _joint_entries(job.recipe, context)
     if force:
         shutil.rmtree(folder, ignore_errors=True)
     _write_recipe(job, _data_fingerprints(job, context))
@@ -233,36 +212,19 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
     say(f"training {job.stage} ({count:,} parameters) on {context.device} into {folder}")
     done = trainer.run(resume=resume)
     best = folder / BEST
-    more = f" and {best} (step {read_header(best)['step']})" if best.is_file() else ""
-    say(f"wrote {trainer.last} (step {done}){more}")
+    also = f" and {best} (step {read_header(best)['step']})" if best.is_file() else ""
+    say(f"wrote {trainer.last} (step {done}){also}")
 
 
-def _context(job: Job, learn: Callable[[], Tokenizer], *, trial: bool = False) -> TrainingContext:
-    settings = job.recipe.train_for(job.stage)
-    device = choose_device(settings.device)
-    set_threads(settings.threads)
-    seed = job.recipe.seed
-    return TrainingContext(
-        job.recipe, job.stage, settings, seed, device, job.run, reports=True, learn_tokenizer=learn, trial=trial
-    )
-
-
-def _objective(job: Job, context: TrainingContext) -> Objective:
-    torch.manual_seed(context.seed)
-    if job.chosen is None:
-        from muomni_cli.training.initialize import build_omni
-        from muomni_cli.training.objectives import AnswerTrace
-
-        return AnswerTrace(build_omni(context), context)
-    part = job.chosen.registered.part
-    wanted = f"{part.kind} {part.name}"
-    assert part.objective is not None, "checked in Job.chosen"
-    build: Callable[..., Any] = resolve(part.build, wanted)
-    arguments = part_arguments(job.recipe, job.stage, context)
-    torch.manual_seed(context.seed)  # whatever part_arguments has opened
-    module = build(job.chosen.config, **build_arguments(arguments))
-    objective: Objective = resolve(part.objective, wanted)(module, context)
-    return objective
+def _learn_first(job: Job, *, alone: bool) -> Tokenizer:
+    """Train the tokenizer that ``job`` needs, which is quick. ``alone``: the whole run is locked already."""
+    command = job.command.replace(f"muomni train {job.stage} ", "muomni train tokenizer ", 1)
+    first = replace(job, stage="tokenizer", command=command)
+    with nullcontext() if alone else stage_lock(job.run.root, first.stage):
+        if job.run.status(first.stage) == "missing":  # else another process trained it meanwhile
+            say("there is no tokenizer yet: training it first")
+            _train_tokenizer(first, frozenset())
+    return job.run.tokenizer(first.command)
 
 
 def _data_fingerprints(job: Job, context: TrainingContext) -> dict[str, str]:
@@ -274,23 +236,12 @@ def _data_fingerprints(job: Job, context: TrainingContext) -> dict[str, str]:
     return {job.recipe.table_of(job.stage): context.examples().fingerprint} if learns else {}
 
 
-def _entry(job: Job, context: TrainingContext, objective: Objective) -> dict[str, Any] | None:
-    chosen = job.chosen
-    if chosen is None:
-        return None
-    weights = str(job.last.relative_to(job.run.root))
-    head_metadata = getattr(objective, "head_metadata", None)
-    more = {} if head_metadata is None else {"head_metadata": head_metadata}
-    arguments = part_arguments(job.recipe, job.stage, context)
-    return part_entry(chosen.registered, chosen.config, weights, **arguments, **more)
-
-
-def _joint_entries(job: Job, context: TrainingContext) -> dict[str, dict[str, Any]]:
+def _joint_entries(recipe: Recipe, context: TrainingContext) -> dict[str, dict[str, Any]]:
     """Entries of the parts that the omni stage trains, as if each had been trained alone."""
-    assert job.recipe.thinker is not None, "checked in build_omni"
+    assert recipe.thinker is not None, "checked in build_omni"
     size = context.tokenizer().vocab_size
-    thinker = part_entry(job.recipe.thinker.registered, job.recipe.thinker.config, "", vocab_size=size)
-    encoders = {name: part_entry(c.registered, c.config, "") for name, c in job.recipe.encoders.items()}
+    thinker = part_entry(recipe.thinker.registered, recipe.thinker.config, "", vocab_size=size)
+    encoders = {name: part_entry(c.registered, c.config, "") for name, c in recipe.encoders.items()}
     return {"thinker": thinker, **encoders}
 
 
@@ -303,39 +254,118 @@ def _write_recipe(job: Job, data: dict[str, str]) -> None:
         write_json(job.run.root / "lock.json", lock)
 
 
-def _has_more_steps(job: Job) -> bool:
-    done = job.run.model()["stages"][job.stage].get("step")
-    return done is not None and job.recipe.train_for(job.stage).steps > done
+def try_stages(jobs: Sequence[Job]) -> list[DryRun]:
+    """Measure some steps of every stage in memory and estimate the total.
+
+    Missing parts are replaced by untrained ones, a missing tokenizer by a temporary one. RequestError if a stage has no
+    steps, or data is missing.
+    """
+    recipe = jobs[0].recipe
+
+    @cache
+    def learn() -> Tokenizer:
+        chars = min(recipe.data.tokenizer_chars, TRIAL_CHARS)
+        settings = recipe.data.settings.model_copy(update={"tokenizer_chars": chars})
+        say("there is no tokenizer yet: training a temporary one for the dry run")
+        return train_tokenizer(replace(recipe, data=replace(recipe.data, settings=settings)), lambda _: None)
+
+    tried = []
+    base = memory_bytes(CPU)
+    for job in jobs:
+        gc.collect()
+        left = max(0, memory_bytes(CPU) - base)  # by earlier stages
+        found = _try_stage(job, learn)
+        tried.append(replace(found, memory=found.memory - (left if found.device == "cpu" else 0)))
+    return tried
 
 
-def _require_steps_left(job: Job) -> None:
-    """Refuse a checkpoint beyond the recipe's last step, or one that cannot be read."""
-    done, steps = int(read_header(job.last).get("step", 0)), job.recipe.train_for(job.stage).steps
-    if done > steps:
+def _try_stage(job: Job, learn: Callable[[], Tokenizer]) -> DryRun:
+    if job.kind == "tokenizer":
+        raise RequestError("the tokenizer stage has no steps to try", f"train it: {job.command}")
+    begin = time.perf_counter()
+    _objective(job, _context(job, learn, trial=True))
+    first = time.perf_counter() - begin
+    context = _context(job, learn, trial=True)  # again, now with cached data, as the training will find it
+    objective = _objective(job, context)
+    second = time.perf_counter() - begin - first
+    return dry_run(objective, context, opening=second, preparing=max(0.0, first - second))
+
+
+def _context(job: Job, learn: Callable[[], Tokenizer], *, trial: bool = False) -> TrainingContext:
+    settings = job.recipe.train_for(job.stage)
+    device = choose_device(settings.device)
+    set_threads(settings.threads)
+    chosen = (job.recipe, job.stage, settings, job.recipe.seed, device, job.run)
+    return TrainingContext(*chosen, reports=True, learn_tokenizer=learn, trial=trial)
+
+
+def _objective(job: Job, context: TrainingContext) -> Objective:
+    torch.manual_seed(context.seed)
+    if job.chosen is None:
+        return AnswerTrace(build_omni(context), context)
+    part = job.chosen.registered.part
+    wanted = f"{part.kind} {part.name}"
+    assert part.objective is not None, "checked in Job.chosen"
+    build: Callable[..., Any] = resolve(part.build, wanted)
+    arguments = part_arguments(job.recipe, job.stage, context)
+    torch.manual_seed(context.seed)  # again: part_arguments may have drawn random numbers
+    module = build(job.chosen.config, **build_arguments(arguments))
+    objective: Objective = resolve(part.objective, wanted)(module, context)
+    return objective
+
+
+def build_omni(context: TrainingContext) -> OmniModel:
+    """The recipe's omni model with its initial weights. RequestError if a part is untrained and not to be random."""
+    recipe, settings = context.recipe, context.settings
+    if recipe.thinker is None or not recipe.encoders:
         raise RequestError(
-            f"{job.stage} of {job.run.root} has done {done} steps already, and the recipe asks for {steps}",
-            f"raise train.{job.stage}.steps, or start again with --force",
+            f"recipe {recipe.name} has no {'Thinker' if recipe.thinker is None else 'encoder'}",
+            "the omni stage needs a table [thinker] and at least one [encoders.<modality>]",
         )
+    by_encoder: Mapping[str, object] = settings.word_dropout if isinstance(settings.word_dropout, dict) else {}
+    for key, names in {"init_encoders": settings.init_encoders, "word_dropout": by_encoder}.items():
+        for name in names:
+            if name not in recipe.encoders:
+                note = "; the Thinker needs the run's own tokenizer" if key == "init_encoders" else ""
+                raise RequestError(
+                    f"train.omni.{key} names {name}, and recipe {recipe.name} has no such encoder",
+                    f"name one of {', '.join(recipe.encoders)}{note}",
+                )
+    wanted = {"thinker": recipe.thinker, **recipe.encoders}
+    base = load_pretrained(settings.init)
+    parts = {stage: _initial_part(stage, chosen, context, base) for stage, chosen in wanted.items()}
+    thinker = parts.pop("thinker")
+    frozen = frozenset(name for name in parts if scale_of(f"encoders.{name}", settings.lr_scale) == 0)
+    omni = OmniModel(thinker, parts, frozen)
+    omni.reset_projectors()
+    if base is not None:
+        for modality in recipe.encoders.keys() - settings.init_encoders.keys():
+            base.fill_projector(modality, omni.projectors[modality])
+    return omni
 
 
-def _require_same_parts(job: Job, leave_out: frozenset[str]) -> None:
-    held = job.run.model()["parts"]
-    for stage, chosen in parts_of(job.recipe).items():
-        if stage not in held or stage in leave_out:
-            continue
-        named = part_entry(chosen.registered, chosen.config, "")
-        changed = differences(held[stage], named)
-        if changed:
+def _initial_part(stage: str, chosen: PartSpec, context: TrainingContext, base: PretrainedModel | None) -> Any:
+    """One part with its initial weights: from the run in ``init_encoders``, random, from ``init``, or from this run."""
+    settings, recipe = context.settings, context.recipe
+    weights: object = "random weights"
+    if stage in settings.init_encoders:
+        run = model_named(settings.init_encoders[stage]).run()
+        command = f"muomni train {stage} {run.recipe_path} --run {run.name}"
+        _, _, held = run.part(stage, command)
+        wanted = part_entry(chosen.registered, chosen.config, "")
+        if changed := differences(held, wanted, chosen.registered.part.config.training_only):
             raise RequestError(
-                f"{stage} of {job.run.root} differs from the recipe in {' and '.join(changed)}",
-                f"restore the setting, train another run with --run NAME, or train {stage} again with --force",
+                f"{stage} of {run.root} differs from the recipe in {' and '.join(changed)}",
+                f"copy [encoders.{stage}] from {run.recipe_path}",
             )
-
-
-def _require_unused_tokenizer(job: Job, again: frozenset[str]) -> None:
-    users = [stage for stage in job.run.model()["stages"] if stage not in again | {job.stage}]
-    if users:
-        raise RequestError(
-            f"{', '.join(users)} of {job.run.root} was trained with this tokenizer",
-            "train everything again (muomni train all RECIPE --force), or another run with --run NAME",
-        )
+        part, weights = open_part(run, stage, command)
+    elif settings.init == "random" or (context.trial and base is None and context.run.status(stage) == "missing"):
+        size = {"vocab_size": context.tokenizer().vocab_size} if stage == "thinker" else {}
+        part = build_part(chosen.registered, chosen.config, size)
+    elif base is not None and (taken := base.part(stage, chosen)):
+        part, weights = taken
+    else:
+        command = f'muomni train {stage} {recipe.source}    or start from random weights: train.omni.init="random"'
+        part, weights = open_part(context.run, stage, command)
+    context.progress(f"{stage}: {weights}")
+    return part

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -31,19 +32,14 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 class Prefetch:
-    """The batches of ``steps`` in order, at most ``depth`` steps ahead, in pinned memory if ``pin``. A context manager.
+    """The batches of ``steps`` in order, at most two steps ahead, in pinned memory if ``pin``. A context manager.
 
     ``Objective.batch`` is a pure function of step and micro-batch, so the thread cannot change the result.
     """
 
-    def __init__(
-        self, objective: Objective, steps: Sequence[int], *, accumulate: int, pin: bool = False, depth: int = 2
-    ) -> None:
-        self._objective = objective
-        self._steps = steps
-        self._accumulate = accumulate
-        self._pin = pin
-        self._queue: queue.Queue[list[Batch] | BaseException] = queue.Queue(depth)
+    def __init__(self, objective: Objective, steps: Sequence[int], *, accumulate: int, pin: bool = False) -> None:
+        self._objective, self._steps, self._accumulate, self._pin = objective, steps, accumulate, pin
+        self._queue: queue.Queue[list[Batch] | BaseException] = queue.Queue(2)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="muomni-batches", daemon=True)
 
@@ -54,10 +50,8 @@ class Prefetch:
     def __exit__(self, *_: object) -> None:
         self._closed.set()
         while self._thread.is_alive():  # the thread may be blocked on a full queue
-            try:
+            with suppress(queue.Empty):
                 self._queue.get(timeout=0.05)
-            except queue.Empty:
-                continue
         self._thread.join()
 
     def next(self) -> list[Batch]:
@@ -72,15 +66,15 @@ class Prefetch:
             for step in self._steps:
                 if self._closed.is_set():
                     return
-                self._queue.put([self._prepare(step, micro) for micro in range(self._accumulate)])
+                batches = [self._objective.batch(step, micro) for micro in range(self._accumulate)]
+                if self._pin:
+                    batches = [
+                        replace(one, tensors={name: t.pin_memory() for name, t in one.tensors.items()})
+                        for one in batches
+                    ]
+                self._queue.put(batches)
         except BaseException as error:
             self._queue.put(error)
-
-    def _prepare(self, step: int, micro: int) -> Batch:
-        batch = self._objective.batch(step, micro)
-        if self._pin:
-            batch = replace(batch, tensors={name: t.pin_memory() for name, t in batch.tensors.items()})
-        return batch
 
 
 def recompute(block: nn.Module) -> None:
@@ -106,8 +100,7 @@ class Stepper:
     """
 
     def __init__(self, objective: Objective, settings: TrainSettings, device: torch.device) -> None:
-        self.settings = settings
-        self.device = device
+        self.settings, self.device = settings, device
         module = objective.module.to(device)
         module.train()
         if settings.checkpoint_activations:
@@ -136,14 +129,19 @@ class Stepper:
             scaled.backward()  # type: ignore[no-untyped-call]
             for name, value in {"loss": scaled, **{k: v / weight for k, v in loss.logs.items()}}.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
-        norm = self._clip()
+        grads = [p.grad for p in self.optimizers.names.values() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        if self.settings.clip > 0:
+            torch._foreach_mul_(grads, (self.settings.clip / (norm + 1e-6)).clamp(max=1.0))
         bad = ~(torch.isfinite(sums["loss"]) & torch.isfinite(norm))
         self.bad_step = torch.where((self.bad_step < 0) & bad, step, self.bad_step)
         self.optimizers.step(step, self.bad_step >= 0)
         self.optimizers.zero_grad()
         if self.ema is not None:
             self.ema.update(step)
-        self._add({**sums, "grad_norm": norm})
+        for name, value in {**sums, "grad_norm": norm}.items():
+            self.window[name] = self.window[name] + value.float() if name in self.window else value.float()
+        self.count += 1
 
     def read_window(self) -> tuple[list[str], Tensor]:
         """Names, and ``bad_step`` followed by their means over the window (n+1,) in float64. Starts a new window."""
@@ -151,18 +149,6 @@ class Stepper:
         means = torch.stack([value.double() for value in self.window.values()]) / self.count
         self.window, self.count = {}, 0
         return names, torch.cat([self.bad_step.double().reshape(1), means])
-
-    def _clip(self) -> Tensor:
-        grads = [p.grad for p in self.optimizers.params if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads)
-        if self.settings.clip > 0:
-            torch._foreach_mul_(grads, (self.settings.clip / (norm + 1e-6)).clamp(max=1.0))
-        return norm
-
-    def _add(self, values: dict[str, Tensor]) -> None:
-        for name, value in values.items():
-            self.window[name] = self.window[name] + value.float() if name in self.window else value.float()
-        self.count += 1
 
 
 class AsyncMetrics(Generic[Tag]):

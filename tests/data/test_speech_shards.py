@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from muomni_cli.api import CharSpan
 from muomni_cli.data.speech import char_times_of
 from muomni_cli.registry.registry import get_registry, resolve
-from muomni_cli.training.speech_parts import thinker_hidden_states
+from muomni_cli.training.context import thinker_hidden_states
 
 
 def test_a_span_s_characters_share_its_time() -> None:
