@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from muomni_cli.commands.options import as_unicode
 from muomni_cli.contract.data import Media
 from muomni_cli.contract.speech import TextChunk, VoiceSettings
 from muomni_cli.core.console import print_json, say, terminal_safe
@@ -85,11 +86,6 @@ def read_prompt(argument: str | None) -> str | None:
     if argument is None and sys.stdin.isatty():
         return None
     return sys.stdin.buffer.read().decode("utf-8", "replace").rstrip("\r\n")
-
-
-def as_unicode(text: str) -> str:
-    """``text`` with U+FFFD for bytes that are not UTF-8, which the system passes on as lone surrogates."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @dataclass(slots=True)

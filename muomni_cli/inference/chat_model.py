@@ -16,7 +16,7 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import TextChunk
 from muomni_cli.data.media import Modality
 from muomni_cli.data.prompt import one_shot_ids
-from muomni_cli.generation import Backend, Event, Finish, Request, generate
+from muomni_cli.generation import Backend, Finish, Request, generate
 from muomni_cli.inference.media_input import MediaEmbeddings, ModalityEncoders
 from muomni_cli.inference.settings import GenerationSettings
 from muomni_cli.models.engines import modalities_of
@@ -35,11 +35,6 @@ class Answer:
     def rate(self) -> float:
         """Tokens per second, prefill included."""
         return len(self.tokens) / self.seconds if self.seconds > 0 else 0.0
-
-    def add(self, event: Event) -> None:
-        self.text += event.text
-        self.tokens.append(event.token)
-        self.finish = event.finish
 
 
 def _no_encoders(modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -104,12 +99,7 @@ class ChatModel:
         message, media_ids = self.question(text, self.encode_media(media))
         whole = iter([media_ids])  # the media of a message come together
         return one_shot_ids(
-            self.tokenizer,
-            message,
-            self.context,
-            settings.template,
-            settings.system,
-            media_ids=lambda _: next(whole, ()),
+            self.tokenizer, message, self.context, settings.template, settings.system, lambda _: next(whole, ())
         )
 
     def answer(self, ids: Sequence[int], settings: GenerationSettings, answer: Answer) -> Iterator[TextChunk]:
@@ -119,11 +109,14 @@ class ChatModel:
         Raises:
             RequestError: the prompt is empty or does not fit.
         """
-        own = settings.sampling, settings.seed, settings.max_tokens, settings.stop, settings.loop_guard
-        request = Request(ids, *own)
+        request = Request(
+            ids, settings.sampling, settings.seed, settings.max_tokens, settings.stop, settings.loop_guard
+        )
         begin = time.perf_counter()
         for event in generate(self.backend, self.tokenizer, [request], hidden=self.hidden):
-            answer.add(event)
+            answer.text += event.text
+            answer.tokens.append(event.token)
+            answer.finish = event.finish
             answer.seconds = time.perf_counter() - begin
             if event.text:
                 yield TextChunk(event.text, event.hidden)

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.models import Tokenizer
@@ -15,8 +16,7 @@ from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.media_input import MediaEmbeddings, MediaInputs, media_of
 from muomni_cli.inference.settings import GenerationSettings
 
-LOG = logging.getLogger("muomni")
-"""Logs at level INFO what commands print to stderr: truncated inputs, dropped turns."""
+LOG = logging.getLogger("muomni")  # at level INFO what commands print to stderr: truncated inputs, dropped turns
 
 
 class MediaHistory:
@@ -28,8 +28,7 @@ class MediaHistory:
     """
 
     def __init__(self, modalities: Sequence[str], order: Iterable[str]) -> None:
-        self._modalities = frozenset(modalities)
-        self._order = list(order)
+        self._modalities, self._order = frozenset(modalities), list(order)
         self.taken: MediaEmbeddings = []
 
     def beside(self, new: MediaEmbeddings) -> MediaEmbeddings:
@@ -109,15 +108,13 @@ class ChatHistory:
 
     def _ids(self, exchanges: Sequence[Exchange], question: Message, media_ids: Sequence[int]) -> list[int]:
         ids: list[int] = []
+        turn = partial(turn_ids, self.tokenizer, template=self.template)
         if self.system:
-            ids += turn_ids(self.tokenizer, Message("system", self.system), self.template, first=True)
+            ids += turn(Message("system", self.system), first=True)
         reply = reply_ids(self.tokenizer, self.template)
         for exchange in exchanges:
-            asked = turn_ids(
-                self.tokenizer, exchange.question, self.template, first=not ids, media_ids=exchange.media_ids
-            )
-            ids += [*asked, *reply, *exchange.answer_ids]
-        return ids + turn_ids(self.tokenizer, question, self.template, first=not ids, media_ids=media_ids) + reply
+            ids += turn(exchange.question, first=not ids, media_ids=exchange.media_ids) + reply + exchange.answer_ids
+        return ids + turn(question, first=not ids, media_ids=media_ids) + reply
 
 
 def ids_of(tokenizer: Tokenizer, text: str, tokens: list[int]) -> list[int]:
@@ -131,25 +128,16 @@ def ids_of(tokenizer: Tokenizer, text: str, tokens: list[int]) -> list[int]:
         piece = b"".join(map(tokenizer.token_bytes, held))
         if not rest.startswith(piece):
             break
-        if _is_whole(piece):
+        if piece.decode("utf-8", "ignore").encode("utf-8") == piece:  # whole characters
             kept, held, rest = kept + held, [], rest[len(piece) :]
     return kept + (tokenizer.encode(rest.decode("utf-8")) if rest else [])
-
-
-def _is_whole(piece: bytes) -> bool:
-    try:
-        piece.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 class ChatSession:
     """A conversation, as a session of ``muomni chat``; made by :meth:`muomni_cli.inference.model.Model.session`.
 
     When the context is full, the oldest turns are dropped. Not thread-safe; an answer must have ended, or been
-    abandoned,
-    before the next question.
+    abandoned, before the next question.
 
     Args:
         model: with a backend for this conversation only.
