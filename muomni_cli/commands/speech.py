@@ -45,15 +45,16 @@ def tts(
     threads: ThreadsOption = None,
 ) -> None:
     """Speak a text: to a file, to stdout while it is generated, or through the loudspeaker."""
+    from muomni_cli.contract.speech import VoiceSettings
     from muomni_cli.models.engines import CAN_SPEAK, open_engine
     from muomni_cli.voice.audio_out import STDOUT, AudioOutput, progress, send, stats_line
-    from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, checked_speed, voice_of
+    from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, voice_of
 
     audio_output = AudioOutput(output, raw, play)
     sampling = SpeechSampling(seed, temperature, max_seconds)
     if json and output == STDOUT:
         raise RequestError("--json and -o - both write to stdout", "write a file: -o out.wav --json")
-    checked_speed(speed)
+    VoiceSettings(speed=speed).require_speed()  # before the text is read
     pieces = _pieces(text, file)
     speaker = voice_of(open_engine(model, CAN_SPEAK, device=device, threads=threads), vocoder)
     voice_settings = speaker.voice_settings(voice, speed)
