@@ -17,7 +17,7 @@ from muomni_cli.contract.speech import TextChunk
 from muomni_cli.data.media import Modality
 from muomni_cli.data.prompt import one_shot_ids
 from muomni_cli.generation import Backend, Finish, Request, generate
-from muomni_cli.inference.media_input import MediaEmbeddings, ModalityEncoders
+from muomni_cli.inference.media_input import Encode, MediaEmbeddings, ModalityEncoders
 from muomni_cli.inference.settings import GenerationSettings
 from muomni_cli.models.engines import modalities_of
 
@@ -62,7 +62,7 @@ class ChatModel:
     backend: Backend[Any]
     tokenizer: Tokenizer
     label: str = ""
-    encode: Callable[[str, NDArray[Any]], NDArray[np.float32]] = _no_encoders
+    encode: Encode = _no_encoders
     modalities: Mapping[str, Modality] = field(default_factory=dict)
     notice: Callable[[str], None] = _ignore
     hidden: bool = False
@@ -79,10 +79,7 @@ class ChatModel:
 
     def encode_media(self, media: Sequence[Media]) -> MediaEmbeddings:
         """Media of one message, each with its embeddings (T,D), in the order in which they precede the text.
-
-        Raises:
-            RequestError: one cannot be read, the model has no encoder for it, or they do not fit.
-        """
+        RequestError if one cannot be read, the model has no encoder for it, or they do not fit."""
         return self.encoders(media)
 
     def question(self, text: str, taken: MediaEmbeddings) -> tuple[Message, list[int]]:

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import soundfile  # type: ignore[import-untyped]
 
 from muomni_cli.contract.declarations import DatasetPart
@@ -83,22 +84,21 @@ class ModelSynthesizer:
 
     def __init__(self, model: str, voice: str | None) -> None:
         from muomni_cli.models.engines import CAN_SPEAK, open_engine
-        from muomni_cli.voice.synthesis import SpeechSampling, voice_of
+        from muomni_cli.voice.synthesis import voice_of
 
         engine = open_engine(model, CAN_SPEAK)
         self._voice = voice_of(engine)
         weights = Path(engine.source("talker"))
         self.name = f"{weights.resolve()}:{weights.stat().st_mtime_ns}"  # retrained weights are another speaker
         self._settings = self._voice.voice_settings(voice)
-        self._sampling = SpeechSampling(max_seconds=600.0)
         names = self._voice.talker.voices
         self.voice = voice or (names[0] if names else weights.resolve().parent.parent.name)
 
     def say(self, text: str) -> bytes:
         """A WAV file at the model's rate; deterministic."""
-        import numpy as np
+        from muomni_cli.voice.synthesis import SpeechSampling
 
-        pieces = list(self._voice.say([TextChunk(text)], self._settings, self._sampling))
+        pieces = list(self._voice.say([TextChunk(text)], self._settings, SpeechSampling(max_seconds=600.0)))
         if not pieces:
             raise RequestError(f"the model cannot speak {text[:40]!r}", "leave that text out")
         file = io.BytesIO()
