@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,18 +31,13 @@ HELP = """\
 /help             this list
 /quit             leave (also exit, quit and Ctrl-D; Ctrl-C stops an answer)"""
 
-LEAVE = frozenset({"exit", "quit", "/exit", "/quit"})
-
-ReadLine = Callable[[str], str]
-
 
 class TerminalSession:
     """State of a conversation. Commands are methods, found by name.
 
     A file is read and encoded when it is attached, so an unusable file is reported at once and never blocks a question.
-    It
-    goes with the next question, and with all further ones if its modality is in ``settings.reattach``. A question about
-    ``media`` without text is answered first.
+    It goes with the next question, and with all further ones if its modality is in ``settings.reattach``. A question
+    about ``media`` without text is answered first.
 
     Raises:
         RequestError: ``media``, the attachments of the first message, cannot be used.
@@ -56,12 +52,9 @@ class TerminalSession:
         stats: bool = False,
         speech_output: SpeechOutput | None = None,
     ) -> None:
-        self.chat_model = chat_model
-        self.settings = settings
-        self.stats = stats
-        self.speech_output = speech_output
+        self.chat_model, self.settings = chat_model, settings
+        self.stats, self.speech_output = stats, speech_output
         self.attached = chat_model.encode_media(media)
-        self._shown = bool(media)
         self.carried = MediaHistory(settings.reattach, chat_model.modalities)
         self.talk = self._fresh()
         self.commands: dict[str, Callable[[str], None]] = {
@@ -77,28 +70,24 @@ class TerminalSession:
             "save": self.save,
         }
 
-    def run(self, read_line: ReadLine) -> None:
+    def run(self, read_line: Callable[[str], str]) -> None:
         """Read and handle lines until Ctrl-D, exit or quit. Errors are printed and do not end the session."""
         with self.speech_output.session() if self.speech_output else nullcontext():
-            self._run(read_line)
-
-    def _run(self, read_line: ReadLine) -> None:
-        say("type a message; /help lists commands, exit or Ctrl-D leaves")
-        if self._shown:
-            self._shown = False
-            self._attempt(partial(self.ask, ""))
-        while True:
-            try:
-                line = read_line("> ").strip()
-            except EOFError:
-                say("")
-                return
-            except KeyboardInterrupt:
-                say("")
-                continue
-            if line.lower() in LEAVE:
-                return
-            self._attempt(partial(self.take, line))
+            say("type a message; /help lists commands, exit or Ctrl-D leaves")
+            if self.attached:
+                self._attempt(partial(self.ask, ""))
+            while True:
+                try:
+                    line = read_line("> ").strip()
+                except EOFError:
+                    say("")
+                    return
+                except KeyboardInterrupt:
+                    say("")
+                    continue
+                if line.lower() in {"exit", "quit", "/exit", "/quit"}:
+                    return
+                self._attempt(partial(self.take, line))
 
     def _attempt(self, act: Callable[[], None]) -> None:
         try:
@@ -182,7 +171,7 @@ class TerminalSession:
         last = self.talk.take_back()
         if last is None:
             raise RequestError("there is no answer to retry", "ask something first")
-        self.settings = set_by_name(self.settings, "seed", str(self.settings.seed + 1))
+        self.settings = replace(self.settings, seed=self.settings.seed + 1)
         self._answer(last.question, last.media_ids)
 
     def reset(self, _: str = "") -> None:

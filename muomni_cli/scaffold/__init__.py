@@ -41,10 +41,6 @@ class Names:
         return text
 
 
-def kinds() -> list[str]:
-    return [kind for kind in KINDS if (TEMPLATES / kind).is_dir()]
-
-
 def write(name: str, kind: str, into: Path, registry: Registry) -> Path:
     """Create a plugin's package in a new folder of ``into``, atomically; returns the folder.
 
@@ -74,8 +70,8 @@ def write(name: str, kind: str, into: Path, registry: Registry) -> Path:
 
 
 def _checked(name: str, kind: str, registry: Registry) -> Names:
-    if kind not in kinds():
-        raise RequestError(f"there is no kind {kind!r}", did_you_mean(kind, kinds(), f"one of: {', '.join(kinds())}"))
+    if kind not in KINDS:
+        raise RequestError(f"there is no kind {kind!r}", did_you_mean(kind, KINDS, f"one of: {', '.join(KINDS)}"))
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise RequestError(f"a plugin cannot be called {name!r}", "use lower case letters, digits and hyphens: my-part")
     names = Names(name)
