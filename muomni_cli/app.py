@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated
 
 import typer
@@ -181,8 +181,9 @@ def _own_cli() -> typer.Typer:
         rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
     )
     cli.callback(invoke_without_command=True)(_root)
-    for command in (train, chat, listen, tts, evaluate, trace, doctor):
-        cli.command("eval" if command is evaluate else None)(command)
+    commands: dict[str, Callable[..., None]] = {"train": train, "chat": chat, "listen": listen, "tts": tts}
+    for name, command in (commands | {"eval": evaluate, "trace": trace, "doctor": doctor}).items():
+        cli.command(name)(command)
     groups = {"runs": models.runs_app, "models": models.app, "bench": bench.app, "recipes": recipes.app}
     for name, group in (groups | {"data": data.app, "plugins": plugins.app}).items():
         cli.add_typer(group, name=name)

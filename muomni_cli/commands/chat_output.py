@@ -33,11 +33,7 @@ def write_answer(text: str) -> None:
 
 
 def read_line(prompt: str) -> str:
-    """A line from the terminal; ``prompt`` goes to stderr if stdout is not a terminal.
-
-    Raises:
-        EOFError: Ctrl-D.
-    """
+    """A line from the terminal; EOFError on Ctrl-D. ``prompt`` goes to stderr if stdout is not a terminal."""
     if sys.stdout is not None and sys.stdout.isatty():
         return as_unicode(input(prompt))
     if sys.stderr is not None:
@@ -157,11 +153,8 @@ def answer_one_shot(
     stats: bool,
     speech_output: SpeechOutput | None = None,
 ) -> None:
-    """Answer ``prompt`` about ``media``; with a ``speech_output`` also aloud.
-
-    Raises:
-        RequestError: the prompt is empty or does not fit the context, or one of the media cannot be used.
-    """
+    """Answer ``prompt`` about ``media``, with a ``speech_output`` also aloud. RequestError if the prompt is empty or
+    does not fit the context, or one of the media cannot be used."""
     ids = chat_model.prompt(prompt, media, settings)
     answer = Answer()
     pieces = chat_model.answer(ids, settings, answer)

@@ -37,10 +37,7 @@ class TerminalSession:
 
     A file is read and encoded when it is attached, so an unusable file is reported at once and never blocks a question.
     It goes with the next question, and with all further ones if its modality is in ``settings.reattach``. A question
-    about ``media`` without text is answered first.
-
-    Raises:
-        RequestError: ``media``, the attachments of the first message, cannot be used.
+    about ``media`` without text is answered first. RequestError if ``media`` cannot be used.
     """
 
     def __init__(
@@ -98,11 +95,7 @@ class TerminalSession:
             say("\n(stopped)")
 
     def take(self, line: str) -> None:
-        """Handle a line: a command or a prompt.
-
-        Raises:
-            RequestError: it cannot be done; the conversation is unchanged.
-        """
+        """Handle a line: a command or a prompt. The conversation is unchanged after a RequestError."""
         if not line:
             return
         if not line.startswith("/"):

@@ -87,11 +87,7 @@ def tts(
 
 def _pieces(argument: str | None, file: Path | None) -> Iterator[TextChunk]:
     """Pieces of the text, lazily; stdin if the argument or the file is ``-``, or if neither is given and stdin is not a
-    terminal.
-
-    Raises:
-        RequestError: no text, two texts, an empty text, or a file that is unreadable or no text.
-    """
+    terminal. RequestError for no text, two texts, an empty text, or a file that is unreadable or not text."""
     from muomni_cli.contract.speech import TextChunk
     from muomni_cli.data.media import refuse_url
 

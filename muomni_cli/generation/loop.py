@@ -289,10 +289,7 @@ def generate(
 
     The joined texts of a row are its decoded tokens up to a stop string or the second copy of a loop. Events of a
     possible loop are held back until it is decided. ``hidden``: events carry the states that predicted their tokens;
-    the backend must keep them.
-
-    Raises:
-        RequestError: a prompt is empty or exceeds the context; nothing has been generated then.
+    the backend must keep them. RequestError before the first event if a prompt is empty or exceeds the context.
     """
     for request in requests:
         if not request.ids:

@@ -88,11 +88,8 @@ class ChatModel:
         return Message("user", text, tuple(one for one, _ in taken)), media_ids
 
     def prompt(self, text: str, media: Sequence[Media], settings: GenerationSettings) -> list[int]:
-        """Ids of a question about ``media``, ready for the answer.
-
-        Raises:
-            RequestError: it is empty or does not fit the context, or one of the media cannot be used.
-        """
+        """Ids of a question about ``media``, ready for the answer. RequestError if it is empty or does not fit the
+        context, or one of the media cannot be used."""
         message, media_ids = self.question(text, self.encode_media(media))
         whole = iter([media_ids])  # the media of a message come together
         return one_shot_ids(
@@ -101,14 +98,9 @@ class ChatModel:
 
     def answer(self, ids: Sequence[int], settings: GenerationSettings, answer: Answer) -> Iterator[TextChunk]:
         """Generate after ``ids``: final pieces of text, with hidden states where the backend returns them. ``answer``
-        is updated before each piece.
-
-        Raises:
-            RequestError: the prompt is empty or does not fit.
-        """
-        request = Request(
-            ids, settings.sampling, settings.seed, settings.max_tokens, settings.stop, settings.loop_guard
-        )
+        is updated before each piece. RequestError if the prompt is empty or does not fit."""
+        own = settings.sampling, settings.seed, settings.max_tokens, settings.stop, settings.loop_guard
+        request = Request(ids, *own)
         begin = time.perf_counter()
         for event in generate(self.backend, self.tokenizer, [request], hidden=self.hidden):
             answer.text += event.text

@@ -69,9 +69,7 @@ class ChatHistory:
         """Ids of the conversation with ``question`` at its end, and the number of dropped exchanges.
 
         Oldest exchanges are dropped until ``room`` tokens (at most half the context) are left for the answer.
-
-        Raises:
-            RequestError: the question alone does not fit the context.
+        RequestError if the question alone does not fit the context.
         """
         room = min(room, self.context // 2)
         require_room(self._ids([], question, media_ids), self.context)

@@ -96,11 +96,8 @@ KINDS: dict[object, tuple[Callable[[str], Any], str]] = {
 
 
 def set_by_name(settings: GenerationSettings, name: str, value: str) -> GenerationSettings:
-    """Change a number or switch by its name and the text that the user typed.
-
-    Raises:
-        RequestError: no such setting, or an invalid value.
-    """
+    """Change a number or switch by its name and the text that the user typed. RequestError if there is no such setting,
+    or the value is invalid."""
     known = {field.name: field.type for field in (*fields(Sampling), *fields(settings)) if field.type in KINDS}
     name = name.replace("-", "_")
     if name not in known:

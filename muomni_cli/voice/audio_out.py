@@ -54,11 +54,7 @@ def known_suffixes() -> list[str]:
 
 
 def check_output(output: Path, *, raw: bool) -> None:
-    """Reject an unusable output before anything is synthesized.
-
-    Raises:
-        RequestError: unsupported format, a folder, or stdout is a terminal.
-    """
+    """RequestError for an unsupported format, a folder, or a terminal, before anything is synthesized."""
     if output == STDOUT:
         if sys.stdout is not None and sys.stdout.isatty():
             raise RequestError("stdout is a terminal", "write to a file, or pipe: ... -o - | aplay")
@@ -192,11 +188,8 @@ def find_player() -> str:
 
 @contextmanager
 def playing(player: str, rate: int) -> Iterator[Write]:
-    """A function that plays samples; leaving the context waits until everything is played.
-
-    Raises:
-        MuomniError: the player failed, with its error message.
-    """
+    """A function that plays samples; leaving the context waits until everything is played. MuomniError with the
+    player's message if it failed."""
     if player == FILES:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "speech.wav"
@@ -269,11 +262,8 @@ def _finished(process: subprocess.Popen[bytes], player: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AudioOutput:
-    """Where samples go: to a file or stdout, to the loudspeaker, or both.
-
-    Raises:
-        RequestError: no output, or one that cannot be used.
-    """
+    """Where samples go: to a file or stdout, to the loudspeaker, or both. RequestError for no output, or an unusable
+    one."""
 
     output: Path | None = None
     raw: bool = False

@@ -76,11 +76,8 @@ def choose_synthesizer(name: str | None, voice: str | None, model: str | None) -
 
 
 class ModelSynthesizer:
-    """A trained model as a :class:`muomni_cli.contract.speech.Synthesizer`; one text at a time.
-
-    Raises:
-        RequestError: it cannot speak, or has no such voice.
-    """
+    """A trained model as a :class:`muomni_cli.contract.speech.Synthesizer`; one text at a time. RequestError if it
+    cannot speak, or has no such voice."""
 
     def __init__(self, model: str, voice: str | None) -> None:
         from muomni_cli.models.engines import CAN_SPEAK, open_engine

@@ -106,11 +106,7 @@ class Voice:
         speech: SpeechStats | None = None,
     ) -> Iterator[NDArray[np.float32]]:
         """Samples (n,), full scale 1, as soon as they are computed; ``pieces`` is consumed lazily. The result depends
-        on the text, not on how it is split. ``speech`` is updated before samples are yielded.
-
-        Raises:
-            RequestError: there is no such voice.
-        """
+        on the text, not on how it is split. ``speech`` is updated before samples are yielded."""
         speech = speech or SpeechStats(self.sample_rate)
         limit = sampling.max_seconds * self.sample_rate
         temperature = self.temperature if sampling.temperature is None else sampling.temperature
@@ -148,11 +144,8 @@ class Voice:
 
 
 def voice_of(engine: Engine, vocoder: str | None = None) -> Voice:
-    """The voice of a model, with the named vocoder or else the model's own.
-
-    Raises:
-        RequestError: the model does not speak, or has no such vocoder.
-    """
+    """The voice of a model, with the named vocoder or else the model's own. RequestError if the model does not speak or
+    has no such vocoder."""
     talker, name = engine.talker(), engine.vocoder_name(vocoder)
     engine.vocoder(name)
     temperature = float(engine.parts["talker"]["config"].get("temperature", 0.0))
