@@ -145,7 +145,16 @@ def _run(words: list[str]) -> int:
 
 def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
     """The Typer app with all commands, built-in ones first; warns on stderr about broken and slow plugins."""
-    cli = _own_cli()
+    cli = typer.Typer(
+        rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    cli.callback(invoke_without_command=True)(_root)
+    commands: dict[str, Callable[..., None]] = {"train": train, "chat": chat, "listen": listen, "tts": tts}
+    for name, command in (commands | {"eval": evaluate, "trace": trace, "doctor": doctor}).items():
+        cli.command(name)(command)
+    groups = {"runs": models.runs_app, "models": models.app, "bench": bench.app, "recipes": recipes.app}
+    for name, group in (groups | {"data": data.app, "plugins": plugins.app}).items():
+        cli.add_typer(group, name=name)
     taken = {_name(one) for one in cli.registered_commands} | {_name(one) for one in cli.registered_groups}
     for plugin in installed:
         theirs = plugin.commands(taken)
@@ -174,20 +183,6 @@ def _name(command: CommandInfo | TyperInfo) -> str:
         return command.name
     callback = command.callback if isinstance(command, CommandInfo) else None
     return typer.main.get_command_name(callback.__name__) if callback else ""
-
-
-def _own_cli() -> typer.Typer:
-    cli = typer.Typer(
-        rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
-    )
-    cli.callback(invoke_without_command=True)(_root)
-    commands: dict[str, Callable[..., None]] = {"train": train, "chat": chat, "listen": listen, "tts": tts}
-    for name, command in (commands | {"eval": evaluate, "trace": trace, "doctor": doctor}).items():
-        cli.command(name)(command)
-    groups = {"runs": models.runs_app, "models": models.app, "bench": bench.app, "recipes": recipes.app}
-    for name, group in (groups | {"data": data.app, "plugins": plugins.app}).items():
-        cli.add_typer(group, name=name)
-    return cli
 
 
 def _show_version(wanted: bool) -> None:

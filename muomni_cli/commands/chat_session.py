@@ -155,15 +155,15 @@ class TerminalSession:
             print(flush=True)
         if answer.finish == "loop":
             say(REPEATED.replace("--no-loop-guard", "/set loop_guard off"))
-        self.talk.answered(question, media_ids, answer.text, answer.tokens, cut=answer.finish in ("stop", "loop"))
+        self.talk.answered(question, media_ids, answer)
         if self.stats:
             say(f"({token_stats(answer)})")
 
     def retry(self, _: str = "") -> None:
         """Answer the last question again with the next seed."""
-        last = self.talk.take_back()
-        if last is None:
+        if not self.talk.exchanges:
             raise RequestError("there is no answer to retry", "ask something first")
+        last = self.talk.exchanges.pop()
         self.settings = replace(self.settings, seed=self.settings.seed + 1)
         self._answer(last.question, last.media_ids)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import inf
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,11 @@ class Sampling:
 
     def __post_init__(self) -> None:
         check_limits(self)
+
+    @classmethod
+    def of(cls, settings: object) -> Self:
+        """The sampling settings among the attributes of ``settings``, for example of a recipe's ``[chat]``."""
+        return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
 
 
 def penalize(logits: NDArray[np.float32], seen: Sequence[int], penalty: float) -> NDArray[np.float32]:

@@ -81,28 +81,14 @@ class ChatHistory:
         del self.exchanges[:dropped]
         return ids, dropped
 
-    def answered(
-        self, question: Message, media_ids: Sequence[int], answer: str, tokens: list[int], *, cut: bool = False
-    ) -> None:
-        """Add an exchange.
-
-        Args:
-            question: the user's message.
-            media_ids: placeholder ids of its media.
-            answer: the text shown.
-            tokens: generated tokens, with or without ``eos``.
-            cut: the answer ended early (stop string or loop), so its last tokens are not part of the text.
-        """
+    def answered(self, question: Message, media_ids: Sequence[int], answer: Answer) -> None:
+        """Add an exchange: the user's message, the placeholder ids of its media, and the answer, maybe interrupted."""
         eos = self.tokenizer.specials["eos"]
-        said = tokens[:-1] if tokens and tokens[-1] == eos else tokens
-        if cut:
-            said = ids_of(self.tokenizer, answer, said)
+        said = answer.tokens[:-1] if answer.tokens[-1:] == [eos] else answer.tokens
+        if answer.finish in ("stop", "loop"):  # the last tokens are not part of the text
+            said = ids_of(self.tokenizer, answer.text, said)
         end = [eos] if self.template == "roles" else []
-        self.exchanges.append(Exchange(question, media_ids, answer, [*said, *end]))
-
-    def take_back(self) -> Exchange | None:
-        """Remove the last exchange and return it; None if there is none."""
-        return self.exchanges.pop() if self.exchanges else None
+        self.exchanges.append(Exchange(question, media_ids, answer.text, [*said, *end]))
 
     def _ids(self, exchanges: Sequence[Exchange], question: Message, media_ids: Sequence[int]) -> list[int]:
         ids: list[int] = []
@@ -197,8 +183,7 @@ class ChatSession:
                     yield said.text
             finally:
                 if answer.tokens:
-                    cut = answer.finish in ("stop", "loop")
-                    self._history.answered(question, media_ids, answer.text, answer.tokens, cut=cut)
+                    self._history.answered(question, media_ids, answer)
                 if answer.finish == "loop":
                     LOG.info("the answer was stopped before it repeated itself")
 

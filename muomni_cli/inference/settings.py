@@ -72,9 +72,9 @@ def settings_of(engine: Engine, options: ChatOptions) -> GenerationSettings:
     """A model's own settings (``[chat]`` of its recipe) with ``options``. RequestError for a value out of range."""
     from muomni_cli.recipe.settings import ChatSettings
 
-    own = ChatSettings.model_validate(engine.chat).model_dump()
-    sampling = Sampling(**{name: own.pop(name) for name in SAMPLING})
-    return apply(GenerationSettings(**own, sampling=sampling, seed=0), options)
+    chat = ChatSettings.model_validate(engine.chat)
+    others = chat.model_dump(exclude=set(SAMPLING))
+    return apply(GenerationSettings(**others, sampling=Sampling.of(chat), seed=0), options)
 
 
 def apply(settings: GenerationSettings, options: ChatOptions) -> GenerationSettings:
