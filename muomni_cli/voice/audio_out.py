@@ -306,12 +306,12 @@ class AudioOutput:
 def send(samples: Iterable[NDArray[np.float32]], write: Write, speech: SpeechStats) -> None:
     """Write all ``samples``, with progress on a terminal. RequestError if there are none."""
     shown = sys.stderr is not None and sys.stderr.isatty()
-    told = time.perf_counter()
+    updated = time.perf_counter()
     try:
         for piece in samples:
             write(piece)
-            if shown and time.perf_counter() - told > 0.25:
-                told = time.perf_counter()
+            if shown and time.perf_counter() - updated > 0.25:
+                updated = time.perf_counter()
                 print(f"\r{progress(speech)}\x1b[K", end="", file=sys.stderr, flush=True)
     finally:
         if shown:

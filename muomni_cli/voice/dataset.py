@@ -159,7 +159,7 @@ def speak(
     """
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file, not a folder", "name another folder: -o FOLDER")
-    begin = told = time.monotonic()
+    begin = reported = time.monotonic()
     rows: list[str] = []
     made, seconds, refused = 0, 0.0, None
     for done, result in enumerate(_all_said(texts, speaker, folder, form), start=1):
@@ -169,9 +169,9 @@ def speak(
             row, new, length = result
             rows.append(json.dumps(row, ensure_ascii=False))
             made, seconds = made + new, seconds + length
-        if time.monotonic() > told + 5.0:
-            told = time.monotonic()
-            rate = done / (told - begin)
+        if time.monotonic() > reported + 5.0:
+            reported = time.monotonic()
+            rate = done / (reported - begin)
             left = duration((len(texts) - done) / rate)
             progress(f"speaking: {done:,} of {len(texts):,}, {rate:,.0f} a second, {left} left")
     if refused is not None:
