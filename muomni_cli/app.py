@@ -8,14 +8,13 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated
 
 import typer
 from typer.models import CommandInfo, TyperInfo
 
 from muomni_cli.commands import bench, data, models, plugins, recipes
-from muomni_cli.commands import models as runs
 from muomni_cli.commands.chat import chat
 from muomni_cli.commands.doctor import doctor
 from muomni_cli.commands.eval import evaluate
@@ -36,8 +35,6 @@ from muomni_cli.core.errors import MuomniError, __version__, absence, missing_pa
 from muomni_cli.registry.loading import Plugin, add_file, describe
 from muomni_cli.registry.registry import get_registry
 
-INTERRUPTED = 130
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code (raises :class:`SystemExit`)."""
@@ -47,21 +44,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _take_plugins(words)
         code = _run(words)
-        _flush_stdout()
+        print(end="", flush=True)  # an unwritable stdout is an error; print also works without a stdout
     except BrokenPipeError:
         code = 1
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
         code = report(error, " ".join(["muomni", *words[:1]]))
-    _settle_stdout()
+    try:
+        print(end="", flush=True)
+    except OSError:  # otherwise the interpreter complains at exit about output that cannot be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise SystemExit(code)
 
 
 def report(error: BaseException, command: str = "muomni") -> int:
     """Print what failed and how to fix it to stderr; returns the exit code."""
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return INTERRUPTED
+        return 130
     if isinstance(error, MuomniError):
         print_error(error.what, error.fix)
         return error.exit_code
@@ -93,7 +93,6 @@ def _report_usage(error: typer.TyperException) -> int:
 
 
 def _report_system(error: OSError) -> int:
-    where = f": {error.filename}" if error.filename else ""
     fixes = {
         errno.ENOSPC: "free some space, then run the same command again; no file is left half written",
         errno.EDQUOT: "free some space within your quota, then run the same command again",
@@ -102,20 +101,9 @@ def _report_system(error: OSError) -> int:
         errno.ENOENT: "name an existing path",
     }
     fix = fixes.get(error.errno or 0, "run it again with --debug to see where it happened")
+    where = f": {error.filename}" if error.filename else ""
     print_error(f"{(error.strerror or 'system error').lower()}{where}", fix)
     return 1
-
-
-def _flush_stdout() -> None:
-    print(end="", flush=True)  # print also works without a stdout
-
-
-def _settle_stdout() -> None:
-    """Send unwritable output to devnull; otherwise the interpreter complains at exit."""
-    try:
-        _flush_stdout()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _take_debug(words: list[str]) -> bool:
@@ -157,7 +145,16 @@ def _run(words: list[str]) -> int:
 
 def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
     """The Typer app with all commands, built-in ones first; warns on stderr about broken and slow plugins."""
-    cli = _own_cli()
+    cli = typer.Typer(
+        rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    cli.callback(invoke_without_command=True)(_root)
+    commands: dict[str, Callable[..., None]] = {"train": train, "chat": chat, "listen": listen, "tts": tts}
+    for name, command in (commands | {"eval": evaluate, "trace": trace, "doctor": doctor}).items():
+        cli.command(name)(command)
+    groups = {"runs": models.runs_app, "models": models.app, "bench": bench.app, "recipes": recipes.app}
+    for name, group in (groups | {"data": data.app, "plugins": plugins.app}).items():
+        cli.add_typer(group, name=name)
     taken = {_name(one) for one in cli.registered_commands} | {_name(one) for one in cli.registered_groups}
     for plugin in installed:
         theirs = plugin.commands(taken)
@@ -173,8 +170,7 @@ def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
 
 
 def _keep_called(cli: typer.Typer, words: Sequence[str]) -> None:
-    """Keep only the called command, if any: typer inspects the signatures of all commands, which takes longer than some
-    commands."""
+    """Keep only the called command, if any: typer inspects all signatures, which takes longer than some commands."""
     commands = [one for one in cli.registered_commands if _name(one) in words[:1]]
     groups = [one for one in cli.registered_groups if _name(one) in words[:1]]
     if commands or groups:
@@ -187,27 +183,6 @@ def _name(command: CommandInfo | TyperInfo) -> str:
         return command.name
     callback = command.callback if isinstance(command, CommandInfo) else None
     return typer.main.get_command_name(callback.__name__) if callback else ""
-
-
-def _own_cli() -> typer.Typer:
-    cli = typer.Typer(
-        rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
-    )
-    cli.callback(invoke_without_command=True)(_root)
-    cli.command()(train)
-    cli.command()(chat)
-    cli.command()(listen)
-    cli.command()(tts)
-    cli.command("eval")(evaluate)
-    cli.command()(trace)
-    cli.add_typer(runs.runs_app, name="runs")
-    cli.add_typer(models.app, name="models")
-    cli.add_typer(bench.app, name="bench")
-    cli.add_typer(recipes.app, name="recipes")
-    cli.add_typer(data.app, name="data")
-    cli.add_typer(plugins.app, name="plugins")
-    cli.command()(doctor)
-    return cli
 
 
 def _show_version(wanted: bool) -> None:

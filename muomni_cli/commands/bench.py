@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from muomni_cli.bench.workload import Workload
     from muomni_cli.recipe import Recipe
 
-RECIPE = "omni"
-"""The default."""
-
+RECIPE = "omni"  # the default
 app = typer.Typer(
     no_args_is_help=True, help="Benchmark against another implementation or model, in alternating rounds."
 )
@@ -96,16 +94,14 @@ def generate(
     json: Json = False,
 ) -> None:
     """Greedy generation with a cache, in new tokens per second; for a bundle also prefill, in prompts per second."""
-    from muomni_cli.bench.workload import Workload
+    from muomni_cli.bench.workload import Workload, measure_generation
 
     _require_one(model, recipe, vs_transformers, vs)
     work = Workload(batch, prompt, tokens, rounds, device, threads, prefill)
     if model is not None:
-        from muomni_cli.bench.workload import measure_generation
-
         _report(measure_generation(model, vs or [], work, vary or [], progress=say), json)
         return
-    from muomni_cli.bench.parts import compare_generation
+    from muomni_cli.bench.parts import compare_generation  # imports torch
 
     _run(compare_generation, recipe, overrides or [], work, vary or [], vs_transformers, json)
 
@@ -125,13 +121,11 @@ def encode(
     json: Json = False,
 ) -> None:
     """Encoder throughput, one input at a time and (for a recipe) in whole training steps, in inputs per second."""
-    from muomni_cli.bench.workload import Workload
+    from muomni_cli.bench.workload import Workload, measure_encoding
 
     _require_one(model, recipe, vs_transformers, vs)
     work = Workload(batch, 0, steps, rounds, device, threads)
     if model is not None:
-        from muomni_cli.bench.workload import measure_encoding
-
         _report(measure_encoding(model, vs or [], work, progress=say), json)
         return
     from muomni_cli.bench.parts import compare_encoders
@@ -156,8 +150,8 @@ def tts(
     speeds = speech.measure_speech(model, vs or [], rounds=rounds, device=device, threads=threads, progress=say)
     if json:
         print_json(speech.as_json(speeds))
-        return
-    print_table(speech.headings(speeds), speech.rows(speeds))
+    else:
+        print_table(speech.headings(speeds), speech.rows(speeds))
 
 
 @app.command()

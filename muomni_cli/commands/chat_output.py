@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from muomni_cli.commands.options import as_unicode
 from muomni_cli.contract.data import Media
 from muomni_cli.contract.speech import TextChunk, VoiceSettings
 from muomni_cli.core.console import print_json, say, terminal_safe
@@ -19,13 +20,10 @@ from muomni_cli.voice.audio_out import AudioOutput, stats_line
 from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from muomni_cli.voice.audio_out import Write
     from muomni_cli.voice.synthesis import Voice
 
-HISTORY_LINES = 1000
+REPEATED = "(the answer was stopped before it repeated itself; --no-loop-guard disables this)"  # by the loop guard
 
 
 def write_answer(text: str) -> None:
@@ -35,11 +33,7 @@ def write_answer(text: str) -> None:
 
 
 def read_line(prompt: str) -> str:
-    """A line from the terminal; ``prompt`` goes to stderr if stdout is not a terminal.
-
-    Raises:
-        EOFError: Ctrl-D.
-    """
+    """A line from the terminal; EOFError on Ctrl-D. ``prompt`` goes to stderr if stdout is not a terminal."""
     if sys.stdout is not None and sys.stdout.isatty():
         return as_unicode(input(prompt))
     if sys.stderr is not None:
@@ -52,15 +46,15 @@ def read_line(prompt: str) -> str:
 
 @contextmanager
 def history() -> Iterator[None]:
-    """Line editing with the history of earlier sessions, where readline exists; saved at the end. History files that
-    cannot be read or written only cause a message."""
+    """Line editing with the history of earlier sessions, where readline exists; saved at the end. A history file that
+    cannot be read or written only causes a message."""
     try:
         import readline
     except ImportError:  # Windows
         yield
         return
     path = config_folder() / "chat_history"
-    readline.set_history_length(HISTORY_LINES)
+    readline.set_history_length(1000)
     try:
         if path.is_file():
             readline.read_history_file(path)
@@ -87,21 +81,10 @@ def read_prompt(argument: str | None) -> str | None:
     return sys.stdin.buffer.read().decode("utf-8", "replace").rstrip("\r\n")
 
 
-def as_unicode(text: str) -> str:
-    """``text`` with U+FFFD for bytes that are not UTF-8, which the system passes on as lone surrogates."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 @dataclass(slots=True)
 class SpeechOutput:
-    """Speaks answers, one after the other.
-
-    Args:
-        voice: speaks them.
-        voice_settings: its settings.
-        audio_output: where the samples go: a file gets all answers of a :meth:`session`, the loudspeaker each as it
-            comes.
-    """
+    """Speaks answers, one after the other: a file gets all answers of a :meth:`session`, the loudspeaker each as it
+    comes."""
 
     voice: Voice
     voice_settings: VoiceSettings
@@ -124,27 +107,19 @@ class SpeechOutput:
         text = iter(pieces)
         speech = SpeechStats(self.voice.sample_rate)
         samples = self.voice.say(text, self.voice_settings, SpeechSampling(seed), speech)
-        if self.audio_output.play:
-            with replace(self.audio_output, output=None).open(self.voice.sample_rate) as play:
-                for piece in samples:
-                    self._write(piece, play)
-        else:
+        ways = [self._file] if self._file is not None else []
+        with ExitStack() as stack:
+            if self.audio_output.play:
+                loudspeaker = replace(self.audio_output, output=None)
+                ways.append(stack.enter_context(loudspeaker.open(self.voice.sample_rate)))
             for piece in samples:
-                self._write(piece)
+                for way in ways:
+                    way(piece)
         deque(text, maxlen=0)
         if not speech.samples:
             say("(nothing of this answer can be spoken)")
         elif stats:
             say(f"({stats_line(speech)})")
-
-    def _write(self, piece: NDArray[np.float32], play: Write | None = None) -> None:
-        for way in (self._file, play):
-            if way is not None:
-                way(piece)
-
-
-REPEATED = "(the answer was stopped before it repeated itself; --no-loop-guard disables this)"
-"""Message after an answer that the loop guard ended."""
 
 
 def deliver(
@@ -178,11 +153,8 @@ def answer_one_shot(
     stats: bool,
     speech_output: SpeechOutput | None = None,
 ) -> None:
-    """Answer ``prompt`` about ``media``; with a ``speech_output`` also aloud.
-
-    Raises:
-        RequestError: the prompt is empty or does not fit the context, or one of the media cannot be used.
-    """
+    """Answer ``prompt`` about ``media``, with a ``speech_output`` also aloud. RequestError if the prompt is empty or
+    does not fit the context, or one of the media cannot be used."""
     ids = chat_model.prompt(prompt, media, settings)
     answer = Answer()
     pieces = chat_model.answer(ids, settings, answer)
@@ -194,25 +166,20 @@ def answer_one_shot(
     if answer.finish == "loop":
         say(REPEATED)
     if json:
-        print_json(_report(chat_model, settings, answer, len(ids)))
+        report = {
+            "text": answer.text,
+            "tokens": len(answer.tokens),
+            "prompt_tokens": len(ids),
+            "finish": answer.finish,
+            "tokens_per_second": round(answer.rate, 1),
+            "model": chat_model.label,
+            "seed": settings.seed,
+            "settings": describe(settings),
+        }
+        print_json(report)
     if stats:
         say(token_stats(answer))
 
 
 def token_stats(answer: Answer) -> str:
     return f"{len(answer.tokens)} tokens, {answer.rate:.0f} tokens/s, {answer.finish or 'interrupted'}"
-
-
-def _report(
-    chat_model: ChatModel, settings: GenerationSettings, answer: Answer, prompt_tokens: int
-) -> dict[str, object]:
-    return {
-        "text": answer.text,
-        "tokens": len(answer.tokens),
-        "prompt_tokens": prompt_tokens,
-        "finish": answer.finish,
-        "tokens_per_second": round(answer.rate, 1),
-        "model": chat_model.label,
-        "seed": settings.seed,
-        "settings": describe(settings),
-    }

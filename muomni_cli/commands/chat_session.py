@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,21 +31,13 @@ HELP = """\
 /help             this list
 /quit             leave (also exit, quit and Ctrl-D; Ctrl-C stops an answer)"""
 
-LEAVE = frozenset({"exit", "quit", "/exit", "/quit"})
-
-ReadLine = Callable[[str], str]
-
 
 class TerminalSession:
     """State of a conversation. Commands are methods, found by name.
 
     A file is read and encoded when it is attached, so an unusable file is reported at once and never blocks a question.
-    It
-    goes with the next question, and with all further ones if its modality is in ``settings.reattach``. A question about
-    ``media`` without text is answered first.
-
-    Raises:
-        RequestError: ``media``, the attachments of the first message, cannot be used.
+    It goes with the next question, and with all further ones if its modality is in ``settings.reattach``. A question
+    about ``media`` without text is answered first. RequestError if ``media`` cannot be used.
     """
 
     def __init__(
@@ -56,12 +49,9 @@ class TerminalSession:
         stats: bool = False,
         speech_output: SpeechOutput | None = None,
     ) -> None:
-        self.chat_model = chat_model
-        self.settings = settings
-        self.stats = stats
-        self.speech_output = speech_output
+        self.chat_model, self.settings = chat_model, settings
+        self.stats, self.speech_output = stats, speech_output
         self.attached = chat_model.encode_media(media)
-        self._shown = bool(media)
         self.carried = MediaHistory(settings.reattach, chat_model.modalities)
         self.talk = self._fresh()
         self.commands: dict[str, Callable[[str], None]] = {
@@ -77,28 +67,24 @@ class TerminalSession:
             "save": self.save,
         }
 
-    def run(self, read_line: ReadLine) -> None:
+    def run(self, read_line: Callable[[str], str]) -> None:
         """Read and handle lines until Ctrl-D, exit or quit. Errors are printed and do not end the session."""
         with self.speech_output.session() if self.speech_output else nullcontext():
-            self._run(read_line)
-
-    def _run(self, read_line: ReadLine) -> None:
-        say("type a message; /help lists commands, exit or Ctrl-D leaves")
-        if self._shown:
-            self._shown = False
-            self._attempt(partial(self.ask, ""))
-        while True:
-            try:
-                line = read_line("> ").strip()
-            except EOFError:
-                say("")
-                return
-            except KeyboardInterrupt:
-                say("")
-                continue
-            if line.lower() in LEAVE:
-                return
-            self._attempt(partial(self.take, line))
+            say("type a message; /help lists commands, exit or Ctrl-D leaves")
+            if self.attached:
+                self._attempt(partial(self.ask, ""))
+            while True:
+                try:
+                    line = read_line("> ").strip()
+                except EOFError:
+                    say("")
+                    return
+                except KeyboardInterrupt:
+                    say("")
+                    continue
+                if line.lower() in {"exit", "quit", "/exit", "/quit"}:
+                    return
+                self._attempt(partial(self.take, line))
 
     def _attempt(self, act: Callable[[], None]) -> None:
         try:
@@ -109,11 +95,7 @@ class TerminalSession:
             say("\n(stopped)")
 
     def take(self, line: str) -> None:
-        """Handle a line: a command or a prompt.
-
-        Raises:
-            RequestError: it cannot be done; the conversation is unchanged.
-        """
+        """Handle a line: a command or a prompt. The conversation is unchanged after a RequestError."""
         if not line:
             return
         if not line.startswith("/"):
@@ -173,16 +155,16 @@ class TerminalSession:
             print(flush=True)
         if answer.finish == "loop":
             say(REPEATED.replace("--no-loop-guard", "/set loop_guard off"))
-        self.talk.answered(question, media_ids, answer.text, answer.tokens, cut=answer.finish in ("stop", "loop"))
+        self.talk.answered(question, media_ids, answer)
         if self.stats:
             say(f"({token_stats(answer)})")
 
     def retry(self, _: str = "") -> None:
         """Answer the last question again with the next seed."""
-        last = self.talk.take_back()
-        if last is None:
+        if not self.talk.exchanges:
             raise RequestError("there is no answer to retry", "ask something first")
-        self.settings = set_by_name(self.settings, "seed", str(self.settings.seed + 1))
+        last = self.talk.exchanges.pop()
+        self.settings = replace(self.settings, seed=self.settings.seed + 1)
         self._answer(last.question, last.media_ids)
 
     def reset(self, _: str = "") -> None:

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from muomni_cli.data.check import DataReport
     from muomni_cli.data.public_datasets import SetState
 
-SHOWN = 12
-"""Most labels that are listed."""
+SHOWN = 12  # labels listed at most
+
+app = typer.Typer(
+    no_args_is_help=True, help="Download public datasets; check, export or synthesize the data of a recipe."
+)
 
 
+@app.command()
 def get(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Public datasets; see --list.")] = None,
     listed: Annotated[
@@ -40,7 +44,7 @@ def get(
 
     Recipes refer to their files as set:NAME. An interrupted download continues where it stopped.
     """
-    from muomni_cli.data.public_datasets import get_sets, states
+    from muomni_cli.data.public_datasets import get_sets, kept_lines, states
 
     if listed:
         if names:
@@ -54,7 +58,10 @@ def get(
             found = get_sets(names, _Watcher(bars), unverified=unverified, keep=keep)
         except KeyboardInterrupt:
             bars.stop()
-            _say_kept(names)
+            lines = kept_lines(names)
+            say(f"stopped: {'; '.join(lines) or 'nothing was downloaded yet'}")
+            if lines:
+                say(f"continue with: muomni data get {' '.join(names)}")
             raise
     for state in found:
         say(f"{state.use} is here")
@@ -71,26 +78,12 @@ def _list(states: list[SetState], *, json: bool) -> None:
     if json:
         print_json([state.as_json() for state in states])
         return
-    rows = [
-        (
-            state.use,
-            size_text(state.download.size),
-            state.here,
-            state.download.license,
-            state.download.doc + ("" if state.download.verified else " (unverified: no published checksum)"),
-        )
-        for state in states
-    ]
+    rows = []
+    for state in states:
+        download = state.download
+        doc = download.doc + ("" if download.verified else " (unverified: no published checksum)")
+        rows.append((state.use, size_text(download.size), state.here, download.license, doc))
     print_table(("NAME", "SIZE", "HERE", "LICENSE", "WHAT"), rows)
-
-
-def _say_kept(names: list[str]) -> None:
-    from muomni_cli.data.public_datasets import kept_lines
-
-    lines = kept_lines(names)
-    say(f"stopped: {'; '.join(lines) or 'nothing was downloaded yet'}")
-    if lines:
-        say(f"continue with: muomni data get {' '.join(names)}")
 
 
 class _Watcher:
@@ -135,12 +128,6 @@ class Split(StrEnum):
     VAL = "val"
 
 
-app = typer.Typer(
-    no_args_is_help=True, help="Download public datasets; check, export or synthesize the data of a recipe."
-)
-app.command()(get)
-
-
 @app.command()
 def check(recipe: RecipeArgument, overrides: OverridesArgument = None, json: JsonOption = False) -> None:
     """Read all data of a recipe and report counts, lengths, labels, unreadable files, and overlap of train and
@@ -180,14 +167,13 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Export examples of a recipe's data as files: images, audio, and a list with their texts."""
-    from muomni_cli.data.export import LIST
-    from muomni_cli.data.export import export_examples as write_examples
+    from muomni_cli.data.export import LIST, export_examples
     from muomni_cli.recipe import load_recipe
 
     if output is None:
         raise RequestError("no output folder", "name one: -o FOLDER")
     loaded = load_recipe(recipe, overrides or ())
-    written = write_examples(loaded, table, source, output, split=split.value, count=count)
+    written = export_examples(loaded, table, source, output, split=split.value, count=count)
     if json:
         print_json([{"files": [str(path) for path in one.files], "text": one.text} for one in written])
     else:
@@ -218,19 +204,17 @@ def synthesize(
 
     Existing audio files are kept, so an interrupted run continues where it stopped.
     """
-    from muomni_cli.voice.dataset import choose_synthesizer, texts_of
-    from muomni_cli.voice.dataset import speak as make
+    from muomni_cli.voice.dataset import choose_synthesizer, speak, texts_of
 
     if min_words > max_words:
-        raise RequestError(
-            f"--min-words {min_words} is more than --max-words {max_words}", "raise --max-words or lower --min-words"
-        )
+        what = f"--min-words {min_words} is more than --max-words {max_words}"
+        raise RequestError(what, "raise --max-words or lower --min-words")
     if model is not None and synthesizer is not None:
         raise RequestError("--model and --synthesizer exclude each other", "choose one")
     texts = texts_of(files, (min_words, max_words), limit, cut=not lines)
     choice = choose_synthesizer(synthesizer, voice, model)
     say(f"speaking {len(texts):,} sentences with the voice {choice.synthesizer.voice}")
-    corpus = make(texts, choice, output, form=form.value, progress=say)
+    corpus = speak(texts, choice, output, form=form.value, progress=say)
     say(f"wrote {corpus.sentences:,} sentences, {corpus.seconds / 60:,.1f} minutes; {corpus.made:,} of them now")
     say(f'train on them: modality = "audio" and path = "{corpus.path}" in a table of [[data.speech]]')
     if json:
@@ -240,7 +224,7 @@ def synthesize(
 
 
 def _print(report: DataReport) -> None:
-    rows: list[tuple[object, ...]] = []
+    rows = []
     for one in report.everything:
         for split, documents in one.stats.documents.items():
             characters, tokens = one.stats.characters[split], one.stats.tokens[split]

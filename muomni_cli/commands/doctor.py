@@ -25,21 +25,14 @@ from muomni_cli.registry.loading import describe
 from muomni_cli.registry.registry import get_registry
 
 GIB = 2**30
-
-LITTLE_SPACE = 1 * GIB
-
 PACKAGES = ("numpy", "tokenizers", "safetensors", "torchaudio", "matplotlib", "psutil", "onnx", "onnxscript")
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu")  # they install into the same folder, so only one can be installed
 
-RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
-"""Packages that install into the same folder, so only one of them can be installed."""
-
-PROVIDER = "ExecutionProvider"
-
-CPU_FEATURES = (
+# Instruction sets that speed up bfloat16 training and int8 bundles.
+CPU_FEATURES = {
     *("avx2", "avx512f", "avx512_bf16", "amx_bf16", "neon", "asimd", "bf16"),
     *("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"),
-)
-"""Instruction sets that speed up bfloat16 training and int8 bundles."""
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +43,12 @@ class Diagnostic:
     status: Literal["ok", "note", "broken"]
     found: str
 
-    def as_dict(self) -> dict[str, str]:
-        return asdict(self)
-
 
 def examine() -> list[Diagnostic]:
     """Run all checks, in the order of the report."""
-    return [*_versions(), *_runtimes(), *_torch(), *_processor(), *_plugins(), *_folders(), _terminal()]
+    folders = {"config folder": config_folder(), "cache folder": cache_folder(), "working folder": Path.cwd()}
+    checked = [_folder(name, folder) for name, folder in folders.items()]
+    return [*_versions(), *_runtimes(), *_torch(), _processor(), *_plugins(), *checked, _terminal()]
 
 
 def _versions() -> Iterator[Diagnostic]:
@@ -91,7 +83,8 @@ def _runtimes() -> Iterator[Diagnostic]:
     except Exception as error:
         yield Diagnostic("runtime", "broken", f"{found}: {describe(error)}")
         return
-    yield Diagnostic("runtime", "ok", f"{found}, {', '.join(name.removesuffix(PROVIDER) for name in providers)}")
+    able = ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
+    yield Diagnostic("runtime", "ok", f"{found}, {able}")
 
 
 def _torch() -> Iterator[Diagnostic]:
@@ -114,20 +107,14 @@ def _torch() -> Iterator[Diagnostic]:
         yield Diagnostic("device", "ok", f"cuda:{index} {properties.name}, {properties.total_memory / GIB:.0f} GiB")
 
 
-def _processor() -> Iterator[Diagnostic]:
-    features = sorted(_cpu_flags() & set(CPU_FEATURES))
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    known = ", ".join(features) if features else "features unknown"
-    yield Diagnostic("cpu", "ok", f"{usable} of {os.cpu_count()} cores, {platform.machine()}, {known}")
-
-
-def _cpu_flags() -> set[str]:
-    """Feature flags from Linux's /proc/cpuinfo; empty on other systems."""
-    try:
+def _processor() -> Diagnostic:
+    lines: list[str] = []
+    with contextlib.suppress(OSError):  # only Linux has it
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()}
+    flags = " ".join(line.partition(":")[2] for line in lines if line.startswith(("flags", "Features"))).split()
+    known = ", ".join(sorted(CPU_FEATURES.intersection(flags))) or "features unknown"
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Diagnostic("cpu", "ok", f"{usable} of {os.cpu_count()} cores, {platform.machine()}, {known}")
 
 
 def _plugins() -> Iterator[Diagnostic]:
@@ -138,12 +125,6 @@ def _plugins() -> Iterator[Diagnostic]:
             yield Diagnostic(f"plugin {info.name}", "ok", f"{info.status}, {info.origin} {info.version}")
 
 
-def _folders() -> Iterator[Diagnostic]:
-    yield _folder("config folder", config_folder())
-    yield _folder("cache folder", cache_folder())
-    yield _folder("working folder", Path.cwd())
-
-
 def _folder(name: str, folder: Path) -> Diagnostic:
     """Check that the folder (or its nearest existing parent) is writable, and report free space."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
@@ -152,23 +133,22 @@ def _folder(name: str, folder: Path) -> Diagnostic:
             free = shutil.disk_usage(nearest).free
     except OSError as error:
         return Diagnostic(name, "broken", f"{folder} cannot be written: {error.strerror}")
-    return Diagnostic(name, "ok" if free > LITTLE_SPACE else "note", f"{folder}, {free / GIB:.1f} GiB free")
+    return Diagnostic(name, "ok" if free > GIB else "note", f"{folder}, {free / GIB:.1f} GiB free")
 
 
 def _terminal() -> Diagnostic:
     if not sys.stderr.isatty():
         return Diagnostic("terminal", "ok", "none on stderr: progress is printed as plain lines")
     width, height = shutil.get_terminal_size()
-    return Diagnostic(
-        "terminal", "ok", f"{os.environ.get('TERM', 'unknown')}, {width} x {height}, {sys.stderr.encoding}"
-    )
+    kind = os.environ.get("TERM", "unknown")
+    return Diagnostic("terminal", "ok", f"{kind}, {width} x {height}, {sys.stderr.encoding}")
 
 
 def doctor(json: JsonOption = False) -> None:
     """Report versions, devices, folders and plugins; exit 1 if something is broken."""
     checks = examine()
     if json:
-        print_json([check.as_dict() for check in checks])
+        print_json([asdict(check) for check in checks])
     else:
         print_table(("", "WHAT", "FOUND"), [(check.status, check.name, check.found) for check in checks])
     if any(check.status == "broken" for check in checks):

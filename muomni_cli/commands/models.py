@@ -14,7 +14,6 @@ from muomni_cli.core.console import print_json, print_table, say
 from muomni_cli.core.errors import RequestError
 
 app = typer.Typer(no_args_is_help=True, help="List and inspect installed models, and package models for pip.")
-
 runs_app = typer.Typer(no_args_is_help=True, help="List and inspect training runs, and plot their curves.")
 
 HEADINGS = ("RUN", "STAGE", "STATUS", "STEP", "LOSS", "VAL LOSS", "BITS/BYTE", "SIZE", "AGE")
@@ -32,10 +31,12 @@ def list_models(json: JsonOption = False) -> None:
     if not found:
         say("no model package is installed; make one: muomni models pack RUN -o FOLDER")
         return
-    print_table(
-        ("NAME", "PACKAGE", "HOLDS", "LICENSE", "WHAT"),
-        [(m["use"], f"{m['package']} {m['version']}", _holds(m), m["license"] or "-", m["doc"]) for m in found],
-    )
+    rows = []
+    for model in found:
+        holds = " and ".join(kind for kind in ("bundle", "run") if model[kind]) or "-"
+        package = f"{model['package']} {model['version']}"
+        rows.append((model["use"], package, holds, model["license"] or "-", model["doc"]))
+    print_table(("NAME", "PACKAGE", "HOLDS", "LICENSE", "WHAT"), rows)
 
 
 @app.command()
@@ -85,10 +86,6 @@ def pack(
     say(f"next: pip install {output}    {uses(packed.name, packed.facts)[0]}")
 
 
-def _holds(model: dict[str, Any]) -> str:
-    return " and ".join(kind for kind in ("bundle", "run") if model[kind]) or "-"
-
-
 def _print(found: dict[str, Any]) -> None:
     origin = f"  ({found['package']} {found['version']})" if found["package"] else ""
     print(f"{found['use']}{origin}")
@@ -108,7 +105,12 @@ def _print(found: dict[str, Any]) -> None:
         if value:
             print(f"{key:8} {value}")
     print()
-    print_table(("PART", "STAGE", "IMPLEMENTATION", "SIZE", "PARAMETERS"), [_part(part) for part in found["parts"]])
+    parts = []
+    for part in found["parts"]:
+        sizes = ", ".join(f"{key} {value}" for key, value in part["sizes"].items()) or "-"
+        numbers = f"{part['numbers']:,}" if part["numbers"] else "-"
+        parts.append((part["part"], part["stage"] or "-", f"{part['kind']} {part['use']}", sizes, numbers))
+    print_table(("PART", "STAGE", "IMPLEMENTATION", "SIZE", "PARAMETERS"), parts)
     sources = [(name, s["use"], s.get("task", "-"), s["license"]) for name, own in found["data"].items() for s in own]
     if sources:
         print()
@@ -125,12 +127,6 @@ def _place(folder: dict[str, Any] | None) -> str:
         return ""
     precision = f", {' '.join(folder['precision'])}" if folder.get("precision") else ""
     return f"{folder['path']} ({folder['bytes'] / 1e6:.1f} MB{precision})"
-
-
-def _part(part: dict[str, Any]) -> tuple[str, ...]:
-    sizes = ", ".join(f"{key} {value}" for key, value in part["sizes"].items())
-    numbers = f"{part['numbers']:,}" if part["numbers"] else "-"
-    return part["part"], part["stage"] or "-", f"{part['kind']} {part['use']}", sizes or "-", numbers
 
 
 @runs_app.command("list")
@@ -161,10 +157,8 @@ def show(name: Annotated[str, typer.Argument(help="Run name or folder.")], json:
         return
     print_table(HEADINGS, _rows(run))
     print()
-    print_table(
-        ("PART", "USE", "PLUGIN", "WEIGHTS"),
-        [(k, p["use"], p["plugin"], p["weights"]) for k, p in run["parts"].items()],
-    )
+    parts = [(name, part["use"], part["plugin"], part["weights"]) for name, part in run["parts"].items()]
+    print_table(("PART", "USE", "PLUGIN", "WEIGHTS"), parts)
     print()
     print_table(("FILE", "SIZE"), [(path, _size(count)) for path, count in run["files"].items()])
     if lock := run["lock"]:
@@ -194,16 +188,12 @@ def plot(
     if json:
         print_json([{"name": c.name, "steps": c.steps, "values": c.values, "validation": c.measured} for c in curves])
     if output is not None:
-        png_plot(curves, _with_unit(metric), output)
+        units = {"loss": "nats per target", "lr": "learning rate", "memory": "bytes", "time": "seconds"}
+        unit = units.get(metric.removeprefix("val_"))
+        png_plot(curves, f"{metric} ({unit})" if unit else metric, output)
         say(f"wrote {output}")
     elif not json:
         print(text_plot(curves, columns=get_terminal_size().columns - 1))
-
-
-def _with_unit(metric: str) -> str:
-    units = {"loss": "nats per target", "lr": "learning rate", "memory": "bytes", "time": "seconds"}
-    unit = units.get(metric.removeprefix("val_"))
-    return f"{metric} ({unit})" if unit else metric
 
 
 def _rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -212,14 +202,11 @@ def _rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
     rows = []
     for number, (stage, state) in enumerate(stages.items()):
         step = f"{state['step']}/{state.get('steps') or '?'}" if state.get("step") is not None else "-"
-        numbers = [_number(state.get(key)) for key in ("loss", "val_loss", "bits_per_byte")]
+        losses = [state.get(key) for key in ("loss", "val_loss", "bits_per_byte")]
+        numbers = ["-" if loss is None else f"{loss:.4f}" for loss in losses]
         whole = (_size(run["bytes"]), _age(run["age_seconds"])) if number == 0 else ("", "")
         rows.append((run["name"] if number == 0 else "", stage, str(state["status"]), step, *numbers, *whole))
     return rows
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _size(count: int) -> str:

@@ -46,3 +46,8 @@ def media_words(image: list[str] | None, audio: list[str] | None, attach: list[s
     words = [f"image={path}" for path in image or []] + [f"audio={path}" for path in audio or []] + (attach or [])
     check_words(words)
     return words
+
+
+def as_unicode(text: str) -> str:
+    """``text`` with U+FFFD for bytes that are not UTF-8, which the system passes on as lone surrogates."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

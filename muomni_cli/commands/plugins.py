@@ -16,8 +16,6 @@ from muomni_cli.registry.loading import set_enabled
 from muomni_cli.registry.registry import describe_part, describe_plugin, did_you_mean, get_registry, registered_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from muomni_cli.conformance.runner import CheckReport
 
 app = typer.Typer(no_args_is_help=True, help="List, inspect, check, create, enable and disable plugins.")
@@ -33,10 +31,12 @@ def list_plugins(json: JsonOption = False) -> None:
     if json:
         print_json(described)
         return
-    rows = [
-        (p["name"], f"{p['origin']} {p['version']}", p["status"], p["reason"] or _counted(p["parts"]))
-        for p in described
-    ]
+    rows = []
+    for plugin in described:
+        counts = plugin["parts"].items()
+        parts = [f"{count} {kind if count == 1 or kind.endswith('s') else kind + 's'}" for kind, count in counts]
+        origin = f"{plugin['origin']} {plugin['version']}"
+        rows.append((plugin["name"], origin, plugin["status"], plugin["reason"] or ", ".join(parts) or "-"))
     print_table(("NAME", "ORIGIN", "STATUS", "PARTS"), rows)
 
 
@@ -71,8 +71,7 @@ def check(name: PluginOrPart, json: JsonOption = False) -> None:
     """Run the conformance checks: shapes, caches, padding, streaming, training, files and exports.
 
     Every part is built with its smallest config, and only the capabilities that it declares are checked. Exits with 1
-    if a
-    check fails.
+    if a check fails.
     """
     from muomni_cli.conformance.runner import examine, parts_called
 
@@ -84,7 +83,17 @@ def check(name: PluginOrPart, json: JsonOption = False) -> None:
             _print_report(reports[-1], first=len(reports) == 1)
     if json:
         print_json([report.as_data() for report in reports])
-    _require_checks_passed(name, reports)
+    broken = [(report.part, result) for report in reports for result in report.failed]
+    passed = sum(result.state == "passed" for report in reports for result in report.results)
+    for part, result in broken:
+        say(f"{part.kind} {part.name} fails {result.check.name}: {result.check.doc}\n  {result.summary}")
+    if broken:
+        names = ", ".join(result.check.name for _, result in broken)
+        raise MuomniError(
+            f"{name} fails {len(broken)} of {len(broken) + passed} checks: {names}",
+            "fix it, or do not declare the capability, then check it again",
+        )
+    say(f"{name} passes all {passed} checks that apply to it")
 
 
 @app.command()
@@ -120,25 +129,14 @@ def enable(name: PluginName) -> None:
 def disable(name: PluginName) -> None:
     """Disable a plugin for all later commands."""
     _known(name)
-    say(
-        f"{name} is disabled; undo with: muomni plugins enable {name}"
-        if set_enabled(name, on=False)
-        else f"{name} is already disabled"
-    )
+    changed = set_enabled(name, on=False)
+    say(f"{name} is disabled; undo with: muomni plugins enable {name}" if changed else f"{name} is already disabled")
 
 
 def _known(name: str) -> None:
     names = [plugin.info.name for plugin in get_registry().plugins]
     if name not in names:
         raise RequestError(f"there is no plugin {name!r}", did_you_mean(name, names, "see: muomni plugins list"))
-
-
-def _counted(parts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {_plural(kind) if count > 1 else kind}" for kind, count in parts.items()) or "-"
-
-
-def _plural(kind: str) -> str:
-    return kind if kind.endswith("s") else f"{kind}s"
 
 
 def _print_plugin(entry: dict[str, Any]) -> None:
@@ -155,20 +153,17 @@ def _print_part(entry: dict[str, Any]) -> None:
     print(f"{entry['kind']} {entry['name']}  (plugin {entry['plugin']})\n{entry['doc']}")
     if "path" in entry:
         print(f"file: {entry['path']}")
-        return
-    if entry["kind"] == ModelFiles.kind:
+    elif entry["kind"] == ModelFiles.kind:
         print("\n".join(f"{field}: {entry[field]}" for field in ("bundle", "run", "card") if field in entry))
-        return
-    if "check" in entry:
+    elif "check" in entry:
         print(f"check: {entry['check']}")
-        return
-    if "stages" in entry:
+    elif "stages" in entry:
         print(f"stages: {', '.join(entry['stages'])}\nmade by: {entry['make']}")
-        return
-    print(f"can: {', '.join(entry['capabilities']) or 'no optional capabilities'}\n")
-    rows = [(f["name"], _default(f), f["type"], f["description"]) for f in entry["config"]]
-    if rows:
-        print_table(("SETTING", "DEFAULT", "TYPE", "WHAT"), rows)
+    else:
+        print(f"can: {', '.join(entry['capabilities']) or 'no optional capabilities'}\n")
+        rows = [(f["name"], _default(f), f["type"], f["description"]) for f in entry["config"]]
+        if rows:
+            print_table(("SETTING", "DEFAULT", "TYPE", "WHAT"), rows)
 
 
 def _print_report(report: CheckReport, *, first: bool) -> None:
@@ -178,22 +173,7 @@ def _print_report(report: CheckReport, *, first: bool) -> None:
     print_table(("CHECK", "", "RESULT"), rows)
 
 
-def _require_checks_passed(name: str, reports: Sequence[CheckReport]) -> None:
-    broken = [(report.part, result) for report in reports for result in report.failed]
-    passed = sum(result.state == "passed" for report in reports for result in report.results)
-    names = ", ".join(result.check.name for _, result in broken)
-    for part, result in broken:
-        say(f"{part.kind} {part.name} fails {result.check.name}: {result.check.doc}\n  {result.summary}")
-    if broken:
-        raise MuomniError(
-            f"{name} fails {len(broken)} of {len(broken) + passed} checks: {names}",
-            "fix it, or do not declare the capability, then check it again",
-        )
-    say(f"{name} passes all {passed} checks that apply to it")
-
-
 def _default(setting: dict[str, Any]) -> str:
-    """As a recipe would write it."""
     if setting["required"]:
         return "(required)"
-    return "-" if setting["default"] is None else dumps(setting["default"], ensure_ascii=False)
+    return "-" if setting["default"] is None else dumps(setting["default"], ensure_ascii=False)  # as in a recipe

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -78,11 +77,17 @@ def check(
     from muomni_cli.recipe import check_recipes
 
     reports = check_recipes(recipes)
-    counts = _counted(reports)
+    with_torch = find_spec("torch") is not None
+    if not with_torch:
+        say(f"parameters are counted where PyTorch is installed: {how_to_install(['torch'])}")
+    counted = [(report, _parameters(report) if with_torch else None) for report in reports]
     if json:
-        print_json([_as_data(report) | {"parameters": own} for report, own in zip(reports, counts, strict=True)])
+        data = [asdict(replace(report, read=None)) | {"parameters": own} for report, own in counted]
+        for one in data:
+            del one["read"]
+        print_json(data)
     else:
-        for report, own in zip(reports, counts, strict=True):
+        for report, own in counted:
             print(f"{report.recipe}: {'; '.join(report.problems) if report.problems else 'right'}")
             for mistake in report.mistakes:
                 print(f"  {mistake}")
@@ -91,21 +96,8 @@ def check(
     raise typer.Exit(0 if all(report.right for report in reports) else 2)
 
 
-def _as_data(report: RecipeReport) -> dict[str, Any]:
-    data = asdict(replace(report, read=None))
-    del data["read"]
-    return data
-
-
-def _counted(reports: Sequence[RecipeReport]) -> list[dict[str, int] | None]:
-    """Parameters by part of each correct recipe; None where they cannot be counted, with the reason on stderr."""
-    if find_spec("torch") is None:
-        say(f"parameters are counted where PyTorch is installed: {how_to_install(['torch'])}")
-        return [None for _ in reports]
-    return [_parameters(report) for report in reports]
-
-
 def _parameters(report: RecipeReport) -> dict[str, int] | None:
+    """Parameters by part of a correct recipe; None if they cannot be counted, with the reason on stderr."""
     if report.read is None:
         return None
     from muomni_cli.runs.checkpoint import parameters_of
@@ -131,9 +123,8 @@ def diff(
     if json:
         print_json([asdict(change) for change in changes])
     else:
-        print_table(
-            ("KEY", left, right), [(change.key, _short(change.left), _short(change.right)) for change in changes]
-        )
+        rows = [(change.key, _short(change.left), _short(change.right)) for change in changes]
+        print_table(("KEY", left, right), rows)
 
 
 def _short(value: object) -> str:

@@ -53,8 +53,9 @@ def train(
     _check_options(stage, jobs, resume=resume, force=force, dry_run=dry_run, json=json)
     # numpy prepares batches during the steps; its threads would only slow down torch.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported
+    from muomni_cli.data.public_datasets import require_sets
     from muomni_cli.recipe import load_recipe
-    from muomni_cli.recipe.model import stages_of_all
+    from muomni_cli.recipe.model import stages_of_all, tables_of
     from muomni_cli.runs.run import RUNS, RunFolder
 
     words = of_stage(overrides or [], stage)
@@ -65,16 +66,18 @@ def train(
     folder = RunFolder(RUNS / name)
     if resume:
         if not folder.recipe_path.is_file():
-            raise RequestError(
-                f"there is no run {folder.root} to continue", "start it: the same command without --resume"
-            )
+            fix = "start it: the same command without --resume"
+            raise RequestError(f"there is no run {folder.root} to continue", fix)
         asked = load_recipe(str(folder.recipe_path), words)
     for note in asked.notes:
         say(note)
     option = f" --run {run}" if run else ""
-    _require_data(asked, stage, folder, force=force)
+    stages = stages_of_all(asked) if stage == "all" else [stage]
+    waiting = [one for one in stages if force or folder.status(one) != "finished"]
+    # every missing public dataset is reported before the first stage starts
+    require_sets(asked, dict.fromkeys(table for one in waiting for table in tables_of(asked, one)))
     if dry_run:
-        _try(_jobs(asked, stage, folder, recipe + option), one=stage != "all", json=json)
+        _try(_jobs(asked, stages, folder, recipe + option), one=stage != "all", json=json)
         return
     if jobs > 1:
         options = [*(("--run", run) if run else ()), *(("--resume",) if resume else ())]
@@ -82,26 +85,14 @@ def train(
     else:
         from muomni_cli.training.stages import train as train_stages
 
-        train_stages(_jobs(asked, stage, folder, recipe + option), resume=resume, force=force)
+        train_stages(_jobs(asked, stages, folder, recipe + option), resume=resume, force=force)
     _say_next(folder, asked, stages_of_all(asked), recipe + option)
 
 
-def _jobs(asked: Recipe, stage: str, folder: RunFolder, where: str) -> list[Job]:
-    from muomni_cli.recipe.model import stages_of_all
+def _jobs(asked: Recipe, stages: list[str], folder: RunFolder, where: str) -> list[Job]:
     from muomni_cli.training.stages import Job
 
-    stages = stages_of_all(asked) if stage == "all" else [stage]
-    return [Job(asked, one, folder, f"muomni train {one} {where}") for one in stages]
-
-
-def _require_data(asked: Recipe, stage: str, run: RunFolder, *, force: bool) -> None:
-    """Report every missing public dataset before the first stage starts."""
-    from muomni_cli.data.public_datasets import require_sets
-    from muomni_cli.recipe.model import stages_of_all, tables_of
-
-    stages = stages_of_all(asked) if stage == "all" else [stage]
-    waiting = [one for one in stages if force or run.status(one) != "finished"]
-    require_sets(asked, dict.fromkeys(table for one in waiting for table in tables_of(asked, one)))
+    return [Job(asked, stage, folder, f"muomni train {stage} {where}") for stage in stages]
 
 
 def _try(jobs: list[Job], *, one: bool, json: bool) -> None:
@@ -121,13 +112,11 @@ def _check_options(stage: str, jobs: int, *, resume: bool, force: bool, dry_run:
     if json and not dry_run:
         raise RequestError("--json needs --dry-run", "for the metrics of a run: muomni runs show NAME --json")
     if jobs > 1 and stage != "all":
-        raise RequestError(
-            f"--jobs needs the stage all, not {stage}", f"leave it out, or set train.{stage}.threads={jobs}"
-        )
+        fix = f"leave it out, or set train.{stage}.threads={jobs}"
+        raise RequestError(f"--jobs needs the stage all, not {stage}", fix)
     if jobs > 1 and force:
-        raise RequestError(
-            "--jobs and --force exclude each other", "train another run (--run NAME), or leave --jobs out"
-        )
+        fix = "train another run (--run NAME), or leave --jobs out"
+        raise RequestError("--jobs and --force exclude each other", fix)
 
 
 def _train_parallel(asked: Recipe, cpu_slots: int, words: list[str], typed: list[str]) -> None:

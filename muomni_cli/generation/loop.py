@@ -1,15 +1,12 @@
-"""The generation loop: prompts in, a stream of events out, the same for every :class:`Backend`.
-
-:class:`Sampling` holds the sampling settings; :class:`TextStream` decodes tokens incrementally, without partial
-characters and stop strings; :class:`LoopGuard` ends an answer that repeats itself. Imports only numpy.
-"""
+"""The generation loop: prompts in, a stream of events out, the same for every :class:`Backend`. Imports only numpy."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from math import inf
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +19,26 @@ LONGEST_NGRAM = 8  # longest n-gram that is checked, in tokens
 COPIES = 4  # consecutive copies of an n-gram that make a loop
 Finish = Literal["eos", "stop", "length", "context", "loop"]
 """Why a row ended: end token, stop string, ``max_tokens``, full context, or repetition (:class:`LoopGuard`)."""
+
+LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
+    "temperature": (lambda value: 0 <= value < inf, "0 or more"),
+    "top_k": (lambda value: value >= 0, "0 (all tokens) or more"),
+    "top_p": (lambda value: 0 < value <= 1, "more than 0 and at most 1"),
+    "min_p": (lambda value: 0 <= value <= 1, "from 0 to 1"),
+    "repetition_penalty": (lambda value: 0 < value < inf, "more than 0"),
+    "max_tokens": (lambda value: value >= 1, "1 or more"),
+    "seed": (lambda value: value >= 0, "0 or more"),
+    "max_seconds": (lambda value: value > 0, "more than 0"),
+}
+"""Which values each setting of an answer may have, and the same in words."""
+
+
+def check_limits(settings: object, number_format: str = "") -> None:
+    """RequestError for the first attribute of ``settings`` whose value is out of its range; None is none."""
+    for name, (holds, wanted) in LIMITS.items():
+        value = getattr(settings, name, None)
+        if value is not None and not holds(value):
+            raise RequestError(f"{name} is {value:{number_format}}", f"{name} must be {wanted}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +60,12 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, holds, wanted in (
-            ("temperature", 0 <= self.temperature < float("inf"), "0 or more"),
-            ("top_k", self.top_k >= 0, "0 (all tokens) or more"),
-            ("top_p", 0 < self.top_p <= 1, "more than 0 and at most 1"),
-            ("min_p", 0 <= self.min_p <= 1, "from 0 to 1"),
-            ("repetition_penalty", 0 < self.repetition_penalty < float("inf"), "more than 0"),
-        ):
-            if not holds:
-                raise RequestError(f"{name} is {getattr(self, name)}", f"{name} must be {wanted}")
+        check_limits(self)
+
+    @classmethod
+    def of(cls, settings: object) -> Self:
+        """The sampling settings among the attributes of ``settings``, for example of a recipe's ``[chat]``."""
+        return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
 
 
 def penalize(logits: NDArray[np.float32], seen: Sequence[int], penalty: float) -> NDArray[np.float32]:
@@ -105,16 +119,9 @@ class TextStream:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stops = [stop for stop in stops if stop]
-        self._held = ""
-        self.stopped = False
-        """Whether a stop string has appeared; no text follows it."""
-        self.read = 0
-        """Characters decoded so far."""
-
-    @property
-    def held(self) -> int:
-        """Length of the end of the text that may begin a stop string."""
-        return len(self._held)
+        self.held = ""  # the end of the text, which may begin a stop string
+        self.stopped = False  # by a stop string, after which no text follows
+        self.read = 0  # characters decoded so far
 
     def push(self, token: int) -> str:
         """The text that is final after ``token``."""
@@ -124,23 +131,21 @@ class TextStream:
         """The rest, after the last token; an incomplete character becomes U+FFFD, or is dropped if later tokens were
         ``cut``."""
         text = "" if cut else self._release(self._decoder.decode(b"", final=True))
-        if self.stopped:
-            return text
-        rest, self._held = self._held, ""
+        rest, self.held = self.held, ""  # nothing is held back after a stop string
         return text + rest
 
     def _release(self, new: str) -> str:
         if self.stopped:
             return ""
         self.read += len(new)
-        text = self._held + new
+        text = self.held + new
         places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
         if places:
-            self.stopped, self._held = True, ""
+            self.stopped, self.held = True, ""
             return text[: min(places)]
-        keep = max((_overlap(text, stop) for stop in self._stops), default=0)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+        final = len(text) - max((_overlap(text, stop) for stop in self._stops), default=0)
+        self.held = text[final:]
+        return text[:final]
 
 
 def _overlap(text: str, stop: str) -> int:
@@ -152,20 +157,17 @@ class LoopGuard:
     """Detects repetition in the tokens of one answer; ``token_bytes``: :meth:`muomni_cli.api.Tokenizer.token_bytes`.
 
     A loop is an n-gram of 1 to 8 tokens four times in a row. An answer that ends right after the fourth copy (``eos``
-    or a
-    stop string) is kept: "seven seven seven seven" may be right. If it continues, with a fifth copy or otherwise, or
-    ends
-    by its length or the context, it is cut before the second copy. N-grams of digits alone are numbers (1000000) and
-    count
-    as a loop only from 32 tokens on. This class finds the copies; the caller checks that the answer continues.
+    or a stop string) is kept: "seven seven seven seven" may be right. If it continues, with a fifth copy or otherwise,
+    or ends by its length or the context, it is cut before the second copy. N-grams of digits alone are numbers
+    (1000000) and count as a loop only from 32 tokens on. This class finds the copies; the caller checks that the answer
+    continues.
     """
 
     def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
         self._token_bytes = token_bytes
         self._tokens: list[int] = []
         self._matched = [0] * (LONGEST_NGRAM + 1)
-        self.cut: int | None = None
-        """Tokens before the second copy, once there are four copies; else None."""
+        self.cut: int | None = None  # tokens before the second copy, once there are four copies
 
     def push(self, token: int) -> None:
         self._tokens.append(token)
@@ -203,16 +205,14 @@ class Request:
     seed: int = 0
     max_tokens: int = 256
     stop: Sequence[str] = ()
-    loop_guard: bool = True
-    """End an answer that repeats itself; see :class:`LoopGuard`."""
+    loop_guard: bool = True  # end an answer that repeats itself; see LoopGuard
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One new token of row ``row``, with the ``text`` that became final; the row's last event has ``finish``.
-    ``hidden``: (D,)
-    state that predicted the token, if requested. If a loop was cut, the last event's token is ``eos``.
-    """
+    ``hidden``: (D,) state that predicted the token, if requested. If a loop was cut, the last event's token is
+    ``eos``."""
 
     row: int
     text: str
@@ -225,8 +225,7 @@ class _Row:
     """A request in progress."""
 
     def __init__(self, row: int, request: Request, tokenizer: Tokenizer, context: int) -> None:
-        self.row, self.request, self.context = row, request, context
-        self.tokenizer = tokenizer
+        self.row, self.request, self.tokenizer, self.context = row, request, tokenizer, context
         self.eos = tokenizer.specials["eos"]
         self.rng = np.random.default_rng(request.seed)
         self.stream = TextStream(tokenizer, request.stop)
@@ -250,12 +249,7 @@ class _Row:
         if finish is not None:
             text += self.stream.finish()
         self._held.append(Event(self.row, text, token, finish, hidden))
-        return self._release()
-
-    def _release(self) -> list[Event]:
-        sure = len(self._held)
-        if self.running and self.guard is not None:
-            sure = self.guard.sure - self._given
+        sure = self.guard.sure - self._given if self.running and self.guard is not None else len(self._held)
         events, self._held = self._held[:sure], self._held[sure:]
         self._said += "".join(event.text for event in events)
         self._given += len(events)
@@ -277,7 +271,13 @@ class _Row:
             return "eos"
         if self.stream.stopped:
             return "stop"
-        goes_on = self._goes_on(token)
+        goes_on = False
+        if self.guard is not None and self.guard.cut is not None:
+            # whether an answer continues is unknown while the text after the loop may become a stop string
+            goes_on = not 0 < len(self.stream.held) >= self.stream.read - self._read_at_cut
+        elif self.guard is not None:
+            self.guard.push(token)
+            self._read_at_cut = self.stream.read
         ended: Finish | None = None
         if len(self.ids) - len(self.request.ids) >= self.request.max_tokens:
             ended = "length"
@@ -286,19 +286,6 @@ class _Row:
         looped = self.guard is not None and self.guard.cut is not None
         return "loop" if looped and (goes_on or ended) else ended
 
-    def _goes_on(self, token: int) -> bool:
-        """Pass the token to the guard; whether an answer continues after a loop, which is unknown while the text after
-        the loop
-        may become a stop string.
-        """
-        if self.guard is None:
-            return False
-        if self.guard.cut is not None:
-            return not 0 < self.stream.held >= self.stream.read - self._read_at_cut
-        self.guard.push(token)
-        self._read_at_cut = self.stream.read
-        return False
-
 
 def generate(
     backend: Backend[CheckState], tokenizer: Tokenizer, requests: Sequence[Request], *, hidden: bool = False
@@ -306,15 +293,14 @@ def generate(
     """Continue every request until it finishes; one event per token, rows interleaved.
 
     The joined texts of a row are its decoded tokens up to a stop string or the second copy of a loop. Events of a
-    possible
-    loop are held back until it is decided. ``hidden``: events carry the states that predicted their tokens; the backend
-    must keep them.
-
-    Raises:
-        RequestError: a prompt is empty or exceeds the context; nothing has been generated then.
+    possible loop are held back until it is decided. ``hidden``: events carry the states that predicted their tokens;
+    the backend must keep them. RequestError before the first event if a prompt is empty or exceeds the context.
     """
     for request in requests:
-        _check(request, backend.context)
+        if not request.ids:
+            raise RequestError("the prompt is empty", "give at least one token")
+        require_room(request.ids, backend.context)
+        check_limits(request)
     if not requests:
         return
     rows = [_Row(number, request, tokenizer, backend.context) for number, request in enumerate(requests)]
@@ -331,11 +317,3 @@ def generate(
         if (tokens == PADDED_ROW).all():
             return
         logits = backend.step(state, tokens)
-
-
-def _check(request: Request, context: int) -> None:
-    if not request.ids:
-        raise RequestError("the prompt is empty", "give at least one token")
-    require_room(request.ids, context)
-    if request.max_tokens < 1:
-        raise RequestError(f"max_tokens is {request.max_tokens}", "max_tokens must be 1 or more")

@@ -8,6 +8,7 @@ inside fast matrix products (Goto and van de Geijn, 2008), done once and kept.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,13 +57,9 @@ def pack_linear_layers(module: nn.Module) -> None:
     """Replace the linear layers inside ``module`` by packed ones, if the weights are on the CPU.
 
     For modules that will not be trained or saved again, and whose code calls its layers without reading their weights.
-    A
-    layer with a shared weight (a tied table) is left alone.
+    A layer with a shared weight (a tied table) is left alone.
     """
-    uses: dict[int, int] = {}
-    for layer in module.modules():
-        for parameter in layer.parameters(recurse=False):
-            uses[id(parameter)] = uses.get(id(parameter), 0) + 1
+    uses = Counter(id(weight) for layer in module.modules() for weight in layer.parameters(recurse=False))
     for parent in list(module.modules()):
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and uses[id(layer.weight)] == 1:
@@ -117,13 +114,10 @@ class TorchBackend:
 
     def add_embeddings(self, rows: NDArray[np.float32]) -> list[int]:
         if Capability.EMBEDS not in self.capabilities:
-            raise RequestError(
-                "this Thinker takes no embeddings, so it cannot take media",
-                f"use one that declares {Capability.EMBEDS.value}",
-            )
-        like = next(self._module.parameters())
+            fix = f"use one that declares {Capability.EMBEDS.value}"
+            raise RequestError("this Thinker takes no embeddings, so it cannot take media", fix)
         first = FIRST_MEDIA_ID if self._media is None else FIRST_MEDIA_ID - len(self._media)
-        new = torch.from_numpy(rows).to(like)
+        new = torch.from_numpy(rows).to(next(self._module.parameters()))
         self._media = new if self._media is None else torch.cat((self._media, new))
         return list(range(first, first - len(rows), -1))
 
@@ -131,8 +125,9 @@ class TorchBackend:
         self._module.eval()
         parts = self._split([list(prompt) for prompt in prompts])
         held: Sequence[CacheGroup | None] = self._kept if len(self._kept) == len(parts) else [None] * len(parts)
+        room = self.context if self.prefix_cache else capacity
         groups = [
-            group if group is not None and self._serves(group, part) else self._new_group(len(part), capacity)
+            group if group is not None and self._serves(group, part) else self._new_group(len(part), room)
             for group, part in zip(held, parts, strict=True)
         ]
         self._kept = []  # an interrupt may leave a cache that does not match its group
@@ -157,20 +152,16 @@ class TorchBackend:
         """Which rows run together."""
         return [rows] if {Capability.RAGGED, Capability.CACHE} <= self.capabilities else [[row] for row in rows]
 
-    def _new_group(self, rows: int, capacity: int) -> CacheGroup:
-        with torch.inference_mode():
-            room = self.context if self.prefix_cache else capacity
-            return CacheGroup(
-                [[] for _ in range(rows)],
-                self.thinker.new_cache(rows, room) if Capability.CACHE in self.capabilities else None,
-            )
+    @torch.inference_mode()
+    def _new_group(self, rows: int, room: int) -> CacheGroup:
+        cache = self.thinker.new_cache(rows, room) if Capability.CACHE in self.capabilities else None
+        return CacheGroup([[] for _ in range(rows)], cache)
 
     def _serves(self, group: CacheGroup, prompts: list[list[int]]) -> bool:
-        if len(group.ids) != len(prompts):
-            return False
-        pairs = zip(group.ids, prompts, strict=True)
-        return Capability.TRUNCATE in self.capabilities or all(
-            _shared(held, prompt) == len(held) for held, prompt in pairs
+        """Whether the group can be made to hold ``prompts``."""
+        return len(group.ids) == len(prompts) and (
+            Capability.TRUNCATE in self.capabilities
+            or all(_shared(held, prompt) == len(held) for held, prompt in zip(group.ids, prompts, strict=True))
         )
 
     def _read(self, group: CacheGroup, prompts: list[list[int]]) -> NDArray[np.float32]:
@@ -193,8 +184,7 @@ class TorchBackend:
         ids = torch.tensor([row + [0] * (width - len(row)) for row in todo], device=self._device)
         ragged = None if min(lengths) == width else lengths
         if any(token < 0 for row in todo for token in row):
-            embeds = self._embed(ids)
-            output = self.thinker(embeds=embeds, cache=group.cache, lengths=ragged, last_only=True)
+            output = self.thinker(embeds=self._embed(ids), cache=group.cache, lengths=ragged, last_only=True)
         else:
             output = self.thinker(ids, cache=group.cache, lengths=ragged, last_only=True)
         if self._keeps_hidden:

@@ -16,8 +16,8 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import TextChunk
 from muomni_cli.data.media import Modality
 from muomni_cli.data.prompt import one_shot_ids
-from muomni_cli.generation import Backend, Event, Finish, Request, generate
-from muomni_cli.inference.media_input import MediaEmbeddings, ModalityEncoders
+from muomni_cli.generation import Backend, Finish, Request, generate
+from muomni_cli.inference.media_input import Encode, MediaEmbeddings, ModalityEncoders
 from muomni_cli.inference.settings import GenerationSettings
 from muomni_cli.models.engines import modalities_of
 
@@ -35,11 +35,6 @@ class Answer:
     def rate(self) -> float:
         """Tokens per second, prefill included."""
         return len(self.tokens) / self.seconds if self.seconds > 0 else 0.0
-
-    def add(self, event: Event) -> None:
-        self.text += event.text
-        self.tokens.append(event.token)
-        self.finish = event.finish
 
 
 def _no_encoders(modality: str, inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -67,7 +62,7 @@ class ChatModel:
     backend: Backend[Any]
     tokenizer: Tokenizer
     label: str = ""
-    encode: Callable[[str, NDArray[Any]], NDArray[np.float32]] = _no_encoders
+    encode: Encode = _no_encoders
     modalities: Mapping[str, Modality] = field(default_factory=dict)
     notice: Callable[[str], None] = _ignore
     hidden: bool = False
@@ -84,10 +79,7 @@ class ChatModel:
 
     def encode_media(self, media: Sequence[Media]) -> MediaEmbeddings:
         """Media of one message, each with its embeddings (T,D), in the order in which they precede the text.
-
-        Raises:
-            RequestError: one cannot be read, the model has no encoder for it, or they do not fit.
-        """
+        RequestError if one cannot be read, the model has no encoder for it, or they do not fit."""
         return self.encoders(media)
 
     def question(self, text: str, taken: MediaEmbeddings) -> tuple[Message, list[int]]:
@@ -96,34 +88,24 @@ class ChatModel:
         return Message("user", text, tuple(one for one, _ in taken)), media_ids
 
     def prompt(self, text: str, media: Sequence[Media], settings: GenerationSettings) -> list[int]:
-        """Ids of a question about ``media``, ready for the answer.
-
-        Raises:
-            RequestError: it is empty or does not fit the context, or one of the media cannot be used.
-        """
+        """Ids of a question about ``media``, ready for the answer. RequestError if it is empty or does not fit the
+        context, or one of the media cannot be used."""
         message, media_ids = self.question(text, self.encode_media(media))
         whole = iter([media_ids])  # the media of a message come together
         return one_shot_ids(
-            self.tokenizer,
-            message,
-            self.context,
-            settings.template,
-            settings.system,
-            media_ids=lambda _: next(whole, ()),
+            self.tokenizer, message, self.context, settings.template, settings.system, lambda _: next(whole, ())
         )
 
     def answer(self, ids: Sequence[int], settings: GenerationSettings, answer: Answer) -> Iterator[TextChunk]:
         """Generate after ``ids``: final pieces of text, with hidden states where the backend returns them. ``answer``
-        is updated before each piece.
-
-        Raises:
-            RequestError: the prompt is empty or does not fit.
-        """
+        is updated before each piece. RequestError if the prompt is empty or does not fit."""
         own = settings.sampling, settings.seed, settings.max_tokens, settings.stop, settings.loop_guard
         request = Request(ids, *own)
         begin = time.perf_counter()
         for event in generate(self.backend, self.tokenizer, [request], hidden=self.hidden):
-            answer.add(event)
+            answer.text += event.text
+            answer.tokens.append(event.token)
+            answer.finish = event.finish
             answer.seconds = time.perf_counter() - begin
             if event.text:
                 yield TextChunk(event.text, event.hidden)

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.models import Tokenizer
@@ -15,8 +16,7 @@ from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.media_input import MediaEmbeddings, MediaInputs, media_of
 from muomni_cli.inference.settings import GenerationSettings
 
-LOG = logging.getLogger("muomni")
-"""Logs at level INFO what commands print to stderr: truncated inputs, dropped turns."""
+LOG = logging.getLogger("muomni")  # at level INFO what commands print to stderr: truncated inputs, dropped turns
 
 
 class MediaHistory:
@@ -28,8 +28,7 @@ class MediaHistory:
     """
 
     def __init__(self, modalities: Sequence[str], order: Iterable[str]) -> None:
-        self._modalities = frozenset(modalities)
-        self._order = list(order)
+        self._modalities, self._order = frozenset(modalities), list(order)
         self.taken: MediaEmbeddings = []
 
     def beside(self, new: MediaEmbeddings) -> MediaEmbeddings:
@@ -70,9 +69,7 @@ class ChatHistory:
         """Ids of the conversation with ``question`` at its end, and the number of dropped exchanges.
 
         Oldest exchanges are dropped until ``room`` tokens (at most half the context) are left for the answer.
-
-        Raises:
-            RequestError: the question alone does not fit the context.
+        RequestError if the question alone does not fit the context.
         """
         room = min(room, self.context // 2)
         require_room(self._ids([], question, media_ids), self.context)
@@ -84,40 +81,24 @@ class ChatHistory:
         del self.exchanges[:dropped]
         return ids, dropped
 
-    def answered(
-        self, question: Message, media_ids: Sequence[int], answer: str, tokens: list[int], *, cut: bool = False
-    ) -> None:
-        """Add an exchange.
-
-        Args:
-            question: the user's message.
-            media_ids: placeholder ids of its media.
-            answer: the text shown.
-            tokens: generated tokens, with or without ``eos``.
-            cut: the answer ended early (stop string or loop), so its last tokens are not part of the text.
-        """
+    def answered(self, question: Message, media_ids: Sequence[int], answer: Answer) -> None:
+        """Add an exchange: the user's message, the placeholder ids of its media, and the answer, maybe interrupted."""
         eos = self.tokenizer.specials["eos"]
-        said = tokens[:-1] if tokens and tokens[-1] == eos else tokens
-        if cut:
-            said = ids_of(self.tokenizer, answer, said)
+        said = answer.tokens[:-1] if answer.tokens[-1:] == [eos] else answer.tokens
+        if answer.finish in ("stop", "loop"):  # the last tokens are not part of the text
+            said = ids_of(self.tokenizer, answer.text, said)
         end = [eos] if self.template == "roles" else []
-        self.exchanges.append(Exchange(question, media_ids, answer, [*said, *end]))
-
-    def take_back(self) -> Exchange | None:
-        """Remove the last exchange and return it; None if there is none."""
-        return self.exchanges.pop() if self.exchanges else None
+        self.exchanges.append(Exchange(question, media_ids, answer.text, [*said, *end]))
 
     def _ids(self, exchanges: Sequence[Exchange], question: Message, media_ids: Sequence[int]) -> list[int]:
         ids: list[int] = []
+        turn = partial(turn_ids, self.tokenizer, template=self.template)
         if self.system:
-            ids += turn_ids(self.tokenizer, Message("system", self.system), self.template, first=True)
+            ids += turn(Message("system", self.system), first=True)
         reply = reply_ids(self.tokenizer, self.template)
         for exchange in exchanges:
-            asked = turn_ids(
-                self.tokenizer, exchange.question, self.template, first=not ids, media_ids=exchange.media_ids
-            )
-            ids += [*asked, *reply, *exchange.answer_ids]
-        return ids + turn_ids(self.tokenizer, question, self.template, first=not ids, media_ids=media_ids) + reply
+            ids += turn(exchange.question, first=not ids, media_ids=exchange.media_ids) + reply + exchange.answer_ids
+        return ids + turn(question, first=not ids, media_ids=media_ids) + reply
 
 
 def ids_of(tokenizer: Tokenizer, text: str, tokens: list[int]) -> list[int]:
@@ -131,25 +112,16 @@ def ids_of(tokenizer: Tokenizer, text: str, tokens: list[int]) -> list[int]:
         piece = b"".join(map(tokenizer.token_bytes, held))
         if not rest.startswith(piece):
             break
-        if _is_whole(piece):
+        if piece.decode("utf-8", "ignore").encode("utf-8") == piece:  # whole characters
             kept, held, rest = kept + held, [], rest[len(piece) :]
     return kept + (tokenizer.encode(rest.decode("utf-8")) if rest else [])
-
-
-def _is_whole(piece: bytes) -> bool:
-    try:
-        piece.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 class ChatSession:
     """A conversation, as a session of ``muomni chat``; made by :meth:`muomni_cli.inference.model.Model.session`.
 
     When the context is full, the oldest turns are dropped. Not thread-safe; an answer must have ended, or been
-    abandoned,
-    before the next question.
+    abandoned, before the next question.
 
     Args:
         model: with a backend for this conversation only.
@@ -211,8 +183,7 @@ class ChatSession:
                     yield said.text
             finally:
                 if answer.tokens:
-                    cut = answer.finish in ("stop", "loop")
-                    self._history.answered(question, media_ids, answer.text, answer.tokens, cut=cut)
+                    self._history.answered(question, media_ids, answer)
                 if answer.finish == "loop":
                     LOG.info("the answer was stopped before it repeated itself")
 

@@ -43,9 +43,8 @@ class ModalityEncoders:
     def __call__(self, media: Sequence[Media]) -> MediaEmbeddings:
         """Media of one message -> each with its tokens (T,D), in order. RequestError if one cannot be read or used."""
         inputs = [(one, self.read(one)) for one in in_order(media, self._modalities)]
-        return [
-            (one, self.encode(one, array, kept)) for (one, array), kept in zip(inputs, self.allot(inputs), strict=True)
-        ]
+        allotted = zip(inputs, self.allot(inputs), strict=True)
+        return [(one, self.encode(one, array, kept)) for (one, array), kept in allotted]
 
     def read(self, one: Media) -> NDArray[Any]:
         """The encoder input of a medium. RequestError if it cannot be read."""
@@ -81,11 +80,7 @@ class MemoryMedia:
 
 
 def media_of(modality: str, given: MediaInputs) -> list[Media]:
-    """The inputs of one modality as media; nothing is read yet.
-
-    Raises:
-        RequestError: an unsupported type.
-    """
+    """The inputs of one modality as media; nothing is read yet. RequestError for an unsupported type."""
     if given is None:
         return []
     return [_one(modality, one) for one in (given if isinstance(given, list) else [given])]
@@ -116,9 +111,8 @@ def _sound(samples: NDArray[Any], rate: int) -> bytes:
     import soundfile  # type: ignore[import-untyped]
 
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "fi":
-        raise RequestError(
-            f"audio cannot be a {samples.ndim}-D array of {samples.dtype}", "give (N,) or (N,channels) samples"
-        )
+        what = f"audio cannot be a {samples.ndim}-D array of {samples.dtype}"
+        raise RequestError(what, "give (N,) or (N,channels) samples")
     if rate != int(rate) or rate < 1:
         raise RequestError(f"invalid sample rate: {rate}", "give samples and rate: (samples, 16000)")
     if samples.dtype.kind == "i":

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
-from typing import Self, TypeVar, Unpack
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +20,13 @@ from muomni_cli.data.media import modality_of
 from muomni_cli.inference.chat_model import Answer, chat_model
 from muomni_cli.inference.history import LOG, ChatSession, attached
 from muomni_cli.inference.media_input import MediaInput, MediaInputs, media_of
-from muomni_cli.inference.settings import ChatOptions, settings_of
+from muomni_cli.inference.settings import ChatOptions, SpeechOptions, settings_of
 from muomni_cli.models.engines import CAN_CHAT, open_engine, transcribing
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.run import open_entry
 from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice, voice_of
 
-LONGEST = 4 * 3600.0
-"""Default limit of the audio that is transcribed, in seconds."""
-
-Opened = TypeVar("Opened")
+LONGEST = 4 * 3600.0  # default limit of the audio that is transcribed, in seconds
 
 
 def load(spec: str | os.PathLike[str] | None = None, *, device: str = "auto", threads: int | None = None) -> Model:
@@ -58,8 +54,7 @@ def load(spec: str | os.PathLike[str] | None = None, *, device: str = "auto", th
             when a part is first used.
         MuomniError: it is a run, and PyTorch is not installed.
     """
-    named = None if spec is None else os.fspath(spec)
-    return Model(open_engine(named, CAN_CHAT, device=device, threads=threads))
+    return Model(open_engine(None if spec is None else os.fspath(spec), CAN_CHAT, device=device, threads=threads))
 
 
 class Model:
@@ -79,7 +74,7 @@ class Model:
         self._engine: Engine | None = engine
         self._reading = threading.RLock()  # reading an image silences Pillow's warnings in all threads
         self._opening = threading.RLock()
-        self._opened: dict[str, object] = {}
+        self._voices: dict[str | None, Voice] = {}  # by vocoder
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +87,7 @@ class Model:
         if self._engine is not None:
             self._engine.close()
         self._engine = None
-        self._opened.clear()
+        self._voices.clear()
 
     @property
     def engine(self) -> Engine:
@@ -115,12 +110,13 @@ class Model:
     def capabilities(self) -> frozenset[str]:
         """What the model can do, of ``chat``, ``speak`` and ``transcribe``, and its modalities."""
         engine = self.engine
-        found = set(engine.modalities)
-        found |= {"chat"} if "thinker" in engine.parts else set()
-        found |= {"speak"} if {"talker", "codec"} <= engine.parts.keys() and engine.vocoders else set()
         heads = [open_entry(entry)[0].part for entry in engine.heads.values()]
-        found |= {"transcribe"} if any(isinstance(part, EncoderPart) and part.transcribe for part in heads) else set()
-        return frozenset(found)
+        able = {
+            "chat": "thinker" in engine.parts,
+            "speak": {"talker", "codec"} <= engine.parts.keys() and bool(engine.vocoders),
+            "transcribe": any(isinstance(part, EncoderPart) and part.transcribe for part in heads),
+        }
+        return frozenset(engine.modalities) | {name for name, holds in able.items() if holds}
 
     @property
     def voices(self) -> list[str]:
@@ -182,44 +178,25 @@ class Model:
         settings = settings_of(self.engine, options)
         return ChatSession(chat_model(self.engine, LOG.info, prefix_cache=True), settings, self._reading)
 
-    def speak(
-        self,
-        text: str | Iterable[str],
-        *,
-        voice: str | None = None,
-        speed: float = 1.0,
-        seed: int | None = None,
-        temperature: float | None = None,
-        max_seconds: float = float("inf"),
-    ) -> tuple[NDArray[np.float32], int]:
+    def speak(self, text: str | Iterable[str], **options: Unpack[SpeechOptions]) -> tuple[NDArray[np.float32], int]:
         """Speak a text: samples (N,), full scale 1, and their rate in Hz.
 
         Args:
             text: one string, or pieces of text.
-            voice: one of :attr:`voices`; None for the first.
-            speed: from 0.5 to 2, relative to the voice's own.
-            seed: random seed; 0 if None.
-            temperature: 0 is greedy; None for the model's default.
-            max_seconds: the speech is truncated there.
+            options: ``voice`` (one of :attr:`voices`), ``speed``, ``seed``, ``temperature`` and ``max_seconds``, see
+                :class:`muomni_cli.inference.settings.SpeechOptions`.
 
         Raises:
             RequestError: the model does not speak, or has no such voice; nothing of the text can be spoken; a setting
                 is out of range.
         """
         speech = SpeechStats(self.sample_rate)
-        pieces = list(self._say(text, voice, speed, SpeechSampling(seed or 0, temperature, max_seconds), speech))
+        pieces = list(self._say(text, options, speech))
         speech.require()
         return np.concatenate(pieces), self.sample_rate
 
     def speak_stream(
-        self,
-        text: str | Iterable[str],
-        *,
-        voice: str | None = None,
-        speed: float = 1.0,
-        seed: int | None = None,
-        temperature: float | None = None,
-        max_seconds: float = float("inf"),
+        self, text: str | Iterable[str], **options: Unpack[SpeechOptions]
     ) -> Iterator[NDArray[np.float32]]:
         """:meth:`speak` chunk by chunk (n,), each as soon as it can be computed.
 
@@ -227,7 +204,7 @@ class Model:
         ``model.speak_stream(model.chat_stream("tell me a story"))``. The chunks together equal :meth:`speak` of the
         same text, however it is split. There are none if nothing can be spoken; other errors are raised at once.
         """
-        return self._say(text, voice, speed, SpeechSampling(seed or 0, temperature, max_seconds), None)
+        return self._say(text, options)
 
     def words(self, audio: MediaInput, *, beam: int = 0, max_seconds: float = LONGEST) -> Iterator[Word]:
         """Transcribe audio of any length: words with their times in seconds, each as soon as it is final.
@@ -241,8 +218,7 @@ class Model:
             RequestError: the model does not transcribe; while iterating: the audio cannot be read, or is too long.
         """
         part, _ = transcribing(self.engine)
-        (media,) = media_of(part.modality, [audio])
-        return self.words_of(media, beam=beam, max_seconds=max_seconds)
+        return self.words_of(*media_of(part.modality, [audio]), beam=beam, max_seconds=max_seconds)
 
     def words_of(self, media: Media, *, beam: int = 0, max_seconds: float = LONGEST) -> Iterator[Word]:
         """:meth:`words` of a media file."""
@@ -284,23 +260,17 @@ class Model:
         Raises:
             RequestError: the model does not speak, or has no such vocoder.
         """
-        return self._once(f"voice {vocoder}", partial(voice_of, self.engine, vocoder))
+        engine = self.engine
+        with self._opening:
+            if vocoder not in self._voices:
+                self._voices[vocoder] = voice_of(engine, vocoder)
+            return self._voices[vocoder]
 
     def _say(
-        self,
-        text: str | Iterable[str],
-        voice: str | None,
-        speed: float,
-        sampling: SpeechSampling,
-        speech: SpeechStats | None,
+        self, text: str | Iterable[str], options: SpeechOptions, speech: SpeechStats | None = None
     ) -> Iterator[NDArray[np.float32]]:
-        speaking = self.voice()
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        voice = self.voice()
+        settings = voice.voice_settings(given.pop("voice", None), given.pop("speed", 1.0))
         pieces: Iterable[str] = [text] if isinstance(text, str) else text
-        return speaking.say(map(TextChunk, pieces), speaking.voice_settings(voice, speed), sampling, speech)
-
-    def _once(self, name: str, build: Callable[[], Opened]) -> Opened:
-        with self._opening:
-            if name not in self._opened:
-                self._opened[name] = build()
-            opened: Opened = self._opened[name]  # type: ignore[assignment]
-            return opened
+        return voice.say(map(TextChunk, pieces), settings, SpeechSampling(**given), speech)

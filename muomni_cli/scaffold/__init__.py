@@ -1,5 +1,4 @@
-"""Create a plugin package from a template: a working package whose placeholder names are replaced in paths and
-files."""
+"""Create a plugin package from a template: a working package whose placeholder names are replaced."""
 
 from __future__ import annotations
 
@@ -22,8 +21,6 @@ KINDS = (
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 COMMON = "common"  # template folder of files that every package has
 RENAMED = {"gitignore": ".gitignore"}  # files whose real names would have an effect inside of the templates folder
-LEFT_OUT = {"__pycache__"}
-NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +39,6 @@ class Names:
         for neutral, own in (("muomni_newpart", self.package), ("Newpart", camel), ("newpart", self.name)):
             text = text.replace(neutral, own)
         return text
-
-
-def kinds() -> list[str]:
-    return [kind for kind in KINDS if (TEMPLATES / kind).is_dir()]
 
 
 def write(name: str, kind: str, into: Path, registry: Registry) -> Path:
@@ -77,9 +70,9 @@ def write(name: str, kind: str, into: Path, registry: Registry) -> Path:
 
 
 def _checked(name: str, kind: str, registry: Registry) -> Names:
-    if kind not in kinds():
-        raise RequestError(f"there is no kind {kind!r}", did_you_mean(kind, kinds(), f"one of: {', '.join(kinds())}"))
-    if not NAME.fullmatch(name) or keyword.iskeyword(name):
+    if kind not in KINDS:
+        raise RequestError(f"there is no kind {kind!r}", did_you_mean(kind, KINDS, f"one of: {', '.join(KINDS)}"))
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise RequestError(f"a plugin cannot be called {name!r}", "use lower case letters, digits and hyphens: my-part")
     names = Names(name)
     parts = [registered.part.name for registered in registry.all(kind)]
@@ -93,7 +86,7 @@ def _checked(name: str, kind: str, registry: Registry) -> Names:
 def _copy(template: Path, folder: Path, names: Names) -> None:
     for source in sorted(template.rglob("*")):
         inside = source.relative_to(template)
-        if source.is_dir() or LEFT_OUT & {*inside.parts}:
+        if source.is_dir() or "__pycache__" in inside.parts:
             continue
         target = folder / names.exchange(str(inside.with_name(RENAMED.get(inside.name, inside.name))))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -14,53 +14,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import BinaryIO, Protocol
+from typing import IO, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.audio.io import UNKNOWN
-from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import replacing
 from muomni_cli.voice.synthesis import SpeechStats
 
-Write = Callable[[NDArray[np.float32]], None]
-"""Takes samples (n,), full scale 1."""
+Write = Callable[[NDArray[np.float32]], None]  # takes samples (n,), full scale 1
 
-FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")} | {
-    ".mp3": ("MP3", "MPEG_LAYER_III")
+FORMATS = {  # of libsndfile, by suffix
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
-
 STDOUT = Path("-")
-
 PLAYERS: dict[str, Callable[[int], list[str]]] = {
-    "aplay": lambda rate: ["aplay", "-q", "-t", "raw", "-f", "S16_LE", "-c", "1", "-r", f"{rate}", "-"],
-    "paplay": lambda rate: ["paplay", "--raw", "--format=s16le", "--channels=1", f"--rate={rate}"],
-    "pw-play": lambda rate: ["pw-play", "--format=s16", "--channels=1", f"--rate={rate}", "-"],
-    "ffplay": lambda rate: [
-        "ffplay",
-        "-v",
-        "error",
-        "-nodisp",
-        "-autoexit",
-        *("-f", "s16le", "-ar", f"{rate}", "-i", "-"),
-    ],
-    "play": lambda rate: ["play", "-q", "-t", "raw", "-e", "signed", "-b", "16", "-c", "1", "-r", f"{rate}", "-"],
+    "aplay": lambda rate: f"aplay -q -t raw -f S16_LE -c 1 -r {rate} -".split(),
+    "paplay": lambda rate: f"paplay --raw --format=s16le --channels=1 --rate={rate}".split(),
+    "pw-play": lambda rate: f"pw-play --format=s16 --channels=1 --rate={rate} -".split(),
+    "ffplay": lambda rate: f"ffplay -v error -nodisp -autoexit -f s16le -ar {rate} -i -".split(),
+    "play": lambda rate: f"play -q -t raw -e signed -b 16 -c 1 -r {rate} -".split(),
 }
 """Programs that play 16-bit samples from stdin, in order of preference."""
 
-FILES = "afplay"
-"""The player of macOS; it only plays files."""
-
-EVERY = 0.25
-"""Seconds between updates of the progress line."""
-
-
-class _Bytes(Protocol):
-    """A binary output stream."""
-
-    def write(self, data: bytes, /) -> object: ...
+FILES = "afplay"  # the player of macOS; it only plays files
 
 
 def known_suffixes() -> list[str]:
@@ -72,11 +54,7 @@ def known_suffixes() -> list[str]:
 
 
 def check_output(output: Path, *, raw: bool) -> None:
-    """Reject an unusable output before anything is synthesized.
-
-    Raises:
-        RequestError: unsupported format, a folder, or stdout is a terminal.
-    """
+    """RequestError for an unsupported format, a folder, or a terminal, before anything is synthesized."""
     if output == STDOUT:
         if sys.stdout is not None and sys.stdout.isatty():
             raise RequestError("stdout is a terminal", "write to a file, or pipe: ... -o - | aplay")
@@ -85,9 +63,8 @@ def check_output(output: Path, *, raw: bool) -> None:
         raise RequestError(f"{output} is a folder", f"name a file in it: -o {output / 'out.wav'}")
     known = known_suffixes()
     if not raw and not _is_stream(output) and output.suffix.lower() not in known:
-        raise RequestError(
-            f"unsupported audio format: {output}", f"name a file that ends with {', '.join(known)}, or use --raw"
-        )
+        fix = f"name a file that ends with {', '.join(known)}, or use --raw"
+        raise RequestError(f"unsupported audio format: {output}", fix)
 
 
 @contextmanager
@@ -107,31 +84,26 @@ def writing(output: Path, rate: int, *, raw: bool = False) -> Iterator[Write]:
     else:
         with replacing(output) as temporary, temporary.open("wb+") as file:
             if raw:
-                yield lambda samples: (file.write(as_bytes(samples)), None)[1]
+                yield streamed(file, rate, raw=True)
             else:
                 with _encoded(file, output, rate) as write:
                     yield write
 
 
-def streamed(out: _Bytes, rate: int, *, raw: bool) -> Write:
+def streamed(out: IO[bytes], rate: int, *, raw: bool) -> Write:
     """A function that writes to an unseekable stream and flushes each time; the header comes with the first samples."""
-    begun = raw
+    header = b""
+    if not raw:  # 44 bytes: 16-bit mono WAV of unknown length
+        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
+        header = struct.pack("<4sI4s", b"RIFF", UNKNOWN + 36, b"WAVE") + form + struct.pack("<4sI", b"data", UNKNOWN)
 
     def write(samples: NDArray[np.float32]) -> None:
-        nonlocal begun
-        out.write((b"" if begun else open_header(rate)) + as_bytes(samples))
-        begun = True
-        flush = getattr(out, "flush", None)
-        if flush is not None:
-            flush()
+        nonlocal header
+        out.write(header + as_bytes(samples))
+        header = b""
+        out.flush()
 
     return write
-
-
-def open_header(rate: int) -> bytes:
-    """The 44-byte header of a 16-bit mono WAV file of unknown length."""
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
-    return struct.pack("<4sI4s", b"RIFF", UNKNOWN + 36, b"WAVE") + form + struct.pack("<4sI", b"data", UNKNOWN)
 
 
 def as_bytes(samples: NDArray[np.float32]) -> bytes:
@@ -152,11 +124,8 @@ class _Watched:
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        """Write; ignored after an error."""
-        if self.error is not None:
-            return 0
         try:
-            return self.file.write(data)
+            return self.file.write(data) if self.error is None else 0
         except OSError as error:
             self.error = error
             return 0
@@ -175,7 +144,6 @@ class _Watched:
         return self.file.tell()
 
     def check(self) -> None:
-        """Raise the first error."""
         if self.error is not None:
             raise self.error
 
@@ -213,21 +181,15 @@ def _is_stream(output: Path) -> bool:
 def find_player() -> str:
     """The first player that is installed. RequestError if there is none."""
     names = [*PLAYERS, FILES]
-    found = next((name for name in names if shutil.which(name)), None)
-    if found is None:
-        raise RequestError(
-            "no audio player is installed", f"install one of: {', '.join(names)}; or write a file with -o"
-        )
-    return found
+    if found := next((name for name in names if shutil.which(name)), None):
+        return found
+    raise RequestError("no audio player is installed", f"install one of: {', '.join(names)}; or write a file with -o")
 
 
 @contextmanager
 def playing(player: str, rate: int) -> Iterator[Write]:
-    """A function that plays samples; leaving the context waits until everything is played.
-
-    Raises:
-        MuomniError: the player failed, with its error message.
-    """
+    """A function that plays samples; leaving the context waits until everything is played. MuomniError with the
+    player's message if it failed."""
     if player == FILES:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "speech.wav"
@@ -300,11 +262,8 @@ def _finished(process: subprocess.Popen[bytes], player: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AudioOutput:
-    """Where samples go: to a file or stdout, to the loudspeaker, or both.
-
-    Raises:
-        RequestError: no output, or one that cannot be used.
-    """
+    """Where samples go: to a file or stdout, to the loudspeaker, or both. RequestError for no output, or an unusable
+    one."""
 
     output: Path | None = None
     raw: bool = False
@@ -327,11 +286,6 @@ class AudioOutput:
             raise RequestError("text and speech both go to stdout", "write the speech to a file: --speak out.wav")
         return cls(output, play=play)
 
-    @property
-    def named(self) -> str | None:
-        """The file written; None for stdout or no file."""
-        return None if self.output in (None, STDOUT) else str(self.output)
-
     @contextmanager
     def open(self, rate: int) -> Iterator[Write]:
         """A function that sends samples to all outputs. Errors as of :func:`writing` and :func:`playing`."""
@@ -350,18 +304,14 @@ class AudioOutput:
 
 
 def send(samples: Iterable[NDArray[np.float32]], write: Write, speech: SpeechStats) -> None:
-    """Write all ``samples``, with progress on a terminal.
-
-    Raises:
-        RequestError: there are none.
-    """
+    """Write all ``samples``, with progress on a terminal. RequestError if there are none."""
     shown = sys.stderr is not None and sys.stderr.isatty()
-    told = time.perf_counter()
+    updated = time.perf_counter()
     try:
         for piece in samples:
             write(piece)
-            if shown and time.perf_counter() - told > EVERY:
-                told = time.perf_counter()
+            if shown and time.perf_counter() - updated > 0.25:
+                updated = time.perf_counter()
                 print(f"\r{progress(speech)}\x1b[K", end="", file=sys.stderr, flush=True)
     finally:
         if shown:
@@ -378,10 +328,3 @@ def stats_line(speech: SpeechStats) -> str:
     """The line of ``--stats``."""
     first = f"first audio after {1000 * speech.first:.0f} ms" if speech.first is not None else "no audio"
     return f"real-time factor {speech.factor:.3f}, {first}, {speech.frames} code frames"
-
-
-def tell(speech: SpeechStats, ways: AudioOutput, max_seconds: float) -> None:
-    """Report to stderr how much was spoken, and whether it was truncated."""
-    if speech.cut:
-        say(f"truncated after {max_seconds:g} seconds; --max-seconds allows more")
-    say(f"wrote {ways.named}: {progress(speech)}" if ways.named else f"spoke {progress(speech)}")

@@ -7,13 +7,14 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import soundfile  # type: ignore[import-untyped]
 
 from muomni_cli.contract.declarations import DatasetPart
@@ -22,19 +23,11 @@ from muomni_cli.core.console import duration
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import open_regular, replacing, write_text
 from muomni_cli.core.text import cut_sentences
-from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
-
-HOW = "install a plugin that has one, or use a trained model: --model RUN"
+from muomni_cli.registry.registry import get_registry, resolve
 
 LIST = "speech.jsonl"
-
 SOUNDS = "audio"
-
-AT_ONCE = 64
-"""Sentences submitted to the synthesizer before waiting for the first."""
-
-TOLD = 5.0
-"""Seconds between two lines of progress."""
+AT_ONCE = 64  # sentences submitted to the synthesizer before waiting for the first
 
 Format = Literal["wav", "flac"]
 
@@ -63,60 +56,46 @@ def choose_synthesizer(name: str | None, voice: str | None, model: str | None) -
     if model is not None:
         own = ModelSynthesizer(model, voice)
         return SynthesizerChoice(own, own.name)
-    registered = _named(name) if name is not None else _first()
-    assert isinstance(registered.part, DatasetPart), "the registry checks the kind"
-    assert registered.part.synthesizer is not None, "_named and _first check it"
-    synthesizer: Synthesizer = resolve(registered.part.synthesizer, f"the synthesizer {registered.use}")(voice)
+    registry = get_registry()
+    offers = {
+        one.use: (one, one.part.synthesizer)
+        for one in registry.all(DatasetPart.kind)
+        if isinstance(one.part, DatasetPart) and one.part.synthesizer is not None
+    }
+    wanted = next(iter(offers), "") if name is None else registry.get(DatasetPart.kind, name).use
+    if wanted not in offers:
+        what = f"{name} has no speech synthesizer"
+        if name is None:
+            what = "no installed dataset plugin has a speech synthesizer"
+        how = "install a plugin that has one, or use a trained model: --model RUN"
+        raise RequestError(what, f"these have one: {', '.join(offers)}" if offers else how)
+    registered, reference = offers[wanted]
+    synthesizer: Synthesizer = resolve(reference, f"the synthesizer {registered.use}")(voice)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return SynthesizerChoice(synthesizer, f"{registered.plugin.name}:{registered.part.name}", cores)
 
 
-def _synthesizers() -> list[RegisteredPart]:
-    offers = get_registry().all(DatasetPart.kind)
-    return [one for one in offers if isinstance(one.part, DatasetPart) and one.part.synthesizer is not None]
-
-
-def _first() -> RegisteredPart:
-    found = _synthesizers()
-    if not found:
-        raise RequestError("no installed dataset plugin has a speech synthesizer", HOW)
-    return found[0]
-
-
-def _named(name: str) -> RegisteredPart:
-    registered = get_registry().get(DatasetPart.kind, name)
-    if registered not in _synthesizers():
-        names = ", ".join(one.use for one in _synthesizers())
-        raise RequestError(f"{name} has no speech synthesizer", f"these have one: {names}" if names else HOW)
-    return registered
-
-
 class ModelSynthesizer:
-    """A trained model as a :class:`muomni_cli.contract.speech.Synthesizer`; one text at a time.
-
-    Raises:
-        RequestError: it cannot speak, or has no such voice.
-    """
+    """A trained model as a :class:`muomni_cli.contract.speech.Synthesizer`; one text at a time. RequestError if it
+    cannot speak, or has no such voice."""
 
     def __init__(self, model: str, voice: str | None) -> None:
         from muomni_cli.models.engines import CAN_SPEAK, open_engine
-        from muomni_cli.voice.synthesis import SpeechSampling, voice_of
+        from muomni_cli.voice.synthesis import voice_of
 
         engine = open_engine(model, CAN_SPEAK)
         self._voice = voice_of(engine)
         weights = Path(engine.source("talker"))
         self.name = f"{weights.resolve()}:{weights.stat().st_mtime_ns}"  # retrained weights are another speaker
         self._settings = self._voice.voice_settings(voice)
-        self._sampling = SpeechSampling(max_seconds=600.0)
         names = self._voice.talker.voices
         self.voice = voice or (names[0] if names else weights.resolve().parent.parent.name)
 
     def say(self, text: str) -> bytes:
         """A WAV file at the model's rate; deterministic."""
-        import numpy as np
-        import soundfile
+        from muomni_cli.voice.synthesis import SpeechSampling
 
-        pieces = list(self._voice.say([TextChunk(text)], self._settings, self._sampling))
+        pieces = list(self._voice.say([TextChunk(text)], self._settings, SpeechSampling(max_seconds=600.0)))
         if not pieces:
             raise RequestError(f"the model cannot speak {text[:40]!r}", "leave that text out")
         file = io.BytesIO()
@@ -148,7 +127,7 @@ def texts_of(files: Sequence[Path], words: tuple[int, int], limit: int, *, cut: 
     Raises:
         RequestError: a file cannot be read, or there is no sentence.
     """
-    found = list(islice(_different(files, words, cut), limit or None))
+    found = list(islice(_unique(files, words, cut), limit or None))
     if not found:
         what = "English sentence" if cut else "line"
         raise RequestError(
@@ -158,34 +137,21 @@ def texts_of(files: Sequence[Path], words: tuple[int, int], limit: int, *, cut: 
     return found
 
 
-def _different(files: Sequence[Path], words: tuple[int, int], cut: bool) -> Iterator[str]:
+def _unique(files: Sequence[Path], words: tuple[int, int], cut: bool) -> Iterator[str]:
     seen: set[str] = set()
     for file in files:
         with open_regular(file) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace") as lines:
-            for text in cut_sentences(lines, *words) if cut else _lines(lines, *words):
+            whole = (" ".join(line.split()) for line in lines if words[0] <= len(line.split()) <= words[1])
+            for text in cut_sentences(lines, *words) if cut else whole:
                 if text not in seen:
                     seen.add(text)
                     yield text
 
 
-def _lines(lines: Iterable[str], min_words: int, max_words: int) -> Iterator[str]:
-    for line in lines:
-        words = line.split()
-        if min_words <= len(words) <= max_words:
-            yield " ".join(words)
-
-
 def speak(
     texts: Sequence[str], speaker: SynthesizerChoice, folder: Path, *, form: Format, progress: Callable[[str], None]
 ) -> Corpus:
-    """Synthesize a corpus, except for files that exist already.
-
-    Args:
-        texts: unique.
-        speaker: speaks them.
-        folder: created if needed.
-        form: audio format.
-        progress: receives progress messages.
+    """Synthesize a corpus of unique ``texts`` into ``folder``, except for files that exist already.
 
     Raises:
         RequestError: none of the texts could be spoken.
@@ -193,18 +159,19 @@ def speak(
     """
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file, not a folder", "name another folder: -o FOLDER")
-    begin = told = time.monotonic()
+    begin = reported = time.monotonic()
     rows: list[str] = []
     made, seconds, refused = 0, 0.0, None
     for done, result in enumerate(_all_said(texts, speaker, folder, form), start=1):
         if isinstance(result, RequestError):
             refused = refused or result
         else:
-            rows.append(json.dumps(result.row, ensure_ascii=False))
-            made, seconds = made + result.made, seconds + result.seconds
-        if time.monotonic() > told + TOLD:
-            told = time.monotonic()
-            rate = done / (told - begin)
+            row, new, length = result
+            rows.append(json.dumps(row, ensure_ascii=False))
+            made, seconds = made + new, seconds + length
+        if time.monotonic() > reported + 5.0:
+            reported = time.monotonic()
+            rate = done / (reported - begin)
             left = duration((len(texts) - done) / rate)
             progress(f"speaking: {done:,} of {len(texts):,}, {rate:,.0f} a second, {left} left")
     if refused is not None:
@@ -215,21 +182,30 @@ def speak(
     return Corpus(folder / LIST, len(rows), made, seconds, len(texts) - len(rows))
 
 
-@dataclass(frozen=True, slots=True)
-class _Synthesized:
-    row: dict[str, str]
-    made: bool
-    seconds: float
-
-
 def _all_said(
     texts: Sequence[str], speaker: SynthesizerChoice, folder: Path, form: Format
-) -> Iterator[_Synthesized | RequestError]:
-    def said(text: str) -> _Synthesized | RequestError:
+) -> Iterator[tuple[dict[str, str], bool, float] | RequestError]:
+    """For each text: its row of the list, whether it was synthesized now, its seconds; or why it cannot be spoken."""
+    synthesizer = speaker.synthesizer
+
+    def said(text: str) -> tuple[dict[str, str], bool, float] | RequestError:
+        digest = hashlib.blake2b(f"{speaker.name}\0{synthesizer.voice}\0{text}".encode(), digest_size=8).hexdigest()
+        name = f"{SOUNDS}/{digest}.{form}"
+        path = folder / name
+        row = {SOUNDS: name, "text": text, "key": text, "voice": synthesizer.voice}
+        if path.is_file():
+            return row, False, float(soundfile.info(path).duration)
         try:
-            return _said(text, speaker, folder, form)
+            sound = synthesizer.say(text)
         except RequestError as error:
             return error
+        with replacing(path) as temporary:
+            if form == "wav":
+                temporary.write_bytes(sound)
+            else:
+                samples, rate = soundfile.read(io.BytesIO(sound), dtype="int16")
+                soundfile.write(temporary, samples, rate, format=form.upper())
+        return row, True, float(soundfile.info(path).duration)
 
     pool = ThreadPoolExecutor(speaker.at_once)
     try:
@@ -237,21 +213,3 @@ def _all_said(
             yield from pool.map(said, texts[begin : begin + AT_ONCE])
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _said(text: str, speaker: SynthesizerChoice, folder: Path, form: Format) -> _Synthesized:
-    synthesizer = speaker.synthesizer
-    digest = hashlib.blake2b(f"{speaker.name}\0{synthesizer.voice}\0{text}".encode(), digest_size=8).hexdigest()
-    name = f"{SOUNDS}/{digest}.{form}"
-    path = folder / name
-    made = not path.is_file()
-    if made:
-        sound = synthesizer.say(text)
-        with replacing(path) as temporary:
-            if form == "wav":
-                temporary.write_bytes(sound)
-            else:
-                samples, rate = soundfile.read(io.BytesIO(sound), dtype="int16")
-                soundfile.write(temporary, samples, rate, format=form.upper())
-    row = {SOUNDS: name, "text": text, "key": text, "voice": synthesizer.voice}
-    return _Synthesized(row, made, float(soundfile.info(path).duration))

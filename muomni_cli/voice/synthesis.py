@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.speech import ArrayStream, Sampler, SpeechGenerator, TextChunk, VoiceSettings
 from muomni_cli.core.errors import RequestError
-from muomni_cli.generation.loop import Sampling, draw
+from muomni_cli.generation.loop import Sampling, check_limits, draw
 from muomni_cli.registry.registry import did_you_mean
 
 
@@ -32,12 +33,7 @@ class SpeechSampling:
     max_seconds: float = float("inf")
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise RequestError(f"seed is {self.seed}", "seed must be 0 or more")
-        if self.temperature is not None and not 0 <= self.temperature < float("inf"):
-            raise RequestError(f"temperature is {self.temperature:g}", "temperature must be 0 or more")
-        if not self.max_seconds > 0:
-            raise RequestError(f"max_seconds is {self.max_seconds:g}", "max_seconds must be more than 0")
+        check_limits(self, "g")
 
 
 @dataclass(slots=True)
@@ -45,8 +41,7 @@ class SpeechStats:
     """Statistics of the speech so far.
 
     ``first``: seconds until the first samples; None before. ``busy``: seconds of synthesis, without the time that
-    consumers
-    of the samples take. ``cut``: the speech was truncated.
+    consumers of the samples take. ``cut``: the speech was truncated.
     """
 
     rate: int
@@ -69,15 +64,8 @@ class SpeechStats:
     def require(self) -> None:
         """Raises RequestError if nothing was spoken."""
         if not self.samples:
-            raise RequestError(
-                "nothing in the text can be spoken", "write words in Latin letters, numbers or common signs"
-            )
-
-
-def checked_speed(speed: float) -> float:
-    """Returns ``speed``. RequestError if it is out of range."""
-    VoiceSettings(speed=speed).require_speed()
-    return speed
+            fix = "write words in Latin letters, numbers or common signs"
+            raise RequestError("nothing in the text can be spoken", fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +89,14 @@ class Voice:
     temperature: float = 0.0
 
     def voice_settings(self, voice: str | None = None, speed: float = 1.0) -> VoiceSettings:
-        """Validated voice settings.
-
-        Raises:
-            RequestError: there is no such voice, or the speed is out of range.
-        """
+        """Validated voice settings. RequestError if there is no such voice, or the speed is out of range."""
         names = list(self.talker.voices)
         if voice is not None and voice not in names:
             listed = f"its voices: {', '.join(names)}" if names else "this model has one unnamed voice"
             raise RequestError(f"this model has no voice {voice!r}", did_you_mean(voice, names, listed))
-        return VoiceSettings(voice, checked_speed(speed))
+        settings = VoiceSettings(voice, speed)
+        settings.require_speed()
+        return settings
 
     def say(
         self,
@@ -120,21 +106,13 @@ class Voice:
         speech: SpeechStats | None = None,
     ) -> Iterator[NDArray[np.float32]]:
         """Samples (n,), full scale 1, as soon as they are computed; ``pieces`` is consumed lazily. The result depends
-        on the
-        text, not on how it is split.
-
-        Args:
-            pieces: the text.
-            voice_settings: of :meth:`voice_settings`.
-            sampling: how codes are sampled.
-            speech: updated before samples are yielded.
-
-        Raises:
-            RequestError: there is no such voice.
-        """
+        on the text, not on how it is split. ``speech`` is updated before samples are yielded."""
         speech = speech or SpeechStats(self.sample_rate)
         limit = sampling.max_seconds * self.sample_rate
-        made = self._samples(pieces, voice_settings, self._sampler(sampling), speech)
+        temperature = self.temperature if sampling.temperature is None else sampling.temperature
+        rng = np.random.default_rng(sampling.seed)
+        sampler = partial(draw, sampling=Sampling(temperature=temperature), rng=rng)
+        made = self._samples(pieces, voice_settings, sampler, speech)
         while True:
             begin = time.perf_counter()
             samples = next(made, None)
@@ -164,18 +142,10 @@ class Voice:
         if speech.frames:
             yield sounds.finish()
 
-    def _sampler(self, drawing: SpeechSampling) -> Sampler:
-        sampling = Sampling(temperature=self.temperature if drawing.temperature is None else drawing.temperature)
-        rng = np.random.default_rng(drawing.seed)
-        return lambda logits: draw(logits, sampling, rng)
-
 
 def voice_of(engine: Engine, vocoder: str | None = None) -> Voice:
-    """The voice of a model, with the named vocoder or else the model's own.
-
-    Raises:
-        RequestError: the model does not speak, or has no such vocoder.
-    """
+    """The voice of a model, with the named vocoder or else the model's own. RequestError if the model does not speak or
+    has no such vocoder."""
     talker, name = engine.talker(), engine.vocoder_name(vocoder)
     engine.vocoder(name)
     temperature = float(engine.parts["talker"]["config"].get("temperature", 0.0))
@@ -189,12 +159,7 @@ def codes_to_audio(engine: Engine, vocoder: str | None = None) -> CodesToAudio:
 
 
 class CodesToAudio:
-    """Streaming synthesis: (T,Q) codes -> (N,) samples.
-
-    Args:
-        mels: codes to log-mel.
-        waves: log-mel to samples.
-    """
+    """Streaming synthesis, (T,Q) codes -> (N,) samples. ``mels``: codes to log-mel. ``waves``: log-mel to samples."""
 
     def __init__(self, mels: ArrayStream, waves: ArrayStream) -> None:
         self._mels, self._waves = mels, waves

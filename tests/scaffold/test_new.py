@@ -15,7 +15,7 @@ import pytest
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.recipe import load_recipe
 from muomni_cli.registry.registry import get_registry
-from muomni_cli.scaffold import COMMON, KINDS, TEMPLATES, Names, kinds, write
+from muomni_cli.scaffold import COMMON, KINDS, TEMPLATES, Names, write
 
 if TYPE_CHECKING:
     from tests.installing import Site
@@ -42,7 +42,7 @@ print(json.dumps(found))
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A package of each kind."""
     folder = tmp_path_factory.mktemp("packages")
-    return {kind: write(NAME.format(kind), kind, folder, get_registry()) for kind in kinds()}
+    return {kind: write(NAME.format(kind), kind, folder, get_registry()) for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,6 @@ def checks(site: Site, packages: dict[str, Path], which: str) -> Any:
 
 
 def test_there_is_a_template_of_every_kind() -> None:
-    assert kinds() == list(KINDS)
     assert {path.name for path in TEMPLATES.iterdir() if path.is_dir()} == {COMMON, *KINDS}
 
 
