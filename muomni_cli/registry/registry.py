@@ -1,6 +1,5 @@
 """All declarations of the loaded plugins: look one up by kind and name, import the code that it refers to, describe its
-settings.
-"""
+settings."""
 
 from __future__ import annotations
 
@@ -42,16 +41,12 @@ class Registry:
     """The declarations of all plugins. ``kind`` is that of a declaration: ``tokenizer``, ``thinker`` ..."""
 
     def __init__(self, plugins: Sequence[Plugin]) -> None:
-        self._plugins = plugins
-
-    @property
-    def plugins(self) -> list[Plugin]:
-        return list(self._plugins)
+        self.plugins = list(plugins)
 
     def all(self, kind: str) -> list[RegisteredPart]:
         """Every part of this kind, built-ins first."""
         return _registered(
-            [(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Part) and part.kind == kind]
+            [(p.info, part) for p in self.plugins for part in p.parts if isinstance(part, Part) and part.kind == kind]
         )
 
     def recipes(self) -> list[RegisteredRecipe]:
@@ -70,7 +65,7 @@ class Registry:
         return self._of(CheckSpec)
 
     def _of(self, declared: type[Declared]) -> list[Registered[Declared]]:
-        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, declared)])
+        return _registered([(p.info, part) for p in self.plugins for part in p.parts if isinstance(part, declared)])
 
     def get(self, kind: str, name: str) -> RegisteredPart:
         """The part called ``name`` or ``plugin:name``. Raises RequestError: unknown (with the nearest name, and the
@@ -99,17 +94,21 @@ class Registry:
             raise RequestError(
                 f"{kind} {name!r} is offered by {owners}", f"say which: {' or '.join(o.use for o in found)}"
             )
-        fix = _suggestion(name, [entry.use for entry in offers])
-        if plugin and plugin not in {p.info.name for p in self._plugins}:
+        uses = [entry.use for entry in offers]
+        listed = f"there is {', '.join(uses)}" if uses else "no plugin offers one: muomni plugins list"
+        fix = did_you_mean(name, uses, listed)
+        if plugin and plugin not in {p.info.name for p in self.plugins}:
             fix = f"install the plugin {plugin}, or name its file with --plugin; {fix}"
         raise RequestError(f"there is no {kind} {name!r}{self.absences(plugin)}", fix)
 
     def absences(self, plugin: str = "") -> str:
         """Plugins that are broken, disabled or not installed, for errors about an unknown name; only ``plugin`` if
         given."""
-        absent = [p.info for p in self._plugins if p.info.status != "loaded" and plugin in ("", p.info.name)]
+        absences = []
+        for info in (p.info for p in self.plugins if p.info.status != "loaded" and plugin in ("", p.info.name)):
+            why = info.reason if info.status == "broken" else f"muomni plugins enable {info.name}"
+            absences.append(f"; plugin {info.name} is {info.status} ({why})")
         gone = [name for name in absent_builtins() if plugin in ("", name)]
-        absences = [f"; plugin {info.name} is {info.status} ({_why(info)})" for info in absent]
         return "".join([*absences, *(f"; the built-in plugin {name} is not installed" for name in gone)])
 
 
@@ -142,10 +141,6 @@ def resolve(reference: str, wanted_by: str = "") -> Any:
     return found
 
 
-def _why(info: PluginInfo) -> str:
-    return info.reason if info.status == "broken" else f"muomni plugins enable {info.name}"
-
-
 def nearest(name: str, names: Sequence[str]) -> str | None:
     """The closest match for a misspelled ``name``, if any is close."""
     return next(iter(difflib.get_close_matches(name, names, n=1)), None)
@@ -163,11 +158,6 @@ def _registered(declared: list[tuple[PluginInfo, Declared]]) -> list[Registered[
         Registered(info, part, part.name if names.count(part.name) == 1 else f"{info.name}:{part.name}")
         for info, part in declared
     ]
-
-
-def _suggestion(name: str, names: Sequence[str]) -> str:
-    listed = f"there is {', '.join(names)}" if names else "no plugin offers one: muomni plugins list"
-    return did_you_mean(name, names, listed)
 
 
 AnyRegistered = (
@@ -246,12 +236,12 @@ def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 
 def installed_models() -> list[dict[str, Any]]:
-    """Every one."""
+    """What the packages of all installed models declare."""
     return [declared(registered) for registered in get_registry().models()]
 
 
 def declared(registered: RegisteredModel) -> dict[str, Any]:
-    """What its package says of a model."""
+    """What the package of a model declares, as plain data."""
     model, plugin = registered.part, registered.plugin
     paths = {field: getattr(model, field) for field in ("bundle", "run", "card", "scores")}
     return {
