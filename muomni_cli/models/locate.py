@@ -18,7 +18,7 @@ from muomni_cli.registry.registry import RegisteredModel, did_you_mean, get_regi
 from muomni_cli.runs.run import RUNS, RunFolder, fingerprint, read_header
 
 DIGESTS = "digests.json"
-FORMAT = 1
+FORMAT = 1  # of this file
 AGAIN = "install the package again, or pack the model again"
 VARIABLE = "MUOMNI_MODEL"  # environment variable with the default model
 
@@ -81,21 +81,13 @@ def bundle_at(root: Path) -> BundleFolder | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequirement:
-    """What a command needs from a default model.
+    """What a command needs from a default model."""
 
-    Args:
-        weights: the relevant checkpoint of a run, the newest of which is chosen; None if the run is unsuitable.
-        lack: end of the sentence "no run ..." for the error, such as ``is complete``.
-        train: the command that trains one.
-        run: a bundle without a run is unsuitable.
-        verb: what the model is needed for, such as ``answer``; may be empty.
-    """
-
-    weights: Callable[[RunFolder], Path | None]
-    lack: str
-    train: str = "muomni train all RECIPE"
-    run: bool = False
-    verb: str = ""
+    weights: Callable[[RunFolder], Path | None]  # relevant checkpoint of a run (the newest wins); None: unsuitable
+    lack: str  # end of the sentence "no run ..." for the error, such as ``is complete``
+    train: str = "muomni train all RECIPE"  # the command that trains one
+    run: bool = False  # a bundle without a run is unsuitable
+    verb: str = ""  # what the model is needed for, such as ``answer``; may be empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +136,7 @@ def resolve_capable(
     spec: str | None, requirement: ModelRequirement, abilities: Collection[str], runs: Path = RUNS
 ) -> ModelRef:
     """As :func:`resolve_model`, but by default the first candidate with all ``abilities`` (modalities, :data:`SPEECH`),
-    with a notice if that is not the first. A named model is not checked.
-    """
+    with a notice if that is not the first. A named model is not checked."""
     spec = spec or os.environ.get(VARIABLE) or None
     if spec is not None:
         return model_named(spec, runs, requirement.train)
@@ -168,7 +159,11 @@ def resolve_capable(
         verbs = " or ".join(sorted((_VERBS.get(one, f"take {one}") for one in lacking), reverse=True))
         _notify(f"{first.name} cannot {verbs} yet: {able.name} {requirement.verb or 'answer'}s")
     elif not fit:
-        _notify(_why_installed(chosen, requirement, runs))
+        there = sorted(runs.glob("*/model.json"), key=lambda path: path.stat().st_mtime)
+        if there and requirement.verb:
+            _notify(f"{there[-1].parent.name} cannot {requirement.verb} yet: {chosen.name} {requirement.verb}s")
+        else:
+            _notify(f"{'no run here is suitable: ' if there else ''}using the installed model {chosen.name}")
     return chosen
 
 
@@ -192,14 +187,6 @@ def abilities_of(found: ModelRef) -> frozenset[str]:
 
 def _lacking(found: ModelRef, abilities: Collection[str]) -> list[str]:
     return sorted(set(abilities) - abilities_of(found)) if abilities else []
-
-
-def _why_installed(chosen: ModelRef, requirement: ModelRequirement, runs: Path) -> str:
-    """The notice that an installed model is used because no run is suitable."""
-    there = sorted(runs.glob("*/model.json"), key=lambda path: path.stat().st_mtime)
-    if there and requirement.verb:
-        return f"{there[-1].parent.name} cannot {requirement.verb} yet: {chosen.name} {requirement.verb}s"
-    return f"{'no run here is suitable: ' if there else ''}using the installed model {chosen.name}"
 
 
 def model_named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") -> ModelRef:
