@@ -36,11 +36,8 @@ HOMES: dict[str, tuple[str, ...]] = {
 
 
 def checks_of(kind: str) -> list[Check]:
-    """All checks for parts of this kind, in the order in which to run them.
-
-    Raises:
-        MuomniError: they need PyTorch, which is not installed, or two checks have the same name.
-    """
+    """All checks for parts of this kind, in the order in which to run them. MuomniError if they need PyTorch, which is
+    not installed, or two checks have the same name."""
     found = [
         check
         for home in ("common", *HOMES.get(kind, ()))
@@ -102,12 +99,7 @@ class ModelPart(Part):
 
 def parts_called(name: str, registry: Registry) -> list[PartMatch]:
     """All parts and models of the plugin with this name, or else all parts with this name (``part`` or
-    ``plugin:part``).
-
-    Raises:
-        MuomniError: the plugin is broken.
-        RequestError: there is none, or it is disabled.
-    """
+    ``plugin:part``). MuomniError if the plugin is broken, RequestError if there is none or it is disabled."""
     everything = [PartMatch(registered.part, registered.plugin) for kind in KINDS for registered in registry.all(kind)]
     for registered in registry.models():
         model = registered.part
@@ -133,11 +125,9 @@ def parts_called(name: str, registry: Registry) -> list[PartMatch]:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The results of all checks of a part."""
-
     part: Part
-    plugin: str
-    results: Sequence[CheckResult]
+    plugin: str  # empty if unknown
+    results: Sequence[CheckResult]  # of all checks
 
     @property
     def failed(self) -> list[CheckResult]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -25,7 +26,8 @@ VARIABLE = "MUOMNI_MODEL"  # environment variable with the default model
 
 def digests_of(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in ``folder``, except :data:`DIGESTS`, by relative path."""
-    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in _files(folder)}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / DIGESTS)
+    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in files}
 
 
 def write_digests(folder: Path) -> None:
@@ -41,19 +43,15 @@ def verify(folder: Path) -> int:
     wanted = held.get("files")
     if held.get("format") != FORMAT or not isinstance(wanted, dict):
         raise RequestError(f"{folder / DIGESTS} is damaged, or of a newer muomni", AGAIN)
-    there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    there = digests_of(folder)
     for name in sorted(wanted.keys() | there.keys()):
         if name not in there:
             raise RequestError(f"{folder} is incomplete: {name} is missing", AGAIN)
         if name not in wanted:
             raise RequestError(f"{folder} has a file that does not belong there: {name}", "remove it")
-        if fingerprint(there[name]) != wanted[name]:
-            raise RequestError(f"{there[name]} has changed since it was packed", AGAIN)
+        if there[name] != wanted[name]:
+            raise RequestError(f"{folder / name} has changed since it was packed", AGAIN)
     return len(wanted)
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / DIGESTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +189,7 @@ def _lacking(found: ModelRef, abilities: Collection[str]) -> list[str]:
 
 def model_named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") -> ModelRef:
     """The model that ``spec`` refers to: a folder, a checkpoint in a run, a folder in ``runs``, or an installed model.
-
-    Raises:
-        RequestError: there is no such model (``train`` is the command that trains one), or the name is ambiguous.
-    """
+    RequestError if there is none (``train``: the command that trains one), or the name is ambiguous."""
     path = Path(spec).expanduser()
     if path.is_file():
         read_header(path)
@@ -247,12 +242,9 @@ def _fit(requirement: ModelRequirement, runs: Path) -> list[RunFolder]:
     found = []
     for path in runs.glob("*/model.json"):
         run = RunFolder(path.parent)
-        try:
-            weights = requirement.weights(run)
-        except MuomniError:  # a damaged run must not block the others
-            continue
-        if weights is not None:
-            found.append((weights.stat().st_mtime, str(run.root)))
+        with suppress(MuomniError):  # a damaged run must not block the others
+            if (weights := requirement.weights(run)) is not None:
+                found.append((weights.stat().st_mtime, str(run.root)))
     return [RunFolder(Path(root)) for _, root in sorted(found, reverse=True)]
 
 

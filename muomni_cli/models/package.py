@@ -116,7 +116,7 @@ def pack(spec: str, output: Path, options: PackageOptions) -> ModelCardInfo:
         about = ModelCardInfo(name, package, doc, options.license, describe(packed), scores, options.half, files)
         write_text(folder / "README.md", card(about))
         write_text(inside / "__init__.py", f'"""The model {name}, for muomni."""\n')
-        write_text(inside / "plugin.py", _plugin(name, doc, options, packed, bool(scores)))
+        write_text(inside / "plugin.py", _plugin(about, packed))
         project = PROJECT.format(
             package=quoted(package),
             doc=quoted(doc),
@@ -184,14 +184,15 @@ def _needs(packed: ModelRef) -> tuple[list[str], list[str]]:
     return files, [f"muomni>={__version__}", *packages]
 
 
-def _plugin(name: str, doc: str, options: PackageOptions, packed: ModelRef, scored: bool) -> str:
-    folders = {"bundle": packed.bundle, "run": packed.folder, "scores.json": scored}
+def _plugin(about: ModelCardInfo, packed: ModelRef) -> str:
+    folders = {"bundle": packed.bundle, "run": packed.folder, "scores.json": about.scores}
     fields = [f'{file.partition(".")[0]}=HERE / "{file}",' for file, there in folders.items() if there]
-    if options.license:
-        fields.append(f"license={quoted(options.license)},")
+    if about.license:
+        fields.append(f"license={quoted(about.license)},")
     lines = "".join(f"            {field}\n" for field in fields)
-    plain = doc.replace("\\", "/").replace('"', "'")
-    return PLUGIN.format(name=name, doc=plain, fields=lines, quoted_name=quoted(name), quoted_doc=quoted(doc))
+    plain = about.doc.replace("\\", "/").replace('"', "'")
+    name, doc = quoted(about.name), quoted(about.doc)
+    return PLUGIN.format(name=about.name, doc=plain, fields=lines, quoted_name=name, quoted_doc=doc)
 
 
 def quoted(text: str) -> str:

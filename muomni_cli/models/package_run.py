@@ -114,12 +114,10 @@ def counts(checkpoint: Path, depth: int = 0) -> Counter[str]:
 
 
 def weights_of(run: RunFolder, without: Collection[str] = ()) -> dict[str, Path]:
-    """The checkpoint of every stage to package, except the Thinker's own stage if omni has tuned it.
+    """The checkpoint of every stage to package, except the Thinker's own stage if omni has tuned it. RequestError if
+    nothing is trained, a stage is unfinished or has no weights, or one cannot be omitted.
 
     ``without``: encoders whose own stages are omitted: after omni, only transcripts and evaluation use their heads.
-
-    Raises:
-        RequestError: nothing is trained, a stage is unfinished or has no weights, or one cannot be omitted.
     """
     found = {}
     stages = run.model()["stages"]

@@ -125,11 +125,8 @@ class RunEngine(TorchEngine):
         return self.run.tokenizer()
 
     def predictor(self, modality: str) -> Predictor:
-        entry = self.heads.get(modality)
-        if entry is None:
-            raise RequestError(
-                f"run {self.run.root} has no trained {modality}", f"train it first: {self._command(modality)}"
-            )
+        if modality not in self.heads:
+            raise RequestError(f"{self.label} has no trained {modality}", f"train it first: {self._command(modality)}")
         return cast("Predictor", self._head(modality))
 
     def transcriber(self) -> Transcriber:
@@ -138,7 +135,7 @@ class RunEngine(TorchEngine):
             if isinstance(part, EncoderPart) and part.transcribe and self._named_stage in (None, modality):
                 return cast("Transcriber", self._head(modality))
         raise RequestError(
-            f"run {self.run.root} has no trained encoder that transcribes",
+            f"{self.label} has no trained encoder that transcribes",
             "train it: muomni train audio RECIPE, or name another run with -m",
         )
 
@@ -163,7 +160,7 @@ class RunEngine(TorchEngine):
         stage = self._thinker_stage
         if stage is None or THINKER not in self.parts or self.run.status("tokenizer") != "finished":
             raise RequestError(
-                f"run {self.run.root} is not complete: it needs a tokenizer and a Thinker checkpoint",
+                f"{self.label} is not complete: it needs a tokenizer and a Thinker checkpoint",
                 f"train what is missing: muomni train all {self.run.recipe_path}",
             )
         weights = cast("Path", self.checkpoint(stage))
@@ -179,7 +176,7 @@ class RunEngine(TorchEngine):
             weights = self.checkpoint(part) if part in self.parts else None
             if weights is None:
                 raise RequestError(
-                    f"run {self.run.root} has no trained {part}, so it cannot speak",
+                    f"{self.label} has no trained {part}, so it cannot speak",
                     f"train it: {self._command(part)}, or name another run with -m",
                 )
             module = load_part(self._model["parts"][part], weights)
@@ -206,7 +203,7 @@ class RunEngine(TorchEngine):
         registered, _ = untrained_vocoder(self.run, name)
         if registered.part.objective is not None:
             raise RequestError(
-                f"the vocoder {registered.use} of run {self.run.root} is not trained",
+                f"the vocoder {registered.use} of {self.label} is not trained",
                 f"train it: {self._command('vocoder')}, or use one that needs no training: {_ready()}",
             )
         return name or registered.use

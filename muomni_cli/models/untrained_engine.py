@@ -144,12 +144,7 @@ def tokenizer_for(recipe: Recipe) -> tuple[Tokenizer, dict[str, Any], int]:
 def _untrained_tokenizer() -> tuple[RegisteredPart, Tokenizer]:
     """The first lossless tokenizer that needs no training."""
     for registered in get_registry().all("tokenizer"):
-        part = registered.part
-        if (
-            part.objective is not None
-            and Capability.LOSSLESS in part.capabilities
-            and Capability.TRAINABLE not in part.capabilities
-        ):
-            tokenizer: Tokenizer = resolve(part.objective, f"tokenizer {part.name}")(part.config(), iter(()))
-            return registered, tokenizer
+        part, able = registered.part, registered.part.capabilities
+        if part.objective is not None and Capability.LOSSLESS in able and Capability.TRAINABLE not in able:
+            return registered, resolve(part.objective, f"tokenizer {part.name}")(part.config(), iter(()))
     raise RequestError("no tokenizer works without training", "train the recipe's: muomni train tokenizer RECIPE")

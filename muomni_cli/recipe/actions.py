@@ -80,16 +80,9 @@ def read_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> str:
 
 
 def copy_recipe(path_or_name: str, words: Sequence[str] = (), *, force: bool) -> Path:
-    """Write a recipe's text, comments included, to a file.
-
-    Args:
-        path_or_name: the recipe.
-        words: the target file or folder (default: the recipe's name) unless the first contains ``=``; then overrides.
-        force: replace an existing file.
-
-    Raises:
-        RequestError: the file exists and not ``force``, or the recipe cannot be read or has mistakes.
-    """
+    """Write a recipe's text, comments included, to a file. ``words``: the target file or folder (default: the recipe's
+    name) unless the first contains ``=``; then overrides. RequestError if the file exists and not ``force``, or the
+    recipe cannot be read or has mistakes."""
     named = bool(words) and "=" not in words[0]
     overrides = words[1:] if named else words
     load_recipe(path_or_name, overrides)

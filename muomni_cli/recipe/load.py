@@ -39,7 +39,6 @@ from muomni_cli.registry.sets import references_in, set_file
 Model = TypeVar("Model", bound=BaseModel)
 SOURCES = ("text", "omni", SPEECH)
 """Names of ``[[data.<name>]]`` in addition to the modalities of ``[encoders.<modality>]``."""
-
 HOST_KEYS = ("weight", "task", "license", "eval_only")  # keys of a source that belong to the host, not to the part
 _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")
 _TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -95,16 +94,8 @@ def _notify(path: str) -> None:
 
 
 def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read and validate a recipe.
-
-    Args:
-        path_or_name: a TOML file, or the name of a shipped recipe.
-        overrides: ``key=value`` words to apply.
-
-    Raises:
-        RequestError: it cannot be read.
-        RecipeMistakesError: it has mistakes; lists all of them.
-    """
+    """Read and validate a TOML file or a shipped recipe, with ``key=value`` words applied. RequestError if it cannot be
+    read, RecipeMistakesError with all of its mistakes if there are any."""
     file = find_recipe(path_or_name)
     try:
         text = file.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
@@ -112,7 +103,11 @@ def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
     except UnicodeDecodeError as error:
         raise RequestError(f"{file} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise RecipeMistakesError(str(file), [_syntax_mistake(file, error)]) from error
+        message, _, position = str(error).partition(" (at ")
+        number = re.search(r"line (\d+)", position)
+        line = int(number[1]) if number else text.count("\n") + 1
+        mistake = Mistake("", f"not TOML: {message[:1].lower()}{message[1:]}", f"{file}:{line}", line)
+        raise RecipeMistakesError(str(file), [mistake]) from error
     written = copy.deepcopy(tables)
     origins, mistakes = lay_over(tables, overrides)
     notes = shorten_warmups(tables, written, origins)
@@ -124,14 +119,6 @@ def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
     if mistakes:
         raise RecipeMistakesError(str(file), mistakes)
     return replace(recipe, notes=tuple(notes))
-
-
-def _syntax_mistake(file: Path, error: tomllib.TOMLDecodeError) -> Mistake:
-    message, _, position = str(error).partition(" (at ")
-    number = re.search(r"line (\d+)", position)
-    end = file.read_text(encoding="utf-8").count("\n") + 1
-    line = int(number[1]) if number else end
-    return Mistake("", f"not TOML: {message[:1].lower()}{message[1:]}", f"{file}:{line}", line)
 
 
 def _place(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from muomni_cli.recipe.problems import KeyPath, Mistake, dotted
 from muomni_cli.recipe.settings import TrainSettings
@@ -79,15 +79,6 @@ def _put(tables: Tables, names: Sequence[str], value: Any) -> KeyPath:
     return path
 
 
-class Change(NamedTuple):
-    """A shortened warm-up of one stage (``""``: all stages without their own table)."""
-
-    stage: str
-    word: str
-    before: int
-    after: int
-
-
 def shorten_warmups(tables: Tables, written: Mapping[str, Any], origins: Mapping[KeyPath, str]) -> list[str]:
     """Shorten every warm-up that is longer than overridden ``steps``; returns a line for each override that had this
     effect. ``tables`` is changed in place; ``written``: the recipe without overrides; ``origins``: the word that set
@@ -95,40 +86,36 @@ def shorten_warmups(tables: Tables, written: Mapping[str, Any], origins: Mapping
     train = tables.get("train")
     if not isinstance(train, dict):
         return []
-    changes = [one for stage in ("", *stage_tables(train)) if (one := _change(tables, written, origins, stage))]
-    warmups = {stage: _value(tables, stage, WARMUP) for stage in stage_tables(train)}
-    warmups |= {change.stage: change.after for change in changes}
+    stages = stage_tables(train)
+    warmups = {stage: _value(tables, stage, WARMUP) for stage in stages}
+    amounts: dict[str, dict[str, str]] = {}  # override -> stage -> what it did
+    for stage in ("", *stages):  # "": all stages without their own table
+        word = _origin(tables, origins, stage, STEPS)
+        before, warmup = _value(written, stage, STEPS), _value(written, stage, WARMUP)
+        steps = _value(tables, stage, STEPS)
+        if word is None or _origin(tables, origins, stage, WARMUP) is not None:
+            continue
+        if all(map(_is_count, (steps, before, warmup))) and steps < warmup <= before:
+            warmups[stage] = max(1, round(warmup * steps / before))
+            amount = f"from {warmup:,} to {warmups[stage]:,} steps"
+            amounts.setdefault(word.rpartition(".")[2], {})[stage] = amount
     if "" in warmups:
         train[WARMUP] = warmups.pop("")
     for stage, warmup in warmups.items():  # includes stages that inherit a shortened one
         if _value(tables, stage, WARMUP) != warmup:
             train[stage][WARMUP] = warmup
-    by_word: dict[str, list[Change]] = {}
-    for change in changes:
-        by_word.setdefault(change.word.rpartition(".")[2], []).append(change)
     notes = []
-    for word, members in by_word.items():
-        amounts = [f"from {one.before:,} to {one.after:,} steps" for one in members]
-        if len(members) > 1:
-            amounts = [f"{amount} ({one.stage or 'others'})" for amount, one in zip(amounts, members, strict=True)]
-        notes.append(f"{word}: warm-up shortened {', '.join(amounts)}")
+    for word, by_stage in amounts.items():
+        told = [
+            f"{amount} ({stage or 'others'})" if len(by_stage) > 1 else amount for stage, amount in by_stage.items()
+        ]
+        notes.append(f"{word}: warm-up shortened {', '.join(told)}")
     return notes
 
 
 def stage_tables(train: Mapping[str, Any]) -> list[str]:
     """Names of the ``[train.<stage>]`` tables; some settings are tables as well."""
     return [name for name, value in train.items() if isinstance(value, dict) and name not in TrainSettings.model_fields]
-
-
-def _change(tables: Tables, written: Mapping[str, Any], origins: Mapping[KeyPath, str], stage: str) -> Change | None:
-    word = _origin(tables, origins, stage, STEPS)
-    before, warmup = _value(written, stage, STEPS), _value(written, stage, WARMUP)
-    steps = _value(tables, stage, STEPS)
-    if word is None or _origin(tables, origins, stage, WARMUP) is not None:
-        return None
-    if not (_is_count(steps) and _is_count(before) and _is_count(warmup)) or not steps < warmup <= before:
-        return None
-    return Change(stage, word, warmup, max(1, round(warmup * steps / before)))
 
 
 def _own(tables: Mapping[str, Any], stage: str) -> Mapping[str, Any]:

@@ -132,12 +132,8 @@ _OPTIONAL = (
 
 
 def check_declaration(hook: str, declared: object) -> Declaration:
-    """Return ``declared`` if ``hook`` may return it.
-
-    Raises:
-        TypeError: wrong type of the declaration or of a field.
-        ValueError: invalid value of a field.
-    """
+    """Return ``declared`` if ``hook`` may return it. TypeError if it or a field has the wrong type, ValueError if a
+    field has an invalid value."""
     expected = DECLARES[hook]
     if not isinstance(declared, expected):
         raise TypeError(f"{hook} returned {type(declared).__name__}, not {expected.__name__}")

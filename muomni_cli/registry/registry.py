@@ -119,14 +119,8 @@ def get_registry() -> Registry:
 
 
 def resolve(reference: str, wanted_by: str = "") -> Any:
-    """Import the object that ``"package.module:attr"`` refers to.
-
-    Args:
-        wanted_by: the part that needs it, for errors: ``"thinker tiny"``.
-
-    Raises:
-        MuomniError: a required package is not installed, or there is no such attribute.
-    """
+    """Import the object that ``"package.module:attr"`` refers to. ``wanted_by``: the part that needs it, for errors:
+    ``"thinker tiny"``. MuomniError if a required package is not installed, or there is no such attribute."""
     wanted_by = wanted_by or reference
     module, _, path = reference.partition(":")
     try:
@@ -160,17 +154,7 @@ def _registered(declared: list[tuple[PluginInfo, Declared]]) -> list[Registered[
     ]
 
 
-AnyRegistered = (
-    Registered[Part]
-    | Registered[RecipeFile]
-    | Registered[ModelFiles]
-    | Registered[Download]
-    | Registered[MetricSet]
-    | Registered[CheckSpec]
-)
-
-
-def registered_parts(registry: Registry) -> list[AnyRegistered]:
+def registered_parts(registry: Registry) -> list[Registered[Any]]:
     """All declarations, kind by kind, parts first."""
     parts = (entry for kind in KINDS for entry in registry.all(kind))
     others = registry.recipes(), registry.models(), registry.downloads(), registry.metric_sets(), registry.checks()
@@ -184,7 +168,7 @@ def describe_plugin(plugin: Plugin) -> dict[str, Any]:
     return about | {"doc": plugin.doc, "parts": {kind: kinds.count(kind) for kind in KINDS if kind in kinds}}
 
 
-def describe_part(offer: AnyRegistered) -> dict[str, Any]:
+def describe_part(offer: Registered[Any]) -> dict[str, Any]:
     """A declaration with what characterizes its kind: capabilities and settings, files, size, stages or check."""
     part = offer.part
     entry = {"name": part.name, "use": offer.use, "kind": part.kind, "plugin": offer.plugin.name, "doc": part.doc}
