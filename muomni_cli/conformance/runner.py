@@ -44,14 +44,11 @@ def checks_of(kind: str) -> list[Check]:
         for check in resolve(f"{__package__}.{home}" + ("" if ":" in home else ":CHECKS"), f"checking a {kind}")
         if not check.kinds or kind in check.kinds
     ]
-    known = {check.name for check in found}
-    for check in (check for check in plugin_checks() if not check.kinds or kind in check.kinds):
-        if check.name in known:
-            raise MuomniError(
-                f"there are two checks called {check.name} for parts of the kind {kind}", "rename one of them"
-            )
-        known.add(check.name)
-        found.append(check)
+    found += [check for check in plugin_checks() if not check.kinds or kind in check.kinds]
+    names = [check.name for check in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise MuomniError(f"there are two checks called {name} for parts of the kind {kind}", "rename one of them")
     return found
 
 

@@ -150,10 +150,10 @@ def resolve_capable(
             f"{requirement.lack}",
             f"train one ({requirement.train}), or name one with -m",
         )
-    lacking = _lacking(first, abilities)
-    able = next((one for one in candidates if not _lacking(one, abilities)), None) if lacking else None
+    lacking = set(abilities) - abilities_of(first) if abilities else set()
+    able = next((one for one in candidates if abilities_of(one) >= set(abilities)), None) if lacking else None
     chosen = able or first  # if none can, the first one reports what it lacks
-    if able is not None:
+    if lacking and able is not None:
         verbs = " or ".join(sorted((_VERBS.get(one, f"take {one}") for one in lacking), reverse=True))
         _notify(f"{first.name} cannot {verbs} yet: {able.name} {requirement.verb or 'answer'}s")
     elif not fit:
@@ -181,10 +181,6 @@ def abilities_of(found: ModelRef) -> frozenset[str]:
     joint = model["stages"].get("omni", {}).get("parts", {}) if run.checkpoint("omni") else {}
     speaks = all(stage in model["parts"] and run.checkpoint(stage) for stage in ("talker", "codec"))
     return frozenset(joint) - {"thinker"} | ({SPEECH} if speaks else frozenset())
-
-
-def _lacking(found: ModelRef, abilities: Collection[str]) -> list[str]:
-    return sorted(set(abilities) - abilities_of(found)) if abilities else []
 
 
 def model_named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") -> ModelRef:

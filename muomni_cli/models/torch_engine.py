@@ -51,10 +51,6 @@ class TorchEngine(ABC):
     @abstractmethod
     def modalities(self) -> Sequence[str]: ...
 
-    @property
-    @abstractmethod
-    def chat(self) -> Mapping[str, Any]: ...
-
     @abstractmethod
     def tokenizer(self) -> Tokenizer: ...
 

@@ -43,7 +43,7 @@ class UntrainedEngine(TorchEngine):
     ) -> None:
         super().__init__(label, device, threads)
         self._parts, self._modalities = parts, modalities
-        self._chat, self._tokenizer, self._seed = chat or {}, tokenizer, seed
+        self.chat, self._tokenizer, self._seed = chat or {}, tokenizer, seed
 
     @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
@@ -52,10 +52,6 @@ class UntrainedEngine(TorchEngine):
     @property
     def modalities(self) -> Sequence[str]:
         return self._modalities
-
-    @property
-    def chat(self) -> Mapping[str, Any]:
-        return self._chat
 
     def tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
