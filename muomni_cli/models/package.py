@@ -149,12 +149,12 @@ def _found(spec: str, options: PackageOptions) -> ModelRef:
     if found.bundle is not None:
         found.bundle.open().verify()
     if found.folder is not None and found.bundle is not None:
-        run, bundle = found.folder.root, found.bundle.root
         ours = {part: entry for _, part, entry in reversed([*parts_of(found.folder)])}
         for part, entry in found.bundle.open().parts.items():
             if part in ours and (changed := differences(ours[part], entry)):
+                run, words = found.folder.root, " and ".join(changed)
                 raise RequestError(
-                    f"{part} of the bundle {bundle} differs from that of run {run} in {' and '.join(changed)}",
+                    f"{part} of the bundle {found.bundle.root} differs from that of run {run} in {words}",
                     f"export the run: muomni export --onnx -m {run} -o FOLDER",
                 )
     return found

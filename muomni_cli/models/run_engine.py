@@ -54,6 +54,7 @@ class RunEngine(TorchEngine):
         self.run, self._named, self._stage = run, weights, stage
         self._named_stage = None if weights is None else weights.resolve().parent.name
         self._model = run.model()
+        self.chat = self._model["chat"]
 
     def source(self, part: str) -> str:
         stage = self._thinker_stage if part in (THINKER, *self.modalities) else part
@@ -112,11 +113,6 @@ class RunEngine(TorchEngine):
                 if isinstance(part, EncoderPart) and (part.predictor or part.transcribe):
                     found[stage] = entry
         return found
-
-    @property
-    def chat(self) -> Mapping[str, Any]:
-        chat: Mapping[str, Any] = self._model["chat"]
-        return chat
 
     def verify(self) -> int:
         return verify(self.run.root) if (self.run.root / DIGESTS).is_file() else 0

@@ -36,6 +36,8 @@ class TorchEngine(ABC):
     thread pool, whose size ``threads`` sets for the whole process; None keeps PyTorch's setting.
     """
 
+    chat: Mapping[str, Any]
+
     def __init__(self, label: str, device: str = "auto", threads: int | None = None) -> None:
         self.label = label
         set_threads(threads or 0)
