@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from muomni_cli.conformance.common import SEED
-from muomni_cli.conformance.modules import CUTS, in_pieces, log_mel, require_shape, same
+from muomni_cli.conformance.modules import log_mel, require_shape, same, streamed
 from muomni_cli.contract.checks import Check, Number, PartUnderTest, check_that
 
-FRAMES = 9
-"""Code frames per input."""
+FRAMES = 9  # code frames per input
 
 
 def mel_of(codec: Any) -> Tensor:
@@ -77,9 +76,7 @@ def batch(subject: PartUnderTest) -> Sequence[Number]:
 def streams(subject: PartUnderTest) -> Sequence[Number]:
     codec = subject.lively
     frames = codec.decode(codes_of(codec))
-    stream = codec.stream(len(frames))
-    made = [in_pieces(stream, frames, cut) for cut in CUTS]
-    return [same(made, [codec.expand(frames)] * len(CUTS), [f"pieces of {cut}" for cut in CUTS])]
+    return [streamed(codec, frames, codec.expand(frames))]
 
 
 CHECKS = (

@@ -11,20 +11,19 @@ import tempfile
 import tomllib
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import tomlkit
 from pydantic import ValidationError
 
-from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTest, check_that
+from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import Part, PartConfig, ThinkerPart
 from muomni_cli.contract.speech import CodeShape, MelConfig
+from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.hookspecs import references_of
-from muomni_cli.registry.loading import PluginInfo
+from muomni_cli.registry.loading import PluginInfo, describe
 from muomni_cli.registry.registry import describe_settings, resolve
 
 if TYPE_CHECKING:
@@ -32,17 +31,11 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
-VOCABULARY = 61
-"""Vocabulary size of Thinkers under test."""
-
-MEL = MelConfig(sample_rate=8000, n_fft=256, window=160, hop=40, n_mels=20)
-"""For vocoders."""
-
-CODES = CodeShape(codebooks=2, size=32, seconds=0.08)
-"""For Talkers."""
-
-VOICES = ("one", "two")
-"""For Talkers."""
+SEED = 20  # for all random numbers
+VOCABULARY = 61  # vocabulary size of Thinkers
+MEL = MelConfig(sample_rate=8000, n_fft=256, window=160, hop=40, n_mels=20)  # for vocoders
+CODES = CodeShape(codebooks=2, size=32, seconds=0.08)  # for Talkers
+VOICES = ("one", "two")  # for Talkers
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "thinker": {"vocab_size": VOCABULARY},
@@ -51,14 +44,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 """Arguments of ``build`` besides the config, by kind."""
 
-SEED = 20
-"""For all random numbers."""
-
-HEAVY = ("torch", "numpy", "onnxruntime", "tokenizers")
-"""Packages that listing plugins must not import."""
-
-SECONDS = 60
-"""Timeout of the import process."""
+HEAVY = ("torch", "numpy", "onnxruntime", "tokenizers")  # packages that listing plugins must not import
+SECONDS = 60  # timeout of the import process
 
 PROGRAM = """
 import importlib, json, sys, time
@@ -78,9 +65,6 @@ for name in light:
 print("\\n" + json.dumps([seconds, drawn, guilty]))
 """
 
-QUICK = 1.0
-"""Maximum import time of a plugin's module in seconds, on a busy machine."""
-
 LIGHT = {
     "encoder": ("read", "num_tokens", "read_chunks", "runner"),
     "codec": ("read", "runner"),
@@ -92,17 +76,10 @@ LIGHT = {
 }
 """Kind -> fields whose references must work without PyTorch."""
 
-UNKNOWN = "an_unknown_setting"
-
 
 class LoadedPart:
     """A :class:`muomni_cli.contract.checks.PartUnderTest`; its files are deleted on exit, or when it is
-    garbage-collected.
-
-    Args:
-        part: the declaration.
-        plugin: the plugin that declares it; None if only the declaration is known.
-    """
+    garbage-collected. ``plugin``: None if only the declaration is known."""
 
     def __init__(self, part: Part, plugin: PluginInfo | None = None) -> None:
         self.part, self.plugin = part, plugin
@@ -112,9 +89,7 @@ class LoadedPart:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._forget()
         self._made.clear()
 
@@ -160,7 +135,7 @@ class LoadedPart:
     def lively(self) -> Any:
         """Weights are enlarged because the outputs of fresh weights are often too small, and of zero biases too
         regular, to show errors."""
-        return self.once("lively", lambda: enliven(self.fresh()).eval().requires_grad_(False))
+        return self.once("lively", self.lively_with)
 
     def lively_with(self, **arguments: Any) -> Any:
         return enliven(self.fresh(**arguments)).eval().requires_grad_(False)
@@ -187,21 +162,13 @@ def enliven(module: Any) -> Any:
     return module
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """Result of an import.
+class Imported(NamedTuple):
+    """Result of an import."""
 
-    Args:
-        seconds: import time of the plugin's module, beyond that of ``muomni_cli.api``.
-        heavy: the packages of :data:`HEAVY` that it imported.
-        guilty: modules that imported torch although they must not.
-        failure: error message if the import failed.
-    """
-
-    seconds: float = 0.0
-    heavy: Sequence[str] = ()
-    guilty: Sequence[str] = field(default=())
-    failure: str = ""
+    seconds: float = 0.0  # import time of the plugin's module, beyond that of ``muomni_cli.api``
+    heavy: Sequence[str] = ()  # the packages of :data:`HEAVY` that it imported
+    guilty: Sequence[str] = ()  # modules that imported torch although they must not
+    failure: str = ""  # error message if the import failed
 
 
 @functools.cache
@@ -223,7 +190,7 @@ def imports(subject: PartUnderTest) -> Sequence[Number]:
     found = imported(_module(subject))
     check_that(not found.failure, f"{_module(subject)} cannot be imported by itself: {found.failure}")
     check_that(not found.heavy, f"importing {_module(subject)} imports {' and '.join(found.heavy)} as well")
-    return [Number("import", found.seconds, QUICK, unit="s")]
+    return [Number("import", found.seconds, 1.0, unit="s")]  # the limit holds on a busy machine
 
 
 def light(subject: PartUnderTest) -> Sequence[Number]:
@@ -258,7 +225,7 @@ def settings(subject: PartUnderTest) -> Sequence[Number]:
         check_that(not setting["required"], f"the setting {setting['name']} has no default")
         check_that(bool(setting["description"]), f"the setting {setting['name']} has no description")
     try:
-        subject.part.config(**{UNKNOWN: 1})
+        subject.part.config(**{"an_unknown_setting": 1})
     except ValidationError:
         return [Number("settings", len(told))]
     check_that(False, "unknown settings are accepted: the config must not change extra=")
@@ -269,19 +236,16 @@ def config(subject: PartUnderTest) -> Sequence[Number]:
     kind = subject.part.config
     for which, written in (("default", kind()), ("small", subject.config)):
         data = written.model_dump(mode="json", by_alias=True)
-        for form, again in (("JSON", _through_json(kind, data)), ("TOML", _through_toml(kind, data))):
+        read = {
+            "JSON": json.loads(json.dumps(data, allow_nan=False)),
+            "TOML": tomllib.loads(tomlkit.dumps(_set(data))),
+        }
+        for form, values in read.items():
+            again = kind.model_validate(values)
             changed = [name for name in kind.model_fields if getattr(again, name) != getattr(written, name)]
             told = ", ".join(f"{name} {getattr(written, name)!r} -> {getattr(again, name)!r}" for name in changed)
             check_that(not changed, f"the {which} config comes back from {form} with {told}")
     return []
-
-
-def _through_json(kind: type[PartConfig], data: dict[str, Any]) -> PartConfig:
-    return kind.model_validate(json.loads(json.dumps(data, allow_nan=False)))
-
-
-def _through_toml(kind: type[PartConfig], data: dict[str, Any]) -> PartConfig:
-    return kind.model_validate(tomllib.loads(tomlkit.dumps(_set(data))))
 
 
 def _set(value: Any) -> Any:
@@ -289,6 +253,21 @@ def _set(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _set(member) for key, member in value.items() if member is not None}
     return [_set(member) for member in value] if isinstance(value, list) else value
+
+
+def refusal(
+    what: str, call: Callable[[], object], accepted: Callable[[Any], str] = lambda _: "raises no error"
+) -> RequestError:
+    """The RequestError with a fix that ``call`` must raise. ``what``: what it has to refuse; ``accepted``: what is
+    wrong if it returns something instead."""
+    try:
+        result = call()
+    except RequestError as error:
+        check_that(bool(error.fix), f"the error for {what} has no fix: {error.what}")
+        return error
+    except Exception as error:
+        raise CheckFailed(f"{what} raises {describe(error)}, not a RequestError") from error
+    raise CheckFailed(f"{what} {accepted(result)}")
 
 
 CHECKS = (

@@ -1,6 +1,5 @@
 """Conformance checks of datasets (:class:`muomni_cli.api.DatasetPart`, :class:`muomni_cli.api.Dataset`), and of the
-``read``
-function of encoders and codecs, which must reject invalid files with a helpful error.
+``read`` function of encoders and codecs, which must reject invalid files with a helpful error.
 
 A dataset that reads files is checked on its own ``sample``, one that generates its data on its test config.
 """
@@ -10,24 +9,21 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice, zip_longest
+from functools import partial
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from muomni_cli.conformance.common import SEED
-from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, PartUnderTest, check_that
+from muomni_cli.conformance.common import SEED, refusal
+from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.data import Conversation, Document, Example, Item
 from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.core.errors import RequestError
-from muomni_cli.registry.loading import describe
 
-NAME = "the-file.bin"
-"""Name of test files."""
-
-MOST = 200
-"""Maximum number of documents that are checked."""
+NAME = "the-file.bin"  # name of test files
+MOST = 200  # maximum number of documents that are checked
 
 
 def junk() -> dict[str, bytes]:
@@ -45,18 +41,16 @@ def junk() -> dict[str, bytes]:
 
 
 def refuses_junk(subject: PartUnderTest) -> Sequence[Number]:
+    """``read`` raises a RequestError for every file of :func:`junk`: two lines, the first of which names the file."""
     read = subject.find("read")
     for what, content in junk().items():
-        try:
-            made = read(subject.config, io.BytesIO(content), NAME)
-        except RequestError as error:
-            check_that(NAME in error.what, f"the error for {what} does not name the file: {error.what}")
-            check_that(bool(error.fix), f"the error for {what} has no fix: {error.what}")
-            check_that("\n" not in error.what + error.fix, f"the error for {what} has more than one line")
-        except Exception as error:
-            raise CheckFailed(f"{what} raises {describe(error)}, not a RequestError") from error
-        else:
-            raise CheckFailed(f"{what} is read as an array of {getattr(made, 'shape', made)}")
+        error = refusal(
+            what,
+            partial(read, subject.config, io.BytesIO(content), NAME),
+            lambda array: f"is read as an array of {getattr(array, 'shape', array)}",
+        )
+        check_that(NAME in error.what, f"the error for {what} does not name the file: {error.what}")
+        check_that("\n" not in error.what + error.fix, f"the error for {what} has more than one line")
     return [Number("files refused", len(junk()))]
 
 
@@ -68,16 +62,16 @@ READING_LAWS = (
 
 def source_of(subject: PartUnderTest) -> tuple[PartConfig, Path]:
     """The config of the dataset under test, and the folder of its files (empty if it has none)."""
-    return subject.once("source", lambda: _source(subject))
 
+    def make() -> tuple[PartConfig, Path]:
+        folder = subject.folder()
+        if getattr(subject.part, "sample", None) is None:
+            return subject.config, folder
+        written = subject.find("sample")(folder)
+        check_that(any(folder.iterdir()), "sample writes no file")
+        return subject.part.config(**{**subject.part.test_config, **written}), folder
 
-def _source(subject: PartUnderTest) -> tuple[PartConfig, Path]:
-    folder = subject.folder()
-    if getattr(subject.part, "sample", None) is None:
-        return subject.config, folder
-    written = subject.find("sample")(folder)
-    check_that(any(folder.iterdir()), "sample writes no file")
-    return subject.part.config(**{**subject.part.test_config, **written}), folder
+    return subject.once("source", make)
 
 
 def built(subject: PartUnderTest) -> Any:
@@ -100,16 +94,11 @@ def _begun(subject: PartUnderTest) -> Iterator[Item]:
             raise CheckSkipped(f"it declares no sample, and without one: {error.what}") from error
         raise
     check_that(first is not None, "there are no documents")
-    return _after(first, found)
-
-
-def _after(first: Item | None, rest: Iterator[Item]) -> Iterator[Item]:
-    if first is not None:
-        yield first
-    yield from rest
+    return chain([] if first is None else [first], found)
 
 
 def gives(subject: PartUnderTest) -> Sequence[Number]:
+    """Every item is a document, a conversation or an example, and complete."""
     found = documents(subject)
     for item in found:
         kind = type(item).__name__
@@ -137,6 +126,7 @@ def repeats(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def streams(subject: PartUnderTest) -> Sequence[Number]:
+    """One reader waits after its first item while another reads everything."""
     wanted, source = documents(subject), built(subject)
     one, other = source.documents(), source.documents()
     ahead = list(islice(one, 1))
@@ -154,6 +144,7 @@ def _require_equal(made: Iterator[Item], wanted: Sequence[Item], when: str) -> N
 
 
 def files(subject: PartUnderTest) -> Sequence[Number]:
+    """``files`` lists files that exist, at least one if there is a sample, and a full pass finds none unreadable."""
     documents(subject)
     source = built(subject)
     list(islice(source.documents(), MOST))
@@ -170,19 +161,13 @@ def files(subject: PartUnderTest) -> Sequence[Number]:
 
 
 def refuses(subject: PartUnderTest) -> Sequence[Number]:
-    config, folder = source_of(subject)
+    _, folder = source_of(subject)
     if getattr(subject.part, "sample", None) is None:
         raise CheckSkipped("it declares no sample, so it reads no files")
     aside = subject.folder() / "aside"
     shutil.move(folder, aside)
     try:
-        list(islice(subject.find("build")(config).documents(), MOST))
-    except RequestError as error:
-        check_that(bool(error.fix), f"the error has no fix: {error.what}")
-    except Exception as error:
-        raise CheckFailed(f"missing files raise {describe(error)}, not a RequestError") from error
-    else:
-        raise CheckFailed("missing files raise no error")
+        refusal("a missing file", lambda: list(islice(built(subject).documents(), MOST)))
     finally:
         shutil.move(aside, folder)
     return []

@@ -19,18 +19,13 @@ from muomni_cli.conformance.modules import by_heart, one_step, require_shape, sa
 from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import EncoderPart
 
-FEW = 16
-"""Approximate number of tokens of a truncated input."""
-
+FEW = 16  # approximate number of tokens of a truncated input
 Array = NDArray[Any]
 
 
 def inputs_of(subject: PartUnderTest) -> list[Array]:
-    """Three different inputs as ``read`` returns them, of unequal lengths if possible.
-
-    Raises:
-        CheckSkipped: the declaration has no ``bench_inputs``.
-    """
+    """Three different inputs as ``read`` returns them, of unequal lengths if possible. CheckSkipped if the declaration
+    has no ``bench_inputs``."""
     return subject.once("inputs", lambda: _inputs(subject))
 
 
@@ -148,14 +143,6 @@ def loss_of(subject: PartUnderTest) -> Any:
     return loss
 
 
-def trains(subject: PartUnderTest) -> Sequence[Number]:
-    return one_step(subject.fresh, loss_of(subject))
-
-
-def overfits(subject: PartUnderTest) -> Sequence[Number]:
-    return by_heart(subject.fresh, loss_of(subject))
-
-
 CHECKS = (
     Check(name="shapes", doc="tokens are (B,T,W), and at least one of them is valid", run=shapes,
         declares="bench_inputs", depends_on=("builds",)),
@@ -166,7 +153,9 @@ CHECKS = (
     Check(name="batch", doc="a batch gives the same output as its inputs one by one", run=batch,
         declares="bench_inputs", depends_on=("repeats", "padding")),
     Check(name="trains", doc="gradients reach the weights through a linear probe, and one step changes the loss",
-        run=trains, declares="bench_inputs", depends_on=("shapes", "num_tokens")),
-    Check(name="overfits", doc="with a fixed linear probe it learns to tell the inputs of a batch apart", run=overfits,
-        declares="bench_inputs", depends_on=("trains",)),
+        run=lambda subject: one_step(subject.fresh, loss_of(subject)), declares="bench_inputs",
+        depends_on=("shapes", "num_tokens")),
+    Check(name="overfits", doc="with a fixed linear probe it learns to tell the inputs of a batch apart",
+        run=lambda subject: by_heart(subject.fresh, loss_of(subject)), declares="bench_inputs",
+        depends_on=("trains",)),
 )  # fmt: skip

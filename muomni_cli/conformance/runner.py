@@ -1,6 +1,5 @@
 """Collect and run conformance checks. Errors of one check do not affect others, except that a check that depends on a
-failed one is skipped.
-"""
+failed one is skipped."""
 
 from __future__ import annotations
 
@@ -8,8 +7,7 @@ import contextlib
 import functools
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,32 +34,21 @@ HOMES: dict[str, tuple[str, ...]] = {
 }
 """Kind -> modules of this package whose ``CHECKS`` (or the list after the colon) apply to it, besides ``common``."""
 
-PLUGIN = "plugin"
-"""Kind of a plugin that declares no part."""
-
 
 def checks_of(kind: str) -> list[Check]:
-    """All checks for parts of this kind, in the order in which to run them.
-
-    Raises:
-        MuomniError: they need PyTorch, which is not installed, or two checks have the same name.
-    """
+    """All checks for parts of this kind, in the order in which to run them. MuomniError if they need PyTorch, which is
+    not installed, or two checks have the same name."""
     found = [
         check
         for home in ("common", *HOMES.get(kind, ()))
         for check in resolve(f"{__package__}.{home}" + ("" if ":" in home else ":CHECKS"), f"checking a {kind}")
         if not check.kinds or kind in check.kinds
     ]
-    known = {check.name for check in found}
-    for check in plugin_checks():
-        if check.kinds and kind not in check.kinds:
-            continue
-        if check.name in known:
-            raise MuomniError(
-                f"there are two checks called {check.name} for parts of the kind {kind}", "rename one of them"
-            )
-        known.add(check.name)
-        found.append(check)
+    found += [check for check in plugin_checks() if not check.kinds or kind in check.kinds]
+    names = [check.name for check in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise MuomniError(f"there are two checks called {name} for parts of the kind {kind}", "rename one of them")
     return found
 
 
@@ -70,18 +57,17 @@ def plugin_checks() -> list[Check]:
     """Checks that plugins add. One that cannot be loaded is left out with a warning."""
     checks = []
     for registered in get_registry().checks():
+        label = f"check {registered.part.name}"
         try:
-            check = resolve(registered.part.check, f"check {registered.part.name}")
+            check = resolve(registered.part.check, label)
         except Exception as error:
-            say(
-                f"warning: check {registered.part.name} of plugin {registered.plugin.name} is left out: "
-                f"{describe(error)}"
-            )
-            continue
-        if isinstance(check, Check):
-            checks.append(check)
+            reason = describe(error)
         else:
-            say(f"warning: check {registered.part.name} of plugin {registered.plugin.name} is left out: not a Check")
+            reason = "" if isinstance(check, Check) else "not a Check"
+        if reason:
+            say(f"warning: {label} of plugin {registered.plugin.name} is left out: {reason}")
+        else:
+            checks.append(check)
     return checks
 
 
@@ -96,7 +82,7 @@ class PartMatch:
 class _Whole(Part):
     """A plugin that declares no part, for example one with commands only: it must be importable."""
 
-    kind = PLUGIN
+    kind = "plugin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,18 +96,20 @@ class ModelPart(Part):
 
 def parts_called(name: str, registry: Registry) -> list[PartMatch]:
     """All parts and models of the plugin with this name, or else all parts with this name (``part`` or
-    ``plugin:part``).
-
-    Raises:
-        MuomniError: the plugin is broken.
-        RequestError: there is none, or it is disabled.
-    """
+    ``plugin:part``). MuomniError if the plugin is broken, RequestError if there is none or it is disabled."""
     everything = [PartMatch(registered.part, registered.plugin) for kind in KINDS for registered in registry.all(kind)]
-    everything += [PartMatch(_carried(registered.part), registered.plugin) for registered in registry.models()]
-    for plugin in registry.plugins:
-        if plugin.info.name == name:
-            _require_loaded(plugin.info)
-            return [one for one in everything if one.plugin.name == name] or [_whole(plugin.info)]
+    for registered in registry.models():
+        model = registered.part
+        part = ModelPart(name=model.name, doc=model.doc, config=PartConfig, build="builtins:dict", model=model)
+        everything.append(PartMatch(part, registered.plugin))
+    info = next((plugin.info for plugin in registry.plugins if plugin.info.name == name), None)
+    if info is not None:
+        if info.status == "broken":
+            raise MuomniError(f"plugin {name} is broken: {info.reason}", f"fix {info.module}, then check it again")
+        if info.status == "disabled":
+            raise RequestError(f"plugin {name} is disabled", f"muomni plugins enable {name}")
+        whole = _Whole(name=name, doc="a plugin without parts", config=PartConfig, build="builtins:dict")
+        return [one for one in everything if one.plugin.name == name] or [PartMatch(whole, info)]
     found = [one for one in everything if name in (one.part.name, f"{one.plugin.name}:{one.part.name}")]
     if found:
         return found
@@ -132,30 +120,11 @@ def parts_called(name: str, registry: Registry) -> list[PartMatch]:
     )
 
 
-def _require_loaded(info: PluginInfo) -> None:
-    if info.status == "broken":
-        raise MuomniError(f"plugin {info.name} is broken: {info.reason}", f"fix {info.module}, then check it again")
-    if info.status == "disabled":
-        raise RequestError(f"plugin {info.name} is disabled", f"muomni plugins enable {info.name}")
-
-
-def _carried(model: ModelFiles) -> ModelPart:
-    return ModelPart(name=model.name, doc=model.doc, config=PartConfig, build="builtins:dict", model=model)
-
-
-def _whole(info: PluginInfo) -> PartMatch:
-    return PartMatch(
-        _Whole(name=info.name, doc="a plugin without parts", config=PartConfig, build="builtins:dict"), info
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The results of all checks of a part."""
-
     part: Part
-    plugin: str
-    results: Sequence[CheckResult]
+    plugin: str  # empty if unknown
+    results: Sequence[CheckResult]  # of all checks
 
     @property
     def failed(self) -> list[CheckResult]:
@@ -172,12 +141,7 @@ class CheckReport:
 
 
 class CheckRun:
-    """Runs checks on a part, each once and lazily.
-
-    Args:
-        subject: the part.
-        checks: all checks of its kind.
-    """
+    """Runs checks on a part, each once and lazily. ``checks``: all of its kind."""
 
     def __init__(self, subject: LoadedPart, checks: Sequence[Check]) -> None:
         self.subject = subject
@@ -202,15 +166,12 @@ class CheckRun:
             return CheckResult(check, "skipped", reason=f"it does not declare {check.needs.value}")
         if check.declares is not None and getattr(part, check.declares, None) is None:
             return CheckResult(check, "skipped", reason=f"it declares no {check.declares}")
-        for other in check.depends_on:
-            if other in self.checks and (broken := self._bottom(other)):
+        for other in (name for name in check.depends_on if name in self.checks):
+            broken = other if self.result(other).state == "failed" else self._blocked.get(other)
+            if broken is not None:
                 self._blocked[check.name] = broken
                 return CheckResult(check, "skipped", reason=f"depends on {broken}, which failed")
         return None
-
-    def _bottom(self, name: str) -> str | None:
-        """The failed check because of which checks that depend on ``name`` are skipped, if any."""
-        return name if self.result(name).state == "failed" else self._blocked.get(name)
 
 
 def run_check(check: Check, subject: LoadedPart) -> CheckResult:
@@ -230,14 +191,7 @@ def run_check(check: Check, subject: LoadedPart) -> CheckResult:
     return CheckResult(check, "passed" if all(number.holds for number in numbers) else "failed", numbers)
 
 
-@contextmanager
-def open_check_run(part: Part, plugin: PluginInfo | None = None) -> Iterator[CheckRun]:
-    """A part with all checks of its kind; its files are deleted afterwards."""
-    with LoadedPart(part, plugin) as subject:
-        yield CheckRun(subject, checks_of(part.kind))
-
-
 def examine(part: Part, plugin: PluginInfo | None = None) -> CheckReport:
     """Run all checks of a part's kind. Without ``plugin``, checks of its module are skipped."""
-    with open_check_run(part, plugin) as check_run:
-        return CheckReport(part, plugin.name if plugin else "", check_run.results())
+    with LoadedPart(part, plugin) as subject:
+        return CheckReport(part, plugin.name if plugin else "", CheckRun(subject, checks_of(part.kind)).results())

@@ -14,20 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from muomni_cli.conformance.common import CODES, SEED, VOICES
+from muomni_cli.conformance.common import CODES, SEED, VOICES, refusal
 from muomni_cli.conformance.modules import require_shape
-from muomni_cli.contract.checks import Check, CheckFailed, Number, PartUnderTest, check_that
+from muomni_cli.contract.checks import Check, Number, PartUnderTest, check_that
 from muomni_cli.contract.speech import Sampler, TextChunk, VoiceSettings
-from muomni_cli.core.errors import RequestError
 
-TEXT = "Two hens, one egg. Is it 7 now? No."
-"""Sentences, punctuation, a number."""
-
-MOST = 400
-"""Maximum code frames, for Talkers that do not stop."""
-
-WIDTH = 6
-"""Width of the Thinker's hidden states."""
+TEXT = "Two hens, one egg. Is it 7 now? No."  # sentences, punctuation, a number
+MOST = 400  # maximum chunks of codes, for Talkers that do not stop
+WIDTH = 6  # width of the Thinker's hidden states
 
 
 def chance(seed: int = SEED) -> Sampler:
@@ -124,20 +118,16 @@ def hears(subject: PartUnderTest) -> Sequence[Number]:
     """With the Thinker's hidden states at every word, and without any."""
     talker = subject.lively_with(thinker_width=WIDTH)
     random = np.random.default_rng(SEED)
-    hidden_states = [TextChunk(f"{word} ", random.standard_normal(WIDTH, dtype=np.float32)) for word in TEXT.split(" ")]
-    heard = spoken(talker, hidden_states, greedy)
-    hidden_state_dropout = spoken(talker, [TextChunk(TEXT)], greedy)
-    largest = max(int(heard.max()), int(hidden_state_dropout.max()))
-    return [Number("largest code", largest, CODES.size - 1, f"of {len(heard)} and {len(hidden_state_dropout)} frames")]
+    words = [TextChunk(f"{word} ", random.standard_normal(WIDTH, dtype=np.float32)) for word in TEXT.split(" ")]
+    heard, alone = spoken(talker, words, greedy), spoken(talker, [TextChunk(TEXT)], greedy)
+    largest = max(int(heard.max()), int(alone.max()))
+    return [Number("largest code", largest, CODES.size - 1, f"of {len(heard)} and {len(alone)} frames")]
 
 
 def refuses(subject: PartUnderTest) -> Sequence[Number]:
-    try:
-        list(islice(subject.lively.speak([TextChunk(TEXT)], VoiceSettings("an unknown voice"), greedy), 1))
-    except RequestError as error:
-        check_that(bool(error.fix), f"the error has no fix: {error.what}")
-        return []
-    raise CheckFailed("an unknown voice raises no error")
+    voice = VoiceSettings("an unknown voice")
+    refusal("an unknown voice", lambda: next(iter(subject.lively.speak([TextChunk(TEXT)], voice, greedy)), None))
+    return []
 
 
 def differing(made: NDArray[Any], wanted: NDArray[Any], where: str) -> Number:

@@ -17,8 +17,7 @@ from muomni_cli.conformance.modules import by_heart, one_step, require_shape, sa
 from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import Capability
 
-LONG = 12
-"""Tokens of a sequence, if the context allows."""
+LONG = 12  # tokens of a sequence, if the context allows
 
 
 def sequence(subject: PartUnderTest, rows: int = 2, length: int = LONG, seed: int = SEED) -> Tensor:
@@ -197,14 +196,6 @@ def loss_of(subject: PartUnderTest) -> Any:
     return loss
 
 
-def trains(subject: PartUnderTest) -> Sequence[Number]:
-    return one_step(subject.fresh, loss_of(subject))
-
-
-def overfits(subject: PartUnderTest) -> Sequence[Number]:
-    return by_heart(subject.fresh, loss_of(subject))
-
-
 CHECKS = (
     Check(name="shapes",
         doc="embeddings (B,T,D), hidden states (B,T,D), logits (B,T,V) and head_weight (V,D), up to ctx_len tokens",
@@ -226,7 +217,8 @@ CHECKS = (
         run=ragged_cache, needs=Capability.RAGGED, depends_on=("cache", "ragged")),
     Check(name="truncate", doc="a truncated cache continues like a fresh one", run=truncate, needs=Capability.TRUNCATE,
         depends_on=("cache", "chunks")),
-    Check(name="trains", doc="gradients reach the weights, and one step changes the loss", run=trains,
-        depends_on=("shapes",)),
-    Check(name="overfits", doc="it overfits one small batch", run=overfits, depends_on=("trains",)),
+    Check(name="trains", doc="gradients reach the weights, and one step changes the loss",
+        run=lambda subject: one_step(subject.fresh, loss_of(subject)), depends_on=("shapes",)),
+    Check(name="overfits", doc="it overfits one small batch",
+        run=lambda subject: by_heart(subject.fresh, loss_of(subject)), depends_on=("trains",)),
 )  # fmt: skip

@@ -13,8 +13,7 @@ LEARNED = [
     "The hen said: it is my egg! No, said the fox, it is not.",
     "def add(a, b):\n    return a + b  # 12 + 30 = 42\n",
     "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich. 日本語の文章。 Это пример. 🙂🙃",
-] * 8
-"""Training text: words, punctuation, numbers, code, four scripts."""
+] * 8  # training text: words, punctuation, numbers, code, four scripts
 
 TEXTS = {
     "the empty text": "",
@@ -29,11 +28,8 @@ TEXTS = {
     "control characters": "\x00\x01\x1b[31m\x7f\u200b\ufeff\u2028",
     "spelled-out special tokens": "<|bos|><|pad|> <s></s> <|endoftext|> [PAD] <|user|>",
     "capitals": "ÀÉÎ HEN hen Hen",
-}
-"""Test texts by their difficulty."""
-
+}  # test texts by their difficulty
 SPECIALS = {"pad": 0, "bos": 1, "eos": 2}
-NAMED = (*SPECIALS, "system", "user", "assistant")
 
 
 def tokenizer_of(subject: PartUnderTest) -> Any:
@@ -41,14 +37,13 @@ def tokenizer_of(subject: PartUnderTest) -> Any:
 
 
 def builds(subject: PartUnderTest) -> Sequence[Number]:
-    tokenizer = tokenizer_of(subject)
-    return [Number("vocabulary", tokenizer.vocab_size)]
+    return [Number("vocabulary", tokenizer_of(subject).vocab_size)]
 
 
 def specials(subject: PartUnderTest) -> Sequence[Number]:
     tokenizer = tokenizer_of(subject)
     held = dict(tokenizer.specials)
-    for name in NAMED:
+    for name in (*SPECIALS, "system", "user", "assistant"):
         check_that(name in held, f"there is no special token {name}")
         check_that(SPECIALS.get(name, held[name]) == held[name], f"{name} is {held[name]}, not {SPECIALS.get(name)}")
         check_that(0 <= held[name] < tokenizer.vocab_size, f"{name} is {held[name]}, outside the vocabulary")

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from muomni_cli.conformance.common import MEL
-from muomni_cli.conformance.modules import CUTS, in_pieces, log_mel, require_shape, same
+from muomni_cli.conformance.modules import log_mel, require_shape, same, streamed
 from muomni_cli.contract.checks import Check, Number, PartUnderTest
 
-FRAMES = 40
-"""Mel frames per input."""
+FRAMES = 40  # mel frames per input
 
 
 def outputs(subject: PartUnderTest, module: Any) -> list[Tensor]:  # noqa: ARG001 - same signature for every kind
@@ -42,9 +41,7 @@ def batch(subject: PartUnderTest) -> Sequence[Number]:
 @torch.no_grad()
 def streams(subject: PartUnderTest) -> Sequence[Number]:
     mel = log_mel(MEL, FRAMES)
-    stream = subject.lively.stream(len(mel))
-    made = [in_pieces(stream, mel, cut) for cut in CUTS]
-    return [same(made, [subject.lively(mel)] * len(CUTS), [f"pieces of {cut}" for cut in CUTS])]
+    return [streamed(subject.lively, mel, subject.lively(mel))]
 
 
 CHECKS = (

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from muomni_cli.models.run_engine import RunEngine
 
 OMNI, THINKER = "omni", "thinker"
-TRAIN = "muomni train all RECIPE"
 
 
 def open_found(found: ModelRef, *, device: str = "auto", threads: int | None = None) -> Engine:
@@ -52,8 +51,7 @@ def open_engine(
     runs: Path = RUNS,
 ) -> Engine:
     """Resolve a model argument and open it; see :func:`muomni_cli.models.locate.resolve_capable` and
-    :func:`open_found`. If the requirement is a run, PyTorch is used even if the model has a bundle too.
-    """
+    :func:`open_found`. If the requirement is a run, PyTorch is used even if the model has a bundle too."""
     found = resolve_capable(spec, requirement, abilities, runs)
     if requirement.run:
         return open_run(found.run(), found.weights, device=device, threads=threads)
@@ -81,10 +79,6 @@ def _thinker_weights(run: RunFolder) -> Path | None:
     return run.checkpoint(OMNI) or run.checkpoint(THINKER)
 
 
-def _talker_weights(run: RunFolder) -> Path | None:
-    return run.checkpoint("talker") if "talker" in run.model()["parts"] else None
-
-
 def _transcriber_weights(run: RunFolder) -> Path | None:
     found = []
     for stage, entry in run.model()["parts"].items():
@@ -100,10 +94,13 @@ def _any_weights(run: RunFolder) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-CAN_CHAT = ModelRequirement(_thinker_weights, "is complete", TRAIN, verb="answer")  # A model with a Thinker
-CAN_SPEAK = ModelRequirement(_talker_weights, "has a trained Talker", TRAIN, verb="speak")  # A model with a Talker
+CAN_CHAT = ModelRequirement(_thinker_weights, "is complete", verb="answer")
+CAN_SPEAK = ModelRequirement(
+    lambda run: run.checkpoint("talker") if "talker" in run.model()["parts"] else None,
+    "has a trained Talker",
+    verb="speak",
+)
 CAN_TRANSCRIBE = ModelRequirement(
     _transcriber_weights, "has a trained encoder that transcribes", "muomni train audio RECIPE", verb="transcribe"
 )
-"""A model with an encoder that transcribes."""
-ANY_TRAINED = ModelRequirement(_any_weights, "has trained anything", TRAIN)  # A model with any trained part
+ANY_TRAINED = ModelRequirement(_any_weights, "has trained anything")

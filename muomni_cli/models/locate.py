@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,14 +19,15 @@ from muomni_cli.registry.registry import RegisteredModel, did_you_mean, get_regi
 from muomni_cli.runs.run import RUNS, RunFolder, fingerprint, read_header
 
 DIGESTS = "digests.json"
-FORMAT = 1
+FORMAT = 1  # of this file
 AGAIN = "install the package again, or pack the model again"
 VARIABLE = "MUOMNI_MODEL"  # environment variable with the default model
 
 
 def digests_of(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in ``folder``, except :data:`DIGESTS`, by relative path."""
-    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in _files(folder)}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / DIGESTS)
+    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in files}
 
 
 def write_digests(folder: Path) -> None:
@@ -41,19 +43,15 @@ def verify(folder: Path) -> int:
     wanted = held.get("files")
     if held.get("format") != FORMAT or not isinstance(wanted, dict):
         raise RequestError(f"{folder / DIGESTS} is damaged, or of a newer muomni", AGAIN)
-    there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    there = digests_of(folder)
     for name in sorted(wanted.keys() | there.keys()):
         if name not in there:
             raise RequestError(f"{folder} is incomplete: {name} is missing", AGAIN)
         if name not in wanted:
             raise RequestError(f"{folder} has a file that does not belong there: {name}", "remove it")
-        if fingerprint(there[name]) != wanted[name]:
-            raise RequestError(f"{there[name]} has changed since it was packed", AGAIN)
+        if there[name] != wanted[name]:
+            raise RequestError(f"{folder / name} has changed since it was packed", AGAIN)
     return len(wanted)
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / DIGESTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +79,13 @@ def bundle_at(root: Path) -> BundleFolder | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequirement:
-    """What a command needs from a default model.
+    """What a command needs from a default model."""
 
-    Args:
-        weights: the relevant checkpoint of a run, the newest of which is chosen; None if the run is unsuitable.
-        lack: end of the sentence "no run ..." for the error, such as ``is complete``.
-        train: the command that trains one.
-        run: a bundle without a run is unsuitable.
-        verb: what the model is needed for, such as ``answer``; may be empty.
-    """
-
-    weights: Callable[[RunFolder], Path | None]
-    lack: str
-    train: str = "muomni train all RECIPE"
-    run: bool = False
-    verb: str = ""
+    weights: Callable[[RunFolder], Path | None]  # relevant checkpoint of a run (the newest wins); None: unsuitable
+    lack: str  # end of the sentence "no run ..." for the error, such as ``is complete``
+    train: str = "muomni train all RECIPE"  # the command that trains one
+    run: bool = False  # a bundle without a run is unsuitable
+    verb: str = ""  # what the model is needed for, such as ``answer``; may be empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +134,7 @@ def resolve_capable(
     spec: str | None, requirement: ModelRequirement, abilities: Collection[str], runs: Path = RUNS
 ) -> ModelRef:
     """As :func:`resolve_model`, but by default the first candidate with all ``abilities`` (modalities, :data:`SPEECH`),
-    with a notice if that is not the first. A named model is not checked.
-    """
+    with a notice if that is not the first. A named model is not checked."""
     spec = spec or os.environ.get(VARIABLE) or None
     if spec is not None:
         return model_named(spec, runs, requirement.train)
@@ -161,14 +150,18 @@ def resolve_capable(
             f"{requirement.lack}",
             f"train one ({requirement.train}), or name one with -m",
         )
-    lacking = _lacking(first, abilities)
-    able = next((one for one in candidates if not _lacking(one, abilities)), None) if lacking else None
+    lacking = set(abilities) - abilities_of(first) if abilities else set()
+    able = next((one for one in candidates if abilities_of(one) >= set(abilities)), None) if lacking else None
     chosen = able or first  # if none can, the first one reports what it lacks
-    if able is not None:
+    if lacking and able is not None:
         verbs = " or ".join(sorted((_VERBS.get(one, f"take {one}") for one in lacking), reverse=True))
         _notify(f"{first.name} cannot {verbs} yet: {able.name} {requirement.verb or 'answer'}s")
     elif not fit:
-        _notify(_why_installed(chosen, requirement, runs))
+        there = sorted(runs.glob("*/model.json"), key=lambda path: path.stat().st_mtime)
+        if there and requirement.verb:
+            _notify(f"{there[-1].parent.name} cannot {requirement.verb} yet: {chosen.name} {requirement.verb}s")
+        else:
+            _notify(f"{'no run here is suitable: ' if there else ''}using the installed model {chosen.name}")
     return chosen
 
 
@@ -190,24 +183,9 @@ def abilities_of(found: ModelRef) -> frozenset[str]:
     return frozenset(joint) - {"thinker"} | ({SPEECH} if speaks else frozenset())
 
 
-def _lacking(found: ModelRef, abilities: Collection[str]) -> list[str]:
-    return sorted(set(abilities) - abilities_of(found)) if abilities else []
-
-
-def _why_installed(chosen: ModelRef, requirement: ModelRequirement, runs: Path) -> str:
-    """The notice that an installed model is used because no run is suitable."""
-    there = sorted(runs.glob("*/model.json"), key=lambda path: path.stat().st_mtime)
-    if there and requirement.verb:
-        return f"{there[-1].parent.name} cannot {requirement.verb} yet: {chosen.name} {requirement.verb}s"
-    return f"{'no run here is suitable: ' if there else ''}using the installed model {chosen.name}"
-
-
 def model_named(spec: str, runs: Path = RUNS, train: str = "muomni train all RECIPE") -> ModelRef:
     """The model that ``spec`` refers to: a folder, a checkpoint in a run, a folder in ``runs``, or an installed model.
-
-    Raises:
-        RequestError: there is no such model (``train`` is the command that trains one), or the name is ambiguous.
-    """
+    RequestError if there is none (``train``: the command that trains one), or the name is ambiguous."""
     path = Path(spec).expanduser()
     if path.is_file():
         read_header(path)
@@ -260,12 +238,9 @@ def _fit(requirement: ModelRequirement, runs: Path) -> list[RunFolder]:
     found = []
     for path in runs.glob("*/model.json"):
         run = RunFolder(path.parent)
-        try:
-            weights = requirement.weights(run)
-        except MuomniError:  # a damaged run must not block the others
-            continue
-        if weights is not None:
-            found.append((weights.stat().st_mtime, str(run.root)))
+        with suppress(MuomniError):  # a damaged run must not block the others
+            if (weights := requirement.weights(run)) is not None:
+                found.append((weights.stat().st_mtime, str(run.root)))
     return [RunFolder(Path(root)) for _, root in sorted(found, reverse=True)]
 
 

@@ -6,30 +6,25 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from muomni_cli.contract.metrics import as_json
+from muomni_cli.contract.metrics import HEADINGS, MetricResult, as_json, rows
 from muomni_cli.core.errors import RequestError, __version__
 from muomni_cli.models.locate import model_named
-from muomni_cli.models.package_run import SPEECH, TEXT, declared, describe, listed
-
-if TYPE_CHECKING:
-    from muomni_cli.contract.metrics import MetricResult
+from muomni_cli.models.package_run import SPEECH, TEXT, describe, listed
+from muomni_cli.registry.registry import declared
 
 
 def read_scores(files: Sequence[Path]) -> list[MetricResult]:
     """The metrics in ``files``, without single sentences. RequestError if a file cannot be read or parsed."""
-    from muomni_cli.contract.metrics import MetricResult
-
     cards = []
     for file in files:
         try:
             entries = json.loads(file.read_text(encoding="utf-8"))
             cards += [MetricResult(**{k: v for k, v in entry.items() if k != "sentences"}) for entry in entries]
         except OSError as error:
-            raise RequestError(
-                f"cannot read {file}: {error.strerror or error}", "name a file that eval wrote"
-            ) from error
+            what = f"cannot read {file}: {error.strerror or error}"
+            raise RequestError(what, "name a file that eval wrote") from error
         except (ValueError, TypeError, AttributeError) as error:
             raise RequestError(
                 f"{file} does not contain the output of muomni eval",
@@ -40,23 +35,23 @@ def read_scores(files: Sequence[Path]) -> list[MetricResult]:
 
 @dataclass(frozen=True, slots=True)
 class ModelCardInfo:
-    """The content of a model card. ``facts``: of :func:`describe`; ``half``: fp16 weights; ``files``: single-file
-    plugins that it needs."""
+    """The content of a model card."""
 
     name: str
     package: str
     doc: str
     license: str
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any]  # of :func:`describe`
     scores: Sequence[MetricResult]
-    half: bool
-    files: Sequence[str]
+    half: bool  # fp16 weights
+    files: Sequence[str]  # single-file plugins that it needs
 
 
 def card(about: ModelCardInfo) -> str:
+    install = f"pip install .    # in this folder, or: pip install {about.package}"
     sections = [
         ("Capabilities", _does(about)),
-        ("Usage", _use(about)),
+        ("Usage", ["```sh", install, *uses(about.name, about.facts), "```"]),
         ("Parts", _parts(about)),
         ("Training data", _data(about)),
         ("Evaluation", _scores(about)),
@@ -85,13 +80,6 @@ def _does(about: ModelCardInfo) -> Iterator[str]:
         "bundle": f"a bundle that runs without PyTorch ({_mb(facts['bundle'])})",
     }
     yield f"- The package holds {listed(tuple(contents[kind] for kind in reversed(kinds)))}."
-
-
-def _use(about: ModelCardInfo) -> Iterator[str]:
-    yield "```sh"
-    yield f"pip install .    # in this folder, or: pip install {about.package}"
-    yield from uses(about.name, about.facts)
-    yield "```"
 
 
 def uses(name: str, facts: Mapping[str, Any]) -> list[str]:
@@ -140,8 +128,6 @@ def _scores(about: ModelCardInfo) -> Iterator[str]:
     if not about.scores:
         yield f"Not measured. Evaluate it: `muomni eval RECIPE -m {about.name} --json > scores.json`."
         return
-    from muomni_cli.contract.metrics import HEADINGS, rows
-
     yield "On held-out data, with bootstrapped confidence intervals.\n"
     yield f"| {' | '.join(heading.lower() for heading in HEADINGS)} |"
     yield f"|{'---|' * len(HEADINGS)}"

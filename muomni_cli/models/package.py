@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from muomni_cli.contract.metrics import as_json
 from muomni_cli.core.errors import RequestError, __version__
 from muomni_cli.core.files import new_folder, write_json, write_text
 from muomni_cli.models.locate import BundleFolder, ModelRef, bundle_at, model_named
@@ -71,25 +73,13 @@ packages = ["src/{module}"]
 
 @dataclass(frozen=True, slots=True)
 class PackageOptions:
-    """Options of a package.
-
-    Args:
-        name: of the model for ``-m``; that of the run or folder if empty.
-        version: of the package.
-        bundle: to include with the run.
-        scores: output files of ``muomni eval --json``.
-        license: of the model, in one line.
-        half: store the run's weights as fp16.
-        without: encoders whose own stages are left out.
-    """
-
-    name: str = ""
-    version: str = "0.1.0"
-    bundle: Path | None = None
-    scores: Sequence[Path] = ()
-    license: str = ""
-    half: bool = False
-    without: Sequence[str] = ()
+    name: str = ""  # of the model for ``-m``; that of the run or folder if empty
+    version: str = "0.1.0"  # of the package
+    bundle: Path | None = None  # to include with the run
+    scores: Sequence[Path] = ()  # output files of ``muomni eval --json``
+    license: str = ""  # of the model, in one line
+    half: bool = False  # store the run's weights as fp16
+    without: Sequence[str] = ()  # encoders whose own stages are left out
 
 
 def pack(spec: str, output: Path, options: PackageOptions) -> ModelCardInfo:
@@ -98,28 +88,45 @@ def pack(spec: str, output: Path, options: PackageOptions) -> ModelCardInfo:
     found = _found(spec, options)
     if found.installed is not None and not options.license:
         options = replace(options, license=found.installed.part.license)
-    name = _name(found, options)
+    roots = [one.root.resolve() for one in (found.folder, found.bundle) if one is not None]
+    own = found.folder.model()["name"] if found.folder else roots[0].name
+    name = options.name or re.sub(r"[^a-z0-9]+", "-", str(own).lower()).strip("-")
+    if not NAME.fullmatch(name):
+        raise RequestError(f"{name!r} is not a valid model name", "use lowercase letters, digits and -: --name")
     if not VERSION.fullmatch(options.version):
         raise RequestError(f"{options.version!r} is not a valid version", "use one such as 0.1.0")
     if "\n" in options.license:
         raise RequestError("the license must be one line", 'write its name: --license "CC-BY-4.0"')
     scores = read_scores(options.scores)
-    module = f"muomni_model_{name.replace('-', '_')}"
+    package, module = f"muomni-model-{name}", f"muomni_model_{name.replace('-', '_')}"
     with new_folder(output) as folder:
         inside = folder / "src" / module
-        bundle = _copy(found, inside, options)
+        run = bundle = None
+        if found.folder is not None:
+            pack_run(found.folder, inside / "run", half=options.half, without=options.without)
+            run = RunFolder(inside / "run")
+        if found.bundle is not None:
+            shutil.copytree(found.bundle.root, inside / "bundle")
+            bundle = BundleFolder(inside / "bundle", found.bundle.runtime)
         if scores:
-            from muomni_cli.contract.metrics import as_json
-
             write_json(inside / "scores.json", as_json(scores))
-        doc = _doc(bundle)
-        files, dependencies = _needs(bundle)
-        about = ModelCardInfo(name, _package(name), doc, options.license, describe(bundle), scores, options.half, files)
+        packed = ModelRef(bundle, run)
+        doc = _doc(packed)
+        files, dependencies = _needs(packed)
+        about = ModelCardInfo(name, package, doc, options.license, describe(packed), scores, options.half, files)
         write_text(folder / "README.md", card(about))
         write_text(inside / "__init__.py", f'"""The model {name}, for muomni."""\n')
-        write_text(inside / "plugin.py", _plugin(name, doc, options, bundle, bool(scores)))
-        write_text(folder / "pyproject.toml", _project(name, module, doc, options, dependencies))
-        _require_no_paths(folder, found)
+        write_text(inside / "plugin.py", _plugin(about, packed))
+        project = PROJECT.format(
+            package=quoted(package),
+            doc=quoted(doc),
+            module=module,
+            version=quoted(options.version),
+            license=f"license = {{ text = {quoted(options.license)} }}\n" if options.license else "",
+            dependencies=json.dumps(dependencies),
+        )
+        write_text(folder / "pyproject.toml", project)
+        _require_no_paths(folder, roots)
     return about
 
 
@@ -141,60 +148,32 @@ def _found(spec: str, options: PackageOptions) -> ModelRef:
         weights_of(found.run(), options.without)
     if found.bundle is not None:
         found.bundle.open().verify()
-        if found.folder is not None:
-            _require_same(found.folder, found.bundle)
+    if found.folder is not None and found.bundle is not None:
+        ours = {part: entry for _, part, entry in reversed([*parts_of(found.folder)])}
+        for part, entry in found.bundle.open().parts.items():
+            if part in ours and (changed := differences(ours[part], entry)):
+                run, words = found.folder.root, " and ".join(changed)
+                raise RequestError(
+                    f"{part} of the bundle {found.bundle.root} differs from that of run {run} in {words}",
+                    f"export the run: muomni export --onnx -m {run} -o FOLDER",
+                )
     return found
 
 
-def _require_same(run: RunFolder, bundle: BundleFolder) -> None:
-    ours = {part: entry for _, part, entry in reversed([*parts_of(run)])}
-    for part, entry in bundle.open().parts.items():
-        if part in ours and (changed := differences(ours[part], entry)):
-            raise RequestError(
-                f"{part} of the bundle {bundle.root} differs from that of run {run.root} in {' and '.join(changed)}",
-                f"export the run: muomni export --onnx -m {run.root} -o FOLDER",
-            )
-
-
-def _roots(found: ModelRef) -> list[Path]:
-    return [one.root.resolve() for one in (found.folder, found.bundle) if one is not None]
-
-
-def _name(found: ModelRef, options: PackageOptions) -> str:
-    own = found.folder.model()["name"] if found.folder else _roots(found)[0].name
-    name = options.name or re.sub(r"[^a-z0-9]+", "-", str(own).lower()).strip("-")
-    if not NAME.fullmatch(name):
-        raise RequestError(f"{name!r} is not a valid model name", "use lowercase letters, digits and -: --name")
-    return name
-
-
-def _copy(found: ModelRef, inside: Path, options: PackageOptions) -> ModelRef:
-    run = bundle = None
-    if found.folder is not None:
-        pack_run(found.folder, inside / "run", half=options.half, without=options.without)
-        run = RunFolder(inside / "run")
-    if found.bundle is not None:
-        shutil.copytree(found.bundle.root, inside / "bundle")
-        bundle = BundleFolder(inside / "bundle", found.bundle.runtime)
-    return ModelRef(bundle, run)
-
-
-def _doc(bundle: ModelRef) -> str:
+def _doc(packed: ModelRef) -> str:
     """The recipe's own line, else the model's inputs and outputs."""
-    if bundle.folder is not None and bundle.folder.recipe_path.is_file():
-        import tomllib
-
-        doc = tomllib.loads(bundle.folder.recipe_path.read_text(encoding="utf-8")).get("doc", "")
+    if packed.folder is not None and packed.folder.recipe_path.is_file():
+        doc = tomllib.loads(packed.folder.recipe_path.read_text(encoding="utf-8")).get("doc", "")
         if isinstance(doc, str) and doc.strip():
             return " ".join(doc.split())
-    return abilities(bundle.folder, bundle.bundle.open() if bundle.bundle else None).line
+    return str(abilities(packed.folder, packed.bundle.open() if packed.bundle else None)["does"])
 
 
-def _needs(bundle: ModelRef) -> tuple[list[str], list[str]]:
+def _needs(packed: ModelRef) -> tuple[list[str], list[str]]:
     """Single-file plugins, and package dependencies."""
-    entries: list[Any] = [entry for _, _, entry in parts_of(bundle.folder)] if bundle.folder else []
-    if bundle.bundle is not None:
-        entries += bundle.bundle.open().parts.values()
+    entries: list[Any] = [entry for _, _, entry in parts_of(packed.folder)] if packed.folder else []
+    if packed.bundle is not None:
+        entries += packed.bundle.open().parts.values()
     plugins: dict[str, PluginInfo] = {}
     for entry in entries:
         registered, _ = open_entry(entry)
@@ -205,29 +184,15 @@ def _needs(bundle: ModelRef) -> tuple[list[str], list[str]]:
     return files, [f"muomni>={__version__}", *packages]
 
 
-def _package(name: str) -> str:
-    return f"muomni-model-{name}"
-
-
-def _plugin(name: str, doc: str, options: PackageOptions, bundle: ModelRef, scored: bool) -> str:
-    folders = {"bundle": bundle.bundle, "run": bundle.folder, "scores.json": scored}
+def _plugin(about: ModelCardInfo, packed: ModelRef) -> str:
+    folders = {"bundle": packed.bundle, "run": packed.folder, "scores.json": about.scores}
     fields = [f'{file.partition(".")[0]}=HERE / "{file}",' for file, there in folders.items() if there]
-    if options.license:
-        fields.append(f"license={quoted(options.license)},")
+    if about.license:
+        fields.append(f"license={quoted(about.license)},")
     lines = "".join(f"            {field}\n" for field in fields)
-    plain = doc.replace("\\", "/").replace('"', "'")
-    return PLUGIN.format(name=name, doc=plain, fields=lines, quoted_name=quoted(name), quoted_doc=quoted(doc))
-
-
-def _project(name: str, module: str, doc: str, options: PackageOptions, dependencies: Sequence[str]) -> str:
-    return PROJECT.format(
-        package=quoted(_package(name)),
-        doc=quoted(doc),
-        module=module,
-        version=quoted(options.version),
-        license=f"license = {{ text = {quoted(options.license)} }}\n" if options.license else "",
-        dependencies=json.dumps(list(dependencies)),
-    )
+    plain = about.doc.replace("\\", "/").replace('"', "'")
+    name, doc = quoted(about.name), quoted(about.doc)
+    return PLUGIN.format(name=about.name, doc=plain, fields=lines, quoted_name=name, quoted_doc=doc)
 
 
 def quoted(text: str) -> str:
@@ -235,9 +200,8 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _require_no_paths(folder: Path, found: ModelRef) -> None:
+def _require_no_paths(folder: Path, roots: Sequence[Path]) -> None:
     """Refuse a package that contains the model's local path, as a tokenizer or a bundle might."""
-    roots = _roots(found)
     private = {str(place) for place in (*roots, *(root.parent for root in roots), Path.home()) if len(place.parts) > 2}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = path.read_bytes()

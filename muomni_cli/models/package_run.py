@@ -6,15 +6,13 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 import tomlkit
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -24,7 +22,8 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import read_json, replacing, write_json, write_text
 from muomni_cli.models.engines import OMNI
 from muomni_cli.models.locate import ModelRef, write_digests
-from muomni_cli.registry.registry import RegisteredModel, get_registry
+from muomni_cli.recipe import load_recipe
+from muomni_cli.recipe.write import sources_of
 from muomni_cli.runs.run import ENTRY, RunFolder, open_entry, read_header
 
 HOMES = frozenset({"home", "root", "Users", "mnt", "media", "Volumes", "data", "scratch", "tmp"})
@@ -34,18 +33,9 @@ label ``/m/0dxb5``), is kept."""
 PATH = re.compile(r"(?<![\w.~/)}\]])~?/(?:[^\s/\"',;:=]+/)*[^\s/\"',;:=]+")
 """A path within a text; the lookbehind excludes URLs, fractions and ends of relative paths."""
 
-MODEL = "model."
-
-AVERAGE = "ema."
-
-LARGEST = float(np.finfo(np.float16).max)
-
-TOKENIZER = "tokenizer"
-
-THINKER = "thinker"
-
+MODEL, AVERAGE = "model.", "ema."  # prefixes of tensor names in a checkpoint
+TOKENIZER, THINKER = "tokenizer", "thinker"
 SIZES = ("d_model", "n_layers", "ctx_len", "vocab_size")  # settings that describe the size of a part
-
 TEXT, SPEECH = "text", "speech"
 
 
@@ -103,15 +93,12 @@ def copy_weights(source: Path, target: Path, *, half: bool) -> None:
             for name in sorted(names)
             if name.startswith(MODEL)
         }
-    if half:
-        tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
+    largest = float(np.finfo(np.float16).max)
+    for name, tensor in tensors.items():
+        if half and tensor.dtype == np.float32 and (not tensor.size or float(np.abs(tensor).max()) <= largest):
+            tensors[name] = tensor.astype(np.float16)
     with replacing(target) as temporary:
         save_file(tensors, temporary, {ENTRY: json.dumps(header, ensure_ascii=False)})
-
-
-def _halved(tensor: NDArray[Any]) -> NDArray[Any]:
-    small = tensor.dtype == np.float32 and (not tensor.size or float(np.abs(tensor).max()) <= LARGEST)
-    return tensor.astype(np.float16) if small else tensor
 
 
 def counts(checkpoint: Path, depth: int = 0) -> Counter[str]:
@@ -127,12 +114,10 @@ def counts(checkpoint: Path, depth: int = 0) -> Counter[str]:
 
 
 def weights_of(run: RunFolder, without: Collection[str] = ()) -> dict[str, Path]:
-    """The checkpoint of every stage to package, except the Thinker's own stage if omni has tuned it.
+    """The checkpoint of every stage to package, except the Thinker's own stage if omni has tuned it. RequestError if
+    nothing is trained, a stage is unfinished or has no weights, or one cannot be omitted.
 
     ``without``: encoders whose own stages are omitted: after omni, only transcripts and evaluation use their heads.
-
-    Raises:
-        RequestError: nothing is trained, a stage is unfinished or has no weights, or one cannot be omitted.
     """
     found = {}
     stages = run.model()["stages"]
@@ -170,17 +155,13 @@ def pack_run(run: RunFolder, target: Path, *, half: bool, without: Collection[st
         write_text(target / run.recipe_path.name, redact_toml(run.recipe_path.read_text(encoding="utf-8")))
     if (run.root / "lock.json").is_file():
         write_json(target / "lock.json", redact_paths(read_json(run.root / "lock.json")))
-    write_json(target / run.model_path.name, _description(run, weights))
-    write_digests(target)
-
-
-def _description(run: RunFolder, weights: dict[str, Path]) -> dict[str, Any]:
-    model: dict[str, Any] = redact_paths(run.model())
+    model = redact_paths(run.model())
     model["stages"] = {stage: state for stage, state in model["stages"].items() if stage in {TOKENIZER, *weights}}
     for stage, entry in model["parts"].items():
         if stage != TOKENIZER:  # its folder is copied unchanged
             entry["weights"] = f"{stage}/{weights[stage].name}" if stage in weights else ""
-    return model
+    write_json(target / run.model_path.name, model)
+    write_digests(target)
 
 
 def parts_of(run: RunFolder) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -194,69 +175,36 @@ def parts_of(run: RunFolder) -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield stage, stage, entry
 
 
-def installed_models() -> list[dict[str, Any]]:
-    return [declared(registered) for registered in get_registry().models()]
-
-
-def declared(registered: RegisteredModel) -> dict[str, Any]:
-    model, plugin = registered.part, registered.plugin
-    paths = {field: getattr(model, field) for field in ("bundle", "run", "card", "scores")}
-    return {
-        "name": model.name,
-        "use": registered.use,
-        "doc": model.doc,
-        "package": plugin.origin,
-        "version": plugin.version,
-        "license": model.license,
-        **{field: None if path is None else str(path) for field, path in paths.items()},
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Abilities:
-    """Inputs and outputs: text, modalities and speech, whether it transcribes (``hears``), voices, and context in
-    tokens."""
-
-    takes: tuple[str, ...]
-    gives: tuple[str, ...]
-    hears: bool
-    voices: tuple[str, ...]
-    context: int
-
-    @property
-    def line(self) -> str:
-        """``text, image and audio in, text and speech out``."""
-        return f"{listed(self.takes)} in, {listed(self.gives)} out"
-
-
 def describe(found: ModelRef) -> dict[str, Any]:
     """All facts about a model. RequestError if it is damaged, or a plugin is missing."""
-    bundle = found.bundle.open() if found.bundle is not None else None
-    able = abilities(found.folder, bundle)
-    parts = _of_run(found.folder) if found.folder is not None else []
-    if bundle is not None:
-        parts += _of_bundle(bundle, known={(part["kind"], part["use"]) for part in parts})
-    known = [part["numbers"] for part in parts if part["numbers"]]
-    return {
-        "does": able.line,
-        "takes": list(able.takes),
-        "gives": list(able.gives),
-        "transcribes": able.hears,
-        "voices": list(able.voices),
-        "context": able.context or None,
-        "parameters": sum(known) or None,
+    run, bundle = found.folder, found.bundle.open() if found.bundle is not None else None
+    able = abilities(run, bundle)
+    parts, stages, exported = [], {}, None
+    if run is not None:
+        parts = _of_run(run)
+        for stage, state in run.model()["stages"].items():
+            stages[stage] = {key: value for key, value in state.items() if key not in ("parts", "updated", "end")}
+    if found.bundle is not None and bundle is not None:
+        known = {(part["kind"], part["use"]) for part in parts}
+        new = {name: entry for name, entry in bundle.parts.items() if (entry["kind"], entry["use"]) not in known}
+        parts += [_row(name, "", entry, None) for name, entry in new.items()]
+        graphs = [graph for entry in bundle.parts.values() for graph in entry["graphs"].values()]
+        precisions = {str(one["precision"]) for one in graphs if isinstance(one, Mapping) and "precision" in one}
+        exported = {"path": str(found.bundle.root), "bytes": size_of(found.bundle.root)}
+        exported |= {"runtime": found.bundle.runtime.name, "precision": sorted(precisions)}
+    return able | {
+        "parameters": sum(part["numbers"] or 0 for part in parts) or None,
         "parts": parts,
-        "stages": _stages(found.folder) if found.folder is not None else {},
-        "data": learned_from(found.folder, bundle),
-        "run": _folder(found.folder.root) if found.folder is not None else None,
-        "bundle": None
-        if found.bundle is None or bundle is None
-        else _folder(found.bundle.root) | {"runtime": found.bundle.runtime.name, "precision": _precisions(bundle)},
+        "stages": stages,
+        "data": learned_from(run, bundle),
+        "run": None if run is None else {"path": str(run.root), "bytes": size_of(run.root)},
+        "bundle": exported,
     }
 
 
-def abilities(run: RunFolder | None, bundle: Engine | None) -> Abilities:
-    """The abilities of a model, from its run if there is one, else from its bundle."""
+def abilities(run: RunFolder | None, bundle: Engine | None) -> dict[str, Any]:
+    """What a model does, from its run if there is one, else from its bundle: inputs and outputs (text, modalities,
+    speech), whether it transcribes, its voices, and its context in tokens."""
     entries: dict[str, Mapping[str, Any]] = {}
     modalities: list[str] = []
     if run is not None:
@@ -265,23 +213,26 @@ def abilities(run: RunFolder | None, bundle: Engine | None) -> Abilities:
     elif bundle is not None:
         entries, modalities = dict(bundle.parts), list(bundle.modalities)
     thinks, speaks = THINKER in entries, entries.keys() >= {"talker", "codec"}
-    encoders = [open_entry(entry)[0].part for entry in _with_heads(run, bundle)]
+    heads: list[Mapping[str, Any]] = [] if bundle is None else list(bundle.heads.values())
+    if run is not None:
+        own = [(stage, entry) for stage, _, entry in parts_of(run) if stage != OMNI]
+        heads = [entry for stage, entry in own if entry["kind"] == EncoderPart.kind and run.checkpoint(stage)]
+    encoders = [open_entry(entry)[0].part for entry in heads]
     hears = any(isinstance(part, EncoderPart) and part.transcribe for part in encoders)
     alone = [part.modality for part in encoders if isinstance(part, EncoderPart)]
     takes = [*dict.fromkeys([*([TEXT] if thinks or speaks else []), *(modalities if thinks else []), *alone])]
     gives = ([TEXT] if thinks or hears else []) + ([SPEECH] if speaks else [])
     if not takes:  # a codec, with or without a vocoder
         takes, gives = [SPEECH], [SPEECH]
-    voices = entries["talker"].get("voices", []) if speaks else []
-    context = int(entries[THINKER]["config"].get("ctx_len", 0)) if thinks else 0
-    return Abilities(tuple(takes), tuple(gives or ["answers"]), hears, tuple(voices), context)
-
-
-def _with_heads(run: RunFolder | None, bundle: Engine | None) -> list[Mapping[str, Any]]:
-    if run is not None:
-        found = [(stage, entry) for stage, _, entry in parts_of(run) if stage != OMNI]
-        return [entry for stage, entry in found if entry["kind"] == EncoderPart.kind and run.checkpoint(stage)]
-    return [] if bundle is None else list(bundle.heads.values())
+    gives = gives or ["answers"]
+    return {
+        "does": f"{listed(takes)} in, {listed(gives)} out",
+        "takes": takes,
+        "gives": gives,
+        "transcribes": hears,
+        "voices": list(entries["talker"].get("voices", [])) if speaks else [],
+        "context": (int(entries[THINKER]["config"].get("ctx_len", 0)) if thinks else 0) or None,
+    }
 
 
 def _of_run(run: RunFolder) -> list[dict[str, Any]]:
@@ -291,22 +242,15 @@ def _of_run(run: RunFolder) -> list[dict[str, Any]]:
         weights = run.checkpoint(stage)
         if weights is not None and stage not in numbers:
             numbers[stage] = counts(weights, 2 if stage == OMNI else 0)
-        rows.append(_row(part, stage, entry, _own(numbers.get(stage, Counter()), part, stage)))
+        found = numbers.get(stage, Counter())
+        if stage != OMNI:
+            own: int | None = found[""] or None
+        elif part == THINKER:
+            own = sum(count for name, count in found.items() if name.split(".")[0] == THINKER)
+        else:
+            own = found[f"encoders.{part}"] + found[f"projectors.{part}"]
+        rows.append(_row(part, stage, entry, own))
     return rows
-
-
-def _own(numbers: Counter[str], part: str, stage: str) -> int | None:
-    """Parameters of one part in a stage's checkpoint, with its projector."""
-    if stage != OMNI:
-        return numbers[""] or None
-    if part == THINKER:
-        return sum(count for name, count in numbers.items() if name.split(".")[0] == THINKER)
-    return numbers[f"encoders.{part}"] + numbers[f"projectors.{part}"]
-
-
-def _of_bundle(bundle: Engine, known: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
-    new = {name: entry for name, entry in bundle.parts.items() if (entry["kind"], entry["use"]) not in known}
-    return [_row(name, "", entry, None) for name, entry in new.items()]
 
 
 def _row(part: str, stage: str, entry: Mapping[str, Any], numbers: int | None) -> dict[str, Any]:
@@ -322,39 +266,20 @@ def _row(part: str, stage: str, entry: Mapping[str, Any], numbers: int | None) -
     }
 
 
-def _stages(run: RunFolder) -> dict[str, dict[str, Any]]:
-    return {
-        stage: {key: value for key, value in state.items() if key not in ("parts", "updated", "end")}
-        for stage, state in run.model()["stages"].items()
-    }
-
-
 def learned_from(run: RunFolder | None, bundle: Engine | None) -> dict[str, list[dict[str, str]]]:
     """The training data by list, as far as it is recorded; empty if a plugin that declares a source is missing."""
     if run is not None and run.recipe_path.is_file():
-        from muomni_cli.recipe import load_recipe
-        from muomni_cli.recipe.write import sources_of
-
         with suppress(RequestError):
             return sources_of(load_recipe(str(run.recipe_path)))
     data: dict[str, list[dict[str, str]]] = dict(bundle.provenance.get("data", {})) if bundle is not None else {}
     return data
 
 
-def _folder(root: Path) -> dict[str, Any]:
-    return {"path": str(root), "bytes": size_of(root)}
-
-
 def size_of(root: Path) -> int:
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
 
 
-def _precisions(bundle: Engine) -> list[str]:
-    graphs = [graph for entry in bundle.parts.values() for graph in dict(entry["graphs"]).values()]
-    return sorted({str(graph["precision"]) for graph in graphs if isinstance(graph, Mapping) and "precision" in graph})
-
-
-def listed(words: tuple[str, ...]) -> str:
+def listed(words: Sequence[str]) -> str:
     """``one, two and three``."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last

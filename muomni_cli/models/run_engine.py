@@ -12,12 +12,13 @@ from torch import nn
 
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Predictor, Tokenizer, Transcriber
-from muomni_cli.contract.speech import Codec, MelConfig
+from muomni_cli.contract.speech import Codec
 from muomni_cli.core.errors import RequestError
 from muomni_cli.models.locate import DIGESTS, verify
-from muomni_cli.models.torch_engine import TorchEngine, head_module
+from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.omni import OmniModel
-from muomni_cli.registry.registry import RegisteredPart, get_registry
+from muomni_cli.recipe import load_recipe
+from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 from muomni_cli.runs.checkpoint import (
     build_aside,
     build_part,
@@ -37,8 +38,7 @@ class RunEngine(TorchEngine):
     """An :class:`muomni_cli.contract.engine.Engine` over a run.
 
     ``weights``: use this checkpoint for its stage, not the best one. ``stage``: use the Thinker of ``thinker`` or
-    ``omni``;
-    None for the later one.
+    ``omni``; None for the later one.
     """
 
     def __init__(
@@ -50,13 +50,11 @@ class RunEngine(TorchEngine):
         threads: int | None = None,
         stage: str | None = None,
     ) -> None:
-        super().__init__(device, threads)
+        super().__init__(f"run {run.root}", device, threads)
         self.run, self._named, self._stage = run, weights, stage
+        self._named_stage = None if weights is None else weights.resolve().parent.name
         self._model = run.model()
-
-    @property
-    def label(self) -> str:
-        return f"run {self.run.root}"
+        self.chat = self._model["chat"]
 
     def source(self, part: str) -> str:
         stage = self._thinker_stage if part in (THINKER, *self.modalities) else part
@@ -75,9 +73,8 @@ class RunEngine(TorchEngine):
     @cached_property
     def _thinker_stage(self) -> str | None:
         """The stage whose Thinker is used; None if none is trained."""
-        named = None if self._named is None else self._named.resolve().parent.name
-        if self._stage is None and named in (OMNI, THINKER):
-            return named
+        if self._stage is None and self._named_stage in (OMNI, THINKER):
+            return self._named_stage
         stages = [self._stage] if self._stage else [OMNI, THINKER]
         return next((stage for stage in stages if self.checkpoint(stage) is not None), None)
 
@@ -102,7 +99,7 @@ class RunEngine(TorchEngine):
         return [stage for stage in (THINKER, OMNI) if self.checkpoint(stage) is not None]
 
     def at(self, stage: str) -> RunEngine:
-        self._require_thinker_of(stage)
+        super().at(stage)  # raises if there is none
         if stage == self._thinker_stage:
             return self
         return RunEngine(self.run, self._named, device=str(self.device), stage=stage)
@@ -117,11 +114,6 @@ class RunEngine(TorchEngine):
                     found[stage] = entry
         return found
 
-    @property
-    def chat(self) -> Mapping[str, Any]:
-        chat: Mapping[str, Any] = self._model["chat"]
-        return chat
-
     def verify(self) -> int:
         return verify(self.run.root) if (self.run.root / DIGESTS).is_file() else 0
 
@@ -129,21 +121,17 @@ class RunEngine(TorchEngine):
         return self.run.tokenizer()
 
     def predictor(self, modality: str) -> Predictor:
-        entry = self.heads.get(modality)
-        if entry is None:
-            raise RequestError(
-                f"run {self.run.root} has no trained {modality}", f"train it first: {self._command(modality)}"
-            )
+        if modality not in self.heads:
+            raise RequestError(f"{self.label} has no trained {modality}", f"train it first: {self._command(modality)}")
         return cast("Predictor", self._head(modality))
 
     def transcriber(self) -> Transcriber:
-        named = None if self._named is None else self._named.resolve().parent.name
         for modality, entry in self.heads.items():
             part = open_entry(entry)[0].part
-            if isinstance(part, EncoderPart) and part.transcribe and (named is None or named == modality):
+            if isinstance(part, EncoderPart) and part.transcribe and self._named_stage in (None, modality):
                 return cast("Transcriber", self._head(modality))
         raise RequestError(
-            f"run {self.run.root} has no trained encoder that transcribes",
+            f"{self.label} has no trained encoder that transcribes",
             "train it: muomni train audio RECIPE, or name another run with -m",
         )
 
@@ -151,12 +139,16 @@ class RunEngine(TorchEngine):
         def build() -> nn.Module:
             entry = self.heads[modality]
             registered, config = open_entry(entry)
-            assert isinstance(registered.part, EncoderPart), "heads are those of encoders"
-            module = head_module(registered.part, entry, config)
-            weights = self.checkpoint(modality)
+            part, weights = registered.part, self.checkpoint(modality)
+            assert isinstance(part, EncoderPart), "heads are those of encoders"
             assert weights is not None, "self.heads requires one"
+            if part.predictor is not None:
+                module = resolve(part.predictor, f"encoder {part.name}")(config, entry.get("head_metadata", {}))
+            else:
+                assert part.transcribe is not None, "self.heads requires a predictor or transcribe"
+                module = resolve(part.transcribe, f"encoder {part.name}")(config)
             load_model(module, read_checkpoint(weights), ema=True)
-            return module
+            return cast("nn.Module", module)
 
         return cast("nn.Module", self._once(f"{modality} with its head", build))
 
@@ -164,7 +156,7 @@ class RunEngine(TorchEngine):
         stage = self._thinker_stage
         if stage is None or THINKER not in self.parts or self.run.status("tokenizer") != "finished":
             raise RequestError(
-                f"run {self.run.root} is not complete: it needs a tokenizer and a Thinker checkpoint",
+                f"{self.label} is not complete: it needs a tokenizer and a Thinker checkpoint",
                 f"train what is missing: muomni train all {self.run.recipe_path}",
             )
         weights = cast("Path", self.checkpoint(stage))
@@ -180,45 +172,34 @@ class RunEngine(TorchEngine):
             weights = self.checkpoint(part) if part in self.parts else None
             if weights is None:
                 raise RequestError(
-                    f"run {self.run.root} has no trained {part}, so it cannot speak",
+                    f"{self.label} has no trained {part}, so it cannot speak",
                     f"train it: {self._command(part)}, or name another run with -m",
                 )
             module = load_part(self._model["parts"][part], weights)
             if part == "talker":
                 require_made_for(self.run, "talker", self.speech_module("codec"))
             return module
-        if part == self._own_vocoder:
+        if part in super().vocoders:
             if "codec" in self.parts:
                 require_made_for(self.run, "vocoder", self.speech_module("codec"))
             return load_part(self.parts["vocoder"], cast("Path", self.checkpoint("vocoder")))
         registered, config = untrained_vocoder(self.run, part)
-        return cast("nn.Module", build_aside(registered, config, {"mel": self._mel().model_dump(mode="json")}))
-
-    def _mel(self) -> MelConfig:
-        if "codec" in self.parts:
-            return self.codec().mel
-        from muomni_cli.recipe import load_recipe
-
-        return fresh_codec(load_recipe(str(self.run.recipe_path))).mel
-
-    @property
-    def _own_vocoder(self) -> str | None:
-        """The trained vocoder; None if there is none."""
-        return str(self.parts["vocoder"]["use"]) if "vocoder" in self.parts else None
+        own = "codec" in self.parts
+        mel = self.codec().mel if own else fresh_codec(load_recipe(str(self.run.recipe_path))).mel
+        return cast("nn.Module", build_aside(registered, config, {"mel": mel.model_dump(mode="json")}))
 
     @property
     def vocoders(self) -> Sequence[str]:
-        own = [self._own_vocoder] if self._own_vocoder else []
-        return list(dict.fromkeys([*own, *ready_vocoders()]))
+        return list(dict.fromkeys([*super().vocoders, *ready_vocoders()]))
 
     def vocoder_name(self, name: str | None = None) -> str:
-        own = self._own_vocoder
-        if own is not None and (name is None or name.rpartition(":")[2] == own):
-            return own
+        own = super().vocoders  # the trained one, if any
+        if own and (name is None or name.rpartition(":")[2] in own):
+            return own[0]
         registered, _ = untrained_vocoder(self.run, name)
         if registered.part.objective is not None:
             raise RequestError(
-                f"the vocoder {registered.use} of run {self.run.root} is not trained",
+                f"the vocoder {registered.use} of {self.label} is not trained",
                 f"train it: {self._command('vocoder')}, or use one that needs no training: {_ready()}",
             )
         return name or registered.use
@@ -228,10 +209,7 @@ class RunEngine(TorchEngine):
 
 
 def untrained_vocoder(run: RunFolder, name: str | None = None) -> tuple[RegisteredPart, Any]:
-    """A vocoder by name, by default the recipe's, with the recipe's settings or the defaults. RequestError if there is
-    none."""
-    from muomni_cli.recipe import load_recipe
-
+    """A vocoder by name, by default the recipe's, with the recipe's settings or the defaults."""
     chosen = load_recipe(str(run.recipe_path)).vocoder if run.recipe_path.is_file() else None
     if name is None:
         if chosen is None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muomni_cli.audio.mel import encode_waves
-from muomni_cli.contract.declarations import EncoderPart, Part
+from muomni_cli.contract.declarations import Part
 from muomni_cli.contract.engine import GraphCall
 from muomni_cli.contract.models import Predictor, Tokenizer, Transcriber
 from muomni_cli.contract.speech import ArrayStream, Codec, MelConfig, SpeechGenerator, TensorStream, Vocoder
@@ -26,7 +26,6 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.nn.device import choose_device, set_threads
 from muomni_cli.omni import OmniModel
-from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.run import open_entry
 
 
@@ -37,15 +36,14 @@ class TorchEngine(ABC):
     thread pool, whose size ``threads`` sets for the whole process; None keeps PyTorch's setting.
     """
 
-    def __init__(self, device: str = "auto", threads: int | None = None) -> None:
+    chat: Mapping[str, Any]
+
+    def __init__(self, label: str, device: str = "auto", threads: int | None = None) -> None:
+        self.label = label
         set_threads(threads or 0)
         self.device = choose_device(device)
         self._lock = threading.RLock()
         self._modules: dict[str, Any] = {}
-
-    @property
-    @abstractmethod
-    def label(self) -> str: ...
 
     @property
     @abstractmethod
@@ -54,10 +52,6 @@ class TorchEngine(ABC):
     @property
     @abstractmethod
     def modalities(self) -> Sequence[str]: ...
-
-    @property
-    @abstractmethod
-    def chat(self) -> Mapping[str, Any]: ...
 
     @abstractmethod
     def tokenizer(self) -> Tokenizer: ...
@@ -75,12 +69,9 @@ class TorchEngine(ABC):
         return ["omni" if self.modalities else "thinker"] if "thinker" in self.parts else []
 
     def at(self, stage: str) -> TorchEngine:
-        self._require_thinker_of(stage)
-        return self
-
-    def _require_thinker_of(self, stage: str) -> None:
         if stage not in self.thinker_stages:
             raise RequestError(f"{self.label} has no Thinker of the stage {stage}", "train it, or name another model")
+        return self
 
     @property
     def heads(self) -> Mapping[str, Mapping[str, Any]]:
@@ -218,12 +209,3 @@ class _Stream:
     def _out(made: Tensor) -> NDArray[Any]:
         array: NDArray[Any] = made[0].float().cpu().numpy()
         return array
-
-
-def head_module(part: EncoderPart, entry: Mapping[str, Any], config: Any) -> nn.Module:
-    """An encoder with random weights and the head of its own stage."""
-    if part.predictor is not None:
-        build = resolve(part.predictor, f"encoder {part.name}")
-        return cast("nn.Module", build(config, entry.get("head_metadata", {})))
-    assert part.transcribe is not None, "an encoder with a head declares predictor or transcribe"
-    return cast("nn.Module", resolve(part.transcribe, f"encoder {part.name}")(config))

@@ -22,7 +22,7 @@ from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, fresh_codec
 from muomni_cli.runs.run import RUNS, RunFolder, code_shape, open_entry, part_entry
 
-TOKENIZER = "tokenizer"  # A run's tokenizer folder
+TOKENIZER = "tokenizer"  # a run's tokenizer folder
 SPEECH = ("codec", "talker", "vocoder")
 
 
@@ -41,13 +41,9 @@ class UntrainedEngine(TorchEngine):
         device: str = "auto",
         threads: int | None = None,
     ) -> None:
-        super().__init__(device, threads)
-        self._parts, self._modalities, self._label = parts, modalities, label
-        self._chat, self._tokenizer, self._seed = chat or {}, tokenizer, seed
-
-    @property
-    def label(self) -> str:
-        return self._label
+        super().__init__(label, device, threads)
+        self._parts, self._modalities = parts, modalities
+        self.chat, self._tokenizer, self._seed = chat or {}, tokenizer, seed
 
     @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
@@ -57,18 +53,14 @@ class UntrainedEngine(TorchEngine):
     def modalities(self) -> Sequence[str]:
         return self._modalities
 
-    @property
-    def chat(self) -> Mapping[str, Any]:
-        return self._chat
-
     def tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
-            raise RequestError(f"{self._label} has no tokenizer", "add a table [tokenizer], or name another recipe")
+            raise RequestError(f"{self.label} has no tokenizer", "add a table [tokenizer], or name another recipe")
         return self._tokenizer
 
     def _open_omni(self) -> OmniModel:
         if "thinker" not in self._parts:
-            raise RequestError(f"{self._label} has no Thinker", "add a table [thinker], or name another recipe")
+            raise RequestError(f"{self.label} has no Thinker", "add a table [thinker], or name another recipe")
         torch.manual_seed(self._seed)
         thinker = self._build("thinker")
         omni = OmniModel(thinker, {modality: self._build(modality) for modality in self._modalities})
@@ -79,7 +71,7 @@ class UntrainedEngine(TorchEngine):
         name = part if part in SPEECH else "vocoder"
         if name not in self._parts:
             called = "Talker with a codec" if name == "talker" else name
-            raise RequestError(f"{self._label} has no {called}, so it cannot speak", "leave --speech out")
+            raise RequestError(f"{self.label} has no {called}, so it cannot speak", "leave --speech out")
         torch.manual_seed(self._seed)
         return cast("nn.Module", self._build(name))
 
@@ -101,7 +93,16 @@ def recipe_engine(
         parts["thinker"] = part_entry(recipe.thinker.registered, recipe.thinker.config, "", vocab_size=size)
     for modality, chosen in recipe.encoders.items():
         parts[modality] = part_entry(chosen.registered, chosen.config, "")
-    parts |= _speech_entries(recipe)
+    if recipe.codec is not None:
+        parts["codec"] = part_entry(recipe.codec.registered, recipe.codec.config, "")
+        codec = fresh_codec(recipe)
+        width = 0 if recipe.thinker is None else int(recipe.thinker.config.d_model)  # type: ignore[attr-defined]
+        more: dict[str, dict[str, Any]] = {
+            "talker": {"codes": asdict(code_shape(codec)), "voices": [""], "thinker_width": width},
+            "vocoder": {"mel": codec.mel.model_dump(mode="json")},
+        }
+        for part, chosen in ((part, recipe.parts[part]) for part in more if part in recipe.parts):
+            parts[part] = part_entry(chosen.registered, chosen.config, "", **more[part])
     modalities = list(recipe.encoders) if recipe.thinker is not None else []
     return UntrainedEngine(
         parts,
@@ -115,27 +116,9 @@ def recipe_engine(
     )
 
 
-def _speech_entries(recipe: Recipe) -> dict[str, Mapping[str, Any]]:
-    if recipe.codec is None:
-        return {}
-    parts: dict[str, Mapping[str, Any]] = {"codec": part_entry(recipe.codec.registered, recipe.codec.config, "")}
-    codec = fresh_codec(recipe)
-    width = 0 if recipe.thinker is None else int(recipe.thinker.config.d_model)  # type: ignore[attr-defined]
-    more: dict[str, dict[str, Any]] = {
-        "talker": {"codes": asdict(code_shape(codec)), "voices": [""], "thinker_width": width},
-        "vocoder": {"mel": codec.mel.model_dump(mode="json")},
-    }
-    for name, chosen in (("talker", recipe.talker), ("vocoder", recipe.vocoder)):
-        if chosen is not None:
-            parts[name] = part_entry(chosen.registered, chosen.config, "", **more[name])
-    return parts
-
-
 def tokenizer_for(recipe: Recipe) -> tuple[Tokenizer, dict[str, Any], int]:
     """A tokenizer, its entry of ``model.json``, and the Thinker's vocabulary size: the recipe's own if it is trained or
-    needs
-    no training, else the first that needs none and fits the recipe's vocabulary.
-    """
+    needs no training, else the first that needs none and fits the recipe's vocabulary."""
     chosen = recipe.tokenizer
     if chosen is None:
         raise RequestError(f"recipe {recipe.name} names no tokenizer", "add a table [tokenizer]")
@@ -157,12 +140,7 @@ def tokenizer_for(recipe: Recipe) -> tuple[Tokenizer, dict[str, Any], int]:
 def _untrained_tokenizer() -> tuple[RegisteredPart, Tokenizer]:
     """The first lossless tokenizer that needs no training."""
     for registered in get_registry().all("tokenizer"):
-        part = registered.part
-        if (
-            part.objective is not None
-            and Capability.LOSSLESS in part.capabilities
-            and Capability.TRAINABLE not in part.capabilities
-        ):
-            tokenizer: Tokenizer = resolve(part.objective, f"tokenizer {part.name}")(part.config(), iter(()))
-            return registered, tokenizer
+        part, able = registered.part, registered.part.capabilities
+        if part.objective is not None and Capability.LOSSLESS in able and Capability.TRAINABLE not in able:
+            return registered, resolve(part.objective, f"tokenizer {part.name}")(part.config(), iter(()))
     raise RequestError("no tokenizer works without training", "train the recipe's: muomni train tokenizer RECIPE")

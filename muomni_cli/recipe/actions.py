@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,22 +37,18 @@ def diff(left: Recipe, right: Recipe) -> list[Change]:
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    members: Mapping[Any, Any] | None = None
-    if isinstance(value, dict):
-        members = value
-    elif isinstance(value, list) and any(isinstance(element, dict) for element in value):
-        members = dict(enumerate(value))
-    if members is None:
+    if isinstance(value, list) and any(isinstance(element, dict) for element in value):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
         yield path, value
         return
-    for key, member in members.items():
+    for key, member in value.items():
         yield from _flat(member, f"{path}.{key}" if path else str(key))
 
 
 @dataclass(frozen=True, slots=True)
 class RecipeReport:
-    """The result of checking a recipe: mistakes in it, or problems that prevented reading it, or the recipe
-    ``read``."""
+    """The result of checking a recipe: mistakes in it, problems that prevented reading it, or the recipe ``read``."""
 
     recipe: str
     mistakes: tuple[Mistake, ...] = ()
@@ -84,16 +80,9 @@ def read_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> str:
 
 
 def copy_recipe(path_or_name: str, words: Sequence[str] = (), *, force: bool) -> Path:
-    """Write a recipe's text, comments included, to a file.
-
-    Args:
-        path_or_name: the recipe.
-        words: the target file or folder (default: the recipe's name) unless the first contains ``=``; then overrides.
-        force: replace an existing file.
-
-    Raises:
-        RequestError: the file exists and not ``force``, or the recipe cannot be read or has mistakes.
-    """
+    """Write a recipe's text, comments included, to a file. ``words``: the target file or folder (default: the recipe's
+    name) unless the first contains ``=``; then overrides. RequestError if the file exists and not ``force``, or the
+    recipe cannot be read or has mistakes."""
     named = bool(words) and "=" not in words[0]
     overrides = words[1:] if named else words
     load_recipe(path_or_name, overrides)
@@ -109,14 +98,12 @@ def copy_recipe(path_or_name: str, words: Sequence[str] = (), *, force: bool) ->
 def check_recipes(words: Sequence[str]) -> list[RecipeReport]:
     """Check every recipe among ``words``, with the ``key=value`` words as overrides."""
     overrides = [word for word in words if "=" in word and not Path(word).exists()]
-    return [_check(word, overrides) for word in words if word not in overrides]
-
-
-def _check(recipe: str, overrides: Sequence[str]) -> RecipeReport:
-    try:
-        read = load_recipe(recipe, overrides)
-    except RecipeMistakesError as error:
-        return RecipeReport(recipe, tuple(error.mistakes), (f"{len(error.mistakes)} to fix",))
-    except RequestError as error:
-        return RecipeReport(recipe, (), (f"{error.what}; {error.fix}",))
-    return RecipeReport(recipe, read=read)
+    reports = []
+    for recipe in (word for word in words if word not in overrides):
+        try:
+            reports.append(RecipeReport(recipe, read=load_recipe(recipe, overrides)))
+        except RecipeMistakesError as error:
+            reports.append(RecipeReport(recipe, tuple(error.mistakes), (f"{len(error.mistakes)} to fix",)))
+        except RequestError as error:
+            reports.append(RecipeReport(recipe, (), (f"{error.what}; {error.fix}",)))
+    return reports

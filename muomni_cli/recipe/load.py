@@ -1,7 +1,5 @@
 """Find a recipe, by path or by the name of one that ships with muomni or a plugin, and turn its TOML into a
-:class:`Recipe`. All mistakes are reported at once. ``recipes/NAME.toml`` means the shipped recipe if the file is
-missing.
-"""
+:class:`Recipe`. All mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -41,7 +39,6 @@ from muomni_cli.registry.sets import references_in, set_file
 Model = TypeVar("Model", bound=BaseModel)
 SOURCES = ("text", "omni", SPEECH)
 """Names of ``[[data.<name>]]`` in addition to the modalities of ``[encoders.<modality>]``."""
-
 HOST_KEYS = ("weight", "task", "license", "eval_only")  # keys of a source that belong to the host, not to the part
 _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")
 _TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -58,15 +55,20 @@ class Shipped:
 
 def shipped_recipes() -> list[Shipped]:
     """Every recipe that has a name: muomni's own, then those of plugins."""
-    own = [Shipped(path.stem, _doc(path), "muomni", path) for path in sorted(_folder().glob("*.toml"))]
-    return own + [
+    inside = ROOT / "muomni_cli" / "_recipes"  # in a wheel; in a checkout they are beside the package
+    shipped = []
+    for path in sorted((inside if inside.is_dir() else ROOT / "recipes").glob("*.toml")):
+        doc = str(tomllib.loads(path.read_text(encoding="utf-8")).get("doc", ""))
+        shipped.append(Shipped(path.stem, doc, "muomni", path))
+    return shipped + [
         Shipped(registered.use, registered.part.doc, registered.plugin.name, registered.part.path)
         for registered in get_registry().recipes()
     ]
 
 
 def find_recipe(path_or_name: str) -> Path:
-    """The file of a recipe. RequestError if there is no such file and no shipped recipe of that name."""
+    """The file of a recipe; ``recipes/NAME.toml`` means the shipped recipe if there is no such file. RequestError if
+    there is no such file and no shipped recipe of that name."""
     path = Path(path_or_name).expanduser()
     if path.is_file():
         return path
@@ -91,28 +93,9 @@ def _notify(path: str) -> None:
     say(f"{path}: not here; using the recipe that comes with muomni")
 
 
-@cache
-def _folder() -> Path:
-    """In a wheel the recipes are inside of the package, in a checkout beside it."""
-    inside = ROOT / "muomni_cli" / "_recipes"
-    return inside if inside.is_dir() else inside.parent.parent / "recipes"
-
-
-def _doc(path: Path) -> str:
-    return str(tomllib.loads(path.read_text(encoding="utf-8")).get("doc", ""))
-
-
 def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read and validate a recipe.
-
-    Args:
-        path_or_name: a TOML file, or the name of a shipped recipe.
-        overrides: ``key=value`` words to apply.
-
-    Raises:
-        RequestError: it cannot be read.
-        RecipeMistakesError: it has mistakes; lists all of them.
-    """
+    """Read and validate a TOML file or a shipped recipe, with ``key=value`` words applied. RequestError if it cannot be
+    read, RecipeMistakesError with all of its mistakes if there are any."""
     file = find_recipe(path_or_name)
     try:
         text = file.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
@@ -120,26 +103,22 @@ def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
     except UnicodeDecodeError as error:
         raise RequestError(f"{file} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise RecipeMistakesError(str(file), [_syntax_mistake(file, error)]) from error
+        message, _, position = str(error).partition(" (at ")
+        number = re.search(r"line (\d+)", position)
+        line = int(number[1]) if number else text.count("\n") + 1
+        mistake = Mistake("", f"not TOML: {message[:1].lower()}{message[1:]}", f"{file}:{line}", line)
+        raise RecipeMistakesError(str(file), [mistake]) from error
     written = copy.deepcopy(tables)
     origins, mistakes = lay_over(tables, overrides)
     notes = shorten_warmups(tables, written, origins)
     reader = _Reader(tables)
     recipe = reader.recipe(default_name=file.stem, source=path_or_name)
-    lines = key_lines(text)
+    lines = key_lines(text) if reader.mistakes else {}
     found = dict.fromkeys(reader.mistakes)  # a value in place of a table is found more than once
     mistakes += [_place(path, message, file, lines, origins) for path, message in found]
     if mistakes:
         raise RecipeMistakesError(str(file), mistakes)
     return replace(recipe, notes=tuple(notes))
-
-
-def _syntax_mistake(file: Path, error: tomllib.TOMLDecodeError) -> Mistake:
-    message, _, position = str(error).partition(" (at ")
-    number = re.search(r"line (\d+)", position)
-    end = file.read_text(encoding="utf-8").count("\n") + 1
-    line = int(number[1]) if number else end
-    return Mistake("", f"not TOML: {message[:1].lower()}{message[1:]}", f"{file}:{line}", line)
 
 
 def _place(
@@ -174,10 +153,16 @@ class _Reader:
                 self.wrong(("encoders", modality, "use"), f"{encoder.use!r} encodes {part.modality}, not {modality}")
         if not self.mistakes and not self.tables.keys() & {*SLOTS, "encoders"}:
             self.wrong((), "names no part: a recipe needs tables such as [tokenizer] and [thinker]")
+        name = str(self.plain("name", str, default_name))
+        if not _RUN_NAME.fullmatch(name):
+            self.wrong(("name",), f"{name!r} is not a valid name (letters, digits, -, _ and .)")
+        seed = int(self.plain("seed", int, 0))
+        if not 0 <= seed < 2**63:
+            self.wrong(("seed",), f"{seed} is not a valid seed (0 or more, below 2^63)")
         return Recipe(
-            name=self.name(default_name),
+            name=name,
             doc=self.plain("doc", str, ""),
-            seed=self.seed(),
+            seed=seed,
             parts={
                 slot: chosen
                 for slot in SLOTS
@@ -215,18 +200,6 @@ class _Reader:
         self.wrong((key,), f"{value!r} is not {'an integer' if kind is int else 'a string'}")
         return default
 
-    def name(self, default: str) -> str:
-        name = str(self.plain("name", str, default))
-        if not _RUN_NAME.fullmatch(name):
-            self.wrong(("name",), f"{name!r} is not a valid name (letters, digits, -, _ and .)")
-        return name
-
-    def seed(self) -> int:
-        seed = int(self.plain("seed", int, 0))
-        if not 0 <= seed < 2**63:
-            self.wrong(("seed",), f"{seed} is not a valid seed (0 or more, below 2^63)")
-        return seed
-
     def table(self, path: KeyPath) -> dict[str, Any]:
         """The table at ``path``; empty if it is missing or not a table."""
         value: Any = self.tables
@@ -244,17 +217,13 @@ class _Reader:
         except ValidationError as error:
             for where, message in from_pydantic(error, model, path):
                 self.wrong(where, message)
-            self.together(path, model, values, {str(item["loc"][0]) for item in error.errors() if item["loc"]})
+            bad = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
+            if bad and issubclass(model, Settings):  # validation did not reach contradictions among the other keys
+                good = {key: value for key, value in values.items() if key not in bad}
+                for key, other, message in model.model_construct(**good).contradictions():
+                    if not bad & {key, other}:
+                        self.wrong((*path, key), message)
             return None
-
-    def together(self, path: KeyPath, model: type[BaseModel], values: Mapping[str, Any], bad: set[str]) -> None:
-        """Report contradictions among the valid keys, which validation does not reach."""
-        if not issubclass(model, Settings) or not bad:
-            return
-        good = {key: value for key, value in values.items() if key not in bad}
-        for key, other, message in model.model_construct(**good).contradictions():
-            if not bad & {key, other}:
-                self.wrong((*path, key), message)
 
     def part(self, path: KeyPath, kind: str, host_keys: Sequence[str] = ()) -> PartSpec | None:
         values = dict(self.table(path))
@@ -290,7 +259,11 @@ class _Reader:
             else:
                 read = [self.source(("data", name, index)) for index in range(len(elements))]
                 sources[name] = tuple(source for source in read if source is not None)
-                self.tasks(name, read)
+                tasks = [source.task if source is not None else "" for source in read]
+                for index, task in enumerate(tasks):  # unique, as metrics are reported by task
+                    if task and task in tasks[:index]:
+                        path = ("data", name, index, "task")
+                        self.wrong(path, f"{task!r} names another table of this list already")
         return Data(self.settings(("data",), DataSettings, plain) or DataSettings(), sources)
 
     def source(self, path: KeyPath) -> SourceSpec | None:
@@ -298,38 +271,25 @@ class _Reader:
         weight, task, license, measure = (
             self.table(path).get(key, unset) for key, unset in zip(HOST_KEYS, (1.0, "", "", False), strict=True)
         )
+        mistake = None
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
-            self.wrong((*path, "weight"), f"{weight!r} is not a valid weight (a number above 0)")
+            mistake = "weight", f"{weight!r} is not a valid weight (a number above 0)"
+        elif task != "" and not (isinstance(task, str) and _TASK_NAME.fullmatch(task)):
+            mistake = "task", f"{task!r} is not a valid task name (lower case letters, digits, - and _)"
+        elif not isinstance(license, str) or "\n" in license:
+            mistake = "license", f"{license!r} is not a valid license (one line of text)"
+        elif not isinstance(measure, bool):
+            mistake = "eval_only", f"{measure!r} is neither true nor false"
+        if mistake is not None:
+            self.wrong((*path, mistake[0]), mistake[1])
+        if mistake is not None or chosen is None:
             return None
-        if task != "" and not (isinstance(task, str) and _TASK_NAME.fullmatch(task)):
-            self.wrong((*path, "task"), f"{task!r} is not a valid task name (lower case letters, digits, - and _)")
-            return None
-        if not isinstance(license, str) or "\n" in license:
-            self.wrong((*path, "license"), f"{license!r} is not a valid license (one line of text)")
-            return None
-        if not isinstance(measure, bool):
-            self.wrong((*path, "eval_only"), f"{measure!r} is neither true nor false")
-            return None
-        if chosen is None:
-            return None
-        self.references(path, chosen)
-        return SourceSpec(chosen.use, chosen.registered, chosen.config, float(weight), task, license, measure)
-
-    def references(self, path: KeyPath, chosen: PartSpec) -> None:
-        """Check that every ``set:NAME`` of a source is a declared public dataset."""
         for keys, reference in references_in(chosen.config.model_dump(mode="json", by_alias=True)):
             try:
-                set_file(reference)
+                set_file(reference)  # every set:NAME must be a declared public dataset
             except RequestError as error:
                 self.wrong((*path, *keys), f"{error.what}; {error.fix}")
-
-    def tasks(self, name: str, sources: Sequence[SourceSpec | None]) -> None:
-        """Task names must be unique in a list: metrics are reported by task."""
-        seen: set[str] = set()
-        for index, source in enumerate(sources):
-            if source is not None and source.task and source.task in seen:
-                self.wrong(("data", name, index, "task"), f"{source.task!r} names another table of this list already")
-            seen |= {source.task} if source is not None else set()
+        return SourceSpec(chosen.use, chosen.registered, chosen.config, float(weight), task, license, measure)
 
     def train(self, stages: Sequence[str]) -> dict[str, TrainSettings]:
         """Settings of all stages: ``[train]`` merged with each ``[train.<stage>]``."""

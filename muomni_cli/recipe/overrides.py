@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from muomni_cli.recipe.problems import KeyPath, Mistake
+from muomni_cli.recipe.problems import KeyPath, Mistake, dotted
 from muomni_cli.recipe.settings import TrainSettings
 
 EVERY_STAGE = "train.*"  # prefix of an override for all stages
@@ -19,12 +19,9 @@ STEPS, WARMUP = "steps", "warmup_steps"
 Tables = MutableMapping[str, Any]
 
 
-def lay_over(tables: MutableMapping[str, Any], words: Sequence[str]) -> tuple[dict[KeyPath, str], list[Mistake]]:
-    """Apply every ``key=value`` of ``words`` to ``tables``.
-
-    Returns:
-        the word that set each changed path, and mistakes in words that could not be applied.
-    """
+def lay_over(tables: Tables, words: Sequence[str]) -> tuple[dict[KeyPath, str], list[Mistake]]:
+    """Apply every ``key=value`` of ``words`` to ``tables``. Returns the word that set each changed path, and mistakes
+    in words that could not be applied."""
     origins: dict[KeyPath, str] = {}
     mistakes: list[Mistake] = []
     for word in sorted(words, key=lambda word: not word.strip().startswith(f"{EVERY_STAGE}.")):
@@ -40,7 +37,7 @@ def lay_over(tables: MutableMapping[str, Any], words: Sequence[str]) -> tuple[di
     return origins, mistakes
 
 
-def _places(tables: MutableMapping[str, Any], names: list[str]) -> list[list[str]]:
+def _places(tables: Tables, names: list[str]) -> list[list[str]]:
     """Paths that dotted ``names`` refer to: several for :data:`EVERY_STAGE`."""
     if names[:2] != EVERY_STAGE.split("."):
         return [names]
@@ -58,86 +55,67 @@ def parse_value(text: str) -> Any:
     return parsed["value"] if parsed.keys() == {"value"} else text
 
 
-def _put(tables: MutableMapping[str, Any], names: Sequence[str], value: Any) -> KeyPath:
+def _put(tables: Tables, names: Sequence[str], value: Any) -> KeyPath:
     """Set one value and return its path, with numbers for list elements."""
     here: Any = tables
     path: KeyPath = ()
     for place, name in enumerate(names):
-        step = _step(here, name, path)
-        path = (*path, step)
+        step: str | int = name
         last = place == len(names) - 1
         if isinstance(here, list):
-            if step == len(here):
+            length = len(here)
+            if not name.isdecimal() or int(name) > length:
+                raise ValueError(f"{dotted(path)} is a list of {length}: give a number up to {length}, not {name!r}")
+            step = int(name)
+            if step == length:
                 here.append({})
-            if last:
-                here[int(step)] = value
-        elif last:
+        elif not isinstance(here, dict):
+            raise ValueError(f"{dotted(path)} is a value and has no key {name!r}")
+        elif not last:
+            here.setdefault(name, {})
+        if last:
             here[step] = value
-        else:
-            here.setdefault(step, {})
-        here = here[step]
+        path, here = (*path, step), here[step]
     return path
 
 
-def _step(here: Any, name: str, path: KeyPath) -> str | int:
-    where = ".".join(map(str, path))
-    if isinstance(here, dict):
-        return name
-    if not isinstance(here, list):
-        raise ValueError(f"{where} is a value and has no key {name!r}")
-    if not name.isdecimal() or int(name) > len(here):
-        raise ValueError(f"{where} is a list of {len(here)}: give a number up to {len(here)}, not {name!r}")
-    return int(name)
-
-
-class Change(NamedTuple):
-    """A shortened warm-up of one stage (``""``: all stages without their own table)."""
-
-    stage: str
-    word: str
-    before: int
-    after: int
-
-
 def shorten_warmups(tables: Tables, written: Mapping[str, Any], origins: Mapping[KeyPath, str]) -> list[str]:
-    """Shorten every warm-up that is longer than overridden ``steps``.
-
-    Args:
-        tables: the recipe with overrides; changed in place.
-        written: the recipe without overrides.
-        origins: the word that set each changed path.
-
-    Returns:
-        a line for each override that had this effect.
-    """
+    """Shorten every warm-up that is longer than overridden ``steps``; returns a line for each override that had this
+    effect. ``tables`` is changed in place; ``written``: the recipe without overrides; ``origins``: the word that set
+    each changed path."""
     train = tables.get("train")
     if not isinstance(train, dict):
         return []
-    changes = [one for stage in ("", *stage_tables(train)) if (one := _change(tables, written, origins, stage))]
-    warmups = {stage: _value(tables, stage, WARMUP) for stage in stage_tables(train)}
-    warmups |= {change.stage: change.after for change in changes}
+    stages = stage_tables(train)
+    warmups = {stage: _value(tables, stage, WARMUP) for stage in stages}
+    amounts: dict[str, dict[str, str]] = {}  # override -> stage -> what it did
+    for stage in ("", *stages):  # "": all stages without their own table
+        word = _origin(tables, origins, stage, STEPS)
+        before, warmup = _value(written, stage, STEPS), _value(written, stage, WARMUP)
+        steps = _value(tables, stage, STEPS)
+        if word is None or _origin(tables, origins, stage, WARMUP) is not None:
+            continue
+        if all(map(_is_count, (steps, before, warmup))) and steps < warmup <= before:
+            warmups[stage] = max(1, round(warmup * steps / before))
+            amount = f"from {warmup:,} to {warmups[stage]:,} steps"
+            amounts.setdefault(word.rpartition(".")[2], {})[stage] = amount
     if "" in warmups:
         train[WARMUP] = warmups.pop("")
     for stage, warmup in warmups.items():  # includes stages that inherit a shortened one
         if _value(tables, stage, WARMUP) != warmup:
             train[stage][WARMUP] = warmup
-    return _lines(changes)
+    notes = []
+    for word, by_stage in amounts.items():
+        told = [
+            f"{amount} ({stage or 'others'})" if len(by_stage) > 1 else amount for stage, amount in by_stage.items()
+        ]
+        notes.append(f"{word}: warm-up shortened {', '.join(told)}")
+    return notes
 
 
 def stage_tables(train: Mapping[str, Any]) -> list[str]:
     """Names of the ``[train.<stage>]`` tables; some settings are tables as well."""
     return [name for name, value in train.items() if isinstance(value, dict) and name not in TrainSettings.model_fields]
-
-
-def _change(tables: Tables, written: Mapping[str, Any], origins: Mapping[KeyPath, str], stage: str) -> Change | None:
-    word = _origin(tables, origins, stage, STEPS)
-    before, warmup = _value(written, stage, STEPS), _value(written, stage, WARMUP)
-    steps = _value(tables, stage, STEPS)
-    if word is None or _origin(tables, origins, stage, WARMUP) is not None:
-        return None
-    if not (_is_count(steps) and _is_count(before) and _is_count(warmup)) or not steps < warmup <= before:
-        return None
-    return Change(stage, word, warmup, max(1, round(warmup * steps / before)))
 
 
 def _own(tables: Mapping[str, Any], stage: str) -> Mapping[str, Any]:
@@ -158,16 +136,3 @@ def _origin(tables: Mapping[str, Any], origins: Mapping[KeyPath, str], stage: st
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _lines(changes: list[Change]) -> list[str]:
-    by_word: dict[str, list[Change]] = {}
-    for change in changes:
-        by_word.setdefault(change.word.rpartition(".")[2], []).append(change)
-    return [f"{word}: warm-up shortened {_amounts(members)}" for word, members in by_word.items()]
-
-
-def _amounts(changes: list[Change]) -> str:
-    if len(changes) == 1:
-        return f"from {changes[0].before:,} to {changes[0].after:,} steps"
-    return ", ".join(f"from {one.before:,} to {one.after:,} steps ({one.stage or 'others'})" for one in changes)

@@ -1,18 +1,18 @@
 """Mistakes in recipes: the key, its line, and what was probably meant.
 
 :data:`USUAL` maps names of other tools to ours. :func:`key_lines` finds the line of every key, which tomllib does not
-report; it parses only as much TOML as needed and expects valid TOML.
+report, by parsing one statement after the other; it expects valid TOML.
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
-from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -21,17 +21,10 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.registry.registry import nearest
 
 KeyPath = tuple[str | int, ...]
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-_SPACE = re.compile(r"[ \t]*")
-_PLAIN = re.compile(r"[^,\]}#\n]*")
-
-_STRINGS = {
-    '"""': re.compile(r'"""(?:[^\\]|\\.)*?"{3,5}(?!")', re.DOTALL),
-    "'''": re.compile(r"'''.*?'{3,5}(?!')", re.DOTALL),
-    '"': re.compile(r'"(?:[^"\\\n]|\\.)*"'),
-    "'": re.compile(r"'[^'\n]*'"),
-}
+_CLOSINGS = [
+    string + end for end in ("", "]", "]]", "]}", "]]]", "]}]", "]]}", "]}]]") for string in ("", '"""', "'''")
+]
+"""What completes a value whose first lines are known: first nothing, then ends of strings and arrays."""
 
 USUAL: Mapping[str, tuple[str, ...]] = {
     name: tuple(ours.split())
@@ -105,113 +98,45 @@ NOTES: Mapping[str, str] = {
 
 def key_lines(text: str) -> dict[KeyPath, int]:
     """Path of every key, table and array element of ``text`` -> line number from 1."""
-    return _Scanner(text).scan()
-
-
-class _Scanner:
-    """A single pass over the text. ``at`` is the position of the next character."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.at = 0
-        self.found: dict[KeyPath, int] = {}
-        self.lengths: dict[KeyPath, int] = {}  # arrays of tables: number of elements so far
-        self.starts = [0, *(match.end() for match in re.finditer("\n", text))]
-
-    def scan(self) -> dict[KeyPath, int]:
-        table: KeyPath = ()
-        while self.skip(_BLANK) and self.at < len(self.text):
-            table = self.header() if self.text[self.at] == "[" else self.pair(table)
-        return self.found
-
-    def header(self) -> KeyPath:
-        """``[a.b]`` or ``[[a.b]]``; returns the path of the keys that follow."""
-        begin = self.at
-        several = self.text.startswith("[[", self.at)
-        self.at += 2 if several else 1
-        names = self.key()
-        self.at += 2 if several else 1
-        path: KeyPath = ()
-        for place, (name, _) in enumerate(names):
-            path = (*path, name)
-            if several and place == len(names) - 1:
-                self.lengths[path] = self.lengths.get(path, 0) + 1
-                self.note(path, begin)
-            if path in self.lengths:  # an array of tables stands for its last element
-                path = (*path, self.lengths[path] - 1)
-            self.note(path, begin)
-        return path
-
-    def pair(self, table: KeyPath) -> KeyPath:
-        """``key = value``; returns ``table``."""
-        path = table
-        for name, begin in self.key():
-            path = (*path, name)
-            self.note(path, begin)
-        self.at += 1  # the equals sign
-        self.skip(_SPACE)
-        self.value(path)
-        return table
-
-    def key(self) -> list[tuple[str, int]]:
-        """A dotted key as names and their positions."""
-        names: list[tuple[str, int]] = []
-        while True:
-            self.skip(_SPACE)
-            begin = self.at
-            quote = self.text[self.at]
-            if quote in "\"'":
-                self.skip(_STRINGS[quote])
-                names.append((str(tomllib.loads(f"x = {self.text[begin : self.at]}")["x"]), begin))
-            else:
-                self.skip(_BARE)
-                names.append((self.text[begin : self.at], begin))
-            self.skip(_SPACE)
-            if self.text[self.at] != ".":
-                return names
-            self.at += 1
-
-    def value(self, path: KeyPath) -> None:
-        """Skip a value; note the keys inside of arrays and inline tables."""
-        opening = self.text[self.at]
-        if opening == "[":
-            self.items(path)
-        elif opening == "{":
-            self.members(path)
+    found: dict[KeyPath, int] = {}
+    lengths: Counter[KeyPath] = Counter()  # arrays of tables: number of elements so far
+    table: KeyPath = ()
+    statement = ""  # a header or one key and its value: the lines up to here
+    for number, line in enumerate(text.split("\n"), 1):
+        statement += f"{line}\n"
+        values, complete = _parsed(statement)
+        if statement.lstrip().startswith("["):
+            table, inner = (), values
+            while inner:
+                ((name, inner),) = inner.items()
+                table = (*table, name)
+                found.setdefault(table, number)
+                if isinstance(inner, list):
+                    lengths[table] += 1
+                    inner = inner[0]
+                if table in lengths:  # an array of tables stands for its last element
+                    table = (*table, lengths[table] - 1)
+                    found.setdefault(table, number)
         else:
-            kind = next((kind for kind in _STRINGS if self.text.startswith(kind, self.at)), None)
-            self.skip(_STRINGS[kind] if kind else _PLAIN)
+            for path in _paths(values, table):
+                found.setdefault(path, number)
+        statement = "" if complete else statement
+    return found
 
-    def items(self, path: KeyPath) -> None:
-        self.at += 1
-        index = 0
-        while self.skip(_BLANK) and self.text[self.at] != "]":
-            if self.text[self.at] == ",":
-                self.at += 1
-                continue
-            self.note((*path, index), self.at)
-            self.value((*path, index))
-            index += 1
-        self.at += 1
 
-    def members(self, path: KeyPath) -> None:
-        self.at += 1
-        while self.skip(_BLANK) and self.text[self.at] != "}":
-            if self.text[self.at] == ",":
-                self.at += 1
-            else:
-                self.pair(path)
-        self.at += 1
+def _parsed(statement: str) -> tuple[Any, bool]:
+    """A statement as if it ended here, although it may continue on further lines, and whether it does end here."""
+    for closing in _CLOSINGS:
+        with suppress(tomllib.TOMLDecodeError):
+            return tomllib.loads(statement + closing), not closing
+    return {}, False
 
-    def skip(self, pattern: re.Pattern[str]) -> bool:
-        """Skip a match of ``pattern``; returns True, for use in conditions."""
-        match = pattern.match(self.text, self.at)
-        if match is not None:
-            self.at = match.end()
-        return True
 
-    def note(self, path: KeyPath, begin: int) -> None:
-        self.found.setdefault(path, bisect_right(self.starts, begin))
+def _paths(value: Any, above: KeyPath) -> Iterator[KeyPath]:
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, member in members:
+        yield (*above, step)
+        yield from _paths(member, (*above, step))
 
 
 def usual(name: str, names: Collection[str]) -> str | None:
@@ -228,8 +153,6 @@ def note_on(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One mistake."""
-
     key: str  # dotted path of the key, as in an override
     message: str  # what is wrong, with the nearest valid name if there is one
     where: str  # ``recipe.toml:12`` or ``override 'train.steps=x'``
@@ -267,11 +190,12 @@ def from_pydantic(error: ValidationError, model: type[BaseModel], at: KeyPath) -
 def _owner(model: type[BaseModel], location: KeyPath) -> tuple[type[BaseModel], KeyPath]:
     """The settings class that has the last key of ``location``, and the location as written in the recipe (without the
     union members that pydantic inserts)."""
-    owner, path, kind = model, list[str | int](), cast("Any", model)
+    kind: Any = model
+    owner, path = model, list[str | int]()
     for step in location:
         while get_origin(kind) is Annotated:
             kind = get_args(kind)[0]
-        members = [one for one in get_args(kind) if _is_settings(one)] if _is_union(kind) else []
+        members = [one for one in get_args(kind) if _is_settings(one)] if get_origin(kind) in (Union, UnionType) else []
         if len(members) > 1:
             kind = next((one for one in members if step in _tags(one)), None)
             continue
@@ -285,10 +209,6 @@ def _owner(model: type[BaseModel], location: KeyPath) -> tuple[type[BaseModel], 
             arguments = get_args(kind)
             kind = arguments[isinstance(step, str)] if len(arguments) > isinstance(step, str) else None
     return owner, tuple(path)
-
-
-def _is_union(kind: Any) -> bool:
-    return get_origin(kind) in (Union, UnionType)
 
 
 def _is_settings(kind: Any) -> bool:

@@ -1,6 +1,5 @@
 """A recipe as plain data, as TOML with defaults and comments, and its JSON Schema for editors, all generated from the
-declarations of the loaded plugins.
-"""
+declarations of the loaded plugins."""
 
 from __future__ import annotations
 
@@ -15,25 +14,25 @@ from pydantic import BaseModel
 from muomni_cli.recipe.load import HOST_KEYS, SOURCES
 from muomni_cli.recipe.model import SLOTS, STAGES, PartSpec, Recipe, SourceSpec
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings
-from muomni_cli.registry.registry import RegisteredPart, describe_settings, get_registry
+from muomni_cli.registry.registry import describe_settings, get_registry
 
-WIDTH = 120
 Schema = dict[str, Any]
 
-_WEIGHT: Schema = {
-    "type": "number",
-    "exclusiveMinimum": 0,
-    "default": 1.0,
-    "description": "sampling weight of this source, relative to the others",
+_HOST_KEYS: Schema = {
+    "weight": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "default": 1.0,
+        "description": "sampling weight of this source, relative to the others",
+    },
+    "task": {
+        "type": "string",
+        "pattern": "^[a-z0-9][a-z0-9_-]*$",
+        "description": "name in metrics; default: its number and its part",
+    },
+    "license": {"type": "string", "description": "license of the data; exported with the model"},
+    "eval_only": {"type": "boolean", "description": "for muomni eval only, not for training or validation"},
 }
-_TASK: Schema = {
-    "type": "string",
-    "pattern": "^[a-z0-9][a-z0-9_-]*$",
-    "description": "name in metrics; default: its number and its part",
-}
-_LICENSE: Schema = {"type": "string", "description": "license of the data; exported with the model"}
-_MEASURE: Schema = {"type": "boolean", "description": "for muomni eval only, not for training or validation"}
-_HOST_KEYS = {"weight": _WEIGHT, "task": _TASK, "license": _LICENSE, "eval_only": _MEASURE}
 
 
 def as_data(recipe: Recipe) -> dict[str, Any]:
@@ -90,8 +89,19 @@ def resolved_toml(recipe: Recipe) -> str:
             for name, chosen in members.items():
                 table.add(name, _part_table(data[group][name], chosen))
             document.add(group, table)
-    document.add("data", _data_table(recipe, data["data"]))
-    document.add("train", _train_table(recipe, data["train"]))
+    settings = recipe.data.settings
+    table = _explained(settings.model_dump(mode="json"), type(settings))
+    for name, sources in recipe.data.sources.items():
+        tables = tomlkit.aot()
+        for source, values in zip(sources, data["data"][name], strict=True):
+            tables.append(_part_table(values, source))
+        table.add(name, tables)
+    document.add("data", table)
+    stages = {stage: data["train"].pop(stage) for stage in recipe.train if stage}
+    table = _explained(data["train"], TrainSettings)
+    for stage, values in stages.items():
+        table.add(stage, _explained(values, TrainSettings))
+    document.add("train", table)
     document.add("chat", _explained(data["chat"], type(recipe.chat)))
     return tomlkit.dumps(document)
 
@@ -117,25 +127,6 @@ def _part_table(values: Mapping[str, Any], chosen: PartSpec) -> tomlkit.items.Ta
     for name, item in table.value.body:
         head.append(name, item)
     return head
-
-
-def _data_table(recipe: Recipe, values: Mapping[str, Any]) -> tomlkit.items.Table:
-    settings = recipe.data.settings
-    table = _explained(settings.model_dump(mode="json"), type(settings))
-    for name, sources in recipe.data.sources.items():
-        tables = tomlkit.aot()
-        for source, data in zip(sources, values[name], strict=True):
-            tables.append(_part_table(data, source))
-        table.add(name, tables)
-    return table
-
-
-def _train_table(recipe: Recipe, values: Mapping[str, Any]) -> tomlkit.items.Table:
-    stages = [stage for stage in recipe.train if stage]
-    table = _explained({key: value for key, value in values.items() if key not in stages}, TrainSettings)
-    for stage in stages:
-        table.add(stage, _explained(values[stage], TrainSettings))
-    return table
 
 
 def _item(value: Any) -> tomlkit.items.Item:
@@ -199,21 +190,20 @@ def recipe_schema() -> Schema:
 
 def _part(kind: str, host_keys: Schema | None = None) -> Schema:
     """A table whose other keys depend on ``use``."""
-    offers = get_registry().all(kind)
-    if not offers:
+    choices = {}
+    for registered in get_registry().all(kind):
+        schema = _inlined(registered.part.config)
+        use = {"use": {"const": registered.use, "description": registered.part.doc}}
+        properties = use | (host_keys or {}) | schema["properties"]
+        choices[registered.use] = schema | {"title": registered.use, "properties": properties}
+    if not choices:
         return {"description": f"no plugin offers a {kind}", "not": {}}
     return {
         "type": "object",
         "required": ["use"],
-        "properties": {"use": {"enum": [registered.use for registered in offers], "description": f"which {kind}"}},
-        "oneOf": [_choice(registered, host_keys or {}) for registered in offers],
+        "properties": {"use": {"enum": list(choices), "description": f"which {kind}"}},
+        "oneOf": list(choices.values()),
     }
-
-
-def _choice(registered: RegisteredPart, host_keys: Schema) -> Schema:
-    schema = _inlined(registered.part.config)
-    use = {"use": {"const": registered.use, "description": registered.part.doc}}
-    return schema | {"title": registered.use, "properties": use | host_keys | schema["properties"]}
 
 
 def _inlined(model: type[BaseModel]) -> Schema:

@@ -121,27 +121,19 @@ DECLARES: dict[str, type[Declaration]] = {
     "register_checks": CheckSpec,
 }
 """Hook -> type of its declarations."""
-
 KINDS = tuple(declared.kind for declared in DECLARES.values())
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_REQUIRED = ("build", "read", "num_tokens")
+_REQUIRED = ("build", "read", "num_tokens")  # fields that refer to code: "package.module:attr"
 _OPTIONAL = (
-    *("objective", "graphs", "runner", "steps"),
-    *("transcribe", "predictor", "head_graphs", "read_chunks", "bench_inputs", "align"),
-    *("sample", "synthesizer"),
-)
-"""Fields of declarations that hold a ``"package.module:attr"`` reference, for all kinds."""
-_THINKER_FIELDS = {"ctx_len", "d_model"}
+    "objective", "graphs", "runner", "steps", "transcribe", "predictor", "head_graphs", "read_chunks", "bench_inputs",
+    "align", "sample", "synthesizer",
+)  # fmt: skip
 
 
 def check_declaration(hook: str, declared: object) -> Declaration:
-    """Return ``declared`` if ``hook`` may return it.
-
-    Raises:
-        TypeError: wrong type of the declaration or of a field.
-        ValueError: invalid value of a field.
-    """
+    """Return ``declared`` if ``hook`` may return it. TypeError if it or a field has the wrong type, ValueError if a
+    field has an invalid value."""
     expected = DECLARES[hook]
     if not isinstance(declared, expected):
         raise TypeError(f"{hook} returned {type(declared).__name__}, not {expected.__name__}")
@@ -151,7 +143,10 @@ def check_declaration(hook: str, declared: object) -> Declaration:
     if not isinstance(declared.doc, str) or not declared.doc.strip() or "\n" in declared.doc:
         raise ValueError(f"{where}: doc must be one line of text")
     if isinstance(declared, RecipeFile):
-        _check_recipe(declared, where)
+        if not isinstance(declared.path, Path):
+            raise TypeError(f"{where}: path must be a pathlib.Path")
+        if not declared.path.is_file():
+            raise ValueError(f"{where}: there is no file {declared.path}")
     elif isinstance(declared, ModelFiles):
         _check_model(declared, where)
     elif isinstance(declared, Download):
@@ -167,13 +162,6 @@ def check_declaration(hook: str, declared: object) -> Declaration:
     return declared
 
 
-def _check_recipe(recipe: RecipeFile, where: str) -> None:
-    if not isinstance(recipe.path, Path):
-        raise TypeError(f"{where}: path must be a pathlib.Path")
-    if not recipe.path.is_file():
-        raise ValueError(f"{where}: there is no file {recipe.path}")
-
-
 def _check_model(model: ModelFiles, where: str) -> None:
     if model.bundle is None and model.run is None:
         raise ValueError(f"{where}: neither a bundle nor a run")
@@ -187,9 +175,6 @@ def _check_model(model: ModelFiles, where: str) -> None:
             raise TypeError(f"{where}: {field} must be a pathlib.Path")
         if not (path.is_dir() if field in ("bundle", "run") else path.is_file()):
             raise ValueError(f"{where}: its {field} is not there: {path}")
-
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def _check_download(download: Download, where: str) -> None:
@@ -224,7 +209,7 @@ def _check_remote(file: object, where: str) -> None:
         raise ValueError(f"{where}: {file.url!r} is not an http or https address")
     if not isinstance(file.size, int) or file.size <= 0:
         raise ValueError(f"{where}: the size of {file.url} must be a positive number of bytes")
-    if file.sha256 is not None and not (isinstance(file.sha256, str) and _SHA256.fullmatch(file.sha256)):
+    if file.sha256 is not None and not (isinstance(file.sha256, str) and re.fullmatch("[0-9a-f]{64}", file.sha256)):
         raise ValueError(f"{where}: the SHA-256 of {file.url} must be 64 hexadecimal digits in lower case")
     if not file.filename or PurePosixPath(file.filename).name != file.filename:
         raise ValueError(f"{where}: {file.filename!r} is not a file name")
@@ -240,8 +225,8 @@ def _is_relative(path: object) -> bool:
 def _check_part(part: Part, where: str) -> None:
     if not isinstance(part.config, type) or not issubclass(part.config, PartConfig):
         raise TypeError(f"{where}: config must be a subclass of PartConfig")
-    missing = _THINKER_FIELDS - part.config.model_fields.keys() if isinstance(part, ThinkerPart) else set()
-    if missing:
+    missing = {"ctx_len", "d_model"} - part.config.model_fields.keys()
+    if missing and isinstance(part, ThinkerPart):
         raise ValueError(f"{where}: its config must have {' and '.join(sorted(missing))}")
     if isinstance(part, RuntimePart) and (not isinstance(part.marker, str) or Path(part.marker).name != part.marker):
         raise ValueError(f"{where}: marker is {part.marker!r}, not the name of a file")
@@ -256,18 +241,16 @@ def _check_part(part: Part, where: str) -> None:
     unknown = [capability for capability in part.capabilities if not isinstance(capability, Capability)]
     if unknown:
         raise ValueError(f"{where}: unknown capability {unknown[0]!r}; known: {', '.join(Capability)}")
-    if unknown_settings := {*part.test_config} - {
-        field.alias or name for name, field in part.config.model_fields.items()
-    }:
-        raise ValueError(f"{where}: `test_config` contains the unknown setting {min(unknown_settings)}")
+    settings = {field.alias or name for name, field in part.config.model_fields.items()}
+    if strange := {*part.test_config} - settings:
+        raise ValueError(f"{where}: `test_config` contains the unknown setting {min(strange)}")
 
 
 def references_of(part: Part) -> dict[str, str]:
     """Field -> reference, for every field of a part that refers to code and is set."""
-    fields = [name for name in (*_REQUIRED, *_OPTIONAL) if hasattr(part, name)]
-    named = {name: getattr(part, name) for name in fields}
-    kept = {name: reference for name, reference in named.items() if name in _REQUIRED or reference is not None}
-    return kept | {f"peers[{peer!r}]": reference for peer, reference in dict(part.peers).items()}
+    found = {name: getattr(part, name) for name in _REQUIRED if hasattr(part, name)}
+    found |= {name: reference for name in _OPTIONAL if (reference := getattr(part, name, None)) is not None}
+    return found | {f"peers[{peer!r}]": reference for peer, reference in dict(part.peers).items()}
 
 
 def _check_references(where: str, references: Mapping[str, object]) -> None:

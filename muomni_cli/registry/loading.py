@@ -1,6 +1,5 @@
 """Plugin discovery and loading. Each plugin is loaded in isolation and queried for its declarations; plugins that the
-user has disabled (``muomni plugins disable``) are skipped. Built-in and third-party plugins use the same code.
-"""
+user has disabled (``muomni plugins disable``) are skipped. Built-in and third-party plugins use the same code."""
 
 from __future__ import annotations
 
@@ -12,12 +11,12 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, TypeVar
+from typing import Literal
 
 import pluggy
 import typer
@@ -27,10 +26,7 @@ from muomni_cli.core.errors import MuomniError, RequestError, __version__
 from muomni_cli.core.files import config_folder, write_json
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, Declaration, HookSpecs, check_declaration
 
-Result = TypeVar("Result")
-ENTRY_POINTS = "muomni"
-FILES = "MUOMNI_PLUGINS"
-"""Environment variable with further plugins: paths of Python files, separated by ``os.pathsep``."""
+FILES = "MUOMNI_PLUGINS"  # environment variable: paths of further plugins' Python files, separated by ``os.pathsep``
 
 BUILTINS = (
     "muomni_text.plugin",
@@ -48,9 +44,7 @@ BUILTINS = (
 )
 """Modules with the hooks of built-in plugins; the host names them only here."""
 
-HEAVY = "torch"
-"""Must not be imported while a plugin loads: it would slow down every command, also those that do without it."""
-
+HEAVY = "torch"  # must not be imported while a plugin loads: it would slow down commands that do without it
 SECONDS = 0.7  # load time of a third-party plugin above which a warning is shown
 
 
@@ -108,7 +102,19 @@ class Plugin:
         """Import the module and collect its declarations. Raises MuomniError: it is broken, and is built in or
         ``MUOMNI_STRICT_PLUGINS=1``."""
         began, light = time.monotonic(), HEAVY not in sys.modules
-        self._guarded(self._load)
+        with self._guarded():
+            module = _import_file(self.info) if self.info.file else importlib.import_module(self.info.module)
+            needed = getattr(module, "MUOMNI_API", API_VERSION)
+            if not isinstance(needed, int):
+                raise TypeError(f"MUOMNI_API must be a whole number, not {needed!r}")
+            if needed > API_VERSION:
+                raise RuntimeError(f"needs plugin API {needed}, this muomni has {API_VERSION}: upgrade muomni")
+            self.doc = (module.__doc__ or "").strip().partition("\n")[0]
+            self._hooks = pluggy.PluginManager("muomni")  # for this module alone: its failure affects no other plugin
+            self._hooks.add_hookspecs(HookSpecs)
+            self._hooks.register(module)
+            self._hooks.check_pending()
+            self.parts = list(_declarations(self._hooks))
         seconds = time.monotonic() - began
         if self.info.origin == "built-in" or self.info.status != "loaded":
             return
@@ -119,7 +125,16 @@ class Plugin:
 
     def commands(self, taken: Collection[str]) -> typer.Typer | None:
         """The plugin's commands; None if it has none or fails. A name in ``taken`` is an error."""
-        return self._guarded(lambda: self._commands(taken))
+        found = None
+        with self._guarded():
+            if self._hooks is not None and self._hooks.hook.register_commands.get_hookimpls():
+                cli = typer.Typer()
+                self._hooks.hook.register_commands(cli=cli)
+                names = typer.main.get_group(cli).commands.keys()  # also finds signatures that Typer cannot read
+                if clash := names & taken:
+                    raise ValueError(f"there is a command {min(clash)} already")
+                found = cli
+        return found
 
     def fail(self, error: BaseException) -> None:
         """Mark the plugin as broken because of ``error``; raises as :meth:`load` does."""
@@ -133,34 +148,17 @@ class Plugin:
             fix = f"fix {self.info.module}, or unset MUOMNI_STRICT_PLUGINS to continue without it"
             raise MuomniError(f"the plugin {self.info.name} is broken: {reason}", fix) from error
 
-    def _load(self) -> None:
-        module = _import_file(self.info) if self.info.file else importlib.import_module(self.info.module)
-        _check_api(module)
-        self.doc = (module.__doc__ or "").strip().partition("\n")[0]
-        self._hooks = _manager(module)
-        self.parts = list(_declarations(self._hooks))
-
-    def _commands(self, taken: Collection[str]) -> typer.Typer | None:
-        if self._hooks is None or not self._hooks.hook.register_commands.get_hookimpls():
-            return None
-        cli = typer.Typer()
-        self._hooks.hook.register_commands(cli=cli)
-        names = typer.main.get_group(cli).commands.keys()  # also finds signatures that Typer cannot read
-        if clash := names & taken:
-            raise ValueError(f"there is a command {min(clash)} already")
-        return cli
-
-    def _guarded(self, act: Callable[[], Result]) -> Result | None:
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
         """Catch a plugin's exceptions and redirect what it prints to stderr, so that stdout holds only results."""
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                return act()
+                yield
         except KeyboardInterrupt:
             say(f"interrupted in plugin {self.info.name} ({self.info.origin})")
             raise
         except (Exception, SystemExit) as error:
             self.fail(error)
-            return None
 
 
 def load_plugins() -> list[Plugin]:
@@ -190,7 +188,7 @@ def _found() -> Iterator[PluginInfo]:
         package = module.partition(".")[0]
         if _is_package(package):
             yield PluginInfo(package, module, __version__, "built-in", "loaded")
-    for entry in sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, entry.value)):
+    for entry in sorted(metadata.entry_points(group="muomni"), key=lambda entry: (entry.name, entry.value)):
         if entry.value not in BUILTINS:
             origin, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
             yield PluginInfo(entry.name, entry.value, version, origin, "loaded")
@@ -200,8 +198,7 @@ def _found() -> Iterator[PluginInfo]:
 
 def absent_builtins() -> list[str]:
     """Built-in plugins that are not installed."""
-    packages = [module.partition(".")[0] for module in BUILTINS]
-    return [package for package in packages if not _is_package(package)]
+    return [package for module in BUILTINS if not _is_package(package := module.partition(".")[0])]
 
 
 def _is_package(name: str) -> bool:
@@ -220,18 +217,14 @@ def add_file(path: str) -> None:
     file = Path(path).expanduser().resolve()
     if not file.is_file() or file.suffix != ".py":
         raise RequestError(f"{path} is not a Python file", "name the file of a plugin: --plugin my_encoder.py")
-    if not file.stem.isidentifier() or not _is_free(file):
+    spec = importlib.util.find_spec(file.stem) if file.stem.isidentifier() else None
+    is_taken = spec is not None and (spec.origin is None or Path(spec.origin).resolve() != file)
+    if not file.stem.isidentifier() or is_taken:
         raise RequestError(
             f"a plugin cannot be called {file.name}: the name is taken by another module or not an identifier",
             "give the file another name: letters, digits and _",
         )
     os.environ[FILES] = os.pathsep.join(str(one) for one in dict.fromkeys([*files(), file]))
-
-
-def _is_free(file: Path) -> bool:
-    """Whether the name is not taken by another module."""
-    spec = importlib.util.find_spec(file.stem)
-    return spec is None or (spec.origin is not None and Path(spec.origin).resolve() == file)
 
 
 def _import_file(info: PluginInfo) -> ModuleType:
@@ -248,23 +241,6 @@ def _import_file(info: PluginInfo) -> ModuleType:
         del sys.modules[info.module]
         raise
     return module
-
-
-def _check_api(module: ModuleType) -> None:
-    needed = getattr(module, "MUOMNI_API", API_VERSION)
-    if not isinstance(needed, int):
-        raise TypeError(f"MUOMNI_API must be a whole number, not {needed!r}")
-    if needed > API_VERSION:
-        raise RuntimeError(f"needs plugin API {needed}, this muomni has {API_VERSION}: upgrade muomni")
-
-
-def _manager(module: ModuleType) -> pluggy.PluginManager:
-    """A pluggy manager for this module alone, so that a failure cannot affect other plugins."""
-    manager = pluggy.PluginManager("muomni")
-    manager.add_hookspecs(HookSpecs)
-    manager.register(module)
-    manager.check_pending()
-    return manager
 
 
 def _declarations(hooks: pluggy.PluginManager) -> Iterator[Declaration]:

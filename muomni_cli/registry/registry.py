@@ -1,6 +1,5 @@
 """All declarations of the loaded plugins: look one up by kind and name, import the code that it refers to, describe its
-settings.
-"""
+settings."""
 
 from __future__ import annotations
 
@@ -42,16 +41,12 @@ class Registry:
     """The declarations of all plugins. ``kind`` is that of a declaration: ``tokenizer``, ``thinker`` ..."""
 
     def __init__(self, plugins: Sequence[Plugin]) -> None:
-        self._plugins = plugins
-
-    @property
-    def plugins(self) -> list[Plugin]:
-        return list(self._plugins)
+        self.plugins = list(plugins)
 
     def all(self, kind: str) -> list[RegisteredPart]:
         """Every part of this kind, built-ins first."""
         return _registered(
-            [(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, Part) and part.kind == kind]
+            [(p.info, part) for p in self.plugins for part in p.parts if isinstance(part, Part) and part.kind == kind]
         )
 
     def recipes(self) -> list[RegisteredRecipe]:
@@ -70,7 +65,7 @@ class Registry:
         return self._of(CheckSpec)
 
     def _of(self, declared: type[Declared]) -> list[Registered[Declared]]:
-        return _registered([(p.info, part) for p in self._plugins for part in p.parts if isinstance(part, declared)])
+        return _registered([(p.info, part) for p in self.plugins for part in p.parts if isinstance(part, declared)])
 
     def get(self, kind: str, name: str) -> RegisteredPart:
         """The part called ``name`` or ``plugin:name``. Raises RequestError: unknown (with the nearest name, and the
@@ -99,17 +94,21 @@ class Registry:
             raise RequestError(
                 f"{kind} {name!r} is offered by {owners}", f"say which: {' or '.join(o.use for o in found)}"
             )
-        fix = _suggestion(name, [entry.use for entry in offers])
-        if plugin and plugin not in {p.info.name for p in self._plugins}:
+        uses = [entry.use for entry in offers]
+        listed = f"there is {', '.join(uses)}" if uses else "no plugin offers one: muomni plugins list"
+        fix = did_you_mean(name, uses, listed)
+        if plugin and plugin not in {p.info.name for p in self.plugins}:
             fix = f"install the plugin {plugin}, or name its file with --plugin; {fix}"
         raise RequestError(f"there is no {kind} {name!r}{self.absences(plugin)}", fix)
 
     def absences(self, plugin: str = "") -> str:
         """Plugins that are broken, disabled or not installed, for errors about an unknown name; only ``plugin`` if
         given."""
-        absent = [p.info for p in self._plugins if p.info.status != "loaded" and plugin in ("", p.info.name)]
+        absences = []
+        for info in (p.info for p in self.plugins if p.info.status != "loaded" and plugin in ("", p.info.name)):
+            why = info.reason if info.status == "broken" else f"muomni plugins enable {info.name}"
+            absences.append(f"; plugin {info.name} is {info.status} ({why})")
         gone = [name for name in absent_builtins() if plugin in ("", name)]
-        absences = [f"; plugin {info.name} is {info.status} ({_why(info)})" for info in absent]
         return "".join([*absences, *(f"; the built-in plugin {name} is not installed" for name in gone)])
 
 
@@ -120,14 +119,8 @@ def get_registry() -> Registry:
 
 
 def resolve(reference: str, wanted_by: str = "") -> Any:
-    """Import the object that ``"package.module:attr"`` refers to.
-
-    Args:
-        wanted_by: the part that needs it, for errors: ``"thinker tiny"``.
-
-    Raises:
-        MuomniError: a required package is not installed, or there is no such attribute.
-    """
+    """Import the object that ``"package.module:attr"`` refers to. ``wanted_by``: the part that needs it, for errors:
+    ``"thinker tiny"``. MuomniError if a required package is not installed, or there is no such attribute."""
     wanted_by = wanted_by or reference
     module, _, path = reference.partition(":")
     try:
@@ -140,10 +133,6 @@ def resolve(reference: str, wanted_by: str = "") -> Any:
     except AttributeError as error:
         raise MuomniError(f"{wanted_by}: {module} has no {path}", "fix the plugin that declares it") from error
     return found
-
-
-def _why(info: PluginInfo) -> str:
-    return info.reason if info.status == "broken" else f"muomni plugins enable {info.name}"
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:
@@ -165,22 +154,7 @@ def _registered(declared: list[tuple[PluginInfo, Declared]]) -> list[Registered[
     ]
 
 
-def _suggestion(name: str, names: Sequence[str]) -> str:
-    listed = f"there is {', '.join(names)}" if names else "no plugin offers one: muomni plugins list"
-    return did_you_mean(name, names, listed)
-
-
-AnyRegistered = (
-    Registered[Part]
-    | Registered[RecipeFile]
-    | Registered[ModelFiles]
-    | Registered[Download]
-    | Registered[MetricSet]
-    | Registered[CheckSpec]
-)
-
-
-def registered_parts(registry: Registry) -> list[AnyRegistered]:
+def registered_parts(registry: Registry) -> list[Registered[Any]]:
     """All declarations, kind by kind, parts first."""
     parts = (entry for kind in KINDS for entry in registry.all(kind))
     others = registry.recipes(), registry.models(), registry.downloads(), registry.metric_sets(), registry.checks()
@@ -194,7 +168,7 @@ def describe_plugin(plugin: Plugin) -> dict[str, Any]:
     return about | {"doc": plugin.doc, "parts": {kind: kinds.count(kind) for kind in KINDS if kind in kinds}}
 
 
-def describe_part(offer: AnyRegistered) -> dict[str, Any]:
+def describe_part(offer: Registered[Any]) -> dict[str, Any]:
     """A declaration with what characterizes its kind: capabilities and settings, files, size, stages or check."""
     part = offer.part
     entry = {"name": part.name, "use": offer.use, "kind": part.kind, "plugin": offer.plugin.name, "doc": part.doc}
@@ -246,12 +220,12 @@ def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 
 def installed_models() -> list[dict[str, Any]]:
-    """Every one."""
+    """What the packages of all installed models declare."""
     return [declared(registered) for registered in get_registry().models()]
 
 
 def declared(registered: RegisteredModel) -> dict[str, Any]:
-    """What its package says of a model."""
+    """What the package of a model declares, as plain data."""
     model, plugin = registered.part, registered.plugin
     paths = {field: getattr(model, field) for field in ("bundle", "run", "card", "scores")}
     return {

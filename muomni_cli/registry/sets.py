@@ -15,12 +15,8 @@ from muomni_cli.core.files import data_folder
 from muomni_cli.registry.registry import did_you_mean, get_registry
 
 _NAME = r"[a-z0-9][a-z0-9_-]*"
-
-REFERENCE = re.compile(rf"set:(?P<name>(?:{_NAME}:)?{_NAME})(?:/(?P<file>\S.*))?")
-"""``set:...`` in place of a path in a recipe."""
-
+REFERENCE = re.compile(rf"set:(?P<name>(?:{_NAME}:)?{_NAME})(?:/(?P<file>\S.*))?")  # in place of a path in a recipe
 Keys = tuple[str | int, ...]  # path to a value in nested tables and lists
-
 _VARIABLE = re.compile(r"\$(?:(?P<name>\w+)|\{(?P<braced>\w+)(?::-(?P<default>[^}]*))?\})")
 
 
@@ -41,7 +37,7 @@ class SetFile:
             yield self.download.shipped
 
     def find(self) -> Path | None:
-        """The first of :meth:`places` that exists; None if there is none."""
+        """The first of :meth:`places` that exists."""
         return next((place for place in self.places() if place.is_file()), None)
 
 
@@ -65,16 +61,6 @@ def set_file(reference: str) -> SetFile:
     raise RequestError(f"the public dataset {registered.use} has no file {file!r}", did_you_mean(file, names, listed))
 
 
-def find_file(reference: str) -> Path:
-    """Path of the file that ``set:NAME`` or ``set:NAME/FILE`` refers to. Raises RequestError: as in :func:`set_file`,
-    or it is not downloaded; the fix is the command that does it."""
-    file = set_file(reference)
-    path = file.find()
-    if path is None:
-        raise missing_error({file.use: file.download})
-    return path
-
-
 def references_in(value: Any, above: Keys = ()) -> Iterator[tuple[Keys, str]]:
     """Every ``set:...`` in nested tables and lists, with its path."""
     if isinstance(value, str):
@@ -89,12 +75,9 @@ def references_in(value: Any, above: Keys = ()) -> Iterator[tuple[Keys, str]]:
 
 
 def missing_error(missing: dict[str, Download]) -> RequestError:
-    return RequestError(missing_line(missing), get_command(missing))
-
-
-def missing_line(missing: dict[str, Download]) -> str:
     """``missing: speech-commands (2.4 GB), fsdd (12 MB)``."""
-    return f"missing: {', '.join(f'{use} ({size_text(download.size)})' for use, download in missing.items())}"
+    listed = ", ".join(f"{use} ({size_text(download.size)})" for use, download in missing.items())
+    return RequestError(f"missing: {listed}", get_command(missing))
 
 
 def get_command(missing: Iterable[str]) -> str:
@@ -113,13 +96,14 @@ def size_text(size: float) -> str:
 def expand_path(text: str) -> Path:
     """Expand a recipe's path: ``~``, ``$NAME``, ``${NAME}``, ``${NAME:-default}``, and ``set:NAME`` or
     ``set:NAME/FILE`` for a file of a public dataset. ``MUOMNI_DATA`` defaults to
-    :func:`muomni_cli.core.files.data_folder`.
-
-    Raises:
-        RequestError: an unset variable without a default, or a dataset that is unknown or not downloaded.
-    """
+    :func:`muomni_cli.core.files.data_folder`. RequestError: an unset variable without a default, or a dataset that is
+    unknown or not downloaded; the fix is the command that downloads it."""
     if text.startswith("set:"):
-        return find_file(text)
+        file = set_file(text)
+        path = file.find()
+        if path is None:
+            raise missing_error({file.use: file.download})
+        return path
 
     def value(match: re.Match[str]) -> str:
         name, default = match["name"] or match["braced"], match["default"]

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from muomni_cli.models import locate as finding
-from muomni_cli.models import package_run
 from muomni_cli.registry.loading import Plugin, PluginInfo
 from muomni_cli.registry.registry import Registry, get_registry
 
@@ -40,5 +39,4 @@ def see(site: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plugin.load()
     assert plugin.info.status == "loaded", plugin.info.reason
     registry = Registry([*get_registry().plugins, plugin])
-    for where in (finding, package_run):
-        monkeypatch.setattr(where, "get_registry", lambda: registry)
+    monkeypatch.setattr(finding, "get_registry", lambda: registry)
