@@ -246,7 +246,7 @@ class _Question:
 
 
 class AnswerTokens:
-    """The tokens of an answer, which ends with ``eos``, after ``most`` tokens or (with ``loop_guard``) before it repeats
+    """The tokens of an answer, which ends with ``eos``, after ``most`` tokens, or with ``loop_guard`` before it repeats
     itself, as in chat."""
 
     def __init__(self, tokenizer: Tokenizer, most: int, *, loop_guard: bool) -> None:
