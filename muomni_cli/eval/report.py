@@ -101,17 +101,11 @@ def _row(axis: Axis, result: MetricResult, top: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What an axis measures.
+    """What an axis measures."""
 
-    Args:
-        title: of the plot.
-        better: which values are better, for the reader; empty if unknown.
-        least: the axis reaches at least this value.
-    """
-
-    title: str
-    better: str = ""
-    least: float = 0.0
+    title: str  # of the plot
+    better: str = ""  # which values are better, for the reader; empty if unknown
+    least: float = 0.0  # the axis reaches at least this value
 
 
 HIGH, LOW = "higher is better", "lower is better"

@@ -35,31 +35,18 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class TraceStep:
-    """One recorded step.
+    """One recorded step."""
 
-    Args:
-        section: the section it belongs to: one image, the text, the Thinker ...
-        depth: nesting depth.
-        title: short name.
-        what: what it does.
-        inputs: shapes of the inputs.
-        outputs: shapes of the outputs.
-        ms: duration, nested steps included.
-        counts: what became how many of what, in words.
-        statistics: of the first output tensor; None for ids.
-        values: further results by name, for JSON.
-    """
-
-    section: str
-    depth: int
-    title: str
-    what: str
+    section: str  # that it belongs to: one image, the text, the Thinker ...
+    depth: int  # of nesting
+    title: str  # short name
+    what: str  # what it does
     inputs: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
-    ms: float
-    counts: str = ""
-    statistics: Statistics | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)
+    ms: float  # duration, nested steps included
+    counts: str = ""  # what became how many of what, in words
+    statistics: Statistics | None = None  # of the first output tensor; None for ids
+    values: Mapping[str, Any] = field(default_factory=dict)  # further results by name, for JSON
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``; non-finite statistics are null."""

@@ -23,23 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TraceRequest:
-    """What to trace.
+    """What to trace."""
 
-    Args:
-        text: the question; for a model without a Thinker, the text to speak.
-        media: its inputs, ``NAME=FILE`` each.
-        tokens: maximum tokens of the answer.
-        speech: also speak the answer.
-        loop_guard: stop the answer before it repeats itself; None for the recipe's setting.
-        attention: keep attention weights.
-    """
-
-    text: str
-    media: Sequence[str]
-    tokens: int
-    speech: bool
-    loop_guard: bool | None = None
-    attention: bool = False
+    text: str  # the question; for a model without a Thinker, the text to speak
+    media: Sequence[str]  # its inputs, ``NAME=FILE`` each
+    tokens: int  # maximum tokens of the answer
+    speech: bool  # also speak the answer
+    loop_guard: bool | None = None  # stop the answer before it repeats itself; None for the recipe's setting
+    attention: bool = False  # keep attention weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,40 +34,27 @@ from muomni_cli.voice.synthesis import voice_of
 
 @dataclass(slots=True)
 class QuestionTrace:
-    """The trace of a question.
+    """The trace of a question."""
 
-    Args:
-        steps: in order.
-        inputs: each image, audio or other input, and the array that its encoder takes.
-        layout: segments of the sequence and their token counts: ``image``, ``text`` ...
-        tokens: each position of the sequence in words: ``image``, ``' the' (262)``.
-        attention: each layer's weights (H,T,T) for the prompt, if requested and PyTorch runs the model.
-    """
-
-    steps: list[TraceStep] = field(default_factory=list)
+    steps: list[TraceStep] = field(default_factory=list)  # in order
+    # each image, audio or other input, and the array that its encoder takes
     inputs: list[tuple[Media, NDArray[Any]]] = field(default_factory=list)
+    # segments of the sequence (``image``, ``text`` ...) and their token counts
     layout: list[tuple[str, int]] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)  # each position of the sequence: ``image``, ``' the' (262)``
+    # each layer's weights (H,T,T) for the prompt, if requested and PyTorch runs the model
     attention: list[NDArray[np.float32]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class SpeechTrace:
-    """The trace of a text that was spoken.
+    """The trace of a text that was spoken."""
 
-    Args:
-        steps: in order.
-        codes: (T,Q).
-        mel: (M,F) log-mel.
-        wave: (N,) samples, full scale 1.
-        sample_rate: in Hz.
-    """
-
-    steps: list[TraceStep]
-    codes: NDArray[Any]
-    mel: NDArray[Any]
-    wave: NDArray[Any]
-    sample_rate: int
+    steps: list[TraceStep]  # in order
+    codes: NDArray[Any]  # (T,Q)
+    mel: NDArray[Any]  # (M,F) log-mel
+    wave: NDArray[Any]  # (N,) samples, full scale 1
+    sample_rate: int  # in Hz
 
 
 def trace_question(
