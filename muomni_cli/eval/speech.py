@@ -98,7 +98,7 @@ class SpeechEvaluation:
         examples, rest = (data.train, data.val) if context.split == "train" else (data.val, data.train)
         self._codec = any_codec(context.model, context.recipe)
         self._resynthesized: dict[str, Resynthesized] = {}
-        self._sentences = []
+        self._sentences: list[Sentences] = []
         for number, task in enumerate(data.names):
             rows = _of_source(examples, number)
             chosen = context.limited(rows, DEFAULT_LIMIT)
