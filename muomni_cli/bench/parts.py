@@ -12,19 +12,18 @@ from torch import Tensor, nn
 
 from muomni_cli.bench.report import BenchRow, Comparison, Work, alternate, long_enough
 from muomni_cli.bench.workload import FIRST, OURS, Workload, encoder_inputs, generation
-from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.contract.declarations import EncoderPart, Part
 from muomni_cli.contract.models import Peer
 from muomni_cli.contract.training import Batch, Loss, Sample
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.nn.device import choose_device, set_threads
-from muomni_cli.recipe import PartSpec, Recipe, TrainSettings
+from muomni_cli.recipe import Recipe, TrainSettings
 from muomni_cli.registry.registry import resolve
 from muomni_cli.training.objectives import summed_loss, to_batch
 from muomni_cli.training.step import Stepper
 
-VOCAB_SIZE = 5000
-"""Used if the recipe does not define one."""
+VOCAB_SIZE = 5000  # of a recipe that does not define one
 
 
 class Repeated:
@@ -55,14 +54,12 @@ def compare_training(recipe: Recipe, work: Workload, peers: Sequence[str]) -> Co
     """Whole training steps (forward, backward, clipping, optimizer), in tokens per second."""
     settings, device = recipe.train_for("thinker"), choose_device(work.device)
     set_threads(work.threads)
-    vocab_size = _vocab_size(recipe)
-    tokens = torch.randint(FIRST, vocab_size, (work.batch, work.length + 1))
-    thinker = _ours(recipe, vocab_size)
+    _, thinker, others = _thinkers(recipe, peers)
+    tokens = torch.randint(FIRST, thinker.vocab_size, (work.batch, work.length + 1))
     batch = to_batch(tokens.numpy(), np.ones((work.batch, work.length), dtype=bool))
     batch.tensors["tokens"] = tokens
-    ours = Repeated(thinker, batch, lambda tensors: summed_loss(thinker, tensors))  # type: ignore[arg-type]
-    theirs = _peers(recipe, vocab_size, peers).items()
-    objectives = {OURS: ours, **{name: Repeated(peer.module, batch, _loss_of(peer)) for name, peer in theirs}}
+    objectives = {OURS: Repeated(thinker, batch, lambda tensors: summed_loss(thinker, tensors))}
+    objectives |= {name: Repeated(peer.module, batch, _loss_of(peer)) for name, peer in others.items()}
     works = {name: _training(objective, settings, device, work.count) for name, objective in objectives.items()}
     return alternate(works, rounds=work.rounds)
 
@@ -88,63 +85,42 @@ def compare_generation(recipe: Recipe, work: Workload, peers: Sequence[str]) -> 
     """Greedy generation with a cache, prompt included, in new tokens per second."""
     device = choose_device(work.device)
     set_threads(work.threads)
-    vocab_size = _vocab_size(recipe)
-    prompts = torch.randint(FIRST, vocab_size, (work.batch, work.length))
-    thinker: Any = _ours(recipe, vocab_size).to(device)
-    backend = TorchBackend(thinker, _thinker(recipe).registered.part.capabilities, pack_weights=True)
-    contestants = {OURS: generation(backend, vocab_size, prompts.tolist(), work.count)}
-    for name, peer in _peers(recipe, vocab_size, peers).items():
+    part, thinker, others = _thinkers(recipe, peers)
+    prompts = torch.randint(FIRST, thinker.vocab_size, (work.batch, work.length))
+    backend = TorchBackend(thinker.to(device), part.capabilities, pack_weights=True)
+    contestants = {OURS: generation(backend, thinker.vocab_size, prompts.tolist(), work.count)}
+    for name, peer in others.items():
         peer.module.to(device).eval()
-        contestants[name] = _their_generation(peer, prompts.to(device), work.count)
+        contestants[name] = _generation_of(peer, prompts.to(device), work.count)
     return alternate(contestants, rounds=work.rounds, warmup=2)
 
 
-def _their_generation(peer: Peer, prompts: Tensor, count: int) -> Work:
+def _generation_of(peer: Peer, prompts: Tensor, count: int) -> Work:
     return lambda: peer.generate(prompts, count).numel() - prompts.numel()
 
 
-def _ours(recipe: Recipe, vocab_size: int) -> nn.Module:
-    chosen = _thinker(recipe)
-    part = chosen.registered.part
+def _thinkers(recipe: Recipe, peers: Sequence[str]) -> tuple[Part, Any, dict[str, Peer]]:
+    """The Thinker that a recipe declares, with random weights, and those of its peers that are named."""
+    chosen, tokenizer = recipe.thinker, recipe.tokenizer
+    if chosen is None:
+        raise RequestError(f"recipe {recipe.name} has no Thinker", "add a table [thinker], or name another recipe")
+    part: Part = chosen.registered.part
+    vocab_size = int(getattr(tokenizer.config, "vocab_size", VOCAB_SIZE)) if tokenizer else VOCAB_SIZE
     torch.manual_seed(recipe.seed)
-    thinker: nn.Module = resolve(part.build, f"thinker {part.name}")(chosen.config, vocab_size)
-    return thinker
-
-
-def _peers(recipe: Recipe, vocab_size: int, names: Sequence[str]) -> dict[str, Peer]:
-    chosen = _thinker(recipe)
-    part = chosen.registered.part
-    if unknown := [name for name in names if name not in part.peers]:
+    thinker = resolve(part.build, f"thinker {part.name}")(chosen.config, vocab_size)
+    if unknown := [name for name in peers if name not in part.peers]:
         raise RequestError(
             f"the thinker {part.name} declares no peer {unknown[0]!r}", f"its peers: {', '.join(part.peers) or 'none'}"
         )
-    return {name: resolve(part.peers[name], f"peer {name}")(chosen.config, vocab_size) for name in names}
-
-
-def _thinker(recipe: Recipe) -> PartSpec:
-    if recipe.thinker is None:
-        raise RequestError(f"recipe {recipe.name} has no Thinker", "add a table [thinker], or name another recipe")
-    return recipe.thinker
-
-
-def _vocab_size(recipe: Recipe) -> int:
-    return int(getattr(recipe.tokenizer.config, "vocab_size", VOCAB_SIZE)) if recipe.tokenizer else VOCAB_SIZE
+    others = {name: resolve(part.peers[name], f"peer {name}")(chosen.config, vocab_size) for name in peers}
+    return part, thinker, others
 
 
 def compare_encoders(
     recipe: Recipe, work: Workload, *, versus: bool, progress: Callable[[str], None]
 ) -> list[BenchRow]:
-    """A row for each input of each encoder, and one for its training, in inputs per second.
-
-    Args:
-        recipe: names the encoders.
-        work: ``batch`` and ``count`` are batch size and steps of training.
-        versus: compare with every peer that an encoder declares.
-        progress: receives progress messages.
-
-    Raises:
-        RequestError: no encoder of the recipe declares ``bench_inputs``.
-    """
+    """A row for each input of each encoder, and one for its training, in inputs per second. With ``versus``, peers that
+    an encoder declares are measured, too. RequestError if no encoder of the recipe declares ``bench_inputs``."""
     device = choose_device(work.device)
     set_threads(work.threads)
     lines = []
@@ -155,15 +131,17 @@ def compare_encoders(
         if inputs is None:
             progress(f"{modality}: the encoder {part.name} declares no bench_inputs to measure")
             continue
-        modules = _contestants(recipe, chosen, part.peers if versus else {})
+        builds = {OURS: part.build, **(part.peers if versus else {})}
+        torch.manual_seed(recipe.seed)
+        modules = {name: resolve(build, f"{name} {part.name}")(chosen.config) for name, build in builds.items()}
         for name, array in inputs.items():
             progress(f"measuring {modality}: {name}")
             lines.append(BenchRow(f"{modality}: {name}", _encoding(modules, array, device, work.rounds), "input"))
         progress(f"measuring {modality}: training")
-        first = next(iter(inputs.values()))
-        rows = torch.from_numpy(np.stack([first] * work.batch))
+        first, array = next(iter(inputs.items()))
+        rows = torch.from_numpy(np.stack([array] * work.batch))
         batch = Batch({"inputs": rows}, weight=float(work.batch), items=work.batch)
-        setting = f"{modality}: training on {work.batch} x {next(iter(inputs))}"
+        setting = f"{modality}: training on {work.batch} x {first}"
         settings = recipe.train_for(modality)
         training = {
             name: _training(Repeated(m, batch, _mean_square(m), "inputs"), settings, device, work.count)
@@ -185,24 +163,17 @@ def _mean_square(module: nn.Module) -> Callable[[dict[str, Tensor]], Tensor]:
     return loss
 
 
-def _contestants(recipe: Recipe, chosen: PartSpec, peers: Mapping[str, str]) -> dict[str, nn.Module]:
-    part = chosen.registered.part
-    torch.manual_seed(recipe.seed)
-    builds = {OURS: part.build, **peers}
-    return {name: resolve(build, f"{name} {part.name}")(chosen.config) for name, build in builds.items()}
-
-
 def _encoding(modules: Mapping[str, nn.Module], array: NDArray[Any], device: torch.device, rounds: int) -> Comparison:
     inputs = torch.from_numpy(array)[None].to(device)
-    works = {name: _encoder(module.to(device).eval(), inputs) for name, module in modules.items()}
+
+    def encoder(module: nn.Module) -> Work:
+        def work() -> int:
+            with torch.inference_mode():
+                tokens: Tensor = module(inputs).tokens
+                tokens.sum().item()  # waits for the device
+            return 1
+
+        return work
+
+    works = {name: encoder(module.to(device).eval()) for name, module in modules.items()}
     return alternate(long_enough(works), rounds=rounds)
-
-
-def _encoder(module: nn.Module, inputs: Tensor) -> Work:
-    def work() -> int:
-        with torch.inference_mode():
-            tokens: Tensor = module(inputs).tokens
-            tokens.sum().item()  # waits for the device
-        return 1
-
-    return work

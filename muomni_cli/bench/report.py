@@ -8,6 +8,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,13 +20,10 @@ Work = Callable[[], int]
 """Does the work once; returns the number of items (tokens, images, seconds of audio)."""
 
 Timed = Callable[[], tuple[int, float]]
-"""Does the work once; returns the number of items and the seconds it took."""
+"""The same; returns the number of items and the seconds it took."""
 
-ROUND_SECONDS = 0.25
-"""Short work is repeated for about this long in each round."""
-
-PACKAGES = ("muomni", "torch", "transformers", "onnxruntime", "onnxruntime-gpu")
-"""Packages whose versions are reported."""
+ROUND_SECONDS = 0.25  # short work is repeated for about this long in each round
+PACKAGES = ("muomni", "torch", "transformers", "onnxruntime", "onnxruntime-gpu")  # versions that are reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +58,8 @@ class Comparison:
 
 
 def alternate(contestants: Mapping[str, Work], *, rounds: int, warmup: int = 1) -> Comparison:
-    """Measure the contestants in turn.
-
-    Args:
-        contestants: name -> work; the first is ours.
-        rounds: measured rounds.
-        warmup: unmeasured rounds before them, for allocation, compilation and caches.
-    """
+    """Measure the contestants in turn, the first of which is ours, for ``rounds`` after ``warmup`` unmeasured ones (for
+    allocation, compilation and caches)."""
     gc.collect()
     return take_turns({name: _timed(work) for name, work in contestants.items()}, rounds=rounds, warmup=warmup)
 
@@ -85,16 +78,6 @@ def take_turns(contestants: Mapping[str, Timed], *, rounds: int, warmup: int = 1
     return Comparison(tuple(Measurement(name, tuple(rates[name]), items[name]) for name in names))
 
 
-def long_enough(contestants: Mapping[str, Work]) -> dict[str, Work]:
-    """The same work, repeated equally often for all, so that a round of the first takes about :data:`ROUND_SECONDS`."""
-    ours = next(iter(contestants.values()))
-    ours()
-    begin = time.perf_counter()
-    ours()
-    times = max(1, round(ROUND_SECONDS / (time.perf_counter() - begin)))
-    return {name: _repeated(work, times) for name, work in contestants.items()}
-
-
 def _timed(work: Work) -> Timed:
     def timed() -> tuple[int, float]:
         begin = time.perf_counter()
@@ -104,8 +87,17 @@ def _timed(work: Work) -> Timed:
     return timed
 
 
-def _repeated(work: Work, times: int) -> Work:
-    return lambda: sum(work() for _ in range(times))
+def long_enough(contestants: Mapping[str, Work]) -> dict[str, Work]:
+    """The same work, repeated equally often for all, so that a round of the first takes about :data:`ROUND_SECONDS`."""
+    ours = next(iter(contestants.values()))
+    ours()
+    _, seconds = _timed(ours)()
+    times = max(1, round(ROUND_SECONDS / seconds))
+
+    def repeated(work: Work) -> Work:
+        return lambda: sum(work() for _ in range(times))
+
+    return {name: repeated(work) for name, work in contestants.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,26 +126,17 @@ def rows(lines: Sequence[BenchRow]) -> list[tuple[str, ...]]:
     table: list[tuple[str, ...]] = []
     for line in lines:
         for place, one in enumerate(line.comparison.contestants):
-            ratios = line.comparison.ratios(one.name)
-            ratio = (f"{line.comparison.ratio(one.name):.2f}", f"{min(ratios):.2f}", f"{max(ratios):.2f}")
-            table.append(
-                (
-                    line.setting if place == 0 else "",
-                    one.name,
-                    f"{one.rate:,.0f}" if one.rate >= 100 else f"{one.rate:.3g}",
-                    f"{1000 / one.rate:.3f}",
-                    *(ratio if place else ("", "", "")),
-                )
-            )
+            rate = f"{one.rate:,.0f}" if one.rate >= 100 else f"{one.rate:.3g}"
+            ratio = ("", "", "")
+            if place:
+                ratios = line.comparison.ratios(one.name)
+                ratio = (f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f}", f"{max(ratios):.2f}")
+            table.append(("" if place else line.setting, one.name, rate, f"{1000 / one.rate:.3f}", *ratio))
     return table
 
 
 def short_names(models: Sequence[str]) -> dict[str, str]:
-    """Short name -> model as given: folder names if they are unique.
-
-    Raises:
-        RequestError: a model is given twice.
-    """
+    """Short name -> model as given: folder names if they are unique. RequestError if a model is given twice."""
     short = [Path(model).name or model for model in models]
     names = short if len(set(short)) == len(short) else models
     if len(set(names)) < len(names):
@@ -177,20 +160,15 @@ def as_json(lines: Sequence[BenchRow]) -> dict[str, Any]:
     }
 
 
-def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
-    """Processor, cores, and versions of the installed ``packages``."""
-    versions = {}
-    for name in packages:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version(), **versions}
-
-
-def _cpu() -> str:
+def machine() -> dict[str, Any]:
+    """Processor, cores, and versions of the installed :data:`PACKAGES`."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+            cpu = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        cpu = platform.processor() or platform.machine()
+    found: dict[str, Any] = {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

@@ -19,13 +19,9 @@ from muomni_cli.models.locate import model_named, resolve_model
 from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice, voice_of
 
 TEXT = "Good morning."
-
+# The first byte on stdout comes with the first token, even if it is empty: then the line ends.
 CHAT = ("chat", TEXT, "--max-tokens", "1", "--temperature", "0")
-"""The first byte on stdout comes with the first token, even if it is empty: then the line ends."""
-
-TTS = ("tts", TEXT, "--raw", "-o", "-")
-"""Without a header, so the first byte is audio."""
-
+TTS = ("tts", TEXT, "--raw", "-o", "-")  # without a header, so the first byte is audio
 SENTENCES = (
     "Yes.",
     "Good morning.",
@@ -54,14 +50,12 @@ def measure_start(
     models: Sequence[str], *, rounds: int, device: str, threads: int, progress: Callable[[str], None]
 ) -> list[BenchRow]:
     """Cold start in a new process: a row for the first token of ``muomni chat``, and one for the first audio of
-    ``muomni tts``,
-    of the models that can do it.
+    ``muomni tts``, of the models that can do it.
 
     Args:
         models: runs or bundles; the first is ours.
         rounds: measured processes per model and command.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads; 0 for the runtime's default.
+        device, threads: options of the commands; 0 threads for the runtime's default.
         progress: receives progress messages.
 
     Raises:
@@ -84,11 +78,8 @@ def measure_start(
 
 
 def first_byte(words: Sequence[str]) -> float:
-    """Seconds from the start of ``muomni WORDS`` to its first byte on stdout; returns after it has exited.
-
-    Raises:
-        MuomniError: it failed, or wrote nothing.
-    """
+    """Seconds from the start of ``muomni WORDS`` to its first byte on stdout; returns after it has exited. MuomniError
+    if it failed, or wrote nothing."""
     command = [sys.executable, "-m", "muomni_cli", *words]
     begin = time.perf_counter()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -125,7 +116,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class BenchVoice:
-    """A voice: the model as given, and its vocoder."""
+    """The short name of a model, and one of its vocoders."""
 
     model: str
     vocoder: str
@@ -166,22 +157,34 @@ def measure_speech(
     Raises:
         RequestError: no such model, or it cannot speak.
     """
-    models = [model or resolve_model(None, CAN_SPEAK).spec, *versus]
+    models = short_names([model or resolve_model(None, CAN_SPEAK).spec, *versus])
     voices: dict[BenchVoice, Voice] = {}
-    for name, spec in short_names(models).items():
+    for name, spec in models.items():
         wanted = [one.vocoder for one in voices] or None
-        voices |= {BenchVoice(name, voice.vocoder_name): voice for voice in open_voices(spec, device, threads, wanted)}
-    told = ", ".join(f"{one.model} with {one.vocoder}" for one in voices)
-    progress(f"measuring {told}: {len(SENTENCES)} sentences, {rounds} rounds")
-    return measure_voices(voices, SENTENCES, rounds)
+        voices |= {BenchVoice(name, voice.vocoder_name): voice for voice in _voices(spec, device, threads, wanted)}
+    listed = ", ".join(f"{one.model} with {one.vocoder}" for one in voices)
+    progress(f"measuring {listed}: {len(SENTENCES)} sentences, {rounds} rounds")
+    spoken: dict[BenchVoice, dict[str, list[SpeechStats]]] = {who: {} for who in voices}
+    for turn in range(-1, rounds):
+        for sentence in SENTENCES if turn >= 0 else SENTENCES[:1]:  # the first turn is not measured
+            for who, voice in voices.items():
+                speech = SpeechStats(voice.sample_rate)
+                for _ in voice.say([TextChunk(sentence)], voice.voice_settings(), SpeechSampling(), speech):
+                    pass
+                if turn >= 0 and speech.samples:
+                    spoken[who].setdefault(sentence, []).append(speech)
+    first = next(iter(voices))
+    speeds = []
+    for who, times in spoken.items():
+        if times:
+            peer = spoken.get(BenchVoice(first.model, who.vocoder), spoken[first])
+            speeds.append(_speed(who, times, {} if who.model == first.model else peer))
+    return speeds
 
 
-def open_voices(model: str, device: str, threads: int, vocoders: Sequence[str] | None = None) -> list[Voice]:
-    """The voices of a model, one for each usable vocoder; only those of ``vocoders``, if given.
-
-    Raises:
-        RequestError: no such model, it cannot speak, or it has none of ``vocoders``.
-    """
+def _voices(model: str, device: str, threads: int, vocoders: Sequence[str] | None) -> list[Voice]:
+    """The voices of a model, one for each usable vocoder; only those of ``vocoders``, if given. RequestError if there
+    is no such model, it cannot speak, or it has none of ``vocoders``."""
     engine = open_found(model_named(model), device=device, threads=threads or None)
     usable = list(engine.vocoders)
     if len(usable) < 2:
@@ -192,44 +195,19 @@ def open_voices(model: str, device: str, threads: int, vocoders: Sequence[str] |
     return [voice_of(engine, name) for name in names]
 
 
-def measure_voices(voices: Mapping[BenchVoice, Voice], sentences: Sequence[str], rounds: int) -> list[VoiceSpeed]:
-    """Let the voices take turns on each sentence, after one unmeasured sentence. The first voice's model is ours."""
-    spoken: dict[BenchVoice, dict[str, list[SpeechStats]]] = {who: {} for who in voices}
-    for turn in range(-1, rounds):
-        for sentence in sentences if turn >= 0 else sentences[:1]:
-            for who, voice in voices.items():
-                speech = SpeechStats(voice.sample_rate)
-                for _ in voice.say([TextChunk(sentence)], voice.voice_settings(), SpeechSampling(), speech):
-                    pass
-                if turn >= 0 and speech.samples:
-                    spoken[who].setdefault(sentence, []).append(speech)
-    ours = next(iter(voices))
-    return [
-        _speed(
-            who,
-            said,
-            None if who.model == ours.model else spoken.get(BenchVoice(ours.model, who.vocoder), spoken[ours]),
-        )
-        for who, said in spoken.items()
-        if said
-    ]
-
-
 def _speed(
-    who: BenchVoice, sentences: Mapping[str, Sequence[SpeechStats]], ours: Mapping[str, Sequence[SpeechStats]] | None
+    who: BenchVoice, sentences: Mapping[str, Sequence[SpeechStats]], ours: Mapping[str, Sequence[SpeechStats]]
 ) -> VoiceSpeed:
+    """``sentences``, ``ours``: the times of each sentence by this voice, and by the one it is compared with."""
     factors = {sentence: min(speech.factor for speech in times) for sentence, times in sentences.items()}
-    ratio = None
-    if ours is not None:
-        both = [theirs / min(speech.factor for speech in ours[s]) for s, theirs in factors.items() if s in ours]
-        ratio = Ratio(statistics.median(both), min(both), max(both)) if both else None
+    both = [theirs / min(speech.factor for speech in ours[s]) for s, theirs in factors.items() if s in ours]
     return VoiceSpeed(
         who.model,
         who.vocoder,
         _spread(list(factors.values())),
         _spread([min(1000 * (speech.first or 0.0) for speech in times) for times in sentences.values()]),
         sum(times[0].seconds for times in sentences.values()),
-        ratio,
+        Ratio(statistics.median(both), min(both), max(both)) if both else None,
     )
 
 
@@ -246,20 +224,16 @@ def headings(speeds: Sequence[VoiceSpeed]) -> tuple[str, ...]:
 
 def rows(speeds: Sequence[VoiceSpeed]) -> list[tuple[str, ...]]:
     """A row per voice; with several models also names and ratios."""
+    several = _several(speeds)
     table: list[tuple[str, ...]] = []
     for one in speeds:
-        plain = (
-            one.vocoder,
-            f"{one.factor.p50:.3f}",
-            f"{one.factor.p95:.3f}",
-            f"{one.first_ms.p50:.0f}",
-            f"{one.first_ms.p95:.0f}",
-            f"{one.seconds:.1f}",
-        )
+        factors = f"{one.factor.p50:.3f}", f"{one.factor.p95:.3f}"
+        firsts = f"{one.first_ms.p50:.0f}", f"{one.first_ms.p95:.0f}"
+        plain = (one.vocoder, *factors, *firsts, f"{one.seconds:.1f}")
         ratio = ("", "", "")
         if one.ratio is not None:
             ratio = (f"{one.ratio.p50:.2f}", f"{one.ratio.least:.2f}", f"{one.ratio.most:.2f}")
-        table.append((one.model, *plain, *ratio) if _several(speeds) else plain)
+        table.append((one.model, *plain, *ratio) if several else plain)
     return table
 
 

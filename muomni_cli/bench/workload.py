@@ -1,6 +1,5 @@
-"""The work of one round of a benchmark, the same for all contestants, and the contestants of bundles. Imports torch
-only for a PyTorch peer.
-"""
+"""The work of one round of a benchmark, the same for all contestants, and benchmarks of bundles. Imports torch only for
+a PyTorch peer."""
 
 from __future__ import annotations
 
@@ -25,38 +24,22 @@ if TYPE_CHECKING:
     from muomni_cli.models.untrained_engine import UntrainedEngine
 
 OURS = "muomni"
-
-FIRST = 6
-"""Lower ids are special tokens, which random text does not contain."""
-
-OWN = ("batch", "length", "count", "threads")
-"""Keys that change the workload; all others change the recipe."""
-
-TORCH = "torch"
-"""Value of ``--vs`` for the same parts in PyTorch."""
+FIRST = 6  # lower ids are special tokens, which random text does not contain
+OWN = ("batch", "length", "count", "threads")  # keys that change the workload; all others change the recipe
+TORCH = "torch"  # value of ``--vs`` for the same parts in PyTorch
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """The work of one round.
-
-    Args:
-        batch: batch size.
-        length: tokens of a training sequence, or of a prompt.
-        count: training steps, or tokens to generate.
-        rounds: measured rounds.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        threads: CPU threads; 0 for the runtime's default.
-        prefill: prompt tokens of the prefill benchmark; 0 for none.
-    """
+    """The work of one round."""
 
     batch: int
-    length: int
-    count: int
-    rounds: int
-    device: str = "auto"
-    threads: int = 0
-    prefill: int = 0
+    length: int  # tokens of a training sequence, or of a prompt
+    count: int  # training steps, or tokens to generate
+    rounds: int  # measured rounds
+    device: str = "auto"  # ``auto``, ``cpu`` or ``cuda``
+    threads: int = 0  # CPU threads; 0 for the runtime's default
+    prefill: int = 0  # prompt tokens of the prefill benchmark; 0 for none
 
 
 class Numbers:
@@ -84,16 +67,6 @@ def generation(backend: Backend[Any], vocab_size: int, prompts: Sequence[Sequenc
     return lambda: sum(1 for _ in generate(backend, tokenizer, requests))
 
 
-def prefill(backend: Backend[Any], prompts: Sequence[Sequence[int]]) -> Work:
-    """Prefill of the prompts, up to the logits of the first new token; counts prompts."""
-
-    def work() -> int:
-        backend.begin(prompts, len(prompts[0]))
-        return len(prompts)
-
-    return work
-
-
 def encoder_inputs(part: EncoderPart, config: PartConfig) -> Mapping[str, NDArray[Any]] | None:
     """The encoder's ``bench_inputs`` by name; None if it declares none."""
     if part.bench_inputs is None:
@@ -112,15 +85,23 @@ class Setting:
 
 
 def planned(work: Workload, variations: Sequence[str]) -> list[Setting]:
-    """The base setting, then one for each of ``variations`` (``"length=128 batch=2"``).
-
-    Raises:
-        RequestError: an invalid value.
-    """
-    return [
-        Setting(variation.strip() or _describe(work), *_changed(work, variation.split()))
-        for variation in ("", *variations)
-    ]
+    """The base setting, then one for each of ``variations`` (``"length=128 batch=2"``). RequestError for an invalid
+    value."""
+    threads = f" threads={work.threads}" if work.threads else ""
+    found = [Setting(f"batch={work.batch} length={work.length} count={work.count}{threads}", work, ())]
+    for variation in variations:
+        own: dict[str, Any] = {}
+        rest = []
+        for word in variation.split():
+            key, _, value = word.partition("=")
+            if key not in OWN:
+                rest.append(word)
+            elif value.isdecimal() and int(value) > 0:
+                own[key] = int(value)
+            else:
+                raise RequestError(f"invalid setting {word!r}", f"write {key}=NUMBER")
+        found.append(Setting(variation.strip() or found[0].name, replace(work, **own), rest))
+    return found
 
 
 def measure(
@@ -141,25 +122,6 @@ def measure(
     return lines
 
 
-def _changed(work: Workload, words: Sequence[str]) -> tuple[Workload, list[str]]:
-    own: dict[str, Any] = {}
-    rest = []
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in OWN:
-            rest.append(word)
-        elif value.isdecimal() and int(value) > 0:
-            own[key] = int(value)
-        else:
-            raise RequestError(f"invalid setting {word!r}", f"write {key}=NUMBER")
-    return replace(work, **own), rest
-
-
-def _describe(work: Workload) -> str:
-    threads = f" threads={work.threads}" if work.threads else ""
-    return f"batch={work.batch} length={work.length} count={work.count}{threads}"
-
-
 def measure_generation(
     model: str, versus: Sequence[str], work: Workload, variations: Sequence[str], progress: Callable[[str], None]
 ) -> list[BenchRow]:
@@ -169,56 +131,58 @@ def measure_generation(
         model: bundle to measure.
         versus: bundles to compare with, or :data:`TORCH`.
         work: base setting; ``prefill`` is limited by the context.
-        variations: see :func:`muomni_cli.bench.workload.planned`.
+        variations: see :func:`planned`.
         progress: receives progress messages.
 
     Raises:
         RequestError: no such bundle, it has no Thinker, or an invalid setting.
     """
+    settings = planned(work, variations)
+    if words := [word for setting in settings for word in setting.words]:
+        raise RequestError(f"{words[0]!r} is not a setting of a bundle", f"settings of bundles: {', '.join(OWN)}")
     lines: list[BenchRow] = []
-    for setting in _checked(planned(work, variations)):
-        bundle = open_folders([model, *(name for name in versus if name != TORCH)], setting.work)
-        first = next(iter(bundle.values()))
-        backends = {name: one.backend() for name, one in bundle.items()}
+    for setting in settings:
+        work, rounds = setting.work, setting.work.rounds
+        bundles = open_folders([model, *(name for name in versus if name != TORCH)], work)
+        backends = {name: one.backend() for name, one in bundles.items()}
         if TORCH in versus:
-            backends |= {
-                TORCH: _eager(first, setting.work),
-                f"{TORCH}, laid out": in_torch(first, setting.work).backend(),
-            }
-        vocab_size = min(int(build_arguments(one.parts["thinker"])["vocab_size"]) for one in bundle.values())
+            from muomni_cli.generation.torch_backend import TorchBackend
+
+            first = next(iter(bundles.values()))
+            peer = in_torch(first, work)  # as in training, without packed weights
+            backends[TORCH] = TorchBackend(peer.omni().thinker, peer.declaration("thinker").capabilities)
+            backends[f"{TORCH}, laid out"] = in_torch(first, work).backend()
+        vocab_size = min(int(build_arguments(one.parts["thinker"])["vocab_size"]) for one in bundles.values())
         progress(f"measuring {setting.name}")
-        lines += _generating(backends, vocab_size, setting)
+        prompts = random_prompts(vocab_size, work.batch, work.length)
+        writing = {name: generation(backend, vocab_size, prompts, work.count) for name, backend in backends.items()}
+        lines.append(BenchRow(setting.name, alternate(writing, rounds=rounds, warmup=2)))
+        if work.prefill:
+            length = min(work.prefill, *(backend.context for backend in backends.values()))
+            text = random_prompts(vocab_size, work.batch, length)
+            reading = {name: _prefill(backend, text) for name, backend in backends.items()}
+            comparison = alternate(long_enough(reading), rounds=rounds)
+            lines.append(BenchRow(f"reading {length} tokens: {setting.name}", comparison, "prompt"))
     return lines
 
 
-def _generating(backends: Mapping[str, Backend[Any]], vocab_size: int, setting: Setting) -> list[BenchRow]:
-    """One row for generation, and one for prefill."""
-    work = setting.work
-    prompts = random_prompts(vocab_size, work.batch, work.length)
-    writing = {name: generation(backend, vocab_size, prompts, work.count) for name, backend in backends.items()}
-    lines = [BenchRow(setting.name, alternate(writing, rounds=work.rounds, warmup=2))]
-    if work.prefill:
-        length = min(work.prefill, *(backend.context for backend in backends.values()))
-        text = random_prompts(vocab_size, work.batch, length)
-        reading = {name: prefill(backend, text) for name, backend in backends.items()}
-        name = f"reading {length} tokens: {setting.name}"
-        lines.append(BenchRow(name, alternate(long_enough(reading), rounds=work.rounds), "prompt"))
-    return lines
+def _prefill(backend: Backend[Any], prompts: Sequence[Sequence[int]]) -> Work:
+    """Prefill of the prompts, up to the logits of the first new token; counts prompts."""
+
+    def work() -> int:
+        backend.begin(prompts, len(prompts[0]))
+        return len(prompts)
+
+    return work
 
 
 def measure_encoding(
     model: str, versus: Sequence[str], work: Workload, progress: Callable[[str], None]
 ) -> list[BenchRow]:
     """Encoding, from the input as ``read`` returns it to tokens for the Thinker, in inputs per second: a row for each
-    input of
-    each encoder.
-
-    Raises:
-        RequestError: no such bundle, or no encoder declares ``bench_inputs``.
-    """
-    bundle = open_folders([model, *(name for name in versus if name != TORCH)], work)
-    first = next(iter(bundle.values()))
-    contestants: dict[str, Engine] = {**bundle}
+    input of each encoder. RequestError if there is no such bundle, or no encoder declares ``bench_inputs``."""
+    contestants = open_folders([model, *(name for name in versus if name != TORCH)], work)
+    first = next(iter(contestants.values()))
     if TORCH in versus:
         contestants[TORCH] = in_torch(first, work)
     lines = []
@@ -250,11 +214,7 @@ def _encoding(contestants: Mapping[str, Engine], modality: str, array: NDArray[A
 
 
 def open_folders(folders: Sequence[str], work: Workload) -> dict[str, Engine]:
-    """Open bundles, by the names of :func:`short_names`.
-
-    Raises:
-        RequestError: not a bundle, or a damaged one.
-    """
+    """Open bundles, by the names of :func:`short_names`. RequestError for what is not a bundle, or a damaged one."""
     opened = {}
     for name, folder in short_names(folders).items():
         found = model_named(folder).bundle
@@ -269,21 +229,3 @@ def in_torch(engine: Engine, work: Workload) -> UntrainedEngine:
     from muomni_cli.models.untrained_engine import UntrainedEngine
 
     return UntrainedEngine(engine.parts, engine.modalities, TORCH, device=work.device, threads=work.threads or None)
-
-
-def _eager(engine: Engine, work: Workload) -> Backend[Any]:
-    """The Thinker as in training, without packed weights."""
-    from muomni_cli.generation.torch_backend import TorchBackend
-
-    peer = in_torch(engine, work)
-    return TorchBackend(peer.omni().thinker, peer.declaration("thinker").capabilities)
-
-
-def _checked(settings: Sequence[Setting]) -> Sequence[Setting]:
-    """Reject settings that only apply to recipes."""
-    for setting in settings:
-        if setting.words:
-            raise RequestError(
-                f"{setting.words[0]!r} is not a setting of a bundle", f"settings of bundles: {', '.join(OWN)}"
-            )
-    return settings

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+# A loaded graph: inputs by name -> outputs by name.
 GraphFn = Callable[[Mapping[str, "NDArray[Any]"]], Mapping[str, "NDArray[Any]"]]
-"""A loaded graph: inputs by name -> outputs by name."""
-
+# (random generator, shape) -> random values of that shape, in the dtype that the graph takes.
 InputSampler = Callable[["Generator", tuple[int, ...]], "NDArray[Any]"]
-"""(random generator, shape) -> random values of that shape, in the dtype that the graph takes."""
 
 
 def _normal(random: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -67,41 +66,31 @@ class Graph:
       different lengths then share a call. The axes of rows and new tokens are named ``batch`` and ``time``; a state
       without ``batch`` belongs to a single row.
     - encoder, ``encoder``: ``inputs`` (B, ...), as ``EncoderPart.read`` returns them -> ``tokens`` (B,T,W)
-
-    Args:
-        name: lower case letters, digits, ``-`` and ``_``; unique within the part.
-        module: its ``forward`` takes the ``inputs`` by position and returns a tuple of the ``outputs``. No
-            value-dependent Python.
-        inputs: in the order of ``forward``.
-        outputs: their names, in order.
-        cases: name -> sizes of the named axes to check with. The graph is traced with the first (use sizes of at least
-            2, all different); the others are edge cases, such as one token with no past.
-        states: input -> output that becomes this input in the next call. Zeros in the first call.
-        initial_sizes: sizes of the named axes in the first call of a run. Axes that occur only in states then follow
-            the outputs.
-        calls: consecutive calls that the parity check makes, passing states on; needs ``states``.
-        reference: the original computation, if ``module`` is a variant written for tracing; outputs are checked against
-            it.
-        tolerance: largest absolute difference of an output from the reference. For a state, relative to its typical
-            size if that is above 1, since a state may be a sum over the whole input.
-        unchecked: outputs excluded from the parity check because they are numerically ambiguous (e.g. phases near
-            silence). If they are states, every one of the ``calls`` starts from PyTorch's values, and the part's output
-            for a whole input is not compared either.
-        max_mismatch_fraction: largest fraction of an integer output that may differ, where rounding decides which of
-            two codes is nearer.
     """
 
-    name: str
+    name: str  # lower case letters, digits, ``-`` and ``_``; unique within the part
+    # Its ``forward`` takes ``inputs`` by position and returns a tuple of the ``outputs``. No value-dependent Python.
     module: nn.Module
-    inputs: Sequence[GraphInput]
-    outputs: Sequence[str]
+    inputs: Sequence[GraphInput]  # in the order of ``forward``
+    outputs: Sequence[str]  # their names, in order
+    # Name -> sizes of the named axes to check with. The graph is traced with the first (use sizes of at least 2, all
+    # different); the others are edge cases, such as one token with no past.
     cases: Mapping[str, Mapping[str, int]]
+    # Input -> output that becomes this input in the next call. Zeros in the first call.
     states: Mapping[str, str] = field(default_factory=dict)
+    # Sizes of the named axes in the first call of a run. Axes that occur only in states then follow the outputs.
     initial_sizes: Mapping[str, int] = field(default_factory=dict)
-    calls: int = 0
+    calls: int = 0  # consecutive calls that the parity check makes, passing states on; needs ``states``
+    # The original computation, if ``module`` is a variant written for tracing; outputs are checked against it.
     reference: Callable[..., Sequence[Tensor]] | None = None
+    # Largest absolute difference of an output from the reference. For a state, relative to its typical size if that is
+    # above 1, since a state may be a sum over the whole input.
     tolerance: float = 1e-4
+    # Outputs excluded from the parity check because they are numerically ambiguous (e.g. phases near silence). If they
+    # are states, every one of the ``calls`` starts from PyTorch's values, and the part's output for a whole input is
+    # not compared either.
     unchecked: frozenset[str] = frozenset()
+    # Largest fraction of an integer output that may differ, where rounding decides which of two codes is nearer.
     max_mismatch_fraction: float = 0.0
 
     def sample_inputs(self, sizes: Mapping[str, int], random: Generator) -> list[NDArray[Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -144,11 +144,8 @@ class CheckResult:
             "reason": self.reason,
             "numbers": [
                 {
-                    "what": number.what,
-                    "value": number.value if math.isfinite(number.value) else None,
-                    "allowed": number.allowed if math.isfinite(number.allowed) else None,
-                    "where": number.where,
-                    "unit": number.unit,
+                    name: None if isinstance(value, float) and not math.isfinite(value) else value
+                    for name, value in asdict(number).items()
                 }
                 for number in self.numbers
             ],

@@ -23,8 +23,8 @@ class PartConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+    # fields that matter only in training: they do not change what trained weights compute
     training_only: ClassVar[frozenset[str]] = frozenset()
-    """Fields that matter only in training: they do not change what trained weights compute."""
 
 
 class Capability(StrEnum):
@@ -41,20 +41,19 @@ class Capability(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A replaceable part of a model, declared without importing it.
+    """A replaceable part of a model, declared without importing it: code is named as ``"package.module:attr"``.
 
     Args:
         name: value of ``use =`` in a recipe; lower case letters, digits, ``-`` and ``_``.
         doc: one line for listings.
         config: the part's configuration; its fields are the other keys of the recipe's table.
-        build: ``"package.module:attr"`` of a factory; its signature depends on the kind.
-        objective: ``"package.module:attr"`` of the part's own training (see :class:`Objective`), if any.
-        graphs: ``"package.module:attr"`` of ``graphs(module) -> Sequence[Graph]`` for export (see :class:`Graph`).
-        runner: ``"package.module:attr"`` of a factory of an object that runs the exported graphs without PyTorch; its
-            signature depends on the kind. Its argument ``graphs`` maps names to :data:`GraphFn`.
-        steps: ``"package.module:attr"`` of ``steps(module) -> Sequence[Step]``: what ``muomni trace`` shows (see
-            :class:`Step`). Default: the top-level submodules.
-        peers: other implementations to compare speed with, name -> ``"package.module:attr"`` (see :class:`Peer`).
+        build: a factory; its signature depends on the kind.
+        objective: the part's own training (see :class:`Objective`), if any; its signature depends on the kind.
+        graphs: ``graphs(module) -> Sequence[Graph]`` for export (see :class:`Graph`).
+        runner: a factory of an object that runs the exported graphs without PyTorch; its signature depends on the kind.
+            Its argument ``graphs`` maps names to :data:`GraphFn`.
+        steps: ``steps(module) -> Sequence[Step]``: what ``muomni trace`` shows. Default: the top-level submodules.
+        peers: other implementations to compare speed with, by name (see :class:`Peer`).
         capabilities: capabilities that the conformance checks test.
         test_config: settings that make the part small enough to check in a second; others keep their defaults.
     """
@@ -105,11 +104,11 @@ class EncoderPart(Part):
 
     Args:
         modality: name in a recipe's ``[encoders.<modality>]``, of the stage, and in ``--attach <modality>=PATH``.
-        read: ``"package.module:attr"`` of ``read(config, file: BinaryIO, name: str) -> numpy array``: the bytes of a
-            seekable file -> one input of the encoder, in training, chat and on devices alike. Imports no torch, limits
-            sizes, and raises :class:`RequestError` with ``name`` for anything it cannot read.
-        num_tokens: ``"package.module:attr"`` of ``num_tokens(config, inputs) -> int``: tokens for one input, as
-            ``read`` returns it. Imports no torch and uses only the shape.
+        read: ``read(config, file: BinaryIO, name: str) -> numpy array``: the bytes of a seekable file -> one input of
+            the encoder, in training, chat and on devices alike. Imports no torch, limits sizes, and raises
+            :class:`RequestError` with ``name`` for anything it cannot read.
+        num_tokens: ``num_tokens(config, inputs) -> int``: tokens for one input, as ``read`` returns it. Imports no
+            torch and uses only the shape.
         objective: ``objective(module: Encoder, context: StageContext) -> Objective``: the encoder's own stage. The
             objective's module holds the encoder as ``encoder``. If the objective has an attribute ``head_metadata``
             (JSON data that the head needs besides the config, such as class names), it is saved with the weights.
@@ -117,21 +116,19 @@ class EncoderPart(Part):
             :class:`Predictor` if ``predictor`` is, from the graphs of ``graphs`` and ``head_graphs``.
         peers: called with the config; return a module that is called as the encoder is, and may convert the inputs.
         cache_fields: config fields that affect ``read``; they form the cache key. None: all fields.
-        transcribe: ``"package.module:attr"`` of ``transcribe(config) -> Transcriber``: the encoder (as ``encoder``)
-            with its head, under the weight names of the objective's module; for encoders whose tokens can be read as
-            words.
-        predictor: ``"package.module:attr"`` of ``predictor(config, head_metadata: Mapping) -> PredictorModule``: the
-            same for ``muomni eval``, if the head's predictions can be right or wrong.
-        head_graphs: ``"package.module:attr"`` of ``head_graphs(module) -> Sequence[Graph]``: export of the head, from
-            the ``tokens`` of the encoder's graph to its predictions. ``module`` is the result of ``predictor`` or else
-            ``transcribe``, trained, on the CPU in evaluation mode. Names must differ from those of ``graphs``.
-        read_chunks: ``"package.module:attr"`` of ``read_chunks(config, file: BinaryIO, name: str, max_seconds: float)
-            -> Iterator[numpy array]``: reads long inputs in pieces and bounded memory, for :meth:`Transcriber.stream`.
-            Required with ``transcribe``.
-        bench_inputs: ``"package.module:attr"`` of ``bench_inputs(config) -> Mapping[str, numpy array]``: named inputs
-            for ``muomni bench encode``; the first is also used to measure training.
-        align: ``"package.module:attr"`` of ``align(config) -> Aligner``: the encoder with its head, if it can align a
-            text with its audio.
+        transcribe: ``transcribe(config) -> Transcriber``: the encoder (as ``encoder``) with its head, under the weight
+            names of the objective's module; for encoders whose tokens can be read as words.
+        predictor: ``predictor(config, head_metadata: Mapping) -> PredictorModule``: the same for ``muomni eval``, if
+            the head's predictions can be right or wrong.
+        head_graphs: ``head_graphs(module) -> Sequence[Graph]``: export of the head, from the ``tokens`` of the
+            encoder's graph to its predictions. ``module`` is the result of ``predictor`` or else ``transcribe``,
+            trained, on the CPU in evaluation mode. Names must differ from those of ``graphs``.
+        read_chunks: ``read_chunks(config, file: BinaryIO, name: str, max_seconds: float) -> Iterator[numpy array]``:
+            reads long inputs in pieces and bounded memory, for :meth:`Transcriber.stream`. Required with
+            ``transcribe``.
+        bench_inputs: ``bench_inputs(config) -> Mapping[str, numpy array]``: named inputs for ``muomni bench encode``;
+            the first is also used to measure training.
+        align: ``align(config) -> Aligner``: the encoder with its head, if it can align a text with its audio.
         max_context_fraction: largest fraction of the Thinker's context for tokens of this modality in a conversation.
         truncatable: tokens are in temporal order, so an input that is too long can be truncated.
     """
@@ -202,11 +199,10 @@ class DatasetPart(Part):
     it is empty for generated data.
 
     Args:
-        sample: ``"package.module:attr"`` of ``sample(folder: Path) -> Mapping``: writes a few files of the kind that
-            the part reads into an empty folder and returns settings that read them, for the conformance checks.
-            Required if the part reads files.
-        synthesizer: ``"package.module:attr"`` of ``synthesizer(voice: str | None) -> Synthesizer`` for ``muomni data
-            synthesize``: the named or default voice. RequestError for an unknown voice or a missing program.
+        sample: ``sample(folder: Path) -> Mapping``: writes a few files of the kind that the part reads into an empty
+            folder and returns settings that read them, for the conformance checks. Required if the part reads files.
+        synthesizer: ``synthesizer(voice: str | None) -> Synthesizer`` for ``muomni data synthesize``: the named or
+            default voice. RequestError for an unknown voice or a missing program.
     """
 
     kind: ClassVar[str] = "dataset"
@@ -227,10 +223,7 @@ class RuntimePart(Part):
 
     ``build(config, folder: Path, device: str, threads: int | None) -> Engine``, with ``device`` ``auto``, ``cpu``,
     ``cuda`` ... It reads only the folder's description; parts are loaded lazily. RequestError if the folder is damaged
-    or too new, or the device is unavailable.
-
-    Args:
-        marker: name of the file that identifies a folder of its format.
+    or too new, or the device is unavailable. ``marker``: name of the file that identifies a folder of its format.
     """
 
     kind: ClassVar[str] = "runtime"

@@ -74,23 +74,15 @@ class Engine(Protocol):
         """The Thinker's tokenizer. RequestError if there is none."""
 
     def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> Backend[Any]:
-        """A new backend for the generation loop.
-
-        Args:
-            prefix_cache: reuse the cache of the previous request for a prompt that begins alike.
-            hidden: also return hidden states.
-
-        Raises:
-            RequestError: there is no Thinker.
-        """
+        """A new backend for the generation loop. ``prefix_cache``: reuse the cache of the previous request for a prompt
+        that begins alike. ``hidden``: also return hidden states. RequestError if there is no Thinker."""
 
     def score(self, ids: NDArray[Any]) -> NDArray[Any]:
-        """(T,) ids, at most the context length -> (T,V) float32 next-token logits. Raises RequestError: there is no
-        Thinker."""
+        """(T,) ids, at most the context -> (T,V) float32 next-token logits. RequestError if there is no Thinker."""
 
     def encode(self, modality: str, inputs: NDArray[Any]) -> NDArray[Any]:
-        """One input, as ``EncoderPart.read`` returns it -> (T,D) float32 embeddings for the Thinker. Raises
-        RequestError: no encoder of that modality is fused with the Thinker."""
+        """One input, as ``EncoderPart.read`` returns it -> (T,D) float32 embeddings for the Thinker. RequestError if no
+        encoder of that modality is fused with it."""
 
     def predictor(self, modality: str) -> Predictor:
         """The encoder with the head of its own stage. RequestError if that was not trained, or answers nothing."""

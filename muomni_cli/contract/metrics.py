@@ -51,26 +51,18 @@ class MetricResult:
 
 
 class Evaluation(Protocol):
-    """One run of ``muomni eval``.
-
-    Attributes:
-        model: the trained model.
-        recipe: the recipe that names the data; its parts are the model's.
-        split: side of the data.
-        progress: shows lines about slow preparations.
-        batch_size: inputs per batch.
-    """
+    """One run of ``muomni eval``."""
 
     @property
     def model(self) -> Engine: ...
     @property
-    def recipe(self) -> Any: ...
+    def recipe(self) -> Any: ...  # the recipe that names the data; its parts are the model's
     @property
-    def split(self) -> Literal["train", "val"]: ...
+    def split(self) -> Literal["train", "val"]: ...  # side of the data
     @property
-    def progress(self) -> Callable[[str], None]: ...
+    def progress(self) -> Callable[[str], None]: ...  # shows lines about slow preparations
     @property
-    def batch_size(self) -> int: ...
+    def batch_size(self) -> int: ...  # inputs per batch
 
     def limited(self, rows: Sequence[int], usual: int = 0) -> list[int]:
         """A fixed random sample of ``rows``: as many as the user's limit, else ``usual``."""
@@ -109,13 +101,11 @@ class MetricSet:
 
 
 HEADINGS = ("STAGE", "TASK", "METRIC", "VALUE", "95% INTERVAL", "N", "RESAMPLED BY", "BASELINE", "TOPLINE")
-OUT_OF_JSON = frozenset({"sentences", "samples"})
-"""Fields that JSON does not always contain: ``sentences`` only if there are some, ``samples`` never."""
 
 
 def as_json(results: Sequence[MetricResult]) -> list[dict[str, Any]]:
-    """One entry per result; ``sentences`` only if there are some."""
-    names = [field.name for field in fields(MetricResult) if field.name not in OUT_OF_JSON]
+    """One entry per result; ``sentences`` only if there are some, and no ``samples``."""
+    names = [field.name for field in fields(MetricResult) if field.name not in ("sentences", "samples")]
     return [
         {name: getattr(result, name) for name in names}
         | ({} if result.sentences is None else {"sentences": list(result.sentences)})

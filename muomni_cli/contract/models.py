@@ -134,11 +134,8 @@ class Encoder(Protocol):
     def width(self) -> int: ...  # W, the width of its tokens
 
     def __call__(self, inputs: Tensor, lengths: Sequence[int] | None = None) -> EncoderOutput:
-        """Encode a batch of what ``EncoderPart.read`` returns, padded on the right to (B, ...).
-
-        Args:
-            inputs: for images (B,3,S,S), for audio (B,N).
-            lengths: real size of each row along its first padded axis; default all. Padding does not change the result.
+        """Encode a batch of what ``EncoderPart.read`` returns, padded on the right: images (B,3,S,S), audio (B,N) ...
+        ``lengths``: real size of each row along its first padded axis; default all. Padding does not change the result.
         """
 
 
@@ -156,12 +153,9 @@ class Transcriber(Protocol):
     ``nn.Module`` with the attribute ``encoder``; from ``EncoderPart.runner`` it needs no PyTorch."""
 
     def words(self, inputs: NDArray[Any], *, beam: int = 0) -> Iterator[Word]:
-        """The words of one input, as ``EncoderPart.read`` returns it, each yielded as soon as it is final.
-
-        Args:
-            inputs: of any length; long inputs are processed in overlapping windows.
-            beam: hypotheses in prefix beam search; 0 is greedy.
-        """
+        """The words of one input, as ``EncoderPart.read`` returns it, each yielded as soon as it is final. It may be of
+        any length: long inputs are processed in overlapping windows. ``beam``: hypotheses in prefix beam search; 0 is
+        greedy."""
 
     def stream(self, pieces: Iterable[NDArray[Any]], *, beam: int = 0) -> Iterator[Word]:
         """:meth:`words` of an input in pieces (see ``EncoderPart.read_chunks``), in bounded memory."""
@@ -213,11 +207,8 @@ class Backend(Protocol[CheckState]):
         """Add (T,D) embeddings of an image or audio clip; returns the negative ids that stand for them in prompts."""
 
     def begin(self, prompts: Sequence[Sequence[int]], capacity: int) -> tuple[CheckState, NDArray[np.float32]]:
-        """Read the prompts, with room for ``capacity`` tokens per row.
-
-        Returns:
-            The state, and logits (B,V) for the first new token of each row.
-        """
+        """Read the prompts, with room for ``capacity`` tokens per row -> the state, and logits (B,V) for the first new
+        token of each row."""
 
     def step(self, state: CheckState, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Append (B,) ``tokens`` to the rows and return logits (B,V) for the next. Rows with :data:`PADDED_ROW` do not

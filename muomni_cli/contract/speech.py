@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Sampler = Callable[["NDArray[Any]"], int]
 """Draws one code from (K,) logits: greedily, or by temperature with the host's random generator."""
-
 SPEEDS = (0.5, 2.0)  # slowest and fastest speech, relative to the voice's own
 FEWEST, MOST, EACH = 50, 1000, 30  # limits on the code frames of a text: 30 per token, but at least 50 and at most 1000
 
@@ -255,8 +254,7 @@ class Talker(SpeechGenerator, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CharSpan:
-    """Characters ``start_char`` to ``end_char`` (exclusive) of a text and when they are spoken, in seconds of its
-    audio."""
+    """Characters ``start_char`` to ``end_char`` (exclusive) of a text, and when they are spoken, in seconds."""
 
     start_char: int
     end_char: int
@@ -269,12 +267,8 @@ class Aligner(Protocol):
     Also an ``nn.Module``, in evaluation mode."""
 
     def align(self, inputs: Sequence[NDArray[Any]], texts: Sequence[str]) -> list[list[CharSpan] | None]:
-        """Times of all characters that it can spell. Spans are in order and leave no gap between the first and the
-        last. None for a text that does not fit its audio.
-
-        Args:
-            inputs: as ``EncoderPart.read`` returns them.
-            texts: transcript of each.
+        """Inputs, as ``EncoderPart.read`` returns them, and their transcripts -> times of all characters that it can
+        spell, in order and without a gap between the first and the last. None for a text that does not fit its audio.
         """
 
 

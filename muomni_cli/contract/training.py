@@ -75,14 +75,9 @@ class StageContext(Protocol):
         RequestError: the Thinker is not trained; names the command."""
 
     def speech(self, spell: Callable[[str], str]) -> SpokenData:
-        """The recipe's speech, encoded by the run's codec, with the time of every character of its text.
-
-        Args:
-            spell: written text -> spoken form ("5" -> "five"); empty if nothing is spoken.
-
-        Raises:
-            RequestError: the codec, or an encoder that can align, is not trained; names the command.
-        """
+        """The recipe's speech, encoded by the run's codec, with the time of every character of its text. ``spell``:
+        written text -> spoken form ("5" -> "five"), empty if nothing is spoken. Raises RequestError: the codec, or an
+        encoder that can align, is not trained; names the command."""
 
     def understood(self, codec: Codec) -> dict[str, float]:
         """Word error rates of a few held-out recordings by an independent ASR: ``wer_original`` of the recordings and
@@ -94,23 +89,21 @@ class StageContext(Protocol):
 
 @dataclass(slots=True)
 class Batch:
-    """One micro-batch. ``weight``: number of targets (known on the host, so that normalizing over accumulated batches
-    needs no sync). ``items``: throughput in ``Objective.unit``. ``host``: values such as lengths that the forward pass
-    needs without a device sync."""
+    """One micro-batch."""
 
     tensors: dict[str, Tensor]
-    weight: float
-    items: int
+    weight: float  # number of targets; known on the host, so that normalizing over accumulated batches needs no sync
+    items: int  # throughput, in ``Objective.unit``
+    # values such as lengths that the forward pass needs without a device sync
     host: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Loss:
-    """``total``: loss summed over the targets (a scalar with gradient). ``logs``: further sums over the targets; they
-    are reported divided by the weight."""
+    """The loss of a batch, summed over its targets."""
 
-    total: Tensor
-    logs: dict[str, Tensor] = field(default_factory=dict)
+    total: Tensor  # a scalar with gradient
+    logs: dict[str, Tensor] = field(default_factory=dict)  # further sums; they are reported divided by the weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +123,8 @@ class Objective(Protocol):
 
     module: nn.Module  # everything that is trained and saved
     unit: str  # what throughput counts: ``tokens``, ``images``, ``seconds`` ...
-    adamw_params: frozenset[str]
-    """Names of ``module``'s parameters that Muon must leave to AdamW: embedding tables and output heads."""
-
-    blocks: Sequence[nn.Module]
-    """The repeated layers of ``module``, the units of activation checkpointing. May be empty."""
+    adamw_params: frozenset[str]  # names of parameters that Muon must leave to AdamW: embedding tables, output heads
+    blocks: Sequence[nn.Module]  # repeated layers of ``module``, the units of activation checkpointing; may be empty
 
     def batch(self, step: int, micro: int) -> Batch:
         """Micro-batch ``micro`` of step ``step``, on the host. A pure function of the seed and both arguments, so that

@@ -25,38 +25,21 @@ from muomni_cli.recipe.model import OMNI, SOUND
 if TYPE_CHECKING:
     from muomni_cli.eval.model import EvalContext
 
-ROOM = 2, 4
-"""Most tokens of an answer, as a multiple of those of the expected one plus a constant."""
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A conversation up to its last answer.
+    """A conversation up to its last answer."""
 
-    Args:
-        prompt: ids; negative ones stand for media, as in :class:`muomni_cli.data.conversations.OmniExample`.
-        media: modality and input index of each.
-        expected: ids of the right answer.
-        task: name of the source.
-        key, about: as in the conversation.
-    """
-
-    prompt: tuple[int, ...]
-    media: tuple[tuple[str, int], ...]
-    expected: tuple[int, ...]
-    task: str
+    prompt: tuple[int, ...]  # ids; -1, -2, ... stand for the tokens of the first, second, ... of ``media``
+    media: tuple[tuple[str, int], ...]  # modality and input index of each
+    expected: tuple[int, ...]  # ids of the right answer
+    task: str  # name of the source
     key: str
     about: tuple[str, ...]
 
-    @property
-    def form(self) -> tuple[Any, ...]:
-        """Equal for questions that differ only in the content of their pictures and sounds."""
-        words = tuple(token for token in self.prompt if token >= 0)
-        return words, tuple(modality for modality, _ in self.media), self.about
-
 
 def question_of(example: OmniExample, task: str) -> Question | None:
-    """The last question of a conversation; None if it has none, as a document."""
+    """The last question of a conversation; None if there is none, as in a document."""
     learned = np.flatnonzero(example.answer)
     if not len(learned):
         return None
@@ -84,11 +67,13 @@ def counterfactual(question: Question, other: Question) -> Question:
 
 
 def counterfactual_pairs(questions: Sequence[Question]) -> Iterator[tuple[Question, Question]]:
-    """Each question about one modality, with the next one of the same form and another answer, if there is one."""
+    """Each question about one modality, with the next one that differs from it only in the content of its pictures and
+    sounds and in the answer, if there is one."""
     alike: dict[Any, list[Question]] = defaultdict(list)
     for question in questions:
         if len(question.about) == 1:
-            alike[question.form].append(question)
+            words = tuple(token for token in question.prompt if token >= 0)
+            alike[words, tuple(modality for modality, _ in question.media), question.about].append(question)
     for group in alike.values():
         for place, question in enumerate(group):
             later = (*group[place + 1 :], *group[:place])
@@ -120,76 +105,54 @@ class QuestionAnswering:
 
     def answers(self, questions: Sequence[Question]) -> list[str]:
         """The model's answer to each question; prompts of similar length share a batch."""
-        size = self._context.batch_size
+        chat, size = self._context.recipe.chat, self._context.batch_size
         order = sorted(range(len(questions)), key=lambda place: len(questions[place].prompt))
-        predicted = [""] * len(questions)
+        answers = [""] * len(questions)
         for begin in range(0, len(order), size):
             places = order[begin : begin + size]
-            for place, text in zip(places, self._batch([questions[place] for place in places]), strict=True):
-                predicted[place] = text
-        return predicted
-
-    def scores(self, questions: Sequence[Question], answers: Sequence[str]) -> list[float]:
-        """1 for each question with the right answer, else 0."""
-        return [
-            float(normalized(text) == normalized(self.expected(one)))
-            for one, text in zip(questions, answers, strict=True)
-        ]
-
-    def expected(self, question: Question) -> str:
-        return self.tokenizer.decode(question.expected)
-
-    def samples(
-        self, questions: Sequence[Question], answers: Sequence[str], scores: Sequence[float]
-    ) -> list[EvalSample]:
-        found = []
-        for row in select_samples([score > 0 for score in scores]):
-            one = questions[row]
-            found.append(
-                EvalSample(self._text(one), self.expected(one), answers[row], scores[row] > 0, **self._media(one))
-            )
-        return found
-
-    def _text(self, question: Question) -> str:
-        return " ".join(self.tokenizer.decode([token for token in question.prompt if token >= 0]).split())
-
-    def _media(self, question: Question) -> dict[str, bytes]:
-        """Its first picture and its first sound."""
-        found: dict[str, bytes] = {}
-        for modality, index in reversed(question.media):
-            found |= media_of(self._context.recipe, modality, self._inputs[modality][index])
-        return found
-
-    def _batch(self, questions: Sequence[Question]) -> list[str]:
-        # A new backend for each batch, so that its pictures and sounds are freed with it.
-        backend = self._engine.backend()
-        guard = self._ends and self._context.recipe.chat.loop_guard
-        requests = [
-            Request(
-                self._prompt(backend, question),
-                Sampling(temperature=0.0),
+            # A new backend for each batch, so that its pictures and sounds are freed with it.
+            backend = self._engine.backend()
+            requests = []
+            for question in (questions[place] for place in places):
                 # Without a template nothing ends an answer, so only as much as the expected one is compared.
-                max_tokens=ROOM[0] * len(question.expected) + ROOM[1] if self._ends else len(question.expected),
-                loop_guard=guard,
-            )
-            for question in questions
-        ]
-        texts = [""] * len(requests)
-        for event in generate(backend, self.tokenizer, requests):
-            texts[event.row] += event.text
-        return texts
+                most = 2 * len(question.expected) + 4 if self._ends else len(question.expected)
+                ids, greedy = self._prompt(backend, question), Sampling(temperature=0.0)
+                requests.append(Request(ids, greedy, max_tokens=most, loop_guard=self._ends and chat.loop_guard))
+            for event in generate(backend, self.tokenizer, requests):
+                answers[places[event.row]] += event.text
+        return answers
 
     def _prompt(self, backend: Backend[Any], question: Question) -> list[int]:
         """Its ids, with the backend's ids of the embeddings of its media."""
         ids = list(question.prompt)
         for number, (modality, index) in enumerate(question.media):
             places = [place for place, token in enumerate(question.prompt) if token == -1 - number]
-            media_ids = backend.add_embeddings(
-                self._engine.encode(modality, self._inputs[modality][index])[: len(places)]
-            )
-            for place, token in zip(places, media_ids, strict=True):
+            rows = self._engine.encode(modality, self._inputs[modality][index])[: len(places)]
+            for place, token in zip(places, backend.add_embeddings(rows), strict=True):
                 ids[place] = token
         return ids
+
+    def scores(self, questions: Sequence[Question], answers: Sequence[str]) -> list[float]:
+        """1 for each question with the right answer, else 0."""
+        return [
+            float(normalized(text) == normalized(self.tokenizer.decode(one.expected)))
+            for one, text in zip(questions, answers, strict=True)
+        ]
+
+    def samples(
+        self, questions: Sequence[Question], answers: Sequence[str], scores: Sequence[float]
+    ) -> list[EvalSample]:
+        """Examples for the report, each with its first picture and its first sound."""
+        found = []
+        for row in select_samples([score > 0 for score in scores]):
+            one = questions[row]
+            media: dict[str, bytes] = {}
+            for modality, index in reversed(one.media):
+                media |= media_of(self._context.recipe, modality, self._inputs[modality][index])
+            text = self.tokenizer.decode([token for token in one.prompt if token >= 0])
+            expected = self.tokenizer.decode(one.expected)
+            found.append(EvalSample(" ".join(text.split()), expected, answers[row], scores[row] > 0, **media))
+        return found
 
 
 def conversation_metrics(context: EvalContext, stage: str) -> Iterator[MetricResult]:
@@ -211,15 +174,16 @@ def _exact(
     stage, task = name
     answers = model.answers(questions)
     scores = model.scores(questions, answers)
-    result = metric_result(stage, task, "exact", scores, [question.key for question in questions])
-    yield replace(result, samples=model.samples(questions, answers, scores))
+    keys = [question.key for question in questions]
+    yield metric_result(stage, task, "exact", scores, keys, samples=model.samples(questions, answers, scores))
     kinds = sorted({question.about for question in questions})
     if kinds == [(SOUND,)]:
-        expected = [model.expected(question) for question in questions]
+        expected = [model.tokenizer.decode(question.expected) for question in questions]
         yield from transcript_metrics(name, expected, answers, context.progress)
     for kind in kinds if len(kinds) > 1 else ():
-        own = [(score, one.key) for score, one in zip(scores, questions, strict=True) if one.about == kind]
-        yield metric_result(stage, _named(task, kind), "exact", [score for score, _ in own], [key for _, key in own])
+        rows = [row for row, question in enumerate(questions) if question.about == kind]
+        own = [scores[row] for row in rows]
+        yield metric_result(stage, _named(task, kind), "exact", own, [keys[row] for row in rows])
 
 
 def _exchanged(

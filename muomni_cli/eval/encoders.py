@@ -1,12 +1,9 @@
-"""Metrics of text and of encoders: bits per byte of held-out text, and answers to the examples of an encoder's own
-stage.
-"""
+"""Metrics of text (bits per byte) and of encoders (answers to the examples of their own stage)."""
 
 from __future__ import annotations
 
 import bz2
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,8 +22,7 @@ if TYPE_CHECKING:
     from muomni_cli.data.batches import TokenStream, Window
     from muomni_cli.eval.model import EvalContext
 
-MAX_TOKENS = 4_000_000
-"""The compressor is given at most this many tokens."""
+MAX_TOKENS = 4_000_000  # the compressor is given at most this many
 
 
 def text_metrics(context: EvalContext, stage: str) -> Iterator[MetricResult]:
@@ -80,22 +76,22 @@ def encoder_metrics(context: EvalContext, stage: str) -> Iterator[MetricResult]:
         rows = context.limited(of_task)
         keys = [examples.keys[row] for row in rows]
         for metric, closed in predictor.answer_modes.items():
-            if closed and not _is_closed(choices, len(of_task), only_way=len(predictor.answer_modes) == 1):
+            # It chooses among answers that repeat, or if it cannot answer in another way.
+            can_choose = 2 * len(choices) <= len(of_task) or len(predictor.answer_modes) == 1
+            if closed and not (len(choices) > 1 and can_choose):
                 continue
             answers = _answers(context, predictor, examples, rows, choices if closed else None)
             scores = [float(answer == expected[row]) for answer, row in zip(answers, rows, strict=True)]
             known = choices if closed else predictor.vocabulary
-            result = metric_result(stage, task, metric, scores, keys, 1 / len(known) if known else None)
-            yield replace(result, samples=_samples(context, stage, examples, rows, answers, expected))
+            samples = []
+            for index in select_samples([score > 0 for score in scores]):
+                row, right = rows[index], scores[index] > 0
+                media = media_of(context.recipe, stage, examples.inputs[row])
+                samples.append(EvalSample("", expected[row], answers[index], right, **media))
+            yield metric_result(stage, task, metric, scores, keys, 1 / len(known) if known else None, samples)
             if not closed and stage == SOUND:
                 texts = [expected[row] for row in rows]
                 yield from transcript_metrics((stage, task), texts, answers, context.progress)
-
-
-def _is_closed(choices: Sequence[str], count: int, *, only_way: bool) -> bool:
-    """Whether answers repeat, so that there is something to choose from; ``only_way``: the encoder cannot answer
-    otherwise."""
-    return len(choices) > 1 and (only_way or 2 * len(choices) <= count)
 
 
 def _answers(
@@ -108,20 +104,3 @@ def _answers(
         batch = order[begin : begin + context.batch_size]
         found |= zip(batch, predictor.answers([examples.inputs[row] for row in batch], choices), strict=True)
     return [found[row] for row in rows]
-
-
-def _samples(
-    context: EvalContext,
-    stage: str,
-    examples: Examples,
-    rows: Sequence[int],
-    answers: Sequence[str],
-    expected: dict[int, str],
-) -> list[EvalSample]:
-    right = [answer == expected[row] for answer, row in zip(answers, rows, strict=True)]
-    found = []
-    for index in select_samples(right):
-        row = rows[index]
-        media = media_of(context.recipe, stage, examples.inputs[row])
-        found.append(EvalSample("", expected[row], answers[index], right[index], **media))
-    return found

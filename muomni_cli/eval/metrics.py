@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from muomni_cli.contract.metrics import EvalSample, MetricResult
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.interval import bootstrap
 from muomni_cli.speech.asr import words_of
-from muomni_cli.speech.wer import word_errors
+from muomni_cli.speech.wer import WerResult, word_errors
 
-MIN_WORDS = 2
-"""Words of a sentence. Of single words, the share of right answers is the same number."""
-MAX_LISTED = 200
-"""Sentences listed with the metric."""
+MIN_WORDS = 2  # of a sentence; of single words, the share of right answers is the same number
+MAX_LISTED = 200  # sentences listed with the metric
 
 
 def metric_result(
@@ -26,8 +25,8 @@ def metric_result(
     samples: Sequence[EvalSample] = (),
 ) -> MetricResult:
     """The mean of ``scores``, one for each example, resampled by ``keys``: its speaker or scene."""
-    sure = bootstrap(scores, keys)
-    drawn = (sure.low, sure.high, len(scores), sure.unit, sure.keys)
+    interval = bootstrap(scores, keys)
+    drawn = (interval.low, interval.high, len(scores), interval.unit, interval.keys)
     return MetricResult(stage, task, metric, sum(scores) / len(scores), *drawn, baseline, samples=samples)
 
 
@@ -45,15 +44,10 @@ def transcript_metrics(
     rows = [(text, one) for text, one in zip(expected, transcripts, strict=True) if len(words_of(text)) >= MIN_WORDS]
     if 2 * len(rows) <= len(expected):
         return
-    texts, heard = [text for text, _ in rows], [one for _, one in rows]
+    texts, heard = tuple(text for text, _ in rows), tuple(one for _, one in rows)
     try:
-        errors = word_errors(texts, heard)
+        result = WerResult(texts, heard, word_errors(texts, heard)).card(*name, "wer")
     except RequestError as error:
         progress(f"no word error rates: {error.what} ({error.fix})")
         return
-    interval = errors.interval()
-    counted = zip(texts, heard, errors.edits, errors.words, strict=True)
-    listed = [{"text": text, "heard": one, "edits": edits, "words": words} for text, one, edits, words in counted]
-    yield MetricResult(
-        *name, "wer", errors.rate, interval.low, interval.high, len(rows), "sentence", sentences=listed[:MAX_LISTED]
-    )
+    yield replace(result, sentences=(result.sentences or ())[:MAX_LISTED])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,74 +21,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from muomni_cli.contract.engine import Engine
-    from muomni_cli.contract.metrics import EvalSample, MetricResult
-    from muomni_cli.contract.speech import CodecRunner, MelConfig
+    from muomni_cli.contract.speech import ArrayStream, Codec, CodecRunner
     from muomni_cli.data.split import Split
     from muomni_cli.recipe import Recipe
 
-THINKER, CODEC, VOCODER, TALKER = "thinker", "codec", "vocoder", "talker"
+CODEC, VOCODER = "codec", "vocoder"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvalContext:
-    """See :class:`muomni_cli.contract.metrics.Evaluation`.
-
-    Args:
-        model: the model.
-        recipe: from :func:`with_parts_of`: names the data; its parts are the model's.
-        split: side of the data.
-        limit: most examples per source; 0 for all, None for the default.
-        progress: receives lines about long preparations.
-        batch_size: inputs per batch.
-    """
+    """See :class:`muomni_cli.contract.metrics.Evaluation`."""
 
     model: Engine
-    recipe: Recipe
+    recipe: Recipe  # from :func:`with_parts_of`
     split: Split
-    limit: int | None
+    limit: int | None  # most examples per source; 0 for all, None for the default
     progress: Callable[[str], None]
     batch_size: int = 32
 
     def limited(self, rows: Sequence[int], usual: int = 0) -> list[int]:
-        """At most ``limit`` of ``rows``, drawn at random but always the same, in their order; ``usual`` if there is no
-        limit."""
+        """At most ``limit`` (default ``usual``) of ``rows``, drawn at random but always the same, in their order."""
         limit = usual if self.limit is None else self.limit
         if not limit or len(rows) <= limit:
             return list(rows)
         chosen = np.random.default_rng(0).permutation(len(rows))[:limit]
         return sorted(rows[index] for index in chosen.tolist())
 
-    def card(
-        self,
-        stage: str,
-        task: str,
-        metric: str,
-        scores: Sequence[float],
-        keys: Sequence[str],
-        baseline: float | None = None,
-        samples: Sequence[EvalSample] = (),
-    ) -> MetricResult:
-        """See :func:`muomni_cli.eval.metrics.metric_result`."""
-        return metric_result(stage, task, metric, scores, keys, baseline, samples)
-
-
-class CodecFormat(Protocol):
-    """The sizes of a codec, trained or not."""
-
-    @property
-    def mel(self) -> MelConfig:
-        """The log-mel that it encodes and decodes."""
-        ...
-
-    @property
-    def frame(self) -> int:
-        """Mel frames per code frame."""
-        ...
-
-    @property
-    def codebook_size(self) -> int:
-        """K."""
-        ...
+    card = staticmethod(metric_result)
 
 
 def with_parts_of(engine: Engine, recipe: Recipe) -> Recipe:
@@ -112,10 +71,19 @@ def missing(engine: Engine, recipe: Recipe, stage: str, absent: str = "is not tr
         stage: any stage of the recipe, or ``vocoder`` for one that needs no training.
         absent: what to say of a stage that the model does not have.
     """
-    if stage in (THINKER, OMNI):
-        return _missing_thinker(engine, recipe, stage, absent)
+    if stage in ("thinker", OMNI):
+        stages = engine.thinker_stages
+        if stage not in stages:
+            return f"is in it only as the stage {OMNI} tuned it" if OMNI in stages else absent
+        lacking = recipe.encoders.keys() - set(engine.at(OMNI).modalities) if stage == OMNI else ()
+        return f"is not in it with {' and '.join(sorted(lacking))}" if lacking else ""
     if stage in recipe.encoders:
-        return _missing_head(engine, recipe, stage, absent)
+        part = recipe.encoders[stage].registered.part
+        if isinstance(part, EncoderPart) and part.predictor is None:
+            return f"({part.name}) gives no answers that could be scored"
+        if stage in engine.heads:
+            return ""
+        return "is in it without the head that its own stage trains" if stage in engine.modalities else absent
     if stage == VOCODER:
         return "" if own_vocoder(engine, recipe) else absent
     if stage not in engine.parts:
@@ -123,25 +91,8 @@ def missing(engine: Engine, recipe: Recipe, stage: str, absent: str = "is not tr
     return "" if CODEC in engine.parts else f"needs the codec, which {absent}"
 
 
-def _missing_thinker(engine: Engine, recipe: Recipe, stage: str, absent: str) -> str:
-    stages = engine.thinker_stages
-    if stage not in stages:
-        return f"is in it only as the stage {OMNI} tuned it" if OMNI in stages else absent
-    lacking = recipe.encoders.keys() - set(engine.at(OMNI).modalities) if stage == OMNI else ()
-    return f"is not in it with {' and '.join(sorted(lacking))}" if lacking else ""
-
-
-def _missing_head(engine: Engine, recipe: Recipe, modality: str, absent: str) -> str:
-    part = recipe.encoders[modality].registered.part
-    if isinstance(part, EncoderPart) and part.predictor is None:
-        return f"({part.name}) gives no answers that could be scored"
-    if modality in engine.heads:
-        return ""
-    return "is in it without the head that its own stage trains" if modality in engine.modalities else absent
-
-
-def codec_format(engine: Engine, recipe: Recipe) -> CodecFormat:
-    """That of the trained codec, else of the recipe's. RequestError if there is neither."""
+def any_codec(engine: Engine, recipe: Recipe) -> CodecRunner | Codec:
+    """The trained codec, else the recipe's, for its sizes. RequestError if there is neither."""
     if CODEC in engine.parts:
         return engine.codec()
     from muomni_cli.runs.checkpoint import fresh_codec
@@ -149,10 +100,9 @@ def codec_format(engine: Engine, recipe: Recipe) -> CodecFormat:
     return fresh_codec(recipe)
 
 
-def decode(codec: CodecRunner, codes: NDArray[Any]) -> NDArray[np.float32]:
-    """(T,Q) codes -> (M,F) log-mel."""
-    stream = codec.stream()
-    return np.concatenate([stream.push(codes), stream.finish()])
+def streamed(stream: ArrayStream, whole: NDArray[Any]) -> NDArray[np.float32]:
+    """The output of a codec or vocoder for a whole input: (T,Q) codes -> (M,F) log-mel, or (M,F) -> (N,) samples."""
+    return np.concatenate([stream.push(whole), stream.finish()])
 
 
 def own_vocoder(engine: Engine, recipe: Recipe) -> str | None:
@@ -166,9 +116,3 @@ def own_vocoder(engine: Engine, recipe: Recipe) -> str | None:
 def any_vocoder(engine: Engine, recipe: Recipe) -> str | None:
     """The name of :func:`own_vocoder`, else of one that needs no training."""
     return own_vocoder(engine, recipe) or next(iter(engine.vocoders), None)
-
-
-def synthesize(engine: Engine, vocoder: str, mel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(M,F) log-mel -> (N,) samples, by the vocoder of that name."""
-    stream = engine.vocoder(vocoder).stream()
-    return np.concatenate([stream.push(mel), stream.finish()])

@@ -24,78 +24,48 @@ from muomni_cli.core.html_page import audio, data_uri, document, facts, table, w
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-ROW, NAME, TRACK = 46, 14, 31
-"""Height of a row, and the distances of its name and of its marks from its top, in pixels."""
+ROW, NAME, TRACK = 46, 14, 31  # height of a row, and distances of its name and of its marks from its top, in pixels
+AXIS = 26  # height of the axis labels below the rows, in pixels
+LONGEST = 40  # characters of a name that fit beside the value on a phone
 
-AXIS = 26
-"""Height of the axis labels below the rows, in pixels."""
-
-LONGEST = 40
-"""Characters of a name that fit beside the value on a phone."""
-
+# Paths of the marks around their position. The shapes differ, so that colors are not needed.
 BASELINE, TOPLINE = "M0 -8V8M-5 8H5", "M0 -8V8M-5 -8H5"
-"""Paths of the two marks around their position; their shapes differ, so that colors are not needed."""
-
-DOT, WHISKER = "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", "M-18 0H18M-18 -5V5M18 -5V5"
-
 LEGEND = (
-    ("dot", DOT, "the value"),
-    ("whisker", WHISKER, "its 95% interval"),
+    ("dot", "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", "the value"),
+    ("whisker", "M-18 0H18M-18 -5V5M18 -5V5", "its 95% interval"),
     ("baseline", BASELINE, "baseline: chance level"),
     ("topline", TOPLINE, "topline: the original recordings"),
 )
 
-EVENLY_SPACED, WRONG = 4, 4
-"""Samples taken evenly from all examples of a metric, and further ones from the wrong answers."""
-
-RGB = 3
-
-TEXT_COLUMNS = frozenset({"STAGE", "TASK", "METRIC", "RESAMPLED BY"})
-"""Columns of text; all others hold numbers and are right-aligned."""
-
-NOTHING = "<em>(nothing)</em>"
-
-
-def legend() -> str:
-    items = [
-        f'<li><svg width="44" height="20" aria-hidden="true"><path class="{role}" transform="translate(22 10)" '
-        f'd="{shape}"/></svg>{text}</li>'
-        for role, shape, text in LEGEND
-    ]
-    return f'<ul class="legend">{"".join(items)}</ul>'
-
-
-def plots(results: Sequence[MetricResult]) -> str:
-    return "\n".join(_figure(scale, own) for scale, own in by_scale(results).items())
+EVENLY_SPACED, WRONG = 4, 4  # samples taken evenly from all examples of a metric, and further ones with wrong answers
+TEXT_COLUMNS = frozenset({"STAGE", "TASK", "METRIC", "RESAMPLED BY"})  # the others hold numbers
+STEPS = 5  # of an axis at most, except for rounding
 
 
 def _figure(scale: Scale, results: Sequence[MetricResult]) -> str:
-    better = f" <small>{escape(scale.better)}</small>" if scale.better else ""
-    return (
-        f"<figure>\n<figcaption><h3>{escape(scale.title)}{better}</h3></figcaption>\n{plot(scale, results)}\n</figure>"
-    )
-
-
-def plot(scale: Scale, results: Sequence[MetricResult]) -> str:
-    """The SVG of the metrics of one scale."""
+    """The plot of the metrics of one scale, as SVG."""
     axis = Axis.of(scale, results)
     bottom = ROW * len(results)
-    grid = "".join(_number(axis, number, bottom) for number in axis.numbers)
-    rows = "\n".join(_row(axis, result, ROW * place) for place, result in enumerate(results))
-    told = escape(f"{scale.title}: " + ", ".join(f"{result.name} {result.value:.3f}" for result in results))
-    return (
-        f'<svg class="plot" role="img" aria-label="{told}" width="100%" height="{bottom + AXIS}">\n'
-        f"{grid}\n{rows}\n</svg>"
-    )
-
-
-def _number(axis: Axis, number: float, bottom: int) -> str:
-    """A grid line and its label; the outermost labels stay inside the drawing."""
-    place = axis.place(number)
-    split = {axis.numbers[0]: "start", axis.numbers[-1]: "end"}.get(number, "middle")
-    return (
-        f'<line class="grid" x1="{place:.2f}%" x2="{place:.2f}%" y1="0" y2="{bottom}"/>'
-        f'<text class="number" x="{place:.2f}%" y="{bottom + 17}" text-anchor="{split}">{number:.10g}</text>'
+    grid = []
+    for number in axis.numbers:
+        place = axis.place(number)
+        # The outermost labels stay inside the drawing.
+        anchor = {axis.numbers[0]: "start", axis.numbers[-1]: "end"}.get(number, "middle")
+        grid.append(
+            f'<line class="grid" x1="{place:.2f}%" x2="{place:.2f}%" y1="0" y2="{bottom}"/>'
+            f'<text class="number" x="{place:.2f}%" y="{bottom + 17}" text-anchor="{anchor}">{number:.10g}</text>'
+        )
+    rows = [_row(axis, result, ROW * place) for place, result in enumerate(results)]
+    better = f" <small>{escape(scale.better)}</small>" if scale.better else ""
+    label = escape(f"{scale.title}: " + ", ".join(f"{result.name} {result.value:.3f}" for result in results))
+    return "\n".join(
+        [
+            f"<figure>\n<figcaption><h3>{escape(scale.title)}{better}</h3></figcaption>",
+            f'<svg class="plot" role="img" aria-label="{label}" width="100%" height="{bottom + AXIS}">',
+            "".join(grid),
+            *rows,
+            "</svg>\n</figure>",
+        ]
     )
 
 
@@ -103,14 +73,16 @@ def _row(axis: Axis, result: MetricResult, top: int) -> str:
     name = result.name if len(result.name) <= LONGEST else result.name[: LONGEST - 1] + "…"
     drawn = {role: f"{axis.place(number):.2f}%" for role, number in marks(result).items()}
     middle = top + TRACK
-    shapes = [
-        f'<line class="track" x1="0%" x2="100%" y1="{middle}" y2="{middle}"/>',
-        *(
-            f'<svg class="at" x="{drawn[role]}" y="{middle}"><path class="{role}" d="{shape}"/></svg>'
-            for role, shape in (("baseline", BASELINE), ("topline", TOPLINE))
-            if role in drawn
-        ),
-    ]
+    shapes = [f'<line class="track" x1="0%" x2="100%" y1="{middle}" y2="{middle}"/>']
+    tooltip = [f"{result.name}: {result.value:.3f}"]
+    if result.low is not None and result.high is not None:
+        tooltip.append(f"95% interval {result.low:.3f} to {result.high:.3f}")
+    for role, shape, number in (("baseline", BASELINE, result.baseline), ("topline", TOPLINE, result.topline)):
+        if number is not None:
+            tooltip.append(f"{role} {number:.3f}")
+        if role in drawn:
+            path = f'<path class="{role}" d="{shape}"/>'
+            shapes.append(f'<svg class="at" x="{drawn[role]}" y="{middle}">{path}</svg>')
     if "low" in drawn and "high" in drawn:
         low, high = drawn["low"], drawn["high"]
         shapes += [
@@ -120,51 +92,25 @@ def _row(axis: Axis, result: MetricResult, top: int) -> str:
     if "value" in drawn:
         shapes.append(f'<circle class="dot" cx="{drawn["value"]}" cy="{middle}" r="5"/>')
     return (
-        f'<g class="card"><title>{escape(_tooltip(result))}</title>'
+        f'<g class="card"><title>{escape(", ".join(tooltip))}</title>'
         f'<text class="name" x="0%" y="{top + NAME}">{escape(name)}</text>'
         f'<text class="value" x="100%" y="{top + NAME}" text-anchor="end">{result.value:.3f}</text>'
         f"{''.join(shapes)}</g>"
     )
 
 
-def _tooltip(result: MetricResult) -> str:
-    told = [f"{result.name}: {result.value:.3f}"]
-    if result.low is not None and result.high is not None:
-        told.append(f"95% interval {result.low:.3f} to {result.high:.3f}")
-    told += [
-        f"{name} {number:.3f}"
-        for name, number in (("baseline", result.baseline), ("topline", result.topline))
-        if number is not None
-    ]
-    return ", ".join(told)
-
-
-STEPS = 5
-"""Most steps of an axis, except for rounding."""
-
-
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What an axis measures.
+    """What an axis measures."""
 
-    Args:
-        title: of the plot.
-        better: which values are better, for the reader; empty if unknown.
-        least: the axis reaches at least this value.
-    """
-
-    title: str
-    better: str = ""
-    least: float = 0.0
+    title: str  # of the plot
+    better: str = ""  # which values are better, for the reader; empty if unknown
+    least: float = 0.0  # the axis reaches at least this value
 
 
 HIGH, LOW = "higher is better", "lower is better"
-
-SHARES = Scale("Shares of right answers", HIGH, 1.0)
-
 ERRORS = Scale("Word error rates", LOW)
-
-SCALES = (
+SCALES = (  # name patterns of metrics and their scales; the first match counts
     ("wer", ERRORS),
     ("wer_*", ERRORS),
     ("use_*", Scale("Shares of the codes that are used", HIGH, 1.0)),
@@ -174,7 +120,6 @@ SCALES = (
     ("bits_per_byte", Scale("Bits per byte of unseen text", LOW)),
     ("loss", Scale("Loss, in nats a token", LOW)),
 )
-"""Name patterns of metrics and their scales; the first match counts."""
 
 
 def scale_of(result: MetricResult) -> Scale:
@@ -182,7 +127,8 @@ def scale_of(result: MetricResult) -> Scale:
     for name, scale in SCALES:
         if fnmatchcase(result.metric, name):
             return scale
-    return SHARES if result.n is not None and 0 <= result.value <= 1 else Scale(result.metric)
+    is_share = result.n is not None and 0 <= result.value <= 1
+    return Scale("Shares of right answers", HIGH, 1.0) if is_share else Scale(result.metric)
 
 
 def by_scale(results: Iterable[MetricResult]) -> dict[Scale, list[MetricResult]]:
@@ -219,13 +165,7 @@ class Axis:
 
 def marks(result: MetricResult) -> dict[str, float]:
     """The finite numbers of a metric by role: ``value``, ``low``, ``high``, ``baseline``, ``topline``."""
-    known = {
-        "value": result.value,
-        "low": result.low,
-        "high": result.high,
-        "baseline": result.baseline,
-        "topline": result.topline,
-    }
+    known = {role: getattr(result, role) for role in ("value", "low", "high", "baseline", "topline")}
     return {role: number for role, number in known.items() if number is not None and math.isfinite(number)}
 
 
@@ -238,8 +178,12 @@ def select_samples(right: Sequence[bool]) -> list[int]:
 
 def media_of(recipe: Recipe, modality: str, inputs: NDArray[Any]) -> dict[str, bytes]:
     """The input of an encoder as ``picture`` (PNG) or ``sound`` (WAV); empty if it is neither."""
-    if inputs.ndim == RGB and inputs.shape[0] == RGB and inputs.dtype == np.uint8:
-        return {"picture": png(inputs)}
+    if inputs.ndim == 3 and inputs.shape[0] == 3 and inputs.dtype == np.uint8:
+        from PIL import Image
+
+        file = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(inputs.transpose(1, 2, 0))).save(file, "PNG")
+        return {"picture": file.getvalue()}
     chosen = recipe.encoders.get(modality)
     rate = getattr(chosen.config, "sample_rate", None) if chosen else None
     if inputs.ndim == 1 and isinstance(rate, int):
@@ -247,21 +191,8 @@ def media_of(recipe: Recipe, modality: str, inputs: NDArray[Any]) -> dict[str, b
     return {}
 
 
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    """(3,H,W) -> PNG file."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(file, "PNG")
-    return file.getvalue()
-
-
 def write_page(path: Path, model: str, recipe: Recipe, results: Sequence[MetricResult]) -> None:
-    """Write the report of a model as one HTML file, atomically.
-
-    Raises:
-        MuomniError: it cannot be written.
-    """
+    """Write the report of a model as one HTML file, atomically. MuomniError if it cannot be written."""
     about = {
         "model": model,
         "recipe": f"{recipe.name}: {recipe.doc}" if recipe.doc else recipe.name,
@@ -282,82 +213,66 @@ def page(title: str, about: Mapping[str, str], results: Sequence[MetricResult]) 
     """
     stages = list(dict.fromkeys(result.stage for result in results))
     body = [f"<h1>{escape(title)}</h1>", *([facts(about)] if about else [])]
-    if results:
-        body.append(_overview(stages, results))
-    else:
+    if not results:
         body.append("<p>Nothing was evaluated, so there are no metrics.</p>")
-    for place, stage in enumerate(stages):
-        body.append(_section(place, stage, [result for result in results if result.stage == stage]))
-    return document(title, STYLE, body)
-
-
-def _overview(stages: Sequence[str], results: Sequence[MetricResult]) -> str:
+        return document(title, STYLE, body)
     links = [f'<li><a href="#stage-{place}">{escape(stage)}</a></li>' for place, stage in enumerate(stages)]
-    return (
-        f'<nav aria-label="Stages"><ul>{"".join(links)}</ul></nav>\n'
-        f'<section aria-labelledby="overview">\n<h2 '
-        f'id="overview">Overview</h2>\n{legend()}\n{plots(results)}\n</section>'
-    )
-
-
-def _section(place: int, stage: str, results: Sequence[MetricResult]) -> str:
-    anchor = f"stage-{place}"
-    return _lines(
-        [
-            f'<section aria-labelledby="{anchor}">\n<h2 id="{anchor}">{escape(stage)}</h2>',
-            table("cards", f"Metrics of {stage}", HEADINGS, rows(results), TEXT_COLUMNS),
-            *(_examples(result) for result in results if result.samples or result.sentences),
+    legend = [
+        f'<li><svg width="44" height="20" aria-hidden="true"><path class="{role}" transform="translate(22 10)" '
+        f'd="{shape}"/></svg>{text}</li>'
+        for role, shape, text in LEGEND
+    ]
+    body += [
+        f'<nav aria-label="Stages"><ul>{"".join(links)}</ul></nav>',
+        '<section aria-labelledby="overview">\n<h2 id="overview">Overview</h2>',
+        f'<ul class="legend">{"".join(legend)}</ul>',
+        *(_figure(scale, alike) for scale, alike in by_scale(results).items()),
+        "</section>",
+    ]
+    for place, stage in enumerate(stages):
+        own = [result for result in results if result.stage == stage]
+        body += [
+            f'<section aria-labelledby="stage-{place}">\n<h2 id="stage-{place}">{escape(stage)}</h2>',
+            table("cards", f"Metrics of {stage}", HEADINGS, rows(own), TEXT_COLUMNS),
+            *(_examples(result) for result in own if result.samples or result.sentences),
             "</section>",
         ]
-    )
+    return document(title, STYLE, body)
 
 
 def _examples(result: MetricResult) -> str:
     parts = [f"<h3>{escape(f'{result.task} {result.metric}')}</h3>"]
     if result.samples:
         items = [_sample(number, sample) for number, sample in enumerate(result.samples, start=1)]
-        parts.append(f'<ol class="samples">\n{_lines(items)}\n</ol>')
-    if result.sentences:
-        parts.append(_sentences(result.name, result.sentences))
-    return _lines(parts)
+        parts += ['<ol class="samples">', *items, "</ol>"]
+    if sentences := result.sentences:
+        columns = list(dict.fromkeys(key for sentence in sentences for key in sentence))
+        cells = [tuple(str(sentence.get(key, "")) for key in columns) for sentence in sentences]
+        text = {key for key in columns if any(isinstance(sentence.get(key), str) for sentence in sentences)}
+        count = f"{len(sentences):,} sentence{'' if len(sentences) == 1 else 's'}"
+        listed = table("sentences", f"Sentences of {result.name}", columns, cells, text)
+        parts.append(f"<details>\n<summary>{count}</summary>\n{listed}\n</details>")
+    return "\n".join(parts)
 
 
 def _sample(number: int, sample: EvalSample) -> str:
     kind, sign = ("right", "✓") if sample.right else ("wrong", "✗")
-    shown = ""
+    parts = [f'<li class="sample {kind}">\n<p><span aria-hidden="true">{sign}</span> {kind}</p>']
     if sample.picture is not None:
         alt = escape(f"Image of sample {number}, model input")
-        shown = f'<img src="{data_uri("image/png", sample.picture)}" alt="{alt}" width="160">\n'
-    terms = []
+        parts.append(f'<img src="{data_uri("image/png", sample.picture)}" alt="{alt}" width="160">')
+    parts.append("<dl>")
     if sample.question:
-        terms.append(f"<dt>question</dt><dd>{escape(sample.question)}</dd>")
+        parts.append(f"<dt>question</dt><dd>{escape(sample.question)}</dd>")
     if sample.sound is not None:
-        terms.append(_player("audio", f"Audio of sample {number}, model input", sample.sound))
-    terms.append(f"<dt>expected</dt><dd>{escape(sample.expected) or NOTHING}</dd>")
-    terms.append(f"<dt>answer</dt><dd>{escape(sample.answered) or NOTHING}</dd>")
+        player = audio(f"Audio of sample {number}, model input", sample.sound)
+        parts.append(f'<dt>audio</dt><dd class="media">{player}</dd>')
+    for term, text in (("expected", sample.expected), ("answer", sample.answered)):
+        parts.append(f"<dt>{term}</dt><dd>{escape(text) or '<em>(nothing)</em>'}</dd>")
     if sample.spoken is not None:
-        terms.append(_player("spoken answer", f"Audio of sample {number}, model output", sample.spoken))
-    return (
-        f'<li class="sample {kind}">\n<p><span aria-hidden="true">{sign}</span> {kind}</p>\n'
-        f"{shown}<dl>\n{_lines(terms)}\n</dl>\n</li>"
-    )
-
-
-def _player(name: str, label: str, sound: bytes) -> str:
-    return f'<dt>{name}</dt><dd class="media">{audio(label, sound)}</dd>'
-
-
-def _sentences(name: str, sentences: Sequence[Mapping[str, Any]]) -> str:
-    columns = list(dict.fromkeys(key for sentence in sentences for key in sentence))
-    cells = [tuple(str(sentence.get(key, "")) for key in columns) for sentence in sentences]
-    text = {key for key in columns if any(isinstance(sentence.get(key), str) for sentence in sentences)}
-    listed = table("sentences", f"Sentences of {name}", columns, cells, text)
-    many = f"{len(sentences):,} sentence{'' if len(sentences) == 1 else 's'}"
-    return f"<details>\n<summary>{many}</summary>\n{listed}\n</details>"
-
-
-def _lines(parts: Sequence[str]) -> str:
-    return "\n".join(parts)
+        player = audio(f"Audio of sample {number}, model output", sample.spoken)
+        parts.append(f'<dt>spoken answer</dt><dd class="media">{player}</dd>')
+    return "\n".join([*parts, "</dl>\n</li>"])
 
 
 STYLE = """

@@ -19,7 +19,6 @@ from muomni_cli.registry.sets import get_command
 
 if TYPE_CHECKING:
     from muomni_cli.contract.data import Dataset
-    from muomni_cli.contract.engine import Engine
     from muomni_cli.contract.metrics import MetricResult
     from muomni_cli.recipe import Recipe
     from muomni_cli.recipe.model import SourceSpec
@@ -30,21 +29,13 @@ Metrics = Callable[[EvalContext, str], Iterator["MetricResult"]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EvalOptions:
-    """How to evaluate.
+    """How to evaluate."""
 
-    Args:
-        split: side of the data.
-        limit: most examples per source; 0 for all, None for the default.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        threads: CPU threads.
-        stages: only these stages; all if empty.
-    """
-
-    split: Literal["train", "val"] = "val"
-    limit: int | None = None
+    split: Literal["train", "val"] = "val"  # side of the data
+    limit: int | None = None  # most examples per source; 0 for all, None for the default
     device: str = "auto"
     threads: int | None = None
-    stages: Sequence[str] = ()
+    stages: Sequence[str] = ()  # only these stages; all if empty
 
 
 def find_model(spec: str | None, model: str | None, overrides: Sequence[str]) -> tuple[ModelRef, Recipe]:
@@ -60,25 +51,18 @@ def find_model(spec: str | None, model: str | None, overrides: Sequence[str]) ->
         RequestError: no such model or recipe, or a model without a recipe.
     """
     from muomni_cli.recipe import load_recipe
+    from muomni_cli.recipe.load import shipped_recipes
 
     if spec is None:
         found = resolve_model(model, ANY_TRAINED)
         return found, load_recipe(str(_recipe_of(model or "the model", found)), overrides)
-    of_spec = _model_named(spec)
-    recipe = load_recipe(spec if of_spec is None else str(_recipe_of(spec, of_spec)), overrides)
+    named = model_in_folder(spec)
+    if not named and not Path(spec).expanduser().is_file() and spec not in {one.name for one in shipped_recipes()}:
+        named = model_of_package(spec)
+    recipe = load_recipe(spec if named is None else str(_recipe_of(spec, named)), overrides)
     if model is not None:
         return model_named(model), recipe
-    return of_spec or model_named(recipe.name, train=f"muomni train all {spec}"), recipe
-
-
-def _model_named(spec: str) -> ModelRef | None:
-    """The model that ``spec`` names, if it is not a recipe."""
-    from muomni_cli.recipe.load import shipped_recipes
-
-    found = model_in_folder(spec)
-    if found or Path(spec).expanduser().is_file() or spec in {recipe.name for recipe in shipped_recipes()}:
-        return found
-    return model_of_package(spec)
+    return named or model_named(recipe.name, train=f"muomni train all {spec}"), recipe
 
 
 def _recipe_of(spec: str, found: ModelRef) -> Path:
@@ -98,9 +82,12 @@ def evaluate(
     Raises:
         RequestError: there are none.
     """
-    no_files = missing_sets(recipe, _tables(recipe, options))
-    recipe, left_out = only_available(recipe)
-    engine, recipe = _open(found, recipe, options)
+    no_files = missing_sets(recipe, [recipe.table_of(stage) for stage in options.stages or _stages(recipe)])
+    recipe, left_out = _usable(recipe, [*recipe.data.sources], lambda dataset: dataset.files())
+    engine = open_found(found, device=options.device, threads=options.threads)
+    if OMNI in engine.thinker_stages:
+        engine = engine.at(OMNI)
+    recipe = with_parts_of(engine, recipe)
     context = EvalContext(engine, recipe, options.split, options.limit, progress)
     absent = "is not in it" if found.bundle is not None else "is not trained"
     any_found = False
@@ -110,8 +97,12 @@ def evaluate(
             left_out += [f"{stage} {reason}"] if reason else []
             continue
         progress(f"evaluating {stage} of {engine.label}")
-        for metrics in _metrics_of(recipe, stage):
-            for metric in _of_readable_sources(metrics, context, stage, left_out):
+        names = {stage, ENCODERS} if stage in recipe.encoders else {stage}
+        for registered in get_registry().metric_sets():
+            if names.isdisjoint(registered.part.stages):
+                continue
+            make = resolve(registered.part.make, f"metrics {registered.part.name}")
+            for metric in _of_readable_sources(make, context, stage, left_out):
                 any_found = True
                 yield metric
     if not any_found:
@@ -125,33 +116,24 @@ def evaluate(
         progress(f"public datasets are missing; get them with: {get_command(no_files)}")
 
 
-def _tables(recipe: Recipe, options: EvalOptions) -> list[str]:
-    return list(dict.fromkeys(recipe.table_of(stage) for stage in options.stages or _stages(recipe)))
-
-
 def _of_readable_sources(
-    metrics: Metrics, context: EvalContext, stage: str, left_out: list[str]
+    make: Metrics, context: EvalContext, stage: str, left_out: list[str]
 ) -> Iterator[MetricResult]:
     """The metrics of a stage; if a source cannot be read, those of its other sources."""
     begun = False
     try:
-        for metric in metrics(context, stage):
+        for metric in make(context, stage):
             begun = True
             yield metric
     except RequestError as error:
-        recipe, lost = only_readable(context.recipe, context.recipe.table_of(stage))
+        # Whether the first item can be read or made; that may need a program that is not installed, for example.
+        table = context.recipe.table_of(stage)
+        recipe, lost = _usable(context.recipe, [table], lambda dataset: next(iter(dataset.documents()), None))
         if begun or not lost or not _has_data(recipe, stage):
             left_out.append(f"{stage}: {error.what} ({error.fix})")
             return
         left_out += lost
-        yield from _of_readable_sources(metrics, dataclasses.replace(context, recipe=recipe), stage, left_out)
-
-
-def _open(found: ModelRef, recipe: Recipe, options: EvalOptions) -> tuple[Engine, Recipe]:
-    engine = open_found(found, device=options.device, threads=options.threads)
-    if OMNI in engine.thinker_stages:
-        engine = engine.at(OMNI)
-    return engine, with_parts_of(engine, recipe)
+        yield from _of_readable_sources(make, dataclasses.replace(context, recipe=recipe), stage, left_out)
 
 
 def _stages(recipe: Recipe) -> list[str]:
@@ -164,26 +146,8 @@ def _has_data(recipe: Recipe, stage: str) -> bool:
     return bool(recipe.data.sources.get(recipe.table_of(stage)))
 
 
-def _metrics_of(recipe: Recipe, stage: str) -> Iterator[Metrics]:
-    names = {stage, ENCODERS} if stage in recipe.encoders else {stage}
-    for registered in get_registry().metric_sets():
-        if names & set(registered.part.stages):
-            yield resolve(registered.part.make, f"metrics {registered.part.name}")
-
-
-def only_available(recipe: Recipe) -> tuple[Recipe, list[str]]:
-    """The recipe without the sources whose files are missing, and one line for each of those."""
-    return _filtered(recipe, [*recipe.data.sources], lambda dataset: dataset.files())
-
-
-def only_readable(recipe: Recipe, table: str) -> tuple[Recipe, list[str]]:
-    """The recipe without the sources of ``[[data.<table>]]`` whose first item cannot be read or made (by a program that
-    is not installed, for example), and one line for each of those."""
-    return _filtered(recipe, [table], lambda dataset: next(iter(dataset.documents()), None))
-
-
-def _filtered(recipe: Recipe, tables: Sequence[str], attempt: Callable[[Dataset], object]) -> tuple[Recipe, list[str]]:
-    """The recipe without the sources of ``tables`` for which ``attempt`` fails."""
+def _usable(recipe: Recipe, tables: Sequence[str], attempt: Callable[[Dataset], object]) -> tuple[Recipe, list[str]]:
+    """The recipe without the sources of ``tables`` for which ``attempt`` fails, and one line for each of those."""
     lost: list[str] = []
 
     def works(table: str, source: SourceSpec) -> bool:

@@ -18,7 +18,7 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.html_page import wav
 from muomni_cli.data.examples import open_examples
 from muomni_cli.eval.metrics import metric_result
-from muomni_cli.eval.model import any_vocoder, codec_format, decode, own_vocoder, synthesize
+from muomni_cli.eval.model import any_codec, any_vocoder, own_vocoder, streamed
 from muomni_cli.eval.report import select_samples
 from muomni_cli.speech.asr import words_of
 from muomni_cli.speech.wer import NO_VOCODER_MESSAGE, Wave, WerEvaluator, WerResult, wer_evaluator
@@ -28,20 +28,12 @@ if TYPE_CHECKING:
     from muomni_cli.contract.data import Examples
     from muomni_cli.eval.model import EvalContext
 
-MAX_SAMPLES = 6
-"""Most sentences of a metric that the report plays."""
-
-DEFAULT_LIMIT = 100
-"""Sentences per source if no limit is set."""
-
-
-def speech_metrics(context: EvalContext, stage: str) -> Iterator[MetricResult]:
-    """Metrics of ``codec``, ``vocoder`` or ``talker``, source by source."""
-    yield from _evaluation(context).of(stage)
+MAX_SAMPLES = 6  # sentences of a metric that the report plays
+DEFAULT_LIMIT = 100  # sentences per source
 
 
 class Sentences:
-    """The sentences of one source that are evaluated.
+    """Sentences of one source.
 
     Args:
         task: name of the source.
@@ -85,14 +77,6 @@ class Sentences:
 
 
 @dataclass(frozen=True, slots=True)
-class Synthesized:
-    """What a voice made of a text: samples, and the number of code frames."""
-
-    wave: Wave
-    frames: int
-
-
-@dataclass(frozen=True, slots=True)
 class Resynthesized:
     """Sentences after the codec: (T,Q) codes and (M,F) log-mel of each, and word errors of the decoded speech."""
 
@@ -112,91 +96,83 @@ class SpeechEvaluation:
         self._context, self._engine, self._recipe = context, context.model, context.recipe
         data = open_examples(context.recipe, "codec", context.recipe.seed, context.progress)
         examples, rest = (data.train, data.val) if context.split == "train" else (data.val, data.train)
-        self._format = codec_format(context.model, context.recipe)
+        self._codec = any_codec(context.model, context.recipe)
         self._resynthesized: dict[str, Resynthesized] = {}
-        self._sentences = [self._chosen(task, number, examples, rest) for number, task in enumerate(data.names)]
-
-    def _chosen(self, task: str, number: int, examples: Examples, rest: Examples) -> Sentences:
-        rows = _of_source(examples, number)
-        chosen = self._context.limited(rows, DEFAULT_LIMIT)
-        kept = set(chosen)
-        left = [examples.texts[row] for row in rows if row not in kept]
-        learned = [rest.texts[row] for row in _of_source(rest, number)]
-        rng = np.random.default_rng(0)
-        others = [texts[place] for texts in (left, learned) for place in rng.permutation(len(texts)).tolist()]
-        rate = self._format.mel.sample_rate
-        return Sentences(task, examples, chosen, others, rate, self._context.progress)
+        self._sentences: list[Sentences] = []
+        for number, task in enumerate(data.names):
+            rows = _of_source(examples, number)
+            chosen = context.limited(rows, DEFAULT_LIMIT)
+            kept = set(chosen)
+            left = [examples.texts[row] for row in rows if row not in kept]
+            learned = [rest.texts[row] for row in _of_source(rest, number)]
+            rng = np.random.default_rng(0)
+            others = [texts[place] for texts in (left, learned) for place in rng.permutation(len(texts)).tolist()]
+            rate = self._codec.mel.sample_rate
+            self._sentences.append(Sentences(task, examples, chosen, others, rate, context.progress))
 
     def of(self, stage: str) -> Iterator[MetricResult]:
         """Metrics of ``codec``, ``vocoder`` or ``talker``, source by source."""
-        make = {"codec": self._codec, "vocoder": self._vocoder, "talker": self._talker}[stage]
+        make = {"codec": self._of_codec, "vocoder": self._of_vocoder, "talker": self._of_talker}[stage]
         for sentences in self._sentences:
             if sentences.texts:
                 yield from make(sentences)
 
-    def _codec(self, sentences: Sentences) -> Iterator[MetricResult]:
+    def _of_codec(self, sentences: Sentences) -> Iterator[MetricResult]:
         """Resynthesis: log-mel to codes and back, then through a vocoder."""
-        task, size = sentences.task, self._format.codebook_size
-        made = self._through_codes(sentences)
-        distances = [
-            float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(sentences.waves, made.mels, strict=True)
-        ]
-        yield metric_result("codec", task, "mel_l1", distances, sentences.keys)
+        task, made = sentences.task, self._through_codes(sentences)
+        yield metric_result("codec", task, "mel_l1", self._distances(sentences.waves, made.mels), sentences.keys)
         for number, used in enumerate(np.concatenate(made.codes).T, start=1):
-            yield MetricResult("codec", task, f"use_{number}", len(np.unique(used)) / size)
+            yield MetricResult("codec", task, f"use_{number}", len(np.unique(used)) / self._codec.codebook_size)
         yield from _word_errors("codec", "wer_resynthesis", sentences, made.wer)
 
-    def _vocoder(self, sentences: Sentences) -> Iterator[MetricResult]:
+    def _of_vocoder(self, sentences: Sentences) -> Iterator[MetricResult]:
         """Copy synthesis: the original log-mel to samples."""
         mels = [self._mel(wave) for wave in sentences.waves]
         vocoder = own_vocoder(self._engine, self._recipe)
         if vocoder is None:
             raise RequestError(f"{self._engine.label} has no trained vocoder", "leave the vocoder out")
         made = self._synthesized(vocoder, mels, sentences.waves)
-        distances = [float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(made, mels, strict=True)]
-        yield metric_result("vocoder", sentences.task, "mel_l1", distances, sentences.keys)
+        yield metric_result("vocoder", sentences.task, "mel_l1", self._distances(made, mels), sentences.keys)
         yield from _word_errors("vocoder", "wer_copy", sentences, sentences.wer(made), made)
 
-    def _talker(self, sentences: Sentences) -> Iterator[MetricResult]:
+    def _of_talker(self, sentences: Sentences) -> Iterator[MetricResult]:
         """Synthesis of the texts: word errors, also with shuffled words, and lengths."""
-        stage, task, say = "talker", sentences.task, self._synthesis
+        stage, task, say = "talker", sentences.task, self._say
         spoken = [say(text, name) for text, name in zip(sentences.texts, sentences.voices, strict=True)]
-        waves = [one.wave for one in spoken]
+        waves = [wave for wave, _ in spoken]
         yield from _word_errors(stage, "wer_spoken", sentences, sentences.wer(waves), waves)
         resynthesis = self._through_codes(sentences).wer
         if resynthesis is not None:
             yield resynthesis.card(stage, task, "wer_resynthesis")
         if sentences.evaluator is not None:
             rows = [row for row in sentences.evaluator.rows if len(set(words_of(sentences.texts[row]))) > 1]
-            turned = [say(shuffled(sentences.texts[row], row), sentences.voices[row]).wave for row in rows]
+            turned = [say(shuffled(sentences.texts[row], row), sentences.voices[row])[0] for row in rows]
             if rows:
                 yield sentences.evaluator.evaluate(turned, sentences.rate, rows).card(stage, task, "wer_shuffled")
-        lengths = [one.wave.size / wave.size for one, wave in zip(spoken, sentences.waves, strict=True)]
+        lengths = [wave.size / original.size for wave, original in zip(waves, sentences.waves, strict=True)]
         for name, number in (("median", np.median(lengths)), ("min", min(lengths)), ("max", max(lengths))):
             yield MetricResult(stage, task, f"length_{name}", float(number))
         bounds = [most_frames(len(words_of(text))) for text in sentences.texts]
-        hits = [float(one.frames >= bound) for one, bound in zip(spoken, bounds, strict=True)]
+        hits = [float(frames >= bound) for (_, frames), bound in zip(spoken, bounds, strict=True)]
         yield metric_result(stage, task, "at_bound", hits, sentences.keys)
 
     @cached_property
     def _voice(self) -> Voice:
         return voice_of(self._engine, any_vocoder(self._engine, self._recipe))
 
-    def _synthesis(self, text: str, name: str) -> Synthesized:
-        """The text in the voice called ``name``, or in the first one if there is none."""
+    def _say(self, text: str, name: str) -> tuple[Wave, int]:
+        """Samples of the text, and their code frames, in the voice called ``name`` or else the first."""
         voice = self._voice
-        speech = SpeechStats(voice.sample_rate)
-        voice_settings = voice.voice_settings(name if name in voice.talker.voices else None)
-        pieces = list(
-            voice.say([TextChunk(text)], voice_settings, SpeechSampling(seed=self._context.recipe.seed), speech)
-        )
-        return Synthesized(np.concatenate(pieces) if pieces else np.zeros(0, np.float32), speech.frames)
+        speech, sampling = SpeechStats(voice.sample_rate), SpeechSampling(seed=self._recipe.seed)
+        settings = voice.voice_settings(name if name in voice.talker.voices else None)
+        pieces = list(voice.say([TextChunk(text)], settings, sampling, speech))
+        return np.concatenate(pieces) if pieces else np.zeros(0, np.float32), speech.frames
 
     def _through_codes(self, sentences: Sentences) -> Resynthesized:
         if sentences.task not in self._resynthesized:
             codec = self._engine.codec()
             codes = [codec.encode(wave) for wave in sentences.waves]
-            mels = [decode(codec, one) for one in codes]
+            mels = [streamed(codec.stream(), one) for one in codes]
             vocoder = any_vocoder(self._engine, self._recipe) if sentences.evaluator else None
             if vocoder is None and sentences.evaluator:
                 self._context.progress(NO_VOCODER_MESSAGE)
@@ -206,29 +182,17 @@ class SpeechEvaluation:
 
     def _synthesized(self, vocoder: str, mels: Sequence[NDArray[np.float32]], waves: Sequence[Wave]) -> list[Wave]:
         """(M,F) log-mel of each -> (N,) samples of each, as long as the originals."""
-        return [synthesize(self._engine, vocoder, mel)[: wave.size] for mel, wave in zip(mels, waves, strict=True)]
+        runner = self._engine.vocoder(vocoder)
+        return [streamed(runner.stream(), mel)[: wave.size] for mel, wave in zip(mels, waves, strict=True)]
+
+    def _distances(self, waves: Sequence[Wave], mels: Sequence[NDArray[np.float32]]) -> list[float]:
+        """The mean distance of the log-mel of each wave to one of ``mels``."""
+        return [float(np.abs(self._mel(wave) - mel).mean()) for wave, mel in zip(waves, mels, strict=True)]
 
     def _mel(self, wave: Wave) -> NDArray[np.float32]:
         """(N,) samples -> (M,F) log-mel of the codec, padded with silence to whole code frames."""
-        mel = self._format.mel
-        return log_mel(whole_frames(wave, self._format.frame * mel.hop), mel)
-
-
-def _samples(sentences: Sentences, result: WerResult, waves: Sequence[Wave]) -> list[EvalSample]:
-    """Samples for the report: the original and the synthesized recording, and what was recognized."""
-    assert sentences.evaluator is not None, "it gave the result"
-    rows = sentences.evaluator.rows
-    return [
-        EvalSample(
-            "",
-            result.texts[place],
-            result.heard[place],
-            result.errors.edits[place] == 0,
-            sound=wav(sentences.waves[rows[place]], sentences.rate),
-            spoken=wav(waves[rows[place]], sentences.rate),
-        )
-        for place in select_samples([edits == 0 for edits in result.errors.edits])[:MAX_SAMPLES]
-    ]
+        mel = self._codec.mel
+        return log_mel(whole_frames(wave, self._codec.frame * mel.hop), mel)
 
 
 def _of_source(examples: Examples, number: int) -> list[int]:
@@ -246,19 +210,32 @@ def shuffled(text: str, seed: int) -> str:
             return " ".join(turned)
 
 
-@lru_cache(maxsize=1)  # the stages share the recordings and the recognizer
-def _evaluation(context: EvalContext) -> SpeechEvaluation:
-    return SpeechEvaluation(context)
+_evaluation = lru_cache(maxsize=1)(SpeechEvaluation)  # the stages share the recordings and the recognizer
+
+
+def speech_metrics(context: EvalContext, stage: str) -> Iterator[MetricResult]:
+    """Metrics of ``codec``, ``vocoder`` or ``talker``, source by source."""
+    yield from _evaluation(context).of(stage)
 
 
 def _word_errors(
     stage: str, metric: str, sentences: Sentences, result: WerResult | None, waves: Sequence[Wave] = ()
 ) -> Iterator[MetricResult]:
-    """Word error rates of the originals (the ceiling) and of the ``result``, and the difference."""
+    """Word error rates of the originals (the ceiling) and of the ``result``, and the difference. With the transcribed
+    ``waves``, also samples for the report: originals, synthesized recordings, and what was recognized."""
     original = sentences.original
     if result is None or original is None:
         return
     yield original.card(stage, sentences.task, "wer_original")
-    made = replace(result.card(stage, sentences.task, metric), topline=original.errors.rate)
-    yield replace(made, samples=_samples(sentences, result, waves)) if waves else made
+    samples = []
+    if waves:
+        assert sentences.evaluator is not None, "it gave the result"
+        rows = sentences.evaluator.rows
+        right = [edits == 0 for edits in result.errors.edits]
+        for place in select_samples(right)[:MAX_SAMPLES]:
+            sound, spoken = (wav(those[rows[place]], sentences.rate) for those in (sentences.waves, waves))
+            texts = result.texts[place], result.heard[place]
+            samples.append(EvalSample("", *texts, right[place], sound=sound, spoken=spoken))
+    made = result.card(stage, sentences.task, metric)
+    yield replace(made, topline=original.errors.rate, samples=samples)
     yield result.increase(original, stage, sentences.task)

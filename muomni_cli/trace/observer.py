@@ -5,25 +5,24 @@ Shapes: T tokens or code frames, D width, V vocabulary, Q codebooks, M mel frame
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from itertools import groupby
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.contract.declarations import Capability, Part, Step
+from muomni_cli.contract.declarations import Capability, Step
 from muomni_cli.contract.engine import Engine, GraphCall
 from muomni_cli.contract.speech import ArrayStream
 from muomni_cli.registry.registry import get_registry, resolve
-from muomni_cli.trace.pictures import Attention, captured
+from muomni_cli.trace.pictures import captured
 from muomni_cli.trace.recorder import TensorRecorder, default_steps, statistics_of
-from muomni_cli.trace.report import plural
+from muomni_cli.trace.report import counted, plural
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from muomni_cli.models.torch_engine import TorchEngine
 
@@ -38,42 +37,35 @@ class Observer(Protocol):
         recorder: holds the steps.
         every_place: the Thinker returns logits for every position while observed; otherwise only for the last.
         cached: the Thinker has a cache.
-        attention: weights of each layer in the last :meth:`think`, if requested and available.
+        attention: weights (H,T,S) of each layer in the last :meth:`think`, if requested and available.
     """
 
     recorder: TensorRecorder
     every_place: bool
     cached: bool
-    attention: list[Attention]
+    attention: list[NDArray[np.float32]]
 
     def inside(self, part: str, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call, record it as ``step``, and nested in it what happens in ``part``."""
-        ...
 
     def think(self, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """:meth:`inside` for the Thinker; ``call`` runs it once."""
-        ...
 
     def last_logits(self) -> NDArray[np.float32] | None:
         """Record the selection of the last position from the logits of all, and return (V,); None if only those of the
         last exist."""
-        ...
 
     def embed(self, ids: Sequence[int]) -> NDArray[np.float32] | None:
         """(T,D) embeddings of text; None if the engine cannot compute them separately."""
-        ...
 
     def codes(self, frames: NDArray[Any]) -> Any:
         """(T,Q) codes in the form that :meth:`decode` takes."""
-        ...
 
     def decode(self, codes: Any) -> Any:
         """Log-mel of :meth:`codes`."""
-        ...
 
     def vocode(self, mel: Any) -> Any:
         """Samples of :meth:`decode`."""
-        ...
 
 
 def observing(engine: Engine, *, attention: bool = False) -> AbstractContextManager[Observer]:
@@ -85,7 +77,14 @@ def observing(engine: Engine, *, attention: bool = False) -> AbstractContextMana
     """
     if has_modules(engine):
         return nullcontext(_ModuleObserver(cast("TorchEngine", engine), attention=attention))
-    return _watched(engine)
+    return _watching_graphs(engine)
+
+
+@contextmanager
+def _watching_graphs(engine: Engine) -> Iterator[Observer]:
+    observer = GraphObserver(engine)
+    with engine.watched(observer.record):
+        yield observer
 
 
 def has_modules(engine: Engine) -> bool:
@@ -104,7 +103,7 @@ class _ModuleObserver:
         self.recorder = TensorRecorder((lambda: torch.cuda.synchronize(device)) if cuda else lambda: None)
         self.every_place = True
         self.cached = "thinker" in engine.parts and Capability.CACHE in engine.declaration("thinker").capabilities
-        self.attention: list[Attention] = []
+        self.attention: list[NDArray[np.float32]] = []
         self._engine, self._with_attention = engine, attention
         self._prefilled = False
         self._logits: Any = None  # (1,T,V)
@@ -175,31 +174,26 @@ class _ModuleObserver:
 
     @contextmanager
     def _watching(self, part: str) -> Iterator[None]:
+        engine = self._engine
         with ExitStack() as stack:
-            if part in self._engine.modalities:
-                omni = self._engine.omni()
-                watch = self.recorder.watching(omni, [_projector(part, omni.thinker.config.d_model)])
-                stack.enter_context(watch)
-            declaration, module = self._part(part)
-            if part in ("thinker", *self._engine.modalities) or declaration.steps:
+            if part == "vocoder":
+                name = engine.vocoder_name()
+                declaration, module = get_registry().get("vocoder", name).part, engine.speech_module(name)
+            elif part in ("talker", "codec"):
+                declaration, module = engine.declaration(part), engine.speech_module(part)
+            else:
+                omni = engine.omni()
+                declaration = engine.declaration(part)
+                module = omni.thinker if part == "thinker" else omni.encoders[part]
+                if part != "thinker":
+                    stack.enter_context(self.recorder.watching(omni, [_projector(part, omni.thinker.config.d_model)]))
+            if declaration.steps is not None:
+                steps = resolve(declaration.steps, f"{declaration.kind} {declaration.name}")(module)
+                stack.enter_context(self.recorder.watching(module, list(steps)))
+            elif part == "thinker" or part in engine.modalities:
                 # Without declared steps, a speech part may call its layers hundreds of times.
-                stack.enter_context(self.recorder.watching(module, _declared(declaration, module)))
+                stack.enter_context(self.recorder.watching(module, default_steps(module)))
             yield
-
-    def _part(self, part: str) -> tuple[Part, nn.Module]:
-        if part == "vocoder":
-            name = self._engine.vocoder_name()
-            return get_registry().get("vocoder", name).part, self._engine.speech_module(name)
-        if part in ("talker", "codec"):
-            return self._engine.declaration(part), self._engine.speech_module(part)
-        omni = self._engine.omni()
-        return self._engine.declaration(part), omni.thinker if part == "thinker" else omni.encoders[part]
-
-
-def _declared(part: Part, module: nn.Module) -> list[Step]:
-    if part.steps is None:
-        return default_steps(module)
-    return list(cast("Sequence[Step]", resolve(part.steps, f"{part.kind} {part.name}")(module)))
 
 
 def _projector(modality: str, width: int) -> Step:
@@ -211,58 +205,42 @@ def _projector(modality: str, width: int) -> Step:
     )
 
 
-@contextmanager
-def _watched(engine: Engine) -> Iterator[Observer]:
-    observer = GraphObserver(engine)
-    with engine.watched(observer.record):
-        yield observer
-
-
-@dataclass(slots=True)
-class _Repeats:
-    """Further runs of a graph: their number and seconds, and the number of their step once it exists."""
-
-    count: int = 0
-    seconds: float = 0.0
-    step: int | None = None
-
-
 class GraphObserver:
     """Observer of graphs: each step contains the graphs that it runs. The first run of a graph is a step; all further
     runs (hundreds for speech) are one more step, with the shapes and statistics of the last."""
 
-    def __init__(self, engine: Engine | None = None) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.recorder = TensorRecorder()
         self.every_place, self.cached = False, True
-        self.attention: list[Attention] = []
+        self.attention: list[NDArray[np.float32]] = []
         self._engine = engine
-        self._seen: dict[tuple[str, str], _Repeats] = {}
+        # Further runs of each graph: their number, their seconds, and the number of their step once it exists.
+        self._repeats: dict[tuple[str, str], tuple[int, float, int | None]] = {}
 
     def inside(self, part: str, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: ARG002
         return self.think(step, call, *args, **kwargs)
 
     def think(self, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        self._seen.clear()
+        self._repeats.clear()
         return self.recorder.measure(step, call, *args, **kwargs)
 
     def record(self, call: GraphCall) -> None:
         """Record a run of a graph."""
         with self.recorder.untimed():
-            key = call.part, call.graph
-            if key not in self._seen:
-                self._seen[key] = _Repeats()
-                self.recorder.add(title=f"{call.part}: {call.graph}", **_described(call, "one graph", call.seconds, 1))
+            key, title = (call.part, call.graph), f"{call.part}: {call.graph}"
+            if key not in self._repeats:
+                self._repeats[key] = 0, 0.0, None
+                self.recorder.add(title=title, **_described(call, "one graph", call.seconds, 1))
                 return
-            more = self._seen[key]
-            more.count += 1
-            more.seconds += call.seconds
+            count, seconds, number = self._repeats[key]
+            count, seconds = count + 1, seconds + call.seconds
             what = "more runs of the graph; shapes and statistics of the last one"
-            described = _described(call, what, more.seconds, more.count)
-            title = f"{call.part}: {call.graph}, {more.count:,} more"
-            if more.step is None:
-                more.step = self.recorder.add(title=title, **described)
+            described = {"title": f"{title}, {count:,} more", **_described(call, what, seconds, count)}
+            if number is None:
+                number = self.recorder.add(**described)
             else:
-                self.recorder.change(more.step, title=title, **described)
+                self.recorder.change(number, **described)
+            self._repeats[key] = count, seconds, number
 
     def last_logits(self) -> None: ...
 
@@ -274,12 +252,10 @@ class GraphObserver:
 
     def decode(self, codes: NDArray[Any]) -> NDArray[Any]:
         """(T,Q) -> (M,F)."""
-        assert self._engine is not None, "graphs of an engine"
         return _flush(self._engine.codec().stream(), codes)
 
     def vocode(self, mel: NDArray[Any]) -> NDArray[Any]:
         """(M,F) -> (N,)."""
-        assert self._engine is not None, "graphs of an engine"
         return _flush(self._engine.vocoder(self._engine.vocoder_name()).stream(), mel)
 
 
@@ -290,12 +266,14 @@ def _flush(stream: ArrayStream, whole: NDArray[Any]) -> NDArray[Any]:
 def _described(call: GraphCall, what: str, seconds: float, calls: int) -> dict[str, Any]:
     """Fields of a graph's :class:`muomni_cli.trace.recorder.TraceStep`, without the title."""
     inputs, outputs = _tensors(call.inputs), _tensors(call.outputs)
+    # Numbered states are counted: ``inputs_embeds + 8 x past_key_values -> logits + 8 x present``.
+    taken, made = (counted(name.partition(".")[0] for name in names) for names in (call.inputs, call.outputs))
     return {
         "what": what,
         "inputs": tuple(array.shape for array in call.inputs.values()),
         "outputs": tuple(array.shape for array in call.outputs.values()),
         "ms": 1000 * seconds,
-        "counts": f"{_names(call.inputs)} -> {_names(call.outputs)}",
+        "counts": f"{taken} -> {made}",
         "statistics": next(filter(None, map(statistics_of, call.outputs.values())), None),
         "values": {"part": call.part, "graph": call.graph, "calls": calls, "inputs": inputs, "outputs": outputs},
     }
@@ -308,9 +286,3 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         described = {"shape": list(array.shape), "type": str(array.dtype)}
         found[name] = {**described, "statistics": None if numbers is None else asdict(numbers)}
     return found
-
-
-def _names(names: Iterable[str]) -> str:
-    """``inputs_embeds + 8 x past_key_values``: numbered states are counted."""
-    grouped = [(family, len(list(group))) for family, group in groupby(name.partition(".")[0] for name in names)]
-    return " + ".join(f"{count} x {family}" if count > 1 else family for family, count in grouped)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,24 +22,18 @@ from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.speech import MelConfig
 from muomni_cli.core.errors import __version__
 from muomni_cli.core.files import write_text
-from muomni_cli.core.html_page import audio, document, facts
+from muomni_cli.core.html_page import audio, document, facts, wav
 from muomni_cli.models.engines import modalities_of
 from muomni_cli.trace.observer import has_modules
-from muomni_cli.trace.pictures import bars, heat_map, patched, segments, wav, waveform
+from muomni_cli.trace.pictures import bars, heat_map, patched, segments, waveform
 from muomni_cli.trace.recorder import TraceStep
-from muomni_cli.trace.report import answer_of, sections, shapes
+from muomni_cli.trace.report import answer_of, counted, explained, sections
 from muomni_cli.trace.request import Trace, TraceRequest
 from muomni_cli.trace.trace import QuestionTrace, SpeechTrace
 
-SOUND_BYTES, SPEECH_BYTES = 128_000, 256_000
-"""Maximum bytes of audio on the page: of all inputs together, and of the speech."""
-
-ATTENTION_PIXELS = 350_000
-"""Pixels of all attention maps together; longer sequences are averaged down."""
-
-MAX_MAPS, MAX_TOKENS = 24, 400
-"""Layers or heads that are drawn, and tokens that are listed."""
-
+SOUND_BYTES, SPEECH_BYTES = 128_000, 256_000  # maximum audio on the page: of all inputs together, and of the speech
+ATTENTION_PIXELS = 350_000  # of all attention maps together; longer sequences are averaged down
+MAX_MAPS, MAX_TOKENS = 24, 400  # layers or heads that are drawn, and tokens that are listed
 MEL = ("sample_rate", "n_fft", "window", "hop", "n_mels", "f_min", "top", "mel_floor")
 
 STYLE = """
@@ -71,7 +65,7 @@ audio { display: block; width: 100%; max-width: 32rem; margin: .5rem 0; }
 .shape { white-space: nowrap; font-variant-numeric: tabular-nums; }
 """
 
-ABOUT = {
+ABOUT = {  # introduction of each section
     "image": "The encoder cuts it into patches, which become tokens for the Thinker.",
     "audio": "The encoder turns its log-mel spectrogram into tokens for the Thinker.",
     "text": "The tokenizer turns the text into ids, with special tokens for the start and the roles.",
@@ -86,22 +80,16 @@ ABOUT = {
     "codec": "The codec's decoder turns codes into a log-mel spectrogram.",
     "vocoder": "The vocoder turns the log-mel spectrogram into samples.",
 }
-"""Introduction of each section."""
 
 
 def write_page(path: Path, trace: Trace, engine: Engine, request: TraceRequest) -> None:
-    """Write the page of a trace, atomically.
-
-    Raises:
-        MuomniError: it cannot be written.
-    """
+    """Write the page of a trace, atomically. MuomniError if it cannot be written."""
     steps = trace.steps
-    top = sum(step.ms for step in steps if step.depth == 0)
     about = {
         "model": engine.label,
         "question" if trace.question is not None else "text": request.text,
         "answer": answer_of(steps),
-        "time": f"{len(steps)} steps, {top:,.1f} ms",
+        "time": f"{len(steps)} steps, {sum(step.ms for step in steps if step.depth == 0):,.1f} ms",
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "muomni": __version__,
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -125,40 +113,32 @@ def page(trace: Trace, modalities: Mapping[str, PartConfig], about: Mapping[str,
         pictures |= _of_question(trace.question, modalities, modules=modules)
     if trace.speech is not None:
         pictures |= _of_speech(trace.speech)
-    found = sections(trace.steps)
-    links = [f'<li><a href="#section-{n}">{escape(name)}</a></li>' for n, (name, _) in enumerate(found, start=1)]
+    links, shown = [], []
+    for number, (name, steps) in enumerate(sections(trace.steps), start=1):
+        anchor = f"section-{number}"
+        links.append(f'<li><a href="#{anchor}">{escape(name)}</a></li>')
+        shown.append(f'<section aria-labelledby="{anchor}">\n<h2 id="{anchor}">{number}. {escape(name)}</h2>')
+        if intro := ABOUT.get(name) or ABOUT.get(name.partition(":")[0]):
+            shown.append(f"<p>{intro}</p>")
+        shown += [*pictures.get(name, []), _table(name, steps), "</section>"]
     title = "A question through the model" if trace.question is not None else "From text to speech"
-    body = [
-        f"<h1>{title}</h1>",
-        facts(about),
-        f'<nav aria-label="Sections"><ul>{"".join(links)}</ul></nav>',
-        *(_section(number, name, own, pictures.get(name, [])) for number, (name, own) in enumerate(found, start=1)),
-    ]
-    return document(title, STYLE, body)
+    navigation = f'<nav aria-label="Sections"><ul>{"".join(links)}</ul></nav>'
+    return document(title, STYLE, [f"<h1>{title}</h1>", facts(about), navigation, *shown])
 
 
-def _section(number: int, name: str, steps: Sequence[TraceStep], pictures: Sequence[str]) -> str:
-    named = f"section-{number}"
-    about = ABOUT.get(name) or ABOUT.get(name.partition(":")[0], "")
-    intro = [f"<p>{about}</p>"] if about else []
-    heading = f'<section aria-labelledby="{named}">\n<h2 id="{named}">{number}. {escape(name)}</h2>'
-    return "\n".join([heading, *intro, *pictures, _steps(name, steps), "</section>"])
-
-
-def _steps(name: str, steps: Sequence[TraceStep]) -> str:
-    names = ("step", "in", "out, and description")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names) + '<th scope="col" class="figure">ms</th>'
+def _table(section: str, steps: Sequence[TraceStep]) -> str:
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("step", "in", "out, and description"))
     rows = [
         f'<tr><td style="padding-left:{0.7 + 1.2 * step.depth:.1f}rem">{escape(step.title)}</td>'
-        f'<td class="shape">{escape(shapes(step.inputs))}</td><td><span class="shape">{escape(shapes(step.outputs))}'
-        f"</span><small>{escape(f'{step.what}: {step.counts}' if step.counts else step.what)}</small></td>"
-        f'<td class="figure">{step.ms:.3f}</td></tr>'
+        f'<td class="shape">{escape(counted(step.inputs))}</td><td><span class="shape">{escape(counted(step.outputs))}'
+        f'</span><small>{escape(explained(step))}</small></td><td class="figure">{step.ms:.3f}</td></tr>'
         for step in steps
     ]
-    label = escape(f"Steps of {name}")
     return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{label}">\n<table class="steps">\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody>\n</table>\n</div>"
+        f'<div class="wide" role="region" tabindex="0" aria-label="{escape(f"Steps of {section}")}">\n'
+        f'<table class="steps">\n<thead><tr>{head}<th scope="col" class="figure">ms</th></tr></thead>\n<tbody>\n'
+        + "\n".join(rows)
+        + "\n</tbody>\n</table>\n</div>"
     )
 
 
@@ -172,35 +152,36 @@ def _figure(kind: str, title: str, explanation: str, content: str) -> str:
 def _of_question(
     question: QuestionTrace, modalities: Mapping[str, PartConfig], *, modules: bool
 ) -> dict[str, list[str]]:
+    """Section -> its figures."""
     found: dict[str, list[str]] = {}
     sounds = max(1, sum(media.modality == "audio" for media, _ in question.inputs))
     for media, array in question.inputs:
         own = _input(media, array, modalities[media.modality], SOUND_BYTES // sounds)
         found.setdefault(f"{media.modality}: {media.name}", []).extend(own)
-    where = "sequence" if question.inputs else "text"
-    found[where] = [_tokens(question)]
+    found["sequence" if question.inputs else "text"] = [_tokens(question)]
     found["thinker"] = _attention(question, modules=modules)
     best: Sequence[Mapping[str, Any]] = next(
         (step.values["likeliest"] for step in question.steps if "likeliest" in step.values), []
     )
-    shares = [(str(one["piece"]), float(one["probability"])) for one in best]
+    shares = bars([(str(one["piece"]), float(one["probability"])) for one in best])
     explanation = "The most likely next tokens, each with its id."
-    found["next token"] = [_figure("probabilities", "Probabilities of the next token", explanation, bars(shares))]
+    found["next token"] = [_figure("probabilities", "Probabilities of the next token", explanation, shares)]
     return found
 
 
 def _input(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:
-    """Pictures of one input: an image with its patches, a spectrogram, or numbers as colors."""
-    draw: Callable[..., list[str]] | None = {1: _sound, 2: _numbers, 3: _image}.get(array.ndim)
-    if draw is None or not array.size or not np.isfinite(array).all():
+    """Figures of one input as its encoder receives it: (N,) audio of at most ``most`` bytes, a (3,H,W) image with its
+    patches, or the (T,F) numbers of another modality as colors."""
+    if not array.size or not np.isfinite(array).all():
         return []
-    if array.ndim == 3 and array.shape[0] not in (1, 3):
+    if array.ndim == 1:
+        return _sound(media.name, array, config, most)
+    if array.ndim == 2:
+        rows, columns = array.shape
+        explanation = f"{rows} x {columns} numbers, as the encoder receives them. Time runs to the right."
+        return [_figure("input", "The input", explanation, heat_map(array.T, media.name))]
+    if array.ndim != 3 or array.shape[0] not in (1, 3):
         return []
-    return draw(media, array, config, most)
-
-
-def _image(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:  # noqa: ARG001
-    """(3,H,W) as the encoder receives it."""
     _, height, width = array.shape
     patch = getattr(config, "patch", None)
     explanation = f"{width} x {height} pixels, as the encoder receives them."
@@ -212,33 +193,33 @@ def _image(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> 
     return [_figure("image", "The image", explanation, patched(array, patch, f"{media.name}, {explanation}"))]
 
 
-def _sound(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:
+def _sound(name: str, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:
     """(N,) samples: waveform, player, and log-mel spectrogram with the encoder's own settings."""
     rate = getattr(config, "sample_rate", None)
-    own = all(hasattr(config, name) for name in MEL)
     if not isinstance(rate, int):
-        return [_figure("sound", "The input", f"{len(array):,} numbers.", waveform(array, media.name))]
-    seconds = f"{len(array) / rate:g} s at {rate:,} Hz"
-    content = waveform(array, f"Waveform of {media.name}, {seconds}") + _player(media.name, array, rate, most)
-    found = [_figure("sound", "The sound", f"{seconds}; the samples over time.", content)]
-    settings: Any = config if own else MelConfig(sample_rate=rate)
+        return [_figure("sound", "The input", f"{len(array):,} numbers.", waveform(array, name))]
+    found = [_played("The sound", name, array, rate, most)]
+    settings: Any = config
+    whose = "the encoder's settings"
+    if not all(hasattr(config, setting) for setting in MEL):
+        settings = MelConfig(sample_rate=rate)
+        whose = "default settings, because the encoder declares none"
     mel = log_mel(array, settings)
-    if mel.size:
-        whose = "the encoder's settings" if own else "default settings, because the encoder declares none"
-        found.append(_mel("The log-mel spectrogram of the sound", mel, f"With {whose}."))
-    return found
+    return [*found, _mel("The log-mel spectrogram of the sound", mel, f"With {whose}.")] if mel.size else found
 
 
-def _numbers(media: Media, array: NDArray[Any], config: PartConfig, most: int) -> list[str]:  # noqa: ARG001
-    """(T,F) numbers of a plugin's modality."""
-    explanation = f"{array.shape[0]} x {array.shape[1]} numbers, as the encoder receives them. Time runs to the right."
-    return [_figure("input", "The input", explanation, heat_map(array.T, media.name))]
+def _played(title: str, name: str, samples: NDArray[Any], rate: int, most: int) -> str:
+    """(N,) samples as a waveform with a player of at most ``most`` bytes."""
+    seconds = f"{len(samples) / rate:g} s at {rate:,} Hz"
+    content = waveform(samples, f"Waveform of {name}, {seconds}") + player(name, samples, rate, most)
+    return _figure("sound", title, f"{seconds}; the samples over time.", content)
 
 
-def _player(name: str, samples: NDArray[Any], rate: int, most: int) -> str:
-    file, cut = wav(samples, rate, most)
-    note = f"<p>The page contains the first {most / 2 / rate:.1f} s.</p>" if cut else ""
-    return f"{audio(f'Sound of {name}', file)}{note}"
+def player(name: str, samples: NDArray[Any], rate: int, most: int) -> str:
+    """A player of (N,) samples as 16-bit WAV, truncated to ``most`` bytes of samples."""
+    kept = samples[: most // 2]
+    note = f"<p>The page contains the first {most / 2 / rate:.1f} s.</p>" if len(kept) < len(samples) else ""
+    return audio(f"Sound of {name}", wav(kept, rate)) + note
 
 
 def _mel(title: str, mel: NDArray[Any], more: str = "") -> str:
@@ -271,56 +252,45 @@ def _attention(question: QuestionTrace, *, modules: bool) -> list[str]:
             "the model: name its run, or leave --engine out."
         )
         return [f'<p class="attention">{why}</p>']
-    layers = [one.weights for one in question.attention][:MAX_MAPS]
-    heads = list(question.attention[-1].weights[:MAX_MAPS])
     count = len(question.attention)
-    split = int((ATTENTION_PIXELS / (len(layers) + len(heads))) ** 0.5)
+    layers, heads = question.attention[:MAX_MAPS], question.attention[-1][:MAX_MAPS]
+    side = int((ATTENTION_PIXELS / (len(layers) + len(heads))) ** 0.5)
 
-    def draw(name: str, weights: NDArray[Any]) -> str:
-        content = heat_map(np.sqrt(weights), f"Attention of {name}", limits=(0, 1), most=(split, split))
-        return f"<figure>{content}{segments(question.layout)}<figcaption>{name}</figcaption></figure>"
+    def maps(named: Iterable[tuple[str, NDArray[Any]]]) -> str:
+        figures = [
+            f"<figure>{heat_map(np.sqrt(weights), f'Attention of {name}', limits=(0, 1), most=(side, side))}"
+            f"{segments(question.layout)}<figcaption>{name}</figcaption></figure>"
+            for name, weights in named
+        ]
+        return f'<div class="maps">{"".join(figures)}</div>'
 
-    means = [draw(f"layer {number} of {count}", layer.mean(0)) for number, layer in enumerate(layers, start=1)]
-    own = [draw(f"layer {count}, head {number}", head) for number, head in enumerate(heads, start=1)]
+    means = maps((f"layer {number} of {count}", layer.mean(0)) for number, layer in enumerate(layers, start=1))
+    own = maps((f"layer {count}, head {number}", head) for number, head in enumerate(heads, start=1))
     explanation = (
-        "Each row is a token, from first (top) to last, and each column a token it attends to; brighter is more "
-        "(colors show the square root of the weight). Tokens do not attend to later ones, so the upper right is dark."
+        "The mean of its heads. Each row is a token, from first (top) to last, and each column a token it attends to; "
+        "brighter is more (colors show the square root of the weight). Tokens do not attend to later ones, so the "
+        "upper right is dark."
     )
+    weights, shares, end = heads.mean(0)[-1], [], 0
+    for name, length in question.layout:
+        shares.append((f"{name} ({length})", float(weights[end : end + length].sum())))
+        end += length
+    last = "It predicts the first token of the answer. Shares of its attention in the last layer (mean of the heads)."
     return [
-        _figure("attention", "Attention of each layer", f"The mean of its heads. {explanation}", _grid(means)),
-        _figure("attention", "Heads of the last layer", "Heads attend to different tokens.", _grid(own)),
-        _figure(
-            "attention",
-            "What the last token attends to",
-            "It predicts the first token of the answer. Shares of its attention in the last layer (mean of the heads).",
-            bars(_shares(question.layout, np.mean(heads, axis=0)[-1])),
-        ),
-    ]
-
-
-def _grid(figures: Sequence[str]) -> str:
-    return f'<div class="maps">{"".join(figures)}</div>'
-
-
-def _shares(layout: Sequence[tuple[str, int]], weights: NDArray[Any]) -> list[tuple[str, float]]:
-    """The sum of (T,) weights over each part of the sequence."""
-    ends = np.cumsum([count for _, count in layout])
-    return [
-        (f"{name} ({count})", float(weights[end - count : end].sum()))
-        for (name, count), end in zip(layout, ends, strict=True)
+        _figure("attention", "Attention of each layer", explanation, means),
+        _figure("attention", "Heads of the last layer", "Heads attend to different tokens.", own),
+        _figure("attention", "What the last token attends to", last, bars(shares)),
     ]
 
 
 def _of_speech(speech: SpeechTrace) -> dict[str, list[str]]:
+    """Section -> its figures."""
     frames, books = speech.codes.shape
-    seconds = f"{speech.wave.size / speech.sample_rate:g} s at {speech.sample_rate:,} Hz"
     codes = f"{frames} frames x {books} codebooks. Time runs to the right; each row is a codebook, each color a code."
-    content = waveform(speech.wave, f"Waveform of the speech, {seconds}")
-    content += _player("the speech", speech.wave, speech.sample_rate, SPEECH_BYTES)
     # Codes cannot be averaged, so every n-th frame of a long text is drawn.
     drawn = speech.codes[:: -(-frames // 600)]
     return {
         "codes": [_figure("codes", "The codes", codes, heat_map(drawn.T, f"Codes: {codes}"))],
         "codec": [_mel("The log-mel spectrogram that the codec decodes", speech.mel)],
-        "vocoder": [_figure("sound", "The speech", f"{seconds}; the samples over time.", content)],
+        "vocoder": [_played("The speech", "the speech", speech.wave, speech.sample_rate, SPEECH_BYTES)],
     }

@@ -6,52 +6,37 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muomni_cli.core import html_page
 from muomni_cli.core.html_page import data_uri
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Color map from lowest to highest value, evenly spaced, with increasing brightness.
 COLORS = ((13, 14, 40), (66, 36, 116), (168, 52, 112), (238, 118, 66), (252, 232, 148))
-"""Color map from lowest to highest value, evenly spaced, with increasing brightness."""
-
-MAX_PNG = 100_000
-"""Larger photographs (in bytes) become JPEG."""
-
-ENVELOPE = 600
-"""Columns of a waveform."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """A layer's weights (H,T,S) for the first row of the batch; each query's weights sum to 1."""
-
-    weights: NDArray[np.float32]
 
 
 @contextmanager
-def captured() -> Iterator[list[Attention]]:
-    """Attention weights computed inside the context: an entry per call of ``scaled_dot_product_attention``, in order.
-    Empty for models that compute attention differently. Results are unchanged."""
+def captured() -> Iterator[list[NDArray[np.float32]]]:
+    """Attention weights (H,T,S) of the first row of the batch, one for each call of ``scaled_dot_product_attention``
+    inside the context, in order. Empty for models that compute attention differently. Results are unchanged."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention
     from torch.overrides import TorchFunctionMode
 
-    found: list[Attention] = []
+    found: list[NDArray[np.float32]] = []
 
     class Capture(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = kwargs or {}
             if func is scaled_dot_product_attention:
                 with torch.inference_mode():
-                    found.append(Attention(weights_of(*args, **kwargs)[0].float().cpu().numpy()))
+                    found.append(weights_of(*args, **kwargs)[0].float().cpu().numpy())
             return func(*args, **kwargs)
 
     with Capture():
@@ -92,12 +77,18 @@ def heat_map(
         limits: values of the darkest and the brightest color; None for minimum and maximum.
         most: maximum rows and columns; larger arrays are averaged down.
     """
+    from PIL import Image
+
     small = _averaged(_averaged(values.astype(np.float64), most[0], 0), most[1], 1)
     low, high = limits or (float(small.min()), float(small.max()))
     shades = np.clip((small - low) / ((high - low) or 1.0), 0, 1) * 255
-    return (
-        f'<img class="heat" src="{data_uri("image/png", _png(shades.round().astype(np.uint8)))}" alt="{escape(alt)}">'
-    )
+    places = np.linspace(0, len(COLORS) - 1, 256)
+    palette = [np.interp(places, range(len(COLORS)), channel) for channel in zip(*COLORS, strict=True)]
+    picture = Image.fromarray(shades.round().astype(np.uint8)).convert("P")
+    picture.putpalette(np.stack(palette, axis=1).round().astype(np.uint8).tobytes())
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return f'<img class="heat" src="{data_uri("image/png", file.getvalue())}" alt="{escape(alt)}">'
 
 
 def _averaged(values: NDArray[np.float64], most: int, axis: int) -> NDArray[np.float64]:
@@ -110,19 +101,6 @@ def _averaged(values: NDArray[np.float64], most: int, axis: int) -> NDArray[np.f
     sizes = np.diff(edges).reshape((-1, 1) if axis == 0 else (1, -1))
     means: NDArray[np.float64] = sums / sizes
     return means
-
-
-def _png(shades: NDArray[np.uint8]) -> bytes:
-    """(H,W) in the colors of :data:`COLORS`."""
-    from PIL import Image
-
-    places = np.linspace(0, len(COLORS) - 1, 256)
-    columns = [np.interp(places, range(len(COLORS)), channel) for channel in zip(*COLORS, strict=True)]
-    picture = Image.fromarray(shades).convert("P")
-    picture.putpalette(np.stack(columns, axis=1).round().astype(np.uint8).tobytes())
-    file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
-    return file.getvalue()
 
 
 def patched(pixels: NDArray[Any], patch: int | None, alt: str) -> str:
@@ -149,7 +127,7 @@ def _photograph(pixels: NDArray[Any]) -> str:
     picture = Image.fromarray(rows[:, :, 0] if rows.shape[2] == 1 else np.ascontiguousarray(rows))
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
-    if file.tell() <= MAX_PNG:
+    if file.tell() <= 100_000:  # larger photographs become JPEG
         return data_uri("image/png", file.getvalue())
     file = io.BytesIO()
     picture.thumbnail((512, 512))
@@ -159,7 +137,7 @@ def _photograph(pixels: NDArray[Any]) -> str:
 
 def waveform(wave: NDArray[Any], alt: str) -> str:
     """(N,) samples, full scale 1, as minimum and maximum of each column; louder audio is scaled down."""
-    count = min(ENVELOPE, len(wave))
+    count = min(600, len(wave))  # columns
     edges = np.linspace(0, len(wave), count + 1).astype(int)[:-1]
     scale = 48 / max(1.0, float(np.abs(wave).max()))
     lows, highs = (50 - scale * pick.reduceat(wave.astype(np.float64), edges) for pick in (np.minimum, np.maximum))
@@ -170,12 +148,6 @@ def waveform(wave: NDArray[Any], alt: str) -> str:
         f'<svg class="wave" role="img" aria-label="{escape(alt)}" viewBox="0 0 {count} 100" preserveAspectRatio="none">'
         f'<path d="{path}"/></svg>'
     )
-
-
-def wav(samples: NDArray[Any], rate: int, most: int) -> tuple[bytes, bool]:
-    """(N,) samples as a 16-bit WAV file, and whether it was truncated to ``most`` bytes of samples."""
-    kept = samples[: most // 2]
-    return html_page.wav(kept, rate), len(kept) < len(samples)
 
 
 def segments(layout: Sequence[tuple[str, int]]) -> str:

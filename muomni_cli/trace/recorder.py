@@ -1,5 +1,4 @@
-"""Records the steps of a trace: shapes, time and statistics of arrays and tensors. Imports torch lazily. Recording
-overhead is subtracted from all times."""
+"""Records the steps of a trace: shapes, time and statistics of arrays and tensors; imports torch lazily."""
 
 from __future__ import annotations
 
@@ -8,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -35,35 +35,24 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class TraceStep:
-    """One recorded step.
+    """One recorded step."""
 
-    Args:
-        section: the section it belongs to: one image, the text, the Thinker ...
-        depth: nesting depth.
-        title: short name.
-        what: what it does.
-        inputs: shapes of the inputs.
-        outputs: shapes of the outputs.
-        ms: duration, nested steps included.
-        counts: what became how many of what, in words.
-        statistics: of the first output tensor; None for ids.
-        values: further results by name, for JSON.
-    """
-
-    section: str
-    depth: int
-    title: str
-    what: str
+    section: str  # that it belongs to: one image, the text, the Thinker ...
+    depth: int  # of nesting
+    title: str  # short name
+    what: str  # what it does
     inputs: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
-    ms: float
-    counts: str = ""
-    statistics: Statistics | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)
+    ms: float  # duration, nested steps included
+    counts: str = ""  # what became how many of what, in words
+    statistics: Statistics | None = None  # of the first output tensor; None for ids
+    values: Mapping[str, Any] = field(default_factory=dict)  # further results by name, for JSON
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``; non-finite statistics are null."""
-        statistics = None if self.statistics is None else {k: _finite(v) for k, v in asdict(self.statistics).items()}
+        statistics = None
+        if self.statistics is not None:
+            statistics = {k: v if math.isfinite(v) else None for k, v in asdict(self.statistics).items()}
         return {
             "section": self.section,
             "depth": self.depth,
@@ -78,12 +67,8 @@ class TraceStep:
         }
 
 
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
-
-
 class TensorRecorder:
-    """Steps in the order in which they began.
+    """Steps in the order in which they began; their times exclude that of recording.
 
     Args:
         wait: blocks until the device has finished all queued work; called before the clock is read.
@@ -111,40 +96,37 @@ class TensorRecorder:
 
     def measure(self, step: Step, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call, and record it as ``step``."""
-        place, begin = self._enter()
-        result = call(*args, **kwargs)
-        self._leave(place, begin, step, [*args, *kwargs.values()], result)
-        return result
-
-    def _enter(self) -> tuple[int, float]:
         entered = time.perf_counter()
+        place = len(self._steps)
         self._steps.append(None)
         self._depth += 1
         self._wait()
-        now = time.perf_counter()
-        self._overhead += now - entered
-        return len(self._steps) - 1, now - self._overhead
-
-    def _leave(self, place: int, begin: float, step: Step, given: Sequence[Any], result: Any) -> None:
+        begin = time.perf_counter()
+        self._overhead += begin - entered
+        overhead = self._overhead
+        result = call(*args, **kwargs)
         self._wait()
-        now = time.perf_counter()
-        seconds = now - self._overhead - begin
+        end = time.perf_counter()
+        seconds = end - begin - (self._overhead - overhead)
         self._depth -= 1
-        inputs, outputs = [tuple(a.shape) for a in given if _is_array(a)][:1], arrays_in(result)
-        shapes = [tuple(array.shape) for array in outputs]
+        arguments: list[Any] = [*args, *kwargs.values()]
+        given = next((tuple(one.shape) for one in arguments if _is_array(one)), None)
+        outputs = arrays_in(result)
+        made = [tuple(array.shape) for array in outputs]
         self._steps[place] = TraceStep(
             section=self._section,
             depth=self._depth,
             title=step.title,
             what=step.what,
-            inputs=tuple(inputs),
-            outputs=tuple(shapes),
+            inputs=() if given is None else (given,),
+            outputs=tuple(made),
             ms=1000 * seconds,
-            counts=step.counts(inputs[0], shapes[0]) if step.counts and inputs and shapes else "",
+            counts=step.counts(given, made[0]) if step.counts and given is not None and made else "",
             statistics=statistics_of(outputs[0]) if outputs else None,
         )
         self._finished = place
-        self._overhead += time.perf_counter() - now
+        self._overhead += time.perf_counter() - end
+        return result
 
     def add(self, **values: Any) -> int:
         """Insert a step measured elsewhere, nested in the current one; returns its number for :meth:`change`."""
@@ -173,17 +155,11 @@ class TensorRecorder:
         places = [_place(module, step) for step in steps]
         try:
             for step, (owner, name) in zip(steps, places, strict=True):
-                setattr(owner, name, self._recorded(step, getattr(owner, name)))
+                setattr(owner, name, partial(self.measure, step, getattr(owner, name)))
             yield
         finally:
             for owner, name in places:
                 owner.__dict__.pop(name, None)
-
-    def _recorded(self, step: Step, call: Callable[..., Any]) -> Callable[..., Any]:
-        def recorded(*args: Any, **kwargs: Any) -> Any:
-            return self.measure(step, call, *args, **kwargs)
-
-        return recorded
 
 
 def _place(module: nn.Module, step: Step) -> tuple[nn.Module, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.console import terminal_safe
-from muomni_cli.trace.recorder import Shape, Statistics, TraceStep
+from muomni_cli.trace.recorder import TraceStep
 
-MAX_TOKENS = 24
-"""Maximum number of ids that are listed."""
-
-TOP = 5
-"""Number of most likely next tokens that are listed."""
+MAX_TOKENS = 24  # ids that are listed
+HEADINGS = ("step", "what it does", "in", "out", "counts", "ms", "mean", "std", "min", "max")
 
 
 def plural(count: int, what: str) -> str:
@@ -42,7 +39,7 @@ def spelled(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     return " ".join(quoted(tokenizer, token) for token in ids[:MAX_TOKENS]) + more
 
 
-def likeliest(tokenizer: Tokenizer, probabilities: NDArray[np.float64], count: int = TOP) -> list[dict[str, Any]]:
+def likeliest(tokenizer: Tokenizer, probabilities: NDArray[np.float64], count: int = 5) -> list[dict[str, Any]]:
     """The ``count`` most probable of (V,) tokens in descending order; ties go to the lower id."""
     order = np.argsort(-probabilities, kind="stable")[:count].tolist()
     return [
@@ -81,53 +78,54 @@ def sections(steps: Iterable[TraceStep]) -> list[tuple[str, list[TraceStep]]]:
     return list(found.items())
 
 
-def shapes(many: Sequence[Shape]) -> str:
-    """``(1, 35, 256)``; repeated shapes are counted: ``3 x (1, 4, 6, 64)``."""
-    grouped = [(shape, len(list(group))) for shape, group in groupby(many)]
-    return " + ".join(f"{count} x {shape}" if count > 1 else f"{shape}" for shape, count in grouped)
+def counted(many: Iterable[object]) -> str:
+    """``(1, 35, 256)``; what repeats is counted: ``3 x (1, 4, 6, 64)``."""
+    grouped = [(one, len(list(group))) for one, group in groupby(many)]
+    return " + ".join(f"{count} x {one}" if count > 1 else f"{one}" for one, count in grouped)
+
+
+def explained(step: TraceStep) -> str:
+    """What a step does, and what became what."""
+    return f"{step.what}: {step.counts}" if step.counts else step.what
 
 
 def as_text(steps: Sequence[TraceStep]) -> str:
     """Text for a terminal: for each step a line of numbers and a line of words, indented by depth."""
-    names = [f"{'  ' * step.depth}{step.title}" for step in steps]
-    moved = [_shapes(step) for step in steps]
-    widths = max(map(len, names), default=0), max(map(len, moved), default=0)
-    rows = iter(zip(names, moved, strict=True))
-    texts = {id(step): row for step, row in zip(steps, rows, strict=True)}
+
+    def name(step: TraceStep) -> str:
+        return f"{'  ' * step.depth}{step.title}"
+
+    def change(step: TraceStep) -> str:
+        return f"{counted(step.inputs)} -> {counted(step.outputs)}".strip() if step.outputs or step.inputs else ""
+
+    name_width = max((len(name(step)) for step in steps), default=0)
+    change_width = max((len(change(step)) for step in steps), default=0)
     blocks = []
     for number, (section, own) in enumerate(sections(steps), start=1):
         block = [f"{number}  {section}"]
         for step in own:
-            name, change = texts[id(step)]
-            numbers = f"{step.ms:9.3f} ms  {_statistics(step.statistics)}".rstrip()
-            block += [
-                f"   {name:<{widths[0]}}  {change:<{widths[1]}}  {numbers}",
-                f"   {'  ' * step.depth}  {_words(step)}",
-            ]
+            numbers = f"{step.ms:9.3f} ms"
+            if s := step.statistics:
+                numbers += f"  mean {s.mean:<10.4g} std {s.std:<10.4g} min {s.min:<10.4g} max {s.max:<10.4g}".rstrip()
+            block.append(f"   {name(step):<{name_width}}  {change(step):<{change_width}}  {numbers}")
+            block.append(f"   {'  ' * step.depth}  {explained(step)}")
         blocks.append("\n".join(block))
     return "\n\n".join(blocks)
 
 
 def as_markdown(steps: Sequence[TraceStep]) -> str:
     """A heading and a table for each section."""
-    return "\n\n".join(
-        "\n".join([f"## {number}. {_cell(section)}", "", *_table(own)])
-        for number, (section, own) in enumerate(sections(steps), start=1)
-    )
-
-
-HEADINGS = ("step", "what it does", "in", "out", "counts", "ms", "mean", "std", "min", "max")
-
-
-def _table(steps: Iterable[TraceStep]) -> Iterator[str]:
-    yield f"| {' | '.join(HEADINGS)} |"
-    yield f"|{'---|' * 5}{'--:|' * 5}"
-    for step in steps:
-        s = step.statistics
-        numbers = [f"{n:.4g}" for n in (s.mean, s.std, s.min, s.max)] if s else [""] * 4
-        name = "&nbsp;" * 3 * step.depth + _cell(step.title)
-        cells = [name, step.what, shapes(step.inputs), shapes(step.outputs), step.counts, f"{step.ms:.3f}", *numbers]
-        yield f"| {' | '.join([name, *map(_cell, cells[1:])])} |"
+    blocks = []
+    for number, (section, own) in enumerate(sections(steps), start=1):
+        lines = [f"## {number}. {_cell(section)}", "", f"| {' | '.join(HEADINGS)} |", f"|{'---|' * 5}{'--:|' * 5}"]
+        for step in own:
+            s = step.statistics
+            numbers = [f"{n:.4g}" for n in (s.mean, s.std, s.min, s.max)] if s else [""] * 4
+            cells = [step.what, counted(step.inputs), counted(step.outputs), step.counts, f"{step.ms:.3f}", *numbers]
+            name = "&nbsp;" * 3 * step.depth + _cell(step.title)
+            lines.append(f"| {' | '.join([name, *map(_cell, cells)])} |")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 def _cell(text: str) -> str:
@@ -135,15 +133,3 @@ def _cell(text: str) -> str:
     for character in "\\`*_{}[]<>#|":
         text = text.replace(character, f"\\{character}")
     return " ".join(text.split())
-
-
-def _shapes(step: TraceStep) -> str:
-    return f"{shapes(step.inputs)} -> {shapes(step.outputs)}".strip() if step.outputs or step.inputs else ""
-
-
-def _words(step: TraceStep) -> str:
-    return f"{step.what}: {step.counts}" if step.counts else step.what
-
-
-def _statistics(s: Statistics | None) -> str:
-    return f"mean {s.mean:<10.4g} std {s.std:<10.4g} min {s.min:<10.4g} max {s.max:<10.4g}" if s else ""

@@ -23,23 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TraceRequest:
-    """What to trace.
+    """What to trace."""
 
-    Args:
-        text: the question; for a model without a Thinker, the text to speak.
-        media: its inputs, ``NAME=FILE`` each.
-        tokens: maximum tokens of the answer.
-        speech: also speak the answer.
-        loop_guard: stop the answer before it repeats itself; None for the recipe's setting.
-        attention: keep attention weights.
-    """
-
-    text: str
-    media: Sequence[str]
-    tokens: int
-    speech: bool
-    loop_guard: bool | None = None
-    attention: bool = False
+    text: str  # the question; for a model without a Thinker, the text to speak
+    media: Sequence[str]  # its inputs, ``NAME=FILE`` each
+    tokens: int  # maximum tokens of the answer
+    speech: bool  # also speak the answer
+    loop_guard: bool | None = None  # stop the answer before it repeats itself; None for the recipe's setting
+    attention: bool = False  # keep attention weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +47,11 @@ class Trace:
 
 
 def graphs_to_trace(found: ModelRef, engine: str) -> BundleFolder | None:
-    """The bundle whose graphs are traced; None to trace the modules of a run. If a model has both, its modules are
-    traced,
-    which needs PyTorch; a message says so if that is not possible.
+    """The bundle whose graphs are traced; None to trace the modules of a run, which needs PyTorch.
 
     Args:
         found: the model.
-        engine: ``torch``, ``bundle``, or ``auto``: torch where possible.
+        engine: ``torch``, ``bundle``, or ``auto``: torch where possible, else a message says why not.
 
     Raises:
         RequestError: ``bundle`` is requested, but there is none.
@@ -116,19 +105,14 @@ def trace(engine: Engine, request: TraceRequest, *, untrained: bool = False) -> 
             say(f"voice: {voice.label}, vocoder {voice.vocoder_name}")
     question = None
     if not request.speech or "thinker" in engine.parts:
-        question = _question(engine, request, untrained=untrained)
+        if not untrained and "thinker" in engine.parts:
+            say(f"model: {engine.source('thinker')}")
+        media = attachments(request.media, modalities_of(engine))
+        guard, weights = request.loop_guard, request.attention
+        question = trace_question(engine, request.text, media, request.tokens, say, loop_guard=guard, attention=weights)
     elif request.media:
         raise RequestError("this model has no Thinker, so it takes no media", "trace text only")
     if not request.speech:
         return Trace(question, None)
     answer = answer_of(question.steps) if question is not None and not untrained else ""
     return Trace(question, trace_speech(engine, answer or request.text))
-
-
-def _question(engine: Engine, request: TraceRequest, *, untrained: bool) -> QuestionTrace:
-    if not untrained and "thinker" in engine.parts:
-        say(f"model: {engine.source('thinker')}")
-    media = attachments(request.media, modalities_of(engine))
-    return trace_question(
-        engine, request.text, media, request.tokens, say, loop_guard=request.loop_guard, attention=request.attention
-    )

@@ -1,13 +1,12 @@
 """Trace a question and its spoken answer: the same calls as in ``muomni chat`` and ``muomni tts``, one by one, on any
-engine;
-an observer records what happens inside the parts.
+engine. An observer records what happens inside the parts.
 
 Shapes: T tokens or code frames, D width of the Thinker, V vocabulary, Q codebooks, M mel frames, F mel bins, N samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +27,6 @@ from muomni_cli.inference.media_input import MediaEmbeddings
 from muomni_cli.inference.settings import settings_of
 from muomni_cli.registry.registry import get_registry
 from muomni_cli.trace.observer import Observer, observing
-from muomni_cli.trace.pictures import Attention
 from muomni_cli.trace.recorder import TensorRecorder, TraceStep
 from muomni_cli.trace.report import layout, likeliest, plural, quoted, spelled
 from muomni_cli.voice.synthesis import voice_of
@@ -36,40 +34,27 @@ from muomni_cli.voice.synthesis import voice_of
 
 @dataclass(slots=True)
 class QuestionTrace:
-    """The trace of a question.
+    """The trace of a question."""
 
-    Args:
-        steps: in order.
-        inputs: each image, audio or other input, and the array that its encoder takes.
-        layout: segments of the sequence and their token counts: ``image``, ``text`` ...
-        tokens: each position of the sequence in words: ``image``, ``' the' (262)``.
-        attention: each layer's weights for the prompt, if requested and PyTorch runs the model.
-    """
-
-    steps: list[TraceStep] = field(default_factory=list)
+    steps: list[TraceStep] = field(default_factory=list)  # in order
+    # each image, audio or other input, and the array that its encoder takes
     inputs: list[tuple[Media, NDArray[Any]]] = field(default_factory=list)
+    # segments of the sequence (``image``, ``text`` ...) and their token counts
     layout: list[tuple[str, int]] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
-    attention: list[Attention] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)  # each position of the sequence: ``image``, ``' the' (262)``
+    # each layer's weights (H,T,T) for the prompt, if requested and PyTorch runs the model
+    attention: list[NDArray[np.float32]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class SpeechTrace:
-    """The trace of a text that was spoken.
+    """The trace of a text that was spoken."""
 
-    Args:
-        steps: in order.
-        codes: (T,Q).
-        mel: (M,F) log-mel.
-        wave: (N,) samples, full scale 1.
-        sample_rate: in Hz.
-    """
-
-    steps: list[TraceStep]
-    codes: NDArray[Any]
-    mel: NDArray[Any]
-    wave: NDArray[Any]
-    sample_rate: int
+    steps: list[TraceStep]  # in order
+    codes: NDArray[Any]  # (T,Q)
+    mel: NDArray[Any]  # (M,F) log-mel
+    wave: NDArray[Any]  # (N,) samples, full scale 1
+    sample_rate: int  # in Hz
 
 
 def trace_question(
@@ -82,9 +67,7 @@ def trace_question(
     loop_guard: bool | None = None,
     attention: bool = False,
 ) -> QuestionTrace:
-    """Run a question and at most ``max_tokens`` tokens of the answer.
-
-    It runs twice, and the second run is recorded, so that times exclude warm-up.
+    """Run a question and at most ``max_tokens`` tokens of the answer, twice: times are those of the second run.
 
     Args:
         engine: an open model.
@@ -122,9 +105,19 @@ class _Question:
 
     def ask(self, text: str, media: Sequence[Media], max_tokens: int) -> QuestionTrace:
         ids = self._lay_out(text, self._encode(media))
-        logits = self._prefill(ids, max_tokens)
-        token = self._choose(logits)
-        self._decode(self._generate(token, len(ids), max_tokens))
+        token = self._choose(self._prefill(ids, max_tokens))
+        answer = self._generate(token, len(ids), max_tokens)
+        self.recorder.begin("text again")
+        known = [token for token in answer if token < self.tokenizer.vocab_size]
+        step = _step("decode", "ids to text, without special tokens")
+        words = self.recorder.measure(step, self.tokenizer.decode, known)
+        unknown = len(answer) - len(known)
+        left = f" ({plural(unknown, 'id')} unknown to the tokenizer)" if unknown else ""
+        self.recorder.note(
+            inputs=((len(answer),),),
+            counts=f"{plural(len(answer), 'id')} -> {plural(len(words), 'character')}{left}: {words!r}",
+            values={"ids": list(answer), "text": words},
+        )
         self.trace.steps = self.recorder.steps
         return self.trace
 
@@ -133,9 +126,10 @@ class _Question:
         encoders, recorder = self.model.encoders, self.recorder
         for one in in_order(media, self.model.modalities):
             recorder.begin(f"{one.modality}: {one.name}")
-            read = _step("read", f"the file as {one.modality} for the encoder")
-            self.trace.inputs.append((one, recorder.measure(read, encoders.read, one)))
-            recorder.note(counts=f"{self.trace.inputs[-1][1].size:,} numbers")
+            step = _step("read", f"the file as {one.modality} for the encoder")
+            array = recorder.measure(step, encoders.read, one)
+            recorder.note(counts=f"{array.size:,} numbers")
+            self.trace.inputs.append((one, array))
         taken = []
         for (one, array), kept in zip(self.trace.inputs, encoders.allot(self.trace.inputs), strict=True):
             recorder.begin(f"{one.modality}: {one.name}")
@@ -151,17 +145,9 @@ class _Question:
         media_ids = [self.backend.add_embeddings(rows) for _, rows in taken]
         coming = iter(media_ids)
         message = Message("user", text, tuple(one for one, _ in taken))
+        how = self.model.context, self.settings.template, self.settings.system
         step = _step("tokenize", "text to ids, with the special tokens of the template")
-        ids = self.recorder.measure(
-            step,
-            one_shot_ids,
-            self.tokenizer,
-            message,
-            self.model.context,
-            self.settings.template,
-            self.settings.system,
-            media_ids=lambda _: next(coming),
-        )
+        ids = self.recorder.measure(step, one_shot_ids, self.tokenizer, message, *how, media_ids=lambda _: next(coming))
         words = [token for token in ids if token >= 0]
         self.recorder.note(
             outputs=((len(words),),),
@@ -174,8 +160,7 @@ class _Question:
 
     def _fuse(self, ids: Sequence[int], words: Sequence[int], taken: MediaEmbeddings) -> None:
         """Record the layout of the sequence. ``ids``: -1, -2, ... are the rows of ``taken``, in order."""
-        parts = layout(ids, [(one.modality, len(rows)) for one, rows in taken])
-        self.trace.layout = parts
+        self.trace.layout = parts = layout(ids, [(one.modality, len(rows)) for one, rows in taken])
         names = [name for name, count in parts for _ in range(count)]
         self.trace.tokens = [
             quoted(self.tokenizer, token) if token >= 0 else name for name, token in zip(names, ids, strict=True)
@@ -196,13 +181,17 @@ class _Question:
         )
 
     def _prefill(self, ids: Sequence[int], max_tokens: int) -> NDArray[np.float32]:
-        """Prefill -> (V,) logits after the prompt."""
+        """(V,) logits after the prompt."""
+
+        def begin() -> NDArray[np.float32]:
+            self.state, logits = self.backend.begin([ids], min(len(ids) + max_tokens, self.model.context))
+            return logits
+
         self.recorder.begin("thinker")
         every = self.observer.every_place
         rest = "the steps below" if every else "only the logits after the last token are kept"
         step = _step("thinker", f"the whole sequence at once: {rest}")
-        capacity = min(len(ids) + max_tokens, self.model.context)
-        logits = self.observer.think(step, self._begin, ids, capacity)
+        logits = self.observer.think(step, begin)
         sets = plural(len(ids) if every else 1, "set") + " of logits"
         held = f"; the cache holds {len(ids)}" if every and self.observer.cached else ""
         self.recorder.note(counts=f"{plural(len(ids), 'token')} -> {sets}{held}")
@@ -210,11 +199,6 @@ class _Question:
             self.recorder.note(inputs=((1, len(ids)),))
         first: NDArray[np.float32] = logits[0]
         return first
-
-    def _begin(self, ids: Sequence[int], capacity: int) -> NDArray[np.float32]:
-        """(1,V) logits after ``ids``."""
-        self.state, logits = self.backend.begin([ids], capacity)
-        return logits
 
     def _choose(self, logits: NDArray[np.float32]) -> int:
         self.recorder.begin("next token")
@@ -247,28 +231,10 @@ class _Question:
             answer.add(token)
         return answer.kept(self.recorder)
 
-    def _decode(self, answer: Sequence[int]) -> None:
-        self.recorder.begin("text again")
-        known = [token for token in answer if token < self.tokenizer.vocab_size]
-        step = _step("decode", "ids to text, without special tokens")
-        text = self.recorder.measure(step, self.tokenizer.decode, known)
-        unknown = len(answer) - len(known)
-        left = f" ({plural(unknown, 'id')} unknown to the tokenizer)" if unknown else ""
-        self.recorder.note(
-            inputs=((len(answer),),),
-            counts=f"{plural(len(answer), 'id')} -> {plural(len(text), 'character')}{left}: {text!r}",
-            values={"ids": list(answer), "text": text},
-        )
-
 
 class AnswerTokens:
-    """The tokens of an answer, which ends with ``eos``, at the maximum or before a loop, as in chat.
-
-    Args:
-        tokenizer: defines ``eos``.
-        most: maximum tokens.
-        loop_guard: stop before the answer repeats itself; see :class:`LoopGuard`.
-    """
+    """The tokens of an answer, which ends with ``eos``, after ``most`` tokens, or with ``loop_guard`` before it repeats
+    itself, as in chat."""
 
     def __init__(self, tokenizer: Tokenizer, most: int, *, loop_guard: bool) -> None:
         self._eos, self._most = tokenizer.specials["eos"], most
@@ -280,11 +246,10 @@ class AnswerTokens:
 
     def add(self, token: int) -> None:
         self.tokens.append(token)
-        if token != self._eos and self._guard.cut is None:
+        looped = self._guard.cut is not None
+        if token != self._eos and not looped:
             self._guard.push(token)
-            self.over = len(self.tokens) >= self._most
-        else:
-            self.over = token == self._eos or self._guarded or len(self.tokens) >= self._most
+        self.over = token == self._eos or (looped and self._guarded) or len(self.tokens) >= self._most
 
     def kept(self, recorder: TensorRecorder) -> list[int]:
         """The tokens without the loop; removing it is recorded as a step."""
@@ -320,10 +285,20 @@ class _SpeechTracer:
         self.seconds = codec.frame * codec.mel.hop / self.rate  # per code frame
 
     def speak(self, text: str) -> SpeechTrace:
+        observer, recorder = self.observer, self.recorder
         self._bound(text)
         codes = self._codes(text)
-        mel, wave = self._sound(codes)
-        return SpeechTrace(self.recorder.steps, _plain(codes), _plain(mel), _plain(wave), self.rate)
+        recorder.begin("codec")
+        mel = observer.inside("codec", _step("decoder", "codes to log-mel"), observer.decode, codes)
+        frames = plural(mel.shape[-2], "mel frame")
+        recorder.note(counts=f"{plural(codes.shape[-2], 'code frame')} -> {frames}")
+        recorder.begin("vocoder")
+        doc = get_registry().get("vocoder", self.engine.vocoder_name()).part.doc
+        wave = observer.inside("vocoder", _step("vocoder", doc), observer.vocode, mel)
+        count = wave.shape[-1]
+        samples = f"{plural(count, 'sample')}: {count / self.rate:g} s at {self.rate:,} Hz"
+        recorder.note(counts=f"{frames} -> {samples}")
+        return SpeechTrace(recorder.steps, _plain(codes), _plain(mel), _plain(wave), self.rate)
 
     def _bound(self, text: str) -> None:
         """Record the number of tokens and the resulting limit of code frames."""
@@ -345,40 +320,25 @@ class _SpeechTracer:
 
     def _codes(self, text: str) -> Any:
         """(T,Q) codes as the codec takes them."""
-        self.recorder.begin("talker")
+        observer, recorder = self.observer, self.recorder
+        recorder.begin("talker")
         frames = self.engine.talker().speak([TextChunk(text)], VoiceSettings(), _argmax)
         step = _step("first frames", "the steps below: reads as much text as needed, and predicts codes")
-        first = self.observer.inside("talker", step, next, frames, None)
+        first = observer.inside("talker", step, next, frames, None)
         if first is None:
             raise RequestError("nothing of this text can be spoken", "give a text with words")
-        self.recorder.note(counts=f"{plural(len(first), 'frame')} of {plural(first.shape[1], 'code')}")
+        recorder.note(counts=f"{plural(len(first), 'frame')} of {plural(first.shape[1], 'code')}")
+        measure = recorder.measure if observer.every_place else observer.think  # only graphs are observed here
         step = _step("other frames", "the same for the rest of the text")
-        rest = self._rest(step, frames, first[:0])
-        self.recorder.note(inputs=(), counts=plural(len(rest), "frame"))
-        self.recorder.begin("codes")
+        rest = measure(step, lambda: np.concatenate([first[:0], *frames]))
+        recorder.note(counts=plural(len(rest), "frame"))
+        recorder.begin("codes")
         step = _step("codes", "one row of codes per frame, in order of time")
-        codes = self.recorder.measure(step, self.observer.codes, np.concatenate((first, rest)))
+        codes = recorder.measure(step, observer.codes, np.concatenate((first, rest)))
         count, books = codes.shape[-2:]
         size = f"{plural(count, 'frame')} x {plural(books, 'codebook')} = {count * books:,} code indices"
-        self.recorder.note(counts=f"{size}, {count * self.seconds:g} s", values={"frames": count})
+        recorder.note(counts=f"{size}, {count * self.seconds:g} s", values={"frames": count})
         return codes
-
-    def _rest(self, step: Step, frames: Iterator[NDArray[Any]], none: NDArray[Any]) -> NDArray[Any]:
-        """All remaining frames as one array. Modules are not observed here; graphs are."""
-        measure = self.recorder.measure if self.observer.every_place else self.observer.think
-        return measure(step, lambda first: np.concatenate([first, *frames]), none)
-
-    def _sound(self, codes: Any) -> tuple[Any, Any]:
-        self.recorder.begin("codec")
-        mel = self.observer.inside("codec", _step("decoder", "codes to log-mel"), self.observer.decode, codes)
-        self.recorder.note(counts=f"{plural(codes.shape[-2], 'code frame')} -> {plural(mel.shape[-2], 'mel frame')}")
-        self.recorder.begin("vocoder")
-        doc = get_registry().get("vocoder", self.engine.vocoder_name()).part.doc
-        wave = self.observer.inside("vocoder", _step("vocoder", doc), self.observer.vocode, mel)
-        count = wave.shape[-1]
-        counts = f"{plural(mel.shape[-2], 'mel frame')} -> {plural(count, 'sample')}: {count / self.rate:g} s"
-        self.recorder.note(counts=f"{counts} at {self.rate:,} Hz")
-        return mel, wave
 
 
 def _step(title: str, what: str) -> Step:
@@ -397,15 +357,15 @@ def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def fuse(
-    ids: Sequence[int], media_ids: NDArray[np.float32], embedded: NDArray[np.float32] | None
+    ids: Sequence[int], media: NDArray[np.float32], embedded: NDArray[np.float32] | None
 ) -> NDArray[np.float32] | None:
-    """(T,D): for each id below 0 the next row of ``media_ids`` (n,D), for the others the next row of ``embedded``
-    (T-n,D); None without ``embedded``."""
+    """(T,D): for each id below 0 the next row of ``media`` (n,D), for the others the next row of ``embedded`` (T-n,D);
+    None without ``embedded``."""
     if embedded is None:
         return None
     below = np.array(ids) < 0
-    fused = np.empty((len(ids), media_ids.shape[1]), np.float32)
-    fused[below], fused[~below] = media_ids, embedded
+    fused = np.empty((len(ids), media.shape[1]), np.float32)
+    fused[below], fused[~below] = media, embedded
     return fused
 
 

@@ -101,7 +101,8 @@ def test_a_model_that_does_not_speak_says_so_and_no_pytorch_is_loaded(here: Path
 
 
 def test_what_is_run_again_is_added_up() -> None:
-    observer, step = GraphObserver(), Step(at="", title="step", what="what it does")
+    engine: Any = None  # recording does not use it
+    observer, step = GraphObserver(engine), Step(at="", title="step", what="what it does")
 
     def work() -> None:
         for number in range(4):
