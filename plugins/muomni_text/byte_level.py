@@ -40,16 +40,19 @@ class ByteTable:
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one token; none for special tokens."""
+        return self._table[self._checked(token)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ``ids``, without special tokens; bytes that are not UTF-8 become U+FFFD."""
+        return b"".join(self._table[self._checked(token)] for token in ids).decode("utf-8", errors="replace")
+
+    def _checked(self, token: int) -> int:
         if not 0 <= token < len(self._table):
             raise RequestError(
                 f"token id {token} is outside the vocabulary of {len(self._table)}",
                 "use the tokenizer that these ids were made with",
             )
-        return self._table[token]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of ``ids``, without special tokens; bytes that are not UTF-8 become U+FFFD."""
-        return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors="replace")
+        return token
 
 
 def not_unicode(texts: Sequence[str]) -> RequestError:
