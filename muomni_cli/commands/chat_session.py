@@ -52,6 +52,7 @@ class TerminalSession:
         self.chat_model, self.settings = chat_model, settings
         self.stats, self.speech_output = stats, speech_output
         self.attached = chat_model.encode_media(media)
+        self._media_unasked = bool(media)
         self.carried = MediaHistory(settings.reattach, chat_model.modalities)
         self.talk = self._fresh()
         self.commands: dict[str, Callable[[str], None]] = {
@@ -71,7 +72,8 @@ class TerminalSession:
         """Read and handle lines until Ctrl-D, exit or quit. Errors are printed and do not end the session."""
         with self.speech_output.session() if self.speech_output else nullcontext():
             say("type a message; /help lists commands, exit or Ctrl-D leaves")
-            if self.attached:
+            if self._media_unasked:
+                self._media_unasked = False
                 self._attempt(partial(self.ask, ""))
             while True:
                 try:

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from muomni_cli.contract.data import Dataset
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Tokenizer
@@ -188,6 +186,8 @@ def read_header(path: Path) -> dict[str, Any]:
     """The metadata of a checkpoint. RequestError if it is missing, truncated, not muomni's, or of another format."""
     if not path.is_file():
         raise RequestError(f"there is no checkpoint {path}", "check the name, or train the stage that writes it")
+    from safetensors import SafetensorError, safe_open  # not at the top: listings import this module
+
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -56,7 +56,7 @@ def test_no_package_is_named() -> None:
     for path in tracked():
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             for name in named.findall(line):
-                in_tuple = str(path.relative_to(ROOT)) == TUPLE and line.strip() == f'"{name}.plugin",'
+                in_tuple = str(path.relative_to(ROOT)) == TUPLE and line.strip() in (f'"{name}.plugin",', f'"{name}",')
                 if name != owner(path) and not in_tuple:
                     found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
     assert found == []

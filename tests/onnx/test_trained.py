@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from muomni_cli.api import RequestError
-from muomni_cli.models.torch_engine import head_module
 from muomni_cli.omni import OmniModel
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
@@ -65,8 +64,13 @@ class Run:
         registered, config = chosen(stage)
         told = {name: value for name, value in more.items() if name != "head_metadata"}
         entry = part_entry(registered, config, f"{stage}/best.safetensors", **more)
-        with_head = getattr(registered.part, "head_graphs", None) is not None
-        module = head_module(registered.part, entry, config) if with_head else build_part(registered, config, told)
+        part = registered.part
+        if getattr(part, "head_graphs", None) is None:
+            module = build_part(registered, config, told)
+        elif part.predictor is not None:
+            module = resolve(part.predictor)(config, entry.get("head_metadata", {}))
+        else:
+            module = resolve(part.transcribe)(config)
         self._write(stage, nn.ModuleDict({"vocoder": module}) if stage == "vocoder" else module)
         self.run.record(stage, {"status": "finished"}, entry)
         return module
