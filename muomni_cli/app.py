@@ -14,8 +14,7 @@ from typing import Annotated
 import typer
 from typer.models import CommandInfo, TyperInfo
 
-from muomni_cli.commands import bench, data, models, plugins, recipes
-from muomni_cli.commands import models as runs
+from muomni_cli.commands import bench, cache, data, models, plugins, recipes
 from muomni_cli.commands.chat import chat
 from muomni_cli.commands.doctor import doctor
 from muomni_cli.commands.eval import evaluate
@@ -200,11 +199,12 @@ def _own_cli() -> typer.Typer:
     cli.command()(tts)
     cli.command("eval")(evaluate)
     cli.command()(trace)
-    cli.add_typer(runs.runs_app, name="runs")
+    cli.add_typer(models.runs_app, name="runs")
     cli.add_typer(models.app, name="models")
     cli.add_typer(bench.app, name="bench")
     cli.add_typer(recipes.app, name="recipes")
     cli.add_typer(data.app, name="data")
+    cli.add_typer(cache.app, name="cache")
     cli.add_typer(plugins.app, name="plugins")
     cli.command()(doctor)
     return cli
