@@ -1,4 +1,5 @@
-"""One open model, used by two threads for an hour: the same answers at the end, and no more memory than after five minutes.
+"""One open model, used by two threads for an hour: the same answers at the end, and no more memory than after five
+minutes.
 
 python -m tests.faults.soak --minutes 60 --seed 0
 """
@@ -48,8 +49,8 @@ def requests(model: Model) -> list[Callable[[], object]]:
         found.append(lambda wave=wave: model.transcribe((wave, 16000)))
         found.append(lambda wave=wave: model.encode("audio", (wave[:16000], 16000)).tobytes())
         found.append(lambda number=number: model.chat("Tell me a story " * (number + 1), seed=number, max_tokens=40))
-    for words in ("hello", "The fox ran over the hill, and the old wolf slept.", "one two three " * 8):
-        found.append(lambda words=words: model.speak(words, seed=1)[0].tobytes())
+    texts = ("hello", "The fox ran over the hill, and the old wolf slept.", "one two three " * 8)
+    found += [lambda words=words: model.speak(words, seed=1)[0].tobytes() for words in texts]
     found.append(lambda: model.chat("", max_tokens=-1))
     found.append(lambda: model.chat("what?", image=b"no picture"))
     return found
