@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from typer.models import CommandInfo, TyperInfo
 
-from muomni_cli.commands import bench, data, models, plugins, recipes
+from muomni_cli.commands import bench, cache, data, models, plugins, recipes
 from muomni_cli.commands.chat import chat
 from muomni_cli.commands.doctor import doctor
 from muomni_cli.commands.eval import evaluate
@@ -153,7 +153,7 @@ def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
     for name, command in (commands | {"eval": evaluate, "trace": trace, "doctor": doctor}).items():
         cli.command(name)(command)
     groups = {"runs": models.runs_app, "models": models.app, "bench": bench.app, "recipes": recipes.app}
-    for name, group in (groups | {"data": data.app, "plugins": plugins.app}).items():
+    for name, group in (groups | {"data": data.app, "cache": cache.app, "plugins": plugins.app}).items():
         cli.add_typer(group, name=name)
     taken = {_name(one) for one in cli.registered_commands} | {_name(one) for one in cli.registered_groups}
     for plugin in installed:

@@ -100,7 +100,7 @@ def open_omni_data(
     """
     sources = open_sources(recipe, "omni", only)
     fingerprint = omni_fingerprint(recipe, sources, tokenizer)
-    folder = cache_folder() / "talks" / fingerprint
+    folder = cache_folder() / "conversations" / fingerprint
     maker = _Maker(recipe, tokenizer, modalities, progress)
     about = cached_folder(folder, "talks.json", "the conversations", lambda partial: maker.make(sources, partial))
     for name, reason in about["unreadable"].items():

@@ -57,6 +57,10 @@ def test_the_wheel_holds_packages_and_recipes_only(wheels: dict[str, Path]) -> N
     )
 
 
+def test_a_wheel_built_again_has_the_same_bytes(wheels: dict[str, Path], tmp_path: Path) -> None:
+    assert build_wheel("wheel", tmp_path).read_bytes() == wheels["wheel"].read_bytes()
+
+
 def test_the_wheel_of_the_source_archive_is_that_of_the_checkout(wheels: dict[str, Path], tmp_path: Path) -> None:
     code = f"from hatchling.build import build_sdist; print(build_sdist({str(tmp_path)!r}))"
     archive = tmp_path / call(sys.executable, "-c", code, cwd=ROOT).split()[-1]

@@ -1,0 +1,47 @@
+"""Short forms of the fault tests; ``make test-faults`` runs the long ones, whose figures are in docs/reliability.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from muomni_cli import load
+from tests.faults import corruption, fuzz, kills, soak
+from tests.whole import Whole
+
+pytestmark = pytest.mark.long
+
+Last = TypeVar("Last")
+
+
+def last(reports: Iterable[Last]) -> Last:
+    *_, found = reports
+    return found
+
+
+def test_killed_trainings_go_on_to_the_same_weights(tmp_path: Path) -> None:
+    report = last(kills.trials(4, 0, tmp_path))
+    assert report.kills == 4
+    assert report.faults == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_damaged_and_random_inputs_are_taken_or_refused(whole: Whole, tmp_path: Path) -> None:
+    report = last(fuzz.Fuzzer(whole, tmp_path).run(1400, 0))
+    assert sum(report.counts.values()) == 1400
+    assert report.faults == []
+
+
+def test_damaged_models_are_refused_or_answer_as_before(whole: Whole, tmp_path: Path) -> None:
+    report = last(corruption.Trials(whole, tmp_path).run(20, 0))
+    assert report.faults == []
+
+
+def test_two_threads_get_the_answers_of_one(whole: Whole) -> None:
+    with load(whole.bundle, device="cpu", threads=1) as model:
+        report = soak.soak(model, 8.0, 0)
+    assert report.calls > 20
+    assert report.faults == []
