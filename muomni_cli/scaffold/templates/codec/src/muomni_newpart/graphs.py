@@ -13,7 +13,7 @@ from muomni_cli.audio.mel import LogMel
 from muomni_newpart.model import Newpart
 
 
-class Encoding(nn.Module):
+class EncoderGraph(nn.Module):
     """(B,T,samples per code frame) -> (B,T,Q) codes."""
 
     def __init__(self, codec: Newpart) -> None:
@@ -24,7 +24,7 @@ class Encoding(nn.Module):
         return (self.codec.encode(self.codec.seen(self.mel(waves.flatten(1)))),)
 
 
-class Decoding(nn.Module):
+class DecoderGraph(nn.Module):
     """(B,T,Q) codes and past states -> (B, frame*T, F) log-mel and present states."""
 
     def __init__(self, codec: Newpart) -> None:
@@ -47,7 +47,7 @@ def graphs(module: Newpart) -> list[Graph]:
     return [
         Graph(
             name="encoder",
-            module=Encoding(module),
+            module=EncoderGraph(module),
             inputs=[GraphInput("waves", ("batch", "frames", module.config.samples), quiet)],
             outputs=["codes"],
             cases=cases,
@@ -55,7 +55,7 @@ def graphs(module: Newpart) -> list[Graph]:
         ),
         Graph(
             name="decoder",
-            module=Decoding(module),
+            module=DecoderGraph(module),
             inputs=[
                 GraphInput("codes", ("batch", "frames", module.codebooks), GraphInput.below(module.codebook_size)),
                 *(GraphInput(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from muomni_cli.api import StageContext
 
 
-class Reconstruction:
+class ReconstructionObjective:
     """A :class:`muomni_cli.api.Objective`: reconstruction of log-mels."""
 
     unit = "seconds"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from muomni_cli.api import EncoderOutput, Graph, GraphInput
-from muomni_newpart.model import Named, Newpart
+from muomni_newpart.model import Classifier, Newpart
 
 
-class Encoding(nn.Module):
+class EncoderGraph(nn.Module):
     """(B,N,C) samples without padding -> (B,T,W) tokens."""
 
     def __init__(self, model: Newpart) -> None:
@@ -19,10 +19,10 @@ class Encoding(nn.Module):
         return (self.model.encode(inputs),)
 
 
-class Head(nn.Module):
+class HeadGraph(nn.Module):
     """(B,T,W) tokens without padding -> (B,classes) scores."""
 
-    def __init__(self, named: Named) -> None:
+    def __init__(self, named: Classifier) -> None:
         super().__init__()
         self.head = named.head
 
@@ -34,7 +34,7 @@ def graphs(module: Newpart) -> list[Graph]:
     return [
         Graph(
             name="encoder",
-            module=Encoding(module),
+            module=EncoderGraph(module),
             inputs=[GraphInput("inputs", ("batch", "samples", module.config.channels))],
             outputs=["tokens"],
             cases={
@@ -46,7 +46,7 @@ def graphs(module: Newpart) -> list[Graph]:
     ]
 
 
-def head_graphs(module: Named) -> list[Graph]:
+def head_graphs(module: Classifier) -> list[Graph]:
     cases = {"traced": {"batch": 2, "tokens": 5}, "one": {"batch": 1, "tokens": 1}, "many": {"batch": 3, "tokens": 50}}
 
     def reference(tokens: Tensor) -> tuple[Tensor]:
@@ -55,7 +55,7 @@ def head_graphs(module: Named) -> list[Graph]:
     return [
         Graph(
             name="head",
-            module=Head(module),
+            module=HeadGraph(module),
             inputs=[GraphInput("tokens", ("batch", "tokens", module.encoder.width))],
             outputs=["scores"],
             cases=cases,

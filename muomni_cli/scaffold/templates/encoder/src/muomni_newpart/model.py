@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from muomni_cli.api import EncoderOutput, RequestError
 from muomni_newpart.config import NewpartConfig
-from muomni_newpart.naming import Naming
+from muomni_newpart.predictor import ClassNames
 
 
-class Halving(nn.Module):
+class Downsample(nn.Module):
     """(B,W,N) -> (B,W',ceil(N/2)). The norm is over channels at each position, so that it does not see padding."""
 
     def __init__(self, inner: int, outer: int, dropout: float) -> None:
@@ -42,7 +42,7 @@ class Newpart(nn.Module):
         self.config = config
         widths = [config.channels, *[config.d_model] * config.halvings]
         self.blocks = nn.ModuleList(
-            Halving(inner, outer, config.dropout) for inner, outer in itertools.pairwise(widths)
+            Downsample(inner, outer, config.dropout) for inner, outer in itertools.pairwise(widths)
         )
         self.norm = nn.LayerNorm(config.d_model)
 
@@ -78,16 +78,16 @@ def _within(x: Tensor, sizes: Sequence[int]) -> Tensor:
     return x * real[:, None]
 
 
-class Named(nn.Module):
+class Classifier(nn.Module):
     """A :class:`muomni_cli.contract.models.PredictorModule`: the encoder, and one Linear on the mean of its tokens."""
 
     def __init__(self, encoder: Newpart, classes: Sequence[str]) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = nn.Linear(encoder.width, len(classes))
-        self._naming = Naming(classes)
-        self.answer_modes, self.vocabulary = self._naming.answer_modes, self._naming.vocabulary
-        self.expected = self._naming.expected
+        self._names = ClassNames(classes)
+        self.answer_modes, self.vocabulary = self._names.answer_modes, self._names.vocabulary
+        self.expected = self._names.expected
 
     def score(self, output: EncoderOutput) -> Tensor:
         """Tokens -> (B,classes) scores, ignoring padding."""
@@ -102,7 +102,7 @@ class Named(nn.Module):
         """The likeliest class of each input."""
         device = self.head.weight.device
         scores = [self.score(self.encoder(torch.from_numpy(np.array(one))[None].to(device))) for one in inputs]
-        return self._naming.said(torch.cat(scores).cpu().numpy())
+        return self._names.said(torch.cat(scores).cpu().numpy())
 
 
 def build(config: NewpartConfig) -> Newpart:
@@ -110,7 +110,7 @@ def build(config: NewpartConfig) -> Newpart:
     return Newpart(config)
 
 
-def build_predictor(config: NewpartConfig, head_metadata: Mapping[str, Any]) -> Named:
+def build_predictor(config: NewpartConfig, head_metadata: Mapping[str, Any]) -> Classifier:
     if "classes" not in head_metadata:
         raise RequestError("the encoder was saved without its classes", "train it again")
-    return Named(Newpart(config), head_metadata["classes"])
+    return Classifier(Newpart(config), head_metadata["classes"])

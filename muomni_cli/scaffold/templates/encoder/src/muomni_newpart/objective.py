@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from muomni_cli.api import Batch, EncoderOutput, Loss, RequestError, Sample
-from muomni_newpart.model import Named, Newpart
+from muomni_newpart.model import Classifier, Newpart
 
 if TYPE_CHECKING:
     from muomni_cli.api import Examples, StageContext
@@ -20,7 +20,7 @@ SHOWN = 8
 """Number of held-out inputs in a sample."""
 
 
-class Labels:
+class ClassificationObjective:
     """A :class:`muomni_cli.api.Objective`: cross-entropy over labels."""
 
     unit = "inputs"
@@ -35,7 +35,7 @@ class Labels:
             label = min(map(str, unknown))
             raise RequestError(f"only held-out inputs have the label {label}", "add training inputs with that label")
         self.head_metadata = {"classes": classes}
-        self.module: nn.Module = Named(encoder, classes)
+        self.module: nn.Module = Classifier(encoder, classes)
         self.blocks: Sequence[nn.Module] = list(encoder.blocks)
         self._places = {label: place for place, label in enumerate(classes)}
         self._settings, self._train, self._val = context.settings, data.train, data.val
@@ -63,7 +63,7 @@ class Labels:
         return {"loss": nats / max(count, 1), "accuracy": right / max(count, 1), "n": float(count)}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
-        """Labels and predictions of a few held-out inputs."""
+        """ClassificationObjective and predictions of a few held-out inputs."""
         rows = np.linspace(0, len(self._val) - 1, min(SHOWN, len(self._val))).astype(int).tolist()
         said = self._held_out(rows)[0].argmax(1).tolist()
         lines = [
@@ -83,7 +83,7 @@ class Labels:
         return scores, moved.tensors["classes"]
 
     def _scores(self, batch: Batch) -> Tensor:
-        assert isinstance(self.module, Named)
+        assert isinstance(self.module, Classifier)
         output: EncoderOutput = self.module.encoder(batch.tensors["inputs"], batch.host["lengths"])
         return self.module.score(output).float()
 

@@ -9,7 +9,7 @@ from muomni_newpart.model import Newpart
 from muomni_newpart.symbols import COUNT
 
 
-class Reading(nn.Module):
+class TextGraph(nn.Module):
     """(B,S) symbols, (B,) voices -> (B,S,D) features, (B,S) durations."""
 
     def __init__(self, talker: Newpart) -> None:
@@ -20,7 +20,7 @@ class Reading(nn.Module):
         return self.talker.read(ids, voice)
 
 
-class Framing(nn.Module):
+class FrameGraph(nn.Module):
     """(B,T,D), (B,T), (B,T,Q) and past states of the layers -> (B,T,D) states and present states of the layers."""
 
     def __init__(self, talker: Newpart) -> None:
@@ -32,7 +32,7 @@ class Framing(nn.Module):
         return states, *present
 
 
-class Heads(nn.Module):
+class HeadGraph(nn.Module):
     """(B,D) states, (B,Q) codes -> (B,Q,K) logits."""
 
     def __init__(self, talker: Newpart) -> None:
@@ -51,7 +51,7 @@ def graphs(module: Newpart) -> list[Graph]:
     return [
         Graph(
             name="reader",
-            module=Reading(module),
+            module=TextGraph(module),
             inputs=[
                 GraphInput("ids", ("batch", "symbols"), GraphInput.below(COUNT)),
                 GraphInput("voice", ("batch",), GraphInput.below(max(1, len(module.voices)))),
@@ -61,7 +61,7 @@ def graphs(module: Newpart) -> list[Graph]:
         ),
         Graph(
             name="frames",
-            module=Framing(module),
+            module=FrameGraph(module),
             inputs=[
                 GraphInput("under", ("batch", "frames", width)),
                 GraphInput("elapsed", ("batch", "frames")),
@@ -76,7 +76,7 @@ def graphs(module: Newpart) -> list[Graph]:
         ),
         Graph(
             name="heads",
-            module=Heads(module),
+            module=HeadGraph(module),
             inputs=[
                 GraphInput("states", ("batch", width)),
                 GraphInput("codes", ("batch", books), GraphInput.below(size)),

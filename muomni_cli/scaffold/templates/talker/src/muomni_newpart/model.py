@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
@@ -20,8 +21,7 @@ from muomni_cli.api import CodeShape, Sampler, TextChunk, VoiceSettings
 from muomni_cli.nn.streaming import CausalStack, ConvNeXt, State
 from muomni_newpart import symbols
 from muomni_newpart.config import NewpartConfig
-from muomni_newpart.speaking import speak
-from muomni_newpart.torch_engine import TorchEngine
+from muomni_newpart.synthesis import speak
 
 
 class Newpart(nn.Module):
@@ -86,6 +86,41 @@ class Newpart(nn.Module):
         self, text: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler
     ) -> Iterator[NDArray[Any]]:
         return speak(TorchEngine(self), text, voice_settings, sampler)
+
+
+class TorchEngine:
+    """The network in PyTorch as a :class:`muomni_newpart.synthesis.Engine`."""
+
+    def __init__(self, talker: Newpart) -> None:
+        self._talker, self._device = talker, talker.letters.weight.device
+        self.config: NewpartConfig = talker.config
+        self.codes: CodeShape = talker.codes
+        self.voices: Sequence[str] = talker.voices
+
+    @torch.inference_mode()
+    def read(self, ids: NDArray[Any], voice: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        features, lasting = self._talker.read(self._row(ids), self._row(np.array(voice)))
+        return _array(features[0]), _array(lasting[0])
+
+    def begin(self) -> None:
+        """None: the network starts from zeros."""
+
+    @torch.inference_mode()
+    def step(self, under: NDArray[Any], elapsed: float, before: NDArray[Any], memory: Any) -> tuple[NDArray[Any], Any]:
+        share = self._row(np.array([elapsed], np.float32))
+        states, memory = self._talker.states(self._row(under[None]), share, self._row(before[None]), memory)
+        return _array(states[0, 0]), memory
+
+    @torch.inference_mode()
+    def logits(self, state: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
+        return _array(self._talker.logits(self._row(state), self._row(codes))[0])
+
+    def _row(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.array(array))[None].to(self._device)
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    return tensor.float().cpu().numpy()
 
 
 def build(config: NewpartConfig, codes: CodeShape, voices: Sequence[str], thinker_width: int) -> Newpart:  # noqa: ARG001

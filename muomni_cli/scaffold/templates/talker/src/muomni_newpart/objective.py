@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from muomni_cli.api import Batch, Loss, Sample
 from muomni_newpart import symbols
 from muomni_newpart.model import Newpart
-from muomni_newpart.speaking import pointer
+from muomni_newpart.synthesis import pointer
 
 if TYPE_CHECKING:
     from muomni_cli.api import StageContext
 
 
-class Speaking:
+class TalkerObjective:
     """A :class:`muomni_cli.api.Objective`: the codes of every utterance, and the durations of its characters."""
 
     unit = "frames"

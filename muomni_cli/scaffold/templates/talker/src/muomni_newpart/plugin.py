@@ -14,9 +14,9 @@ def register_talkers() -> list[TalkerPart]:
             doc="causal convolutions over code frames with monotonic text alignment",
             config=NewpartConfig,
             build="muomni_newpart.model:build",
-            objective="muomni_newpart.objective:Speaking",
+            objective="muomni_newpart.objective:TalkerObjective",
             graphs="muomni_newpart.graphs:graphs",
-            runner="muomni_newpart.running:RunTalker",
+            runner="muomni_newpart.runtime:NewpartRunner",
             test_config={"d_model": 32, "text_layers": 1, "layers": 2, "kernel": 3, "longest": 200},
         )
     ]

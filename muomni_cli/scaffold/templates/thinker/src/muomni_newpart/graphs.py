@@ -19,7 +19,7 @@ class Embedding(nn.Module):
         return (self.table(ids),)
 
 
-class Thinking(nn.Module):
+class ThinkerGraph(nn.Module):
     """(B,T,D) embeddings without padding and (B,R,D) cache of each layer -> (B,T,V) logits, (B,T,D) states, and the
     new caches."""
 
@@ -55,7 +55,7 @@ def graphs(module: Newpart) -> list[Graph]:
         ),
         Graph(
             name="thinker",
-            module=Thinking(module),
+            module=ThinkerGraph(module),
             inputs=[GraphInput("inputs_embeds", ("batch", "time", config.d_model)), *graph_inputs],
             outputs=["logits", "hidden", *states.values()],
             cases={

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from muomni_cli.api import Cache, ThinkerOutput
+from muomni_newpart.cache import StateCache
 from muomni_newpart.config import NewpartConfig
-from muomni_newpart.memory import Memory
 
 
 class Layer(nn.Module):
@@ -88,7 +88,7 @@ class Newpart(nn.Module):
         if embeds is None:
             assert ids is not None, "pass ids or embeds"
             embeds = self.embed(ids)
-        assert cache is None or isinstance(cache, Memory), "made by new_cache"
+        assert cache is None or isinstance(cache, StateCache), "made by new_cache"
         before = self.silence(embeds) if cache is None else cache.held
         states, seen = self.think(embeds, before)
         if cache is not None:
@@ -107,8 +107,8 @@ class Newpart(nn.Module):
         """The empty cache: (B,R,D) zeros for each layer."""
         return [like.new_zeros(len(like), self.config.reach(n), like.shape[2]) for n in range(self.config.n_layers)]
 
-    def new_cache(self, batch: int, capacity: int) -> Memory:
-        return Memory(self.silence(self.table.weight.new_zeros(batch, 1, self.config.d_model)), capacity)
+    def new_cache(self, batch: int, capacity: int) -> StateCache:
+        return StateCache(self.silence(self.table.weight.new_zeros(batch, 1, self.config.d_model)), capacity)
 
 
 def sizes(x: Tensor, lengths: Sequence[int] | None) -> list[int]:

@@ -12,7 +12,7 @@ from muomni_cli.api import Graph, GraphInput
 from muomni_newpart.model import Newpart
 
 
-class Sounding(nn.Module):
+class VocoderGraph(nn.Module):
     """(B,M,F) log-mel and past states -> (B, H*M) samples, delayed by the lookahead, and present states."""
 
     def __init__(self, vocoder: Newpart) -> None:
@@ -30,7 +30,7 @@ def graphs(module: Newpart) -> list[Graph]:
     return [
         Graph(
             name="vocoder",
-            module=Sounding(module),
+            module=VocoderGraph(module),
             inputs=[
                 GraphInput("mel", ("batch", "frames", module.mel.n_mels), levels),
                 *(GraphInput(name, ("batch", *shape)) for name, shape in zip(states, memories, strict=True)),

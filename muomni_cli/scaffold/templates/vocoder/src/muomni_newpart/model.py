@@ -79,16 +79,16 @@ class Newpart(nn.Module):
         """(B,M,F) log-mel -> (B, H*M) samples."""
         return self.stack.whole(self.normal(mel)).flatten(1)
 
-    def stream(self, batch: int = 1) -> Sounds:
+    def stream(self, batch: int = 1) -> VocoderStream:
         """:meth:`forward` for (B,M,F) that comes in pieces."""
-        return Sounds(self, batch)
+        return VocoderStream(self, batch)
 
     def normal(self, mel: Tensor) -> Tensor:
         """Normalize so that silence is 0, the padding before the start and after the end."""
         return (mel - self.silence) / 8
 
 
-class Sounds:
+class VocoderStream:
     """A :class:`muomni_cli.contract.speech.TensorStream`; reusable after :meth:`finish`."""
 
     def __init__(self, vocoder: Newpart, batch: int) -> None:

@@ -33,7 +33,7 @@ class Training(nn.Module):
         self.vocoder, self.mel = vocoder, LogMel(vocoder.mel)
 
 
-class Sounding:
+class VocoderObjective:
     """A :class:`muomni_cli.api.Objective`: waveforms from their log-mel."""
 
     unit = "seconds"

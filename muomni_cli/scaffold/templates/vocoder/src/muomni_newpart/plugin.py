@@ -14,9 +14,9 @@ def register_vocoders() -> list[VocoderPart]:
             doc="ConvNeXt blocks at the mel frame rate, then one inverse Fourier transform per frame",
             config=NewpartConfig,
             build="muomni_newpart.model:Newpart",
-            objective="muomni_newpart.objective:Sounding",
+            objective="muomni_newpart.objective:VocoderObjective",
             graphs="muomni_newpart.graphs:graphs",
-            runner="muomni_newpart.running:RunNewpart",
+            runner="muomni_newpart.runtime:NewpartRunner",
             test_config={"width": 24, "layers": 2, "kernel": 5, "crop": 16},
         )
     ]

@@ -15,7 +15,7 @@ from muomni_cli.api import GraphFn, MelConfig
 from muomni_newpart.config import NewpartConfig
 
 
-class Decoded:
+class CodecStream:
     """A :class:`muomni_cli.contract.speech.ArrayStream` from (T,Q) codes to (M,F) log-mel."""
 
     _past: dict[str, NDArray[np.float32]]
@@ -43,7 +43,7 @@ class Decoded:
         self._past = {f"past.{number}": np.zeros(shape, np.float32) for number in range(self._config.layers)}
 
 
-class RunCodec:
+class CodecRunner:
     """A :class:`muomni_cli.contract.speech.CodecRunner` on the exported graphs."""
 
     def __init__(self, config: NewpartConfig, graphs: Mapping[str, GraphFn]) -> None:
@@ -70,6 +70,6 @@ class RunCodec:
         codes: NDArray[np.int64] = self._graphs["encoder"]({"waves": padded.reshape(1, frames, -1)})["codes"][0]
         return codes
 
-    def stream(self) -> Decoded:
+    def stream(self) -> CodecStream:
         """(T,Q) codes that come in pieces -> (M,F) log-mel."""
-        return Decoded(self._graphs["decoder"], self._config)
+        return CodecStream(self._graphs["decoder"], self._config)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-class Memory:
+class StateCache:
     """The last R inputs of each layer, ``held`` (B,R,D) each."""
 
     def __init__(self, held: Sequence[Tensor], capacity: int) -> None:

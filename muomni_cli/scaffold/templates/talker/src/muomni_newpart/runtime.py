@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import CodeShape, GraphFn, Sampler, TextChunk, VoiceSettings
 from muomni_newpart.config import NewpartConfig
-from muomni_newpart.speaking import speak
+from muomni_newpart.synthesis import speak
 
 
-class RunTalker:
-    """A :class:`muomni_cli.contract.speech.SpeechGenerator`, and its own :class:`muomni_newpart.speaking.Engine`."""
+class NewpartRunner:
+    """A :class:`muomni_cli.contract.speech.SpeechGenerator`, and its own :class:`muomni_newpart.synthesis.Engine`."""
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Naming:
+class ClassNames:
     """The attributes of :class:`muomni_cli.contract.models.Predictor` for a list of classes."""
 
     answer_modes: Mapping[str, bool] = MappingProxyType({"accuracy": False})

@@ -13,7 +13,7 @@ from muomni_cli.api import GraphFn, MelConfig
 from muomni_newpart.config import NewpartConfig
 
 
-class Sounds:
+class VocoderStream:
     """A :class:`muomni_cli.contract.speech.ArrayStream`; reusable after :meth:`finish`."""
 
     def __init__(self, run: GraphFn, config: NewpartConfig, mel: MelConfig) -> None:
@@ -44,12 +44,12 @@ class Sounds:
         return samples
 
 
-class RunNewpart:
+class NewpartRunner:
     """A :class:`muomni_cli.contract.speech.VocoderRunner`."""
 
     def __init__(self, config: NewpartConfig, graphs: Mapping[str, GraphFn], mel: MelConfig) -> None:
         self._config, self._graphs, self._mel = config, graphs, mel
 
-    def stream(self) -> Sounds:
+    def stream(self) -> VocoderStream:
         """(M,F) log-mel that comes in pieces -> (N,) samples."""
-        return Sounds(self._graphs["vocoder"], self._config, self._mel)
+        return VocoderStream(self._graphs["vocoder"], self._config, self._mel)
