@@ -12,14 +12,15 @@ from muomni_cli.core import stopping
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code (raises :class:`SystemExit`): 0 done, 1 failed, 2 invalid request, 130 or
     128 + signal stopped. Without ``arguments``, that of the command line, which is the whole work of the process."""
-    if arguments is None:
-        stopping.install()
-        os.environ["PYTHONSAFEPATH"] = "1"  # worker processes import nothing from the working directory
     code = 1
     try:
+        if arguments is None:
+            stopping.install()
+            os.environ["PYTHONSAFEPATH"] = "1"  # worker processes import nothing from the working directory
         from muomni_cli.commands.cli import execute
 
         code = execute(list(sys.argv[1:] if arguments is None else arguments))
+        stopping.finish(code)
     except BaseException:
         if stopping.asked() is None:
             raise
@@ -28,5 +29,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         say(stopping.line())
         code = 128 + number
-    stopping.finish(code)
+        stopping.finish(code)
     raise SystemExit(code)

@@ -67,9 +67,10 @@ def install() -> None:
 
 
 def finish(code: int) -> None:
-    """The command has ended: a signal that comes now ends the process with ``code``."""
-    _State.code = code
-    _end_workers()
+    """The command has ended: a signal that comes now ends the process with ``code``. Nothing without :func:`install`."""
+    if _State.bounded:
+        _State.code = code
+        _end_workers()
 
 
 @contextmanager

@@ -21,8 +21,9 @@ class WorkerPool(ProcessPoolExecutor):
 
     def __init__(self) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        # Not forked: this process may have threads of torch or a display.
-        super().__init__(cores, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+        with held_back():  # the process that removes semaphores starts here
+            # Not forked: this process may have threads of torch or a display.
+            super().__init__(cores, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
         self.size = cores
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
