@@ -67,7 +67,7 @@ def install() -> None:
 
 
 def finish(code: int) -> None:
-    """The command has ended: a signal that comes now ends the process with ``code``. Nothing without :func:`install`."""
+    """After :func:`install`: the command has ended, and a signal that comes now ends the process with ``code``."""
     if _State.bounded:
         _State.code = code
         _end_workers()

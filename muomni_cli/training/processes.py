@@ -163,6 +163,8 @@ class _Training:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
+        assert self._process.stdin is not None, "stdin is a pipe"
+        self._process.stdin.close()
         self._reader.join(1.0)  # another process may still hold the pipe
         return code
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muomni_cli.data.batches import BatchSampler, Mixture, TokenStream, drawn_until, token_type
@@ -28,16 +29,18 @@ def sessions(draws: list[tuple[int, int]]) -> list[tuple[range, int, list[tuple[
     return found
 
 
+@settings(deadline=None)  # others may compute at the same time
 @given(SESSIONS)
 def test_what_was_drawn_adds_up(draws: list[tuple[int, int]]) -> None:
     *_, (steps, size, before) = sessions(draws)
     drawn = drawn_until(before, steps.stop, size)
     assert sum(count for count, _ in drawn) == steps.stop
     assert sum(count * size for count, size in drawn) == sum(count * size for count, size in draws)
-    assert all(one[1] != other[1] for one, other in zip(drawn, drawn[1:], strict=False))
+    assert all(one[1] != other[1] for one, other in pairwise(drawn))
 
 
 @pytest.mark.parametrize("sources", [1, 2])
+@settings(deadline=None)  # others may compute at the same time
 @given(draws=SESSIONS)
 def test_windows_go_on_at_the_same_example(sources: int, draws: list[tuple[int, int]]) -> None:
     streams, weights = [stream(900), stream(300, 5000)][:sources], [1.0, 2.0][:sources]
@@ -49,8 +52,9 @@ def test_windows_go_on_at_the_same_example(sources: int, draws: list[tuple[int, 
     assert rows == whole.tolist()
 
 
-@given(draws=SESSIONS, count=st.integers(20, 120))
-def test_examples_go_on_in_the_same_epoch(draws: list[tuple[int, int]], count: int) -> None:
+@settings(deadline=None)  # others may compute at the same time
+@given(draws=SESSIONS, count=st.integers(20, 1500))
+def test_examples_go_on_that_the_epoch_has_left(draws: list[tuple[int, int]], count: int) -> None:
     sizes, seen = [1 + (7 * n) % 13 for n in range(count)], Counter[int]()
     for steps, size, drawn in sessions(draws):
         sampler = BatchSampler(sizes, [0] * count, [1.0], 3)
@@ -59,14 +63,12 @@ def test_examples_go_on_in_the_same_epoch(draws: list[tuple[int, int]], count: i
         assert all(len(batch) == size for batch in batches)
         seen.update(row for batch in batches for row in batch)
     total = sum(steps * size for steps, size in draws)
-    epochs = -(-total // count)
-    # at the end of an epoch, and where it is taken up again, less than a batch stays for later
-    assert max(seen.values()) <= epochs + 1
-    if total < count - 9 * len(draws):  # within the first epoch
+    if total < count - 9 * len(draws):  # less than a batch of each session stays for later epochs
         assert max(seen.values()) == 1
         assert len(seen) == total
 
 
+@settings(deadline=None)  # others may compute at the same time
 @given(draws=SESSIONS, size=st.integers(1, 9))
 def test_resuming_with_the_same_size_changes_nothing(draws: list[tuple[int, int]], size: int) -> None:
     counts = [steps for steps, _ in draws]
@@ -79,6 +81,7 @@ def test_resuming_with_the_same_size_changes_nothing(draws: list[tuple[int, int]
     assert rows == [whole.batch(step, size) for step in range(sum(counts))]
 
 
+@settings(deadline=None)  # others may compute at the same time
 @given(draws=SESSIONS, cut=st.integers(0, 29))
 def test_stopping_once_more_changes_nothing(draws: list[tuple[int, int]], cut: int) -> None:
     steps, size = draws[-1]
