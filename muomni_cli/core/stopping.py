@@ -22,7 +22,7 @@ from typing import Any
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 if hasattr(signal, "SIGHUP"):  # not on Windows
     NAMES[signal.SIGHUP] = "SIGHUP"
-GRACE = 2.0  # seconds for unwinding
+GRACE = 1.5  # seconds for unwinding
 AGAIN = 0.5  # seconds after which a signal is a second request; `timeout` sends each twice, a terminal to all processes
 unfinished: set[str] = set()  # folders to remove if the process is cut off
 

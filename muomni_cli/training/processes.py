@@ -179,6 +179,6 @@ class _Training:
         assert self._process.stderr is not None, "stderr is a pipe"
         with self._process.stderr as lines:
             for line in lines:
-                # A stage suggests the next one, which this process starts anyway.
-                if not line.startswith("next: ") and line.rstrip() not in self._said:
+                # A stage suggests the next one, which this process starts anyway, and says that it was stopped.
+                if not line.startswith(("next: ", "stopped by ")) and line.rstrip() not in self._said:
                     say(line.rstrip() if line.startswith(self._stage) else f"{self._stage}: {line.rstrip()}")
