@@ -67,10 +67,17 @@ def install() -> None:
 
 
 def finish(code: int) -> None:
-    """After :func:`install`: the command has ended, and a signal that comes now ends the process with ``code``."""
-    if _State.bounded:
-        _State.code = code
-        _end_workers()
+    """After :func:`install`: the command has ended, and a signal that comes now ends the process with ``code``. That of a
+    stop ends it here, because an interpreter that has loaded large libraries takes long to end."""
+    if not _State.bounded:
+        return
+    _State.code = code
+    _end_workers()
+    if code > 128:
+        with suppress(Exception):
+            sys.stdout.flush()
+        atexit._run_exitfuncs()
+        os._exit(code)
 
 
 @contextmanager

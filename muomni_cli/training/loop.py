@@ -16,13 +16,14 @@ from safetensors.torch import save_file
 from muomni_cli.contract.training import Objective
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import replacing, write_bytes
+from muomni_cli.core.stopping import NAMES
 from muomni_cli.data.batches import drawn_until
 from muomni_cli.nn.device import autocast, memory_bytes, multiplies_bf16
 from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 from muomni_cli.runs.listing import MetricsLog
 from muomni_cli.runs.run import BEST, LAST
 from muomni_cli.training.callbacks import CallbackList, Display
-from muomni_cli.training.processes import NAMES, BrokenOffError, StoppedError, StopRequests
+from muomni_cli.training.processes import BrokenOffError, StoppedError, StopRequests
 from muomni_cli.training.step import AsyncMetrics, Prefetch, Stepper
 
 if TYPE_CHECKING:

@@ -146,9 +146,8 @@ class _Training:
 
     def __init__(self, stage: str, words: list[str], said: Collection[str]) -> None:
         self._stage, self._said, self._asked = stage, said, False
-        # stdin: the process stops when this one no longer holds the other end
-        pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
-        self._process = subprocess.Popen(words, **pipes, text=True, errors="replace")
+        pipe = subprocess.PIPE  # stdin: the process stops when this one no longer holds the other end
+        self._process = subprocess.Popen(words, stdin=pipe, stderr=pipe, text=True, errors="replace")
         self._reader = threading.Thread(target=self._pass_on, daemon=True)
         self._reader.start()
 

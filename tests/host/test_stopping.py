@@ -13,6 +13,7 @@ import pytest
 
 from muomni_cli.core.files import cached_folder
 from muomni_cli.core.stopping import GRACE, NAMES
+from muomni_cli.training.processes import PROGRAM as STAGE
 from tests.faults.kills import handles_signals, processes_of
 from tests.faults.small import environment
 
@@ -188,6 +189,26 @@ def test_workers_import_nothing_from_the_working_directory(tmp_path: Path) -> No
     assert process.stdout is not None
     process.stdout.readline()
     await_end(process, signal.SIGTERM)
+    assert not (tmp_path / "was run").exists()
+
+
+def test_a_stage_of_its_own_stops_with_the_process_that_started_it(tmp_path: Path) -> None:
+    follow = "from muomni_cli.core.stopping import follow_stdin; follow_stdin()\n"
+    process = start(tmp_path, "-c", follow + PROGRAM, "waits", stdin=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    _, told = process.communicate(timeout=30)  # closes stdin, as the end of this process would
+    assert (process.returncode, told) == (143, "stopped by SIGTERM\n")
+
+
+def test_a_stage_of_its_own_imports_nothing_from_the_working_directory(tmp_path: Path) -> None:
+    for name in ("tokenizers", "typer", "muomni_cli", "signal", "numpy"):
+        (tmp_path / f"{name}.py").write_text("from pathlib import Path; Path('was run').touch()")
+    process = start(tmp_path, "-P", "-c", STAGE, "recipes", "list", stdin=subprocess.PIPE)
+    assert process.stdout is not None
+    assert "nano" in process.stdout.read()
+    process.communicate()
+    assert process.returncode == 0
     assert not (tmp_path / "was run").exists()
 
 
