@@ -16,7 +16,7 @@ import typer
 from typer.models import ArgumentInfo
 
 from muomni_cli import api, testing
-from muomni_cli.app import build_cli
+from muomni_cli.commands.cli import build_cli
 from muomni_cli.conformance.runner import HOMES, checks_of
 from muomni_cli.contract import declarations, engine, models, speech
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, TrainSettings

@@ -5,21 +5,18 @@
     with load("nano") as model:
         print(model.chat("What do you see?", image="x.png"))
 
-Importing the package finds its version and, in a bare checkout, makes the source roots importable. All other names are
-imported when first used.
+Importing the package only makes the source roots of a bare checkout importable. All names are imported when first used.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muomni_cli.core.errors import PYPROJECT, ROOT, __version__
-
 if TYPE_CHECKING:
-    from muomni_cli.core.errors import MuomniError, RequestError
+    from muomni_cli.core.errors import MuomniError, RequestError, __version__
     from muomni_cli.inference.model import Model, load
 
 __all__ = ["Model", "MuomniError", "RequestError", "__version__", "load"]
@@ -28,6 +25,7 @@ _HOMES = {
     "Model": "muomni_cli.inference.model",
     "MuomniError": "muomni_cli.core.errors",
     "RequestError": "muomni_cli.core.errors",
+    "__version__": "muomni_cli.core.errors",
     "load": "muomni_cli.inference.model",
 }
 
@@ -38,11 +36,12 @@ def _find_source_roots() -> None:
     An installation has them on the path already, and comes first. The project file tells a checkout from a
     ``site-packages`` in which somebody else's package is called ``plugins``.
     """
-    if not PYPROJECT.is_file():
+    checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if not os.path.isfile(os.path.join(checkout, "pyproject.toml")):
         return
     for name in ("plugins", "exports"):
-        root = str(ROOT / name)
-        if Path(root).is_dir() and root not in sys.path:
+        root = os.path.join(checkout, name)
+        if os.path.isdir(root) and root not in sys.path:
             sys.path.append(root)
 
 

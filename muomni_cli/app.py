@@ -1,208 +1,33 @@
-"""The ``muomni`` command: assembles all commands, and turns errors into exit codes: 0 done, 1 failed, 2 invalid
-request, 130 interrupted."""
+"""The ``muomni`` command. It handles signals before it imports anything that takes time."""
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import sys
-import traceback
-from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated
+from collections.abc import Sequence
 
-import typer
-from typer.models import CommandInfo, TyperInfo
-
-from muomni_cli.commands import bench, cache, data, models, plugins, recipes
-from muomni_cli.commands.chat import chat
-from muomni_cli.commands.doctor import doctor
-from muomni_cli.commands.eval import evaluate
-from muomni_cli.commands.speech import listen, tts
-from muomni_cli.commands.trace import trace
-from muomni_cli.commands.train import train
-from muomni_cli.core.console import (
-    TEXT_COMMANDS,
-    meant_command,
-    print_error,
-    say,
-    tolerate_encoding,
-    translated,
-    with_dashed_text,
-    with_default_page,
-)
-from muomni_cli.core.errors import MuomniError, __version__, absence, missing_package
-from muomni_cli.registry.loading import Plugin, add_file, describe
-from muomni_cli.registry.registry import get_registry
+from muomni_cli.core import stopping
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit with its code (raises :class:`SystemExit`)."""
-    tolerate_encoding()
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = _take_debug(words)
+    """Run one command and exit with its code (raises :class:`SystemExit`): 0 done, 1 failed, 2 invalid request, 130 or
+    128 + signal stopped. Without ``arguments``, that of the command line, which is the whole work of the process."""
+    code = 1
     try:
-        _take_plugins(words)
-        code = _run(words)
-        print(end="", flush=True)  # an unwritable stdout is an error; print also works without a stdout
-    except BrokenPipeError:
-        code = 1
-    except (Exception, KeyboardInterrupt) as error:
-        if debug:
-            traceback.print_exc()
-        code = report(error, " ".join(["muomni", *words[:1]]))
-    try:
-        print(end="", flush=True)
-    except OSError:  # otherwise the interpreter complains at exit about output that cannot be written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if arguments is None:
+            stopping.install()
+            os.environ["PYTHONSAFEPATH"] = "1"  # worker processes import nothing from the working directory
+        from muomni_cli.commands.cli import execute
+
+        code = execute(list(sys.argv[1:] if arguments is None else arguments))
+        stopping.finish(code)
+    except BaseException:
+        if stopping.asked() is None:
+            raise
+    if number := stopping.asked():  # whatever a library made of it
+        from muomni_cli.core.console import say
+
+        say(stopping.line())
+        code = 128 + number
+        stopping.finish(code)
     raise SystemExit(code)
-
-
-def report(error: BaseException, command: str = "muomni") -> int:
-    """Print what failed and how to fix it to stderr; returns the exit code."""
-    if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return 130
-    if isinstance(error, MuomniError):
-        print_error(error.what, error.fix)
-        return error.exit_code
-    if isinstance(error, typer.TyperException):
-        return _report_usage(error)
-    if isinstance(error, OSError) and error.errno is not None:
-        return _report_system(error)
-    if isinstance(error, ModuleNotFoundError) and (package := missing_package(error)):
-        print_error(*absence(command, [package]))
-        return 1
-    print_error(f"a bug of muomni: {describe(error)}", "run it again with --debug, and report what that prints")
-    return 1
-
-
-def _report_usage(error: typer.TyperException) -> int:
-    message = error.format_message()
-    context = getattr(error, "ctx", None)
-    path = getattr(context, "command_path", "muomni")
-    if "\n" in message:  # a group without a command: its help
-        say(message)
-    elif unknown := re.match(r"No such command '(.*?)'", message):
-        commands = list(getattr(getattr(context, "command", None), "commands", ()))
-        near = meant_command(unknown[1], commands)
-        hint = f"did you mean: {path} {near}? " if near else f"one of: {', '.join(commands)}; "
-        print_error(f"no such command '{unknown[1]}'{get_registry().absences()}", f"{hint}see {path} --help")
-    else:
-        print_error(message[:1].lower() + message[1:].removesuffix("."), f"see {path} --help")
-    return error.exit_code
-
-
-def _report_system(error: OSError) -> int:
-    fixes = {
-        errno.ENOSPC: "free some space, then run the same command again; no file is left half written",
-        errno.EDQUOT: "free some space within your quota, then run the same command again",
-        errno.EACCES: "change its permissions, or name another path",
-        errno.EROFS: "name a writable path",
-        errno.ENOENT: "name an existing path",
-    }
-    fix = fixes.get(error.errno or 0, "run it again with --debug to see where it happened")
-    where = f": {error.filename}" if error.filename else ""
-    print_error(f"{(error.strerror or 'system error').lower()}{where}", fix)
-    return 1
-
-
-def _take_debug(words: list[str]) -> bool:
-    """Remove ``--debug`` from the words before a ``--``; it applies to every command."""
-    options = words[: words.index("--")] if "--" in words else words
-    if "--debug" not in options:
-        return False
-    words.remove("--debug")
-    return True
-
-
-def _take_plugins(words: list[str]) -> None:
-    """Load every ``--plugin FILE`` and remove it from the words. RequestError if a file is not a plugin."""
-    place = 0
-    while place < len(words) and words[place] != "--":
-        option, _, file = words[place].partition("=")
-        if option != "--plugin":
-            place += 1
-            continue
-        taken = 1 if file else 2
-        add_file(file or "".join(words[place + 1 : place + 2]))
-        del words[place : place + taken]
-
-
-def _run(words: list[str]) -> int:
-    cli = build_cli(get_registry().plugins)
-    names = [_name(one) for one in cli.registered_commands] + [_name(one) for one in cli.registered_groups]
-    words = translated(words, names)
-    _keep_called(cli, words)
-    root = typer.main.get_command(cli)
-    if words[:1] == ["trace"]:
-        words = with_default_page(words)
-    if words[:1] and words[0] in TEXT_COMMANDS:
-        called = getattr(root, "commands", {}).get(words[0])
-        words = [words[0], *with_dashed_text(words[1:], called.params if called else [])]
-    result = root(words, prog_name="muomni", standalone_mode=False)
-    return result if isinstance(result, int) else 0
-
-
-def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
-    """The Typer app with all commands, built-in ones first; warns on stderr about broken and slow plugins."""
-    cli = typer.Typer(
-        rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
-    )
-    cli.callback(invoke_without_command=True)(_root)
-    commands: dict[str, Callable[..., None]] = {"train": train, "chat": chat, "listen": listen, "tts": tts}
-    for name, command in (commands | {"eval": evaluate, "trace": trace, "doctor": doctor}).items():
-        cli.command(name)(command)
-    groups = {"runs": models.runs_app, "models": models.app, "bench": bench.app, "recipes": recipes.app}
-    for name, group in (groups | {"data": data.app, "cache": cache.app, "plugins": plugins.app}).items():
-        cli.add_typer(group, name=name)
-    taken = {_name(one) for one in cli.registered_commands} | {_name(one) for one in cli.registered_groups}
-    for plugin in installed:
-        theirs = plugin.commands(taken)
-        if theirs is not None:
-            cli.registered_commands += theirs.registered_commands
-            cli.registered_groups += theirs.registered_groups
-            taken |= typer.main.get_group(theirs).commands.keys()
-        if plugin.info.status == "broken":
-            say(f"warning: plugin {plugin.info.name} ({plugin.info.origin}) is left out: {plugin.info.reason}")
-        elif plugin.warning:
-            say(f"warning: plugin {plugin.info.name} ({plugin.info.origin}) {plugin.warning}")
-    return cli
-
-
-def _keep_called(cli: typer.Typer, words: Sequence[str]) -> None:
-    """Keep only the called command, if any: typer inspects all signatures, which takes longer than some commands."""
-    commands = [one for one in cli.registered_commands if _name(one) in words[:1]]
-    groups = [one for one in cli.registered_groups if _name(one) in words[:1]]
-    if commands or groups:
-        cli.registered_commands, cli.registered_groups = commands, groups
-
-
-def _name(command: CommandInfo | TyperInfo) -> str:
-    """The name to type; empty if a group's own app defines it."""
-    if isinstance(command.name, str):
-        return command.name
-    callback = command.callback if isinstance(command, CommandInfo) else None
-    return typer.main.get_command_name(callback.__name__) if callback else ""
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        print(f"muomni {__version__}")
-        raise typer.Exit
-
-
-def _root(
-    context: typer.Context,
-    version: Annotated[  # noqa: ARG001  (its callback does the work)
-        bool, typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Print the version.")
-    ] = False,
-    debug: Annotated[  # noqa: ARG001  (handled by main; here for --help)
-        bool, typer.Option("--debug", help="Print a traceback when something fails.")
-    ] = False,
-    plugin: Annotated[  # noqa: ARG001  (likewise)
-        list[str] | None, typer.Option("--plugin", metavar="FILE", help="Load a single-file plugin for this command.")
-    ] = None,
-) -> None:
-    """Train, run and deploy tiny omni models."""
-    if context.invoked_subcommand is None:
-        print(context.get_help())

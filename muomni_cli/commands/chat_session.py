@@ -13,6 +13,7 @@ from muomni_cli.contract.data import Media, Message
 from muomni_cli.core.console import print_error, say
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import write_text
+from muomni_cli.core.stopping import interruptible
 from muomni_cli.data.media import attachment
 from muomni_cli.inference.chat_model import Answer, ChatModel
 from muomni_cli.inference.history import ChatHistory, MediaHistory
@@ -70,7 +71,7 @@ class TerminalSession:
 
     def run(self, read_line: Callable[[str], str]) -> None:
         """Read and handle lines until Ctrl-D, exit or quit. Errors are printed and do not end the session."""
-        with self.speech_output.session() if self.speech_output else nullcontext():
+        with interruptible(), self.speech_output.session() if self.speech_output else nullcontext():
             say("type a message; /help lists commands, exit or Ctrl-D leaves")
             if self._media_unasked:
                 self._media_unasked = False

@@ -14,6 +14,7 @@ import typer
 from muomni_cli.commands.options import JsonOption, OverridesArgument, RecipeArgument
 from muomni_cli.core.console import print_json, print_table, say, stderr_console, terminal_safe
 from muomni_cli.core.errors import RequestError
+from muomni_cli.core.stopping import Terminated
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -56,7 +57,7 @@ def get(
     with _bars() as bars:
         try:
             found = get_sets(names, _Watcher(bars), unverified=unverified, keep=keep)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated):
             bars.stop()
             lines = kept_lines(names)
             say(f"stopped: {'; '.join(lines) or 'nothing was downloaded yet'}")

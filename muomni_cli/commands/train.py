@@ -123,11 +123,11 @@ def _train_parallel(asked: Recipe, cpu_slots: int, words: list[str], typed: list
     """Train every stage in its own process, started with ``words``; ``typed``: the user's words, for the resume
     hint."""
     from muomni_cli.recipe.model import stages_of_all, waits_of
-    from muomni_cli.training.processes import Plan, train_parallel
+    from muomni_cli.training.processes import PROGRAM, Plan, train_parallel
 
     stages = stages_of_all(asked)
     plan = Plan(stages, waits_of(asked), {stage: asked.train_for(stage).threads for stage in stages}, cpu_slots)
-    program = [sys.executable, "-m", "muomni_cli", "train"]
+    program = [sys.executable, "-P", "-c", PROGRAM, "train"]
     more = [] if "--resume" in words else ["--resume"]
     again = shlex.join(["muomni", "train", "all", *typed, *more, "--jobs", str(cpu_slots)])
     train_parallel(plan, lambda stage: [*program, stage, *words], again, asked.notes)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.partial import partial_folder, sweep
+from muomni_cli.core.stopping import unfinished
 
 
 def config_folder() -> Path:
@@ -75,6 +77,7 @@ def new_folder(root: Path, *, replace: bool = False) -> Iterator[Path]:
     root.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     old = temporary.with_name(f"{temporary.name}.old")
+    unfinished.add(str(temporary))
     try:
         temporary.chmod(0o755)
         yield temporary
@@ -94,6 +97,7 @@ def new_folder(root: Path, *, replace: bool = False) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+        unfinished.discard(str(temporary))
 
 
 def fingerprint_of(identity: Any) -> str:
@@ -105,7 +109,7 @@ def cached_folder(folder: Path, index: str, what: str, make: Callable[[Path], An
     """JSON data in the file ``index`` of a cached folder, which is created if missing.
 
     The folder is written under a temporary name and renamed. If another process has created it meanwhile, that one is
-    kept.
+    kept. What killed processes left unfinished beside it is removed.
 
     Args:
         folder: named by a fingerprint of everything that it depends on.
@@ -116,20 +120,19 @@ def cached_folder(folder: Path, index: str, what: str, make: Callable[[Path], An
     Raises:
         MuomniError: the cache cannot be written.
     """
+    sweep(folder.parent)
     if (folder / index).exists():
         return json.loads((folder / index).read_text("utf-8"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with partial_folder(folder) as partial:
             content = make(partial)
             (partial / index).write_text(json.dumps(content), "utf-8")
-            partial.rename(folder)
-        except OSError:
-            if not (folder / index).exists():
-                raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            try:
+                partial.rename(folder)
+            except OSError:
+                if not (folder / index).exists():
+                    raise
     except OSError as error:
         raise MuomniError(
             f"{what} cannot be written to {folder.parent}: {error.strerror or error}",

@@ -19,6 +19,24 @@ CYCLE = 1000  # number of draws after which a mixture has drawn from every sourc
 POOL = 32
 
 
+Drawn = Sequence[tuple[int, int]]
+"""How many steps were drawn with which batch size, in order."""
+
+
+def drawn_until(before: Drawn, done: int, batch_size: int) -> list[tuple[int, int]]:
+    """What ``done`` steps have drawn, the last of them, after ``before``, with ``batch_size``."""
+    earlier = other_sizes(before, batch_size)
+    return [*earlier, (done - sum(steps for steps, _ in earlier), batch_size)]
+
+
+def other_sizes(drawn: Drawn, batch_size: int) -> list[tuple[int, int]]:
+    """``drawn`` up to where ``batch_size`` began."""
+    found = list(drawn)
+    while found and found[-1][1] == batch_size:
+        found.pop()
+    return found
+
+
 def token_type(vocab_size: int) -> np.dtype[Any]:
     """The smallest dtype that holds every id."""
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
@@ -136,9 +154,11 @@ class Windows:
     """Windows of ``length`` L over one or several streams of at least two tokens each, drawn by ``weights``, which are
     independent of the streams' sizes, in an order that ``seed`` decides."""
 
-    def __init__(self, streams: Sequence[TokenStream], weights: Sequence[float], length: int, seed: int) -> None:
+    def __init__(
+        self, streams: Sequence[TokenStream], weights: Sequence[float], length: int, seed: int, drawn: Drawn = ()
+    ) -> None:
         self._tracks = [_Track(stream, length, (seed, index)) for index, stream in enumerate(streams)]
-        self._length, self._seed = length, seed
+        self._length, self._seed, self._drawn = length, seed, drawn
         # the stream of each draw in a cycle, before shuffling; every stream has at least one
         draws = np.maximum(1, np.rint(np.asarray(weights, np.float64) / sum(weights) * CYCLE)).astype(np.int64)
         self._slots = np.repeat(np.arange(len(draws)), draws)
@@ -148,9 +168,11 @@ class Windows:
         return sum(track.count for track in self._tracks)
 
     def batch(self, step: int, batch_size: int) -> Window:
-        """Batch ``step``: a pure function of the seed and both arguments."""
-        draws = range(step * batch_size, (step + 1) * batch_size)
-        return self._gather([self._draw(draw) for draw in draws])
+        """Batch ``step``: a pure function of the seed, both arguments, and what was drawn with other batch sizes."""
+        earlier = other_sizes(self._drawn, batch_size)
+        begin = sum(steps * size for steps, size in earlier)
+        begin += (step - sum(steps for steps, _ in earlier)) * batch_size
+        return self._gather([self._draw(draw) for draw in range(begin, begin + batch_size)])
 
     def batches(self, batch_size: int = 1) -> Iterator[Window]:
         """All windows in text order; every token is a target once. The last batch may be smaller."""
@@ -190,13 +212,14 @@ class Mixture:
 
     streams: Sequence[TokenStream]
     weights: Sequence[float]
+    drawn: Drawn = ()  # before training was resumed
 
     def __len__(self) -> int:
         """Tokens in all streams."""
         return sum(map(len, self.streams))
 
     def windows(self, length: int, seed: int = 0) -> Windows:
-        return Windows(self.streams, self.weights, length, seed)
+        return Windows(self.streams, self.weights, length, seed, self.drawn)
 
 
 class BatchSampler:
@@ -206,7 +229,12 @@ class BatchSampler:
         sizes: of each example; only their order matters.
         sources: source number of each example.
         weights: sampling weight of each source, independent of its size.
+
+    Attributes:
+        drawn: before training was resumed. Steps of another batch size than the next count by their examples.
     """
+
+    drawn: Drawn = ()
 
     def __init__(self, sizes: Sequence[int], sources: Sequence[int], weights: Sequence[float], seed: int) -> None:
         self._sizes = np.asarray(sizes, np.int64)
@@ -217,12 +245,16 @@ class BatchSampler:
         # An epoch has as many draws as there are examples, divided between sources by weight.
         self._quota = np.maximum(np.rint(shares / (shares.sum() or 1.0) * len(owner)), shares > 0).astype(np.int64)
         self._epoch = lru_cache(maxsize=4)(self._make_epoch)
+        self._resumed = lru_cache(maxsize=4)(self._resume)
 
     def batch(self, step: int, batch_size: int) -> list[int]:
         assert len(self._sizes), "data with an empty side are refused when they are opened"
-        in_epoch = max(1, int(self._quota.sum()) // batch_size)
-        epoch, place = divmod(step, in_epoch)
-        return [int(index) for index in self._epoch(epoch, batch_size)[place]]
+        begun, epoch, rest = self._resumed(tuple(other_sizes(self.drawn, batch_size)), batch_size)
+        step -= begun
+        if step >= len(rest):
+            later, place = divmod(step - len(rest), self._in_epoch(batch_size))
+            rest, step = self._epoch(epoch + later, batch_size), place
+        return [int(index) for index in rest[step]]
 
     def batches(self, batch_size: int) -> Iterator[list[int]]:
         order = np.argsort(self._sizes, kind="stable")
@@ -230,18 +262,40 @@ class BatchSampler:
             yield order[begin : begin + batch_size].tolist()
 
     def _make_epoch(self, epoch: int, batch_size: int) -> list[NDArray[np.int64]]:
-        """Batches of an epoch. The remainder after the last whole batch is left for later epochs."""
+        """Batches of an epoch, and then the remainder after the last whole batch, which is left for later epochs."""
         rng = np.random.default_rng([self._seed, epoch])
         drawn = rng.permutation(np.concatenate([self._of_source(s, epoch) for s in range(len(self._members))]))
         if len(drawn) < batch_size:
             drawn = np.resize(drawn, batch_size)
+        return self._group(drawn, batch_size, rng)
+
+    def _group(self, drawn: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
         batches: list[NDArray[np.int64]] = []
         whole = len(drawn) // batch_size
         for begin in range(0, whole, POOL):
             pool = drawn[begin * batch_size : min(begin + POOL, whole) * batch_size]
             pool = pool[np.argsort(self._sizes[pool], kind="stable")]
             batches += np.split(pool, len(pool) // batch_size)
-        return [batches[place] for place in rng.permutation(len(batches))]
+        return [*(batches[place] for place in rng.permutation(whole)), drawn[whole * batch_size :]]
+
+    def _in_epoch(self, batch_size: int) -> int:
+        return max(1, int(self._quota.sum()) // batch_size)
+
+    def _resume(self, earlier: Drawn, batch_size: int) -> tuple[int, int, list[NDArray[np.int64]]]:
+        """After ``earlier`` steps: their number, the next whole epoch, and batches of what the begun one has left."""
+        epoch, left = 0, np.zeros(0, np.int64)
+        for steps, size in earlier:
+            rest = self._group(left, size, np.random.default_rng([self._seed, epoch, size]))
+            whole = len(rest) - 1
+            place = steps
+            if steps > whole:
+                later, place = divmod(steps - whole, self._in_epoch(size))
+                epoch += later
+                rest = self._epoch(epoch, size) if place else []
+                epoch += bool(place)
+            left = np.concatenate([left[:0], *rest[place:]])
+        rest = self._group(left, batch_size, np.random.default_rng([self._seed, epoch, batch_size]))
+        return sum(steps for steps, _ in earlier), epoch, rest[:-1]
 
     def _of_source(self, source: int, epoch: int) -> NDArray[np.int64]:
         """The draws of one source in an epoch; continues through its shuffled members where the last epoch ended."""

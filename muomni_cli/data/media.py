@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import multiprocessing
-import os
 import re
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,6 +20,7 @@ from numpy.typing import NDArray
 from muomni_cli.contract.data import FileMedia, Media
 from muomni_cli.contract.declarations import CodecPart, EncoderPart, PartConfig
 from muomni_cli.core.errors import RequestError
+from muomni_cli.core.workers import WorkerPool
 from muomni_cli.data.batches import map_file
 from muomni_cli.registry.registry import RegisteredPart, did_you_mean, resolve
 
@@ -122,13 +120,11 @@ def _decoded(
     yield from zip(first, _decode_chunk(reference, config, [media_of(item) for item in first]), strict=True)
     if len(first) < FEW:
         return
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # Not forked: this process may have threads of torch or a display.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    with WorkerPool() as pool:
         waiting: list[tuple[list[T], Any]] = []
         while chunk := list(islice(items, CHUNK)):
             waiting.append((chunk, pool.submit(_decode_chunk, reference, config, [media_of(item) for item in chunk])))
-            if len(waiting) > 2 * workers:
+            if len(waiting) > 2 * pool.size:
                 ready, future = waiting.pop(0)
                 yield from zip(ready, future.result(), strict=True)
         for ready, future in waiting:

@@ -24,6 +24,7 @@ import typer
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError, __version__
 from muomni_cli.core.files import config_folder, write_json
+from muomni_cli.core.stopping import Terminated
 from muomni_cli.registry.hookspecs import API_VERSION, DECLARES, Declaration, HookSpecs, check_declaration
 
 FILES = "MUOMNI_PLUGINS"  # environment variable: paths of further plugins' Python files, separated by ``os.pathsep``
@@ -154,8 +155,9 @@ class Plugin:
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 yield
-        except KeyboardInterrupt:
-            say(f"interrupted in plugin {self.info.name} ({self.info.origin})")
+        except (KeyboardInterrupt, Terminated):
+            if self.info.origin != "built-in":
+                say(f"interrupted in plugin {self.info.name} ({self.info.origin})")
             raise
         except (Exception, SystemExit) as error:
             self.fail(error)

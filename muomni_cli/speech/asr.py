@@ -4,14 +4,11 @@ pronunciation dictionary, for word error rates of speech."""
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
 import re
 import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +19,7 @@ from numpy.typing import NDArray
 
 from muomni_cli.audio.dsp import resample
 from muomni_cli.core.errors import RequestError
+from muomni_cli.core.workers import WorkerPool
 
 BEGIN, END = "<s>", "</s>"
 NEVER = -99.0  # log10 of 0 in ARPA files
@@ -177,9 +175,7 @@ class Recognizer:
         if len(waves) <= FEW:
             return [self.transcribe(wave, sample_rate) for wave in waves]
         chunks = [waves[begin : begin + CHUNK] for begin in range(0, len(waves), CHUNK)]
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        # Not forked: torch or a progress display may have started threads.
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        with WorkerPool() as pool:
             futures = [pool.submit(self.transcribe_all, chunk, sample_rate) for chunk in chunks]
             return [text for future in futures for text in future.result()]
 

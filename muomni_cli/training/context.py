@@ -22,6 +22,7 @@ from muomni_cli.contract.models import Thinker, Tokenizer
 from muomni_cli.contract.speech import Aligner, CharSpan, Codec, TextChunk, Vocoder
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
+from muomni_cli.data.batches import Drawn
 from muomni_cli.data.examples import DecodedExampleData, open_examples
 from muomni_cli.data.prompt import Template, chat_ids
 from muomni_cli.data.sources import Validating, describe
@@ -68,6 +69,7 @@ class TrainingContext:
         reports: print the number of validation items per source.
         learn_tokenizer: trains the tokenizer if the run has none; without it, a missing tokenizer is an error.
         trial: a dry run: nothing is saved, and missing parts are replaced by untrained ones.
+        drawn: what was drawn from the data before training was resumed.
     """
 
     recipe: Recipe
@@ -81,6 +83,7 @@ class TrainingContext:
     reports: bool = False
     learn_tokenizer: Callable[[], Tokenizer] | None = None
     trial: bool = False
+    drawn: Drawn = ()
 
     def tokenizer(self) -> Tokenizer:
         """The run's tokenizer, trained now if ``learn_tokenizer`` is set. RequestError if it is missing."""
@@ -105,7 +108,8 @@ class TrainingContext:
     def _text(self) -> TextData:
         data = open_text(self.recipe, self.tokenizer(), self.progress)
         self.report(data.validating)
-        return replace(data, val=[stream for stream in data.val if self.held_out in ("", stream.source)])
+        val = [stream for stream in data.val if self.held_out in ("", stream.source)]
+        return replace(data, train=replace(data.train, drawn=self.drawn), val=val)
 
     def examples(self) -> DecodedExampleData:
         """The stage's examples (of its modality, or speech), decoded and split. RequestError if data is missing."""
@@ -115,6 +119,7 @@ class TrainingContext:
     def _examples(self) -> DecodedExampleData:
         data = open_examples(self.recipe, self.stage, self.seed, self.progress)
         self.report(data.validating)
+        data.train.sampler.drawn = self.drawn
         return data
 
     @property
@@ -182,7 +187,9 @@ class TrainingContext:
         data = self.examples()
         weights = [source.weight for source in self.recipe.data.sources[SPEECH]]
         encoders = SpeechEncoders(partial(encode_waves, codec), aligner, marks, spell, resampled)
-        return open_speech(data, encoders, weights, self.seed, self.progress)
+        speech = open_speech(data, encoders, weights, self.seed, self.progress)
+        speech.train.sampler.drawn = self.drawn
+        return speech
 
     def _open_aligner(self) -> tuple[Aligner, Any, Path | None]:
         """The recipe's encoder that can align, its config and its weights (None if untrained), from this run or the one

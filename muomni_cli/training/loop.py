@@ -16,12 +16,14 @@ from safetensors.torch import save_file
 from muomni_cli.contract.training import Objective
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import replacing, write_bytes
+from muomni_cli.core.stopping import NAMES
+from muomni_cli.data.batches import drawn_until
 from muomni_cli.nn.device import autocast, memory_bytes, multiplies_bf16
 from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 from muomni_cli.runs.listing import MetricsLog
 from muomni_cli.runs.run import BEST, LAST
 from muomni_cli.training.callbacks import CallbackList, Display
-from muomni_cli.training.processes import NAMES, StoppedError, StopRequests
+from muomni_cli.training.processes import BrokenOffError, StoppedError, StopRequests
 from muomni_cli.training.step import AsyncMetrics, Prefetch, Stepper
 
 if TYPE_CHECKING:
@@ -58,11 +60,15 @@ class Trainer:
         self._items = 0
         self._begin = self._mark = time.perf_counter()
         self._done = self._first = 0  # steps, in total and before this session
+        self._stop = StopRequests(display.say)
+        self._changes: list[str] = []  # what a resumed training does otherwise than before, to be said
+        self._pending: list[str] = []  # what is to be done after the last step: ``validate``, ``sample``
 
-    def run(self, *, resume: bool = False) -> int:
+    def run(self, *, resume: bool = False, begin: Callable[[], None] = lambda: None) -> int:
         """Train to the last step; returns the number of steps done.
 
-        With ``resume``, continue from :attr:`last`, on the CPU bit for bit as an uninterrupted run.
+        With ``resume``, continue from :attr:`last`, on the CPU bit for bit as an uninterrupted run. ``begin`` is called
+        when the checkpoint has accepted the settings, before anything is written.
 
         Raises:
             StoppedError: after a signal, when everything is saved.
@@ -71,11 +77,14 @@ class Trainer:
         """
         torch.manual_seed(self.context.seed)
         self._done = self._first = self._restore() if resume else 0
+        begin()
         self.metrics.cut(self._done)
         self._begin = self._mark = time.perf_counter()
         with self.display:
             if self.settings.precision == "bf16" and not multiplies_bf16(self.device.type):
                 self.display.say(f"this {self.device.type} has no instructions for bfloat16: training in fp32")
+            for change in self._changes:
+                self.display.say(change)
             try:
                 self.callbacks.call(lambda callback: callback.on_start(self.context))
                 asked = self._train()
@@ -102,17 +111,20 @@ class Trainer:
         """Run the remaining steps; returns the signal that stopped them, if any."""
         steps, cuda = self.settings.steps, self.device.type == "cuda"
         coming = Prefetch(self.objective, range(self._done, steps), accumulate=self.settings.accumulate, pin=cuda)
-        with StopRequests(self.display.say) as stop, coming as batches:
+        with self._stop as stop, coming as batches:
+            if self._pending:
+                self._evaluate(self._done)
+                self._apart(self.save, self._done)
             while self._done < steps and stop.asked is None:
                 micro = batches.next()
                 self.stepper.step(self._done, micro)
                 self._items += sum(batch.items for batch in micro)
                 self._done += 1
                 self.display.advance(self._done)
-                self._between_steps(self._done, stop)
+                self._between_steps(self._done)
         return stop.asked
 
-    def _between_steps(self, done: int, stop: StopRequests) -> None:
+    def _between_steps(self, done: int) -> None:
         last = done == self.settings.steps
 
         def due(every: int) -> bool:
@@ -123,12 +135,18 @@ class Trainer:
             self._readback.post((done, self._items, names), values)
             self._items = 0
         self._report()
-        if due(self.settings.val_every):
-            self._apart(self.validate, done)
-        if due(self.settings.sample_every):
-            self._apart(self.sample, done)
-        if due(self.settings.save_every) or last or stop.asked:
+        work = {"validate": self.settings.val_every, "sample": self.settings.sample_every}
+        self._pending = [name for name, every in work.items() if due(every)]
+        self._evaluate(done)
+        if due(self.settings.save_every) or last or self._stop.asked:
             self._apart(self.save, done)
+
+    def _evaluate(self, done: int) -> None:
+        """Do the pending work. A stop request breaks it off; the checkpoint then says that it is still to be done."""
+        with suppress(BrokenOffError):
+            while self._pending:
+                self._apart(getattr(self, self._pending[0]), done)
+                del self._pending[0]
 
     def _apart(self, work: Callable[[int], None], done: int) -> None:
         """Work between steps: waits for pending metrics first, and is excluded from the rate."""
@@ -222,7 +240,29 @@ class Trainer:
         stepper.window = {name: t.to(self.device) for name, t in checkpoint.section("log").items()}
         self.best = math.inf if best is None or not self.settings.val_every else float(best)
         self._seconds = float(header["seconds"])
+        self._pending = [name for name in header.get("pending", []) if name in ("validate", "sample")]
+        self._changes = self._changed(header, done)
         return done
+
+    def _changed(self, header: Mapping[str, Any], done: int) -> list[str]:
+        """Lines about settings that are not those of the checkpoint."""
+        settings, rate, found = self.settings, self.stepper.optimizers.lr, []
+        if (drawn := self.context.drawn) and (before := drawn[-1][1]) != settings.batch_size:
+            example = 1 + sum(steps * size for steps, size in drawn)
+            found.append(
+                f"batch_size was {before} and is {settings.batch_size} from step {done + 1}, "
+                f"which goes on at example {example:,}"
+            )
+        if "lr" in header and done < settings.steps:
+            last, following = header["lr"]
+            if header["steps"] != settings.steps or not math.isclose(following, rate(done)):
+                end = rate(settings.steps - 1)
+                found.append(
+                    f"learning rate: {last:.2e} in step {done}, {rate(done):.2e} in step {done + 1} (it was to be "
+                    f"{following:.2e}) and {end:.2e} in step {settings.steps}: {settings.schedule} over "
+                    f"{settings.steps} steps, before over {header['steps']}"
+                )
+        return found
 
     def _weights(self) -> dict[str, Mapping[str, torch.Tensor]]:
         ema = self.stepper.ema
@@ -239,6 +279,9 @@ class Trainer:
             "best": None if math.isinf(self.best) else self.best,
             "seconds": self._elapsed(),
             "window": self.stepper.count,
+            "pending": self._pending,
+            "lr": [self.stepper.optimizers.lr(step) for step in (done - 1, done)],  # of the last step and the next
+            "drawn": drawn_until(self.context.drawn, done, self.settings.batch_size),
         }
 
     def _elapsed(self) -> float:
@@ -256,6 +299,7 @@ class Trainer:
             torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext(),
             autocast(self.device, self.settings.precision),
             ema.applied() if ema else nullcontext(),
+            self._stop.breaking_off(),  # innermost: nothing breaks off the exchange of the weights
         ):
             torch.manual_seed(self.context.seed + done)
             yield

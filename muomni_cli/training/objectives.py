@@ -195,6 +195,7 @@ class AnswerTrace:
         self._context, self._settings, self._tokenizer = context, context.settings, context.tokenizer()
         modalities = {m: modality_of(chosen.registered, chosen.config) for m, chosen in context.recipe.encoders.items()}
         self._data = open_omni_data(context.recipe, self._tokenizer, modalities, context.progress)
+        self._data.train.sampler.drawn = context.drawn
         context.report(self._data.validating)
 
     def batch(self, step: int, micro: int) -> Batch:

@@ -6,16 +6,24 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
 from muomni_cli.core.console import say
-from muomni_cli.core.errors import MuomniError, RequestError
+from muomni_cli.core.errors import ROOT, MuomniError, RequestError
+from muomni_cli.core.stopping import AGAIN, NAMES, handled_otherwise
 
-NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 POLL = 0.1  # seconds between two polls of the processes
+PATIENCE = 10.0  # seconds that a stage gets to save when this process ends because of an error
+# A stage in a process of its own. The working directory is not where it looks for modules (-P), and it stops when the
+# process that started it is gone.
+PROGRAM = (
+    f"import sys; sys.argv[0] = 'muomni'; sys.path.append({str(ROOT)!r})\n"
+    "from muomni_cli.core.stopping import follow_stdin; follow_stdin()\n"
+    "from muomni_cli.app import main; main()"
+)
 
 
 class StoppedError(MuomniError):
@@ -26,8 +34,12 @@ class StoppedError(MuomniError):
         self.exit_code = 128 + number
 
 
+class BrokenOffError(BaseException):
+    """A stop request came during work that can be done again."""
+
+
 class StopRequests:
-    """Handles SIGINT and SIGTERM while entered: stop after the current step; a second Ctrl-C stops at once.
+    """Handles SIGINT, SIGTERM and SIGHUP while entered: stop after the current step; a second Ctrl-C stops at once.
 
     ``notify`` receives one line at the first request; ``asked`` is the signal of that request, or None.
     """
@@ -35,23 +47,42 @@ class StopRequests:
     def __init__(self, notify: Callable[[str], None]) -> None:
         self.asked: signal.Signals | None = None
         self._notify = notify
-        self._before: dict[signal.Signals, object] = {}
+        self._since = 0.0
+        self._breaks = False
+        self._stack = ExitStack()
 
     def __enter__(self) -> StopRequests:
         if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-            self._before = {number: signal.signal(number, self._handle) for number in NAMES}
+            self._stack.enter_context(handled_otherwise())
+            for number in NAMES:
+                if (before := signal.getsignal(number)) is not signal.SIG_IGN or number == signal.SIGINT:
+                    signal.signal(number, self._handle)
+                    self._stack.callback(signal.signal, number, before)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._stack.close()
+
+    @contextmanager
+    def breaking_off(self) -> Iterator[None]:
+        """Raises BrokenOffError when a request comes, or has come."""
+        self._breaks = True
+        try:
+            if self.asked is not None:
+                raise BrokenOffError
+            yield
+        finally:
+            self._breaks = False
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        if self.asked is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
         if self.asked is None:
-            self.asked = signal.Signals(number)
-            self._notify(f"{NAMES[self.asked]}: finishing this step and saving (Ctrl-C again stops at once)")
+            self.asked, self._since = signal.Signals(number), time.monotonic()
+            with suppress(OSError):  # the terminal may be gone
+                self._notify(f"{NAMES[self.asked]}: finishing this step and saving (Ctrl-C again stops at once)")
+            if self._breaks:
+                raise BrokenOffError
+        elif number == signal.SIGINT and time.monotonic() - self._since > AGAIN:
+            raise KeyboardInterrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +132,7 @@ def train_parallel(plan: Plan, command: Callable[[str], list[str]], again: str, 
             for training in running.values():
                 training.ask_to_stop()
             for training in running.values():
-                training.wait()
+                training.wait(PATIENCE)
     if stop.asked is not None and (failed or waiting):
         where = ", ".join(failed) if failed else f"training, before {waiting[0]},"
         raise StoppedError(f"{where} stopped by {NAMES[stop.asked]}", f"continue with: {again}", stop.asked)
@@ -115,18 +146,25 @@ class _Training:
 
     def __init__(self, stage: str, words: list[str], said: Collection[str]) -> None:
         self._stage, self._said, self._asked = stage, said, False
-        self._process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, errors="replace")
+        pipe = subprocess.PIPE  # stdin: the process stops when this one no longer holds the other end
+        self._process = subprocess.Popen(words, stdin=pipe, stderr=pipe, text=True, errors="replace")
         self._reader = threading.Thread(target=self._pass_on, daemon=True)
         self._reader.start()
 
     @property
     def ended(self) -> bool:
-        return self._process.poll() is not None and not self._reader.is_alive()
+        return self._process.poll() is not None
 
-    def wait(self) -> int:
-        """Wait for its end; returns the exit code."""
-        code = self._process.wait()
-        self._reader.join()
+    def wait(self, seconds: float | None = None) -> int:
+        """Wait for its end, which ``seconds`` later is forced; returns the exit code."""
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        assert self._process.stdin is not None, "stdin is a pipe"
+        self._process.stdin.close()
+        self._reader.join(1.0)  # another process may still hold the pipe
         return code
 
     def ask_to_stop(self) -> None:
@@ -140,6 +178,6 @@ class _Training:
         assert self._process.stderr is not None, "stderr is a pipe"
         with self._process.stderr as lines:
             for line in lines:
-                # A stage suggests the next one, which this process starts anyway.
-                if not line.startswith("next: ") and line.rstrip() not in self._said:
+                # A stage suggests the next one, which this process starts anyway, and says that it was stopped.
+                if not line.startswith(("next: ", "stopped by ")) and line.rstrip() not in self._said:
                     say(line.rstrip() if line.startswith(self._stage) else f"{self._stage}: {line.rstrip()}")

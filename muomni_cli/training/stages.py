@@ -20,6 +20,8 @@ from muomni_cli.contract.training import Objective
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import write_json, write_text
+from muomni_cli.core.partial import sweep_files
+from muomni_cli.data.batches import Drawn
 from muomni_cli.data.conversations import omni_fingerprint
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.text import train_tokenizer
@@ -139,8 +141,15 @@ def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Non
     if job.kind == "tokenizer":
         _train_tokenizer(job, again)
         return
-    if resume and status == "unfinished" and not job.last.is_file():
-        say(f"{job.stage} of {job.run.root} has no checkpoint yet and starts at the first step")
+    if resume and not job.last.is_file():
+        if status != "missing" and "step" in states[job.stage]:  # recorded with every checkpoint
+            state = f"is {status} after {states[job.stage]['step']} steps"
+            raise RequestError(
+                f"{job.stage} of {job.run.root} {state}, and its checkpoint {job.last} is missing",
+                "restore it, or train the stage from the first step with --force",
+            )
+        if status == "unfinished":
+            say(f"{job.stage} of {job.run.root} has no checkpoint yet and starts at the first step")
     _train_part(job, resume=resume and job.last.is_file(), force=force)
 
 
@@ -170,13 +179,8 @@ def _train_tokenizer(job: Job, again: frozenset[str]) -> None:
 
 
 def _train_part(job: Job, *, resume: bool, force: bool) -> None:
-    steps = job.recipe.train_for(job.stage).steps
-    if resume and (done := int(read_header(job.last).get("step", 0))) > steps:
-        raise RequestError(
-            f"{job.stage} of {job.run.root} has done {done} steps already, and the recipe asks for {steps}",
-            f"raise train.{job.stage}.steps, or start again with --force",
-        )
-    context = _context(job, partial(_learn_first, job, alone=force))
+    drawn = _drawn(job) if resume else []
+    context = _context(job, partial(_learn_first, job, alone=force), drawn=drawn)
     objective = _objective(job, context)
     folder = job.run.stage(job.stage)
     part: dict[str, Any] | None = None
@@ -191,9 +195,7 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
         if base is not None and base.give_tokenizer(job.recipe, job.run):
             say(f"tokenizer: {base.run.stage('tokenizer')}")
         about["parts"] = _joint_entries(job.recipe, context)
-    if force:
-        shutil.rmtree(folder, ignore_errors=True)
-    _write_recipe(job, _data_fingerprints(job, context))
+    fingerprints = _data_fingerprints(job, context)
     callbacks = [
         (name, resolve(chosen.registered.part.build, f"callback {name}")(chosen.config))
         for name, chosen in job.recipe.callbacks.items()
@@ -207,13 +209,32 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
         callbacks=CallbackList([("recorder", RunRecorder(job.run, job.stage, part, about)), *callbacks], say),
         display=Display(job.stage, context.settings.steps),
     )
-    job.run.record(job.stage, {"status": "unfinished"}, chat=job.recipe.chat.model_dump(mode="json"))
-    count = sum(p.numel() for p in objective.module.parameters())
-    say(f"training {job.stage} ({count:,} parameters) on {context.device} into {folder}")
-    done = trainer.run(resume=resume)
+
+    def begin() -> None:
+        if force:
+            shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir():
+            sweep_files(folder)  # of a killed process: the stage is locked
+        _write_recipe(job, fingerprints)
+        job.run.record(job.stage, {"status": "unfinished"}, chat=job.recipe.chat.model_dump(mode="json"))
+        count = sum(p.numel() for p in objective.module.parameters())
+        say(f"training {job.stage} ({count:,} parameters) on {context.device} into {folder}")
+
+    done = trainer.run(resume=resume, begin=begin)
     best = folder / BEST
     also = f" and {best} (step {read_header(best)['step']})" if best.is_file() else ""
     say(f"wrote {trainer.last} (step {done}){also}")
+
+
+def _drawn(job: Job) -> list[tuple[int, int]]:
+    """What the checkpoint has drawn from the data. RequestError if it has done more steps than the recipe asks for."""
+    header, settings = read_header(job.last), job.recipe.train_for(job.stage)
+    if (done := int(header.get("step", 0))) > settings.steps:
+        raise RequestError(
+            f"{job.stage} of {job.run.root} has done {done} steps already, and the recipe asks for {settings.steps}",
+            f"raise train.{job.stage}.steps, or start again with --force",
+        )
+    return [(steps, size) for steps, size in header.get("drawn", [(done, settings.batch_size)])]
 
 
 def _learn_first(job: Job, *, alone: bool) -> Tokenizer:
@@ -250,6 +271,8 @@ def _write_recipe(job: Job, data: dict[str, str]) -> None:
     chosen = [*parts_of(job.recipe).values(), *sources, *job.recipe.callbacks.values()]
     lock = make_lock([one.registered for one in chosen], seed=job.recipe.seed, data=data)
     with run_lock(job.run.root):
+        if job.run.root.is_dir():
+            sweep_files(job.run.root)
         write_text(job.run.recipe_path, resolved_toml(job.recipe))
         write_json(job.run.root / "lock.json", lock)
 
@@ -291,12 +314,12 @@ def _try_stage(job: Job, learn: Callable[[], Tokenizer]) -> DryRun:
     return dry_run(objective, context, opening=second, preparing=max(0.0, first - second))
 
 
-def _context(job: Job, learn: Callable[[], Tokenizer], *, trial: bool = False) -> TrainingContext:
+def _context(job: Job, learn: Callable[[], Tokenizer], *, trial: bool = False, drawn: Drawn = ()) -> TrainingContext:
     settings = job.recipe.train_for(job.stage)
     device = choose_device(settings.device)
     set_threads(settings.threads)
     chosen = (job.recipe, job.stage, settings, job.recipe.seed, device, job.run)
-    return TrainingContext(*chosen, reports=True, learn_tokenizer=learn, trial=trial)
+    return TrainingContext(*chosen, reports=True, learn_tokenizer=learn, trial=trial, drawn=drawn)
 
 
 def _objective(job: Job, context: TrainingContext) -> Objective:

@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from muomni_cli.api import Conversation, Dataset, Example, Media
-from muomni_cli.app import build_cli
+from muomni_cli.commands.cli import build_cli
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.export import LIST, export_examples
 from muomni_cli.data.sources import open_sources

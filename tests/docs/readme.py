@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from muomni_cli.app import build_cli
+from muomni_cli.commands.cli import build_cli
 from muomni_cli.registry.registry import get_registry
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -71,6 +71,15 @@ def processes_of(session: int) -> list[int]:
     return found
 
 
+def handles_signals(pid: int) -> bool:
+    """Whether that process handles SIGTERM, from /proc. Before Python has loaded the program, the system ends it."""
+    try:
+        caught = Path(f"/proc/{pid}/status").read_text().partition("SigCgt:")[2].split()[0]
+    except (OSError, IndexError):  # it has ended
+        return True
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def weights(folder: Path) -> dict[str, bytes]:
     """Every tensor of every last checkpoint, as bytes."""
     return {
@@ -130,6 +139,8 @@ class Trial:
 
     def _signal(self, process: subprocess.Popen[bytes], number: signal.Signals, *, with_children: bool) -> None:
         """To the process alone, as a supervisor does, or to all of its session, as a terminal does."""
+        while number != signal.SIGKILL and process.poll() is None and not handles_signals(process.pid):
+            time.sleep(0.005)
         sent = time.monotonic()
         (os.killpg if with_children else os.kill)(process.pid, number)
         self.report.kills += 1
@@ -195,6 +206,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup would have it ignored by all that is started
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
         for report in trials(chosen.count, chosen.seed, Path(folder)):

@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from muomni_cli import app
+from muomni_cli.commands import cli as program
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError, __version__
 
@@ -35,7 +36,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         cli = typer.Typer()
         cli.callback()(lambda: None)
         cli.command("fail")(command)
-        monkeypatch.setattr(app, "build_cli", lambda _: cli)
+        monkeypatch.setattr(program, "build_cli", lambda _: cli)
 
     return arrange
 
@@ -55,16 +56,16 @@ def test_a_command_built_alone_is_the_one_among_all(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     built: list[int] = []
-    keep = app._keep_called
+    keep = program._keep_called
 
     def keep_and_count(cli: typer.Typer, called: Sequence[str]) -> None:
         keep(cli, called)
         built.append(len(cli.registered_commands) + len(cli.registered_groups))
 
-    monkeypatch.setattr(app, "_keep_called", keep_and_count)
+    monkeypatch.setattr(program, "_keep_called", keep_and_count)
     assert run(*words) == 0
     alone = capsys.readouterr().out
-    monkeypatch.setattr(app, "_keep_called", lambda *_: None)
+    monkeypatch.setattr(program, "_keep_called", lambda *_: None)
     assert run(*words) == 0
     assert capsys.readouterr().out == alone
     assert built == [1]

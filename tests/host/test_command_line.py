@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from muomni_cli import __version__, app
+from muomni_cli.commands import cli
 from muomni_cli.core.console import OTHER_WORDS, meant_command, translated, with_dashed_text, with_default_page
 from muomni_cli.registry.registry import get_registry
 
@@ -61,7 +62,7 @@ def test_what_is_near_to_nothing_gets_the_list(capsys: pytest.CaptureFixture[str
 def test_every_other_word_names_a_command_and_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     import typer
 
-    root: Any = typer.main.get_command(app.build_cli(get_registry().plugins))
+    root: Any = typer.main.get_command(cli.build_cli(get_registry().plugins))
     capsys.readouterr()
     assert not OTHER_WORDS.keys() & root.commands.keys()
     for word, name in OTHER_WORDS.items():

@@ -6,7 +6,7 @@ import importlib.metadata
 
 import pytest
 
-from muomni_cli.app import report
+from muomni_cli.commands.cli import report
 from muomni_cli.core.errors import MuomniError, extras, how_to_install, missing_package, require
 
 

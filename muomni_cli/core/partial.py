@@ -1,0 +1,71 @@
+"""Folders that are still being written: each is locked by its process, so that those of dead processes are known."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from muomni_cli.core.stopping import unfinished
+
+
+@contextmanager
+def partial_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new hidden folder beside ``folder``, which is to be renamed to it; what is not is removed."""
+    with ExitStack() as stack:
+        with _locked(folder.parent, wait=True):  # a new folder is not swept before it is locked itself
+            partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            stack.enter_context(_locked(partial))
+            stack.callback(unfinished.discard, str(partial))
+            stack.callback(shutil.rmtree, partial, ignore_errors=True)
+            unfinished.add(str(partial))
+        yield partial
+
+
+def sweep(parent: Path) -> None:
+    """Remove the partial folders in ``parent`` whose processes are gone, however they ended."""
+    if not (os.name == "posix" and any(parent.glob(".*-*"))):
+        return
+    with _locked(parent, wait=True):
+        for partial in parent.glob(".*-*"):
+            with _locked(partial) as free:
+                if free and partial.is_dir() and not partial.is_symlink():
+                    shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Whether ``folder`` is locked for this process while in the context."""
+    lock = _lock(folder, wait=wait)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path, *, wait: bool) -> int | None:
+    """A descriptor that holds a lock on ``folder``; None if another process has it, or there are no locks."""
+    if os.name != "posix":
+        return None
+    import fcntl
+
+    lock = None
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another process has it or has removed it, or a file system without locks
+        if lock is not None:
+            os.close(lock)
+        return None
+    return lock
+
+
+def sweep_files(folder: Path) -> None:
+    """Remove the temporary files in ``folder``, which no other process may be writing to."""
+    for path in folder.glob(".*.tmp"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
