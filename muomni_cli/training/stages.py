@@ -17,9 +17,10 @@ import torch
 
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.training import Objective
+from muomni_cli.core.checksums import COMMENT, sealed
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
-from muomni_cli.core.files import write_json, write_text
+from muomni_cli.core.files import write_bytes, write_sealed_json
 from muomni_cli.data.conversations import omni_fingerprint
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.text import train_tokenizer
@@ -250,8 +251,8 @@ def _write_recipe(job: Job, data: dict[str, str]) -> None:
     chosen = [*parts_of(job.recipe).values(), *sources, *job.recipe.callbacks.values()]
     lock = make_lock([one.registered for one in chosen], seed=job.recipe.seed, data=data)
     with run_lock(job.run.root):
-        write_text(job.run.recipe_path, resolved_toml(job.recipe))
-        write_json(job.run.root / "lock.json", lock)
+        write_bytes(job.run.recipe_path, sealed(f"{COMMENT}{resolved_toml(job.recipe)}".encode()))
+        write_sealed_json(job.run.root / "lock.json", lock)
 
 
 def try_stages(jobs: Sequence[Job]) -> list[DryRun]:
