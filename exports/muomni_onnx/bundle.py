@@ -24,13 +24,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from muomni_cli.api import RequestError
 from muomni_cli.core.checksums import require_whole, sha256
 from muomni_cli.core.files import parse_json, read_bytes, write_sealed_json
+from muomni_cli.runs.run import first_problem
 
 FORMAT = 1
 MANIFEST = "muomni.json"
@@ -62,6 +63,12 @@ class _Graph(BaseModel):
     precision: str = "fp32"
     unchecked: list[str] = []
     max_mismatch_fraction: float = 0.0
+
+    @model_validator(mode="after")
+    def _states_exist(self) -> Self:
+        if not (self.states.keys() <= self.inputs.keys() and set(self.states.values()) <= set(self.outputs)):
+            raise ValueError("states must be inputs, and their next values outputs")
+        return self
 
 
 class _Part(BaseModel):
@@ -175,9 +182,7 @@ def open_bundle(root: Path) -> BundleManifest:
     try:
         unlisted = _Manifest.model_validate(manifest).unlisted()
     except ValidationError as error:
-        first = error.errors()[0]
-        place = " ".join(".".join(str(step) for step in first["loc"]).split())
-        raise RequestError(f"{path} is damaged: {place}: {first['msg']}", AGAIN) from error
+        raise RequestError(f"{path} is damaged: {first_problem(error)}", AGAIN) from error
     if unlisted is not None:
         raise RequestError(f"{path} is damaged: it lists no digest of {unlisted}", AGAIN)
     return BundleManifest(root, manifest)

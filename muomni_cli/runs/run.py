@@ -223,8 +223,12 @@ def checkpoint_metadata(header: Mapping[str, Any]) -> dict[str, str]:
 
 
 def build_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``build`` in an entry of ``model.json``."""
-    return {name: make(entry[name]) for name, make in ARGUMENTS.items() if name in entry}
+    """The arguments of ``build`` in an entry of ``model.json``. RequestError if one is not what it must be."""
+    try:
+        return {name: make(entry[name]) for name, make in ARGUMENTS.items() if name in entry}
+    except (TypeError, ValueError) as error:
+        what = f"the description of the {entry.get('kind')} {entry.get('use')} is damaged"
+        raise RequestError(what, "export or train the model again") from error
 
 
 def run_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -366,12 +370,16 @@ def open_entry(entry: Mapping[str, Any]) -> tuple[RegisteredPart, Any]:
     try:
         return registered, registered.part.config.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(step) for step in first["loc"]) or "config"
         raise RequestError(
-            f"the {kind} {use} does not take these settings: {place}: {first['msg']}",
+            f"the {kind} {use} does not take these settings: {first_problem(error)}",
             f"use the version of {plugin} that the model was trained with, or train or export it again",
         ) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem in one line: the key, and what is wrong."""
+    first = error.errors()[0]
+    return " ".join(f"{'.'.join(str(step) for step in first['loc'])}: {first['msg']}".removeprefix(": ").split())
 
 
 def part_entry(registered: RegisteredPart, config: Any, weights: str, **more: Any) -> dict[str, Any]:
