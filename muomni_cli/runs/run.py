@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from muomni_cli.contract.data import Dataset
-from muomni_cli.contract.declarations import EncoderPart, TokenizerPart
+from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import Codec, CodeShape, MelConfig
 from muomni_cli.core.checksums import BLANK
@@ -134,7 +134,7 @@ def open_recipe(recipe: str, overrides: Sequence[str] = (), table: str = "text")
 
     loaded = load_recipe(recipe, overrides)
     sources = {source.name: source.dataset for source in open_sources(loaded, table)}
-    return OpenedRecipe(loaded.name, sources, known_tokenizer(loaded, RunFolder(RUNS / loaded.name).stage("tokenizer")))
+    return OpenedRecipe(loaded.name, sources, known_tokenizer(loaded, RunFolder(RUNS / loaded.name).tokenizer_folder()))
 
 
 @contextmanager
@@ -320,7 +320,7 @@ class RunFolder:
                 model["parts"][stage] = dict(part)
             if chat is not None:
                 model["chat"] = dict(chat)
-            if part is not None and part.get("kind") == TokenizerPart.kind:
+            if part is not None and stage == "tokenizer":
                 model["stages"][stage]["files"] = digests_of(self.stage(stage))
             self._write(model)
 
@@ -344,19 +344,24 @@ class RunFolder:
         registered, config, entry = self.part("tokenizer", command)
         if not self.stage("tokenizer").is_dir() or self.status("tokenizer") != "finished":
             raise RequestError(f"the tokenizer of run {self.root} is missing", f"train it: {command}")
-        self._require_whole_tokenizer(command)
-        tokenizer: Tokenizer = resolve(registered.part.build)(config, self.root / entry["weights"])
+        tokenizer: Tokenizer = resolve(registered.part.build)(config, self.tokenizer_folder())
         return tokenizer
 
-    def _require_whole_tokenizer(self, command: str) -> None:
-        folder = self.stage("tokenizer")
-        fix = f"restore it, or train everything again: {command.replace('train tokenizer', 'train all')} --force"
-        recorded, there = self.model()["stages"]["tokenizer"].get("files"), digests_of(folder)
+    def tokenizer_folder(self) -> Path:
+        """The folder of the tokenizer, which may not be trained. RequestError if it is trained, and a file differs."""
+        folder, state = self.stage("tokenizer"), self.model()["stages"].get("tokenizer")
+        if state is None:
+            return folder
+        recorded, there = state.get("files"), digests_of(folder)
         if recorded is None and all(covered(folder / name, self.root) for name in there):
-            return
+            return folder
         for name in sorted((recorded or {}).keys() | there.keys()):
             if (recorded or {}).get(name) != there.get(name):
-                raise RequestError(f"{folder / name} is missing, or not as the tokenizer was trained", fix)
+                raise RequestError(
+                    f"{folder / name} is missing, or not as the tokenizer was trained",
+                    f"restore it, or train everything again: muomni train all {self.recipe_path} --force",
+                )
+        return folder
 
 
 def open_entry(entry: Mapping[str, Any]) -> tuple[RegisteredPart, Any]:
