@@ -100,10 +100,8 @@ class OnnxModel:
         if entry is None:
             raise RequestError(f"{self.label} has no tokenizer, so it reads no text", "name another model with -m")
         registered, config = open_entry(entry)
-        for name in self._bundle.manifest["files"]:
-            if Path(name).parts[0] == entry["weights"]:
-                self._bundle.trusted(name)
-        return cast("Tokenizer", resolve(registered.part.build)(config, self._bundle.root / entry["weights"]))
+        folder = self._bundle.trusted_folder(entry["weights"])
+        return cast("Tokenizer", resolve(registered.part.build)(config, folder))
 
     def backend(self, *, prefix_cache: bool = False, hidden: bool = False) -> Backend[Any]:
         opened = self._thinking()

@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 
 from muomni_cli.api import EncoderPart, Graph, RequestError, VocoderPart
-from muomni_cli.core.files import read_json
 from muomni_cli.models.engines import ANY_TRAINED, OMNI
 from muomni_cli.models.locate import resolve_model
 from muomni_cli.models.run_engine import RunEngine, untrained_vocoder
@@ -22,7 +21,7 @@ from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.write import fingerprint, sources_of
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.checkpoint import build_part, load_part
-from muomni_cli.runs.run import RUNS, RunFolder, differences, open_entry, part_entry, read_header
+from muomni_cli.runs.run import RUNS, RunFolder, differences, open_entry, part_entry, read_header, read_lock
 from muomni_onnx.graphs import THINKER, Exported, Model, exported, head_of, projection
 
 
@@ -173,6 +172,6 @@ def _provenance(trained: Trained, used: list[Path]) -> dict[str, Any]:
         "run": trained.name,
         "checkpoints": {f"{path.parent.name}/{path.name}": read_header(path)["step"] for path in used},
         "recipe_sha256": hashlib.sha256(recipe.read_bytes()).hexdigest() if recipe.is_file() else None,
-        "training_commit": read_json(lock).get("git") if lock.is_file() else None,
+        "training_commit": read_lock(lock).get("git") if lock.is_file() else None,
         "data": data,
     }

@@ -142,7 +142,7 @@ def check(recipe: RecipeArgument, overrides: OverridesArgument = None, json: Jso
     from muomni_cli.runs.run import RUNS, RunFolder
 
     loaded = load_recipe(recipe, overrides or ())
-    tokenizer = known_tokenizer(loaded, RunFolder(RUNS / loaded.name).stage("tokenizer"))
+    tokenizer = known_tokenizer(loaded, RunFolder(RUNS / loaded.name).tokenizer_folder())
     if tokenizer is None:
         say("lengths are in characters: the recipe has no trained tokenizer yet")
     report = check_data(loaded, tokenizer)

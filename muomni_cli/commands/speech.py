@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -13,7 +14,7 @@ import typer
 from muomni_cli.commands.options import DeviceOption, ModelOption, ThreadsOption, VocoderOption, VoiceOption, as_unicode
 from muomni_cli.core.console import print_json, say
 from muomni_cli.core.errors import RequestError
-from muomni_cli.core.files import open_regular, replacing
+from muomni_cli.core.files import is_stream, open_regular, replacing
 
 if TYPE_CHECKING:
     from muomni_cli.contract.speech import TextChunk
@@ -161,6 +162,7 @@ def listen(
         if output is None or output == Path("-"):
             write_transcripts(heard, lambda piece: print(piece, end="", flush=True))
             return
-        with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as written:
+        streamed = nullcontext(output) if is_stream(output) else replacing(output)
+        with streamed as target, target.open("w", encoding="utf-8", buffering=1) as written:
             write_transcripts(heard, written.write)
     say(f"wrote {output}")

@@ -15,8 +15,9 @@ from muomni_cli.conformance.runner import ModelPart
 from muomni_cli.contract.checks import Check, CheckFailed, CheckSkipped, Number, PartUnderTest, check_that
 from muomni_cli.contract.declarations import ModelFiles, RuntimePart
 from muomni_cli.contract.speech import TextChunk
-from muomni_cli.models.locate import ModelRef, bundle_at, verify
+from muomni_cli.models.locate import ModelRef, bundle_at
 from muomni_cli.models.package_run import SPEECH, describe
+from muomni_cli.runs.digests import verify
 from muomni_cli.runs.run import LAST, RunFolder
 
 CALLS: Mapping[str, tuple[Any, ...]] = {

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from muomni_cli.core.checksums import BLANK, crc32, require_whole, sealed
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.partial import partial_folder, sweep
 from muomni_cli.core.stopping import unfinished
+
+KEY = "checksum"  # of the checksum of a JSON file, in the file
+LAYOUT = 2  # of folders in the cache; incremented when it changes
+_DESCRIPTOR = re.compile("/dev/(std|fd/)|/proc/")  # what a shell has opened, which may be a file
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
 def config_folder() -> Path:
@@ -45,18 +55,33 @@ def _folder(own: str, base: str, fallback: str) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that atomically replaces ``path`` at the end. Raises MuomniError: the disk
-    is full or the folder not writable; ``path`` is then unchanged."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """Yield a temporary path whose file takes the place of ``path`` at the end, atomically.
+
+    The temporary name is new and cannot be guessed. A symbolic link is followed: it stays, and the file it names is
+    replaced. Into a device or a pipe the content is written instead.
+
+    Raises:
+        RequestError: ``path`` is a folder, or a link that leads nowhere.
+        MuomniError: the disk is full or the folder not writable; ``path`` is then unchanged.
+    """
+    if is_stream(path):
+        with _streaming(path) as temporary:
+            yield temporary
+        return
+    target = behind_links(path)
+    if target.is_dir():
+        raise RequestError(f"{path} is a folder", "name a file, in it or elsewhere")
+    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        mode = temporary.stat().st_mode
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        mode = (target if target.exists() else temporary).stat().st_mode & 0o777
         yield temporary
         temporary.chmod(mode)  # some libraries create files that only their owner can read
         _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        os.replace(temporary, target)
+        _sync(target.parent)
     except OSError as error:
         raise MuomniError(
             f"could not write {path}: {error.strerror or error}",
@@ -67,13 +92,55 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def is_stream(path: Path) -> bool:
+    """Whether it is a device or a pipe, or a link to one: what is written into, never replaced."""
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or bool(_DESCRIPTOR.match(os.fspath(path)))
+    return False
+
+
+def behind_links(path: Path) -> Path:
+    """The path that ``path`` names, which need not exist. RequestError for links that lead in a circle."""
+    try:
+        return path.resolve() if path.is_symlink() else path
+    except (OSError, RuntimeError) as error:  # RuntimeError: before Python 3.13
+        raise RequestError(f"{path} is a link that leads nowhere", "remove it, or name another file") from error
+
+
+@contextmanager
+def _streaming(path: Path) -> Iterator[Path]:
+    """A temporary file that is copied into a device or a pipe at the end. MuomniError if that fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / path.name
+        temporary.touch()
+        yield temporary
+        try:
+            with temporary.open("rb") as content, path.open("wb") as out:
+                shutil.copyfileobj(content, out)
+        except OSError as error:
+            raise MuomniError(
+                f"could not write {path}: {error.strerror or error}", "check what reads it, or name a file"
+            ) from error
+
+
+@functools.cache
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in ``folder`` over an hour ago."""
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            if _TEMPORARY.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < time.time() - 3600:
+                Path(entry.path).unlink(missing_ok=True)
+
+
 @contextmanager
 def new_folder(root: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder beside ``root`` that becomes ``root`` at the end, unless an exception is raised.
-    ``replace``: replace an existing folder, which is unchanged until the end. Raises RequestError: ``root`` exists and
-    is not to be replaced."""
+    """Yield a temporary folder beside ``root`` that becomes ``root`` at the end, unless an exception is raised. A link
+    is followed. ``replace``: replace an existing folder, which is unchanged until the end. Raises RequestError:
+    ``root`` exists and is not to be replaced."""
     if occupied(root) and not (replace and root.is_dir()):
         raise RequestError(f"{root} is there already", "name another folder with -o, or remove it first")
+    root = behind_links(root)
     root.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     old = temporary.with_name(f"{temporary.name}.old")
@@ -101,15 +168,17 @@ def new_folder(root: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def fingerprint_of(identity: Any) -> str:
-    """24 hex digits that identify JSON data, for folder names in the cache."""
-    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode("utf-8"), digest_size=12).hexdigest()
+    """24 hex digits that identify JSON data and the layout of cached folders, for folder names in the cache."""
+    text = json.dumps([LAYOUT, identity], sort_keys=True)
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=12).hexdigest()
 
 
 def cached_folder(folder: Path, index: str, what: str, make: Callable[[Path], Any]) -> Any:
     """JSON data in the file ``index`` of a cached folder, which is created if missing.
 
     The folder is written under a temporary name and renamed. If another process has created it meanwhile, that one is
-    kept. What killed processes left unfinished beside it is removed.
+    kept. The index holds the checksums of all files, which are compared when the folder is opened. What killed
+    processes left unfinished beside it is removed.
 
     Args:
         folder: named by a fingerprint of everything that it depends on.
@@ -118,16 +187,22 @@ def cached_folder(folder: Path, index: str, what: str, make: Callable[[Path], An
         make: fills an empty folder and returns the data for ``index``.
 
     Raises:
+        RequestError: a file of the folder is damaged.
         MuomniError: the cache cannot be written.
     """
     sweep(folder.parent)
+    found = folder.is_dir()
     if (folder / index).exists():
-        return json.loads((folder / index).read_text("utf-8"))
+        return _cached(folder, index, what)
+    if found:  # folders appear with their index, so this one has lost it
+        shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with partial_folder(folder) as partial:
             content = make(partial)
-            (partial / index).write_text(json.dumps(content), "utf-8")
+            files = {name.relative_to(partial).as_posix(): crc32(name) for name in partial.rglob("*") if name.is_file()}
+            text = json.dumps({KEY: BLANK, "files": files, "content": content})
+            (partial / index).write_bytes(sealed(text.encode()))
             try:
                 partial.rename(folder)
             except OSError:
@@ -138,7 +213,21 @@ def cached_folder(folder: Path, index: str, what: str, make: Callable[[Path], An
             f"{what} cannot be written to {folder.parent}: {error.strerror or error}",
             "free some space, or set MUOMNI_CACHE to a folder on another disk",
         ) from error
-    return json.loads((folder / index).read_text("utf-8"))
+    return _cached(folder, index, what)
+
+
+def _cached(folder: Path, index: str, what: str) -> Any:
+    """The data in the index of a cached folder. RequestError if a file of the folder is damaged or missing."""
+    fix = f"remove it, so that {what} are made again: muomni cache clean"
+    about = read_sealed_json(folder / index, fix)
+    for name, digits in about["files"].items():
+        try:
+            same = crc32(folder / name) == digits
+        except OSError as error:
+            raise RequestError(f"cannot read {folder / name}: {error.strerror or error}", fix) from error
+        if not same:
+            raise RequestError(f"{folder / name} is damaged: it does not match its checksum", fix)
+    return about["content"]
 
 
 def occupied(root: Path) -> bool:
@@ -162,16 +251,44 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
+def write_sealed_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write indented JSON atomically, with a checksum."""
+    rest = {key: value for key, value in content.items() if key != KEY}
+    text = json.dumps({KEY: BLANK, **rest}, indent=2, ensure_ascii=False, default=str)
+    write_bytes(path, sealed(f"{text}\n".encode()))
+
+
+def read_sealed_json(path: Path, fix: str, excused: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """The object that :func:`write_sealed_json` wrote. RequestError if it is missing, invalid or damaged; ``fix`` and
+    ``excused`` as of :func:`require_whole`."""
+    raw = read_bytes(path)
+    content = parse_json(path, raw, fix)
+    require_whole(path, raw, fix, excused)
+    content.pop(KEY, None)
+    return content
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file that muomni wrote. Raises RequestError: it is missing or invalid."""
+    return parse_json(path, read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """A whole file of a run. Raises RequestError: it is missing or unreadable."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return path.read_bytes()
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror or error}", "is this a run folder?") from error
-    except ValueError as error:
-        raise RequestError(f"{path} is not valid JSON ({error})", "restore it, or train the run again") from error
+
+
+def parse_json(path: Path, raw: bytes, fix: str = "restore it, or train the run again") -> dict[str, Any]:
+    """The object in the content of a JSON file. Raises RequestError: it is invalid."""
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"{path} is not valid JSON ({error})", fix) from error
     if not isinstance(content, dict):
-        raise RequestError(f"{path} does not hold a JSON object", "restore it, or train the run again")
+        raise RequestError(f"{path} does not hold a JSON object", fix)
     return content
 
 

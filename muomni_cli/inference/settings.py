@@ -70,9 +70,16 @@ SAMPLING = tuple(field.name for field in fields(Sampling))
 
 def settings_of(engine: Engine, options: ChatOptions) -> GenerationSettings:
     """A model's own settings (``[chat]`` of its recipe) with ``options``. RequestError for a value out of range."""
-    from muomni_cli.recipe.settings import ChatSettings
+    from pydantic import ValidationError
 
-    chat = ChatSettings.model_validate(engine.chat)
+    from muomni_cli.recipe.settings import ChatSettings
+    from muomni_cli.runs.run import first_problem
+
+    try:
+        chat = ChatSettings.model_validate(engine.chat)
+    except ValidationError as error:
+        what = f"the chat settings of {engine.label} are damaged: {first_problem(error)}"
+        raise RequestError(what, "export or train the model again") from error
     others = chat.model_dump(exclude=set(SAMPLING))
     return apply(GenerationSettings(**others, sampling=Sampling.of(chat), seed=0), options)
 

@@ -1,4 +1,4 @@
-"""Resolves a model argument (path, run name or installed model) and the default model; digests of packaged runs."""
+"""Resolves a model argument (path, run name or installed model) and the default model."""
 
 from __future__ import annotations
 
@@ -14,44 +14,11 @@ from muomni_cli.contract.declarations import RuntimePart
 from muomni_cli.contract.engine import Engine
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.files import read_json, write_json
 from muomni_cli.registry.registry import RegisteredModel, did_you_mean, get_registry, resolve
-from muomni_cli.runs.run import RUNS, RunFolder, fingerprint, read_header
+from muomni_cli.runs.digests import DIGESTS, verify
+from muomni_cli.runs.run import RUNS, RunFolder, read_header
 
-DIGESTS = "digests.json"
-FORMAT = 1  # of this file
-AGAIN = "install the package again, or pack the model again"
 VARIABLE = "MUOMNI_MODEL"  # environment variable with the default model
-
-
-def digests_of(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file in ``folder``, except :data:`DIGESTS`, by relative path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / DIGESTS)
-    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in files}
-
-
-def write_digests(folder: Path) -> None:
-    write_json(folder / DIGESTS, {"format": FORMAT, "files": digests_of(folder)})
-
-
-def verify(folder: Path) -> int:
-    """Check every file in ``folder`` against its digest; returns their number. RequestError if any file or digest
-    differs."""
-    if not (folder / DIGESTS).is_file():
-        raise RequestError(f"{folder} has no {DIGESTS}, so its files cannot be verified", AGAIN)
-    held = read_json(folder / DIGESTS)
-    wanted = held.get("files")
-    if held.get("format") != FORMAT or not isinstance(wanted, dict):
-        raise RequestError(f"{folder / DIGESTS} is damaged, or of a newer muomni", AGAIN)
-    there = digests_of(folder)
-    for name in sorted(wanted.keys() | there.keys()):
-        if name not in there:
-            raise RequestError(f"{folder} is incomplete: {name} is missing", AGAIN)
-        if name not in wanted:
-            raise RequestError(f"{folder} has a file that does not belong there: {name}", "remove it")
-        if there[name] != wanted[name]:
-            raise RequestError(f"{folder / name} has changed since it was packed", AGAIN)
-    return len(wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +86,7 @@ class ModelRef:
             raise RequestError(
                 f"{label} is an exported bundle, and this needs a run", "name the run that it was exported from"
             )
-        if self.installed is not None:
+        if self.installed is not None or (self.folder.root / DIGESTS).is_file():
             verify(self.folder.root)
         return self.folder
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections import Counter
@@ -18,13 +17,15 @@ from safetensors.numpy import save_file
 
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.engine import Engine
+from muomni_cli.core.checksums import COMMENT, sealed, toml_text
 from muomni_cli.core.errors import RequestError
-from muomni_cli.core.files import read_json, replacing, write_json, write_text
+from muomni_cli.core.files import replacing, write_bytes, write_sealed_json
 from muomni_cli.models.engines import OMNI
-from muomni_cli.models.locate import ModelRef, write_digests
+from muomni_cli.models.locate import ModelRef
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.write import sources_of
-from muomni_cli.runs.run import ENTRY, RunFolder, open_entry, read_header
+from muomni_cli.runs.digests import require_tensors, seal_checkpoint, write_digests
+from muomni_cli.runs.run import RunFolder, checkpoint_metadata, open_entry, read_header, read_lock
 
 HOMES = frozenset({"home", "root", "Users", "mnt", "media", "Volumes", "data", "scratch", "tmp"})
 """Usual first folders of local paths. A path under none of these, whose first folder does not exist here (such as the
@@ -85,7 +86,8 @@ def _is_local(path: str) -> bool:
 def copy_weights(source: Path, target: Path, *, half: bool) -> None:
     """Write the model of a checkpoint to ``target``, averaged if possible; with ``half``, as fp16 where values fit.
     RequestError if it is damaged; MuomniError if the disk is full."""
-    header = redact_paths(read_header(source))
+    header = read_header(source)
+    require_tensors(source, header)
     with safe_open(source, framework="numpy") as file:
         names = set(file.keys())
         tensors = {
@@ -98,7 +100,8 @@ def copy_weights(source: Path, target: Path, *, half: bool) -> None:
         if half and tensor.dtype == np.float32 and (not tensor.size or float(np.abs(tensor).max()) <= largest):
             tensors[name] = tensor.astype(np.float16)
     with replacing(target) as temporary:
-        save_file(tensors, temporary, {ENTRY: json.dumps(header, ensure_ascii=False)})
+        save_file(tensors, temporary, checkpoint_metadata(redact_paths(header)))
+        seal_checkpoint(temporary)
 
 
 def counts(checkpoint: Path, depth: int = 0) -> Counter[str]:
@@ -152,15 +155,16 @@ def pack_run(run: RunFolder, target: Path, *, half: bool, without: Collection[st
     if run.status(TOKENIZER) == "finished":
         shutil.copytree(run.stage(TOKENIZER), target / TOKENIZER)
     if run.recipe_path.is_file():
-        write_text(target / run.recipe_path.name, redact_toml(run.recipe_path.read_text(encoding="utf-8")))
+        recipe = redact_toml(toml_text(run.recipe_path, run.recipe_path.read_bytes()))
+        write_bytes(target / run.recipe_path.name, sealed(f"{COMMENT}{recipe}".encode()))
     if (run.root / "lock.json").is_file():
-        write_json(target / "lock.json", redact_paths(read_json(run.root / "lock.json")))
+        write_sealed_json(target / "lock.json", redact_paths(read_lock(run.root / "lock.json")))
     model = redact_paths(run.model())
     model["stages"] = {stage: state for stage, state in model["stages"].items() if stage in {TOKENIZER, *weights}}
     for stage, entry in model["parts"].items():
         if stage != TOKENIZER:  # its folder is copied unchanged
             entry["weights"] = f"{stage}/{weights[stage].name}" if stage in weights else ""
-    write_json(target / run.model_path.name, model)
+    write_sealed_json(target / run.model_path.name, model)
     write_digests(target)
 
 
@@ -183,7 +187,9 @@ def describe(found: ModelRef) -> dict[str, Any]:
     if run is not None:
         parts = _of_run(run)
         for stage, state in run.model()["stages"].items():
-            stages[stage] = {key: value for key, value in state.items() if key not in ("parts", "updated", "end")}
+            stages[stage] = {
+                key: value for key, value in state.items() if key not in ("parts", "updated", "end", "files")
+            }
     if found.bundle is not None and bundle is not None:
         known = {(part["kind"], part["use"]) for part in parts}
         new = {name: entry for name, entry in bundle.parts.items() if (entry["kind"], entry["use"]) not in known}

@@ -14,7 +14,6 @@ from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Predictor, Tokenizer, Transcriber
 from muomni_cli.contract.speech import Codec
 from muomni_cli.core.errors import RequestError
-from muomni_cli.models.locate import DIGESTS, verify
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import load_recipe
@@ -29,6 +28,7 @@ from muomni_cli.runs.checkpoint import (
     open_omni,
     read_checkpoint,
 )
+from muomni_cli.runs.digests import DIGESTS, verify
 from muomni_cli.runs.run import RunFolder, code_shape, open_entry, read_header
 
 OMNI, THINKER = "omni", "thinker"

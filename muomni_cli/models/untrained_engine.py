@@ -122,7 +122,7 @@ def tokenizer_for(recipe: Recipe) -> tuple[Tokenizer, dict[str, Any], int]:
     chosen = recipe.tokenizer
     if chosen is None:
         raise RequestError(f"recipe {recipe.name} names no tokenizer", "add a table [tokenizer]")
-    own = known_tokenizer(recipe, RunFolder(RUNS / recipe.name).stage(TOKENIZER))
+    own = known_tokenizer(recipe, RunFolder(RUNS / recipe.name).tokenizer_folder())
     if own is not None:
         return own, part_entry(chosen.registered, chosen.config, TOKENIZER), own.vocab_size
     registered, fallback = _untrained_tokenizer()

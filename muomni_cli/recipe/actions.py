@@ -10,6 +10,7 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from muomni_cli.core.checksums import toml_text
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import write_text
 from muomni_cli.recipe.load import find_recipe, load_recipe
@@ -65,7 +66,7 @@ def read_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> str:
     be read, or an override cannot be applied."""
     file = find_recipe(path_or_name)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = toml_text(file, file.read_bytes())
         if not overrides:
             return text
         document = tomlkit.parse(text)

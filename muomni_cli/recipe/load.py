@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.core.checksums import toml_text
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import ROOT, RequestError
 from muomni_cli.recipe.model import SLOTS, SPEECH, STAGES, Data, PartSpec, Recipe, SourceSpec
@@ -98,7 +99,9 @@ def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
     read, RecipeMistakesError with all of its mistakes if there are any."""
     file = find_recipe(path_or_name)
     try:
-        text = file.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
+        content = file.read_bytes()
+        toml_text(file, content)  # raises if it is damaged
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
         tables = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise RequestError(f"{file} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error

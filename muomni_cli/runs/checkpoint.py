@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -22,7 +21,15 @@ from muomni_cli.core.files import replacing
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe.model import PartSpec, Recipe
 from muomni_cli.registry.registry import RegisteredPart, resolve
-from muomni_cli.runs.run import ENTRY, FORMAT, RunFolder, build_arguments, code_shape, open_entry, read_header
+from muomni_cli.runs.digests import require_tensors, seal_checkpoint
+from muomni_cli.runs.run import (
+    RunFolder,
+    build_arguments,
+    checkpoint_metadata,
+    code_shape,
+    open_entry,
+    read_header,
+)
 
 # Prefix of a part's weights in the checkpoints of its own stage.
 PREFIXES: dict[type[Part], str] = {EncoderPart: "encoder.", VocoderPart: "vocoder."}
@@ -49,18 +56,21 @@ def write_checkpoint(path: Path, header: Mapping[str, Any], sections: Mapping[st
         for section, named in sections.items()
         for name, tensor in named.items()
     }
-    metadata = {ENTRY: json.dumps({"format": FORMAT, **header}, ensure_ascii=False, default=str)}
     with replacing(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata)
+            save_file(tensors, temporary, checkpoint_metadata(header))
         except SafetensorError as error:  # how the library reports a full disk
             code = re.search(r"\(os error (\d+)\)", str(error))
             raise (OSError(int(code[1]), os.strerror(int(code[1]))) if code else OSError(str(error))) from error
+        seal_checkpoint(temporary)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a whole checkpoint to the CPU. RequestError as of :func:`~muomni_cli.runs.run.read_header`."""
-    return Checkpoint(path, read_header(path), load_file(path))
+    """Read a whole checkpoint to the CPU. RequestError as of :func:`~muomni_cli.runs.run.read_header`, or if its
+    tensors are damaged."""
+    header = read_header(path)
+    require_tensors(path, header)
+    return Checkpoint(path, header, load_file(path))
 
 
 def model_tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.files import read_json, replacing, write_text
+from muomni_cli.core.files import replacing, write_text
 from muomni_cli.registry.registry import did_you_mean
-from muomni_cli.runs.run import RUNS, RunFolder
+from muomni_cli.runs.run import RUNS, RunFolder, read_lock
 
 MARKS = "•+x*o#%@"
 
@@ -112,7 +112,7 @@ def details(run: RunFolder) -> dict[str, Any]:
     return {
         **summary(run),
         "parts": run.model()["parts"],
-        "lock": read_json(lock) if lock.is_file() else None,
+        "lock": read_lock(lock) if lock.is_file() else None,
         "files": {str(path.relative_to(run.root)): path.stat().st_size for path in files},
     }
 

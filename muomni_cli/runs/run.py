@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -18,13 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from muomni_cli.contract.data import Dataset
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import Codec, CodeShape, MelConfig
+from muomni_cli.core.checksums import BLANK
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.files import read_json, write_json
+from muomni_cli.core.files import KEY, read_sealed_json, write_sealed_json
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
+from muomni_cli.runs.digests import BLANK as BLANK_TENSORS
+from muomni_cli.runs.digests import DIGESTS, TENSORS, covered, digests_of, require_header, way_back
 
 PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic", "pluggy")
 
@@ -69,10 +75,9 @@ def make_lock(parts: Iterable[RegisteredPart], *, seed: int, data: Mapping[str, 
     }
 
 
-def fingerprint(path: Path) -> str:
-    """SHA-256 of a file's contents."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_lock(path: Path) -> dict[str, Any]:
+    """The content of a ``lock.json``. RequestError if it is damaged; one without a checksum is taken as it is."""
+    return read_sealed_json(path, "restore it, or remove it: nothing but what it records is lost", lambda: True)
 
 
 def _hash_module(module: str) -> str | None:
@@ -129,7 +134,7 @@ def open_recipe(recipe: str, overrides: Sequence[str] = (), table: str = "text")
 
     loaded = load_recipe(recipe, overrides)
     sources = {source.name: source.dataset for source in open_sources(loaded, table)}
-    return OpenedRecipe(loaded.name, sources, known_tokenizer(loaded, RunFolder(RUNS / loaded.name).stage("tokenizer")))
+    return OpenedRecipe(loaded.name, sources, known_tokenizer(loaded, RunFolder(RUNS / loaded.name).tokenizer_folder()))
 
 
 @contextmanager
@@ -192,10 +197,7 @@ def read_header(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise RequestError(
-            f"{path} is damaged, truncated or not a checkpoint",
-            "name another checkpoint with -m, or train the stage again with --force",
-        ) from error
+        raise RequestError(f"{path} is damaged, truncated or not a checkpoint", way_back(path)) from error
     try:
         header = json.loads(metadata[ENTRY])
     except (KeyError, ValueError) as error:
@@ -208,13 +210,25 @@ def read_header(path: Path) -> dict[str, Any]:
             f"{path} has checkpoint format {header.get('format')}, this muomni reads {FORMAT}",
             "use the version of muomni named in the run's lock.json",
         )
+    require_header(path)
     assert isinstance(header, dict)
     return header
 
 
+def checkpoint_metadata(header: Mapping[str, Any]) -> dict[str, str]:
+    """The metadata of a safetensors file with this header, for :func:`~muomni_cli.runs.digests.seal_checkpoint`."""
+    held = {"format": FORMAT, KEY: BLANK, TENSORS: BLANK_TENSORS}
+    named = {name: value for name, value in header.items() if name not in held}
+    return {ENTRY: json.dumps(held | named, ensure_ascii=False, default=str)}
+
+
 def build_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``build`` in an entry of ``model.json``."""
-    return {name: make(entry[name]) for name, make in ARGUMENTS.items() if name in entry}
+    """The arguments of ``build`` in an entry of ``model.json``. RequestError if one is not what it must be."""
+    try:
+        return {name: make(entry[name]) for name, make in ARGUMENTS.items() if name in entry}
+    except (TypeError, ValueError) as error:
+        what = f"the description of the {entry.get('kind')} {entry.get('use')} is damaged"
+        raise RequestError(what, "export or train the model again") from error
 
 
 def run_arguments(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,22 +258,26 @@ class RunFolder:
 
     @contextmanager
     def new_stage(self, stage: str) -> Iterator[Path]:
-        """A temporary folder that replaces the stage's at the end. MuomniError if the disk is full."""
+        """A temporary folder that replaces the stage's at the end; its process has locked the stage. MuomniError if the
+        disk is full."""
         folder = self.stage(stage)
-        temporary = folder.with_name(f".{folder.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
         try:
-            temporary.mkdir(parents=True)
-            yield temporary
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # by a killed process
+                shutil.rmtree(left, ignore_errors=True)
+            temporary = Path(tempfile.mkdtemp(".tmp", f".{folder.name}.", folder.parent))
+            try:
+                temporary.chmod(0o755)
+                yield temporary
+                shutil.rmtree(folder, ignore_errors=True)
+                temporary.rename(folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
         except OSError as error:
             raise MuomniError(
                 f"could not write {folder}: {error.strerror or error}",
                 "free some space or check the folder's permissions, then run the same command again",
             ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def checkpoint(self, stage: str) -> Path | None:
         """The checkpoint of a stage: the best, else the last; None if there is none."""
@@ -267,7 +285,10 @@ class RunFolder:
 
     def model(self) -> dict[str, Any]:
         """The content of ``model.json``: ``name``, ``parts``, ``stages``, ``chat``; empty before the first stage."""
-        content = read_json(self.model_path) if self.model_path.is_file() else {}
+        content = {}
+        if self.model_path.is_file():
+            fix = "restore it, or remove the run and train it again"
+            content = read_sealed_json(self.model_path, fix, lambda: covered(self.model_path, self.root))
         model = {"name": self.name, "parts": {}, "stages": {}, "chat": {}, **content}
         tables = [model["parts"], model["stages"]]
         entries = [entry for table in tables if isinstance(table, dict) for entry in table.values()]
@@ -281,7 +302,7 @@ class RunFolder:
             model = self.model()
             for table in ("stages", "parts"):
                 model[table].pop(stage, None)
-            write_json(self.model_path, {"format": 1, **model})
+            self._write(model)
         shutil.rmtree(self.stage(stage), ignore_errors=True)
 
     def record(
@@ -299,7 +320,13 @@ class RunFolder:
                 model["parts"][stage] = dict(part)
             if chat is not None:
                 model["chat"] = dict(chat)
-            write_json(self.model_path, {"format": 1, **model})
+            if part is not None and stage == "tokenizer":
+                model["stages"][stage]["files"] = digests_of(self.stage(stage))
+            self._write(model)
+
+    def _write(self, model: Mapping[str, Any]) -> None:
+        write_sealed_json(self.model_path, {"format": 1, **model})
+        (self.root / DIGESTS).unlink(missing_ok=True)  # it is no longer the run that was packed
 
     def status(self, stage: str) -> str:
         """``missing``, ``unfinished`` or ``finished``."""
@@ -317,14 +344,47 @@ class RunFolder:
         registered, config, entry = self.part("tokenizer", command)
         if not self.stage("tokenizer").is_dir() or self.status("tokenizer") != "finished":
             raise RequestError(f"the tokenizer of run {self.root} is missing", f"train it: {command}")
-        tokenizer: Tokenizer = resolve(registered.part.build)(config, self.root / entry["weights"])
+        tokenizer: Tokenizer = resolve(registered.part.build)(config, self.tokenizer_folder())
         return tokenizer
+
+    def tokenizer_folder(self) -> Path:
+        """The folder of the tokenizer, which may not be trained. RequestError if it is trained, and a file differs."""
+        folder, state = self.stage("tokenizer"), self.model()["stages"].get("tokenizer")
+        if state is None:
+            return folder
+        recorded, there = state.get("files"), digests_of(folder)
+        if recorded is None and all(covered(folder / name, self.root) for name in there):
+            return folder
+        for name in sorted((recorded or {}).keys() | there.keys()):
+            if (recorded or {}).get(name) != there.get(name):
+                raise RequestError(
+                    f"{folder / name} is missing, or not as the tokenizer was trained",
+                    f"restore it, or train everything again: muomni train all {self.recipe_path} --force",
+                )
+        return folder
 
 
 def open_entry(entry: Mapping[str, Any]) -> tuple[RegisteredPart, Any]:
-    """Declaration and config of a :func:`part_entry`. RequestError if its plugin is missing."""
-    registered = get_registry().get(entry["kind"], f"{entry['plugin']}:{entry['use']}")
-    return registered, registered.part.config.model_validate(entry["config"])
+    """Declaration and config of a :func:`part_entry`. RequestError if its plugin is missing, or the entry or its
+    settings are not what the plugin takes."""
+    try:
+        kind, plugin, use, settings = (entry[key] for key in ("kind", "plugin", "use", "config"))
+    except KeyError as error:
+        raise RequestError(f"the description of a part has no {error}", "export or train the model again") from error
+    registered = get_registry().get(kind, f"{plugin}:{use}")
+    try:
+        return registered, registered.part.config.model_validate(settings)
+    except ValidationError as error:
+        raise RequestError(
+            f"the {kind} {use} does not take these settings: {first_problem(error)}",
+            f"use the version of {plugin} that the model was trained with, or train or export it again",
+        ) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem in one line: the key, and what is wrong."""
+    first = error.errors()[0]
+    return " ".join(f"{'.'.join(str(step) for step in first['loc'])}: {first['msg']}".removeprefix(": ").split())
 
 
 def part_entry(registered: RegisteredPart, config: Any, weights: str, **more: Any) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from torch import nn
 
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.errors import RequestError
-from muomni_cli.models.locate import digests_of, model_named
+from muomni_cli.models.locate import model_named
 from muomni_cli.recipe.model import OMNI, PartSpec, Recipe
 from muomni_cli.recipe.settings import OWN_INIT
 from muomni_cli.runs.checkpoint import Checkpoint, build_aside, load_model, omni_entries, open_part, read_checkpoint
+from muomni_cli.runs.digests import digests_of
 from muomni_cli.runs.run import RunFolder, differences, part_entry
 
 TOKENIZER = "tokenizer"

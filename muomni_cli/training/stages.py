@@ -17,9 +17,10 @@ import torch
 
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.training import Objective
+from muomni_cli.core.checksums import COMMENT, sealed
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
-from muomni_cli.core.files import write_json, write_text
+from muomni_cli.core.files import write_bytes, write_sealed_json
 from muomni_cli.core.partial import sweep_files
 from muomni_cli.data.batches import Drawn
 from muomni_cli.data.conversations import omni_fingerprint
@@ -273,8 +274,8 @@ def _write_recipe(job: Job, data: dict[str, str]) -> None:
     with run_lock(job.run.root):
         if job.run.root.is_dir():
             sweep_files(job.run.root)
-        write_text(job.run.recipe_path, resolved_toml(job.recipe))
-        write_json(job.run.root / "lock.json", lock)
+        write_bytes(job.run.recipe_path, sealed(f"{COMMENT}{resolved_toml(job.recipe)}".encode()))
+        write_sealed_json(job.run.root / "lock.json", lock)
 
 
 def try_stages(jobs: Sequence[Job]) -> list[DryRun]:

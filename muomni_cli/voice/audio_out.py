@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from muomni_cli.audio.io import UNKNOWN
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.files import replacing
+from muomni_cli.core.files import is_stream, replacing
 from muomni_cli.voice.synthesis import SpeechStats
 
 Write = Callable[[NDArray[np.float32]], None]  # takes samples (n,), full scale 1
@@ -62,7 +62,7 @@ def check_output(output: Path, *, raw: bool) -> None:
     if output.is_dir():
         raise RequestError(f"{output} is a folder", f"name a file in it: -o {output / 'out.wav'}")
     known = known_suffixes()
-    if not raw and not _is_stream(output) and output.suffix.lower() not in known:
+    if not raw and not is_stream(output) and output.suffix.lower() not in known:
         fix = f"name a file that ends with {', '.join(known)}, or use --raw"
         raise RequestError(f"unsupported audio format: {output}", fix)
 
@@ -78,7 +78,7 @@ def writing(output: Path, rate: int, *, raw: bool = False) -> Iterator[Write]:
     """
     if output == STDOUT:
         yield streamed(sys.stdout.buffer, rate, raw=raw)
-    elif _is_stream(output):
+    elif is_stream(output):
         with output.open("wb", buffering=0) as device:
             yield streamed(device, rate, raw=raw)
     else:
@@ -171,11 +171,6 @@ def _encoded(file: BinaryIO, output: Path, rate: int) -> Iterator[Write]:
     except soundfile.SoundFileError as error:
         watched.check()
         raise MuomniError(f"could not write {output}: {error}", "try another format: -o out.wav") from error
-
-
-def _is_stream(output: Path) -> bool:
-    """A device or a named pipe, which must not be replaced."""
-    return output.exists() and not output.is_file() and not output.is_dir()
 
 
 def find_player() -> str:

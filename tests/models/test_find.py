@@ -8,10 +8,11 @@ import pytest
 
 from muomni_cli.api import ModelFiles, RequestError
 from muomni_cli.models import locate as finding
-from muomni_cli.models.locate import ModelRequirement, model_named, resolve_model, write_digests
+from muomni_cli.models.locate import ModelRequirement, model_named, resolve_model
 from muomni_cli.registry.hookspecs import check_declaration
 from muomni_cli.registry.loading import Plugin, PluginInfo
 from muomni_cli.registry.registry import Registry
+from muomni_cli.runs.digests import write_digests
 from muomni_cli.runs.run import RunFolder
 
 NEED = ModelRequirement(lambda run: run.model_path if run.status("thinker") == "finished" else None, "is complete")

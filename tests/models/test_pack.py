@@ -14,11 +14,11 @@ from safetensors.numpy import load_file, save_file
 
 from muomni_cli import app
 from muomni_cli.api import RequestError
-from muomni_cli.models.locate import verify
 from muomni_cli.models.model_card import uses
 from muomni_cli.models.package import PackageOptions, pack
 from muomni_cli.models.package_run import counts, pack_run, redact_paths, redact_toml
-from muomni_cli.runs.run import RunFolder
+from muomni_cli.runs.digests import seal_checkpoint, verify
+from muomni_cli.runs.run import RunFolder, checkpoint_metadata
 from tests.models.seen import SCORE, Package
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run(tmp_path: Path) -> RunFolder:
     run = RunFolder(tmp_path / "runs" / "small")
     part = {"kind": "codec", "use": "rvq", "plugin": "muomni_rvq", "config": {}, "weights": "codec/last.safetensors"}
     run.record("codec", {"status": "finished", "step": 9}, part)
-    header = json.dumps({"format": 1, "step": 7, "note": f"made in {tmp_path}/runs"})
+    metadata = checkpoint_metadata({"step": 7, "note": f"made in {tmp_path}/runs"})
     for name, value in (("best", 1.0), ("last", 2.0)):
         tensors = {
             "model.a": np.full((2, 3), value, np.float32),
@@ -54,7 +54,8 @@ def run(tmp_path: Path) -> RunFolder:
             "log.lines": np.zeros(8, np.uint8),
         }
         (run.root / "codec").mkdir(exist_ok=True)
-        save_file(tensors, run.root / "codec" / f"{name}.safetensors", {"muomni": header})
+        save_file(tensors, run.root / "codec" / f"{name}.safetensors", metadata)
+        seal_checkpoint(run.root / "codec" / f"{name}.safetensors")
     run.recipe_path.write_text(RECIPE)
     (run.root / "codec" / "metrics.jsonl").touch()
     (run.root / "lock.json").write_text(
@@ -93,7 +94,9 @@ def test_nothing_packed_names_a_folder_of_the_machine(run: RunFolder, tmp_path: 
     assert source["from"] == {"heard": {"path": "heard", "use": "spoken"}}
     assert "# theirs" in (tmp_path / "packed/recipe.toml").read_text()
     lock = json.loads((tmp_path / "packed/lock.json").read_text())
-    assert lock == {"command": ["muomni", "data.text.0.path=stories.txt"], "seed": 1}
+    assert {**lock, "checksum": ""} == {
+        "checksum": "", "command": ["muomni", "data.text.0.path=stories.txt"], "seed": 1,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

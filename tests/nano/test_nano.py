@@ -17,7 +17,8 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
 from muomni_cli import Model, app, load
 from muomni_cli.api import Example
-from muomni_cli.models.locate import ModelRequirement, model_named, resolve_model, verify
+from muomni_cli.models.locate import ModelRequirement, model_named, resolve_model
+from muomni_cli.runs.digests import verify
 from muomni_datasets.config import ScenesConfig, SoundsConfig
 from muomni_datasets.scenes import SceneMedia, Scenes
 from muomni_datasets.synthetic_sounds import SyntheticSounds

@@ -15,6 +15,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 import numpy as np
 
 from muomni_cli.api import MuomniError, RequestError
+from muomni_cli.core.files import write_sealed_json
 from muomni_cli.models.run_engine import RunEngine
 from muomni_onnx import export as lowering
 from muomni_onnx import precision
@@ -90,7 +91,7 @@ def test_a_lowered_graph_that_gives_something_else_fails_the_check(thinker: Mode
     np.savez(root / "reference.npz", **saved)
     manifest = json.loads((root / "muomni.json").read_text())
     manifest["files"]["reference.npz"] = sha256(root / "reference.npz")
-    (root / "muomni.json").write_text(json.dumps(manifest))
+    write_sealed_json(root / "muomni.json", manifest)
     with pytest.raises(MuomniError, match=r"thinker: thinker is .* from what it gave"):
         check(root)
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from muomni_cli.api import RequestError
+from muomni_cli.core.files import write_sealed_json
 from muomni_cli.omni import OmniModel
 from muomni_cli.registry.registry import get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
@@ -176,7 +177,7 @@ def test_a_run_is_found_by_what_is_named_or_the_newest(tmp_path: Path, monkeypat
     named = tmp_path / "first" / "codec" / "best.safetensors"
     assert find_trained(str(named), tmp_path).engine().checkpoint("codec") == named
     (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "model.json").write_text("{}")
+    write_sealed_json(tmp_path / "empty" / "model.json", {})
     with pytest.raises(RequestError, match="has trained nothing"):
         model_of(find_trained("empty", tmp_path))
 

@@ -15,6 +15,7 @@ from test_stages import RECIPE
 from tiny import settings, trainer
 
 from muomni_cli.commands.train import train
+from muomni_cli.core.checksums import BLANK, sealed
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import read_json
 from muomni_cli.runs.run import RunFolder, read_header, stage_lock
@@ -132,7 +133,7 @@ def test_a_damaged_run_does_not_stand_in_the_way_of_others() -> None:
     for name, content in (("cut", "{"), ("odd", '{"stages": []}'), ("odder", '{"parts": {"thinker": 3}}')):
         Path(f"runs/{name}/thinker").mkdir(parents=True)
         Path(f"runs/{name}/thinker/last.safetensors").touch()
-        Path(f"runs/{name}/model.json").write_text(content)
+        Path(f"runs/{name}/model.json").write_bytes(sealed(f"{content}".replace("{", f'{{"": "{BLANK}", ', 1).encode()))
         with pytest.raises(RequestError):
             run_engine(name).omni()
     assert run_engine().run.name == "small"

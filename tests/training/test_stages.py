@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from muomni_cli.commands.train import train
 from muomni_cli.core.errors import RequestError
-from muomni_cli.core.files import read_json
+from muomni_cli.core.files import read_json, write_sealed_json
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.model import stages_of_all
 from muomni_cli.runs.run import read_header
@@ -171,9 +171,9 @@ def test_finished_stages_are_left_alone_and_forced_ones_trained_again(capsys: py
 def test_an_unfinished_stage_offers_both_ways_out() -> None:
     train("all", "small.toml")
     path = Path("runs/small/model.json")
-    model = json.loads(path.read_text())
+    model = read_json(path)
     model["stages"]["thinker"]["status"] = "unfinished"
-    path.write_text(json.dumps(model))
+    write_sealed_json(path, model)
     with pytest.raises(RequestError, match="unfinished") as caught:
         train("thinker", "small.toml")
     assert "--resume" in caught.value.fix
