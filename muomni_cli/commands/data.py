@@ -133,7 +133,8 @@ def check(recipe: RecipeArgument, overrides: OverridesArgument = None, json: Jso
     """Read all data of a recipe and report counts, lengths, labels, unreadable files, and overlap of train and
     validation data.
 
-    Exits with 1 if there is nothing to train on.
+    Every file that training would open is opened. Exits with 2 if there is nothing to train or validate on, and with 1
+    if some of the data cannot be used.
     """
     from muomni_cli.data.check import check as check_data
     from muomni_cli.data.text import known_tokenizer
@@ -150,7 +151,9 @@ def check(recipe: RecipeArgument, overrides: OverridesArgument = None, json: Jso
         print_json(asdict(report) | {"validating": counts, "usable": report.usable, "warnings": report.warnings})
     else:
         _print(report)
-    raise typer.Exit(0 if report.usable else 1)
+    if report.refusals:
+        raise RequestError(*report.refusals[0])
+    raise typer.Exit(0 if report.usable and report.complete else 1)
 
 
 @app.command()
@@ -226,7 +229,7 @@ def synthesize(
 def _print(report: DataReport) -> None:
     rows = []
     for one in report.everything:
-        for split, documents in one.stats.documents.items():
+        for split, documents in one.stats.documents.items():  # only what can be used
             characters, tokens = one.stats.characters[split], one.stats.tokens[split]
             counts = f"{documents:,}", f"{characters:,}", f"{tokens:,}" if tokens else "-"
             rows.append((one.table, one.stats.name, split, *counts))
