@@ -23,6 +23,7 @@ from muomni_cli.data.sources import (
     Validating,
     empty_side,
     example_items,
+    merge,
     open_sources,
     problems,
     texts_of,
@@ -145,7 +146,7 @@ def _check_examples(
     except (RequestError, OSError) as error:
         report.error = str(error)
     report.stats.finish(source)
-    report.stats.unreadable |= bad
+    merge(report.stats.unreadable, bad)
     return report
 
 
@@ -213,7 +214,7 @@ class DataReport:
     def warnings(self) -> list[str]:
         found = [f"{source.stats.name}: {source.error}" for source in self.sources if source.error]
         found += [
-            f"{source.stats.name}: no text in what it names"
+            f"{source.stats.name}: {'; '.join(source.stats.remarks) or 'no text in what it names'}"
             for source in self.sources
             if not source.error and not any(source.stats.documents.values())
         ]
@@ -313,7 +314,7 @@ def _check_source(source: DataSource, recipe: Recipe, tokenizer: Tokenizer | Non
     except (RequestError, OSError) as error:
         report.error = str(error)
     report.stats.finish(source)
-    report.stats.unreadable |= bad
+    merge(report.stats.unreadable, bad)
     report.unusable = len(bad)
     report.percentiles = {str(percent): lengths.percentile(percent) for percent in PERCENTILES}
     report.longest = lengths.longest

@@ -27,6 +27,7 @@ from muomni_cli.data.sources import (
     DataSource,
     Validating,
     conversation_items,
+    merge,
     of_rows,
     open_sources,
     problems,
@@ -192,10 +193,9 @@ class _Maker:
         for split in splits.values():
             split.close()
         for source in sources:
-            self.unreadable |= source.dataset.unreadable
+            merge(self.unreadable, source.dataset.unreadable)
         for (name, reason), count in self.unused.items():
-            more = f"{count:,} conversations {reason}"
-            self.unreadable[name] = f"{self.unreadable[name]}; {more}" if name in self.unreadable else more
+            merge(self.unreadable, {name: f"{count:,} conversations {reason}"})
         return {"unreadable": self.unreadable, "notes": [source.notes for source in sources]}
 
     def _decode(self, modality: str, items: Sequence[Sequence[Conversation | Document]], folder: Path) -> None:

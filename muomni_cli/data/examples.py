@@ -20,6 +20,7 @@ from muomni_cli.data.sources import (
     DataSource,
     Validating,
     example_items,
+    merge,
     of_rows,
     open_sources,
     problems,
@@ -130,7 +131,7 @@ def _make(
                 writers[split].append(result)
                 row = {name: getattr(example, name) for name in ("text", "label", "key", "voice")}
                 rows[split].append({**row, "source": number})
-            unreadable |= source.dataset.unreadable
+            merge(unreadable, source.dataset.unreadable)
             notes.append(source.notes)
     weights = [source.weight for source in sources]
     return {"rows": rows, "weights": weights, "unreadable": unreadable, "notes": notes}

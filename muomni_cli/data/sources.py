@@ -99,6 +99,12 @@ def describe(found: Iterable[Validating]) -> Iterator[str]:
     yield from (f"warning: {warning}" for one in every for warning in one.warnings())
 
 
+def merge(unreadable: dict[str, str], more: Mapping[str, str]) -> None:
+    """Add ``more`` to what could not be used; reasons of one file are joined."""
+    for name, reason in more.items():
+        unreadable[name] = f"{unreadable[name]}; {reason}" if name in unreadable else reason
+
+
 def problems(unreadable: Mapping[str, str]) -> Iterator[str]:
     """Lines of what could not be used: the first ones by name, and the others counted by reason."""
     rows = list(unreadable.items())
@@ -166,9 +172,9 @@ def empty_side(
         verb, aim, other = "validate on", "validation", "training"
     own = {key: count for key, count in barren.items() if key[1] == split}
     if barren and (own or not items):
-        listed, some = " and ".join(counted(own if items else barren)), f" to {verb}" if items else ""
+        listed = " and ".join(counted(own if items else barren))
         return RequestError(
-            f"{where} has nothing to learn from{some}: {listed}",
+            f"{where} has nothing to {verb if items else 'learn from'}: {listed}",
             'add others; answers are messages of the role assistant, and with learn = "all" every turn is learned',
         )
     if only and not items:

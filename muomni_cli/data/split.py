@@ -319,7 +319,7 @@ def counted(barren: Mapping[tuple[str, Split | None], int]) -> list[str]:
     totals = Counter[str]()
     for (reason, _), count in barren.items():
         totals[reason] += count
-    return [f"{count:,} {reason}" for reason, count in totals.items()]
+    return [f"{count:,} {reason if count > 1 else reason.replace('s ', ' ', 1)}" for reason, count in totals.items()]
 
 
 def split_of(item: Item, val_fraction: float | None) -> Split:

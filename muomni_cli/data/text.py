@@ -28,7 +28,16 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.batches import Mixture, StreamWriter, TokenStream, Window, open_stream, token_type
 from muomni_cli.data.prompt import Template, chat_ids, turn_texts
-from muomni_cli.data.sources import DataSource, Validating, open_sources, problems, require_sides, texts_of, word_items
+from muomni_cli.data.sources import (
+    DataSource,
+    Validating,
+    empty_side,
+    open_sources,
+    problems,
+    require_sides,
+    texts_of,
+    word_items,
+)
 from muomni_cli.data.split import SPLITS, Split, split_of
 from muomni_cli.registry.registry import resolve
 
@@ -60,7 +69,7 @@ def train_tokenizer(recipe: Recipe, progress: Progress) -> Tokenizer:
     texts = training_texts(recipe, sources)
     first = next(texts, None)
     if first is None:
-        raise RequestError("there is no text to learn a tokenizer from", "see what is wrong: muomni data check RECIPE")
+        raise empty_side("train", tables[0], [s for s in sources if s.table == tables[0]], 0, recipe.data.val_fraction)
     tokenizer: Tokenizer = learn(chosen.config, chain([first], texts))
     asked = getattr(chosen.config, "vocab_size", tokenizer.vocab_size)
     if tokenizer.vocab_size < asked:
