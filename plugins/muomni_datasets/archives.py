@@ -68,7 +68,7 @@ class Tar(FilesSource):
             if name not in index or index[name].size > LONGEST:
                 return None
             with index[name].open() as file:
-                return read_beside(file, name, note)
+                return read_beside(file, partial(self._files.note, f"{name} in {path}"))
 
         captions: Mapping[str, str] = {}
         wanted = self._config.captions

@@ -146,15 +146,14 @@ def read_captions(file: BinaryIO, note: Callable[[str, str], None]) -> dict[str,
     return found
 
 
-def read_beside(file: BinaryIO, name: str, note: Callable[[str, str], None]) -> str | None:
-    """Content of the sidecar file ``name``, without lines that are not UTF-8; None if it is too long. ``note`` gets the
-    problems, and where they are."""
+def read_beside(file: BinaryIO, note: Callable[..., None]) -> str | None:
+    """Content of a sidecar file, without lines that are not UTF-8; None if it is too long. ``note`` gets the problems, and
+    where they are."""
     content = file.read(LONGEST + 1)
     if len(content) > LONGEST:
-        note(f"is longer than {LONGEST:,} bytes", name)
+        note(f"is longer than {LONGEST:,} bytes")
         return None
-    lines = decoded(io.BytesIO(content), LONGEST, lambda reason, line: note(reason, f"{line} of {name}"))
-    return "".join(text for _, text in lines)
+    return "".join(text for _, text in decoded(io.BytesIO(content), LONGEST, note))
 
 
 def safe_name(name: str) -> str | None:
@@ -203,7 +202,7 @@ class Folder:
             if not (root / name).is_file():
                 return None
             with (root / name).open("rb") as file:
-                return read_beside(file, name, note)
+                return read_beside(file, partial(self._notes.note, f"{name} in {root}"))
 
         for name in self._names(self._left_out):
             found = self._namer.example(name, FileMedia("", root / name), root, captions, beside)

@@ -50,17 +50,18 @@ class Notes:
             for path, kinds in self._notes.items()
         }
 
-    def note(self, path: Path, reason: str, subject: str = "") -> None:
-        """Record that (part of) a file cannot be used. ``subject``: the part, such as ``line 3``. Reasons are counted
-        together if they are equal up to a parenthesis."""
+    def note(self, path: Path | str, reason: str, subject: str = "") -> None:
+        """Record that (part of) a file, or ``NAME in ARCHIVE``, cannot be used. ``subject``: the part, such as ``line 3``.
+        Reasons are counted together if they are equal up to a parenthesis."""
         kinds = self._notes.setdefault(str(path), {})
         kind = reason.partition(" (")[0]
         first, count = kinds.get(kind, (f"{subject} {reason}".lstrip(), 0))
         kinds[kind] = first, count + 1
 
     def forget(self, path: Path) -> None:
-        """Clear the notes of a file before it is read again."""
-        self._notes.pop(str(path), None)
+        """Clear the notes of a file, and of what is in it, before it is read again."""
+        for name in [name for name in self._notes if name == str(path) or name.endswith(f" in {path}")]:
+            del self._notes[name]
 
 
 def is_hidden(name: str) -> bool:

@@ -33,13 +33,15 @@ class Pairs:
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         (path,) = self.files()
-        with path.open(encoding="utf-8", errors="replace") as file:
+        wrong = 0
+        with path.open(encoding="utf-8", errors="surrogateescape") as file:  # a bad byte costs its line, not the file
             for number, line in enumerate(file, start=1):
                 question, tab, answer = line.rstrip("\n").partition("\t")
-                if tab and question and answer:
+                if tab and question and answer and line.encode("utf-8", "ignore").decode() == line:
                     yield question, answer
                 else:
-                    self.unreadable[str(path)] = f"line {number} is not: question, tab, answer"
+                    wrong += 1
+                    self.unreadable[str(path)] = f"{wrong} lines are not: question, tab, answer; the last is {number}"
 
     def _sums(self) -> Iterator[tuple[str, str]]:
         numbers = range(self._config.largest + 1)
