@@ -239,7 +239,8 @@ def _print(report: DataReport) -> None:
             marks = "  ".join(f"{percent}%: {length:,}" for percent, length in source.percentiles.items())
             print(f"\n{source.stats.name}, length in {source.unit}:  {marks}  longest: {source.longest:,}")
             if source.longer is not None:
-                print(f"  longer than ctx_len {report.ctx_len} (cut into windows): {source.longer:,}")
+                how = "cut into windows" if source.table == "text" else "conversations are left out"
+                print(f"  longer than ctx_len {report.ctx_len} ({how}): {source.longer:,}")
             if source.media:
                 print(f"  shows: {', '.join(f'{count:,} {modality}' for modality, count in source.media.items())}")
             print(f"  begins: {source.example}")

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from muomni_cli.api import Example, FileMedia, RequestError, SliceMedia, expand_path
+from muomni_cli.api import Example, FileMedia, RequestError, SliceMedia, expand_path, utf8_lines
 from muomni_datasets.config import SIDES, FolderConfig, ManifestConfig, NamedConfig
 from muomni_datasets.text import (
     JSON_LINES,
@@ -30,7 +30,6 @@ from muomni_datasets.text import (
     FilesSource,
     Holdout,
     Notes,
-    decoded,
     ending_of,
     is_hidden,
     is_unicode,
@@ -134,7 +133,7 @@ def read_captions(file: BinaryIO, note: Callable[[str, str], None]) -> dict[str,
         return {}
     found: dict[str, str] = {}
     column = -1
-    for number, line in decoded(io.BytesIO(text), LARGEST, told):
+    for number, line in utf8_lines(io.BytesIO(text), told):
         columns = [part.strip() for part in line.rstrip("\r\n").split("\t" if "\t" in line else "|")]
         titles = [title.lower() for title in columns]
         if number == 1 and len(columns) > 1 and ("text" in titles[1:] or "caption" in titles[1:]):
@@ -147,13 +146,13 @@ def read_captions(file: BinaryIO, note: Callable[[str, str], None]) -> dict[str,
 
 
 def read_beside(file: BinaryIO, note: Callable[..., None]) -> str | None:
-    """Content of a sidecar file, without lines that are not UTF-8; None if it is too long. ``note`` gets the problems, and
-    where they are."""
+    """Content of a sidecar file, without lines that are not UTF-8; None if it is too long. ``note`` gets the problems,
+    and where they are."""
     content = file.read(LONGEST + 1)
     if len(content) > LONGEST:
         note(f"is longer than {LONGEST:,} bytes")
         return None
-    return "".join(text for _, text in decoded(io.BytesIO(content), LONGEST, note))
+    return "".join(text for _, text in utf8_lines(io.BytesIO(content), note))
 
 
 def safe_name(name: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import glob
 import gzip
 import hashlib
@@ -18,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import IO, Any, Literal, cast
 
-from muomni_cli.api import Conversation, Document, FileMedia, Media, Message, RequestError, expand_path
+from muomni_cli.api import Conversation, Document, FileMedia, Media, Message, RequestError, expand_path, utf8_lines
 from muomni_datasets.config import ConversationsConfig, FilesConfig, JsonLinesConfig, TextConfig
 
 PIECE = 1 << 20  # maximum characters of a piece of a document, and bytes of a piece of a line, which bounds memory
@@ -51,7 +50,7 @@ class Notes:
         }
 
     def note(self, path: Path | str, reason: str, subject: str = "") -> None:
-        """Record that (part of) a file, or ``NAME in ARCHIVE``, cannot be used. ``subject``: the part, such as ``line 3``.
+        """Record that (part of) a file, or ``NAME in ARCHIVE``, cannot be used. ``subject``: the part, as ``line 3``.
         Reasons are counted together if they are equal up to a parenthesis."""
         kinds = self._notes.setdefault(str(path), {})
         kind = reason.partition(" (")[0]
@@ -93,27 +92,6 @@ def ending_of(name: str) -> str:
     """For :func:`walk`'s ``left_out``."""
     ending = PurePosixPath(name).suffix.lower()
     return f"with the ending {ending}" if ending else "without an ending"
-
-
-def decoded(file: IO[bytes], longest: int, note: Callable[[str, str], None]) -> Iterator[tuple[int, str]]:
-    """Numbers (from 1) and texts of the lines of a UTF-8 file, with their line ends; one longer than ``longest`` bytes
-    comes in pieces. A line that is not UTF-8 is left out, and ``note`` gets the reason and the line."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    number, begins, lost = 1, True, False
-    while piece := file.readline(longest):
-        ends = piece.endswith(b"\n")
-        piece = piece.removeprefix(codecs.BOM_UTF8) if begins else piece
-        begins = False
-        if not lost:
-            try:
-                if text := decoder.decode(piece, final=ends or len(piece) < longest):
-                    yield number, text
-            except UnicodeDecodeError as error:
-                note(f"is not UTF-8 ({error.reason})", f"line {number}")
-                lost = True
-        if ends:
-            decoder.reset()
-            number, lost = number + 1, False
 
 
 class Files(Notes):
@@ -177,13 +155,13 @@ class Files(Notes):
                 yield Path(name)
 
     def lines(self, path: Path, longest: int = PIECE) -> Iterator[tuple[int, str]]:
-        """:func:`decoded` lines of a file, plain or gzipped."""
+        """:func:`utf8_lines` of a file, plain or gzipped."""
         self.forget(path)
         number = 0
         try:
             opened: Callable[..., IO[bytes]] = cast("Any", gzip.open) if path.suffix.lower() == ".gz" else Path.open
             with opened(path, "rb") as raw:
-                for number, line in decoded(raw, longest, lambda *problem: self.note(path, *problem)):
+                for number, line in utf8_lines(raw, lambda *problem: self.note(path, *problem), longest):
                     yield number, line
         except (OSError, EOFError, zlib.error) as error:
             after = f" after line {number}" if number else ""
