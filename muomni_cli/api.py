@@ -67,7 +67,7 @@ from muomni_cli.contract.speech import (
 from muomni_cli.contract.training import Batch, Callback, Loss, Objective, Sample, StageContext
 from muomni_cli.core import console, files
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.text import cut_sentences
+from muomni_cli.core.text import cut_sentences, utf8_lines
 from muomni_cli.data import split
 from muomni_cli.registry.hookspecs import hookimpl
 from muomni_cli.registry.sets import expand_path
@@ -82,4 +82,5 @@ __all__ = [
     "RuntimePart", "Sample", "Sampler", "SliceMedia", "StageContext", "Step", "Talker", "TalkerPart", "TextChunk",
     "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Vocoder", "VocoderPart",
     "VoiceSettings", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe", "split",
+    "utf8_lines",
 ]  # fmt: skip

@@ -134,7 +134,8 @@ def check(recipe: RecipeArgument, overrides: OverridesArgument = None, json: Jso
     """Read all data of a recipe and report counts, lengths, labels, unreadable files, and overlap of train and
     validation data.
 
-    Exits with 1 if there is nothing to train on.
+    Every file that training would open is opened. Exits with 2 if there is nothing to train or validate on, and with 1
+    if some of the data cannot be used.
     """
     from muomni_cli.data.check import check as check_data
     from muomni_cli.data.text import known_tokenizer
@@ -151,7 +152,9 @@ def check(recipe: RecipeArgument, overrides: OverridesArgument = None, json: Jso
         print_json(asdict(report) | {"validating": counts, "usable": report.usable, "warnings": report.warnings})
     else:
         _print(report)
-    raise typer.Exit(0 if report.usable else 1)
+    if report.refusals:
+        raise RequestError(*report.refusals[0])
+    raise typer.Exit(0 if report.usable and report.complete else 1)
 
 
 @app.command()
@@ -227,7 +230,7 @@ def synthesize(
 def _print(report: DataReport) -> None:
     rows = []
     for one in report.everything:
-        for split, documents in one.stats.documents.items():
+        for split, documents in one.stats.documents.items():  # only what can be used
             characters, tokens = one.stats.characters[split], one.stats.tokens[split]
             counts = f"{documents:,}", f"{characters:,}", f"{tokens:,}" if tokens else "-"
             rows.append((one.table, one.stats.name, split, *counts))
@@ -237,7 +240,8 @@ def _print(report: DataReport) -> None:
             marks = "  ".join(f"{percent}%: {length:,}" for percent, length in source.percentiles.items())
             print(f"\n{source.stats.name}, length in {source.unit}:  {marks}  longest: {source.longest:,}")
             if source.longer is not None:
-                print(f"  longer than ctx_len {report.ctx_len} (cut into windows): {source.longer:,}")
+                how = "cut into windows" if source.table == "text" else "conversations are left out"
+                print(f"  longer than ctx_len {report.ctx_len} ({how}): {source.longer:,}")
             if source.media:
                 print(f"  shows: {', '.join(f'{count:,} {modality}' for modality, count in source.media.items())}")
             print(f"  begins: {source.example}")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice, zip_longest
 from pathlib import Path
@@ -21,6 +23,7 @@ from muomni_cli.contract.checks import Check, CheckSkipped, Number, PartUnderTes
 from muomni_cli.contract.data import Conversation, Document, Example, Item
 from muomni_cli.contract.declarations import PartConfig
 from muomni_cli.core.errors import RequestError
+from muomni_cli.data.split import barren_because
 
 NAME = "the-file.bin"  # name of test files
 MOST = 200  # maximum number of documents that are checked
@@ -113,6 +116,8 @@ def gives(subject: PartUnderTest) -> Sequence[Number]:
             check_that(
                 roles <= {"system", "user", "assistant"}, f"a Conversation has the roles {', '.join(sorted(roles))}"
             )
+    lacking = [reason for reason in map(barren_because, found) if reason]
+    check_that(len(lacking) < len(found), f"there is nothing to learn: {lacking[0] if lacking else ''}")
     return [Number("documents", len(found))]
 
 
@@ -160,10 +165,69 @@ def files(subject: PartUnderTest) -> Sequence[Number]:
     return [Number("files", len(named))]
 
 
-def refuses(subject: PartUnderTest) -> Sequence[Number]:
-    _, folder = source_of(subject)
+def hidden(subject: PartUnderTest) -> Sequence[Number]:
+    """Copies of the sample's files under hidden names add nothing."""
+    wanted, (_, folder) = documents(subject), source_of(subject)
+    _require_sample(subject)
+    own = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    with _kept(folder):
+        for path in own:
+            for place in (folder / ".hidden", folder / "__MACOSX", path.parent):
+                place.mkdir(exist_ok=True)
+                shutil.copyfile(path, place / (f"._{path.name}" if place == path.parent else path.name))
+        _require_equal(islice(built(subject).documents(), MOST), wanted, "beside hidden files")
+    return [Number("files", len(own))]
+
+
+def damage(subject: PartUnderTest) -> Sequence[Number]:
+    """One byte that is not UTF-8, in the last line of each text file of the sample, costs at most one item, and
+    ``unreadable`` names the file."""
+    wanted, (_, folder) = documents(subject), source_of(subject)
+    _require_sample(subject)
+    texts = [path for path in built(subject).files() if folder in path.parents and _is_text(path)]
+    if not texts:
+        raise CheckSkipped("its sample has no text file of several lines")
+    for path in texts:
+        with _kept(folder):
+            lines = path.read_bytes().rstrip(b"\n").split(b"\n")
+            lines[-1] = lines[-1][: len(lines[-1]) // 2] + b"\xff" + lines[-1][len(lines[-1]) // 2 :]
+            path.write_bytes(b"\n".join(lines) + b"\n")
+            source = built(subject)
+            left = list(islice(source.documents(), MOST))
+            kept = sum(item in left for item in wanted)
+            check_that(kept >= len(wanted) - 1, f"a bad byte in {path.name} leaves {kept} of {len(wanted)} items")
+            check_that(kept == len(wanted) or bool(source.unreadable), f"a bad byte in {path.name} is in no unreadable")
+    return [Number("files", len(texts))]
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return "\n" in text.rstrip() and all(line.replace("\t", " ").isprintable() for line in text.splitlines())
+
+
+def _require_sample(subject: PartUnderTest) -> None:
     if getattr(subject.part, "sample", None) is None:
         raise CheckSkipped("it declares no sample, so it reads no files")
+
+
+@contextmanager
+def _kept(folder: Path) -> Iterator[None]:
+    """Restores a folder at the end."""
+    with tempfile.TemporaryDirectory() as aside:
+        shutil.copytree(folder, aside, dirs_exist_ok=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(folder)
+            shutil.copytree(aside, folder)
+
+
+def refuses(subject: PartUnderTest) -> Sequence[Number]:
+    _, folder = source_of(subject)
+    _require_sample(subject)
     aside = subject.folder() / "aside"
     shutil.move(folder, aside)
     try:
@@ -174,7 +238,7 @@ def refuses(subject: PartUnderTest) -> Sequence[Number]:
 
 
 CHECKS = (
-    Check(name="gives", doc="documents, conversations or examples, each with a key", run=gives,
+    Check(name="gives", doc="documents, conversations or examples, each with a key, and something to learn", run=gives,
         depends_on=("references",)),
     Check(name="repeats", doc="every pass gives the same documents in the same order", run=repeats,
         depends_on=("gives",)),
@@ -182,5 +246,8 @@ CHECKS = (
         depends_on=("gives", "repeats")),
     Check(name="files", doc="files lists what it reads, and none of it is unreadable", run=files,
         depends_on=("gives",)),
+    Check(name="hidden", doc="hidden files and folders are not read", run=hidden, depends_on=("gives", "repeats")),
+    Check(name="damage", doc="a byte that is not UTF-8 costs one item, and is reported", run=damage,
+        depends_on=("gives", "repeats", "files")),
     Check(name="refuses", doc="files that are not there are a RequestError", run=refuses, depends_on=("gives",)),
 )  # fmt: skip

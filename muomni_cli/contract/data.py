@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Media(Hashable, Protocol):
-    """One image, audio clip or input of another modality. Equal records have equal bytes."""
+    """One image, audio clip or input of another modality. Equal records have equal bytes.
+
+    Media that are read from a file also have its ``path``; ``muomni data check`` opens these.
+    """
 
     @property
     def modality(self) -> str:
@@ -165,8 +168,9 @@ class ExampleData(Protocol):
 class Dataset(Protocol):
     """What a dataset part builds; see :class:`DatasetPart`.
 
-    A dataset may also have ``remarks``: lines to show as warnings in training and ``muomni data check`` after
-    everything has been read, such as a setting that had no effect.
+    A dataset may also have, to be shown in training and ``muomni data check`` after everything has been read,
+    ``remarks``: warnings, such as a setting that had no effect; and ``left_out``: reason -> number of files or examples
+    that are not used on purpose, such as ``{"hidden": 3}``.
     """
 
     def documents(self) -> Iterator[Item]: ...

@@ -1,4 +1,5 @@
-"""Split text into sentences to read aloud, streaming: at most one paragraph is in memory.
+"""Read the lines of UTF-8 files, and split text into sentences to read aloud, streaming: at most one paragraph is in
+memory.
 
 Dashes become commas and quotation marks are removed. Sentences that are not read as written (numbers, capitals,
 non-English letters) are dropped.
@@ -7,8 +8,10 @@ non-English letters) are dropped.
 # ruff: noqa: SIM905 (a list of words reads better as text)
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO
 
 WRAPPED = 100  # longest line that may be wrapped; a longer line is a paragraph
 LONGEST = 1000  # maximum characters of a sentence
@@ -34,6 +37,28 @@ _DOUBLED = re.compile(r"([.,!?;:])(?:\s*,)+")
 _END = re.compile(r"[.!?]+[)]?(?=\s+\(?[A-Z])")
 _SAID = re.compile(r"[A-Z][A-Za-z ,.;:!?'()\-]*[A-Za-z)][.!?]+[)]?")  # a sentence that is read as written
 _CAPITALS = re.compile(r"\b[A-Z]{2,}")
+
+
+def utf8_lines(file: IO[bytes], note: Callable[[str, str], None], longest: int = 1 << 26) -> Iterator[tuple[int, str]]:
+    """Numbers (from 1) and texts of the lines of a UTF-8 file, with their line ends; one longer than ``longest`` bytes
+    comes in pieces. A line that is not UTF-8 is left out, and ``note`` gets the reason and the line."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    number, begins, lost = 1, True, False
+    while piece := file.readline(longest):
+        ends = piece.endswith(b"\n")
+        piece = piece.removeprefix(codecs.BOM_UTF8) if begins else piece
+        begins = False
+        try:
+            if not lost and (text := decoder.decode(piece, final=ends)):
+                yield number, text
+        except UnicodeDecodeError as error:
+            note(f"is not UTF-8 ({error.reason})", f"line {number}")
+            lost = True
+        if ends:
+            decoder.reset()
+            number, lost = number + 1, False
+    if not lost and decoder.getstate()[0]:
+        note("is not UTF-8 (unexpected end of data)", f"line {number}")
 
 
 def cut_sentences(lines: Iterable[str], min_words: int, max_words: int) -> Iterator[str]:

@@ -145,9 +145,20 @@ class _Track:
         known = self._orders.get(epoch)
         if known is None:
             baseline = np.random.default_rng([*self.seed, epoch])
-            known = (int(baseline.choice(self.firsts)), baseline.permutation(self.count))
+            first, order = int(baseline.choice(self.firsts)), baseline.permutation(self.count)
+            known = first, self._learnable(first, order)
             self._orders = {**{e: o for e, o in self._orders.items() if e == epoch - 1}, epoch: known}
         return known
+
+    def _learnable(self, first: int, order: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``order`` with every window that has no target replaced by one that has some."""
+        if self.stream.mask is None:
+            return order
+        begins = np.maximum(0, first + self.length * np.arange(-1, self.count - 1)) + 1  # first target of each window
+        empty = np.maximum.reduceat(self.stream.mask, begins)[order] == 0
+        if empty.any() and not empty.all():
+            order[empty] = np.resize(order[~empty], int(empty.sum()))
+        return order
 
 
 class Windows:
@@ -175,12 +186,15 @@ class Windows:
         return self._gather([self._draw(draw) for draw in range(begin, begin + batch_size)])
 
     def batches(self, batch_size: int = 1) -> Iterator[Window]:
-        """All windows in text order; every token is a target once. The last batch may be smaller."""
+        """All windows that have a target, in text order; every target is one once. The last batch may be smaller."""
         held: list[tuple[TokenStream, int, int]] = []
         for track in self._tracks:
             whole = max(1, -(-track.targets // self._length))
             for index in range(whole):
-                held.append((track.stream, *track.span(index, self._length)))
+                begin, end = track.span(index, self._length)
+                if track.stream.mask is not None and not track.stream.mask[begin + 1 : end].any():
+                    continue
+                held.append((track.stream, begin, end))
                 if len(held) == batch_size:
                     yield self._gather(held)
                     held = []

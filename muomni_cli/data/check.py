@@ -1,27 +1,41 @@
 """``muomni data check``: read every source to its end and report problems instead of raising.
 
 Memory is bounded: lengths are counted in buckets, and at most ``REMEMBERED`` lines or keys per split are held, as
-hashes. Media are counted but not decoded, except for one example per source.
+hashes. Media of files are decoded as training would; media that are generated are only counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from muomni_cli.contract.data import Conversation, Document, FileMedia, Media
+from muomni_cli.contract.data import Conversation, Document, Media
 from muomni_cli.contract.models import Tokenizer
+from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
+from muomni_cli.data.media import decode_all
 from muomni_cli.data.public_datasets import missing_sets
-from muomni_cli.data.sources import DataSource, Validating, example_items, open_sources, texts_of, word_items
+from muomni_cli.data.sources import (
+    NOUNS,
+    DataSource,
+    Validating,
+    empty_side,
+    example_items,
+    merge,
+    open_sources,
+    problems,
+    texts_of,
+    word_items,
+)
 from muomni_cli.data.split import SPLITS, Split, hash_of, split_of
 from muomni_cli.data.text import SourceStats, batches, encode_items, size_of
+from muomni_cli.recipe.model import SPEAKING
 from muomni_cli.registry.sets import get_command
 
 if TYPE_CHECKING:
-    from muomni_cli.recipe import Recipe
+    from muomni_cli.recipe import PartSpec, Recipe
 
 REMEMBERED = 1_000_000
 LABELS = 10_000
@@ -57,43 +71,40 @@ class Lengths:
 
 @dataclass(slots=True)
 class ExamplesReport:
-    """One source of examples: counts, examples per label, a sample, and why the source (``error``) or the sample
-    (``damaged``) cannot be read."""
+    """One source of examples: counts, examples per label, a sample, why the source cannot be read (``error``), and how
+    many of its media cannot (``unusable``)."""
 
     table: str
     stats: SourceStats
     labels: dict[str, int] = field(default_factory=dict)
     example: str = ""
     error: str = ""
-    damaged: str = ""
+    unusable: int = 0
 
 
-def _check_examples(
-    source: DataSource, val_fraction: float | None, seen: Mapping[Split, set[int]], shared: dict[int, str]
-) -> ExamplesReport:
-    """Read one source of examples to its end. Updates ``seen``, the hashes of the modality's keys by side of the split,
-    and ``shared``, those on both sides with their keys."""
-    report = ExamplesReport(source.table, SourceStats(source.name))
-    try:
-        for example in example_items(source):
-            split, hashed = split_of(example, val_fraction), hash_of(example.key)
-            if len(seen[split]) < REMEMBERED:
-                seen[split].add(hashed)
-            if hashed in seen["val" if split == "train" else "train"]:
-                shared.setdefault(hashed, example.key)
-            report.stats.documents[split] += 1
-            report.stats.characters[split] += len(example.text)
-            if example.label is not None and (len(report.labels) < LABELS or example.label in report.labels):
-                report.labels[example.label] = report.labels.get(example.label, 0) + 1
-            if not report.example:
-                label = "" if example.label is None else f", label {example.label!r}"
-                report.example = f"{example.text[:120]!r}{label}, key {example.key[:60]!r}: {example.media.name}"
-                report.damaged = _damage(example.media)
-    except (RequestError, OSError) as error:
-        report.error = str(error)
-    report.stats.unreadable = dict(source.dataset.unreadable)
-    report.stats.remarks = source.dataset.remarks
-    return report
+def readers_of(recipe: Recipe, table: str) -> list[PartSpec]:
+    """The parts that read the examples of a table in training."""
+    stages = [stage for stage in (*recipe.encoders, *SPEAKING) if recipe.table_of(stage) == table]
+    found = (recipe.reader(stage) for stage in stages)
+    return list({id(one): one for one in found if one is not None}.values())
+
+
+def unusable_media(media: Callable[[], Iterable[Media]], readers: Sequence[PartSpec]) -> dict[str, str]:
+    """Names of media that come from files and cannot be used, and why: what training says when it decodes them.
+    ``media`` is called once for each of the parts that read them; without any, the files are only opened."""
+    found: dict[str, str] = {}
+    for reader in readers:
+        for one, result in decode_all(reader, filter(_from_file, media()), lambda one: one, say):
+            if isinstance(result, str):
+                found.setdefault(one.name, result)
+    if not readers:
+        opened = ((one.name, _damage(one)) for one in media() if _from_file(one))
+        found = {name: reason for name, reason in opened if reason}
+    return found
+
+
+def _from_file(media: Media) -> bool:
+    return hasattr(media, "path")
 
 
 def _damage(media: Media) -> str:
@@ -105,13 +116,47 @@ def _damage(media: Media) -> str:
     return ""
 
 
+def _check_examples(
+    source: DataSource, recipe: Recipe, seen: Mapping[Split, set[int]], shared: dict[int, str]
+) -> ExamplesReport:
+    """Read one source of examples to its end. Updates ``seen``, the hashes of the modality's keys by side of the split,
+    and ``shared``, those on both sides with their keys."""
+    report = ExamplesReport(source.table, SourceStats(source.name))
+    bad: dict[str, str] = {}
+    try:
+        bad = unusable_media(
+            lambda: (example.media for example in example_items(source)), readers_of(recipe, source.table)
+        )
+        for example in example_items(source):
+            if example.media.name in bad:
+                report.unusable += 1
+                continue
+            split, hashed = split_of(example, recipe.data.val_fraction), hash_of(example.key)
+            if len(seen[split]) < REMEMBERED:
+                seen[split].add(hashed)
+            if hashed in seen["val" if split == "train" else "train"]:
+                shared.setdefault(hashed, example.key)
+            report.stats.documents[split] += 1
+            report.stats.characters[split] += len(example.text)
+            if example.label is not None and (len(report.labels) < LABELS or example.label in report.labels):
+                report.labels[example.label] = report.labels.get(example.label, 0) + 1
+            if not report.example:
+                label = "" if example.label is None else f", label {example.label!r}"
+                report.example = f"{example.text[:120]!r}{label}, key {example.key[:60]!r}: {example.media.name}"
+    except (RequestError, OSError) as error:
+        report.error = str(error)
+    report.stats.finish(source)
+    merge(report.stats.unreadable, bad)
+    return report
+
+
 @dataclass(slots=True)
 class SourceReport:
     """One source of documents or conversations: counts, lengths in ``unit``, and how many items exceed the model's
     context (``longer``; None if tokens or context are unknown).
 
-    ``error``: why the source gave nothing. ``media``: number of media by modality. ``missing``: number of media files
-    that cannot be opened; ``missing_example``: the reason for one of them.
+    ``error``: why the source gave nothing. ``media``: number of media by modality. ``unusable``: number of media files
+    that cannot be used; ``without``: number of conversations that are left out for that reason.
     """
 
     stats: SourceStats
@@ -123,8 +168,8 @@ class SourceReport:
     error: str = ""
     table: str = "text"
     media: dict[str, int] = field(default_factory=dict)
-    missing: int = 0
-    missing_example: str = ""
+    unusable: int = 0
+    without: int = 0
 
 
 @dataclass(slots=True)
@@ -133,7 +178,8 @@ class DataReport:
 
     ``val_lines``: number of long validation lines of text; ``shared``: how many of them are also in training text, with
     an example. ``in_both_splits``: modality -> number of keys on both sides, and one of them. ``missing``: public
-    datasets that are not downloaded, including those of ``eval_only`` sources.
+    datasets that are not downloaded, including those of ``eval_only`` sources. ``refusals``: the errors, and what to
+    do, with which training would end before it begins.
     """
 
     sources: list[SourceReport]
@@ -144,6 +190,7 @@ class DataReport:
     examples: list[ExamplesReport] = field(default_factory=list)
     in_both_splits: dict[str, tuple[int, str]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    refusals: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def everything(self) -> list[SourceReport | ExamplesReport]:
@@ -159,37 +206,36 @@ class DataReport:
         return any(source.stats.documents["train"] for source in self.everything)
 
     @property
+    def complete(self) -> bool:
+        """Whether everything that is there could be read."""
+        return not any(one.stats.unreadable or (one.error and not self.missing) for one in self.everything)
+
+    @property
     def warnings(self) -> list[str]:
         found = [f"{source.stats.name}: {source.error}" for source in self.sources if source.error]
         found += [
-            f"{source.stats.name}: no text in what it names"
+            f"{source.stats.name}: {'; '.join(source.stats.remarks) or 'no text in what it names'}"
             for source in self.sources
             if not source.error and not any(source.stats.documents.values())
         ]
         found += [
-            f"{source.stats.name}: {source.missing:,} media files cannot be used: {source.missing_example}"
+            f"{source.stats.name}: {source.unusable:,} media files cannot be used, nor {source.without:,} conversations"
             for source in self.sources
-            if source.missing
+            if source.unusable
         ]
         for examples in self.examples:
             name = f"{examples.table}: {examples.stats.name}"
-            if examples.error or examples.damaged:
-                found.append(f"{name}: {examples.error or examples.damaged}")
+            if examples.error:
+                found.append(f"{name}: {examples.error}")
+            elif examples.unusable:
+                noun = NOUNS.get(examples.table, "example")
+                total = examples.unusable + sum(examples.stats.documents.values())
+                found.append(f"{name}: {examples.unusable:,} of {total:,} {noun}s cannot be used")
             elif not any(examples.stats.documents.values()):
                 found.append(f"{name}: no examples in what it names")
         for one in self.everything:
-            found += [f"{path}: {reason}" for path, reason in one.stats.unreadable.items()]
-        for table in dict.fromkeys(one.table for one in self.everything):
-            own = [one.stats for one in self.everything if one.table == table]
-            items = sum(stats.documents["train"] for stats in own)
-            if items and not any(stats.documents["val"] for stats in own):
-                why = "raise data.val_fraction if it is 0, and see `holdout`, `split` and `key` of its sources"
-                if items == 1:
-                    why = "there is a single item; add at least one more"
-                elif any(stats.remarks for stats in own):
-                    why = "correct `holdout`, or leave it out"
-                where = "nothing" if table == "text" else f"nothing of [[data.{table}]]"
-                found.append(f"{where} is for validation: {why}")
+            found += problems(one.stats.unreadable)
+        found += [f"{what}: {fix}" for what, fix in self.refusals]
         if self.missing:
             found.append(f"public datasets are missing; get them with: {get_command(self.missing)}")
         for counts in self.validating:
@@ -216,57 +262,83 @@ def check(recipe: Recipe, tokenizer: Tokenizer | None) -> DataReport:
             seen: dict[Split, set[int]] = {split: set() for split in SPLITS}
             shared: dict[int, str] = {}
             for source in open_sources(recipe, table, partly=True):
-                report.examples.append(_check_examples(source, recipe.data.val_fraction, seen, shared))
+                report.examples.append(_check_examples(source, recipe, seen, shared))
             if shared:
                 report.in_both_splits[table] = len(shared), next(iter(shared.values()))
     pairs = zip(sources, reports, strict=True)
     sound = [source for source, one in pairs if not one.error and source.table == "text"]
     _compare(report, sound, recipe.data.val_fraction)
+    report.refusals = list(_refusals(report, recipe))
     return report
+
+
+def _refusals(report: DataReport, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """For every table whose data are all there: the error of training if a side has nothing."""
+    for table in dict.fromkeys(one.table for one in report.everything):
+        own = [one for one in report.everything if one.table == table]
+        if any(one.error for one in own) or missing_sets(recipe, [table], measured=False):
+            continue
+        usable = {split: sum(one.stats.documents[split] for one in own) for split in SPLITS}
+        for split in SPLITS:
+            if not usable[split]:
+                sources = open_sources(recipe, table)
+                error = empty_side(split, table, sources, sum(usable.values()), recipe.data.val_fraction)
+                yield error.what, error.fix
+                break
 
 
 def _check_source(source: DataSource, recipe: Recipe, tokenizer: Tokenizer | None, ctx_len: int | None) -> SourceReport:
     report = SourceReport(SourceStats(source.name), "tokens" if tokenizer else "characters", table=source.table)
     media = Counter[str]()
-    opened = set[int]()
+    bad: dict[str, str] = {}
     lengths = Lengths()
     if tokenizer is not None and ctx_len is not None:
         report.longer = 0
     try:
+        bad = _unusable_shown(source, recipe)
         for batch in batches(word_items(source)):
             sizes = [size_of(item) for item in batch]
             if tokenizer is not None:
                 sizes = [len(ids) for ids, _ in encode_items(tokenizer, batch, recipe.chat.template)]
             for item, length in zip(batch, sizes, strict=True):
-                lengths.add(length)
-                messages = item.messages if isinstance(item, Conversation) else ()
-                shown = [one for message in messages for one in message.media]
+                shown = _shown(item)
                 media.update(one.modality for one in shown)
-                _open_files(report, shown, opened)
+                if any(one.name in bad for one in shown):
+                    report.without += 1
+                    continue
+                lengths.add(length)
                 report.stats.count(item, split_of(item, recipe.data.val_fraction), length if tokenizer else 0)
                 if report.longer is not None and ctx_len is not None and length > ctx_len:
                     report.longer += 1
             report.example = report.example or _example(batch[0], tokenizer, recipe)
     except (RequestError, OSError) as error:
         report.error = str(error)
-    report.stats.unreadable = dict(source.dataset.unreadable)
-    report.stats.remarks, report.stats.cut = source.dataset.remarks, source.dataset.cut
+    report.stats.finish(source)
+    merge(report.stats.unreadable, bad)
+    report.unusable = len(bad)
     report.percentiles = {str(percent): lengths.percentile(percent) for percent in PERCENTILES}
     report.longest = lengths.longest
     report.media = dict(media)
     return report
 
 
-def _open_files(report: SourceReport, shown: Iterable[Media], opened: set[int]) -> None:
-    """Try to open each media file once; count failures. Other media are not opened."""
-    for one in shown:
-        if not isinstance(one, FileMedia) or hash(one) in opened:
-            continue
-        if len(opened) < REMEMBERED:
-            opened.add(hash(one))
-        if damage := _damage(one):
-            report.missing += 1
-            report.missing_example = report.missing_example or damage
+def _shown(item: Document | Conversation) -> list[Media]:
+    return [one for message in item.messages for one in message.media] if isinstance(item, Conversation) else []
+
+
+def _unusable_shown(source: DataSource, recipe: Recipe) -> dict[str, str]:
+    """:func:`unusable_media` of a source of conversations."""
+    if source.table == "text":
+        return {}
+    media = dict.fromkeys(one for item in word_items(source) for one in _shown(item))
+    found: dict[str, str] = {}
+    for modality in dict.fromkeys(one.modality for one in media):
+        own = [one for one in media if one.modality == modality]
+        if modality in recipe.encoders:
+            found |= unusable_media(lambda own=own: own, [recipe.encoders[modality]])  # type: ignore[misc]
+        else:
+            found |= {one.name: f"the recipe has no encoder for {modality}" for one in own}
+    return found
 
 
 def _example(item: Document | Conversation, tokenizer: Tokenizer | None, recipe: Recipe) -> str:

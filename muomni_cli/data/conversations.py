@@ -7,6 +7,7 @@ once, by worker processes, however many conversations use it.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,14 +23,23 @@ from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.batches import BatchSampler, Sampled
 from muomni_cli.data.media import Inputs, InputsWriter, Modality, decode_all, in_order, open_inputs
 from muomni_cli.data.prompt import chat_ids
-from muomni_cli.data.sources import DataSource, Validating, conversation_items, of_rows, open_sources, require_sides
+from muomni_cli.data.sources import (
+    DataSource,
+    Validating,
+    conversation_items,
+    merge,
+    of_rows,
+    open_sources,
+    problems,
+    require_sides,
+)
 from muomni_cli.data.split import SPLITS, Split, split_of
 from muomni_cli.data.text import tokenizer_hash
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-FORMAT = 2  # incremented when the cached data for the same sources and settings change
+FORMAT = 3  # incremented when the cached data for the same sources and settings change
 Progress = Callable[[str], None]
 
 
@@ -103,8 +113,8 @@ def open_omni_data(
     folder = cache_folder() / "conversations" / fingerprint
     maker = _Maker(recipe, tokenizer, modalities, progress)
     about = cached_folder(folder, "talks.json", "the conversations", lambda partial: maker.make(sources, partial))
-    for name, reason in about["unreadable"].items():
-        progress(f"warning: {name} could not be used: {reason}")
+    for line in problems(about["unreadable"]):
+        progress(f"warning: not used: {line}")
     weights = [source.weight for source in sources]
     splits = {split: OmniDataset(folder / split, recipe.seed, weights) for split in SPLITS}
     usable = {split: len(conversations) for split, conversations in splits.items()}
@@ -112,7 +122,7 @@ def open_omni_data(
     inputs = {modality: open_inputs(folder / modality) for modality in modalities}
     names = [source.name for source in sources]
     numbers = {split: conversations.sources for split, conversations in splits.items()}
-    counts = of_rows("omni", names, numbers, about.get("remarks", {}))
+    counts = of_rows("omni", names, numbers, about["notes"])
     return OmniData(splits["train"], splits["val"], inputs, names, fingerprint, counts)
 
 
@@ -169,9 +179,10 @@ class _Maker:
         self.context = _context(recipe)
         self.known: dict[Media, tuple[int, int]] = {}  # index among the inputs of its modality, number of tokens
         self.unreadable: dict[str, str] = {}
+        self.unused: Counter[tuple[str, str]] = Counter()  # conversations by source and reason
 
     def make(self, sources: Sequence[DataSource], folder: Path) -> dict[str, Any]:
-        """Write inputs and conversations to ``folder``; returns unreadable items and remarks of the sources."""
+        """Write inputs and conversations to ``folder``; returns unreadable items and notes of the sources."""
         items = [list(conversation_items(source)) for source in sources]
         for modality in self.modalities:
             self._decode(modality, items, folder)
@@ -182,9 +193,10 @@ class _Maker:
         for split in splits.values():
             split.close()
         for source in sources:
-            self.unreadable |= source.dataset.unreadable
-        remarks = {str(number): source.dataset.remarks for number, source in enumerate(sources)}
-        return {"unreadable": self.unreadable, "remarks": remarks}
+            merge(self.unreadable, source.dataset.unreadable)
+        for (name, reason), count in self.unused.items():
+            merge(self.unreadable, {name: f"{count:,} conversations {reason}"})
+        return {"unreadable": self.unreadable, "notes": [source.notes for source in sources]}
 
     def _decode(self, modality: str, items: Sequence[Sequence[Conversation | Document]], folder: Path) -> None:
         conversations = (item for group in items for item in group if isinstance(item, Conversation))
@@ -209,7 +221,8 @@ class _Maker:
         messages = [Message(m.role, m.text, tuple(in_order(m.media, self.modalities))) for m in item.messages]
         media = [one for message in messages for one in message.media]
         if any(one not in self.known for one in media):
-            return  # reported when it was decoded
+            self.unused[item.source, "show what cannot be used"] += 1  # which was reported when it was decoded
+            return
         kept: dict[str, Iterator[int]] = {}  # number of tokens of each input, by modality
         for modality, settings in self.modalities.items():
             counts = [self.known[one][1] for one in media if one.modality == modality]
@@ -217,9 +230,12 @@ class _Maker:
         soft = iter([[-1 - number] * next(kept[one.modality]) for number, one in enumerate(media)])
         layout = chat_ids(self.tokenizer, messages, self.recipe.chat.template, media_ids=lambda _: next(soft))
         if len(layout.ids) > self.context + 1:
-            self.unreadable[item.source] = f"a conversation of {len(layout.ids)} tokens is longer than the context"
+            self.unused[item.source, f"are longer than the context of {self.context} tokens"] += 1
             return
         learned = layout.answer if item.learn == "answers" else [True] * len(layout.ids)
+        if not any(learned[1:]):
+            self.unused[item.source, "have no token to learn"] += 1
+            return
         only = {one.modality for one in media}
         about = list(item.about or (only if len(only) == 1 else ()))
         indices = [(one.modality, self.known[one][0]) for one in media]

@@ -16,13 +16,22 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.batches import BatchSampler, Sampled
 from muomni_cli.data.media import InputsWriter, decode_all, open_inputs
-from muomni_cli.data.sources import DataSource, Validating, example_items, of_rows, open_sources, require_sides
+from muomni_cli.data.sources import (
+    DataSource,
+    Validating,
+    example_items,
+    merge,
+    of_rows,
+    open_sources,
+    problems,
+    require_sides,
+)
 from muomni_cli.data.split import SPLITS, Split, split_of
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import PartSpec, Recipe
 
-FORMAT = 4  # incremented when the cached data for the same sources and settings change
+FORMAT = 5  # incremented when the cached data for the same sources and settings change
 Progress = Callable[[str], None]
 
 
@@ -77,14 +86,14 @@ def open_examples(
         f"the {table} examples",
         lambda partial: _make(recipe, chosen, sources, partial, progress),
     )
-    for name, reason in found["unreadable"].items():
-        progress(f"warning: {name} could not be used: {reason}")
+    for line in problems(found["unreadable"]):
+        progress(f"warning: not used: {line}")
     usable = {split: len(found["rows"][split]) for split in SPLITS}
     require_sides(folder, table, sources, usable, recipe.data.val_fraction, only)
     splits = {split: _open(folder, split, found, seed) for split in SPLITS}
     names = [source.name for source in sources]
     numbers = {split: splits[split].sources for split in SPLITS}
-    counts = of_rows(table, names, numbers, found.get("remarks", {}))
+    counts = of_rows(table, names, numbers, found["notes"])
     return DecodedExampleData(splits["train"], splits["val"], fingerprint, names, counts)
 
 
@@ -110,7 +119,7 @@ def _make(
     """Write the inputs to ``folder`` and return everything else about the examples."""
     rows: dict[Split, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     unreadable: dict[str, str] = {}
-    remarks: dict[str, list[str]] = {}
+    notes: list[dict[str, Any]] = []
     with ExitStack() as stack:
         writers = {split: stack.enter_context(closing(InputsWriter(folder / split))) for split in SPLITS}
         for number, source in enumerate(sources):
@@ -122,10 +131,10 @@ def _make(
                 writers[split].append(result)
                 row = {name: getattr(example, name) for name in ("text", "label", "key", "voice")}
                 rows[split].append({**row, "source": number})
-            unreadable |= source.dataset.unreadable
-            remarks[str(number)] = source.dataset.remarks
+            merge(unreadable, source.dataset.unreadable)
+            notes.append(source.notes)
     weights = [source.weight for source in sources]
-    return {"rows": rows, "weights": weights, "unreadable": unreadable, "remarks": remarks}
+    return {"rows": rows, "weights": weights, "unreadable": unreadable, "notes": notes}
 
 
 def _open(folder: Path, split: Split, found: dict[str, Any], seed: int) -> DecodedExamples:

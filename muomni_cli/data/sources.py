@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.contract.data import Conversation, Dataset, Document, Example
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.public_datasets import require_sets
-from muomni_cli.data.split import SPLITS, SURE, SourceSplit, Split, SplitDataset, uncertainty
+from muomni_cli.data.split import SPLITS, SURE, SourceSplit, Split, SplitDataset, counted, uncertainty
 from muomni_cli.recipe.model import SOUND, SPEECH
 from muomni_cli.registry.registry import resolve
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Name of an item by table.
 NOUNS = {"image": "picture", "audio": "sound", "speech": "sound", "text": "document", "omni": "conversation"}
+NAMED = 20  # files that cannot be used are named up to this number
 FEW_CHARACTERS = 2_000  # with less held-out text, bits per byte mean little
 
 
@@ -35,6 +36,9 @@ class Validating:
     characters: Mapping[Split, int] | None = None  # number on each side, if known
     cut: int = 0  # documents whose ends are held out, because there are too few to hold out whole ones
     noun: str = ""  # name of an item, if it differs from :data:`NOUNS`
+    left_out: Mapping[str, int] = field(
+        default_factory=dict
+    )  # reason -> number of files or examples not used on purpose
 
     @property
     def uncertainty(self) -> float:
@@ -42,6 +46,12 @@ class Validating:
         return uncertainty(self.items["val"])
 
     def line(self) -> str:
+        return self._held_out() + "".join(
+            f"{', ' if place else '; left out: '}{count:,} {reason}"
+            for place, (reason, count) in enumerate(self.left_out.items())
+        )
+
+    def _held_out(self) -> str:
         where, amount = f"{self.table}, {self.source}", ""
         if self.characters and self.table == "text":
             amount = f", {self.characters['val']:,} of {sum(self.characters.values()):,} characters"
@@ -55,6 +65,8 @@ class Validating:
         where, held = f"{self.table}, {self.source}", self.items["val"]
         for remark in self.remarks:
             yield f"{where}: {remark}"
+        if not any(self.items.values()):
+            yield f"{where}: gives nothing to learn from"
         if self.characters and self.table == "text":  # scored per byte, not per document
             if 0 < (few := self.characters["val"]) < FEW_CHARACTERS:
                 yield f"{where}: only {few:,} characters are held out; add text, or raise data.val_fraction"
@@ -75,6 +87,7 @@ class Validating:
             "val": self.items["val"],
             "cut": self.cut,
             "uncertainty": self.uncertainty,
+            "left_out": dict(self.left_out),
             "warnings": list(self.warnings()),
         }
 
@@ -86,14 +99,28 @@ def describe(found: Iterable[Validating]) -> Iterator[str]:
     yield from (f"warning: {warning}" for one in every for warning in one.warnings())
 
 
+def merge(unreadable: dict[str, str], more: Mapping[str, str]) -> None:
+    """Add ``more`` to what could not be used; reasons of one file are joined."""
+    for name, reason in more.items():
+        unreadable[name] = f"{unreadable[name]}; {reason}" if name in unreadable else reason
+
+
+def problems(unreadable: Mapping[str, str]) -> Iterator[str]:
+    """Lines of what could not be used: the first ones by name, and the others counted by reason."""
+    rows = list(unreadable.items())
+    yield from (reason if name in reason else f"{name}: {reason}" for name, reason in rows[:NAMED])
+    kinds = Counter(reason.replace(name, "").partition(" (")[0].strip() for name, reason in rows[NAMED:])
+    yield from (f"{count:,} more: {kind}" for kind, count in kinds.items())
+
+
 def of_rows(
-    table: str, names: Sequence[str], splits: Mapping[Split, Sequence[int]], remarks: Mapping[str, Sequence[str]]
+    table: str, names: Sequence[str], splits: Mapping[Split, Sequence[int]], notes: Sequence[Mapping[str, Any]]
 ) -> list[Validating]:
-    """The split size of each source. ``splits``: side -> source number of each item; ``remarks``: by source number as a
-    string, as in JSON."""
+    """The split size of each source. ``splits``: side -> source number of each item; ``notes``: of each source, from
+    :attr:`DataSource.notes`."""
     counts = {split: Counter(numbers) for split, numbers in splits.items()}
     return [
-        Validating(table, name, {split: count[number] for split, count in counts.items()}, remarks.get(str(number), ()))
+        Validating(table, name, {split: count[number] for split, count in counts.items()}, **notes[number])
         for number, name in enumerate(names)
     ]
 
@@ -116,25 +143,40 @@ def require_sides(
     for split in (only,) if only else SPLITS:
         if not usable[split]:
             shutil.rmtree(folder, ignore_errors=True)
-            raise _empty_side(split, table, sources, sum(usable.values()), val_fraction, only)
+            raise empty_side(split, table, sources, sum(usable.values()), val_fraction, only)
 
 
-def _empty_side(
-    split: Split, table: str, sources: Sequence[DataSource], usable: int, val_fraction: float | None, only: Split | None
+def empty_side(
+    split: Split,
+    table: str,
+    sources: Sequence[DataSource],
+    usable: int,
+    val_fraction: float | None,
+    only: Split | None = None,
 ) -> RequestError:
+    """The error for a side without usable items, which names the reason; arguments as of :func:`require_sides`, except
+    for ``usable``, the number of usable items of both sides."""
     items, keys, remarks = 0, dict[str, None](), list[str]()
-    assigned = Counter[Split]()
+    assigned, barren = Counter[Split](), Counter[tuple[str, Split | None]]()
     for source in sources:
         for item in source.dataset.documents():
             items += 1
             assigned[item.split or "train"] += 1
             if len(keys) < 2:
                 keys[item.key.removesuffix("#end")] = None
+        barren += source.dataset.barren
         remarks += source.dataset.remarks
     where, noun = f"[[data.{table}]]", NOUNS.get(table, "example")
     verb, aim, other = "train on", "training", "validation"
     if split == "val":
         verb, aim, other = "validate on", "validation", "training"
+    own = {key: count for key, count in barren.items() if key[1] == split}
+    if barren and (own or not items):
+        listed = " and ".join(counted(own if items else barren))
+        return RequestError(
+            f"{where} has nothing to {verb if items else 'learn from'}: {listed}",
+            'add others; answers are messages of the role assistant, and with learn = "all" every turn is learned',
+        )
     if only and not items:
         return RequestError(f"nothing of {where} is for {aim}", "use the other --split, or see muomni data check")
     if not items:
@@ -182,6 +224,11 @@ class DataSource:
     identity: dict[str, Any]  # JSON data of everything in the recipe that determines its documents
     table: str = "text"  # NAME of ``[[data.<NAME>]]``
     stem: str = ""  # for file names: its number and part
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What to say about it after reading, as JSON data."""
+        return {"remarks": self.dataset.remarks, "left_out": self.dataset.left_out}
 
     def state_of_files(self) -> list[tuple[str, int, int]]:
         """Path, size and modification time (ns) of each file."""

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from muomni_cli.contract.data import Dataset, Document, Example, Item
+from muomni_cli.contract.data import Conversation, Dataset, Document, Example, Item
 from muomni_cli.core.errors import RequestError
 
 Split = Literal["train", "val"]
@@ -251,6 +251,8 @@ class SplitDataset:
     def __init__(self, dataset: Dataset, table: SourceSplit | None, only: Split | None = None) -> None:
         self._dataset, self._table, self._only = dataset, table, only
         self._cut: set[int] = set()
+        self.barren: Counter[tuple[str, Split | None]] = Counter()
+        """Items that were left out because there is nothing to learn from them, by reason and assigned side."""
 
     def documents(self) -> Iterator[Item]:
         for item in self._all():
@@ -266,7 +268,11 @@ class SplitDataset:
 
     @property
     def remarks(self) -> list[str]:
-        return list(getattr(self._dataset, "remarks", ()))
+        return [*getattr(self._dataset, "remarks", ()), *(f"left out: {line}" for line in counted(self.barren))]
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        return dict(getattr(self._dataset, "left_out", {}))
 
     @property
     def cut(self) -> int:
@@ -276,8 +282,11 @@ class SplitDataset:
     def _all(self) -> Iterator[Item]:
         decision = self._table.decision if self._table else None  # before reading, so that notes are not repeated
         read: Counter[int] = Counter()
+        self.barren = barren = Counter()  # a new one for each pass
         for item in self._dataset.documents():
-            if item.split is not None:
+            if reason := barren_because(item):
+                barren[reason, item.split] += 1
+            elif item.split is not None:
                 yield item
             elif decision is None:
                 yield replace(item, split="val")
@@ -289,15 +298,39 @@ class SplitDataset:
                 yield replace(item, split=decision.splits(key))
 
 
+def barren_because(item: Item) -> str:
+    """Why there is nothing to learn from an item of text, whatever the model; empty if there is something."""
+    if isinstance(item, Document):
+        return "" if _says(item.text) else "documents without text"
+    if isinstance(item, Conversation):
+        if item.learn == "all":
+            return "" if any(_says(message.text) for message in item.messages) else "conversations without text"
+        answers = (message.text for message in item.messages if message.role == "assistant")
+        return "" if any(map(_says, answers)) else "conversations without an answer to learn from"
+    return ""
+
+
+def _says(text: str) -> bool:
+    return bool(text) and not text.isspace()
+
+
+def counted(barren: Mapping[tuple[str, Split | None], int]) -> list[str]:
+    """Lines for :attr:`SplitDataset.barren`."""
+    totals = Counter[str]()
+    for (reason, _), count in barren.items():
+        totals[reason] += count
+    return [f"{count:,} {reason if count > 1 else reason.replace('s ', ' ', 1)}" for reason, count in totals.items()]
+
+
 def split_of(item: Item, val_fraction: float | None) -> Split:
     """The side of an item: as assigned by its source or table, or else by the hash of its key."""
     return item.split or split_of_key(item.key, SMALLEST if val_fraction is None else val_fraction)
 
 
 def _readable(dataset: Dataset) -> Iterator[Item]:
-    """Items up to the first error, which is reported when the data are actually read."""
+    """Items to learn from, up to the first error, which is reported when the data are actually read."""
     try:
-        yield from dataset.documents()
+        yield from (item for item in dataset.documents() if not barren_because(item))
     except (RequestError, OSError):
         return
 

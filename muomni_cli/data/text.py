@@ -28,14 +28,23 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import cache_folder, cached_folder, fingerprint_of
 from muomni_cli.data.batches import Mixture, StreamWriter, TokenStream, Window, open_stream, token_type
 from muomni_cli.data.prompt import Template, chat_ids, turn_texts
-from muomni_cli.data.sources import DataSource, Validating, open_sources, require_sides, texts_of, word_items
+from muomni_cli.data.sources import (
+    DataSource,
+    Validating,
+    empty_side,
+    open_sources,
+    problems,
+    require_sides,
+    texts_of,
+    word_items,
+)
 from muomni_cli.data.split import SPLITS, Split, split_of
 from muomni_cli.registry.registry import resolve
 
 if TYPE_CHECKING:
     from muomni_cli.recipe import Recipe
 
-FORMAT = 1  # incremented when the cached data for the same sources and tokenizer change
+FORMAT = 2  # incremented when the cached data for the same sources and tokenizer change
 BATCH = 4 << 20  # characters to tokenize at a time: enough work for several cores, at about 100 bytes of memory each
 Progress = Callable[[str], None]  # shows a line now and then
 
@@ -60,7 +69,7 @@ def train_tokenizer(recipe: Recipe, progress: Progress) -> Tokenizer:
     texts = training_texts(recipe, sources)
     first = next(texts, None)
     if first is None:
-        raise RequestError("there is no text to learn a tokenizer from", "see what is wrong: muomni data check RECIPE")
+        raise empty_side("train", tables[0], [s for s in sources if s.table == tables[0]], 0, recipe.data.val_fraction)
     tokenizer: Tokenizer = learn(chosen.config, chain([first], texts))
     asked = getattr(chosen.config, "vocab_size", tokenizer.vocab_size)
     if tokenizer.vocab_size < asked:
@@ -102,26 +111,35 @@ def known_tokenizer(recipe: Recipe, folder: Path) -> Tokenizer | None:
 
 @dataclass(slots=True)
 class SourceStats:
-    """One source: items, characters and tokens by side, unreadable files, remarks, number of documents that were cut,
-    and the name of an item."""
+    """One source: items, characters, tokens and targets by side, unreadable files, remarks, number of documents that
+    were cut, the name of an item, and what is left out by reason."""
 
     name: str
     documents: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     characters: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     tokens: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    targets: dict[Split, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     unreadable: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     cut: int = 0
     noun: str = ""
+    left_out: dict[str, int] = field(default_factory=dict)
 
-    def count(self, item: Document | Conversation, split: Split, tokens: int) -> None:
+    def count(self, item: Document | Conversation, split: Split, tokens: int, targets: int = 0) -> None:
         self.documents[split] += 1
         self.characters[split] += size_of(item)
         self.tokens[split] += tokens
+        self.targets[split] += targets
         self.noun = type(item).__name__.lower()
 
+    def finish(self, source: DataSource) -> None:
+        """Take over what the source says about itself after it was read."""
+        self.unreadable, self.cut = dict(source.dataset.unreadable), source.dataset.cut
+        self.remarks, self.left_out = source.dataset.remarks, source.dataset.left_out
+
     def validating(self, table: str) -> Validating:
-        return Validating(table, self.name, self.documents, self.remarks, self.characters, self.cut, self.noun)
+        about = self.remarks, self.characters, self.cut, self.noun, self.left_out
+        return Validating(table, self.name, self.documents, *about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +177,12 @@ def open_text(recipe: Recipe, tokenizer: Tokenizer, progress: Progress) -> TextD
     train: list[tuple[TokenStream, float]] = []  # with the weight of its source
     val: list[TokenStream] = []
     for source, entry in zip(sources, stats, strict=True):
-        for path, reason in entry.unreadable.items():
-            progress(f"warning: {path} could not be used completely: {reason}")
+        for line in problems(entry.unreadable):
+            progress(f"warning: not used: {line}")
         streams = {split: open_stream(folder / f"{source.stem}-{split}.tokens", source.name, dtype) for split in SPLITS}
-        if len(streams["train"]) > 1:
+        if entry.targets["train"]:
             train.append((streams["train"], source.weight))
-        if len(streams["val"]) > 1:
+        if entry.targets["val"]:
             val.append(streams["val"])
     usable: dict[Split, int] = {
         "train": sum(entry.documents["train"] for entry in stats) if train else 0,
@@ -208,13 +226,12 @@ def _write(recipe: Recipe, source: DataSource, tokenizer: Tokenizer, folder: Pat
             for item, (ids, mask) in zip(batch, encode_items(tokenizer, batch, recipe.chat.template), strict=True):
                 split = split_of(item, recipe.data.val_fraction)
                 writers[split].append(ids, mask)
-                stats.count(item, split, len(ids))
+                stats.count(item, split, len(ids), len(ids) - 1 if mask is None else sum(mask))
             if time.monotonic() > shown + 5:
                 shown = time.monotonic()
                 size = sum(stats.characters.values()) / 1e6
                 progress(f"tokenizing {source.name}: {size:,.1f} M characters, {size / (shown - began):.1f} M/s")
-    stats.unreadable = dict(source.dataset.unreadable)
-    stats.remarks, stats.cut = source.dataset.remarks, source.dataset.cut
+    stats.finish(source)
     return stats
 
 
@@ -283,7 +300,9 @@ class ValidationText:
             total = nats(window) + total
             tokens += int(counted.sum())
             size += int(spelt[window.tokens[:, 1:]][counted].sum())
-        loss = float(total) / max(tokens, 1)
+        if not tokens:
+            raise RequestError("the held-out text has no target", "see what is held out: muomni data check RECIPE")
+        loss = float(total) / tokens
         return {
             "loss": loss,
             "perplexity": math.exp(min(loss, 700.0)),

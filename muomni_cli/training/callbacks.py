@@ -51,7 +51,7 @@ class RunRecorder:
         self._run.record(self._stage, {**self._known, "status": "unfinished"}, self._part)
 
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._known |= {"step": step, "loss": metrics["loss"]}
+        self._known |= {"step": step, **{name: metrics[name] for name in ("loss",) if name in metrics}}
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
         self._known |= {"step": step, **{f"val_{name}": value for name, value in metrics.items()}}
@@ -77,6 +77,8 @@ def describe(metrics: Mapping[str, float]) -> str:
             words.append(f"{value:,.0f} {name}")
         elif name == "memory":
             words.append(size(value))
+        elif name == "steps_without_targets":
+            words.append(f"{value:,.0f} steps without targets")
         elif name == "lr":
             words.append(f"lr {value:.2e}")
         elif name != "time":
@@ -118,7 +120,8 @@ class Display:
 
     def log(self, step: int, metrics: Mapping[str, float], seconds_left: float) -> None:
         if self._progress is not None:  # what fits beside the bar in 80 columns; metrics.jsonl has everything
-            shown = {k: v for k, v in metrics.items() if k in ("loss", "memory") or k.endswith("/s")}
+            names = ("loss", "memory", "steps_without_targets")
+            shown = {k: v for k, v in metrics.items() if k in names or k.endswith("/s")}
             self._progress.update(self._task, completed=step, metrics=describe(shown))
         else:
             self.say(f"{self._stage} {step}/{self._steps}  {describe(metrics)}  {duration(seconds_left)} left")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 import threading
@@ -199,7 +200,7 @@ def _train(trainer: Trainer, steps: Sequence[int]) -> list[tuple[float, float, i
             batches = coming.next()
             trainer.stepper.step(step, batches)
             names, values = trainer.stepper.read_window()
-            loss = values.tolist()[1 + names.index("loss")]  # waits for the device
+            loss = dict(zip(names, values.tolist()[1:], strict=True)).get("loss", math.nan)  # waits for the device
             timed.append((time.perf_counter() - begin, loss, sum(batch.items for batch in batches)))
     return timed
 

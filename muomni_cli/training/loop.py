@@ -55,7 +55,7 @@ class Trainer:
         self.metrics = MetricsLog(folder / "metrics.jsonl")
         self.stepper = Stepper(objective, self.settings, self.device)
         self.best = math.inf
-        self._readback: AsyncMetrics[tuple[int, int, list[str]]] = AsyncMetrics(self.device)  # step, items, names
+        self._readback: AsyncMetrics[tuple[int, int, int, list[str]]] = AsyncMetrics(self.device)  # see _report
         self._seconds = 0.0  # trained so far, over all sessions
         self._items = 0
         self._begin = self._mark = time.perf_counter()
@@ -131,8 +131,9 @@ class Trainer:
             return every > 0 and (done % every == 0 or last)
 
         if due(self.settings.log_every):
+            idle = self.stepper.idle
             names, values = self.stepper.read_window()
-            self._readback.post((done, self._items, names), values)
+            self._readback.post((done, self._items, idle, names), values)
             self._items = 0
         self._report()
         work = {"validate": self.settings.val_every, "sample": self.settings.sample_every}
@@ -152,21 +153,28 @@ class Trainer:
         """Work between steps: waits for pending metrics first, and is excluded from the rate."""
         self._report(wait=True)
         self._require_finite(int(self.stepper.bad_step))
+        if not self.stepper.learned and not self._first:
+            raise RequestError(
+                f"{self.context.stage} has nothing to learn: none of the {done:,} steps so far had a target",
+                "see what is wrong with the data: muomni data check RECIPE",
+            )
         begin = time.perf_counter()
         work(done)
         self._mark += time.perf_counter() - begin
 
     def _report(self, *, wait: bool = False) -> None:
         """Write and show the metrics that have arrived from the device; with ``wait``, all."""
-        for (step, items, names), (bad_step, *means) in self._readback.take(wait=wait):
+        for (step, items, idle, names), (bad_step, *means) in self._readback.take(wait=wait):
             self._require_finite(int(bad_step))
-            self._log(step, items, dict(sorted(zip(names, means, strict=True))))
+            self._log(step, items, idle, dict(sorted(zip(names, means, strict=True))))
 
-    def _log(self, step: int, items: int, values: dict[str, float]) -> None:
+    def _log(self, step: int, items: int, idle: int, values: dict[str, float]) -> None:
+        """``idle``: number of steps without a target; if all were, there is no loss."""
         now = time.perf_counter()
         metrics = {
-            "loss": values.pop("loss"),
+            **{name: values.pop(name) for name in ("loss",) if name in values},
             **values,
+            **({"steps_without_targets": idle} if idle else {}),
             "lr": self.stepper.optimizers.lr(step - 1),
             f"{self.objective.unit}/s": items / max(now - self._mark, 1e-9),
             "memory": memory_bytes(self.device),
@@ -232,6 +240,7 @@ class Trainer:
             if self.device.type == "cuda" and "cuda" in rng:
                 torch.cuda.set_rng_state(rng["cuda"], self.device)
             done, stepper.count, best = int(header["step"]), int(header["window"]), header["best"]
+            stepper.idle = int(header.get("idle", 0))
         except KeyError as error:
             raise RequestError(
                 f"{self.last} cannot be continued with these settings: it has no {error.args[0]!r}",
@@ -282,6 +291,7 @@ class Trainer:
             "pending": self._pending,
             "lr": [self.stepper.optimizers.lr(step) for step in (done - 1, done)],  # of the last step and the next
             "drawn": drawn_until(self.context.drawn, done, self.settings.batch_size),
+            "idle": self.stepper.idle,
         }
 
     def _elapsed(self) -> float:

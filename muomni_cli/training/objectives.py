@@ -242,10 +242,10 @@ class AnswerTrace:
                 tokens[source] += batch.host["answers"][place]
                 right[source] += wrong[place] == 0
                 count[source] += 1
-        found = {"loss": float(nats.sum() / max(tokens.sum(), 1.0))}
+        found = {"loss": float(nats.sum() / tokens.sum())}  # every conversation has a token to learn
         for source, name in enumerate(names):
             if count[source]:
-                found[f"loss_{name}"] = float(nats[source] / max(tokens[source], 1.0))
+                found[f"loss_{name}"] = float(nats[source] / tokens[source])
                 found[f"exact_{name}"] = float(right[source] / count[source])
         return found
 

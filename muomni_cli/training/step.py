@@ -96,7 +96,10 @@ class Stepper:
     Attributes:
         bad_step: on the device, the first step (from 0) with a non-finite loss or gradient, or -1. From then on no step
             changes the weights or the optimizer state.
-        window: sums of loss, gradient norm and the objective's logs over the last ``count`` steps.
+        window: sums over the last ``count`` steps that had targets: of the loss, the objective's logs, the number of
+            targets, and the gradient norm.
+        idle: number of steps since the last :meth:`read_window` that had no target. They change nothing.
+        learned: number of steps with targets.
     """
 
     def __init__(self, objective: Objective, settings: TrainSettings, device: torch.device) -> None:
@@ -114,20 +117,22 @@ class Stepper:
         self.ema = Ema(module, settings.ema) if settings.ema else None
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
         self.window: dict[str, Tensor] = {}
-        self.count = 0
+        self.count = self.idle = self.learned = 0
 
     def step(self, step: int, batches: Sequence[Batch]) -> None:
-        """Train on the micro-batches of ``step`` (from 0)."""
+        """Train on the micro-batches of ``step`` (from 0); without any target, nothing changes."""
         # The whole step's weight is known before its first backward pass, so micro-batches of unequal weight add up
         # to exactly what one large batch gives.
-        weight = sum(batch.weight for batch in batches) or 1.0
-        sums: dict[str, Tensor] = {}
-        for batch in batches:
+        weight = sum(batch.weight for batch in batches)
+        if not weight:
+            self.idle += 1
+            return
+        sums: dict[str, Tensor] = {"targets": torch.full((), weight, device=self.device)}
+        for batch in (batch for batch in batches if batch.weight):
             with autocast(self.device, self.settings.precision):
                 loss = self._loss(to_device(batch, self.device))
-            scaled = loss.total / weight
-            scaled.backward()  # type: ignore[no-untyped-call]
-            for name, value in {"loss": scaled, **{k: v / weight for k, v in loss.logs.items()}}.items():
+            (loss.total / weight).backward()  # type: ignore[no-untyped-call]
+            for name, value in {"loss": loss.total, **loss.logs}.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
         grads = [p.grad for p in self.optimizers.names.values() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
@@ -142,13 +147,16 @@ class Stepper:
         for name, value in {**sums, "grad_norm": norm}.items():
             self.window[name] = self.window[name] + value.float() if name in self.window else value.float()
         self.count += 1
+        self.learned += 1
 
     def read_window(self) -> tuple[list[str], Tensor]:
-        """Names, and ``bad_step`` followed by their means over the window (n+1,) in float64. Starts a new window."""
-        names = list(self.window)
-        means = torch.stack([value.double() for value in self.window.values()]) / self.count
-        self.window, self.count = {}, 0
-        return names, torch.cat([self.bad_step.double().reshape(1), means])
+        """Names, and ``bad_step`` followed by their means over the window (n+1,) in float64: over its targets, and of
+        ``grad_norm`` over its steps; no names without any target. Starts a new window."""
+        sums = {name: value.double() for name, value in self.window.items()}
+        targets = sums.pop("targets", self.bad_step)
+        means = {name: value / (self.count if name == "grad_norm" else targets) for name, value in sums.items()}
+        self.window, self.count, self.idle = {}, 0, 0
+        return list(means), torch.stack([self.bad_step.double(), *means.values()])
 
 
 class AsyncMetrics(Generic[Tag]):

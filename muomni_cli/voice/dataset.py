@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -19,10 +20,10 @@ import soundfile  # type: ignore[import-untyped]
 
 from muomni_cli.contract.declarations import DatasetPart
 from muomni_cli.contract.speech import Synthesizer, TextChunk
-from muomni_cli.core.console import duration
+from muomni_cli.core.console import duration, say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import open_regular, replacing, write_text
-from muomni_cli.core.text import cut_sentences
+from muomni_cli.core.text import cut_sentences, utf8_lines
 from muomni_cli.registry.registry import get_registry, resolve
 
 LIST = "speech.jsonl"
@@ -140,12 +141,17 @@ def texts_of(files: Sequence[Path], words: tuple[int, int], limit: int, *, cut: 
 def _unique(files: Sequence[Path], words: tuple[int, int], cut: bool) -> Iterator[str]:
     seen: set[str] = set()
     for file in files:
-        with open_regular(file) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace") as lines:
+        with open_regular(file) as raw:
+            lines = (line for _, line in utf8_lines(raw, partial(_not_used, file)))
             whole = (" ".join(line.split()) for line in lines if words[0] <= len(line.split()) <= words[1])
             for text in cut_sentences(lines, *words) if cut else whole:
                 if text not in seen:
                     seen.add(text)
                     yield text
+
+
+def _not_used(file: Path, reason: str, line: str) -> None:
+    say(f"warning: not used: {file}: {line} {reason}")
 
 
 def speak(

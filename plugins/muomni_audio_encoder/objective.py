@@ -22,11 +22,11 @@ from muomni_audio_encoder import ctc
 from muomni_audio_encoder.model import AudioEncoder
 from muomni_audio_encoder.plugin import AudioAugmentConfig
 from muomni_audio_encoder.recognizer import Recognizer, flat, padded, spelling_loss, summed_loss
-from muomni_cli.api import Batch, Loss, Sample
+from muomni_cli.api import Batch, Loss, RequestError, Sample
 from muomni_cli.audio.dsp import resample
 
 if TYPE_CHECKING:
-    from muomni_cli.api import StageContext
+    from muomni_cli.api import Examples, StageContext
 
 Wave = NDArray[np.float32]
 
@@ -35,6 +35,8 @@ TELEPHONE = 8000  # sample rate of telephones in Hz
 NOISE_GRAIN = 512  # noise is drawn in multiples of this many samples: an FFT of prime length is far slower
 QUIETEST = 1e-4  # lower bound of the loudness (RMS) that noise is scaled to, so that silence gets some
 SHOWN = 8  # transcripts in one sample
+LATE = "are too short for their text and are ignored"
+FOREIGN = "have a text without a letter that the encoder knows, and are learned as silence; see `characters`"
 
 
 def vary(wave: Wave, other: Wave, config: AudioAugmentConfig, rate: int, rng: np.random.Generator) -> Wave:
@@ -144,14 +146,26 @@ class CtcObjective:
         self._settings, self._seed = context.settings, context.seed
         data = context.examples()
         self._train, self._val = data.train, data.val
-        self._texts = [self.module.alphabet.encode(text) for text in data.train.texts]
-        tokens = (encoder.config.num_tokens(len(wave)) for wave in data.train.inputs)
+        self._texts = self._spelled(data.train, "training", context)
+        self._spelled(data.val, "validation", context)
+
+    def _spelled(self, examples: Examples, side: str, context: StageContext) -> list[list[int]]:
+        """The classes of every text. RequestError if no sound has a text to learn."""
+        texts = [self.module.alphabet.encode(text) for text in examples.texts]
+        tokens = [self._config.num_tokens(len(wave)) for wave in examples.inputs]
         # CTC ignores texts that are too long for their sounds, and most of these belong to other sounds.
-        late = sum(ctc.needed(text) > count for text, count in zip(self._texts, tokens, strict=True))
-        if late:
-            context.progress(
-                f"warning: {late:,} of {len(self._texts):,} sounds are too short for their text and are ignored"
+        late = [ctc.needed(text) > count for text, count in zip(texts, tokens, strict=True)]
+        foreign = [bool(text.strip()) and not own for text, own in zip(examples.texts, texts, strict=True)]
+        if all(is_late or not text for is_late, text in zip(late, texts, strict=True)):
+            raise RequestError(
+                f"no sound for {side} has a text to learn from: {sum(late):,} are too short for theirs, "
+                f"and {sum(foreign):,} have none with a letter that the encoder knows",
+                "correct the texts, or `characters` of the encoder",
             )
+        for count, reason in ((sum(late), LATE), (sum(foreign), FOREIGN)):
+            if count:
+                context.progress(f"warning: {count:,} of {len(texts):,} sounds for {side} {reason}")
+        return texts
 
     def batch(self, step: int, micro: int) -> Batch:
         """Micro-batch ``micro`` of the step, augmented by seed, step and row: ``waves`` (B,N), ``texts`` (L,), and the
@@ -169,8 +183,9 @@ class CtcObjective:
             "bins": torch.from_numpy(np.stack(bins)),
         }
         samples, sizes = [wave.size for wave in waves], [len(text) for text in texts]
+        weight = weight_of(texts, [self._config.num_tokens(count) for count in samples])
         seconds = max(1, round(sum(samples) / self._config.sample_rate))
-        return Batch(tensors, weight_of(sizes), seconds, {"samples": samples, "sizes": sizes})
+        return Batch(tensors, weight, seconds, {"samples": samples, "sizes": sizes})
 
     def loss(self, batch: Batch) -> Loss:
         encoder, samples = self.module.encoder, batch.host["samples"]
@@ -192,10 +207,12 @@ class CtcObjective:
             scores, lengths = self._scores(rows)
             texts = [self.module.alphabet.encode(self._val.texts[row]) for row in rows]
             nats += spelling_loss(scores, lengths, texts).item()
-            characters += weight_of([len(text) for text in texts])
+            characters += weight_of(texts, lengths)
             for said, heard in zip(texts, self._heard(scores, lengths), strict=True):
                 errors.add(self.module.alphabet.decode(said), heard)
-        return {"loss": nats / max(characters, 1.0), **errors.rates()}
+        if not characters:
+            raise RequestError("every held-out sound is too short for its text", "see it: muomni data check RECIPE")
+        return {"loss": nats / characters, **errors.rates()}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
         """References and greedy transcripts of a few held-out sounds."""
@@ -231,9 +248,11 @@ class CtcObjective:
             yield self.module.spelled(ctc.greedy(row[:length]))
 
 
-def weight_of(sizes: Sequence[int]) -> float:
-    """Divisor of the loss: the number of characters; an empty text counts as one."""
-    return float(sum(max(size, 1) for size in sizes))
+def weight_of(texts: Sequence[Sequence[int]], tokens: Sequence[int]) -> float:
+    """Divisor of the loss: the number of characters of all texts that fit into their number of tokens, since others are
+    ignored; an empty text counts as one."""
+    fitting = (text for text, count in zip(texts, tokens, strict=True) if ctc.needed(text) <= count)
+    return float(sum(max(len(text), 1) for text in fitting))
 
 
 def striped(size: int, spans: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ import io
 import math
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -25,7 +26,7 @@ from PIL import Image
 from muomni_cli.api import Example, RequestError, SliceMedia, expand_path, files
 from muomni_datasets.config import SIDES, IdxConfig, TarConfig
 from muomni_datasets.labeled_files import LONGEST, Namer, read_beside, read_captions, safe_name
-from muomni_datasets.text import Files, FilesSource
+from muomni_datasets.text import Files, FilesSource, Notes
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """Magic numbers of compressed files, which cannot be read in place."""
@@ -41,7 +42,12 @@ class Tar(FilesSource):
         self._namer = Namer(config)
         super().__init__(Files(config, (".tar",)), self._namer.holdout)
 
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        return self._files.left_out + self._namer.left_out
+
     def documents(self) -> Iterator[Example]:
+        self._namer.left_out = Counter()
         for path in self._files.paths():
             self._files.forget(path)
             with path.open("rb") as file:
@@ -56,24 +62,25 @@ class Tar(FilesSource):
 
     def _examples(self, path: Path) -> Iterator[Example]:
         index = self._index(path)
+        note = partial(self._files.note, path)
 
         def beside(name: str) -> str | None:
             if name not in index or index[name].size > LONGEST:
                 return None
             with index[name].open() as file:
-                return read_beside(file)
+                return read_beside(file, partial(self._files.note, f"{name} in {path}"))
 
         captions: Mapping[str, str] = {}
         wanted = self._config.captions
         if wanted in index:
             with index[wanted].open() as file:
-                captions = read_captions(file, lambda reason: self._files.note(path, reason))
+                captions = read_captions(file, note)
         elif wanted:
-            self._files.note(path, f"there is no captions file {wanted}")
+            note(f"there is no captions file {wanted}")
         for name, member in index.items():
             found = self._namer.example(name, member, path, captions, beside)
             if isinstance(found, str):
-                self._files.note(path, found)
+                note(found, name)
             elif found is not None:
                 yield found
 
@@ -87,16 +94,17 @@ class Tar(FilesSource):
                     continue
                 name = safe_name(member.name)
                 if name is None:
-                    self._files.note(path, f"the name {member.name[:80]!r} leads out of the archive or is not text")
+                    reason = f"a name leads out of the archive or is not text ({member.name[:80]!r})"
+                    self._files.note(path, reason)
                 elif not member.isreg() or member.issparse():
-                    self._files.note(path, f"{name} is a link, sparse, or not a file")
+                    self._files.note(path, "is a link, sparse, or not a file", name)
                 elif member.size < 0 or member.offset_data + member.size > end:
                     self._files.note(path, f"the archive ends inside {name}")
                     break
                 elif member.size:
                     index[name] = SliceMedia("", path, member.offset_data, member.size, name)
                 else:
-                    self._files.note(path, f"{name} is empty")
+                    self._files.note(path, "is empty", name)
         except (OSError, tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
             self._files.note(path, f"damaged tar archive ({' '.join(str(error).split())[:100]})")
         return index
@@ -146,7 +154,11 @@ class Idx:
 
     def __init__(self, config: IdxConfig) -> None:
         self._config = config
-        self.unreadable: dict[str, str] = {}
+        self._notes = Notes()
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        return self._notes.unreadable
 
     def files(self) -> list[Path]:
         if not self._config.images or not self._config.labels:
@@ -165,11 +177,11 @@ class Idx:
                 f"{images} has {count:,} pictures, and {labels} has {named:,} labels",
                 "use two files that belong together",
             )
-        self.unreadable.clear()
+        self._notes.forget(labels)
         classes = self._config.classes
         for index, number in enumerate(numbers):
             if classes and number >= len(classes):
-                self.unreadable[str(labels)] = f"label {number} has no name: there are {len(classes)} classes"
+                self._notes.note(labels, f"has no name (there are {len(classes)} classes)", f"label {number}")
                 continue
             label = classes[number] if classes else str(number)
             yield Example(

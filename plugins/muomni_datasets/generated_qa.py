@@ -7,6 +7,7 @@ Held-out examples are used only in validation conversations. Conversation ``i`` 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +55,13 @@ class GeneratedQuestions:
     @property
     def remarks(self) -> list[str]:
         return [remark for source in self._sources.values() for remark in getattr(source, "remarks", ())]
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        found = Counter[str]()
+        for source in self._sources.values():
+            found.update(getattr(source, "left_out", {}))
+        return found
 
     def files(self) -> list[Path]:
         return list(dict.fromkeys(path for source in self._sources.values() for path in source.files()))

@@ -13,17 +13,29 @@ relative to the manifest:
 from __future__ import annotations
 
 import io
-import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from muomni_cli.api import Example, FileMedia, RequestError, SliceMedia, expand_path
+from muomni_cli.api import Example, FileMedia, RequestError, SliceMedia, expand_path, utf8_lines
 from muomni_datasets.config import SIDES, FolderConfig, ManifestConfig, NamedConfig
-from muomni_datasets.text import JSON_LINES, Files, FilesSource, Holdout, Notes, is_unicode, records
+from muomni_datasets.text import (
+    JSON_LINES,
+    Files,
+    FilesSource,
+    Holdout,
+    Notes,
+    ending_of,
+    is_hidden,
+    is_unicode,
+    records,
+    walk,
+)
 
 ENDINGS: Mapping[str, tuple[str, ...]] = {
     "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2"),
@@ -46,19 +58,26 @@ class Namer:
         self.holdout = Holdout(config.holdout)
         self._exclude = [re.compile(expression) for expression in config.exclude]
         self._labels = frozenset(config.labels)
+        self.left_out: Counter[str] = Counter()  # files that are no examples, by reason
 
     def modality(self, name: str) -> str | None:
         """Modality of a file; None if it is not an example, or excluded."""
         path = PurePosixPath(name)
-        if any(part.startswith(".") for part in path.parts) or path.name == self._config.captions:
-            return None
-        if any(expression.search(name) for expression in self._exclude):
-            return None
         ending, wanted = path.suffix.lower(), self._config.modality
-        if wanted and wanted not in ENDINGS:
-            return None if ending in BESIDE else wanted
-        found = next((modality for modality, endings in ENDINGS.items() if ending in endings), None)
-        return found if wanted in ("", found) else None
+        if path.name == self._config.captions or ending in BESIDE[:2]:
+            return None
+        found: str | None = None if ending in BESIDE else wanted
+        if wanted in ("", *ENDINGS):
+            found = next((modality for modality, endings in ENDINGS.items() if ending in endings), None)
+        if is_hidden(name):
+            self.left_out["hidden"] += 1
+        elif any(expression.search(name) for expression in self._exclude):
+            self.left_out["excluded"] += 1
+        elif found is None or wanted not in ("", found):
+            self.left_out[ending_of(name)] += 1
+        else:
+            return found
+        return None
 
     def example(
         self, name: str, media: FileMedia | SliceMedia, source: Path, captions: Mapping[str, str], beside: Beside
@@ -75,40 +94,46 @@ class Namer:
         if modality is None:
             return None
         if safe_name(name) is None:
-            return f"the name {name!r} is not printable text"
+            return "has a name that is not printable text"
         found = self._name.search(name)
         said = {group: text for group, text in found.groupdict().items() if text} if found else {}
         stem = name.removesuffix(PurePosixPath(name).suffix)
-        label = (beside(f"{stem}.cls") or "").strip() or said.get("label")
+        label = _beside(stem, ".cls", beside) or said.get("label")
         label = self._config.names.get(label, label) if label else None
         if self._labels and label not in self._labels:
+            self.left_out["with other labels"] += 1
             return None
         ways = (name, stem, PurePosixPath(name).name, PurePosixPath(stem).name)
         caption = next((captions[way] for way in ways if way in captions), None)
-        text = caption or (beside(f"{stem}.txt") or "").strip() or said.get("text")
+        text = caption or _beside(stem, ".txt", beside) or said.get("text")
         if not text:
             if label is None:
-                return f"{name} has no label, text or caption"
+                return "has no label, text or caption"
             text = label.replace("_", " ")
         key = said.get("key", name)
         media = replace(media, modality=modality)
         return Example(media, text, key, label, str(source), self.holdout.side(key))
 
 
-def read_captions(file: BinaryIO, note: Callable[[str], None]) -> dict[str, str]:
-    """Name -> text, from lines of two or more columns separated by tabs or ``|``. ``note`` gets the problems."""
+def _beside(stem: str, ending: str, beside: Beside) -> str:
+    """What a sidecar file says; empty if there is none."""
+    return (beside(stem + ending) or beside(stem + ending.upper()) or "").strip()
+
+
+def read_captions(file: BinaryIO, note: Callable[[str, str], None]) -> dict[str, str]:
+    """Name -> text, from lines of two or more columns separated by tabs or ``|``. ``note`` gets the problems, and
+    where they are."""
+
+    def told(reason: str, line: str) -> None:
+        note(reason, f"{line} of the captions")
+
     text = file.read(LARGEST + 1)
     if len(text) > LARGEST:
-        note(f"the captions are longer than {LARGEST:,} bytes")
-        return {}
-    try:
-        lines = io.StringIO(text.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        note(f"the captions are not UTF-8 ({error.reason})")
+        note(f"are longer than {LARGEST:,} bytes", "the captions")
         return {}
     found: dict[str, str] = {}
     column = -1
-    for number, line in enumerate(lines, start=1):
+    for number, line in utf8_lines(io.BytesIO(text), told):
         columns = [part.strip() for part in line.rstrip("\r\n").split("\t" if "\t" in line else "|")]
         titles = [title.lower() for title in columns]
         if number == 1 and len(columns) > 1 and ("text" in titles[1:] or "caption" in titles[1:]):
@@ -116,17 +141,18 @@ def read_captions(file: BinaryIO, note: Callable[[str], None]) -> dict[str, str]
         elif len(columns) > max(column, 1) and columns[0] and columns[column]:
             found[columns[0]] = columns[column]
         elif line.strip():
-            note(f"line {number} of the captions has no name and text")
+            told("has no name and text", f"line {number}")
     return found
 
 
-def read_beside(file: BinaryIO) -> str | None:
-    """Content of a sidecar file; None if it is too long or not UTF-8."""
+def read_beside(file: BinaryIO, note: Callable[..., None]) -> str | None:
+    """Content of a sidecar file, without lines that are not UTF-8; None if it is too long. ``note`` gets the problems,
+    and where they are."""
     content = file.read(LONGEST + 1)
-    try:
-        return content.decode("utf-8-sig") if len(content) <= LONGEST else None
-    except UnicodeDecodeError:
+    if len(content) > LONGEST:
+        note(f"is longer than {LONGEST:,} bytes")
         return None
+    return "".join(text for _, text in utf8_lines(io.BytesIO(content), note))
 
 
 def safe_name(name: str) -> str | None:
@@ -144,6 +170,7 @@ class Folder:
         self._config = config
         self._namer = Namer(config)
         self._notes = Notes()
+        self._left_out: Counter[str] = Counter()
 
     @property
     def unreadable(self) -> dict[str, str]:
@@ -153,27 +180,33 @@ class Folder:
     def remarks(self) -> list[str]:
         return self._namer.holdout.remarks
 
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        return +self._left_out + self._namer.left_out
+
     def files(self) -> list[Path]:
-        return [self._root() / name for name in self._names()]
+        return [self._root() / name for name in self._names(Counter())]
 
     def documents(self) -> Iterator[Example]:
         root = self._root()
         self._notes.forget(root)
+        self._left_out, self._namer.left_out = Counter(), Counter()
+        note = partial(self._notes.note, root)
         captions: Mapping[str, str] = {}
         if self._config.captions:
             with FileMedia("", root / self._config.captions).open() as file:
-                captions = read_captions(file, lambda reason: self._notes.note(root, reason))
+                captions = read_captions(file, note)
 
         def beside(name: str) -> str | None:
             if not (root / name).is_file():
                 return None
             with (root / name).open("rb") as file:
-                return read_beside(file)
+                return read_beside(file, partial(self._notes.note, f"{name} in {root}"))
 
-        for name in self._names():
+        for name in self._names(self._left_out):
             found = self._namer.example(name, FileMedia("", root / name), root, captions, beside)
             if isinstance(found, str):
-                self._notes.note(root, found)
+                note(found, name if name.isprintable() else ascii(name))
             elif found is not None:
                 yield found
 
@@ -186,17 +219,17 @@ class Folder:
             raise RequestError(f"there is no folder {root}", fix)
         return root
 
-    def _names(self) -> Iterator[str]:
-        """Every file below the root that is not hidden, relative to it. Links to folders are not followed, since they
-        may be cyclic."""
-        root = self._root()
-        for folder, below, names in os.walk(root):
-            below[:] = sorted(name for name in below if not name.startswith("."))
-            for file in sorted(name for name in names if not name.startswith(".")):
-                name = (Path(folder) / file).relative_to(root).as_posix()
-                aside = name == self._config.captions or name.endswith((".txt", ".cls"))
-                if (aside or fnmatch(file, self._config.pattern)) and (root / name).is_file():
-                    yield name
+    def _names(self, left_out: Counter[str]) -> Iterator[str]:
+        """The files below the root that the pattern selects, and those beside them; others are counted."""
+        for name in walk(self._root(), left_out):
+            file = name.rpartition("/")[2].lower()
+            if name == self._config.captions or file.endswith(BESIDE[:2]) or self._selects(file):
+                yield name
+            else:
+                left_out["not named as in pattern"] += 1
+
+    def _selects(self, file: str) -> bool:
+        return fnmatchcase(file, self._config.pattern.lower())
 
 
 class Manifest(FilesSource):
@@ -221,7 +254,7 @@ class Manifest(FilesSource):
             for number, record in records(self._files, path):
                 example = self._example(path, record)
                 if isinstance(example, str):
-                    self._files.note(path, f"line {number} {example}")
+                    self._files.note(path, example, f"line {number}")
                 else:
                     yield example
 
@@ -234,13 +267,13 @@ class Manifest(FilesSource):
             return f"names no file in the field {self._modality}"
         media = path.parent / named
         if not _is_file(media):
-            return f"names a file that does not exist: {named[:120]!r}"
+            return f"names a file that does not exist ({named[:120]!r})"
         label, text = _text(record, "label"), _text(record, "text")
         if text is None and label is None:
             return "has neither text nor label"
         side = _text(record, "split") or ""
         if side not in SIDES:
-            return f'has the split {side[:40]!r}; must be "train" or "val"'
+            return f'has a split that is not "train" or "val" ({side[:40]!r})'
         return Example(
             media=FileMedia(self._modality, media),
             text=text if text is not None else str(label).replace("_", " "),

@@ -189,13 +189,14 @@ class SpokenSentences(FilesSource):
             yield from made(config.patterns, config.slots, config.seed)
         elif config.cut == "sentences":
             for path in self._files.paths():
-                yield from cut_sentences(self._files.lines(path), config.min_words, config.max_words)
+                lines = (line for _, line in self._files.lines(path))
+                yield from cut_sentences(lines, config.min_words, config.max_words)
         else:
             for path in self._files.paths():
-                for number, line in enumerate(self._files.lines(path), start=1):
+                for number, line in self._files.lines(path):
                     text = line.strip()
                     if reason := unsayable(text) if text else "":
-                        self._files.note(path, f"line {number} {reason}")
+                        self._files.note(path, reason, f"line {number}")
                     elif text:
                         yield text
 

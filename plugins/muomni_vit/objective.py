@@ -114,7 +114,11 @@ class VisionObjective:
                 right += int(self.lesson.right(scores, batch.tensors).sum())
                 targets += batch.weight
                 count += batch.items
-        return {"loss": nats / max(targets, 1.0), self.lesson.measure: right / max(count, 1), "n": float(count)}
+        if not targets:
+            raise RequestError(
+                "no picture to validate on has a label that is in the training data", "raise val_batches"
+            )
+        return {"loss": nats / targets, self.lesson.measure: right / max(count, 1), "n": float(count)}
 
     def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
         """A few held-out pictures side by side, with the right answers and the model's."""
@@ -172,7 +176,13 @@ def choose(encoder: Vit, context: StageContext) -> VisionObjective:
         context.progress(f"learning {learn}")
     if learn == "labels":
         known = set(data.train.labels)
-        if unknown := sum(label not in known for label in data.val.labels):
+        unknown = sum(label not in known for label in data.val.labels)
+        if unknown == len(data.val):
+            raise RequestError(
+                "no held-out picture has a label that is in the training data",
+                "see `holdout` and `split` of the sources",
+            )
+        if unknown:
             context.progress(
                 f"warning: {unknown:,} held-out pictures have labels that are not in the training data; "
                 "they count as wrong"

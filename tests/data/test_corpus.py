@@ -220,7 +220,8 @@ def documents():
     for number in range(int(sys.argv[1])):
         yield Document("some words in a line\\n" * 5000, str(number))
 
-source = Space(name="s", stem="s", table="text", dataset=Space(documents=documents, unreadable={}, remarks=[], cut=0))
+dataset = Space(documents=documents, unreadable={}, remarks=[], left_out={}, cut=0)
+source = Space(name="s", stem="s", table="text", dataset=dataset)
 recipe = Space(data=Space(val_fraction=0.1), chat=Space(template="plain"))
 corpus._write(recipe, source, ByteTokenizer(), Path(sys.argv[2]), print)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

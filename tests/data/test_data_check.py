@@ -50,7 +50,12 @@ def test_without_a_tokenizer_lengths_are_characters(tmp_path: Path, choose: Make
     assert report.sources[0].longest == 6
     assert report.sources[0].longer is None
     assert report.sources[0].example == "abc"
-    assert any("nothing is for validation" in warning for warning in report.warnings)
+    assert report.refusals == [
+        (
+            "none of the 2 documents of [[data.text]] is for validation (data.val_fraction = 0.0)",
+            "raise data.val_fraction, leave it out, or name some with `holdout`",
+        )
+    ]
 
 
 def test_nothing_usable(tmp_path: Path, choose: Make, recipe_of: Make) -> None:
@@ -89,7 +94,8 @@ def test_a_source_without_text_is_a_warning(tmp_path: Path, choose: Make, recipe
     (tmp_path / "empty.txt").touch()
     report = check(recipe_of(choose("dataset", "text", path=str(tmp_path / "empty.txt"))), None)
     assert not report.usable
-    assert report.warnings == ["0-text: no text in what it names"]
+    assert report.warnings[0] == "0-text: no text in what it names"
+    assert [what for what, _ in report.refusals] == ["[[data.text]] has no documents"]
 
 
 def test_lines_that_cannot_be_used_are_counted_once_however_often_they_are_read(
@@ -100,4 +106,5 @@ def test_lines_that_cannot_be_used_are_counted_once_however_often_they_are_read(
     recipe = recipe_of(choose("dataset", "jsonl", path=str(path)), val_fraction=0.5)
     for _ in range(2):
         (warning,) = [line for line in check(recipe, None).warnings if str(path) in line]
-        assert warning.endswith("and 2 more")
+        assert "line 2 is not JSON" in warning
+        assert warning.endswith(", and 1 more; line 4 has no text in the field text")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from muomni_cli.api import RequestError
 from muomni_cli.app import main
@@ -70,13 +71,18 @@ def test_counts_labels_and_an_example(load: Load) -> None:
 
 
 def test_what_is_wrong_is_a_warning(load: Load, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), (9, 80, 200)).save(file, "PNG")
+    picture = file.getvalue()
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name in ("cat/1.png", "cat/2.png", "alone.png"):
             info = tarfile.TarInfo(name)
-            info.size = 1
-            archive.addfile(info, io.BytesIO(b"x"))
+            info.size = len(picture)
+            archive.addfile(info, io.BytesIO(picture))
+    (tmp_path / "cat.png").write_bytes(picture)
     (tmp_path / "list.jsonl").write_text(
-        '{"image": "list.jsonl", "text": "x", "key": "cat/1.png", "split": "val"}\n[]\n'
+        '{"image": "cat.png", "text": "x", "key": "cat/1.png", "split": "val"}\n[]\n'
+        '{"image": "list.jsonl", "text": "x", "split": "val"}\n'
     )
     table = '[[data.image]]\nuse = "{}"\npath = "{}"\n'
     recipe = load(
@@ -91,6 +97,8 @@ def test_what_is_wrong_is_a_warning(load: Load, tmp_path: Path) -> None:
     for words in (
         "alone.png has no label",
         "line 2 is no object",
+        "list.jsonl is not a picture that can be read",
+        "1 of 2 pictures cannot be used",
         "nowhere",
         "0-scenes in [[data.audio]] gives examples of image",
         "0-scenes in [[data.omni]] gives examples of image",
@@ -112,10 +120,11 @@ def test_files_that_conversations_show_and_that_are_not_there(load: Load, tmp_pa
     recipe = load(f'[[data.omni]]\nuse = "conversations"\npath = "{tmp_path / "talks.jsonl"}"\n')
     report = check(recipe, None)
     (conversations,) = report.sources
-    assert (conversations.media, conversations.missing) == ({"image": 3, "audio": 1}, 2)
-    (warning,) = [one for one in report.warnings if "cannot be used" in one]
-    assert "2 media files cannot be used: cannot read" in warning
-    assert "gone.png" in warning
+    assert (conversations.media, conversations.unusable) == ({"image": 3, "audio": 1}, 3)
+    warnings = "\n".join(report.warnings)
+    assert "3 media files cannot be used, nor 4 conversations" in warnings
+    assert all(name in warnings for name in ("there.png", "gone.png", "empty.wav"))
+    assert not report.complete
 
 
 def test_the_command_shows_them(load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -264,7 +264,7 @@ def test_a_single_item_is_refused(load: Load) -> None:
     with pytest.raises(RequestError, match=r"no picture .* a single one") as caught:
         open_examples(load(PICTURES), "image", 0, quiet)
     assert "at least one more" in caught.value.fix
-    Path("talk.jsonl").write_text(json.dumps({"messages": [{"role": "user", "content": "Hi"}]}) + "\n")
+    Path("talk.jsonl").write_text(json.dumps({"messages": [{"role": "assistant", "content": "Hi"}]}) + "\n")
     with pytest.raises(RequestError, match="a single one"):
         open_text(load('[[data.text]]\nuse = "conversations"\npath = "talk.jsonl"\n'), ByteTokenizer(), quiet)
 
@@ -340,8 +340,8 @@ def test_data_check_reports_what_validates(load: Load, capsys: pytest.CaptureFix
 
 
 def test_conversations_and_examples_are_never_cut() -> None:
-    example = Conversation((Message("user", "a" * 3_000),), "talk")
-    long: list[Item] = [example, Conversation((Message("user", "b"),), "other")]
+    example = Conversation((Message("assistant", "a" * 3_000),), "talk")
+    long: list[Item] = [example, Conversation((Message("assistant", "b"),), "other")]
     (found,) = split_up(long)
     assert {item.split for item in found} == {"train", "val"}
     assert all(isinstance(item, Conversation) for item in found)

@@ -41,6 +41,27 @@ def test_validation_goes_through_the_text_in_order(count: int, length: int, batc
     assert drawn == [*range(101, 100 + count), *range(1001, 1005)]
 
 
+@given(
+    mask=st.lists(st.booleans(), min_size=2, max_size=200).filter(lambda mask: any(mask[1:])),
+    length=st.integers(1, 30),
+    epoch=st.integers(0, 2),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=300, deadline=None)
+def test_every_window_has_a_target_and_every_target_is_drawn(
+    mask: list[bool], length: int, epoch: int, seed: int
+) -> None:
+    tokens = np.arange(100, 100 + len(mask), dtype=np.uint16)
+    windows = Mixture([TokenStream("s", tokens, np.array(mask, np.uint8))], [1.0]).windows(length, seed)
+    wanted = [100 + place for place, learned in enumerate(mask) if learned and place]
+    drawn = [windows.batch(step, 1) for step in range(epoch * len(windows), (epoch + 1) * len(windows))]
+    assert all(window.mask.any() for window in drawn)
+    assert {target for window in drawn for target in window.tokens[:, 1:][window.mask].tolist()} == set(wanted)
+    validated = list(windows.batches(1))
+    assert all(window.mask.any() for window in validated)
+    assert [target for window in validated for target in window.tokens[:, 1:][window.mask].tolist()] == wanted
+
+
 def test_take_is_pure_and_seeded() -> None:
     mixture = Mixture([stream(1000), stream(500, 5000)], [1.0, 2.0])
     forward, backward = mixture.windows(16, 7), mixture.windows(16, 7)

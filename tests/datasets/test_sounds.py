@@ -85,7 +85,9 @@ def test_texts_are_spoken(tmp_path: Path) -> None:
     examples = list(source.documents())
     assert [example.text for example in examples] == ["Hello there.", "How are you?"] * 2 + ["Hello there."]
     assert [example.key for example in examples] == [example.text for example in examples]
-    assert source.unreadable[str(tmp_path / "a.txt")].endswith("and 3 more")
+    reasons = source.unreadable[str(tmp_path / "a.txt")]
+    assert [reason.partition(" line ")[0][:7] for reason in reasons.split("; ")] == ["line 4 ", "line 5 ", "line 6 "]
+    assert reasons.endswith("and 1 more")
     assert source.files() == [
         tmp_path / "a.txt",
         Path(shutil.which("flite") or ""),

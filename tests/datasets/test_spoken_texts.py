@@ -123,7 +123,7 @@ def test_running_text_streams() -> None:
 
 def test_real_stories() -> None:
     stories = Files(TextConfig(path="set:stories"), (".txt",))
-    found = list(islice(sentences(stories.lines(*stories.paths()), 4, 20), 3000))
+    found = list(islice(sentences((line for _, line in stories.lines(*stories.paths())), 4, 20), 3000))
     assert len(found) == 3000
     assert all(4 <= len(one.split()) <= 20 and not unsayable(one) for one in found)
     assert not any(re.search(r"[\"\d\u2018-\u201d]|[A-Z]{2}|--|\s\s", one) for one in found)

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -199,10 +200,14 @@ class Fuzzer:
 
         path = self.folder / "fuzzed.jsonl"
         path.write_bytes(content)
-        for use in ("jsonl", "conversations"):
+        for use in ("jsonl", "conversations", "text", "manifest"):
             part = get_registry().get("dataset", use).part
             source = resolve(part.build)(part.config.model_validate({"path": str(path)}))
-            list(source.documents())
+            items = list(source.documents())
+            if use in ("jsonl", "conversations"):  # every line is an item, or it is told
+                told = "; ".join(source.unreadable.values())
+                noted = bool(told) + told.count("; ") + sum(map(int, re.findall(r", and (\d+) more", told)))
+                assert len(items) + noted == written(content), f"{use}: {len(items)} items, {noted} notes"
 
     def run(self, count: int, seed: int) -> Iterator[Report]:
         """Give ``count`` inputs, of all kinds in turn; the report after each thousand."""
@@ -234,6 +239,12 @@ class Fuzzer:
             self.report.faults.append(f"{kind}, seed {seed!r}: took {took:.1f} s")
         if told:
             self.report.faults.append(f"{kind}, seed {seed!r}: a library printed {told[0][:200]!r}")
+
+
+def written(content: bytes) -> int:
+    """Number of lines that are not blank."""
+    lines = [line.decode(errors="replace") for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
+    return sum(bool(line) and not line.isspace() for line in lines)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from muomni_cli.conformance.runner import examine
 from muomni_cli.registry.loading import PluginInfo
 from muomni_cli.registry.registry import get_registry
 from muomni_cli.testing import assert_conforms
+from muomni_datasets.config import FilesConfig
 
 pytestmark = pytest.mark.long
 
@@ -196,12 +197,30 @@ def test_a_tokenizer_that_opens_as_another() -> None:
         ("OthersEachTime", "repeats", "the second time document 0 is another one"),
         ("OneReader", "streams", "another reader"),
         ("NoKeys", "gives", "has the key ''"),
+        ("NothingSaid", "gives", "there is nothing to learn: documents without text"),
         ("AllAtOnce", "gives", "documents gives a list"),
         ("AbsentFiles", "files", "at all, which is not there"),
     ],
 )
 def test_a_source(attribute: str, check: str, told: str) -> None:
     broken = breaks(DatasetPart(name="numbers", doc="five", config=PartConfig, build=f"wrong_data:{attribute}"))
+    assert list(broken) == [check], broken
+    assert told in broken[check]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "check", "told"),
+    [
+        ("ReadsHidden", "hidden", "beside hidden files document 0 is another one"),
+        ("StopsAtBadBytes", "damage", "leaves 0 of 3 items"),
+        ("ReplacesBadBytes", "damage", "is in no unreadable"),
+    ],
+)
+def test_a_source_of_files(attribute: str, check: str, told: str) -> None:
+    part = DatasetPart(
+        name="lines", doc="a line each", config=FilesConfig, build=f"wrong_data:{attribute}", sample="wrong_data:lines"
+    )
+    broken = breaks(part)
     assert list(broken) == [check], broken
     assert told in broken[check]
 

@@ -17,7 +17,7 @@ from muomni_audio_encoder.model import build
 from muomni_audio_encoder.objective import CtcObjective, ErrorRates, edits, padded, striped
 from muomni_audio_encoder.plugin import AudioAugmentConfig, AudioEncoderConfig
 from muomni_audio_encoder.recognizer import spelling_loss
-from muomni_cli.api import Batch
+from muomni_cli.api import Batch, RequestError
 from muomni_cli.data.batches import BatchSampler
 from muomni_cli.data.examples import DecodedExampleData, DecodedExamples
 from muomni_cli.recipe import TrainSettings
@@ -137,14 +137,24 @@ def test_it_learns_what_is_said(spoken: DecodedExamples) -> None:
 
 
 def test_texts_that_cannot_be_said_are_told_and_do_no_harm(capsys: pytest.CaptureFixture[str]) -> None:
-    waves = [np.full(1280, 0.1, np.float32), np.full(16000, 0.1, np.float32)]
-    stage = objective(examples(waves, ["lhlhlhlh", ""]), batch_size=2)
-    assert "1 of 2 sounds are too short for their text" in capsys.readouterr().out
-    loss = stage.loss(stage.batch(0, 0)).total
+    waves = [np.full(1280, 0.1, np.float32), *[np.full(16000, 0.1, np.float32)] * 3]
+    stage = objective(examples(waves, ["lhlhlhlh", "", "hl", "ÿ"]), batch_size=4)
+    out = capsys.readouterr().out
+    assert "1 of 4 sounds for training are too short for their text" in out
+    assert "1 of 4 sounds for validation have a text without a letter that the encoder knows" in out
+    batch = stage.batch(0, 0)
+    assert batch.weight == 1 + 2 + 1  # what cannot be learned does not dilute the loss
+    loss = stage.loss(batch).total
     assert torch.isfinite(loss)
     loss.backward()  # type: ignore[no-untyped-call]
     assert all(torch.isfinite(p.grad).all() for p in stage.module.parameters() if p.grad is not None)
     assert np.isfinite(stage.validate()["loss"])
+
+
+@pytest.mark.parametrize("text", ["lhlhlhlh", "", "ÿ"])
+def test_a_side_without_a_text_to_learn_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match="no sound for training has a text to learn from"):
+        objective(examples([np.full(1280, 0.1, np.float32)] * 3, [text] * 3))
 
 
 def test_sounds_sped_up_below_one_token_are_filled() -> None:

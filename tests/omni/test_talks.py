@@ -94,7 +94,7 @@ def test_a_task_names_the_metrics_and_what_an_answer_is_about_is_known(world: Pa
     told: list[str] = []
     with pytest.raises(RequestError, match="no conversation"):
         opened(told)
-    assert any('line 1: "about" must be a list' in line for line in told), told
+    assert any('line 1 has an "about" that is not a list' in line for line in told), told
 
 
 def test_a_modality_that_the_recipe_lacks_is_refused(world: Path) -> None:  # noqa: ARG001

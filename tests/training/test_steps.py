@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny import NextToken, settings, trainer
 
-from muomni_cli.core.errors import MuomniError
+from muomni_cli.api import Batch, Loss, Sample
+from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.nn import device
 from muomni_cli.runs.checkpoint import read_checkpoint
 from muomni_cli.training.step import Stepper
@@ -62,6 +69,76 @@ def test_that_training_is_in_fp32_is_said(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(training.display, "say", said.append)
     training.run()
     assert "training in fp32" in said[0]
+
+
+class Constant:
+    """An objective whose every target costs ``value`` nats, with these numbers of targets in each step."""
+
+    unit = "targets"
+    adamw_params: frozenset[str] = frozenset()
+    blocks = ()
+
+    def __init__(self, counts: Sequence[Sequence[int]], value: float = 2.5) -> None:
+        self.module = torch.nn.Linear(1, 1, bias=False)
+        self.counts, self.value = counts, value
+
+    def batch(self, step: int, micro: int) -> Batch:
+        count = self.counts[step][micro]
+        return Batch({"targets": torch.tensor(float(count))}, float(count), count + 1)
+
+    def loss(self, batch: Batch) -> Loss:
+        zero = 0.0 * self.module.weight.sum()
+        return Loss(self.value * batch.tensors["targets"] + zero, {"twice": 2 * self.value * batch.tensors["targets"]})
+
+    def validate(self) -> dict[str, float]:
+        return {"loss": self.value}
+
+    def samples(self, step: int) -> Iterable[Sample]:  # noqa: ARG002
+        return ()
+
+
+@given(
+    counts=st.lists(st.lists(st.integers(0, 5), min_size=2, max_size=2), min_size=1, max_size=9),
+    every=st.integers(1, 9),
+)
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_the_logged_loss_is_a_mean_over_targets(counts: list[list[int]], every: int) -> None:
+    objective: Any = Constant(counts)
+    stepper = Stepper(objective, settings(accumulate=2), torch.device("cpu"))
+    for begin in range(0, len(counts), every):
+        idle = 0
+        for step in range(begin, min(begin + every, len(counts))):
+            before = objective.module.weight.detach().clone()
+            stepper.step(step, [objective.batch(step, micro) for micro in range(2)])
+            idle += not sum(counts[step])
+            assert sum(counts[step]) or torch.equal(before, objective.module.weight)
+        assert stepper.idle == idle
+        names, values = stepper.read_window()
+        found = dict(zip(names, values[1:].tolist(), strict=True))
+        if any(map(sum, counts[begin : begin + every])):
+            assert (found["loss"], found["twice"]) == (pytest.approx(2.5), pytest.approx(5.0))
+        else:
+            assert found == {}
+
+
+def test_steps_without_targets_are_counted_in_the_log(tmp_path: Path) -> None:
+    counts = [[3], [0], [0], [2], [0], [0]]
+    training = trainer(tmp_path, settings(log_every=2))
+    training.objective = objective = Constant(counts)  # type: ignore[assignment]
+    training.stepper = Stepper(objective, training.settings, torch.device("cpu"))  # type: ignore[arg-type]
+    training.run()
+    rows = [json.loads(line) for line in (training.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row.get("steps_without_targets") for row in rows] == [1, 1, 2]
+    assert [row.get("loss") for row in rows] == [2.5, 2.5, None]
+
+
+def test_a_stage_without_any_target_is_an_error(tmp_path: Path) -> None:
+    training = trainer(tmp_path, settings(val_every=3))
+    training.objective = objective = Constant([[0]] * 6)  # type: ignore[assignment]
+    training.stepper = Stepper(objective, training.settings, torch.device("cpu"))  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="none of the 3 steps so far had a target"):
+        training.run()
+    assert not training.last.exists()
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

@@ -114,6 +114,68 @@ class NoKeys(Source):
         yield Document(text="a", key="")
 
 
+class NothingSaid(Source):
+    """Blank lines."""
+
+    def these(self) -> Iterator[Document]:
+        yield Document(text=" ", key="blank")
+
+
+def lines(folder: Path) -> Mapping[str, Any]:
+    """A sample."""
+    (folder / "a.txt").write_text("one\ntwo\nthree\n")
+    return {"path": str(folder)}
+
+
+class LinesOfFiles:
+    """The lines of the text files of a folder."""
+
+    errors = "ignore"
+    pattern = "[!.]*.txt"
+
+    def __init__(self, config: Any) -> None:
+        self.folder, self.unreadable = Path(config.path), dict[str, str]()
+
+    def files(self) -> list[Path]:
+        found = sorted(self.folder.glob(self.pattern))
+        if not found:
+            raise RequestError("there is no file", "make one")
+        return found
+
+    def documents(self) -> Iterator[Document]:
+        for path in self.files():
+            for number, line in enumerate(self.read(path)):
+                yield Document(text=line, key=f"{path.name} {number}")
+
+    def read(self, path: Path) -> list[str]:
+        return [line for line in path.read_text("utf-8", errors=self.errors).splitlines() if "\ufffd" not in line]
+
+
+class ReadsHidden(LinesOfFiles):
+    """And everything else."""
+
+    pattern = "**/*.txt"
+
+
+class StopsAtBadBytes(LinesOfFiles):
+    """And loses the file."""
+
+    errors = "strict"
+
+    def read(self, path: Path) -> list[str]:
+        try:
+            return super().read(path)
+        except UnicodeDecodeError:
+            self.unreadable[str(path)] = "it is not UTF-8"
+            return []
+
+
+class ReplacesBadBytes(LinesOfFiles):
+    """Without a word."""
+
+    errors = "replace"
+
+
 class AllAtOnce(Source):
     """A list."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from muomni_cli.api import Conversation, Message, RequestError, expand_path
+from muomni_cli.api import Conversation, Message, RequestError, expand_path, utf8_lines
 from muomni_newpart.config import NewpartConfig
 
 
@@ -33,13 +33,19 @@ class Pairs:
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         (path,) = self.files()
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file, start=1):
+        problems: list[str] = []
+
+        def note(reason: str, line: str) -> None:
+            problems.append(f"{line} {reason}")
+            self.unreadable[str(path)] = f"{problems[0]} ({len(problems)} in all)"
+
+        with path.open("rb") as file:
+            for number, line in utf8_lines(file, note):  # a bad byte costs its line, not the file
                 question, tab, answer = line.rstrip("\n").partition("\t")
                 if tab and question and answer:
                     yield question, answer
                 else:
-                    self.unreadable[str(path)] = f"line {number} is not: question, tab, answer"
+                    note("is not: question, tab, answer", f"line {number}")
 
     def _sums(self) -> Iterator[tuple[str, str]]:
         numbers = range(self._config.largest + 1)

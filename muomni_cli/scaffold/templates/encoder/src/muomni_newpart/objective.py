@@ -31,6 +31,8 @@ class ClassificationObjective:
         if None in (*data.train.labels, *data.val.labels):
             raise RequestError("an input has no label", "give every example one")
         classes = sorted({label for label in data.train.labels if label is not None})
+        if len(classes) < 2:
+            raise RequestError(f"all inputs have the label {classes[0]}", "add inputs of another class")
         if unknown := {*data.val.labels} - {*classes}:
             label = min(map(str, unknown))
             raise RequestError(f"only held-out inputs have the label {label}", "add training inputs with that label")
