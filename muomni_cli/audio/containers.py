@@ -20,7 +20,8 @@ SLACK = 256
 """Bytes by which a length may be wrong, or that may follow the samples: 8 ms of 16-bit samples at 16 kHz. Headers and
 tags that were counted, or forgotten, are that small."""
 MOST_CHUNKS = 1000  # before the samples
-_CHUNK_ID = re.compile(rb"[A-Za-z(_][A-Za-z0-9 _)]{3}")  # what samples rarely look like
+_CHUNK = re.compile(rb"[A-Za-z(_][A-Za-z0-9 _)]{3}")
+_COMMON = re.compile(rb"LIST|list|id3 |ID3 |bext|iXML|_PMX|JUNK|junk|PAD |fact|PEAK|cue |smpl|inst|COMM|MARK|ANNO|info")
 _W64_ID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the rest of its 16-byte names
 
 
@@ -35,6 +36,7 @@ class Layout:
     align: int = 2
     counted: int = 0  # bytes of its header that the size includes
     prefix: int = 0  # bytes of the chunk before the samples
+    last: bool = False  # whether libsndfile takes all that follows for samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ class Samples:
     field: int = 0  # offset of the length in the file; 0: it cannot be corrected
     size: str = ""  # its struct format
     besides: int = 0  # what it counts besides the samples
-    align: int = 1
-    chunks: bool = True  # whether chunks may follow
+    layout: Layout | None = None  # of the chunks that may follow
+    last: bool = False  # whether libsndfile takes all that follows for samples
 
 
 def layout_of(head: bytes) -> Layout | None:
@@ -60,9 +62,9 @@ def layout_of(head: bytes) -> Layout | None:
     if magic == b"FORM" and form in (b"AIFF", b"AIFC"):
         return Layout(12, 4, ">I", b"SSND", prefix=8)
     if magic == b"FORM" and form in (b"8SVX", b"16SV"):
-        return Layout(12, 4, ">I", b"BODY")
+        return Layout(12, 4, ">I", b"BODY", last=True)
     if magic == b"riff" and head[24:28] == b"wave":
-        return Layout(40, 16, "<Q", b"data" + _W64_ID, align=8, counted=24)
+        return Layout(40, 16, "<Q", b"data" + _W64_ID, align=8, counted=24, last=True)
     if magic == b"caff":
         return Layout(8, 4, ">Q", b"data", align=1, prefix=4)
     return None
@@ -84,9 +86,11 @@ def complete(file: BinaryIO, name: str) -> tuple[BinaryIO, int]:
     elif (samples := _samples(file, head)) is not None and samples.start < end:
         size = _true_size(file, samples, end, name)
         missing = 0 if _is_unknown(samples.claimed) else max(0, samples.claimed - size)
+        correct = b""
         if size != samples.claimed and samples.field:
             correct = struct.pack(samples.size, min(size + samples.besides, 256 ** struct.calcsize(samples.size) - 1))
-            file = _Corrected(file, samples.field, correct)
+        if correct or samples.last:
+            file = _Corrected(file, samples.field, correct, samples.start + size if samples.last else end)
     file.seek(0)
     return file, missing
 
@@ -100,7 +104,7 @@ def _samples(file: BinaryIO, head: bytes) -> Samples | None:
     if head[:4] in (b".snd", b"dns."):
         code = ">I" if head[:4] == b".snd" else "<I"
         start, claimed = struct.unpack(code[0] + "II", head[4:12].ljust(8, b"\0"))
-        return Samples(start, claimed, 8, code, chunks=False)
+        return Samples(start, claimed, 8, code)
     if head[:7] == b"NIST_1A":
         return _sphere(file)
     layout = layout_of(head)
@@ -113,7 +117,7 @@ def _sphere(file: BinaryIO) -> Samples | None:
     fields = {key: int(value) for key, value in re.findall(rb"\n(\w+) -i (\d{1,15})\b", text)}
     try:
         size = fields[b"sample_count"] * fields.get(b"channel_count", 1) * fields.get(b"sample_n_bytes", 1)
-        return Samples(int(text[8:16]), size, chunks=False)
+        return Samples(int(text[8:16]), size, last=True)
     except (KeyError, ValueError):
         return None
 
@@ -134,7 +138,8 @@ def _chunk(file: BinaryIO, layout: Layout) -> Samples | None:
             if long is not None and size == 0xFFFF_FFFF:
                 (field, size), code = long, "<Q"
             besides = layout.counted + layout.prefix
-            return Samples(begin + layout.prefix, max(0, size - besides), field, code, besides, layout.align)
+            claimed = max(0, size - besides)
+            return Samples(begin + layout.prefix, claimed, field, code, besides, layout, layout.last)
         size = max(0, size - layout.counted)
         position = begin + size + -size % layout.align
     return None
@@ -149,17 +154,24 @@ def _true_size(file: BinaryIO, samples: Samples, end: int, name: str) -> int:
         return there
     if there - samples.claimed <= SLACK:
         return samples.claimed
-    last = samples.start + samples.claimed
+    last, layout = samples.start + samples.claimed, samples.layout
     file.seek(0)
     magic = file.read(4)
     file.seek(last)
-    after = file.read(12)
-    padded = -samples.claimed % samples.align
-    if magic in (after[:4], after[padded : padded + 4]):
+    after = file.read(40)
+    padded = after[-samples.claimed % layout.align :] if layout is not None else after
+    if magic in (after[:4], padded[:4]):
         raise RequestError(f"{name} holds several recordings, one after another", "give each as a file of its own")
-    if samples.chunks and (_CHUNK_ID.match(after) or _CHUNK_ID.match(after, padded)):
+    if layout is not None and (_is_chunk(after, layout, end - last) or _is_chunk(padded, layout, end - last)):
         return samples.claimed
     return there
+
+
+def _is_chunk(head: bytes, layout: Layout, there: int) -> bool:
+    """Whether a chunk begins with ``head``, and not more samples: a common one, or one that ends in the file."""
+    size = head[layout.name : layout.name + struct.calcsize(layout.size)]
+    ends = len(size) == struct.calcsize(layout.size) and struct.unpack(layout.size, size)[0] <= there
+    return bool(_COMMON.match(head) or (ends and _CHUNK.match(head)))
 
 
 def _is_unknown(claimed: int) -> bool:
@@ -169,14 +181,15 @@ def _is_unknown(claimed: int) -> bool:
 
 
 class _Corrected(io.RawIOBase):
-    """A file with some bytes exchanged; seekable."""
+    """A seekable file with some bytes exchanged, up to ``end``."""
 
-    def __init__(self, file: BinaryIO, at: int, content: bytes) -> None:
-        self._file, self._at, self._content = file, at, content
+    def __init__(self, file: BinaryIO, at: int, content: bytes, end: int) -> None:
+        self._file, self._at, self._content, self._end = file, at, content, end
 
     def read(self, size: int = -1) -> bytes:
         begin = self._file.tell()
-        found = bytearray(self._file.read(size))
+        room = max(0, self._end - begin)
+        found = bytearray(self._file.read(room if size < 0 else min(size, room)))
         for place, byte in enumerate(self._content, self._at - begin):
             if 0 <= place < len(found):
                 found[place] = byte
@@ -188,15 +201,16 @@ class _Corrected(io.RawIOBase):
         return len(found)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
+        return self._file.seek(offset + self._end if whence == os.SEEK_END else offset, whence % 2)
 
     def tell(self) -> int:
         return self._file.tell()
 
 
 def check_pages(file: BinaryIO, end: int, name: str) -> None:
-    """RequestError if the pages of an Ogg file do not go on to the page that is marked as the last (RFC 3533)."""
+    """RequestError if pages of an Ogg file are missing, up to the one that is marked as the last (RFC 3533)."""
     position, closed = 0, False
+    numbers: dict[bytes, int] = {}  # of the last page, by stream
     while position < end:
         file.seek(position)
         head = file.read(27)
@@ -210,7 +224,10 @@ def check_pages(file: BinaryIO, end: int, name: str) -> None:
             raise truncated(name, "its last Ogg page is cut off")
         if closed and head[5] & 2:
             raise RequestError(f"{name} holds several recordings, one after another", "give each as a file of its own")
-        closed = bool(head[5] & 4)
+        number = int.from_bytes(head[18:22], "little")
+        if number != numbers.get(head[14:18], number - 1) + 1:
+            raise RequestError(f"{name} is damaged at byte {position:,}: Ogg pages before it are missing", _REPAIR)
+        closed, numbers[head[14:18]] = bool(head[5] & 4), number
         position += 27 + len(lengths) + sum(lengths)
     if not closed:
         raise truncated(name, "no Ogg page is marked as the last")
