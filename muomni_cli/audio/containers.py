@@ -70,7 +70,7 @@ def layout_of(head: bytes) -> Layout | None:
     return None
 
 
-def complete(file: BinaryIO, name: str) -> tuple[BinaryIO, int]:
+def complete(file: BinaryIO, name: str) -> tuple[io.RawIOBase, int]:
     """``file`` at its beginning, as libsndfile should read it, and how many bytes it may lack, at most :data:`SLACK`.
 
     Raises:
@@ -80,26 +80,25 @@ def complete(file: BinaryIO, name: str) -> tuple[BinaryIO, int]:
     file.seek(0)
     head = file.read(40)
     file.seek(0)
-    missing = 0
+    seen, missing = _Corrected(file, end), 0
     if head[:4] == b"OggS":
         check_pages(file, end, name)
-    elif (samples := _samples(file, head)) is not None and samples.start < end:
+    elif (samples := _samples(file, head, end)) is not None and samples.start < end:
         size = _true_size(file, samples, end, name)
         missing = 0 if _is_unknown(samples.claimed) else max(0, samples.claimed - size)
         correct = b""
         if size != samples.claimed and samples.field:
             correct = struct.pack(samples.size, min(size + samples.besides, 256 ** struct.calcsize(samples.size) - 1))
-        if correct or samples.last:
-            file = _Corrected(file, samples.field, correct, samples.start + size if samples.last else end)
+        seen = _Corrected(file, samples.start + size if samples.last else end, samples.field, correct)
     file.seek(0)
-    return file, missing
+    return seen, missing
 
 
 def truncated(name: str, what: str) -> RequestError:
     return RequestError(f"{name} is truncated: {what}", "restore the file, or save the rest with a correct header")
 
 
-def _samples(file: BinaryIO, head: bytes) -> Samples | None:
+def _samples(file: BinaryIO, head: bytes, end: int) -> Samples | None:
     """What the header says; None for formats that have no such length."""
     if head[:4] in (b".snd", b"dns."):
         code = ">I" if head[:4] == b".snd" else "<I"
@@ -108,7 +107,7 @@ def _samples(file: BinaryIO, head: bytes) -> Samples | None:
     if head[:7] == b"NIST_1A":
         return _sphere(file)
     layout = layout_of(head)
-    return None if layout is None else _chunk(file, layout)
+    return None if layout is None else _chunk(file, layout, end)
 
 
 def _sphere(file: BinaryIO) -> Samples | None:
@@ -122,10 +121,12 @@ def _sphere(file: BinaryIO) -> Samples | None:
         return None
 
 
-def _chunk(file: BinaryIO, layout: Layout) -> Samples | None:
+def _chunk(file: BinaryIO, layout: Layout, end: int) -> Samples | None:
     """The chunk of the samples."""
     position, long = layout.first, None
     for _ in range(MOST_CHUNKS):
+        if position >= end:  # also what no offset can be
+            break
         file.seek(position)
         head = file.read(layout.name + struct.calcsize(layout.size))
         if len(head) < layout.name + struct.calcsize(layout.size):
@@ -181,19 +182,20 @@ def _is_unknown(claimed: int) -> bool:
 
 
 class _Corrected(io.RawIOBase):
-    """A seekable file with some bytes exchanged, up to ``end``."""
+    """A file up to ``end``, with some bytes exchanged. Seeks stay within it: soundfile prints what they raise."""
 
-    def __init__(self, file: BinaryIO, at: int, content: bytes, end: int) -> None:
-        self._file, self._at, self._content, self._end = file, at, content, end
+    def __init__(self, file: BinaryIO, end: int, at: int = 0, content: bytes = b"") -> None:
+        self._file, self._end, self._at, self._content = file, end, at, content
 
     def read(self, size: int = -1) -> bytes:
         begin = self._file.tell()
         room = max(0, self._end - begin)
-        found = bytearray(self._file.read(room if size < 0 else min(size, room)))
-        for place, byte in enumerate(self._content, self._at - begin):
-            if 0 <= place < len(found):
-                found[place] = byte
-        return bytes(found)
+        found = self._file.read(room if size < 0 else min(size, room))
+        first, last = max(self._at, begin), min(self._at + len(self._content), begin + len(found))
+        if first < last:
+            exchanged = self._content[first - self._at : last - self._at]
+            found = found[: first - begin] + exchanged + found[last - begin :]
+        return found
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         found = self.read(len(buffer))
@@ -201,7 +203,8 @@ class _Corrected(io.RawIOBase):
         return len(found)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset + self._end if whence == os.SEEK_END else offset, whence % 2)
+        origin = (0, self._file.tell(), self._end)[whence]
+        return self._file.seek(min(max(0, origin + offset), self._end))
 
     def tell(self) -> int:
         return self._file.tell()

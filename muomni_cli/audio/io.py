@@ -111,9 +111,9 @@ def _opened(file: BinaryIO, name: str) -> Iterator[Sound]:
     if is_mp3(file):
         yield Mp3File(file, name)
         return
-    file, missing = complete(file, name)
+    seen, missing = complete(file, name)
     try:
-        with soundfile.SoundFile(file) as sound:
+        with soundfile.SoundFile(seen) as sound:
             if sound.format not in CHECKED:
                 raise RequestError(f"{name} is in the format {sound.format_info}, which is not read", _CONVERT)
             if missing and not sound.subtype.startswith(PLAIN):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.contract.data import FileMedia, Media
+from muomni_cli.core.console import silence_pillow
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.media import Modality, in_order, refuse_url
 
@@ -181,6 +182,7 @@ def _lossless(picture: Image, name: str) -> bytes:
 
     if not picture.width or not picture.height:
         raise RequestError(f"{name} has no pixels", "give an image that has some")
+    silence_pillow()
     file = io.BytesIO()
     try:
         picture.load()

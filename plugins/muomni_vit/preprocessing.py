@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
-from muomni_cli.api import RequestError
+from muomni_cli.api import RequestError, console
 from muomni_vit.plugin import VitConfig
 
 _WHITE = (255, 255, 255)
@@ -134,6 +134,7 @@ def read(config: VitConfig, file: BinaryIO, name: str) -> NDArray[np.uint8]:
     if size > config.max_bytes:
         problem = f"{name} has {size:,} bytes; at most {config.max_bytes:,} are read"
         raise RequestError(problem, "make the picture smaller, or save it as a JPEG")
+    console.silence_pillow()
     with _pillow_errors(name), _opened(config, file) as image:
         if image.format == "EPS":  # for which Pillow starts an external program
             raise RequestError(f"{name} is {image.format}, which needs an external program to read", _READABLE)

@@ -74,7 +74,7 @@ def test_cut_files_are_refused(kind: tuple[str, str], share: float, at: int) -> 
 @given(data=st.data())
 def test_wrong_lengths_do_no_harm(form: str, subtype: str, data: st.DataObject) -> None:
     file = bytearray(FILES[form, subtype])
-    found = _samples(io.BytesIO(file), bytes(file[:40]))
+    found = _samples(io.BytesIO(file), bytes(file[:40]), len(file))
     assert found is not None
     assert found.field
     del file[found.start + found.claimed :]
