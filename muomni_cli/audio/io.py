@@ -171,7 +171,7 @@ def _check_samples(piece: NDArray[np.float32], name: str) -> None:
 
 def _mono(piece: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n,channels) -> (n,): their mean; where they cancel out, with the sign that each has to the loudest."""
-    mean = piece.mean(axis=1, dtype=np.float32)
+    mean: NDArray[np.float32] = piece.mean(axis=1, dtype=np.float32)
     energy = np.square(piece).sum(0, dtype=np.float64)
     if np.square(mean).sum(dtype=np.float64) >= CANCELING * energy.sum() / piece.shape[1] ** 2:
         return mean

@@ -44,11 +44,11 @@ def silence_pillow() -> None:
     import ctypes
     import logging
 
-    from PIL import Image
+    from PIL import _imaging
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what nobody handles is printed
     with suppress(AttributeError, OSError):
-        ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 @functools.cache

@@ -119,16 +119,15 @@ def _wav(samples: NDArray[Any], rate: int) -> bytes:
     _check_sound(samples, rate)
     if samples.dtype == np.uint8 or samples.dtype == np.int8:  # as in WAV files, 8 bits are unsigned
         samples = (samples.astype(np.int16) - (128 if samples.dtype == np.uint8 else 0)) << 8
-    kind, subtype = (np.float32, "FLOAT") if samples.dtype.kind == "f" else (np.int32, "PCM_32")
-    if samples.dtype == np.int16:
-        kind, subtype = np.int16, "PCM_16"
+    subtype = "FLOAT" if samples.dtype.kind == "f" else "PCM_16" if samples.dtype == np.int16 else "PCM_32"
+    kinds: dict[str, type[np.generic]] = {"FLOAT": np.float32, "PCM_16": np.int16, "PCM_32": np.int32}
     file = io.BytesIO()
     with np.errstate(all="ignore"):  # what is too large for 32 bits is found in reading
-        soundfile.write(file, samples.astype(kind), int(rate), format="WAV", subtype=subtype)
+        soundfile.write(file, samples.astype(kinds[subtype]), int(rate), format="WAV", subtype=subtype)
     return file.getvalue()
 
 
-def _check_sound(samples: NDArray[Any], rate: object) -> None:
+def _check_sound(samples: NDArray[Any], rate: Any) -> None:
     if samples.ndim not in (1, 2) or not (samples.dtype.kind in "fi" or samples.dtype == np.uint8):
         what = f"audio cannot be a {samples.ndim}-D array of {samples.dtype}"
         raise RequestError(what, "give (N,) or (N,channels) samples, floats or signed integers")
@@ -142,7 +141,7 @@ def _check_sound(samples: NDArray[Any], rate: object) -> None:
             "the audio's integers need more than 32 bits", "give samples of 16, 24 or 32 bits, or floats"
         )
     try:
-        wrong = not 1 <= int(rate) == rate < 2**31  # type: ignore[call-overload]
+        wrong = not 1 <= int(rate) == rate < 2**31
     except (TypeError, ValueError, OverflowError):
         wrong = True
     if wrong:

@@ -61,7 +61,7 @@ def _gray_bits(image: Image.Image) -> int:
     """Bits of integers in a gray picture of more than 8: 16, or 8 if its values need no more."""
     if image.mode == "I" or image.mode.startswith("I;16"):
         high = image.getextrema()[1] if image.mode in ("I", "I;16") else np.asarray(image).max()
-        return 8 if high <= 255 else 16
+        return 8 if int(high) <= 255 else 16  # type: ignore[arg-type]
     return 8
 
 
