@@ -1,30 +1,50 @@
 """Read audio files as mono samples at a part's rate, full scale 1.
 
-Reads all formats of libsndfile (WAV, FLAC, Ogg, MP3, AIFF, ...), without trusting headers: memory is bounded by
-``max_seconds`` of what is really read. Longer files can be read in pieces. A truncated WAV file is refused:
-libsndfile would read the rest without an error.
+Reads WAV, RF64, W64, AIFF, AU, CAF, FLAC, Ogg, MP3 and NIST files, without trusting headers: memory is bounded by
+``max_seconds`` of what is really read. Longer files can be read in pieces. Truncated files are refused, whatever their
+container; other formats of libsndfile are too, because what they lack would not be noticed.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from muomni_cli.audio.containers import complete, truncated
 from muomni_cli.audio.dsp import resample, resampled
+from muomni_cli.audio.mp3 import Mp3File, is_mp3
 from muomni_cli.contract.speech import ReadSettings
 from muomni_cli.core.errors import RequestError
 
 RATES = (4_000, 384_000)  # accepted sample rates
 CHANNELS = 64  # most channels per file
 LOUDEST = 16.0  # largest sample; float files may exceed full scale, but far larger values are mis-scaled integers
-UNKNOWN = 0x7FFF_F000  # smallest size in a WAV header that means unknown, as written to a pipe
+UNKNOWN = 0x7FFF_F000  # a size in a WAV header that means unknown, as written to a pipe
 AT_ONCE = 1 << 18  # samples per read, over all channels
+CHECKED = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "SVX", "AU", "CAF", "NIST", "FLAC", "OGG"})
+"""Formats of libsndfile whose end is known."""
+PLAIN = ("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+"""Encodings of single samples, where some bytes too few are a rounding error of a header. Elsewhere a block is gone."""
+CANCELING = 0.5
+"""Channels cancel out if their mean has less than this share of the energy that independent channels would leave."""
+
+
+class Sound(Protocol):
+    """An open audio file."""
+
+    @property
+    def samplerate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def frames(self) -> int: ...  # samples of a channel, at least; 0 if unknown
+    def blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """All samples, (n,channels) with n at most ``size``."""
 
 
 def read(config: ReadSettings, file: BinaryIO, name: str) -> NDArray[np.float32]:
@@ -57,39 +77,57 @@ def pieces(config: ReadSettings, file: BinaryIO, name: str, max_seconds: float) 
     _check_enough(config, size, name)
 
 
+class _SndFile:
+    """An audio file that libsndfile reads."""
+
+    def __init__(self, sound: soundfile.SoundFile) -> None:
+        self._sound = sound
+        self.samplerate: int = sound.samplerate
+        self.channels: int = sound.channels
+        self.frames: int = sound.frames if sound.frames < 1 << 62 else 0
+
+    def blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+        gain = np.float32((1 << 31) / self._full_scale(size))
+        while (block := self._sound.read(size, dtype="float32", always_2d=True)).size:
+            yield block if gain == 1 else block * gain
+
+    def _full_scale(self, size: int) -> int:
+        """Full scale of 32-bit integers: theirs, or that of 16 or 24 bits if the values need no more. A recording of 32
+        bits is hardly that quiet, and one of 24 leaves the lowest byte empty."""
+        if self._sound.subtype != "PCM_32":
+            return 1 << 31
+        peak, bits = 0, 0
+        while peak < 1 << 23 and (block := self._sound.read(size, dtype="int32")).size:
+            peak = max(peak, int(block.max()), -int(block.min()))
+            bits |= int(np.bitwise_or.reduce(block, axis=None))
+        self._sound.seek(0)
+        if 0 < peak <= 1 << 15:
+            return 1 << 15
+        return 1 << 23 if peak < 1 << 23 and bits & 0xFF else 1 << 31
+
+
 @contextmanager
-def _opened(file: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
-    _check_promise(file, name)
+def _opened(file: BinaryIO, name: str) -> Iterator[Sound]:
+    if is_mp3(file):
+        yield Mp3File(file, name)
+        return
+    seen, missing = complete(file, name)
     try:
-        with soundfile.SoundFile(file) as sound:
-            yield sound
+        with soundfile.SoundFile(seen) as sound:
+            if sound.format not in CHECKED:
+                raise RequestError(f"{name} is in the format {sound.format_info}, which is not read", _CONVERT)
+            if missing and not sound.subtype.startswith(PLAIN):
+                raise truncated(name, f"{missing} bytes are missing")
+            yield _SndFile(sound)
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a .raw file has no format
         detail = f" ({error.error_string.strip().rstrip('.')})" if isinstance(error, soundfile.LibsndfileError) else ""
-        raise RequestError(
-            f"{name} is not a readable audio file{detail}", "give a WAV, FLAC, Ogg or MP3 file, or convert it to one"
-        ) from error
+        raise RequestError(f"{name} is not a readable audio file{detail}", _CONVERT) from error
 
 
-def _check_promise(file: BinaryIO, name: str) -> None:
-    """Refuse a truncated WAV file; leaves ``file`` at its beginning."""
-    end = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    head = file.read(12)
-    if head[:4] == b"RIFF" and head[8:] == b"WAVE":
-        while len(chunk := file.read(8)) == 8:
-            claimed, there = int.from_bytes(chunk[4:], "little"), end - file.tell()
-            if chunk[:4] == b"data" and 0 < there < claimed < UNKNOWN:
-                raise RequestError(
-                    f"{name} is truncated: its header says {claimed:,} bytes of samples, and {there:,} are there",
-                    "restore the file, or save the rest with a correct header",
-                )
-            if chunk[:4] == b"data" or claimed > there:
-                break
-            file.seek(claimed + claimed % 2, io.SEEK_CUR)
-    file.seek(0)
+_CONVERT = "give a WAV, FLAC, Ogg or MP3 file, or convert it to one"
 
 
-def _check_header(sound: soundfile.SoundFile, name: str, max_seconds: float, longer: str) -> None:
+def _check_header(sound: Sound, name: str, max_seconds: float, longer: str) -> None:
     """Refuse an impossible header; whether it is true shows in reading."""
     if not RATES[0] <= sound.samplerate <= RATES[1]:
         raise RequestError(
@@ -98,32 +136,48 @@ def _check_header(sound: soundfile.SoundFile, name: str, max_seconds: float, lon
         )
     if sound.channels > CHANNELS:
         raise RequestError(f"{name} has {sound.channels} channels; at most {CHANNELS} can be read", "mix it down first")
-    if sound.seekable() and sound.frames > max_seconds * sound.samplerate:
+    if sound.frames > max_seconds * sound.samplerate:
         raise _too_long(name, max_seconds, f" of {_seconds(sound.frames / sound.samplerate)}", longer)
 
 
-def _mixed(sound: soundfile.SoundFile, name: str, max_seconds: float, longer: str) -> Iterator[NDArray[np.float32]]:
+def _mixed(sound: Sound, name: str, max_seconds: float, longer: str) -> Iterator[NDArray[np.float32]]:
     """The whole file as mono, in at least one piece."""
     size = max(1, AT_ONCE // sound.channels)
     limit, held = max_seconds * sound.samplerate, 0
-    while (piece := sound.read(size, dtype="float32", always_2d=True)).size:
+    for piece in sound.blocks(size):
         held += len(piece)
         if held > limit:
             raise _too_long(name, max_seconds, "", longer)
-        mixed = piece.mean(axis=1, dtype=np.float32) if sound.channels > 1 else piece[:, 0]
-        if wrong := mixed.size - int(np.isfinite(mixed).sum()):
-            raise RequestError(
-                f"{name} contains samples that are not finite ({wrong} of {mixed.size:,} checked)",
-                "write the file again, or remove them",
-            )
-        if (peak := float(np.abs(mixed).max())) > LOUDEST:
-            raise RequestError(
-                f"{name} contains samples up to {peak:.5g}, where full scale is 1",
-                "scale its samples to lie from -1 to 1",
-            )
-        yield mixed
+        _check_samples(piece, name)
+        yield piece[:, 0] if sound.channels == 1 else _mono(piece)
     if not held:
         raise RequestError(f"{name} contains no samples", "give a file with samples in it")
+    if held < sound.frames:
+        raise truncated(name, f"its header says {sound.frames:,} samples, and {held:,} can be read")
+
+
+def _check_samples(piece: NDArray[np.float32], name: str) -> None:
+    """RequestError for samples that are no numbers, or far beyond full scale."""
+    if wrong := len(piece) - int(np.isfinite(piece).all(1).sum()):
+        raise RequestError(
+            f"{name} contains samples that are not finite ({wrong} of {len(piece):,} checked)",
+            "write the file again, or remove them",
+        )
+    if (peak := float(np.abs(piece).max())) > LOUDEST:
+        raise RequestError(
+            f"{name} contains samples up to {peak:.5g}, where full scale is 1", "scale its samples to lie from -1 to 1"
+        )
+
+
+def _mono(piece: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n,channels) -> (n,): their mean; where they cancel out, with the sign that each has to the loudest."""
+    mean: NDArray[np.float32] = piece.mean(axis=1, dtype=np.float32)
+    energy = np.square(piece).sum(0, dtype=np.float64)
+    if np.square(mean).sum(dtype=np.float64) >= CANCELING * energy.sum() / piece.shape[1] ** 2:
+        return mean
+    signs = np.sign(piece.T @ piece[:, energy.argmax()])
+    mixed: NDArray[np.float32] = (piece * signs).mean(axis=1, dtype=np.float32)
+    return mixed
 
 
 def _check_enough(config: ReadSettings, samples: int, name: str) -> None:

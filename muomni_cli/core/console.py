@@ -8,6 +8,7 @@ import io
 import json
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +35,20 @@ OTHER_WORDS = {  # synonym from other programs -> our command
     }.items()
     for word in words.split()
 }
+
+
+@functools.cache
+def silence_pillow() -> None:
+    """Let Pillow, and its copy of libtiff, report the damage of a picture without printing to stderr as well, in all
+    threads. Pillow without a shared libtiff goes on to print what libtiff says."""
+    import ctypes
+    import logging
+
+    from PIL import _imaging
+
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what nobody handles is printed
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 @functools.cache

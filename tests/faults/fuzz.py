@@ -95,13 +95,15 @@ def pictures() -> list[bytes]:
     """A small picture in every format and mode that is read."""
     noise = Image.effect_noise((40, 30), 80)
     found = []
-    for mode, form in [
+    for mode, form, *compression in [
         ("RGB", "PNG"), ("RGBA", "PNG"), ("P", "PNG"), ("I;16", "PNG"), ("L", "PNG"), ("1", "PNG"), ("RGB", "JPEG"),
         ("CMYK", "JPEG"), ("L", "JPEG"), ("P", "GIF"), ("RGB", "BMP"), ("RGB", "WEBP"), ("RGB", "TIFF"), ("F", "TIFF"),
-        ("RGB", "PPM"), ("RGB", "TGA"),
+        ("RGB", "PPM"), ("RGB", "TGA"), ("LA", "PNG"), ("RGB", "JPEG2000"), ("RGB", "AVIF"), ("RGB", "ICO"),
+        ("RGB", "TIFF", "tiff_lzw"), ("RGB", "TIFF", "jpeg"), ("1", "TIFF", "group4"), ("CMYK", "TIFF", "packbits"),
+        ("RGB", "TIFF", "tiff_adobe_deflate"), ("I;16", "TIFF", "tiff_lzw"),
     ]:  # fmt: skip
         held = io.BytesIO()
-        noise.convert(mode).save(held, form)
+        noise.convert(mode).save(held, form, **({"compression": compression[0]} if compression else {}))
         found.append(held.getvalue())
     return found
 
@@ -113,7 +115,9 @@ def sounds() -> list[bytes]:
     for form, subtype in [
         ("WAV", "PCM_16"), ("WAV", "PCM_U8"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAV", "ULAW"), ("RF64", "PCM_16"),
         ("W64", "PCM_16"), ("AIFF", "PCM_16"), ("AU", "PCM_16"), ("CAF", "PCM_16"), ("FLAC", "PCM_16"),
-        ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"),
+        ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("WAV", "PCM_32"), ("WAVEX", "PCM_16"),
+        ("WAV", "IMA_ADPCM"), ("W64", "GSM610"), ("AIFF", "FLOAT"), ("CAF", "ALAC_16"), ("SVX", "PCM_16"),
+        ("NIST", "PCM_16"), ("VOC", "PCM_16"),
     ]:  # fmt: skip
         held = io.BytesIO()
         soundfile.write(held, np.stack([wave, wave / 2], 1) if form == "WAV" else wave, 16000, subtype, format=form)
@@ -159,7 +163,7 @@ def array(draw: random.Random) -> Any:
         [0, 1e-9, 0.1, 1, 1e3, 1e9, 1e300]
     )
     with np.errstate(all="ignore"):
-        samples = values.astype(kind)
+        samples = np.asarray(values).astype(kind)
     if samples.size and draw.random() < 0.2 and samples.dtype.kind == "f":
         samples.flat[0] = draw.choice([np.nan, np.inf, -np.inf])
     rate = draw.choice([16000, 8000, 44100, 16000.0, 1, 0, -1, None, float("nan"), float("inf"), 10**12, "16000", 2.5])

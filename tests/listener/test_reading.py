@@ -183,13 +183,16 @@ def test_files_that_are_no_sound(content: bytes, what: str, fix: str, tmp_path: 
 
 def test_a_header_that_lies_about_the_length_is_not_believed(tmp_path: Path) -> None:
     path, data = tmp_path / "a.wav", np.full(8000, 8192, "<i2").tobytes()
-    for claimed in (16_002, 40_000_000):
+    for claimed in (16_258, 40_000_000):
         path.write_bytes(wav(data, claimed=claimed))
         refuses(path, f"says {claimed:,} bytes of samples, and 16,000 are there", "correct header")
     for unknown in (2**31 - 1, 2**31, 2**32 - 1):  # as programs write it that do not know
         path.write_bytes(wav(data, claimed=unknown))
         np.testing.assert_allclose(read(CONFIG, path), 0.25)
-    path.write_bytes(wav(data, claimed=4000))
+    for wrong in (0, 4000, 15_000, 16_002, 16_036):
+        path.write_bytes(wav(data, claimed=wrong))
+        np.testing.assert_allclose(read(CONFIG, path), 0.25)
+    path.write_bytes(wav(data, claimed=4000)[:4044] + b"LIST" + struct.pack("<I", 4000) + bytes(4000))
     assert read(CONFIG, path).size == 2000
 
 

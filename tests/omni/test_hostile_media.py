@@ -95,6 +95,23 @@ def moving(path: Path) -> None:
     frames[0].save(path, save_all=True, append_images=frames[1:])
 
 
+def multi_scan(path: Path) -> None:
+    """A progressive JPEG that claims 3.6 gigapixels, whose coefficients would all be held in memory."""
+    Image.new("RGB", (64, 64)).save(path, progressive=True)
+    content = bytearray(path.read_bytes())
+    frame = content.index(b"\xff\xc2")
+    content[frame + 5 : frame + 9] = struct.pack(">HH", 60_000, 60_000)
+    path.write_bytes(content)
+
+
+def mp3(path: Path) -> None:
+    """Every third frame of an MP3 file begins with something else."""
+    soundfile.write(path, np.tile(TONE, 4), 16000)
+    content = bytearray(path.read_bytes())
+    content[1440::432] = b"\0" * len(content[1440::432])
+    path.write_bytes(content)
+
+
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'
 
 REFUSED: dict[str, tuple[Callable[[Path], object] | None, str]] = {
@@ -102,6 +119,8 @@ REFUSED: dict[str, tuple[Callable[[Path], object] | None, str]] = {
     "header.png": (holding(png(50_000, 50_000, b"\0" * 1000)), "too many pixels"),
     "screen.gif": (holding(b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + bytes(20)), "picture"),
     "late.gif": (late_bomb, "pixels"),
+    "scans.jpg": (multi_scan, "at most 50,000,000 are read"),
+    "damaged.mp3": (mp3, "damaged"),
     "picture.svg": (holding(SVG), "not a picture"),
     "text.png": (holding(b"Once upon a time. " * 50), "not a picture"),
     "empty.png": (Path.touch, "empty"),
@@ -112,7 +131,6 @@ REFUSED: dict[str, tuple[Callable[[Path], object] | None, str]] = {
     "header.wav": (holding(wav(0)), "contains no samples"),
     "hollow.wav": (holding(wav(2**32 - 1)), "contains no samples"),
     "claims_more.wav": (holding(wav(40_000_000) + PCM), "says 40,000,000 bytes"),
-    "claims_nothing.wav": (holding(wav(0) + PCM), "contains no samples"),
     "cut.wav": (holding(wav(32000)[:30]), "is not a readable audio file"),
     "nan.wav": (floats(sample=np.nan), "not finite"),
     "inf.wav": (floats(sample=-np.inf), "not finite"),
@@ -131,10 +149,12 @@ ANSWERED: dict[str, Callable[[Path], object]] = {
     "moving.webp": moving,
     "bomb.gif": bomb,
     "turned.jpg": turned_cmyk,
+    "photo.jpg": lambda path: Image.new("L", (12_000, 9_000), 255).save(path),
     "deep.png": lambda path: Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64) * 16).save(path),
     "palette.png": lambda path: Image.new("P", (40, 40), 3).save(path, transparency=3),
     "really_a.png": lambda path: Image.new("RGB", (40, 40)).save(path, format="JPEG"),
     "claims_unknown.wav": holding(wav(2**31) + PCM),
+    "claims_nothing.wav": holding(wav(0) + PCM),
     "claims_less.wav": holding(wav(16000) + PCM),
 }
 
@@ -167,7 +187,7 @@ def _kilobytes(name: str) -> int:
 
 def commands(path: Path) -> list[list[str]]:
     """What may be told to look at or listen to a file."""
-    sees = path.suffix != ".wav"
+    sees = path.suffix not in (".wav", ".mp3")
     shown = ["--image" if sees else "--audio", str(path)]
     asked = [["chat", "-m", "small", "What?", *shown], ["trace", "-m", "small", "What?", *shown]]
     return asked if sees else [asked[0], ["listen", "-m", "small", str(path)]]
