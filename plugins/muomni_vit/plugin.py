@@ -77,9 +77,10 @@ class VitConfig(PartConfig):
     rope_theta: PositiveFloat = Field(100.0, description="base of the rotary wavelengths, counted in patches")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of each branch's output dropped in training")
     norm_eps: PositiveFloat = Field(1e-6, description="added to the variance inside LayerNorm")
-    fit: Literal["pad", "crop", "stretch"] = Field(
+    fit: Literal["pad", "extend", "crop", "stretch"] = Field(
         "pad",
-        description="pictures that are not square: pad adds bars, crop keeps the center, stretch distorts to a square",
+        description="pictures that are not square: pad adds bars of the mean color; extend cuts plain ends and adds "
+        "bars of the color at the picture's edge; crop keeps the center; stretch distorts to a square",
     )
     mean: tuple[Share, Share, Share] = Field(
         (0.5, 0.5, 0.5), description="subtracted from red, green and blue in 0 to 1; also the color of pad's bars"
