@@ -401,8 +401,16 @@ def part_entry(registered: RegisteredPart, config: Any, weights: str, **more: An
 
 def differences(held: Mapping[str, Any], named: Mapping[str, Any], besides: frozenset[str] = frozenset()) -> list[str]:
     """``kind``, ``use`` or ``plugin`` if they differ between two entries, else the names of settings that do, except
-    ``besides``."""
+    ``besides``; a setting that one does not have yet counts as its default."""
     if changed := [key for key in ("kind", "use", "plugin") if held[key] != named[key]]:
         return changed
-    one, other = held["config"], named["config"]
+    one, other = _with_defaults(held), _with_defaults(named)
     return sorted(key for key in (one.keys() | other.keys()) - besides if one.get(key) != other.get(key))
+
+
+def _with_defaults(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The config of an entry, with the settings that its part has had only since it was written."""
+    config: Mapping[str, Any] = entry["config"]
+    with suppress(ValueError, RequestError):  # of a plugin that has changed, or is missing
+        config = open_entry(entry)[1].model_dump(mode="json", by_alias=True)
+    return config

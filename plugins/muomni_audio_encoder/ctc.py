@@ -321,18 +321,24 @@ class Quiet:
         return float(begins[which]), float(ends[which])
 
 
-def quiet(wave: NDArray[np.floating], rate: int) -> Quiet:
-    """Quiet stretches of (N,) samples, relative to the sound's own loudness."""
+def loudness(wave: NDArray[np.floating], rate: int) -> NDArray[np.float64]:
+    """(N,) samples -> their power in dB of full scale at every :data:`STEP`, at least -100."""
     around = max(1, round(AROUND * rate))
     power = np.pad(np.square(wave, dtype=np.float64), around)
     total = np.concatenate([[0.0], np.cumsum(power)])
     centers = (np.arange(int(len(wave) / (STEP * rate)) + 1) * STEP * rate).astype(np.int64)
-    loudness = 10 * np.log10((total[centers + 2 * around] - total[centers]).clip(0) / (2 * around) + 1e-10)
-    lowest, highest = np.percentile(loudness, [5, 98])
+    levels: NDArray[np.float64] = (total[centers + 2 * around] - total[centers]).clip(0) / (2 * around)
+    return 10 * np.log10(levels + 1e-10)
+
+
+def quiet(wave: NDArray[np.floating], rate: int) -> Quiet:
+    """Quiet stretches of (N,) samples, relative to the sound's own loudness."""
+    levels = loudness(wave, rate)
+    lowest, highest = np.percentile(levels, [5, 98])
     below = max(highest - BELOW, min(lowest + ABOVE, highest - LEAST))
-    turns = np.diff(np.concatenate([[0], (loudness < below).astype(np.int8), [0]]))
+    turns = np.diff(np.concatenate([[0], (levels < below).astype(np.int8), [0]]))
     begins, ends = np.flatnonzero(turns == 1), np.flatnonzero(turns == -1)
-    deep = np.flatnonzero(loudness < highest - DEEP)
+    deep = np.flatnonzero(levels < highest - DEEP)
     last = deep[(np.searchsorted(deep, ends) - 1).clip(0)] if deep.size else begins - 1
     ends = np.where((last >= begins) & (last < ends), last + 1, ends)
     return Quiet(begins * STEP, ends * STEP, len(wave) / rate)

@@ -71,6 +71,14 @@ class AudioEncoderConfig(MelConfig):
         " 'abcdefghijklmnopqrstuvwxyz", min_length=1, description="alphabet of transcripts, one class per character"
     )
     max_seconds: float = Field(60.0, gt=0, le=3600, description="longest sound that is read from one file")
+    level: tuple[FiniteFloat, FiniteFloat] | None = Field(
+        None, description="speech quieter than the first is raised to it, louder than the second lowered to it, in dB "
+        "of full scale, in training as in use. Unset: it stays as it is"
+    )  # fmt: skip
+    silence: PositiveFloat | None = Field(
+        None, le=60, description="longest silence kept before and after speech, in seconds, in training as in use; "
+        "a longer recording than max_seconds is then read if its speech is shorter. Unset: all silence is kept"
+    )  # fmt: skip
     augment: AudioAugmentConfig = Field(AudioAugmentConfig(), description="augmentation of training sounds")
 
     @property
@@ -96,6 +104,8 @@ class AudioEncoderConfig(MelConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.level and self.level[0] > self.level[1]:
+            raise ValueError(f"level begins at {self.level[0]:g} dB, above its end, {self.level[1]:g} dB")
         if twice := {c for c in self.characters if self.characters.count(c) > 1}:
             raise ValueError(f"characters has {min(twice)!r} more than once")
         if self.d_model % self.n_heads:
@@ -121,9 +131,9 @@ def register_encoders() -> list[EncoderPart]:
             runner="muomni_audio_encoder.runtime:RecognizerRunner",
             steps="muomni_audio_encoder.graphs:steps",
             objective="muomni_audio_encoder.objective:CtcObjective",
-            read="muomni_cli.audio.io:read",
+            read="muomni_audio_encoder.voice_activity:read",
             num_tokens="muomni_audio_encoder.runtime:count",
-            cache_fields=frozenset({"sample_rate", "max_seconds", "shortest"}),
+            cache_fields=frozenset({"sample_rate", "max_seconds", "shortest", "level", "silence"}),
             read_chunks="muomni_cli.audio.io:pieces",
             transcribe="muomni_audio_encoder.recognizer:build",
             predictor="muomni_audio_encoder.recognizer:build_predictor",

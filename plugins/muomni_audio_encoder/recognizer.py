@@ -19,6 +19,7 @@ from muomni_audio_encoder import ctc, model
 from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, Spelled, align, marks, needed
 from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_audio_encoder.runtime import Transcription
+from muomni_audio_encoder.voice_activity import at_level
 from muomni_cli.api import CharSpan
 
 
@@ -95,7 +96,7 @@ class Recognizer(nn.Module, Transcription):
         classes = [self.alphabet.classes_of(one.character for one in row) for row in said]
         tokens = [self.config.num_tokens(len(wave)) for wave in inputs]
         possible = [row for row in range(len(texts)) if 0 < needed(classes[row]) <= tokens[row]]
-        heard = self.hear_all([inputs[row] for row in possible]) if possible else []
+        heard = self.hear_all([at_level(self.config, inputs[row]) for row in possible]) if possible else []
         for row, scores in zip(possible, heard, strict=True):
             found[row] = self._timed(scores, inputs[row], texts[row], said[row])
         return found

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from muomni_audio_encoder.ctc import BLANK, Alphabet, Mark, align, choose, greedy, prefix_beam
 from muomni_audio_encoder.plugin import AudioEncoderConfig
+from muomni_audio_encoder.voice_activity import prepared
 from muomni_cli.api import GraphFn, Word
 
 WINDOW = 20.0  # length of a window in seconds
@@ -31,6 +32,7 @@ sounds are recognized worse."""
 PAUSE = 10  # tokens of silence (0.4 seconds at 25 a second) after which the beam's best text is final
 PATIENCE = 750  # tokens (30 seconds at 25 a second) after which the beam's best text is final without a pause
 SILENCE = math.log(0.98)  # a token whose blank has a higher log-probability than this is silence
+IMPOSSIBLE = -50.0  # log-probability of a character where silence was cut
 
 Scores = NDArray[np.floating]
 
@@ -192,6 +194,18 @@ class Transcription(ABC):
         """:meth:`logits` of several sounds."""
         return [self.logits(wave) for wave in inputs]
 
+    def hear(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        """:meth:`logits` of a sound as :func:`muomni_audio_encoder.voice_activity.prepared` gives it; tokens of the
+        silence that it cut are blank."""
+        prepared_wave, stay = prepared(self.config, wave)
+        heard = self.logits(prepared_wave)
+        if stay.all():
+            return heard
+        scores = np.full((self.config.num_tokens(wave.size), heard.shape[1]), IMPOSSIBLE, np.float32)
+        scores[:, BLANK] = 0.0
+        scores[stay[: len(scores)]] = heard
+        return scores
+
     def words(self, inputs: NDArray[np.float32], *, beam: int = 0) -> Iterator[Word]:
         return self.stream([inputs], beam=beam)
 
@@ -199,7 +213,7 @@ class Transcription(ABC):
         shortest, rate = self.config.shortest, self.config.sample_rate
         room = Room(shortest, rate)
         speller = BeamSpeller(beam) if beam else GreedySpeller()
-        marks = marks_of(speller, ScoreWindows(shortest, rate).scores(self.logits, room.pieces(pieces)))
+        marks = marks_of(speller, ScoreWindows(shortest, rate).scores(self.hear, room.pieces(pieces)))
         return map(room.word, words_of(marks, self.alphabet, shortest / rate))
 
     def spelled(self, marks: Iterable[Mark]) -> str:

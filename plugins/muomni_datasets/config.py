@@ -19,6 +19,8 @@ COLORS: tuple[Color, ...] = ("red", "green", "blue", "yellow", "purple", "orange
 NAMED: tuple[Color, ...] = ("pink", "brown")  # used only if named, to test a model on unseen colors
 Shape = Literal["circle", "square", "triangle", "star"]
 SHAPES: tuple[Shape, ...] = ("circle", "square", "triangle", "star")
+Ground = Literal["gray", "muted", "white", "light", "dark", "black"]
+GROUNDS: tuple[Ground, ...] = ("gray", "muted")  # the default
 PAIRS = tuple(f"{color} {shape}" for color in COLORS + NAMED for shape in SHAPES)  # all kinds of objects in scenes
 
 Kind = Literal["high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones"]
@@ -174,6 +176,9 @@ class MadeConfig(PartConfig):
     )
 
 
+JpegQuality = Annotated[int, Field(ge=1, le=95)]
+
+
 class ScenesConfig(MadeConfig):
     """Drawn scenes."""
 
@@ -189,6 +194,17 @@ class ScenesConfig(MadeConfig):
         (), description="kinds reserved for the first object, which has no others; empty for all"
     )
     smooth: bool = Field(False, description="draw soft edges")
+    grounds: tuple[Ground, ...] = Field(
+        GROUNDS, min_length=1, description="possible grounds: gray, muted (colors), white, light, dark and black; no "
+        "object of nearly the same color is drawn on them"
+    )  # fmt: skip
+    aspect: float = Field(
+        1.0, ge=1, le=4, description="largest ratio of the longer to the shorter side; what is added shows the ground"
+    )
+    blur: float = Field(0.0, ge=0, le=8, description="largest radius of a Gaussian blur, in 1/64 of the picture")
+    quality: tuple[JpegQuality, JpegQuality] | None = Field(
+        None, description="lowest and highest quality of JPEG pictures; PNG if unset"
+    )
     give: Literal["captions", "questions"] = Field(
         "captions", description='"captions": examples with captions; "questions": conversations'
     )
@@ -201,6 +217,8 @@ class ScenesConfig(MadeConfig):
 
     @model_validator(mode="after")
     def _something_is_left(self) -> ScenesConfig:
+        if self.quality and self.quality[0] > self.quality[1]:
+            raise ValueError(f"quality begins at {self.quality[0]}, above its end, {self.quality[1]}")
         kinds = set(self.kinds)
         if not (kinds & set(self.only) if self.only else kinds):
             raise ValueError("`without`, `colors` and `shapes` leave no kind for the first object")
@@ -216,6 +234,8 @@ class SoundsConfig(MadeConfig):
     sample_rate: int = Field(16_000, ge=8_000, le=48_000, description="sample rate in Hz")
     kinds: tuple[Kind, ...] = Field(KINDS, min_length=1, description="kinds of sounds")
     hiss: float = Field(0.02, ge=0, le=0.2, description="loudest background noise, as a share of full scale")
+    around: float = Field(0.0, ge=0, le=30, description="longest silence added before and after, in seconds")
+    quieter: float = Field(0.0, ge=0, le=60, description="largest reduction of loudness, in dB")
 
 
 class SpokenConfig(FilesConfig):

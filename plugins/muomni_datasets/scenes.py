@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from muomni_cli.api import Conversation, Example, Message
-from muomni_datasets.config import COLORS, SHAPES, SIDES, ScenesConfig
+from muomni_datasets.config import COLORS, GROUNDS, SHAPES, SIDES, ScenesConfig
 from muomni_datasets.story_plots import NUMBERS, StoryRandom, fill
 from muomni_datasets.text import GeneratedSource
 
@@ -42,6 +42,18 @@ RGB = {
     "pink": (250, 90, 180),
     "brown": (110, 65, 30),
 }
+
+LEVELS = {
+    "gray": (112, 88),
+    "muted": (112, 88),
+    "white": (248, 8),
+    "light": (205, 44),
+    "dark": (24, 44),
+    "black": (0, 8),
+}
+"""Lowest level of each channel of a ground, and how many there are."""
+
+VISIBLE = 60  # smallest difference between the colors of an object and of its ground, in one channel
 
 RELATIVE_PLACES = {
     "left of": ("left", "right"),
@@ -81,9 +93,7 @@ class Scene:
 def lay_out(config: ScenesConfig, index: int) -> Scene:
     """Scene number ``index``."""
     rng = StoryRandom(f"{config.split}/{config.seed}/{index}")
-    gray, level = rng.below(2), 112 + rng.below(88)  # gray or a muted color; not the color of an object
-    background = (level, level, level) if gray else (level, 112 + rng.below(88), 112 + rng.below(88))
-    possible = config.kinds
+    background, possible = _ground(config, rng)
     first = [kind for kind in config.only if kind in possible] if config.only else possible
     if rng.between(0, 1) < config.counting:
         return Scene(background, _equal(rng, first), counted=True)
@@ -97,6 +107,25 @@ def lay_out(config: ScenesConfig, index: int) -> Scene:
         for number, (kind, place, radius) in enumerate(zip(kinds, places, radii, strict=True))
     ]
     return Scene(background, things, relations)
+
+
+def _ground(config: ScenesConfig, rng: StoryRandom) -> tuple[Rgb, list[str]]:
+    """The color of the ground and the kinds of objects that can be seen on it; the usual ground where they would be too
+    few."""
+    gray, level = rng.below(2), 112 + rng.below(88)  # gray or a muted color; not the color of an object
+    usual = (level, level, level) if gray else (level, 112 + rng.below(88), 112 + rng.below(88))
+    if config.grounds == GROUNDS:
+        return usual, config.kinds
+    name = rng.one(config.grounds)
+    low, count = LEVELS[name]
+    levels = [low + rng.below(count) for _ in range(3)]
+    red, green, blue = levels[:1] * 3 if name == "gray" else levels
+    ground = (red, green, blue)
+    seen = {color for color, rgb in RGB.items() if max(abs(a - b) for a, b in zip(rgb, ground, strict=True)) > VISIBLE}
+    kinds = [kind for kind in config.kinds if kind.split()[0] in seen]
+    only = set(config.only)
+    enough = len(set(kinds) - only) >= 3 and (not only or only & set(kinds))
+    return (ground, kinds) if enough else (usual, config.kinds)
 
 
 def _thing(rng: StoryRandom, kind: str, size: str, place: Point, radius: float) -> Thing:
@@ -134,8 +163,8 @@ def _equal(rng: StoryRandom, kinds: Sequence[str]) -> list[Thing]:
     return [replace(first, x=x + rng.between(-1, 1), y=y + rng.between(-1, 1)) for x, y in fields]
 
 
-def draw(scene: Scene, size: int, *, smooth: bool) -> bytes:
-    """PNG bytes of a scene, ``size`` pixels wide and high."""
+def draw(scene: Scene, size: int, *, smooth: bool) -> Image.Image:
+    """A scene, ``size`` pixels wide and high."""
     side = size * FINE if smooth else size
     picture = Image.new("RGB", (side, side), scene.background)
     pen = ImageDraw.Draw(picture)
@@ -146,10 +175,28 @@ def draw(scene: Scene, size: int, *, smooth: bool) -> bytes:
         else:
             corners = [(x + radius * right, y + radius * down) for right, down in OUTLINES[thing.shape]]
             pen.polygon(corners, fill=thing.shade)
-    if smooth:
-        picture = picture.resize((size, size), Image.Resampling.BOX)
+    return picture.resize((size, size), Image.Resampling.BOX) if smooth else picture
+
+
+def picture_of(config: ScenesConfig, index: int) -> bytes:
+    """The file of scene number ``index``, as ``aspect``, ``blur`` and ``quality`` have it."""
+    scene = lay_out(config, index)
+    picture = draw(scene, config.size, smooth=config.smooth)
+    rng = StoryRandom(f"picture/{config.split}/{config.seed}/{index}")
+    if added := round(config.size * rng.between(0, config.aspect - 1)):
+        before, wide = rng.below(added + 1), rng.below(2)
+        size, place = (config.size + added, config.size), (before, 0)
+        page = Image.new("RGB", size if wide else size[::-1], scene.background)
+        page.paste(picture, place if wide else place[::-1])
+        picture = page
+    if config.blur:
+        picture = picture.filter(ImageFilter.GaussianBlur(rng.between(0, config.blur) * config.size / UNITS))
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
+    if config.quality:
+        low, high = config.quality
+        picture.save(file, "JPEG", quality=low + rng.below(high - low + 1))
+    else:
+        picture.save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
@@ -240,7 +287,7 @@ def ask(known_facts: dict[str, str], rng: StoryRandom) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class SceneMedia:
-    """Scene number ``index``, opened as PNG."""
+    """Scene number ``index``, opened as PNG or JPEG."""
 
     modality: str
     config: ScenesConfig
@@ -255,8 +302,7 @@ class SceneMedia:
         return facts(lay_out(self.config, self.index), self.index)
 
     def open(self) -> BinaryIO:
-        scene = lay_out(self.config, self.index)
-        return io.BytesIO(draw(scene, self.config.size, smooth=self.config.smooth))
+        return io.BytesIO(picture_of(self.config, self.index))
 
 
 class Scenes(GeneratedSource):

@@ -121,9 +121,13 @@ class SoundMedia:
         size = round(self.config.seconds * rate)
         length = round(size * rng.between(0.6, 1.0))
         begin = rng.below(size - length + 1)
+        recording = StoryRandom(f"recording/{self.config.split}/{self.config.seed}/{self.index}")
+        before, after = (round(recording.between(0, self.config.around) * rate) for _ in range(2))
+        size, begin = before + size + after, before + begin
         samples = np.zeros(size)
         samples[begin : begin + length] = sound.make(length, rate)
         samples += rng.between(0, self.config.hiss) * _hiss(rng, size)
+        samples *= 10 ** (-recording.between(0, self.config.quieter) / 20)
         file = io.BytesIO()
         with wave.open(file, "wb") as out:
             out.setnchannels(1)

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from muomni_cli.api import Batch, Loss, RequestError, Sample
+from muomni_vit.degradation import degraded
 from muomni_vit.heads import CaptioningTask, ClassificationTask, ContrastiveTask, VisionTask, classes_of, text_of
 from muomni_vit.model import Vit, build
 from muomni_vit.plugin import ImageAugmentConfig, VitConfig
@@ -93,11 +94,20 @@ class VisionObjective:
         share = slice(len(rows) * micro // shares, len(rows) * (micro + 1) // shares)
         rng = np.random.default_rng([self._seed, step])
         changes = drawn(len(rows), self._config.size, self._config.augment, rng).share(share)
-        pictures = np.stack([self._train.inputs[row] for row in rows[share]])
+        pictures = self._pictures(rows, share, step)
         targets, weight = self.lesson.targets(self._train, rows, share, rng)
         if self._varied:
             pictures = changed(pictures, changes, self._fill)
         return Batch({"pictures": torch.from_numpy(pictures), **targets}, weight, len(pictures))
+
+    def _pictures(self, rows: Sequence[int], share: slice, step: int) -> Pictures:
+        """(B,3,S,S) pictures of a share of the step's ``rows``, degraded by seed, step and place."""
+        pictures: Iterator[Pictures] = (self._train.inputs[row] for row in rows[share])
+        if self._config.augment.degrades:
+            places = range(len(rows))[share]
+            rngs = (np.random.default_rng([self._seed, step, place]) for place in places)
+            pictures = (degraded(one, self._config, rng) for one, rng in zip(pictures, rngs, strict=True))
+        return np.stack(list(pictures))
 
     def loss(self, batch: Batch) -> Loss:
         return Loss(self.lesson.loss(self._scores(batch), batch.tensors))

@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from muomni_cli.api import EncoderPart, PartConfig, hookimpl
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Quality = Annotated[int, Field(ge=1, le=95)]  # of a JPEG picture
 
 
 class ImageAugmentConfig(PartConfig):
@@ -19,6 +20,25 @@ class ImageAugmentConfig(PartConfig):
     flip: float = Field(0.0, ge=0, le=1, description="share of pictures that are mirrored left to right")
     erase: float = Field(0.0, ge=0, le=1, description="share of pictures with a rectangle erased (arXiv:1708.04896)")
     erase_width: float = Field(0.4, gt=0, le=1, description="longest side of that rectangle, as a share of the picture")
+    oblong: float = Field(0.0, ge=0, le=1, description="share of pictures that are read as if they were not square")
+    aspect: float = Field(1.8, ge=1, le=4, description="largest ratio of the longer side of those to the shorter one")
+    gray: float = Field(0.0, ge=0, le=1, description="share of pictures without color")
+    blur: float = Field(0.0, ge=0, le=1, description="share of pictures with a Gaussian blur")
+    blur_radius: PositiveFloat = Field(1.5, le=16, description="largest radius of the blur, in pixels")
+    jpeg: float = Field(0.0, ge=0, le=1, description="share of pictures compressed as JPEG")
+    jpeg_quality: tuple[Quality, Quality] = Field((30, 90), description="lowest and highest quality of those")
+
+    @property
+    def degrades(self) -> bool:
+        """Whether it asks for anything of :mod:`muomni_vit.degradation`."""
+        return bool(self.oblong or self.gray or self.blur or self.jpeg)
+
+    @model_validator(mode="after")
+    def _quality_rises(self) -> Self:
+        low, high = self.jpeg_quality
+        if low > high:
+            raise ValueError(f"jpeg_quality begins at {low}, above its end, {high}")
+        return self
 
 
 class WordsConfig(PartConfig):
@@ -77,9 +97,10 @@ class VitConfig(PartConfig):
     rope_theta: PositiveFloat = Field(100.0, description="base of the rotary wavelengths, counted in patches")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of each branch's output dropped in training")
     norm_eps: PositiveFloat = Field(1e-6, description="added to the variance inside LayerNorm")
-    fit: Literal["pad", "crop", "stretch"] = Field(
+    fit: Literal["pad", "extend", "crop", "stretch"] = Field(
         "pad",
-        description="pictures that are not square: pad adds bars, crop keeps the center, stretch distorts to a square",
+        description="pictures that are not square: pad adds bars of the mean color; extend cuts plain ends and adds "
+        "bars of the color at the picture's edge; crop keeps the center; stretch distorts to a square",
     )
     mean: tuple[Share, Share, Share] = Field(
         (0.5, 0.5, 0.5), description="subtracted from red, green and blue in 0 to 1; also the color of pad's bars"

@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, JpegImagePlugin, Unidentifi
 from muomni_cli.api import RequestError, console
 from muomni_vit.plugin import VitConfig
 
+PLAIN = 20  # largest difference, in each channel, of pixels of one color: JPEG and resizing leave some
 _WHITE = (255, 255, 255)
 _READABLE = "give a picture such as a PNG, JPEG, WebP, GIF, BMP or TIFF file"
 _DAMAGED = "open and save it again in an image editor, or give another picture"
@@ -100,8 +101,9 @@ def fit(config: VitConfig, image: Image.Image) -> Image.Image:
     """A square of side ``config.size``, by one bicubic resize (antialiased where it shrinks).
 
     ``pad``, the default, scales the longer side to the square and centers the picture between bars of the mean color,
-    which are zero after normalization: nothing is cut off and no shape is distorted. ``crop`` scales the shorter side
-    and keeps the center; ``stretch`` scales each side independently.
+    which are zero after normalization: nothing is cut off and no shape is distorted. ``extend`` cuts what is plain at
+    the ends of the longer side, and its bars have the color of the picture's edge, so that its ground goes on.
+    ``crop`` scales the shorter side and keeps the center; ``stretch`` scales each side independently.
     """
     side, (width, height) = config.size, image.size
     square = (side, side)
@@ -111,13 +113,44 @@ def fit(config: VitConfig, image: Image.Image) -> Image.Image:
         short = min(width, height)
         left, top = (width - short) // 2, (height - short) // 2
         return image.crop((left, top, left + short, top + short)).resize(square, Image.Resampling.BICUBIC)
-    long = max(width, height)
-    scaled = (max(1, round(width * side / long)), max(1, round(height * side / long)))
     red, green, blue = (round(255 * share) for share in config.mean)
+    inner = image.resize(scaled(image.size, side), Image.Resampling.BICUBIC)
+    if config.fit == "extend":
+        red, green, blue = edge_color(inner)
+        image = image.crop(without_plain_ends(image.size, np.asarray(inner), (red, green, blue)))
+        inner = image.resize(scaled(image.size, side), Image.Resampling.BICUBIC)
     page = Image.new("RGB", square, (red, green, blue))
-    inner = image.resize(scaled, Image.Resampling.BICUBIC)
-    page.paste(inner, ((side - scaled[0]) // 2, (side - scaled[1]) // 2))
+    page.paste(inner, ((side - inner.width) // 2, (side - inner.height) // 2))
     return page
+
+
+def scaled(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """``size`` in proportion, with a longer side of ``side``."""
+    width, height = size
+    return max(1, round(width * side / max(size))), max(1, round(height * side / max(size)))
+
+
+def edge_color(image: Image.Image) -> tuple[int, int, int]:
+    """The median color of the outermost pixels, by channel."""
+    pixels = np.asarray(image)
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    red, green, blue = np.median(edge, axis=0).astype(int).tolist()
+    return red, green, blue
+
+
+def without_plain_ends(
+    size: tuple[int, int], small: NDArray[np.uint8], color: tuple[int, int, int]
+) -> tuple[int, int, int, int]:
+    """The box (left, top, right, bottom) of a picture of ``size`` without lines of one ``color`` at the ends of its
+    longer side, but no shorter than the other side. ``small`` (H,W,3) is the picture in proportion."""
+    width, height = size
+    lines = small if height > width else small.swapaxes(0, 1)  # the longer side first
+    plain = (np.abs(lines.astype(np.int16) - color) <= PLAIN).all((1, 2))
+    before, after = int(plain.argmin()), int(plain[::-1].argmin())
+    cut = min(len(lines) - lines.shape[1], before + after)
+    first = round(cut * before / max(before + after, 1))
+    begin, end = (round(at * max(size) / len(lines)) for at in (first, len(lines) - cut + first))
+    return (0, begin, width, end) if height > width else (begin, 0, end, height)
 
 
 def read(config: VitConfig, file: BinaryIO, name: str) -> NDArray[np.uint8]:
