@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import GraphFn, MelConfig, PartConfig
+from muomni_vocoders.dispersion import DispersionStream
 from muomni_vocoders.plugin import GriffinLimConfig, VocosConfig
 
 
@@ -67,15 +68,20 @@ class VocosRunnerStream(_VocoderRunnerStream):
     _config: VocosConfig
     _late: int
 
+    def __init__(self, run: GraphFn, config: PartConfig, mel: MelConfig) -> None:
+        super().__init__(run, config, mel)
+        self._dispersion = DispersionStream(mel.sample_rate, mel.hop)
+
     def push(self, piece: NDArray[np.float32]) -> NDArray[np.float32]:
         """(M,F) -> the (N,) samples that no later mel changes."""
         self._owed += len(piece) * self.mel.hop
-        return self._take(piece)
+        return self._dispersion.push(self._take(piece))
 
     def finish(self) -> NDArray[np.float32]:
         silence = np.full((self._config.lookahead, self.mel.n_mels), math.log(self.mel.mel_floor), np.float32)
         made = self._take(silence) if self._owed else silence[:0, 0]
-        return np.concatenate([made, self._ended()])
+        made = self._dispersion.push(np.concatenate([made, self._ended()]))
+        return np.concatenate([made, self._dispersion.finish()])
 
     def _take(self, piece: NDArray[np.float32]) -> NDArray[np.float32]:
         if not len(piece):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig
 from muomni_cli.nn.streaming import CausalConv, CausalStack, CausalStream, ConvNeXt, State, joined
+from muomni_vocoders.dispersion import FILTERS, block_filters, reach
 from muomni_vocoders.griffin_lim import Magnitudes, OverlapAddStream
 from muomni_vocoders.plugin import VocosConfig
 
@@ -22,6 +23,7 @@ class Vocos(nn.Module):
     """A :class:`muomni_cli.api.Vocoder`. RequestError if a mel filter is empty."""
 
     window: Tensor
+    blocks: Tensor
 
     def __init__(self, config: VocosConfig, mel: MelConfig) -> None:
         super().__init__()
@@ -35,15 +37,30 @@ class Vocos(nn.Module):
         self.backbone = CausalStack([first, nn.LayerNorm(width), *blocks, nn.LayerNorm(width)], mel.n_mels)
         self.magnitudes = Magnitudes(mel)
         self.register_buffer("window", torch.hann_window(mel.window), persistent=False)
+        self.register_buffer("blocks", torch.from_numpy(block_filters(mel.sample_rate, mel.hop)), persistent=False)
         self.silence = torch.tensor(mel.mel_floor).log().item()
         self.loudest = self.window.sum().log().item()  # of a full-scale constant, the most in one frequency
 
     def forward(self, mel: Tensor) -> Tensor:
-        """(B,M,F) log-mel -> (B, hop*M) samples."""
+        """(B,M,F) log-mel -> (B, hop*M) samples. In training without the dispersion, whose shifts no loss should see."""
         late = self.config.lookahead
         frames, _ = self.step(F.pad(mel, (0, 0, 0, late), value=self.silence))
         overlap = OverlapAddStream(self.window, self.mel.hop, mel.shape[0])
-        return torch.cat((overlap.push(frames[:, late:]), overlap.finish()), dim=1)
+        samples = torch.cat((overlap.push(frames[:, late:]), overlap.finish()), dim=1)
+        side = reach(self.mel.hop)
+        return samples if self.training else self.dispersed(F.pad(samples, (side, side)), 0)
+
+    def dispersed(self, samples: Tensor, done: int) -> Tensor:
+        """(B,N) samples of the next blocks and those around them -> (B, hop*n) the whole blocks of
+        :mod:`muomni_vocoders.dispersion` after the ``done`` ones."""
+        width, hop = self.blocks.shape[1:]
+        if samples.shape[1] < width:
+            return samples[:, :0]
+        frames = samples.unfold(1, width, hop)
+        made = frames.new_empty(*frames.shape[:2], hop)
+        for first in range(FILTERS):
+            made[:, first::FILTERS] = frames[:, first::FILTERS] @ self.blocks[(done + first) % FILTERS]
+        return made.flatten(1)
 
     def stream(self, batch: int = 1) -> VocosStream:
         return VocosStream(self, batch)
@@ -79,21 +96,33 @@ class VocosStream:
         tail = vocoder.window.new_full((batch, late, mel.n_mels), vocoder.silence)
         self._frames = CausalStream(vocoder.step, tail, late)
         self._vocoder, self._batch = vocoder, batch
-        self._overlap = self._new()
+        self._begin()
+
+    def _begin(self) -> None:
+        vocoder = self._vocoder
+        self._overlap = OverlapAddStream(vocoder.window, vocoder.mel.hop, self._batch)
+        self._held = vocoder.window.new_zeros(self._batch, reach(vocoder.mel.hop))  # samples not yet dispersed
+        self._done = 0  # blocks
 
     @torch.no_grad()
     def push(self, piece: Tensor) -> Tensor:
         """(B,M,F) -> the samples that no later mel changes."""
-        return self._overlap.push(self._frames.push(piece))
+        return self._dispersed(self._overlap.push(self._frames.push(piece)))
 
     @torch.no_grad()
     def finish(self) -> Tensor:
         made = self._overlap.push(self._frames.finish()), self._overlap.finish()
-        self._overlap = self._new()
-        return torch.cat(made, dim=1)
+        silence = self._held.new_zeros(self._batch, reach(self._vocoder.mel.hop))
+        rest = self._dispersed(torch.cat((*made, silence), dim=1))
+        self._begin()
+        return rest
 
-    def _new(self) -> OverlapAddStream:
-        return OverlapAddStream(self._vocoder.window, self._vocoder.mel.hop, self._batch)
+    def _dispersed(self, samples: Tensor) -> Tensor:
+        held = torch.cat((self._held, samples), dim=1)
+        made = self._vocoder.dispersed(held, self._done)
+        self._done += made.shape[1] // self._vocoder.mel.hop
+        self._held = held[:, made.shape[1] :]
+        return made
 
 
 build = Vocos
