@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muomni_cli.api import GraphFn, MelConfig, PartConfig
-from muomni_vocoders.dispersion import DispersionStream
 from muomni_vocoders.plugin import GriffinLimConfig, VocosConfig
 
 
@@ -68,20 +67,15 @@ class VocosRunnerStream(_VocoderRunnerStream):
     _config: VocosConfig
     _late: int
 
-    def __init__(self, run: GraphFn, config: PartConfig, mel: MelConfig) -> None:
-        super().__init__(run, config, mel)
-        self._dispersion = DispersionStream(mel.sample_rate, mel.hop)
-
     def push(self, piece: NDArray[np.float32]) -> NDArray[np.float32]:
         """(M,F) -> the (N,) samples that no later mel changes."""
         self._owed += len(piece) * self.mel.hop
-        return self._dispersion.push(self._take(piece))
+        return self._take(piece)
 
     def finish(self) -> NDArray[np.float32]:
         silence = np.full((self._config.lookahead, self.mel.n_mels), math.log(self.mel.mel_floor), np.float32)
         made = self._take(silence) if self._owed else silence[:0, 0]
-        made = self._dispersion.push(np.concatenate([made, self._ended()]))
-        return np.concatenate([made, self._dispersion.finish()])
+        return np.concatenate([made, self._ended()])
 
     def _take(self, piece: NDArray[np.float32]) -> NDArray[np.float32]:
         if not len(piece):
@@ -100,7 +94,8 @@ class VocosRunnerStream(_VocoderRunnerStream):
         config, bins = self._config, self.mel.n_mels
         widths = [bins] + [config.channels] * config.layers
         past = {f"past.{n}": np.zeros((1, config.kernel - 1, width), np.float32) for n, width in enumerate(widths)}
-        return {**super()._states(), "held": np.zeros((1, config.lookahead, bins), np.float32), **past}
+        held = np.zeros((1, config.lookahead, bins), np.float32)
+        return {**super()._states(), "held": held, "turn": np.zeros(1, np.int64), **past}
 
 
 class GriffinLimRunnerStream(_VocoderRunnerStream):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig
 from muomni_cli.nn.streaming import CausalConv, CausalStack, CausalStream, ConvNeXt, State, joined
-from muomni_vocoders.dispersion import FILTERS, block_filters, reach
+from muomni_vocoders.dispersion import FRAMES, sweeps
 from muomni_vocoders.griffin_lim import Magnitudes, OverlapAddStream
 from muomni_vocoders.plugin import VocosConfig
 
@@ -23,7 +23,7 @@ class Vocos(nn.Module):
     """A :class:`muomni_cli.api.Vocoder`. RequestError if a mel filter is empty."""
 
     window: Tensor
-    blocks: Tensor
+    sweeps: Tensor
 
     def __init__(self, config: VocosConfig, mel: MelConfig) -> None:
         super().__init__()
@@ -37,54 +37,47 @@ class Vocos(nn.Module):
         self.backbone = CausalStack([first, nn.LayerNorm(width), *blocks, nn.LayerNorm(width)], mel.n_mels)
         self.magnitudes = Magnitudes(mel)
         self.register_buffer("window", torch.hann_window(mel.window), persistent=False)
-        self.register_buffer("blocks", torch.from_numpy(block_filters(mel.sample_rate, mel.hop)), persistent=False)
+        added = torch.from_numpy(sweeps(mel.sample_rate, mel.hop, mel.n_fft))
+        self.register_buffer("sweeps", added, persistent=False)
         self.silence = torch.tensor(mel.mel_floor).log().item()
         self.loudest = self.window.sum().log().item()  # of a full-scale constant, the most in one frequency
 
     def forward(self, mel: Tensor) -> Tensor:
-        """(B,M,F) log-mel -> (B, hop*M) samples. In training without the dispersion, whose shifts no loss should see."""
+        """(B,M,F) log-mel -> (B, hop*M) samples."""
         late = self.config.lookahead
         frames, _ = self.step(F.pad(mel, (0, 0, 0, late), value=self.silence))
         overlap = OverlapAddStream(self.window, self.mel.hop, mel.shape[0])
-        samples = torch.cat((overlap.push(frames[:, late:]), overlap.finish()), dim=1)
-        side = reach(self.mel.hop)
-        return samples if self.training else self.dispersed(F.pad(samples, (side, side)), 0)
-
-    def dispersed(self, samples: Tensor, done: int) -> Tensor:
-        """(B,N) samples of the next blocks and those around them -> (B, hop*n) the whole blocks of
-        :mod:`muomni_vocoders.dispersion` after the ``done`` ones."""
-        width, hop = self.blocks.shape[1:]
-        if samples.shape[1] < width:
-            return samples[:, :0]
-        frames = samples.unfold(1, width, hop)
-        made = frames.new_empty(*frames.shape[:2], hop)
-        for first in range(FILTERS):
-            made[:, first::FILTERS] = frames[:, first::FILTERS] @ self.blocks[(done + first) % FILTERS]
-        return made.flatten(1)
+        return torch.cat((overlap.push(frames[:, late:]), overlap.finish()), dim=1)
 
     def stream(self, batch: int = 1) -> VocosStream:
         return VocosStream(self, batch)
 
     def step(self, mel: Tensor, past: State | None = None) -> tuple[Tensor, State]:
-        """(B,M,F) and the state after the mel before -> (B,M,W) windowed frames, late by the lookahead, and state."""
+        """(B,M,F) and the state after the mel before -> (B,M,W) windowed frames, late by the lookahead, and state: the
+        backbone's, the mel held back, and the (1,) number of frames before, modulo :data:`FRAMES`."""
         normal = (mel - self.config.mel_mean) / self.config.mel_scale
-        hidden, state = self.backbone(normal, None if past is None else past[:-1])
-        known, held = joined(mel, None if past is None else past[-1], self.config.lookahead)
-        return self.frames(self.head(hidden), known[:, : mel.shape[1]]), (*state, held)
+        hidden, state = self.backbone(normal, None if past is None else past[:-2])
+        known, held = joined(mel, None if past is None else past[-2], self.config.lookahead)
+        turn = torch.zeros(1, dtype=torch.long, device=mel.device) if past is None else past[-1]
+        frames = self.frames(self.head(hidden), known[:, : mel.shape[1]], turn)
+        return frames, (*state, held, (turn + mel.shape[1]) % FRAMES)
 
-    def frames(self, output: Tensor, mel: Tensor) -> Tensor:
-        """(B,M,2K) corrections of log-magnitudes and phases at the window's middle, and (B,M,F) mel of the same frames
-        -> (B,M,W)."""
+    def frames(self, output: Tensor, mel: Tensor, turn: Tensor) -> Tensor:
+        """(B,M,2K) corrections of log-magnitudes and phases at the window's middle, (B,M,F) mel of the same frames, and
+        the (1,) number of frames before -> (B,M,W)."""
         if not mel.shape[1]:  # which a transform refuses
             return output.new_zeros(mel.shape[0], 0, self.mel.window)
-        samples = torch.fft.irfft(torch.polar(*self.polar(output, mel)), n=self.mel.n_fft)
+        samples = torch.fft.irfft(torch.polar(*self.polar(output, mel, turn)), n=self.mel.n_fft)
         side = self.mel.window // 2
         return torch.cat((samples[..., -side:], samples[..., :side]), dim=-1) * self.window
 
-    def polar(self, output: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """The same -> (B,M,K) magnitudes, and phases at the window's middle."""
+    def polar(self, output: Tensor, mel: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+        """The same -> (B,M,K) magnitudes, and phases at the window's middle; in training without the dispersion, whose
+        moving sweeps no loss should see."""
         corrections, phases = output.float().chunk(2, dim=-1)
         known = self.magnitudes.power(mel).clamp_min(self.mel.mel_floor).log() / 2
+        if not self.training:
+            phases = phases + self.sweeps[(turn + torch.arange(mel.shape[1], device=mel.device)) % FRAMES]
         return (known + corrections).clamp_max(self.loudest).exp(), phases
 
 
@@ -96,33 +89,21 @@ class VocosStream:
         tail = vocoder.window.new_full((batch, late, mel.n_mels), vocoder.silence)
         self._frames = CausalStream(vocoder.step, tail, late)
         self._vocoder, self._batch = vocoder, batch
-        self._begin()
-
-    def _begin(self) -> None:
-        vocoder = self._vocoder
-        self._overlap = OverlapAddStream(vocoder.window, vocoder.mel.hop, self._batch)
-        self._held = vocoder.window.new_zeros(self._batch, reach(vocoder.mel.hop))  # samples not yet dispersed
-        self._done = 0  # blocks
+        self._overlap = self._new()
 
     @torch.no_grad()
     def push(self, piece: Tensor) -> Tensor:
         """(B,M,F) -> the samples that no later mel changes."""
-        return self._dispersed(self._overlap.push(self._frames.push(piece)))
+        return self._overlap.push(self._frames.push(piece))
 
     @torch.no_grad()
     def finish(self) -> Tensor:
         made = self._overlap.push(self._frames.finish()), self._overlap.finish()
-        silence = self._held.new_zeros(self._batch, reach(self._vocoder.mel.hop))
-        rest = self._dispersed(torch.cat((*made, silence), dim=1))
-        self._begin()
-        return rest
+        self._overlap = self._new()
+        return torch.cat(made, dim=1)
 
-    def _dispersed(self, samples: Tensor) -> Tensor:
-        held = torch.cat((self._held, samples), dim=1)
-        made = self._vocoder.dispersed(held, self._done)
-        self._done += made.shape[1] // self._vocoder.mel.hop
-        self._held = held[:, made.shape[1] :]
-        return made
+    def _new(self) -> OverlapAddStream:
+        return OverlapAddStream(self._vocoder.window, self._vocoder.mel.hop, self._batch)
 
 
 build = Vocos
