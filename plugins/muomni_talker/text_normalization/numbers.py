@@ -93,7 +93,7 @@ _UNITS = {
 _ONLY_JOINED = frozenset({"in", "A", "x", "t", "N", "J", "B", "cal", "min", "sec"})
 _AMOUNT = re.compile(rf"([-+±~≈]?)((?:US|A|C|CA|AU)?[{CURRENCIES}]|(?:{'|'.join(CODES)})(?=\d)|)({NUMBER})(.*)")
 _RANGE = re.compile(rf"({NUMBER})([$€£%°]?)[-–]({NUMBER})(.+)")
-_SPAN = re.compile(r"([^-–]*\d[^-–]*)[-–]([^-–]*\d[^-–]*)")
+_DASH = re.compile("[-–]")
 _OTHER_NUMBERS = re.compile(
     r"(?<![\d.,'_])(?:(?P<european>[1-9]\d{0,2}(?:\.\d{3})+),(?P<part>\d+)|(?P<dotted>[1-9]\d{0,2}(?:\.\d{3}){2,})"
     r"|(?P<swiss>[1-9]\d{0,2}(?:['_]\d{3})+)|(?P<indian>\d{1,2}(?:,\d\d)+,\d{3})"
@@ -261,9 +261,11 @@ def money(sign: str, amount: str, scale: str = "") -> str:
 
 def amount(core: str, follow: str) -> tuple[str, bool] | None:
     """A number with a currency or a unit, and whether the word ``follow`` belongs to it; None if it has neither."""
+    if len(_DASH.findall(core, 1)) > 1:
+        return None
     if (span := _RANGE.fullmatch(core)) is not None and (end := amount(span[3] + span[4], "")) is not None:
         return f"{number(span[1])} to {end[0]}", False
-    if (hit := _AMOUNT.fullmatch(core)) is None or _SPAN.fullmatch(core) is not None:
+    if (hit := _AMOUNT.fullmatch(core)) is None or _DASH.search(core, 1) is not None:
         return _span(core, follow)
     sign, currency, digits, rest = hit.groups()
     minus = _SIGNS.get(sign, "")
@@ -286,14 +288,15 @@ def amount(core: str, follow: str) -> tuple[str, bool] | None:
 
 def _span(core: str, follow: str) -> tuple[str, bool] | None:
     """$5-$10, $5-10 million, 5km-10km."""
-    if (ends := _SPAN.fullmatch(core)) is None or (first := amount(ends[1], "")) is None:
+    ends = _DASH.split(core)
+    if len(ends) != 2 or (first := amount(ends[0], "")) is None:
         return None
-    if (last := amount(ends[2], follow)) is not None:
+    if (last := amount(ends[1], follow)) is not None:
         return f"{first[0]} to {last[0]}", last[1]
-    sign = re.match(rf"[{CURRENCIES}]", ends[1])
-    if sign is None or (last := amount(sign[0] + ends[2], follow)) is None:
+    sign = ends[0][0]
+    if sign not in CURRENCIES or (last := amount(sign + ends[1], follow)) is None:
         return None
-    return f"{number(ends[1][1:])} to {last[0]}", last[1]
+    return f"{number(ends[0][1:])} to {last[0]}", last[1]
 
 
 def weekday(core: str) -> str | None:
