@@ -17,7 +17,7 @@ from muomni_cli.audio.mel import decode_codes
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.models.torch_engine import TorchCodec, TorchVocoder
 from muomni_cli.runs.run import open_entry
-from muomni_cli.voice.synthesis import CodesToAudio, codes_to_audio
+from muomni_cli.voice.synthesis import Chain, codes_to_audio
 from muomni_onnx import golden
 from muomni_onnx.golden import Distance, absolute, forgiving, of_its_size
 from muomni_onnx.graphs import THINKER, Exported, Model
@@ -235,7 +235,7 @@ def _sounds(
     codec: Codec, vocoder: Vocoder, bundle: OnnxModel, codes: NDArray[np.int64], saved: dict[str, NDArray[Any]]
 ) -> list[EndToEndCheck]:
     cpu = torch.device("cpu")
-    stream = CodesToAudio(TorchCodec(codec, cpu).stream(), TorchVocoder(vocoder, cpu).stream())
+    stream = Chain(TorchCodec(codec, cpu).stream(), TorchVocoder(vocoder, cpu).stream())
     mel = decode_codes(codec, codes)
     made = golden.sounded(bundle.codec().stream(), codes)
     ours, theirs = golden.sounded(codes_to_audio(bundle), codes), golden.sounded(stream, codes)

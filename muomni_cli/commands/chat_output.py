@@ -120,6 +120,8 @@ class SpeechOutput:
             say("(nothing of this answer can be spoken)")
         elif stats:
             say(f"({stats_line(speech)})")
+        for loss in speech.losses:
+            say(f"({loss})")
 
 
 def deliver(

@@ -64,8 +64,10 @@ def tts(
     with audio_output.open(speaker.sample_rate) as write:
         send(speaker.say(pieces, voice_settings, sampling, speech), write, speech)
     written = None if output in (None, STDOUT) else str(output)
-    if speech.cut:
+    if speech.limited:
         say(f"truncated after {max_seconds:g} seconds; --max-seconds allows more")
+    for loss in speech.losses:
+        say(loss)
     say(f"wrote {written}: {progress(speech)}" if written else f"spoke {progress(speech)}")
     if stats:
         say(stats_line(speech))
@@ -78,6 +80,7 @@ def tts(
             "real_time_factor": round(speech.factor, 4),
             "first_audio_ms": None if speech.first is None else round(1000 * speech.first, 1),
             "cut": speech.cut,
+            "skipped": speech.skipped,
             "voice": voice or next(iter(speaker.talker.voices), None),
             "seed": seed,
             "model": speaker.label,

@@ -7,7 +7,7 @@ T code frames, M mel frames, N samples, F mel bins, Q codebooks, K codebook size
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 Sampler = Callable[["NDArray[Any]"], int]
 """Draws one code from (K,) logits: greedily, or by temperature with the host's random generator."""
 SPEEDS = (0.5, 2.0)  # slowest and fastest speech, relative to the voice's own
+VOICE_SPEEDS = (0.9, 1.1)  # those that a Talker is asked for: beyond them, its samples are stretched in time
 FEWEST, MOST, EACH = 50, 1000, 30  # limits on the code frames of a text: 30 per token, but at least 50 and at most 1000
+EACH_LETTER = 6  # code frames, where that is more than by tokens
 
 
 class MelSettings(Protocol):
@@ -102,10 +104,10 @@ class MelConfig(PartConfig):
         return ""
 
 
-def most_frames(tokens: int) -> int:
-    """Upper limit on the code frames of a text: 30 per token, but at least 50 and at most 1000. Talkers that count
-    words pass the number of words."""
-    return max(FEWEST, min(MOST, EACH * tokens))
+def most_frames(tokens: int, letters: int = 0, speed: float = 1.0) -> int:
+    """Upper limit on the code frames of a text: 30 per token or 6 per letter, whichever is more, but at least 50 and at
+    most 1000; for another speed, as many as last equally long. Talkers that count words pass the number of words."""
+    return round(max(FEWEST, min(MOST, max(EACH * tokens, EACH_LETTER * letters))) / speed)
 
 
 class TensorStream(Protocol):
@@ -203,9 +205,9 @@ class CodeShape:
     seconds: float
 
     @staticmethod
-    def most_frames(tokens: int) -> int:
+    def most_frames(tokens: int, letters: int = 0, speed: float = 1.0) -> int:
         """See :func:`most_frames`."""
-        return most_frames(tokens)
+        return most_frames(tokens, letters, speed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +218,23 @@ class TextChunk:
     hidden: NDArray[Any] | None = None
 
 
+@dataclass(slots=True)
+class SpeechReport:
+    """What of a text a Talker does not speak. ``skipped``: pieces of the text that have no spoken form, each once, in
+    order. ``cut``: a sentence ended at the limit on code frames."""
+
+    skipped: dict[str, None] = field(default_factory=dict)
+    cut: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class VoiceSettings:
-    """A voice by name (the first if None) and a speed relative to the voice's own."""
+    """A voice by name (the first if None), a speed relative to the voice's own, and where the Talker reports what it
+    leaves out."""
 
     voice: str | None = None
     speed: float = 1.0
+    report: SpeechReport = field(default_factory=SpeechReport, compare=False, repr=False)
 
     def require_speed(self) -> None:
         """Raise RequestError if the speed is outside of :data:`SPEEDS`."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from muomni_cli.audio.dsp import log_mel, whole_frames
 from muomni_cli.contract.metrics import EvalSample, MetricResult
-from muomni_cli.contract.speech import TextChunk, most_frames
+from muomni_cli.contract.speech import TextChunk
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.html_page import wav
 from muomni_cli.data.examples import open_examples
@@ -134,6 +134,7 @@ class SpeechEvaluation:
         made = self._synthesized(vocoder, mels, sentences.waves)
         yield metric_result("vocoder", sentences.task, "mel_l1", self._distances(made, mels), sentences.keys)
         yield from _word_errors("vocoder", "wer_copy", sentences, sentences.wer(made), made)
+        yield from self._hop_bend("vocoder", sentences, made)
 
     def _of_talker(self, sentences: Sentences) -> Iterator[MetricResult]:
         """Synthesis of the texts: word errors, also with shuffled words, and lengths."""
@@ -152,21 +153,30 @@ class SpeechEvaluation:
         lengths = [wave.size / original.size for wave, original in zip(waves, sentences.waves, strict=True)]
         for name, number in (("median", np.median(lengths)), ("min", min(lengths)), ("max", max(lengths))):
             yield MetricResult(stage, task, f"length_{name}", float(number))
-        bounds = [most_frames(len(words_of(text))) for text in sentences.texts]
-        hits = [float(frames >= bound) for (_, frames), bound in zip(spoken, bounds, strict=True)]
-        yield metric_result(stage, task, "at_bound", hits, sentences.keys)
+        yield metric_result(stage, task, "at_bound", [float(cut) for _, cut in spoken], sentences.keys)
+        yield from self._hop_bend(stage, sentences, waves)
 
     @cached_property
     def _voice(self) -> Voice:
         return voice_of(self._engine, any_vocoder(self._engine, self._recipe))
 
-    def _say(self, text: str, name: str) -> tuple[Wave, int]:
-        """Samples of the text, and their code frames, in the voice called ``name`` or else the first."""
+    def _hop_bend(self, stage: str, sentences: Sentences, waves: Sequence[Wave]) -> Iterator[MetricResult]:
+        """See :func:`hop_bend`; the topline is that of the original recordings."""
+        hop = self._codec.mel.hop
+        bends = [(hop_bend(wave, hop), key) for wave, key in zip(waves, sentences.keys, strict=True)]
+        heard = [(bend, key) for bend, key in bends if bend is not None]
+        if heard:
+            originals = [bend for wave in sentences.waves if (bend := hop_bend(wave, hop)) is not None]
+            made = metric_result(stage, sentences.task, "hop_bend", [one for one, _ in heard], [key for _, key in heard])
+            yield replace(made, topline=float(np.mean(originals)) if originals else None)
+
+    def _say(self, text: str, name: str) -> tuple[Wave, bool]:
+        """Samples of the text, and whether it was cut short, in the voice called ``name`` or else the first."""
         voice = self._voice
         speech, sampling = SpeechStats(voice.sample_rate), SpeechSampling(seed=self._recipe.seed)
         settings = voice.voice_settings(name if name in voice.talker.voices else None)
         pieces = list(voice.say([TextChunk(text)], settings, sampling, speech))
-        return np.concatenate(pieces) if pieces else np.zeros(0, np.float32), speech.frames
+        return np.concatenate(pieces) if pieces else np.zeros(0, np.float32), speech.cut
 
     def _through_codes(self, sentences: Sentences) -> Resynthesized:
         if sentences.task not in self._resynthesized:
@@ -198,6 +208,23 @@ class SpeechEvaluation:
 def _of_source(examples: Examples, number: int) -> list[int]:
     rows: list[int] = np.flatnonzero(np.asarray(examples.sources) == number).tolist()
     return rows
+
+
+LOUD = 1e-4  # mean square from which a hop counts as sound
+_SMOOTH = 2.5  # hops over which it is taken
+
+
+def hop_bend(wave: Wave, hop: int) -> float | None:
+    """How much more (N,) samples bend at the borders of hops than elsewhere: the mean absolute second difference there,
+    relative to that at all places; about 1 where nothing marks the frames, and a buzz far above. None for silence."""
+    bends = np.abs(np.diff(wave.astype(np.float64), 2))
+    width = max(1, round(_SMOOTH * hop))
+    loud = np.convolve(wave.astype(np.float64) ** 2, np.full(width, 1 / width), "same") > LOUD
+    count = bends.size // hop
+    rows = bends[: count * hop].reshape(count, hop)[loud[: count * hop].reshape(count, hop).all(1)]
+    if not rows.size or not rows.any():
+        return None
+    return float(rows[:, -1].mean() / rows.mean())
 
 
 def shuffled(text: str, seed: int) -> str:

@@ -14,7 +14,7 @@ from muomni_cli.contract.data import Media
 from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.models import Word
-from muomni_cli.contract.speech import TextChunk
+from muomni_cli.contract.speech import SpeechReport, TextChunk
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.media import modality_of
 from muomni_cli.inference.chat_model import Answer, chat_model
@@ -178,11 +178,15 @@ class Model:
         settings = settings_of(self.engine, options)
         return ChatSession(chat_model(self.engine, LOG.info, prefix_cache=True), settings, self._reading)
 
-    def speak(self, text: str | Iterable[str], **options: Unpack[SpeechOptions]) -> tuple[NDArray[np.float32], int]:
-        """Speak a text: samples (N,), full scale 1, and their rate in Hz.
+    def speak(
+        self, text: str | Iterable[str], *, report: SpeechReport | None = None, **options: Unpack[SpeechOptions]
+    ) -> tuple[NDArray[np.float32], int]:
+        """Speak a text: samples (N,), full scale 1, and their rate in Hz. What is left out of the text is logged as a
+        warning.
 
         Args:
             text: one string, or pieces of text.
+            report: receives what is left out: ``skipped`` and ``cut``.
             options: ``voice`` (one of :attr:`voices`), ``speed``, ``seed``, ``temperature`` and ``max_seconds``, see
                 :class:`muomni_cli.inference.settings.SpeechOptions`.
 
@@ -191,12 +195,13 @@ class Model:
                 is out of range.
         """
         speech = SpeechStats(self.sample_rate)
+        speech.report = report or speech.report
         pieces = list(self._say(text, options, speech))
         speech.require()
         return np.concatenate(pieces), self.sample_rate
 
     def speak_stream(
-        self, text: str | Iterable[str], **options: Unpack[SpeechOptions]
+        self, text: str | Iterable[str], *, report: SpeechReport | None = None, **options: Unpack[SpeechOptions]
     ) -> Iterator[NDArray[np.float32]]:
         """:meth:`speak` chunk by chunk (n,), each as soon as it can be computed.
 
@@ -204,7 +209,9 @@ class Model:
         ``model.speak_stream(model.chat_stream("tell me a story"))``. The chunks together equal :meth:`speak` of the
         same text, however it is split. There are none if nothing can be spoken; other errors are raised at once.
         """
-        return self._say(text, options)
+        speech = SpeechStats(self.sample_rate)
+        speech.report = report or speech.report
+        return self._say(text, options, speech)
 
     def words(self, audio: MediaInput, *, beam: int = 0, max_seconds: float = LONGEST) -> Iterator[Word]:
         """Transcribe audio of any length: words with their times in seconds, each as soon as it is final.
@@ -267,10 +274,17 @@ class Model:
             return self._voices[vocoder]
 
     def _say(
-        self, text: str | Iterable[str], options: SpeechOptions, speech: SpeechStats | None = None
+        self, text: str | Iterable[str], options: SpeechOptions, speech: SpeechStats
     ) -> Iterator[NDArray[np.float32]]:
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         voice = self.voice()
         settings = voice.voice_settings(given.pop("voice", None), given.pop("speed", 1.0))
         pieces: Iterable[str] = [text] if isinstance(text, str) else text
-        return voice.say(map(TextChunk, pieces), settings, SpeechSampling(**given), speech)
+        made = voice.say(map(TextChunk, pieces), settings, SpeechSampling(**given), speech)
+
+        def told() -> Iterator[NDArray[np.float32]]:
+            yield from made
+            for loss in speech.losses:
+                LOG.warning("%s", loss)
+
+        return told()

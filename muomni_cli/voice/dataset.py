@@ -94,10 +94,11 @@ class ModelSynthesizer:
 
     def say(self, text: str) -> bytes:
         """A WAV file at the model's rate; deterministic."""
-        from muomni_cli.voice.synthesis import SpeechSampling
+        from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats
 
-        pieces = list(self._voice.say([TextChunk(text)], self._settings, SpeechSampling(max_seconds=600.0)))
-        if not pieces:
+        speech, sampling = SpeechStats(self._voice.sample_rate), SpeechSampling(max_seconds=600.0)
+        pieces = list(self._voice.say([TextChunk(text)], self._settings, sampling, speech))
+        if not pieces or speech.cut or speech.skipped:  # a recording must say what its text says
             raise RequestError(f"the model cannot speak {text[:40]!r}", "leave that text out")
         file = io.BytesIO()
         soundfile.write(file, np.concatenate(pieces), self._voice.sample_rate, subtype="PCM_16", format="WAV")

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from muomni_cli.audio.stretch import TimeStretch
 from muomni_cli.contract.engine import Engine
-from muomni_cli.contract.speech import ArrayStream, Sampler, SpeechGenerator, TextChunk, VoiceSettings
+from muomni_cli.contract.speech import (
+    VOICE_SPEEDS,
+    ArrayStream,
+    Sampler,
+    SpeechGenerator,
+    SpeechReport,
+    TextChunk,
+    VoiceSettings,
+)
 from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.loop import Sampling, check_limits, draw
 from muomni_cli.registry.registry import did_you_mean
+
+SHOWN, LONGEST_SHOWN = 8, 40  # pieces of text that a message lists, and characters of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,8 @@ class SpeechStats:
     """Statistics of the speech so far.
 
     ``first``: seconds until the first samples; None before. ``busy``: seconds of synthesis, without the time that
-    consumers of the samples take. ``cut``: the speech was truncated.
+    consumers of the samples take. ``limited``: the speech was truncated at ``max_seconds``. ``report``: what the Talker
+    left out.
     """
 
     rate: int
@@ -49,7 +61,30 @@ class SpeechStats:
     frames: int = 0
     first: float | None = None
     busy: float = 0.0
-    cut: bool = False
+    limited: bool = False
+    report: SpeechReport = field(default_factory=SpeechReport)
+
+    @property
+    def cut(self) -> bool:
+        """Whether the speech, or a sentence of it, was truncated."""
+        return self.limited or self.report.cut
+
+    @property
+    def skipped(self) -> list[str]:
+        """Pieces of the text that are not spoken, each once, in order."""
+        return list(self.report.skipped)
+
+    @property
+    def losses(self) -> list[str]:
+        """A sentence for each way in which the speech lacks something of its text."""
+        found = []
+        if skipped := self.skipped:
+            more = f", and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
+            listed = ", ".join(repr(_short(piece)) for piece in skipped[:SHOWN])
+            found.append(f"left out, because it cannot be spoken: {listed}{more}")
+        if self.report.cut:
+            found.append("a sentence was too long for the voice and is cut short")
+        return found
 
     @property
     def seconds(self) -> float:
@@ -66,6 +101,10 @@ class SpeechStats:
         if not self.samples:
             fix = "write words in Latin letters, numbers or common signs"
             raise RequestError("nothing in the text can be spoken", fix)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +161,23 @@ class Voice:
             if speech.first is None and samples.size:
                 speech.first = speech.busy
             if speech.samples + samples.size > limit:
-                speech.cut = True
+                speech.limited = True
                 samples = samples[: max(0, int(limit) - speech.samples)]
             speech.samples += samples.size
             if samples.size:
                 yield samples
-            if speech.cut:
+            if speech.limited:
                 return
 
     def _samples(
         self, pieces: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler, speech: SpeechStats
     ) -> Iterator[NDArray[np.float32]]:
+        own = min(max(voice_settings.speed, VOICE_SPEEDS[0]), VOICE_SPEEDS[1])
         sounds = self.sounds()
-        for codes in self.talker.speak(pieces, voice_settings, sampler):
+        if own != voice_settings.speed:
+            sounds = Chain(sounds, TimeStretch(self.sample_rate, voice_settings.speed / own))
+        asked = replace(voice_settings, speed=own, report=speech.report)
+        for codes in self.talker.speak(pieces, asked, sampler):
             speech.frames += len(codes)
             samples = sounds.push(codes)
             if samples.size:
@@ -153,22 +196,22 @@ def voice_of(engine: Engine, vocoder: str | None = None) -> Voice:
     return Voice(talker, lambda: codes_to_audio(engine, name), rate, label, name, temperature)
 
 
-def codes_to_audio(engine: Engine, vocoder: str | None = None) -> CodesToAudio:
-    """A new stream through a model's codec and vocoder; errors as of :func:`voice_of`."""
-    return CodesToAudio(engine.codec().stream(), engine.vocoder(engine.vocoder_name(vocoder)).stream())
+def codes_to_audio(engine: Engine, vocoder: str | None = None) -> Chain:
+    """A new stream through a model's codec and vocoder, (T,Q) codes -> (N,) samples; errors as of :func:`voice_of`."""
+    return Chain(engine.codec().stream(), engine.vocoder(engine.vocoder_name(vocoder)).stream())
 
 
-class CodesToAudio:
-    """Streaming synthesis, (T,Q) codes -> (N,) samples. ``mels``: codes to log-mel. ``waves``: log-mel to samples."""
+class Chain:
+    """Two streams as one, such as codes to log-mel and log-mel to samples. An ``ArrayStream``."""
 
-    def __init__(self, mels: ArrayStream, waves: ArrayStream) -> None:
-        self._mels, self._waves = mels, waves
+    def __init__(self, first: ArrayStream, second: ArrayStream) -> None:
+        self._first, self._second = first, second
 
-    def push(self, codes: NDArray[Any]) -> NDArray[np.float32]:
-        """Feed (T,Q) codes; returns the samples that are now final."""
-        made: NDArray[np.float32] = self._waves.push(self._mels.push(codes))
+    def push(self, piece: NDArray[Any]) -> NDArray[np.float32]:
+        """Feed a piece of the first stream's input; returns the output of the second that is now final."""
+        made: NDArray[np.float32] = self._second.push(self._first.push(piece))
         return made
 
     def finish(self) -> NDArray[np.float32]:
-        """The remaining samples."""
-        return np.concatenate([self._waves.push(self._mels.finish()), self._waves.finish()])
+        """The rest of the output."""
+        return np.concatenate([self._second.push(self._first.finish()), self._second.finish()])

@@ -23,7 +23,7 @@ from muomni_cli.api import Batch, Loss, Sample, TextChunk, VoiceSettings
 from muomni_cli.audio.mel import decode_codes, to_samples
 from muomni_talker.model import Alignment, TalkerBase, summed
 from muomni_talker.plugin import CursorConfig
-from muomni_talker.text_frontend import normalize, script
+from muomni_talker.text_frontend import pronounceable, pronounced, script
 from muomni_talker.text_normalization import written_form
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class TalkerObjective:
         )
         self._context, self._settings, self._seed = context, context.settings, context.seed
         self._config, self._slots = talker.config, talker.config.subframes
-        speech = context.speech(normalize)
+        speech = context.speech(pronounceable)
         if talker.thinker_width:
             context.hidden_states("")  # loads the Thinker now, not in the thread that prepares batches
         self._train, self._val = speech.train, speech.val
@@ -199,7 +199,7 @@ class TalkerObjective:
             if seeds and np.random.default_rng([*seeds[place], 1]).random() < self._config.hidden_state_dropout:
                 continue
             begin = 1  # after the leading silence
-            for word in script(self._context.hidden_states(speech.written[row])):
+            for word in pronounced(script(self._context.hidden_states(speech.written[row]))):
                 if word.hidden is not None:
                     found[place, begin : begin + len(word.text)] = word.hidden
                 begin += len(word.text) + word.ends  # a space separates sentences

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from muomni_cli.api import CodeShape, GraphFn, RequestError, Sampler, TextChunk, VoiceSettings
 from muomni_talker.plugin import TalkerBaseConfig
-from muomni_talker.text_frontend import FrontendChunk, script
+from muomni_talker.text_frontend import FrontendChunk, pronounced, script
 from muomni_talker.text_normalization import written_form
 
 
@@ -60,15 +60,15 @@ def speak(
         known = ", ".join(filter(None, engine.voices))
         raise RequestError(f"there is no voice {name!r}", f"available voices: {known or 'one without a name'}")
     voice_settings.require_speed()
-    return _speak(engine, text, 0 if name is None else engine.voices.index(name), voice_settings.speed, sampler)
+    return _speak(engine, text, 0 if name is None else engine.voices.index(name), voice_settings, sampler)
 
 
 def _speak(
-    engine: Engine, text: Iterable[TextChunk], voice: int, speed: float, sampler: Sampler
+    engine: Engine, text: Iterable[TextChunk], voice: int, voice_settings: VoiceSettings, sampler: Sampler
 ) -> Iterator[NDArray[Any]]:
     sentence: Sentence | None = None
-    for word in script(text):
-        sentence = sentence or Sentence(engine, voice, speed)
+    for word in pronounced(script(text, voice_settings.report.skipped)):
+        sentence = sentence or Sentence(engine, voice, voice_settings)
         yield from sentence.decode(sentence.add(word), sampler, ended=word.ends)
         if word.ends:
             sentence = None
@@ -81,9 +81,10 @@ class Sentence:
     its neighbors are.
     """
 
-    def __init__(self, engine: Engine, voice: int, speed: float) -> None:
-        self._engine, self._voice, self._speed = engine, voice, speed
-        self._words = 0  # spoken words so far
+    def __init__(self, engine: Engine, voice: int, voice_settings: VoiceSettings) -> None:
+        self._engine, self._voice = engine, voice
+        self._speed, self._report = voice_settings.speed, voice_settings.report
+        self._words = self._letters = 0  # spoken so far
         self._ids = [written_form.START]
         self._hidden_states = [np.zeros(engine.thinker_width, np.float32)]  # of each symbol, zeros if it has none
         self._features = np.zeros((0, engine.config.d_text), np.float32)  # (S,W) of the final symbols
@@ -104,7 +105,9 @@ class Sentence:
         if word.ends:
             self._ids.append(written_form.END)
             self._hidden_states.append(silent)
-        self._words += len(word.text.split())
+        spoken = word.text.split()
+        self._words += len(spoken)
+        self._letters += sum(map(len, spoken))
         self._read(word.ends)
         return self._plan(word.ends)
 
@@ -146,7 +149,10 @@ class Sentence:
         """Take the plan (T,D) of the next frames and yield the codes (n,Q) of those that can be decoded, up to the
         maximum number of frames."""
         engine = self._engine
-        room = min(CodeShape.most_frames(self._words), engine.config.ctx_len) - self._decoded
+        most = min(CodeShape.most_frames(self._words, self._letters, self._speed), engine.config.ctx_len)
+        room = most - self._decoded
+        if engine.causal or ended:
+            self._report.cut |= self._planned > most
         if engine.causal:
             for row in plan[:room]:
                 self._before = engine.draw(engine.step(self._before, row, self._memory), sampler)

@@ -1,6 +1,7 @@
 """Text to spoken words: lower-case letters, apostrophes, spaces and a few punctuation marks.
 
-Text may come in pieces; each word is yielded as soon as later text cannot change how it is spoken.
+Text may come in pieces; each word is yielded as soon as later text cannot change how it is spoken. What has no spoken
+form is collected, so that it can be told.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from muomni_cli.api import TextChunk
 from muomni_talker.text_normalization import written_form
+from muomni_talker.text_normalization.markup import MarkupFilter
 from muomni_talker.text_normalization.written_form import LOOK, NormalizedWord, WrittenWord
 
 if TYPE_CHECKING:
@@ -21,6 +23,21 @@ if TYPE_CHECKING:
 LONGEST = 40  # most spoken words of a sentence
 ENOUGH = 25  # spoken words after which a sentence is cut at a comma
 LETTERS = 40  # most letters of a spoken word
+MOST_LETTERS = 400  # letters after which a sentence of long words ends, so that it stays within the limit on frames
+
+# Single letters are no words of running text, so a Talker never learns to speak them; their names are.
+LETTER_NAMES = dict(
+    zip(
+        "abcdefghijklmnopqrstuvwxyz",
+        (
+            *("ay", "bee", "see", "dee", "ee", "ef", "gee", "aitch", "eye", "jay", "kay", "el", "em"),
+            *("en", "oh", "pee", "cue", "are", "es", "tee", "you", "vee", "double you", "ex", "why", "zee"),
+        ),
+        strict=True,
+    )
+)
+_WORDS_OF_ONE_LETTER = "aio"
+_SINGLE = re.compile(r"(?<![a-z'])[a-z](?=(?:'s)?(?![a-z']))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,38 +53,47 @@ class FrontendChunk:
 
 class TextFrontend:
     """Incremental text normalization; the result does not depend on how the text is split. A word waits for the next
-    one, and words that are not plain for :data:`LOOK` more."""
+    one, and words that are not plain for :data:`LOOK` more. ``skipped`` receives what has no spoken form."""
 
-    def __init__(self) -> None:
+    def __init__(self, skipped: dict[str, None] | None = None) -> None:
+        self._skipped = {} if skipped is None else skipped
+        self._markup = MarkupFilter(self._skipped)
         self._run: list[str] = []
         self._hidden: NDArray[Any] | None = None
         self._breaks = 1  # the start of the text counts as a new line
         self._queue: deque[tuple[WrittenWord, NDArray[Any] | None]] = deque()
         self._before: WrittenWord | None = None
         self._held: tuple[str, str, NDArray[Any] | None] | None = None
-        self._count = 0
+        self._count = self._letters = 0  # spoken in this sentence
+        self._heading = False
 
     def push(self, piece: TextChunk) -> Iterator[FrontendChunk]:
         """Feed a piece of text and yield the words that are now final."""
-        for run in re.findall(r"\s+|\S+", piece.text):
+        self._take(self._markup.push(piece.text), piece.hidden)
+        yield from self._drain(finished=False)
+
+    def finish(self) -> Iterator[FrontendChunk]:
+        """Yield the remaining words at the end of the text."""
+        self._take(self._markup.finish(), self._hidden)
+        self._close()
+        yield from self._drain(finished=True)
+        yield from self._release(ends=True)
+
+    def _take(self, text: str, hidden: NDArray[Any] | None) -> None:
+        for run in re.findall(r"\s+|\S+", text):
             if run.isspace():
                 self._close()
                 self._breaks += run.count("\n")
             else:
                 self._run.append(run)
-                self._hidden = piece.hidden
-        yield from self._drain(finished=False)
-
-    def finish(self) -> Iterator[FrontendChunk]:
-        """Yield the remaining words at the end of the text."""
-        self._close()
-        yield from self._drain(finished=True)
-        yield from self._release(ends=True)
+                self._hidden = hidden
 
     def _close(self) -> None:
         """End the current run of characters and queue its written words."""
         if self._run:
-            words = written_form.cut("".join(self._run), self._breaks)
+            run = "".join(self._run)
+            self._skipped.update(dict.fromkeys(written_form.unspoken(run)))
+            words = written_form.cut(run, self._breaks)
             self._queue.extend((word, self._hidden) for word in words)
             self._run.clear()
             self._breaks = 0 if words else self._breaks
@@ -80,8 +106,11 @@ class TextFrontend:
                 return
             follow = [] if plain else [self._queue[at][0] for at in range(1, min(LOOK + 1, len(self._queue)))]
             reading = written_form.read(word, follow, self._before)
-            if word.breaks > 1 or written_form.starts_item(word):
+            if word.breaks > 1 or written_form.starts_item(word) or (self._heading and word.breaks):
                 yield from self._release(ends=True)
+            self._heading = written_form.starts_heading(word) or (self._heading and not word.breaks)
+            if not reading.text.strip() and written_form.says_something(word):
+                self._skipped.setdefault(word.lead + word.core + word.tail)
             for _ in range(reading.taken + 1):
                 self._before, hidden = self._queue.popleft()
             opens = "(" in word.lead and not reading.taken
@@ -106,8 +135,11 @@ class TextFrontend:
             return
         for begin in range(0, len(words), LONGEST):
             some = words[begin : begin + LONGEST]
-            yield from self._release(ends=self._count + len(some) > LONGEST)
+            letters = sum(map(len, some))
+            full = self._count + len(some) > LONGEST or self._letters + letters > MOST_LETTERS
+            yield from self._release(ends=full)
             self._count += len(some)
+            self._letters += letters
             self._held = (" ".join(some), "", hidden)
         self._held = (" ".join(some), mark, hidden)
         if reading.ends or (self._count >= ENOUGH and mark):
@@ -120,12 +152,12 @@ class TextFrontend:
             yield FrontendChunk(text + (mark.removesuffix(" -") if ends else f"{mark} "), hidden, ends)
             self._held = None
             if ends:
-                self._count = 0
+                self._count = self._letters = 0
 
 
-def script(text: Iterable[TextChunk]) -> Iterator[FrontendChunk]:
-    """The spoken words of a text that comes in pieces, lazily."""
-    reader = TextFrontend()
+def script(text: Iterable[TextChunk], skipped: dict[str, None] | None = None) -> Iterator[FrontendChunk]:
+    """The spoken words of a text that comes in pieces, lazily; ``skipped`` receives what has no spoken form."""
+    reader = TextFrontend(skipped)
     for piece in text:
         yield from reader.push(piece)
     yield from reader.finish()
@@ -134,3 +166,20 @@ def script(text: Iterable[TextChunk]) -> Iterator[FrontendChunk]:
 def normalize(text: str) -> str:
     """All words of :func:`script` as one string, sentences joined by a space; empty if nothing can be spoken."""
     return "".join(word.text + " " * word.ends for word in script([TextChunk(text)])).removesuffix(" ")
+
+
+def pronounced(words: Iterable[FrontendChunk]) -> Iterator[FrontendChunk]:
+    """The same words with single letters as their names (u s b -> you es bee), as a Talker reads them. "a", "i" and "o"
+    stay words unless they are spelled or a sentence of their own."""
+    begins = True
+    for word in words:
+        letters = _SINGLE.findall(word.text)
+        spelled = len(letters) > 1 or (begins and word.ends and len(word.text.split()) == 1)
+        kept = "" if spelled else _WORDS_OF_ONE_LETTER
+        yield replace(word, text=_SINGLE.sub(lambda hit: hit[0] if hit[0] in kept else LETTER_NAMES[hit[0]], word.text))  # noqa: B023
+        begins = word.ends
+
+
+def pronounceable(text: str) -> str:
+    """All words of :func:`pronounced` as one string, as :func:`normalize`: what a Talker is trained with."""
+    return "".join(word.text + " " * word.ends for word in pronounced(script([TextChunk(text)]))).removesuffix(" ")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from muomni_cli.api import Graph, GraphInput
 from muomni_cli.nn.onnx_stack import ones, quiet
 from muomni_cli.nn.streaming import joined
+from muomni_vocoders.dispersion import FRAMES
 from muomni_vocoders.griffin_lim import TINY, DftAnalysis, GriffinLim, OverlapAdd, OverlapAddStream, predicted, turns
 from muomni_vocoders.vocos import Vocos
 
@@ -34,15 +35,17 @@ class VocoderGraph(nn.Module):
         self.laying = OverlapAdd(vocoder.mel, vocoder.window, vocoder.mel.window // 2)
 
     def forward(
-        self, mel: Tensor, real: Tensor, tail: Tensor, weight: Tensor, held: Tensor, *past: Tensor
+        self, mel: Tensor, real: Tensor, tail: Tensor, weight: Tensor, held: Tensor, turn: Tensor, *past: Tensor
     ) -> tuple[Tensor, ...]:
-        """``held``: (B,A,F) the mel before, ``past``: the backbone's state."""
+        """``held``: (B,A,F) the mel before, ``turn``: (1,) frames before, modulo ``FRAMES``, ``past``: the backbone's
+        state."""
         vocoder, config = self.vocoder, self.vocoder.config
         hidden, present = vocoder.backbone((mel - config.mel_mean) / config.mel_scale, past)
         known, held = joined(mel, held, config.lookahead)
-        magnitudes, phases = vocoder.polar(vocoder.head(hidden), known[:, : mel.shape[1]])
+        magnitudes, phases = vocoder.polar(vocoder.head(hidden), known[:, : mel.shape[1]], turn)
         spectrum = torch.cat((magnitudes * phases.cos(), magnitudes * phases.sin()), dim=2).transpose(1, 2)
-        return *self.laying(spectrum, real, tail, weight, self.laying.kernel()), held, *present
+        made = self.laying(spectrum, real, tail, weight, self.laying.kernel())
+        return *made, held, (turn + mel.shape[1]) % FRAMES, *present
 
 
 class GriffinLimGraph(nn.Module):
@@ -106,14 +109,14 @@ class GriffinLimGraph(nn.Module):
 def vocos_graphs(module: Vocos) -> list[Graph]:
     mel, config = module.mel, module.config
     memories = module.backbone.memories
-    states = {**OVERLAP, "held": "held_now", **{f"past.{n}": f"present.{n}" for n in range(len(memories))}}
+    states = {**OVERLAP, "held": "held_now", "turn": "turn_now", **{f"past.{n}": f"present.{n}" for n in range(len(memories))}}
 
     def by_fft(
-        given: Tensor, real: Tensor, tail: Tensor, weight: Tensor, held: Tensor, *past: Tensor
+        given: Tensor, real: Tensor, tail: Tensor, weight: Tensor, held: Tensor, turn: Tensor, *past: Tensor
     ) -> tuple[Tensor, ...]:
         assert bool((real == 1).all()), "the overlap takes no frames before the start"
-        frames, (*present, kept) = module.step(given, (*past, held))
-        return *_laid(module, frames, tail, weight), kept, *present
+        frames, (*present, kept, now) = module.step(given, (*past, held, turn))
+        return *_laid(module, frames, tail, weight), kept, now, *present
 
     return [
         Graph(
@@ -124,6 +127,7 @@ def vocos_graphs(module: Vocos) -> list[Graph]:
                 GraphInput("real", (1, "frames"), ones),
                 *_overlap_inputs(module),
                 GraphInput("held", ("batch", config.lookahead, mel.n_mels), levels),
+                GraphInput("turn", (1,), GraphInput.below(FRAMES)),
                 *(GraphInput(f"past.{n}", ("batch", *shape)) for n, shape in enumerate(memories)),
             ],
             outputs=["samples", "rest", *states.values()],

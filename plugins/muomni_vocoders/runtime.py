@@ -94,7 +94,8 @@ class VocosRunnerStream(_VocoderRunnerStream):
         config, bins = self._config, self.mel.n_mels
         widths = [bins] + [config.channels] * config.layers
         past = {f"past.{n}": np.zeros((1, config.kernel - 1, width), np.float32) for n, width in enumerate(widths)}
-        return {**super()._states(), "held": np.zeros((1, config.lookahead, bins), np.float32), **past}
+        held = np.zeros((1, config.lookahead, bins), np.float32)
+        return {**super()._states(), "held": held, "turn": np.zeros(1, np.int64), **past}
 
 
 class GriffinLimRunnerStream(_VocoderRunnerStream):

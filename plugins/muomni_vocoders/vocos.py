@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from muomni_cli.api import MelConfig
 from muomni_cli.nn.streaming import CausalConv, CausalStack, CausalStream, ConvNeXt, State, joined
+from muomni_vocoders.dispersion import FRAMES, sweeps
 from muomni_vocoders.griffin_lim import Magnitudes, OverlapAddStream
 from muomni_vocoders.plugin import VocosConfig
 
@@ -22,6 +23,7 @@ class Vocos(nn.Module):
     """A :class:`muomni_cli.api.Vocoder`. RequestError if a mel filter is empty."""
 
     window: Tensor
+    sweeps: Tensor
 
     def __init__(self, config: VocosConfig, mel: MelConfig) -> None:
         super().__init__()
@@ -35,6 +37,8 @@ class Vocos(nn.Module):
         self.backbone = CausalStack([first, nn.LayerNorm(width), *blocks, nn.LayerNorm(width)], mel.n_mels)
         self.magnitudes = Magnitudes(mel)
         self.register_buffer("window", torch.hann_window(mel.window), persistent=False)
+        added = torch.from_numpy(sweeps(mel.sample_rate, mel.hop, mel.n_fft))
+        self.register_buffer("sweeps", added, persistent=False)
         self.silence = torch.tensor(mel.mel_floor).log().item()
         self.loudest = self.window.sum().log().item()  # of a full-scale constant, the most in one frequency
 
@@ -49,25 +53,31 @@ class Vocos(nn.Module):
         return VocosStream(self, batch)
 
     def step(self, mel: Tensor, past: State | None = None) -> tuple[Tensor, State]:
-        """(B,M,F) and the state after the mel before -> (B,M,W) windowed frames, late by the lookahead, and state."""
+        """(B,M,F) and the state after the mel before -> (B,M,W) windowed frames, late by the lookahead, and state: the
+        backbone's, the mel held back, and the (1,) number of frames before, modulo :data:`FRAMES`."""
         normal = (mel - self.config.mel_mean) / self.config.mel_scale
-        hidden, state = self.backbone(normal, None if past is None else past[:-1])
-        known, held = joined(mel, None if past is None else past[-1], self.config.lookahead)
-        return self.frames(self.head(hidden), known[:, : mel.shape[1]]), (*state, held)
+        hidden, state = self.backbone(normal, None if past is None else past[:-2])
+        known, held = joined(mel, None if past is None else past[-2], self.config.lookahead)
+        turn = torch.zeros(1, dtype=torch.long, device=mel.device) if past is None else past[-1]
+        frames = self.frames(self.head(hidden), known[:, : mel.shape[1]], turn)
+        return frames, (*state, held, (turn + mel.shape[1]) % FRAMES)
 
-    def frames(self, output: Tensor, mel: Tensor) -> Tensor:
-        """(B,M,2K) corrections of log-magnitudes and phases at the window's middle, and (B,M,F) mel of the same frames
-        -> (B,M,W)."""
+    def frames(self, output: Tensor, mel: Tensor, turn: Tensor) -> Tensor:
+        """(B,M,2K) corrections of log-magnitudes and phases at the window's middle, (B,M,F) mel of the same frames, and
+        the (1,) number of frames before -> (B,M,W)."""
         if not mel.shape[1]:  # which a transform refuses
             return output.new_zeros(mel.shape[0], 0, self.mel.window)
-        samples = torch.fft.irfft(torch.polar(*self.polar(output, mel)), n=self.mel.n_fft)
+        samples = torch.fft.irfft(torch.polar(*self.polar(output, mel, turn)), n=self.mel.n_fft)
         side = self.mel.window // 2
         return torch.cat((samples[..., -side:], samples[..., :side]), dim=-1) * self.window
 
-    def polar(self, output: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """The same -> (B,M,K) magnitudes, and phases at the window's middle."""
+    def polar(self, output: Tensor, mel: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+        """The same -> (B,M,K) magnitudes, and phases at the window's middle; in training without the dispersion, whose
+        moving sweeps no loss should see."""
         corrections, phases = output.float().chunk(2, dim=-1)
         known = self.magnitudes.power(mel).clamp_min(self.mel.mel_floor).log() / 2
+        if not self.training:
+            phases = phases + self.sweeps[(turn + torch.arange(mel.shape[1], device=mel.device)) % FRAMES]
         return (known + corrections).clamp_max(self.loudest).exp(), phases
 
 

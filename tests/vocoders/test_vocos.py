@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from muomni_cli.api import MelConfig
+from muomni_vocoders.dispersion import FRAMES, LOWEST, sweeps
 from muomni_vocoders.plugin import VocosConfig
 from muomni_vocoders.vocos import Vocos, build
 
@@ -82,3 +84,31 @@ def test_no_mel_is_too_loud() -> None:
 def test_what_a_checkpoint_keeps_is_what_was_learned() -> None:
     vocoder = lively()
     assert vocoder.state_dict().keys() == dict(vocoder.named_parameters()).keys()
+
+
+def test_pulses_at_the_centers_of_frames_are_spread() -> None:
+    """Phases of zero are a pulse per frame; dispersed ones are not, in any band."""
+    mel = MelConfig()
+    bins = np.arange(mel.n_fft // 2 + 1) * mel.sample_rate / mel.n_fft
+    added = sweeps(mel.sample_rate, mel.hop, mel.n_fft)
+    assert added.shape == (FRAMES, bins.size)
+    for low in range(2500, 7500, 500):
+        inside = (bins >= low) & (bins < low + 500)
+        peaks = []
+        for phases in (np.zeros_like(added), added):
+            frames = np.fft.fftshift(np.fft.irfft(inside * np.exp(1j * phases), axis=1), axes=1)
+            around = slice(mel.n_fft // 2 - 3 * mel.hop, mel.n_fft // 2 + 3 * mel.hop)
+            power = (frames[:, around] ** 2).sum(0).reshape(-1, mel.hop).sum(0)  # by the place between two centers
+            peaks.append(power.max() / power.mean())
+        assert peaks[1] < peaks[0] / 3
+
+
+def test_the_dispersion_leaves_low_frequencies_alone() -> None:
+    mel = MelConfig()
+    bins = np.arange(mel.n_fft // 2 + 1) * mel.sample_rate / mel.n_fft
+    assert not sweeps(mel.sample_rate, mel.hop, mel.n_fft)[:, bins < LOWEST].any()
+
+
+def test_training_sees_no_dispersion() -> None:
+    vocoder, told = lively(), speech(20, MelConfig())
+    assert not torch.allclose(vocoder(told), vocoder.train()(told), atol=1e-4)

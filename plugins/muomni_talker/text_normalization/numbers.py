@@ -11,23 +11,64 @@ from num2words import num2words  # type: ignore[import-untyped]
 LONGEST = 15  # most digits that are read as one number; longer ones are read digit by digit
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
 _SIGNS = {"-": "minus ", "+": "plus ", "±": "plus or minus ", "~": "about ", "≈": "about "}
-_MONEY = {
+_MONEY = {  # by sign or code: one, many, one hundredth, many hundredths
     "$": ("dollar", "dollars", "cent", "cents"),
     "€": ("euro", "euros", "cent", "cents"),
     "£": ("pound", "pounds", "penny", "pence"),
     "¥": ("yen", "yen", "", ""),
     "₹": ("rupee", "rupees", "paisa", "paise"),
+    "₩": ("won", "won", "", ""),
+    "₽": ("ruble", "rubles", "kopek", "kopeks"),
+    "₺": ("lira", "lira", "kurush", "kurush"),
+    "₴": ("hryvnia", "hryvnias", "kopiyka", "kopiykas"),
+    "₫": ("dong", "dong", "", ""),
+    "฿": ("baht", "baht", "satang", "satang"),
+    "₱": ("peso", "pesos", "centavo", "centavos"),
+    "₦": ("naira", "naira", "kobo", "kobo"),
+    "₪": ("shekel", "shekels", "agora", "agorot"),
+    "₿": ("bitcoin", "bitcoins", "", ""),
+    "₸": ("tenge", "tenge", "", ""),
+    "₡": ("colon", "colones", "", ""),
+    "USD": ("u s dollar", "u s dollars", "cent", "cents"),
+    "CAD": ("canadian dollar", "canadian dollars", "cent", "cents"),
+    "AUD": ("australian dollar", "australian dollars", "cent", "cents"),
+    "CHF": ("swiss franc", "swiss francs", "centime", "centimes"),
+    "CNY": ("yuan", "yuan", "", ""),
+    "RMB": ("yuan", "yuan", "", ""),
+    "SEK": ("swedish krona", "swedish kronor", "", ""),
+    "NOK": ("norwegian krone", "norwegian kroner", "", ""),
+    "DKK": ("danish krone", "danish kroner", "", ""),
+    "PLN": ("zloty", "zlotys", "grosz", "groszy"),
+    "CZK": ("czech koruna", "czech korunas", "", ""),
+    "BRL": ("real", "reais", "centavo", "centavos"),
+    "MXN": ("mexican peso", "mexican pesos", "centavo", "centavos"),
+    "ZAR": ("rand", "rand", "cent", "cents"),
 }
-_CODES = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹"}
+CURRENCIES = "".join(key for key in _MONEY if len(key) == 1)
+CODES = {key: key for key in _MONEY if len(key) > 1} | {
+    **{"EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩", "RUB": "₽", "TRY": "₺", "UAH": "₴", "VND": "₫"},
+    **{"THB": "฿", "PHP": "₱", "NGN": "₦", "ILS": "₪", "BTC": "₿", "KZT": "₸"},
+}
+_ARTICLES = frozenset({"a", "an"})
+_NOUNS = frozenset(  # what an amount of money often describes
+    "acquisition aid bailout bid bill bond bonds bonus budget business campaign check company contract debt deal deficit "
+    "donation expansion facility fine fund fundraise gift grant house industry investment judgment jackpot lawsuit loan "
+    "loans loss merger mortgage note offer package plan prize profit program project purchase reward round salary "
+    "settlement stake surplus takeover tax ticket tickets valuation verdict".split()
+)
+_NO_NOUNS = frozenset(  # words after an amount that it does not describe
+    "a an and are as at but by each for from had has have he if in is it less more now of off on or per she since so "
+    "than that the then they this to today was we were which who will with worth you".split()
+)
 SCALES = {
     **{word: word for word in ("hundred", "thousand", "million", "billion", "trillion")},
     **{"k": "thousand", "m": "million", "mn": "million", "bn": "billion", "b": "billion", "tn": "trillion"},
 }
 _UNITS = {
-    **{"km": "kilometre", "m": "metre", "cm": "centimetre", "mm": "millimetre", "µm": "micrometre", "nm": "nanometre"},
+    **{"km": "kilometer", "m": "meter", "cm": "centimeter", "mm": "millimeter", "µm": "micrometer", "nm": "nanometer"},
     **{"mi": "mile", "yd": "yard", "ft": "foot/feet", "in": "inch/inches", "kg": "kilogram", "g": "gram"},
     **{"mg": "milligram", "µg": "microgram", "lb": "pound", "lbs": "pound", "oz": "ounce", "t": "ton"},
-    **{"l": "litre", "L": "litre", "ml": "millilitre", "mL": "millilitre", "cl": "centilitre", "dl": "decilitre"},
+    **{"l": "liter", "L": "liter", "ml": "milliliter", "mL": "milliliter", "cl": "centiliter", "dl": "deciliter"},
     **{"s": "second", "sec": "second", "secs": "second", "ms": "millisecond", "µs": "microsecond", "ns": "nanosecond"},
     **{"min": "minute", "mins": "minute", "h": "hour", "hr": "hour", "hrs": "hour"},
     **{"Hz": "hertz/hertz", "kHz": "kilohertz/kilohertz", "MHz": "megahertz/megahertz", "GHz": "gigahertz/gigahertz"},
@@ -37,11 +78,11 @@ _UNITS = {
     **{"KB": "kilobyte", "kB": "kilobyte", "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte", "PB": "petabyte"},
     **{"KiB": "kibibyte", "MiB": "mebibyte", "GiB": "gibibyte", "kbps": "kilobit per second/kilobits per second"},
     **{"Mbps": "megabit per second/megabits per second", "Gbps": "gigabit per second/gigabits per second"},
-    **{"mph": "mile per hour/miles per hour", "kph": "kilometre per hour/kilometres per hour", "dB": "decibel"},
-    **{"km/h": "kilometre per hour/kilometres per hour", "kmh": "kilometre per hour/kilometres per hour"},
-    **{"m/s": "metre per second/metres per second", "fps": "frame per second/frames per second", "px": "pixel"},
-    **{"m^2": "square metre", "km^2": "square kilometre", "cm^2": "square centimetre", "m^3": "cubic metre"},
-    **{"cm^3": "cubic centimetre", "sqm": "square metre", "sqft": "square foot/square feet", "ha": "hectare"},
+    **{"mph": "mile per hour/miles per hour", "kph": "kilometer per hour/kilometers per hour", "dB": "decibel"},
+    **{"km/h": "kilometer per hour/kilometers per hour", "kmh": "kilometer per hour/kilometers per hour"},
+    **{"m/s": "meter per second/meters per second", "fps": "frame per second/frames per second", "px": "pixel"},
+    **{"m^2": "square meter", "km^2": "square kilometer", "cm^2": "square centimeter", "m^3": "cubic meter"},
+    **{"cm^3": "cubic centimeter", "sqm": "square meter", "sqft": "square foot/square feet", "ha": "hectare"},
     **{"°": "degree", "°C": "degree celsius/degrees celsius", "°F": "degree fahrenheit/degrees fahrenheit"},
     **{"°N": "degree north/degrees north", "°S": "degree south/degrees south"},
     **{"°E": "degree east/degrees east", "°W": "degree west/degrees west"},
@@ -50,8 +91,18 @@ _UNITS = {
 }
 # After a space, these are more often words or single letters.
 _ONLY_JOINED = frozenset({"in", "A", "x", "t", "N", "J", "B", "cal", "min", "sec"})
-_AMOUNT = re.compile(rf"([-+±~≈]?)((?:US|A|C|CA|AU)?[$€£¥₹]|)({NUMBER})(.*)")
+_AMOUNT = re.compile(rf"([-+±~≈]?)((?:US|A|C|CA|AU)?[{CURRENCIES}]|(?:{'|'.join(CODES)})(?=\d)|)({NUMBER})(.*)")
 _RANGE = re.compile(rf"({NUMBER})([$€£%°]?)[-–]({NUMBER})(.+)")
+_DASH = re.compile("[-–]")
+_OTHER_NUMBERS = re.compile(
+    r"(?<![\d.,'_])(?:(?P<european>[1-9]\d{0,2}(?:\.\d{3})+),(?P<part>\d+)|(?P<dotted>[1-9]\d{0,2}(?:\.\d{3}){2,})"
+    r"|(?P<swiss>[1-9]\d{0,2}(?:['_]\d{3})+)|(?P<indian>\d{1,2}(?:,\d\d)+,\d{3})"
+    r"|(?P<money>(?<=€)[1-9]\d{0,2}\.\d{3}|[1-9]\d{0,2}\.\d{3}(?=€))|(?P<comma>\d+),(?P<tail>\d{1,2}|\d{4,}))(?![\d_]|[.,]\d)"
+)
+_DAYS = {
+    **{day[:3]: day for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")},
+    **{"tues": "tuesday", "thur": "thursday", "thurs": "thursday"},
+}
 MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july"),
     *("august", "september", "october", "november", "december"),
@@ -150,9 +201,51 @@ def with_unit(text: str, key: str) -> str:
     return f"{signed(text)} {one if text in ('1', '-1') else many or f'{one}s'}"
 
 
+def regrouped(text: str) -> str:
+    """Other ways of writing numbers as :data:`NUMBER`: 1.234,5 and 1'234.5 -> 1,234.5; 3,5 -> 3.5; 1,00,000 -> 100,000.
+    IP addresses stay. A dash between two days or months is a hyphen, which :func:`calendar_range` reads."""
+    if "–" in text and calendar_range(*text.strip(".,;:!?()").partition("–")[::2]):
+        return text.replace("–", "-")
+    return _OTHER_NUMBERS.sub(_regrouped, text) if re.search(r"\d[.,'_]\d", text) else text
+
+
+def _regrouped(hit: re.Match[str]) -> str:
+    found = hit.groupdict()
+    if found["comma"] is not None:
+        return f"{found['comma']}.{found['tail']}"
+    whole = found["european"] or found["dotted"] or found["swiss"] or found["indian"] or found["money"]
+    groups = re.split(r"[.,'_]", whole)
+    if found["dotted"] and len(groups) == 4 and all(int(group) < 256 for group in groups):
+        return hit[0]
+    part = found["part"] or ""
+    if part and not set(hit.string) & set(CURRENCIES):
+        part = part.rstrip("0") or "0"
+    return f"{int(''.join(groups)):,}" + (f".{part}" if part else "")
+
+
+def currency(sign: str) -> str:
+    """€ -> euros."""
+    return _MONEY[sign][1]
+
+
+def as_adjective(said: str, before: str, noun: str) -> str:
+    """An amount in the singular if it describes the ``noun`` after it: a five dollar bill, a one billion dollar loan."""
+    described = noun in _NOUNS or (before in _ARTICLES and noun.isalpha() and noun.islower() and noun not in _NO_NOUNS)
+    if not described:
+        return said
+    for one, many, *_ in _MONEY.values():
+        if said.endswith(f" {many}"):
+            return said.removesuffix(many) + one
+    for unit_names in _UNITS.values():
+        one, _, many = unit_names.partition("/")
+        if before in _ARTICLES and said.endswith(f" {many or f'{one}s'}"):
+            return said.removesuffix(many or f"{one}s") + one
+    return said
+
+
 def money(sign: str, amount: str, scale: str = "") -> str:
     """$5.50 -> five dollars and fifty cents; $1.5 million -> one point five million dollars."""
-    one, many, cent, cents = _MONEY[sign[-1]]
+    one, many, cent, cents = _MONEY[sign] if sign in _MONEY else _MONEY[CODES.get(sign, sign[-1:])]
     if scale:
         return f"{number(amount)} {scale} {many}"
     front, point, after = amount.replace(",", "").partition(".")
@@ -168,27 +261,56 @@ def money(sign: str, amount: str, scale: str = "") -> str:
 
 def amount(core: str, follow: str) -> tuple[str, bool] | None:
     """A number with a currency or a unit, and whether the word ``follow`` belongs to it; None if it has neither."""
+    if len(_DASH.findall(core, 1)) > 1:
+        return None
     if (span := _RANGE.fullmatch(core)) is not None and (end := amount(span[3] + span[4], "")) is not None:
         return f"{number(span[1])} to {end[0]}", False
-    if (hit := _AMOUNT.fullmatch(core)) is None:
-        return None
+    if (hit := _AMOUNT.fullmatch(core)) is None or _DASH.search(core, 1) is not None:
+        return _span(core, follow)
     sign, currency, digits, rest = hit.groups()
     minus = _SIGNS.get(sign, "")
-    if currency or rest in _MONEY or rest in _CODES:
-        currency = currency or _CODES.get(rest, rest)
+    if currency or rest in _MONEY or rest in CODES:
+        currency = currency or CODES.get(rest, rest)
         if rest.lower() in SCALES:
             return minus + money(currency, digits, SCALES[rest.lower()]), False
-        if rest in ("", *_MONEY, *_CODES):
+        if rest in ("", *_MONEY, *CODES):
             scaled = rest == "" and follow.lower() in {*SCALES.values(), "bn", "mn", "tn"}
             return minus + money(currency, digits, SCALES[follow.lower()] if scaled else ""), scaled
         return None
     if rest:
         key = unit(rest, apart=False)
         return None if key is None else (with_unit(sign + digits, key), False)
-    if follow in _MONEY or follow in _CODES:
-        return minus + money(_CODES.get(follow, follow), digits), True
+    if follow in _MONEY or follow in CODES:
+        return minus + money(CODES.get(follow, follow), digits), True
     key = unit(follow, apart=True)
     return None if key is None else (with_unit(sign + digits, key), True)
+
+
+def _span(core: str, follow: str) -> tuple[str, bool] | None:
+    """$5-$10, $5-10 million, 5km-10km."""
+    ends = _DASH.split(core)
+    if len(ends) != 2 or (first := amount(ends[0], "")) is None:
+        return None
+    if (last := amount(ends[1], follow)) is not None:
+        return f"{first[0]} to {last[0]}", last[1]
+    sign = ends[0][0]
+    if sign not in CURRENCIES or (last := amount(sign + ends[1], follow)) is None:
+        return None
+    return f"{number(ends[0][1:])} to {last[0]}", last[1]
+
+
+def weekday(core: str) -> str | None:
+    """The full name of a day or its abbreviation; None if it is not one, or not capitalized."""
+    low = core.lower()
+    return (low if low in _DAYS.values() else _DAYS.get(low)) if core[:1].isupper() else None
+
+
+def calendar_range(first: str, last: str) -> str | None:
+    """Mon, Fri -> monday to friday; None if they are not two days or two months."""
+    for reader in (weekday, month):
+        if (begin := reader(first)) and (end := reader(last)):
+            return f"{begin} to {end}"
+    return None
 
 
 def month(core: str) -> str | None:

@@ -17,16 +17,18 @@ SYMBOLS = {
     **{"&": "and", "@": "at", "+": "plus", "=": "equals", "/": "slash", "\\": "backslash", "%": "percent"},
     **{"#": "number", "°": "degrees", "<": "less than", ">": "greater than", "×": "times", "÷": "divided by"},
     **{"±": "plus or minus", "≈": "about", "≤": "at most", "≥": "at least", "≠": "is not", "π": "pi", "§": "section"},
-    **{"∞": "infinity", "→": "to", "$": "dollars", "€": "euros", "£": "pounds", "¥": "yen", "₹": "rupees"},
-    **{"¢": "cents", "µ": "micro", "^": "to the power of", "~": "about", "*": "times"},
+    **{"©": "copyright", "∞": "infinity", "→": "to", "¢": "cents", "µ": "micro", "^": "to the power of", "~": "about"},
+    **{"*": "times", "**": "star star", **{sign: numbers.currency(sign) for sign in numbers.CURRENCIES}},
 }
 _FIXED = {
     **{"24/7": "twenty four seven", "9/11": "nine eleven", "and/or": "and or", "w/": "with", "w/o": "without"},
     **{"n/a": "n a", "c++": "c plus plus", "c#": "c sharp", "f#": "f sharp", "co2": "c o two", "h2o": "h two o"},
-    **{"km/h": "kilometres per hour", "'90s": "nineties", "i/o": "i o", "a/c": "a c"},
+    **{"->": "to", "=>": "to", "<-": "from", "<=": "at most", ">=": "at least", "==": "equals", "!=": "is not"},
+    **{"++": "plus plus", "&&": "and", "||": "or", "**": "star star"},
+    **{"km/h": "kilometers per hour", "'90s": "nineties", "i/o": "i o", "a/c": "a c"},
 }
 DECADE = re.compile(r"'?(\d0|\d\d\d0)'?s")
-_RUNS = re.compile(rf"{numbers.NUMBER}|[A-Za-z]+(?:'[A-Za-z]+)*|[^A-Za-z0-9]")
+_RUNS = re.compile(rf"\d+(?:st|nd|rd|th)(?![A-Za-z])|\d+0s(?![A-Za-z])|{numbers.NUMBER}|\*\*|[A-Za-z]+(?:'[A-Za-z]+)*|[^A-Za-z0-9]")
 
 
 def listed(words: str) -> frozenset[str]:
@@ -46,7 +48,7 @@ _OTHERWISE = {"phd": "p h d", "ok": "okay", "tv": "t v", "vs": "versus", "aka": 
 SHORT = {
     **{"mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "prof": "professor", "rev": "reverend"},
     **{"gen": "general", "sen": "senator", "rep": "representative", "gov": "governor", "lt": "lieutenant"},
-    **{"col": "colonel", "sgt": "sergeant", "capt": "captain", "cpl": "corporal", "maj": "major", "hon": "honourable"},
+    **{"col": "colonel", "sgt": "sergeant", "capt": "captain", "cpl": "corporal", "maj": "major", "hon": "honorable"},
     **{"pres": "president", "messrs": "messieurs", "mme": "madame", "mlle": "mademoiselle"},
     **{"st": "saint", "mt": "mount", "ft": "fort", "fig": "figure", "figs": "figures", "eq": "equation"},
     **{"vol": "volume", "pp": "pages", "vs": "versus", "cf": "compare", "ca": "circa", "approx": "approximately"},
@@ -152,6 +154,8 @@ def _letters(core: str) -> str | None:
     """Hyphenated words; dotted letters (U.S.A)."""
     if re.fullmatch(r"(?:[A-Za-z]\.)+[A-Za-z]", core):
         return spell(core.replace(".", ""))
+    if len(ends := core.split("-")) == 2 and (span := numbers.calendar_range(*ends)) is not None:
+        return span
     if re.fullmatch(r"[A-Za-z]+(?:'[A-Za-z]+)*(?:-[A-Za-z]+(?:'[A-Za-z]+)*)*", core):
         return " ".join(word(part) for part in core.split("-"))
     return None
@@ -180,6 +184,13 @@ def _ranges(core: str) -> str | None:
     """5-10, 1990-1995; telephone numbers; scores and ratios; 3x4."""
     if re.fullmatch(r"\+?(?:\d{1,3}[-.])?(?:\(?\d{3}\)?[-.])?\d{3}[-.]\d{4}|\+\d{7,15}", core):
         return ("plus " if core[0] == "+" else "") + numbers.digits(core)
+    if hit := re.fullmatch(r"([^-–]+)[-–]([^-–]+)", core):
+        first, last = numbers.time(hit[1]), numbers.time(hit[2])
+        if last and (first or (re.fullmatch(r"\d\d?", hit[1]) and int(hit[1]) <= 24)):
+            return f"{first or numbers.cardinal(int(hit[1]))} to {last}"
+        key = numbers.unit(hit[2], apart=True)
+        if key is not None and re.fullmatch(numbers.NUMBER, hit[1]):
+            return f"{numbers.number(hit[1])} {numbers.with_unit('1', key).partition(' ')[2]}"
     if hit := re.fullmatch(rf"({numbers.NUMBER})[-–]({numbers.NUMBER})", core):
         return f"{numbers.counted(hit[1])} to {numbers.counted(hit[2])}"
     if hit := re.fullmatch(r"(\d+):(\d+)", core):
@@ -206,12 +217,19 @@ def _codes(core: str) -> str | None:
 
 
 def mixed(core: str) -> str:
-    """Anything else, run by run: MP3 -> m p three; foo.txt -> foo dot t x t; his/hers -> his slash hers."""
+    """Anything else, run by run: MP3 -> m p three; foo.txt -> foo dot t x t; his/hers -> his slash hers. Empty for
+    pictures of signs, such as ^_^."""
+    if len(core) > 1 and not any(map(str.isalnum, core)):
+        return ""
     said = []
     runs = _RUNS.findall(core)
     for at, run in enumerate(runs):
         signs_number = at + 1 < len(runs) and runs[at + 1][0].isdigit() and (at == 0 or not runs[at - 1][0].isalnum())
-        if run[0].isdigit() or (run[0] == "." and len(run) > 1):
+        if DECADE.fullmatch(run):
+            said.append(numbers.decade(int(run[:-1])))
+        elif run[0].isdigit() and run[-1].isalpha():
+            said.append(numbers.ordinal(int(run[:-2])))
+        elif run[0].isdigit() or (run[0] == "." and len(run) > 1):
             said.append(numbers.counted(run) if len(runs) > 1 and run[0] != "." else numbers.number(run))
         elif run[0].isalpha():
             # Beside digits or symbols, short capitals and letters without a vowel are spelled.

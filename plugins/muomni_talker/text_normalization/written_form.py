@@ -10,7 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from muomni_talker.text_normalization import words
-from muomni_talker.text_normalization.numbers import amount, digits, is_year, month, ordinal
+from muomni_talker.text_normalization.numbers import (
+    CODES,
+    CURRENCIES,
+    NUMBER,
+    SCALES,
+    amount,
+    as_adjective,
+    digits,
+    is_year,
+    money,
+    month,
+    ordinal,
+    regrouped,
+)
 
 LOOK = 3  # lookahead in written words
 ALPHABET = "abcdefghijklmnopqrstuvwxyz' .,?!;:-"  # all characters of normalized text
@@ -25,7 +38,9 @@ _OPENERS = words.listed(
 )
 _SHORT_MONTHS = words.listed("jan feb mar apr jun jul aug sep sept oct nov dec")
 
-_KEPT = "€£¥₹¢°µ×÷±≈≤≥≠π∞§→—–"
+_KEPT = f"{CURRENCIES}©¢°µ×÷±≈≤≥≠π∞§→—–"
+_FORMATTING = frozenset("#*~-_=|—–>`+.")  # signs of lists, headings and rules
+_DIALED = words.listed("call dial phone ring text")
 _FRACTIONS = dict(zip("½¼¾⅓⅔⅛⅜⅝⅞", ["1/2", "1/4", "3/4", "1/3", "2/3", "1/8", "3/8", "5/8", "7/8"], strict=True))
 _VULGAR = re.compile(f"(\\d?)([{''.join(_FRACTIONS)}])")
 # Characters that compatibility decomposition (NFKD) does not handle as needed.
@@ -34,7 +49,7 @@ _FOLDED = str.maketrans(
         **dict.fromkeys("“”„‟«»″", '"'),
         **dict.fromkeys("‘’‚‛′ʼ´", "'"),
         **dict.fromkeys("‐‑‒−﹣－•·", "-"),
-        **dict.fromkeys("™®©ª", ""),
+        **dict.fromkeys("™®ª", ""),
         **{"²": "^2", "³": "^3", "º": "°", "№": "#", "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"},
         **{"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "TH"},
         **{"ı": "i", "―": "—", "μ": "µ", "∙": "×", "⋅": "×", "∕": "/", "⁄": "/", "∗": "*"},
@@ -43,7 +58,7 @@ _FOLDED = str.maketrans(
 
 # Word boundaries without a space: at dashes, and after a period or comma with a missing space.
 _CUTS = re.compile(
-    r"(—|--+|(?<!\d)–|–(?!\d))|(?<=\.\.)(?=[A-Za-z])|(?<=[a-z]{2}[.!?])(?=[A-Z][a-z])|(?<=[A-Za-z]{2}[,;])(?=[A-Za-z])"
+    r"(—|--+|(?<!\d)(?<!\d[aApP][mM])(?<![$€£%°CFm]\b)–|–(?![\d$€£¥]))|(?<=\.\.)(?=[A-Za-z])|(?<=[a-z]{2}[.!?])(?=[A-Z][a-z])|(?<=[A-Za-z]{2}[,;])(?=[A-Za-z])"
 )
 _FEET = re.compile(r"(\d+'\d+\")(.*)")
 _LEAD = re.compile(r"^(?:[\"(\[{*_`|]|'(?!\d\ds))+")
@@ -74,6 +89,10 @@ def read(word: WrittenWord, follow: Sequence[WrittenWord], before: WrittenWord |
     past = before.core if before else ""
     if word.core in ("—", "–", "-", ""):
         return _between(word, follow, past)
+    if groups := _groups(word, follow):
+        core = ",".join([word.core, *(group.core for group in follow[:groups])])
+        whole = read(replace(word, core=core, tail=follow[groups - 1].tail), follow[groups:], before)
+        return replace(whole, taken=whole.taken + groups)
     if (short := _shortened(word, follow, before)) is not None:
         return short
     if (two := _with_next(word, follow, past)) is not None:
@@ -92,6 +111,25 @@ def _between(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> Nor
         return NormalizedWord("times")
     mark = word.mark or WrittenWord("", "", word.lead).mark
     return NormalizedWord("", mark, ends=mark in (".", "?", "!"))
+
+
+def _groups(word: WrittenWord, follow: Sequence[WrittenWord]) -> int:
+    """How many of the next words are further groups of three digits of this number: 1 000 000, 12 500 km."""
+    if not re.fullmatch(rf"[-+]?[{CURRENCIES}]?[1-9]\d{{0,2}}", word.core) or word.tail:
+        return 0
+    count = 0
+    for group in follow:
+        if group.lead or group.breaks or not re.fullmatch(r"\d{3}(?:\.\d+)?", group.core):
+            break
+        count += 1
+        if group.tail or "." in group.core:
+            break
+    after = follow[count].core if 0 < count < len(follow) else ""
+    if not count:
+        return 0
+    last = follow[count - 1].core
+    sure = count > 1 or word.core[0] in CURRENCIES or "." in last or amount("1", after) is not None
+    return count if sure or last.endswith("00") else 0
 
 
 def _closed(text: str, word: WrittenWord, follow: Sequence[WrittenWord], taken: int = 0) -> NormalizedWord:
@@ -159,8 +197,19 @@ def _with_next(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> N
     after = follow[0].core if joined else ""
     if words.DECADE.fullmatch(core) and (len(core) > 4 or past.lower() == "the"):
         return None  # not seconds
+    if core in CODES and re.fullmatch(NUMBER, after):
+        scaled = len(follow) > 1 and not follow[0].tail and follow[1].core.lower() in SCALES
+        said = money(core, after, SCALES[follow[1].core.lower()] if scaled else "")
+        return _closed(said, word, follow, 1 + scaled)
+    if after == "€" and re.fullmatch(r"[1-9]\d{0,2}\.\d{3}", core):
+        core = core.replace(".", "")
     if (counted_so := amount(core, after)) is not None:
-        closed = _closed(counted_so[0], word, follow, int(counted_so[1]))
+        taken = int(counted_so[1])
+        last, noun = follow[taken - 1] if taken else word, follow[taken] if taken < len(follow) else None
+        said = counted_so[0]
+        if noun is not None and not last.tail and not noun.lead and noun.breaks < 2:
+            said = as_adjective(said, past.lower(), noun.core)
+        closed = _closed(said, word, follow, taken)
         after_all = follow[closed.taken] if closed.taken < len(follow) else None
         shortened = closed.mark == "." and after_all is not None and after_all.core[:1].islower()
         return replace(closed, mark="", ends=False) if shortened else closed  # 5 ft. of snow
@@ -187,8 +236,10 @@ def _with_next(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> N
 def _numbered(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> str | None:
     """Numbers whose reading depends on context, and symbols that stand alone."""
     core = word.core
-    if len(core) == 1 and core in "#*~" and not (follow and follow[0].core[:1].isdigit()):
+    if starts_heading(word) or (core == ">" and word.breaks) or (len(core) == 1 and core in "#*~" and not (follow and follow[0].core[:1].isdigit())):
         return " "
+    if re.fullmatch(r"\d{3}", core) and (past.lower() in _DIALED or (core == "911" and _is_emergency(follow))):
+        return digits(core)
     if core == "x" and past[-1:].isdigit() and follow and follow[0].core[:1].isdigit():
         return "by"
     if core in words.SYMBOLS:
@@ -198,6 +249,20 @@ def _numbered(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> st
         return ordinal(int(core)) if int(core) else None
     beside_digits = past[:1].isdigit() or (follow and follow[0].core[:1].isdigit())
     return month(core) if core.lower() in _SHORT_MONTHS and beside_digits else None
+
+
+def _is_emergency(follow: Sequence[WrittenWord]) -> bool:
+    return bool(follow) and follow[0].core.lower() in ("call", "calls", "caller", "operator", "dispatcher", "emergency")
+
+
+def starts_heading(word: WrittenWord) -> bool:
+    """Whether it is the sign of a heading in Markdown."""
+    return word.breaks > 0 and re.fullmatch("#{1,6}", word.core) is not None and not word.tail
+
+
+def says_something(word: WrittenWord) -> bool:
+    """Whether a reader would miss it: it is more than marks and signs of formatting."""
+    return not _FORMATTING.issuperset(word.core)
 
 
 def _is_bullet(word: WrittenWord) -> bool:
@@ -239,13 +304,31 @@ def fold(raw: str) -> str:
     if raw.isascii():
         return "".join(character for character in raw if " " < character < "\x7f")
     shown = unicodedata.normalize("NFKD", raw).translate(_FOLDED)
+    shown = "".join(str(unicodedata.decimal(character, character)) for character in shown)  # digits of all scripts
     return "".join(character for character in shown if " " < character < "\x7f" or character in _KEPT)
+
+
+def unspoken(raw: str) -> list[str]:
+    """The runs of letters, digits and symbols that :func:`fold` drops, with their diacritics and joiners."""
+    if raw.isascii():
+        return []
+    runs, run, told = [], "", False
+    for character in [*raw, " "]:
+        kind = unicodedata.category(character)
+        if kind[0] in "LNS" and not fold(character):
+            run, told = run + character, True
+        elif kind[0] == "M" or kind == "Cf":
+            run += character
+        else:
+            runs += [run] if told else []
+            run, told = "", False
+    return runs
 
 
 def cut(raw: str, breaks: int) -> list[WrittenWord]:
     """The written words of a run of characters without a space, after ``breaks`` line breaks."""
     parts: list[WrittenWord] = []
-    for part in _CUTS.split(fold(raw)):
+    for part in _CUTS.split(regrouped(fold(raw).replace("~~", ""))):
         if part:
             word = _set_apart("—" if part.startswith("--") else part)
             parts.append(WrittenWord(*word, breaks=0 if parts else breaks))
