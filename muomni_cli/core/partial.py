@@ -39,7 +39,7 @@ def sweep(parent: Path) -> None:
 
 
 def is_abandoned(partial: Path) -> bool:
-    """Whether the process that wrote a partial folder is gone; where there are no locks, whether that was an hour ago."""
+    """Whether the process that wrote a partial folder is gone; without locks, whether that was an hour ago."""
     if os.name != "posix":
         return time.time() - partial.stat().st_mtime > UNLOCKED
     with _locked(partial) as free:
