@@ -24,6 +24,7 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import Codec, CodeShape, MelConfig
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import read_json, write_json
+from muomni_cli.core.stopping import unfinished
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 
 PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic", "pluggy")
@@ -248,6 +249,7 @@ class RunFolder:
         folder = self.stage(stage)
         temporary = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
+        unfinished.add(str(temporary))
         try:
             temporary.mkdir(parents=True)
             yield temporary
@@ -260,6 +262,7 @@ class RunFolder:
             ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+            unfinished.discard(str(temporary))
 
     def checkpoint(self, stage: str) -> Path | None:
         """The checkpoint of a stage: the best, else the last; None if there is none."""
