@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -16,7 +15,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if arguments is None:
             stopping.install()
-            os.environ["PYTHONSAFEPATH"] = "1"  # worker processes import nothing from the working directory
         from muomni_cli.commands.cli import execute
 
         code = execute(list(sys.argv[1:] if arguments is None else arguments))

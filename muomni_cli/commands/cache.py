@@ -14,12 +14,11 @@ from muomni_cli.commands.options import JsonOption
 from muomni_cli.core.console import print_json, print_table, say, size
 from muomni_cli.core.errors import MuomniError
 from muomni_cli.core.files import cache_folder
+from muomni_cli.core.partial import is_abandoned
 
 app = typer.Typer(no_args_is_help=True, help="Show and remove prepared data. Training prepares it again when needed.")
 
 DAY = 86_400
-UNFINISHED = 3_600
-"""Seconds without a change after which a folder that was never finished belongs to no running command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def clean(
     found = [
         entry
         for entry in entries()
-        if entry.age >= older * DAY and (entry.age >= UNFINISHED if not entry.finished else not unfinished)
+        if entry.age >= older * DAY and (not unfinished if entry.finished else is_abandoned(entry.path))
     ]
     if not dry_run:
         for entry in found:

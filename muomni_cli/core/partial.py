@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from muomni_cli.core.stopping import unfinished
+
+UNLOCKED = 3600.0  # seconds
 
 
 @contextmanager
@@ -27,13 +30,20 @@ def partial_folder(folder: Path) -> Iterator[Path]:
 
 def sweep(parent: Path) -> None:
     """Remove the partial folders in ``parent`` whose processes are gone, however they ended."""
-    if not (os.name == "posix" and any(parent.glob(".*-*"))):
+    if not any(parent.glob(".*-*")):
         return
     with _locked(parent, wait=True):
         for partial in parent.glob(".*-*"):
-            with _locked(partial) as free:
-                if free and partial.is_dir() and not partial.is_symlink():
-                    shutil.rmtree(partial, ignore_errors=True)
+            if partial.is_dir() and not partial.is_symlink() and is_abandoned(partial):
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def is_abandoned(partial: Path) -> bool:
+    """Whether the process that wrote a partial folder is gone; without locks, whether that was an hour ago."""
+    if os.name != "posix":
+        return time.time() - partial.stat().st_mtime > UNLOCKED
+    with _locked(partial) as free:
+        return free
 
 
 @contextmanager

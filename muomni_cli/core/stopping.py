@@ -67,8 +67,8 @@ def install() -> None:
 
 
 def finish(code: int) -> None:
-    """After :func:`install`: the command has ended, and a signal that comes now ends the process with ``code``. The code
-    of a stop ends it here, because an interpreter that has loaded large libraries takes long to end."""
+    """After :func:`install`: the command has ended, and a signal that comes now ends the process with ``code``. That of
+    a stop ends it here, because an interpreter that has loaded large libraries takes long to end."""
     if not _State.bounded:
         return
     _State.code = code

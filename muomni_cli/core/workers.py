@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from muomni_cli.core.stopping import held_back
 
+SAFE_PATH = "PYTHONSAFEPATH"
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -21,13 +23,13 @@ class WorkerPool(ProcessPoolExecutor):
 
     def __init__(self) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        with held_back():  # the process that removes semaphores starts here
+        with held_back(), _safe_path():  # the process that removes semaphores starts here
             # Not forked: this process may have threads of torch or a display.
             super().__init__(cores, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
         self.size = cores
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        with held_back():  # a worker starts here
+        with held_back(), _safe_path():  # a worker starts here
             return super().submit(fn, *args, **kwargs)
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
@@ -35,6 +37,20 @@ class WorkerPool(ProcessPoolExecutor):
             for worker in multiprocessing.active_children():
                 worker.kill()
         self.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Processes that start within import nothing from the working directory, not even before they get this path."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 def _end_with_parent() -> None:

@@ -28,6 +28,7 @@ from muomni_cli.contract.speech import Codec, CodeShape, MelConfig
 from muomni_cli.core.checksums import BLANK
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import KEY, read_sealed_json, write_sealed_json
+from muomni_cli.core.stopping import unfinished
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 from muomni_cli.runs.digests import BLANK as BLANK_TENSORS
 from muomni_cli.runs.digests import DIGESTS, TENSORS, covered, digests_of, require_header, way_back
@@ -266,6 +267,7 @@ class RunFolder:
             for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # by a killed process
                 shutil.rmtree(left, ignore_errors=True)
             temporary = Path(tempfile.mkdtemp(".tmp", f".{folder.name}.", folder.parent))
+            unfinished.add(str(temporary))
             try:
                 temporary.chmod(0o755)
                 yield temporary
@@ -273,6 +275,7 @@ class RunFolder:
                 temporary.rename(folder)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
+                unfinished.discard(str(temporary))
         except OSError as error:
             raise MuomniError(
                 f"could not write {folder}: {error.strerror or error}",

@@ -17,7 +17,7 @@ from muomni_cli.contract.training import Objective
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import replacing, write_bytes
 from muomni_cli.core.stopping import NAMES
-from muomni_cli.data.batches import drawn_until
+from muomni_cli.data.batches import Drawn, drawn_until
 from muomni_cli.nn.device import autocast, memory_bytes, multiplies_bf16
 from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 from muomni_cli.runs.listing import MetricsLog
@@ -34,6 +34,7 @@ class Trainer:
     """Trains one stage and writes its metrics, checkpoints and samples into ``folder``.
 
     ``about``: fields of the checkpoint header besides step, best loss and the like. ``command``: continues this stage.
+    ``drawn``: what the checkpoint to resume from has drawn from the data.
     """
 
     def __init__(
@@ -46,12 +47,13 @@ class Trainer:
         command: str,
         callbacks: CallbackList,
         display: Display,
+        drawn: Drawn = (),
     ) -> None:
         self.objective, self.context = objective, context
         self.settings, self.device = context.settings, context.device
         self.folder, self.last = folder, folder / LAST
         self.about, self.command = about, command
-        self.callbacks, self.display = callbacks, display
+        self.callbacks, self.display, self.drawn = callbacks, display, drawn
         self.metrics = MetricsLog(folder / "metrics.jsonl")
         self.stepper = Stepper(objective, self.settings, self.device)
         self.best = math.inf
@@ -256,8 +258,8 @@ class Trainer:
     def _changed(self, header: Mapping[str, Any], done: int) -> list[str]:
         """Lines about settings that are not those of the checkpoint."""
         settings, rate, found = self.settings, self.stepper.optimizers.lr, []
-        if (drawn := self.context.drawn) and (before := drawn[-1][1]) != settings.batch_size:
-            example = 1 + sum(steps * size for steps, size in drawn)
+        if self.drawn and (before := self.drawn[-1][1]) != settings.batch_size:
+            example = 1 + sum(steps * size for steps, size in self.drawn)
             found.append(
                 f"batch_size was {before} and is {settings.batch_size} from step {done + 1}, "
                 f"which goes on at example {example:,}"
@@ -290,7 +292,7 @@ class Trainer:
             "window": self.stepper.count,
             "pending": self._pending,
             "lr": [self.stepper.optimizers.lr(step) for step in (done - 1, done)],  # of the last step and the next
-            "drawn": drawn_until(self.context.drawn, done, self.settings.batch_size),
+            "drawn": drawn_until(self.drawn, done, self.settings.batch_size),
             "idle": self.stepper.idle,
         }
 

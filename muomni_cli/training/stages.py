@@ -209,6 +209,7 @@ def _train_part(job: Job, *, resume: bool, force: bool) -> None:
         command=job.command,
         callbacks=CallbackList([("recorder", RunRecorder(job.run, job.stage, part, about)), *callbacks], say),
         display=Display(job.stage, context.settings.steps),
+        drawn=drawn,
     )
 
     def begin() -> None:

@@ -141,6 +141,8 @@ class Trial:
         """To the process alone, as a supervisor does, or to all of its session, as a terminal does."""
         while number != signal.SIGKILL and process.poll() is None and not handles_signals(process.pid):
             time.sleep(0.005)
+        if process.returncode is not None:  # it has ended meanwhile
+            return
         sent = time.monotonic()
         (os.killpg if with_children else os.kill)(process.pid, number)
         self.report.kills += 1

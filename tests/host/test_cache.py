@@ -11,6 +11,7 @@ import pytest
 
 from muomni_cli import app
 from muomni_cli.core.files import cache_folder, cached_folder
+from muomni_cli.core.partial import partial_folder
 
 
 def run(*words: str) -> int:
@@ -61,17 +62,13 @@ def test_what_is_newer_stays(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_folder_that_a_command_is_writing_stays() -> None:
-    """An hour without a change: then the command that wrote it is gone."""
-    writing, left = cache_folder() / "shards" / ".c-x1", cache_folder() / "shards" / ".d-x2"
-    for folder in (writing, left):
-        folder.mkdir(parents=True)
-        (folder / "part.bin").write_bytes(b"1")
-    os.utime(left / "part.bin", (time.time() - 7200,) * 2)
-    finished = prepared("shards", "a")
-    assert run("clean", "--unfinished") == 0
-    assert (writing.exists(), left.exists(), finished.exists()) == (True, False, True)
-    assert run("clean") == 0
-    assert (writing.exists(), finished.exists()) == (True, False)
+    finished, left = prepared("shards", "a"), cache_folder() / "shards" / ".d-x2"
+    left.mkdir()
+    with partial_folder(cache_folder() / "shards" / "c") as writing:
+        assert run("clean", "--unfinished") == 0
+        assert (writing.exists(), left.exists(), finished.exists()) == (True, False, True)
+        assert run("clean") == 0
+        assert (writing.exists(), finished.exists()) == (True, False)
 
 
 def test_what_is_no_prepared_data_stays(tmp_path: Path) -> None:

@@ -185,7 +185,8 @@ def test_workers_end_with_a_killed_process(tmp_path: Path) -> None:
 def test_workers_import_nothing_from_the_working_directory(tmp_path: Path) -> None:
     for name in ("random", "pickle", "tokenizers", "selectors"):
         (tmp_path / f"{name}.py").write_text("from pathlib import Path; Path('was run').touch()")
-    process = start(tmp_path, "-P", "-c", PROGRAM, "with_workers")
+    program = "import sys; sys.path.remove('')\n" + PROGRAM  # as the script of an installation
+    process = start(tmp_path, "-c", program, "with_workers")
     assert process.stdout is not None
     process.stdout.readline()
     await_end(process, signal.SIGTERM)

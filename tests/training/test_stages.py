@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -234,8 +233,8 @@ def test_few_steps_are_said_once_and_resumed_bit_for_bit(
     with monkeypatch.context() as patch:
         between = Trainer._between_steps
 
-        def stop_after_four(self: Trainer, done: int, stop: Any) -> None:
-            between(self, done, stop)
+        def stop_after_four(self: Trainer, done: int) -> None:
+            between(self, done)
             if done == 4:
                 raise KeyboardInterrupt
 
