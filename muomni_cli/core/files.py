@@ -199,6 +199,7 @@ def cached_folder(folder: Path, index: str, what: str, make: Callable[[Path], An
             text = json.dumps({KEY: BLANK, "files": files, "content": content})
             (partial / index).write_bytes(sealed(text.encode()))
             partial.rename(folder)
+            return json.loads(text)["content"]  # as a later call returns it
         except OSError:
             if not (folder / index).exists():
                 raise
