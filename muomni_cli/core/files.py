@@ -208,6 +208,8 @@ def cached_folder(folder: Path, index: str, what: str, make: Callable[[Path], An
             except OSError:
                 if not (folder / index).exists():
                     raise
+            else:
+                return json.loads(text)["content"]  # as a later call returns it
     except OSError as error:
         raise MuomniError(
             f"{what} cannot be written to {folder.parent}: {error.strerror or error}",

@@ -112,5 +112,4 @@ def way_back(path: Path) -> str:
     """What to do about a damaged checkpoint."""
     others = sorted(other for other in path.parent.glob("*.safetensors") if other.stem in ("best", "last"))
     other = next((other for other in others if other != path), None)
-    instead = f"use {other} (-m)" if other else "name another checkpoint with -m"
-    return f"{instead}, or train the stage again with --force"
+    return f"name {other or 'another checkpoint'} with -m, or train the stage again with --force"

@@ -344,7 +344,7 @@ class RunFolder:
 
     def tokenizer(self, command: str = "muomni train tokenizer RECIPE") -> Tokenizer:
         """Open the run's tokenizer. RequestError, naming ``command``, if there is none."""
-        registered, config, entry = self.part("tokenizer", command)
+        registered, config, _ = self.part("tokenizer", command)
         if not self.stage("tokenizer").is_dir() or self.status("tokenizer") != "finished":
             raise RequestError(f"the tokenizer of run {self.root} is missing", f"train it: {command}")
         tokenizer: Tokenizer = resolve(registered.part.build)(config, self.tokenizer_folder())
