@@ -49,7 +49,7 @@ def utf8_lines(file: IO[bytes], note: Callable[[str, str], None], longest: int =
         piece = piece.removeprefix(codecs.BOM_UTF8) if begins else piece
         begins = False
         try:
-            if not lost and (text := decoder.decode(piece, final=ends)):
+            if not lost and (text := decoder.decode(piece, final=ends or len(piece) < longest)):
                 yield number, text
         except UnicodeDecodeError as error:
             note(f"is not UTF-8 ({error.reason})", f"line {number}")

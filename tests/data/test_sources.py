@@ -179,5 +179,7 @@ def test_lines_longer_than_memory_allows_come_in_pieces(tmp_path: Path) -> None:
     files = text_files.Files(TextConfig(path=str(path)), (".txt",))
     assert list(files.lines(path, longest=11)) == [(1, "é" * count) for count in (5, 6, 5, 6, 3)]
     path.write_bytes(("é" * 11).encode() + b"\xc3")
-    assert [text for _, text in files.lines(path, longest=11)] == ["é" * 5, "é" * 6]
+    assert [text for _, text in files.lines(path, longest=11)] == ["é" * 5, "é" * 6]  # in pieces, the last one is bad
+    assert files.unreadable == {str(path): "line 1 is not UTF-8 (unexpected end of data)"}
+    assert list(files.lines(path)) == []  # whole
     assert files.unreadable == {str(path): "line 1 is not UTF-8 (unexpected end of data)"}
