@@ -173,3 +173,19 @@ def test_integers_of_fewer_bits_in_32(bits: int, form: str) -> None:
 def test_a_quiet_recording_of_32_bits_stays_quiet() -> None:
     for left in (WAVE * 1e-2, np.round(WAVE * 2**12) / 2**23):  # the second: 24 bits, left-justified
         np.testing.assert_allclose(heard(stored("WAV", "PCM_32", left.astype(np.float32))), left, atol=1e-8)
+
+
+def test_near_silence_is_told_and_silence_is_heard() -> None:
+    for level in (1e-9, 1e-6, 1e-5):
+        assert "quieter than 16 bits" in refusal(stored("WAV", "FLOAT", WAVE * level))
+    for heard_level in (0, 1e-3):
+        np.testing.assert_array_equal(heard(stored("WAV", "FLOAT", WAVE * heard_level)), WAVE * np.float32(heard_level))
+    np.testing.assert_array_equal(heard(stored("WAV", "PCM_16", np.sign(WAVE) / 32768)), np.sign(WAVE) / 32768)
+
+
+def test_what_a_header_says_of_its_frames_besides_the_length_is_not_believed() -> None:
+    for frames in (0, 1, 23_000, 25_000, 2**32 - 1):
+        file = bytearray(FILES["AIFF", "PCM_16"])
+        at = file.index(b"COMM") + 10
+        file[at : at + 4] = struct.pack(">I", frames)
+        np.testing.assert_array_equal(heard(bytes(file)), heard(FILES["AIFF", "PCM_16"]))
