@@ -18,6 +18,7 @@ from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_cli.api import RequestError
 from muomni_cli.audio import io as audio
 from muomni_cli.audio.containers import SLACK, _samples
+from muomni_cli.audio.mp3 import Mp3File
 
 CONFIG = AudioEncoderConfig()
 WAVE = (0.1 * np.random.default_rng(0).standard_normal(24_000)).clip(-0.5, 0.5).astype(np.float32)
@@ -128,7 +129,7 @@ def test_formats_whose_end_is_not_known_are_told() -> None:
 def test_mp3_of_every_version(rate: int, channels: int) -> None:
     file = stored("MP3", "MPEG_LAYER_III", np.stack([WAVE] * channels, 1), rate)
     there, _ = soundfile.read(io.BytesIO(file), dtype="float32", always_2d=True)
-    read = np.concatenate(list(audio.Mp3File(io.BytesIO(file), "a sound").blocks(1000)))
+    read = np.concatenate(list(Mp3File(io.BytesIO(file), "a sound").blocks(1000)))
     np.testing.assert_allclose(read, there, atol=1e-3)
 
 
