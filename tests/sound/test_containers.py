@@ -105,7 +105,8 @@ def test_what_follows_the_samples_is_no_sound(form: str, subtype: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "subtype"), [*PLAIN, ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("NIST", "PCM_16")]
+    ("form", "subtype"),
+    [*PLAIN, ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("NIST", "PCM_16"), ("FLAC", "PCM_16")],
 )
 def test_several_recordings_in_one_file_are_told(form: str, subtype: str) -> None:
     assert "several recordings" in refusal(2 * FILES[form, subtype])
