@@ -22,6 +22,7 @@ tags that were counted, or forgotten, are that small."""
 MOST_CHUNKS = 1000  # before the samples
 _CHUNK = re.compile(rb"[A-Za-z(_][A-Za-z0-9 _)]{3}")
 _COMMON = re.compile(rb"LIST|list|id3 |ID3 |bext|iXML|_PMX|JUNK|junk|PAD |fact|PEAK|cue |smpl|inst|COMM|MARK|ANNO|info")
+_FLAC = re.compile(rb"fLaC[\0\x80]\0\0\x22")  # with the header of its first block
 _W64_ID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # the rest of its 16-byte names
 
 
@@ -83,6 +84,8 @@ def complete(file: BinaryIO, name: str) -> tuple[io.RawIOBase, int]:
     seen, missing = _Corrected(file, end), 0
     if head[:4] == b"OggS":
         check_pages(file, end, name)
+    elif head[:4] == b"fLaC":
+        _check_single(file, name)
     elif (samples := _samples(file, head, end)) is not None and samples.start < end:
         size = _true_size(file, samples, end, name)
         missing = 0 if _is_unknown(samples.claimed) else max(0, samples.claimed - size)
@@ -234,6 +237,16 @@ def check_pages(file: BinaryIO, end: int, name: str) -> None:
         position += 27 + len(lengths) + sum(lengths)
     if not closed:
         raise truncated(name, "no Ogg page is marked as the last")
+
+
+def _check_single(file: BinaryIO, name: str) -> None:
+    """RequestError if a second FLAC file begins in this one: libsndfile would read the first."""
+    file.seek(4)
+    before = b""
+    while block := file.read(1 << 20):
+        if _FLAC.search(before + block):
+            raise RequestError(f"{name} holds several recordings, one after another", "give each as a file of its own")
+        before = block[-7:]
 
 
 _REPAIR = "restore the file, or convert what can be played to a WAV file"

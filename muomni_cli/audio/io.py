@@ -7,6 +7,7 @@ container; other formats of libsndfile are too, because what they lack would not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Protocol
@@ -25,6 +26,8 @@ RATES = (4_000, 384_000)  # accepted sample rates
 CHANNELS = 64  # most channels per file
 LOUDEST = 16.0  # largest sample; float files may exceed full scale, but far larger values are mis-scaled integers
 UNKNOWN = 0x7FFF_F000  # a size in a WAV header that means unknown, as written to a pipe
+QUIETEST = 2.0**-15
+"""Smallest peak of a sound that is not silence: what is quieter, 16 bits cannot hold. It was scaled by mistake."""
 AT_ONCE = 1 << 18  # samples per read, over all channels
 CHECKED = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "SVX", "AU", "CAF", "NIST", "FLAC", "OGG"})
 """Formats of libsndfile whose end is known."""
@@ -143,21 +146,26 @@ def _check_header(sound: Sound, name: str, max_seconds: float, longer: str) -> N
 def _mixed(sound: Sound, name: str, max_seconds: float, longer: str) -> Iterator[NDArray[np.float32]]:
     """The whole file as mono, in at least one piece."""
     size = max(1, AT_ONCE // sound.channels)
-    limit, held = max_seconds * sound.samplerate, 0
+    limit, held, peak = max_seconds * sound.samplerate, 0, 0.0
     for piece in sound.blocks(size):
         held += len(piece)
         if held > limit:
             raise _too_long(name, max_seconds, "", longer)
-        _check_samples(piece, name)
+        peak = max(peak, _checked_peak(piece, name))
         yield piece[:, 0] if sound.channels == 1 else _mono(piece)
     if not held:
         raise RequestError(f"{name} contains no samples", "give a file with samples in it")
     if held < sound.frames:
         raise truncated(name, f"its header says {sound.frames:,} samples, and {held:,} can be read")
+    if 0 < peak < QUIETEST:
+        raise RequestError(
+            f"{name} is quieter than 16 bits can hold: its peak is {20 * math.log10(peak):.0f} dB of full scale",
+            "scale its samples to lie from -1 to 1",
+        )
 
 
-def _check_samples(piece: NDArray[np.float32], name: str) -> None:
-    """RequestError for samples that are no numbers, or far beyond full scale."""
+def _checked_peak(piece: NDArray[np.float32], name: str) -> float:
+    """The largest sample. RequestError for samples that are no numbers, or far beyond full scale."""
     if wrong := len(piece) - int(np.isfinite(piece).all(1).sum()):
         raise RequestError(
             f"{name} contains samples that are not finite ({wrong} of {len(piece):,} checked)",
@@ -167,6 +175,7 @@ def _check_samples(piece: NDArray[np.float32], name: str) -> None:
         raise RequestError(
             f"{name} contains samples up to {peak:.5g}, where full scale is 1", "scale its samples to lie from -1 to 1"
         )
+    return peak
 
 
 def _mono(piece: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -206,7 +206,7 @@ def media_at(modality: str, word: str) -> Media:
             raise RequestError("there is nothing on stdin", f"pipe {modality} into it, or name a file")
         return _read(modality, "stdin", sys.stdin.buffer)
     if not _is_open_pipe(word):
-        return FileMedia(modality, Path(word).expanduser())
+        return FileMedia(modality, Path(os.path.expanduser(word)))  # Path's own raises for an unknown user
     with Path(word).open("rb") as file:
         return _read(modality, word, file)
 

@@ -229,8 +229,10 @@ class Model:
 
     def words_of(self, media: Media, *, beam: int = 0, max_seconds: float = LONGEST) -> Iterator[Word]:
         """:meth:`words` of a media file."""
-        if beam < 0:
-            raise RequestError(f"beam is {beam}", "beam must be 0 (greedy) or more")
+        if not isinstance(beam, int | np.integer) or beam < 0:
+            raise RequestError(f"beam is {beam!r}", "beam must be 0 (greedy) or more")
+        if not isinstance(max_seconds, int | float | np.number) or not max_seconds > 0:
+            raise RequestError(f"max_seconds is {max_seconds!r}", "give a number of seconds above 0")
         part, config = transcribing(self.engine)
         transcriber = self.engine.transcriber()
 

@@ -109,7 +109,10 @@ class VitConfig(PartConfig):
         (0.5, 0.5, 0.5), description="divides red, green and blue after the mean is subtracted"
     )
     max_pixels: PositiveInt = Field(
-        50_000_000, le=89_478_485, description="most pixels in a picture that is read; at most Pillow's own limit"
+        50_000_000,
+        le=89_478_485,
+        description="most pixels of a picture as it is decoded, a large JPEG in an eighth of its size; "
+        "at most the limit of Pillow",
     )
     max_side: PositiveInt = Field(65_535, description="longest side of a picture that is read, in pixels")
     max_bytes: PositiveInt = Field(256 << 20, description="size of the largest file that is read, in bytes")

@@ -18,6 +18,7 @@ from muomni_audio_encoder.plugin import AudioEncoderConfig
 from muomni_cli.api import RequestError
 from muomni_cli.audio import io as audio
 from muomni_cli.audio.containers import SLACK, _samples
+from muomni_cli.audio.mp3 import Mp3File
 
 CONFIG = AudioEncoderConfig()
 WAVE = (0.1 * np.random.default_rng(0).standard_normal(24_000)).clip(-0.5, 0.5).astype(np.float32)
@@ -104,7 +105,8 @@ def test_what_follows_the_samples_is_no_sound(form: str, subtype: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "subtype"), [*PLAIN, ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("NIST", "PCM_16")]
+    ("form", "subtype"),
+    [*PLAIN, ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("NIST", "PCM_16"), ("FLAC", "PCM_16")],
 )
 def test_several_recordings_in_one_file_are_told(form: str, subtype: str) -> None:
     assert "several recordings" in refusal(2 * FILES[form, subtype])
@@ -128,7 +130,7 @@ def test_formats_whose_end_is_not_known_are_told() -> None:
 def test_mp3_of_every_version(rate: int, channels: int) -> None:
     file = stored("MP3", "MPEG_LAYER_III", np.stack([WAVE] * channels, 1), rate)
     there, _ = soundfile.read(io.BytesIO(file), dtype="float32", always_2d=True)
-    read = np.concatenate(list(audio.Mp3File(io.BytesIO(file), "a sound").blocks(1000)))
+    read = np.concatenate(list(Mp3File(io.BytesIO(file), "a sound").blocks(1000)))
     np.testing.assert_allclose(read, there, atol=1e-3)
 
 
@@ -173,3 +175,19 @@ def test_integers_of_fewer_bits_in_32(bits: int, form: str) -> None:
 def test_a_quiet_recording_of_32_bits_stays_quiet() -> None:
     for left in (WAVE * 1e-2, np.round(WAVE * 2**12) / 2**23):  # the second: 24 bits, left-justified
         np.testing.assert_allclose(heard(stored("WAV", "PCM_32", left.astype(np.float32))), left, atol=1e-8)
+
+
+def test_near_silence_is_told_and_silence_is_heard() -> None:
+    for level in (1e-9, 1e-6, 1e-5):
+        assert "quieter than 16 bits" in refusal(stored("WAV", "FLOAT", WAVE * level))
+    for heard_level in (0, 1e-3):
+        np.testing.assert_array_equal(heard(stored("WAV", "FLOAT", WAVE * heard_level)), WAVE * np.float32(heard_level))
+    np.testing.assert_array_equal(heard(stored("WAV", "PCM_16", np.sign(WAVE) / 32768)), np.sign(WAVE) / 32768)
+
+
+def test_what_a_header_says_of_its_frames_besides_the_length_is_not_believed() -> None:
+    for frames in (0, 1, 23_000, 25_000, 2**32 - 1):
+        file = bytearray(FILES["AIFF", "PCM_16"])
+        at = file.index(b"COMM") + 10
+        file[at : at + 4] = struct.pack(">I", frames)
+        np.testing.assert_array_equal(heard(bytes(file)), heard(FILES["AIFF", "PCM_16"]))
