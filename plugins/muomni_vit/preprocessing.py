@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, JpegImagePlugin, Unidentifi
 from muomni_cli.api import RequestError, console
 from muomni_vit.plugin import VitConfig
 
+FINE = 8  # longest side, in sides of the square, of the picture in which plain ends are looked for
 PLAIN = 20  # largest difference, in each channel, of pixels of one color: JPEG and resizing leave some
 _WHITE = (255, 255, 255)
 _READABLE = "give a picture such as a PNG, JPEG, WebP, GIF, BMP or TIFF file"
@@ -114,11 +115,11 @@ def fit(config: VitConfig, image: Image.Image) -> Image.Image:
         left, top = (width - short) // 2, (height - short) // 2
         return image.crop((left, top, left + short, top + short)).resize(square, Image.Resampling.BICUBIC)
     red, green, blue = (round(255 * share) for share in config.mean)
-    inner = image.resize(scaled(image.size, side), Image.Resampling.BICUBIC)
     if config.fit == "extend":
-        red, green, blue = edge_color(inner)
-        image = image.crop(without_plain_ends(image.size, np.asarray(inner), (red, green, blue)))
-        inner = image.resize(scaled(image.size, side), Image.Resampling.BICUBIC)
+        small = image.resize(scaled(image.size, min(max(image.size), FINE * side)), Image.Resampling.BICUBIC)
+        red, green, blue = edge_color(small)
+        image = image.crop(without_plain_ends(image.size, np.asarray(small), (red, green, blue)))
+    inner = image.resize(scaled(image.size, side), Image.Resampling.BICUBIC)
     page = Image.new("RGB", square, (red, green, blue))
     page.paste(inner, ((side - inner.width) // 2, (side - inner.height) // 2))
     return page

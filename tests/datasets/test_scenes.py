@@ -196,3 +196,35 @@ def test_questions_have_exact_answers() -> None:
         assert assistant.text in fits
         assert (user.role, assistant.role, example.split) == ("user", "assistant", "train")
     assert all(set(places(way)) <= {"some_shape", "some_colour"} for ways, _ in QUESTIONS for way in ways)
+
+
+@pytest.mark.parametrize("ground", ["gray", "muted", "white", "light", "dark", "black"])
+@pytest.mark.parametrize("without", [(), HELD])
+def test_objects_are_seen_on_every_ground(ground: str, without: tuple[str, ...]) -> None:
+    for scene in scenes(200, grounds=(ground,), without=without):
+        assert ground != "dark" or max(scene.background) < 70
+        assert ground not in ("white", "light") or min(scene.background) > 200
+        for thing in scene.things:
+            assert thing.kind not in without
+            assert max(abs(a - b) for a, b in zip(thing.shade, scene.background, strict=True)) > 40
+
+
+def test_a_ground_on_which_too_little_is_seen_is_not_used() -> None:
+    for scene in scenes(50, grounds=("white",), colors=("white",)):
+        assert max(scene.background) < 200
+
+
+def test_files_are_as_people_send_them() -> None:
+    usual, varied = (
+        [Image.open(one.media.open()) for one in made(count=30, **config)]
+        for config in ({}, {"aspect": 1.5, "blur": 1.5, "quality": (40, 60)})
+    )
+    assert {image.format for image in varied} == {"JPEG"}
+    assert {image.format for image in usual} == {"PNG"}
+    assert {min(image.size) for image in varied} == {64}
+    assert 64 < max(max(image.size) for image in varied) <= 96
+    assert {image.size[0] > image.size[1] for image in varied} == {True, False}
+    texts = [[one.text for one in made(count=30, **config)] for config in ({}, {"aspect": 1.5, "quality": (40, 60)})]
+    assert texts[0] == texts[1], "the same scenes"
+    with pytest.raises(ValidationError, match="above its end"):
+        ScenesConfig(quality=(60, 40))

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw
 
@@ -225,7 +227,41 @@ def test_crop_keeps_the_center_and_stretch_keeps_all() -> None:
     assert_corners(stretched, CORNERS)
 
 
-@pytest.mark.parametrize("how", ["pad", "crop", "stretch"])
+@settings(max_examples=80, deadline=None)
+@given(
+    ground=st.tuples(*[st.integers(0, 255)] * 3),
+    longer=st.integers(1, 200),
+    share=st.floats(0, 1),
+    high=st.booleans(),
+    side=st.sampled_from([16, 64, 150]),
+)
+def test_extend_sees_a_picture_on_plain_ground_as_if_it_were_square(
+    ground: Color, longer: int, share: float, high: bool, side: int
+) -> None:
+    extend = CONFIG.model_copy(update={"fit": "extend", "size": side // 16 * 16})
+    square = Image.new("RGB", (side, side), ground)
+    other = tuple(255 - value if abs(255 - 2 * value) > 60 else 0 for value in ground)
+    ImageDraw.Draw(square).rectangle((side // 4, 0, 3 * side // 4, side - 1), fill=other)
+    square = square.transpose(Image.Transpose.TRANSPOSE) if high else square
+    size, at = (side + longer, side), (round(share * longer), 0)
+    page = Image.new("RGB", size[::-1] if high else size, ground)
+    page.paste(square, at[::-1] if high else at)
+    seen, alone = to_input(extend, page), to_input(extend, square)
+    shown, wanted = ((np.abs(one.astype(int) - np.array(ground)[:, None, None]).max(0) > 30) for one in (seen, alone))
+    assert shown.sum() == pytest.approx(wanted.sum(), rel=0.25)
+    assert np.abs(seen[:, 0, 0].astype(int) - ground).max() <= 4
+
+
+def test_extend_goes_on_with_the_ground_where_both_ends_show_something() -> None:
+    wide = Image.new("RGB", (80, 40), GREEN)
+    for left in (0, 79):
+        wide.putpixel((left, 20), RED)
+    seen = to_input(CONFIG.model_copy(update={"fit": "extend"}), wide)
+    assert (seen[:, :4] == np.array(GREEN)[:, None, None]).all()
+    assert (seen[:, 12:] == np.array(GREEN)[:, None, None]).all()
+
+
+@pytest.mark.parametrize("how", ["pad", "extend", "crop", "stretch"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (3000, 2), (16, 16), (17, 15), (65_535, 1)])
 def test_any_shape_becomes_the_square(how: str, size: tuple[int, int]) -> None:
     config = CONFIG.model_copy(update={"fit": how})
