@@ -167,7 +167,9 @@ class SpeechEvaluation:
         heard = [(bend, key) for bend, key in bends if bend is not None]
         if heard:
             originals = [bend for wave in sentences.waves if (bend := hop_bend(wave, hop)) is not None]
-            made = metric_result(stage, sentences.task, "hop_bend", [one for one, _ in heard], [key for _, key in heard])
+            made = metric_result(
+                stage, sentences.task, "hop_bend", [one for one, _ in heard], [key for _, key in heard]
+            )
             yield replace(made, topline=float(np.mean(originals)) if originals else None)
 
     def _say(self, text: str, name: str) -> tuple[Wave, bool]:

@@ -60,6 +60,7 @@ class TextFrontend:
         self._markup = MarkupFilter(self._skipped)
         self._run: list[str] = []
         self._hidden: NDArray[Any] | None = None
+        self._last: NDArray[Any] | None = None  # of the last piece
         self._breaks = 1  # the start of the text counts as a new line
         self._queue: deque[tuple[WrittenWord, NDArray[Any] | None]] = deque()
         self._before: WrittenWord | None = None
@@ -69,12 +70,13 @@ class TextFrontend:
 
     def push(self, piece: TextChunk) -> Iterator[FrontendChunk]:
         """Feed a piece of text and yield the words that are now final."""
+        self._last = piece.hidden
         self._take(self._markup.push(piece.text), piece.hidden)
         yield from self._drain(finished=False)
 
     def finish(self) -> Iterator[FrontendChunk]:
         """Yield the remaining words at the end of the text."""
-        self._take(self._markup.finish(), self._hidden)
+        self._take(self._markup.finish(), self._last)
         self._close()
         yield from self._drain(finished=True)
         yield from self._release(ends=True)

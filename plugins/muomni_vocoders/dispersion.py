@@ -3,8 +3,8 @@
 A spectral loss leaves the phases of noise and of unresolved harmonics undetermined, so a network gives neighboring bins
 the same ones: each frame becomes a pulse at its center, and the pulses, one per hop, are heard as a buzz. Added phases
 delay neighboring frequencies differently, in sweeps as wide as a critical band (Glasberg and Moore 1990; phases of low
-peak factor: Schroeder 1970). The sweeps move on from frame to frame, so that no pulse is like the one before. Magnitudes
-and everything below :data:`LOWEST` stay.
+peak factor: Schroeder 1970). The sweeps move on from frame to frame, so that no pulse is like the one before.
+Magnitudes and everything below :data:`LOWEST` stay.
 """
 
 from __future__ import annotations

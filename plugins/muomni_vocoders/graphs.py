@@ -109,7 +109,12 @@ class GriffinLimGraph(nn.Module):
 def vocos_graphs(module: Vocos) -> list[Graph]:
     mel, config = module.mel, module.config
     memories = module.backbone.memories
-    states = {**OVERLAP, "held": "held_now", "turn": "turn_now", **{f"past.{n}": f"present.{n}" for n in range(len(memories))}}
+    states = {
+        **OVERLAP,
+        "held": "held_now",
+        "turn": "turn_now",
+        **{f"past.{n}": f"present.{n}" for n in range(len(memories))},
+    }
 
     def by_fft(
         given: Tensor, real: Tensor, tail: Tensor, weight: Tensor, held: Tensor, turn: Tensor, *past: Tensor

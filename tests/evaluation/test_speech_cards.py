@@ -9,13 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from muomni_cli import app
 from muomni_cli.commands.train import train
 from muomni_cli.contract.speech import most_frames
-from muomni_cli.eval.speech import shuffled
+from muomni_cli.eval.speech import hop_bend, shuffled
 from muomni_cli.recipe import load_recipe
 from muomni_cli.runs.checkpoint import build_part, model_tensors, write_checkpoint
 from muomni_cli.runs.run import RunFolder, part_entry
@@ -144,7 +147,8 @@ def test_without_a_judge_the_other_cards_are_there(run: Run, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     code, out, err = run("small.toml", "--json", "--limit", "2")
     assert code == 0, err
-    assert set(by_name(out)) == {("codec", "mel_l1"), ("codec", "use_1"), ("codec", "use_2"), ("vocoder", "mel_l1")}
+    codec, vocoder = ("mel_l1", "use_1", "use_2"), ("mel_l1", "hop_bend")
+    assert set(by_name(out)) == {*(("codec", name) for name in codec), *(("vocoder", name) for name in vocoder)}
     assert err.count("pip install 'muomni[eval]'") == 1
 
 
@@ -157,7 +161,7 @@ def test_a_talker_is_heard_beside_its_codec_and_its_teacher(run: Run, spoken: Pa
     results = {metric: result for (stage, metric), result in by_name(out).items() if stage == "talker"}
     assert set(results) == {
         "wer_original", "wer_resynthesis", "wer_spoken", "wer_added", "wer_shuffled", "length_median", "length_min",
-        "length_max", "at_bound",
+        "length_max", "at_bound", "hop_bend",
     }  # fmt: skip
     assert results["wer_original"]["value"] <= 0.1
     assert results["wer_spoken"]["value"] > 0.5  # it has learnt nothing
@@ -195,6 +199,20 @@ def test_shuffled_words_are_the_same_words_in_another_order() -> None:
 @pytest.mark.parametrize(("words", "frames"), [(1, 50), (2, 60), (10, 300), (34, 1000)])
 def test_the_bound_is_the_specifications(words: int, frames: int) -> None:
     assert most_frames(words) == frames
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([80, 160, 256]), st.floats(0.002, 0.05), st.integers(0, 99))
+def test_the_bend_tells_a_buzz_at_the_hops_from_none(hop: int, size: float, seed: int) -> None:
+    smooth = np.convolve(np.random.default_rng(seed).standard_normal(200 * hop), np.hanning(9) / 5, "same") * 0.1
+    buzzing = smooth.copy()
+    buzzing[hop::hop] += 20 * size  # a click at every border
+    even, marked = hop_bend(smooth.astype(np.float32), hop), hop_bend(buzzing.astype(np.float32), hop)
+    assert even is not None
+    assert marked is not None
+    assert 0.7 < even < 1.3
+    assert marked > even
+    assert hop_bend(np.zeros(20 * hop, np.float32), hop) is None
 
 
 def test_training_can_ask_how_its_codec_sounds(spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:

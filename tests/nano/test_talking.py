@@ -10,6 +10,8 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
 from muomni_cli import Model, app, load
 from muomni_cli.api import Example
+from muomni_cli.contract.speech import SpeechReport
+from muomni_cli.eval.speech import hop_bend
 from muomni_datasets.config import SoundsConfig
 from muomni_datasets.synthetic_sounds import SyntheticSounds
 
@@ -51,3 +53,32 @@ def test_trace_shows_what_is_inside(capsys: pytest.CaptureFixture[str]) -> None:
         titles[engine] = {line["step"] for line in json.loads(capsys.readouterr().out)}
     assert {"token embedding", "block 4 of 4"} <= titles["auto"]
     assert {"thinker: embed", "thinker: thinker"} <= titles["bundle"]
+
+
+def test_every_letter_is_heard(omni: Model) -> None:
+    for letter in "abcdefghijklmnopqrstuvwxyz":
+        for text in (letter, f"{letter.upper()}."):
+            assert omni.speak(text)[0].std() > 0.04, text
+
+
+def test_long_words_are_spoken_to_their_end_at_every_speed(omni: Model) -> None:
+    for word in ("supercalifragilisticexpialidocious", "internationalization"):
+        for speed in (0.5, 1.0, 2.0):
+            report = SpeechReport()
+            samples, rate = omni.speak(word, speed=speed, report=report)
+            assert not report.cut
+            assert samples[-rate // 20 :].std() < 0.2 * samples.std()
+
+
+def test_the_library_tells_what_is_left_out(omni: Model, caplog: pytest.LogCaptureFixture) -> None:
+    report = SpeechReport()
+    omni.speak("Hello Мир", report=report)
+    assert list(report.skipped) == ["Мир"]
+    assert "Мир" in caplog.text
+
+
+def test_the_vocoder_does_not_buzz_at_its_hops(omni: Model) -> None:
+    for text in ("She went into the garden and saw a little bird.", "The fox ran away with the golden ring."):
+        bend = hop_bend(omni.speak(text)[0], omni.engine.codec().mel.hop)
+        assert bend is not None
+        assert 0.7 < bend < 1.3

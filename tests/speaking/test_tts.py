@@ -156,3 +156,19 @@ def test_what_is_no_text_is_refused(here: Path, tts: Tts, content: bytes, monkey
         assert code == 2
         assert f"error: {name} is not a text file" in err
         assert not (here / "a.wav").exists()
+
+
+def test_what_a_talker_leaves_out_is_told(tts: Tts) -> None:
+    from muomni_cli.voice.synthesis import SpeechStats
+
+    speech = SpeechStats(8000)
+    speech.report.skipped.update(dict.fromkeys([f"x{n}" for n in range(20)] + ["y" * 200]))
+    speech.report.cut = True
+    first, second = speech.losses
+    assert first.startswith("left out, because it cannot be spoken: 'x0', 'x1'")
+    assert first.endswith("and 13 more")
+    assert "cut short" in second
+    assert speech.cut
+    code, out, err = tts("hello", "-o", "a.wav", "--json")
+    assert (code, json.loads(out)["skipped"]) == (0, [])
+    assert "left out" not in err

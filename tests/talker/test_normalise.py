@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muomni_talker.text_frontend import normalize
+from muomni_cli.api import TextChunk
+from muomni_talker.text_frontend import normalize, pronounceable, script
 from muomni_talker.text_normalization.written_form import ALPHABET
 
 SAID = {
@@ -186,6 +187,130 @@ SAID = {
     "😀 … !!! \n\t": "",
     "": "",
 }
+
+
+OTHER_WRITING = {
+    # numbers as other countries write them
+    "1.000.000,50": "one million point five",
+    "1.234,56": "one thousand two hundred and thirty four point five six",
+    "1.000.000": "one million",
+    "1'000'000": "one million",
+    "1_000_000": "one million",
+    "1,00,000": "one hundred thousand",
+    "1 000 000": "one million",
+    "10 000 km": "ten thousand kilometers",
+    "3,5 km": "three point five kilometers",
+    "0,75": "zero point seven five",
+    "1,5,7": "one five seven",
+    "1,234": "one thousand two hundred and thirty four",
+    "in 2019 300 people": "in twenty nineteen three hundred people",
+    "192.168.100.200": "one nine two dot one six eight dot one zero zero dot two zero zero",
+    "٣ apples": "three apples",
+    # money
+    "€2,75": "two euros and seventy five cents",
+    "12,50 €": "twelve euros and fifty cents",
+    "€1.234": "one thousand two hundred and thirty four euros",
+    "₩1000": "one thousand won",
+    "₽500": "five hundred rubles",
+    "USD 50": "fifty u s dollars",
+    "50 USD": "fifty u s dollars",
+    "EUR 1.5 million": "one point five million euros",
+    "$1.4 billion loan": "one point four billion dollar loan",
+    "a $5 bill": "a five dollar bill",
+    "$5 million in loans": "five million dollars in loans",
+    "a 5 km run": "a five kilometer run",
+    # ranges
+    "10am-5pm": "ten a m to five p m",
+    "10am–5pm": "ten a m to five p m",
+    "9-5pm": "nine to five p m",
+    "10:30–11:45": "ten thirty to eleven forty five",
+    "Mon-Fri": "monday to friday",
+    "Jan–Mar": "january to march",
+    "$5-$10": "five dollars to ten dollars",
+    "$5-10": "five to ten dollars",
+    "5°C-10°C": "five degrees celsius to ten degrees celsius",
+    # compounds
+    "2nd-hand": "second hand",
+    "21st-century art": "twenty first century art",
+    "mid-1990s style": "mid nineteen nineties style",
+    "20-year-old": "twenty year old",
+    "10-km run": "ten kilometer run",
+    "call 911": "call nine one one",
+    "911 call": "nine one one call",
+    # markup
+    "&amp; Tom": "and tom",
+    "&lt;3": "less than three",
+    "caf&eacute;": "cafe",
+    '<speak>Hello <break time="1s"/> world</speak>': "hello. world",
+    '<speak>Hello <break time="200ms"/> world</speak>': "hello, world",
+    "<p>One</p><p>Two</p>": "one two",
+    "<b>bold</b> and **bold** and ~~gone~~": "bold and bold and gone",
+    "x<y>z": "x less than y greater than z",
+    "<!-- a note --> text": "text",
+    "## Heading": "heading",
+    "> quoted": "quoted",
+    "x**2": "x star star two",
+    "a -> b": "a to b",
+}
+
+
+@pytest.mark.parametrize("text", OTHER_WRITING)
+def test_other_ways_of_writing(text: str) -> None:
+    assert normalize(text) == OTHER_WRITING[text]
+
+
+def left_out(text: str) -> list[str]:
+    skipped: dict[str, None] = {}
+    list(script([TextChunk(text)], skipped))
+    return list(skipped)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("Hello Мир and 世界", ["Мир", "世界"]),
+        ("नमस्ते friend", ["नमस्ते"]),
+        ("so nice 😀!", ["😀"]),
+        ("^_^ hi", ["^_^"]),
+        ("see [the docs](https://x.org/a)", ["https://x.org/a"]),
+        ("naïve café, 3,5 km & ₩1000", []),
+        ("# Title\n\n- **one**\n- two\n\n---\n> said", []),
+    ],
+)
+def test_what_is_left_out_is_known(text: str, pieces: list[str]) -> None:
+    assert left_out(text) == pieces
+
+
+@given(st.characters(categories=["L", "N", "S"]))
+def test_no_letter_digit_or_symbol_is_lost_in_silence(character: str) -> None:
+    formatting = "*#~-=_|>`+´¨"
+    assert character in formatting or normalize(f"so {character}") != "so" or left_out(f"so {character}")
+
+
+@given(st.integers(1000, 10**12), st.integers(1, 99))
+def test_a_number_is_the_same_in_every_notation(number: int, part: int) -> None:
+    english = f"{number:,}.{part:02d} km"
+    said = normalize(english).removesuffix(" kilometers").rstrip()
+    while said.endswith(" zero"):
+        said = said.removesuffix(" zero")
+    european = f"{number:,}".replace(",", ".") + f",{part:02d} km"
+    assert normalize(european).removesuffix(" kilometers") == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("USB", "you es bee"), ("b", "bee"), ("B.", "bee."), ("I", "eye"), ("I am a man", "i am a man"),
+        ("the x's", "the ex's"), ("5 p.m.", "five pee em."), ("vitamin C", "vitamin see"), ("o'clock", "o'clock"),
+    ],
+)  # fmt: skip
+def test_single_letters_have_names(text: str, said: str) -> None:
+    assert pronounceable(text) == said
+
+
+@given(st.text("abcxyz '.,", max_size=40))
+def test_no_single_consonant_reaches_the_talker(text: str) -> None:
+    assert all(len(word.strip(".,?!;:-")) != 1 or word[0] in "aio'" for word in pronounceable(text).split())
 
 
 @pytest.mark.parametrize("text", SAID)

@@ -20,7 +20,11 @@ WRITTEN = (
     'Henry VIII 😀 \n\n \n * # 1. and, USB wait...what (in) "Yes!" he 80s the x 20°C No.'
 )
 WORDS = st.sampled_from(WRITTEN.split(" "))
-TEXTS = st.one_of(st.text(max_size=80), st.lists(WORDS, max_size=70).map(" ".join))
+MARKED = '<b> </b> <break/> <!-- --> &amp; &lt; & < > ]( a](b) " = time="1s" ~~ 1 000 3,5 \u2013 Mon\u2013Fri'
+MARKUP = st.sampled_from(MARKED.split(" "))
+TEXTS = st.one_of(
+    st.lists(MARKUP, max_size=30).map("".join), st.text(max_size=80), st.lists(WORDS, max_size=70).map(" ".join)
+)
 
 
 def pieces(text: str, cuts: list[int]) -> list[TextChunk]:

@@ -297,6 +297,31 @@ def test_it_never_goes_on_for_ever() -> None:
     assert len(spoken(module, "abc def gh")) == CodeShape.most_frames(3)
 
 
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize(
+    ("text", "speed"), [("abcdefgh", 1.0), ("abcdefgh", 0.9), ("abc def gh", 1.0), ("head cab", 1.1)]
+)
+def test_it_tells_when_a_sentence_is_cut_short(text: str, speed: float, parallel: bool) -> None:
+    module = talker(parallel, max_duration=200, ctx_len=1024).eval()
+    for last, cut in ((-1, True), (2, False)):  # every character lasts 200 slots, or 2
+        with torch.no_grad():
+            module.reader.lasting[-1].bias.zero_()
+            module.reader.lasting[-1].bias[last] = 100.0
+        asked = VoiceSettings(speed=speed)
+        made = sum(len(codes) for codes in module.speak([TextChunk(text)], asked, greedy))
+        most = CodeShape.most_frames(len(text.split()), len(text.replace(" ", "")), speed)
+        assert asked.report.cut is cut
+        assert made == most if cut else made < most
+
+
+@given(st.integers(1, 40), st.integers(1, 400), st.floats(0.5, 2))
+def test_the_bound_grows_with_letters_and_slowness(words: int, letters: int, speed: float) -> None:
+    bound = CodeShape.most_frames(words, letters, speed)
+    assert bound <= CodeShape.most_frames(words, letters + 10, speed)
+    assert bound <= CodeShape.most_frames(words, letters, speed * 0.9)
+    assert bound >= min(1000, 6 * letters) / speed - 1
+
+
 @pytest.mark.parametrize(("voice_settings", "fix"), [({"voice": "x"}, "rms, slt"), ({"speed": 3.0}, "0.5 to 2")])
 def test_what_cannot_be_spoken_is_refused_before_anything_is(voice_settings: dict[str, Any], fix: str) -> None:
     with pytest.raises(RequestError) as error:

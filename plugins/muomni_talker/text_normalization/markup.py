@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import re
 
-from muomni_talker.text_normalization.words import listed
+from muomni_talker.text_normalization.numbers import listed
 
 LONG_BREAK = 0.7  # seconds
 LONGEST = 1000  # characters that a tag, a comment or a link may have
@@ -18,8 +18,9 @@ _BLOCKS = listed(
     "paragraph"
 )
 _INLINE = listed(
-    "a abbr amazon:effect audio b big body cite code del em emphasis font head html i img ins kbd lang mark mstts:express-as "
-    "phoneme prosody q say-as small span speak strike strong sub sup tbody td th thead token tt u voice w"
+    "a abbr amazon:effect audio b big body cite code del em emphasis font head html i img ins kbd lang mark "
+    "mstts:express-as phoneme prosody q say-as small span speak strike strong sub sup tbody td th thead token tt u voice "
+    "w"
 )
 _TAG = re.compile(
     r"</?([A-Za-z][\w:-]*)((?:\s+[\w:.-]+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>=]+))*)\s*/?>"
@@ -56,7 +57,9 @@ class MarkupFilter:
         while (start := _START.search(text, done)) is not None:
             made.append(text[done : start.start()])
             done = start.start()
-            found = next(filter(None, (form.match(text, done, done + LONGEST) for form in (_TAG, _ENTITY, _LINK))), None)
+            found = next(
+                filter(None, (form.match(text, done, done + LONGEST) for form in (_TAG, _ENTITY, _LINK))), None
+            )
             said = None if found is None else self._said(found)
             if found is not None and said is not None:
                 made.append(said)
@@ -81,7 +84,9 @@ class MarkupFilter:
         name = (found[1] or "").lower()
         if name == "break":
             time = _SECONDS.search(found[2])
-            seconds = float(time[1].strip(".") or 0) / (1000 if time[2] else 1) if time and time[1].count(".") < 2 else 0.0
+            seconds = (
+                float(time[1].strip(".") or 0) / (1000 if time[2] else 1) if time and time[1].count(".") < 2 else 0.0
+            )
             return " . " if seconds >= LONG_BREAK or _STRONG.search(found[2]) else " , "
         if name in _BLOCKS:
             return "\n\n"

@@ -8,6 +8,11 @@ import re
 
 from num2words import num2words  # type: ignore[import-untyped]
 
+
+def listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 LONGEST = 15  # most digits that are read as one number; longer ones are read digit by digit
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
 _SIGNS = {"-": "minus ", "+": "plus ", "±": "plus or minus ", "~": "about ", "≈": "about "}
@@ -50,15 +55,15 @@ CODES = {key: key for key in _MONEY if len(key) > 1} | {
     **{"THB": "฿", "PHP": "₱", "NGN": "₦", "ILS": "₪", "BTC": "₿", "KZT": "₸"},
 }
 _ARTICLES = frozenset({"a", "an"})
-_NOUNS = frozenset(  # what an amount of money often describes
-    "acquisition aid bailout bid bill bond bonds bonus budget business campaign check company contract debt deal deficit "
-    "donation expansion facility fine fund fundraise gift grant house industry investment judgment jackpot lawsuit loan "
-    "loans loss merger mortgage note offer package plan prize profit program project purchase reward round salary "
-    "settlement stake surplus takeover tax ticket tickets valuation verdict".split()
+_NOUNS = listed(  # what an amount of money often describes
+    "acquisition aid bailout bid bill bond bonds bonus budget business campaign check company contract debt deal "
+    "deficit donation expansion facility fine fund fundraise gift grant house industry investment judgment jackpot "
+    "lawsuit loan loans loss merger mortgage note offer package plan prize profit program project purchase reward round "
+    "salary settlement stake surplus takeover tax ticket tickets valuation verdict"
 )
-_NO_NOUNS = frozenset(  # words after an amount that it does not describe
+_NO_NOUNS = listed(  # words after an amount that it does not describe
     "a an and are as at but by each for from had has have he if in is it less more now of off on or per she since so "
-    "than that the then they this to today was we were which who will with worth you".split()
+    "than that the then they this to today was we were which who will with worth you"
 )
 SCALES = {
     **{word: word for word in ("hundred", "thousand", "million", "billion", "trillion")},
@@ -97,7 +102,8 @@ _DASH = re.compile("[-–]")
 _OTHER_NUMBERS = re.compile(
     r"(?<![\d.,'_])(?:(?P<european>[1-9]\d{0,2}(?:\.\d{3})+),(?P<part>\d+)|(?P<dotted>[1-9]\d{0,2}(?:\.\d{3}){2,})"
     r"|(?P<swiss>[1-9]\d{0,2}(?:['_]\d{3})+)|(?P<indian>\d{1,2}(?:,\d\d)+,\d{3})"
-    r"|(?P<money>(?<=€)[1-9]\d{0,2}\.\d{3}|[1-9]\d{0,2}\.\d{3}(?=€))|(?P<comma>\d+),(?P<tail>\d{1,2}|\d{4,}))(?![\d_]|[.,]\d)"
+    r"|(?P<money>(?<=€)[1-9]\d{0,2}\.\d{3}|[1-9]\d{0,2}\.\d{3}(?=€))|(?P<comma>\d+),(?P<tail>\d{1,2}|\d{4,}))"
+    r"(?![\d_]|[.,]\d)"
 )
 _DAYS = {
     **{day[:3]: day for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")},
@@ -202,7 +208,7 @@ def with_unit(text: str, key: str) -> str:
 
 
 def regrouped(text: str) -> str:
-    """Other ways of writing numbers as :data:`NUMBER`: 1.234,5 and 1'234.5 -> 1,234.5; 3,5 -> 3.5; 1,00,000 -> 100,000.
+    """Other notations as :data:`NUMBER`: 1.234,5 and 1'234 -> 1,234.5 and 1,234; 3,5 -> 3.5; 1,00,000 -> 100,000.
     IP addresses stay. A dash between two days or months is a hyphen, which :func:`calendar_range` reads."""
     if "–" in text and calendar_range(*text.strip(".,;:!?()").partition("–")[::2]):
         return text.replace("–", "-")
@@ -229,7 +235,7 @@ def currency(sign: str) -> str:
 
 
 def as_adjective(said: str, before: str, noun: str) -> str:
-    """An amount in the singular if it describes the ``noun`` after it: a five dollar bill, a one billion dollar loan."""
+    """An amount in the singular if it describes the ``noun`` after it: a five dollar bill."""
     described = noun in _NOUNS or (before in _ARTICLES and noun.isalpha() and noun.islower() and noun not in _NO_NOUNS)
     if not described:
         return said

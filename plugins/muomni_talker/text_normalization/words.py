@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 
 from muomni_talker.text_normalization import numbers
+from muomni_talker.text_normalization.numbers import listed
 
 SYMBOLS = {
     **{"&": "and", "@": "at", "+": "plus", "=": "equals", "/": "slash", "\\": "backslash", "%": "percent"},
@@ -28,11 +29,9 @@ _FIXED = {
     **{"km/h": "kilometers per hour", "'90s": "nineties", "i/o": "i o", "a/c": "a c"},
 }
 DECADE = re.compile(r"'?(\d0|\d\d\d0)'?s")
-_RUNS = re.compile(rf"\d+(?:st|nd|rd|th)(?![A-Za-z])|\d+0s(?![A-Za-z])|{numbers.NUMBER}|\*\*|[A-Za-z]+(?:'[A-Za-z]+)*|[^A-Za-z0-9]")
-
-
-def listed(words: str) -> frozenset[str]:
-    return frozenset(words.split())
+_RUNS = re.compile(
+    rf"\d+(?:st|nd|rd|th)(?![A-Za-z])|\d+0s(?![A-Za-z])|{numbers.NUMBER}|\*\*|[A-Za-z]+(?:'[A-Za-z]+)*|[^A-Za-z0-9]"
+)
 
 
 # Short words in capitals that are not spelled.

@@ -19,6 +19,7 @@ from muomni_talker.text_normalization.numbers import (
     as_adjective,
     digits,
     is_year,
+    listed,
     money,
     month,
     ordinal,
@@ -32,15 +33,15 @@ COUNT = 3 + len(ALPHABET)
 _NUMBERS = {character: 3 + place for place, character in enumerate(ALPHABET)}
 
 _PLAIN = re.compile(r"[A-Za-z]?[a-z]*(?:'[a-z]+)?")
-_OPENERS = words.listed(
+_OPENERS = listed(
     "the a an it he she they we i you this that these those there then but and or so in on at when if what who how "
     "his her my our your their its not no yes after before one some many now once please let"
 )
-_SHORT_MONTHS = words.listed("jan feb mar apr jun jul aug sep sept oct nov dec")
+_SHORT_MONTHS = listed("jan feb mar apr jun jul aug sep sept oct nov dec")
 
 _KEPT = f"{CURRENCIES}©¢°µ×÷±≈≤≥≠π∞§→—–"
 _FORMATTING = frozenset("#*~-_=|—–>`+.")  # signs of lists, headings and rules
-_DIALED = words.listed("call dial phone ring text")
+_DIALED = listed("call dial phone ring text")
 _FRACTIONS = dict(zip("½¼¾⅓⅔⅛⅜⅝⅞", ["1/2", "1/4", "3/4", "1/3", "2/3", "1/8", "3/8", "5/8", "7/8"], strict=True))
 _VULGAR = re.compile(f"(\\d?)([{''.join(_FRACTIONS)}])")
 # Characters that compatibility decomposition (NFKD) does not handle as needed.
@@ -236,7 +237,11 @@ def _with_next(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> N
 def _numbered(word: WrittenWord, follow: Sequence[WrittenWord], past: str) -> str | None:
     """Numbers whose reading depends on context, and symbols that stand alone."""
     core = word.core
-    if starts_heading(word) or (core == ">" and word.breaks) or (len(core) == 1 and core in "#*~" and not (follow and follow[0].core[:1].isdigit())):
+    if (
+        starts_heading(word)
+        or (core == ">" and word.breaks)
+        or (len(core) == 1 and core in "#*~" and not (follow and follow[0].core[:1].isdigit()))
+    ):
         return " "
     if re.fullmatch(r"\d{3}", core) and (past.lower() in _DIALED or (core == "911" and _is_emergency(follow))):
         return digits(core)
