@@ -33,6 +33,7 @@ from muomni_cli.recipe.problems import (
     usual,
 )
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, Settings, TrainSettings
+from muomni_cli.recipe.toml import TomlLimitError, out_of_range, parse, read_text
 from muomni_cli.registry.registry import get_registry, nearest
 from muomni_cli.registry.sets import references_in, set_file
 
@@ -41,6 +42,9 @@ SOURCES = ("text", "omni", SPEECH)
 """Names of ``[[data.<name>]]`` in addition to the modalities of ``[encoders.<modality>]``."""
 HOST_KEYS = ("weight", "task", "license", "eval_only")  # keys of a source that belong to the host, not to the part
 _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")
+MOST_MISTAKES = 100
+"""A file with more is hardly a recipe."""
+MAX_WEIGHT = 1e9
 _TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -97,28 +101,35 @@ def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read and validate a TOML file or a shipped recipe, with ``key=value`` words applied. RequestError if it cannot be
     read, RecipeMistakesError with all of its mistakes if there are any."""
     file = find_recipe(path_or_name)
-    try:
-        text = file.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
-        tables = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{file} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        message, _, position = str(error).partition(" (at ")
-        number = re.search(r"line (\d+)", position)
-        line = int(number[1]) if number else text.count("\n") + 1
-        mistake = Mistake("", f"not TOML: {message[:1].lower()}{message[1:]}", f"{file}:{line}", line)
-        raise RecipeMistakesError(str(file), [mistake]) from error
+    text = read_text(file)
+    tables = _tables(text, file)
     written = copy.deepcopy(tables)
     origins, mistakes = lay_over(tables, overrides)
-    notes = shorten_warmups(tables, written, origins)
-    reader = _Reader(tables)
-    recipe = reader.recipe(default_name=file.stem, source=path_or_name)
+    reader = _Reader(tables, list(out_of_range(tables)))
+    notes: list[str] = []
+    with suppress(_TooManyMistakesError):
+        if not reader.mistakes:
+            notes = shorten_warmups(tables, written, origins)
+            recipe = reader.recipe(default_name=file.stem, source=path_or_name)
     lines = key_lines(text) if reader.mistakes else {}
     found = dict.fromkeys(reader.mistakes)  # a value in place of a table is found more than once
     mistakes += [_place(path, message, file, lines, origins) for path, message in found]
     if mistakes:
         raise RecipeMistakesError(str(file), mistakes)
     return replace(recipe, notes=tuple(notes))
+
+
+def _tables(text: str, file: Path) -> dict[str, Any]:
+    try:
+        return parse(text)
+    except TomlLimitError as error:
+        mistake = Mistake("", str(error), f"{file}:{error.line}" if error.line else str(file), error.line)
+    except tomllib.TOMLDecodeError as error:
+        message, _, position = str(error).partition(" (at ")
+        number = re.search(r"line (\d+)", position)
+        line = int(number[1]) if number else text.count("\n") + 1
+        mistake = Mistake("", f"not TOML: {message[:1].lower()}{message[1:]}", f"{file}:{line}", line)
+    raise RecipeMistakesError(str(file), [mistake])
 
 
 def _place(
@@ -136,15 +147,19 @@ def _place(
     return Mistake(dotted(path), message, f"{where} with {', '.join(inside)}" if inside else where, line)
 
 
+class _TooManyMistakesError(Exception):
+    """There is no use in looking for more."""
+
+
 class _Reader:
     """Walks the tables of one recipe. Mistakes are collected in ``mistakes`` and left out of the result."""
 
-    def __init__(self, tables: dict[str, Any]) -> None:
+    def __init__(self, tables: dict[str, Any], mistakes: list[tuple[KeyPath, str]]) -> None:
         self.tables = tables
-        self.mistakes: list[tuple[KeyPath, str]] = []
+        self.mistakes = mistakes[:MOST_MISTAKES]
 
     def recipe(self, *, default_name: str, source: str) -> Recipe:
-        for key in self.tables.keys() - set(_TOP):
+        for key in [key for key in self.tables if key not in _TOP]:
             self.wrong((key,), self.misplaced(key))
         encoders = self.many("encoders", "encoder")
         for modality, encoder in encoders.items():
@@ -178,6 +193,8 @@ class _Reader:
 
     def wrong(self, path: KeyPath, message: str) -> None:
         self.mistakes.append((path, message))
+        if len(self.mistakes) >= MOST_MISTAKES:
+            raise _TooManyMistakesError
 
     def misplaced(self, key: str) -> str:
         """Error for an unknown top-level key; suggests the table that has a key of that name."""
@@ -272,8 +289,8 @@ class _Reader:
             self.table(path).get(key, unset) for key, unset in zip(HOST_KEYS, (1.0, "", "", False), strict=True)
         )
         mistake = None
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
-            mistake = "weight", f"{weight!r} is not a valid weight (a number above 0)"
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= MAX_WEIGHT:
+            mistake = "weight", f"{weight!r} is not a valid weight (a number above 0, up to {MAX_WEIGHT:,.0f})"
         elif task != "" and not (isinstance(task, str) and _TASK_NAME.fullmatch(task)):
             mistake = "task", f"{task!r} is not a valid task name (lower case letters, digits, - and _)"
         elif not isinstance(license, str) or "\n" in license:
