@@ -50,8 +50,8 @@ def _places(tables: Tables, names: list[str]) -> list[list[str]]:
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value, or else a string, so that ``train.device=cpu`` needs no quotes in a shell. ValueError: it is beyond the
-    limits of a recipe."""
+    """A TOML value, or else a string, so that ``train.device=cpu`` needs no quotes in a shell. ValueError: it is beyond
+    the limits of a recipe."""
     try:
         parsed = parse(f"value = {text}\n")
     except tomllib.TOMLDecodeError:
