@@ -72,6 +72,9 @@ def report(error: BaseException, command: str = "muomni") -> int:
     if isinstance(error, ModuleNotFoundError) and (package := missing_package(error)):
         print_error(*absence(command, [package]))
         return 1
+    if isinstance(error, MemoryError):
+        print_error("out of memory", "close other programs, or take a smaller model or shorter inputs")
+        return 1
     print_error(f"a bug of muomni: {describe(error)}", "run it again with --debug, and report what that prints")
     return 1
 

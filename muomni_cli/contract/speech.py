@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from muomni_cli.contract.declarations import Factor, PartConfig, Width
+from muomni_cli.contract.declarations import Depth, Factor, PartConfig, Width
 from muomni_cli.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class MelConfig(PartConfig):
     n_fft: Width = Field(1024, description="length of the Fourier transform, in samples")
     window: Width = Field(640, description="length of the Hann window inside n_fft, in samples (even)")
     hop: Width = Field(160, description="samples from one mel frame to the next")
-    n_mels: Width = Field(128, description="mel bins F")
+    n_mels: Depth = Field(128, description="mel bins F")
     f_min: float = Field(0.0, ge=0, le=24_000, description="where the lowest mel bin begins, in Hz")
     f_max: float | None = Field(
         None, gt=0, le=24_000, description="where the highest mel bin ends, in Hz (unset: half of sample_rate)"
