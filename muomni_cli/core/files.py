@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 
 from muomni_cli.core.errors import MuomniError, RequestError
 
+RUNS = Path("runs")  # default folder of runs, relative to the working directory
+
 
 def config_folder() -> Path:
     """``$MUOMNI_CONFIG``, else ``muomni`` in ``$XDG_CONFIG_HOME`` or ``~/.config``. May not exist."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import re
 import tomllib
@@ -16,10 +17,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from muomni_cli.contract.declarations import EncoderPart
+from muomni_cli.contract.declarations import DatasetPart, EncoderPart
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import ROOT, RequestError
+from muomni_cli.core.files import RUNS
 from muomni_cli.recipe.model import SLOTS, SPEECH, STAGES, Data, PartSpec, Recipe, SourceSpec
+from muomni_cli.recipe.names import Names
 from muomni_cli.recipe.overrides import lay_over, shorten_warmups
 from muomni_cli.recipe.problems import (
     KeyPath,
@@ -76,7 +79,7 @@ def find_recipe(path_or_name: str) -> Path:
     path = Path(path_or_name).expanduser()
     if path.is_file():
         return path
-    shipped = {recipe.name: recipe.path for recipe in shipped_recipes()}
+    shipped = {recipe.name: recipe.path for recipe in reversed(shipped_recipes())}  # of one name, muomni's own
     if path_or_name in shipped:
         return shipped[path_or_name]
     if path.parent == Path("recipes") and path.suffix == ".toml" and path.stem in shipped:
@@ -91,21 +94,34 @@ def find_recipe(path_or_name: str) -> Path:
     )
 
 
+def _owner(file: Path) -> str | None:
+    """The plugin that ships the recipe, ``muomni`` for muomni's own."""
+    return next((one.origin for one in shipped_recipes() if one.path.resolve() == file.resolve()), None)
+
+
 @cache
 def _notify(path: str) -> None:
     """Once per process: a command may look up its recipe several times."""
     say(f"{path}: not here; using the recipe that comes with muomni")
 
 
-def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read and validate a TOML file or a shipped recipe, with ``key=value`` words applied. RequestError if it cannot be
-    read, RecipeMistakesError with all of its mistakes if there are any."""
+def load_recipe(path_or_name: str, overrides: Sequence[str] = (), run: Path | None = None) -> Recipe:
+    """Read and validate a TOML file or a shipped recipe, with ``key=value`` words applied.
+
+    Args:
+        run: the folder of the run that it trains, which says what ambiguous names mean (:class:`Names`); default: the
+            run of the recipe's name.
+
+    Raises:
+        RequestError: it cannot be read; a RecipeMistakesError holds all of its mistakes.
+    """
     file = find_recipe(path_or_name)
     text = read_text(file)
     tables = _tables(text, file)
     written = copy.deepcopy(tables)
     origins, mistakes = lay_over(tables, overrides)
-    reader = _Reader(tables, list(out_of_range(tables)))
+    names = Names(file, functools.partial(_owner, file), run or RUNS / str(tables.get("name", file.stem)))
+    reader = _Reader(tables, names, list(out_of_range(tables)))
     notes: list[str] = []
     with suppress(_TooManyMistakesError):
         if not reader.mistakes:
@@ -154,8 +170,8 @@ class _TooManyMistakesError(Exception):
 class _Reader:
     """Walks the tables of one recipe. Mistakes are collected in ``mistakes`` and left out of the result."""
 
-    def __init__(self, tables: dict[str, Any], mistakes: list[tuple[KeyPath, str]]) -> None:
-        self.tables = tables
+    def __init__(self, tables: dict[str, Any], names: Names, mistakes: list[tuple[KeyPath, str]]) -> None:
+        self.tables, self.names = tables, names
         self.mistakes = mistakes[:MOST_MISTAKES]
 
     def recipe(self, *, default_name: str, source: str) -> Recipe:
@@ -204,7 +220,8 @@ class _Reader:
         for slot in SLOTS:
             use = self.tables[slot].get("use") if isinstance(self.tables.get(slot), dict) else None
             with suppress(RequestError):  # reported where the part is read
-                models |= {slot: get_registry().get(slot, use).part.config} if isinstance(use, str) else {}
+                if isinstance(use, str):
+                    models[slot] = get_registry().get(slot, use, self.names.choose).part.config
         for table, model in models.items() if usual(key, _TOP) is None else ():
             if name := key if key in model.model_fields else usual(key, model.model_fields):
                 return f"unknown key {key!r}; did you mean {f'{table}.{name}'!r}?{note_on(key)}"
@@ -250,13 +267,44 @@ class _Reader:
                 self.wrong((*path, "use"), f'needs use = "...", the name of a {kind}')
             return None
         try:
-            registered = get_registry().get(kind, use)
+            registered = get_registry().get(kind, use, self.names.choose)
         except RequestError as error:
             self.wrong((*path, "use"), f"{error.what}; {error.fix}")
             return None
         own = {key: value for key, value in values.items() if key not in host_keys}
+        if kind == DatasetPart.kind:
+            own = self.datasets_named(path, own)
         config = self.settings(path, registered.part.config, own)
         return None if config is None else PartSpec(use, registered, config)
+
+    def datasets_named(self, path: KeyPath, values: dict[str, Any]) -> dict[str, Any]:
+        """``values`` with the plugin in every ``set:NAME``, which must be a declared public dataset."""
+        named = copy.deepcopy(values)
+        for keys, reference in references_in(values):
+            try:
+                full = self.names.dataset(reference)
+                set_file(full)
+            except RequestError as error:
+                self.wrong((*path, *keys), f"{error.what}; {error.fix}")
+                continue
+            *above, last = keys
+            functools.reduce(lambda table, key: table[key], above, named)[last] = full
+        return named
+
+    def models_named(self, path: KeyPath, values: dict[str, Any]) -> dict[str, Any]:
+        """``values`` of a ``[train]`` table with the plugin of every installed model that it names."""
+
+        def full(key: KeyPath, name: Any) -> Any:
+            try:
+                return self.names.model(name) if isinstance(name, str) else name
+            except RequestError as error:
+                self.wrong((*path, *key), f"{error.what}; {error.fix}")
+                return name
+
+        named = {key: full((key,), value) if key == "init" else value for key, value in values.items()}
+        if isinstance(encoders := named.get("init_encoders"), dict):
+            named["init_encoders"] = {name: full(("init_encoders", name), one) for name, one in encoders.items()}
+        return named
 
     def many(self, table: str, kind: str) -> dict[str, PartSpec]:
         found = {name: self.part((table, name), kind) for name in self.table((table,))}
@@ -301,11 +349,6 @@ class _Reader:
             self.wrong((*path, mistake[0]), mistake[1])
         if mistake is not None or chosen is None:
             return None
-        for keys, reference in references_in(chosen.config.model_dump(mode="json", by_alias=True)):
-            try:
-                set_file(reference)  # every set:NAME must be a declared public dataset
-            except RequestError as error:
-                self.wrong((*path, *keys), f"{error.what}; {error.fix}")
         return SourceSpec(chosen.use, chosen.registered, chosen.config, float(weight), task, license, measure)
 
     def train(self, stages: Sequence[str]) -> dict[str, TrainSettings]:
@@ -313,6 +356,7 @@ class _Reader:
         table = self.table(("train",))
         own_keys = TrainSettings.model_fields
         common = {key: value for key, value in table.items() if not isinstance(value, dict) or key in own_keys}
+        common = self.models_named(("train",), common)
         found = {"": self.settings(("train",), TrainSettings, common)}
         said = {(path[-1], message) for path, message in self.mistakes if path[:1] == ("train",)}
         for stage, own in table.items():
@@ -321,7 +365,8 @@ class _Reader:
             if stage not in stages:
                 self.wrong(("train", stage), unknown(stage, stages, "stage"))
             before = len(self.mistakes)
-            found[stage] = self.settings(("train", stage), TrainSettings, {**common, **own})
+            merged = common | self.models_named(("train", stage), own)
+            found[stage] = self.settings(("train", stage), TrainSettings, merged)
             self.mistakes[before:] = [  # do not repeat the mistakes of [train] for every stage
                 (path, message)
                 for path, message in self.mistakes[before:]

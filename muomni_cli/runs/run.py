@@ -23,13 +23,12 @@ from muomni_cli.contract.declarations import EncoderPart
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import Codec, CodeShape, MelConfig
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.files import read_json, write_json
+from muomni_cli.core.files import RUNS, read_json, write_json
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 
 PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic", "pluggy")
 
 LOCKS_FILES = os.name == "posix"  # without file locks, users must not train one run twice at the same time
-RUNS = Path("runs")  # default folder of runs, relative to the working directory
 BEST, LAST = "best.safetensors", "last.safetensors"  # checkpoints of a stage: of the best validation, of the last step
 FORMAT = 1  # of checkpoints
 ENTRY = "muomni"  # key of the header in a checkpoint's metadata
@@ -319,6 +318,17 @@ class RunFolder:
             raise RequestError(f"the tokenizer of run {self.root} is missing", f"train it: {command}")
         tokenizer: Tokenizer = resolve(registered.part.build)(config, self.root / entry["weights"])
         return tokenizer
+
+
+def use_of(entry: Mapping[str, Any]) -> str:
+    """The unique name of an entry's part now: ``plugin:name`` if another plugin offers a part of that name."""
+    full = f"{entry['plugin']}:{entry['use']}"
+    return next((one.use for one in get_registry().all(entry["kind"]) if one.full_name == full), str(entry["use"]))
+
+
+def is_named(entry: Mapping[str, Any], name: str) -> bool:
+    """Whether ``name`` means the part of an entry."""
+    return name in (entry["use"], f"{entry['plugin']}:{entry['use']}")
 
 
 def open_entry(entry: Mapping[str, Any]) -> tuple[RegisteredPart, Any]:
