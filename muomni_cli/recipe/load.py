@@ -48,8 +48,8 @@ _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "cal
 MOST_MISTAKES = 100
 """A file with more is hardly a recipe."""
 MAX_WEIGHT = 1e9
-_TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,10 @@ def shipped_recipes() -> list[Shipped]:
     for path in sorted((inside if inside.is_dir() else ROOT / "recipes").glob("*.toml")):
         doc = str(tomllib.loads(path.read_text(encoding="utf-8")).get("doc", ""))
         shipped.append(Shipped(path.stem, doc, "muomni", path))
+    own = {recipe.name for recipe in shipped}
     return shipped + [
-        Shipped(registered.use, registered.part.doc, registered.plugin.name, registered.part.path)
-        for registered in get_registry().recipes()
+        Shipped(one.full_name if one.use in own else one.use, one.part.doc, one.plugin.name, one.part.path)
+        for one in get_registry().recipes()
     ]
 
 
@@ -79,7 +80,7 @@ def find_recipe(path_or_name: str) -> Path:
     path = Path(path_or_name).expanduser()
     if path.is_file():
         return path
-    shipped = {recipe.name: recipe.path for recipe in reversed(shipped_recipes())}  # of one name, muomni's own
+    shipped = {recipe.name: recipe.path for recipe in shipped_recipes()}
     if path_or_name in shipped:
         return shipped[path_or_name]
     if path.parent == Path("recipes") and path.suffix == ".toml" and path.stem in shipped:

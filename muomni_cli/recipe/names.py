@@ -4,6 +4,7 @@ other recipe has to say ``plugin:name``."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -65,7 +66,7 @@ class Names:
         """A value of ``train.omni.init``: ``plugin:name`` for an installed model, anything else unchanged.
         RequestError as of :meth:`Registry.model`."""
         bare = name.rpartition(":")[2]
-        here = Path(name).expanduser().exists() or (RUNS / name).exists()
+        here = any(os.path.exists(path) for path in (os.path.expanduser(name), RUNS / name))  # any text will do
         if name in OWN_INIT or here or bare not in {one.part.name for one in get_registry().models()}:
             return name
         return get_registry().model(name, self.choose).full_name
