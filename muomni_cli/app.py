@@ -175,7 +175,7 @@ def _add_commands(cli: typer.Typer, offered: Sequence[tuple[Plugin, typer.Typer]
     """Add the commands of plugins. A name stays that of muomni's own command; a plugin's second one of that name, and
     one that several plugins have, is called ``plugin:name``."""
     named = [(plugin, one, _name(one)) for plugin, theirs in offered for one in _commands_of(theirs)]
-    own = {_name(one) for one in (*cli.registered_commands, *cli.registered_groups)}
+    own = {_name(one) for one in _commands_of(cli)}
     own |= {name for plugin, _, name in named if plugin.info.origin == BUILT_IN}
     counts = Counter(name for *_, name in named)
     for plugin, one, name in named:

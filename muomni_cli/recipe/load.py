@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,7 +25,6 @@ from muomni_cli.recipe.model import SLOTS, SPEECH, STAGES, Data, PartSpec, Recip
 from muomni_cli.recipe.names import Names
 from muomni_cli.recipe.overrides import lay_over, shorten_warmups
 from muomni_cli.recipe.problems import (
-    KeyPath,
     Mistake,
     RecipeMistakesError,
     dotted,
@@ -36,7 +35,7 @@ from muomni_cli.recipe.problems import (
     usual,
 )
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, Settings, TrainSettings
-from muomni_cli.recipe.toml import TomlLimitError, out_of_range, parse, read_text
+from muomni_cli.recipe.toml import KeyPath, TomlLimitError, out_of_range, parse, read_text
 from muomni_cli.registry.registry import get_registry, nearest
 from muomni_cli.registry.sets import references_in, set_file
 
@@ -280,7 +279,7 @@ class _Reader:
 
     def datasets_named(self, path: KeyPath, values: dict[str, Any]) -> dict[str, Any]:
         """``values`` with the plugin in every ``set:NAME``, which must be a declared public dataset."""
-        named = copy.deepcopy(values)
+        named: Any = copy.deepcopy(values)
         for keys, reference in references_in(values):
             try:
                 full = self.names.dataset(reference)
@@ -288,9 +287,11 @@ class _Reader:
             except RequestError as error:
                 self.wrong((*path, *keys), f"{error.what}; {error.fix}")
                 continue
-            *above, last = keys
-            functools.reduce(lambda table, key: table[key], above, named)[last] = full
-        return named
+            table = named
+            for key in keys[:-1]:
+                table = table[key]
+            table[keys[-1]] = full
+        return cast("dict[str, Any]", named)
 
     def models_named(self, path: KeyPath, values: dict[str, Any]) -> dict[str, Any]:
         """``values`` of a ``[train]`` table with the plugin of every installed model that it names."""

@@ -21,7 +21,7 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.recipe.toml import KeyPath, TomlLimitError, parse, walk
 from muomni_cli.registry.registry import nearest
 
-LOOKED_AT = 1 << 20  # most characters that :func:`key_lines` parses, repeated ones included
+LOOKED_AT = 1 << 18  # most characters that :func:`key_lines` parses again
 _LONGEST = 300  # characters of a message, a key or an override that are shown
 _CLOSINGS = [
     string + end for end in ("", "]", "]]", "]}", "]]]", "]}]", "]]}", "]}]]") for string in ("", '"""', "'''")
@@ -107,7 +107,7 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     left = LOOKED_AT
     for number, line in enumerate(text.split("\n"), 1):
         statement += f"{line}\n"
-        left -= len(statement)
+        left -= len(statement) - len(line)
         if left < 0:  # a value of thousands of lines is parsed again with each
             break
         values, complete = _parsed(statement)
