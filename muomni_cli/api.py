@@ -37,8 +37,11 @@ from muomni_cli.contract.declarations import (
     CheckSpec,
     CodecPart,
     DatasetPart,
+    Depth,
     Download,
     EncoderPart,
+    Factor,
+    LossWeight,
     ModelFiles,
     Part,
     PartConfig,
@@ -50,6 +53,7 @@ from muomni_cli.contract.declarations import (
     ThinkerPart,
     TokenizerPart,
     VocoderPart,
+    Width,
 )
 from muomni_cli.contract.metrics import EvalSample, Evaluation, MetricResult, MetricSet
 from muomni_cli.contract.models import Cache, Encoder, EncoderOutput, Thinker, ThinkerOutput, Tokenizer, Word
@@ -75,12 +79,12 @@ from muomni_cli.runs.run import OpenedRecipe, open_recipe
 
 __all__ = [
     "Batch", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape", "Codec",
-    "CodecPart", "Conversation", "Dataset", "DatasetPart", "Document", "Download", "Encoder", "EncoderOutput",
-    "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "FileMedia", "Graph",
-    "GraphFn", "GraphInput", "Loss", "Media", "MelConfig", "Message", "MetricResult", "MetricSet", "ModelFiles",
-    "MuomniError", "Objective", "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile", "RequestError",
-    "RuntimePart", "Sample", "Sampler", "SliceMedia", "StageContext", "Step", "Talker", "TalkerPart", "TextChunk",
-    "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Vocoder", "VocoderPart",
-    "VoiceSettings", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe", "split",
-    "utf8_lines",
+    "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder", "EncoderOutput",
+    "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "Factor", "FileMedia", "Graph",
+    "GraphFn", "GraphInput", "Loss", "LossWeight", "Media", "MelConfig", "Message", "MetricResult", "MetricSet",
+    "ModelFiles", "MuomniError", "Objective", "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile",
+    "RequestError", "RuntimePart", "Sample", "Sampler", "SliceMedia", "StageContext", "Step", "Talker", "TalkerPart",
+    "TextChunk", "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Vocoder", "VocoderPart",
+    "VoiceSettings", "Width", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe",
+    "split", "utf8_lines",
 ]  # fmt: skip

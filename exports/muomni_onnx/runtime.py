@@ -17,7 +17,7 @@ from muomni_cli.contract.engine import Engine, GraphCall
 from muomni_cli.contract.models import Backend, Predictor, Transcriber
 from muomni_cli.contract.speech import CodecRunner, SpeechGenerator, VocoderRunner
 from muomni_cli.registry.registry import resolve
-from muomni_cli.runs.run import open_entry, run_arguments
+from muomni_cli.runs.run import is_named, open_entry, run_arguments, use_of
 from muomni_onnx.backend import OnnxBackend, empty_state
 from muomni_onnx.bundle import BundleManifest, open_bundle
 from muomni_onnx.sessions import Arrays, GraphSession, Value, fetch, open_sessions
@@ -144,13 +144,13 @@ class OnnxModel:
 
     @property
     def vocoders(self) -> list[str]:
-        return [str(self.parts["vocoder"]["use"])] if "vocoder" in self.parts else []
+        return [use_of(self.parts["vocoder"])] if "vocoder" in self.parts else []
 
     def vocoder_name(self, name: str | None = None) -> str:
         if "vocoder" not in self.parts:
             self._speech("vocoder")  # raises
         own = self.vocoders[0]
-        if name is not None and name.rpartition(":")[2] != own:
+        if name is not None and not is_named(self.parts["vocoder"], name):
             raise RequestError(f"{self.label} has only the vocoder {own}, not {name}", "leave --vocoder out")
         return own
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 
 from muomni_cli.api import EncoderPart, Graph, RequestError, VocoderPart
+from muomni_cli.core.files import RUNS
 from muomni_cli.models.engines import ANY_TRAINED, OMNI
 from muomni_cli.models.locate import resolve_model
 from muomni_cli.models.run_engine import RunEngine, untrained_vocoder
@@ -21,7 +22,7 @@ from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.write import fingerprint, sources_of
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.checkpoint import build_part, load_part
-from muomni_cli.runs.run import RUNS, RunFolder, differences, open_entry, part_entry, read_header, read_lock
+from muomni_cli.runs.run import RunFolder, differences, open_entry, part_entry, read_header, read_lock
 from muomni_onnx.graphs import THINKER, Exported, Model, exported, head_of, projection
 
 

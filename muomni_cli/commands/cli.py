@@ -7,7 +7,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -33,7 +34,7 @@ from muomni_cli.core.console import (
 from muomni_cli.core.errors import MuomniError, __version__, absence, missing_package
 from muomni_cli.core.stopping import asked
 from muomni_cli.registry.loading import Plugin, add_file, describe
-from muomni_cli.registry.registry import get_registry
+from muomni_cli.registry.registry import BUILT_IN, get_registry
 
 
 def execute(words: list[str]) -> int:
@@ -73,6 +74,9 @@ def report(error: BaseException, command: str = "muomni") -> int:
     if isinstance(error, ModuleNotFoundError) and (package := missing_package(error)):
         print_error(*absence(command, [package]))
         return 1
+    if isinstance(error, MemoryError):
+        print_error("out of memory", "close other programs, or take a smaller model or shorter inputs")
+        return 1
     print_error(f"a bug of muomni: {describe(error)}", "run it again with --debug, and report what that prints")
     return 1
 
@@ -87,6 +91,8 @@ def _report_usage(error: typer.TyperException) -> int:
         commands = list(getattr(getattr(context, "command", None), "commands", ()))
         near = meant_command(unknown[1], commands)
         hint = f"did you mean: {path} {near}? " if near else f"one of: {', '.join(commands)}; "
+        if offered := [command for command in commands if command.endswith(f":{unknown[1]}")]:
+            hint = f"say which: {' or '.join(f'{path} {command}' for command in offered)}; "
         print_error(f"no such command '{unknown[1]}'{get_registry().absences()}", f"{hint}see {path} --help")
     else:
         print_error(message[:1].lower() + message[1:].removesuffix("."), f"see {path} --help")
@@ -156,18 +162,40 @@ def build_cli(installed: Iterable[Plugin]) -> typer.Typer:
     groups = {"runs": models.runs_app, "models": models.app, "bench": bench.app, "recipes": recipes.app}
     for name, group in (groups | {"data": data.app, "cache": cache.app, "plugins": plugins.app}).items():
         cli.add_typer(group, name=name)
-    taken = {_name(one) for one in cli.registered_commands} | {_name(one) for one in cli.registered_groups}
-    for plugin in installed:
-        theirs = plugin.commands(taken)
-        if theirs is not None:
-            cli.registered_commands += theirs.registered_commands
-            cli.registered_groups += theirs.registered_groups
-            taken |= typer.main.get_group(theirs).commands.keys()
+    plugins_there = list(installed)
+    _add_commands(cli, [(plugin, theirs) for plugin in plugins_there if (theirs := plugin.commands()) is not None])
+    for plugin in plugins_there:
         if plugin.info.status == "broken":
             say(f"warning: plugin {plugin.info.name} ({plugin.info.origin}) is left out: {plugin.info.reason}")
         elif plugin.warning:
             say(f"warning: plugin {plugin.info.name} ({plugin.info.origin}) {plugin.warning}")
     return cli
+
+
+def _add_commands(cli: typer.Typer, offered: Sequence[tuple[Plugin, typer.Typer]]) -> None:
+    """Add the commands of plugins. A name stays that of muomni's own command; a plugin's second one of that name, and
+    one that several plugins have, is called ``plugin:name``."""
+    named = [(plugin, one, _name(one)) for plugin, theirs in offered for one in _commands_of(theirs)]
+    own = {_name(one) for one in _commands_of(cli)}
+    own |= {name for plugin, _, name in named if plugin.info.origin == BUILT_IN}
+    counts = Counter(name for *_, name in named)
+    for plugin, one, name in named:
+        if plugin.info.origin != BUILT_IN and (name in own or counts[name] > 1):
+            one.name = f"{plugin.info.name}:{name}"
+        if isinstance(one, CommandInfo):
+            cli.registered_commands.append(one)
+        else:
+            cli.registered_groups.append(one)
+
+
+def _commands_of(cli: typer.Typer) -> Iterator[CommandInfo | TyperInfo]:
+    """Its commands and groups; in place of a group without a name, what is in it."""
+    yield from cli.registered_commands
+    for group in cli.registered_groups:
+        if group.typer_instance is None or typer.main.solve_typer_info_defaults(group).name:
+            yield group
+        else:
+            yield from _commands_of(group.typer_instance)
 
 
 def _keep_called(cli: typer.Typer, words: Sequence[str]) -> None:
@@ -179,10 +207,12 @@ def _keep_called(cli: typer.Typer, words: Sequence[str]) -> None:
 
 
 def _name(command: CommandInfo | TyperInfo) -> str:
-    """The name to type; empty if a group's own app defines it."""
+    """The name to type."""
     if isinstance(command.name, str):
         return command.name
-    callback = command.callback if isinstance(command, CommandInfo) else None
+    if isinstance(command, TyperInfo):
+        return typer.main.solve_typer_info_defaults(command).name or ""
+    callback = command.callback
     return typer.main.get_command_name(callback.__name__) if callback else ""
 
 

@@ -137,10 +137,11 @@ def check(recipe: RecipeArgument, overrides: OverridesArgument = None, json: Jso
     Every file that training would open is opened. Exits with 2 if there is nothing to train or validate on, and with 1
     if some of the data cannot be used.
     """
+    from muomni_cli.core.files import RUNS
     from muomni_cli.data.check import check as check_data
     from muomni_cli.data.text import known_tokenizer
     from muomni_cli.recipe import load_recipe
-    from muomni_cli.runs.run import RUNS, RunFolder
+    from muomni_cli.runs.run import RunFolder
 
     loaded = load_recipe(recipe, overrides or ())
     tokenizer = known_tokenizer(loaded, RunFolder(RUNS / loaded.name).tokenizer_folder())

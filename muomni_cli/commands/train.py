@@ -53,13 +53,14 @@ def train(
     _check_options(stage, jobs, resume=resume, force=force, dry_run=dry_run, json=json)
     # numpy prepares batches during the steps; its threads would only slow down torch.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported
+    from muomni_cli.core.files import RUNS
     from muomni_cli.data.public_datasets import require_sets
     from muomni_cli.recipe import load_recipe
     from muomni_cli.recipe.model import stages_of_all, tables_of
-    from muomni_cli.runs.run import RUNS, RunFolder
+    from muomni_cli.runs.run import RunFolder
 
     words = of_stage(overrides or [], stage)
-    asked = load_recipe(recipe, words)
+    asked = load_recipe(recipe, words, RUNS / run if run else None)
     name = run or asked.name
     if name in ("", ".", "..") or Path(name).name != name:
         raise RequestError(f"invalid run name: {name!r}", f"give the name of a folder under {RUNS}/: --run NAME")

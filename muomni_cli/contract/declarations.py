@@ -8,18 +8,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Shape = tuple[int, ...]
+# Types of settings that size a network. Their limits are far beyond what trains, and low enough that a mistyped number
+# is an error in the recipe rather than in memory.
+Width = Annotated[int, Field(gt=0, le=65_536)]
+Depth = Annotated[int, Field(gt=0, le=1_024)]
+Factor = Annotated[float, Field(gt=0, le=1e9)]
+LossWeight = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class PartConfig(BaseModel):
     """Base of every part's configuration. Unknown keys are errors; values are immutable.
 
     Give every field a default and a ``Field(description=...)``: both appear in ``muomni plugins info``, in the JSON
-    Schema and, as comments, in the resolved recipe.
+    Schema and, as comments, in the resolved recipe. Give every number an upper limit (``le=``, or the types
+    :data:`Width`, :data:`Depth`, :data:`Factor` and :data:`LossWeight`), so that one with a digit too many is refused
+    with its line rather than when memory runs out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())

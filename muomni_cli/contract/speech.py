@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from muomni_cli.contract.declarations import PartConfig
+from muomni_cli.contract.declarations import Depth, Factor, PartConfig, Width
 from muomni_cli.core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -63,15 +63,15 @@ class MelConfig(PartConfig):
     """Log-mel settings, a table of a part's config."""
 
     sample_rate: int = Field(16000, ge=4000, le=48000, description="samples a second")
-    n_fft: PositiveInt = Field(1024, description="length of the Fourier transform, in samples")
-    window: PositiveInt = Field(640, description="length of the Hann window inside n_fft, in samples (even)")
-    hop: PositiveInt = Field(160, description="samples from one mel frame to the next")
-    n_mels: PositiveInt = Field(128, description="mel bins F")
-    f_min: NonNegativeFloat = Field(0.0, description="where the lowest mel bin begins, in Hz")
-    f_max: PositiveFloat | None = Field(
-        None, description="where the highest mel bin ends, in Hz (unset: half of sample_rate)"
+    n_fft: Width = Field(1024, description="length of the Fourier transform, in samples")
+    window: Width = Field(640, description="length of the Hann window inside n_fft, in samples (even)")
+    hop: Width = Field(160, description="samples from one mel frame to the next")
+    n_mels: Depth = Field(128, description="mel bins F")
+    f_min: float = Field(0.0, ge=0, le=24_000, description="where the lowest mel bin begins, in Hz")
+    f_max: float | None = Field(
+        None, gt=0, le=24_000, description="where the highest mel bin ends, in Hz (unset: half of sample_rate)"
     )
-    mel_floor: PositiveFloat = Field(
+    mel_floor: Factor = Field(
         1e-5, description="added to the power before the logarithm: what is quieter counts as silence"
     )
 

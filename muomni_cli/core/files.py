@@ -27,6 +27,8 @@ LAYOUT = 2  # of folders in the cache; incremented when it changes
 _DESCRIPTOR = re.compile("/dev/(std|fd/)|/proc/")  # what a shell has opened, which may be a file
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
+RUNS = Path("runs")  # default folder of runs, relative to the working directory
+
 
 def config_folder() -> Path:
     """``$MUOMNI_CONFIG``, else ``muomni`` in ``$XDG_CONFIG_HOME`` or ``~/.config``. May not exist."""

@@ -131,8 +131,8 @@ def omni_fingerprint(recipe: Recipe, sources: Sequence[DataSource], tokenizer: T
     identity = {
         "format": FORMAT,
         "encoders": [
-            [modality, chosen.registered.plugin.version, chosen.use, chosen.config.model_dump(mode="json")]
-            for modality, chosen in recipe.encoders.items()
+            [modality, one.registered.plugin.version, one.registered.full_name, one.config.model_dump(mode="json")]
+            for modality, one in recipe.encoders.items()
         ],
         "context": _context(recipe),
         "template": recipe.chat.template,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from muomni_cli.contract.declarations import Download, RemoteFile
 from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import data_folder, replacing
-from muomni_cli.registry.registry import RegisteredDownload, get_registry, resolve
+from muomni_cli.registry.registry import RegisteredDownload, built_in, get_registry, resolve
 from muomni_cli.registry.sets import SetFile, missing_error, references_in, set_file, size_text
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def get_sets(names: Sequence[str], watcher: Watcher, *, unverified: bool = False
         RequestError: unknown dataset, or one that needs ``unverified``; nothing is downloaded then.
         MuomniError: not enough disk space, or as in :func:`muomni_cli.data.download.download`.
     """
-    offers = [get_registry().download(name) for name in dict.fromkeys(names)]
+    offers = [get_registry().download(name, built_in) for name in dict.fromkeys(names)]
     wanted = [state for state in map(state_of, offers) if not state.ready]
     lacking = [state.use for state in wanted if not state.download.verified]
     if lacking and not unverified:
@@ -143,7 +143,7 @@ def kept_lines(names: Sequence[str]) -> list[str]:
     """Lines about interrupted downloads that can be resumed."""
     from muomni_cli.data.download import partial
 
-    files = {file.url: file for name in names for file in get_registry().download(name).part.files}
+    files = {file.url: file for name in names for file in get_registry().download(name, built_in).part.files}
     lines = []
     for file in files.values():
         part = partial(archive_of(file))

@@ -90,7 +90,7 @@ def evaluate(
     recipe = with_parts_of(engine, recipe)
     context = EvalContext(engine, recipe, options.split, options.limit, progress)
     absent = "is not in it" if found.bundle is not None else "is not trained"
-    any_found = False
+    owners: dict[tuple[str, str, str], str] = {}  # stage, task and metric -> the plugin that computed it first
     for stage in _stages(recipe):
         reason = missing(engine, recipe, stage, absent) or ("" if _has_data(recipe, stage) else "has no data")
         if reason or (options.stages and stage not in options.stages):
@@ -103,9 +103,10 @@ def evaluate(
                 continue
             make = resolve(registered.part.make, f"metrics {registered.part.name}")
             for metric in _of_readable_sources(make, context, stage, left_out):
-                any_found = True
-                yield metric
-    if not any_found:
+                plugin = registered.plugin.name
+                first = owners.setdefault((metric.stage, metric.task, metric.metric), plugin) == plugin
+                yield metric if first else dataclasses.replace(metric, metric=f"{plugin}:{metric.metric}")
+    if not owners:
         raise RequestError(
             f"nothing of {engine.label} can be evaluated: {'; '.join(left_out) or 'no examples on this side'}",
             get_command(no_files) if no_files else f"train a stage that has data: muomni train STAGE {recipe.source}",

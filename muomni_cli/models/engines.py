@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from muomni_cli.contract.declarations import EncoderPart, PartConfig
 from muomni_cli.contract.engine import Engine
 from muomni_cli.core.errors import RequestError, require
+from muomni_cli.core.files import RUNS
 from muomni_cli.data.media import Modality, modality_of
 from muomni_cli.models.locate import ModelRef, ModelRequirement, resolve_capable
-from muomni_cli.runs.run import RUNS, RunFolder, open_entry
+from muomni_cli.runs.run import RunFolder, open_entry
 
 if TYPE_CHECKING:
     from muomni_cli.models.run_engine import RunEngine

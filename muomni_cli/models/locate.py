@@ -14,9 +14,10 @@ from muomni_cli.contract.declarations import RuntimePart
 from muomni_cli.contract.engine import Engine
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.registry.registry import RegisteredModel, did_you_mean, get_registry, resolve
+from muomni_cli.core.files import RUNS
+from muomni_cli.registry.registry import RegisteredModel, built_in, did_you_mean, get_registry, resolve
 from muomni_cli.runs.digests import DIGESTS, verify
-from muomni_cli.runs.run import RUNS, RunFolder, read_header
+from muomni_cli.runs.run import RunFolder, read_header
 
 VARIABLE = "MUOMNI_MODEL"  # environment variable with the default model
 
@@ -185,7 +186,7 @@ def model_of_package(spec: str) -> ModelRef | None:
     registry = get_registry()
     if spec.rpartition(":")[2] not in {registered.part.name for registered in registry.models()}:
         return None
-    return installed(registry.model(spec))
+    return installed(registry.model(spec, built_in))
 
 
 def installed(registered: RegisteredModel) -> ModelRef:

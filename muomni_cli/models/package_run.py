@@ -191,8 +191,8 @@ def describe(found: ModelRef) -> dict[str, Any]:
                 key: value for key, value in state.items() if key not in ("parts", "updated", "end", "files")
             }
     if found.bundle is not None and bundle is not None:
-        known = {(part["kind"], part["use"]) for part in parts}
-        new = {name: entry for name, entry in bundle.parts.items() if (entry["kind"], entry["use"]) not in known}
+        known = {(part["kind"], part["plugin"], part["use"]) for part in parts}
+        new = {name: one for name, one in bundle.parts.items() if (one["kind"], one["plugin"], one["use"]) not in known}
         parts += [_row(name, "", entry, None) for name, entry in new.items()]
         graphs = [graph for entry in bundle.parts.values() for graph in entry["graphs"].values()]
         precisions = {str(one["precision"]) for one in graphs if isinstance(one, Mapping) and "precision" in one}

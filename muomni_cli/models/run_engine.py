@@ -17,7 +17,7 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import load_recipe
-from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
+from muomni_cli.registry.registry import RegisteredPart, built_in, get_registry, resolve
 from muomni_cli.runs.checkpoint import (
     build_aside,
     build_part,
@@ -29,7 +29,7 @@ from muomni_cli.runs.checkpoint import (
     read_checkpoint,
 )
 from muomni_cli.runs.digests import DIGESTS, verify
-from muomni_cli.runs.run import RunFolder, code_shape, open_entry, read_header
+from muomni_cli.runs.run import RunFolder, code_shape, is_named, open_entry, read_header
 
 OMNI, THINKER = "omni", "thinker"
 
@@ -194,7 +194,7 @@ class RunEngine(TorchEngine):
 
     def vocoder_name(self, name: str | None = None) -> str:
         own = super().vocoders  # the trained one, if any
-        if own and (name is None or name.rpartition(":")[2] in own):
+        if own and (name is None or is_named(self.parts["vocoder"], name)):
             return own[0]
         registered, _ = untrained_vocoder(self.run, name)
         if registered.part.objective is not None:
@@ -202,7 +202,7 @@ class RunEngine(TorchEngine):
                 f"the vocoder {registered.use} of {self.label} is not trained",
                 f"train it: {self._command('vocoder')}, or use one that needs no training: {_ready()}",
             )
-        return name or registered.use
+        return registered.use
 
     def _command(self, stage: str) -> str:
         return f"muomni train {stage} {self.run.recipe_path}"
@@ -215,7 +215,9 @@ def untrained_vocoder(run: RunFolder, name: str | None = None) -> tuple[Register
         if chosen is None:
             raise RequestError(f"run {run.root} has no vocoder", f"name one that needs no training: {_ready()}")
         return chosen.registered, chosen.config
-    registered = get_registry().get("vocoder", name)
+    if chosen is not None and name == chosen.registered.part.name:
+        return chosen.registered, chosen.config
+    registered = get_registry().get("vocoder", name, built_in)
     if chosen is not None and chosen.registered.part == registered.part:
         return registered, chosen.config
     return registered, registered.part.config()

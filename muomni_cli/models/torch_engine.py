@@ -26,7 +26,7 @@ from muomni_cli.core.errors import RequestError
 from muomni_cli.generation.torch_backend import TorchBackend
 from muomni_cli.nn.device import choose_device, set_threads
 from muomni_cli.omni import OmniModel
-from muomni_cli.runs.run import open_entry
+from muomni_cli.runs.run import is_named, open_entry, use_of
 
 
 class TorchEngine(ABC):
@@ -130,13 +130,13 @@ class TorchEngine(ABC):
 
     @property
     def vocoders(self) -> Sequence[str]:
-        return [str(self.parts["vocoder"]["use"])] if "vocoder" in self.parts else []
+        return [use_of(self.parts["vocoder"])] if "vocoder" in self.parts else []
 
     def vocoder_name(self, name: str | None = None) -> str:
         if not self.vocoders:
             raise RequestError(f"{self.label} has no vocoder, so it does not speak", "name another model")
-        if name is None or name.rpartition(":")[2] in self.vocoders:
-            return name or self.vocoders[0]
+        if name is None or is_named(self.parts["vocoder"], name):
+            return self.vocoders[0]
         raise RequestError(f"{self.label} has no vocoder {name}", f"it has {', '.join(self.vocoders)}")
 
     def vocoder(self, name: str) -> TorchVocoder:

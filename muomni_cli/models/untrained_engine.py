@@ -14,13 +14,14 @@ from muomni_cli.contract.declarations import Capability
 from muomni_cli.contract.models import Tokenizer
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import RequestError
+from muomni_cli.core.files import RUNS
 from muomni_cli.data.text import known_tokenizer
 from muomni_cli.models.torch_engine import TorchEngine
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import Recipe, load_recipe
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 from muomni_cli.runs.checkpoint import build_part, fresh_codec
-from muomni_cli.runs.run import RUNS, RunFolder, code_shape, open_entry, part_entry
+from muomni_cli.runs.run import RunFolder, code_shape, open_entry, part_entry
 
 TOKENIZER = "tokenizer"  # a run's tokenizer folder
 SPEECH = ("codec", "talker", "vocoder")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
 import psutil  # type: ignore[import-untyped]
 import torch
 
 from muomni_cli.core.errors import RequestError
+
+_NO_MEMORY = (
+    *("can't allocate memory", "not enough memory", "out of memory", "overflow", "Invalid buffer size"),
+    *("array is too big", "Maximum allowed dimension"),
+)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -63,3 +69,28 @@ def memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return int(psutil.Process().memory_info().rss)
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of memory that the device has, used or not."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(psutil.virtual_memory().total)
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` of torch or numpy says that memory is short, or that no memory could hold what is wanted."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError | ValueError) and any(words in str(error) for words in _NO_MEMORY)
+
+
+@contextmanager
+def memory_errors_told(what: str, fix: str) -> Iterator[None]:
+    """Turn errors of memory into a RequestError: ``what`` ran out of memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, ValueError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise RequestError(f"{what} ran out of memory", fix) from error

@@ -17,6 +17,7 @@ from muomni_cli.recipe.load import find_recipe, load_recipe
 from muomni_cli.recipe.model import Recipe
 from muomni_cli.recipe.overrides import lay_over
 from muomni_cli.recipe.problems import Mistake, RecipeMistakesError
+from muomni_cli.recipe.toml import parse, read_text
 from muomni_cli.recipe.write import as_data
 
 ABSENT = "(absent)"
@@ -66,13 +67,12 @@ def read_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> str:
     be read, or an override cannot be applied."""
     file = find_recipe(path_or_name)
     try:
-        text = toml_text(file, file.read_bytes())
+        text = toml_text(file, read_text(file).encode())
         if not overrides:
             return text
+        parse(text)
         document = tomlkit.parse(text)
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{file} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
-    except TOMLKitError as error:
+    except (TOMLKitError, ValueError) as error:
         raise RequestError(f"{file} is not TOML: {error}", f"see muomni recipes check {file}") from error
     _, mistakes = lay_over(document, overrides)
     if mistakes:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import re
 import tomllib
@@ -12,18 +13,18 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from muomni_cli.contract.declarations import EncoderPart
-from muomni_cli.core.checksums import toml_text
+from muomni_cli.contract.declarations import DatasetPart, EncoderPart
 from muomni_cli.core.console import say
 from muomni_cli.core.errors import ROOT, RequestError
+from muomni_cli.core.files import RUNS
 from muomni_cli.recipe.model import SLOTS, SPEECH, STAGES, Data, PartSpec, Recipe, SourceSpec
+from muomni_cli.recipe.names import Names
 from muomni_cli.recipe.overrides import lay_over, shorten_warmups
 from muomni_cli.recipe.problems import (
-    KeyPath,
     Mistake,
     RecipeMistakesError,
     dotted,
@@ -34,6 +35,7 @@ from muomni_cli.recipe.problems import (
     usual,
 )
 from muomni_cli.recipe.settings import ChatSettings, DataSettings, Settings, TrainSettings
+from muomni_cli.recipe.toml import KeyPath, TomlLimitError, out_of_range, parse, read_text
 from muomni_cli.registry.registry import get_registry, nearest
 from muomni_cli.registry.sets import references_in, set_file
 
@@ -42,8 +44,11 @@ SOURCES = ("text", "omni", SPEECH)
 """Names of ``[[data.<name>]]`` in addition to the modalities of ``[encoders.<modality>]``."""
 HOST_KEYS = ("weight", "task", "license", "eval_only")  # keys of a source that belong to the host, not to the part
 _TOP = ("name", "doc", "seed", *SLOTS, "encoders", "data", "train", "chat", "callbacks")
-_TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+MOST_MISTAKES = 100
+"""A file with more is hardly a recipe."""
+MAX_WEIGHT = 1e9
+_TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +66,10 @@ def shipped_recipes() -> list[Shipped]:
     for path in sorted((inside if inside.is_dir() else ROOT / "recipes").glob("*.toml")):
         doc = str(tomllib.loads(path.read_text(encoding="utf-8")).get("doc", ""))
         shipped.append(Shipped(path.stem, doc, "muomni", path))
+    own = {recipe.name for recipe in shipped}
     return shipped + [
-        Shipped(registered.use, registered.part.doc, registered.plugin.name, registered.part.path)
-        for registered in get_registry().recipes()
+        Shipped(one.full_name if one.use in own else one.use, one.part.doc, one.plugin.name, one.part.path)
+        for one in get_registry().recipes()
     ]
 
 
@@ -88,40 +94,58 @@ def find_recipe(path_or_name: str) -> Path:
     )
 
 
+def _owner(file: Path) -> str | None:
+    """The plugin that ships the recipe, ``muomni`` for muomni's own."""
+    return next((one.origin for one in shipped_recipes() if one.path.resolve() == file.resolve()), None)
+
+
 @cache
 def _notify(path: str) -> None:
     """Once per process: a command may look up its recipe several times."""
     say(f"{path}: not here; using the recipe that comes with muomni")
 
 
-def load_recipe(path_or_name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read and validate a TOML file or a shipped recipe, with ``key=value`` words applied. RequestError if it cannot be
-    read, RecipeMistakesError with all of its mistakes if there are any."""
+def load_recipe(path_or_name: str, overrides: Sequence[str] = (), run: Path | None = None) -> Recipe:
+    """Read and validate a TOML file or a shipped recipe, with ``key=value`` words applied.
+
+    Args:
+        run: the folder of the run that it trains, which says what ambiguous names mean (:class:`Names`); default: the
+            run of the recipe's name.
+
+    Raises:
+        RequestError: it cannot be read; a RecipeMistakesError holds all of its mistakes.
+    """
     file = find_recipe(path_or_name)
-    try:
-        content = file.read_bytes()
-        toml_text(file, content)  # raises if it is damaged
-        text = content.decode("utf-8-sig").replace("\r\n", "\n")
-        tables = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{file} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        message, _, position = str(error).partition(" (at ")
-        number = re.search(r"line (\d+)", position)
-        line = int(number[1]) if number else text.count("\n") + 1
-        mistake = Mistake("", f"not TOML: {message[:1].lower()}{message[1:]}", f"{file}:{line}", line)
-        raise RecipeMistakesError(str(file), [mistake]) from error
+    text = read_text(file)
+    tables = _tables(text, file)
     written = copy.deepcopy(tables)
     origins, mistakes = lay_over(tables, overrides)
-    notes = shorten_warmups(tables, written, origins)
-    reader = _Reader(tables)
-    recipe = reader.recipe(default_name=file.stem, source=path_or_name)
+    names = Names(file, functools.partial(_owner, file), run or RUNS / str(tables.get("name", file.stem)))
+    reader = _Reader(tables, names, list(out_of_range(tables)))
+    notes: list[str] = []
+    with suppress(_TooManyMistakesError):
+        if not reader.mistakes:
+            notes = shorten_warmups(tables, written, origins)
+            recipe = reader.recipe(default_name=file.stem, source=path_or_name)
     lines = key_lines(text) if reader.mistakes else {}
     found = dict.fromkeys(reader.mistakes)  # a value in place of a table is found more than once
     mistakes += [_place(path, message, file, lines, origins) for path, message in found]
     if mistakes:
         raise RecipeMistakesError(str(file), mistakes)
     return replace(recipe, notes=tuple(notes))
+
+
+def _tables(text: str, file: Path) -> dict[str, Any]:
+    try:
+        return parse(text)
+    except TomlLimitError as error:
+        mistake = Mistake("", str(error), f"{file}:{error.line}" if error.line else str(file), error.line)
+    except tomllib.TOMLDecodeError as error:
+        message, _, position = str(error).partition(" (at ")
+        number = re.search(r"line (\d+)", position)
+        line = int(number[1]) if number else text.count("\n") + 1
+        mistake = Mistake("", f"not TOML: {message[:1].lower()}{message[1:]}", f"{file}:{line}", line)
+    raise RecipeMistakesError(str(file), [mistake])
 
 
 def _place(
@@ -139,15 +163,19 @@ def _place(
     return Mistake(dotted(path), message, f"{where} with {', '.join(inside)}" if inside else where, line)
 
 
+class _TooManyMistakesError(Exception):
+    """There is no use in looking for more."""
+
+
 class _Reader:
     """Walks the tables of one recipe. Mistakes are collected in ``mistakes`` and left out of the result."""
 
-    def __init__(self, tables: dict[str, Any]) -> None:
-        self.tables = tables
-        self.mistakes: list[tuple[KeyPath, str]] = []
+    def __init__(self, tables: dict[str, Any], names: Names, mistakes: list[tuple[KeyPath, str]]) -> None:
+        self.tables, self.names = tables, names
+        self.mistakes = mistakes[:MOST_MISTAKES]
 
     def recipe(self, *, default_name: str, source: str) -> Recipe:
-        for key in self.tables.keys() - set(_TOP):
+        for key in [key for key in self.tables if key not in _TOP]:
             self.wrong((key,), self.misplaced(key))
         encoders = self.many("encoders", "encoder")
         for modality, encoder in encoders.items():
@@ -181,6 +209,8 @@ class _Reader:
 
     def wrong(self, path: KeyPath, message: str) -> None:
         self.mistakes.append((path, message))
+        if len(self.mistakes) >= MOST_MISTAKES:
+            raise _TooManyMistakesError
 
     def misplaced(self, key: str) -> str:
         """Error for an unknown top-level key; suggests the table that has a key of that name."""
@@ -190,7 +220,8 @@ class _Reader:
         for slot in SLOTS:
             use = self.tables[slot].get("use") if isinstance(self.tables.get(slot), dict) else None
             with suppress(RequestError):  # reported where the part is read
-                models |= {slot: get_registry().get(slot, use).part.config} if isinstance(use, str) else {}
+                if isinstance(use, str):
+                    models[slot] = get_registry().get(slot, use, self.names.choose).part.config
         for table, model in models.items() if usual(key, _TOP) is None else ():
             if name := key if key in model.model_fields else usual(key, model.model_fields):
                 return f"unknown key {key!r}; did you mean {f'{table}.{name}'!r}?{note_on(key)}"
@@ -236,13 +267,46 @@ class _Reader:
                 self.wrong((*path, "use"), f'needs use = "...", the name of a {kind}')
             return None
         try:
-            registered = get_registry().get(kind, use)
+            registered = get_registry().get(kind, use, self.names.choose)
         except RequestError as error:
             self.wrong((*path, "use"), f"{error.what}; {error.fix}")
             return None
         own = {key: value for key, value in values.items() if key not in host_keys}
+        if kind == DatasetPart.kind:
+            own = self.datasets_named(path, own)
         config = self.settings(path, registered.part.config, own)
         return None if config is None else PartSpec(use, registered, config)
+
+    def datasets_named(self, path: KeyPath, values: dict[str, Any]) -> dict[str, Any]:
+        """``values`` with the plugin in every ``set:NAME``, which must be a declared public dataset."""
+        named: Any = copy.deepcopy(values)
+        for keys, reference in references_in(values):
+            try:
+                full = self.names.dataset(reference)
+                set_file(full)
+            except RequestError as error:
+                self.wrong((*path, *keys), f"{error.what}; {error.fix}")
+                continue
+            table = named
+            for key in keys[:-1]:
+                table = table[key]
+            table[keys[-1]] = full
+        return cast("dict[str, Any]", named)
+
+    def models_named(self, path: KeyPath, values: dict[str, Any]) -> dict[str, Any]:
+        """``values`` of a ``[train]`` table with the plugin of every installed model that it names."""
+
+        def full(key: KeyPath, name: Any) -> Any:
+            try:
+                return self.names.model(name) if isinstance(name, str) else name
+            except RequestError as error:
+                self.wrong((*path, *key), f"{error.what}; {error.fix}")
+                return name
+
+        named = {key: full((key,), value) if key == "init" else value for key, value in values.items()}
+        if isinstance(encoders := named.get("init_encoders"), dict):
+            named["init_encoders"] = {name: full(("init_encoders", name), one) for name, one in encoders.items()}
+        return named
 
     def many(self, table: str, kind: str) -> dict[str, PartSpec]:
         found = {name: self.part((table, name), kind) for name in self.table((table,))}
@@ -275,8 +339,8 @@ class _Reader:
             self.table(path).get(key, unset) for key, unset in zip(HOST_KEYS, (1.0, "", "", False), strict=True)
         )
         mistake = None
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
-            mistake = "weight", f"{weight!r} is not a valid weight (a number above 0)"
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= MAX_WEIGHT:
+            mistake = "weight", f"{weight!r} is not a valid weight (a number above 0, up to {MAX_WEIGHT:,.0f})"
         elif task != "" and not (isinstance(task, str) and _TASK_NAME.fullmatch(task)):
             mistake = "task", f"{task!r} is not a valid task name (lower case letters, digits, - and _)"
         elif not isinstance(license, str) or "\n" in license:
@@ -287,11 +351,6 @@ class _Reader:
             self.wrong((*path, mistake[0]), mistake[1])
         if mistake is not None or chosen is None:
             return None
-        for keys, reference in references_in(chosen.config.model_dump(mode="json", by_alias=True)):
-            try:
-                set_file(reference)  # every set:NAME must be a declared public dataset
-            except RequestError as error:
-                self.wrong((*path, *keys), f"{error.what}; {error.fix}")
         return SourceSpec(chosen.use, chosen.registered, chosen.config, float(weight), task, license, measure)
 
     def train(self, stages: Sequence[str]) -> dict[str, TrainSettings]:
@@ -299,6 +358,7 @@ class _Reader:
         table = self.table(("train",))
         own_keys = TrainSettings.model_fields
         common = {key: value for key, value in table.items() if not isinstance(value, dict) or key in own_keys}
+        common = self.models_named(("train",), common)
         found = {"": self.settings(("train",), TrainSettings, common)}
         said = {(path[-1], message) for path, message in self.mistakes if path[:1] == ("train",)}
         for stage, own in table.items():
@@ -307,7 +367,8 @@ class _Reader:
             if stage not in stages:
                 self.wrong(("train", stage), unknown(stage, stages, "stage"))
             before = len(self.mistakes)
-            found[stage] = self.settings(("train", stage), TrainSettings, {**common, **own})
+            merged = common | self.models_named(("train", stage), own)
+            found[stage] = self.settings(("train", stage), TrainSettings, merged)
             self.mistakes[before:] = [  # do not repeat the mistakes of [train] for every stage
                 (path, message)
                 for path, message in self.mistakes[before:]

@@ -11,8 +11,9 @@ import tomllib
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
-from muomni_cli.recipe.problems import KeyPath, Mistake, dotted
+from muomni_cli.recipe.problems import Mistake, dotted
 from muomni_cli.recipe.settings import TrainSettings
+from muomni_cli.recipe.toml import MAX_DEPTH, KeyPath, parse
 
 EVERY_STAGE = "train.*"  # prefix of an override for all stages
 STEPS, WARMUP = "steps", "warmup_steps"
@@ -30,6 +31,8 @@ def lay_over(tables: Tables, words: Sequence[str]) -> tuple[dict[KeyPath, str], 
         try:
             if not equals or not all(names):
                 raise ValueError("write it as key=value, such as train.steps=500")
+            if len(names) > MAX_DEPTH:
+                raise ValueError(f"nested too deeply: more than {MAX_DEPTH} levels")
             for place in _places(tables, names):
                 origins[_put(tables, place, parse_value(value))] = word
         except ValueError as error:
@@ -47,9 +50,10 @@ def _places(tables: Tables, names: list[str]) -> list[list[str]]:
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value, or else a string, so that ``train.device=cpu`` needs no quotes in a shell."""
+    """A TOML value, or else a string, so that ``train.device=cpu`` needs no quotes in a shell. ValueError: it is beyond
+    the limits of a recipe."""
     try:
-        parsed = tomllib.loads(f"value = {text}\n")
+        parsed = parse(f"value = {text}\n")
     except tomllib.TOMLDecodeError:
         return text
     return parsed["value"] if parsed.keys() == {"value"} else text
@@ -64,7 +68,7 @@ def _put(tables: Tables, names: Sequence[str], value: Any) -> KeyPath:
         last = place == len(names) - 1
         if isinstance(here, list):
             length = len(here)
-            if not name.isdecimal() or int(name) > length:
+            if not name.isdecimal() or len(name) > len(str(length)) or int(name) > length:
                 raise ValueError(f"{dotted(path)} is a list of {length}: give a number up to {length}, not {name!r}")
             step = int(name)
             if step == length:

@@ -18,9 +18,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from muomni_cli.core.errors import RequestError
+from muomni_cli.recipe.toml import KeyPath, TomlLimitError, parse, walk
 from muomni_cli.registry.registry import nearest
 
-KeyPath = tuple[str | int, ...]
+LOOKED_AT = 1 << 18  # most characters that :func:`key_lines` parses again
+_LONGEST = 300  # characters of a message, a key or an override that are shown
 _CLOSINGS = [
     string + end for end in ("", "]", "]]", "]}", "]]]", "]}]", "]]}", "]}]]") for string in ("", '"""', "'''")
 ]
@@ -102,8 +104,12 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     lengths: Counter[KeyPath] = Counter()  # arrays of tables: number of elements so far
     table: KeyPath = ()
     statement = ""  # a header or one key and its value: the lines up to here
+    left = LOOKED_AT
     for number, line in enumerate(text.split("\n"), 1):
         statement += f"{line}\n"
+        left -= len(statement) - len(line)
+        if left < 0:  # a value of thousands of lines is parsed again with each
+            break
         values, complete = _parsed(statement)
         if statement.lstrip().startswith("["):
             table, inner = (), values
@@ -118,8 +124,8 @@ def key_lines(text: str) -> dict[KeyPath, int]:
                     table = (*table, lengths[table] - 1)
                     found.setdefault(table, number)
         else:
-            for path in _paths(values, table):
-                found.setdefault(path, number)
+            for path, _ in walk(values):
+                found.setdefault((*table, *path), number)
         statement = "" if complete else statement
     return found
 
@@ -127,16 +133,9 @@ def key_lines(text: str) -> dict[KeyPath, int]:
 def _parsed(statement: str) -> tuple[Any, bool]:
     """A statement as if it ended here, although it may continue on further lines, and whether it does end here."""
     for closing in _CLOSINGS:
-        with suppress(tomllib.TOMLDecodeError):
-            return tomllib.loads(statement + closing), not closing
+        with suppress(tomllib.TOMLDecodeError, TomlLimitError):
+            return parse(statement + closing), not closing
     return {}, False
-
-
-def _paths(value: Any, above: KeyPath) -> Iterator[KeyPath]:
-    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for step, member in members:
-        yield (*above, step)
-        yield from _paths(member, (*above, step))
 
 
 def usual(name: str, names: Collection[str]) -> str | None:
@@ -158,8 +157,19 @@ class Mistake:
     where: str  # ``recipe.toml:12`` or ``override 'train.steps=x'``
     line: int = 0  # in the file; 0 for an override
 
+    def __post_init__(self) -> None:
+        for name in ("key", "message", "where"):
+            object.__setattr__(self, name, _on_one_line(getattr(self, name)))
+
     def __str__(self) -> str:
         return f"{self.where}: {self.key}: {self.message}" if self.key else f"{self.where}: {self.message}"
+
+
+def _on_one_line(text: str) -> str:
+    """Long text without its middle, and without control characters."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 class RecipeMistakesError(RequestError):
@@ -178,13 +188,11 @@ def dotted(path: KeyPath) -> str:
     return ".".join(str(step) for step in path)
 
 
-def from_pydantic(error: ValidationError, model: type[BaseModel], at: KeyPath) -> list[tuple[KeyPath, str]]:
+def from_pydantic(error: ValidationError, model: type[BaseModel], at: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     """The mistakes of one validated table as (path, message). ``at``: path of the table in the recipe."""
-    found: list[tuple[KeyPath, str]] = []
     for item in error.errors(include_url=False):
         owner, location = _owner(model, tuple(step for step in item["loc"] if isinstance(step, str | int)))
-        found.append(((*at, *location), _message(dict(item), location, owner)))
-    return found
+        yield (*at, *location), _message(dict(item), location, owner)
 
 
 def _owner(model: type[BaseModel], location: KeyPath) -> tuple[type[BaseModel], KeyPath]:

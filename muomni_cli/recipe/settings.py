@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
+MAX_STEPS = 10**9
 OWN_INIT = ("trained", "random")  # values of ``train.omni.init`` that do not name a model
 
 
@@ -43,19 +44,23 @@ class DataSettings(Settings):
         description="fraction of documents or examples held out, by hash; unset: 20 % of up to 225, less of more, "
         "1 % of 90,000 and above",
     )
-    tokenizer_chars: int = Field(50_000_000, ge=1, description="maximum characters to train the tokenizer on")
+    tokenizer_chars: int = Field(
+        50_000_000, ge=1, le=10**12, description="maximum characters to train the tokenizer on"
+    )
 
 
 class TrainSettings(Settings):
     """``[train]`` for every stage; ``[train.<stage>]`` overrides it."""
 
-    steps: int = Field(1000, ge=1, description="optimizer steps")
-    batch_size: int = Field(8, ge=1, description="sequences (images, clips) per step")
-    accumulate: int = Field(1, ge=1, description="micro-batches per step; saves memory, does not change results")
+    steps: int = Field(1000, ge=1, le=MAX_STEPS, description="optimizer steps")
+    batch_size: int = Field(8, ge=1, le=65_536, description="sequences (images, clips) per step")
+    accumulate: int = Field(
+        1, ge=1, le=65_536, description="micro-batches per step; saves memory, does not change results"
+    )
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: Muon for hidden matrices, AdamW for others")
-    lr: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
-    muon_lr: float = Field(0.02, gt=0, description="peak learning rate of Muon")
-    lr_scale: dict[str, Annotated[float, Field(ge=0)]] = Field(
+    lr: float = Field(1e-3, gt=0, le=1e3, description="peak learning rate of AdamW")
+    muon_lr: float = Field(0.02, gt=0, le=1e3, description="peak learning rate of Muon")
+    lr_scale: dict[str, Annotated[float, Field(ge=0, le=1e6)]] = Field(
         {}, description="prefix of parameter names -> factor of both learning rates; 0 freezes them"
     )
     init: str = Field(
@@ -75,13 +80,13 @@ class TrainSettings(Settings):
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.95), description="AdamW's decay of the first and second moment"
     )
-    eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")
-    weight_decay: float = Field(0.1, ge=0, description="decoupled; not for norms, biases and embedding tables")
+    eps: float = Field(1e-8, gt=0, le=1e3, description="AdamW's epsilon")
+    weight_decay: float = Field(0.1, ge=0, le=1e3, description="decoupled; not for norms, biases and embedding tables")
     schedule: Literal["cosine", "wsd", "constant"] = Field("cosine", description="of the learning rate, after warm-up")
-    warmup_steps: int = Field(0, ge=0, description="steps of linear learning rate warm-up")
+    warmup_steps: int = Field(0, ge=0, le=MAX_STEPS, description="steps of linear learning rate warm-up")
     min_lr: float = Field(0.1, ge=0, le=1, description="final learning rate, as a fraction of the peak")
     decay_fraction: float = Field(0.2, gt=0, le=1, description="fraction of the steps in which wsd decays")
-    clip: float = Field(1.0, ge=0, description="maximum gradient norm; 0 disables clipping")
+    clip: float = Field(1.0, ge=0, le=1e9, description="maximum gradient norm; 0 disables clipping")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of weights; 0 for none")
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="of activations; weights are always fp32; on CPUs without bf16 everything is fp32"
@@ -89,14 +94,14 @@ class TrainSettings(Settings):
     compile: bool = Field(False, description="torch.compile: slow start, faster steps")
     checkpoint_activations: bool = Field(False, description="recompute activations: less memory, slower steps")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description='"auto", "cpu", "cuda" or "cuda:1"')
-    threads: int = Field(0, ge=0, description="CPU threads; 0 for all cores")
-    log_every: int = Field(10, ge=1, description="steps between lines of metrics")
-    val_every: int = Field(100, ge=0, description="steps between validations; 0 for none")
-    save_every: int = Field(100, ge=0, description="steps between checkpoints; 0 for the last step only")
-    sample_every: int = Field(0, ge=0, description="steps between samples; 0 for none")
-    val_batches: int = Field(0, ge=0, description="batches per validation; 0 for all")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0 for all cores")
+    log_every: int = Field(10, ge=1, le=MAX_STEPS, description="steps between lines of metrics")
+    val_every: int = Field(100, ge=0, le=MAX_STEPS, description="steps between validations; 0 for none")
+    save_every: int = Field(100, ge=0, le=MAX_STEPS, description="steps between checkpoints; 0 for the last step only")
+    sample_every: int = Field(0, ge=0, le=MAX_STEPS, description="steps between samples; 0 for none")
+    val_batches: int = Field(0, ge=0, le=MAX_STEPS, description="batches per validation; 0 for all")
     sample_prompts: tuple[str, ...] = Field((), description="prompts of text samples")
-    sample_tokens: int = Field(96, ge=1, description="length of a text sample")
+    sample_tokens: int = Field(96, ge=1, le=1_000_000, description="length of a text sample")
 
     def contradictions(self) -> Iterator[tuple[str, str, str]]:
         if self.batch_size % self.accumulate:
@@ -112,12 +117,12 @@ class ChatSettings(Settings):
 
     template: Literal["plain", "roles"] = Field("plain", description="plain: bos and text; roles: a token per role")
     system: str = Field("", description="system message")
-    temperature: float = Field(0.8, ge=0, description="0 is greedy")
-    top_k: int = Field(0, ge=0, description="sample from the k most likely tokens; 0 for all")
+    temperature: float = Field(0.8, ge=0, le=1e3, description="0 is greedy")
+    top_k: int = Field(0, ge=0, le=1_000_000, description="sample from the k most likely tokens; 0 for all")
     top_p: float = Field(0.95, gt=0, le=1, description="sample from the most likely tokens with this total probability")
     min_p: float = Field(0.0, ge=0, le=1, description="minimum probability, relative to the most likely token")
-    repetition_penalty: float = Field(1.0, gt=0, description="above 1 discourages tokens that occurred before")
-    max_tokens: int = Field(256, ge=1, description="maximum length of an answer")
+    repetition_penalty: float = Field(1.0, gt=0, le=1e3, description="above 1 discourages tokens that occurred before")
+    max_tokens: int = Field(256, ge=1, le=1_000_000, description="maximum length of an answer")
     stop: tuple[str, ...] = Field((), description="strings that end an answer")
     reattach: tuple[str, ...] = Field(
         ("audio",), description="modalities whose inputs are attached again to each follow-up question"

@@ -61,7 +61,11 @@ def sources_of(recipe: Recipe) -> dict[str, list[dict[str, str]]]:
     """The training data of a recipe by list: source, task and license."""
     return {
         name: [
-            {"use": one.use, **({"task": one.task} if one.task else {}), "license": one.license or "not stated"}
+            {
+                "use": one.registered.part.name,
+                **({"task": one.task} if one.task else {}),
+                "license": one.license or "not stated",
+            }
             for one in sources
             if not one.eval_only
         ]
@@ -112,7 +116,7 @@ def _table(chosen: PartSpec) -> dict[str, Any]:
         own = {"weight": chosen.weight}
         host = {"task": chosen.task, "license": chosen.license, "eval_only": chosen.eval_only}
         own |= {key: value for key, value in host.items() if value}
-    return {"use": chosen.use, **own, **chosen.config.model_dump(mode="json", by_alias=True)}
+    return {"use": chosen.registered.full_name, **own, **chosen.config.model_dump(mode="json", by_alias=True)}
 
 
 def _part_table(values: Mapping[str, Any], chosen: PartSpec) -> tomlkit.items.Table:

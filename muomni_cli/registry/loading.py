@@ -11,7 +11,7 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -124,16 +124,14 @@ class Plugin:
         elif seconds > SECONDS:
             self.warning = f"took {seconds:.1f} s to be loaded, which slows every command"
 
-    def commands(self, taken: Collection[str]) -> typer.Typer | None:
-        """The plugin's commands; None if it has none or fails. A name in ``taken`` is an error."""
+    def commands(self) -> typer.Typer | None:
+        """The plugin's commands; None if it has none or fails."""
         found = None
         with self._guarded():
             if self._hooks is not None and self._hooks.hook.register_commands.get_hookimpls():
                 cli = typer.Typer()
                 self._hooks.hook.register_commands(cli=cli)
-                names = typer.main.get_group(cli).commands.keys()  # also finds signatures that Typer cannot read
-                if clash := names & taken:
-                    raise ValueError(f"there is a command {min(clash)} already")
+                typer.main.get_group(cli)  # finds signatures that Typer cannot read
                 found = cli
         return found
 

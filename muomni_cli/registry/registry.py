@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +15,7 @@ from pydantic_core import to_jsonable_python
 
 from muomni_cli.contract.declarations import CheckSpec, Download, ModelFiles, Part, RecipeFile
 from muomni_cli.contract.metrics import MetricSet
+from muomni_cli.core.console import say
 from muomni_cli.core.errors import MuomniError, RequestError, absence
 from muomni_cli.registry.hookspecs import KINDS
 from muomni_cli.registry.loading import Plugin, PluginInfo, absent_builtins, load_plugins
@@ -30,11 +31,20 @@ class Registered(Generic[Declared]):
     part: Declared
     use: str
 
+    @property
+    def full_name(self) -> str:
+        """``plugin:name``, which stays the same whatever else is installed."""
+        return f"{self.plugin.name}:{self.part.name}"
+
 
 RegisteredPart = Registered[Part]
 RegisteredRecipe = Registered[RecipeFile]
 RegisteredModel = Registered[ModelFiles]
 RegisteredDownload = Registered[Download]
+BUILT_IN = "built-in"  # origin of muomni's own plugins
+DOWNLOAD = "public dataset"  # as errors call it
+Choose = Callable[[str, Sequence[Registered[Any]]], Registered[Any] | None]
+"""``choose(kind, found)``: which of several declarations of one name is meant; None if that is open."""
 
 
 class Registry:
@@ -67,29 +77,34 @@ class Registry:
     def _of(self, declared: type[Declared]) -> list[Registered[Declared]]:
         return _registered([(p.info, part) for p in self.plugins for part in p.parts if isinstance(part, declared)])
 
-    def get(self, kind: str, name: str) -> RegisteredPart:
+    def get(self, kind: str, name: str, choose: Choose | None = None) -> RegisteredPart:
         """The part called ``name`` or ``plugin:name``. Raises RequestError: unknown (with the nearest name, and the
-        reason if its plugin is not loaded) or ambiguous."""
-        return self._pick(kind, name, self.all(kind))
+        reason if its plugin is not loaded) or ambiguous, if ``choose`` does not settle it."""
+        return self._pick(kind, name, self.all(kind), choose)
 
     def recipe(self, name: str) -> RegisteredRecipe:
         """The recipe called ``name`` or ``plugin:name``; errors as in :meth:`get`."""
         return self._pick(RecipeFile.kind, name, self.recipes())
 
-    def model(self, name: str) -> RegisteredModel:
+    def model(self, name: str, choose: Choose | None = None) -> RegisteredModel:
         """The model called ``name`` or ``plugin:name``; errors as in :meth:`get`."""
-        return self._pick(ModelFiles.kind, name, self.models())
+        return self._pick(ModelFiles.kind, name, self.models(), choose)
 
-    def download(self, name: str) -> RegisteredDownload:
+    def download(self, name: str, choose: Choose | None = None) -> RegisteredDownload:
         """The public dataset called ``name`` or ``plugin:name``; errors as in :meth:`get`."""
-        return self._pick("public dataset", name, self.downloads())
+        return self._pick(DOWNLOAD, name, self.downloads(), choose)
 
-    def _pick(self, kind: str, name: str, offers: list[Registered[Declared]]) -> Registered[Declared]:
+    def _pick(
+        self, kind: str, name: str, offers: list[Registered[Declared]], choose: Choose | None = None
+    ) -> Registered[Declared]:
         plugin, _, bare = name.rpartition(":")
         found = [entry for entry in offers if entry.part.name == bare and plugin in ("", entry.plugin.name)]
         if len(found) == 1:
             return found[0]
         if found:
+            chosen = choose(kind, found) if choose is not None else None
+            if chosen is not None:
+                return chosen
             owners = " and ".join(entry.plugin.name for entry in found)
             raise RequestError(
                 f"{kind} {name!r} is offered by {owners}", f"say which: {' or '.join(o.use for o in found)}"
@@ -110,6 +125,20 @@ class Registry:
             absences.append(f"; plugin {info.name} is {info.status} ({why})")
         gone = [name for name in absent_builtins() if plugin in ("", name)]
         return "".join([*absences, *(f"; the built-in plugin {name} is not installed" for name in gone)])
+
+
+def built_in(kind: str, found: Sequence[Registered[Any]]) -> Registered[Any] | None:
+    """A :data:`Choose` for the command line: a name keeps meaning muomni's own part, and that is said."""
+    own = next((one for one in found if one.plugin.origin == BUILT_IN), None)
+    if own is not None:
+        others = " or ".join(one.full_name for one in found if one is not own)
+        _say_once(f"{kind} {own.part.name}: the built-in one; for another, write {others}")
+    return own
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    say(line)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,20 @@ def build_aside(registered: RegisteredPart, config: Any, entry: Mapping[str, Any
         return build_part(registered, config, entry)
 
 
+def build_without_memory(registered: RegisteredPart, config: Any, entry: Mapping[str, Any]) -> Any:
+    """A part for its shapes only, whatever its size: on the device ``meta`` if its code allows that. RequestError if
+    its settings ask for what cannot be built."""
+    try:
+        with torch.device("meta"), suppress(NotImplementedError, RuntimeError, TypeError):
+            return build_aside(registered, config, entry)
+        return build_aside(registered, config, entry)
+    except (MemoryError, OverflowError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RequestError(
+            f"the {registered.part.kind} {registered.use} cannot be built: {reason[:200]}", "make its sizes smaller"
+        ) from error
+
+
 def weights_of(run: RunFolder, stage: str, command: str) -> Path:
     """The checkpoint of a stage: the best, else the last. RequestError, naming ``command``, if there is none."""
     if found := run.checkpoint(stage):
@@ -172,7 +187,7 @@ def parameters_of(recipe: Recipe) -> dict[str, int]:
     found: dict[str, int] = {}
 
     def build(name: str, chosen: PartSpec, entry: dict[str, Any]) -> Any:
-        module = build_aside(chosen.registered, chosen.config, entry)
+        module = build_without_memory(chosen.registered, chosen.config, entry)
         found[name] = sum(p.numel() for p in module.parameters())
         return module
 

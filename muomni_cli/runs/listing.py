@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.files import replacing, write_text
+from muomni_cli.core.files import RUNS, replacing, write_text
 from muomni_cli.registry.registry import did_you_mean
-from muomni_cli.runs.run import RUNS, RunFolder, read_lock
+from muomni_cli.runs.run import RunFolder, read_lock
 
 MARKS = "•+x*o#%@"
 

@@ -27,7 +27,7 @@ from muomni_cli.contract.models import Tokenizer
 from muomni_cli.contract.speech import Codec, CodeShape, MelConfig
 from muomni_cli.core.checksums import BLANK
 from muomni_cli.core.errors import MuomniError, RequestError
-from muomni_cli.core.files import KEY, read_sealed_json, write_sealed_json
+from muomni_cli.core.files import KEY, RUNS, read_sealed_json, write_sealed_json
 from muomni_cli.core.stopping import unfinished
 from muomni_cli.registry.registry import RegisteredPart, get_registry, resolve
 from muomni_cli.runs.digests import BLANK as BLANK_TENSORS
@@ -36,7 +36,6 @@ from muomni_cli.runs.digests import DIGESTS, TENSORS, covered, digests_of, requi
 PACKAGES = ("muomni", "torch", "numpy", "tokenizers", "safetensors", "pydantic", "pluggy")
 
 LOCKS_FILES = os.name == "posix"  # without file locks, users must not train one run twice at the same time
-RUNS = Path("runs")  # default folder of runs, relative to the working directory
 BEST, LAST = "best.safetensors", "last.safetensors"  # checkpoints of a stage: of the best validation, of the last step
 FORMAT = 1  # of checkpoints
 ENTRY = "muomni"  # key of the header in a checkpoint's metadata
@@ -365,6 +364,17 @@ class RunFolder:
                     f"restore it, or train everything again: muomni train all {self.recipe_path} --force",
                 )
         return folder
+
+
+def use_of(entry: Mapping[str, Any]) -> str:
+    """The unique name of an entry's part now: ``plugin:name`` if another plugin offers a part of that name."""
+    full = f"{entry['plugin']}:{entry['use']}"
+    return next((one.use for one in get_registry().all(entry["kind"]) if one.full_name == full), str(entry["use"]))
+
+
+def is_named(entry: Mapping[str, Any], name: str) -> bool:
+    """Whether ``name`` means the part of an entry."""
+    return name in (entry["use"], f"{entry['plugin']}:{entry['use']}")
 
 
 def open_entry(entry: Mapping[str, Any]) -> tuple[RegisteredPart, Any]:

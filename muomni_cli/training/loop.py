@@ -18,7 +18,7 @@ from muomni_cli.core.errors import MuomniError, RequestError
 from muomni_cli.core.files import replacing, write_bytes
 from muomni_cli.core.stopping import NAMES
 from muomni_cli.data.batches import Drawn, drawn_until
-from muomni_cli.nn.device import autocast, memory_bytes, multiplies_bf16
+from muomni_cli.nn.device import autocast, memory_bytes, multiplies_bf16, ran_out_of_memory
 from muomni_cli.runs.checkpoint import load_model, model_tensors, read_checkpoint, write_checkpoint
 from muomni_cli.runs.listing import MetricsLog
 from muomni_cli.runs.run import BEST, LAST
@@ -74,8 +74,8 @@ class Trainer:
 
         Raises:
             StoppedError: after a signal, when everything is saved.
-            MuomniError: the loss is not finite, the disk is full, or memory ran out.
-            RequestError: the checkpoint cannot be resumed.
+            MuomniError: the loss is not finite, or the disk is full.
+            RequestError: the checkpoint cannot be resumed, or memory ran out.
         """
         torch.manual_seed(self.context.seed)
         self._done = self._first = self._restore() if resume else 0
@@ -93,8 +93,8 @@ class Trainer:
             except BaseException as error:
                 with suppress(MuomniError):  # such as a full disk: report the first error
                     self.callbacks.call(lambda callback: callback.on_end(self._done, "failed"))
-                if isinstance(error, torch.OutOfMemoryError):
-                    raise MuomniError(
+                if ran_out_of_memory(error):
+                    raise RequestError(
                         f"out of memory on {self.device} in step {self._done + 1}",
                         "raise accumulate, lower batch_size, or set checkpoint_activations=true",
                     ) from error

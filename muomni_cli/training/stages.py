@@ -27,17 +27,16 @@ from muomni_cli.data.conversations import omni_fingerprint
 from muomni_cli.data.sources import open_sources
 from muomni_cli.data.text import train_tokenizer
 from muomni_cli.models.locate import model_named
-from muomni_cli.nn.device import choose_device, memory_bytes, set_threads
+from muomni_cli.nn.device import choose_device, memory_bytes, memory_errors_told, set_threads, total_memory
 from muomni_cli.omni import OmniModel
 from muomni_cli.recipe import resolved_toml
 from muomni_cli.recipe.model import OMNI, SPEAKING, parts_of, stages_of
 from muomni_cli.registry.registry import did_you_mean, resolve
-from muomni_cli.runs.checkpoint import build_part, open_part
+from muomni_cli.runs.checkpoint import build_part, build_without_memory, open_part
 from muomni_cli.runs.run import (
     BEST,
     LAST,
     RunFolder,
-    build_arguments,
     differences,
     make_lock,
     part_entry,
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
 
 TRIAL_CHARS = 10_000_000  # most characters to train a temporary tokenizer on (dry run)
 CPU = torch.device("cpu")
+LESS_MEMORY = "lower batch_size or the sizes of its part, raise accumulate, or set checkpoint_activations=true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,8 @@ def _train(job: Job, *, resume: bool, force: bool, again: frozenset[str]) -> Non
             )
         if status == "unfinished":
             say(f"{job.stage} of {job.run.root} has no checkpoint yet and starts at the first step")
-    _train_part(job, resume=resume and job.last.is_file(), force=force)
+    with memory_errors_told(f"training {job.stage}", LESS_MEMORY):
+        _train_part(job, resume=resume and job.last.is_file(), force=force)
 
 
 def _require_same_parts(job: Job, leave_out: frozenset[str]) -> None:
@@ -299,7 +300,8 @@ def try_stages(jobs: Sequence[Job]) -> list[DryRun]:
     for job in jobs:
         gc.collect()
         left = max(0, memory_bytes(CPU) - base)  # by earlier stages
-        found = _try_stage(job, learn)
+        with memory_errors_told(f"trying {job.stage}", LESS_MEMORY):
+            found = _try_stage(job, learn)
         tried.append(replace(found, memory=found.memory - (left if found.device == "cpu" else 0)))
     return tried
 
@@ -329,14 +331,27 @@ def _objective(job: Job, context: TrainingContext) -> Objective:
     if job.chosen is None:
         return AnswerTrace(build_omni(context), context)
     part = job.chosen.registered.part
-    wanted = f"{part.kind} {part.name}"
     assert part.objective is not None, "checked in Job.chosen"
-    build: Callable[..., Any] = resolve(part.build, wanted)
     arguments = part_arguments(job.recipe, job.stage, context)
+    _require_memory(job.chosen, arguments, context.device)
     torch.manual_seed(context.seed)  # again: part_arguments may have drawn random numbers
-    module = build(job.chosen.config, **build_arguments(arguments))
-    objective: Objective = resolve(part.objective, wanted)(module, context)
+    module = build_part(job.chosen.registered, job.chosen.config, arguments)
+    objective: Objective = resolve(part.objective, f"{part.kind} {part.name}")(module, context)
     return objective
+
+
+def _require_memory(chosen: PartSpec, entry: Mapping[str, Any], device: torch.device) -> None:
+    """RequestError if the part, its gradients and the optimizer's two averages need more memory than there is."""
+    shapes = build_without_memory(chosen.registered, chosen.config, entry)
+    count = sum(parameter.numel() for parameter in shapes.parameters())
+    needed, there = 4 * 4 * count, total_memory(device)
+    if needed > there:
+        part = chosen.registered.part
+        raise RequestError(
+            f"the {part.kind} {part.name} has {count:,} parameters: training it takes {needed / 1e9:,.0f} GB, and "
+            f"{device} has {there / 1e9:,.0f} GB",
+            "make its sizes smaller",
+        )
 
 
 def build_omni(context: TrainingContext) -> OmniModel:
@@ -386,6 +401,7 @@ def _initial_part(stage: str, chosen: PartSpec, context: TrainingContext, base: 
         part, weights = open_part(run, stage, command)
     elif settings.init == "random" or (context.trial and base is None and context.run.status(stage) == "missing"):
         size = {"vocab_size": context.tokenizer().vocab_size} if stage == "thinker" else {}
+        _require_memory(chosen, size, context.device)
         part = build_part(chosen.registered, chosen.config, size)
     elif base is not None and (taken := base.part(stage, chosen)):
         part, weights = taken

@@ -24,7 +24,7 @@ from muomni_cli.core.console import duration, say
 from muomni_cli.core.errors import RequestError
 from muomni_cli.core.files import open_regular, replacing, write_text
 from muomni_cli.core.text import cut_sentences, utf8_lines
-from muomni_cli.registry.registry import get_registry, resolve
+from muomni_cli.registry.registry import built_in, get_registry, resolve
 
 LIST = "speech.jsonl"
 SOUNDS = "audio"
@@ -63,7 +63,7 @@ def choose_synthesizer(name: str | None, voice: str | None, model: str | None) -
         for one in registry.all(DatasetPart.kind)
         if isinstance(one.part, DatasetPart) and one.part.synthesizer is not None
     }
-    wanted = next(iter(offers), "") if name is None else registry.get(DatasetPart.kind, name).use
+    wanted = next(iter(offers), "") if name is None else registry.get(DatasetPart.kind, name, built_in).use
     if wanted not in offers:
         what = f"{name} has no speech synthesizer"
         if name is None:

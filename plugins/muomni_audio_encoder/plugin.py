@@ -1,10 +1,12 @@
 """The audio encoder: settings and registration. Every listing imports this module, so it imports no torch or numpy."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, FiniteFloat, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, model_validator
 
-from muomni_cli.api import EncoderPart, MelConfig, PartConfig, hookimpl
+from muomni_cli.api import Depth, EncoderPart, Factor, MelConfig, PartConfig, Width, hookimpl
+
+Decibels = Annotated[float, Field(ge=-200, le=200)]
 
 
 class AudioAugmentConfig(PartConfig):
@@ -15,18 +17,18 @@ class AudioAugmentConfig(PartConfig):
     shift: NonNegativeFloat = Field(0.1, le=10, description="longest silence added before and after, in seconds")
     gain: NonNegativeFloat = Field(10.0, le=40, description="largest change of loudness, in dB")
     noise: float = Field(0.5, ge=0, le=1, description="share of sounds with noise added, of any colour")
-    noise_level: tuple[FiniteFloat, FiniteFloat] = Field(
+    noise_level: tuple[Decibels, Decibels] = Field(
         (5.0, 30.0), description="signal-to-noise ratio in dB: lowest and highest"
     )
     babble: float = Field(0.1, ge=0, le=1, description="share of sounds with another one in the background")
-    babble_level: tuple[FiniteFloat, FiniteFloat] = Field(
+    babble_level: tuple[Decibels, Decibels] = Field(
         (10.0, 30.0), description="how far the other sound lies below, in dB: lowest and highest"
     )
     narrow: float = Field(0.0, ge=0, le=1, description="share of sounds low-passed at 4 kHz, as by a telephone")
-    time_masks: NonNegativeInt = Field(2, description="time masks of the log-mel (arXiv:1904.08779)")
+    time_masks: int = Field(2, ge=0, le=1024, description="time masks of the log-mel (arXiv:1904.08779)")
     time_width: float = Field(0.1, ge=0, le=1, description="widest time mask, as a share of the sound")
-    time_seconds: PositiveFloat = Field(0.4, description="upper limit of the widest time mask, in seconds")
-    bin_masks: NonNegativeInt = Field(2, description="frequency masks of the log-mel")
+    time_seconds: float = Field(0.4, gt=0, le=3600, description="upper limit of the widest time mask, in seconds")
+    bin_masks: int = Field(2, ge=0, le=1024, description="frequency masks of the log-mel")
     bin_width: float = Field(0.15, ge=0, le=1, description="widest frequency mask, as a share of the bins")
 
     @model_validator(mode="after")
@@ -56,27 +58,27 @@ class AudioEncoderConfig(MelConfig):
     sample_rate: int = Field(
         16000, ge=4000, le=48000, description="sample rate of the encoder in Hz; files are resampled"
     )
-    mel_mean: FiniteFloat = Field(-5.0, description="subtracted from the log-mel")
-    mel_scale: PositiveFloat = Field(4.0, description="divides the log-mel after mel_mean is subtracted")
-    channels: PositiveInt = Field(64, description="channels of the convolutions")
+    mel_mean: float = Field(-5.0, ge=-1e3, le=1e3, description="subtracted from the log-mel")
+    mel_scale: Factor = Field(4.0, description="divides the log-mel after mel_mean is subtracted")
+    channels: Width = Field(64, description="channels of the convolutions")
     downsample: Literal[4, 8] = Field(4, description="mel frames a token: 4 gives 25 tokens a second, 8 gives 12.5")
-    d_model: PositiveInt = Field(192, description="width W of the tokens")
-    n_layers: PositiveInt = Field(4, description="blocks of attention and MLP")
-    n_heads: PositiveInt = Field(3, description="attention heads; each is d_model / n_heads wide")
-    d_ff: PositiveInt = Field(768, description="width of the MLP's hidden layer")
-    rope_theta: PositiveFloat = Field(10000.0, description="base of the rotary wavelengths")
+    d_model: Width = Field(192, description="width W of the tokens")
+    n_layers: Depth = Field(4, description="blocks of attention and MLP")
+    n_heads: Depth = Field(3, description="attention heads; each is d_model / n_heads wide")
+    d_ff: Width = Field(768, description="width of the MLP's hidden layer")
+    rope_theta: Factor = Field(10000.0, description="base of the rotary wavelengths")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of each branch's output dropped in training")
-    norm_eps: PositiveFloat = Field(1e-5, description="added to the mean square inside RMSNorm")
+    norm_eps: Factor = Field(1e-5, description="added to the mean square inside RMSNorm")
     characters: str = Field(
         " 'abcdefghijklmnopqrstuvwxyz", min_length=1, description="alphabet of transcripts, one class per character"
     )
     max_seconds: float = Field(60.0, gt=0, le=3600, description="longest sound that is read from one file")
-    level: tuple[FiniteFloat, FiniteFloat] | None = Field(
+    level: tuple[Decibels, Decibels] | None = Field(
         None, description="speech quieter than the first is raised to it, louder than the second lowered to it, in dB "
         "of full scale, in training as in use. Unset: it stays as it is"
     )  # fmt: skip
-    silence: PositiveFloat | None = Field(
-        None, le=60, description="longest silence kept before and after speech, in seconds, in training as in use; "
+    silence: float | None = Field(
+        None, gt=0, le=60, description="longest silence kept before and after speech, in seconds, in training as in use; "
         "a longer recording than max_seconds is then read if its speech is shorter. Unset: all silence is kept"
     )  # fmt: skip
     augment: AudioAugmentConfig = Field(AudioAugmentConfig(), description="augmentation of training sounds")

@@ -26,6 +26,8 @@ PAIRS = tuple(f"{color} {shape}" for color in COLORS + NAMED for shape in SHAPES
 Kind = Literal["high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones"]
 KINDS: tuple[Kind, ...] = ("high tone", "low tone", "rising tone", "falling tone", "noise", "clicks", "two tones")
 _USE = "which source"
+MAX_COUNT = 100_000_000  # of generated items
+_Speed = Annotated[float, Field(ge=0.5, le=2)]
 
 
 def _compiles(expression: str) -> str:
@@ -77,8 +79,8 @@ class ConversationsConfig(FilesConfig):
 class TalesConfig(PartConfig):
     """Stories and conversations generated from a grammar."""
 
-    count: int = Field(10_000, ge=1, description="number of items")
-    seed: int = Field(0, ge=0, description="random seed")
+    count: int = Field(10_000, ge=1, le=MAX_COUNT, description="number of items")
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed")
     conversations: float = Field(0.5, ge=0, le=1, description="share of the items that are conversations")
     unknown: float = Field(
         0.0, ge=0, le=1, description="share of unanswerable questions; their answer says that it is not known"
@@ -169,8 +171,8 @@ Sayable = Annotated[str, AfterValidator(_is_sayable)]  # a text that flite speak
 class MadeConfig(PartConfig):
     """Settings of all sources that generate examples."""
 
-    count: int = Field(10_000, ge=1, description="number of examples")
-    seed: int = Field(0, ge=0, description="random seed")
+    count: int = Field(10_000, ge=1, le=MAX_COUNT, description="number of examples")
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed")
     split: Split = Field(
         "", description='"train" or "val": side of all examples, which also changes them; empty: by hash'
     )
@@ -253,8 +255,8 @@ class SpokenConfig(FilesConfig):
         description='texts of a file: its "lines", or the "sentences" of running text without numbers, words in '
         "capitals and letters that are not English",
     )
-    min_words: int = Field(1, ge=1, description="words of the shortest sentence of running text")
-    max_words: int = Field(100, ge=1, description="words of the longest one")
+    min_words: int = Field(1, ge=1, le=10_000, description="words of the shortest sentence of running text")
+    max_words: int = Field(100, ge=1, le=10_000, description="words of the longest one")
     sentences: tuple[Sayable, ...] = Field((), description="sentences, instead of a file")
     patterns: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description='sentences with slots, such as "turn the {room} light {onoff}", instead of a file'
@@ -266,22 +268,24 @@ class SpokenConfig(FilesConfig):
     voices: tuple[Literal["slt", "rms", "awb", "kal16"], ...] = Field(
         ("slt", "rms", "awb", "kal16"), min_length=1, description="possible voices"
     )
-    count: int = Field(0, ge=0, description="number of examples, cycling; 0: each text once (not with patterns)")
-    seed: int = Field(0, ge=0, description="random seed of voices and patterns")
+    count: int = Field(
+        0, ge=0, le=MAX_COUNT, description="number of examples, cycling; 0: each text once (not with patterns)"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed of voices and patterns")
     split: Split = Field("", description='"train" or "val": side of all examples; empty: by hash of the key')
     key: Literal["text", "voice"] = Field("text", description="what stays on one side of the split")
     holdout: tuple[Expression, ...] = Field(
         (), description="regular expressions: matching keys are for validation, all others for training"
     )
-    stretch: tuple[float, float] = Field((0.9, 1.2), description="range of duration, relative to the voice's own")
-    pitch: tuple[float, float] = Field(
+    stretch: tuple[_Speed, _Speed] = Field((0.9, 1.2), description="range of duration, relative to the voice's own")
+    pitch: tuple[_Speed, _Speed] = Field(
         (0.9, 1.1), description="range of pitch, relative to the voice's own (rms keeps its own)"
     )
 
     @model_validator(mode="after")
     def _fits(self) -> SpokenConfig:
         for low, high in (self.stretch, self.pitch):
-            if not 0.5 <= low <= high <= 2:
+            if low > high:
                 raise ValueError("stretch and pitch must be ranges within 0.5 to 2, lower bound first")
         given = [name for name in ("path", "sentences", "words", "patterns") if getattr(self, name)]
         if len(given) > 1:
@@ -356,7 +360,7 @@ class AskConfig(TurnConfig):
     """A question in several phrasings, its answer, and optional follow-up questions."""
 
     media: tuple[str, ...] = Field((), description="names in `from` of the attached media; empty for all")
-    weight: float = Field(1.0, gt=0, description="relative frequency")
+    weight: float = Field(1.0, gt=0, le=1e6, description="relative frequency")
     then: tuple[TurnConfig, ...] = Field(
         (), description="follow-up questions about the same example, of which one is asked next"
     )
@@ -370,13 +374,13 @@ class AskConfig(TurnConfig):
 class GeneratedQuestionsConfig(PartConfig):
     """Questions about the examples of other sources."""
 
-    count: int = Field(10_000, ge=0, description="conversations for training; 0 for none")
-    val_count: int = Field(500, ge=0, description="conversations for validation, about held-out examples")
+    count: int = Field(10_000, ge=0, le=MAX_COUNT, description="conversations for training; 0 for none")
+    val_count: int = Field(500, ge=0, le=MAX_COUNT, description="conversations for validation, about held-out examples")
     val_fraction: float = Field(
         0.01, ge=0, lt=1, description="share of held-out examples, unless their source splits them; use the value of "
         "data.val_fraction to split them alike"
     )  # fmt: skip
-    seed: int = Field(0, ge=0, description="random seed")
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed")
     sources: dict[str, Annotated[From, Field(discriminator="use")]] = Field(
         {}, alias="from", description="sources of examples, by the names that questions use"
     )

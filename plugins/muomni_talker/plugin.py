@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from muomni_cli.api import PartConfig, TalkerPart, hookimpl
+from muomni_cli.api import Depth, Factor, LossWeight, PartConfig, TalkerPart, Width, hookimpl
 
 SMALL = {  # for conformance checks
     **{"d_text": 24, "text_layers": 2, "text_kernel": 3, "max_duration": 6, "ctx_len": 128},
@@ -21,20 +21,20 @@ class TalkerBaseConfig(PartConfig):
         {"dropout", "input_noise", "history_dropout", "duration_weight", "hidden_state_dropout", "text_dropout"}
     )
 
-    d_text: PositiveInt = Field(160, description="width of the characters' features")
-    text_layers: PositiveInt = Field(5, description="convolutions over the characters")
+    d_text: Width = Field(160, description="width of the characters' features")
+    text_layers: Depth = Field(5, description="convolutions over the characters")
     text_kernel: int = Field(5, ge=3, le=15, description="characters that one convolution sees (odd)")
-    subframes: PositiveInt = Field(4, description="slots per frame, the resolution of durations")
-    max_duration: PositiveInt = Field(60, description="longest duration of one character, in slots")
-    d_model: PositiveInt = Field(224, description="width D of the frames' states")
-    n_layers: PositiveInt = Field(4, description="transformer blocks over the frames")
-    n_heads: PositiveInt = Field(4, description="attention heads; each is d_model / n_heads wide")
-    d_ff: PositiveInt = Field(448, description="width of the blocks' hidden layer")
-    ctx_len: PositiveInt = Field(1024, description="maximum number of frames of one sentence")
-    rope_theta: PositiveFloat = Field(10000.0, description="base of the rotary wavelengths")
-    norm_eps: PositiveFloat = Field(1e-5, description="added to the mean square inside RMSNorm")
+    subframes: Depth = Field(4, description="slots per frame, the resolution of durations")
+    max_duration: Depth = Field(60, description="longest duration of one character, in slots")
+    d_model: Width = Field(224, description="width D of the frames' states")
+    n_layers: Depth = Field(4, description="transformer blocks over the frames")
+    n_heads: Depth = Field(4, description="attention heads; each is d_model / n_heads wide")
+    d_ff: Width = Field(448, description="width of the blocks' hidden layer")
+    ctx_len: Width = Field(1024, description="maximum number of frames of one sentence")
+    rope_theta: Factor = Field(10000.0, description="base of the rotary wavelengths")
+    norm_eps: Factor = Field(1e-5, description="added to the mean square inside RMSNorm")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of each branch's output dropped in training")
-    duration_weight: float = Field(0.5, ge=0, description="weight of the duration loss")
+    duration_weight: LossWeight = Field(0.5, description="weight of the duration loss")
     hidden_state_dropout: float = Field(
         0.3, ge=0, le=1, description="share of sentences trained without the Thinker's states"
     )

@@ -11,12 +11,15 @@ class BPEConfig(PartConfig):
     """Byte-level byte pair encoding."""
 
     vocab_size: int = Field(
-        5000, ge=262, description="most tokens: 6 special ones, 256 bytes, and merges as far as the text supports them"
+        5000,
+        ge=262,
+        le=1_000_000,
+        description="most tokens: 6 special ones, 256 bytes, and merges as far as the text supports them",
     )
-    min_frequency: int = Field(2, ge=1, description="fewest occurrences of a pair to be merged")
+    min_frequency: int = Field(2, ge=1, le=1_000_000, description="fewest occurrences of a pair to be merged")
     single_digits: bool = Field(True, description="one token per digit, so that numbers are split alike")
     max_token_bytes: int = Field(
-        32, ge=2, description="longest token in bytes; keeps rows of dashes out of the vocabulary"
+        32, ge=2, le=65_536, description="longest token in bytes; keeps rows of dashes out of the vocabulary"
     )
 
 

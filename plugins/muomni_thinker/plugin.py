@@ -2,27 +2,25 @@
 
 from typing import Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from muomni_cli.api import Capability, PartConfig, ThinkerPart, hookimpl
+from muomni_cli.api import Capability, Depth, Factor, PartConfig, ThinkerPart, Width, hookimpl
 
 
 class TransformerConfig(PartConfig):
     """Sizes of :class:`muomni_thinker.model.Transformer`; with 5,000 tokens the defaults give 6,756,608 parameters."""
 
-    d_model: PositiveInt = Field(256, description="width D of embeddings and hidden states")
-    n_layers: PositiveInt = Field(4, description="blocks of attention and MLP")
-    n_heads: PositiveInt = Field(4, description="query heads; each is d_model / n_heads wide")
-    n_kv_heads: PositiveInt | None = Field(
-        None, description="key and value heads, shared by query heads (unset: n_heads)"
-    )
-    d_ff: PositiveInt = Field(1024, description="width of the MLP's hidden layer")
-    ctx_len: PositiveInt = Field(512, description="most tokens in one sequence, prompt and answer together")
-    rope_theta: PositiveFloat = Field(10000.0, description="base of the rotary wavelengths; raise it for long contexts")
+    d_model: Width = Field(256, description="width D of embeddings and hidden states")
+    n_layers: Depth = Field(4, description="blocks of attention and MLP")
+    n_heads: Depth = Field(4, description="query heads; each is d_model / n_heads wide")
+    n_kv_heads: Depth | None = Field(None, description="key and value heads, shared by query heads (unset: n_heads)")
+    d_ff: Width = Field(1024, description="width of the MLP's hidden layer")
+    ctx_len: Width = Field(512, description="most tokens in one sequence, prompt and answer together")
+    rope_theta: Factor = Field(10000.0, description="base of the rotary wavelengths; raise it for long contexts")
     tie_embeddings: bool = Field(False, description="use the embedding table as output head too")
     qk_norm: bool = Field(False, description="RMSNorm on queries and keys: steadier at high learning rates")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of each branch's output dropped in training")
-    norm_eps: PositiveFloat = Field(1e-5, description="added to the mean square inside RMSNorm")
+    norm_eps: Factor = Field(1e-5, description="added to the mean square inside RMSNorm")
 
     @property
     def head_dim(self) -> int:

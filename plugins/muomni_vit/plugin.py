@@ -4,9 +4,9 @@ numpy or Pillow.
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from muomni_cli.api import EncoderPart, PartConfig, hookimpl
+from muomni_cli.api import Depth, EncoderPart, Factor, PartConfig, Width, hookimpl
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Quality = Annotated[int, Field(ge=1, le=95)]  # of a JPEG picture
@@ -16,7 +16,7 @@ class ImageAugmentConfig(PartConfig):
     """Image augmentation in the encoder's own training. All off by default: a flip that is harmless in one data set
     changes the label in another."""
 
-    shift: NonNegativeInt = Field(0, description="largest shift in pixels; edge pixels fill the gap")
+    shift: int = Field(0, ge=0, le=1024, description="largest shift in pixels; edge pixels fill the gap")
     flip: float = Field(0.0, ge=0, le=1, description="share of pictures that are mirrored left to right")
     erase: float = Field(0.0, ge=0, le=1, description="share of pictures with a rectangle erased (arXiv:1708.04896)")
     erase_width: float = Field(0.4, gt=0, le=1, description="longest side of that rectangle, as a share of the picture")
@@ -24,7 +24,7 @@ class ImageAugmentConfig(PartConfig):
     aspect: float = Field(1.8, ge=1, le=4, description="largest ratio of the longer side of those to the shorter one")
     gray: float = Field(0.0, ge=0, le=1, description="share of pictures without color")
     blur: float = Field(0.0, ge=0, le=1, description="share of pictures with a Gaussian blur")
-    blur_radius: PositiveFloat = Field(1.5, le=16, description="largest radius of the blur, in pixels")
+    blur_radius: float = Field(1.5, gt=0, le=16, description="largest radius of the blur, in pixels")
     jpeg: float = Field(0.0, ge=0, le=1, description="share of pictures compressed as JPEG")
     jpeg_quality: tuple[Quality, Quality] = Field((30, 90), description="lowest and highest quality of those")
 
@@ -45,10 +45,10 @@ class WordsConfig(PartConfig):
     """Sizes of the byte-level text model that reads captions (contrast) or writes them (captions) while the encoder is
     trained on its own. It needs no tokenizer and is not part of the omni model."""
 
-    d_model: PositiveInt = Field(128, description="width of the text model")
-    n_layers: PositiveInt = Field(2, description="its blocks of attention and MLP")
-    n_heads: PositiveInt = Field(4, description="its attention heads; must divide d_model")
-    longest: PositiveInt = Field(96, le=4096, description="longest text in bytes; longer ones are truncated")
+    d_model: Width = Field(128, description="width of the text model")
+    n_layers: Depth = Field(2, description="its blocks of attention and MLP")
+    n_heads: Depth = Field(4, description="its attention heads; must divide d_model")
+    longest: Width = Field(96, le=4096, description="longest text in bytes; longer ones are truncated")
     hidden: float = Field(
         0.0, ge=0, lt=1, description="captions: share of the words hidden from the text model in training, so that it "
         "relies on the picture rather than on the words before (arXiv:1511.06349)"
@@ -77,26 +77,26 @@ class VitConfig(PartConfig):
 
     training_only: ClassVar[frozenset[str]] = frozenset({"dropout", "learn", "label_smoothing", "words", "augment"})
 
-    size: PositiveInt = Field(224, le=4096, description="side of the square that every picture becomes, in pixels")
-    patch: PositiveInt = Field(16, description="side of one patch, in pixels; must divide size")
+    size: Width = Field(224, le=4096, description="side of the square that every picture becomes, in pixels")
+    patch: Width = Field(16, description="side of one patch, in pixels; must divide size")
     stem: Literal["patch", "conv"] = Field(
         "patch",
         description="patch embedding: one linear map, or convolutions of stride 2, which learn faster from few "
         "pictures (arXiv:2106.14881; patch must be a power of 2)",
     )
-    d_model: PositiveInt = Field(128, description="width of its tokens")
-    n_layers: PositiveInt = Field(4, description="blocks of attention and MLP")
-    n_heads: PositiveInt = Field(4, description="attention heads; each is d_model / n_heads wide")
-    d_ff: PositiveInt = Field(512, description="width of the MLP's hidden layer")
-    tokens: Literal["cls"] | PositiveInt = Field(
+    d_model: Width = Field(128, description="width of its tokens")
+    n_layers: Depth = Field(4, description="blocks of attention and MLP")
+    n_heads: Depth = Field(4, description="attention heads; each is d_model / n_heads wide")
+    d_ff: Width = Field(512, description="width of the MLP's hidden layer")
+    tokens: Literal["cls"] | Width = Field(
         "cls", description='tokens for the Thinker: "cls", one token; or a number g, the patches pooled to g x g tokens'
     )
     positions: Literal["learned", "rope"] = Field(
         "learned", description="position embedding: learned vectors, or 2-D rotary (rows and columns apart)"
     )
-    rope_theta: PositiveFloat = Field(100.0, description="base of the rotary wavelengths, counted in patches")
+    rope_theta: Factor = Field(100.0, description="base of the rotary wavelengths, counted in patches")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of each branch's output dropped in training")
-    norm_eps: PositiveFloat = Field(1e-6, description="added to the variance inside LayerNorm")
+    norm_eps: Factor = Field(1e-6, description="added to the variance inside LayerNorm")
     fit: Literal["pad", "extend", "crop", "stretch"] = Field(
         "pad",
         description="pictures that are not square: pad adds bars of the mean color; extend cuts plain ends and adds "
@@ -105,7 +105,7 @@ class VitConfig(PartConfig):
     mean: tuple[Share, Share, Share] = Field(
         (0.5, 0.5, 0.5), description="subtracted from red, green and blue in 0 to 1; also the color of pad's bars"
     )
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
+    std: tuple[Factor, Factor, Factor] = Field(
         (0.5, 0.5, 0.5), description="divides red, green and blue after the mean is subtracted"
     )
     max_pixels: PositiveInt = Field(
@@ -114,8 +114,8 @@ class VitConfig(PartConfig):
         description="most pixels of a picture as it is decoded, a large JPEG in an eighth of its size; "
         "at most the limit of Pillow",
     )
-    max_side: PositiveInt = Field(65_535, description="longest side of a picture that is read, in pixels")
-    max_bytes: PositiveInt = Field(256 << 20, description="size of the largest file that is read, in bytes")
+    max_side: PositiveInt = Field(65_535, le=1_000_000, description="longest side of a picture that is read, in pixels")
+    max_bytes: PositiveInt = Field(256 << 20, le=1 << 40, description="size of the largest file that is read, in bytes")
     learn: Literal["auto", "labels", "contrast", "captions"] = Field(
         "auto",
         description="objective of its own stage: classify labels, match pictures with texts, or write the text; "

@@ -44,10 +44,6 @@ BROKEN = {
     "config": (WORKS.replace("config=Config", "config=dict"), "must be a subclass of PartConfig"),
     "twice": (WORKS.replace("return [", "return 2 * ["), "declares dataset pebbles twice"),
     "commands": (f"{HEAD}\n    @hookimpl\n    def register_commands(cli): raise ValueError('no verb')", "no verb"),
-    "shadow": (
-        f"{HEAD}\n    @hookimpl\n    def register_commands(cli): cli.command('doctor')(lambda: None)",
-        "there is a command doctor already",
-    ),
     "annotation": (
         f"{HEAD}\n    def verb(x: 'Nowhere'): pass\n    @hookimpl\n    def register_commands(cli): cli.command()(verb)",
         "Nowhere",

@@ -3,9 +3,9 @@
 import math
 from typing import ClassVar
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
-from muomni_cli.api import MelConfig, PartConfig
+from muomni_cli.api import Depth, MelConfig, PartConfig, Width
 
 
 class NewpartConfig(PartConfig):
@@ -14,14 +14,14 @@ class NewpartConfig(PartConfig):
     training_only: ClassVar[frozenset[str]] = frozenset({"max_seconds", "crop"})
 
     mel: MelConfig = Field(MelConfig(), description="the log-mel, which the vocoder shares")
-    frame: PositiveInt = Field(8, description="mel frames per code frame")
-    codebooks: PositiveInt = Field(4, description="number of codebooks Q")
-    levels: tuple[PositiveInt, ...] = Field((5, 5, 5), description="quantization levels; their product is K")
-    width: PositiveInt = Field(192, description="channels of the blocks")
-    layers: PositiveInt = Field(3, description="blocks of the encoder, and of the decoder")
-    kernel: PositiveInt = Field(5, description="kernel size in code frames (causal)")
+    frame: Depth = Field(8, description="mel frames per code frame")
+    codebooks: Depth = Field(4, description="number of codebooks Q")
+    levels: tuple[Width, ...] = Field((5, 5, 5), description="quantization levels; their product is K")
+    width: Width = Field(192, description="channels of the blocks")
+    layers: Depth = Field(3, description="blocks of the encoder, and of the decoder")
+    kernel: Depth = Field(5, description="kernel size in code frames (causal)")
     max_seconds: PositiveFloat = Field(60.0, le=3600, description="longest sound that is read from one file")
-    crop: PositiveInt = Field(32, description="length of a training example in code frames")
+    crop: Width = Field(32, description="length of a training example in code frames")
 
     @property
     def codebook_size(self) -> int:

@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 
-from muomni_cli.api import PartConfig
+from muomni_cli.api import PartConfig, Width
 
 SHAPES = ("falls", "rises", "steps", "waves")
 """Classes of the generated curves."""
@@ -15,21 +15,21 @@ class NewpartConfig(PartConfig):
 
     training_only: ClassVar[frozenset[str]] = frozenset({"dropout"})
 
-    channels: PositiveInt = Field(2, description="numbers in a line of a file")
-    d_model: PositiveInt = Field(64, description="width of its tokens")
-    halvings: PositiveInt = Field(3, description="convolutions of stride 2: a token stands for 2^halvings lines")
+    channels: Width = Field(2, description="numbers in a line of a file")
+    d_model: Width = Field(64, description="width of its tokens")
+    halvings: int = Field(3, ge=1, le=16, description="convolutions of stride 2: a token stands for 2^halvings lines")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of each layer's output dropped in training")
-    max_lines: PositiveInt = Field(10_000, description="longest file that is read, in lines")
+    max_lines: int = Field(10_000, ge=1, le=10_000_000, description="longest file that is read, in lines")
     max_bytes: PositiveInt = Field(4 << 20, description="size of the largest file that is read")
 
 
 class CurvesConfig(PartConfig):
     """Generated curves."""
 
-    count: PositiveInt = Field(600, description="curves for training")
-    val_count: PositiveInt = Field(200, description="curves for validation")
-    lines: PositiveInt = Field(64, ge=16, description="approximate length of a curve")
-    seed: NonNegativeInt = Field(0, description="random seed")
+    count: int = Field(600, ge=1, le=1_000_000, description="curves for training")
+    val_count: int = Field(200, ge=1, le=1_000_000, description="curves for validation")
+    lines: int = Field(64, ge=16, le=10_000, description="approximate length of a curve")
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed")
 
 
 class QuestionsConfig(CurvesConfig):

@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field
 
-from muomni_cli.api import PartConfig
+from muomni_cli.api import Depth, PartConfig, Width
 
 
 class NewpartConfig(PartConfig):
@@ -12,10 +12,10 @@ class NewpartConfig(PartConfig):
 
     training_only: ClassVar[frozenset[str]] = frozenset({"corrupt"})
 
-    d_model: PositiveInt = Field(192, description="width of features and states")
-    text_layers: PositiveInt = Field(3, description="bidirectional blocks over characters")
-    layers: PositiveInt = Field(5, description="causal blocks over frames")
-    kernel: PositiveInt = Field(5, description="kernel size of the blocks")
-    longest: PositiveInt = Field(1000, description="maximum number of code frames of a sentence")
-    temperature: NonNegativeFloat = Field(0.0, description="default sampling temperature; 0: greedy")
+    d_model: Width = Field(192, description="width of features and states")
+    text_layers: Depth = Field(3, description="bidirectional blocks over characters")
+    layers: Depth = Field(5, description="causal blocks over frames")
+    kernel: Depth = Field(5, description="kernel size of the blocks")
+    longest: Width = Field(1000, description="maximum number of code frames of a sentence")
+    temperature: float = Field(0.0, ge=0, le=100, description="default sampling temperature; 0: greedy")
     corrupt: float = Field(0.15, ge=0, le=1, description="share of the previous codes that training randomizes")

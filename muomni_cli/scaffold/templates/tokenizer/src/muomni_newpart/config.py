@@ -1,6 +1,6 @@
 """Settings. Every field needs a default and a description, which muomni shows as documentation."""
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
 from muomni_cli.api import PartConfig
 
@@ -8,4 +8,4 @@ from muomni_cli.api import PartConfig
 class NewpartConfig(PartConfig):
     """Size of the vocabulary."""
 
-    words: NonNegativeInt = Field(2000, description="maximum number of word tokens")
+    words: int = Field(2000, ge=0, le=1_000_000, description="maximum number of word tokens")

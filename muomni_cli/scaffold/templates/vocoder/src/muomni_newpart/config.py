@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field
 
-from muomni_cli.api import MelConfig, PartConfig
+from muomni_cli.api import Depth, MelConfig, PartConfig, Width
 
 
 class NewpartConfig(PartConfig):
@@ -12,11 +12,11 @@ class NewpartConfig(PartConfig):
 
     training_only: ClassVar[frozenset[str]] = frozenset({"crop"})
 
-    width: PositiveInt = Field(160, description="channels of the network")
-    layers: PositiveInt = Field(4, description="blocks of the network")
-    kernel: PositiveInt = Field(5, description="kernel size in mel frames (causal)")
-    lookahead: NonNegativeInt = Field(2, description="later mel frames that a frame depends on")
-    crop: PositiveInt = Field(64, description="length of a training example in mel frames")
+    width: Width = Field(160, description="channels of the network")
+    layers: Depth = Field(4, description="blocks of the network")
+    kernel: Depth = Field(5, description="kernel size in mel frames (causal)")
+    lookahead: int = Field(2, ge=0, le=1024, description="later mel frames that a frame depends on")
+    crop: Width = Field(64, description="length of a training example in mel frames")
 
     def memories(self, mel: MelConfig) -> list[tuple[int, int]]:
         """Shapes of the streaming states of the layers, in order, without the batch."""
