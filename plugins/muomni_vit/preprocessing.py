@@ -149,7 +149,9 @@ def without_plain_ends(
     plain = (np.abs(lines.astype(np.int16) - color) <= PLAIN).all((1, 2))
     before, after = int(plain.argmin()), int(plain[::-1].argmin())
     cut = min(len(lines) - lines.shape[1], before + after)
-    first = round(cut * before / max(before + after, 1))
+    left = before + after - cut  # shared out in proportion, but something for each end
+    least, most = min(before, lines.shape[1] // 16, left // 2), left - min(after, lines.shape[1] // 16, left // 2)
+    first = before - min(max(round(left * before / max(before + after, 1)), least), most)
     begin, end = (round(at * max(size) / len(lines)) for at in (first, len(lines) - cut + first))
     return (0, begin, width, end) if height > width else (begin, 0, end, height)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image, ImageDraw
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
@@ -22,6 +23,7 @@ from muomni_cli.runs.digests import verify
 from muomni_datasets.config import ScenesConfig, SoundsConfig
 from muomni_datasets.scenes import SceneMedia, Scenes
 from muomni_datasets.synthetic_sounds import SyntheticSounds
+from muomni_nano import SAMPLES as FILES
 
 MOST = 45e6
 """Bytes of all that nano adds to an installation."""
@@ -39,6 +41,30 @@ SENTENCE = "the little boat sailed across the quiet lake"
 @pytest.fixture(scope="module")
 def nano() -> Model:
     return load("nano", threads=1)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (0.5, 3), (3, 0.5), (0, 8), (20, 10)])
+@pytest.mark.parametrize("level", [0, -20, -40])
+def test_it_hears_a_word_anywhere_in_a_recording_at_any_level(
+    nano: Model, before: float, after: float, level: float
+) -> None:
+    wave, rate = soundfile.read(FILES / "samples" / "stop.flac", dtype="float32")
+    noise = np.random.default_rng(0)
+    around = [noise.normal(0, 0.001, round(seconds * rate)).astype(np.float32) for seconds in (before, after)]
+    recording = np.concatenate([around[0], wave, around[1]]) * np.float32(10 ** (level / 20))
+    assert nano.transcribe((recording, rate)) == "stop"
+    assert nano.chat("What do you hear?", audio=(recording, rate)).strip(".").lower() == "stop"
+
+
+@pytest.mark.parametrize("size", [(64, 64), (66, 64), (85, 64), (64, 70), (64, 120)])
+def test_it_sees_pictures_that_are_not_square(nano: Model, size: tuple[int, int]) -> None:
+    picture = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse([7, 21, 29, 43], fill=(220, 30, 30))
+    pen.rectangle([36, 21, 58, 43], fill=(30, 60, 220))
+    answer = nano.chat("What do you see?", image=picture)
+    assert "red circle" in answer
+    assert "blue square" in answer
 
 
 @dataclass(frozen=True, slots=True)
