@@ -78,8 +78,8 @@ class AudioEncoderConfig(MelConfig):
         "of full scale, in training as in use. Unset: it stays as it is"
     )  # fmt: skip
     silence: float | None = Field(
-        None, gt=0, le=60, description="longest silence kept before and after speech, in seconds, in training as in use; "
-        "a longer recording than max_seconds is then read if its speech is shorter. Unset: all silence is kept"
+        None, gt=0, le=60, description="longest silence kept before and after speech, in seconds, in training as in "
+        "use; a longer recording than max_seconds is then read if its speech is shorter. Unset: all silence is kept"
     )  # fmt: skip
     augment: AudioAugmentConfig = Field(AudioAugmentConfig(), description="augmentation of training sounds")
 
