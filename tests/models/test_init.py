@@ -15,6 +15,7 @@ from muomni_cli.models.package import PackageOptions, pack
 from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.model import stages_of_all
 from muomni_cli.runs.checkpoint import read_checkpoint
+from muomni_cli.runs.run import RunFolder
 from tests.models.seen import see
 from tests.whole import AUDIO, IMAGE, THINKER
 
@@ -162,6 +163,8 @@ def test_another_tokenizer_in_the_run_is_refused() -> None:
         train("omni", "mine.toml", run="bpe")
     train("tokenizer", "mine.toml", [text])
     (Path("runs/mine/tokenizer") / "more.txt").touch()
+    mine = RunFolder(Path("runs/mine"))
+    mine.record("tokenizer", {}, mine.model()["parts"]["tokenizer"])  # as if it had been trained like this
     with pytest.raises(RequestError, match="run runs/mine has a different tokenizer than small"):
         train("omni", "mine.toml")
 
