@@ -282,7 +282,8 @@ class SplitDataset:
     def _all(self) -> Iterator[Item]:
         decision = self._table.decision if self._table else None  # before reading, so that notes are not repeated
         read: Counter[int] = Counter()
-        self.barren = barren = Counter()  # a new one for each pass
+        barren: Counter[tuple[str, Split | None]] = Counter()  # a new one for each pass
+        self.barren = barren
         for item in self._dataset.documents():
             if reason := barren_because(item):
                 barren[reason, item.split] += 1
