@@ -142,7 +142,7 @@ def test_a_bad_byte_in_captions_and_neighbors_costs_its_line(make_tree: Callable
     make_tree({"3.TXT": b"th\xffree\nof them\n"})
     tar_of("tree", "a.tar")
     config = {"captions": "list.tsv", "name": r"^(?P<key>\d)"}
-    source = Tar(TarConfig(path="a.tar", **config)) if cut else Folder(FolderConfig(path="tree", **config))  # type: ignore[arg-type]
+    source = Tar(TarConfig(path="a.tar", **config)) if cut else Folder(FolderConfig(path="tree", **config))
     assert [item.text for item in source.documents()] == ["zero", "two", "of them"]
     where = "a.tar" if cut else "tree"
     told = source.unreadable
@@ -190,14 +190,15 @@ def test_hidden_files_are_not_read(kind: str, hidden: str, make_tree: Callable[.
     junk = {"x/Thumbs.db": b"x", "x/desktop.ini": b"x", "x/.DS_Store": b"x"}
     make_tree({f"x/{name}": payload, hidden.format(name): payload, **junk})
     tar_of("tree", "a.tar")
-    source: Any = {
+    builders: dict[str, Callable[[], Any]] = {
         "jsonl": lambda: JsonLines(JsonLinesConfig(path="tree")),
         "glob": lambda: JsonLines(JsonLinesConfig(path="tree/**/*.jsonl")),
         "text": lambda: TextFiles(TextConfig(path="tree", pattern="*.TXT")),
         "conversations": lambda: Conversations(ConversationsConfig(path="tree")),
         "folder": lambda: Folder(FolderConfig(path="tree", pattern="*.png")),
         "tar": lambda: Tar(TarConfig(path="a.tar")),
-    }[kind]()
+    }
+    source = builders[kind]()
     assert len(list(source.documents())) == 1
     assert source.unreadable == {}
     if kind != "glob":  # the glob itself leaves out most
