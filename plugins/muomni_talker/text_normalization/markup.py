@@ -19,8 +19,8 @@ _BLOCKS = listed(
 )
 _INLINE = listed(
     "a abbr amazon:effect audio b big body cite code del em emphasis font head html i img ins kbd lang mark "
-    "mstts:express-as phoneme prosody q say-as small span speak strike strong sub sup tbody td th thead token tt u "
-    "voice w"
+    "mstts:express-as phoneme prosody q say-as small span speak strike strong sub sup tbody td th thead token tt u voice "
+    "w"
 )
 _TAG = re.compile(
     r"</?([A-Za-z][\w:-]*)((?:\s+[\w:.-]+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>=]+))*)\s*/?>"

@@ -58,8 +58,8 @@ _ARTICLES = frozenset({"a", "an"})
 _NOUNS = listed(  # what an amount of money often describes
     "acquisition aid bailout bid bill bond bonds bonus budget business campaign check company contract debt deal "
     "deficit donation expansion facility fine fund fundraise gift grant house industry investment judgment jackpot "
-    "lawsuit loan loans loss merger mortgage note offer package plan prize profit program project purchase reward "
-    "round salary settlement stake surplus takeover tax ticket tickets valuation verdict"
+    "lawsuit loan loans loss merger mortgage note offer package plan prize profit program project purchase reward round "
+    "salary settlement stake surplus takeover tax ticket tickets valuation verdict"
 )
 _NO_NOUNS = listed(  # words after an amount that it does not describe
     "a an and are as at but by each for from had has have he if in is it less more now of off on or per she since so "
