@@ -172,7 +172,7 @@ class Voice:
     def _samples(
         self, pieces: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler, speech: SpeechStats
     ) -> Iterator[NDArray[np.float32]]:
-        own = min(max(voice_settings.speed, VOICE_SPEEDS[0]), VOICE_SPEEDS[1])
+        own = max(voice_settings.speed, VOICE_SPEEDS[0]) if voice_settings.speed <= VOICE_SPEEDS[1] else 1.0
         sounds = self.sounds()
         if own != voice_settings.speed:
             sounds = Chain(sounds, TimeStretch(self.sample_rate, voice_settings.speed / own))
