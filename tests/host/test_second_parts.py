@@ -109,7 +109,7 @@ def test_a_run_goes_on_and_works_beside_second_parts(muomni: Muomni, tmp_path: P
     assert "doubles:bits_per_byte" in works(*both, "eval", "small")  # of the second metrics, beside the first
     works(*both, "export", "-m", "small", "-o", "bundle")
     works(*both, "chat", "-m", "bundle", "hello", "--max-tokens", "2")
-    assert "the built-in one; for another, write doubles:nano" in works(*both, "models", "show", "nano")
+    assert "the built-in one; for another, write doubles:nano" in works(*both, "models", "info", "nano")
     (tmp_path / "new.toml").write_text(RECIPE + MORE)
     done = muomni(*both, "recipes", "check", "new.toml")
     assert done.returncode == 2
