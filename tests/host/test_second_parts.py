@@ -113,7 +113,7 @@ def test_a_run_goes_on_and_works_beside_second_parts(muomni: Muomni, tmp_path: P
     (tmp_path / "new.toml").write_text(RECIPE + MORE)
     done = muomni(*both, "recipes", "check", "new.toml")
     assert done.returncode == 2
-    for name in ("bpe", "transformer", "tales", "text", "stories", "tensorboard"):
+    for name in ("bpe", "transformer", "tales", "text", "tensorboard"):
         assert f"{name}' is offered by" in done.stdout
     assert "say which: muomni_text:bpe or doubles:bpe" in done.stdout
 
