@@ -25,7 +25,7 @@ OMNI = "omni"  # the stage that trains the Thinker and the encoders together
 class PartSpec:
     """A part and its settings: one table with ``use``."""
 
-    use: str  # as written in the recipe
+    use: str = field(compare=False)  # as written in the recipe; which part it means is in ``registered``
     registered: RegisteredPart  # the declaration and its plugin
     config: PartConfig  # the part's validated settings
 

@@ -194,10 +194,12 @@ def recipe_schema() -> Schema:
 
 def _part(kind: str, host_keys: Schema | None = None) -> Schema:
     """A table whose other keys depend on ``use``."""
-    choices = {}
+    choices, uses = {}, list[str]()
     for registered in get_registry().all(kind):
         schema = _inlined(registered.part.config)
-        use = {"use": {"const": registered.use, "description": registered.part.doc}}
+        names = list(dict.fromkeys([registered.use, registered.full_name]))  # a run's recipe has the full one
+        uses += names
+        use = {"use": {"enum": names, "description": registered.part.doc}}
         properties = use | (host_keys or {}) | schema["properties"]
         choices[registered.use] = schema | {"title": registered.use, "properties": properties}
     if not choices:
@@ -205,7 +207,7 @@ def _part(kind: str, host_keys: Schema | None = None) -> Schema:
     return {
         "type": "object",
         "required": ["use"],
-        "properties": {"use": {"enum": list(choices), "description": f"which {kind}"}},
+        "properties": {"use": {"enum": uses, "description": f"which {kind}"}},
         "oneOf": list(choices.values()),
     }
 

@@ -152,9 +152,9 @@ def test_a_part_that_no_memory_holds_is_counted_and_not_trained(here: Path) -> N
     from muomni_cli.runs.run import RunFolder
     from muomni_cli.training.stages import Job, try_stages
 
-    words = ["thinker.d_model=65536", "thinker.n_layers=64", "data.text.0.count=40", "tokenizer.vocab_size=300"]
+    words = ["thinker.d_model=65536", "thinker.n_layers=8", "data.text.0.count=40", "tokenizer.vocab_size=300"]
     recipe = load_recipe("tales", words)
-    assert parameters_of(recipe)["thinker"] > 10**12
+    assert parameters_of(recipe)["thinker"] > 10**11
     with pytest.raises(MuomniError, match=r"training it takes .* GB, and cpu has") as caught:
         try_stages([Job(recipe, "thinker", RunFolder(here / "run"), "")])
     assert caught.value.exit_code == 2
