@@ -166,7 +166,7 @@ def test_threads_get_what_each_gets_alone(model: Model, whole: Whole) -> None:
         (lambda model: model.chat("hi", image=b""), "empty"),
         (lambda model: model.chat("hi", image=b"no picture"), "picture"),
         (lambda model: model.chat("hi", image=3), "int"),
-        (lambda model: model.chat("hi", image=np.zeros((4, 4, 3))), "float64"),
+        (lambda model: model.chat("hi", image=np.zeros((4, 4, 3), complex)), "complex128"),
         (lambda model: model.chat("hi", audio=(np.zeros(9, np.float32), 0)), "invalid sample rate: 0"),
         (lambda model: model.chat("hi", audio=(np.zeros((2, 2, 2), np.float32), 8000)), "3-D array"),
         (lambda model: model.chat("hi", attach={"smell": "rose.txt"}), "no encoder for smell"),

@@ -149,7 +149,7 @@ def test_an_unknown_stage_names_the_nearest(stage: str, near: str) -> None:
 
 def test_a_recipe_without_text_says_so() -> None:
     Path("text.txt").write_text("")
-    with pytest.raises(RequestError, match="no text to learn a tokenizer from"):
+    with pytest.raises(RequestError, match="has no documents"):
         train("tokenizer", "small.toml")
     assert not Path("runs").exists()
 
