@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from muomni_cli.registry.loading import Plugin
     from tests.installing import Site
     from tests.whole import Whole
+
+
+# The same examples in every run: what fails is then the change, and not chance. tests/faults draws others by seed.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 
 from muomni_cli.api import RequestError
 from muomni_cli.core.checksums import require_whole, sha256
@@ -56,7 +56,7 @@ class _Graph(BaseModel):
     model_config = ConfigDict(strict=True)
 
     file: InnerPath
-    inputs: dict[str, list[int | str]]
+    inputs: dict[str, list[NonNegativeInt | str]]
     outputs: list[str]
     states: dict[str, str]
     tolerance: float
