@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from muomni_cli.api import RequestError
 from muomni_cli.core.checksums import require_whole, sha256
@@ -50,13 +50,16 @@ def _inside(name: str) -> str:
 InnerPath = Annotated[str, AfterValidator(_inside)]
 
 
+Size = Annotated[int, Field(ge=0, le=1 << 24)]  # of an axis
+
+
 class _Graph(BaseModel):
     """What the runtime reads of a graph."""
 
     model_config = ConfigDict(strict=True)
 
     file: InnerPath
-    inputs: dict[str, list[NonNegativeInt | str]]
+    inputs: dict[str, list[Size | str]]
     outputs: list[str]
     states: dict[str, str]
     tolerance: float

@@ -175,6 +175,11 @@ def _read(path: str, default: object = "") -> str:
         return str(default)
 
 
+def _unusable(error: Exception) -> RequestError:
+    reason = " ".join(str(error).split())[:200]
+    return RequestError(f"a graph of the bundle cannot be run: {reason}", "export the model again, or copy it again")
+
+
 class GraphSession:
     """One open graph.
 
@@ -231,7 +236,14 @@ class GraphSession:
         """All outputs, or the ``wanted`` ones, by name: arrays, except kept ones, for :func:`fetch`. ``feeds``: arrays
         and kept outputs of earlier calls; float32 arrays are cast to the float16 of caches."""
         begin = time.perf_counter()
-        made = self._called(feeds, wanted)
+        try:
+            made = self._called(feeds, wanted)
+        except RuntimeError as error:
+            raise _unusable(error) from error
+        except Exception as error:  # those of onnxruntime have no common base
+            if type(error).__module__.startswith("onnxruntime"):
+                raise _unusable(error) from error
+            raise
         if self.watcher is not None:
             self.watcher(feeds, made, time.perf_counter() - begin)
         return made
