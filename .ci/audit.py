@@ -15,6 +15,7 @@ AUDIT = ("pip_audit", "--requirement", "constraints.txt", "--require-hashes", "-
 
 
 def main() -> int:
+    """Print what pip-audit finds; returns the exit code."""
     done = subprocess.run(
         [sys.executable, "-m", *AUDIT, "--progress-spinner", "off"],
         cwd=ROOT,

@@ -207,6 +207,7 @@ def cli_page() -> str:
 
 
 def hooks_page() -> str:
+    """docs/hooks.md: the hooks, what each returns, and the declarations and protocols with their docstrings."""
     pieces = [HOOKS.format(version=API_VERSION)]
     table = ["| hook | returns a list of | for |", "|---|---|---|"]
     for name, hook in vars(HookSpecs).items():

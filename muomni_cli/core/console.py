@@ -46,7 +46,7 @@ def silence_pillow() -> None:
 
     from PIL import _imaging
 
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what nobody handles is printed
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # messages without a handler are printed to stderr
     with suppress(AttributeError, OSError):
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 

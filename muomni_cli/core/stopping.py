@@ -166,7 +166,7 @@ def _end_workers() -> None:
 
 
 def _unless_stopped(hook: Any) -> Any:
-    """A hook that reports errors which nobody catches, but not what a stop causes."""
+    """A hook that reports uncaught errors, except those that a stop causes."""
     return lambda error: None if _State.asked else hook(error)
 
 
