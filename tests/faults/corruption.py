@@ -24,7 +24,7 @@ from safetensors.numpy import load_file
 
 from muomni_cli import MuomniError, load
 from tests.faults.small import make_world, run
-from tests.whole import Whole, make_whole
+from tests.tiny_model import Whole, make_whole
 
 
 @dataclass(slots=True)

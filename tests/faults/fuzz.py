@@ -33,7 +33,7 @@ from PIL import Image
 
 from muomni_cli import Model, MuomniError, load
 from tests.faults.small import RECIPE, tones
-from tests.whole import Whole, make_whole
+from tests.tiny_model import Whole, make_whole
 
 LONGEST = 10.0
 """Seconds that one input may take."""

@@ -22,7 +22,7 @@ from muomni_cli.models.locate import (
 from muomni_cli.registry.loading import Plugin, PluginInfo
 from muomni_cli.registry.registry import Registry
 from muomni_cli.runs.run import RunFolder
-from tests.whole import Whole
+from tests.tiny_model import Whole
 
 CLOCK = iter(range(1_000_000_000, 2_000_000_000, 10))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "torchaudio", "onnx", "onnxscript", "matplotlib", "psutil", "transformers"}

@@ -16,11 +16,11 @@ from muomni_cli.recipe import load_recipe
 from muomni_cli.recipe.model import stages_of_all
 from muomni_cli.runs.checkpoint import read_checkpoint
 from muomni_cli.runs.run import RunFolder
-from tests.models.seen import see
-from tests.whole import AUDIO, IMAGE, THINKER
+from tests.models.installed import see
+from tests.tiny_model import AUDIO, IMAGE, THINKER
 
 if TYPE_CHECKING:
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 
 def table(settings: dict[str, int]) -> str:

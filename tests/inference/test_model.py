@@ -22,7 +22,7 @@ from muomni_cli import Model, RequestError, app, load
 from muomni_cli.api import Word
 
 if TYPE_CHECKING:
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTION = "what is this?"

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from muomni_cli import load
 
 if TYPE_CHECKING:
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 
 class Graph:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from told import VOICE, word_times
+from flite_word_times import VOICE, word_times
 
 from muomni_cli.api import CharSpan
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.whole import Whole
+    from tests.tiny_model import Whole
 
 PAGE = Path(__file__).parents[2] / "docs" / "bundle.md"
 

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from ways import counted, said, scored
+from ctc_reference import counted, said, scored
 
 from muomni_audio_encoder.ctc import (
     BLANK,

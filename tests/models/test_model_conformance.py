@@ -11,7 +11,7 @@ from muomni_cli.api import ModelFiles
 from muomni_cli.conformance.runner import CheckReport, examine, parts_called
 from muomni_cli.registry.loading import Plugin, PluginInfo
 from muomni_cli.registry.registry import Registry, get_registry
-from tests.models.seen import Package
+from tests.models.installed import Package
 
 
 def check(model: ModelFiles) -> CheckReport:
