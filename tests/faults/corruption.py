@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -199,7 +200,8 @@ def main() -> int:
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
         (whole := Path(folder) / "whole").mkdir()
-        trials = Trials(make_whole(whole), Path(folder))
+        with redirect_stdout(sys.stderr):  # stdout has the report alone
+            trials = Trials(make_whole(whole), Path(folder))
         for report in trials.run(chosen.count, chosen.seed, [chosen.only] if chosen.only else None):
             print(f"{sum(report.counts.values())} corruptions, {len(report.faults)} faults", file=sys.stderr)
     print(json.dumps(report.as_dict(), indent=2))
