@@ -95,7 +95,6 @@ class QuestionAnswering:
         recipe = context.recipe
         self._engine = context.model.at(OMNI)
         self.tokenizer = self._engine.tokenizer()
-        self._ends = recipe.chat.template != "plain"
         data = open_omni_data(recipe, self.tokenizer, modalities_of(self._engine), context.progress, only=context.split)
         self._inputs, self.names = data.inputs, data.names
         self.context_length = self._engine.backend().context
@@ -114,10 +113,9 @@ class QuestionAnswering:
             backend = self._engine.backend()
             requests = []
             for question in (questions[place] for place in places):
-                # Without a template nothing ends an answer, so only as much as the expected one is compared.
-                most = 2 * len(question.expected) + 4 if self._ends else len(question.expected)
+                most = 2 * len(question.expected) + 4
                 ids, greedy = self._prompt(backend, question), Sampling(temperature=0.0)
-                requests.append(Request(ids, greedy, max_tokens=most, loop_guard=self._ends and chat.loop_guard))
+                requests.append(Request(ids, greedy, max_tokens=most, loop_guard=chat.loop_guard))
             for event in generate(backend, self.tokenizer, requests):
                 answers[places[event.row]] += event.text
         return answers
