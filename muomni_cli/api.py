@@ -61,6 +61,7 @@ from muomni_cli.contract.speech import (
     CharSpan,
     Codec,
     CodeShape,
+    FrameSpan,
     MelConfig,
     Sampler,
     Talker,
@@ -80,7 +81,7 @@ from muomni_cli.runs.run import OpenedRecipe, open_recipe
 __all__ = [
     "Batch", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape", "Codec",
     "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder", "EncoderOutput",
-    "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "Factor", "FileMedia", "Graph",
+    "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "Factor", "FileMedia", "FrameSpan", "Graph",
     "GraphFn", "GraphInput", "Loss", "LossWeight", "Media", "MelConfig", "Message", "MetricResult", "MetricSet",
     "ModelFiles", "MuomniError", "Objective", "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile",
     "RequestError", "RuntimePart", "Sample", "Sampler", "SliceMedia", "StageContext", "Step", "Talker", "TalkerPart",
