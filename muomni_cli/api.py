@@ -81,8 +81,8 @@ from muomni_cli.runs.run import OpenedRecipe, open_recipe
 __all__ = [
     "Batch", "Cache", "Callback", "CallbackPart", "Capability", "CharSpan", "CheckSpec", "CodeShape", "Codec",
     "CodecPart", "Conversation", "Dataset", "DatasetPart", "Depth", "Document", "Download", "Encoder", "EncoderOutput",
-    "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "Factor", "FileMedia", "FrameSpan", "Graph",
-    "GraphFn", "GraphInput", "Loss", "LossWeight", "Media", "MelConfig", "Message", "MetricResult", "MetricSet",
+    "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "Factor", "FileMedia", "FrameSpan",
+    "Graph", "GraphFn", "GraphInput", "Loss", "LossWeight", "Media", "MelConfig", "Message", "MetricResult", "MetricSet",
     "ModelFiles", "MuomniError", "Objective", "OpenedRecipe", "Part", "PartConfig", "RecipeFile", "RemoteFile",
     "RequestError", "RuntimePart", "Sample", "Sampler", "SliceMedia", "StageContext", "Step", "Talker", "TalkerPart",
     "TextChunk", "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Vocoder", "VocoderPart",

@@ -86,7 +86,7 @@ class SpeechStats:
         """Add the words that now are in the audio; at the end of it the rest, and none that begins after it."""
         words = self.report.words
         for span in self.report.spans[self.timed :]:
-            start, end = span.start * seconds_per_frame, span.end * seconds_per_frame
+            start, end = (round(frames * seconds_per_frame, 6) for frames in (span.start, span.end))
             if not ended and end > self.seconds:
                 return
             self.timed += 1
