@@ -91,8 +91,8 @@ class MarkupFilter:
             if found[1]:
                 self._skipped.setdefault(found[1])
             return Piece("", "]")
-        shown = _of_tag(found)
-        return None if shown is None else Piece(shown, "")
+        replacement = _of_tag(found)
+        return None if replacement is None else Piece(replacement, "")
 
 
 def _plain(text: str) -> Piece:
