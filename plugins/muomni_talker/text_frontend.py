@@ -152,7 +152,7 @@ class TextFrontend:
                 self._before = None
 
     def _say(self, reading: NormalizedWord, runs: Sequence[_Run], *, opens: bool) -> Iterator[FrontendChunk]:
-        """Hold the spoken words of some runs until the next ones are known. ``opens``: a parenthesis opens before them."""
+        """Hold the spoken words of ``runs`` until the next are known. ``opens``: a parenthesis opens before them."""
         words, mark = [], reading.mark
         for word in reading.text.split():
             kept = "".join(character for character in word if character in written_form.ALPHABET).strip("'")
