@@ -84,8 +84,8 @@ __all__ = [
     "EncoderPart", "EvalSample", "Evaluation", "Example", "ExampleData", "Examples", "Factor", "FileMedia", "FrameSpan",
     "Graph", "GraphFn", "GraphInput", "Loss", "LossWeight", "Media", "MelConfig", "Message", "MetricResult",
     "MetricSet", "ModelFiles", "MuomniError", "Objective", "OpenedRecipe", "Part", "PartConfig", "RecipeFile",
-    "RemoteFile", "RequestError", "RuntimePart", "Sample", "Sampler", "SliceMedia", "StageContext", "Step", "Talker", "TalkerPart",
-    "TextChunk", "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Vocoder", "VocoderPart",
-    "VoiceSettings", "Width", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl", "open_recipe",
-    "split", "utf8_lines",
+    "RemoteFile", "RequestError", "RuntimePart", "Sample", "Sampler", "SliceMedia", "StageContext", "Step", "Talker",
+    "TalkerPart", "TextChunk", "Thinker", "ThinkerOutput", "ThinkerPart", "Tokenizer", "TokenizerPart", "Vocoder",
+    "VocoderPart", "VoiceSettings", "Width", "Word", "console", "cut_sentences", "expand_path", "files", "hookimpl",
+    "open_recipe", "split", "utf8_lines",
 ]  # fmt: skip

@@ -51,8 +51,8 @@ def test_a_number_has_the_time_of_all_its_spoken_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    text = "It was 23 °C.<break time='2s'/> Мир on Jan. 5th"
     with pytest.raises(SystemExit) as raised:
-        text = "It was 23 °C.<break time='2s'/> Мир on Jan. 5th"
         app.main(["tts", "-m", "nano", text, "-o", "a.wav", "--srt", "a.srt", "--json"])
     assert raised.value.code == 0
     made = json.loads(capsys.readouterr().out)
