@@ -112,7 +112,17 @@ def test_times_of_speech_are_those_of_the_command(model: Model, told: Told, tmp_
     files = ("-o", tmp_path / "out.wav", "--srt", tmp_path / "out.srt")
     made = json.loads(told("tts", text, "--speed", 0.6, "--json", *files))
     assert [Word(**word) for word in made["words"]] == report.words
-    assert [word.text for word in report.words] == ["hello", "there,", "you.", "it", "is", "5 km", "to", "Dr.", "Who —"]
+    assert [word.text for word in report.words] == [
+        "hello",
+        "there,",
+        "you.",
+        "it",
+        "is",
+        "5 km",
+        "to",
+        "Dr.",
+        "Who — !",
+    ]
     assert made["skipped"] == ["Мир"]
     shown = (tmp_path / "out.srt").read_text(encoding="utf-8")
     assert shown == "".join(subtitles(report.words))
