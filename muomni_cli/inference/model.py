@@ -24,7 +24,7 @@ from muomni_cli.inference.settings import ChatOptions, SpeechOptions, settings_o
 from muomni_cli.models.engines import CAN_CHAT, open_engine, transcribing
 from muomni_cli.registry.registry import resolve
 from muomni_cli.runs.run import open_entry
-from muomni_cli.voice.synthesis import SpeechSampling, SpeechStats, Voice, voice_of
+from muomni_cli.voice.synthesis import SpeechChunk, SpeechSampling, SpeechStats, Voice, voice_of, with_words
 
 LONGEST = 4 * 3600.0  # default limit of the audio that is transcribed, in seconds
 
@@ -186,7 +186,8 @@ class Model:
 
         Args:
             text: one string, or pieces of text.
-            report: receives what is left out: ``skipped`` and ``cut``.
+            report: receives what is left out (``skipped`` and ``cut``) and the ``words`` that are spoken, as they are
+                written in the text, with start and end in seconds.
             options: ``voice`` (one of :attr:`voices`), ``speed``, ``seed``, ``temperature`` and ``max_seconds``, see
                 :class:`muomni_cli.inference.settings.SpeechOptions`.
 
@@ -212,6 +213,17 @@ class Model:
         speech = SpeechStats(self.sample_rate)
         speech.report = report or speech.report
         return self._say(text, options, speech)
+
+    def speak_words(
+        self, text: str | Iterable[str], *, report: SpeechReport | None = None, **options: Unpack[SpeechOptions]
+    ) -> Iterator[SpeechChunk]:
+        """:meth:`speak_stream` with times: each chunk has samples (n,), and the words of the text that are complete
+        with it, as they are written, with start and end in seconds since the start of the speech. A number or an
+        abbreviation is one word; what cannot be spoken is none. The words together are ``report.words`` of
+        :meth:`speak`. A Talker of a plugin may not know its times; then there are none."""
+        speech = SpeechStats(self.sample_rate)
+        speech.report = report or speech.report
+        return with_words(self._say(text, options, speech), speech)
 
     def words(self, audio: MediaInput, *, beam: int = 0, max_seconds: float = LONGEST) -> Iterator[Word]:
         """Transcribe audio of any length: words with their times in seconds, each as soon as it is final.

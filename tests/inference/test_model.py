@@ -20,6 +20,8 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
 from muomni_cli import Model, RequestError, app, load
 from muomni_cli.api import Word
+from muomni_cli.contract.speech import SpeechReport
+from muomni_cli.inference.transcription import subtitles
 
 if TYPE_CHECKING:
     from tests.tiny_model import Whole
@@ -94,6 +96,41 @@ def test_speech_is_that_of_the_command(model: Model, told: Told, tmp_path: Path)
     assert len(chunks) > 1
     np.testing.assert_array_equal(np.concatenate(chunks), samples)
     assert model.speak(text, max_seconds=0.05)[0].size == rate // 20
+
+
+def test_times_of_speech_are_those_of_the_command(model: Model, told: Told, tmp_path: Path) -> None:
+    text = "hello there, you. it is 5 km to Dr. Who — Мир!"
+    report = SpeechReport()
+    samples, rate = model.speak(text, speed=0.6, report=report)
+    chunks = list(model.speak_words(iter([*text]), speed=0.6))
+    np.testing.assert_array_equal(np.concatenate([chunk.samples for chunk in chunks]), samples)
+    assert [word for chunk in chunks for word in chunk.words] == report.words
+    heard = 0
+    for chunk in chunks:
+        heard += chunk.samples.size
+        assert all(word.end <= heard / rate for word in chunk.words)
+    files = ("-o", tmp_path / "out.wav", "--srt", tmp_path / "out.srt")
+    made = json.loads(told("tts", text, "--speed", 0.6, "--json", *files))
+    assert [Word(**word) for word in made["words"]] == report.words
+    assert [word.text for word in report.words] == [
+        "hello",
+        "there,",
+        "you.",
+        "it",
+        "is",
+        "5 km",
+        "to",
+        "Dr.",
+        "Who — !",
+    ]
+    assert made["skipped"] == ["Мир"]
+    shown = (tmp_path / "out.srt").read_text(encoding="utf-8")
+    assert shown == "".join(subtitles(report.words))
+    cut = SpeechReport()
+    limit = report.words[4].start + 0.01
+    model.speak(text, speed=0.6, max_seconds=limit, report=cut)
+    assert [word.text for word in cut.words] == ["hello", "there,", "you.", "it", "is"]
+    assert cut.words[-1].end <= limit
 
 
 def test_words_are_those_of_the_command(model: Model, whole: Whole, told: Told) -> None:

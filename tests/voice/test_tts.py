@@ -67,6 +67,15 @@ def test_json(here: Path, tts: Tts) -> None:
     assert (here / "a.flac").is_file()
 
 
+def test_a_talker_without_times_has_no_subtitles(here: Path, tts: Tts) -> None:
+    code, out, err = tts("hello", "-o", "a.wav", "--srt", "a.srt", "--json")
+    assert (code, out) == (2, b"")
+    assert "does not know the times of its words" in err
+    assert "leave out --srt" in err
+    assert sorted(path.name for path in here.iterdir()) == ["runs"]
+    assert json.loads(tts("hello", "-o", "a.wav", "--json")[1])["words"] == []
+
+
 def test_a_long_text_is_cut_with_a_word(here: Path, tts: Tts) -> None:
     (here / "long.txt").write_text("word " * 20_000)
     code, _, err = tts("-i", "long.txt", "-o", "a.wav", "--max-seconds", "2")
@@ -94,6 +103,9 @@ def test_a_long_text_is_cut_with_a_word(here: Path, tts: Tts) -> None:
         (["hello", "-o", "a.wav", "--vocoder", "ready2"], "ready2", "ready"),
         (["hello", "-o", "a.wav", "--vocoder", "learned"], "not trained", "--vocoder ready"),
         (["hello", "-o", "-", "--json"], "both write to stdout", "-o out.wav"),
+        (["hello", "-o", "a.wav", "--srt", "-"], "--srt needs a file", "--srt out.srt"),
+        (["hello", "-o", "a.wav", "--srt", "runs"], "runs is a folder", "runs/out.srt"),
+        (["hello", "-o", "a.wav", "--srt", "a.wav"], "the file of the audio", "--srt out.srt"),
         (["hello", "-i", "a.txt", "-o", "a.wav"], "both a text and a file", "one of them"),
         (["-i", "missing.txt", "-o", "a.wav"], "cannot read missing.txt", "check the path"),
         (["hello", "-o", "a.wav", "--device", "tpu"], "tpu", "device"),
