@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
 from flite_word_times import VOICE, word_times
+from numpy.typing import NDArray
 
 from muomni_cli.api import CharSpan
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from ctc_reference import counted, said, scored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from ctc_reference import counted, said, scored
 
 from muomni_audio_encoder.ctc import (
     BLANK,
