@@ -37,7 +37,9 @@ ROUTES: Sequence[BaseRoute] = ()
 def make_app(service: Service) -> Starlette:
     """The application of one server."""
     routes: list[BaseRoute] = [Route(one.path, _answered(service, one), methods=[one.method]) for one in ENDPOINTS]
-    described = document(ENDPOINTS, transcriptions.SCHEMAS, __version__, keyed=bool(service.settings.api_key))
+    described = document(
+        ENDPOINTS, transcriptions.SCHEMAS, __version__, list(service.models), keyed=bool(service.settings.api_key)
+    )
 
     async def openapi(request: Request) -> Response:  # noqa: ARG001
         return JSONResponse(described)

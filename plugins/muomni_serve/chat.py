@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from muomni_cli import Model
 from muomni_cli.api import Message, RequestError, TextChunk
 from muomni_cli.audio.encoding import FORMATS, encode, encoded
-from muomni_serve.endpoints import GENERATION_ERRORS, JSON, STREAM, TEXT, Endpoint, json_body
+from muomni_serve.endpoints import EVENTS, GENERATION_ERRORS, JSON, STREAM, Endpoint, json_body
 from muomni_serve.errors import invalid, unsupported
 from muomni_serve.media import messages_of
 from muomni_serve.requests import CHAT_NEUTRAL, ChatRequest
@@ -313,7 +313,7 @@ ENDPOINTS = [
         chat,
         "Answer a conversation with images and sounds, in text or spoken.",
         body=ChatRequest,
-        answers={JSON: ChatCompletion, STREAM: TEXT},
+        answers={JSON: ChatCompletion, STREAM: EVENTS},
         errors=GENERATION_ERRORS,
     )
 ]

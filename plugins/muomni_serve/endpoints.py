@@ -19,6 +19,12 @@ Body = TypeVar("Body", bound=BaseModel)
 Handler = Callable[[Service, Request], Awaitable[Response]]
 BINARY = {"type": "string", "format": "binary"}
 TEXT = {"type": "string"}
+EVENTS = {
+    "description": "one server-sent event",
+    "type": "object",
+    "required": ["data"],
+    "properties": {"data": {"type": "string", "description": "a JSON object, or [DONE] at the end of a chat answer"}},
+}
 
 
 @dataclass(frozen=True, slots=True)

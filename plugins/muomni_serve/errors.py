@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,7 +75,8 @@ def from_failure(error: BaseException, param: str | None = None) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, RequestError):
-        return ApiError(400, sentence(error), param=param, code="invalid_value")
+        named = next((word for word in error.what.split() if word.startswith("messages[")), None)  # of RequestMedia
+        return ApiError(400, sentence(error), param=param or named, code="invalid_value")
     if isinstance(error, MuomniError):
         return ApiError(500, sentence(error), code="model_failure")
     if isinstance(error, MemoryError):
@@ -89,8 +91,11 @@ def sentence(error: MuomniError) -> str:
 
 def from_validation(error: ValidationError, neutral: Sequence[str] = ()) -> ApiError:
     """The first mistake of a request. ``neutral``: parameters that may only have the value that changes nothing."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = [step for step in first["loc"] if not (isinstance(step, str) and step in TAGS)]
+    mistakes = error.errors(include_url=False, include_input=False)
+    begin = keys(mistakes[0]["loc"])
+    # Each member of a union says why it is not meant; the one that looked furthest is.
+    first = max((one for one in mistakes if keys(one["loc"])[: len(begin)] == begin), key=lambda one: len(one["loc"]))
+    place = keys(first["loc"])
     param = path(place)
     kind = first["type"]
     if kind == "missing":
@@ -103,11 +108,18 @@ def from_validation(error: ValidationError, neutral: Sequence[str] = ()) -> ApiE
     return ApiError(400, message, param=param or None, code="invalid_value")
 
 
-TAGS = frozenset(
-    {"str", "text", "image_url", "input_audio", "system", "developer", "user", "assistant"}
-    | {"list[tagged-union[TextPart,ImagePart,AudioPart]]", "list[TextPart]", "list[str]"}
-)
-"""Steps of a pydantic location that name a member of a union and not a key."""
+TAGS = frozenset({"text", "image_url", "input_audio", "system", "developer", "user", "assistant"})
+KEY = re.compile(r"(?!str$)\w+(\[\])?")
+
+
+def keys(steps: Sequence[int | str]) -> list[int | str]:
+    """A pydantic location without the steps that name a member of a union: a tag behind a position in a list, or a
+    type such as ``list[str]``."""
+    return [
+        step
+        for before, step in zip((None, *steps), steps, strict=False)
+        if isinstance(step, int) or (KEY.fullmatch(step) and not (isinstance(before, int) and step in TAGS))
+    ]
 
 
 def path(steps: Sequence[int | str]) -> str:

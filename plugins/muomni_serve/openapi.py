@@ -28,7 +28,12 @@ EVERYWHERE = (400, 401, 403)
 
 
 def document(
-    endpoints: Sequence[Endpoint], further: Iterable[type[BaseModel]], version: str, *, keyed: bool
+    endpoints: Sequence[Endpoint],
+    further: Iterable[type[BaseModel]],
+    version: str,
+    models: Sequence[str],
+    *,
+    keyed: bool,
 ) -> dict[str, Any]:
     """OpenAPI 3.1.
 
@@ -36,15 +41,18 @@ def document(
         endpoints: all of the server.
         further: models that answers refer to by name.
         version: of muomni.
+        models: ids that requests may name.
         keyed: requests must carry a key.
     """
-    models = [ErrorBody, *further]
+    described = [ErrorBody, *further]
     for one in endpoints:
-        models += [one.body] if one.body is not None else []
-        models += [made for made in one.answers.values() if isinstance(made, type)]
+        described += [one.body] if one.body is not None else []
+        described += [made for made in one.answers.values() if isinstance(made, type)]
     _, schemas = models_json_schema(
-        [(model, "validation") for model in dict.fromkeys(models)], ref_template="#/components/schemas/{model}"
+        [(model, "validation") for model in dict.fromkeys(described)], ref_template="#/components/schemas/{model}"
     )
+    for body in {one.body.__name__ for one in endpoints if one.body is not None}:
+        schemas["$defs"][body]["properties"]["model"]["enum"] = list(models)
     paths: dict[str, dict[str, Any]] = {}
     for one in endpoints:
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from muomni_cli import Model
 from muomni_cli.audio.encoding import FORMATS, encoded
-from muomni_serve.endpoints import BINARY, GENERATION_ERRORS, STREAM, TEXT, Endpoint, json_body
+from muomni_serve.endpoints import BINARY, EVENTS, GENERATION_ERRORS, STREAM, Endpoint, json_body
 from muomni_serve.errors import ApiError
 from muomni_serve.requests import SPEECH_NEUTRAL, SpeechRequest
 from muomni_serve.service import ServedModel, Service
@@ -97,7 +97,7 @@ ENDPOINTS = [
         speech,
         "Speak a text.",
         body=SpeechRequest,
-        answers={form.media_type: BINARY for form in FORMATS.values()} | {STREAM: TEXT},
+        answers={form.media_type: BINARY for form in FORMATS.values()} | {STREAM: EVENTS},
         errors=GENERATION_ERRORS,
         headers={RATE_HEADER: "samples per second"},
     )

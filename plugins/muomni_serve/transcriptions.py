@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from muomni_cli import Model
 from muomni_cli.api import RequestError, Word, subtitles
-from muomni_serve.endpoints import FORM, GENERATION_ERRORS, JSON, STREAM, TEXT, Endpoint, validated
+from muomni_serve.endpoints import EVENTS, FORM, GENERATION_ERRORS, JSON, STREAM, TEXT, Endpoint, validated
 from muomni_serve.errors import ApiError, from_failure, invalid, unsupported
 from muomni_serve.media import RequestMedia
 from muomni_serve.requests import TRANSCRIPTION_NEUTRAL, TranscriptionRequest
@@ -210,7 +210,7 @@ ENDPOINTS = [
             "text/plain": TEXT,
             SRT: TEXT,
             VTT: TEXT,
-            STREAM: TEXT,
+            STREAM: EVENTS,
         },
         errors=GENERATION_ERRORS,
     )
