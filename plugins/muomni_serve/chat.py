@@ -22,7 +22,7 @@ from muomni_serve.requests import CHAT_NEUTRAL, ChatRequest
 from muomni_serve.responses import AnswerMessage, ChatCompletion, Choice, SpokenAnswer, Usage
 from muomni_serve.service import ServedModel, Service
 from muomni_serve.streaming import DONE, StreamedResponse, collected, first_of, sse
-from muomni_serve.worker import Emit
+from muomni_serve.worker import EventStream
 
 REASONS: dict[str, Literal["stop", "length"]] = {"length": "length", "context": "length"}
 """OpenAI's ``finish_reason`` of :data:`muomni_cli.generation.loop.Finish`; ``stop`` for all others."""
@@ -77,7 +77,7 @@ async def chat(service: Service, request: Request) -> Response:
     """Answer a conversation."""
     body = await json_body(request, ChatRequest, CHAT_NEUTRAL)
     job = job_of(service, body)
-    stream = job.model.worker.submit(lambda model, emit: run(job, model, emit))
+    stream = job.model.worker.submit(lambda model, events: run(job, model, events))
     if not body.stream:
         pieces: list[Piece] = await collected(request, stream)
         return JSONResponse(completion(service, job, pieces).model_dump(exclude_unset=False))
@@ -156,21 +156,21 @@ def audio_form(model: ServedModel, body: ChatRequest) -> str:
     return "pcm" if body.audio.format == "pcm16" else body.audio.format
 
 
-def run(job: ChatJob, model: Model, emit: Emit) -> None:
+def run(job: ChatJob, model: Model, events: EventStream) -> None:
     """In the model's thread: all choices, one after the other; each has its own seed."""
     for choice in range(job.choices):
         seed = (job.seed + choice) % 2**64
         hidden = bool(job.form)
         reply = model.reply(job.messages, hidden=hidden, notice=_refuse, seed=seed, **cast("Any", job.options))
-        emit(Piece(choice, prompt_tokens=reply.prompt_tokens))
+        events.put(Piece(choice, prompt_tokens=reply.prompt_tokens))
         seconds, losses = 0.0, ()
         if job.form:
-            seconds, losses = _speak(job, model, _told(reply, emit), seed, emit)
+            seconds, losses = _speak(job, model, _told(reply, events), seed, events)
         else:
             for chunk in reply:
-                emit(Piece(choice, chunk.text))
+                events.put(Piece(choice, chunk.text))
         answer = reply.answer
-        emit(
+        events.put(
             Piece(
                 choice,
                 finish=REASONS.get(str(answer.finish), "stop"),
@@ -182,26 +182,27 @@ def run(job: ChatJob, model: Model, emit: Emit) -> None:
         )
 
 
-def _told(pieces: Any, emit: Emit) -> Iterator[TextChunk]:
+def _told(pieces: Any, events: EventStream) -> Iterator[TextChunk]:
     """``pieces``, each passed on as text before it is spoken."""
     for chunk in pieces:
-        emit(Piece(0, chunk.text))
+        events.put(Piece(0, chunk.text))
         yield chunk
 
 
 def _speak(
-    job: ChatJob, model: Model, text: Iterator[TextChunk], seed: int, emit: Emit
+    job: ChatJob, model: Model, text: Iterator[TextChunk], seed: int, events: EventStream
 ) -> tuple[float, tuple[str, ...]]:
     """Speak an answer while it is generated; seconds of speech, and what was left out of it."""
     speech = model.speech(text, voice=job.voice, seed=seed)
+    spoken = events.watched(speech)
     if job.request.stream:
-        for data in encoded(speech, model.sample_rate, FORMATS[job.form]):
-            emit(Piece(0, audio=data))
+        for data in encoded(spoken, model.sample_rate, FORMATS[job.form]):
+            events.put(Piece(0, audio=data))
     else:
         import numpy as np
 
-        samples = np.concatenate([np.zeros(0, np.float32), *speech])
-        emit(Piece(0, audio=encode(samples, model.sample_rate, FORMATS[job.form])))
+        samples = np.concatenate([np.zeros(0, np.float32), *spoken])
+        events.put(Piece(0, audio=encode(samples, model.sample_rate, FORMATS[job.form])))
     for _ in text:  # what follows the last sentence
         pass
     return speech.stats.seconds, tuple(speech.stats.losses)

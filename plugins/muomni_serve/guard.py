@@ -70,7 +70,10 @@ class Guard:
         await self._app(scope, self._bounded(receive), send_shared)
 
     def _check_host(self, host: str) -> None:
-        name = urlsplit(f"//{host}").hostname or "" if host else ""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = ""
         known = {"localhost", self._settings.host.lower(), *(one.lower() for one in self._settings.hosts)}
         if name not in known and not _is_address(name):
             message = f"the Host {host!r} is not one of this server's: start it with --allow-host {name or 'NAME'}"

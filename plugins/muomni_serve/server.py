@@ -32,6 +32,7 @@ class GracefulServer(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 ws="none",
                 http="h11",
                 lifespan="off",

@@ -17,7 +17,7 @@ from muomni_serve.errors import ApiError
 from muomni_serve.requests import SPEECH_NEUTRAL, SpeechRequest
 from muomni_serve.service import ServedModel, Service
 from muomni_serve.streaming import StreamedResponse, first_of, sse
-from muomni_serve.worker import Emit
+from muomni_serve.worker import EventStream
 
 LOG = logging.getLogger("muomni.serve")
 RATE_HEADER = "X-Sample-Rate"
@@ -38,7 +38,7 @@ async def speech(service: Service, request: Request) -> Response:
     model = service.model(body.model)
     model.require("speak", "speak")
     model.voice(body.voice, "voice")
-    stream = model.worker.submit(lambda opened, emit: speak(body, opened, emit))
+    stream = model.worker.submit(lambda opened, events: speak(body, opened, events))
     first = await first_of(request, stream)
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -58,19 +58,19 @@ async def speech(service: Service, request: Request) -> Response:
     return StreamedResponse(pieces(), stream, kind, {RATE_HEADER: str(rate)})
 
 
-def speak(body: SpeechRequest, model: Model, emit: Emit) -> None:
+def speak(body: SpeechRequest, model: Model, events: EventStream) -> None:
     """In the model's thread: the bytes of the file, piece by piece, and their end. ApiError (400) if nothing in the
     text can be spoken."""
     made = model.speech(
         body.input, voice=body.voice, speed=body.speed, seed=body.seed % 2**64, temperature=body.temperature
     )
-    for data in encoded(made, model.sample_rate, FORMATS[body.response_format]):
+    for data in encoded(events.watched(made), model.sample_rate, FORMATS[body.response_format]):
         if made.stats.samples:
-            emit(data)
+            events.put(data)
     if not made.stats.samples:
         message = "nothing in the text can be spoken: write words in Latin letters, numbers or common signs"
         raise ApiError(400, message, param="input", code="invalid_value")
-    emit(SpeechEnd(made.stats.seconds, made.stats.frames, tuple(made.stats.losses)))
+    events.put(SpeechEnd(made.stats.seconds, made.stats.frames, tuple(made.stats.losses)))
 
 
 def _count(service: Service, model: ServedModel, end: SpeechEnd) -> None:

@@ -26,7 +26,7 @@ from muomni_serve.responses import (
 )
 from muomni_serve.service import Service
 from muomni_serve.streaming import StreamedResponse, collected, first_of, sse
-from muomni_serve.worker import Emit
+from muomni_serve.worker import EventStream
 
 LISTS = "timestamp_granularities[]"
 PAUSE = 0.7  # a segment ends before a silence of this many seconds
@@ -52,7 +52,7 @@ async def transcribe(service: Service, request: Request) -> Response:
     if body.stream == "true" and body.response_format not in ("json", "text"):
         raise invalid("stream", "a transcript is streamed with response_format=json or text")
     media = RequestMedia("audio", name, content)
-    stream = model.worker.submit(lambda opened, emit: listen(opened, media, service.settings.max_audio, emit))
+    stream = model.worker.submit(lambda opened, events: listen(opened, media, service.settings.max_audio, events))
     if body.stream == "true":
         first = await first_of(request, stream)
         return StreamedResponse(_events(service, model.id, first, stream), stream, STREAM)
@@ -92,16 +92,16 @@ def _fields(form: FormData) -> dict[str, Any]:
     return found
 
 
-def listen(model: Model, media: RequestMedia, max_seconds: float, emit: Emit) -> None:
+def listen(model: Model, media: RequestMedia, max_seconds: float, events: EventStream) -> None:
     """In the model's thread: the words, each as soon as it is final, and the length of the recording. ApiError (400,
     413) if the file cannot be read or is too long."""
     seconds = duration(media, max_seconds)
     try:
         for word in model.words_of(media, max_seconds=max_seconds):
-            emit(word)
+            events.put(word)
     except RequestError as error:
         raise from_failure(error, "file") from error
-    emit(Listened(seconds))
+    events.put(Listened(seconds))
 
 
 def duration(media: RequestMedia, max_seconds: float) -> float:

@@ -11,21 +11,18 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from muomni_cli import Model
 from muomni_serve.errors import ApiError, from_failure
 
 LOG = logging.getLogger("muomni.serve")
+Item = TypeVar("Item")
 
-Emit = Callable[[Any], None]
-"""Passes an event on; raises :class:`Abandoned` if nobody waits for it any more, which ends the work."""
-
-Work = Callable[[Model, Emit], None]
-"""What a request has a model do, in a thread of the model's."""
+PATIENCE = 5.0  # seconds for the end of a thread, which may be inside a long call
 
 
 class Abandoned(Exception):  # noqa: N818 - nothing went wrong
@@ -59,9 +56,19 @@ class EventStream:
 
     def put(self, event: Any) -> None:
         """Called in the model's thread. Abandoned if nobody waits for it any more."""
+        self.check()
+        self._put(event)
+
+    def check(self) -> None:
+        """Called in the model's thread. Abandoned if nobody waits any more."""
         if self.abandoned.is_set():
             raise Abandoned
-        self._put(event)
+
+    def watched(self, items: Iterable[Item]) -> Iterator[Item]:
+        """``items``, which end with :class:`Abandoned` as soon as nobody waits any more."""
+        for item in items:
+            self.check()
+            yield item
 
     def end(self, error: ApiError | None = None) -> None:
         """Called in the model's thread: no more events."""
@@ -99,6 +106,10 @@ class EventStream:
         raise StopAsyncIteration
 
 
+Work = Callable[[Model, EventStream], None]
+"""What a request has a model do, in the model's thread: it puts what it makes into the stream."""
+
+
 class ModelWorker:
     """One model: loaded for its first request, unloaded when it was unused for ``keep`` seconds.
 
@@ -113,6 +124,7 @@ class ModelWorker:
         self._load, self._keep, self._most, self._seconds = load, keep, most, seconds
         self._queue: queue.Queue[tuple[EventStream, Work] | None] = queue.Queue()
         self._waiting: set[EventStream] = set()
+        self._running: EventStream | None = None
         self._model: Model | None = None
         self._thread = threading.Thread(target=self._run, name="muomni-model", daemon=True)
         self._thread.start()
@@ -124,8 +136,8 @@ class ModelWorker:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait or run."""
-        return len(self._waiting)
+        """Requests that wait or run; one that was abandoned runs until its next event."""
+        return len(self._waiting) + (self._running is not None and self._running not in self._waiting)
 
     def submit(self, work: Work) -> EventStream:
         """Queue ``work``; called in an event loop. ApiError (429) if too many wait already."""
@@ -147,8 +159,11 @@ class ModelWorker:
             stream.cancel(error)
 
     def close(self) -> None:
-        """End the thread after the work that is running."""
+        """End the thread at the next event of the work that is running; waits a few seconds for it."""
+        for stream in list(self._waiting):
+            stream.abandoned.set()
         self._queue.put(None)
+        self._thread.join(PATIENCE)
 
     def _run(self) -> None:
         while True:
@@ -160,14 +175,16 @@ class ModelWorker:
             if item is None:
                 self._unload()
                 return
+            self._running = item[0]
             self._serve(*item)
+            self._running = None
 
     def _serve(self, stream: EventStream, work: Work) -> None:
         try:
             if not stream.abandoned.is_set():
                 if self._model is None:
                     self._model = self._load()
-                work(self._model, stream.put)
+                work(self._model, stream)
                 stream.end()
         except Abandoned:
             pass

@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -54,11 +53,6 @@ def test_a_speaker_whose_listener_hangs_up_stops(served: Served) -> None:
         next(answer.iter_bytes())
         assert served.waiting == 1
     until(lambda: served.waiting == 0, "the generation ends", 10)
-    assert "muomni_spoken_seconds_total" not in figures(served)  # no speech was completed
-
-
-def figures(served: Served) -> str:
-    return httpx.get(f"{served.url}/metrics").text.partition("muomni_first")[0].replace("# HELP muomni_spoken", "")
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -70,6 +64,7 @@ def test_an_answer_whose_reader_hangs_up_stops(strict: Served, stream: bool) -> 
         if stream:
             with client.stream("POST", "/v1/chat/completions", json=asked) as answer:
                 next(answer.iter_lines())
+                assert strict.waiting == 1
         else:
             speech = SPEECH | {"input": LONG, "response_format": "flac"}  # sent when it is complete
             with pytest.raises(httpx.ReadTimeout):
@@ -87,7 +82,7 @@ def test_a_request_whose_client_hung_up_in_the_queue_is_not_begun(http: httpx.Cl
 
 
 def test_who_finds_the_queue_full_is_told_to_come_again(http: httpx.Client, strict: Served) -> None:
-    with http.stream("POST", "/v1/audio/speech", json=SPEECH), ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool, http.stream("POST", "/v1/audio/speech", json=SPEECH):
         until(lambda: strict.waiting == 1, "it speaks")
         waits = pool.submit(http.post, "/v1/chat/completions", json=CHAT | {"max_tokens": 2})
         until(lambda: strict.waiting == 2, "it waits")
@@ -226,10 +221,11 @@ def test_bad_bodies_are_errors(http: httpx.Client, content: bytes, kind: str, st
         (b"nothing", "multipart/form-data"),
         (b"nothing", "multipart/form-data; boundary=x"),
         (b"--x\r\n\r\n", "multipart/form-data; boundary=x"),
-        (b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nnano\r\n--x--\r\n', "multipart/form-data; boundary=x"),
+        (b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nnano\r\n--x--\r\n', "multipart/form-data"),
     ],
-)  # fmt: skip
+)
 def test_bad_forms_are_errors(http: httpx.Client, content: bytes, kind: str) -> None:
+    kind = f"{kind}; boundary=x" if content.endswith(b"--x--\r\n") else kind
     answer = http.post("/v1/audio/transcriptions", content=content, headers={"Content-Type": kind})
     assert answer.status_code == 400
     error_of(answer)
@@ -305,21 +301,11 @@ def test_models_are_served_by_id() -> None:
 
 
 def test_a_stop_ends_streams_with_an_error_event() -> None:
-    begin = time.monotonic()
-    with serving() as stopping, httpx.Client(base_url=stopping.url, timeout=60) as client:
-        with client.stream("POST", "/v1/audio/speech", json=SPEECH | {"stream_format": "sse"}) as answer:
-            lines = (line for line in answer.iter_lines() if line)
-            next(lines)
-            stopping.service.models["nano"].worker._thread  # noqa: B018 - it runs
-            from muomni_serve.errors import ApiError
-
-            stopping.service.models["nano"].worker._waiting.copy()
-            _stop(stopping, ApiError)
-            *_, last = lines
+    spoken = SPEECH | {"stream_format": "sse"}
+    with serving() as server, httpx.stream("POST", f"{server.url}/v1/audio/speech", json=spoken, timeout=60) as answer:
+        lines = (line for line in answer.iter_lines() if line)
+        next(lines)
+        (stream,) = server.service.models["nano"].worker._waiting
+        stream.loop.call_soon_threadsafe(server.service.stop)
+        *_, last = lines
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "server_stopping"
-    assert time.monotonic() - begin < 60
-
-
-def _stop(served: Served, _: Any) -> None:
-    (stream,) = served.service.models["nano"].worker._waiting
-    stream.loop.call_soon_threadsafe(served.service.stop)
