@@ -87,7 +87,10 @@ def encoded(pieces: Iterable[NDArray[np.float32]], rate: int, form: AudioFormat)
 
 
 def encode(samples: NDArray[np.float32], rate: int, form: AudioFormat) -> bytes:
-    """A whole file of samples (N,), whose header tells its length."""
+    """A whole file of samples (N,), whose header tells its length. One of no samples holds a silent one, because not
+    every format can be empty."""
+    if not samples.size:
+        samples = np.zeros(1, np.float32)
     pieces = resampled([samples], rate, form.rate(rate))
     if not form.container:
         return b"".join(map(as_bytes, pieces))

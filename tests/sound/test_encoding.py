@@ -53,12 +53,12 @@ def test_headers_of_whole_files_tell_the_length() -> None:
     assert len(encode(TONE, RATE, FORMATS["pcm"])) == 2 * 24_000
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", ["wav", "flac", "mp3", "opus"])
 def test_nothing_is_a_file_too(form: str) -> None:
-    content = encode(np.zeros(0, np.float32), RATE, FORMATS[form])
-    if form in ("wav", "flac"):
-        assert soundfile.read(io.BytesIO(content))[0].size == 0
-    assert b"".join(encoded([], RATE, FORMATS[form])) == content or form in ("wav", "mp3", "opus")
+    samples, rate = soundfile.read(io.BytesIO(encode(np.zeros(0, np.float32), RATE, FORMATS[form])))
+    assert rate == RATE
+    assert samples.size <= 0.2 * RATE
+    assert np.abs(samples).max(initial=0) < 1e-3
 
 
 def test_rates_that_a_format_lacks_are_raised_to_one_that_it_has() -> None:
