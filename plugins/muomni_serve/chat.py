@@ -163,7 +163,8 @@ def run(job: ChatJob, model: Model, events: EventStream) -> None:
         hidden = bool(job.form)
         reply = model.reply(job.messages, hidden=hidden, notice=_refuse, seed=seed, **cast("Any", job.options))
         events.put(Piece(choice, prompt_tokens=reply.prompt_tokens))
-        seconds, losses = 0.0, ()
+        seconds = 0.0
+        losses: tuple[str, ...] = ()
         if job.form:
             seconds, losses = _speak(job, model, _told(reply, events), seed, events)
         else:

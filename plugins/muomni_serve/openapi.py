@@ -44,7 +44,7 @@ def document(
         models: ids that requests may name.
         keyed: requests must carry a key.
     """
-    described = [ErrorBody, *further]
+    described: list[type[BaseModel]] = [ErrorBody, *further]
     for one in endpoints:
         described += [one.body] if one.body is not None else []
         described += [made for made in one.answers.values() if isinstance(made, type)]
