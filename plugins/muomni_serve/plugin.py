@@ -77,6 +77,48 @@ def serve(
     run(settings)
 
 
+def bench(
+    url: Annotated[
+        str | None, typer.Option(help="Address of a running server (default: one is started for the bench).")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="Model to serve; with --url, its id (default: the first).")
+    ] = None,
+    kind: Annotated[str, typer.Option(help="What is asked for: chat, speech or both.")] = "both",
+    clients: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 1,
+    requests: Annotated[int, typer.Option(min=1, help="Most requests of each kind.")] = 100,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Longest time for each kind.")] = 60.0,
+    text: Annotated[str | None, typer.Option(help="What is asked or spoken.")] = None,
+    api_key: Annotated[str | None, typer.Option(envvar="MUOMNI_API_KEY", help="Key of the server.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Requests per second of a server, and the time until the first token and the first sound."""
+    from contextlib import nullcontext
+
+    from muomni_cli.api import RequestError, console
+    from muomni_serve.bench import KINDS, Load, measure, server_of
+    from muomni_serve.settings import key_of, require_packages
+
+    if kind not in (*KINDS, "both"):
+        raise RequestError(f"--kind cannot be {kind!r}", f"one of: {', '.join(KINDS)}, both")
+    load = Load(clients, requests, seconds, text, key_of(api_key))
+    if url is None:
+        require_packages(NEEDS)
+    with server_of(model) if url is None else nullcontext(url) as address:
+        results = measure(address.rstrip("/"), KINDS if kind == "both" else [kind], load, model if url else None)
+    found = [result.as_json() for result in results]
+    if json:
+        console.print_json(found)
+        return
+    columns = ("kind", "clients", "requests", "failures", "requests/s", "first p50", "p95", "whole p50", "p95 (ms)")
+    console.print_table(
+        columns, [[sum(v.values()) if isinstance(v, dict) else v for v in one.values()] for one in found]
+    )
+
+
 @hookimpl
 def register_commands(cli: typer.Typer) -> None:
     cli.command()(serve)
+    benches = typer.Typer()
+    benches.command("serve")(bench)
+    cli.add_typer(benches, name="bench")
