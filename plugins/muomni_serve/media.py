@@ -36,7 +36,7 @@ def messages_of(request: ChatRequest, modalities: list[str], max_pixels: int) ->
         if message.role in ("system", "developer") and number:
             raise invalid(f"{where}.role", "a system message can only come first")
         parts = [TextPart(type="text", text=message.content)] if isinstance(message.content, str) else message.content
-        text = "".join(part.text for part in parts if isinstance(part, TextPart))
+        text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
         media = [
             _media(part, f"{where}.content[{place}]", modalities, max_pixels)
             for place, part in enumerate(parts)
