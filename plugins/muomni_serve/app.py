@@ -37,9 +37,9 @@ ROUTES: Sequence[BaseRoute] = ()
 def make_app(service: Service) -> Starlette:
     """The application of one server."""
     routes: list[BaseRoute] = [Route(one.path, _answered(service, one), methods=[one.method]) for one in ENDPOINTS]
-    described = document(
-        ENDPOINTS, transcriptions.SCHEMAS, __version__, list(service.models), keyed=bool(service.settings.api_key)
-    )
+    settings = service.settings
+    fixed = {"model": {"enum": list(service.models)}, "input": {"maxLength": settings.max_text}}
+    described = document(ENDPOINTS, transcriptions.SCHEMAS, __version__, fixed, keyed=bool(settings.api_key))
 
     async def openapi(request: Request) -> Response:  # noqa: ARG001
         return JSONResponse(described)
@@ -47,7 +47,7 @@ def make_app(service: Service) -> Starlette:
     routes.append(Route("/openapi.json", openapi, methods=["GET"]))
     app = Starlette(
         routes=[*routes, *ROUTES],
-        middleware=[Middleware(Guard, settings=service.settings)],
+        middleware=[Middleware(Guard, settings=settings)],
         exception_handlers={HTTPException: _not_routed, ApiError: _failed, Exception: _failed},
     )
     app.router.redirect_slashes = False

@@ -31,7 +31,7 @@ def document(
     endpoints: Sequence[Endpoint],
     further: Iterable[type[BaseModel]],
     version: str,
-    models: Sequence[str],
+    fixed: Mapping[str, Mapping[str, Any]],
     *,
     keyed: bool,
 ) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def document(
         endpoints: all of the server.
         further: models that answers refer to by name.
         version: of muomni.
-        models: ids that requests may name.
+        fixed: parameter -> keywords that its schema has on this server besides those of its model.
         keyed: requests must carry a key.
     """
     described: list[type[BaseModel]] = [ErrorBody, *further]
@@ -52,7 +52,9 @@ def document(
         [(model, "validation") for model in dict.fromkeys(described)], ref_template="#/components/schemas/{model}"
     )
     for body in {one.body.__name__ for one in endpoints if one.body is not None}:
-        schemas["$defs"][body]["properties"]["model"]["enum"] = list(models)
+        properties = schemas["$defs"][body]["properties"]
+        for name in fixed.keys() & properties.keys():
+            properties[name].update(fixed[name])
     paths: dict[str, dict[str, Any]] = {}
     for one in endpoints:
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)

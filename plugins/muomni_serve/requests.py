@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from muomni_serve.settings import MOST_CHARACTERS, MOST_CHOICES
+from muomni_serve.settings import MOST_CHOICES
 
 Text = Annotated[str, Field(max_length=1_000_000)]
 Zero = Annotated[float, Field(ge=0, le=0)]
@@ -158,7 +158,7 @@ class SpeechRequest(RequestModel):
     """``POST /v1/audio/speech``."""
 
     model: str
-    input: str = Field(min_length=1, max_length=MOST_CHARACTERS, description="the text to speak")
+    input: str = Field(min_length=1, description="the text to speak")
     voice: str | None = Field(None, description="a voice of the model; its first if not given")
     response_format: Literal["mp3", "opus", "flac", "wav", "pcm"] = "mp3"
     speed: float = Field(1.0, ge=0.5, le=2)

@@ -11,7 +11,6 @@ from math import inf
 from muomni_cli.api import MuomniError, RequestError
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-MOST_CHARACTERS = 20_000  # of a text to speak
 MOST_CHOICES = 8  # of one chat request
 
 
@@ -33,6 +32,7 @@ class ServeSettings:
         max_body: largest request, in bytes.
         max_audio: longest audio to transcribe, in seconds.
         max_pixels: of an image.
+        max_text: characters of a text to speak.
         grace: seconds that answers may take after a stop signal.
         language: of transcripts.
         device: see :func:`muomni_cli.load`.
@@ -52,6 +52,7 @@ class ServeSettings:
     max_body: int = 25_000_000
     max_audio: float = 3600.0
     max_pixels: int = 50_000_000
+    max_text: int = 4096
     grace: float = 3.0
     language: str = "en"
     device: str = "auto"

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from muomni_cli import Model
 from muomni_cli.audio.encoding import FORMATS, encoded
 from muomni_serve.endpoints import BINARY, EVENTS, GENERATION_ERRORS, STREAM, Endpoint, json_body
-from muomni_serve.errors import ApiError
+from muomni_serve.errors import ApiError, invalid
 from muomni_serve.requests import SPEECH_NEUTRAL, SpeechRequest
 from muomni_serve.service import ServedModel, Service
 from muomni_serve.streaming import StreamedResponse, first_of, sse
@@ -38,6 +38,8 @@ async def speech(service: Service, request: Request) -> Response:
     model = service.model(body.model)
     model.require("speak", "speak")
     model.voice(body.voice, "voice")
+    if len(body.input) > (most := service.settings.max_text):
+        raise invalid("input", f"input has {len(body.input):,} characters, and at most {most:,} are spoken: send less")
     stream = model.worker.submit(lambda opened, events: speak(body, opened, events))
     first = await first_of(request, stream)
 

@@ -14,7 +14,7 @@ from muomni_serve.server import GracefulServer, listening
 from muomni_serve.service import Service, open_service
 from muomni_serve.settings import ServeSettings
 
-LONG = "The quick brown fox jumps over the lazy dog. " * 200  # minutes of speech
+LONG = "The quick brown fox jumps over the lazy dog. " * 85  # minutes of speech
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,6 +289,7 @@ def test_options_of_a_stream_need_one(client: OpenAI) -> None:
         ({"instructions": "sing"}, "instructions"),
         ({"input": "日本"}, "input"),
         ({"input": ""}, "input"),
+        ({"input": "a " * 2049}, "input"),
     ],
 )
 def test_speech_that_cannot_be_is_refused(client: OpenAI, asked: dict[str, Any], param: str) -> None:

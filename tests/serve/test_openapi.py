@@ -25,21 +25,26 @@ def run_cases(url: str, folder: Path, *options: str) -> str:
         f"{url}/openapi.json", "--checks", CHECKS, "--seed", "1", "--generation-database", "none", "--no-color",
         *options,
     ]  # fmt: skip
-    variables = os.environ | {"PYTHONWARNINGS": "ignore", "COLUMNS": "200"}
+    hooks = str(Path(__file__).with_name("cases.py"))
+    variables = os.environ | {"PYTHONWARNINGS": "ignore", "COLUMNS": "200", "SCHEMATHESIS_HOOKS": hooks}
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=variables, check=False)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
     return done.stdout
 
 
-def test_answers_are_as_described(served: Served, tmp_path: Path) -> None:
-    said = run_cases(served.url, tmp_path, "--phases", "fuzzing", "--max-examples", "12")
+def test_answers_are_as_described(tmp_path: Path) -> None:
+    with serving(max_text=100) as server:
+        said = run_cases(server.url, tmp_path, "--phases", "fuzzing", "--max-examples", "12")
+        answered = httpx.get(f"{server.url}/metrics").text
     assert "Selected: 7/7" in said
+    for path in ("chat/completions", "audio/speech", "audio/transcriptions"):
+        assert f'muomni_requests_total{{path="/v1/{path}",status="200"}}' in answered  # not only refusals
 
 
 @pytest.mark.slow
 def test_five_thousand_cases(tmp_path: Path) -> None:
     """``make test-slow``, or this file with ``-m slow``."""
-    with serving(max_audio=30.0) as server:
+    with serving(max_audio=30.0, max_text=100) as server:
         said = run_cases(server.url, tmp_path, "--max-examples", "1200")
     count = int(said.split("Test cases:")[1].split()[0].replace(",", ""))
     assert count >= 5000, said[-2000:]
@@ -52,6 +57,7 @@ def test_the_document_describes_what_is_served(served: Served) -> None:
     chat = document["components"]["schemas"]["ChatRequest"]
     assert chat["additionalProperties"] is False
     assert chat["properties"]["model"]["enum"] == ["nano"]
+    assert document["components"]["schemas"]["SpeechRequest"]["properties"]["input"]["maxLength"] == 4096
     for schema in document["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
 
