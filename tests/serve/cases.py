@@ -1,16 +1,13 @@
-"""Hooks for Schemathesis. It fills schemas with anything, so hardly any conversation ends with a question, and no file is
-audio. Every second valid request is made one that the model can answer."""
+"""Hooks for Schemathesis. It fills schemas with anything, so that hardly any conversation ends with a question: every
+second valid one is made one that the model can answer."""
 
 from __future__ import annotations
 
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import schemathesis
-from schemathesis.transport.serialization import Binary
 
-SOUND = (Path(__file__).resolve().parents[2] / "plugins/muomni_nano/samples/y.wav").read_bytes()
 NUMBERS = count()
 
 
@@ -22,10 +19,6 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:  # noqa: ARG001
         return
     if case.operation.path == "/v1/chat/completions":
         answerable(case.body)
-    elif case.operation.path == "/v1/audio/transcriptions" and "file" in case.body:
-        case.body["file"] = Binary(SOUND)
-        if case.body.get("response_format") != "verbose_json":
-            case.body.pop("timestamp_granularities[]", None)
 
 
 def answerable(body: dict[str, Any]) -> None:
