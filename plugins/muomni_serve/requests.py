@@ -134,7 +134,7 @@ class ChatRequest(RequestModel):
     user: str | None = Field(None, description="a name for the client's own records; nothing depends on it")
     top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(None, description="not of OpenAI")
     min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="not of OpenAI")
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = Field(None, description="not of OpenAI")
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = Field(None, description="not of OpenAI")
     frequency_penalty: Zero | None = None
     presence_penalty: Zero | None = None
     logprobs: Literal[False] | None = None
