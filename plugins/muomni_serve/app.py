@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -38,7 +39,10 @@ def make_app(service: Service) -> Starlette:
     """The application of one server."""
     routes: list[BaseRoute] = [Route(one.path, _answered(service, one), methods=[one.method]) for one in ENDPOINTS]
     settings = service.settings
-    fixed = {"model": {"enum": list(service.models)}, "input": {"maxLength": settings.max_text}}
+    fixed: dict[str, Mapping[str, Any]] = {
+        "model": {"enum": list(service.models)},
+        "input": {"maxLength": settings.max_text},
+    }
     described = document(ENDPOINTS, transcriptions.SCHEMAS, __version__, fixed, keyed=bool(settings.api_key))
 
     async def openapi(request: Request) -> Response:  # noqa: ARG001
