@@ -122,6 +122,18 @@ class SpeechStats:
             raise RequestError("nothing in the text can be spoken", fix)
 
 
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Speech that is synthesized while this is iterated: chunks of samples (n,), full scale 1. ``stats`` is updated
+    before each chunk."""
+
+    stats: SpeechStats
+    chunks: Iterator[NDArray[np.float32]]
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        return self.chunks
+
+
 def _short(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
