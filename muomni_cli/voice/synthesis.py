@@ -201,11 +201,22 @@ class Voice:
                 speech.limited = True
                 samples = samples[: max(0, int(limit) - speech.samples)]
             speech.samples += samples.size
+            if speech.limited:
+                self._time_last_words(made, speech, seconds_per_frame)
             speech.time_words(seconds_per_frame, ended=speech.limited)
             if samples.size:
                 yield samples
             if speech.limited:
                 return
+
+    def _time_last_words(
+        self, made: Iterator[NDArray[np.float32]], speech: SpeechStats, seconds_per_frame: float
+    ) -> None:
+        """Go on, unheard, until all words in the audio are reported: that of a word comes when the next one begins."""
+        frames, spans = speech.frames, speech.report.spans
+        while spans and spans[-1].end * seconds_per_frame < speech.seconds and next(made, None) is not None:
+            pass
+        speech.frames = frames
 
     def _samples(
         self, pieces: Iterable[TextChunk], voice_settings: VoiceSettings, sampler: Sampler, speech: SpeechStats

@@ -138,7 +138,7 @@ def test_an_override_is_blamed_for_its_own_mistake(override: str, key: str) -> N
 
 def test_a_table_that_an_override_spoils_names_both() -> None:
     found = mistakes(Path("omni"), "thinker.d_model=250")
-    assert "omni.toml:17 with 'thinker.d_model=250'" in found["thinker"][1]
+    assert "omni.toml:18 with 'thinker.d_model=250'" in found["thinker"][1]
 
 
 @pytest.mark.parametrize(("text", "line"), [("a = 1\nb = = 2\n", 2), ("a = 1\n[t\n", 2), ('x = """never closed', 1)])
