@@ -220,11 +220,13 @@ class TextChunk:
 
 @dataclass(slots=True)
 class SpeechReport:
-    """What of a text a Talker does not speak. ``skipped``: pieces of the text that have no spoken form, each once, in
-    order. ``cut``: a sentence ended at the limit on code frames."""
+    """What a Talker tells of a text. ``skipped``: pieces of the text that have no spoken form, each once, in
+    order. ``cut``: a sentence ended at the limit on code frames. ``limits``: those of the sentences that are complete,
+    if the Talker tells them."""
 
     skipped: dict[str, None] = field(default_factory=dict)
     cut: bool = False
+    limits: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
