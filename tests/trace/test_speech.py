@@ -61,7 +61,7 @@ def test_a_run_that_cannot_think_speaks_what_it_is_given(here: Path, steps: Step
 def test_the_bound_is_that_of_each_sentence_as_it_is_spoken(here: Path, steps: Steps) -> None:
     make_voice(here)
     bound = of(steps("One two three. 1234 supercalifragilistic!", "--speech", "-m", "small"), "talker")["bound"]
-    signs = sum(map(len, "twelve thirty four supercalifragilistic!".split()))  # 6 each, more than 30 for each word
+    signs = sum(map(len, ["twelve", "thirty", "four", "supercalifragilistic!"]))  # 6 each, more than 30 for each word
     assert bound["counts"].startswith(f"90 + {6 * signs} = {90 + 6 * signs} frames")
     assert bound["max_frames"] == 90 + 6 * signs
 
