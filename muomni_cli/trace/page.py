@@ -74,7 +74,7 @@ ABOUT = {  # introduction of each section
     "next token": "The logits after the last token become probabilities, and the largest one is chosen.",
     "generation": "Each chosen token is appended, and the Thinker predicts the next one.",
     "text again": "The chosen ids become text.",
-    "spoken text": "The text to speak, and the limit of the speech's length.",
+    "spoken text": "The text to speak, in tokens or words.",
     "talker": "The Talker turns the text into codes: a few integers for each frame of audio.",
     "codes": "A row of codes for each frame, from coarse to fine.",
     "codec": "The codec's decoder turns codes into a log-mel spectrogram.",

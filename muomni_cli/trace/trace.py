@@ -17,7 +17,7 @@ from muomni_cli.contract.data import Media, Message
 from muomni_cli.contract.declarations import Step
 from muomni_cli.contract.engine import Engine
 from muomni_cli.contract.models import Tokenizer
-from muomni_cli.contract.speech import EACH, FEWEST, MOST, TextChunk, VoiceSettings, most_frames
+from muomni_cli.contract.speech import TextChunk, VoiceSettings
 from muomni_cli.core.errors import RequestError
 from muomni_cli.data.media import in_order
 from muomni_cli.data.prompt import one_shot_ids
@@ -286,7 +286,7 @@ class _SpeechTracer:
 
     def speak(self, text: str) -> SpeechTrace:
         observer, recorder = self.observer, self.recorder
-        self._bound(text)
+        self._count(text)
         codes = self._codes(text)
         recorder.begin("codec")
         mel = observer.inside("codec", _step("decoder", "codes to log-mel"), observer.decode, codes)
@@ -300,8 +300,8 @@ class _SpeechTracer:
         recorder.note(counts=f"{frames} -> {samples}")
         return SpeechTrace(recorder.steps, _plain(codes), _plain(mel), _plain(wave), self.rate)
 
-    def _bound(self, text: str) -> None:
-        """Record the number of tokens and the resulting limit of code frames."""
+    def _count(self, text: str) -> None:
+        """Record the number of tokens, or of words without a tokenizer."""
         self.recorder.begin("spoken text")
         characters = plural(len(text), "character")
         if "thinker" in self.engine.parts:
@@ -313,16 +313,13 @@ class _SpeechTracer:
             words = self.recorder.measure(_step("words", "counts words, because there is no tokenizer"), text.split)
             count = len(words)
             self.recorder.note(outputs=((count,),), counts=f"{characters} -> {plural(count, 'word')}")
-        step = _step("bound", "maximum frames; speech usually ends earlier, where the Talker predicts its end")
-        most = self.recorder.measure(step, most_frames, count)
-        counts = f"max({FEWEST}, min({MOST}, {EACH} x {count})) = {most} frames, {most * self.seconds:g} s"
-        self.recorder.note(inputs=((count,),), counts=counts, values={"max_frames": most})
 
     def _codes(self, text: str) -> Any:
         """(T,Q) codes as the codec takes them."""
         observer, recorder = self.observer, self.recorder
         recorder.begin("talker")
-        frames = self.engine.talker().speak([TextChunk(text)], VoiceSettings(), _argmax)
+        settings = VoiceSettings()
+        frames = self.engine.talker().speak([TextChunk(text)], settings, _argmax)
         step = _step("first frames", "the steps below: reads as much text as needed, and predicts codes")
         first = observer.inside("talker", step, next, frames, None)
         if first is None:
@@ -332,6 +329,7 @@ class _SpeechTracer:
         step = _step("other frames", "the same for the rest of the text")
         rest = measure(step, lambda: np.concatenate([first[:0], *frames]))
         recorder.note(counts=plural(len(rest), "frame"))
+        self._limits(settings.report.limits)
         recorder.begin("codes")
         step = _step("codes", "one row of codes per frame, in order of time")
         codes = recorder.measure(step, observer.codes, np.concatenate((first, rest)))
@@ -339,6 +337,15 @@ class _SpeechTracer:
         size = f"{plural(count, 'frame')} x {plural(books, 'codebook')} = {count * books:,} code indices"
         recorder.note(counts=f"{size}, {count * self.seconds:g} s", values={"frames": count})
         return codes
+
+    def _limits(self, limits: Sequence[int]) -> None:
+        """Record the limits on the code frames of the sentences, which the Talker knows when it has read them."""
+        if not limits:  # it tells none
+            return
+        step = _step("bound", "maximum frames of each sentence; it usually ends earlier, where the Talker predicts it")
+        most = self.recorder.measure(step, sum, limits)
+        summed = f"{' + '.join(map(str, limits))} = {most}" if len(limits) > 1 else str(most)
+        self.recorder.note(counts=f"{summed} frames, {most * self.seconds:g} s", values={"max_frames": most})
 
 
 def _step(title: str, what: str) -> Step:

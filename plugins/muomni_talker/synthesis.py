@@ -210,6 +210,8 @@ class Sentence:
         room = most - self.decoded
         if engine.causal or ended:
             self._report.cut |= self._planned > most
+        if ended:
+            self._report.limits.append(most)
         if engine.causal:
             for row in plan[:room]:
                 self._before = engine.draw(engine.step(self._before, row, self._memory), sampler)

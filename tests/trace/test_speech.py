@@ -29,12 +29,12 @@ def test_the_sizes_of_the_specification(talker: str, here: Path, steps: Steps) -
     text = of(found, "spoken text")
     assert text["tokenize"]["out"] == [[len(TEXT)]]  # bytes stand in for the untrained tokenizer
     assert len(text["tokenize"]["ids"]) == len(TEXT)
-    assert text["bound"]["max_frames"] == 450
-    assert "max(50, min(1000, 30 x 15)) = 450 frames, 36 s" in text["bound"]["counts"]
     said = of(found, "talker")
+    assert said["bound"]["max_frames"] == 120  # 30 for each of the 4 words
+    assert "120 frames, 9.6 s" in said["bound"]["counts"]
     codes = of(found, "codes")["codes"]
     count = codes["frames"]
-    assert 0 < count <= 450
+    assert 0 < count <= 120
     assert codes["out"] == [[1, count, 2]]
     assert f"= {2 * count:,} code indices" in codes["counts"]
     assert said["characters"]["out"][0][2] == 128
@@ -54,8 +54,16 @@ def test_a_run_that_cannot_think_speaks_what_it_is_given(here: Path, steps: Step
     found = steps("Hello there", "--speech", "-m", "small")
     assert list(dict.fromkeys(s["section"] for s in found)) == ["spoken text", "talker", "codes", "codec", "vocoder"]
     assert of(found, "spoken text")["words"]["out"] == [[2]]
-    assert of(found, "spoken text")["bound"]["max_frames"] == 60
+    assert of(found, "talker")["bound"]["max_frames"] == 60
     assert 0 < of(found, "codes")["codes"]["frames"] <= 60
+
+
+def test_the_bound_is_that_of_each_sentence_as_it_is_spoken(here: Path, steps: Steps) -> None:
+    make_voice(here)
+    bound = of(steps("One two three. 1234 supercalifragilistic!", "--speech", "-m", "small"), "talker")["bound"]
+    signs = sum(map(len, ["twelve", "thirty", "four", "supercalifragilistic!"]))  # 6 each, more than 30 for each word
+    assert bound["counts"].startswith(f"90 + {6 * signs} = {90 + 6 * signs} frames")
+    assert bound["max_frames"] == 90 + 6 * signs
 
 
 @pytest.mark.parametrize(
