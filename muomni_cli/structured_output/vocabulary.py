@@ -1,0 +1,60 @@
+"""A tokenizer's vocabulary as bytes: what llguidance needs of it, and the fewest tokens that spell given bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from muomni_cli.contract.models import Tokenizer
+
+LONGEST_TOKEN = 64  # bytes; longer tokens are not used to spell
+
+
+class FormVocabulary:
+    """The bytes of each token. Special tokens are no text; ``eos`` alone can be chosen, where a form is complete.
+
+    Any tokenizer can be used whose ``token_bytes`` are exact and which has a token for each single byte that the form
+    needs. Attributes with other names than ours are those that ``llguidance.TokenizerWrapper`` reads. It keeps no
+    reference to the tokenizer.
+
+    Args:
+        tokenizer: of V tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        specials = tokenizer.specials
+        special = set(specials.values())
+        spelled = [b"" if one in special else tokenizer.token_bytes(one) for one in range(tokenizer.vocab_size)]
+        self.bos_token_id, self.eos_token_id = specials["bos"], specials["eos"]
+        # llguidance tells special tokens from text by a first byte that UTF-8 never has
+        self.tokens = [piece or b"\xff<|%d|>" % token for token, piece in enumerate(spelled)]
+        self.special_token_ids = [token for token, piece in enumerate(spelled) if not piece]
+        self.usable = np.array([bool(piece) for piece in spelled])
+        """(V,) bool: tokens that can be chosen."""
+        self.usable[self.eos_token_id] = True
+        self.ids: dict[bytes, int] = {}
+        for token, piece in enumerate(spelled):
+            if piece:
+                self.ids.setdefault(piece, token)
+        self.spellable = np.array([bytes([byte]) in self.ids for byte in range(256)] + [False])
+        """(257,) bool: bytes with a token of their own; the last stands for the end."""
+        self._longest = min(max(map(len, self.ids), default=0), LONGEST_TOKEN)
+
+    def __call__(self, text: str | bytes) -> list[int]:
+        return self.fewest(text.encode() if isinstance(text, str) else text) or []
+
+    def fewest(self, text: bytes) -> list[int] | None:
+        """The fewest tokens with these bytes; None if there are none."""
+        best: list[tuple[int, int]] = [(0, 0)]  # for each end of the text, shortest first: tokens, bytes of the first
+        none = len(text) + 1
+        for begin in range(len(text) - 1, -1, -1):
+            lengths = range(1, min(self._longest, len(text) - begin) + 1)
+            counts = [(best[-length][0] + 1, length) for length in lengths if text[begin : begin + length] in self.ids]
+            best.append(min(counts, default=(none, 1)))
+        if best[-1][0] >= none:
+            return None
+        tokens, place = list[int](), 0
+        while place < len(text):
+            length = best[len(text) - place][1]
+            tokens.append(self.ids[text[place : place + length]])
+            place += length
+        return tokens
