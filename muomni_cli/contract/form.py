@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 from muomni_cli.core.errors import RequestError
 
@@ -58,7 +58,7 @@ class Form:
             raise RequestError(f"the form's {kind} is not a text but {type(content).__name__}", "write it as a text")
         if any("\ud800" <= character <= "\udfff" for character in content):
             raise RequestError(f"the form's {kind} is not Unicode text", "write it as UTF-8")
-        return cls(kind, content)
+        return cls(cast("FormKind", kind), content)
 
     def plain(self) -> dict[str, Any]:
         """As in recipes and manifests; the inverse of :meth:`of`."""

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from muomni_cli.contract.form import Form
 from muomni_cli.core.errors import RequestError
 from muomni_cli.structured_output.json_schema import CHANGE, SchemaError, read_schema, subschemas
 
-if TYPE_CHECKING:
-    from llguidance import JsonCompileOptions
-
 MOST_CHARACTERS = 1_000_000
+
+
+def _find(path: str) -> Path:
+    return Path(path).expanduser()
+
+
 LITERALS = re.compile(r'"(?:\\.|[^"\\])*"|/(?:\\.|[^/\\\n])+/|//[^\n]*|#[^\n]*')  # of Lark, and its comments
 LOOKAROUND = "look-around, including look-ahead and look-behind, is not supported"
 
 
-def json_options() -> JsonCompileOptions:
-    """JSON on one line with at most one space after a comma or colon: white space could go on for ever. Keywords that
-    are not supported are errors."""
-    return {
-        "whitespace_flexible": False,
-        "item_separator": ", ?",
-        "key_separator": ": ?",
-        "coerce_one_of": False,
-        "lenient": False,
-    }
+# One line with at most one space after a comma or colon: white space could go on for ever. What is not supported is an
+# error.
+JSON_OPTIONS: Mapping[str, Any] = {
+    "whitespace_flexible": False,
+    "item_separator": ", ?",
+    "key_separator": ": ?",
+    "coerce_one_of": False,
+    "lenient": False,
+}
 
 
 @lru_cache(maxsize=64)
@@ -65,46 +68,52 @@ def check_form(form: Form) -> None:
     grammar_of(form)
 
 
-def read_form(kind: str, content: Any) -> Form | None:
+def read_form(kind: str, content: Any, find: Callable[[str], Path] = _find) -> Form | None:
     """A form as recipes and command lines write it: a ``json_schema`` or ``grammar`` may be the path of a file.
+
+    Args:
+        kind: see :class:`muomni_cli.contract.form.Form`.
+        content: the form or, as a text, the path.
+        find: expands a path.
 
     Raises:
         RequestError: the file cannot be read, or the form cannot be enforced.
     """
-    if isinstance(content, str) and (kind == "json_schema" or kind == "grammar"):
-        content = _content(kind, content)
+    if isinstance(content, str) and _names_file(kind, content):
+        try:
+            content = find(content).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not a text file in UTF-8"
+            wanted = "JSON that begins with {" if kind == "json_schema" else "a grammar: start: ..."
+            raise RequestError(f"{kind}: {content[:200]!r}: {reason}", f"give a file, or {wanted}") from error
     form = Form.of({kind: content})
     if form is not None:
         check_form(form)
     return form
 
 
-def _content(kind: str, text: str) -> str:
-    """``text`` itself, or the content of the file that it names: JSON begins with a brace, a grammar has a colon."""
-    inline = text.lstrip().startswith("{") if kind == "json_schema" else ":" in text and "\n" in text
-    path = Path(text).expanduser()
-    try:
-        if inline or (kind == "grammar" and ":" in text and not path.is_file()):
-            return text
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file in UTF-8"
-        wanted = "JSON that begins with {" if kind == "json_schema" else "a grammar: start: ..."
-        raise RequestError(f"{kind}: {text[:200]!r}: {reason}", f"give a file, or {wanted}") from error
+def _names_file(kind: str, text: str) -> bool:
+    """Whether a text is a path: a schema begins with a brace, and in a grammar ``start:`` begins a line."""
+    if kind == "json_schema":
+        return not text.lstrip().startswith("{")
+    return kind == "grammar" and re.search(r"^\s*start\s*:", text, re.MULTILINE) is None
 
 
 def _of_schema(schema: dict[str, Any]) -> str:
     from llguidance import LLMatcher
 
-    grammar = LLMatcher.grammar_from_json_schema(schema, overrides=json_options())
+    def compiled(schema: dict[str, Any]) -> str:
+        return LLMatcher.grammar_from_json_schema(schema, overrides=cast("Any", dict(JSON_OPTIONS)))
+
+    grammar = compiled(schema)
     problem = _problem(grammar)
     if problem is None:
         return grammar
     for pointer, one in reversed(list(subschemas(schema))):  # the innermost schema that has the same problem
         if not isinstance(one, dict) or not pointer:
             continue
-        alone = {name: schema[name] for name in ("$defs", "definitions") if name in schema} | one
-        if _problem(LLMatcher.grammar_from_json_schema(alone, overrides=json_options())) == problem:
+        definitions: dict[str, Any] = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+        if _problem(compiled(definitions | one)) == problem:
             raise SchemaError(pointer, _short(problem), CHANGE)
     raise SchemaError("", _short(problem), CHANGE)
 
