@@ -133,6 +133,11 @@ class FormState:
         return bool(self._matcher.is_accepting())
 
     @property
+    def tokens_to_end(self) -> int:
+        """How many tokens the shortest known way to a complete answer has."""
+        return len(self._tail)
+
+    @property
     def finished(self) -> bool:
         """Whether it is complete and nothing can follow."""
         return self.complete and self.allowed().tolist() == [self._vocabulary.eos_token_id]

@@ -19,7 +19,7 @@ def tokenizer() -> ByteTokenizer:
 @pytest.fixture(scope="session")
 def thinker(tokenizer: ByteTokenizer) -> Transformer:
     torch.manual_seed(0)
-    config = TransformerConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16, ctx_len=512)
+    config = TransformerConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16, ctx_len=1200)
     return build(config, tokenizer.vocab_size).eval()
 
 

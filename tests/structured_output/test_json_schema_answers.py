@@ -14,18 +14,22 @@ from jsonschema import Draft202012Validator
 from muomni_cli.contract.form import Form
 from muomni_cli.generation import Request, Sampling, generate
 from muomni_cli.generation.torch_backend import TorchBackend
+from muomni_cli.structured_output.mask import FormState
 from muomni_text.byte_level import ByteTokenizer
 from tests.structured_output.schemas import Schema, schemas
 
 FAST, ALL, ROWS = 32, 1000, 16
-LIMITS = (400, 200, 120)
+SPARE = (0, 1, 9, 60, 300)  # tokens above those that the schema needs
 
 
 def answers(backend: TorchBackend, tokenizer: ByteTokenizer, made: Sequence[Schema], seed: int) -> list[str]:
-    requests = [
-        Request([1], Sampling(), seed + row, LIMITS[(seed + row) % len(LIMITS)], form=Form.of({"json_schema": schema}))
-        for row, schema in enumerate(made)
-    ]
+    requests = []
+    for row, schema in enumerate(made):
+        form = Form.of({"json_schema": schema})
+        assert form is not None
+        least = FormState(form, tokenizer, backend.context).tokens_to_end
+        spare = SPARE[(seed + row) % len(SPARE)]
+        requests.append(Request([1], Sampling(), seed + row, max_tokens=least + spare, form=form))
     texts, ended = [""] * len(made), set[int]()
     for event in generate(backend, tokenizer, requests):
         texts[event.row] += event.text
